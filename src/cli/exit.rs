@@ -1,0 +1,97 @@
+//! Exit codes, and how an error is shown.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+use crate::credentials::CredentialsError;
+use crate::model::InvalidId;
+use crate::model::message::InvalidMessage;
+use crate::store::{ErrorClass, StoreError};
+
+/// The exit codes of both programs; scripts may rely on them. Where one of
+/// sysexits.h fits, it is that one. Clap ends wrong usage with 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Success = 0,
+    /// Something failed that no other code names.
+    Failure = 1,
+    /// The input is wrong: a message, an id, a label.
+    Input = 65,
+    /// The store cannot be used now: missing, read-only, full, replaced.
+    Unavailable = 69,
+    /// A duty of the daemon died or hung.
+    DutyDied = 70,
+    /// Try again later: rate limit, or a lock that nobody let go.
+    TryAgain = 75,
+    /// Credentials that are missing, wrong, expired, or open to others.
+    Denied = 77,
+    /// The configuration is wrong, or the store is not one for this program.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+impl Exit {
+    /// The code for an error, by the first cause in its chain that has one.
+    #[must_use]
+    pub fn of(error: &anyhow::Error) -> Self {
+        error
+            .chain()
+            .find_map(Self::of_cause)
+            .unwrap_or(Self::Failure)
+    }
+
+    fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        if let Some(error) = cause.downcast_ref::<StoreError>() {
+            return Some(match error.class() {
+                ErrorClass::Input => Self::Input,
+                ErrorClass::Denied => Self::Denied,
+                ErrorClass::Unavailable => Self::Unavailable,
+                ErrorClass::Retry => Self::TryAgain,
+                ErrorClass::Unusable => Self::Config,
+                ErrorClass::Other => Self::Failure,
+            });
+        }
+        if cause.is::<CredentialsError>() {
+            return Some(Self::Denied);
+        }
+        if cause.is::<ConfigError>() {
+            return Some(Self::Config);
+        }
+        if cause.is::<InvalidMessage>() || cause.is::<InvalidId>() {
+            return Some(Self::Input);
+        }
+        None
+    }
+}
+
+/// Prints an error for a person, `error: ` first, and returns its exit code.
+/// Output that nobody reads any more (`| head`) is no failure.
+#[must_use]
+pub fn report(error: &anyhow::Error) -> Exit {
+    let closed = error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    });
+    if closed {
+        return Exit::Success;
+    }
+    let mut out = anstream::stderr().lock();
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    // Nothing is left to be done if even this cannot be written.
+    let _ = match error.downcast_ref::<ConfigError>() {
+        Some(errors) => errors
+            .each()
+            .try_for_each(|error| writeln!(out, "{style}error:{style:#} {error}")),
+        None => writeln!(out, "{style}error:{style:#} {error:#}"),
+    };
+    Exit::of(error)
+}

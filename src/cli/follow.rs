@@ -1,0 +1,146 @@
+//! Following a session's mail: each message once, in order, the moment it is
+//! committed. Marks nothing read.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+
+use crate::clock;
+use crate::doorbell::Mode;
+use crate::model::message::Message;
+use crate::model::{MessageId, SessionKey};
+use crate::store::{Caller, SharedStore, StoreError};
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// With what is unread already.
+    Unread,
+    /// With what comes from now on.
+    Now,
+}
+
+/// What is called for each message, on the doorbell's own thread: no queue and
+/// no other thread stand between a commit and its line.
+pub type Sink = Box<dyn FnMut(&Message) -> std::io::Result<()> + Send>;
+
+/// How to follow.
+#[derive(Debug, Clone, Copy)]
+pub struct Following {
+    /// Where to begin.
+    pub begin: Begin,
+    /// How commits are noticed.
+    pub mode: Mode,
+    /// How often to look at everything, whatever rang.
+    pub full_look: Duration,
+}
+
+struct Follower {
+    /// The newest message that each session was shown.
+    cursors: HashMap<SessionKey, MessageId>,
+    sink: Sink,
+}
+
+impl Follower {
+    fn show(&mut self, message: &Message) -> std::io::Result<()> {
+        let cursor = self.cursors.entry(message.recipient()).or_default();
+        if message.id > *cursor {
+            (self.sink)(message)?;
+            *cursor = message.id;
+        }
+        Ok(())
+    }
+}
+
+/// Hands the callers' messages to `sink` until it fails, the store is gone, or
+/// this is dropped.
+///
+/// # Errors
+/// Credentials that do not hold; the store's errors; the sink's.
+pub async fn follow(
+    store: &SharedStore,
+    callers: &[Caller],
+    following: Following,
+    sink: Sink,
+) -> anyhow::Result<()> {
+    for verdict in store.verify(callers, clock::now()).await? {
+        verdict?;
+    }
+    let sessions: HashSet<SessionKey> = callers.iter().map(|c| c.session.clone()).collect();
+    let follower = Arc::new(Mutex::new(Follower {
+        cursors: HashMap::new(),
+        sink,
+    }));
+    let (failed, mut failures) = mpsc::unbounded_channel();
+
+    // The doorbell is mounted before the backlog is read, so that nothing
+    // falls between them; until the backlog is shown its reader stays where it
+    // is, and what both have seen the cursor shows once.
+    let may_push = Arc::new(AtomicBool::new(following.begin == Begin::Now));
+    let pushing = Arc::clone(&may_push);
+    let ringing = Arc::clone(&follower);
+    let doorbell = store.doorbell(
+        following.mode,
+        Box::new(move |look| {
+            if !pushing.load(Ordering::Acquire) {
+                return;
+            }
+            let outcome = look
+                .messages(&sessions)
+                .map_err(anyhow::Error::from)
+                .and_then(|new| {
+                    let mut follower = ringing.lock().unwrap_or_else(PoisonError::into_inner);
+                    new.iter().try_for_each(|message| follower.show(message))?;
+                    Ok(())
+                });
+            if let Err(error) = outcome {
+                // Nobody listens any more: the end is under way.
+                let _ = failed.send(error);
+            }
+        }),
+    )?;
+    if following.begin == Begin::Unread {
+        show_unread(store, callers, &follower).await?;
+        may_push.store(true, Ordering::Release);
+        doorbell.ask();
+    }
+
+    let mut look = tokio::time::interval(following.full_look);
+    look.tick().await;
+    loop {
+        tokio::select! {
+            failure = failures.recv() => {
+                return Err(failure.context("the doorbell stopped")?);
+            }
+            _ = look.tick() => {
+                doorbell.ask();
+                match show_unread(store, callers, &follower).await {
+                    Ok(()) => {}
+                    // Somebody else holds the lock: the next look is for that.
+                    Err(error) if matches!(error.downcast_ref(), Some(StoreError::Busy(_))) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+}
+
+/// The full look.
+async fn show_unread(
+    store: &SharedStore,
+    callers: &[Caller],
+    follower: &Mutex<Follower>,
+) -> anyhow::Result<()> {
+    for caller in callers {
+        let unread = store.peek(caller, u32::MAX, clock::now()).await?;
+        let mut follower = follower.lock().unwrap_or_else(PoisonError::into_inner);
+        for message in &unread {
+            follower.show(message)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! The configuration: raw TOML shape -> defaults -> validated [`Settings`].
+//!
+//! Owns the reading of `/etc/mcp-bridge/<instance>.toml`, of the drop-ins in
+//! `<instance>.d/*.toml` beside it and of `MCP_BRIDGE__SECTION__KEY`, and every
+//! word an operator reads when one of them is wrong. Knows nothing of the
+//! store, of logging or of the duties: it imports nothing else of this crate.
+//!
+//! | file | does |
+//! |---|---|
+//! | `load` | finds and reads the sources, in order |
+//! | `layer` | one source: its syntax and its shape |
+//! | `raw` | the shape of the TOML, every key optional |
+//! | `validate`, `sessions`, `wake` | defaults, limits, domain types |
+//! | `findings` | the checks they share, and the errors found |
+//! | `settings` | what the rest of the program sees |
+//! | `error` | the messages |
+
+mod error;
+mod findings;
+mod layer;
+mod load;
+mod raw;
+mod sessions;
+mod settings;
+mod validate;
+mod wake;
+
+pub use error::{ConfigError, Place, Source};
+pub use load::{environment, load};
+pub use settings::{
+    AdapterSettings, ExecSettings, FileMode, FileSettings, HeartbeatSettings, LogSettings,
+    MessageWatchSettings, ProofSettings, RoleSettings, ServiceSettings, SessionSettings, Settings,
+    StoreSettings, WakeSettings, WatchMode, WorkerSettings, restart_keys,
+};

@@ -1,0 +1,239 @@
+//! The shape of the TOML: serde only, every key optional, unknown keys refused.
+//!
+//! Values that are words (`role`, `mode`, `level`) stay text here: figment
+//! reads a number as the index of an enum's variant, so that an enum in this
+//! file would accept `mode = 1`. Tables go through [`table`], because a derived
+//! struct also accepts a list of its fields' values.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::de::value::{Error as ValueError, MapAccessDeserializer, StrDeserializer};
+use serde::de::{
+    Deserialize, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+};
+
+/// More digits than any sensible duration has.
+const MOST_DIGITS: usize = 15;
+
+/// A duration in words, such as `"5s"`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawDuration(pub(super) Duration);
+
+/// One source as it stands, or all of them merged.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSettings {
+    pub(super) role: Option<String>,
+    #[serde(deserialize_with = "table")]
+    pub(super) store: RawStore,
+    #[serde(deserialize_with = "table")]
+    pub(super) log: RawLog,
+    #[serde(deserialize_with = "table")]
+    pub(super) service: RawService,
+    #[serde(deserialize_with = "table")]
+    pub(super) heartbeat: RawHeartbeat,
+    #[serde(deserialize_with = "table")]
+    pub(super) message_watch: RawMessageWatch,
+    #[serde(deserialize_with = "table")]
+    pub(super) wake: RawWake,
+    #[serde(deserialize_with = "tables")]
+    pub(super) session: Vec<RawSession>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawStore {
+    pub(super) url: Option<String>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLog {
+    pub(super) level: Option<String>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawService {
+    pub(super) state_file: Option<String>,
+    pub(super) shutdown_grace: Option<RawDuration>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawHeartbeat {
+    pub(super) interval: Option<RawDuration>,
+    pub(super) ttl: Option<RawDuration>,
+    pub(super) renew_conversations: Option<bool>,
+    pub(super) renew_for: Option<RawDuration>,
+    pub(super) mirror_interval: Option<RawDuration>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawMessageWatch {
+    pub(super) mode: Option<String>,
+    pub(super) poll_interval: Option<RawDuration>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawWake {
+    pub(super) order: Option<Vec<String>>,
+    pub(super) verify_within: Option<RawDuration>,
+    pub(super) backoff: Option<RawDuration>,
+    pub(super) backoff_max: Option<RawDuration>,
+    #[serde(deserialize_with = "table")]
+    pub(super) exec: RawWakeExec,
+    #[serde(deserialize_with = "table")]
+    pub(super) file: RawWakeFile,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawWakeExec {
+    pub(super) command: Option<Vec<String>>,
+    pub(super) timeout: Option<RawDuration>,
+    pub(super) output_limit: Option<i64>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawWakeFile {
+    pub(super) path: Option<String>,
+    pub(super) mode: Option<String>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSession {
+    pub(super) credentials: Option<String>,
+    pub(super) proof: Option<RawProof>,
+    #[serde(deserialize_with = "table")]
+    pub(super) wake: RawWake,
+}
+
+/// `"none"`, or a table with the way.
+#[derive(Debug)]
+pub(super) enum RawProof {
+    None,
+    Table(RawProofTable),
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawProofTable {
+    pub(super) pid: Option<i64>,
+    pub(super) pid_file: Option<String>,
+    pub(super) exec: Option<Vec<String>>,
+    pub(super) timeout: Option<RawDuration>,
+}
+
+impl<'de> Deserialize<'de> for RawProof {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Proof;
+
+        impl<'de> Visitor<'de> for Proof {
+            type Value = RawProof;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a proof")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<RawProof, E> {
+                match text {
+                    "none" => Ok(RawProof::None),
+                    other => Err(E::invalid_value(Unexpected::Str(other), &self)),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawProof, A::Error> {
+                Deserialize::deserialize(MapAccessDeserializer::new(map)).map(RawProof::Table)
+            }
+        }
+
+        deserializer.deserialize_any(Proof)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+
+        impl Visitor<'_> for Words {
+            type Value = RawDuration;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<RawDuration, E> {
+                // humantime 2.4 panics on "18446744073709551615s 1000ms", and with it
+                // humantime_serde; a sum that overflows so needs more digits than these.
+                let digits = text.bytes().filter(u8::is_ascii_digit).count();
+                Some(text)
+                    .filter(|_| digits <= MOST_DIGITS)
+                    .and_then(|text| {
+                        let text: StrDeserializer<'_, ValueError> = text.into_deserializer();
+                        humantime_serde::deserialize(text).ok()
+                    })
+                    .map(RawDuration)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_str(Words)
+    }
+}
+
+/// A table and nothing else.
+fn table<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_any(TableVisitor(PhantomData))
+}
+
+struct TableVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for TableVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
+/// A list of tables and nothing else.
+fn tables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RawSession>, D::Error> {
+    struct Tables;
+
+    impl<'de> Visitor<'de> for Tables {
+        type Value = Vec<RawSession>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of tables")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut sessions = Vec::new();
+            while let Some(Table(session)) = seq.next_element()? {
+                sessions.push(session);
+            }
+            Ok(sessions)
+        }
+    }
+
+    deserializer.deserialize_any(Tables)
+}
+
+struct Table<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        table(deserializer).map(Table)
+    }
+}

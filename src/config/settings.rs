@@ -1,0 +1,219 @@
+//! What the rest of the program sees: complete, validated, comparable.
+//!
+//! No key is optional here unless its absence means something. Two values are
+//! equal when nothing changed for the daemon, which is what a reload asks.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The settings of one daemon.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The main file, as it was named.
+    pub source: PathBuf,
+    /// The name of this daemon: the main file's stem.
+    pub instance: String,
+    /// `[store]`.
+    pub store: StoreSettings,
+    /// `[log]`.
+    pub log: LogSettings,
+    /// `[service]`.
+    pub service: ServiceSettings,
+    /// What the daemon is for, with the settings of that role.
+    pub role: RoleSettings,
+}
+
+/// Where the database is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreSettings {
+    /// `sqlite:<path>` or a plain path, as written; `None` leaves it to the store's resolver.
+    pub url: Option<String>,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogSettings {
+    /// A level in lower case, or a tracing filter directive such as `mcp_bridge=debug,info`.
+    pub level: String,
+}
+
+/// How the daemon behaves as a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceSettings {
+    /// The state file, an absolute path; `None` means the runtime directory's.
+    pub state_file: Option<PathBuf>,
+    /// How long duties may take to finish after the first signal, 100 ms to 60 s.
+    pub shutdown_grace: Duration,
+}
+
+/// The role, and what only that role needs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RoleSettings {
+    /// Keeps heartbeats honest and pushes messages.
+    Worker(WorkerSettings),
+}
+
+impl RoleSettings {
+    /// The role's name, as `role = ".."` has it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Worker(_) => "worker",
+        }
+    }
+}
+
+/// The settings of the role `worker`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerSettings {
+    /// `[heartbeat]`.
+    pub heartbeat: HeartbeatSettings,
+    /// `[message_watch]`.
+    pub message_watch: MessageWatchSettings,
+    /// Each `[[session]]`, in the order of the sources; none is a daemon that waits for work.
+    pub sessions: Vec<SessionSettings>,
+}
+
+/// The duty *heartbeat*.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeartbeatSettings {
+    /// Between two heartbeats, 100 ms to 5 min.
+    pub interval: Duration,
+    /// How long a heartbeat counts, at least three intervals and at most 1 h.
+    pub ttl: Duration,
+    /// Whether conversations that are kept alive are kept from expiring.
+    pub renew_conversations: bool,
+    /// How far ahead a renewal sets the expiry, 1 min to 30 d and never below the ttl.
+    pub renew_for: Duration,
+    /// Between two copies into the shared `session_status`, 1 s to 90 s.
+    pub mirror_interval: Duration,
+}
+
+/// The duty *message watch*.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MessageWatchSettings {
+    /// What rings.
+    pub mode: WatchMode,
+    /// Between two full looks, 100 ms to 10 min.
+    pub poll_interval: Duration,
+}
+
+/// What makes the message watch look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchMode {
+    /// The doorbell, and the full look as a backstop.
+    Events,
+    /// The full look only.
+    Poll,
+}
+
+/// One session that the daemon keeps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionSettings {
+    /// The credentials file, an absolute path; it need not be there yet.
+    pub credentials: PathBuf,
+    /// How the agent is known to live.
+    pub proof: ProofSettings,
+    /// How the agent is woken: the global `[wake]` with this session's own keys over it.
+    pub wake: WakeSettings,
+}
+
+/// How the daemon knows that the agent lives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ProofSettings {
+    /// Not at all.
+    None,
+    /// By this process; above zero.
+    Pid(i32),
+    /// By the process whose id stands in this file, an absolute path.
+    PidFile(PathBuf),
+    /// By a command that ends with status 0.
+    Exec {
+        /// The program, looked up in PATH when it has no slash, and its arguments; never empty.
+        command: Vec<String>,
+        /// After which it counts as failed, 100 ms to 1 min.
+        timeout: Duration,
+    },
+}
+
+/// How an agent is made to look.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WakeSettings {
+    /// In the order in which they are tried; none means that nobody is woken.
+    pub adapters: Vec<AdapterSettings>,
+    /// How long the agent has to fetch, 100 ms to 10 min.
+    pub verify_within: Duration,
+    /// Before the second try, 100 ms to 1 h.
+    pub backoff: Duration,
+    /// The longest wait between two tries, up to 24 h and never below `backoff`.
+    pub backoff_max: Duration,
+}
+
+/// One way to wake.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AdapterSettings {
+    /// Runs a command.
+    Exec(ExecSettings),
+    /// Writes a file.
+    File(FileSettings),
+}
+
+impl AdapterSettings {
+    /// The adapter's name, as `wake.order` has it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Exec(_) => "exec",
+            Self::File(_) => "file",
+        }
+    }
+}
+
+/// `[wake.exec]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecSettings {
+    /// The program, looked up in PATH when it has no slash, and its arguments; never empty.
+    pub command: Vec<String>,
+    /// After which it is ended, 100 ms to 5 min.
+    pub timeout: Duration,
+    /// How much of its output is kept for the log, in bytes, up to 1 MiB.
+    pub output_limit: usize,
+}
+
+/// `[wake.file]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileSettings {
+    /// The file, an absolute path.
+    pub path: PathBuf,
+    /// What is done to it.
+    pub mode: FileMode,
+}
+
+/// What a wake does to its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileMode {
+    /// Appends a line.
+    Append,
+    /// Sets its modification time.
+    Touch,
+}
+
+/// The dotted keys that differ and that a reload cannot apply.
+///
+/// Everything else is applied while the daemon runs.
+#[must_use]
+pub fn restart_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    [
+        ("role", old.role.name() != new.role.name()),
+        ("store.url", old.store.url != new.store.url),
+        // The subscriber is installed once, before anything else runs.
+        ("log.level", old.log.level != new.log.level),
+        (
+            "service.state_file",
+            old.service.state_file != new.service.state_file,
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(key, changed)| changed.then_some(key))
+    .collect()
+}

@@ -1,0 +1,251 @@
+//! Defaults and limits, and what has to hold between two keys.
+//!
+//! A check that fails notes its error and goes on with the default, so that
+//! all errors come at once; nothing of it is handed out when there is any.
+
+use std::path::PathBuf;
+
+use humantime::format_duration;
+
+use super::error::{ConfigError, did_you_mean, one_of};
+use super::findings::{Findings, Limits, Origins, hours, limits, millis, mins, secs};
+use super::raw::{RawHeartbeat, RawMessageWatch, RawSettings};
+use super::sessions::{CredentialsDirs, LayeredSession, sessions};
+use super::settings::{
+    HeartbeatSettings, LogSettings, MessageWatchSettings, RoleSettings, ServiceSettings, Settings,
+    StoreSettings, WatchMode, WorkerSettings,
+};
+use super::wake::WakeView;
+
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+const SHUTDOWN_GRACE: Limits = limits(secs(4), millis(100), secs(60));
+const INTERVAL: Limits = limits(secs(5), millis(100), mins(5));
+const TTL: Limits = limits(secs(20), millis(300), hours(1));
+const RENEW_FOR: Limits = limits(hours(3), mins(1), hours(30 * 24));
+// The bridge that shares the database calls a session dead after 120 s.
+const MIRROR_INTERVAL: Limits = limits(secs(60), secs(1), secs(90));
+const POLL_INTERVAL: Limits = limits(secs(30), millis(100), mins(10));
+
+/// A heartbeat may be lost twice before its session is.
+const INTERVALS_PER_TTL: u32 = 3;
+
+/// What the settings are called and where their files are looked for.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) source: PathBuf,
+    pub(super) instance: String,
+    pub(super) credentials: CredentialsDirs,
+}
+
+/// Makes settings of the merged shape.
+pub(super) fn validate(
+    identity: Identity,
+    raw: &RawSettings,
+    layered: &[LayeredSession],
+    origins: &Origins,
+) -> Result<Settings, ConfigError> {
+    let mut findings = Findings::default();
+    let found = &mut findings;
+
+    check_role(found, raw.role.as_deref(), origins);
+    let settings = Settings {
+        source: identity.source,
+        instance: identity.instance,
+        store: StoreSettings {
+            url: raw.store.url.clone(),
+        },
+        log: LogSettings {
+            level: log_level(found, raw.log.level.as_deref(), origins),
+        },
+        service: ServiceSettings {
+            state_file: raw
+                .service
+                .state_file
+                .as_deref()
+                .map(|path| found.absolute(|| origins.place("service.state_file"), path)),
+            shutdown_grace: found.duration(
+                || origins.place("service.shutdown_grace"),
+                raw.service.shutdown_grace,
+                SHUTDOWN_GRACE,
+            ),
+        },
+        role: RoleSettings::Worker(WorkerSettings {
+            heartbeat: heartbeat(found, &raw.heartbeat, origins),
+            message_watch: message_watch(found, &raw.message_watch, origins),
+            sessions: {
+                // Checked even without sessions: it is there to be used later.
+                let wake = WakeView::global(&raw.wake, origins);
+                wake.settings(found);
+                sessions(found, layered, &wake, &identity.credentials)
+            },
+        }),
+    };
+    check_store_url(found, raw.store.url.as_deref(), origins);
+
+    findings.finish()?;
+    Ok(settings)
+}
+
+fn check_role(found: &mut Findings, role: Option<&str>, origins: &Origins) {
+    let at = origins.place("role");
+    match role {
+        Some("worker") => {}
+        Some("orchestrator") => found.invalid(
+            at,
+            "this version of mcp-bridged runs the role `worker`; `orchestrator` is not in it",
+        ),
+        Some(other) => {
+            let remedy = did_you_mean(other, &["worker"])
+                .unwrap_or_else(|| "`role` must be `worker`".to_owned());
+            found.invalid(at, format!("unknown role {other:?}; {remedy}"));
+        }
+        None => found.note(ConfigError::missing(
+            at,
+            r#"write role = "worker" above the first table"#,
+        )),
+    }
+}
+
+/// Never quotes the URL: it may hold a password.
+fn check_store_url(found: &mut Findings, url: Option<&str>, origins: &Origins) {
+    const REMEDY: &str = "write a path, or sqlite:/var/lib/mcp-bridge/bridge.db";
+    let Some(url) = url else { return };
+    let at = origins.place("store.url");
+    let (scheme, rest) = match url.split_once(':') {
+        Some((scheme, rest)) if !scheme.contains('/') => (scheme, rest),
+        _ => ("sqlite", url),
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        _ if scheme != "sqlite" && scheme.eq_ignore_ascii_case("sqlite") => {
+            found.invalid(at, format!("write `sqlite:` in lower case; {REMEDY}"));
+        }
+        "sqlite" if rest.trim_start_matches('/').is_empty() => {
+            found.invalid(at, format!("names no file; {REMEDY}"));
+        }
+        "sqlite" if rest.contains(":memory:") => found.invalid(
+            at,
+            format!("a database in memory cannot be shared with the agents; {REMEDY}"),
+        ),
+        "sqlite" => {}
+        "postgres" | "postgresql" => found.invalid(
+            at,
+            format!("this version stores in SQLite only, not in PostgreSQL; {REMEDY}"),
+        ),
+        // Even the scheme may be a secret when it is none of a URL's.
+        _ => found.invalid(at, format!("this version stores in SQLite only; {REMEDY}")),
+    }
+}
+
+/// One level, or directives in the syntax of tracing's `EnvFilter`, which has the last word.
+fn log_level(found: &mut Findings, level: Option<&str>, origins: &Origins) -> String {
+    let level = level.unwrap_or("info");
+    let lower = level.to_lowercase();
+    if LEVELS.contains(&lower.as_str()) {
+        return lower;
+    }
+    // A lone word would be a target at level trace; it is a slip nearly always.
+    let directive = level.contains(['=', ',', '[']) || level.contains("::");
+    let wrong = if !directive {
+        Some(level)
+    } else if level.contains(['[', '{']) {
+        None
+    } else {
+        level
+            .split(',')
+            .filter_map(|part| part.split_once('='))
+            .map(|(_, level)| level.trim())
+            .find(|level| !LEVELS.contains(&level.to_lowercase().as_str()))
+    };
+    if let Some(wrong) = wrong {
+        let remedy = did_you_mean(wrong, &LEVELS).unwrap_or_else(|| {
+            format!(
+                "it is {}, or a filter such as `mcp_bridge=debug,info`",
+                one_of(&LEVELS[..5])
+            )
+        });
+        found.invalid(
+            origins.place("log.level"),
+            format!("unknown level {wrong:?}; {remedy}"),
+        );
+    }
+    level.to_owned()
+}
+
+fn heartbeat(found: &mut Findings, raw: &RawHeartbeat, origins: &Origins) -> HeartbeatSettings {
+    let place = |key: &str| origins.place(&format!("heartbeat.{key}"));
+    let before = found.count();
+    let settings = HeartbeatSettings {
+        interval: found.duration(|| place("interval"), raw.interval, INTERVAL),
+        ttl: found.duration(|| place("ttl"), raw.ttl, TTL),
+        renew_conversations: raw.renew_conversations.unwrap_or(true),
+        renew_for: found.duration(|| place("renew_for"), raw.renew_for, RENEW_FOR),
+        mirror_interval: found.duration(
+            || place("mirror_interval"),
+            raw.mirror_interval,
+            MIRROR_INTERVAL,
+        ),
+    };
+
+    if found.count() != before {
+        return settings;
+    }
+
+    let least = settings.interval * INTERVALS_PER_TTL;
+    let [interval, ttl, renew_for, shortest] =
+        [settings.interval, settings.ttl, settings.renew_for, least].map(format_duration);
+    if settings.ttl < least && raw.ttl.is_some() {
+        let interval_at = match raw.interval {
+            Some(_) if place("interval").source != place("ttl").source => {
+                format!(" from {}", place("interval").source)
+            }
+            Some(_) => String::new(),
+            None => " by default".to_owned(),
+        };
+        found.invalid(
+            place("ttl"),
+            format!(
+                "{ttl} is too short; it must be at least 3 x interval ({interval}{interval_at}): {shortest}"
+            ),
+        );
+    } else if settings.ttl < least {
+        found.invalid(
+            place("interval"),
+            format!(
+                "{interval} is too long for the ttl, {ttl} by default, which must be at least 3 x interval; set heartbeat.ttl to {shortest} or more"
+            ),
+        );
+    }
+    if settings.renew_for < settings.ttl {
+        let culprit = if raw.renew_for.is_some() {
+            "renew_for"
+        } else {
+            "ttl"
+        };
+        found.invalid(
+            place(culprit),
+            format!("renew_for ({renew_for}) must not be below ttl ({ttl}); raise renew_for"),
+        );
+    }
+    settings
+}
+
+fn message_watch(
+    found: &mut Findings,
+    raw: &RawMessageWatch,
+    origins: &Origins,
+) -> MessageWatchSettings {
+    MessageWatchSettings {
+        mode: found.word(
+            || origins.place("message_watch.mode"),
+            raw.mode.as_deref(),
+            &[("events", WatchMode::Events), ("poll", WatchMode::Poll)],
+            WatchMode::Events,
+        ),
+        poll_interval: found.duration(
+            || origins.place("message_watch.poll_interval"),
+            raw.poll_interval,
+            POLL_INTERVAL,
+        ),
+    }
+}

@@ -1,0 +1,339 @@
+//! Credentials: a file that only its owner reads, or the environment; never
+//! the command line, which `ps` shows to everybody.
+//!
+//! ```toml
+//! store = "/var/lib/mcp-bridge/bridge.db"
+//! label = "backend-1"
+//!
+//! [[session]]
+//! conversation = "conv_0123456789abcdef"
+//! session = "b"
+//! token = "64 hexadecimal characters"
+//! ```
+//!
+//! An agent that acts for several sessions has several `[[session]]` tables.
+
+use std::fmt;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::token::{MalformedToken, Token};
+use crate::model::{ConversationId, InvalidId, Label, SessionKey, Side};
+use crate::store::Caller;
+
+/// The variables that hold one session's credentials.
+pub const VARIABLES: [&str; 3] = [
+    "MCP_BRIDGE_CONVERSATION",
+    "MCP_BRIDGE_SESSION",
+    "MCP_BRIDGE_TOKEN",
+];
+
+/// Who a program acts for.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The store that they are good for.
+    pub store: Option<String>,
+    /// What people call the agent.
+    pub label: Option<Label>,
+    /// Its sessions, at least one.
+    pub callers: Vec<Caller>,
+    /// The file that they came from.
+    pub source: Option<PathBuf>,
+}
+
+/// Why there are no credentials. No variant repeats a token.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// No such file.
+    #[error("credentials {}: there is no such file\n  `mcp-bridge conversation new` writes them", .0.display())]
+    Missing(PathBuf),
+    /// The file may not be read, or is no file.
+    #[error("credentials {}: {}", .0.display(), .1)]
+    Unreadable(PathBuf, String),
+    /// Others may read it, so its tokens are no secret.
+    #[error("credentials {}: other users may read this file (mode {:o})\n  chmod 600 {}   and, if others had the chance, make a new conversation", .0.display(), .1, .0.display())]
+    TooOpen(PathBuf, u32),
+    /// Not the TOML that we expect.
+    #[error("credentials {}: {}", .0.display(), .1)]
+    Malformed(PathBuf, String),
+    /// A value that is not what its key wants.
+    #[error("credentials {}: session {}: {}", .0.display(), .1, .2)]
+    Value(PathBuf, usize, String),
+    /// A variable with a wrong value.
+    #[error("environment variable {0}: {1}")]
+    Variable(&'static str, String),
+    /// Some variables are there and others are not.
+    #[error("environment variable {} is not set, but others of {} are\n  set all three, or none", .0, VARIABLES.join(", "))]
+    Partial(&'static str),
+    /// Nothing at all was given.
+    #[error(
+        "no credentials: this command acts for a session\n  name its file with --credentials FILE or MCP_BRIDGE_CREDENTIALS; `mcp-bridge conversation new` writes one for each side"
+    )]
+    None,
+    /// Cannot be written.
+    #[error("credentials {}: cannot be written: {}", .0.display(), .1)]
+    Write(PathBuf, std::io::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    session: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    conversation: String,
+    session: String,
+    token: String,
+}
+
+impl Credentials {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`CredentialsError`], naming the file and what is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, CredentialsError> {
+        let unreadable = |error: &std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => CredentialsError::Missing(path.to_owned()),
+            std::io::ErrorKind::PermissionDenied => CredentialsError::Unreadable(
+                path.to_owned(),
+                "permission denied\n  run this as the user that the file belongs to".into(),
+            ),
+            _ => CredentialsError::Unreadable(path.to_owned(), error.to_string()),
+        };
+        let meta = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
+        if !meta.is_file() {
+            return Err(CredentialsError::Unreadable(
+                path.to_owned(),
+                "this is not a file".into(),
+            ));
+        }
+        let mode = meta.mode() & 0o7777;
+        if mode & 0o077 != 0 && !from_service_manager(path) {
+            return Err(CredentialsError::TooOpen(path.to_owned(), mode));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+        Self::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, CredentialsError> {
+        let malformed = |what: String| CredentialsError::Malformed(path.to_owned(), what);
+        // Only the parser's own words: its `Display` quotes the line, which
+        // may be the one with the token.
+        let file: File =
+            toml::from_str(text).map_err(|error| malformed(error.message().to_owned()))?;
+        if file.session.is_empty() {
+            return Err(malformed("it has no [[session]]".into()));
+        }
+        let label = file
+            .label
+            .map(|label| label.parse())
+            .transpose()
+            .map_err(|error: InvalidId| malformed(error.to_string()))?;
+        let callers = file
+            .session
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| {
+                caller(&entry.conversation, &entry.session, &entry.token)
+                    .map_err(|(_, what)| CredentialsError::Value(path.to_owned(), index + 1, what))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            store: file.store,
+            label,
+            callers,
+            source: Some(path.to_owned()),
+        })
+    }
+
+    /// Reads the three variables. `None` if none of them is set.
+    ///
+    /// # Errors
+    /// If only some are set, or a value is wrong.
+    pub fn from_environment(
+        get: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<Option<Self>, CredentialsError> {
+        let values = VARIABLES.map(&get);
+        if values.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        if let Some(missing) = values.iter().position(Option::is_none) {
+            return Err(CredentialsError::Partial(VARIABLES[missing]));
+        }
+        let [conversation, session, token] = values.map(Option::unwrap_or_default);
+        let caller = caller(&conversation, &session, &token)
+            .map_err(|(which, what)| CredentialsError::Variable(VARIABLES[which], what))?;
+        Ok(Some(Self {
+            store: None,
+            label: None,
+            callers: vec![caller],
+            source: None,
+        }))
+    }
+
+    /// Writes a new file that only its owner can read. An existing file is
+    /// never overwritten.
+    ///
+    /// # Errors
+    /// [`CredentialsError::Write`].
+    pub fn write(&self, path: &Path) -> Result<(), CredentialsError> {
+        let failed = |error| CredentialsError::Write(path.to_owned(), error);
+        let file = File {
+            store: self.store.clone(),
+            label: self.label.as_ref().map(ToString::to_string),
+            session: self
+                .callers
+                .iter()
+                .map(|caller| Entry {
+                    conversation: caller.session.conversation.to_string(),
+                    session: caller.session.side.to_string(),
+                    token: caller.token.expose().to_owned(),
+                })
+                .collect(),
+        };
+        let text = toml::to_string(&file)
+            .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+        let mut out = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed)?;
+        writeln!(
+            out,
+            "# Credentials of mcp-bridge: who has this file is this session."
+        )
+        .map_err(failed)?;
+        out.write_all(text.as_bytes()).map_err(failed)?;
+        out.sync_all().map_err(failed)
+    }
+}
+
+/// The service manager's credentials directory is private by itself; its files
+/// carry whatever mode it gave them.
+fn from_service_manager(path: &Path) -> bool {
+    std::env::var_os("CREDENTIALS_DIRECTORY")
+        .is_some_and(|directory| !directory.is_empty() && path.starts_with(directory))
+}
+
+/// Which of the three values is wrong, and how.
+fn caller(conversation: &str, session: &str, token: &str) -> Result<Caller, (usize, String)> {
+    let conversation: ConversationId = conversation
+        .parse()
+        .map_err(|error: InvalidId| (0, error.to_string()))?;
+    let side: Side = session
+        .parse()
+        .map_err(|error: InvalidId| (1, error.to_string()))?;
+    let token = Token::parse(token).map_err(|error: MalformedToken| (2, error.to_string()))?;
+    Ok(Caller {
+        session: SessionKey::new(conversation, side),
+        token,
+    })
+}
+
+impl fmt::Display for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(path) => path.display().fmt(f),
+            None => f.write_str("the environment"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn sample() -> Credentials {
+        let session: SessionKey = "conv_0123456789abcdef/b".parse().expect("a session");
+        Credentials {
+            store: Some("/srv/bridge.db".into()),
+            label: "backend-1".parse().ok(),
+            callers: vec![Caller {
+                token: Token::generate(&session, &[1; 32]),
+                session,
+            }],
+            source: None,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_is_private() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("x.toml");
+        sample().write(&path).expect("written");
+        assert_eq!(
+            std::fs::metadata(&path).expect("there").mode() & 0o777,
+            0o600
+        );
+        let read = Credentials::read(&path).expect("read");
+        assert_eq!(read.callers[0].session, sample().callers[0].session);
+        assert_eq!(
+            read.callers[0].token.expose(),
+            sample().callers[0].token.expose()
+        );
+        assert!(
+            matches!(sample().write(&path), Err(CredentialsError::Write(..))),
+            "overwritten"
+        );
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("x.toml");
+        sample().write(&path).expect("written");
+        for mode in [0o644, 0o640, 0o604] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+            let error = Credentials::read(&path).expect_err("too open").to_string();
+            assert!(error.contains(&format!("mode {mode:o}")) && error.contains("chmod 600"));
+        }
+    }
+
+    #[test]
+    fn no_error_shows_the_token() {
+        let token = "deadbeef".repeat(8);
+        for text in [
+            format!(
+                "[[session]]\nconversation = \"conv_0123456789abcdef\"\nsession = \"b\"\ntoken = {token}\n"
+            ),
+            format!(
+                "[[session]]\nconversation = \"conv_1\"\nsession = \"b\"\ntoken = \"{token}\"\n"
+            ),
+            format!(
+                "[[session]]\nconversation = \"conv_0123456789abcdef\"\nsession = \"b\"\ntoken = \"{token}x\"\n"
+            ),
+            format!("token = \"{token}\"\n"),
+        ] {
+            let error = Credentials::parse(&text, Path::new("x.toml")).expect_err("wrong");
+            assert!(
+                !format!("{error} {error:?}").contains("deadbeef"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_environment_is_all_or_nothing() {
+        assert!(matches!(Credentials::from_environment(|_| None), Ok(None)));
+        let only_token = |name: &str| (name == "MCP_BRIDGE_TOKEN").then(|| "a".repeat(64));
+        let error = Credentials::from_environment(only_token).expect_err("two are missing");
+        assert!(
+            error
+                .to_string()
+                .contains("MCP_BRIDGE_CONVERSATION is not set"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! The doorbell: something may have been committed, look now.
+//!
+//! It is a hint and never data. Our own writers ring it after COMMIT returned,
+//! by writing one byte into `<db>-bell`. A foreign writer rings nothing, but
+//! its write to `<db>-wal` is seen; that happens before its commit can be read,
+//! so the listener looks again until no writer can be in the middle of one.
+//! Behind both stands a periodic question to the database itself.
+//!
+//! One thread for each doorbell settles and looks, because tokio's timers have
+//! a grain of a millisecond and a hop between threads costs ten microseconds.
+
+mod bell;
+mod settle;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::{JoinHandle, Thread};
+
+pub use bell::Bell;
+
+/// The files of a store that tell of a commit.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The database.
+    pub database: PathBuf,
+    /// Its write-ahead log.
+    pub log: PathBuf,
+    /// The file that our own writers touch.
+    pub bell: PathBuf,
+}
+
+/// How commits are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// By the file system's events, with the periodic question behind them.
+    Events,
+    /// By the periodic question alone, asked often: for file systems that
+    /// raise no events.
+    Poll,
+}
+
+/// Who is called when it rings; all calls come from one thread.
+pub trait Listener: Send {
+    /// Whether a commit may be under way at this moment in another process.
+    fn write_in_progress(&mut self) -> bool;
+
+    /// Reads what is new. May find nothing.
+    fn look(&mut self);
+
+    /// Whether the database changed since this was asked last, or cannot tell.
+    fn changed(&mut self) -> bool;
+}
+
+/// Events that came since the thread last ran; several merge into one.
+#[derive(Debug, Default)]
+struct Pending(AtomicU8);
+
+impl Pending {
+    /// One of our writers, after its commit.
+    const OURS: u8 = 1;
+    /// A foreign writer, perhaps before its commit can be read.
+    const FOREIGN: u8 = 2;
+    /// Whoever owns the doorbell wants a look.
+    const ASKED: u8 = 4;
+    /// The doorbell is taken down.
+    const STOP: u8 = 8;
+
+    fn add(&self, what: u8) -> bool {
+        self.0.fetch_or(what, Ordering::AcqRel) & what == 0
+    }
+
+    fn take(&self) -> u8 {
+        self.0.swap(0, Ordering::AcqRel)
+    }
+}
+
+/// Rings the listener's thread; cheap to clone, never blocks.
+#[derive(Debug, Clone)]
+struct Ringer {
+    pending: Arc<Pending>,
+    thread: Thread,
+}
+
+impl Ringer {
+    fn ring(&self, what: u8) {
+        if self.pending.add(what) {
+            self.thread.unpark();
+        }
+    }
+}
+
+/// A doorbell that is mounted; dropping it takes it down and waits for its
+/// thread.
+#[derive(Debug)]
+pub struct Doorbell {
+    ringer: Ringer,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Doorbell {
+    /// Mounts a doorbell; `listener` lives on its thread.
+    ///
+    /// # Errors
+    /// If no thread can be had. That no file can be watched is no error: the
+    /// periodic question takes over, and a warning says so.
+    pub fn spawn(paths: Paths, mode: Mode, listener: Box<dyn Listener>) -> std::io::Result<Self> {
+        let pending = Arc::new(Pending::default());
+        let seen = Arc::clone(&pending);
+        let thread = std::thread::Builder::new()
+            .name("doorbell".into())
+            .spawn(move || settle::run(&paths, mode, &seen, listener))?;
+        Ok(Self {
+            ringer: Ringer {
+                pending,
+                thread: thread.thread().clone(),
+            },
+            thread: Some(thread),
+        })
+    }
+
+    /// Makes the listener look soon.
+    pub fn ask(&self) {
+        self.ringer.ring(Pending::ASKED);
+    }
+}
+
+impl Drop for Doorbell {
+    fn drop(&mut self) {
+        self.ringer.ring(Pending::STOP);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the doorbell's thread panicked");
+        }
+    }
+}

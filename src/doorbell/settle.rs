@@ -1,0 +1,137 @@
+//! The doorbell's thread: waits for a ring, settles, looks.
+
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+
+use super::watch::{Watch, watch};
+use super::{Listener, Mode, Paths, Pending, Ringer};
+
+/// How often the database itself is asked, while events come. One question
+/// costs a microsecond.
+const QUESTION: Duration = Duration::from_millis(250);
+/// The same where no events come.
+const QUESTION_WITHOUT_EVENTS: Duration = Duration::from_millis(5);
+/// How often a watch that could not be had is asked for again.
+const TRY_AGAIN: Duration = Duration::from_secs(30);
+
+/// After a foreign ring: the first looks come this fast ...
+const FIRST_LOOKS: Duration = Duration::from_micros(100);
+/// ... for this long ...
+const FIRST_LOOKS_FOR: Duration = Duration::from_millis(5);
+/// ... and then this fast ...
+const LATER_LOOKS: Duration = Duration::from_millis(1);
+/// ... for this long. A writer that takes even longer is left to the question.
+const LATER_LOOKS_FOR: Duration = Duration::from_millis(500);
+
+pub(super) fn run(
+    paths: &Paths,
+    mode: Mode,
+    pending: &std::sync::Arc<Pending>,
+    mut listener: Box<dyn Listener>,
+) {
+    let ringer = Ringer {
+        pending: std::sync::Arc::clone(pending),
+        thread: std::thread::current(),
+    };
+    let mut events = Events::new(mode);
+    loop {
+        events.keep(paths, &ringer);
+        if pending.0.load(std::sync::atomic::Ordering::Acquire) == 0 {
+            park_timeout(events.question());
+        }
+        let rung = pending.take();
+        if rung & Pending::STOP != 0 {
+            return;
+        }
+        if rung & Pending::FOREIGN != 0 {
+            settle(pending, listener.as_mut());
+        } else if rung != 0 || listener.changed() {
+            listener.look();
+        }
+    }
+}
+
+/// Looks until no writer can be in the middle of a commit. The question comes
+/// before the look: any commit whose write rang is visible, or rolled back,
+/// once the lock is seen free.
+fn settle(pending: &Pending, listener: &mut dyn Listener) {
+    let started = Instant::now();
+    loop {
+        let writing = listener.write_in_progress();
+        listener.look();
+        let waited = started.elapsed();
+        if !writing || waited > LATER_LOOKS_FOR {
+            return;
+        }
+        // A ring of our own writer ends the pause early.
+        park_timeout(if waited < FIRST_LOOKS_FOR {
+            FIRST_LOOKS
+        } else {
+            LATER_LOOKS
+        });
+        if pending.0.load(std::sync::atomic::Ordering::Acquire) & Pending::STOP != 0 {
+            return;
+        }
+        pending
+            .0
+            .fetch_and(!Pending::OURS, std::sync::atomic::Ordering::AcqRel);
+    }
+}
+
+/// The watch, if one can be had, and what stands in for it meanwhile.
+struct Events {
+    wanted: bool,
+    watch: Option<Watch>,
+    tried: Option<Instant>,
+}
+
+impl Events {
+    fn new(mode: Mode) -> Self {
+        Self {
+            wanted: mode == Mode::Events,
+            watch: None,
+            tried: None,
+        }
+    }
+
+    fn keep(&mut self, paths: &Paths, ringer: &Ringer) {
+        if !self.wanted
+            || self.watch.is_some()
+            || self.tried.is_some_and(|tried| tried.elapsed() < TRY_AGAIN)
+        {
+            return;
+        }
+        match watch(paths, ringer.clone()) {
+            Ok(watch) => {
+                if self.tried.is_some() {
+                    warn!(store = %paths.database.display(), "file events are back");
+                }
+                self.watch = Some(watch);
+                // What came between the last look and the watch.
+                ringer.ring(Pending::FOREIGN);
+            }
+            Err(error) => {
+                if self.tried.is_none() {
+                    warn!(
+                        store = %paths.database.display(), %error,
+                        "no file events: asking the database every 5 ms instead; \
+                         raise fs.inotify.max_user_instances, or set message_watch.mode = \"poll\""
+                    );
+                } else {
+                    debug!(%error, "still no file events");
+                }
+            }
+        }
+        self.tried = Some(Instant::now());
+    }
+
+    fn question(&self) -> Duration {
+        if self.watch.is_some() {
+            QUESTION
+        } else {
+            QUESTION_WITHOUT_EVENTS
+        }
+    }
+}

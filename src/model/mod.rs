@@ -1,0 +1,16 @@
+//! The words of the product as types, and its pure decisions.
+//!
+//! Nothing here does I/O, reads a clock or imports another module of ours:
+//! whatever depends on time takes `now` as a parameter, so that thousands of
+//! histories can be tried in a second.
+
+pub mod ids;
+pub mod message;
+pub mod rate;
+pub mod redact;
+pub mod session;
+pub mod timestamp;
+pub mod token;
+pub mod wake;
+
+pub use ids::{ConversationId, InvalidId, Label, MessageId, SessionKey, Side};

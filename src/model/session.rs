@@ -1,0 +1,202 @@
+//! What the store tells about sessions and their conversations.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::ids::{ConversationId, Label, SessionKey, Side};
+
+/// How old a heartbeat of a session without its own `ttl` may be.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(300);
+
+/// Life of a conversation after its creation: the Python bridge's.
+pub const CONVERSATION_LIFE: Duration = Duration::from_secs(3 * 3600);
+
+/// A conversation as people see it; tokens are not part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Conversation {
+    /// Its id.
+    pub id: ConversationId,
+    /// What people call it.
+    pub label: Option<Label>,
+    /// The role of side `a`.
+    pub role_a: String,
+    /// The role of side `b`.
+    pub role_b: String,
+    /// When it was made; `None` if the text in the store is unreadable.
+    pub created_at: Option<Timestamp>,
+    /// When it ends unless it is renewed.
+    pub expires_at: Option<Timestamp>,
+    /// When somebody closed it.
+    pub closed_at: Option<Timestamp>,
+    /// Messages in it.
+    pub messages: u64,
+    /// Messages nobody has read.
+    pub unread: u64,
+}
+
+impl Conversation {
+    /// The role of one side.
+    #[must_use]
+    pub fn role(&self, side: Side) -> &str {
+        match side {
+            Side::A => &self.role_a,
+            Side::B => &self.role_b,
+        }
+    }
+
+    /// Open, expired or closed, at `now`.
+    #[must_use]
+    pub fn state(&self, now: Timestamp) -> ConversationState {
+        match (self.closed_at, self.expires_at) {
+            (Some(_), _) => ConversationState::Closed,
+            (None, Some(end)) if end > now => ConversationState::Open,
+            _ => ConversationState::Expired,
+        }
+    }
+}
+
+/// Whether a conversation carries messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConversationState {
+    /// It does.
+    Open,
+    /// Its time ran out; renewing opens it again.
+    Expired,
+    /// Somebody ended it on purpose.
+    Closed,
+}
+
+impl fmt::Display for ConversationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Expired => "expired",
+            Self::Closed => "closed",
+        })
+    }
+}
+
+/// What proves that a session's agent lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProofKind {
+    /// A process, by pidfd and start time.
+    Process,
+    /// A command that was run.
+    Probe,
+    /// Nothing: the operator said so.
+    None,
+    /// The agent called by itself.
+    Call,
+}
+
+impl ProofKind {
+    /// The word in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Probe => "probe",
+            Self::None => "none",
+            Self::Call => "call",
+        }
+    }
+
+    /// Reads [`Self::as_str`] back.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Process, Self::Probe, Self::None, Self::Call]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
+}
+
+/// The last heartbeat of a session. `at` is for people; nobody decides on it
+/// across machines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Heartbeat {
+    /// Grows by one with each beat.
+    pub seq: i64,
+    /// Wall time of the machine that beat.
+    pub at: Timestamp,
+    /// How long it is good for.
+    #[serde(rename = "ttl_seconds", serialize_with = "seconds")]
+    pub ttl: Duration,
+    /// What it rests on.
+    pub proof: ProofKind,
+    /// When the agent's process was seen to have ended.
+    pub exited_at: Option<Timestamp>,
+    /// The daemon that beat last; `None` for a single call.
+    pub daemon: Option<String>,
+    /// Whether that daemon stopped cleanly and let the session go.
+    pub released: bool,
+}
+
+fn seconds<S: serde::Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(value.as_secs_f64())
+}
+
+/// Everything that `status` shows of one session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionView {
+    /// Which session.
+    #[serde(flatten)]
+    pub key: SessionKey,
+    /// The conversation's label.
+    pub label: Option<Label>,
+    /// Its role in the conversation.
+    pub role: String,
+    /// When the conversation ends.
+    pub expires_at: Option<Timestamp>,
+    /// Its last heartbeat, if there was one.
+    pub heartbeat: Option<Heartbeat>,
+    /// Its last authenticated call.
+    pub activity_at: Option<Timestamp>,
+    /// What the agent said of itself (`working`, `waiting`, ...).
+    pub reported: Option<String>,
+    /// Messages that it has not read.
+    pub unread: u64,
+    /// How its last wake ended.
+    pub wake: Option<String>,
+}
+
+/// Life as the last heartbeat shows it. The orchestrator's verdict (lost,
+/// stalled) is its own; this is only what can be read off the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Life {
+    /// No heartbeat yet.
+    Starting,
+    /// The heartbeat is within its ttl.
+    Alive,
+    /// It is older than its ttl.
+    Silent,
+    /// The agent's process ended.
+    Exited,
+}
+
+impl SessionView {
+    /// Reads the session's life off its last heartbeat.
+    #[must_use]
+    pub fn life(&self, now: Timestamp) -> Life {
+        let Some(beat) = &self.heartbeat else {
+            return Life::Starting;
+        };
+        if beat.exited_at.is_some() {
+            return Life::Exited;
+        }
+        let ttl = if beat.released {
+            DEFAULT_TTL.max(beat.ttl)
+        } else {
+            beat.ttl
+        };
+        match Duration::try_from(now.duration_since(beat.at)) {
+            Ok(age) if age > ttl => Life::Silent,
+            _ => Life::Alive,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Session tokens: made, stored, and compared in constant time.
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::ids::SessionKey;
+
+/// What stands before a digest in the token columns. A stored text with it is
+/// never 64 characters long, so it can never pass for a token itself.
+const DIGEST_MARKER: &str = "sha256:";
+
+/// A token as its session presents it: 64 hexadecimal characters. Has no
+/// `Display`, and its `Debug` shows nothing.
+#[derive(Debug, Clone)]
+pub struct Token(SecretString);
+
+/// A text that cannot be a token. The text itself is not repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the token is malformed: it has 64 hexadecimal characters, this one has {length}{other}",
+    other = if *length == 64 { ", not all of them hexadecimal" } else { "" })]
+pub struct MalformedToken {
+    /// Characters that were there.
+    pub length: usize,
+}
+
+impl Token {
+    /// Takes over a presented text.
+    ///
+    /// # Errors
+    /// [`MalformedToken`] if it is not 64 hexadecimal characters.
+    pub fn parse(text: &str) -> Result<Self, MalformedToken> {
+        let text = text.trim();
+        if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            Ok(Self(SecretString::from(text.to_ascii_lowercase())))
+        } else {
+            Err(MalformedToken {
+                length: text.chars().count(),
+            })
+        }
+    }
+
+    /// A new token for `session`: HMAC-SHA256 of its name under a random key
+    /// that nobody keeps.
+    #[must_use]
+    pub fn generate(session: &SessionKey, key: &[u8; 32]) -> Self {
+        #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length is a key");
+        mac.update(session.to_string().as_bytes());
+        Self(SecretString::from(hex::encode(mac.finalize().into_bytes())))
+    }
+
+    /// The text, for the credentials file and the store alone.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// What the token column holds under `storage`.
+    #[must_use]
+    pub fn stored(&self, storage: TokenStorage) -> String {
+        match storage {
+            TokenStorage::Plain => self.expose().to_owned(),
+            TokenStorage::Hashed => format!("{DIGEST_MARKER}{}", digest(self.expose())),
+        }
+    }
+
+    /// Whether `stored` was made from this token, in time that depends on
+    /// neither text. Reads both forms, whatever the store writes today.
+    #[must_use]
+    pub fn matches(&self, stored: &str) -> bool {
+        match stored.strip_prefix(DIGEST_MARKER) {
+            Some(wanted) => digest(self.expose())
+                .as_bytes()
+                .ct_eq(wanted.as_bytes())
+                .into(),
+            None => self
+                .expose()
+                .as_bytes()
+                .ct_eq(stored.to_ascii_lowercase().as_bytes())
+                .into(),
+        }
+    }
+}
+
+fn digest(text: &str) -> String {
+    hex::encode(Sha256::digest(text.as_bytes()))
+}
+
+/// How a store keeps the tokens of conversations that we create in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenStorage {
+    /// A SHA-256 digest: who reads the file cannot act as a session.
+    Hashed,
+    /// In the clear, as the Python bridge needs them when it shares the store.
+    Plain,
+}
+
+impl TokenStorage {
+    /// The word in the store's settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hashed => "hashed",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// Reads [`Self::as_str`] back.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "hashed" => Some(Self::Hashed),
+            "plain" => Some(Self::Plain),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(text: &str) -> SessionKey {
+        text.parse().expect("a session")
+    }
+
+    #[test]
+    fn verifies_both_forms_and_nothing_else() {
+        let token = Token::generate(&session("conv_0123456789abcdef/a"), &[7; 32]);
+        let other = Token::generate(&session("conv_0123456789abcdef/b"), &[7; 32]);
+        assert_eq!(token.expose().len(), 64);
+        for storage in [TokenStorage::Hashed, TokenStorage::Plain] {
+            let stored = token.stored(storage);
+            assert!(token.matches(&stored));
+            assert!(!other.matches(&stored));
+        }
+        assert!(!token.matches(""));
+        assert!(!token.matches(DIGEST_MARKER));
+    }
+
+    #[test]
+    fn a_stolen_digest_is_no_token() {
+        let token = Token::generate(&session("conv_0123456789abcdef/a"), &[7; 32]);
+        let stored = token.stored(TokenStorage::Hashed);
+        assert_ne!(stored.len(), 64);
+        assert!(Token::parse(&stored).is_err());
+        let digest_alone = Token::parse(&stored[DIGEST_MARKER.len()..]).expect("64 hex");
+        assert!(!digest_alone.matches(&stored));
+    }
+
+    #[test]
+    fn neither_debug_nor_errors_show_it() {
+        let token = Token::generate(&session("conv_0123456789abcdef/a"), &[7; 32]);
+        assert!(!format!("{token:?}").contains(token.expose()));
+        let error = Token::parse("hunter2").expect_err("too short").to_string();
+        assert!(
+            !error.contains("hunter2") && error.contains("this one has 7"),
+            "{error}"
+        );
+    }
+}

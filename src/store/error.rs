@@ -1,0 +1,198 @@
+//! What can go wrong with a store, in words for the person who must act.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::model::message::InvalidMessage;
+use crate::model::rate::RateLimited;
+use crate::model::{ConversationId, Label, MessageId, SessionKey};
+
+/// A failed store call. The first line says what happened to which thing, the
+/// second, if there is one, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No file there.
+    #[error("store {}: there is no such file\n  make one: mcp-bridge store init --store {}", .0.display(), .0.display())]
+    Missing(PathBuf),
+    /// A file with nothing in it.
+    #[error("store {}: the file is empty\n  if that is right, make it a store: mcp-bridge store init --store {}", .0.display(), .0.display())]
+    Empty(PathBuf),
+    /// A directory, socket, ...
+    #[error("store {}: this is a {}, not a database file\n  name the file itself, for example {}/bridge.db", .0.display(), .1, .0.display())]
+    NotAFile(PathBuf, &'static str),
+    /// SQLite does not know the file's format.
+    #[error("store {}: this is not an SQLite database\n  name another file, or move this one away", .0.display())]
+    NotADatabase(PathBuf),
+    /// A database of some other program.
+    #[error("store {}: this database belongs to another program (it has tables, but not the bridge's)\n  name another file", .0.display())]
+    Foreign(PathBuf),
+    /// The file is damaged.
+    #[error("store {}: the database is damaged ({})\n  stop all writers and restore a backup; `mcp-bridge store check` tells more", .0.display(), .1)]
+    Corrupt(PathBuf, String),
+    /// Opening was refused by the file system.
+    #[error("store {}: permission denied{}", .0.display(), .1)]
+    Permission(PathBuf, String),
+    /// The file, its directory or the file system cannot be written.
+    #[error("store {}: it is read-only\n  this user needs write permission for the file and its directory, on a file system that is mounted read-write", .0.display())]
+    ReadOnly(PathBuf),
+    /// No room.
+    #[error("store {}: the disk is full; nothing was stored\n  free some space and try again", .0.display())]
+    Full(PathBuf),
+    /// The disk failed.
+    #[error("store {}: input/output error ({}); nothing was stored\n  look at the disk: dmesg | tail", .0.display(), .1)]
+    Io(PathBuf, String),
+    /// Another writer did not let go.
+    #[error("store {}: another process held the write lock for too long; nothing was stored\n  try again; `fuser {}` names the processes that have it open", .0.display(), .0.display())]
+    Busy(PathBuf),
+    /// Written by a newer version that excludes this one.
+    #[error("store {}: it has schema version {found}, and this program reads versions up to {ours}\n  install a newer mcp-bridge", .path.display())]
+    TooNew {
+        /// The store.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version that this program knows.
+        ours: i64,
+    },
+    /// Linked against an SQLite that loses commits.
+    #[error(
+        "this program is linked with SQLite {0}, which can lose committed data\n  build it with SQLite 3.51.3 or newer"
+    )]
+    OldSqlite(String),
+    /// A network file system, on which SQLite's locks do not work.
+    #[error("store {}: it is on a network file system ({}), where SQLite's locks do not work\n  put it on a local disk", .0.display(), .1)]
+    NetworkFileSystem(PathBuf, String),
+    /// The file at the path is not the one that was opened.
+    #[error("store {}: the file was deleted or replaced while it was open; nothing was stored in it\n  put the old file back, or restart what uses it", .0.display())]
+    Replaced(PathBuf),
+    /// A URL for a store that this version does not have.
+    #[error(
+        "store `{0}`: only SQLite is supported: write sqlite:/path/to/bridge.db, or just the path"
+    )]
+    Unsupported(String),
+    /// A wrong token, or one for the other side.
+    #[error(
+        "the token for {0} is wrong\n  use the credentials file that was written when the conversation was made"
+    )]
+    WrongToken(SessionKey),
+    /// No such conversation.
+    #[error(
+        "conversation {} does not exist in store {}\n  `mcp-bridge conversation list` shows those that do",
+        .0,
+        .1.display()
+    )]
+    NoConversation(ConversationId, PathBuf),
+    /// Its time ran out.
+    #[error(
+        "conversation {id} expired {} ago\n  renew it: mcp-bridge conversation renew {id} --for 3h",
+        crate::text::age(*.expired_at, *.now)
+    )]
+    Expired {
+        /// The conversation.
+        id: ConversationId,
+        /// When it ended.
+        expired_at: Timestamp,
+        /// When that was noticed.
+        now: Timestamp,
+    },
+    /// Somebody closed it.
+    #[error("conversation {0} was closed\n  make a new one: mcp-bridge conversation new")]
+    Closed(ConversationId),
+    /// The label is taken.
+    #[error(
+        "there is already an open conversation labelled `{0}`\n  choose another label, or close that one: mcp-bridge conversation close {0}"
+    )]
+    LabelTaken(Label),
+    /// No message of that id for this session.
+    #[error("there is no message {0} for {1}")]
+    NoMessage(MessageId, SessionKey),
+    /// The message breaks a limit.
+    #[error(transparent)]
+    Invalid(#[from] InvalidMessage),
+    /// Too many messages.
+    #[error("{0} has sent too much: {1}")]
+    RateLimited(SessionKey, RateLimited),
+    /// The client message id was used for another text.
+    #[error(
+        "client message id `{id}` was already used for message {message}, with another text\n  give every message an id of its own"
+    )]
+    ClientIdReused {
+        /// The id.
+        id: String,
+        /// The message that has it.
+        message: MessageId,
+    },
+    /// Anything that SQLite says and no rule above names.
+    #[error("store {}: {} ({})", .0.display(), .1, .2)]
+    Sql(PathBuf, &'static str, String),
+}
+
+/// What a caller can do about an error; exit codes are made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// The input is wrong: sending it again will not help.
+    Input,
+    /// The caller may not do this.
+    Denied,
+    /// The store is not there, or not usable, now.
+    Unavailable,
+    /// Trying again later helps.
+    Retry,
+    /// The store's content or version is not for this program.
+    Unusable,
+    /// Something else.
+    Other,
+}
+
+impl StoreError {
+    /// The class of this error.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Invalid(_)
+            | Self::ClientIdReused { .. }
+            | Self::LabelTaken(_)
+            | Self::NoMessage(..)
+            | Self::NoConversation(..)
+            | Self::Unsupported(_) => ErrorClass::Input,
+            Self::WrongToken(_) | Self::Expired { .. } | Self::Closed(_) => ErrorClass::Denied,
+            Self::RateLimited(..) | Self::Busy(_) => ErrorClass::Retry,
+            Self::Missing(_)
+            | Self::Empty(_)
+            | Self::Permission(..)
+            | Self::ReadOnly(_)
+            | Self::Full(_)
+            | Self::Io(..)
+            | Self::Replaced(_) => ErrorClass::Unavailable,
+            Self::NotAFile(..)
+            | Self::NotADatabase(_)
+            | Self::Foreign(_)
+            | Self::Corrupt(..)
+            | Self::TooNew { .. }
+            | Self::OldSqlite(_)
+            | Self::NetworkFileSystem(..) => ErrorClass::Unusable,
+            Self::Sql(..) => ErrorClass::Other,
+        }
+    }
+
+    /// Whether it speaks of the store itself, rather than of one session or
+    /// one message.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(
+            self.class(),
+            ErrorClass::Unavailable | ErrorClass::Unusable | ErrorClass::Other
+        ) || matches!(self, Self::Busy(_))
+    }
+
+    /// The first line alone, for a status line or a log field.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        self.to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    }
+}

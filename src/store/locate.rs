@@ -1,0 +1,180 @@
+//! Which store? One resolver for all programs: the flag, the environment, the
+//! configuration, the credentials, the default of this user; the first that
+//! says something decides.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use etcetera::BaseStrategy;
+
+use super::sqlite::{Create, SqliteStore};
+use super::{Result, SharedStore, StoreError};
+
+/// The variable that names a store.
+pub const VARIABLE: &str = "MCP_BRIDGE_STORE";
+
+/// Where a system service keeps its store.
+const SYSTEM_STORE: &str = "/var/lib/mcp-bridge/bridge.db";
+
+/// Who said which store it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// `--store`.
+    Flag,
+    /// `MCP_BRIDGE_STORE`.
+    Environment,
+    /// `store.url`.
+    Configuration,
+    /// The credentials file.
+    Credentials,
+    /// Nobody.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flag => "from --store",
+            Self::Environment => "from MCP_BRIDGE_STORE",
+            Self::Configuration => "from store.url",
+            Self::Credentials => "from the credentials",
+            Self::Default => "the default of this user",
+        })
+    }
+}
+
+/// A store by its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// Why this one.
+    pub origin: Origin,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.path.display(), self.origin)
+    }
+}
+
+/// What may name a store, strongest first.
+#[derive(Debug, Clone, Default)]
+pub struct Hints<'a> {
+    /// The command line.
+    pub flag: Option<&'a str>,
+    /// The environment.
+    pub environment: Option<&'a str>,
+    /// The daemon's configuration.
+    pub configuration: Option<&'a str>,
+    /// The credentials in use.
+    pub credentials: Option<&'a str>,
+}
+
+/// Finds the store that the hints mean.
+///
+/// # Errors
+/// [`StoreError::Unsupported`] for a URL that is not SQLite's.
+pub fn locate(hints: &Hints<'_>) -> Result<Location> {
+    let named = [
+        (hints.flag, Origin::Flag),
+        (hints.environment, Origin::Environment),
+        (hints.configuration, Origin::Configuration),
+        (hints.credentials, Origin::Credentials),
+    ];
+    for (text, origin) in named {
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            return Ok(Location {
+                path: parse(text)?,
+                origin,
+            });
+        }
+    }
+    Ok(Location {
+        path: default_path(),
+        origin: Origin::Default,
+    })
+}
+
+/// `sqlite:/path`, `sqlite:///path` or a plain path.
+fn parse(text: &str) -> Result<PathBuf> {
+    let path = match text.split_once(':') {
+        Some(("sqlite", rest)) => rest.strip_prefix("//").unwrap_or(rest),
+        // The rest of an unknown URL may hold a password.
+        Some((scheme, rest)) if rest.starts_with("//") => {
+            return Err(StoreError::Unsupported(format!("{scheme}://...")));
+        }
+        _ => text,
+    };
+    if path.is_empty() || path == ":memory:" {
+        return Err(StoreError::Unsupported(text.to_owned()));
+    }
+    Ok(PathBuf::from(path))
+}
+
+fn default_path() -> PathBuf {
+    let system = PathBuf::from(SYSTEM_STORE);
+    if rustix::process::geteuid().is_root() {
+        return system;
+    }
+    state_directory().map_or(system, |directory| directory.join("bridge.db"))
+}
+
+/// Where this user's own files of ours stand.
+#[must_use]
+pub fn state_directory() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Path::new(SYSTEM_STORE).parent().map(Path::to_owned);
+    }
+    let base = etcetera::choose_base_strategy().ok()?;
+    let state = base.state_dir().unwrap_or_else(|| base.data_dir());
+    Some(state.join("mcp-bridge"))
+}
+
+/// Opens the store at a location.
+///
+/// # Errors
+/// As [`SqliteStore::open`].
+pub async fn open(location: &Location, create: Create) -> Result<SharedStore> {
+    Ok(Arc::new(SqliteStore::open(&location.path, create).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_that_says_something_decides() {
+        let hints = Hints {
+            flag: None,
+            environment: Some(""),
+            configuration: Some("sqlite:///srv/c.db"),
+            credentials: Some("/srv/d.db"),
+        };
+        let found = locate(&hints).expect("a store");
+        assert_eq!(found.path, Path::new("/srv/c.db"));
+        assert_eq!(found.origin, Origin::Configuration);
+    }
+
+    #[test]
+    fn paths_and_urls() {
+        for (text, path) in [
+            ("/a/b.db", "/a/b.db"),
+            ("b.db", "b.db"),
+            ("sqlite:/a/b.db", "/a/b.db"),
+            ("sqlite:///a/b.db", "/a/b.db"),
+            ("sqlite:b.db", "b.db"),
+            ("/with:colon/b.db", "/with:colon/b.db"),
+        ] {
+            assert_eq!(parse(text).expect(text), Path::new(path), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refused_url_does_not_show_its_password() {
+        let error = parse("postgres://u:hunter2@host/db").expect_err("no postgres");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        assert!(parse("sqlite::memory:").is_err());
+    }
+}

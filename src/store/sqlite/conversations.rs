@@ -1,0 +1,338 @@
+//! Conversations: made, found, renewed, closed, and who may use them.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::fault::Fault;
+use super::{Durability, Ring, SqliteStore, from_millis, millis, shared};
+use crate::model::session::Conversation;
+use crate::model::token::TokenStorage;
+use crate::model::{ConversationId, Label, Side, timestamp};
+use crate::store::{Caller, Conversations, NewConversation, Result, StoreError, Verified};
+
+#[async_trait]
+impl Conversations for SqliteStore {
+    async fn create_conversations(&self, new: &[NewConversation], now: Timestamp) -> Result<()> {
+        self.run("making conversations", async {
+            let mut write = self.write(Durability::Full).await?;
+            let storage = token_storage(write.connection()).await?;
+            for conversation in new {
+                insert(write.connection(), conversation, storage, now).await?;
+            }
+            write.commit(Ring::No).await
+        })
+        .await
+    }
+
+    async fn conversations(&self) -> Result<Vec<Conversation>> {
+        self.run("listing conversations", async {
+            let rows = sqlx::query(
+                "SELECT c.id, l.label, c.session_a_role, c.session_b_role, c.created_at,
+                        c.expires_at, l.closed_ms,
+                        (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id),
+                        (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id AND m.read = 0)
+                 FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
+                 ORDER BY c.created_at, c.id",
+            )
+            .fetch_all(&self.readers)
+            .await?;
+            // A row whose id is no id is some other program's; it cannot be
+            // named on our command line either.
+            rows.iter()
+                .filter_map(|row| conversation(row).transpose())
+                .collect::<std::result::Result<_, _>>()
+                .map_err(Fault::from)
+        })
+        .await
+    }
+
+    async fn conversation(&self, id: &ConversationId) -> Result<Conversation> {
+        self.run("reading a conversation", async {
+            sqlx::query(
+                "SELECT c.id, l.label, c.session_a_role, c.session_b_role, c.created_at,
+                        c.expires_at, l.closed_ms,
+                        (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id),
+                        (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id AND m.read = 0)
+                 FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
+                 WHERE c.id = ?1",
+            )
+            .bind(id.as_str())
+            .fetch_optional(&self.readers)
+            .await?
+            .and_then(|row| conversation(&row).transpose())
+            .ok_or_else(|| self.no_conversation(id))?
+            .map_err(Fault::from)
+        })
+        .await
+    }
+
+    async fn renew_conversation(
+        &self,
+        id: &ConversationId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Timestamp> {
+        self.run("renewing a conversation", async {
+            let mut write = self.write(Durability::Full).await?;
+            self.refuse_closed(write.connection(), id).await?;
+            sqlx::query("UPDATE conversations SET expires_at = max(expires_at, ?2) WHERE id = ?1")
+                .bind(id.as_str())
+                .bind(timestamp::to_text(until))
+                .execute(write.connection())
+                .await?;
+            let holds: String =
+                sqlx::query_scalar("SELECT expires_at FROM conversations WHERE id = ?1")
+                    .bind(id.as_str())
+                    .fetch_one(write.connection())
+                    .await?;
+            let details = json!({ "expires_at": holds });
+            shared::audit(
+                write.connection(),
+                Some(id),
+                None,
+                "renew_conversation",
+                details,
+                now,
+            )
+            .await?;
+            write.commit(Ring::No).await?;
+            Ok(timestamp::from_text(&holds).unwrap_or(until))
+        })
+        .await
+    }
+
+    async fn close_conversation(&self, id: &ConversationId, now: Timestamp) -> Result<()> {
+        self.run("closing a conversation", async {
+            let mut write = self.write(Durability::Full).await?;
+            self.refuse_closed(write.connection(), id).await?;
+            // The shared column is what makes the Python bridge refuse it too.
+            sqlx::query("UPDATE conversations SET expires_at = min(expires_at, ?2) WHERE id = ?1")
+                .bind(id.as_str())
+                .bind(timestamp::to_text(now))
+                .execute(write.connection())
+                .await?;
+            sqlx::query(
+                "INSERT INTO bridge_conversation (conversation_id, closed_ms) VALUES (?1, ?2)
+                 ON CONFLICT (conversation_id) DO UPDATE SET closed_ms = excluded.closed_ms",
+            )
+            .bind(id.as_str())
+            .bind(millis(now))
+            .execute(write.connection())
+            .await?;
+            shared::audit(
+                write.connection(),
+                Some(id),
+                None,
+                "close_conversation",
+                json!({}),
+                now,
+            )
+            .await?;
+            write.commit(Ring::No).await
+        })
+        .await
+    }
+
+    async fn verify(&self, callers: &[Caller], now: Timestamp) -> Result<Vec<Result<Verified>>> {
+        self.run("verifying credentials", async {
+            let ids: Vec<&str> = callers
+                .iter()
+                .map(|c| c.session.conversation.as_str())
+                .collect();
+            let rows = sqlx::query(
+                "SELECT c.id, c.session_a_token, c.session_b_token, c.expires_at, l.closed_ms,
+                        l.label, c.session_a_role, c.session_b_role
+                 FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
+                 WHERE c.id IN (SELECT value FROM json_each(?1))",
+            )
+            .bind(json!(ids).to_string())
+            .fetch_all(&self.readers)
+            .await?;
+            let mut known = HashMap::with_capacity(rows.len());
+            for row in &rows {
+                known.insert(row.try_get::<String, _>(0)?, row);
+            }
+            callers
+                .iter()
+                .map(
+                    |caller| match known.get(caller.session.conversation.as_str()) {
+                        Some(row) => judge(row, caller, now).map_err(Fault::from),
+                        None => Ok(Err(self.no_conversation(&caller.session.conversation))),
+                    },
+                )
+                .collect()
+        })
+        .await
+    }
+}
+
+impl SqliteStore {
+    pub(super) fn no_conversation(&self, id: &ConversationId) -> StoreError {
+        StoreError::NoConversation(id.clone(), self.path.clone())
+    }
+
+    /// Refuses a caller that is not who it says; inside a transaction, so that
+    /// what follows rests on it.
+    pub(super) async fn authenticate(
+        &self,
+        connection: &mut SqliteConnection,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> std::result::Result<Verified, Fault> {
+        let row = sqlx::query(
+            "SELECT c.id, c.session_a_token, c.session_b_token, c.expires_at, l.closed_ms,
+                    l.label, c.session_a_role, c.session_b_role
+             FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
+             WHERE c.id = ?1",
+        )
+        .bind(caller.session.conversation.as_str())
+        .fetch_optional(connection)
+        .await?
+        .ok_or_else(|| self.no_conversation(&caller.session.conversation))?;
+        Ok(judge(&row, caller, now)??)
+    }
+
+    async fn refuse_closed(
+        &self,
+        connection: &mut SqliteConnection,
+        id: &ConversationId,
+    ) -> std::result::Result<(), Fault> {
+        let closed: Option<Option<i64>> = sqlx::query_scalar(
+            "SELECT l.closed_ms FROM conversations c
+             LEFT JOIN bridge_conversation l ON l.conversation_id = c.id WHERE c.id = ?1",
+        )
+        .bind(id.as_str())
+        .fetch_optional(connection)
+        .await?;
+        match closed {
+            None => Err(self.no_conversation(id).into()),
+            Some(Some(_)) => Err(StoreError::Closed(id.clone()).into()),
+            Some(None) => Ok(()),
+        }
+    }
+}
+
+/// The row: id, token a, token b, expires_at, closed, label, role a, role b.
+/// The token is checked first: who does not have it learns nothing else.
+fn judge(
+    row: &SqliteRow,
+    caller: &Caller,
+    now: Timestamp,
+) -> std::result::Result<Result<Verified>, sqlx::Error> {
+    let (token, role, partner) = match caller.session.side {
+        Side::A => (1, 6, 7),
+        Side::B => (2, 7, 6),
+    };
+    if !caller.token.matches(row.try_get(token)?) {
+        return Ok(Err(StoreError::WrongToken(caller.session.clone())));
+    }
+    let id = &caller.session.conversation;
+    if row.try_get::<Option<i64>, _>(4)?.is_some() {
+        return Ok(Err(StoreError::Closed(id.clone())));
+    }
+    // An end that cannot be read is an end that has passed: fail closed.
+    let expires_at = timestamp::from_text(row.try_get(3)?).unwrap_or(Timestamp::UNIX_EPOCH);
+    if expires_at <= now {
+        return Ok(Err(StoreError::Expired {
+            id: id.clone(),
+            expired_at: expires_at,
+            now,
+        }));
+    }
+    Ok(Ok(Verified {
+        expires_at,
+        label: label(row.try_get(5)?),
+        role: row.try_get(role)?,
+        partner_role: row.try_get(partner)?,
+    }))
+}
+
+fn label(text: Option<String>) -> Option<Label> {
+    text.and_then(|text| text.parse().ok())
+}
+
+fn conversation(row: &SqliteRow) -> std::result::Result<Option<Conversation>, sqlx::Error> {
+    let Ok(id) = row.try_get::<&str, _>(0)?.parse() else {
+        return Ok(None);
+    };
+    Ok(Some(Conversation {
+        id,
+        label: label(row.try_get(1)?),
+        role_a: row.try_get(2)?,
+        role_b: row.try_get(3)?,
+        created_at: timestamp::from_text(row.try_get(4)?),
+        expires_at: timestamp::from_text(row.try_get(5)?),
+        closed_at: row.try_get::<Option<i64>, _>(6)?.map(from_millis),
+        messages: row.try_get(7)?,
+        unread: row.try_get(8)?,
+    }))
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    new: &NewConversation,
+    storage: TokenStorage,
+    now: Timestamp,
+) -> std::result::Result<(), Fault> {
+    sqlx::query(
+        "INSERT INTO conversations (id, session_a_role, session_b_role, session_a_token,
+             session_b_token, created_at, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )
+    .bind(new.id.as_str())
+    .bind(&new.role_a)
+    .bind(&new.role_b)
+    .bind(new.token_a.stored(storage))
+    .bind(new.token_b.stored(storage))
+    .bind(timestamp::to_text(now))
+    .bind(timestamp::to_text(new.expires_at))
+    .execute(&mut *connection)
+    .await?;
+    let taken = sqlx::query(
+        "INSERT INTO bridge_conversation (conversation_id, label) VALUES (?1, ?2)
+         ON CONFLICT (label) WHERE closed_ms IS NULL DO NOTHING",
+    )
+    .bind(new.id.as_str())
+    .bind(new.label.as_ref().map(Label::as_str))
+    .execute(&mut *connection)
+    .await?
+    .rows_affected()
+        == 0;
+    if let (true, Some(label)) = (taken, &new.label) {
+        return Err(StoreError::LabelTaken(label.clone()).into());
+    }
+    for side in Side::BOTH {
+        sqlx::query("INSERT INTO bridge_session (conversation_id, session_id) VALUES (?1, ?2)")
+            .bind(new.id.as_str())
+            .bind(side.as_str())
+            .execute(&mut *connection)
+            .await?;
+    }
+    let details = json!({ "roles": [new.role_a, new.role_b], "label": new.label });
+    shared::audit(
+        connection,
+        Some(&new.id),
+        None,
+        "create_conversation",
+        details,
+        now,
+    )
+    .await
+}
+
+async fn token_storage(
+    connection: &mut SqliteConnection,
+) -> std::result::Result<TokenStorage, Fault> {
+    let word: Option<String> =
+        sqlx::query_scalar("SELECT value FROM bridge_setting WHERE key = 'token_storage'")
+            .fetch_optional(connection)
+            .await?;
+    Ok(word
+        .and_then(|word| TokenStorage::from_word(&word))
+        .unwrap_or(TokenStorage::Hashed))
+}

@@ -1,0 +1,214 @@
+//! The database as a file: which one it is, what it may be, where it may lie.
+//! By path and stat alone: see the module above for why nothing here opens a
+//! file that SQLite has open.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::store::{Result, StoreError};
+
+/// A file's identity: two paths with the same one are one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// The file that stands at `path` now.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let meta = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
+    }
+}
+
+/// `<db><suffix>`: the names that SQLite and the doorbell use.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Whether the path is a file that a store could be in. Says nothing about its
+/// content.
+pub(super) fn examine(path: &Path) -> Result<FileId> {
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Err(StoreError::Permission(
+                path.to_owned(),
+                permission_remedy(path),
+            ));
+        }
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound) => {
+            return Err(StoreError::Missing(path.to_owned()));
+        }
+        Err(error) => return Err(StoreError::Io(path.to_owned(), error.to_string())),
+    };
+    let kind = meta.file_type();
+    let wrong = if kind.is_dir() {
+        Some("directory")
+    } else if kind.is_socket() {
+        Some("socket")
+    } else if kind.is_fifo() {
+        Some("pipe")
+    } else if !kind.is_file() {
+        Some("device")
+    } else {
+        None
+    };
+    match wrong {
+        Some(kind) => Err(StoreError::NotAFile(path.to_owned(), kind)),
+        None if meta.len() == 0 => Err(StoreError::Empty(path.to_owned())),
+        None => {
+            refuse_network_file_system(path)?;
+            Ok(FileId {
+                device: meta.dev(),
+                inode: meta.ino(),
+            })
+        }
+    }
+}
+
+/// Makes an empty file for a new store; an empty one that stands there is
+/// taken. The mode is set before SQLite sees the file, because the files that
+/// it puts beside it copy the mode. In a directory that passes its group on
+/// (2770), the group shares the store; elsewhere it is its owner's alone.
+pub(super) fn create(path: &Path) -> Result<()> {
+    let denied = |error: &std::io::Error| match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            StoreError::Permission(path.to_owned(), permission_remedy(path))
+        }
+        std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(path.to_owned()),
+        std::io::ErrorKind::StorageFull => StoreError::Full(path.to_owned()),
+        _ => StoreError::Io(path.to_owned(), error.to_string()),
+    };
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    if !directory.exists() {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| denied(&error))?;
+    }
+    refuse_network_file_system(directory)?;
+    let shared = std::fs::metadata(directory).is_ok_and(|meta| meta.mode() & 0o2020 == 0o2020);
+    let mode = if shared { 0o660 } else { 0o600 };
+    match std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+    {
+        // The umask may have taken the group's bits.
+        Ok(_) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+            .map_err(|error| denied(&error)),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(denied(&error)),
+    }
+}
+
+/// What to do about a store that may not be opened.
+pub(super) fn permission_remedy(path: &Path) -> String {
+    let place = path.parent().unwrap_or(Path::new("/"));
+    let subject = if std::fs::metadata(path).is_ok() {
+        path
+    } else {
+        place
+    };
+    match std::fs::metadata(subject) {
+        Ok(meta) => format!(
+            "\n  {} belongs to user {} and group {} with mode {:o}; run this as a user who may write it, or join that group",
+            subject.display(),
+            meta.uid(),
+            meta.gid(),
+            meta.mode() & 0o7777,
+        ),
+        Err(_) => format!(
+            "\n  one of the directories above {} may not be entered by this user",
+            path.display()
+        ),
+    }
+}
+
+fn refuse_network_file_system(path: &Path) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    if let Ok(stat) = rustix::fs::statfs(path) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "magic numbers have 32 bits"
+        )]
+        if let Some(name) = network_file_system(stat.f_type as u32) {
+            return Err(StoreError::NetworkFileSystem(path.to_owned(), name.into()));
+        }
+    }
+    Ok(())
+}
+
+/// Magic numbers of statfs(2) whose byte-range locks or shared memory do not
+/// reach other machines.
+#[cfg(target_os = "linux")]
+fn network_file_system(magic: u32) -> Option<&'static str> {
+    Some(match magic {
+        0x6969 => "nfs",
+        0xFF53_4D42 | 0xFE53_4D42 | 0x517B => "smb",
+        0x0102_1997 => "9p",
+        0x00C3_6400 => "ceph",
+        0x5346_414F | 0x6B41_4653 => "afs",
+        0x0BD0_0BD0 => "lustre",
+        0x7375_7245 => "coda",
+        0x0116_1970 => "gfs2",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn network_file_systems_are_known_by_their_numbers() {
+        assert_eq!(network_file_system(0x6969), Some("nfs"));
+        assert_eq!(network_file_system(0xFF53_4D42), Some("smb"));
+        assert_eq!(network_file_system(0xEF53), None, "ext4");
+        assert_eq!(network_file_system(0x0102_1994), None, "tmpfs");
+    }
+
+    #[test]
+    fn a_shared_directory_makes_a_shared_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (mode, expected) in [(0o700, 0o600), (0o2770, 0o660)] {
+            std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode))
+                .expect("set");
+            let path = dir.path().join(format!("{mode:o}.db"));
+            create(&path).expect("made");
+            let made = std::fs::metadata(&path).expect("there").mode() & 0o777;
+            assert_eq!(made, expected, "in {mode:o}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_store_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert!(matches!(
+            examine(dir.path()),
+            Err(StoreError::NotAFile(_, "directory"))
+        ));
+        assert!(matches!(
+            examine(&dir.path().join("x")),
+            Err(StoreError::Missing(_))
+        ));
+        let empty = dir.path().join("empty");
+        std::fs::write(&empty, "").expect("written");
+        assert!(matches!(examine(&empty), Err(StoreError::Empty(_))));
+    }
+}

@@ -1,0 +1,330 @@
+//! Heartbeats: one statement for all sessions of a daemon.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::{Row, SqliteConnection};
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::messages::{mail_of, touch};
+use super::{Durability, Ring, SqliteStore, millis, shared};
+use crate::model::session::ProofKind;
+use crate::model::wake::Mail;
+use crate::model::{SessionKey, timestamp};
+use crate::store::{
+    Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Heartbeats, Result,
+};
+use crate::text::millis as duration_millis;
+
+#[async_trait]
+impl Heartbeats for SqliteStore {
+    async fn register_daemon(&self, daemon: &DaemonInfo, now: Timestamp) -> Result<DaemonRef> {
+        self.run("registering the daemon", async {
+            let mut write = self.write(Durability::Full).await?;
+            let epoch: i64 = sqlx::query_scalar(
+                "INSERT INTO bridge_daemon (daemon_id, epoch, role, host, boot_id, pid, version, started_ms)
+                 VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (daemon_id) DO UPDATE SET epoch = epoch + 1, role = excluded.role,
+                     host = excluded.host, boot_id = excluded.boot_id, pid = excluded.pid,
+                     version = excluded.version, started_ms = excluded.started_ms, stopped_ms = NULL
+                 RETURNING epoch",
+            )
+            .bind(&daemon.id)
+            .bind(daemon.role)
+            .bind(&daemon.host)
+            .bind(&daemon.boot_id)
+            .bind(i64::from(daemon.pid))
+            .bind(env!("CARGO_PKG_VERSION"))
+            .bind(millis(now))
+            .fetch_one(write.connection())
+            .await?;
+            write.commit(Ring::No).await?;
+            Ok(DaemonRef { id: daemon.id.clone(), epoch })
+        })
+        .await
+    }
+
+    async fn beat(&self, round: &BeatRound<'_>) -> Result<BeatReport> {
+        if round.beats.is_empty() {
+            return Ok(BeatReport::default());
+        }
+        self.run("writing heartbeats", async {
+            let mut write = self.write(Durability::Normal).await?;
+            let beaten = upsert(write.connection(), round).await?;
+            let refused: Vec<&Beat> = round
+                .beats
+                .iter()
+                .filter(|beat| !beaten.contains(&names(&beat.session)))
+                .collect();
+            let owned_elsewhere = owners(write.connection(), &refused).await?;
+            let mine = || {
+                round
+                    .beats
+                    .iter()
+                    .filter(|b| beaten.contains(&names(&b.session)))
+            };
+            renew(write.connection(), mine()).await?;
+            if round.mirror {
+                mirror(
+                    write.connection(),
+                    mine().map(|beat| &beat.session),
+                    round.now,
+                )
+                .await?;
+            }
+            write.commit(Ring::No).await?;
+            Ok(BeatReport {
+                beaten: u64::try_from(beaten.len()).unwrap_or(u64::MAX),
+                owned_elsewhere,
+            })
+        })
+        .await
+    }
+
+    async fn record_exit(
+        &self,
+        session: &SessionKey,
+        daemon: &DaemonRef,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.run("noting an exit", async {
+            let mut write = self.write(Durability::Full).await?;
+            let changed = sqlx::query(
+                "UPDATE bridge_heartbeat SET exited_ms = ?5, seq = seq + 1
+                 WHERE conversation_id = ?1 AND session_id = ?2
+                   AND daemon_id = ?3 AND daemon_epoch = ?4 AND exited_ms IS NULL",
+            )
+            .bind(session.conversation.as_str())
+            .bind(session.side.as_str())
+            .bind(&daemon.id)
+            .bind(daemon.epoch)
+            .bind(millis(now))
+            .execute(write.connection())
+            .await?
+            .rows_affected();
+            if changed > 0 {
+                shared::audit(
+                    write.connection(),
+                    Some(&session.conversation),
+                    Some(session.side),
+                    "session_exited",
+                    json!({ "daemon": daemon.id }),
+                    now,
+                )
+                .await?;
+            }
+            // The orchestrator waits for this as a reader waits for mail.
+            write.commit(Ring::Yes).await?;
+            Ok(changed > 0)
+        })
+        .await
+    }
+
+    async fn release(
+        &self,
+        daemon: &DaemonRef,
+        sessions: Option<&[SessionKey]>,
+        now: Timestamp,
+    ) -> Result<u64> {
+        self.run("releasing sessions", async {
+            let mut write = self.write(Durability::Normal).await?;
+            let named = sessions.map(|sessions| json!(sessions.iter().map(names).collect::<Vec<_>>()).to_string());
+            let released = sqlx::query(
+                "UPDATE bridge_heartbeat SET released = 1
+                 WHERE daemon_id = ?1 AND daemon_epoch = ?2 AND released = 0
+                   AND (?3 IS NULL OR conversation_id || '/' || session_id IN (SELECT value FROM json_each(?3)))",
+            )
+            .bind(&daemon.id)
+            .bind(daemon.epoch)
+            .bind(named)
+            .execute(write.connection())
+            .await?
+            .rows_affected();
+            if sessions.is_none() {
+                sqlx::query(
+                    "UPDATE bridge_daemon SET stopped_ms = ?3 WHERE daemon_id = ?1 AND epoch = ?2",
+                )
+                .bind(&daemon.id)
+                .bind(daemon.epoch)
+                .bind(millis(now))
+                .execute(write.connection())
+                .await?;
+            }
+            write.commit(Ring::No).await?;
+            Ok(released)
+        })
+        .await
+    }
+
+    async fn call_in(
+        &self,
+        caller: &Caller,
+        ttl: Duration,
+        boot: &Boot,
+        now: Timestamp,
+    ) -> Result<Mail> {
+        self.run("writing a heartbeat", async {
+            let mut write = self.write(Durability::Normal).await?;
+            self.authenticate(write.connection(), caller, now).await?;
+            // No daemon: a session that a live daemon keeps stays that daemon's.
+            let nobody = DaemonRef {
+                id: String::new(),
+                epoch: 0,
+            };
+            let beat = Beat {
+                session: caller.session.clone(),
+                proof: ProofKind::Call,
+                renew_until: None,
+            };
+            let round = BeatRound {
+                beats: std::slice::from_ref(&beat),
+                daemon: &nobody,
+                ttl,
+                mirror: true,
+                boot,
+                now,
+            };
+            upsert(write.connection(), &round).await?;
+            mirror(write.connection(), std::iter::once(&caller.session), now).await?;
+            touch(write.connection(), &caller.session, now).await?;
+            let mail = mail_of(write.connection(), std::slice::from_ref(&caller.session)).await?;
+            write.commit(Ring::No).await?;
+            Ok(mail.first().copied().unwrap_or_default())
+        })
+        .await
+    }
+}
+
+fn names(session: &SessionKey) -> String {
+    session.to_string()
+}
+
+/// Writes the heartbeats that may be written and returns whose they were. A
+/// session is free if nobody had it, its daemon let go, went silent for its
+/// whole ttl, or lived in another boot; one and the same daemon may only go
+/// forward in its epochs.
+async fn upsert(
+    connection: &mut SqliteConnection,
+    round: &BeatRound<'_>,
+) -> std::result::Result<HashSet<String>, Fault> {
+    let beats: Vec<[&str; 3]> = round
+        .beats
+        .iter()
+        .map(|beat| {
+            [
+                beat.session.conversation.as_str(),
+                beat.session.side.as_str(),
+                beat.proof.as_str(),
+            ]
+        })
+        .collect();
+    let rows = sqlx::query(
+        "INSERT INTO bridge_heartbeat (conversation_id, session_id, seq, boot_id, pid_ns,
+             beat_boot_ms, beat_ms, ttl_ms, proof, daemon_id, daemon_epoch)
+         SELECT value ->> 0, value ->> 1, 1, ?2, ?3, ?4, ?5, ?6, value ->> 2,
+                nullif(?7, ''), nullif(?8, 0)
+         FROM json_each(?1) WHERE true
+         ON CONFLICT (conversation_id, session_id) DO UPDATE SET
+             seq = seq + 1, boot_id = excluded.boot_id, pid_ns = excluded.pid_ns,
+             beat_boot_ms = excluded.beat_boot_ms, beat_ms = excluded.beat_ms,
+             ttl_ms = excluded.ttl_ms, proof = excluded.proof,
+             daemon_id = excluded.daemon_id, daemon_epoch = excluded.daemon_epoch,
+             released = 0, exited_ms = NULL
+         WHERE bridge_heartbeat.daemon_id IS NULL
+            OR bridge_heartbeat.released
+            OR (bridge_heartbeat.daemon_id = excluded.daemon_id
+                AND bridge_heartbeat.daemon_epoch <= excluded.daemon_epoch)
+            OR bridge_heartbeat.boot_id <> excluded.boot_id
+            OR bridge_heartbeat.beat_boot_ms + bridge_heartbeat.ttl_ms < excluded.beat_boot_ms
+         RETURNING conversation_id, session_id",
+    )
+    .bind(json!(beats).to_string())
+    .bind(&round.boot.id)
+    .bind(round.boot.pid_ns)
+    .bind(duration_millis(round.boot.now))
+    .bind(millis(round.now))
+    .bind(duration_millis(round.ttl))
+    .bind(&round.daemon.id)
+    .bind(round.daemon.epoch)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(format!(
+                "{}/{}",
+                row.try_get::<&str, _>(0)?,
+                row.try_get::<&str, _>(1)?
+            ))
+        })
+        .collect()
+}
+
+async fn owners(
+    connection: &mut SqliteConnection,
+    refused: &[&Beat],
+) -> std::result::Result<Vec<(SessionKey, String)>, Fault> {
+    let mut owners = Vec::with_capacity(refused.len());
+    for beat in refused {
+        let owner: Option<String> = sqlx::query_scalar(
+            "SELECT daemon_id FROM bridge_heartbeat WHERE conversation_id = ?1 AND session_id = ?2",
+        )
+        .bind(beat.session.conversation.as_str())
+        .bind(beat.session.side.as_str())
+        .fetch_one(&mut *connection)
+        .await?;
+        owners.push((beat.session.clone(), owner.unwrap_or_default()));
+    }
+    Ok(owners)
+}
+
+async fn renew(
+    connection: &mut SqliteConnection,
+    beats: impl Iterator<Item = &Beat>,
+) -> std::result::Result<(), Fault> {
+    let renewals: Vec<[String; 2]> = beats
+        .filter_map(|beat| {
+            let until = beat.renew_until?;
+            Some([
+                beat.session.conversation.to_string(),
+                timestamp::to_text(until),
+            ])
+        })
+        .collect();
+    if renewals.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE conversations SET expires_at = max(expires_at, r.value ->> 1)
+         FROM json_each(?1) r WHERE conversations.id = r.value ->> 0",
+    )
+    .bind(json!(renewals).to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Copies the sign of life into the table that the Python bridge reads, which
+/// calls a session dead after two minutes. The status there is the agent's
+/// own; only its time is touched.
+async fn mirror(
+    connection: &mut SqliteConnection,
+    sessions: impl Iterator<Item = &SessionKey>,
+    now: Timestamp,
+) -> std::result::Result<(), Fault> {
+    let sessions: Vec<[&str; 2]> = sessions
+        .map(|session| [session.conversation.as_str(), session.side.as_str()])
+        .collect();
+    sqlx::query(
+        "INSERT INTO session_status (conversation_id, session_id, status, last_heartbeat)
+         SELECT value ->> 0, value ->> 1, 'active', ?2 FROM json_each(?1) WHERE true
+         ON CONFLICT (conversation_id, session_id)
+             DO UPDATE SET last_heartbeat = excluded.last_heartbeat",
+    )
+    .bind(json!(sessions).to_string())
+    .bind(timestamp::to_text(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,426 @@
+//! Messages: sent with their limits kept, handed out at least once.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::{Row, SqliteConnection};
+
+use super::fault::Fault;
+use super::{Durability, Ring, SqliteStore, millis, reports, shared};
+use crate::model::message::{Draft, Message};
+use crate::model::rate::RateLimits;
+use crate::model::redact::{redact, redact_json};
+use crate::model::wake::Mail;
+use crate::model::{MessageId, SessionKey, timestamp};
+use crate::store::{Caller, FetchId, Fetched, Messages, Result, Sent, StoreError};
+
+#[async_trait]
+impl Messages for SqliteStore {
+    async fn send(&self, from: &Caller, drafts: &[Draft], now: Timestamp) -> Result<Vec<Sent>> {
+        self.run("sending", async {
+            let mut write = self.write(Durability::Full).await?;
+            let connection = write.connection();
+            self.authenticate(connection, from, now).await?;
+            let limits = reports::rate_limits(connection).await?;
+            let mut sent = Vec::with_capacity(drafts.len());
+            for draft in drafts {
+                sent.push(send_one(connection, &from.session, draft, limits, now).await?);
+            }
+            touch(connection, &from.session, now).await?;
+            let ring = if sent.iter().all(|sent| sent.duplicate) {
+                Ring::No
+            } else {
+                Ring::Yes
+            };
+            write.commit(ring).await?;
+            Ok(sent)
+        })
+        .await
+    }
+
+    async fn fetch(&self, caller: &Caller, limit: u32, now: Timestamp) -> Result<Fetched> {
+        self.run("fetching messages", async {
+            let mut write = self.write(Durability::Full).await?;
+            let connection = write.connection();
+            self.authenticate(connection, caller, now).await?;
+            // The agent came back for more, so it has seen what it was given.
+            sqlx::query(
+                "UPDATE bridge_receipt SET acked_ms = ?3
+                 WHERE conversation_id = ?1 AND session_id = ?2
+                   AND acked_ms IS NULL AND written_ms IS NOT NULL",
+            )
+            .bind(caller.session.conversation.as_str())
+            .bind(caller.session.side.as_str())
+            .bind(millis(now))
+            .execute(&mut *connection)
+            .await?;
+            let messages = owed(connection, &caller.session, limit).await?;
+            let id = if messages.is_empty() {
+                None
+            } else {
+                Some(hand_out(connection, &caller.session, &messages, now).await?)
+            };
+            touch(connection, &caller.session, now).await?;
+            let left = mail_of(connection, std::slice::from_ref(&caller.session)).await?;
+            write.commit(Ring::No).await?;
+            // What this very fetch hands out is not confirmed yet, and still
+            // counts as owed.
+            let handed_out = u64::try_from(messages.len()).unwrap_or(u64::MAX);
+            let remaining = left
+                .first()
+                .map_or(0, |mail| mail.unread.saturating_sub(handed_out));
+            Ok(Fetched {
+                id,
+                messages,
+                remaining,
+            })
+        })
+        .await
+    }
+
+    async fn peek(&self, caller: &Caller, limit: u32, now: Timestamp) -> Result<Vec<Message>> {
+        self.run("looking at messages", async {
+            let mut connection = self.readers.acquire().await?;
+            self.authenticate(&mut connection, caller, now).await?;
+            owed(&mut connection, &caller.session, limit).await
+        })
+        .await
+    }
+
+    async fn fetch_written(&self, fetch: &FetchId, now: Timestamp) -> Result<()> {
+        self.run("confirming a fetch", async {
+            // Losing this to a power failure hands the messages out twice,
+            // which is what at-least-once means; it needs no fsync.
+            let mut write = self.write(Durability::Normal).await?;
+            sqlx::query(
+                "UPDATE bridge_receipt SET written_ms = ?2
+                 WHERE fetch_id = ?1 AND written_ms IS NULL",
+            )
+            .bind(&fetch.0)
+            .bind(millis(now))
+            .execute(write.connection())
+            .await?;
+            write.commit(Ring::No).await
+        })
+        .await
+    }
+
+    async fn acknowledge(
+        &self,
+        caller: &Caller,
+        messages: &[MessageId],
+        now: Timestamp,
+    ) -> Result<u64> {
+        self.run("acknowledging messages", async {
+            let mut write = self.write(Durability::Full).await?;
+            let connection = write.connection();
+            self.authenticate(connection, caller, now).await?;
+            let mut acknowledged = 0;
+            for id in messages {
+                acknowledged += acknowledge_one(connection, &caller.session, *id, now).await?;
+            }
+            touch(connection, &caller.session, now).await?;
+            write.commit(Ring::No).await?;
+            Ok(acknowledged)
+        })
+        .await
+    }
+
+    async fn mail(&self, sessions: &[SessionKey]) -> Result<Vec<Mail>> {
+        self.run("looking for mail", async {
+            let mut connection = self.readers.acquire().await?;
+            mail_of(&mut connection, sessions).await
+        })
+        .await
+    }
+}
+
+async fn send_one(
+    connection: &mut SqliteConnection,
+    from: &SessionKey,
+    draft: &Draft,
+    limits: RateLimits,
+    now: Timestamp,
+) -> std::result::Result<Sent, Fault> {
+    let mut metadata = draft.metadata().map_err(StoreError::Invalid)?;
+    let text = redact(draft.body.as_str());
+    let mut redacted: Vec<_> = text.kinds;
+    for kind in redact_json(&mut metadata) {
+        if !redacted.contains(&kind) {
+            redacted.push(kind);
+        }
+    }
+    if let Some(client_id) = &draft.client_id
+        && let Some(row) = sqlx::query(
+            "SELECT c.message_id, m.message FROM bridge_client_message c
+             LEFT JOIN messages m ON m.id = c.message_id
+             WHERE c.conversation_id = ?1 AND c.session_id = ?2 AND c.client_id = ?3",
+        )
+        .bind(from.conversation.as_str())
+        .bind(from.side.as_str())
+        .bind(client_id.as_str())
+        .fetch_optional(&mut *connection)
+        .await?
+    {
+        let id = MessageId(row.try_get(0)?);
+        // Its text may have been cleaned up by now; then the id alone counts.
+        return match row.try_get::<Option<&str>, _>(1)? {
+            Some(stored) if stored != text.text => Err(StoreError::ClientIdReused {
+                id: client_id.as_str().to_owned(),
+                message: id,
+            }
+            .into()),
+            _ => Ok(Sent {
+                id,
+                redacted,
+                duplicate: true,
+            }),
+        };
+    }
+    keep_limits(connection, from, limits, now).await?;
+    let id = sqlx::query(
+        "INSERT INTO messages (conversation_id, from_session, to_session, message, metadata, timestamp)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )
+    .bind(from.conversation.as_str())
+    .bind(from.side.as_str())
+    .bind(from.side.other().as_str())
+    .bind(&*text.text)
+    .bind(metadata.to_string())
+    .bind(timestamp::to_text(now))
+    .execute(&mut *connection)
+    .await?
+    .last_insert_rowid();
+    if let Some(client_id) = &draft.client_id {
+        sqlx::query(
+            "INSERT INTO bridge_client_message (conversation_id, session_id, client_id, message_id)
+             VALUES (?1, ?2, ?3, ?4)",
+        )
+        .bind(from.conversation.as_str())
+        .bind(from.side.as_str())
+        .bind(client_id.as_str())
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    }
+    let details = json!({
+        "to": from.side.other(),
+        "message_id": id,
+        "message_length": text.text.chars().count(),
+        "redacted": !redacted.is_empty(),
+        "redacted_kinds": redacted,
+    });
+    shared::audit(
+        connection,
+        Some(&from.conversation),
+        Some(from.side),
+        "send_message",
+        details,
+        now,
+    )
+    .await?;
+    Ok(Sent {
+        id: MessageId(id),
+        redacted,
+        duplicate: false,
+    })
+}
+
+async fn keep_limits(
+    connection: &mut SqliteConnection,
+    from: &SessionKey,
+    limits: RateLimits,
+    now: Timestamp,
+) -> std::result::Result<(), Fault> {
+    for window in limits.windows() {
+        let nth_newest: Option<String> = sqlx::query_scalar(
+            "SELECT timestamp FROM messages
+             WHERE conversation_id = ?1 AND from_session = ?2 AND timestamp <= ?3
+             ORDER BY timestamp DESC LIMIT 1 OFFSET ?4",
+        )
+        .bind(from.conversation.as_str())
+        .bind(from.side.as_str())
+        .bind(timestamp::to_text(now))
+        .bind(i64::from(window.limit) - 1)
+        .fetch_optional(&mut *connection)
+        .await?;
+        window
+            .admit(nth_newest.as_deref().and_then(timestamp::from_text), now)
+            .map_err(|full| StoreError::RateLimited(from.clone(), full))?;
+    }
+    Ok(())
+}
+
+/// Unread messages, and those handed out by a call that died before it could
+/// answer.
+async fn owed(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+    limit: u32,
+) -> std::result::Result<Vec<Message>, Fault> {
+    let rows = sqlx::query(
+        "SELECT id, conversation_id, from_session, to_session, message, metadata, timestamp
+         FROM messages WHERE id IN (
+             SELECT id FROM messages
+             WHERE conversation_id = ?1 AND to_session IN (?2, 'session_' || ?2) AND read = 0
+             UNION
+             SELECT message_id FROM bridge_receipt
+             WHERE conversation_id = ?1 AND session_id = ?2
+               AND acked_ms IS NULL AND written_ms IS NULL)
+         ORDER BY id LIMIT ?3",
+    )
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    let mut messages = Vec::with_capacity(rows.len());
+    for row in &rows {
+        messages.extend(shared::message(row)?);
+    }
+    Ok(messages)
+}
+
+async fn hand_out(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+    messages: &[Message],
+    now: Timestamp,
+) -> std::result::Result<FetchId, Fault> {
+    let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+    let ids = json!(ids).to_string();
+    let fetch = FetchId(format!(
+        "{:016x}{:016x}",
+        fastrand::u64(..),
+        fastrand::u64(..)
+    ));
+    sqlx::query("UPDATE messages SET read = 1 WHERE id IN (SELECT value FROM json_each(?1))")
+        .bind(&ids)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "INSERT INTO bridge_receipt (message_id, conversation_id, session_id, fetch_id, fetched_ms)
+         SELECT value, ?2, ?3, ?4, ?5 FROM json_each(?1) WHERE true
+         ON CONFLICT (message_id) DO UPDATE SET fetch_id = excluded.fetch_id,
+             fetched_ms = excluded.fetched_ms",
+    )
+    .bind(&ids)
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .bind(&fetch.0)
+    .bind(millis(now))
+    .execute(&mut *connection)
+    .await?;
+    shared::audit(
+        connection,
+        Some(&session.conversation),
+        Some(session.side),
+        "get_messages",
+        json!({ "count": messages.len() }),
+        now,
+    )
+    .await?;
+    Ok(fetch)
+}
+
+async fn acknowledge_one(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+    id: MessageId,
+    now: Timestamp,
+) -> std::result::Result<u64, Fault> {
+    let mine = sqlx::query(
+        "UPDATE messages SET read = 1
+         WHERE id = ?1 AND conversation_id = ?2 AND to_session IN (?3, 'session_' || ?3)",
+    )
+    .bind(id.0)
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    if mine == 0 {
+        return Err(StoreError::NoMessage(id, session.clone()).into());
+    }
+    let changed = sqlx::query(
+        "INSERT INTO bridge_receipt (message_id, conversation_id, session_id, fetch_id,
+             fetched_ms, written_ms, acked_ms)
+         VALUES (?1, ?2, ?3, 'ack', ?4, ?4, ?4)
+         ON CONFLICT (message_id) DO UPDATE SET acked_ms = excluded.acked_ms,
+             written_ms = coalesce(written_ms, excluded.written_ms)
+         WHERE bridge_receipt.acked_ms IS NULL",
+    )
+    .bind(id.0)
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .bind(millis(now))
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    Ok(changed)
+}
+
+/// Notes an authenticated call of the agent itself.
+pub(super) async fn touch(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+    now: Timestamp,
+) -> std::result::Result<(), Fault> {
+    sqlx::query(
+        "INSERT INTO bridge_session (conversation_id, session_id, activity_seq, activity_ms)
+         VALUES (?1, ?2, 1, ?3)
+         ON CONFLICT (conversation_id, session_id) DO UPDATE SET
+             activity_seq = activity_seq + 1, activity_ms = excluded.activity_ms",
+    )
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .bind(millis(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Unread mail of many sessions: one statement, one index probe a session.
+pub(super) async fn mail_of(
+    connection: &mut SqliteConnection,
+    sessions: &[SessionKey],
+) -> std::result::Result<Vec<Mail>, Fault> {
+    let wanted: Vec<[&str; 2]> = sessions
+        .iter()
+        .map(|session| [session.conversation.as_str(), session.side.as_str()])
+        .collect();
+    let rows = sqlx::query(
+        // CROSS JOIN keeps the sessions in the outer loop, so that the partial
+        // indexes answer.
+        "WITH w AS (SELECT key, value ->> 0 AS conversation, value ->> 1 AS side,
+                           'session_' || (value ->> 1) AS long_side FROM json_each(?1)),
+         owed AS (
+             SELECT w.key AS key, m.id AS id FROM w CROSS JOIN messages m
+             ON m.conversation_id = w.conversation AND m.to_session IN (w.side, w.long_side)
+                AND m.read = 0
+             UNION ALL
+             SELECT w.key, r.message_id FROM w CROSS JOIN bridge_receipt r
+             ON r.conversation_id = w.conversation AND r.session_id = w.side
+                AND r.acked_ms IS NULL AND r.written_ms IS NULL),
+         total AS (SELECT key, min(id) AS oldest, max(id) AS newest, count(*) AS unread
+                   FROM owed GROUP BY key)
+         SELECT w.key, total.oldest, total.newest, coalesce(total.unread, 0), s.activity_seq
+         FROM w LEFT JOIN total ON total.key = w.key
+         LEFT JOIN bridge_session s
+             ON s.conversation_id = w.conversation AND s.session_id = w.side
+         ORDER BY w.key",
+    )
+    .bind(json!(wanted).to_string())
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Mail {
+                oldest_unread: row.try_get::<Option<i64>, _>(1)?.map(MessageId),
+                newest_unread: row.try_get::<Option<i64>, _>(2)?.map(MessageId),
+                unread: row.try_get(3)?,
+                activity: row.try_get::<Option<i64>, _>(4)?.unwrap_or(0),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,254 @@
+//! Opening: which file, which SQLite, which schema.
+
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Row, SqliteConnection};
+
+use super::fault::Fault;
+use super::file::{self, FileId};
+use super::{SCHEMA_VERSION, SqliteStore, shared};
+use crate::doorbell::Bell;
+use crate::model::token::TokenStorage;
+use crate::store::{Result, StoreError};
+
+/// Programs older than this must not write a store of [`SCHEMA_VERSION`].
+const MIN_COMPATIBLE: i64 = 1;
+
+/// The first release without the bug that loses commits after a reset of the
+/// write-ahead log.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// SQLite's busy handler is unfair: of eight writers the unluckiest was seen
+/// to wait 0.8 s. Nobody shall be told that the database is locked.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The schema's history, oldest first; what has been released never changes.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let step = |version, name: &'static str, sql: &'static str| {
+        let kind = MigrationType::Simple;
+        Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![step(
+        1,
+        "bridge",
+        include_str!("../../../migrations/sqlite/0001_bridge.sql"),
+    )])
+});
+
+/// Whether a missing store is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Create {
+    /// It is made: `store init`, `conversation new`, the demo.
+    Yes,
+    /// It is an error: everybody else. A daemon must never put an empty store
+    /// in the place of a lost one.
+    No,
+}
+
+impl SqliteStore {
+    /// Opens the store at `path`; adopts a database that the Python bridge
+    /// made, and brings an older schema up to date.
+    ///
+    /// # Errors
+    /// Everything that can be wrong with a file, an SQLite database or its
+    /// version, each named.
+    pub async fn open(path: &Path, create: Create) -> Result<Self> {
+        refuse_old_sqlite(rusqlite::version_number())?;
+        let path = std::path::absolute(path)
+            .map_err(|error| StoreError::Io(path.to_owned(), error.to_string()))?;
+        if create == Create::Yes {
+            file::create(&path)?;
+        }
+        let file = match file::examine(&path) {
+            Err(StoreError::Empty(_)) if create == Create::Yes => {
+                FileId::of(&path).ok_or_else(|| StoreError::Missing(path.clone()))?
+            }
+            other => other?,
+        };
+        let store = Self {
+            messages: pool(&path, SqliteSynchronous::Full, 1, "store-messages"),
+            heartbeats: pool(&path, SqliteSynchronous::Normal, 1, "store-beats"),
+            readers: pool(&path, SqliteSynchronous::Normal, 2, "store-reader"),
+            bell: Bell::new(file::beside(&path, "-bell")),
+            file,
+            path,
+        };
+        store
+            .run("opening it", store.prepare(create))
+            .await
+            .map_err(|error| corrupt_or(error, &store.path))?;
+        store.ensure_same_file()?;
+        Ok(store)
+    }
+
+    /// Brings the schema up to date, one process at a time.
+    async fn prepare(&self, create: Create) -> std::result::Result<(), Fault> {
+        let mut connection = self.messages.acquire().await?;
+        if self.schema(&mut connection, create).await? == Some(SCHEMA_VERSION) {
+            return Ok(());
+        }
+        drop(connection);
+        let mut write = self.write(super::Durability::Full).await?;
+        // Another process may have done it while this one waited for the lock.
+        let found = self.schema(write.connection(), create).await?;
+        if found.is_none_or(|version| version < SCHEMA_VERSION) {
+            migrate(write.connection(), found.is_none()).await?;
+        }
+        write.commit(super::Ring::No).await
+    }
+
+    /// The schema version that is there; `None` for a database without our
+    /// tables, which is the Python bridge's or, where one may be made, empty.
+    async fn schema(
+        &self,
+        connection: &mut SqliteConnection,
+        create: Create,
+    ) -> std::result::Result<Option<i64>, Fault> {
+        let tables: Vec<String> =
+            sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
+                .fetch_all(&mut *connection)
+                .await?;
+        let has = |name: &str| tables.iter().any(|table| table == name);
+        if has("bridge_schema") {
+            let row = sqlx::query("SELECT version, min_compatible FROM bridge_schema")
+                .fetch_one(&mut *connection)
+                .await?;
+            let (found, needed): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+            return if needed > SCHEMA_VERSION {
+                Err(StoreError::TooNew {
+                    path: self.path.clone(),
+                    found,
+                    ours: SCHEMA_VERSION,
+                }
+                .into())
+            } else {
+                // A newer one that this program may use is as good as ours.
+                Ok(Some(found.min(SCHEMA_VERSION)))
+            };
+        }
+        if has("conversations") && has("messages") {
+            Ok(None)
+        } else if !tables.is_empty() {
+            Err(StoreError::Foreign(self.path.clone()).into())
+        } else if create == Create::Yes {
+            Ok(None)
+        } else {
+            Err(StoreError::Empty(self.path.clone()).into())
+        }
+    }
+}
+
+async fn migrate(
+    connection: &mut SqliteConnection,
+    first_time: bool,
+) -> std::result::Result<(), Fault> {
+    let adopted = first_time && shared::exists(connection).await?;
+    shared::upgrade_session_status(connection).await?;
+    // Inside our transaction: sqlx's own steps become savepoints of it.
+    MIGRATIONS
+        .run_direct(None, connection, false)
+        .await
+        .map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error) => Fault::Sql(error),
+            other => Fault::Sql(sqlx::Error::Protocol(other.to_string())),
+        })?;
+    sqlx::query(
+        "INSERT INTO bridge_schema (one, version, min_compatible) VALUES (1, ?1, ?2)
+         ON CONFLICT (one) DO UPDATE SET version = excluded.version,
+             min_compatible = excluded.min_compatible",
+    )
+    .bind(SCHEMA_VERSION)
+    .bind(MIN_COMPATIBLE)
+    .execute(&mut *connection)
+    .await?;
+    if first_time {
+        // That bridge compares tokens as they stand: in a database of its own,
+        // new ones must stand there in the clear, or its agents cannot log in.
+        let storage = if adopted {
+            TokenStorage::Plain
+        } else {
+            TokenStorage::Hashed
+        };
+        let origin = if adopted { "adopted" } else { "own" };
+        for (key, value) in [("token_storage", storage.as_str()), ("origin", origin)] {
+            sqlx::query("INSERT INTO bridge_setting (key, value) VALUES (?1, ?2)")
+                .bind(key)
+                .bind(value)
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+fn refuse_old_sqlite(linked: i32) -> Result<()> {
+    if linked >= OLDEST_SQLITE {
+        return Ok(());
+    }
+    let version = format!(
+        "{}.{}.{}",
+        linked / 1_000_000,
+        linked / 1_000 % 1_000,
+        linked % 1_000
+    );
+    Err(StoreError::OldSqlite(version))
+}
+
+fn corrupt_or(error: StoreError, path: &Path) -> StoreError {
+    match error {
+        // Damage in the schema shows as a plain SQL error.
+        StoreError::Sql(_, _, text) if text.contains("malformed") => {
+            StoreError::Corrupt(path.to_owned(), text)
+        }
+        other => other,
+    }
+}
+
+fn pool(
+    path: &Path,
+    synchronous: SqliteSynchronous,
+    connections: u32,
+    thread: &'static str,
+) -> SqlitePool {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .thread_name(move |n| format!("{thread}-{n}"));
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(BUSY_TIMEOUT + Duration::from_secs(10))
+        // The last connection of all processes takes the log with it when it
+        // closes: keep what is open for the life of the process.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_sqlite_that_loses_commits_is_refused() {
+        assert!(refuse_old_sqlite(rusqlite::version_number()).is_ok());
+        let error = refuse_old_sqlite(3_051_002)
+            .expect_err("too old")
+            .to_string();
+        assert!(
+            error.contains("3.51.2") && error.contains("3.51.3"),
+            "{error}"
+        );
+    }
+}

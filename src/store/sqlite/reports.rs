@@ -1,0 +1,265 @@
+//! What people ask about: sessions, daemons, the audit log, settings.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::fault::Fault;
+use super::{Durability, Ring, SqliteStore, file, from_millis};
+use crate::model::rate::RateLimits;
+use crate::model::session::{Heartbeat, ProofKind, SessionView};
+use crate::model::token::TokenStorage;
+use crate::model::{SessionKey, Side, timestamp};
+use crate::store::{AuditEntry, AuditFilter, DaemonView, Reports, Result, StoreCheck};
+
+#[async_trait]
+impl Reports for SqliteStore {
+    async fn sessions(&self, since: Timestamp) -> Result<Vec<SessionView>> {
+        self.run("listing sessions", async {
+            let rows = sqlx::query(
+                "SELECT c.id, side.id AS side, l.label,
+                        iif(side.id = 'a', c.session_a_role, c.session_b_role) AS role,
+                        c.expires_at, h.seq, h.beat_ms, h.ttl_ms, h.proof, h.exited_ms,
+                        h.daemon_id, h.released, s.activity_ms, st.status,
+                        (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id
+                             AND m.to_session IN (side.id, 'session_' || side.id) AND m.read = 0)
+                            AS unread,
+                        (SELECT w.adapter || ': ' || coalesce(w.outcome, 'waiting') ||
+                                coalesce(' (' || w.reason || ')', '')
+                         FROM bridge_wake w
+                         WHERE w.conversation_id = c.id AND w.session_id = side.id
+                         ORDER BY w.wake_id DESC LIMIT 1) AS wake
+                 FROM conversations c
+                 CROSS JOIN (SELECT 'a' AS id UNION ALL SELECT 'b') side
+                 LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
+                 LEFT JOIN bridge_heartbeat h
+                     ON h.conversation_id = c.id AND h.session_id = side.id
+                 LEFT JOIN bridge_session s
+                     ON s.conversation_id = c.id AND s.session_id = side.id
+                 LEFT JOIN session_status st
+                     ON st.conversation_id = c.id AND st.session_id = side.id
+                 WHERE c.expires_at >= ?1 AND l.closed_ms IS NULL
+                 ORDER BY l.label IS NULL, l.label, c.created_at, c.id, side.id",
+            )
+            .bind(timestamp::to_text(since))
+            .fetch_all(&self.readers)
+            .await?;
+            let mut sessions = Vec::with_capacity(rows.len());
+            for row in &rows {
+                sessions.extend(session(row)?);
+            }
+            Ok(sessions)
+        })
+        .await
+    }
+
+    async fn daemons(&self) -> Result<Vec<DaemonView>> {
+        self.run("listing daemons", async {
+            let rows = sqlx::query(
+                "SELECT daemon_id, epoch, role, host, boot_id, pid, version, started_ms, stopped_ms,
+                        (SELECT count(*) FROM bridge_heartbeat h
+                         WHERE h.daemon_id = d.daemon_id AND h.daemon_epoch = d.epoch)
+                 FROM bridge_daemon d ORDER BY daemon_id",
+            )
+            .fetch_all(&self.readers)
+            .await?;
+            rows.iter()
+                .map(|row| {
+                    Ok(DaemonView {
+                        id: row.try_get(0)?,
+                        epoch: row.try_get(1)?,
+                        role: row.try_get(2)?,
+                        host: row.try_get(3)?,
+                        boot_id: row.try_get(4)?,
+                        pid: row.try_get(5)?,
+                        version: row.try_get(6)?,
+                        started_at: from_millis(row.try_get(7)?),
+                        stopped_at: row.try_get::<Option<i64>, _>(8)?.map(from_millis),
+                        sessions: row.try_get(9)?,
+                    })
+                })
+                .collect()
+        })
+        .await
+    }
+
+    async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
+        self.run("reading the audit log", async {
+            let rows = sqlx::query(
+                "SELECT * FROM (
+                     SELECT id, timestamp, conversation_id, session_id, action, details
+                     FROM audit_log
+                     WHERE (?1 IS NULL OR conversation_id = ?1)
+                       AND (?2 IS NULL OR session_id IN (?2, 'session_' || ?2))
+                       AND (?3 IS NULL OR action = ?3)
+                     ORDER BY id DESC LIMIT ?4
+                 ) ORDER BY id",
+            )
+            .bind(filter.conversation.as_ref().map(|id| id.as_str()))
+            .bind(filter.side.map(Side::as_str))
+            .bind(&filter.action)
+            .bind(filter.limit)
+            .fetch_all(&self.readers)
+            .await?;
+            rows.iter()
+                .map(|row| {
+                    let details: Option<&str> = row.try_get(5)?;
+                    Ok(AuditEntry {
+                        id: row.try_get(0)?,
+                        at: timestamp::from_text(row.try_get(1)?),
+                        conversation: row.try_get(2)?,
+                        session: row.try_get(3)?,
+                        action: row.try_get(4)?,
+                        details: details
+                            .and_then(|text| serde_json::from_str(text).ok())
+                            .unwrap_or(serde_json::Value::Null),
+                    })
+                })
+                .collect()
+        })
+        .await
+    }
+
+    async fn rate_limits(&self) -> Result<RateLimits> {
+        self.run("reading the limits", async {
+            let mut connection = self.readers.acquire().await?;
+            rate_limits(&mut connection).await
+        })
+        .await
+    }
+
+    async fn set_rate_limits(&self, limits: RateLimits) -> Result<()> {
+        let settings = [
+            ("rate.per_minute", limits.per_minute.to_string()),
+            ("rate.per_hour", limits.per_hour.to_string()),
+            ("rate.per_day", limits.per_day.to_string()),
+        ];
+        self.run("setting the limits", self.set(&settings)).await
+    }
+
+    async fn set_token_storage(&self, storage: TokenStorage) -> Result<()> {
+        let settings = [("token_storage", storage.as_str().to_owned())];
+        self.run("setting the token storage", self.set(&settings))
+            .await
+    }
+
+    async fn check(&self) -> Result<StoreCheck> {
+        self.run("checking it", async {
+            let mut connection = self.readers.acquire().await?;
+            let problems: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(20)")
+                .fetch_all(&mut *connection)
+                .await?;
+            let journal_mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+                .fetch_one(&mut *connection)
+                .await?;
+            let row = sqlx::query(
+                "SELECT (SELECT count(*) FROM conversations), (SELECT count(*) FROM messages),
+                        (SELECT count(*) FROM messages WHERE read = 0),
+                        (SELECT version FROM bridge_schema), sqlite_version(),
+                        (SELECT value FROM bridge_setting WHERE key = 'token_storage'),
+                        (SELECT value FROM bridge_setting WHERE key = 'origin')",
+            )
+            .fetch_one(&mut *connection)
+            .await?;
+            let storage = TokenStorage::from_word(row.try_get(5)?).unwrap_or(TokenStorage::Hashed);
+            Ok(StoreCheck {
+                location: self.path.clone(),
+                engine: format!("sqlite {}", row.try_get::<&str, _>(4)?),
+                schema: row.try_get(3)?,
+                token_storage: storage.as_str(),
+                adopted: row.try_get::<&str, _>(6)? == "adopted",
+                journal_mode,
+                problems: problems.into_iter().filter(|line| line != "ok").collect(),
+                conversations: row.try_get(0)?,
+                messages: row.try_get(1)?,
+                unread: row.try_get(2)?,
+                bytes: size(&self.path),
+                log_bytes: size(&file::beside(&self.path, "-wal")),
+            })
+        })
+        .await
+    }
+}
+
+impl SqliteStore {
+    async fn set(&self, settings: &[(&str, String)]) -> std::result::Result<(), Fault> {
+        let mut write = self.write(Durability::Full).await?;
+        for (key, value) in settings {
+            sqlx::query(
+                "INSERT INTO bridge_setting (key, value) VALUES (?1, ?2)
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            )
+            .bind(*key)
+            .bind(value)
+            .execute(write.connection())
+            .await?;
+        }
+        write.commit(Ring::No).await
+    }
+}
+
+/// Bytes of a file; 0 if it is not there.
+pub(super) fn size(path: &std::path::Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.len())
+}
+
+pub(super) async fn rate_limits(
+    connection: &mut SqliteConnection,
+) -> std::result::Result<RateLimits, Fault> {
+    let rows = sqlx::query("SELECT key, value FROM bridge_setting WHERE key GLOB 'rate.*'")
+        .fetch_all(connection)
+        .await?;
+    let mut limits = RateLimits::default();
+    for row in &rows {
+        let Ok(limit) = row.try_get::<&str, _>(1)?.parse() else {
+            continue;
+        };
+        match row.try_get(0)? {
+            "rate.per_minute" => limits.per_minute = limit,
+            "rate.per_hour" => limits.per_hour = limit,
+            "rate.per_day" => limits.per_day = limit,
+            _ => {}
+        }
+    }
+    Ok(limits)
+}
+
+fn session(row: &SqliteRow) -> std::result::Result<Option<SessionView>, sqlx::Error> {
+    let (Ok(conversation), Ok(side)) = (
+        row.try_get::<&str, _>("id")?.parse(),
+        row.try_get::<&str, _>("side")?.parse(),
+    ) else {
+        return Ok(None);
+    };
+    let heartbeat = match row.try_get::<Option<i64>, _>("seq")? {
+        None => None,
+        Some(seq) => Some(Heartbeat {
+            seq,
+            at: from_millis(row.try_get("beat_ms")?),
+            ttl: Duration::from_millis(
+                u64::try_from(row.try_get::<i64, _>("ttl_ms")?).unwrap_or(0),
+            ),
+            proof: ProofKind::from_word(row.try_get("proof")?).unwrap_or(ProofKind::None),
+            exited_at: row.try_get::<Option<i64>, _>("exited_ms")?.map(from_millis),
+            daemon: row.try_get("daemon_id")?,
+            released: row.try_get("released")?,
+        }),
+    };
+    let label: Option<&str> = row.try_get("label")?;
+    Ok(Some(SessionView {
+        key: SessionKey::new(conversation, side),
+        label: label.and_then(|label| label.parse().ok()),
+        role: row.try_get("role")?,
+        expires_at: timestamp::from_text(row.try_get("expires_at")?),
+        heartbeat,
+        activity_at: row
+            .try_get::<Option<i64>, _>("activity_ms")?
+            .map(from_millis),
+        reported: row.try_get("status")?,
+        unread: row.try_get("unread")?,
+        wake: row.try_get("wake")?,
+    }))
+}

@@ -1,0 +1,115 @@
+//! The four tables that we share with the Python bridge: their text forms.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::fault::Fault;
+use crate::model::message::{Message, Sender};
+use crate::model::{ConversationId, MessageId, Side, timestamp};
+
+/// Whether that bridge's tables stand here already.
+pub(super) async fn exists(connection: &mut SqliteConnection) -> Result<bool, Fault> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('conversations', 'messages')",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(count == 2)
+}
+
+/// An older bridge keyed `session_status` by the conversation alone, so that
+/// its two sessions overwrote each other. Moves the rows over to the key that
+/// the bridge uses today, losing none.
+pub(super) async fn upgrade_session_status(connection: &mut SqliteConnection) -> Result<(), Fault> {
+    let key: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM pragma_table_info('session_status') WHERE pk > 0 ORDER BY pk",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    if key != ["conversation_id"] {
+        return Ok(());
+    }
+    for statement in [
+        "ALTER TABLE session_status RENAME TO bridge_old_session_status",
+        "CREATE TABLE session_status (
+             conversation_id TEXT NOT NULL,
+             session_id TEXT NOT NULL,
+             status TEXT NOT NULL,
+             last_heartbeat TEXT NOT NULL,
+             PRIMARY KEY (conversation_id, session_id)
+         )",
+        "INSERT INTO session_status (conversation_id, session_id, status, last_heartbeat)
+         SELECT conversation_id,
+                CASE session_id WHEN 'session_a' THEN 'a' WHEN 'session_b' THEN 'b'
+                    ELSE session_id END,
+                coalesce(status, 'active'), last_heartbeat
+         FROM bridge_old_session_status WHERE conversation_id IS NOT NULL",
+        "DROP TABLE bridge_old_session_status",
+    ] {
+        sqlx::query(statement).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// A row of `messages`: id, conversation, from, to, message, metadata,
+/// timestamp. `None` for one that names no session of ours.
+pub(super) fn message(row: &SqliteRow) -> Result<Option<Message>, sqlx::Error> {
+    let metadata: Option<String> = row.try_get(5)?;
+    Ok(assemble(
+        row.try_get(0)?,
+        row.try_get(1)?,
+        row.try_get(2)?,
+        row.try_get(3)?,
+        row.try_get(4)?,
+        metadata.as_deref(),
+        row.try_get(6)?,
+    ))
+}
+
+/// The same from its parts, for the other reader.
+pub(super) fn assemble(
+    id: i64,
+    conversation: &str,
+    from: &str,
+    to: &str,
+    message: &str,
+    metadata: Option<&str>,
+    sent_at: &str,
+) -> Option<Message> {
+    Some(Message {
+        id: MessageId(id),
+        conversation: conversation.parse::<ConversationId>().ok()?,
+        from: Sender::from(from),
+        to: to.parse::<Side>().ok()?,
+        message: message.to_owned(),
+        metadata: metadata
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+        sent_at: timestamp::from_text(sent_at),
+    })
+}
+
+/// Writes an audit row, in the transaction of what it tells about.
+pub(super) async fn audit(
+    connection: &mut SqliteConnection,
+    conversation: Option<&ConversationId>,
+    side: Option<Side>,
+    action: &str,
+    details: Value,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "INSERT INTO audit_log (conversation_id, session_id, action, details, timestamp)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )
+    .bind(conversation.map(ConversationId::as_str))
+    .bind(side.map(Side::as_str))
+    .bind(action)
+    .bind(details.to_string())
+    .bind(timestamp::to_text(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}

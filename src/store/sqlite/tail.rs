@@ -1,0 +1,219 @@
+//! The reader on the doorbell's thread: what came since the last look.
+//!
+//! It speaks to SQLite without a hop to another thread, because a look takes a
+//! microsecond and a hop takes ten. In SQLite a message's id ascends in commit
+//! order (one writer at a time, AUTOINCREMENT), so one number is enough to find
+//! what is new; the cursors that decide who has seen what stay one for each
+//! recipient, with whoever listens.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rusqlite::{Connection, OpenFlags};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
+
+use super::fault::explain_rusqlite;
+use super::file::{self, FileId};
+use super::shared;
+use crate::doorbell::Listener;
+use crate::model::message::Message;
+use crate::model::{MessageId, SessionKey};
+use crate::store::{Arrival, Look, OnRing, Result, StoreError};
+
+/// The byte of the `-shm` file that a writer of the log locks:
+/// <https://sqlite.org/walformat.html#wal_locks>.
+const WRITE_LOCK: u64 = 120;
+
+/// Reads messages in commit order.
+pub(super) struct Tail {
+    path: PathBuf,
+    file: FileId,
+    connection: Connection,
+    shared_memory: Option<&'static File>,
+    /// Newest id that was returned, or was there at the start.
+    head: i64,
+    data_version: i64,
+}
+
+impl Tail {
+    pub(super) fn open(path: &Path, file: FileId) -> Result<Self> {
+        let words = |error: rusqlite::Error| explain_rusqlite(&error, path, "watching it");
+        let connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(words)?;
+        connection
+            .pragma_update(None, "query_only", true)
+            .map_err(words)?;
+        connection
+            .busy_timeout(std::time::Duration::from_secs(5))
+            .map_err(words)?;
+        let head = connection
+            .query_row("SELECT coalesce(max(id), 0) FROM messages", [], |row| {
+                row.get(0)
+            })
+            .map_err(words)?;
+        let data_version = data_version(&connection).map_err(words)?;
+        if FileId::of(path) != Some(file) {
+            return Err(StoreError::Replaced(path.to_owned()));
+        }
+        Ok(Self {
+            shared_memory: keep_open(&file::beside(path, "-shm")),
+            path: path.to_owned(),
+            file,
+            connection,
+            head,
+            data_version,
+        })
+    }
+
+    /// The listener that calls `on_ring` with this reader.
+    pub(super) fn listen(self, on_ring: OnRing) -> impl Listener {
+        Listening {
+            tail: self,
+            on_ring,
+        }
+    }
+
+    fn words(&self, error: &rusqlite::Error) -> StoreError {
+        if FileId::of(&self.path) == Some(self.file) {
+            explain_rusqlite(error, &self.path, "reading new messages")
+        } else {
+            StoreError::Replaced(self.path.clone())
+        }
+    }
+}
+
+fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("PRAGMA data_version")?
+        .query_row([], |row| row.get(0))
+}
+
+/// Opens the file that holds SQLite's locks, once for each file and for ever:
+/// closing any descriptor of it would drop the locks that this process's
+/// connections hold.
+fn keep_open(path: &Path) -> Option<&'static File> {
+    static KEPT: Mutex<Vec<(FileId, &'static File)>> = Mutex::new(Vec::new());
+    let mut kept = KEPT.lock().ok()?;
+    let id = FileId::of(path)?;
+    if let Some((_, file)) = kept.iter().find(|(known, _)| *known == id) {
+        return Some(file);
+    }
+    let file: &'static File = Box::leak(Box::new(File::open(path).ok()?));
+    kept.push((id, file));
+    Some(file)
+}
+
+impl Look for Tail {
+    fn arrivals(&mut self) -> Result<Vec<Arrival>> {
+        if FileId::of(&self.path) != Some(self.file) {
+            return Err(StoreError::Replaced(self.path.clone()));
+        }
+        let (arrivals, head) = self.arrivals_since().map_err(|error| self.words(&error))?;
+        self.head = head;
+        Ok(arrivals)
+    }
+
+    fn messages(&mut self, of: &HashSet<SessionKey>) -> Result<Vec<Message>> {
+        if FileId::of(&self.path) != Some(self.file) {
+            return Err(StoreError::Replaced(self.path.clone()));
+        }
+        let (messages, head) = self
+            .messages_since(of)
+            .map_err(|error| self.words(&error))?;
+        self.head = head;
+        Ok(messages)
+    }
+}
+
+impl Tail {
+    fn arrivals_since(&self) -> rusqlite::Result<(Vec<Arrival>, i64)> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, conversation_id, to_session, read FROM messages WHERE id > ?1 ORDER BY id",
+        )?;
+        let mut rows = statement.query([self.head])?;
+        let (mut arrivals, mut head) = (Vec::new(), self.head);
+        while let Some(row) = rows.next()? {
+            head = row.get(0)?;
+            let read = row.get_ref(3)?.as_i64().ok();
+            let (conversation, side) = (text(row, 1)?.parse(), text(row, 2)?.parse());
+            if let (Ok(conversation), Ok(side), true) = (conversation, side, read == Some(0)) {
+                arrivals.push(Arrival {
+                    id: MessageId(head),
+                    to: SessionKey::new(conversation, side),
+                });
+            }
+        }
+        Ok((arrivals, head))
+    }
+
+    fn messages_since(&self, of: &HashSet<SessionKey>) -> rusqlite::Result<(Vec<Message>, i64)> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, conversation_id, from_session, to_session, message, metadata, timestamp
+             FROM messages WHERE id > ?1 ORDER BY id",
+        )?;
+        let mut rows = statement.query([self.head])?;
+        let (mut messages, mut head) = (Vec::new(), self.head);
+        while let Some(row) = rows.next()? {
+            head = row.get(0)?;
+            let message = shared::assemble(
+                head,
+                text(row, 1)?,
+                text(row, 2)?,
+                text(row, 3)?,
+                text(row, 4)?,
+                Some(text(row, 5)?),
+                text(row, 6)?,
+            );
+            messages.extend(message.filter(|message| of.contains(&message.recipient())));
+        }
+        Ok((messages, head))
+    }
+}
+
+/// A column's text. A foreign writer may have put anything there, and one odd
+/// row must not stand in the way of all that come after it.
+fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
+    Ok(row.get_ref(column)?.as_str().unwrap_or_default())
+}
+
+struct Listening {
+    tail: Tail,
+    on_ring: OnRing,
+}
+
+impl Listener for Listening {
+    fn write_in_progress(&mut self) -> bool {
+        let Some(shared_memory) = self.tail.shared_memory else {
+            return false;
+        };
+        let question = Flock {
+            start: WRITE_LOCK,
+            length: 1,
+            ..Flock::from(FlockType::WriteLock)
+        };
+        // This process's own locks do not show, which is right: its own
+        // commits ring the bell when they are done.
+        matches!(fcntl_getlk(shared_memory.as_fd(), &question), Ok(Some(_)))
+    }
+
+    fn look(&mut self) {
+        (self.on_ring)(&mut self.tail);
+    }
+
+    fn changed(&mut self) -> bool {
+        if FileId::of(&self.tail.path) != Some(self.tail.file) {
+            return true;
+        }
+        match data_version(&self.tail.connection) {
+            Ok(version) => std::mem::replace(&mut self.tail.data_version, version) != version,
+            // Let the look find out and report it.
+            Err(_) => true,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! What goes into a store and what comes out of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::model::redact::SecretKind;
+use crate::model::session::ProofKind;
+use crate::model::token::Token;
+use crate::model::{ConversationId, Label, MessageId, SessionKey, Side};
+
+/// A conversation to be made.
+#[derive(Debug, Clone)]
+pub struct NewConversation {
+    /// Its id, random.
+    pub id: ConversationId,
+    /// What people call it.
+    pub label: Option<Label>,
+    /// Role of side `a`.
+    pub role_a: String,
+    /// Role of side `b`.
+    pub role_b: String,
+    /// Token of side `a`.
+    pub token_a: Token,
+    /// Token of side `b`.
+    pub token_b: Token,
+    /// When it ends unless renewed.
+    pub expires_at: Timestamp,
+}
+
+/// A session and its proof of being that session.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub session: SessionKey,
+    /// The token, as presented.
+    pub token: Token,
+}
+
+/// A caller that is who it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// When its conversation ends.
+    pub expires_at: Timestamp,
+    /// The conversation's label.
+    pub label: Option<Label>,
+    /// The caller's role.
+    pub role: String,
+    /// The partner's role.
+    pub partner_role: String,
+}
+
+/// A message that was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sent {
+    /// Its id.
+    pub id: MessageId,
+    /// Kinds of secrets that were taken out of it.
+    pub redacted: Vec<SecretKind>,
+    /// Whether it had been sent before, under the same client id.
+    pub duplicate: bool,
+}
+
+/// Names one fetch, so that its reply can be confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchId(pub String);
+
+/// What a fetch handed out.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Name of this fetch; `None` if there was nothing.
+    pub id: Option<FetchId>,
+    /// The messages, oldest first.
+    pub messages: Vec<crate::model::message::Message>,
+    /// Messages that are still unread after this fetch.
+    pub remaining: u64,
+}
+
+/// This boot of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// The kernel's boot id.
+    pub id: String,
+    /// The process id namespace, by inode; 0 where there are none.
+    pub pid_ns: i64,
+    /// Time since boot.
+    pub now: Duration,
+}
+
+/// A daemon that introduces itself.
+#[derive(Debug, Clone)]
+pub struct DaemonInfo {
+    /// `host:instance`; the same after a restart.
+    pub id: String,
+    /// `worker` or `orchestrator`.
+    pub role: &'static str,
+    /// Host name.
+    pub host: String,
+    /// Boot id of that host.
+    pub boot_id: String,
+    /// Process id.
+    pub pid: u32,
+}
+
+/// A daemon in one of its lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonRef {
+    /// `host:instance`.
+    pub id: String,
+    /// Grows with each start.
+    pub epoch: i64,
+}
+
+/// A daemon as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DaemonView {
+    /// `host:instance`.
+    pub id: String,
+    /// Grows with each start.
+    pub epoch: i64,
+    /// `worker` or `orchestrator`.
+    pub role: String,
+    /// Host name.
+    pub host: String,
+    /// Boot id of its host when it started.
+    pub boot_id: String,
+    /// Process id on its host.
+    pub pid: u32,
+    /// Program version.
+    pub version: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it stopped cleanly.
+    pub stopped_at: Option<Timestamp>,
+    /// Sessions whose heartbeat is its own.
+    pub sessions: u64,
+}
+
+/// One session's part of a heartbeat.
+#[derive(Debug, Clone)]
+pub struct Beat {
+    /// The session.
+    pub session: SessionKey,
+    /// What its life was proven by.
+    pub proof: ProofKind,
+    /// If set, the conversation is renewed to end then.
+    pub renew_until: Option<Timestamp>,
+}
+
+/// One heartbeat for all sessions of a daemon.
+#[derive(Debug)]
+pub struct BeatRound<'a> {
+    /// The sessions that are alive.
+    pub beats: &'a [Beat],
+    /// Who says so.
+    pub daemon: &'a DaemonRef,
+    /// How long it is good for.
+    pub ttl: Duration,
+    /// Whether to copy it into the table that the Python bridge reads.
+    pub mirror: bool,
+    /// This machine's boot.
+    pub boot: &'a Boot,
+    /// Wall time.
+    pub now: Timestamp,
+}
+
+/// What a heartbeat did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct BeatReport {
+    /// Sessions that were kept alive.
+    pub beaten: u64,
+    /// Sessions that another live daemon owns, and its name.
+    pub owned_elsewhere: Vec<(SessionKey, String)>,
+}
+
+/// Where a new message is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its id.
+    pub id: MessageId,
+    /// Who should read it.
+    pub to: SessionKey,
+}
+
+/// Asks for the right to wake.
+#[derive(Debug)]
+pub struct WakeClaim<'a> {
+    /// Whom.
+    pub session: &'a SessionKey,
+    /// About mail up to here.
+    pub mark: MessageId,
+    /// By which adapter.
+    pub adapter: &'a str,
+    /// Who asks.
+    pub claimant: &'a str,
+    /// How long the right is needed.
+    pub lease: Duration,
+    /// This machine's boot.
+    pub boot: &'a Boot,
+}
+
+/// A claimed wake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WakeRef {
+    /// Row id.
+    pub id: i64,
+    /// Which claim of that row: somebody may take it over when the lease ends.
+    pub claim: i64,
+}
+
+/// How a wake ended.
+#[derive(Debug)]
+pub struct WakeEnd<'a> {
+    /// One word: `verified`, `unverified`, `failed`, `spent`.
+    pub outcome: &'a str,
+    /// Why, for people; never a message's text.
+    pub reason: Option<&'a str>,
+}
+
+/// Which audit rows are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Only of this conversation.
+    pub conversation: Option<ConversationId>,
+    /// Only of this side.
+    pub side: Option<Side>,
+    /// Only this action.
+    pub action: Option<String>,
+    /// At most so many, the newest.
+    pub limit: u32,
+}
+
+/// An audit row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditEntry {
+    /// Row id.
+    pub id: i64,
+    /// When; `None` if the text is unreadable.
+    pub at: Option<Timestamp>,
+    /// The conversation's id, as it was written.
+    pub conversation: Option<String>,
+    /// The side, as it was written.
+    pub session: Option<String>,
+    /// What was done.
+    pub action: String,
+    /// Its circumstances.
+    pub details: serde_json::Value,
+}
+
+/// A cheap look at a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreProbe {
+    /// How long it took to answer.
+    pub took: Duration,
+    /// Size of the write-ahead log, in bytes.
+    pub log_bytes: u64,
+}
+
+/// A thorough look at a store.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoreCheck {
+    /// Where it is.
+    pub location: PathBuf,
+    /// `sqlite 3.51.3`.
+    pub engine: String,
+    /// Schema version.
+    pub schema: i64,
+    /// How tokens of new conversations are kept.
+    pub token_storage: &'static str,
+    /// Whether the Python bridge made it.
+    pub adopted: bool,
+    /// `wal`, for anything sane.
+    pub journal_mode: String,
+    /// Complaints of the integrity check; empty is good.
+    pub problems: Vec<String>,
+    /// Rows of the four shared tables.
+    pub conversations: u64,
+    /// Messages of all conversations.
+    pub messages: u64,
+    /// Those that nobody has read.
+    pub unread: u64,
+    /// Bytes of the database file.
+    pub bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub log_bytes: u64,
+}

@@ -1,0 +1,82 @@
+//! Times and durations as people read them.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// `12 seconds`, `3 minutes`, `2 hours`, `4 days`: one unit, rounded down.
+#[must_use]
+pub fn long_duration(duration: Duration) -> String {
+    let (count, unit) = split(duration);
+    let unit = match unit {
+        's' => "second",
+        'm' => "minute",
+        'h' => "hour",
+        _ => "day",
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+/// `12s`, `3m`, `2h`, `4d`.
+#[must_use]
+pub fn short_duration(duration: Duration) -> String {
+    let (count, unit) = split(duration);
+    format!("{count}{unit}")
+}
+
+fn split(duration: Duration) -> (u64, char) {
+    match duration.as_secs() {
+        seconds @ 0..60 => (seconds, 's'),
+        seconds @ 60..3_600 => (seconds / 60, 'm'),
+        seconds @ 3_600..172_800 => (seconds / 3_600, 'h'),
+        seconds => (seconds / 86_400, 'd'),
+    }
+}
+
+/// How long ago `then` was, in the long form; the future is `0 seconds` ago.
+#[must_use]
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    long_duration(elapsed(then, now))
+}
+
+/// Time from `then` to `now`; zero if `then` lies ahead.
+#[must_use]
+pub fn elapsed(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(then)).unwrap_or(Duration::ZERO)
+}
+
+/// `1 session`, `2 sessions`.
+#[must_use]
+pub fn count(number: impl Into<u64>, noun: &str) -> String {
+    let number = number.into();
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A millisecond value for a column or a JSON field; saturates after 292
+/// million years.
+#[must_use]
+pub fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_naturally() {
+        for (seconds, long, short) in [
+            (0, "0 seconds", "0s"),
+            (1, "1 second", "1s"),
+            (59, "59 seconds", "59s"),
+            (60, "1 minute", "1m"),
+            (7_200, "2 hours", "2h"),
+            (172_800, "2 days", "2d"),
+        ] {
+            let duration = Duration::from_secs(seconds);
+            assert_eq!(long_duration(duration), long);
+            assert_eq!(short_duration(duration), short);
+        }
+        assert_eq!(count(1_u64, "session"), "1 session");
+    }
+}
