@@ -155,9 +155,10 @@ fn worker_duties(
         watch_bell.clone(),
         keeper_bell.clone(),
     );
-    supervisor.spawn(keeper, &keeper_bell);
+    // In the order in which the status line tells of them.
     supervisor.spawn(heartbeat, &heartbeat_bell);
     supervisor.spawn(message_watch, &watch_bell);
+    supervisor.spawn(keeper, &keeper_bell);
     store
 }
 

@@ -37,6 +37,9 @@ pub struct StoreKeeper {
     link: watch::Sender<Option<SharedStore>>,
     /// What was said last, so that it is said once.
     trouble: Option<String>,
+    /// The answering time that is shown: a new one only when it differs by
+    /// a factor of two, or the status line would never rest.
+    shown: Duration,
     checkpointed: Option<Instant>,
     alarmed: bool,
 }
@@ -58,6 +61,7 @@ impl StoreKeeper {
             location,
             link,
             trouble: None,
+            shown: Duration::ZERO,
             checkpointed: None,
             alarmed: false,
         };
@@ -79,7 +83,10 @@ impl StoreKeeper {
         };
         let probe = bounded(&self.location.path, store.probe()).await?;
         self.tend_log(&store, probe.log_bytes).await;
-        Ok(probe.took)
+        if probe.took > self.shown * 2 || probe.took * 2 < self.shown {
+            self.shown = probe.took;
+        }
+        Ok(self.shown)
     }
 
     /// Gives up a store that is not the one at the path any more. What failed
