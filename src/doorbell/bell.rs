@@ -36,7 +36,7 @@ impl Bell {
             }
         });
         if let Some(file) = file
-            && let Err(error) = file.write_at(&[b'.'], 0)
+            && let Err(error) = file.write_at(b".", 0)
         {
             debug!(bell = %self.path.display(), %error, "the doorbell cannot be rung");
         }

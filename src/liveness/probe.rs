@@ -34,7 +34,11 @@ impl Probe {
     /// The last answer; asks again unless the last question is still open.
     /// `changed` is rung when the answer differs from the one before.
     pub(super) fn verdict(&mut self, changed: &Arc<Notify>) -> Verdict {
-        if self.running.as_ref().is_none_or(|task| task.is_finished()) {
+        if self
+            .running
+            .as_ref()
+            .is_none_or(tokio_util::task::AbortOnDropHandle::is_finished)
+        {
             let (command, timeout) = (self.command.clone(), self.timeout);
             let (answer, changed) = (Arc::clone(&self.answer), Arc::clone(changed));
             self.running = Some(AbortOnDropHandle::new(tokio::spawn(async move {

@@ -31,7 +31,7 @@ impl Fault {
             Self::Sql(error) => {
                 let code = error
                     .as_database_error()
-                    .and_then(|e| e.code())
+                    .and_then(sqlx::error::DatabaseError::code)
                     .and_then(|code| code.parse().ok());
                 explain(code, &error.to_string(), path, doing)
             }

@@ -98,7 +98,12 @@ impl Reports for SqliteStore {
                      ORDER BY id DESC LIMIT ?4
                  ) ORDER BY id",
             )
-            .bind(filter.conversation.as_ref().map(|id| id.as_str()))
+            .bind(
+                filter
+                    .conversation
+                    .as_ref()
+                    .map(crate::model::ids::ConversationId::as_str),
+            )
             .bind(filter.side.map(Side::as_str))
             .bind(&filter.action)
             .bind(filter.limit)
