@@ -321,7 +321,7 @@ mod tests {
             let (mut oldest, mut newest, mut activity) = (1, 0, 0);
             let mut last_fire: Option<Duration> = None;
             for (pause, event) in looks {
-                now += pause * SECOND;
+                now += Duration::from_secs(pause);
                 match event {
                     0 => newest += 1,
                     1 => oldest = newest + 1,
@@ -354,7 +354,8 @@ mod tests {
                             break;
                         }
                         WakeStep::Verified { .. } | WakeStep::Unverified { .. } => {
-                            prop_assert!(!fetched || !matches!(did, WakeStep::Unverified { .. }));
+                            let unverified = matches!(did, WakeStep::Unverified { .. });
+                            prop_assert!(!fetched || !unverified);
                         }
                     }
                 }
