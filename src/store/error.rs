@@ -66,9 +66,9 @@ pub enum StoreError {
     /// The file at the path is not the one that was opened.
     #[error("store {}: the file was deleted or replaced while it was open; nothing was stored in it\n  put the old file back, or restart what uses it", .0.display())]
     Replaced(PathBuf),
-    /// The database is gone, but not what belongs to it.
+    /// The database is gone or emptied, but what belongs to it is still there.
     #[error(
-        "store {}: there is no such file, but {} is still there, so a database was lost here\n  bring that one back; or stop what still uses it, move that file away, and try again",
+        "store {}: there is no database in it, but {} is still there, so one was lost here\n  bring that one back; or stop what still uses it, move that file away, and try again",
         .0.display(),
         .1.display()
     )]

@@ -8,6 +8,9 @@ use std::sync::OnceLock;
 
 use crate::store::{Result, StoreError};
 
+/// One page of the smallest size there is.
+const SMALLEST: u64 = 512;
+
 /// A file's identity: two paths with the same one are one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileId {
@@ -126,6 +129,8 @@ pub(super) fn examine(path: &Path) -> Result<FileId> {
     match wrong {
         Some(kind) => Err(StoreError::NotAFile(path.to_owned(), kind)),
         None if meta.len() == 0 => Err(StoreError::Empty(path.to_owned())),
+        // SQLite takes it for an empty database and writes over it.
+        None if meta.len() < SMALLEST => Err(StoreError::NotADatabase(path.to_owned())),
         None => {
             refuse_network_file_system(path)?;
             Ok(FileId {
@@ -183,7 +188,7 @@ pub(super) fn create(path: &Path) -> Result<()> {
 /// is left of the old one for its own, and whoever has that still open would
 /// write into the new one's log.
 fn refuse_remains(path: &Path) -> Result<()> {
-    if path.symlink_metadata().is_ok() {
+    if path.symlink_metadata().is_ok_and(|meta| meta.len() > 0) {
         return Ok(());
     }
     match ["-wal", "-shm"]

@@ -13,6 +13,7 @@ use sqlx::{Row, SqliteConnection};
 use super::fault::Fault;
 use super::file::{self, FileId, Files};
 use super::{SCHEMA_VERSION, SqliteStore, Writer, shared};
+use crate::clock;
 use crate::doorbell::Bell;
 use crate::model::token::TokenStorage;
 use crate::store::{Result, StoreError};
@@ -83,10 +84,19 @@ impl SqliteStore {
             bell: Bell::new(files.beside("-bell")),
             files,
         };
-        store
-            .run("opening it", store.prepare(create))
-            .await
-            .map_err(|error| corrupt_or(error, store.path()))?;
+        let deadline = clock::since_boot() + BUSY_TIMEOUT;
+        loop {
+            match store.run("opening it", store.prepare(create)).await {
+                Ok(()) => break,
+                // Changing the journal mode asks for the lock once, whatever
+                // the busy timeout: somebody else is making the store now.
+                Err(StoreError::Busy(_)) if clock::since_boot() < deadline => {
+                    let pause = Duration::from_millis(fastrand::u64(2..20));
+                    tokio::time::sleep(pause).await;
+                }
+                Err(error) => return Err(corrupt_or(error, store.path())),
+            }
+        }
         store.files.note_log();
         store.files.ensure_same()?;
         Ok(store)
@@ -107,6 +117,11 @@ impl SqliteStore {
             migrate(&mut write, found.is_none()).await?;
         }
         write.commit().await?;
+        // From the log into the file: whatever becomes of the log, the file
+        // says by itself that it is a store. Who is reading may prevent it.
+        let _ = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
+            .fetch_one(&mut *self.messages.pool.acquire().await?)
+            .await?;
         Ok(())
     }
 

@@ -61,7 +61,8 @@ impl Reports for SqliteStore {
             let rows = sqlx::query(
                 "SELECT daemon_id, epoch, role, host, boot_id, pid, version, started_ms, stopped_ms,
                         (SELECT count(*) FROM bridge_heartbeat h
-                         WHERE h.daemon_id = d.daemon_id AND h.daemon_epoch = d.epoch)
+                         WHERE h.daemon_id = d.daemon_id AND h.daemon_epoch = d.epoch
+                           AND NOT h.released)
                  FROM bridge_daemon d ORDER BY daemon_id",
             )
             .fetch_all(&mut *self.reader().await?)
