@@ -20,12 +20,14 @@ mod wakes;
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use super::{Result, StoreError};
+use crate::clock;
 use crate::doorbell::Bell;
 use fault::Fault;
 use file::FileId;
@@ -44,11 +46,13 @@ pub struct SqliteStore {
     heartbeats: SqlitePool,
     readers: SqlitePool,
     bell: Bell,
+    /// See [`SqliteStore::committed_at`].
+    committed_at: AtomicU64,
 }
 
 /// How much a commit must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Durability {
+pub enum Durability {
     /// A power failure: messages and whatever somebody was told is stored.
     Full,
     /// A crash of the process: heartbeats, activity, wakes.
@@ -79,6 +83,8 @@ impl Write<'_> {
         let Self { store, transaction } = self;
         transaction.commit().await?;
         if ring == Ring::Yes {
+            let now = clock::monotonic_nanos();
+            store.committed_at.store(now, Ordering::Relaxed);
             store.bell.ring();
         }
         store.ensure_same_file()?;
@@ -87,6 +93,13 @@ impl Write<'_> {
 }
 
 impl SqliteStore {
+    /// When the newest COMMIT of this process that rings had returned, by
+    /// [`clock::monotonic_nanos`]: where the latency of a message begins.
+    #[must_use]
+    pub fn committed_at(&self) -> u64 {
+        self.committed_at.load(Ordering::Relaxed)
+    }
+
     fn ensure_same_file(&self) -> Result<()> {
         if FileId::of(&self.path) == Some(self.file) {
             Ok(())

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use sqlx::SqlSafeStr;
@@ -13,7 +14,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::file::{self, FileId};
-use super::{SCHEMA_VERSION, SqliteStore, shared};
+use super::{Durability, SCHEMA_VERSION, SqliteStore, shared};
 use crate::doorbell::Bell;
 use crate::model::token::TokenStorage;
 use crate::store::{Result, StoreError};
@@ -60,6 +61,20 @@ impl SqliteStore {
     /// Everything that can be wrong with a file, an SQLite database or its
     /// version, each named.
     pub async fn open(path: &Path, create: Create) -> Result<Self> {
+        Self::open_with_durability(path, create, Durability::Full).await
+    }
+
+    /// Like [`SqliteStore::open`], with messages as durable as said. For
+    /// measuring what the fsync costs: a program that lets people's messages
+    /// go with less than [`Durability::Full`] breaks what `send` promises.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub async fn open_with_durability(
+        path: &Path,
+        create: Create,
+        messages: Durability,
+    ) -> Result<Self> {
         refuse_old_sqlite(rusqlite::version_number())?;
         let path = std::path::absolute(path)
             .map_err(|error| StoreError::Io(path.to_owned(), error.to_string()))?;
@@ -73,9 +88,10 @@ impl SqliteStore {
             other => other?,
         };
         let store = Self {
-            messages: pool(&path, SqliteSynchronous::Full, 1, "store-messages"),
-            heartbeats: pool(&path, SqliteSynchronous::Normal, 1, "store-beats"),
-            readers: pool(&path, SqliteSynchronous::Normal, 2, "store-reader"),
+            messages: pool(&path, messages, 1, "store-messages"),
+            heartbeats: pool(&path, Durability::Normal, 1, "store-beats"),
+            readers: pool(&path, Durability::Normal, 2, "store-reader"),
+            committed_at: AtomicU64::new(0),
             bell: Bell::new(file::beside(&path, "-bell")),
             file,
             path,
@@ -95,7 +111,7 @@ impl SqliteStore {
             return Ok(());
         }
         drop(connection);
-        let mut write = self.write(super::Durability::Full).await?;
+        let mut write = self.write(Durability::Full).await?;
         // Another process may have done it while this one waited for the lock.
         let found = self.schema(write.connection(), create).await?;
         if found.is_none_or(|version| version < SCHEMA_VERSION) {
@@ -213,7 +229,7 @@ fn corrupt_or(error: StoreError, path: &Path) -> StoreError {
 
 fn pool(
     path: &Path,
-    synchronous: SqliteSynchronous,
+    durability: Durability,
     connections: u32,
     thread: &'static str,
 ) -> SqlitePool {
@@ -221,7 +237,10 @@ fn pool(
         .filename(path)
         .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous)
+        .synchronous(match durability {
+            Durability::Full => SqliteSynchronous::Full,
+            Durability::Normal => SqliteSynchronous::Normal,
+        })
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .thread_name(move |n| format!("{thread}-{n}"));
