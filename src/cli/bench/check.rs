@@ -1,6 +1,6 @@
 //! The checker of `bench delivery`: what the journals prove. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ pub(super) struct Verdict {
     /// Meant to be sent, but nobody knows whether they were: the sender ended
     /// before the store had answered. Delivered or not, both is right.
     pub(super) in_doubt: u64,
-    /// Delivered, but the doorbell rang for none of them in time.
+    /// Delivered by a periodic look, and the doorbell never told of it.
     pub(super) without_ring: u64,
     /// Refusals by the store; the sender sent the same message again.
     pub(super) refused: u64,
@@ -89,6 +89,13 @@ pub(super) fn check(records: &[Record]) -> (Verdict, Latencies) {
         }
     }
 
+    let told: HashSet<i64> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Seen { id, .. } => Some(*id),
+            _ => None,
+        })
+        .collect();
     let mut times_had = HashMap::<Name, u64>::new();
     let mut newest = HashMap::<u32, u64>::new();
     for record in records {
@@ -119,7 +126,7 @@ pub(super) fn check(records: &[Record]) -> (Verdict, Latencies) {
                     continue;
                 }
                 verdict.delivered += 1;
-                verdict.without_ring += u64::from(by != Cause::Ring);
+                verdict.without_ring += u64::from(by != Cause::Ring && !told.contains(&id));
                 if let Some(commit) = commits.get(&id) {
                     latencies.got.record(at.saturating_sub(*commit));
                 }
