@@ -66,7 +66,8 @@ fn orders() -> std::io::Result<Orders> {
     Ok(orders)
 }
 
-/// The parent's side. Dropping it kills the child.
+/// The parent's side. Dropping it kills the child, and waits for its death: it
+/// must not make files in a directory that is being removed.
 pub(super) struct Child {
     process: tokio::process::Child,
     orders: Option<ChildStdin>,
@@ -137,5 +138,19 @@ impl Child {
             "a process of the measurement failed: {status}"
         );
         Ok(())
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Neither fails for a child that is alive, and one that has ended
+        // needs neither.
+        let _ = self.process.start_kill();
+        for _ in 0..5_000 {
+            if !matches!(self.process.try_wait(), Ok(None)) {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
     }
 }
