@@ -21,7 +21,7 @@ mod wakes;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use sqlx::pool::PoolConnection;
@@ -29,6 +29,7 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Sqlite, SqliteConnection};
 
 use super::Result;
+use crate::clock;
 use crate::doorbell::Bell;
 use fault::Fault;
 use file::Files;
@@ -46,6 +47,8 @@ pub struct SqliteStore {
     heartbeats: Writer,
     readers: SqlitePool,
     bell: Bell,
+    /// See [`SqliteStore::committed_at`].
+    committed_at: AtomicU64,
 }
 
 /// The one connection that writes at one durability.
@@ -59,7 +62,7 @@ struct Writer {
 
 /// How much a commit must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Durability {
+pub enum Durability {
     /// A power failure: messages and whatever somebody was told is stored.
     Full,
     /// A crash of the process: heartbeats, activity, wakes.
@@ -94,6 +97,8 @@ impl Write<'_> {
         sqlx::query("COMMIT").execute(self.connection()).await?;
         self.writer.begun.store(false, Ordering::Release);
         if ring == Ring::Yes {
+            let now = clock::monotonic_nanos();
+            self.store.committed_at.store(now, Ordering::Relaxed);
             self.store.bell.ring();
         }
         self.store.files.ensure_same()?;
@@ -102,6 +107,13 @@ impl Write<'_> {
 }
 
 impl SqliteStore {
+    /// When the newest COMMIT of this process that rings had returned, by
+    /// [`clock::monotonic_nanos`]: where the latency of a message begins.
+    #[must_use]
+    pub fn committed_at(&self) -> u64 {
+        self.committed_at.load(Ordering::Relaxed)
+    }
+
     fn path(&self) -> &Path {
         &self.files.named
     }

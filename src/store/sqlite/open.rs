@@ -1,7 +1,7 @@
 //! Opening: which file, which SQLite, which schema.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::file::{self, FileId, Files};
-use super::{SCHEMA_VERSION, SqliteStore, Writer, shared};
+use super::{Durability, SCHEMA_VERSION, SqliteStore, Writer, shared};
 use crate::clock;
 use crate::doorbell::Bell;
 use crate::model::token::TokenStorage;
@@ -60,6 +60,20 @@ impl SqliteStore {
     /// Everything that can be wrong with a file, an SQLite database or its
     /// version, each named.
     pub async fn open(path: &Path, create: Create) -> Result<Self> {
+        Self::open_with_durability(path, create, Durability::Full).await
+    }
+
+    /// Like [`SqliteStore::open`], with messages as durable as said. For
+    /// measuring what the fsync costs: a program that lets people's messages
+    /// go with less than [`Durability::Full`] breaks what `send` promises.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub async fn open_with_durability(
+        path: &Path,
+        create: Create,
+        messages: Durability,
+    ) -> Result<Self> {
         refuse_old_sqlite(rusqlite::version_number())?;
         let path = std::path::absolute(path)
             .map_err(|error| StoreError::Io(path.to_owned(), error.to_string()))?;
@@ -74,13 +88,14 @@ impl SqliteStore {
         };
         let files = Arc::new(Files::new(path, file));
         let store = Self {
-            messages: Writer::new(&files, SqliteSynchronous::Full, "store-messages"),
-            heartbeats: Writer::new(&files, SqliteSynchronous::Normal, "store-beats"),
+            messages: Writer::new(&files, messages, "store-messages"),
+            heartbeats: Writer::new(&files, Durability::Normal, "store-beats"),
             readers: pool(&files, 2).connect_lazy_with(options(
                 &files,
-                SqliteSynchronous::Normal,
+                Durability::Normal,
                 "store-reader",
             )),
+            committed_at: AtomicU64::new(0),
             bell: Bell::new(files.beside("-bell")),
             files,
         };
@@ -233,7 +248,7 @@ fn corrupt_or(error: StoreError, path: &Path) -> StoreError {
 }
 
 impl Writer {
-    fn new(files: &Arc<Files>, synchronous: SqliteSynchronous, thread: &'static str) -> Self {
+    fn new(files: &Arc<Files>, durability: Durability, thread: &'static str) -> Self {
         let begun = Arc::new(AtomicBool::new(false));
         let check = Arc::clone(&begun);
         let pool = pool(files, 1)
@@ -256,21 +271,20 @@ impl Writer {
                     })
                 })
             })
-            .connect_lazy_with(options(files, synchronous, thread));
+            .connect_lazy_with(options(files, durability, thread));
         Self { pool, begun }
     }
 }
 
-fn options(
-    files: &Files,
-    synchronous: SqliteSynchronous,
-    thread: &'static str,
-) -> SqliteConnectOptions {
+fn options(files: &Files, durability: Durability, thread: &'static str) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(&files.database)
         .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous)
+        .synchronous(match durability {
+            Durability::Full => SqliteSynchronous::Full,
+            Durability::Normal => SqliteSynchronous::Normal,
+        })
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .thread_name(move |n| format!("{thread}-{n}"))
