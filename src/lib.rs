@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod doorbell;
+pub mod host;
 pub mod model;
 pub mod store;
 pub mod text;
