@@ -56,6 +56,8 @@ fn explain(code: Option<i32>, text: &str, path: &Path, doing: &'static str) -> S
     match code.map(|code| code & 0xff) {
         Some(5 | 6) => StoreError::Busy(path),
         Some(8) => StoreError::ReadOnly(path),
+        // A full disk that shows in the shared memory file, not in a write.
+        Some(10) if has_no_room(&path) => StoreError::Full(path),
         Some(10) => StoreError::Io(path, text.to_owned()),
         Some(11) => StoreError::Corrupt(path, text.to_owned()),
         Some(13) => StoreError::Full(path),
@@ -63,6 +65,10 @@ fn explain(code: Option<i32>, text: &str, path: &Path, doing: &'static str) -> S
         Some(26) => StoreError::NotADatabase(path),
         _ => StoreError::Sql(path, doing, text.to_owned()),
     }
+}
+
+fn has_no_room(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|stat| stat.f_bavail == 0)
 }
 
 /// SQLite says only that it could not open it; the file system knows why.
