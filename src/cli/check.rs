@@ -263,6 +263,7 @@ pub(super) async fn acknowledge(args: AckArgs, context: &Context) -> anyhow::Res
         let before = given.saturating_sub(acknowledged);
         let before = match before {
             0 => String::new(),
+            1 => " (1 was acknowledged before)".to_owned(),
             before => format!(" ({before} were acknowledged before)"),
         };
         print(&format!("acknowledged {count}{before}\n"))?;

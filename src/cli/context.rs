@@ -15,7 +15,7 @@ use crate::store::{Caller, SharedStore, StoreError};
 pub(super) const CREDENTIALS_VARIABLE: &str = "MCP_BRIDGE_CREDENTIALS";
 
 /// The global options, and what the environment says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     store: Option<String>,
     credentials: Vec<PathBuf>,

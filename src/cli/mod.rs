@@ -50,13 +50,17 @@ pub fn main() -> ExitCode {
         }
     };
     let context = Context::new(cli.global);
-    // One thread is enough for what waits on one store.
-    let outcome = tokio::runtime::Builder::new_current_thread()
+    block_on(run(cli.command, &context))
+        .unwrap_or_else(|error| report(&error))
+        .into()
+}
+
+/// One thread is enough for what waits on one store.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run(cli.command, &context)));
-    outcome.unwrap_or_else(|error| report(&error)).into()
+        .build()?
+        .block_on(work)
 }
 
 async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {

@@ -210,7 +210,7 @@ fn word(
         Life::Starting if session.activity_at.is_none() => ("starting", None, WARN),
         // A call is a sign of life, heartbeat or not.
         Life::Alive | Life::Starting if lately => ("active", None, GOOD),
-        Life::Alive | Life::Starting => ("idle", session.activity_at, GOOD.dimmed()),
+        Life::Alive | Life::Starting => ("idle", None, GOOD.dimmed()),
     }
 }
 

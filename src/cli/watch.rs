@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use futures_util::StreamExt;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
+use tokio::sync::oneshot;
 
 use super::check;
 use super::context::{Context, Member};
@@ -61,18 +63,22 @@ fn full_look(text: &str) -> Result<Duration, String> {
 
 pub(super) async fn run(args: WatchArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let mut watching = Box::pin(watch(args, context));
-    let ended = tokio::select! {
-        ended = &mut watching => Some(ended),
-        _ = signals.next() => None,
-        () = reader_gone() => None,
-    };
-    ended.unwrap_or_else(|| {
-        // Its thread may hang in a write to a pipe that nobody reads; taking
-        // the doorbell down would wait for it. The process ends anyway.
-        std::mem::forget(watching);
-        Ok(Exit::Success)
-    })
+    let (done, ended) = oneshot::channel();
+    let context = context.clone();
+    // A thread of its own: it may hang in a write to a pipe that nobody reads,
+    // and must not keep the signals waiting. It ends with the process.
+    std::thread::Builder::new()
+        .name("watch".into())
+        .spawn(move || {
+            let outcome = crate::cli::block_on(watch(args, &context));
+            // Nobody listens any more: the process is about to end.
+            let _ = done.send(outcome);
+        })?;
+    tokio::select! {
+        outcome = ended => outcome.context("the watch died")?,
+        _ = signals.next() => Ok(Exit::Success),
+        () = reader_gone() => Ok(Exit::Success),
+    }
 }
 
 async fn watch(args: WatchArgs, context: &Context) -> anyhow::Result<Exit> {
