@@ -92,7 +92,10 @@ fn details(value: &Value) -> String {
                 .iter()
                 .filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)))
                 .filter(|(_, value)| value.as_array().is_none_or(|list| !list.is_empty()))
-                .map(|(key, value)| format!("{key}={}", plain(value)));
+                .map(|(key, value)| match value {
+                    Value::Bool(_) => key.clone(),
+                    value => format!("{key}={}", plain(value)),
+                });
             pairs.collect::<Vec<_>>().join(" ")
         }
         Value::Null => String::new(),

@@ -9,7 +9,7 @@ use clap_complete::env::Shells;
 use super::args::Global;
 use super::context::{self, Context};
 use super::exit::Exit;
-use super::output::print;
+use super::output::{by_label, print};
 use crate::clock;
 use crate::model::session::ConversationState;
 
@@ -75,7 +75,8 @@ async fn open_conversations() -> anyhow::Result<Vec<CompletionCandidate>> {
     });
     let store = context.open().await?;
     let now = clock::now();
-    let all = store.conversations().await?;
+    let mut all = store.conversations().await?;
+    all.sort_by_cached_key(|c| by_label(c.label.as_ref()));
     let open = all
         .iter()
         .filter(|c| c.state(now) == ConversationState::Open);

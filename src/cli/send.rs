@@ -58,7 +58,7 @@ pub(super) struct SendArgs {
     /// A file that the message is about; may be repeated, 20 at most
     #[arg(long = "file", value_name = "PATH")]
     files: Vec<String>,
-    /// What is asked of the reader: question, info, proposal, blocked, complete
+    /// What the message is to its reader
     #[arg(long, value_name = "ACTION", value_parser = ["question", "info", "proposal", "blocked", "complete"])]
     action: Option<String>,
     /// An id of your own: the same one twice is one message

@@ -15,6 +15,7 @@ fn making_one_makes_the_store_and_two_private_files() {
       a orchestrator  <dir>/credentials/work.a.toml
       b backend       <dir>/credentials/work.b.toml
     store <dir>/bridge.db
+    try   mcp-bridge -c <dir>/credentials/work.a.toml send hello   and   mcp-bridge -c <dir>/credentials/work.b.toml check
     ");
     assert_eq!(mode(&scratch, "credentials"), 0o700);
     assert_eq!(mode(&scratch, "credentials/work.a.toml"), 0o600);
@@ -121,6 +122,7 @@ fn the_user_s_own_place_is_the_default() {
       a orchestrator  <dir>/.local/state/mcp-bridge/credentials/work.a.toml
       b worker        <dir>/.local/state/mcp-bridge/credentials/work.b.toml
     store <dir>/.local/state/mcp-bridge/bridge.db
+    try   mcp-bridge -c work.a send hello   and   mcp-bridge -c work.b check
     ");
 }
 

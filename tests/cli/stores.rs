@@ -124,9 +124,9 @@ fn those_that_are_none() {
 #[test]
 fn a_damaged_one_is_a_problem() {
     let scratch = Scratch::with_conversation();
-    for _ in 0..40 {
-        scratch.run_as("work.a", &["send", &"x".repeat(4_000)]).ok();
-    }
+    let batch = format!("{}\n", "x".repeat(4_000)).repeat(40);
+    let command = scratch.bridge_as("work.a", &["send", "--batch"]);
+    scratch.outcome_with_input(command, batch.as_bytes()).ok();
     scratch.sql("PRAGMA user_version = 1");
     let mut bytes = std::fs::read(scratch.store()).expect("there");
     let middle = bytes.len() / 2;

@@ -21,7 +21,7 @@ fn the_backlog_first_and_then_what_another_process_sends() {
         (&first["message"], &first["label"]),
         (&"before".into(), &"work".into())
     );
-    for number in 0..20 {
+    for number in 0..10 {
         scratch
             .run_as("work.a", &["send", &number.to_string()])
             .ok();

@@ -22,6 +22,11 @@ use crate::text;
 #[derive(Debug, Subcommand)]
 pub(super) enum ConversationCommand {
     /// Make conversations, and a credentials file for each session
+    ///
+    /// NAME.a.toml and NAME.b.toml are for the two sessions of a conversation,
+    /// readable by this user alone; NAME is the label, or the id. With --count
+    /// there is also NAME.orchestrator.toml, which holds all `a` sides at once.
+    /// The store is made where there is none.
     New(new::NewArgs),
     /// List those that are open
     #[command(after_help = "\

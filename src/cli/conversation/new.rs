@@ -28,11 +28,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// How often numbers are chosen again when another process took them first.
 const TRIES: u32 = 5;
 
-/// Makes conversations in the store (and the store, where there is none).
-///
-/// Writes NAME.a.toml and NAME.b.toml for the two sessions of each, readable
-/// by this user alone. NAME is the label, or the id. With --count there is also
-/// NAME.orchestrator.toml, which holds all `a` sides at once.
+/// Makes conversations, and the files for their sessions.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -369,4 +365,14 @@ fn show(
     ));
     print(&out)?;
     Ok(())
+}
+
+/// What to write after `-c`: in the default directory the name is enough.
+fn as_option(file: &Path) -> String {
+    match (file.parent(), file.file_stem()) {
+        (Some(parent), Some(name)) if credentials_directory().as_deref() == Some(parent) => {
+            name.to_string_lossy().into_owned()
+        }
+        _ => file.display().to_string(),
+    }
 }
