@@ -6,10 +6,18 @@
 
 pub mod cli;
 pub mod clock;
+mod command;
 pub mod config;
 pub mod credentials;
+pub mod daemon;
 pub mod doorbell;
+pub mod duties;
 pub mod host;
+pub mod liveness;
+pub mod logging;
 pub mod model;
+pub mod service_manager;
 pub mod store;
+pub mod supervisor;
 pub mod text;
+pub mod wake;

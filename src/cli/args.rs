@@ -10,7 +10,7 @@ use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter
 use super::completions::{self, CompletionsArgs};
 use super::conversation::ConversationCommand;
 use super::store::StoreCommand;
-use super::{audit, check, heartbeat, send, status, watch};
+use super::{audit, bench, check, demo, heartbeat, send, status, watch};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -90,7 +90,19 @@ pub(super) enum Command {
     /// Make, check and limit the store itself
     #[command(subcommand)]
     Store(StoreCommand),
+    /// See it all at work in a scratch store, in half a minute
+    #[command(after_help = "\
+Examples:
+  mcp-bridge demo
+  mcp-bridge demo --messages 900 --json | tail -1 | jq .summary")]
+    Demo(demo::DemoArgs),
+    /// Measure how fast messages arrive, and whether they all do
+    #[command(after_help = "\
+Examples:
+  mcp-bridge bench latency
+  mcp-bridge bench latency --dir /var/lib/mcp-bridge --json
+  mcp-bridge bench delivery --agents 50 --duration 1m")]
+    Bench(bench::BenchArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
-    // `bench` and `demo` go here, and into `run` in mod.rs.
 }

@@ -3,10 +3,12 @@
 
 mod args;
 mod audit;
+pub mod bench;
 mod check;
 mod completions;
 mod context;
 mod conversation;
+pub mod demo;
 mod error;
 mod exit;
 pub mod follow;
@@ -74,6 +76,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Heartbeat(args) => heartbeat::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
+        Command::Demo(args) => demo::run(args, context.json()).await,
+        Command::Bench(args) => bench::run(args, context.json()).await,
         Command::Completions(args) => completions::run(&args),
     }
 }

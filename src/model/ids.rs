@@ -164,7 +164,8 @@ impl fmt::Display for Side {
 pub struct SessionKey {
     /// The conversation.
     pub conversation: ConversationId,
-    /// The side of it.
+    /// The side of it; `session` in JSON.
+    #[serde(rename = "session")]
     pub side: Side,
 }
 

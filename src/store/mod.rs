@@ -174,7 +174,8 @@ pub trait Heartbeats: Send + Sync {
 #[async_trait]
 pub trait Wakes: Send + Sync {
     /// Claims the right to wake a session about its mail up to `mark`. `None`
-    /// if somebody else holds it and his lease is not over.
+    /// if somebody else holds it and his lease is not over; a claimant's own
+    /// open claim, left by an earlier life of it, is taken over.
     async fn claim_wake(&self, claim: &WakeClaim<'_>, now: Timestamp) -> Result<Option<WakeRef>>;
 
     /// Ends a claimed wake. `false` if the claim was lost meanwhile.

@@ -28,10 +28,12 @@ impl Fault {
     pub(super) fn explain(self, path: &Path, doing: &'static str) -> StoreError {
         match self {
             Self::Store(error) => error,
+            // Whoever has the connection waits for another process's lock.
+            Self::Sql(sqlx::Error::PoolTimedOut) => StoreError::Busy(path.to_owned()),
             Self::Sql(error) => {
                 let code = error
                     .as_database_error()
-                    .and_then(|e| e.code())
+                    .and_then(sqlx::error::DatabaseError::code)
                     .and_then(|code| code.parse().ok());
                 explain(code, &error.to_string(), path, doing)
             }
@@ -56,8 +58,8 @@ fn explain(code: Option<i32>, text: &str, path: &Path, doing: &'static str) -> S
     match code.map(|code| code & 0xff) {
         Some(5 | 6) => StoreError::Busy(path),
         Some(8) => StoreError::ReadOnly(path),
-        // A full disk that shows in the shared memory file, not in a write.
-        Some(10) if has_no_room(&path) => StoreError::Full(path),
+        // Out of room shows as this when it is the log's index that cannot grow.
+        Some(10 | 13) if super::file::is_full(&path) => StoreError::Full(path),
         Some(10) => StoreError::Io(path, text.to_owned()),
         Some(11) => StoreError::Corrupt(path, text.to_owned()),
         Some(13) => StoreError::Full(path),
@@ -67,13 +69,11 @@ fn explain(code: Option<i32>, text: &str, path: &Path, doing: &'static str) -> S
     }
 }
 
-fn has_no_room(path: &Path) -> bool {
-    rustix::fs::statvfs(path).is_ok_and(|stat| stat.f_bavail == 0)
-}
-
 /// SQLite says only that it could not open it; the file system knows why.
 fn cannot_open(path: &Path) -> StoreError {
-    super::file::examine(path).err().unwrap_or_else(|| {
-        StoreError::Permission(path.to_owned(), super::file::permission_remedy(path))
-    })
+    match super::file::examine(path) {
+        Err(error) => error,
+        Ok(_) if super::file::is_read_only(path) => StoreError::ReadOnly(path.to_owned()),
+        Ok(_) => StoreError::Permission(path.to_owned(), super::file::permission_remedy(path)),
+    }
 }

@@ -1,0 +1,253 @@
+//! Running somebody's command: a time limit that holds for its children too,
+//! and output that cannot flood us.
+
+use std::fmt;
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// How long the output of a command that ended is still waited for.
+const AFTERMATH: Duration = Duration::from_millis(200);
+
+/// What to run.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    /// Program and arguments; looked up in PATH when it has no slash.
+    pub(crate) command: &'a [String],
+    /// Variables beside our own environment. Identifiers, never secrets.
+    pub(crate) environment: &'a [(&'static str, String)],
+    /// Its stdin.
+    pub(crate) input: Vec<u8>,
+    /// When it is killed, with all that it started in its process group.
+    pub(crate) timeout: Duration,
+    /// Bytes of stdout and stderr that are kept; the rest is read and dropped.
+    pub(crate) output_limit: usize,
+}
+
+/// How it went. `Display` continues the words "the command".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Exit status 0.
+    Success {
+        /// The beginning of its output.
+        output: String,
+    },
+    /// Another status, or a signal.
+    Failure {
+        /// `exit status: 1`.
+        status: String,
+        /// The beginning of its output.
+        output: String,
+    },
+    /// It took too long and was killed.
+    TimedOut(Duration),
+    /// It could not be started.
+    NotStarted(String),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success { .. } => f.write_str("succeeded"),
+            Self::Failure { status, .. } => write!(f, "failed: {status}"),
+            Self::TimedOut(limit) => write!(
+                f,
+                "did not end within {} and was killed",
+                humantime::format_duration(*limit)
+            ),
+            Self::NotStarted(why) => write!(f, "could not be started: {why}"),
+        }
+    }
+}
+
+/// Runs it to its end or its time limit. Cancelled, it kills the command.
+pub(crate) async fn run(request: &Request<'_>) -> Ended {
+    let Some((program, arguments)) = request.command.split_first() else {
+        return Ended::NotStarted("the command is empty".into());
+    };
+    let spawned = Command::new(program)
+        .args(arguments)
+        .envs(request.environment.iter().map(|(key, value)| (key, value)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Its own group: its children go with it when its time is over, and a
+        // Ctrl-C in our terminal is not meant for it.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let child = match spawned {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ended::NotStarted(format!("`{program}` was not found"));
+        }
+        Err(error) => return Ended::NotStarted(format!("`{program}`: {error}")),
+    };
+    let group = Group(
+        child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw),
+    );
+    let ended = timeout(request.timeout, attend(child, request)).await;
+    drop(group);
+    ended.unwrap_or(Ended::TimedOut(request.timeout))
+}
+
+/// Kills what is left of the command's group, however its run ended.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // Nobody left is the usual case.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
+async fn attend(mut child: Child, request: &Request<'_>) -> Ended {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let kept = Mutex::new(Vec::new());
+    let feed = async {
+        if let Some(mut stdin) = stdin {
+            // A command that does not read its input is within its rights.
+            let _ = stdin.write_all(&request.input).await;
+        }
+    };
+    let limit = request.output_limit;
+    let pipes = async {
+        tokio::join!(feed, keep(stdout, &kept, limit), keep(stderr, &kept, limit));
+    };
+    tokio::pin!(pipes);
+    let status = tokio::select! {
+        status = child.wait() => {
+            // What is still in the pipes; a child that the command left behind
+            // may hold them open for ever.
+            let _ = timeout(AFTERMATH, &mut pipes).await;
+            status
+        }
+        () = &mut pipes => child.wait().await,
+    };
+    let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+    let output = String::from_utf8_lossy(&kept).trim().to_owned();
+    match status {
+        Ok(status) if status.success() => Ended::Success { output },
+        Ok(status) => Ended::Failure {
+            status: status.to_string(),
+            output,
+        },
+        Err(error) => Ended::Failure {
+            status: error.to_string(),
+            output,
+        },
+    }
+}
+
+/// Reads to the end and keeps the beginning: a command that floods its output
+/// must neither block nor fill our memory.
+async fn keep(pipe: Option<impl AsyncRead + Unpin>, kept: &Mutex<Vec<u8>>, limit: usize) {
+    let Some(mut pipe) = pipe else { return };
+    let mut chunk = [0_u8; 4096];
+    while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = limit.saturating_sub(kept.len());
+        kept.extend_from_slice(&chunk[..count.min(room)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn sh(script: &str, limit: Duration) -> Ended {
+        let command = ["sh".to_owned(), "-c".into(), script.into()];
+        run(&Request {
+            command: &command,
+            environment: &[("MCP_BRIDGE_UNREAD", "2".into())],
+            input: b"{}".to_vec(),
+            timeout: limit,
+            output_limit: 100,
+        })
+        .await
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn input_environment_and_output_pass() {
+        let ended = sh("cat; echo \" $MCP_BRIDGE_UNREAD\"", LONG).await;
+        assert_eq!(
+            ended,
+            Ended::Success {
+                output: "{} 2".into()
+            }
+        );
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_cut_and_drained() {
+        let Ended::Failure { status, output } = sh("yes | head -c 3000000; exit 3", LONG).await
+        else {
+            panic!("it exits with 3");
+        };
+        assert!(status.contains('3') && output.len() <= 100, "{status}");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_killed_with_its_children() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("pid");
+        let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
+        let ended = sh(&script, Duration::from_millis(500)).await;
+        assert_eq!(ended, Ended::TimedOut(Duration::from_millis(500)));
+        let pid = std::fs::read_to_string(&file)
+            .expect("written")
+            .trim()
+            .to_owned();
+        let gone = || {
+            std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                .map_or(true, |stat| stat.contains(") Z "))
+        };
+        for _ in 0..500 {
+            if gone() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("process {pid} was left behind");
+    }
+
+    #[tokio::test]
+    async fn a_child_left_behind_with_the_pipes_does_not_hold_us() {
+        let ended = sh("sleep 1000 & echo done", LONG).await;
+        assert_eq!(
+            ended,
+            Ended::Success {
+                output: "done".into()
+            }
+        );
+    }
+
+    #[tokio::test]
+    async fn a_command_that_is_not_there_is_named() {
+        let command = ["/nowhere/nudge".to_owned()];
+        let request = Request {
+            command: &command,
+            environment: &[],
+            input: Vec::new(),
+            timeout: LONG,
+            output_limit: 0,
+        };
+        let ended = run(&request).await.to_string();
+        assert_eq!(
+            ended,
+            "could not be started: `/nowhere/nudge` was not found"
+        );
+    }
+}

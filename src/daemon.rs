@@ -1,0 +1,172 @@
+//! `mcp-bridged`: start-up in order. Configuration, logging, this instance's
+//! name, store, duties, READY.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::cli::{Exit, report};
+use crate::config::{self, RoleSettings, Settings, WorkerSettings};
+use crate::duties::DutyBell;
+use crate::duties::heartbeat::Heartbeat;
+use crate::duties::message_watch::MessageWatch;
+use crate::duties::store_keeper::{StoreKeeper, StoreLink};
+use crate::store::DaemonInfo;
+use crate::store::locate::{self, Hints, Location};
+use crate::supervisor::{Instance, Supervisor};
+use crate::{host, logging, text};
+
+/// Keeps the agents of this machine alive and woken: heartbeats that prove the
+/// agent, messages pushed the moment they are committed.
+#[derive(Debug, Parser)]
+#[command(name = "mcp-bridged", version, about, after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// The configuration; drop-ins are read from the directory of the same
+    /// name with `.d` in the place of `.toml`
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// Check the configuration, say what it means, and end
+    #[arg(long)]
+    check: bool,
+}
+
+const AFTER_HELP: &str = "\
+Signals:
+  SIGTERM, SIGINT  finish what is under way and end; a second one ends at once
+  SIGHUP           read the configuration again; a wrong one changes nothing
+
+Exit codes:
+  0 clean   1 failure   70 a duty died or hung   78 the configuration is wrong
+
+Examples:
+  mcp-bridged --config /etc/mcp-bridge/worker.toml --check
+  mcp-bridged --config ~/.config/mcp-bridge/worker.toml";
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match start(&arguments) {
+        Ok(exit) => exit.into(),
+        Err(error) => report(&error).into(),
+    }
+}
+
+fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let settings = config::load(&arguments.config, config::environment())?;
+    let variable = std::env::var(locate::VARIABLE).ok();
+    let location = locate::locate(&Hints {
+        configuration: settings.store.url.as_deref(),
+        environment: variable.as_deref(),
+        ..Hints::default()
+    })?;
+    if arguments.check {
+        return describe(&settings, &location);
+    }
+    logging::start(&settings.log.level)?;
+    let instance = Instance::claim(&settings.instance, settings.service.state_file.as_deref())?;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?
+        .block_on(serve(
+            arguments.config.clone(),
+            settings,
+            location,
+            instance,
+        ))
+}
+
+fn describe(settings: &Settings, location: &Location) -> anyhow::Result<Exit> {
+    let RoleSettings::Worker(worker) = &settings.role;
+    writeln!(
+        anstream::stdout(),
+        "ok: {}: role {}, {}, store {location}",
+        settings.source.display(),
+        settings.role.name(),
+        text::count(worker.sessions.len() as u64, "session"),
+    )?;
+    Ok(Exit::Success)
+}
+
+async fn serve(
+    config: PathBuf,
+    settings: Settings,
+    location: Location,
+    instance: Instance,
+) -> anyhow::Result<Exit> {
+    let host = host::name();
+    let daemon = DaemonInfo {
+        id: format!("{host}:{}", settings.instance),
+        role: settings.role.name(),
+        boot_id: host::boot().id,
+        pid: std::process::id(),
+        host,
+    };
+    info!(
+        event = "starting",
+        role = daemon.role,
+        "mcp-bridged {} as {}, store {location}",
+        env!("CARGO_PKG_VERSION"),
+        daemon.id
+    );
+    let role = settings.role.clone();
+    let mut supervisor = Supervisor::new(settings, instance);
+    let store = match &role {
+        RoleSettings::Worker(worker) => worker_duties(&mut supervisor, worker, daemon, location),
+    };
+    let exit = supervisor.run(config).await?;
+    // The duties have ended, so nobody is in the middle of a call.
+    let open = store.borrow().clone();
+    if let Some(store) = open {
+        store.close().await;
+    }
+    Ok(exit)
+}
+
+/// The worker's duties, and who wakes whom: a store that comes or goes wakes
+/// all, a session that comes or goes wakes the message watch.
+fn worker_duties(
+    supervisor: &mut Supervisor,
+    worker: &WorkerSettings,
+    daemon: DaemonInfo,
+    location: Location,
+) -> StoreLink {
+    let [keeper_bell, heartbeat_bell, watch_bell] = [(); 3].map(|()| DutyBell::default());
+    let (keeper, store) = StoreKeeper::new(location);
+    let claimant = daemon.id.clone();
+    let (heartbeat, sessions) =
+        Heartbeat::new(worker, daemon, store.clone(), heartbeat_bell.clone());
+    forward(store.clone(), heartbeat_bell.clone());
+    forward(store.clone(), watch_bell.clone());
+    forward(sessions.clone(), watch_bell.clone());
+    let message_watch = MessageWatch::new(
+        worker,
+        claimant,
+        store.clone(),
+        sessions,
+        watch_bell.clone(),
+        keeper_bell.clone(),
+    );
+    // In the order in which the status line tells of them.
+    supervisor.spawn(heartbeat, &heartbeat_bell);
+    supervisor.spawn(message_watch, &watch_bell);
+    supervisor.spawn(keeper, &keeper_bell);
+    store
+}
+
+/// Rings a duty's bell whenever something that it depends on changes.
+fn forward<T: Send + Sync + 'static>(mut news: watch::Receiver<T>, bell: DutyBell) {
+    tokio::spawn(async move {
+        while news.changed().await.is_ok() {
+            bell.ring();
+        }
+    });
+}

@@ -1,0 +1,350 @@
+//! Duty *heartbeat*: one statement for all sessions whose agents are proven
+//! alive, and a word at once when one has ended.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::roster::{Kept, Roster, Sessions};
+use super::store_keeper::StoreLink;
+use super::{Duty, DutyBell, Report, Round, bounded};
+use crate::config::{HeartbeatSettings, RoleSettings, Settings, WorkerSettings};
+use crate::liveness::{Proof, Verdict};
+use crate::model::SessionKey;
+use crate::store::{Beat, BeatReport, BeatRound, DaemonInfo, DaemonRef, SharedStore, StoreError};
+use crate::{clock, host, text};
+
+/// The duty.
+#[derive(Debug)]
+pub struct Heartbeat {
+    settings: HeartbeatSettings,
+    link: StoreLink,
+    bell: DutyBell,
+    info: DaemonInfo,
+    /// This daemon's row in the store that is open, and which store that is.
+    registered: Option<(SharedStore, DaemonRef)>,
+    roster: Roster,
+    /// One for each `[[session]]`.
+    proofs: Vec<Proof>,
+    published: watch::Sender<Sessions>,
+    /// Sessions whose end is in the store.
+    exits_told: HashSet<SessionKey>,
+    /// Said once.
+    complaints: HashMap<SessionKey, String>,
+    mirrored: Option<Instant>,
+}
+
+/// What a round of heartbeats found.
+#[derive(Debug, Default)]
+pub struct HeartbeatReport {
+    /// Sessions that were kept alive.
+    pub alive: usize,
+    /// Sessions whose agent has ended.
+    pub exited: usize,
+    /// Sessions whose life nothing proves.
+    pub unproven: usize,
+    /// Sessions that another daemon keeps.
+    pub elsewhere: usize,
+    /// Sessions or files whose credentials do not hold.
+    pub refused: usize,
+    trouble: Option<String>,
+    waiting: bool,
+}
+
+impl Heartbeat {
+    /// The duty, and the sessions that it will publish.
+    #[must_use]
+    pub fn new(
+        settings: &WorkerSettings,
+        info: DaemonInfo,
+        link: StoreLink,
+        bell: DutyBell,
+    ) -> (Self, watch::Receiver<Sessions>) {
+        let (published, receiver) = watch::channel(Sessions::default());
+        let duty = Self {
+            settings: settings.heartbeat.clone(),
+            link,
+            info,
+            registered: None,
+            roster: Roster::new(&settings.sessions),
+            proofs: settings
+                .sessions
+                .iter()
+                .map(|session| Proof::new(&session.proof, Arc::clone(&bell.0)))
+                .collect(),
+            bell,
+            published,
+            exits_told: HashSet::new(),
+            complaints: HashMap::new(),
+            mirrored: None,
+        };
+        (duty, receiver)
+    }
+
+    async fn round(&mut self, store: &SharedStore) -> Result<HeartbeatReport, StoreError> {
+        let now = clock::now();
+        let daemon = self.register(store, now).await?;
+        let sessions = self.roster.verify(store, now).await?;
+        self.publish(&sessions);
+
+        let verdicts: Vec<Verdict> = self.proofs.iter_mut().map(Proof::check).collect();
+        let mut report = HeartbeatReport::default();
+        let mut beats = Vec::with_capacity(sessions.len());
+        for session in sessions.iter() {
+            match &verdicts[session.agent] {
+                Verdict::Alive(proof) => {
+                    self.settle(session);
+                    beats.push(Beat {
+                        session: session.key.clone(),
+                        proof: *proof,
+                        renew_until: self.renewal(session, now),
+                    });
+                }
+                Verdict::Exited => {
+                    report.exited += 1;
+                    self.tell_exit(store, &daemon, session, now).await?;
+                }
+                Verdict::Unproven(why) => {
+                    report.unproven += 1;
+                    self.complain(session, why.clone());
+                }
+            }
+        }
+        let beaten = self.beat(store, &daemon, &beats, now).await?;
+        for (session, owner) in &beaten.owned_elsewhere {
+            let why = format!("daemon {owner} keeps this session; one daemon owns a session");
+            if let Some(session) = sessions.iter().find(|kept| kept.key == *session) {
+                self.complain(session, why);
+            }
+        }
+        report.elsewhere = beaten.owned_elsewhere.len();
+        report.alive = beats.len() - report.elsewhere;
+        if let Some((refused, why)) = self.roster.trouble() {
+            report.refused = refused;
+            report.trouble = Some(why.to_owned());
+        }
+        Ok(report)
+    }
+
+    async fn register(
+        &mut self,
+        store: &SharedStore,
+        now: Timestamp,
+    ) -> Result<DaemonRef, StoreError> {
+        if let Some((known, daemon)) = &self.registered
+            && Arc::ptr_eq(known, store)
+        {
+            return Ok(daemon.clone());
+        }
+        let daemon = bounded(store.location(), store.register_daemon(&self.info, now)).await?;
+        info!(daemon = %daemon.id, epoch = daemon.epoch, "registered");
+        self.registered = Some((Arc::clone(store), daemon.clone()));
+        self.exits_told.clear();
+        self.mirrored = None;
+        Ok(daemon)
+    }
+
+    async fn beat(
+        &mut self,
+        store: &SharedStore,
+        daemon: &DaemonRef,
+        beats: &[Beat],
+        now: Timestamp,
+    ) -> Result<BeatReport, StoreError> {
+        let mirror = self
+            .mirrored
+            .is_none_or(|then| then.elapsed() >= self.settings.mirror_interval);
+        let round = BeatRound {
+            beats,
+            daemon,
+            ttl: self.settings.ttl,
+            mirror,
+            boot: &host::boot(),
+            now,
+        };
+        let report = bounded(store.location(), store.beat(&round)).await?;
+        if mirror {
+            self.mirrored = Some(Instant::now());
+        }
+        for beat in beats {
+            // A new agent took the place of one that had ended.
+            self.exits_told.remove(&beat.session);
+        }
+        Ok(report)
+    }
+
+    /// Renews when half of the time is over, so that it is a rare write.
+    fn renewal(&self, session: &Kept, now: Timestamp) -> Option<Timestamp> {
+        if !self.settings.renew_conversations {
+            return None;
+        }
+        let life = SignedDuration::try_from(self.settings.renew_for).ok()?;
+        let until = now.checked_add(life).ok()?;
+        let soon = now.checked_add(life / 2).ok()?;
+        (session.expires_at < soon).then_some(until)
+    }
+
+    async fn tell_exit(
+        &mut self,
+        store: &SharedStore,
+        daemon: &DaemonRef,
+        session: &Kept,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if self.exits_told.contains(&session.key) {
+            return Ok(());
+        }
+        let exit = store.record_exit(&session.key, daemon, now);
+        if bounded(store.location(), exit).await? {
+            warn!(
+                event = "session-exited",
+                conversation = %session.key.conversation, session = %session.key,
+                "the agent of {} has ended", name(session)
+            );
+        }
+        self.exits_told.insert(session.key.clone());
+        Ok(())
+    }
+
+    fn publish(&self, sessions: &Sessions) {
+        let same = |one: &Kept, other: &Kept| {
+            one.key == other.key && one.label == other.label && Arc::ptr_eq(&one.wake, &other.wake)
+        };
+        self.published.send_if_modified(|published| {
+            let changed = published.len() != sessions.len()
+                || !published
+                    .iter()
+                    .zip(sessions.iter())
+                    .all(|(a, b)| same(a, b));
+            if changed {
+                *published = Arc::clone(sessions);
+            }
+            changed
+        });
+    }
+
+    fn complain(&mut self, session: &Kept, why: String) {
+        if self.complaints.get(&session.key) != Some(&why) {
+            warn!(
+                event = "session-unproven",
+                conversation = %session.key.conversation, session = %session.key,
+                "no heartbeat for {}: {why}", name(session)
+            );
+            self.complaints.insert(session.key.clone(), why);
+        }
+    }
+
+    fn settle(&mut self, session: &Kept) {
+        if self.complaints.remove(&session.key).is_some() {
+            info!(
+                event = "session-alive",
+                conversation = %session.key.conversation, session = %session.key,
+                "{} is alive", name(session)
+            );
+        }
+    }
+
+    /// The interval with a tenth of jitter, so that many daemons on one store
+    /// do not beat in step.
+    fn interval(&self) -> Duration {
+        self.settings.interval.mul_f64(0.9 + 0.2 * fastrand::f64())
+    }
+}
+
+fn name(session: &Kept) -> String {
+    match &session.label {
+        Some(label) => format!("{label}/{}", session.key.side),
+        None => session.key.to_string(),
+    }
+}
+
+impl Duty for Heartbeat {
+    type Report = HeartbeatReport;
+
+    fn name(&self) -> &'static str {
+        "heartbeat"
+    }
+
+    async fn tick(&mut self) -> Round<HeartbeatReport> {
+        let store = self.link.borrow_and_update().clone();
+        let report = match store {
+            None => HeartbeatReport {
+                waiting: true,
+                ..HeartbeatReport::default()
+            },
+            Some(store) => self
+                .round(&store)
+                .await
+                .unwrap_or_else(|error| HeartbeatReport {
+                    trouble: Some(error.headline()),
+                    ..HeartbeatReport::default()
+                }),
+        };
+        Round {
+            report,
+            next: Instant::now() + self.interval(),
+        }
+    }
+
+    fn reload(&mut self, settings: &Arc<Settings>) {
+        let RoleSettings::Worker(worker) = &settings.role;
+        self.settings = worker.heartbeat.clone();
+        self.roster = Roster::new(&worker.sessions);
+        // A proof that did not change goes on: its process stays watched.
+        let mut old: Vec<Option<Proof>> = self.proofs.drain(..).map(Some).collect();
+        for session in &worker.sessions {
+            let kept = old
+                .iter_mut()
+                .find(|proof| {
+                    proof
+                        .as_ref()
+                        .is_some_and(|p| *p.settings() == session.proof)
+                })
+                .and_then(Option::take);
+            let proof =
+                kept.unwrap_or_else(|| Proof::new(&session.proof, Arc::clone(&self.bell.0)));
+            self.proofs.push(proof);
+        }
+    }
+
+    async fn stop(&mut self) {
+        // An agent outlives our restart: say that it was us, so that nobody
+        // takes the silence for its death.
+        if let Some((store, daemon)) = &self.registered {
+            let released = store.release(daemon, None, clock::now());
+            match bounded(store.location(), released).await {
+                Ok(sessions) => info!("released {}", text::count(sessions, "session")),
+                Err(error) => warn!(%error, "the sessions were not released"),
+            }
+        }
+    }
+}
+
+impl Report for HeartbeatReport {
+    fn summary(&self) -> String {
+        if self.waiting {
+            return String::new();
+        }
+        let mut words = format!("{} alive", text::count(self.alive as u64, "session"));
+        for (count, what) in [
+            (self.exited, "exited"),
+            (self.unproven, "unproven"),
+            (self.elsewhere, "kept elsewhere"),
+            (self.refused, "refused"),
+        ] {
+            if count > 0 {
+                words.push_str(&format!(", {count} {what}"));
+            }
+        }
+        words
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+}

@@ -1,0 +1,407 @@
+//! Duty *message watch*: notices mail the moment it is committed and sees to
+//! it that its reader looks.
+//!
+//! The doorbell's thread reads where new messages are and wakes this duty; the
+//! duty asks the store how much each of those sessions owes and lets the pure
+//! decisions of `model::wake` say what to do. A full look at all sessions
+//! stands behind the doorbell.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::roster::{Kept, Sessions};
+use super::store_keeper::StoreLink;
+use super::wakes::{Finished, Waker};
+use super::{Duty, DutyBell, Report, Round, bounded};
+use crate::config::{MessageWatchSettings, RoleSettings, Settings, WatchMode, WorkerSettings};
+use crate::doorbell::{Doorbell, Mode};
+use crate::model::SessionKey;
+use crate::model::wake::{self, Mail, WakePolicy, WakeState, WakeStep};
+use crate::store::{SharedStore, StoreError};
+use crate::{clock, text};
+
+/// The duty.
+pub struct MessageWatch {
+    settings: MessageWatchSettings,
+    link: StoreLink,
+    sessions: watch::Receiver<Sessions>,
+    bell: DutyBell,
+    keeper: DutyBell,
+    waker: Waker,
+    mounted: Option<Mounted>,
+    /// One for each session that has mail, or had some lately.
+    states: HashMap<SessionKey, Watched>,
+    full_look: Instant,
+}
+
+/// The doorbell, on the store that it is mounted on.
+struct Mounted {
+    store: SharedStore,
+    /// Kept for its drop, which takes it down.
+    doorbell: Doorbell,
+    post: Arc<Post>,
+}
+
+/// What the doorbell's thread leaves for the duty.
+#[derive(Default)]
+struct Post {
+    /// Sessions with new messages.
+    arrived: Mutex<HashSet<SessionKey>>,
+    /// A look failed: the store may be gone.
+    failed: AtomicBool,
+    /// Evidence is awaited: any commit may be it.
+    awaiting: AtomicBool,
+}
+
+#[derive(Default)]
+struct Watched {
+    state: WakeState,
+    mail: Mail,
+    /// When to look again, since boot.
+    until: Option<std::time::Duration>,
+}
+
+/// What a round of the message watch found.
+#[derive(Debug, Default)]
+pub struct MessageWatchReport {
+    /// Unread messages of all kept sessions.
+    pub unread: u64,
+    /// Sessions that were woken and have not looked yet.
+    pub awaiting: usize,
+    trouble: Option<String>,
+    waiting: bool,
+}
+
+impl MessageWatch {
+    /// The duty. `claimant` is its name in the rows of wakes; `keeper` is rung
+    /// when the store seems to be gone.
+    #[must_use]
+    pub fn new(
+        settings: &WorkerSettings,
+        claimant: String,
+        link: StoreLink,
+        sessions: watch::Receiver<Sessions>,
+        bell: DutyBell,
+        keeper: DutyBell,
+    ) -> Self {
+        Self {
+            settings: settings.message_watch.clone(),
+            link,
+            sessions,
+            waker: Waker::new(claimant, bell.clone()),
+            bell,
+            keeper,
+            mounted: None,
+            states: HashMap::new(),
+            full_look: Instant::now(),
+        }
+    }
+
+    async fn round(&mut self, store: &SharedStore) -> Result<MessageWatchReport, StoreError> {
+        self.mount(store)?;
+        let changed = self.sessions.has_changed().unwrap_or(false);
+        let sessions = Arc::clone(&self.sessions.borrow_and_update());
+        let due = self.due(&sessions, changed);
+        self.collect_finished(store).await?;
+        let mails = if due.is_empty() {
+            Vec::new()
+        } else {
+            let keys: Vec<SessionKey> = due.iter().map(|kept| kept.key.clone()).collect();
+            bounded(store.location(), store.mail(&keys)).await?
+        };
+        for (session, mail) in due.into_iter().zip(mails) {
+            self.advance(store, session, mail).await?;
+        }
+        Ok(self.report())
+    }
+
+    /// Mounts the doorbell, if the store is another one than last time.
+    fn mount(&mut self, store: &SharedStore) -> Result<(), StoreError> {
+        if self
+            .mounted
+            .as_ref()
+            .is_some_and(|m| Arc::ptr_eq(&m.store, store))
+        {
+            return Ok(());
+        }
+        self.mounted = None;
+        let post = Arc::new(Post::default());
+        let (letters, bell) = (Arc::clone(&post), self.bell.clone());
+        let mode = match self.settings.mode {
+            WatchMode::Events => Mode::Events,
+            WatchMode::Poll => Mode::Poll,
+        };
+        let doorbell = store.doorbell(
+            mode,
+            Box::new(move |look| {
+                let ring = match look.arrivals() {
+                    Ok(new) if new.is_empty() => letters.awaiting.load(Ordering::Acquire),
+                    Ok(new) => {
+                        let mut arrived = letters
+                            .arrived
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner);
+                        arrived.extend(new.into_iter().map(|arrival| arrival.to));
+                        true
+                    }
+                    Err(_) => !letters.failed.swap(true, Ordering::AcqRel),
+                };
+                if ring {
+                    bell.ring();
+                }
+            }),
+        )?;
+        self.mounted = Some(Mounted {
+            store: Arc::clone(store),
+            doorbell,
+            post,
+        });
+        // What came before the bell hung there.
+        self.full_look = Instant::now();
+        Ok(())
+    }
+
+    /// The sessions to ask about in this round: those with new mail, those
+    /// whose time has come, and now and then all.
+    fn due(&mut self, sessions: &Sessions, roster_changed: bool) -> Vec<Kept> {
+        let Some(Mounted { post, .. }) = &self.mounted else {
+            return Vec::new();
+        };
+        if post.failed.swap(false, Ordering::AcqRel) {
+            self.keeper.ring();
+        }
+        let arrived =
+            std::mem::take(&mut *post.arrived.lock().unwrap_or_else(PoisonError::into_inner));
+        if roster_changed {
+            let kept: HashSet<&SessionKey> = sessions.iter().map(|kept| &kept.key).collect();
+            self.states.retain(|key, _| kept.contains(key));
+        }
+        let all = roster_changed || Instant::now() >= self.full_look;
+        if all {
+            self.full_look = Instant::now() + self.settings.poll_interval;
+        }
+        sessions
+            .iter()
+            .filter(|kept| {
+                all || arrived.contains(&kept.key)
+                    // Awaiting evidence: a commit may have been it.
+                    || self.states.get(&kept.key).is_some_and(|w| w.state != WakeState::Quiet)
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// Takes the results of adapters that ran.
+    async fn collect_finished(&mut self, store: &SharedStore) -> Result<(), StoreError> {
+        while let Some(finished) = self.waker.finished() {
+            let Finished {
+                session,
+                policy,
+                failure,
+            } = finished;
+            let Some(why) = failure else { continue };
+            let Some(watched) = self.states.get_mut(&session.key) else {
+                continue;
+            };
+            let (state, step) = wake::fail(watched.state, clock::since_boot(), &policy);
+            watched.state = state;
+            if let WakeStep::Unverified { adapter, spent } = step {
+                self.waker
+                    .unverified(store, &session, adapter, &why, spent)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn advance(
+        &mut self,
+        store: &SharedStore,
+        session: Kept,
+        mail: Mail,
+    ) -> Result<(), StoreError> {
+        let policy = policy(&session);
+        let now = clock::since_boot();
+        let mut watched = self.states.remove(&session.key).unwrap_or_default();
+        watched.mail = mail;
+        let outcome = loop {
+            let (state, step) = wake::step(watched.state, mail, now, &policy);
+            match step {
+                WakeStep::Rest { until } => {
+                    watched.state = state;
+                    watched.until = until;
+                    break Ok(());
+                }
+                WakeStep::Fire { adapter, mark } => {
+                    match self
+                        .waker
+                        .fire(store, &session, adapter, mark, mail, &policy)
+                        .await
+                    {
+                        Ok(_claimed) => {}
+                        // The state stays as it was, and the next round tries again.
+                        Err(error) => break Err(error),
+                    }
+                    // Whoever claimed it, evidence is awaited from now on.
+                    watched.state = state;
+                    watched.until = Some(now + policy.verify_within);
+                    break Ok(());
+                }
+                WakeStep::Verified { adapter } => {
+                    watched.state = state;
+                    if let Err(error) = self.waker.verified(store, &session, adapter).await {
+                        break Err(error);
+                    }
+                }
+                WakeStep::Unverified { adapter, spent } => {
+                    watched.state = state;
+                    let why = format!(
+                        "it did not fetch within {}",
+                        text::long_duration(policy.verify_within)
+                    );
+                    let told = self.waker.unverified(store, &session, adapter, &why, spent);
+                    if let Err(error) = told.await {
+                        break Err(error);
+                    }
+                }
+            }
+        };
+        if watched.state != WakeState::Quiet || mail.unread > 0 {
+            self.states.insert(session.key, watched);
+        }
+        outcome
+    }
+
+    fn report(&self) -> MessageWatchReport {
+        let awaiting = self
+            .states
+            .values()
+            .filter(|watched| matches!(watched.state, WakeState::Fired { .. }))
+            .count();
+        if let Some(Mounted { post, .. }) = &self.mounted {
+            post.awaiting.store(awaiting > 0, Ordering::Release);
+        }
+        MessageWatchReport {
+            unread: self
+                .states
+                .values()
+                .map(|watched| watched.mail.unread)
+                .sum(),
+            awaiting,
+            ..MessageWatchReport::default()
+        }
+    }
+
+    /// The next full look, or the first session whose time comes before.
+    fn next(&self) -> Instant {
+        let now = clock::since_boot();
+        self.states
+            .values()
+            .filter_map(|watched| watched.until)
+            .map(|until| Instant::now() + until.saturating_sub(now))
+            .chain(std::iter::once(self.full_look))
+            .min()
+            .unwrap_or(self.full_look)
+    }
+}
+
+fn policy(session: &Kept) -> WakePolicy {
+    WakePolicy {
+        adapters: session.wake.adapters.len(),
+        verify_within: session.wake.verify_within,
+        backoff: session.wake.backoff,
+        backoff_max: session.wake.backoff_max,
+    }
+}
+
+impl Duty for MessageWatch {
+    type Report = MessageWatchReport;
+
+    fn name(&self) -> &'static str {
+        "message-watch"
+    }
+
+    async fn tick(&mut self) -> Round<MessageWatchReport> {
+        let store = self.link.borrow_and_update().clone();
+        let Some(store) = store else {
+            self.mounted = None;
+            // The keeper's news wakes this duty; the interval is only in case.
+            return Round {
+                report: MessageWatchReport {
+                    waiting: true,
+                    ..MessageWatchReport::default()
+                },
+                next: Instant::now() + self.settings.poll_interval,
+            };
+        };
+        match self.round(&store).await {
+            Ok(report) => Round {
+                next: self.next(),
+                report,
+            },
+            Err(error) => {
+                warn!(%error, "mail could not be looked at");
+                self.keeper.ring();
+                // Whatever was under way is looked at as a whole.
+                self.full_look = Instant::now();
+                Round {
+                    report: MessageWatchReport {
+                        trouble: Some(error.headline()),
+                        ..MessageWatchReport::default()
+                    },
+                    next: Instant::now() + std::time::Duration::from_secs(1),
+                }
+            }
+        }
+    }
+
+    fn reload(&mut self, settings: &Arc<Settings>) {
+        let RoleSettings::Worker(worker) = &settings.role;
+        if worker.message_watch.mode != self.settings.mode {
+            self.mounted = None;
+        }
+        self.settings = worker.message_watch.clone();
+        self.full_look = Instant::now();
+    }
+
+    async fn stop(&mut self) {
+        // Adapters that still run are ended with their groups.
+        self.waker.abandon();
+        self.mounted = None;
+    }
+}
+
+impl Report for MessageWatchReport {
+    fn summary(&self) -> String {
+        if self.waiting {
+            return String::new();
+        }
+        let mut words = format!("{} unread", self.unread);
+        if self.awaiting > 0 {
+            words.push_str(&format!(
+                ", {} woken",
+                text::count(self.awaiting as u64, "session")
+            ));
+        }
+        words
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+}
+
+impl std::fmt::Debug for MessageWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MessageWatch")
+            .field("settings", &self.settings)
+            .field("states", &self.states.len())
+            .field("doorbell", &self.mounted.as_ref().map(|m| &m.doorbell))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! The daemon's loops, each an idempotent, bounded tick.
+//!
+//! A duty takes no input: time, a doorbell or a reload only wakes it, and what
+//! it needs to know it reads. So a lost event costs latency and nothing else,
+//! and a duty that failed is simply run again.
+
+pub mod heartbeat;
+pub mod message_watch;
+pub mod roster;
+pub mod store_keeper;
+mod wakes;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::config::Settings;
+use crate::store::StoreError;
+
+/// One of the daemon's loops.
+pub trait Duty: Send + 'static {
+    /// What a round returns.
+    type Report: Report;
+
+    /// `heartbeat`, `message-watch`, ...: in logs, fields and the state file.
+    fn name(&self) -> &'static str;
+
+    /// Longest time that a round may take. One that has not returned by then
+    /// counts as hung: the watchdog is no longer pinged.
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(15)
+    }
+
+    /// One round. Never waits for anything longer than [`STORE_PATIENCE`].
+    fn tick(&mut self) -> impl Future<Output = Round<Self::Report>> + Send;
+
+    /// New settings; the next round is run with them.
+    fn reload(&mut self, settings: &Arc<Settings>);
+
+    /// A clean stop: lets go of what others would otherwise wait for.
+    fn stop(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+}
+
+/// What a round did and when the next one is due.
+#[derive(Debug)]
+pub struct Round<R> {
+    /// What it did.
+    pub report: R,
+    /// When the next one is due, if nothing wakes the duty before.
+    pub next: Instant,
+}
+
+/// What a duty tells after a round.
+pub trait Report: Send {
+    /// What the duty is doing, for the service's status line; a few words.
+    fn summary(&self) -> String;
+
+    /// What keeps it from its work, if anything does.
+    fn trouble(&self) -> Option<String>;
+}
+
+/// How long a round waits for the store. A store that takes longer is reported
+/// as trouble: an outage is a state, not a reason for the watchdog to bite.
+pub const STORE_PATIENCE: Duration = Duration::from_secs(4);
+
+/// A store call with a bound. The transaction of a call that is given up is
+/// rolled back.
+///
+/// # Errors
+/// The call's own, or [`StoreError::Busy`] when its time is over.
+pub async fn bounded<T>(
+    location: &std::path::Path,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(STORE_PATIENCE, call)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Busy(location.to_owned())))
+}
+
+/// Wakes one duty from anywhere; several rings before its next round are one.
+#[derive(Debug, Clone, Default)]
+pub struct DutyBell(pub Arc<Notify>);
+
+impl DutyBell {
+    /// Makes the duty run soon.
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+}

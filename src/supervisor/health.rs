@@ -1,0 +1,189 @@
+//! Health is earned: a duty is well if its last round returned by its own
+//! deadline, with a result or with a named trouble.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::state_file::DutyState;
+
+/// What is known of every duty.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    duties: Mutex<Vec<Entry>>,
+    news: Notify,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: &'static str,
+    deadline: Duration,
+    /// When the round that runs, or the next one, must have returned.
+    due: Option<Instant>,
+    returned: bool,
+    generation: u64,
+    summary: String,
+    trouble: Option<String>,
+}
+
+impl Board {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.duties.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with(&self, name: &'static str, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.lock().iter_mut().find(|entry| entry.name == name) {
+            change(entry);
+        }
+    }
+
+    /// A duty that is about to start.
+    pub(super) fn enter(&self, name: &'static str, deadline: Duration) {
+        self.lock().push(Entry {
+            name,
+            deadline,
+            due: None,
+            returned: false,
+            generation: 0,
+            summary: String::new(),
+            trouble: None,
+        });
+    }
+
+    /// A round begins.
+    pub(super) fn begins(&self, name: &'static str, now: Instant) {
+        self.with(name, |entry| entry.due = Some(now + entry.deadline));
+    }
+
+    /// A round returned; the next one begins at `next` at the latest.
+    pub(super) fn returned(
+        &self,
+        name: &'static str,
+        summary: String,
+        trouble: Option<String>,
+        next: Instant,
+        generation: u64,
+    ) {
+        self.with(name, |entry| {
+            entry.due = Some(next + entry.deadline);
+            let news = !entry.returned
+                || entry.generation != generation
+                || entry.summary != summary
+                || entry.trouble != trouble;
+            entry.returned = true;
+            entry.generation = generation;
+            entry.summary = summary;
+            entry.trouble = trouble;
+            if news {
+                self.news.notify_one();
+            }
+        });
+    }
+
+    /// Waits for news.
+    pub(super) async fn changed(&self) {
+        self.news.notified().await;
+    }
+
+    /// A duty whose deadline has passed.
+    pub(super) fn overdue(&self, now: Instant) -> Option<&'static str> {
+        self.lock()
+            .iter()
+            .find(|entry| entry.due.is_some_and(|due| now > due))
+            .map(|entry| entry.name)
+    }
+
+    /// Whether every duty has had a round.
+    pub(super) fn all_returned(&self) -> bool {
+        self.lock().iter().all(|entry| entry.returned)
+    }
+
+    /// Whether every duty has had a round with these settings.
+    pub(super) fn all_in(&self, generation: u64) -> bool {
+        self.lock()
+            .iter()
+            .all(|entry| entry.generation >= generation)
+    }
+
+    /// What the duties do, in one line.
+    pub(super) fn words(&self) -> String {
+        let duties = self.lock();
+        let words: Vec<&str> = duties
+            .iter()
+            .map(|entry| {
+                entry
+                    .trouble
+                    .as_ref()
+                    .filter(|_| entry.summary.is_empty())
+                    .unwrap_or(&entry.summary)
+                    .as_str()
+            })
+            .filter(|words| !words.is_empty())
+            .collect();
+        if words.is_empty() {
+            "starting".into()
+        } else {
+            words.join("; ")
+        }
+    }
+
+    /// For the state file.
+    pub(super) fn states(&self) -> Vec<DutyState> {
+        self.lock()
+            .iter()
+            .map(|entry| DutyState {
+                name: entry.name.to_owned(),
+                summary: entry.summary.clone(),
+                trouble: entry.trouble.clone(),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_that_does_not_return_is_noticed_and_one_that_fails_is_not() {
+        let board = Board::default();
+        let start = Instant::now();
+        let seconds = Duration::from_secs;
+        board.enter("one", seconds(10));
+        board.enter("two", seconds(10));
+        assert_eq!(
+            board.overdue(start + seconds(99)),
+            None,
+            "nothing has begun"
+        );
+        board.begins("one", start);
+        board.begins("two", start);
+        board.returned("one", "well".into(), None, start + seconds(30), 1);
+        board.returned(
+            "two",
+            String::new(),
+            Some("store: busy".into()),
+            start + seconds(30),
+            1,
+        );
+        assert_eq!(board.overdue(start + seconds(40)), None);
+        board.begins("two", start + seconds(30));
+        board.begins("one", start + seconds(31));
+        board.returned("one", "well".into(), None, start + seconds(61), 1);
+        assert_eq!(board.overdue(start + seconds(41)), Some("two"));
+        assert_eq!(board.words(), "well; store: busy");
+    }
+
+    #[test]
+    fn a_reload_is_in_force_when_every_duty_had_a_round_with_it() {
+        let board = Board::default();
+        let now = Instant::now();
+        board.enter("one", Duration::from_secs(1));
+        board.enter("two", Duration::from_secs(1));
+        board.returned("one", String::new(), None, now, 2);
+        board.returned("two", String::new(), None, now, 1);
+        assert!(board.all_returned() && board.all_in(1) && !board.all_in(2));
+    }
+}

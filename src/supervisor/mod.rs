@@ -1,0 +1,229 @@
+//! Runs the duties: one driver each, health that is earned, a reload that
+//! keeps what works, a shutdown in two stages.
+
+mod driver;
+mod health;
+mod reload;
+mod state_file;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::StreamExt;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::cli::Exit;
+use crate::config::Settings;
+use crate::duties::{Duty, DutyBell};
+use crate::service_manager;
+use health::Board;
+pub use state_file::{DutyState, Instance, LastReload, StateFile};
+
+/// How often health is looked at where no service manager asks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Settings with the number of the reload that brought them.
+#[derive(Debug, Clone)]
+struct InForce {
+    generation: u64,
+    settings: Arc<Settings>,
+}
+
+/// The daemon's duties and what they share.
+#[derive(Debug)]
+pub struct Supervisor {
+    settings: watch::Sender<InForce>,
+    board: Arc<Board>,
+    soft: CancellationToken,
+    duties: JoinSet<&'static str>,
+    instance: Instance,
+    role: &'static str,
+}
+
+impl Supervisor {
+    /// A supervisor without duties.
+    #[must_use]
+    pub fn new(settings: Settings, instance: Instance) -> Self {
+        let role = settings.role.name();
+        Self {
+            settings: watch::Sender::new(InForce {
+                generation: 1,
+                settings: Arc::new(settings),
+            }),
+            board: Arc::new(Board::default()),
+            soft: CancellationToken::new(),
+            duties: JoinSet::new(),
+            instance,
+            role,
+        }
+    }
+
+    /// Starts a duty.
+    pub fn spawn<D: Duty>(&mut self, duty: D, bell: &DutyBell) {
+        let name = duty.name();
+        self.board.enter(name, duty.deadline());
+        let driver = driver::Driver {
+            duty,
+            bell: bell.clone(),
+            settings: self.settings.subscribe(),
+            board: Arc::clone(&self.board),
+            soft: self.soft.clone(),
+        };
+        self.duties.spawn(async move {
+            driver.run().await;
+            name
+        });
+    }
+
+    /// Runs until a signal or the death of a duty ends it.
+    ///
+    /// # Errors
+    /// If signals cannot be received.
+    pub async fn run(mut self, config: PathBuf) -> anyhow::Result<Exit> {
+        let mut signals =
+            Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals cannot be received")?;
+        let watchdog = service_manager::watchdog_interval();
+        let mut look = tokio::time::interval(watchdog.map_or(LOOK, |limit| (limit / 3).min(LOOK)));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = Told::default();
+
+        let exit = loop {
+            tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    Some(SIGHUP) => self.reload(&config, &mut told).await,
+                    Some(_) => break Exit::Success,
+                    None => anyhow::bail!("signals are not received any more"),
+                },
+                Some(ended) = self.duties.join_next() => {
+                    match ended {
+                        Ok(name) => error!(event = "duty-died", duty = name, "the duty {name} ended by itself"),
+                        Err(error) => error!(event = "duty-died", %error, "a duty died"),
+                    }
+                    break Exit::DutyDied;
+                }
+                _ = look.tick() => {
+                    if !self.look(watchdog.is_some(), &mut told) {
+                        break Exit::DutyDied;
+                    }
+                }
+                () = self.board.changed() => self.tell(&mut told),
+            }
+        };
+        service_manager::stopping();
+        let exit = self.drain(exit, &mut signals).await;
+        self.instance.remove_state();
+        Ok(exit)
+    }
+
+    /// One look at health. `false` if a duty hangs and nobody but us would
+    /// notice; under a watchdog the missing ping speaks for itself.
+    fn look(&self, watched: bool, told: &mut Told) -> bool {
+        let Some(hung) = self.board.overdue(Instant::now()) else {
+            told.hung = false;
+            if watched {
+                service_manager::ping();
+            }
+            self.tell(told);
+            return true;
+        };
+        if !told.hung {
+            error!(
+                event = "duty-hung",
+                duty = hung,
+                "the duty {hung} has not returned by its deadline"
+            );
+            service_manager::status(&format!("the duty {hung} hangs"));
+        }
+        told.hung = true;
+        watched
+    }
+
+    /// Tells the service manager and the state file what is new.
+    fn tell(&self, told: &mut Told) {
+        let status = self.status();
+        if !told.ready && self.board.all_returned() {
+            told.ready = true;
+            service_manager::ready(&status);
+            info!(event = "ready", role = self.role, "ready: {status}");
+        } else if told.status != status {
+            service_manager::status(&status);
+        }
+        let state = self.state(told, &status);
+        if told.state.as_ref() != Some(&state) {
+            if let Err(error) = self.instance.write_state(&state) {
+                if !told.state_failed {
+                    warn!(%error, "the state file cannot be written");
+                }
+                told.state_failed = true;
+            } else {
+                told.state_failed = false;
+            }
+            told.state = Some(state);
+        }
+        told.status = status;
+    }
+
+    fn status(&self) -> String {
+        format!("{}: {}", self.role, self.board.words())
+    }
+
+    fn state(&self, told: &Told, status: &str) -> StateFile {
+        StateFile {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            role: self.role.to_owned(),
+            ready: told.ready,
+            generation: self.settings.borrow().generation,
+            last_reload: told.last_reload.clone(),
+            status: status.to_owned(),
+            duties: self.board.states(),
+        }
+    }
+
+    /// Lets every duty finish its round, and no longer than the grace period;
+    /// a second signal ends the patience.
+    async fn drain(&mut self, exit: Exit, signals: &mut Signals) -> Exit {
+        let grace = self.settings.borrow().settings.service.shutdown_grace;
+        info!(event = "stopping", role = self.role, "stopping");
+        self.soft.cancel();
+        let finished = async { while self.duties.join_next().await.is_some() {} };
+        tokio::select! {
+            () = finished => return exit,
+            () = tokio::time::sleep(grace) => warn!(
+                event = "stop-overdue",
+                "duties did not finish within {}: ending them", humantime::format_duration(grace)
+            ),
+            () = terminated(signals) => warn!(event = "stop-overdue", "second signal: ending at once"),
+        }
+        self.duties.shutdown().await;
+        match exit {
+            Exit::Success => Exit::Failure,
+            other => other,
+        }
+    }
+}
+
+/// Waits for a signal that means the end; a reload is not one.
+async fn terminated(signals: &mut Signals) {
+    while let Some(SIGHUP) = signals.next().await {}
+}
+
+/// What was told last, so that only news is told.
+#[derive(Debug, Default)]
+struct Told {
+    ready: bool,
+    hung: bool,
+    status: String,
+    state: Option<StateFile>,
+    state_failed: bool,
+    last_reload: Option<LastReload>,
+}

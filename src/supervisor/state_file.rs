@@ -1,0 +1,135 @@
+//! The state file: what a reload that waits, `status` and `doctor` read. It is
+//! replaced as a whole, so that a reader sees one state or the next.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::store::locate;
+
+/// What a daemon says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateFile {
+    /// Its process.
+    pub pid: u32,
+    /// The program's version.
+    pub version: String,
+    /// `worker` or `orchestrator`.
+    pub role: String,
+    /// Whether all duties have run.
+    pub ready: bool,
+    /// Counts the settings that have been in force, from 1.
+    pub generation: u64,
+    /// How the last reload went.
+    pub last_reload: Option<LastReload>,
+    /// The status line.
+    pub status: String,
+    /// The duties.
+    pub duties: Vec<DutyState>,
+}
+
+/// How a reload went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastReload {
+    /// When it ended.
+    pub at: Timestamp,
+    /// Why the new settings were refused.
+    pub error: Option<String>,
+    /// Keys that changed and will count after a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// How a duty does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DutyState {
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub summary: String,
+    /// What keeps it from its work.
+    pub trouble: Option<String>,
+}
+
+/// One daemon of this name on this machine: the lock, and its state file.
+#[derive(Debug)]
+pub struct Instance {
+    state: PathBuf,
+    /// Locked as long as it is open.
+    _lock: File,
+}
+
+impl Instance {
+    /// Claims the name. `state` is where the state file goes, if not into the
+    /// runtime directory.
+    ///
+    /// # Errors
+    /// If another daemon has the name, or the directory cannot be written.
+    pub fn claim(name: &str, state: Option<&Path>) -> anyhow::Result<Self> {
+        let state = match state {
+            Some(path) => path.to_owned(),
+            None => runtime_directory()
+                .context("no directory for the state file: set service.state_file")?
+                .join(format!("{name}.json")),
+        };
+        if let Some(directory) = state.parent() {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("directory {} cannot be made", directory.display()))?;
+        }
+        let path = state.with_extension("lock");
+        let lock = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .with_context(|| format!("lock {} cannot be opened", path.display()))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let by = read(&state).map_or_else(String::new, |state| format!(" (pid {})", state.pid));
+            anyhow::bail!(
+                "another mcp-bridged runs as `{name}`{by}\n  stop it, or name another configuration file"
+            );
+        }
+        Ok(Self { state, _lock: lock })
+    }
+
+    pub(super) fn write_state(&self, state: &StateFile) -> anyhow::Result<()> {
+        let directory = self.state.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new()
+            .prefix(".state-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(directory)?;
+        serde_json::to_writer_pretty(&mut file, state)?;
+        file.write_all(b"\n")?;
+        file.persist(&self.state)?;
+        Ok(())
+    }
+
+    /// A daemon that stopped cleanly leaves no state.
+    pub(super) fn remove_state(&self) {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(&self.state);
+    }
+}
+
+/// Reads a state file; `None` if there is none, or none that we know.
+fn read(path: &Path) -> Option<StateFile> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// Where state files go: the service's runtime directory, the user's, or
+/// beside the user's store.
+fn runtime_directory() -> Option<PathBuf> {
+    let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty());
+    if let Some(directories) = from("RUNTIME_DIRECTORY") {
+        // systemd separates several with colons.
+        return std::env::split_paths(&directories).next();
+    }
+    if let Some(user) = from("XDG_RUNTIME_DIR") {
+        return Some(PathBuf::from(user).join("mcp-bridge"));
+    }
+    locate::state_directory().map(|directory| directory.join("run"))
+}

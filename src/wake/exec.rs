@@ -1,0 +1,47 @@
+//! Adapter `exec`: any command, the pointer as JSON on its stdin, identifiers
+//! in its environment, nothing in its arguments.
+
+use crate::command::{self, Ended};
+use crate::config::ExecSettings;
+
+use super::Pointer;
+
+pub(super) async fn run(settings: &ExecSettings, pointer: &Pointer) -> Result<String, String> {
+    let mut input = serde_json::to_vec(pointer).map_err(|error| error.to_string())?;
+    input.push(b'\n');
+    let ended = command::run(&command::Request {
+        command: &settings.command,
+        environment: &environment(pointer),
+        input,
+        timeout: settings.timeout,
+        output_limit: settings.output_limit,
+    })
+    .await;
+    match ended {
+        Ended::Success { output } => Ok(output),
+        Ended::Failure { ref output, .. } if !output.is_empty() => {
+            Err(format!("the command {ended}; it said: {output}"))
+        }
+        other => Err(format!("the command {other}")),
+    }
+}
+
+fn environment(pointer: &Pointer) -> [(&'static str, String); 7] {
+    let label = pointer.label.as_ref().map(ToString::to_string);
+    [
+        (
+            "MCP_BRIDGE_WAKE_CONVERSATION",
+            pointer.session.conversation.to_string(),
+        ),
+        ("MCP_BRIDGE_WAKE_SESSION", pointer.session.side.to_string()),
+        ("MCP_BRIDGE_WAKE_LABEL", label.unwrap_or_default()),
+        ("MCP_BRIDGE_WAKE_UNREAD", pointer.unread.to_string()),
+        ("MCP_BRIDGE_WAKE_TEXT", pointer.text.clone()),
+        // What `mcp-bridge check` in the command needs to act for the session.
+        (
+            "MCP_BRIDGE_CREDENTIALS",
+            pointer.credentials.display().to_string(),
+        ),
+        ("MCP_BRIDGE_STORE", pointer.store.display().to_string()),
+    ]
+}
