@@ -7,12 +7,10 @@ use clap::builder::Styles;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter};
 
-use super::bench::BenchArgs;
 use super::completions::{self, CompletionsArgs};
 use super::conversation::ConversationCommand;
-use super::demo::DemoArgs;
 use super::store::StoreCommand;
-use super::{audit, check, heartbeat, send, status, watch};
+use super::{audit, bench, check, demo, heartbeat, send, status, watch};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -92,10 +90,19 @@ pub(super) enum Command {
     /// Make, check and limit the store itself
     #[command(subcommand)]
     Store(StoreCommand),
+    /// See it all at work in a scratch store, in half a minute
+    #[command(after_help = "\
+Examples:
+  mcp-bridge demo
+  mcp-bridge demo --messages 900 --json | tail -1 | jq .summary")]
+    Demo(demo::DemoArgs),
+    /// Measure how fast messages arrive, and whether they all do
+    #[command(after_help = "\
+Examples:
+  mcp-bridge bench latency
+  mcp-bridge bench latency --dir /var/lib/mcp-bridge --json
+  mcp-bridge bench delivery --agents 50 --duration 1m")]
+    Bench(bench::BenchArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
-    /// Measure how fast and how surely messages arrive on this machine
-    Bench(BenchArgs),
-    /// See it work: daemons, agents and two deaths, in a scratch store
-    Demo(DemoArgs),
 }

@@ -88,8 +88,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Heartbeat(args) => heartbeat::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
-        Command::Completions(args) => completions::run(&args),
-        Command::Bench(args) => bench::run(args, context.json()).await,
         Command::Demo(args) => demo::run(args, context.json()).await,
+        Command::Bench(args) => bench::run(args, context.json()).await,
+        Command::Completions(args) => completions::run(&args),
     }
 }

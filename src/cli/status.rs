@@ -234,9 +234,9 @@ fn fate(daemon: &DaemonView) -> (&'static str, anstyle::Style) {
 fn is_running(pid: u32) -> bool {
     #[cfg(target_os = "linux")]
     {
-        // The kernel keeps 15 characters of a name.
+        // The demo's daemons are this very program, without the `d`.
         std::fs::read_to_string(format!("/proc/{pid}/comm"))
-            .is_ok_and(|name| name.trim() == "mcp-bridged")
+            .is_ok_and(|name| name.starts_with("mcp-bridge"))
     }
     #[cfg(not(target_os = "linux"))]
     {

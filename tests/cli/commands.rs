@@ -319,6 +319,8 @@ fn every_command_has_help_with_examples() {
     let scratch = Scratch::new();
     for command in [
         "send",
+        "demo",
+        "bench",
         "check",
         "ack",
         "watch",

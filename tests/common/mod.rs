@@ -3,6 +3,7 @@
 
 #![allow(
     dead_code,
+    unreachable_pub,
     clippy::expect_used,
     reason = "each test program uses its part; without its files a test has nothing to say"
 )]

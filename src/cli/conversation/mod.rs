@@ -1,5 +1,6 @@
 //! `mcp-bridge conversation`: channels between two sessions.
 
+mod made;
 mod new;
 
 use clap::{Args, Subcommand};

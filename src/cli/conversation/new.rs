@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
-use serde::Serialize;
 
-use super::role;
+use super::{made, role};
 use crate::cli::context::{Context, credentials_directory};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::output::{self, note, print, print_json};
-use crate::cli::table::{BOLD, Cell, DIM, Table};
+use crate::cli::output::{self, note};
 use crate::clock;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::model::session::Conversation;
@@ -74,27 +72,9 @@ pub(super) fn end(now: Timestamp, life: Duration) -> anyhow::Result<Timestamp> {
 }
 
 /// A conversation to be, and its two files.
-struct Plan {
-    new: NewConversation,
-    files: [PathBuf; 2],
-}
-
-#[derive(Serialize)]
-struct MadeJson<'a> {
-    store: &'a Path,
-    conversations: Vec<PlanJson<'a>>,
-    orchestrator: Option<&'a Path>,
-}
-
-#[derive(Serialize)]
-struct PlanJson<'a> {
-    id: &'a ConversationId,
-    label: Option<&'a Label>,
-    role_a: &'a str,
-    role_b: &'a str,
-    expires_at: Timestamp,
-    credentials_a: &'a Path,
-    credentials_b: &'a Path,
+pub(super) struct Plan {
+    pub(super) new: NewConversation,
+    pub(super) files: [PathBuf; 2],
 }
 
 pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -125,7 +105,7 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
     if let Err(error) = write_files(&plans, all_a.as_deref(), &args, store.location()) {
         return Err(undo(&store, &plans, all_a.as_deref(), error, now).await);
     }
-    show(&plans, all_a.as_deref(), &store, context, now)?;
+    made::show(&plans, all_a.as_deref(), &store, context, now)?;
     store.close().await;
     Ok(Exit::Success)
 }
@@ -297,82 +277,4 @@ async fn undo(
     }
     store.close().await;
     anyhow::Error::from(error).context("no conversation was made")
-}
-
-fn show(
-    plans: &[Plan],
-    all_a: Option<&Path>,
-    store: &SharedStore,
-    context: &Context,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    if context.json() {
-        let conversations = plans.iter().map(|Plan { new, files: [a, b] }| PlanJson {
-            id: &new.id,
-            label: new.label.as_ref(),
-            role_a: &new.role_a,
-            role_b: &new.role_b,
-            expires_at: new.expires_at,
-            credentials_a: a,
-            credentials_b: b,
-        });
-        return print_json(&MadeJson {
-            store: store.location(),
-            conversations: conversations.collect(),
-            orchestrator: all_a,
-        });
-    }
-    let mut out = String::new();
-    let mut table = Table::plain();
-    for Plan { new, files: [a, b] } in plans {
-        let name = output::conversation_name(new.label.as_ref(), &new.id);
-        let left = output::left(new.expires_at, now);
-        let id = if new.label.is_some() {
-            new.id.as_str()
-        } else {
-            ""
-        };
-        table.row([
-            Cell::new(format!("conversation {name}"), BOLD),
-            Cell::new(id, DIM),
-            Cell::from(format!("ends in {left}, unless renewed")),
-        ]);
-        if plans.len() == 1 {
-            out.push_str(&std::mem::take(&mut table).render(0));
-            for (side, role, file) in [("a", &new.role_a, a), ("b", &new.role_b, b)] {
-                table.row([
-                    Cell::new(format!("{side} {role}"), DIM),
-                    Cell::from(file.display().to_string()),
-                ]);
-            }
-            out.push_str(&std::mem::take(&mut table).render(2));
-        }
-    }
-    out.push_str(&table.render(0));
-    if let (true, Some(Plan { files: [a, _], .. })) = (plans.len() > 1, plans.first()) {
-        let directory = a.parent().unwrap_or(Path::new("."));
-        out.push_str(&format!(
-            "credentials for each session in {}\n",
-            directory.display()
-        ));
-    }
-    if let Some(all_a) = all_a {
-        out.push_str(&format!("all a sides at once: {}\n", all_a.display()));
-    }
-    out.push_str(&format!(
-        "{DIM}store {}{DIM:#}\n",
-        store.location().display()
-    ));
-    print(&out)?;
-    Ok(())
-}
-
-/// What to write after `-c`: in the default directory the name is enough.
-fn as_option(file: &Path) -> String {
-    match (file.parent(), file.file_stem()) {
-        (Some(parent), Some(name)) if credentials_directory().as_deref() == Some(parent) => {
-            name.to_string_lossy().into_owned()
-        }
-        _ => file.display().to_string(),
-    }
 }
