@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::error::CliError;
 use crate::config::ConfigError;
 use crate::credentials::CredentialsError;
 use crate::model::InvalidId;
@@ -10,7 +11,7 @@ use crate::model::message::InvalidMessage;
 use crate::store::{ErrorClass, StoreError};
 
 /// The exit codes of both programs; scripts may rely on them. Where one of
-/// sysexits.h fits, it is that one. Clap ends wrong usage with 2.
+/// sysexits.h fits, it is that one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -18,6 +19,8 @@ pub enum Exit {
     Success = 0,
     /// Something failed that no other code names.
     Failure = 1,
+    /// The arguments are wrong. Clap ends with the same.
+    Usage = 2,
     /// The input is wrong: a message, an id, a label.
     Input = 65,
     /// The store cannot be used now: missing, read-only, full, replaced.
@@ -57,6 +60,21 @@ impl Exit {
                 ErrorClass::Retry => Self::TryAgain,
                 ErrorClass::Unusable => Self::Config,
                 ErrorClass::Other => Self::Failure,
+            });
+        }
+        if let Some(error) = cause.downcast_ref::<CliError>() {
+            return Some(match error {
+                CliError::NoStore(_) => Self::Unavailable,
+                CliError::NoCredentials(_)
+                | CliError::TwoStores(..)
+                | CliError::TwoTokens(..)
+                | CliError::NotMine { .. } => Self::Denied,
+                CliError::Usage(_) => Self::Usage,
+                CliError::ToWhom(..)
+                | CliError::NoSuchMessage(_)
+                | CliError::NoSuchConversation { .. }
+                | CliError::Exists(_) => Self::Input,
+                CliError::NotShown(_) => Self::Failure,
             });
         }
         if cause.is::<CredentialsError>() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::mpsc;
 
+use super::exit::report;
 use crate::clock;
 use crate::doorbell::Mode;
 use crate::model::message::Message;
@@ -42,6 +43,8 @@ pub struct Following {
 struct Follower {
     /// The newest message that each session was shown.
     cursors: HashMap<SessionKey, MessageId>,
+    /// Sessions that the store refuses now: expired, closed.
+    refused: HashSet<SessionKey>,
     sink: Sink,
 }
 
@@ -54,10 +57,32 @@ impl Follower {
         }
         Ok(())
     }
+
+    /// Takes up what a full look at one session found. A refusal is reported
+    /// once and does not stand in the way of the others.
+    fn take_up(
+        &mut self,
+        session: &SessionKey,
+        found: Result<Vec<Message>, StoreError>,
+    ) -> anyhow::Result<()> {
+        match found {
+            Ok(unread) => {
+                self.refused.remove(session);
+                unread.iter().try_for_each(|message| self.show(message))?;
+            }
+            Err(error) if error.is_outage() => return Err(error.into()),
+            Err(error) => {
+                if self.refused.insert(session.clone()) {
+                    let _ = report(&error.into());
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Hands the callers' messages to `sink` until it fails, the store is gone, or
-/// this is dropped.
+/// Hands the callers' messages to `sink` until it fails, the store is gone, all
+/// conversations have ended, or this is dropped.
 ///
 /// # Errors
 /// Credentials that do not hold; the store's errors; the sink's.
@@ -73,6 +98,7 @@ pub async fn follow(
     let sessions: HashSet<SessionKey> = callers.iter().map(|c| c.session.clone()).collect();
     let follower = Arc::new(Mutex::new(Follower {
         cursors: HashMap::new(),
+        refused: HashSet::new(),
         sink,
     }));
     let (failed, mut failures) = mpsc::unbounded_channel();
@@ -136,11 +162,20 @@ async fn show_unread(
     follower: &Mutex<Follower>,
 ) -> anyhow::Result<()> {
     for caller in callers {
-        let unread = store.peek(caller, u32::MAX, clock::now()).await?;
-        let mut follower = follower.lock().unwrap_or_else(PoisonError::into_inner);
-        for message in &unread {
-            follower.show(message)?;
+        let found = store.peek(caller, u32::MAX, clock::now()).await;
+        match found {
+            Err(error) if callers.len() == 1 => return Err(error.into()),
+            found => follower
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take_up(&caller.session, found)?,
         }
     }
+    let refused = follower
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .refused
+        .len();
+    anyhow::ensure!(refused < callers.len(), "no session is left to follow");
     Ok(())
 }

@@ -1,7 +1,95 @@
 //! The command line `mcp-bridge`: arguments, what each command prints, and
 //! which exit code it ends with. The work itself is the store's.
 
+mod args;
+mod audit;
+pub mod bench;
+mod check;
+mod completions;
+mod context;
+mod conversation;
+pub mod demo;
+mod error;
 mod exit;
 pub mod follow;
+mod heartbeat;
+mod named;
+pub mod output;
+mod send;
+mod status;
+mod store;
+pub mod table;
+mod watch;
 
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use clap_complete::CompleteEnv;
+
+pub use args::Cli;
+use args::Command;
+pub use context::{Acting, Context, Member};
+pub use error::CliError;
 pub use exit::{Exit, report};
+
+/// The program: everything from the arguments to the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    if called_as_the_daemon() {
+        return crate::daemon::main();
+    }
+    let here = std::env::current_dir().ok();
+    match CompleteEnv::with_factory(Cli::command).try_complete(std::env::args_os(), here.as_deref())
+    {
+        Ok(false) => {}
+        // A shell that asks for completions is not helped by an error.
+        Ok(true) | Err(_) => return ExitCode::SUCCESS,
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` come this way too.
+            let printed = error.print();
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            return printed.map_or(ExitCode::FAILURE, |()| code.into());
+        }
+    };
+    let context = Context::new(cli.global);
+    block_on(run(cli.command, &context))
+        .unwrap_or_else(|error| report(&error))
+        .into()
+}
+
+/// Under the daemon's name this program is the daemon, so that the demo needs
+/// no second one beside it.
+fn called_as_the_daemon() -> bool {
+    std::env::args_os()
+        .next()
+        .is_some_and(|name| Path::new(&name).file_name() == Some("mcp-bridged".as_ref()))
+}
+
+/// One thread is enough for what waits on one store.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
+    match command {
+        Command::Send(args) => send::run(args, context).await,
+        Command::Check(args) => check::run(args, context).await,
+        Command::Ack(args) => check::acknowledge(args, context).await,
+        Command::Watch(args) => watch::run(args, context).await,
+        Command::Status(args) => status::run(args, context).await,
+        Command::Conversation(command) => conversation::run(command, context).await,
+        Command::Heartbeat(args) => heartbeat::run(args, context).await,
+        Command::Audit(args) => audit::run(args, context).await,
+        Command::Store(command) => store::run(command, context).await,
+        Command::Completions(args) => completions::run(&args),
+        Command::Bench(args) => bench::run(args, context.json()).await,
+        Command::Demo(args) => demo::run(args, context.json()).await,
+    }
+}

@@ -1,6 +1,8 @@
 //! Ringing: one byte into a file that all listeners watch.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -36,7 +38,7 @@ impl Bell {
             }
         });
         if let Some(file) = file
-            && let Err(error) = file.write_at(&[b'.'], 0)
+            && let Err(error) = file.write_at(b".", 0)
         {
             debug!(bell = %self.path.display(), %error, "the doorbell cannot be rung");
         }
@@ -47,9 +49,10 @@ impl Bell {
 /// may ring.
 fn open(path: &Path) -> std::io::Result<File> {
     let database = path
-        .to_str()
-        .and_then(|path| path.strip_suffix("-bell"))
-        .map(Path::new);
+        .as_os_str()
+        .as_bytes()
+        .strip_suffix(b"-bell")
+        .map(|path| Path::new(OsStr::from_bytes(path)));
     let mode = database
         .and_then(|database| std::fs::metadata(database).ok())
         .map_or(0o600, |meta| meta.permissions().mode() & 0o777);

@@ -656,7 +656,7 @@ fn is_harmless(value: &str, numbers: bool) -> bool {
     }
     let word = |known: &&str| known.eq_ignore_ascii_case(value);
     value.is_empty()
-        || HARMLESS.iter().any(|known| word(&known))
+        || HARMLESS.iter().any(|known| word(known))
         || is_replacement(value)
         || COMPILED.reference.is_match(value)
         || (numbers && COMPILED.number.is_match(value))

@@ -70,6 +70,8 @@ pub enum WakeState {
     },
     /// Not now: the list failed, or the agent is awake and has not fetched.
     BackingOff {
+        /// Newest message that the session did not look at.
+        mark: MessageId,
         /// When to look again.
         until: Duration,
         /// Rounds through the whole list that failed.
@@ -125,6 +127,7 @@ pub fn step(
         };
         (fired, WakeStep::Fire { adapter, mark })
     };
+    let fetched_past = |mark| mail.oldest_unread.is_none_or(|oldest| oldest > mark);
     match state {
         WakeState::Fired {
             mark,
@@ -133,13 +136,17 @@ pub fn step(
             activity,
             ..
         } => {
-            if mail.oldest_unread.is_none_or(|oldest| oldest > mark) {
+            if fetched_past(mark) {
                 (WakeState::Quiet, WakeStep::Verified { adapter })
             } else if mail.activity != activity {
                 // Awake, but it has not fetched: do not interrupt it now, and
                 // do not forget it either.
                 let until = now + policy.pause(0);
-                let state = WakeState::BackingOff { until, rounds: 0 };
+                let state = WakeState::BackingOff {
+                    mark,
+                    until,
+                    rounds: 0,
+                };
                 (state, WakeStep::Verified { adapter })
             } else if now < until {
                 rest(state, Some(until))
@@ -147,14 +154,16 @@ pub fn step(
                 fail(state, now, policy)
             }
         }
-        WakeState::BackingOff { until, .. } if mail.unread > 0 && now < until => {
+        // Once it has looked, by itself or as somebody new, nothing stands in
+        // the way of the next wake.
+        WakeState::BackingOff { mark, until, .. } if !fetched_past(mark) && now < until => {
             rest(state, Some(until))
         }
         WakeState::Quiet | WakeState::Due { .. } | WakeState::BackingOff { .. } => {
             let (adapter, rounds) = match state {
                 WakeState::Due { adapter, rounds } => (adapter, rounds),
-                WakeState::BackingOff { rounds, .. } => (0, rounds),
-                WakeState::Quiet | WakeState::Fired { .. } => (0, 0),
+                WakeState::BackingOff { mark, rounds, .. } if !fetched_past(mark) => (0, rounds),
+                _ => (0, 0),
             };
             match mail.newest_unread {
                 Some(mark) if adapter < policy.adapters => fire(adapter, rounds, mark),
@@ -169,7 +178,10 @@ pub fn step(
 #[must_use]
 pub fn fail(state: WakeState, now: Duration, policy: &WakePolicy) -> (WakeState, WakeStep) {
     let WakeState::Fired {
-        adapter, rounds, ..
+        mark,
+        adapter,
+        rounds,
+        ..
     } = state
     else {
         return (state, WakeStep::Rest { until: None });
@@ -177,6 +189,7 @@ pub fn fail(state: WakeState, now: Duration, policy: &WakePolicy) -> (WakeState,
     let spent = adapter + 1 >= policy.adapters;
     let state = if spent {
         WakeState::BackingOff {
+            mark,
             until: now + policy.pause(rounds),
             rounds: rounds.saturating_add(1),
         }
@@ -292,6 +305,36 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_was_spent_on_one_agent_is_fresh_for_the_next() {
+        let policy = policy(1);
+        let (state, _) = step(WakeState::Quiet, unread(1, 1), SECOND, &policy);
+        let (state, did) = fail(state, SECOND, &policy);
+        assert_eq!(
+            did,
+            WakeStep::Unverified {
+                adapter: 0,
+                spent: true
+            }
+        );
+        let waits = step(state, unread(1, 2), 2 * SECOND, &policy).1;
+        assert_eq!(
+            waits,
+            WakeStep::Rest {
+                until: Some(31 * SECOND)
+            }
+        );
+        // Somebody fetched 1 and 2; then came 3.
+        let fires = step(state, unread(3, 3), 3 * SECOND, &policy).1;
+        assert_eq!(
+            fires,
+            WakeStep::Fire {
+                adapter: 0,
+                mark: MessageId(3)
+            }
+        );
+    }
+
+    #[test]
     fn a_shorter_list_after_a_reload_is_no_panic_and_no_dead_end() {
         let due = WakeState::Due {
             adapter: 4,
@@ -314,7 +357,7 @@ mod tests {
         #[test]
         fn mail_is_always_either_awaited_or_due(
             adapters in 1_usize..4,
-            looks in proptest::collection::vec((0_u64..40, 0_u8..4), 1..200),
+            looks in proptest::collection::vec((0_u32..40, 0_u8..4), 1..200),
         ) {
             let policy = policy(adapters);
             let (mut state, mut now) = (WakeState::Quiet, SECOND);
@@ -354,7 +397,8 @@ mod tests {
                             break;
                         }
                         WakeStep::Verified { .. } | WakeStep::Unverified { .. } => {
-                            prop_assert!(!fetched || !matches!(did, WakeStep::Unverified { .. }));
+                            let failed = matches!(did, WakeStep::Unverified { .. });
+                            prop_assert!(!(fetched && failed), "all was fetched");
                         }
                     }
                 }

@@ -66,6 +66,13 @@ pub enum StoreError {
     /// The file at the path is not the one that was opened.
     #[error("store {}: the file was deleted or replaced while it was open; nothing was stored in it\n  put the old file back, or restart what uses it", .0.display())]
     Replaced(PathBuf),
+    /// The database is gone or emptied, but what belongs to it is still there.
+    #[error(
+        "store {}: there is no database in it, but {} is still there, so one was lost here\n  bring that one back; or stop what still uses it, move that file away, and try again",
+        .0.display(),
+        .1.display()
+    )]
+    Remains(PathBuf, PathBuf),
     /// A URL for a store that this version does not have.
     #[error(
         "store `{0}`: only SQLite is supported: write sqlite:/path/to/bridge.db, or just the path"
@@ -164,6 +171,7 @@ impl StoreError {
             | Self::ReadOnly(_)
             | Self::Full(_)
             | Self::Io(..)
+            | Self::Remains(..)
             | Self::Replaced(_) => ErrorClass::Unavailable,
             Self::NotAFile(..)
             | Self::NotADatabase(_)

@@ -39,7 +39,7 @@ impl Conversations for SqliteStore {
                  FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
                  ORDER BY c.created_at, c.id",
             )
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.reader().await?)
             .await?;
             // A row whose id is no id is some other program's; it cannot be
             // named on our command line either.
@@ -62,7 +62,7 @@ impl Conversations for SqliteStore {
                  WHERE c.id = ?1",
             )
             .bind(id.as_str())
-            .fetch_optional(&self.readers)
+            .fetch_optional(&mut *self.reader().await?)
             .await?
             .and_then(|row| conversation(&row).transpose())
             .ok_or_else(|| self.no_conversation(id))?
@@ -79,18 +79,14 @@ impl Conversations for SqliteStore {
     ) -> Result<Timestamp> {
         self.run("renewing a conversation", async {
             let mut write = self.write(Durability::Full).await?;
-            self.refuse_closed(write.connection(), id).await?;
-            sqlx::query("UPDATE conversations SET expires_at = max(expires_at, ?2) WHERE id = ?1")
-                .bind(id.as_str())
-                .bind(timestamp::to_text(until))
-                .execute(write.connection())
-                .await?;
-            let holds: String =
-                sqlx::query_scalar("SELECT expires_at FROM conversations WHERE id = ?1")
-                    .bind(id.as_str())
-                    .fetch_one(write.connection())
-                    .await?;
-            let details = json!({ "expires_at": holds });
+            let end = self.open_until(write.connection(), id).await?;
+            // Compared as times: whoever wrote the text may have had other
+            // habits than ours, and texts of two forms do not sort.
+            let holds = end.map_or(until, |end| end.max(until));
+            if end != Some(holds) {
+                set_end(write.connection(), id, holds).await?;
+            }
+            let details = json!({ "expires_at": timestamp::to_text(holds) });
             shared::audit(
                 write.connection(),
                 Some(id),
@@ -101,7 +97,7 @@ impl Conversations for SqliteStore {
             )
             .await?;
             write.commit(Ring::No).await?;
-            Ok(timestamp::from_text(&holds).unwrap_or(until))
+            Ok(holds)
         })
         .await
     }
@@ -109,13 +105,11 @@ impl Conversations for SqliteStore {
     async fn close_conversation(&self, id: &ConversationId, now: Timestamp) -> Result<()> {
         self.run("closing a conversation", async {
             let mut write = self.write(Durability::Full).await?;
-            self.refuse_closed(write.connection(), id).await?;
+            let end = self.open_until(write.connection(), id).await?;
             // The shared column is what makes the Python bridge refuse it too.
-            sqlx::query("UPDATE conversations SET expires_at = min(expires_at, ?2) WHERE id = ?1")
-                .bind(id.as_str())
-                .bind(timestamp::to_text(now))
-                .execute(write.connection())
-                .await?;
+            if end.is_none_or(|end| end > now) {
+                set_end(write.connection(), id, now).await?;
+            }
             sqlx::query(
                 "INSERT INTO bridge_conversation (conversation_id, closed_ms) VALUES (?1, ?2)
                  ON CONFLICT (conversation_id) DO UPDATE SET closed_ms = excluded.closed_ms",
@@ -151,11 +145,11 @@ impl Conversations for SqliteStore {
                  WHERE c.id IN (SELECT value FROM json_each(?1))",
             )
             .bind(json!(ids).to_string())
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.reader().await?)
             .await?;
             let mut known = HashMap::with_capacity(rows.len());
             for row in &rows {
-                known.insert(row.try_get::<String, _>(0)?, row);
+                known.insert(shared::text(row, 0)?.into_owned(), row);
             }
             callers
                 .iter()
@@ -173,7 +167,7 @@ impl Conversations for SqliteStore {
 
 impl SqliteStore {
     pub(super) fn no_conversation(&self, id: &ConversationId) -> StoreError {
-        StoreError::NoConversation(id.clone(), self.path.clone())
+        StoreError::NoConversation(id.clone(), self.path().to_owned())
     }
 
     /// Refuses a caller that is not who it says; inside a transaction, so that
@@ -197,24 +191,39 @@ impl SqliteStore {
         Ok(judge(&row, caller, now)??)
     }
 
-    async fn refuse_closed(
+    /// The end of a conversation that nobody closed; `None` if it cannot be
+    /// read.
+    async fn open_until(
         &self,
         connection: &mut SqliteConnection,
         id: &ConversationId,
-    ) -> std::result::Result<(), Fault> {
-        let closed: Option<Option<i64>> = sqlx::query_scalar(
-            "SELECT l.closed_ms FROM conversations c
+    ) -> std::result::Result<Option<Timestamp>, Fault> {
+        let row = sqlx::query(
+            "SELECT l.closed_ms, c.expires_at FROM conversations c
              LEFT JOIN bridge_conversation l ON l.conversation_id = c.id WHERE c.id = ?1",
         )
         .bind(id.as_str())
         .fetch_optional(connection)
-        .await?;
-        match closed {
-            None => Err(self.no_conversation(id).into()),
-            Some(Some(_)) => Err(StoreError::Closed(id.clone()).into()),
-            Some(None) => Ok(()),
+        .await?
+        .ok_or_else(|| self.no_conversation(id))?;
+        if row.try_get::<Option<i64>, _>(0)?.is_some() {
+            return Err(StoreError::Closed(id.clone()).into());
         }
+        Ok(timestamp::from_text(&shared::text(&row, 1)?))
     }
+}
+
+async fn set_end(
+    connection: &mut SqliteConnection,
+    id: &ConversationId,
+    end: Timestamp,
+) -> std::result::Result<(), Fault> {
+    sqlx::query("UPDATE conversations SET expires_at = ?2 WHERE id = ?1")
+        .bind(id.as_str())
+        .bind(timestamp::to_text(end))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// The row: id, token a, token b, expires_at, closed, label, role a, role b.
@@ -228,7 +237,7 @@ fn judge(
         Side::A => (1, 6, 7),
         Side::B => (2, 7, 6),
     };
-    if !caller.token.matches(row.try_get(token)?) {
+    if !caller.token.matches(&shared::text(row, token)?) {
         return Ok(Err(StoreError::WrongToken(caller.session.clone())));
     }
     let id = &caller.session.conversation;
@@ -236,7 +245,7 @@ fn judge(
         return Ok(Err(StoreError::Closed(id.clone())));
     }
     // An end that cannot be read is an end that has passed: fail closed.
-    let expires_at = timestamp::from_text(row.try_get(3)?).unwrap_or(Timestamp::UNIX_EPOCH);
+    let expires_at = timestamp::from_text(&shared::text(row, 3)?).unwrap_or(Timestamp::UNIX_EPOCH);
     if expires_at <= now {
         return Ok(Err(StoreError::Expired {
             id: id.clone(),
@@ -247,8 +256,8 @@ fn judge(
     Ok(Ok(Verified {
         expires_at,
         label: label(row.try_get(5)?),
-        role: row.try_get(role)?,
-        partner_role: row.try_get(partner)?,
+        role: shared::text(row, role)?.into_owned(),
+        partner_role: shared::text(row, partner)?.into_owned(),
     }))
 }
 
@@ -257,16 +266,16 @@ fn label(text: Option<String>) -> Option<Label> {
 }
 
 fn conversation(row: &SqliteRow) -> std::result::Result<Option<Conversation>, sqlx::Error> {
-    let Ok(id) = row.try_get::<&str, _>(0)?.parse() else {
+    let Ok(id) = shared::text(row, 0)?.parse() else {
         return Ok(None);
     };
     Ok(Some(Conversation {
         id,
         label: label(row.try_get(1)?),
-        role_a: row.try_get(2)?,
-        role_b: row.try_get(3)?,
-        created_at: timestamp::from_text(row.try_get(4)?),
-        expires_at: timestamp::from_text(row.try_get(5)?),
+        role_a: shared::text(row, 2)?.into_owned(),
+        role_b: shared::text(row, 3)?.into_owned(),
+        created_at: timestamp::from_text(&shared::text(row, 4)?),
+        expires_at: timestamp::from_text(&shared::text(row, 5)?),
         closed_at: row.try_get::<Option<i64>, _>(6)?.map(from_millis),
         messages: row.try_get(7)?,
         unread: row.try_get(8)?,
@@ -293,6 +302,17 @@ async fn insert(
     .bind(timestamp::to_text(new.expires_at))
     .execute(&mut *connection)
     .await?;
+    if let Some(label) = &new.label {
+        // The Python bridge's cleanup takes conversations away and knows
+        // nothing of our rows: a label must not stay taken by what is gone.
+        sqlx::query(
+            "DELETE FROM bridge_conversation WHERE label = ?1 AND closed_ms IS NULL
+               AND conversation_id NOT IN (SELECT id FROM conversations)",
+        )
+        .bind(label.as_str())
+        .execute(&mut *connection)
+        .await?;
+    }
     let taken = sqlx::query(
         "INSERT INTO bridge_conversation (conversation_id, label) VALUES (?1, ?2)
          ON CONFLICT (label) WHERE closed_ms IS NULL DO NOTHING",

@@ -28,10 +28,12 @@ impl Fault {
     pub(super) fn explain(self, path: &Path, doing: &'static str) -> StoreError {
         match self {
             Self::Store(error) => error,
+            // Whoever has the connection waits for another process's lock.
+            Self::Sql(sqlx::Error::PoolTimedOut) => StoreError::Busy(path.to_owned()),
             Self::Sql(error) => {
                 let code = error
                     .as_database_error()
-                    .and_then(|e| e.code())
+                    .and_then(sqlx::error::DatabaseError::code)
                     .and_then(|code| code.parse().ok());
                 explain(code, &error.to_string(), path, doing)
             }
@@ -56,6 +58,8 @@ fn explain(code: Option<i32>, text: &str, path: &Path, doing: &'static str) -> S
     match code.map(|code| code & 0xff) {
         Some(5 | 6) => StoreError::Busy(path),
         Some(8) => StoreError::ReadOnly(path),
+        // Out of room shows as this when it is the log's index that cannot grow.
+        Some(10 | 13) if super::file::is_full(&path) => StoreError::Full(path),
         Some(10) => StoreError::Io(path, text.to_owned()),
         Some(11) => StoreError::Corrupt(path, text.to_owned()),
         Some(13) => StoreError::Full(path),
@@ -67,7 +71,9 @@ fn explain(code: Option<i32>, text: &str, path: &Path, doing: &'static str) -> S
 
 /// SQLite says only that it could not open it; the file system knows why.
 fn cannot_open(path: &Path) -> StoreError {
-    super::file::examine(path).err().unwrap_or_else(|| {
-        StoreError::Permission(path.to_owned(), super::file::permission_remedy(path))
-    })
+    match super::file::examine(path) {
+        Err(error) => error,
+        Ok(_) if super::file::is_read_only(path) => StoreError::ReadOnly(path.to_owned()),
+        Ok(_) => StoreError::Permission(path.to_owned(), super::file::permission_remedy(path)),
+    }
 }

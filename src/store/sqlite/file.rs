@@ -4,8 +4,12 @@
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::store::{Result, StoreError};
+
+/// One page of the smallest size there is.
+const SMALLEST: u64 = 512;
 
 /// A file's identity: two paths with the same one are one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +29,70 @@ impl FileId {
     }
 }
 
+/// The files of one open store: which they are, and whether they still are.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// The path as somebody named it; perhaps a symbolic link.
+    pub(super) named: PathBuf,
+    /// Where the database really is: SQLite puts its other files beside that.
+    pub(super) database: PathBuf,
+    id: FileId,
+    /// The log and its index. Nobody may remove them while we have the store
+    /// open, and a program that finds them gone makes new ones, which we would
+    /// never see.
+    beside: OnceLock<Vec<(PathBuf, FileId)>>,
+}
+
+impl Files {
+    /// The files of the database that is `id` at `named`.
+    pub(super) fn new(named: PathBuf, id: FileId) -> Self {
+        Self {
+            database: std::fs::canonicalize(&named).unwrap_or_else(|_| named.clone()),
+            named,
+            id,
+            beside: OnceLock::new(),
+        }
+    }
+
+    /// `<db><suffix>`.
+    pub(super) fn beside(&self, suffix: &str) -> PathBuf {
+        beside(&self.database, suffix)
+    }
+
+    /// Notes which log belongs to the database, now that SQLite has it open.
+    pub(super) fn note_log(&self) {
+        self.beside.get_or_init(|| {
+            ["-wal", "-shm"]
+                .into_iter()
+                .filter_map(|suffix| {
+                    let path = self.beside(suffix);
+                    FileId::of(&path).map(|id| (path, id))
+                })
+                .collect()
+        });
+    }
+
+    /// Whether all of them are still the ones that were opened.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`], naming the one that is not.
+    pub(super) fn ensure_same(&self) -> Result<()> {
+        if FileId::of(&self.named) != Some(self.id) {
+            return Err(StoreError::Replaced(self.named.clone()));
+        }
+        let beside = self.beside.get().map(Vec::as_slice).unwrap_or_default();
+        match beside
+            .iter()
+            .find(|(path, id)| FileId::of(path) != Some(*id))
+        {
+            Some((path, _)) => Err(StoreError::Replaced(path.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
 /// `<db><suffix>`: the names that SQLite and the doorbell use.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -63,6 +129,8 @@ pub(super) fn examine(path: &Path) -> Result<FileId> {
     match wrong {
         Some(kind) => Err(StoreError::NotAFile(path.to_owned(), kind)),
         None if meta.len() == 0 => Err(StoreError::Empty(path.to_owned())),
+        // SQLite takes it for an empty database and writes over it.
+        None if meta.len() < SMALLEST => Err(StoreError::NotADatabase(path.to_owned())),
         None => {
             refuse_network_file_system(path)?;
             Ok(FileId {
@@ -99,6 +167,7 @@ pub(super) fn create(path: &Path) -> Result<()> {
             .map_err(|error| denied(&error))?;
     }
     refuse_network_file_system(directory)?;
+    refuse_remains(path)?;
     let shared = std::fs::metadata(directory).is_ok_and(|meta| meta.mode() & 0o2020 == 0o2020);
     let mode = if shared { 0o660 } else { 0o600 };
     match std::fs::OpenOptions::new()
@@ -113,6 +182,34 @@ pub(super) fn create(path: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(denied(&error)),
     }
+}
+
+/// Refuses to put a new database where a lost one was: SQLite would take what
+/// is left of the old one for its own, and whoever has that still open would
+/// write into the new one's log.
+fn refuse_remains(path: &Path) -> Result<()> {
+    if path.symlink_metadata().is_ok_and(|meta| meta.len() > 0) {
+        return Ok(());
+    }
+    match ["-wal", "-shm"]
+        .map(|suffix| beside(path, suffix))
+        .into_iter()
+        .find(|left| left.symlink_metadata().is_ok())
+    {
+        Some(left) => Err(StoreError::Remains(path.to_owned(), left)),
+        None => Ok(()),
+    }
+}
+
+/// Whether the file system of `path` has no room left.
+pub(super) fn is_full(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|stat| stat.f_bavail == 0)
+}
+
+/// Whether the file system of `path` is mounted read-only.
+pub(super) fn is_read_only(path: &Path) -> bool {
+    rustix::fs::statvfs(path)
+        .is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// What to do about a store that may not be opened.

@@ -232,12 +232,15 @@ async fn upsert(
              ttl_ms = excluded.ttl_ms, proof = excluded.proof,
              daemon_id = excluded.daemon_id, daemon_epoch = excluded.daemon_epoch,
              released = 0, exited_ms = NULL
-         WHERE bridge_heartbeat.daemon_id IS NULL
-            OR bridge_heartbeat.released
-            OR (bridge_heartbeat.daemon_id = excluded.daemon_id
-                AND bridge_heartbeat.daemon_epoch <= excluded.daemon_epoch)
-            OR bridge_heartbeat.boot_id <> excluded.boot_id
-            OR bridge_heartbeat.beat_boot_ms + bridge_heartbeat.ttl_ms < excluded.beat_boot_ms
+         WHERE CASE
+             WHEN bridge_heartbeat.daemon_id IS NULL THEN true
+             WHEN bridge_heartbeat.daemon_id IS excluded.daemon_id
+                 THEN bridge_heartbeat.daemon_epoch <= excluded.daemon_epoch
+             ELSE bridge_heartbeat.released
+                 OR bridge_heartbeat.boot_id <> excluded.boot_id
+                 OR bridge_heartbeat.beat_boot_ms + bridge_heartbeat.ttl_ms
+                    < excluded.beat_boot_ms
+             END
          RETURNING conversation_id, session_id",
     )
     .bind(json!(beats).to_string())
@@ -296,8 +299,15 @@ async fn renew(
         return Ok(());
     }
     sqlx::query(
-        "UPDATE conversations SET expires_at = max(expires_at, r.value ->> 1)
-         FROM json_each(?1) r WHERE conversations.id = r.value ->> 0",
+        // A closed one stays closed, for the Python bridge too, which knows only
+        // this column; and texts of two forms do not sort unless the `T` is
+        // there.
+        "UPDATE conversations SET expires_at = r.value ->> 1
+         FROM json_each(?1) r
+         WHERE conversations.id = r.value ->> 0
+           AND replace(conversations.expires_at, ' ', 'T') < r.value ->> 1
+           AND NOT EXISTS (SELECT 1 FROM bridge_conversation l
+                           WHERE l.conversation_id = conversations.id AND l.closed_ms IS NOT NULL)",
     )
     .bind(json!(renewals).to_string())
     .execute(connection)

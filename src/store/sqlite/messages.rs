@@ -21,6 +21,7 @@ impl Messages for SqliteStore {
             let mut write = self.write(Durability::Full).await?;
             let connection = write.connection();
             self.authenticate(connection, from, now).await?;
+            came_back(connection, &from.session, now).await?;
             let limits = reports::rate_limits(connection).await?;
             let mut sent = Vec::with_capacity(drafts.len());
             for draft in drafts {
@@ -43,17 +44,7 @@ impl Messages for SqliteStore {
             let mut write = self.write(Durability::Full).await?;
             let connection = write.connection();
             self.authenticate(connection, caller, now).await?;
-            // The agent came back for more, so it has seen what it was given.
-            sqlx::query(
-                "UPDATE bridge_receipt SET acked_ms = ?3
-                 WHERE conversation_id = ?1 AND session_id = ?2
-                   AND acked_ms IS NULL AND written_ms IS NOT NULL",
-            )
-            .bind(caller.session.conversation.as_str())
-            .bind(caller.session.side.as_str())
-            .bind(millis(now))
-            .execute(&mut *connection)
-            .await?;
+            came_back(connection, &caller.session, now).await?;
             let messages = owed(connection, &caller.session, limit).await?;
             let id = if messages.is_empty() {
                 None
@@ -80,7 +71,7 @@ impl Messages for SqliteStore {
 
     async fn peek(&self, caller: &Caller, limit: u32, now: Timestamp) -> Result<Vec<Message>> {
         self.run("looking at messages", async {
-            let mut connection = self.readers.acquire().await?;
+            let mut connection = self.reader().await?;
             self.authenticate(&mut connection, caller, now).await?;
             owed(&mut connection, &caller.session, limit).await
         })
@@ -128,7 +119,7 @@ impl Messages for SqliteStore {
 
     async fn mail(&self, sessions: &[SessionKey]) -> Result<Vec<Mail>> {
         self.run("looking for mail", async {
-            let mut connection = self.readers.acquire().await?;
+            let mut connection = self.reader().await?;
             mail_of(&mut connection, sessions).await
         })
         .await
@@ -248,6 +239,26 @@ async fn keep_limits(
             .admit(nth_newest.as_deref().and_then(timestamp::from_text), now)
             .map_err(|full| StoreError::RateLimited(from.clone(), full))?;
     }
+    Ok(())
+}
+
+/// The agent itself called again, so it has seen what an earlier fetch wrote
+/// to it: that is acknowledged now.
+async fn came_back(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+    now: Timestamp,
+) -> std::result::Result<(), Fault> {
+    sqlx::query(
+        "UPDATE bridge_receipt SET acked_ms = ?3
+         WHERE conversation_id = ?1 AND session_id = ?2
+           AND acked_ms IS NULL AND written_ms IS NOT NULL",
+    )
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .bind(millis(now))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -19,16 +19,20 @@ mod upkeep;
 mod wakes;
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::Timestamp;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqlitePool;
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::{Sqlite, SqliteConnection};
 
-use super::{Result, StoreError};
+use super::Result;
+use crate::clock;
 use crate::doorbell::Bell;
 use fault::Fault;
-use file::FileId;
+use file::Files;
 pub use open::Create;
 
 /// The schema that this program writes.
@@ -37,18 +41,28 @@ pub const SCHEMA_VERSION: i64 = 1;
 /// A store in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    path: PathBuf,
-    /// The file that was opened; another one at the same path is not ours.
-    file: FileId,
-    messages: SqlitePool,
-    heartbeats: SqlitePool,
+    /// The files that were opened; others at the same paths are not ours.
+    files: Arc<Files>,
+    messages: Writer,
+    heartbeats: Writer,
     readers: SqlitePool,
     bell: Bell,
+    /// See [`SqliteStore::committed_at`].
+    committed_at: AtomicU64,
+}
+
+/// The one connection that writes at one durability.
+#[derive(Debug)]
+struct Writer {
+    pool: SqlitePool,
+    /// Whether a transaction may be open on it: one that failed or was
+    /// cancelled is rolled back before anybody else gets the connection.
+    begun: Arc<AtomicBool>,
 }
 
 /// How much a commit must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Durability {
+pub enum Durability {
     /// A power failure: messages and whatever somebody was told is stored.
     Full,
     /// A crash of the process: heartbeats, activity, wakes.
@@ -62,49 +76,71 @@ enum Ring {
     No,
 }
 
-/// A write transaction, begun with the lock it needs.
+/// A write transaction, begun with the lock it needs. Not one of sqlx's: when
+/// SQLite ends a transaction by itself, as it does on a full disk, sqlx goes on
+/// counting it, and its connection can never begin another.
 struct Write<'a> {
     store: &'a SqliteStore,
-    transaction: Transaction<'static, Sqlite>,
+    writer: &'a Writer,
+    connection: PoolConnection<Sqlite>,
 }
 
 impl Write<'_> {
     fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.transaction
+        &mut self.connection
     }
 
-    /// Commits, and says so only if the file is still the one at the path: a
-    /// commit into a file that somebody renamed away is lost to everyone else.
-    async fn commit(self, ring: Ring) -> std::result::Result<(), Fault> {
-        let Self { store, transaction } = self;
-        transaction.commit().await?;
+    /// Commits, and says so only if the files are still the ones at their
+    /// paths: a commit into a file that somebody renamed away is lost to
+    /// everyone else.
+    async fn commit(mut self, ring: Ring) -> std::result::Result<(), Fault> {
+        sqlx::query("COMMIT").execute(self.connection()).await?;
+        self.writer.begun.store(false, Ordering::Release);
         if ring == Ring::Yes {
-            store.bell.ring();
+            let now = clock::monotonic_nanos();
+            self.store.committed_at.store(now, Ordering::Relaxed);
+            self.store.bell.ring();
         }
-        store.ensure_same_file()?;
+        self.store.files.ensure_same()?;
         Ok(())
     }
 }
 
 impl SqliteStore {
-    fn ensure_same_file(&self) -> Result<()> {
-        if FileId::of(&self.path) == Some(self.file) {
-            Ok(())
-        } else {
-            Err(StoreError::Replaced(self.path.clone()))
-        }
+    /// When the newest COMMIT of this process that rings had returned, by
+    /// [`clock::monotonic_nanos`]: where the latency of a message begins.
+    #[must_use]
+    pub fn committed_at(&self) -> u64 {
+        self.committed_at.load(Ordering::Relaxed)
+    }
+
+    fn path(&self) -> &Path {
+        &self.files.named
     }
 
     async fn write(&self, durability: Durability) -> std::result::Result<Write<'_>, Fault> {
-        self.ensure_same_file()?;
-        let pool = match durability {
+        self.files.ensure_same()?;
+        let writer = match durability {
             Durability::Full => &self.messages,
             Durability::Normal => &self.heartbeats,
         };
-        Ok(Write {
+        let mut write = Write {
             store: self,
-            transaction: pool.begin_with("BEGIN IMMEDIATE").await?,
-        })
+            connection: writer.pool.acquire().await?,
+            writer,
+        };
+        writer.begun.store(true, Ordering::Release);
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(write.connection())
+            .await?;
+        Ok(write)
+    }
+
+    /// A connection for reading. What stands in a file that was replaced is
+    /// nothing to go by either.
+    async fn reader(&self) -> std::result::Result<PoolConnection<Sqlite>, Fault> {
+        self.files.ensure_same()?;
+        Ok(self.readers.acquire().await?)
     }
 
     /// Runs one call and puts its faults into words; `doing` says what it was.
@@ -115,10 +151,11 @@ impl SqliteStore {
     ) -> Result<T> {
         call.await.map_err(|fault| match fault {
             // A file that vanished explains whatever SQLite said about it.
-            Fault::Sql(_) if self.ensure_same_file().is_err() => {
-                StoreError::Replaced(self.path.clone())
-            }
-            fault => fault.explain(&self.path, doing),
+            Fault::Sql(error) => match self.files.ensure_same() {
+                Err(replaced) => replaced,
+                Ok(()) => Fault::Sql(error).explain(self.path(), doing),
+            },
+            fault @ Fault::Store(_) => fault.explain(self.path(), doing),
         })
     }
 }

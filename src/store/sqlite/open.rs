@@ -1,19 +1,19 @@
 //! Opening: which file, which SQLite, which schema.
 
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::file::{self, FileId};
-use super::{SCHEMA_VERSION, SqliteStore, shared};
+use super::file::{self, FileId, Files};
+use super::{Durability, SCHEMA_VERSION, SqliteStore, Writer, shared};
+use crate::clock;
 use crate::doorbell::Bell;
 use crate::model::token::TokenStorage;
 use crate::store::{Result, StoreError};
@@ -60,6 +60,20 @@ impl SqliteStore {
     /// Everything that can be wrong with a file, an SQLite database or its
     /// version, each named.
     pub async fn open(path: &Path, create: Create) -> Result<Self> {
+        Self::open_with_durability(path, create, Durability::Full).await
+    }
+
+    /// Like [`SqliteStore::open`], with messages as durable as said. For
+    /// measuring what the fsync costs: a program that lets people's messages
+    /// go with less than [`Durability::Full`] breaks what `send` promises.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub async fn open_with_durability(
+        path: &Path,
+        create: Create,
+        messages: Durability,
+    ) -> Result<Self> {
         refuse_old_sqlite(rusqlite::version_number())?;
         let path = std::path::absolute(path)
             .map_err(|error| StoreError::Io(path.to_owned(), error.to_string()))?;
@@ -72,36 +86,58 @@ impl SqliteStore {
             }
             other => other?,
         };
+        let files = Arc::new(Files::new(path, file));
         let store = Self {
-            messages: pool(&path, SqliteSynchronous::Full, 1, "store-messages"),
-            heartbeats: pool(&path, SqliteSynchronous::Normal, 1, "store-beats"),
-            readers: pool(&path, SqliteSynchronous::Normal, 2, "store-reader"),
-            bell: Bell::new(file::beside(&path, "-bell")),
-            file,
-            path,
+            messages: Writer::new(&files, messages, "store-messages"),
+            heartbeats: Writer::new(&files, Durability::Normal, "store-beats"),
+            readers: pool(&files, 2).connect_lazy_with(options(
+                &files,
+                Durability::Normal,
+                "store-reader",
+            )),
+            committed_at: AtomicU64::new(0),
+            bell: Bell::new(files.beside("-bell")),
+            files,
         };
-        store
-            .run("opening it", store.prepare(create))
-            .await
-            .map_err(|error| corrupt_or(error, &store.path))?;
-        store.ensure_same_file()?;
+        let deadline = clock::since_boot() + BUSY_TIMEOUT;
+        loop {
+            match store.run("opening it", store.prepare(create)).await {
+                Ok(()) => break,
+                // Changing the journal mode asks for the lock once, whatever
+                // the busy timeout: somebody else is making the store now.
+                Err(StoreError::Busy(_)) if clock::since_boot() < deadline => {
+                    let pause = Duration::from_millis(fastrand::u64(2..20));
+                    tokio::time::sleep(pause).await;
+                }
+                Err(error) => return Err(corrupt_or(error, store.path())),
+            }
+        }
+        store.files.note_log();
+        store.files.ensure_same()?;
         Ok(store)
     }
 
     /// Brings the schema up to date, one process at a time.
     async fn prepare(&self, create: Create) -> std::result::Result<(), Fault> {
-        let mut connection = self.messages.acquire().await?;
+        let mut connection = self.messages.pool.acquire().await?;
         if self.schema(&mut connection, create).await? == Some(SCHEMA_VERSION) {
             return Ok(());
         }
         drop(connection);
-        let mut write = self.write(super::Durability::Full).await?;
+        // One of sqlx's transactions, because its migrations count theirs.
+        let mut write = self.messages.pool.begin_with("BEGIN IMMEDIATE").await?;
         // Another process may have done it while this one waited for the lock.
-        let found = self.schema(write.connection(), create).await?;
+        let found = self.schema(&mut write, create).await?;
         if found.is_none_or(|version| version < SCHEMA_VERSION) {
-            migrate(write.connection(), found.is_none()).await?;
+            migrate(&mut write, found.is_none()).await?;
         }
-        write.commit(super::Ring::No).await
+        write.commit().await?;
+        // From the log into the file: whatever becomes of the log, the file
+        // says by itself that it is a store. Who is reading may prevent it.
+        let _ = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
+            .fetch_one(&mut *self.messages.pool.acquire().await?)
+            .await?;
+        Ok(())
     }
 
     /// The schema version that is there; `None` for a database without our
@@ -123,7 +159,7 @@ impl SqliteStore {
             let (found, needed): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
             return if needed > SCHEMA_VERSION {
                 Err(StoreError::TooNew {
-                    path: self.path.clone(),
+                    path: self.path().to_owned(),
                     found,
                     ours: SCHEMA_VERSION,
                 }
@@ -133,14 +169,14 @@ impl SqliteStore {
                 Ok(Some(found.min(SCHEMA_VERSION)))
             };
         }
-        if has("conversations") && has("messages") {
+        if shared::exists(connection).await? {
             Ok(None)
         } else if !tables.is_empty() {
-            Err(StoreError::Foreign(self.path.clone()).into())
+            Err(StoreError::Foreign(self.path().to_owned()).into())
         } else if create == Create::Yes {
             Ok(None)
         } else {
-            Err(StoreError::Empty(self.path.clone()).into())
+            Err(StoreError::Empty(self.path().to_owned()).into())
         }
     }
 }
@@ -211,20 +247,51 @@ fn corrupt_or(error: StoreError, path: &Path) -> StoreError {
     }
 }
 
-fn pool(
-    path: &Path,
-    synchronous: SqliteSynchronous,
-    connections: u32,
-    thread: &'static str,
-) -> SqlitePool {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
+impl Writer {
+    fn new(files: &Arc<Files>, durability: Durability, thread: &'static str) -> Self {
+        let begun = Arc::new(AtomicBool::new(false));
+        let check = Arc::clone(&begun);
+        let pool = pool(files, 1)
+            .after_release(move |connection, _| {
+                let check = Arc::clone(&check);
+                Box::pin(async move {
+                    if !check.load(Ordering::Acquire) {
+                        return Ok(true);
+                    }
+                    let rolled_back = sqlx::query("ROLLBACK").execute(connection).await;
+                    check.store(false, Ordering::Release);
+                    // SQLite may have done it by itself, and then says that
+                    // there is none (a plain SQLITE_ERROR). On any other
+                    // answer, the next caller gets a new connection.
+                    Ok(match rolled_back {
+                        Ok(_) => true,
+                        Err(error) => error
+                            .as_database_error()
+                            .is_some_and(|error| error.code().as_deref() == Some("1")),
+                    })
+                })
+            })
+            .connect_lazy_with(options(files, durability, thread));
+        Self { pool, begun }
+    }
+}
+
+fn options(files: &Files, durability: Durability, thread: &'static str) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(&files.database)
         .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous)
+        .synchronous(match durability {
+            Durability::Full => SqliteSynchronous::Full,
+            Durability::Normal => SqliteSynchronous::Normal,
+        })
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
-        .thread_name(move |n| format!("{thread}-{n}"));
+        .thread_name(move |n| format!("{thread}-{n}"))
+}
+
+fn pool(files: &Arc<Files>, connections: u32) -> SqlitePoolOptions {
+    let files = Arc::clone(files);
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(BUSY_TIMEOUT + Duration::from_secs(10))
@@ -233,7 +300,13 @@ fn pool(
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .connect_lazy_with(options)
+        // A connection that is opened late must not end up on another file.
+        .after_connect(move |_, _| {
+            let same = files.ensure_same();
+            Box::pin(async move {
+                same.map_err(|error| sqlx::Error::Configuration(error.headline().into()))
+            })
+        })
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::{Durability, Ring, SqliteStore, file, from_millis};
+use super::{Durability, Ring, SqliteStore, from_millis, shared};
 use crate::model::rate::RateLimits;
 use crate::model::session::{Heartbeat, ProofKind, SessionView};
 use crate::model::token::TokenStorage;
-use crate::model::{SessionKey, Side, timestamp};
+use crate::model::{ConversationId, SessionKey, Side, timestamp};
 use crate::store::{AuditEntry, AuditFilter, DaemonView, Reports, Result, StoreCheck};
 
 #[async_trait]
@@ -41,11 +41,11 @@ impl Reports for SqliteStore {
                      ON s.conversation_id = c.id AND s.session_id = side.id
                  LEFT JOIN session_status st
                      ON st.conversation_id = c.id AND st.session_id = side.id
-                 WHERE c.expires_at >= ?1 AND l.closed_ms IS NULL
+                 WHERE replace(c.expires_at, ' ', 'T') >= ?1 AND l.closed_ms IS NULL
                  ORDER BY l.label IS NULL, l.label, c.created_at, c.id, side.id",
             )
             .bind(timestamp::to_text(since))
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.reader().await?)
             .await?;
             let mut sessions = Vec::with_capacity(rows.len());
             for row in &rows {
@@ -61,10 +61,11 @@ impl Reports for SqliteStore {
             let rows = sqlx::query(
                 "SELECT daemon_id, epoch, role, host, boot_id, pid, version, started_ms, stopped_ms,
                         (SELECT count(*) FROM bridge_heartbeat h
-                         WHERE h.daemon_id = d.daemon_id AND h.daemon_epoch = d.epoch)
+                         WHERE h.daemon_id = d.daemon_id AND h.daemon_epoch = d.epoch
+                           AND NOT h.released)
                  FROM bridge_daemon d ORDER BY daemon_id",
             )
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.reader().await?)
             .await?;
             rows.iter()
                 .map(|row| {
@@ -98,23 +99,26 @@ impl Reports for SqliteStore {
                      ORDER BY id DESC LIMIT ?4
                  ) ORDER BY id",
             )
-            .bind(filter.conversation.as_ref().map(|id| id.as_str()))
+            .bind(filter.conversation.as_ref().map(ConversationId::as_str))
             .bind(filter.side.map(Side::as_str))
             .bind(&filter.action)
             .bind(filter.limit)
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.reader().await?)
             .await?;
             rows.iter()
                 .map(|row| {
-                    let details: Option<&str> = row.try_get(5)?;
+                    let named = |column: usize| {
+                        let text = shared::text(row, column)?.into_owned();
+                        Ok::<_, sqlx::Error>(Some(text).filter(|text| !text.is_empty()))
+                    };
                     Ok(AuditEntry {
                         id: row.try_get(0)?,
-                        at: timestamp::from_text(row.try_get(1)?),
-                        conversation: row.try_get(2)?,
-                        session: row.try_get(3)?,
-                        action: row.try_get(4)?,
-                        details: details
-                            .and_then(|text| serde_json::from_str(text).ok())
+                        at: timestamp::from_text(&shared::text(row, 1)?),
+                        conversation: named(2)?,
+                        session: named(3)?,
+                        action: shared::text(row, 4)?.into_owned(),
+                        details: named(5)?
+                            .and_then(|text| serde_json::from_str(&text).ok())
                             .unwrap_or(serde_json::Value::Null),
                     })
                 })
@@ -125,7 +129,7 @@ impl Reports for SqliteStore {
 
     async fn rate_limits(&self) -> Result<RateLimits> {
         self.run("reading the limits", async {
-            let mut connection = self.readers.acquire().await?;
+            let mut connection = self.reader().await?;
             rate_limits(&mut connection).await
         })
         .await
@@ -148,7 +152,7 @@ impl Reports for SqliteStore {
 
     async fn check(&self) -> Result<StoreCheck> {
         self.run("checking it", async {
-            let mut connection = self.readers.acquire().await?;
+            let mut connection = self.reader().await?;
             let problems: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(20)")
                 .fetch_all(&mut *connection)
                 .await?;
@@ -166,7 +170,7 @@ impl Reports for SqliteStore {
             .await?;
             let storage = TokenStorage::from_word(row.try_get(5)?).unwrap_or(TokenStorage::Hashed);
             Ok(StoreCheck {
-                location: self.path.clone(),
+                location: self.path().to_owned(),
                 engine: format!("sqlite {}", row.try_get::<&str, _>(4)?),
                 schema: row.try_get(3)?,
                 token_storage: storage.as_str(),
@@ -176,8 +180,8 @@ impl Reports for SqliteStore {
                 conversations: row.try_get(0)?,
                 messages: row.try_get(1)?,
                 unread: row.try_get(2)?,
-                bytes: size(&self.path),
-                log_bytes: size(&file::beside(&self.path, "-wal")),
+                bytes: size(&self.files.database),
+                log_bytes: size(&self.files.beside("-wal")),
             })
         })
         .await
@@ -229,8 +233,8 @@ pub(super) async fn rate_limits(
 
 fn session(row: &SqliteRow) -> std::result::Result<Option<SessionView>, sqlx::Error> {
     let (Ok(conversation), Ok(side)) = (
-        row.try_get::<&str, _>("id")?.parse(),
-        row.try_get::<&str, _>("side")?.parse(),
+        shared::text(row, "id")?.parse(),
+        shared::text(row, "side")?.parse(),
     ) else {
         return Ok(None);
     };
@@ -252,13 +256,13 @@ fn session(row: &SqliteRow) -> std::result::Result<Option<SessionView>, sqlx::Er
     Ok(Some(SessionView {
         key: SessionKey::new(conversation, side),
         label: label.and_then(|label| label.parse().ok()),
-        role: row.try_get("role")?,
-        expires_at: timestamp::from_text(row.try_get("expires_at")?),
+        role: shared::text(row, "role")?.into_owned(),
+        expires_at: timestamp::from_text(&shared::text(row, "expires_at")?),
         heartbeat,
         activity_at: row
             .try_get::<Option<i64>, _>("activity_ms")?
             .map(from_millis),
-        reported: row.try_get("status")?,
+        reported: Some(shared::text(row, "status")?.into_owned()).filter(|word| !word.is_empty()),
         unread: row.try_get("unread")?,
         wake: row.try_get("wake")?,
     }))

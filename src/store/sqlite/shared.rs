@@ -1,22 +1,33 @@
 //! The four tables that we share with the Python bridge: their text forms.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{ColumnIndex, Row, SqliteConnection};
 
 use super::fault::Fault;
 use crate::model::message::{Message, Sender};
 use crate::model::{ConversationId, MessageId, Side, timestamp};
 
-/// Whether that bridge's tables stand here already.
+/// Whether that bridge's tables stand here already. Their names are common
+/// ones, so their columns must be there too: nothing of another program's is
+/// ever touched.
 pub(super) async fn exists(connection: &mut SqliteConnection) -> Result<bool, Fault> {
-    let count: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('conversations', 'messages')",
+    let missing: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM (
+             SELECT 'conversations' AS tab, value AS col FROM json_each(
+                 '[\"id\",\"session_a_role\",\"session_b_role\",\"session_a_token\",\"session_b_token\",\"created_at\",\"expires_at\"]')
+             UNION ALL
+             SELECT 'messages', value FROM json_each(
+                 '[\"id\",\"conversation_id\",\"from_session\",\"to_session\",\"message\",\"metadata\",\"timestamp\",\"read\"]')
+         ) wanted
+         WHERE NOT EXISTS (SELECT 1 FROM pragma_table_info(wanted.tab) WHERE name = wanted.col)",
     )
     .fetch_one(connection)
     .await?;
-    Ok(count == 2)
+    Ok(missing == 0)
 }
 
 /// An older bridge keyed `session_status` by the conversation alone, so that
@@ -56,16 +67,25 @@ pub(super) async fn upgrade_session_status(connection: &mut SqliteConnection) ->
 /// A row of `messages`: id, conversation, from, to, message, metadata,
 /// timestamp. `None` for one that names no session of ours.
 pub(super) fn message(row: &SqliteRow) -> Result<Option<Message>, sqlx::Error> {
-    let metadata: Option<String> = row.try_get(5)?;
     Ok(assemble(
         row.try_get(0)?,
-        row.try_get(1)?,
-        row.try_get(2)?,
-        row.try_get(3)?,
-        row.try_get(4)?,
-        metadata.as_deref(),
-        row.try_get(6)?,
+        &text(row, 1)?,
+        &text(row, 2)?,
+        &text(row, 3)?,
+        &text(row, 4)?,
+        Some(&text(row, 5)?),
+        &text(row, 6)?,
     ))
+}
+
+/// A column's text. A foreign writer may have put bytes there, or none, and
+/// one odd row must not stand in the way of all that come after it.
+pub(super) fn text(
+    row: &SqliteRow,
+    column: impl ColumnIndex<SqliteRow>,
+) -> Result<Cow<'_, str>, sqlx::Error> {
+    let bytes: Option<&[u8]> = row.try_get_unchecked(column)?;
+    Ok(String::from_utf8_lossy(bytes.unwrap_or_default()))
 }
 
 /// The same from its parts, for the other reader.

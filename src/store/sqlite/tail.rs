@@ -6,17 +6,19 @@
 //! what is new; the cursors that decide who has seen what stay one for each
 //! recipient, with whoever listens.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use super::fault::explain_rusqlite;
-use super::file::{self, FileId};
+use super::file::{FileId, Files};
 use super::shared;
 use crate::doorbell::Listener;
 use crate::model::message::Message;
@@ -29,8 +31,7 @@ const WRITE_LOCK: u64 = 120;
 
 /// Reads messages in commit order.
 pub(super) struct Tail {
-    path: PathBuf,
-    file: FileId,
+    files: Arc<Files>,
     connection: Connection,
     shared_memory: Option<&'static File>,
     /// Newest id that was returned, or was there at the start.
@@ -39,10 +40,11 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn open(path: &Path, file: FileId) -> Result<Self> {
-        let words = |error: rusqlite::Error| explain_rusqlite(&error, path, "watching it");
+    pub(super) fn open(files: &Arc<Files>) -> Result<Self> {
+        files.ensure_same()?;
+        let words = |error: rusqlite::Error| explain_rusqlite(&error, &files.named, "watching it");
         let connection = Connection::open_with_flags(
-            path,
+            &files.database,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(words)?;
@@ -58,13 +60,10 @@ impl Tail {
             })
             .map_err(words)?;
         let data_version = data_version(&connection).map_err(words)?;
-        if FileId::of(path) != Some(file) {
-            return Err(StoreError::Replaced(path.to_owned()));
-        }
+        files.ensure_same()?;
         Ok(Self {
-            shared_memory: keep_open(&file::beside(path, "-shm")),
-            path: path.to_owned(),
-            file,
+            shared_memory: keep_open(&files.beside("-shm")),
+            files: Arc::clone(files),
             connection,
             head,
             data_version,
@@ -80,10 +79,9 @@ impl Tail {
     }
 
     fn words(&self, error: &rusqlite::Error) -> StoreError {
-        if FileId::of(&self.path) == Some(self.file) {
-            explain_rusqlite(error, &self.path, "reading new messages")
-        } else {
-            StoreError::Replaced(self.path.clone())
+        match self.files.ensure_same() {
+            Ok(()) => explain_rusqlite(error, &self.files.named, "reading new messages"),
+            Err(replaced) => replaced,
         }
     }
 }
@@ -111,18 +109,14 @@ fn keep_open(path: &Path) -> Option<&'static File> {
 
 impl Look for Tail {
     fn arrivals(&mut self) -> Result<Vec<Arrival>> {
-        if FileId::of(&self.path) != Some(self.file) {
-            return Err(StoreError::Replaced(self.path.clone()));
-        }
+        self.files.ensure_same()?;
         let (arrivals, head) = self.arrivals_since().map_err(|error| self.words(&error))?;
         self.head = head;
         Ok(arrivals)
     }
 
     fn messages(&mut self, of: &HashSet<SessionKey>) -> Result<Vec<Message>> {
-        if FileId::of(&self.path) != Some(self.file) {
-            return Err(StoreError::Replaced(self.path.clone()));
-        }
+        self.files.ensure_same()?;
         let (messages, head) = self
             .messages_since(of)
             .map_err(|error| self.words(&error))?;
@@ -163,12 +157,12 @@ impl Tail {
             head = row.get(0)?;
             let message = shared::assemble(
                 head,
-                text(row, 1)?,
-                text(row, 2)?,
-                text(row, 3)?,
-                text(row, 4)?,
-                Some(text(row, 5)?),
-                text(row, 6)?,
+                &text(row, 1)?,
+                &text(row, 2)?,
+                &text(row, 3)?,
+                &text(row, 4)?,
+                Some(&text(row, 5)?),
+                &text(row, 6)?,
             );
             messages.extend(message.filter(|message| of.contains(&message.recipient())));
         }
@@ -176,10 +170,13 @@ impl Tail {
     }
 }
 
-/// A column's text. A foreign writer may have put anything there, and one odd
-/// row must not stand in the way of all that come after it.
-fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
-    Ok(row.get_ref(column)?.as_str().unwrap_or_default())
+/// A column's text, whatever it holds, as [`shared::text`] reads it.
+fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Cow<'a, str>> {
+    let bytes = match row.get_ref(column)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => &[],
+    };
+    Ok(String::from_utf8_lossy(bytes))
 }
 
 struct Listening {
@@ -207,7 +204,7 @@ impl Listener for Listening {
     }
 
     fn changed(&mut self) -> bool {
-        if FileId::of(&self.tail.path) != Some(self.tail.file) {
+        if self.tail.files.ensure_same().is_err() {
             return true;
         }
         match data_version(&self.tail.connection) {

@@ -1,0 +1,101 @@
+//! The arguments of `mcp-bridge`.
+
+use std::path::PathBuf;
+
+use anstyle::AnsiColor;
+use clap::builder::Styles;
+use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter};
+
+use super::bench::BenchArgs;
+use super::completions::{self, CompletionsArgs};
+use super::conversation::ConversationCommand;
+use super::demo::DemoArgs;
+use super::store::StoreCommand;
+use super::{audit, check, heartbeat, send, status, watch};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const AFTER: &str = "\
+Examples:
+  mcp-bridge conversation new --label backend   make a conversation, and the store
+  mcp-bridge -c backend.a send \"Port the parser\"
+  mcp-bridge -c backend.b check
+  mcp-bridge -c backend.b watch                 one JSON line a message, pushed
+  mcp-bridge status
+
+The store is, first that is said: --store, MCP_BRIDGE_STORE, the credentials', this user's own.
+Exit codes: 0 done, 65 wrong input, 69 store not usable now, 75 try again later,
+77 credentials, 78 not a store for this program; 2 wrong usage, 1 anything else.";
+
+/// Messages between coding agents that arrive: the command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mcp-bridge",
+    version,
+    styles = STYLES,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    after_help = AFTER,
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The store: a path, or sqlite:/path [env: MCP_BRIDGE_STORE]
+    #[arg(long, global = true, value_name = "URL|PATH", help_heading = "Global options",
+          add = ArgValueCompleter::new(PathCompleter::file()))]
+    pub store: Option<String>,
+
+    /// For whom to act: a file, a directory of files, or a name in the default
+    /// directory; may be repeated [env: MCP_BRIDGE_CREDENTIALS, ':' between]
+    #[arg(short, long, global = true, value_name = "FILE", help_heading = "Global options",
+          add = ArgValueCandidates::new(completions::credentials))]
+    pub credentials: Vec<PathBuf>,
+
+    /// Print JSON, for scripts
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Send a message to the partner
+    Send(send::SendArgs),
+    /// Fetch unread messages and mark them read
+    Check(check::CheckArgs),
+    /// Acknowledge messages by id
+    Ack(check::AckArgs),
+    /// Follow new messages: one JSON line each, the moment they are committed
+    Watch(watch::WatchArgs),
+    /// Show sessions: who is alive, who has mail
+    Status(status::StatusArgs),
+    /// Make, list, show, renew and close conversations
+    #[command(subcommand, visible_alias = "conv")]
+    Conversation(ConversationCommand),
+    /// Give one sign of life for each session
+    Heartbeat(heartbeat::HeartbeatArgs),
+    /// Show what was done, by whom
+    Audit(audit::AuditArgs),
+    /// Make, check and limit the store itself
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+    /// Measure how fast and how surely messages arrive on this machine
+    Bench(BenchArgs),
+    /// See it work: daemons, agents and two deaths, in a scratch store
+    Demo(DemoArgs),
+}

@@ -1,0 +1,303 @@
+//! The processes of `bench delivery`: senders and readers, one agent each or
+//! several, each noting in its journal what it does.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep_until};
+
+use super::child::Orders;
+use super::journal::{Cause, Journal, Record};
+use super::scratch::Login;
+use crate::clock;
+use crate::doorbell::Mode;
+use crate::model::SessionKey;
+use crate::model::message::{Body, Draft};
+use crate::store::sqlite::{Create, SqliteStore};
+use crate::store::{Messages, SharedStore, Upkeep};
+
+/// An agent: its pair's number, and its side of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Agent {
+    pub(super) pair: u32,
+    pub(super) login: Login,
+}
+
+/// A sending process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SenderJob {
+    pub(super) store: PathBuf,
+    pub(super) agents: Vec<Agent>,
+    pub(super) duration: Duration,
+    /// Messages a second, each agent.
+    pub(super) rate: f64,
+    /// Most bytes in a message.
+    pub(super) size: u32,
+    pub(super) journal: PathBuf,
+}
+
+/// A reading process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ReceiverJob {
+    pub(super) store: PathBuf,
+    pub(super) agents: Vec<Agent>,
+    pub(super) journal: PathBuf,
+    /// Whether to forget the first message.
+    pub(super) lose_one: bool,
+}
+
+/// What a child says now and then, and last when it is done.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// Messages sent, or had.
+    pub(super) count: u64,
+    /// Whether it listens, or has sent all.
+    pub(super) ready: bool,
+}
+
+/// How often a child says how far it is.
+const TELL: Duration = Duration::from_millis(250);
+/// The readers' look at everything, whatever rang.
+const FULL_LOOK: Duration = Duration::from_secs(5);
+/// Most messages in one fetch.
+const FETCH: u32 = 100;
+
+/// Sends for the job's duration, then says that it is done.
+pub(super) async fn send(job: SenderJob, mut orders: Orders) -> anyhow::Result<()> {
+    let journal = Arc::new(Journal::open(&job.journal)?);
+    let count = Arc::new(AtomicU64::new(0));
+    let until = Instant::now() + job.duration;
+    let mut agents = JoinSet::new();
+    for agent in &job.agents {
+        agents.spawn(send_as(
+            SqliteStore::open(&job.store, Create::No).await?,
+            agent.clone(),
+            Pace {
+                until,
+                rate: job.rate,
+                size: job.size,
+            },
+            Arc::clone(&journal),
+            Arc::clone(&count),
+        ));
+    }
+    let say = |ready| {
+        super::print_json(&Progress {
+            count: count.load(Ordering::Relaxed),
+            ready,
+        })
+    };
+    let mut tell = interval(TELL);
+    loop {
+        tokio::select! {
+            agent = agents.join_next() => match agent {
+                Some(ended) => ended??,
+                None => break,
+            },
+            order = orders.recv() => if order.is_none() { return Ok(()) },
+            _ = tell.tick() => say(false)?,
+        }
+    }
+    say(true)?;
+    while orders.recv().await.is_some() {}
+    Ok(())
+}
+
+struct Pace {
+    until: Instant,
+    rate: f64,
+    size: u32,
+}
+
+/// One agent, with a store of its own: as agents are, and so that the time of
+/// its commit is its own.
+async fn send_as(
+    store: SqliteStore,
+    agent: Agent,
+    pace: Pace,
+    journal: Arc<Journal>,
+    count: Arc<AtomicU64>,
+) -> anyhow::Result<()> {
+    let caller = agent.login.caller()?;
+    let pair = agent.pair;
+    let mut next = Instant::now();
+    for seq in 1_u64.. {
+        // Agents do not work in step: between nothing and twice the mean.
+        next += Duration::from_secs_f64(2.0 * fastrand::f64() / pace.rate);
+        if next >= pace.until {
+            break;
+        }
+        sleep_until(next).await;
+        journal.note(&Record::Intent { pair, seq })?;
+        let mut draft = Draft::text(body(seq, pace.size)?);
+        draft.client_id = Some(format!("bench-{pair}-{seq}").parse()?);
+        loop {
+            match store
+                .send(&caller, std::slice::from_ref(&draft), clock::now())
+                .await
+            {
+                Ok(sent) => {
+                    let id = sent.first().context("nothing was sent")?.id.0;
+                    journal.note(&Record::Sent {
+                        pair,
+                        seq,
+                        id,
+                        committed_at: store.committed_at(),
+                    })?;
+                    count.fetch_add(1, Ordering::Relaxed);
+                    break;
+                }
+                Err(error) => {
+                    let why = error.to_string();
+                    journal.note(&Record::Refused { pair, seq, why })?;
+                    anyhow::ensure!(Instant::now() < pace.until, "sending: {error}");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// `seq` and a filling of random length, most often short.
+fn body(seq: u64, size: u32) -> anyhow::Result<Body> {
+    let filling = (f64::from(size) * fastrand::f64().powi(3)) as usize;
+    let text: String = std::iter::once(format!("{seq} "))
+        .chain(std::iter::repeat_n("work ".to_owned(), filling / 5))
+        .collect();
+    Ok(text.parse()?)
+}
+
+/// Reads until there are no more orders; the order to drain makes a last look.
+pub(super) async fn receive(job: ReceiverJob, mut orders: Orders) -> anyhow::Result<()> {
+    let store: SharedStore = Arc::new(SqliteStore::open(&job.store, Create::No).await?);
+    let journal = Arc::new(Journal::open(&job.journal)?);
+    let count = Arc::new(AtomicU64::new(0));
+    let (drain, draining) = watch::channel(false);
+
+    let mut bells = HashMap::<SessionKey, Arc<Notify>>::new();
+    let mut agents = JoinSet::new();
+    for (n, agent) in job.agents.into_iter().enumerate() {
+        let rung = Arc::new(Notify::new());
+        bells.insert(agent.login.caller()?.session, Arc::clone(&rung));
+        let reader = ReaderAgent {
+            store: Arc::clone(&store),
+            agent,
+            journal: Arc::clone(&journal),
+            count: Arc::clone(&count),
+            lose: job.lose_one && n == 0,
+        };
+        agents.spawn(reader.run(rung, draining.clone()));
+    }
+
+    let (failed, mut failures) = mpsc::unbounded_channel();
+    let doorbell = store.doorbell(
+        Mode::Events,
+        Box::new(move |look| {
+            let noted = look
+                .arrivals()
+                .map_err(anyhow::Error::from)
+                .and_then(|new| {
+                    let at = clock::monotonic_nanos();
+                    for arrival in new.iter().filter(|new| bells.contains_key(&new.to)) {
+                        bells[&arrival.to].notify_one();
+                        let id = arrival.id.0;
+                        journal.note(&Record::Seen { id, at })?;
+                    }
+                    Ok(())
+                });
+            if let Err(error) = noted {
+                let _ = failed.send(error);
+            }
+        }),
+    )?;
+
+    let mut tell = interval(TELL);
+    loop {
+        tokio::select! {
+            agent = agents.join_next() => match agent {
+                Some(ended) => ended??,
+                None => break,
+            },
+            Some(error) = failures.recv() => return Err(error.context("reading what is new")),
+            order = orders.recv() => match order {
+                Some(_) => drain.send(true)?,
+                None => return Ok(()),
+            },
+            _ = tell.tick() => super::print_json(&Progress {
+                count: count.load(Ordering::Relaxed),
+                ready: true,
+            })?,
+        }
+    }
+    drop(doorbell);
+    store.close().await;
+    Ok(())
+}
+
+struct ReaderAgent {
+    store: SharedStore,
+    agent: Agent,
+    journal: Arc<Journal>,
+    count: Arc<AtomicU64>,
+    lose: bool,
+}
+
+impl ReaderAgent {
+    async fn run(
+        mut self,
+        rung: Arc<Notify>,
+        mut drain: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        let mut full_look = interval(FULL_LOOK);
+        loop {
+            let by = tokio::select! {
+                () = rung.notified() => Cause::Ring,
+                _ = full_look.tick() => Cause::FullLook,
+                _ = drain.wait_for(|drain| *drain) => Cause::LastLook,
+            };
+            self.fetch(by).await?;
+            if by == Cause::LastLook {
+                return Ok(());
+            }
+        }
+    }
+
+    /// All that is there. It is noted before the fetch is confirmed, so that
+    /// an agent that is killed in between is handed it again.
+    async fn fetch(&mut self, by: Cause) -> anyhow::Result<()> {
+        let caller = self.agent.login.caller()?;
+        loop {
+            let fetched = self.store.fetch(&caller, FETCH, clock::now()).await?;
+            let at = clock::monotonic_nanos();
+            for message in &fetched.messages {
+                let seq = message.message.split(' ').next().unwrap_or_default();
+                if std::mem::take(&mut self.lose) {
+                    continue;
+                }
+                self.journal.note(&Record::Got {
+                    pair: self.agent.pair,
+                    seq: seq.parse().context("a message without its number")?,
+                    id: message.id.0,
+                    at,
+                    by,
+                })?;
+                self.count.fetch_add(1, Ordering::Relaxed);
+            }
+            if let Some(fetch) = &fetched.id {
+                self.store.fetch_written(fetch, clock::now()).await?;
+            }
+            if fetched.messages.is_empty() || fetched.remaining == 0 {
+                return Ok(());
+            }
+        }
+    }
+}

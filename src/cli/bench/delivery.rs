@@ -1,0 +1,315 @@
+//! `bench delivery`: pairs of agents that send and read for a while, and then
+//! the proof, from their journals, that every message came once and in order.
+//!
+//! A process knows nothing of the others but the store, and its journal says
+//! all that the checker needs: one may be killed and started again with the
+//! same job.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::agents::{Agent, Progress, ReceiverJob, SenderJob};
+use super::check::{Verdict, check};
+use super::child::{Child, Job};
+use super::journal;
+use super::scratch::{Environment, Login, Pair, Scratch, make_store, time_fsync};
+use super::stats::{Histogram, Micros, time};
+use super::{DeliveryArgs, Exit};
+
+/// Processes of each kind; more agents than that share them.
+const MOST_PROCESSES: usize = 16;
+/// After the last send, how long the readers have for what the doorbell
+/// brings; a last look finds the rest.
+const GRACE: Duration = Duration::from_millis(500);
+const FSYNCS: u32 = 200;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    bench: &'static str,
+    version: u32,
+    settings: Settings,
+    environment: Environment,
+    verdict: Verdict,
+    /// From COMMIT to the reader's process knowing of the message.
+    seen_us: Option<Micros>,
+    /// From COMMIT to the reader having fetched it, which commits too.
+    fetched_us: Option<Micros>,
+    delivered_per_second: f64,
+    /// Where the journals are, if they were kept.
+    kept: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Settings {
+    agents: u32,
+    processes: usize,
+    duration_seconds: f64,
+    rate_per_second: f64,
+    most_bytes: u32,
+}
+
+pub(super) async fn run(args: &DeliveryArgs, json: bool) -> anyhow::Result<Exit> {
+    let scratch = Scratch::new(&args.place)?;
+    let mut environment = Environment::of(scratch.path());
+    let mut fsync = Histogram::new();
+    time_fsync(scratch.path(), FSYNCS, &mut fsync)?;
+
+    let store = scratch.path().join("bridge.db");
+    let pairs = make_store(&store, args.agents).await?;
+    let fleet = Fleet::start(args, &scratch, &pairs).await?;
+    let processes = fleet.readers.len() + fleet.senders.len();
+    let journals = fleet.journals.clone();
+    fleet.run(args.duration).await?;
+    environment.close(&fsync);
+
+    let mut records = Vec::new();
+    for journal in &journals {
+        records.extend(journal::read(journal)?);
+    }
+    let (verdict, latencies) = check(&records);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let delivered = verdict.delivered as f64;
+    let report = Report {
+        bench: "delivery",
+        version: 1,
+        settings: Settings {
+            agents: args.agents,
+            processes,
+            duration_seconds: args.duration.as_secs_f64(),
+            rate_per_second: args.rate,
+            most_bytes: args.size,
+        },
+        environment,
+        seen_us: latencies.seen.micros(),
+        fetched_us: latencies.got.micros(),
+        delivered_per_second: (delivered / args.duration.as_secs_f64() * 10.0).round() / 10.0,
+        kept: args.place.keep.then(|| scratch.path().to_owned()),
+        verdict,
+    };
+    if json {
+        super::print_json(&report)?;
+    } else {
+        report.print()?;
+    }
+    Ok(if report.verdict.is_clean() {
+        Exit::Success
+    } else {
+        Exit::Failure
+    })
+}
+
+/// All processes of one run.
+struct Fleet {
+    readers: Vec<Child>,
+    senders: Vec<Child>,
+    journals: Vec<PathBuf>,
+}
+
+impl Fleet {
+    /// Starts the readers, waits until they listen, then starts the senders.
+    async fn start(args: &DeliveryArgs, scratch: &Scratch, pairs: &[Pair]) -> anyhow::Result<Self> {
+        let store = scratch.path().join("bridge.db");
+        let processes = pairs.len().min(MOST_PROCESSES);
+        let mut fleet = Self {
+            readers: Vec::new(),
+            senders: Vec::new(),
+            journals: Vec::new(),
+        };
+        for n in 0..processes {
+            let journal = fleet.journal(scratch, format!("reader-{n}.jsonl"));
+            let job = Job::Receiver(ReceiverJob {
+                store: store.clone(),
+                agents: agents(pairs, n, processes, |pair| &pair.reader),
+                journal,
+                lose_one: args.lose_one && n == 0,
+            });
+            fleet.readers.push(Child::start(&job).await?);
+        }
+        for reader in &mut fleet.readers {
+            reader.hear::<Progress>().await?;
+        }
+        for n in 0..processes {
+            let journal = fleet.journal(scratch, format!("sender-{n}.jsonl"));
+            let job = Job::Sender(SenderJob {
+                store: store.clone(),
+                agents: agents(pairs, n, processes, |pair| &pair.sender),
+                duration: args.duration,
+                rate: args.rate,
+                size: args.size,
+                journal,
+            });
+            fleet.senders.push(Child::start(&job).await?);
+        }
+        Ok(fleet)
+    }
+
+    fn journal(&mut self, scratch: &Scratch, name: String) -> PathBuf {
+        let path = scratch.path().join(name);
+        self.journals.push(path.clone());
+        path
+    }
+
+    /// Waits for the senders, then for the readers.
+    async fn run(self, duration: Duration) -> anyhow::Result<()> {
+        let had = Arc::new(AtomicU64::new(0));
+        let progress = progress(duration);
+        let mut drawing = JoinSet::new();
+        drawing.spawn(draw(progress.clone(), Arc::clone(&had)));
+
+        let (mut sending, mut reading) = (JoinSet::new(), JoinSet::new());
+        for mut sender in self.senders {
+            sending.spawn(async move {
+                while !sender.hear::<Progress>().await?.ready {}
+                sender.finish().await
+            });
+        }
+        let (drain, draining) = watch::channel(false);
+        for reader in self.readers {
+            reading.spawn(follow_reader(reader, draining.clone(), Arc::clone(&had)));
+        }
+        while let Some(sender) = sending.join_next().await {
+            sender??;
+        }
+        tokio::time::sleep(GRACE).await;
+        drain.send(true)?;
+        while let Some(reader) = reading.join_next().await {
+            reader??;
+        }
+        progress.finish_and_clear();
+        Ok(())
+    }
+}
+
+async fn follow_reader(
+    mut reader: Child,
+    mut draining: watch::Receiver<bool>,
+    had: Arc<AtomicU64>,
+) -> anyhow::Result<()> {
+    let mut before = 0;
+    loop {
+        tokio::select! {
+            said = reader.hear::<Progress>() => {
+                let count = said?.count;
+                had.fetch_add(count - before, Ordering::Relaxed);
+                before = count;
+            }
+            _ = draining.wait_for(|drain| *drain) => break,
+        }
+    }
+    reader.order("drain").await?;
+    reader.ended().await
+}
+
+/// The agents of process `n`: the pairs take turns.
+fn agents<'a>(
+    pairs: &'a [Pair],
+    n: usize,
+    processes: usize,
+    side: impl Fn(&'a Pair) -> &'a Login,
+) -> Vec<Agent> {
+    (0_u32..)
+        .zip(pairs)
+        .skip(n)
+        .step_by(processes)
+        .map(|(pair, logins)| Agent {
+            pair,
+            login: side(logins).clone(),
+        })
+        .collect()
+}
+
+fn progress(duration: Duration) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {eta} left, {msg} messages read");
+    // Draws to stderr, and only if that is a terminal.
+    let bar = ProgressBar::new(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+async fn draw(bar: ProgressBar, had: Arc<AtomicU64>) {
+    let start = Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        bar.set_message(had.load(Ordering::Relaxed).to_string());
+        bar.set_position(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
+    }
+}
+
+impl Report {
+    fn print(&self) -> anyhow::Result<()> {
+        let (verdict, settings) = (&self.verdict, &self.settings);
+        let mut out = anstream::stdout().lock();
+        writeln!(
+            out,
+            "{} senders and as many readers in {} processes, {} a second each, {}\n{}\n",
+            settings.agents,
+            settings.processes,
+            settings.rate_per_second,
+            humantime::format_duration(Duration::from_secs_f64(settings.duration_seconds)),
+            self.environment.describe(),
+        )?;
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.set_header(["from COMMIT to", "p50", "p90", "p99", "max", "mean"]);
+        for (title, us) in [
+            ("the reader's process knows", self.seen_us),
+            ("the reader has it, marked as read", self.fetched_us),
+        ] {
+            let us = |of: fn(Micros) -> f64| us.map_or("-".into(), |us| time(of(us)));
+            table.add_row([
+                title.to_owned(),
+                us(|us| us.p50),
+                us(|us| us.p90),
+                us(|us| us.p99),
+                us(|us| us.max),
+                us(|us| us.mean),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(out, "{table}\n")?;
+        writeln!(
+            out,
+            "sent {}, delivered {} ({} a second): {} lost, {} duplicate, {} out of order",
+            verdict.sent,
+            verdict.delivered,
+            self.delivered_per_second,
+            verdict.lost,
+            verdict.duplicate,
+            verdict.out_of_order,
+        )?;
+        for (count, what) in [
+            (verdict.invented, "delivered, but sent by nobody"),
+            (verdict.in_doubt, "in doubt: their sender got no answer"),
+            (
+                verdict.without_ring,
+                "found by a periodic look, not by the doorbell",
+            ),
+            (verdict.refused, "refused at first, and sent again"),
+        ] {
+            if count > 0 {
+                writeln!(out, "{count} {what}")?;
+            }
+        }
+        for example in &verdict.examples {
+            writeln!(out, "  {example}")?;
+        }
+        if let Some(kept) = &self.kept {
+            writeln!(out, "kept: {}", kept.display())?;
+        }
+        Ok(())
+    }
+}

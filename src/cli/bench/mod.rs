@@ -1,0 +1,139 @@
+//! `mcp-bridge bench`: how fast messages arrive, and whether they all do.
+//!
+//! Every figure is measured between processes: this program starts itself
+//! again in the roles of [`child`], in a scratch store that it removes. It
+//! judges nothing by time; the only failure is a message that was lost, came
+//! twice or out of order. `docs/bench.md` tells how to read the output.
+
+mod agents;
+mod check;
+mod child;
+mod delivery;
+mod floor;
+mod journal;
+mod latency;
+mod readers;
+mod report;
+mod rows;
+mod scratch;
+mod stats;
+mod writers;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::StreamExt;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::Exit;
+
+/// Arguments of `mcp-bridge bench`.
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// From COMMIT to the line in another process, next to the bare floor and
+    /// to polling
+    Latency(LatencyArgs),
+    /// Many agents at once: counts lost, duplicate and out of order
+    Delivery(DeliveryArgs),
+    /// A process of a measurement; takes its job on stdin
+    #[command(hide = true)]
+    Child,
+}
+
+#[derive(Debug, clap::Args)]
+struct LatencyArgs {
+    /// Messages measured in each row
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
+    messages: u32,
+    /// Time between two messages
+    #[arg(long, default_value = "5ms", value_parser = humantime::parse_duration)]
+    gap: Duration,
+    /// Bytes in a message
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    size: u32,
+    /// The rows take turns so many times, so that load hits all alike
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Only these rows, by the names that --json shows
+    #[arg(long, value_delimiter = ',', value_name = "ROW")]
+    only: Vec<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, clap::Args)]
+struct DeliveryArgs {
+    /// Pairs of a sender and a reader
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    agents: u32,
+    /// How long they send
+    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// Messages a second from each sender
+    #[arg(long, default_value_t = 10.0, value_parser = positive)]
+    rate: f64,
+    /// Most bytes in a message; each has a random size
+    #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u32).range(40..=50_000))]
+    size: u32,
+    /// Makes the first reader forget its first message, to see it counted
+    #[arg(long, hide = true)]
+    lose_one: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Where the scratch store is.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// Directory for the scratch store; a measurement is one of its file
+    /// system [default: the temporary directory]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Leave the scratch directory there
+    #[arg(long)]
+    keep: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("a number above 0 is needed".into()),
+    }
+}
+
+/// Runs a measurement and prints it.
+///
+/// # Errors
+/// If a scratch store cannot be made, or a child fails.
+pub async fn run(args: BenchArgs, json: bool) -> anyhow::Result<Exit> {
+    let measure = async {
+        match args.what {
+            What::Latency(args) => latency::run(&args, json).await,
+            What::Delivery(args) => delivery::run(&args, json).await,
+            What::Child => child::run().await.map(|()| Exit::Success),
+        }
+    };
+    let mut signals =
+        signal_hook_tokio::Signals::new([SIGINT, SIGTERM]).context("listening for signals")?;
+    // Dropping the measurement ends its children and removes its directory.
+    tokio::select! {
+        done = measure => done,
+        _ = signals.next() => anyhow::bail!("interrupted; nothing was measured"),
+    }
+}
+
+/// Prints what a script reads: one line of JSON.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! What every command stands on: which store, and for whom.
+
+use std::path::{Path, PathBuf};
+
+use super::args::Global;
+use super::error::CliError;
+use super::output::session_name;
+use crate::credentials::{Credentials, CredentialsError};
+use crate::model::Label;
+use crate::store::locate::{self, Hints, Location, Origin};
+use crate::store::sqlite::Create;
+use crate::store::{Caller, SharedStore, StoreError};
+
+/// The variable that names credentials files, with `:` between them.
+pub(super) const CREDENTIALS_VARIABLE: &str = "MCP_BRIDGE_CREDENTIALS";
+
+/// The global options, and what the environment says.
+#[derive(Debug, Clone)]
+pub struct Context {
+    store: Option<String>,
+    credentials: Vec<PathBuf>,
+    json: bool,
+}
+
+/// A session that this command acts for.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The session and its token.
+    pub caller: Caller,
+    /// Its conversation's label, as far as it is known.
+    pub label: Option<Label>,
+    /// The file that it came from.
+    source: String,
+}
+
+impl Member {
+    #[cfg(test)]
+    pub(super) fn new(caller: Caller, label: Option<Label>) -> Self {
+        let source = String::new();
+        Self {
+            caller,
+            label,
+            source,
+        }
+    }
+
+    /// What people call this session.
+    #[must_use]
+    pub fn name(&self) -> String {
+        session_name(self.label.as_ref(), &self.caller.session)
+    }
+
+    /// What people call its partner.
+    #[must_use]
+    pub fn partner_name(&self) -> String {
+        session_name(self.label.as_ref(), &self.caller.session.partner())
+    }
+}
+
+/// All sessions that this command acts for, at least one.
+#[derive(Debug)]
+pub struct Acting {
+    /// The store that the credentials are good for.
+    store: Option<String>,
+    /// The sessions, each once.
+    pub members: Vec<Member>,
+}
+
+impl Acting {
+    /// These sessions.
+    #[cfg(test)]
+    pub(super) fn of(members: Vec<Member>) -> Self {
+        let store = None;
+        Self { store, members }
+    }
+
+    /// The sessions with their tokens.
+    #[must_use]
+    pub fn callers(&self) -> Vec<Caller> {
+        self.members.iter().map(|m| m.caller.clone()).collect()
+    }
+
+    fn add(&mut self, credentials: Credentials) -> Result<(), CliError> {
+        let source = credentials.to_string();
+        if let Some(store) = credentials.store {
+            match &self.store {
+                Some(known) if *known != store => {
+                    return Err(CliError::TwoStores(known.clone(), store));
+                }
+                _ => self.store = Some(store),
+            }
+        }
+        // The label of a file with several sessions is the agent's.
+        let label = credentials.label.filter(|_| credentials.callers.len() == 1);
+        for caller in credentials.callers {
+            let known = self
+                .members
+                .iter_mut()
+                .find(|member| member.caller.session == caller.session);
+            match known {
+                None => self.members.push(Member {
+                    caller,
+                    label: label.clone(),
+                    source: source.clone(),
+                }),
+                Some(member) if member.caller.token.expose() == caller.token.expose() => {
+                    member.label = member.label.take().or_else(|| label.clone());
+                }
+                Some(member) => {
+                    let session = caller.session;
+                    return Err(CliError::TwoTokens(session, member.source.clone(), source));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Context {
+    /// Takes the global options; what they leave open, the environment says.
+    #[must_use]
+    pub fn new(global: Global) -> Self {
+        let credentials = if global.credentials.is_empty() {
+            std::env::var_os(CREDENTIALS_VARIABLE)
+                .map(|list| std::env::split_paths(&list).collect())
+                .unwrap_or_default()
+        } else {
+            global.credentials
+        };
+        Self {
+            store: global.store,
+            credentials: credentials
+                .into_iter()
+                .filter(|path| !path.as_os_str().is_empty())
+                .collect(),
+            json: global.json,
+        }
+    }
+
+    /// Whether a script reads the output.
+    #[must_use]
+    pub fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Which store is meant.
+    ///
+    /// # Errors
+    /// Credentials that were named and cannot be read, if it is up to them; a
+    /// URL that is not SQLite's.
+    pub fn location(&self) -> anyhow::Result<Location> {
+        let environment = std::env::var_os(locate::VARIABLE);
+        let environment = environment.as_ref().map(|value| value.to_string_lossy());
+        let said = [self.store.as_deref(), environment.as_deref()]
+            .iter()
+            .any(|hint| hint.is_some_and(|text| !text.is_empty()));
+        let credentials = if said || self.credentials.is_empty() {
+            None
+        } else {
+            self.acting()?.store
+        };
+        Ok(locate::locate(&Hints {
+            flag: self.store.as_deref(),
+            environment: environment.as_deref(),
+            configuration: None,
+            credentials: credentials.as_deref(),
+        })?)
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it. One that is missing is named together with
+    /// who said that it should be there.
+    pub async fn open(&self) -> anyhow::Result<SharedStore> {
+        Self::open_at(&self.location()?, Create::No).await
+    }
+
+    /// Opens the store, or makes it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_or_create(&self) -> anyhow::Result<SharedStore> {
+        Self::open_at(&self.location()?, Create::Yes).await
+    }
+
+    async fn open_at(location: &Location, create: Create) -> anyhow::Result<SharedStore> {
+        match locate::open(location, create).await {
+            Err(StoreError::Missing(_)) if location.origin != Origin::Flag => {
+                Err(CliError::NoStore(location.clone()).into())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Opens the store for the sessions of the credentials.
+    ///
+    /// # Errors
+    /// As [`Self::open`] and [`Self::acting`].
+    pub async fn open_acting(&self) -> anyhow::Result<(SharedStore, Acting)> {
+        let acting = self.acting()?;
+        Ok((self.open().await?, acting))
+    }
+
+    /// For whom this command acts.
+    ///
+    /// # Errors
+    /// No credentials, or some that cannot be used.
+    pub fn acting(&self) -> anyhow::Result<Acting> {
+        let mut acting = Acting {
+            store: None,
+            members: Vec::new(),
+        };
+        for path in &self.credentials {
+            for file in files(path)? {
+                acting.add(Credentials::read(&file)?)?;
+            }
+        }
+        if acting.members.is_empty() {
+            let variables = Credentials::from_environment(|name| std::env::var(name).ok())?;
+            match variables {
+                Some(credentials) => acting.add(credentials)?,
+                None => return Err(CliError::NoCredentials(what_there_is()).into()),
+            }
+        }
+        Ok(acting)
+    }
+}
+
+/// Where `conversation new` writes credentials unless it is told otherwise.
+#[must_use]
+pub(super) fn credentials_directory() -> Option<PathBuf> {
+    Some(locate::state_directory()?.join("credentials"))
+}
+
+/// A file is itself, a directory all `*.toml` in it, and a bare name that is
+/// neither a file of the directory above.
+fn files(path: &Path) -> Result<Vec<PathBuf>, CredentialsError> {
+    if path.is_dir() {
+        let found = toml_files(path).map_err(|error| {
+            CredentialsError::Unreadable(path.to_owned(), format!("cannot be listed: {error}"))
+        })?;
+        return if found.is_empty() {
+            let what = "there is no *.toml in this directory".to_owned();
+            Err(CredentialsError::Unreadable(path.to_owned(), what))
+        } else {
+            Ok(found)
+        };
+    }
+    let bare = path.file_name() == Some(path.as_os_str());
+    if bare
+        && !path.exists()
+        && let Some(directory) = credentials_directory()
+    {
+        let name = path.to_string_lossy();
+        let known = [directory.join(format!("{name}.toml")), directory.join(path)]
+            .into_iter()
+            .find(|candidate| candidate.exists());
+        return Ok(vec![known.unwrap_or_else(|| path.to_owned())]);
+    }
+    Ok(vec![path.to_owned()])
+}
+
+fn toml_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The names that stand in the default directory.
+#[must_use]
+pub(super) fn known_names() -> Vec<String> {
+    credentials_directory()
+        .and_then(|directory| toml_files(&directory).ok())
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|path| path.file_stem())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
+fn what_there_is() -> String {
+    const SHOWN: usize = 6;
+    let names = known_names();
+    match names.first() {
+        None => "\n  `mcp-bridge conversation new` writes one for each side".to_owned(),
+        Some(first) => {
+            let more = if names.len() > SHOWN { ", ..." } else { "" };
+            let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+            format!(
+                "\n  for example: --credentials {first}   (there are: {}{more})",
+                shown.join(", ")
+            )
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! `mcp-bridge conversation`: channels between two sessions.
+
+mod new;
+
+use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::context::Context;
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::{self, note, print, print_json, printable};
+use super::table::{BOLD, Cell, DIM, GOOD, Table, WARN};
+use super::{completions, named};
+use crate::clock;
+use crate::model::session::{Conversation, ConversationState};
+use crate::model::{ConversationId, Label};
+use crate::text;
+
+/// What to do with conversations.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConversationCommand {
+    /// Make conversations, and a credentials file for each session
+    ///
+    /// NAME.a.toml and NAME.b.toml are for the two sessions of a conversation,
+    /// readable by this user alone; NAME is the label, or the id. With --count
+    /// there is also NAME.orchestrator.toml, which holds all `a` sides at once.
+    /// The store is made where there is none.
+    New(new::NewArgs),
+    /// List those that are open
+    #[command(after_help = "\
+Examples:
+  mcp-bridge conversation list
+  mcp-bridge conversation list --all --json | jq -r '.[].id'")]
+    List {
+        /// Those that ended, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one
+    #[command(after_help = "\
+Examples:
+  mcp-bridge conversation show backend-1
+  mcp-bridge conversation show conv_0123456789abcdef --json")]
+    Show {
+        /// Its id or label
+        #[arg(value_name = "CONVERSATION", add = ArgValueCandidates::new(completions::conversations))]
+        conversation: String,
+    },
+    /// Let one end later; opens one again that has expired
+    Renew(RenewArgs),
+    /// End conversations for good
+    #[command(after_help = "\
+Examples:
+  mcp-bridge conversation close backend-1 backend-2")]
+    Close {
+        /// Their ids or labels
+        #[arg(value_name = "CONVERSATION", required = true, add = ArgValueCandidates::new(completions::conversations))]
+        conversations: Vec<String>,
+    },
+}
+
+/// Moves the end of a conversation; never to an earlier time.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mcp-bridge conversation renew backend-1 --for 3h
+
+`mcp-bridged` renews by itself what it keeps alive.")]
+pub(super) struct RenewArgs {
+    /// Its id or label
+    #[arg(value_name = "CONVERSATION", add = ArgValueCandidates::new(completions::conversations))]
+    conversation: String,
+    /// From now on
+    #[arg(long = "for", value_name = "DURATION", default_value = "3h", value_parser = new::life)]
+    life: std::time::Duration,
+}
+
+#[derive(Serialize)]
+struct ConversationJson<'a> {
+    #[serde(flatten)]
+    conversation: &'a Conversation,
+    state: ConversationState,
+}
+
+pub(super) async fn run(command: ConversationCommand, context: &Context) -> anyhow::Result<Exit> {
+    match command {
+        ConversationCommand::New(args) => new::run(args, context).await,
+        ConversationCommand::List { all } => list(all, context).await,
+        ConversationCommand::Show { conversation } => show(&conversation, context).await,
+        ConversationCommand::Renew(args) => renew(args, context).await,
+        ConversationCommand::Close { conversations } => close(&conversations, context).await,
+    }
+}
+
+async fn list(all: bool, context: &Context) -> anyhow::Result<Exit> {
+    let store = context.open().await?;
+    let now = clock::now();
+    let mut every = store.conversations().await?;
+    let location = store.location().display().to_string();
+    store.close().await;
+    let total = every.len();
+    every.sort_by_cached_key(|c| (c.created_at, output::by_label(c.label.as_ref())));
+    let wanted: Vec<&Conversation> = every
+        .iter()
+        .filter(|c| all || c.state(now) == ConversationState::Open)
+        .collect();
+    if context.json() {
+        let list: Vec<_> = wanted.iter().map(|c| json(c, now)).collect();
+        print_json(&list)?;
+        return Ok(Exit::Success);
+    }
+    if wanted.is_empty() {
+        note(&match total {
+            0 => format!("no conversations in {location}\n  make one: mcp-bridge conversation new"),
+            _ => format!(
+                "no open conversations in {location}; {} that ended: --all",
+                u64::try_from(total).unwrap_or(u64::MAX)
+            ),
+        });
+        return Ok(Exit::Success);
+    }
+    let mut table = Table::new(&[
+        "LABEL", "ID", "ROLES", "STATE", "ENDS", "MESSAGES", "UNREAD",
+    ]);
+    for c in wanted {
+        table.row([
+            Cell::new(c.label.as_ref().map_or("", Label::as_str), BOLD),
+            Cell::from(c.id.as_str()),
+            Cell::from(printable(&format!("{} / {}", c.role_a, c.role_b)).into_owned()),
+            state_cell(c.state(now)),
+            Cell::from(
+                c.closed_at
+                    .or(c.expires_at)
+                    .map_or("?".into(), |at| output::relative(at, now)),
+            ),
+            Cell::from(c.messages.to_string()),
+            unread_cell(c.unread),
+        ]);
+    }
+    table.drop_empty(&["LABEL"]);
+    print(&table.render(0))?;
+    Ok(Exit::Success)
+}
+
+async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> {
+    let store = context.open().await?;
+    let now = clock::now();
+    let c = named::conversation(&store, name, now).await?;
+    let sessions = store.sessions(now).await?;
+    store.close().await;
+    let sessions: Vec<_> = sessions
+        .into_iter()
+        .filter(|s| s.key.conversation == c.id)
+        .collect();
+    if context.json() {
+        let mut object = serde_json::to_value(json(&c, now))?;
+        object["sessions"] = super::status::sessions_json(&sessions, now)?;
+        print_json(&object)?;
+        return Ok(Exit::Success);
+    }
+    let mut table = Table::plain();
+    let mut row = |name: &str, cell: Cell| table.row([Cell::new(name, DIM), cell]);
+    row("conversation", Cell::new(c.id.as_str(), BOLD));
+    if let Some(label) = &c.label {
+        row("label", Cell::new(label.as_str(), BOLD));
+    }
+    row(
+        "roles",
+        printable(&format!("a {} / b {}", c.role_a, c.role_b))
+            .into_owned()
+            .into(),
+    );
+    row("state", state_cell(c.state(now)));
+    if let Some(at) = c.created_at {
+        row("made", format!("{} ago", text::age(at, now)).into());
+    }
+    match (c.closed_at, c.expires_at) {
+        (Some(at), _) => row("closed", format!("{} ago", text::age(at, now)).into()),
+        (None, Some(at)) if at > now => {
+            let left = output::left(at, now);
+            row("ends", format!("in {left}, unless renewed").into());
+        }
+        (None, Some(at)) => row("expired", format!("{} ago", text::age(at, now)).into()),
+        (None, None) => {}
+    }
+    row(
+        "messages",
+        format!("{}, {} unread", c.messages, c.unread).into(),
+    );
+    let mut out = table.render(0);
+    if !sessions.is_empty() {
+        out.push('\n');
+        out.push_str(&super::status::table(&sessions, now).render(0));
+    }
+    print(&out)?;
+    Ok(Exit::Success)
+}
+
+async fn renew(args: RenewArgs, context: &Context) -> anyhow::Result<Exit> {
+    let store = context.open().await?;
+    let now = clock::now();
+    let c = named::conversation(&store, &args.conversation, now).await?;
+    let until = new::end(now, args.life)?;
+    let holds = store.renew_conversation(&c.id, until, now).await?;
+    store.close().await;
+    if context.json() {
+        print_json(&serde_json::json!({ "id": c.id, "label": c.label, "expires_at": holds }))?;
+        return Ok(Exit::Success);
+    }
+    let name = output::conversation_name(c.label.as_ref(), &c.id);
+    let left = output::left(holds, now);
+    let kept = if holds > until { " already" } else { "" };
+    print(&format!("conversation {name} ends in {left}{kept}\n"))?;
+    Ok(Exit::Success)
+}
+
+async fn close(names: &[String], context: &Context) -> anyhow::Result<Exit> {
+    let store = context.open().await?;
+    let now = clock::now();
+    // All are looked up before the first is closed: a misspelt name ends it.
+    let mut conversations: Vec<Conversation> = Vec::with_capacity(names.len());
+    for name in names {
+        let c = named::conversation(&store, name, now).await?;
+        if conversations.iter().all(|known| known.id != c.id) {
+            conversations.push(c);
+        }
+    }
+    let mut closed: Vec<ConversationId> = Vec::new();
+    for c in &conversations {
+        store.close_conversation(&c.id, now).await?;
+        if !context.json() {
+            let name = output::conversation_name(c.label.as_ref(), &c.id);
+            let lost = match c.unread {
+                0 => String::new(),
+                unread => format!(" ({} in it)", text::count(unread, "unread message")),
+            };
+            print(&format!("closed conversation {name}{lost}\n"))?;
+        }
+        closed.push(c.id.clone());
+    }
+    store.close().await;
+    if context.json() {
+        print_json(&serde_json::json!({ "closed": closed }))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn json(conversation: &Conversation, now: Timestamp) -> ConversationJson<'_> {
+    let state = conversation.state(now);
+    ConversationJson {
+        conversation,
+        state,
+    }
+}
+
+fn state_cell(state: ConversationState) -> Cell {
+    let style = match state {
+        ConversationState::Open => GOOD,
+        ConversationState::Expired => WARN,
+        ConversationState::Closed => DIM,
+    };
+    Cell::new(state.to_string(), style)
+}
+
+fn unread_cell(unread: u64) -> Cell {
+    let style = if unread > 0 { WARN } else { DIM };
+    Cell::new(unread.to_string(), style)
+}
+
+/// A wrong role would stand in the shared tables for ever.
+fn role(text: &str) -> Result<String, CliError> {
+    let ok =
+        !text.trim().is_empty() && text.chars().count() <= 64 && !text.contains(char::is_control);
+    if ok {
+        Ok(text.to_owned())
+    } else {
+        Err(CliError::Usage(
+            "a role has 1 to 64 printable characters".into(),
+        ))
+    }
+}

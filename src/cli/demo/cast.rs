@@ -1,0 +1,285 @@
+//! The stage and the processes on it: a scratch store, credentials,
+//! configurations, worker daemons, agents.
+
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::SignedDuration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::actors::Told;
+use crate::clock;
+use crate::credentials::Credentials;
+use crate::model::rate::RateLimits;
+use crate::model::token::Token;
+use crate::model::{ConversationId, SessionKey, Side};
+use crate::store::locate::{self, Location, Origin};
+use crate::store::sqlite::Create;
+use crate::store::{Caller, NewConversation, SharedStore};
+
+/// Workers, each with a daemon and an agent of its own.
+pub(super) const WORKERS: usize = 3;
+
+/// How long a process may take to start before the demo gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The scratch directory and the store in it.
+pub(super) struct Stage {
+    pub(super) directory: PathBuf,
+    pub(super) store: SharedStore,
+    pub(super) database: PathBuf,
+    /// The workers' sessions.
+    pub(super) sessions: Vec<SessionKey>,
+    told: mpsc::UnboundedSender<Told>,
+}
+
+impl Stage {
+    pub(super) async fn build(told: mpsc::UnboundedSender<Told>) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("mcp-bridge-demo.")
+            .tempdir()
+            .context("no scratch directory")?
+            .keep();
+        let database = directory.join("bridge.db");
+        let location = Location {
+            path: database.clone(),
+            origin: Origin::Flag,
+        };
+        let store = locate::open(&location, Create::Yes).await?;
+        store.set_rate_limits(RateLimits::NONE).await?;
+        let mut stage = Self {
+            directory,
+            store,
+            database,
+            sessions: Vec::new(),
+            told,
+        };
+        let mut orchestrator = Vec::new();
+        for number in 1..=WORKERS {
+            orchestrator.push(stage.conversation(number).await?);
+        }
+        stage.credentials("orchestrator", orchestrator)?;
+        Ok(stage)
+    }
+
+    async fn conversation(&mut self, number: usize) -> anyhow::Result<Caller> {
+        let mut random = [0_u8; 40];
+        getrandom::fill(&mut random).context("no randomness")?;
+        let (mut name, mut key) = ([0; 8], [0; 32]);
+        name.copy_from_slice(&random[..8]);
+        key.copy_from_slice(&random[8..]);
+        let id = ConversationId::from_random(name);
+        let caller = |side| {
+            let session = SessionKey::new(id.clone(), side);
+            Caller {
+                token: Token::generate(&session, &key),
+                session,
+            }
+        };
+        let (a, b) = (caller(Side::A), caller(Side::B));
+        let now = clock::now();
+        let new = NewConversation {
+            label: format!("worker-{number}").parse().ok(),
+            role_a: "orchestrator".into(),
+            role_b: "worker".into(),
+            token_a: a.token.clone(),
+            token_b: b.token.clone(),
+            expires_at: now + SignedDuration::from_hours(3),
+            id,
+        };
+        self.store.create_conversations(&[new], now).await?;
+        self.sessions.push(b.session.clone());
+        self.credentials(&format!("agent-{number}"), vec![b])?;
+        let inbox = self.inbox(number);
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &inbox,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .with_context(|| format!("pipe {} cannot be made", inbox.display()))?;
+        std::fs::write(self.config(number), self.config_text(number))?;
+        Ok(a)
+    }
+
+    fn credentials(&self, name: &str, callers: Vec<Caller>) -> anyhow::Result<()> {
+        let credentials = Credentials {
+            store: Some(self.database.display().to_string()),
+            label: name.parse().ok(),
+            callers,
+            source: None,
+        };
+        Ok(credentials.write(&self.file(&format!("{name}.toml")))?)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn inbox(&self, number: usize) -> PathBuf {
+        self.file(&format!("agent-{number}.inbox"))
+    }
+
+    fn config(&self, number: usize) -> PathBuf {
+        self.file(&format!("worker-{number}.toml"))
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.file(&format!("{name}.log"))
+    }
+
+    /// One worker wakes its agent by a command, the others by a file; both
+    /// end in the pipe on which the agent waits.
+    fn config_text(&self, number: usize) -> String {
+        let quoted = |path: &Path| serde_json::json!(path).to_string();
+        let inbox = quoted(&self.inbox(number));
+        let wake = if number == 1 {
+            format!("order = [\"exec\"]\nexec.command = [\"tee\", \"-a\", {inbox}]")
+        } else {
+            format!("order = [\"file\"]\nfile.path = {inbox}")
+        };
+        format!(
+            "role = \"worker\"\n\n[store]\nurl = {}\n\n[service]\nstate_file = {}\n\n\
+             [heartbeat]\ninterval = \"1s\"\nttl = \"4s\"\n\n[wake]\n{wake}\n\n\
+             [[session]]\ncredentials = \"agent-{number}.toml\"\nproof = {{ pid_file = {} }}\n",
+            quoted(&self.database),
+            quoted(&self.file(&format!("worker-{number}.state.json"))),
+            quoted(&self.file(&format!("agent-{number}.pid"))),
+        )
+    }
+
+    /// Starts the daemon of a worker and waits until it says READY, as a
+    /// service manager would. Returns how long that took.
+    pub(super) async fn daemon(&self, number: usize) -> anyhow::Result<(Child, Duration)> {
+        let socket = self.file(&format!("worker-{number}.notify"));
+        // One of an earlier life of this daemon.
+        let _ = std::fs::remove_file(&socket);
+        let manager = UnixDatagram::bind(&socket)?;
+        manager.set_nonblocking(true)?;
+        let manager = tokio::net::UnixDatagram::from_std(manager)?;
+        let started = clock::since_boot();
+        // Cargo builds only the program that it runs; this one is both.
+        let child = Command::new(std::env::current_exe()?)
+            .arg0("mcp-bridged")
+            .arg("--config")
+            .arg(self.config(number))
+            .env("NOTIFY_SOCKET", &socket)
+            .env_remove("WATCHDOG_USEC")
+            .env_remove("MCP_BRIDGE_STORE")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(append(&self.log(&format!("worker-{number}")))?)
+            .kill_on_drop(true)
+            .spawn()
+            .context("mcp-bridged cannot be started")?;
+        let ready = async {
+            let mut datagram = [0_u8; 4096];
+            loop {
+                let length = manager.recv(&mut datagram).await?;
+                let text = String::from_utf8_lossy(&datagram[..length]);
+                if text.lines().any(|line| line == "READY=1") {
+                    return anyhow::Ok(clock::since_boot().saturating_sub(started));
+                }
+            }
+        };
+        let took = timeout(PATIENCE, ready)
+            .await
+            .with_context(|| self.last_words(&format!("worker-{number}")))??;
+        Ok((child, took))
+    }
+
+    /// Starts an agent and writes down its process id, by which its daemon
+    /// proves its life.
+    pub(super) fn agent(&self, number: usize) -> anyhow::Result<Child> {
+        let name = format!("agent-{number}");
+        let child = self.actor(
+            &name,
+            &[
+                "agent".as_ref(),
+                "--credentials".as_ref(),
+                self.file(&format!("{name}.toml")).as_os_str(),
+                "--inbox".as_ref(),
+                self.inbox(number).as_os_str(),
+            ],
+        )?;
+        let pid = child.id().context("the agent ended at once")?;
+        // Replaced as a whole, so that nobody reads half of a number.
+        let (new, file) = (
+            self.file(&format!("{name}.pid.new")),
+            self.file(&format!("{name}.pid")),
+        );
+        std::fs::write(&new, pid.to_string())?;
+        std::fs::rename(new, file)?;
+        Ok(child)
+    }
+
+    pub(super) fn orchestrator(&self, messages: u32) -> anyhow::Result<Child> {
+        self.actor(
+            "orchestrator",
+            &[
+                "orchestrator".as_ref(),
+                "--credentials".as_ref(),
+                self.file("orchestrator.toml").as_os_str(),
+                "--messages".as_ref(),
+                messages.to_string().as_ref(),
+            ],
+        )
+    }
+
+    fn actor(&self, name: &str, arguments: &[&std::ffi::OsStr]) -> anyhow::Result<Child> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("demo")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(append(&self.log(name))?)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{name} cannot be started"))?;
+        let stdout = child.stdout.take().context("no stdout")?;
+        let told = self.told.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stdout).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                // A line that was cut by a kill is no word.
+                if let Ok(word) = serde_json::from_str(&line)
+                    && told.send(word).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Ok(child)
+    }
+
+    /// What a process that failed had to say.
+    pub(super) fn last_words(&self, name: &str) -> String {
+        let mut text = String::new();
+        let path = self.log(name);
+        // Without a log there is nothing to quote.
+        let _ = std::fs::File::open(&path).and_then(|mut log| log.read_to_string(&mut text));
+        let last: Vec<&str> = text.lines().rev().take(3).collect();
+        format!(
+            "{name} did not do its part; its log {} ends: {}",
+            path.display(),
+            last.into_iter().rev().collect::<Vec<_>>().join(" / ")
+        )
+    }
+}
+
+fn append(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+}

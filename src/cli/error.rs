@@ -1,0 +1,79 @@
+//! What can go wrong on the command line itself. First what happened to which
+//! thing, then, on lines of their own, what to do.
+
+use crate::model::{MessageId, SessionKey};
+use crate::store::locate::Location;
+
+/// A failed command.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// No store there, and nobody said explicitly that there is one.
+    #[error("store {0}: there is no such file\n  make one: mcp-bridge conversation new")]
+    NoStore(Location),
+    /// No credentials, but here are some.
+    #[error(
+        "no credentials: this command acts for a session\n  name its file: --credentials FILE, or MCP_BRIDGE_CREDENTIALS in the environment{0}"
+    )]
+    NoCredentials(String),
+    /// Files that are good for different stores.
+    #[error(
+        "the credentials name two stores, {0} and {1}\n  use those of one store, or say which one with --store"
+    )]
+    TwoStores(String, String),
+    /// Files that hold different tokens for one session.
+    #[error(
+        "two credentials hold different tokens for {0}: {1} and {2}\n  name only the right one"
+    )]
+    TwoTokens(SessionKey, String, String),
+    /// The credentials have no such conversation.
+    #[error("the credentials have no conversation `{name}`{hint}\n  they have: {have}")]
+    NotMine {
+        /// As it was written.
+        name: String,
+        /// `; did you mean ...?`
+        hint: String,
+        /// What there is.
+        have: String,
+    },
+    /// Several sessions could send.
+    #[error("to whom? {0}\n  name one: mcp-bridge send {1} TEXT")]
+    ToWhom(String, String),
+    /// No conversation of that name.
+    #[error(
+        "there is no conversation `{name}`{hint}\n  `mcp-bridge conversation list --all` shows those of this store"
+    )]
+    NoSuchConversation {
+        /// As it was written.
+        name: String,
+        /// `; did you mean ...?`
+        hint: String,
+    },
+    /// No message of that id for any of the sessions.
+    #[error("there is no message {0} for any session of the credentials")]
+    NoSuchMessage(MessageId),
+    /// A combination of arguments that means nothing.
+    #[error("{0}")]
+    Usage(String),
+    /// A file that is in the way.
+    #[error(
+        "{0} exists already; nothing was made\n  choose another --label or --out, or move it away"
+    )]
+    Exists(std::path::PathBuf),
+    /// Messages that were fetched and reached nobody.
+    #[error(
+        "the output could not be written ({0}); the messages count as unread and will be shown again"
+    )]
+    NotShown(String),
+}
+
+/// The nearest of `names` to what was written, as the end of an error's line.
+#[must_use]
+pub(super) fn did_you_mean<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    names
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(written, name), name))
+        .filter(|(distance, name)| *distance <= 1.max(name.len() / 4))
+        .min()
+        .map(|(_, name)| format!("; did you mean `{name}`?"))
+        .unwrap_or_default()
+}

@@ -1,0 +1,78 @@
+//! `mcp-bridge heartbeat`: one sign of life, for agents without a daemon.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::check;
+use super::context::Context;
+use super::exit::Exit;
+use super::output::{print, print_json};
+use crate::model::{Label, SessionKey};
+use crate::text;
+use crate::{clock, host};
+
+/// The longest that one sign of life may be good for.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Gives one sign of life for each session of the credentials.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mcp-bridge -c backend.b heartbeat
+  mcp-bridge -c backend.b heartbeat --ttl 1m --json | jq '.[].unread'
+
+`mcp-bridged` does this by itself for the sessions in its configuration.")]
+pub(super) struct HeartbeatArgs {
+    /// How long it is good for
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = ttl)]
+    ttl: Duration,
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(ttl) if (Duration::from_secs(1)..=LONGEST).contains(&ttl) => Ok(ttl),
+        Ok(_) => Err("between 1s and 24h".into()),
+        Err(error) => Err(format!("{error}; write for example 5m")),
+    }
+}
+
+#[derive(Serialize)]
+struct BeatJson {
+    #[serde(flatten)]
+    session: SessionKey,
+    label: Option<Label>,
+    ttl_seconds: f64,
+    unread: u64,
+}
+
+pub(super) async fn run(args: HeartbeatArgs, context: &Context) -> anyhow::Result<Exit> {
+    let (store, acting) = context.open_acting().await?;
+    let (live, refused) = check::verify(&store, acting, clock::now()).await?;
+    let (mut beats, mut lines) = (Vec::with_capacity(live.len()), String::new());
+    for (member, _) in live {
+        let mail = store
+            .call_in(&member.caller, args.ttl, &host::boot(), clock::now())
+            .await?;
+        lines.push_str(&format!(
+            "{}: alive for {}, {}\n",
+            member.name(),
+            humantime::format_duration(args.ttl),
+            text::count(mail.unread, "unread message"),
+        ));
+        beats.push(BeatJson {
+            session: member.caller.session,
+            label: member.label,
+            ttl_seconds: args.ttl.as_secs_f64(),
+            unread: mail.unread,
+        });
+    }
+    store.close().await;
+    if context.json() {
+        print_json(&beats)?;
+    } else {
+        print(&lines)?;
+    }
+    Ok(refused.unwrap_or(Exit::Success))
+}

@@ -1,0 +1,271 @@
+//! `mcp-bridge send`.
+//!
+//! Which of the two words is the conversation? Two words: the first. One word:
+//! it, if it names a conversation of the credentials or looks like an id;
+//! otherwise it is the text, which then needs credentials of one session.
+//! `--to` leaves no question.
+
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+use serde::Serialize;
+
+use super::completions;
+use super::context::{Acting, Context, Member};
+use super::error::CliError;
+use super::exit::Exit;
+use super::named;
+use super::output::{note, print, print_json};
+use super::table::WARN;
+use crate::clock;
+use crate::model::message::{ActionType, Body, ClientMessageId, Draft, InvalidMessage};
+use crate::model::redact::SecretKind;
+use crate::model::{ConversationId, Label, MessageId, Side};
+use crate::store::{Sent, SharedStore};
+
+/// More than the longest message has bytes, and little enough to be read
+/// before it is refused.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// Sends a message to the partner of this session.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mcp-bridge -c backend.a send \"Port the parser\"
+  mcp-bridge -c team.orchestrator send backend-2 \"Port the parser\" --file src/parse.c
+  mcp-bridge -c backend.b send --action question < question.md
+  mcp-bridge -c backend.b send \"Done\" --action complete --id port-parser-done
+  seq 10 | mcp-bridge -c backend.a send --batch
+
+Secrets (keys, passwords, tokens) are taken out before the message is stored.")]
+pub(super) struct SendArgs {
+    /// Whose conversation, by id or label; may be left out where the
+    /// credentials have only one
+    #[arg(value_name = "CONVERSATION", add = ArgValueCandidates::new(completions::conversations))]
+    first: Option<String>,
+    /// The text; `-` or none reads standard input
+    #[arg(value_name = "TEXT")]
+    second: Option<String>,
+    /// The conversation, or one side of it (backend-1/b), beyond doubt
+    #[arg(long, value_name = "CONVERSATION", add = ArgValueCandidates::new(completions::conversations))]
+    to: Option<String>,
+    /// Read the text from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "batch")]
+    body_file: Option<PathBuf>,
+    /// A file that the message is about; may be repeated, 20 at most
+    #[arg(long = "file", value_name = "PATH")]
+    files: Vec<String>,
+    /// What the message is to its reader
+    #[arg(long, value_name = "ACTION", value_parser = ["question", "info", "proposal", "blocked", "complete"])]
+    action: Option<String>,
+    /// An id of your own: the same one twice is one message
+    #[arg(long, value_name = "ID", conflicts_with = "batch")]
+    id: Option<String>,
+    /// Send each line of standard input as a message, all or none
+    #[arg(long)]
+    batch: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct SentJson<'a> {
+    id: MessageId,
+    conversation: &'a ConversationId,
+    label: Option<&'a Label>,
+    to: Side,
+    redacted: &'a [SecretKind],
+    duplicate: bool,
+}
+
+/// Where the text is.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    Word(String),
+    Input,
+}
+
+pub(super) async fn run(args: SendArgs, context: &Context) -> anyhow::Result<Exit> {
+    let (store, mut acting) = context.open_acting().await?;
+    let (to, source) = which_is_which(&args, &store, &mut acting).await?;
+    let member = named::sender(&acting, to.as_deref())?;
+    let drafts = drafts(&args, source)?;
+    let sent = store.send(&member.caller, &drafts, clock::now()).await?;
+    show(&args, context, member, &sent)?;
+    store.close().await;
+    Ok(Exit::Success)
+}
+
+async fn which_is_which(
+    args: &SendArgs,
+    store: &SharedStore,
+    acting: &mut Acting,
+) -> anyhow::Result<(Option<String>, Source)> {
+    let elsewhere = args.body_file.is_some() || args.batch;
+    let words: Vec<&String> = args.first.iter().chain(&args.second).collect();
+    let (to, text) = match (&args.to, words.as_slice()) {
+        (Some(to), []) => (Some(to), None),
+        (Some(to), [text]) => (Some(to), Some(*text)),
+        (None, [name]) if elsewhere => (Some(*name), None),
+        (None, [word]) if is_name(word, store, acting).await? => (Some(*word), None),
+        (None, [text]) => (None, Some(*text)),
+        (None, [name, text]) => (Some(*name), Some(*text)),
+        (None, _) => (None, None),
+        (Some(_), _) => {
+            let what = "--to names the conversation already: give the text only, in quotes";
+            return Err(CliError::Usage(what.into()).into());
+        }
+    };
+    if text.is_some() && elsewhere {
+        let what = "the text is given twice: leave it out, or --body-file and --batch";
+        return Err(CliError::Usage(what.into()).into());
+    }
+    // Labels are asked for only if one is needed.
+    let by_label = to.is_some_and(|to| !named::looks_like_id(to));
+    if by_label || (to.is_none() && acting.members.len() > 1) {
+        named::learn_labels(store, acting, clock::now()).await?;
+    }
+    let source = match text {
+        Some(text) if text != "-" => Source::Word(text.clone()),
+        _ => Source::Input,
+    };
+    Ok((to.cloned(), source))
+}
+
+async fn is_name(word: &str, store: &SharedStore, acting: &mut Acting) -> anyhow::Result<bool> {
+    if named::looks_like_id(word) {
+        return Ok(true);
+    }
+    if word
+        .split('/')
+        .next()
+        .is_none_or(|label| label.parse::<Label>().is_err())
+    {
+        return Ok(false);
+    }
+    named::learn_labels(store, acting, clock::now()).await?;
+    Ok(!named::matching(acting, word)?.is_empty())
+}
+
+fn drafts(args: &SendArgs, source: Source) -> anyhow::Result<Vec<Draft>> {
+    let action_type: Option<ActionType> = args.action.as_deref().map(str::parse).transpose()?;
+    let client_id: Option<ClientMessageId> = args.id.as_deref().map(str::parse).transpose()?;
+    let draft = |body| {
+        let draft = Draft {
+            body,
+            action_type,
+            files: args.files.clone(),
+            client_id: client_id.clone(),
+        };
+        draft.metadata().map(|_| draft)
+    };
+    if args.batch {
+        return batch(&read_input()?, draft);
+    }
+    let body = match (&args.body_file, source) {
+        (Some(path), _) => Body::from_bytes(without_newline(read_file(path)?)),
+        (None, Source::Word(text)) => text.parse(),
+        (None, Source::Input) => Body::from_bytes(without_newline(read_input()?)),
+    };
+    Ok(vec![draft(body?)?])
+}
+
+fn batch(
+    input: &[u8],
+    draft: impl Fn(Body) -> Result<Draft, InvalidMessage>,
+) -> anyhow::Result<Vec<Draft>> {
+    let mut drafts = Vec::new();
+    for (index, line) in input.split(|&byte| byte == b'\n').enumerate() {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let one = Body::from_bytes(line.to_vec()).and_then(&draft);
+        drafts.push(one.with_context(|| format!("line {}", index + 1))?);
+    }
+    if drafts.is_empty() {
+        return Err(InvalidMessage::Empty.into());
+    }
+    Ok(drafts)
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let read = || {
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?
+            .take(MOST_BYTES)
+            .read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(bytes)
+    };
+    read().map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+}
+
+fn read_input() -> anyhow::Result<Vec<u8>> {
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        note("type the message, and end it with Ctrl-D on a line of its own");
+    }
+    let mut bytes = Vec::new();
+    input
+        .lock()
+        .take(MOST_BYTES)
+        .read_to_end(&mut bytes)
+        .context("standard input")?;
+    Ok(bytes)
+}
+
+/// The newline that ends the last line is the shell's.
+fn without_newline(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    bytes
+}
+
+fn show(args: &SendArgs, context: &Context, member: &Member, sent: &[Sent]) -> anyhow::Result<()> {
+    let to = member.partner_name();
+    if context.json() {
+        let session = &member.caller.session;
+        let all: Vec<SentJson<'_>> = sent
+            .iter()
+            .map(|sent| SentJson {
+                id: sent.id,
+                conversation: &session.conversation,
+                label: member.label.as_ref(),
+                to: session.side.other(),
+                redacted: &sent.redacted,
+                duplicate: sent.duplicate,
+            })
+            .collect();
+        return match all.as_slice() {
+            [one] if !args.batch => print_json(one),
+            all => print_json(&all),
+        };
+    }
+    match sent {
+        [one] if one.duplicate => {
+            print(&format!("message {} was sent to {to} already\n", one.id))?;
+        }
+        [one] => print(&format!("sent message {} to {to}\n", one.id))?,
+        [first, .., last] => {
+            let count = sent.len();
+            print(&format!(
+                "sent {count} messages ({} to {}) to {to}\n",
+                first.id, last.id
+            ))?;
+        }
+        [] => {}
+    }
+    let mut kinds: Vec<SecretKind> = Vec::new();
+    for kind in sent.iter().flat_map(|sent| &sent.redacted) {
+        if !kinds.contains(kind) {
+            kinds.push(*kind);
+        }
+    }
+    if !kinds.is_empty() {
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+        let names = names.join(", ");
+        note(&format!("{WARN}secrets redacted:{WARN:#} {names}"));
+    }
+    Ok(())
+}

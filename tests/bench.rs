@@ -1,0 +1,255 @@
+//! The measuring commands, in a very short form: what they print, what they
+//! count, how they end. No figure is judged.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn bench(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
+        .arg("bench")
+        .args(args)
+        .arg("--dir")
+        .arg(dir)
+        .output()
+        .expect("the program runs")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{error}: {output:?}");
+    })
+}
+
+/// Nothing is left: no file, and no process that works in `dir`.
+fn assert_clean(dir: &Path) {
+    let left: Vec<_> = std::fs::read_dir(dir).expect("there").collect();
+    assert!(left.is_empty(), "{left:?}");
+    #[cfg(target_os = "linux")]
+    assert!(
+        !in_use(dir),
+        "a process is still at work in {}",
+        dir.display()
+    );
+}
+
+#[test]
+fn latency_measures_every_row_and_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let args = [
+        "latency",
+        "--messages",
+        "6",
+        "--rounds",
+        "2",
+        "--gap",
+        "1ms",
+    ];
+    let output = bench(dir.path(), &[&args[..], &["--json"]].concat());
+    assert!(output.status.success(), "{output:?}");
+    assert_clean(dir.path());
+
+    let report = json(&output);
+    assert_eq!(report["bench"], "latency");
+    assert_eq!(report["version"], 1);
+    assert_eq!(report["settings"]["messages"], 6);
+    assert!(report["environment"]["fsync_us"]["p50"].is_f64());
+    let rows = report["rows"].as_array().expect("rows");
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["row"].as_str()).collect();
+    for name in [
+        "ours-normal",
+        "ours-full",
+        "foreign-full",
+        "poll-100ms",
+        "poll-30s",
+    ] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    for row in rows {
+        let name = &row["row"];
+        assert_eq!(row["missing"], 0, "{name}");
+        for figure in ["mean", "p50", "p90", "p99", "max"] {
+            assert!(row["latency_us"][figure].is_f64(), "{name}: {figure}");
+        }
+        if row["source"] == "measured" {
+            assert_eq!(row["messages"], 6, "{name}");
+        } else {
+            assert_eq!(name, "poll-30s");
+        }
+        if let Some(floor) = row["floor"]["row"].as_str() {
+            assert!(names.contains(&floor), "{name}: {floor}");
+            assert!(row["met"].is_boolean(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn latency_for_people_says_what_it_was_measured_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let args = [
+        "latency",
+        "--messages",
+        "2",
+        "--gap",
+        "1ms",
+        "--only",
+        "ours-full",
+    ];
+    let output = bench(dir.path(), &args);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    for word in [
+        "fsync p50",
+        "load",
+        "SQLite 3.",
+        "bare floor",
+        "computed",
+        "met: p50",
+    ] {
+        assert!(text.contains(word), "{word} is missing in\n{text}");
+    }
+    assert!(
+        !text.contains("foreign"),
+        "a row that nobody asked for:\n{text}"
+    );
+}
+
+#[test]
+fn a_row_that_is_none_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = bench(dir.path(), &["latency", "--only", "ours-ful"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("`ours-ful`") && error.contains("ours-full"),
+        "{error}"
+    );
+    assert_clean(dir.path());
+}
+
+#[test]
+fn delivery_counts_what_it_sent() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let args = [
+        "delivery",
+        "--agents",
+        "3",
+        "--duration",
+        "1s",
+        "--rate",
+        "30",
+    ];
+    let output = bench(dir.path(), &[&args[..], &["--json"]].concat());
+    assert!(output.status.success(), "{output:?}");
+    assert_clean(dir.path());
+    let report = json(&output);
+    assert_eq!(report["settings"]["processes"], 6);
+    let verdict = &report["verdict"];
+    assert!(verdict["sent"].as_u64().expect("a count") > 0, "{verdict}");
+    assert_eq!(verdict["sent"], verdict["delivered"]);
+    for count in ["lost", "duplicate", "out_of_order", "invented", "in_doubt"] {
+        assert_eq!(verdict[count], 0, "{verdict}");
+    }
+    assert!(report["seen_us"]["p50"].is_f64());
+    assert!(report["fetched_us"]["p50"].is_f64());
+}
+
+#[test]
+fn more_agents_than_processes_share_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let args = [
+        "delivery",
+        "--agents",
+        "20",
+        "--duration",
+        "500ms",
+        "--rate",
+        "10",
+    ];
+    let output = bench(dir.path(), &[&args[..], &["--json"]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let report = json(&output);
+    assert_eq!(report["settings"]["processes"], 32);
+    assert_eq!(report["verdict"]["lost"], 0);
+}
+
+#[test]
+fn a_lost_message_is_counted_and_fails_the_run() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let args = [
+        "delivery",
+        "--agents",
+        "1",
+        "--duration",
+        "1s",
+        "--rate",
+        "30",
+        "--lose-one",
+    ];
+    let output = bench(dir.path(), &[&args[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let verdict = &json(&output)["verdict"];
+    assert_eq!(verdict["lost"], 1, "{verdict}");
+    assert_eq!(verdict["examples"][0], "lost: message 1 of pair 0");
+    assert_clean(dir.path());
+}
+
+/// Ctrl-C, and its parent's death, end everything and take the store along.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_interrupted_run_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
+        .args([
+            "bench",
+            "delivery",
+            "--agents",
+            "2",
+            "--duration",
+            "10m",
+            "--dir",
+        ])
+        .arg(dir.path())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    // A sender's journal is there once all children are.
+    until(|| find(dir.path(), "sender-1.jsonl"));
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
+    assert_eq!(run.wait().expect("ended").code(), Some(1));
+    // The children were killed; they may need a moment to be gone.
+    until(|| !in_use(dir.path()));
+    assert_clean(dir.path());
+}
+
+#[cfg(target_os = "linux")]
+fn until(condition: impl Fn() -> bool) {
+    for _ in 0..3_000 {
+        if condition() {
+            return;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(10));
+    }
+    panic!("waited in vain");
+}
+
+#[cfg(target_os = "linux")]
+fn find(dir: &Path, name: &str) -> bool {
+    let scratch = std::fs::read_dir(dir).expect("there").flatten();
+    scratch
+        .into_iter()
+        .any(|entry| entry.path().join(name).exists())
+}
+
+#[cfg(target_os = "linux")]
+fn in_use(dir: &Path) -> bool {
+    let processes = std::fs::read_dir("/proc").expect("there").flatten();
+    processes
+        .into_iter()
+        .filter_map(|process| std::fs::read_dir(process.path().join("fd")).ok())
+        .flat_map(|files| files.flatten())
+        .filter_map(|file| std::fs::read_link(file.path()).ok())
+        .any(|path| path.starts_with(dir))
+}

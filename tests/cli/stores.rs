@@ -1,0 +1,206 @@
+//! Stores that are not what they should be, and those that are.
+
+use std::os::unix::fs::PermissionsExt;
+
+use insta::assert_snapshot;
+
+use crate::common::{Scratch, can_run, is_root, not_tried};
+
+#[test]
+fn init_makes_checks_and_changes_only_what_it_is_told() {
+    let scratch = Scratch::new();
+    let shown = |args: &[&str]| {
+        let shown = scratch.run(args).ok().shows();
+        let version = shown.find("sqlite ").map(|at| &shown[at..at + 13]);
+        shown.replace(version.unwrap_or("?"), "sqlite V")
+    };
+    assert_snapshot!(shown(&["store", "init"]), @r"
+    made store <dir>/bridge.db
+      sqlite V · schema 1 · tokens hashed · 100/minute 500/hour 2000/day messages
+    ");
+    assert_snapshot!(shown(&["store", "init", "--token-storage", "plain", "--per-hour", "0"]), @r"
+    store <dir>/bridge.db is there already
+      sqlite V · schema 1 · tokens plain · 100/minute 2000/day messages
+    ");
+    let again = scratch.run(&["store", "init", "--json"]).ok().json();
+    assert_eq!(again["result"], "existing");
+    assert_eq!(again["token_storage"], "plain");
+    assert_eq!(again["limits"]["per_hour"], 0);
+    let check = scratch.run(&["store", "check"]).ok();
+    assert!(
+        check.out.ends_with("ok: nothing is wrong with it\n"),
+        "{check:?}"
+    );
+    let check = scratch.run(&["store", "check", "--json"]).ok().json();
+    assert_eq!(
+        check["problems"].as_array().map(Vec::len),
+        Some(0),
+        "{check}"
+    );
+}
+
+#[test]
+fn init_adopts_the_python_bridge_s_database() {
+    let scratch = Scratch::new();
+    std::fs::write(scratch.store(), "").expect("written");
+    scratch.sql("CREATE TABLE conversations (id TEXT PRIMARY KEY, session_a_role TEXT NOT NULL, session_b_role TEXT NOT NULL, session_a_token TEXT NOT NULL, session_b_token TEXT NOT NULL, created_at TEXT NOT NULL, expires_at TEXT NOT NULL)");
+    scratch.sql("CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, conversation_id TEXT NOT NULL, from_session TEXT NOT NULL, to_session TEXT NOT NULL, message TEXT NOT NULL, metadata TEXT, timestamp TEXT NOT NULL, read INTEGER DEFAULT 0)");
+    let adopted = scratch.run(&["store", "init"]).ok();
+    assert!(adopted.out.starts_with("adopted store "), "{adopted:?}");
+    assert!(adopted.out.contains("tokens plain"), "{adopted:?}");
+    let hashed = scratch
+        .run(&["store", "init", "--token-storage", "hashed"])
+        .ok();
+    assert!(
+        hashed.err.contains("cannot verify hashed tokens"),
+        "{hashed:?}"
+    );
+}
+
+#[test]
+fn one_that_is_missing() {
+    let scratch = Scratch::new();
+    assert_snapshot!(scratch.run(&["status"]).says(), @r"
+    69: error: store <dir>/bridge.db (from MCP_BRIDGE_STORE): there is no such file
+      make one: mcp-bridge conversation new
+    ");
+    assert_snapshot!(scratch.run(&["status", "--store", "./x.db"]).says(), @r"
+    69: error: store <dir>/x.db: there is no such file
+      make one: mcp-bridge store init --store <dir>/x.db
+    ");
+    assert!(!scratch.store().exists());
+}
+
+#[test]
+fn a_new_user_s_first_screen() {
+    let scratch = Scratch::new();
+    if is_root() {
+        return not_tried(
+            "the first screen",
+            "this is root, whose store is the system's",
+        );
+    }
+    let mut first = scratch.bridge(&["status"]);
+    first.env_remove("MCP_BRIDGE_STORE");
+    assert!(
+        scratch
+            .outcome(first)
+            .ok()
+            .out
+            .starts_with("no store yet: ")
+    );
+}
+
+#[test]
+fn those_that_are_none() {
+    let scratch = Scratch::with_conversation();
+    std::fs::write(
+        scratch.path("text.db"),
+        "not a database, but long enough for one. ".repeat(40),
+    )
+    .expect("written");
+    std::fs::write(scratch.path("empty.db"), "").expect("written");
+    let with = |store: &str| scratch.run_as("work.a", &["send", "hi", "--store", store]);
+    assert_snapshot!(with("credentials").says(), @r"
+    78: error: store <dir>/credentials: this is a directory, not a database file
+      name the file itself, for example <dir>/credentials/bridge.db
+    ");
+    assert_snapshot!(with("text.db").says(), @r"
+    78: error: store <dir>/text.db: this is not an SQLite database
+      name another file, or move this one away
+    ");
+    assert_snapshot!(with("empty.db").says(), @r"
+    69: error: store <dir>/empty.db: the file is empty
+      if that is right, make it a store: mcp-bridge store init --store <dir>/empty.db
+    ");
+    assert_snapshot!(with("postgres://me:secret@host/db").says(), @"65: error: store `postgres://...`: only SQLite is supported: write sqlite:/path/to/bridge.db, or just the path");
+    scratch.sql("UPDATE bridge_schema SET version = 99, min_compatible = 99");
+    assert_snapshot!(with("bridge.db").says(), @r"
+    78: error: store <dir>/bridge.db: it has schema version 99, and this program reads versions up to 1
+      install a newer mcp-bridge
+    ");
+}
+
+#[test]
+fn a_damaged_one_is_a_problem() {
+    let scratch = Scratch::with_conversation();
+    let batch = format!("{}\n", "x".repeat(4_000)).repeat(40);
+    let command = scratch.bridge_as("work.a", &["send", "--batch"]);
+    scratch.outcome_with_input(command, batch.as_bytes()).ok();
+    scratch.sql("PRAGMA user_version = 1");
+    let mut bytes = std::fs::read(scratch.store()).expect("there");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 8_192].fill(0xa5);
+    std::fs::write(scratch.store(), bytes).expect("written");
+    let check = scratch.run(&["store", "check"]);
+    assert_eq!(check.code, Some(78), "{check:?}");
+}
+
+#[test]
+fn one_that_this_user_may_not_write() {
+    let scratch = Scratch::with_conversation();
+    let command = if is_root() {
+        if !can_run("setpriv", &["--version"]) {
+            return not_tried("a read-only store", "this is root, and setpriv is missing");
+        }
+        scratch.as_nobody(&["send", "hi", "-c", "credentials/work.a.toml"])
+    } else {
+        scratch.bridge(&["send", "hi", "-c", "credentials/work.a.toml"])
+    };
+    let set = |name: &str, mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(scratch.path(name), mode).expect("set");
+    };
+    set("bridge.db", 0o444);
+    set(".", 0o555);
+    let refused = scratch.outcome(command);
+    set(".", 0o755);
+    assert_snapshot!(refused.says(), @r"
+    69: error: store <dir>/bridge.db: it is read-only
+      this user needs write permission for the file and its directory, on a file system that is mounted read-write
+    ");
+}
+
+#[test]
+fn one_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
+    if !is_root() || !can_run("unshare", &["--mount", "true"]) {
+        return not_tried(
+            "a full disk",
+            "only root may mount a small file system for it",
+        );
+    }
+    let scratch = Scratch::new();
+    let script = r#"
+        set -e
+        mkdir small
+        mount -t tmpfs -o size=1m tmpfs small
+        export MCP_BRIDGE_STORE=$PWD/small/bridge.db MCP_BRIDGE_CREDENTIALS=$PWD/out/work.a.toml
+        "$0" conversation new --label work --out out >/dev/null
+        "$0" send before
+        dd if=/dev/zero of=small/filler bs=1k count=2048 2>/dev/null || true
+        code=0; head -c 40000 /dev/zero | tr '\0' x | "$0" send || code=$?
+        echo "full: $code"
+        rm small/filler
+        "$0" send after
+        "$0" store check | tail -1
+    "#;
+    let mut command = scratch.program("unshare");
+    command.args([
+        "--mount",
+        "sh",
+        "-c",
+        script,
+        env!("CARGO_BIN_EXE_mcp-bridge"),
+    ]);
+    let ran = scratch.outcome(command);
+    assert_snapshot!(ran.shows(), @r"
+    sent message 1 to work/b
+    full: 69
+    sent message 2 to work/b
+    ok: nothing is wrong with it
+    ");
+    assert_snapshot!(ran.says(), @r"
+    0: error: store <dir>/small/bridge.db: the disk is full; nothing was stored
+      free some space and try again
+    ");
+}

@@ -1,0 +1,182 @@
+//! What a store must answer, whatever it is made of. Each case is written once
+//! against [`Store`](mcp_bridge::store::Store) and run for each backend; a new
+//! backend joins with one [`Backend`] and one line at the end of this file.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot set up its case has nothing to say"
+)]
+
+#[path = "common/store.rs"]
+mod common;
+
+#[path = "store_conformance/conversations.rs"]
+mod conversations;
+#[path = "store_conformance/doorbell.rs"]
+mod doorbell;
+#[path = "store_conformance/heartbeats.rs"]
+mod heartbeats;
+#[path = "store_conformance/messages.rs"]
+mod messages;
+#[path = "store_conformance/reports.rs"]
+mod reports;
+#[path = "store_conformance/wakes.rs"]
+mod wakes;
+
+use mcp_bridge::store::SharedStore;
+
+/// A fresh, empty store, and other ways to it.
+trait Backend: Sized {
+    /// Makes one.
+    async fn new() -> Self;
+
+    /// Opens it once more, as another process would: no connection is shared.
+    async fn open(&self) -> SharedStore;
+
+    /// Runs one statement as a program that knows only the shared tables;
+    /// returns the first column of what it answers.
+    fn foreign(&self, sql: &str) -> Vec<String>;
+
+    /// The id that the next open finds in the store's name: what error
+    /// messages must name.
+    fn name(&self) -> String;
+}
+
+/// A file in a directory of its own.
+struct Sqlite(common::Scratch);
+
+impl Backend for Sqlite {
+    async fn new() -> Self {
+        let scratch = common::Scratch::new();
+        scratch.make().await.close().await;
+        Self(scratch)
+    }
+
+    async fn open(&self) -> SharedStore {
+        self.0.open().await
+    }
+
+    fn foreign(&self, sql: &str) -> Vec<String> {
+        let raw = self.0.raw();
+        let mut statement = raw.prepare(sql).expect("good SQL");
+        let mut rows = statement.query([]).expect("it runs");
+        let mut texts = Vec::new();
+        while let Some(row) = rows.next().expect("a row") {
+            let value: rusqlite::types::Value = row.get(0).expect("a column");
+            texts.push(match value {
+                rusqlite::types::Value::Text(text) => text,
+                rusqlite::types::Value::Integer(number) => number.to_string(),
+                other => format!("{other:?}"),
+            });
+        }
+        texts
+    }
+
+    fn name(&self) -> String {
+        self.0.path().display().to_string()
+    }
+}
+
+macro_rules! conformance {
+    ($name:ident, $backend:ty, $($area:ident { $($case:ident)* })*) => {
+        mod $name {
+            $(mod $area {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let backend = <$backend as crate::Backend>::new().await;
+                    crate::$area::$case(&backend).await;
+                })*
+            })*
+        }
+    };
+}
+
+macro_rules! every_case {
+    ($name:ident, $backend:ty) => {
+        conformance! { $name, $backend,
+            conversations {
+                all_of_them_are_made_or_none
+                a_label_is_taken_until_its_conversation_is_closed
+                a_label_is_free_again_when_its_conversation_was_cleaned_up
+                listing_and_showing
+                verify_answers_in_the_order_of_the_question
+                hashed_and_plain_tokens_both_verify
+                a_stored_digest_is_no_token
+                renewing_never_shortens
+                renewing_reads_ends_that_others_wrote
+                renewing_reopens_what_expired
+                closing_is_for_good_and_for_everyone
+                odd_rows_stop_nobody
+            }
+            messages {
+                they_arrive_in_order
+                each_side_gets_only_its_own
+                who_may_not_send_or_read
+                secrets_are_taken_out
+                the_metadata_has_the_shared_keys
+                a_client_id_makes_one_message
+                a_batch_is_stored_whole_or_not_at_all
+                rate_limits_say_how_long_to_wait
+                duplicates_do_not_count
+                a_sender_s_limits_are_its_own
+                a_clock_that_jumped_locks_nobody_out
+                fetching_marks_read
+                a_fetch_that_died_is_repeated
+                the_next_call_acknowledges
+                heartbeats_and_looks_acknowledge_nothing
+                acknowledging_by_id
+                a_limit_leaves_the_rest
+                peeking_marks_nothing
+                mail_is_answered_in_order
+                foreign_spellings_are_read
+                concurrent_fetches_lose_nothing
+                a_cancelled_call_leaves_the_store_usable
+            }
+            heartbeats {
+                a_daemon_s_epochs_grow
+                a_beat_counts_up
+                two_live_daemons_do_not_share_a_session
+                a_released_session_is_free
+                a_silent_daemon_loses_its_session
+                another_boot_loses_its_session
+                an_older_life_of_a_daemon_takes_nothing_back
+                renewals_never_shorten_and_never_reopen
+                the_mirror_touches_only_the_time
+                an_exit_is_noted_once_by_its_owner
+                a_stopped_daemon_lets_go
+                a_call_counts_as_life_and_steals_nothing
+                a_thousand_sessions_in_one_beat
+            }
+            wakes {
+                one_of_many_may_wake
+                a_wake_that_ended_makes_room
+                a_lease_that_ran_out_is_taken_over
+                another_boot_s_lease_is_over
+                sessions_do_not_stand_in_each_other_s_way
+            }
+            reports {
+                sessions_show_everything
+                sessions_leave_out_what_is_over
+                daemons_are_listed
+                the_audit_log_is_filtered
+                limits_are_kept_in_the_store
+                a_check_of_a_sound_store
+                a_probe_and_a_checkpoint
+                a_closed_handle_does_not_hang
+            }
+            doorbell {
+                our_own_commits_ring
+                another_process_s_commits_ring
+                foreign_commits_ring
+                what_was_rolled_back_is_not_reported
+                what_was_there_before_is_not_reported
+                messages_are_handed_over_whole
+                polling_finds_the_same
+                asking_looks_at_once
+                heartbeats_bring_no_arrivals
+            }
+        }
+    };
+}
+
+every_case! { sqlite, crate::Sqlite }

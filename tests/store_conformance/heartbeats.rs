@@ -1,0 +1,449 @@
+//! Heartbeats: whose a session is, and what a beat changes.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mcp_bridge::model::SessionKey;
+use mcp_bridge::model::session::{Life, ProofKind, SessionView};
+use mcp_bridge::store::{
+    Beat, BeatReport, BeatRound, Boot, DaemonInfo, DaemonRef, Store, StoreError,
+};
+
+use crate::Backend;
+use crate::common::{Pair, at, boot, pair, pairs, say};
+
+const TTL: Duration = Duration::from_secs(20);
+
+async fn register(store: &dyn Store, name: &str) -> DaemonRef {
+    let info = DaemonInfo {
+        id: name.into(),
+        role: "worker",
+        host: "host".into(),
+        boot_id: "x".into(),
+        pid: 4_242,
+    };
+    store.register_daemon(&info, at(0)).await.expect("known")
+}
+
+async fn beat_with(
+    store: &dyn Store,
+    daemon: &DaemonRef,
+    sessions: &[&SessionKey],
+    boot: &Boot,
+    now: Timestamp,
+    more: impl Fn(&mut BeatRound<'_>, &mut Vec<Beat>),
+) -> BeatReport {
+    let mut beats: Vec<Beat> = sessions
+        .iter()
+        .map(|session| Beat {
+            session: (*session).clone(),
+            proof: ProofKind::Process,
+            renew_until: None,
+        })
+        .collect();
+    let mut round = BeatRound {
+        beats: &[],
+        daemon,
+        ttl: TTL,
+        mirror: false,
+        boot,
+        now,
+    };
+    more(&mut round, &mut beats);
+    let round = BeatRound {
+        beats: &beats,
+        ..round
+    };
+    store.beat(&round).await.expect("beaten")
+}
+
+async fn beat(
+    store: &dyn Store,
+    daemon: &DaemonRef,
+    session: &SessionKey,
+    boot: &Boot,
+) -> BeatReport {
+    beat_with(store, daemon, &[session], boot, at(1), |_, _| {}).await
+}
+
+fn all_beaten(count: u64) -> BeatReport {
+    BeatReport {
+        beaten: count,
+        owned_elsewhere: Vec::new(),
+    }
+}
+
+fn owned_by(session: &SessionKey, owner: &str) -> BeatReport {
+    BeatReport {
+        beaten: 0,
+        owned_elsewhere: vec![(session.clone(), owner.into())],
+    }
+}
+
+async fn view(store: &dyn Store, session: &SessionKey) -> SessionView {
+    let sessions = store.sessions(at(0)).await.expect("listed");
+    let found = sessions.into_iter().find(|view| view.key == *session);
+    found.expect("it is there")
+}
+
+async fn seq(store: &dyn Store, session: &SessionKey) -> i64 {
+    let heartbeat = view(store, session).await.heartbeat;
+    heartbeat.expect("it has one").seq
+}
+
+pub(crate) async fn a_daemon_s_epochs_grow(backend: &impl Backend) {
+    let store = backend.open().await;
+    let first = register(&*store, "host:worker").await;
+    let second = register(&*backend.open().await, "host:worker").await;
+    let other = register(&*store, "host:other").await;
+    assert_eq!(first.id, second.id);
+    assert!(first.epoch < second.epoch);
+    assert_eq!(other.epoch, first.epoch);
+}
+
+pub(crate) async fn a_beat_counts_up(backend: &impl Backend) {
+    let store = backend.open().await;
+    let daemon = register(&*store, "host:worker").await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    assert_eq!(view(&*store, session).await.life(at(0)), Life::Starting);
+    for round in 1..=3 {
+        let report = beat(&*store, &daemon, session, &boot("x", 100)).await;
+        assert_eq!(report, all_beaten(1));
+        assert_eq!(seq(&*store, session).await, round);
+    }
+    let shown = view(&*store, session).await;
+    let heartbeat = shown.heartbeat.clone().expect("it has one");
+    assert_eq!((heartbeat.at, heartbeat.ttl), (at(1), TTL));
+    assert_eq!(heartbeat.proof, ProofKind::Process);
+    assert_eq!(heartbeat.daemon.as_deref(), Some("host:worker"));
+    assert!(heartbeat.exited_at.is_none() && !heartbeat.released);
+    assert_eq!(shown.life(at(21)), Life::Alive);
+    assert_eq!(shown.life(at(22)), Life::Silent);
+    let partner = view(&*store, &pair.a.session).await;
+    assert!(partner.heartbeat.is_none());
+    // A heartbeat is not the agent's own activity.
+    let mail = store.mail(std::slice::from_ref(session)).await;
+    assert_eq!(mail.expect("looked")[0].activity, 0);
+    let nothing = beat_with(&*store, &daemon, &[], &boot("x", 1), at(1), |_, _| {}).await;
+    assert_eq!(nothing, BeatReport::default());
+}
+
+pub(crate) async fn two_live_daemons_do_not_share_a_session(backend: &impl Backend) {
+    let store = backend.open().await;
+    let system = register(&*store, "host:system").await;
+    let user = register(&*store, "host:user").await;
+    let pairs = pairs(&*store, 3, at(0)).await;
+    let sessions: Vec<&SessionKey> = pairs.iter().map(|pair| &pair.b.session).collect();
+    let boot = boot("x", 100);
+    beat(&*store, &system, sessions[0], &boot).await;
+    let report = beat_with(&*store, &user, &sessions, &boot, at(2), |_, _| {}).await;
+    assert_eq!(report.beaten, 2, "the others go on");
+    let owned = [(sessions[0].clone(), "host:system".to_owned())];
+    assert_eq!(report.owned_elsewhere, owned);
+    assert_eq!(seq(&*store, sessions[0]).await, 1, "it was touched");
+    let report = beat_with(&*store, &system, &sessions, &boot, at(3), |_, _| {}).await;
+    assert_eq!(report.beaten, 1);
+    assert_eq!(report.owned_elsewhere.len(), 2);
+}
+
+pub(crate) async fn a_released_session_is_free(backend: &impl Backend) {
+    let store = backend.open().await;
+    let old = register(&*store, "host:old").await;
+    let new = register(&*store, "host:new").await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let (one, two) = (&pairs[0].b.session, &pairs[1].b.session);
+    let boot = boot("x", 100);
+    beat_with(&*store, &old, &[one, two], &boot, at(1), |_, _| {}).await;
+    let released = store
+        .release(&old, Some(std::slice::from_ref(one)), at(2))
+        .await;
+    assert_eq!(released.expect("released"), 1);
+    assert!(view(&*store, one).await.heartbeat.expect("some").released);
+    assert_eq!(beat(&*store, &new, one, &boot).await, all_beaten(1));
+    assert_eq!(
+        beat(&*store, &new, two, &boot).await,
+        owned_by(two, "host:old")
+    );
+    assert_eq!(
+        beat(&*store, &old, one, &boot).await,
+        owned_by(one, "host:new"),
+        "it let go of it"
+    );
+    assert!(!view(&*store, one).await.heartbeat.expect("some").released);
+}
+
+pub(crate) async fn a_silent_daemon_loses_its_session(backend: &impl Backend) {
+    let store = backend.open().await;
+    let silent = register(&*store, "host:silent").await;
+    let other = register(&*store, "host:other").await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    beat(&*store, &silent, session, &boot("x", 100)).await;
+    // By the boot clock: the wall clock may say what it likes.
+    let late = at(9_000);
+    let report = beat_with(
+        &*store,
+        &other,
+        &[session],
+        &boot("x", 120),
+        late,
+        |_, _| {},
+    )
+    .await;
+    assert_eq!(report, owned_by(session, "host:silent"));
+    let report = beat(&*store, &other, session, &boot("x", 121)).await;
+    assert_eq!(report, all_beaten(1));
+    let report = beat(&*store, &silent, session, &boot("x", 122)).await;
+    assert_eq!(report, owned_by(session, "host:other"));
+}
+
+pub(crate) async fn another_boot_loses_its_session(backend: &impl Backend) {
+    let store = backend.open().await;
+    let before = register(&*store, "host:before").await;
+    let after = register(&*store, "host:after").await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    beat(&*store, &before, session, &boot("x", 90_000)).await;
+    let report = beat(&*store, &after, session, &boot("y", 5)).await;
+    assert_eq!(report, all_beaten(1), "its daemon died with that boot");
+}
+
+pub(crate) async fn an_older_life_of_a_daemon_takes_nothing_back(backend: &impl Backend) {
+    let store = backend.open().await;
+    let first = register(&*store, "host:worker").await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    beat(&*store, &first, session, &boot("x", 100)).await;
+    let second = register(&*store, "host:worker").await;
+    // The new life goes on at once, without waiting for the ttl.
+    assert_eq!(
+        beat(&*store, &second, session, &boot("x", 101)).await,
+        all_beaten(1)
+    );
+    let refused = owned_by(session, "host:worker");
+    let late = |seconds| boot("x", seconds);
+    assert_eq!(beat(&*store, &first, session, &late(102)).await, refused);
+    // Nor when the new one was silent for long, or stopped.
+    assert_eq!(beat(&*store, &first, session, &late(9_000)).await, refused);
+    store.release(&second, None, at(9)).await.expect("released");
+    assert_eq!(beat(&*store, &first, session, &late(9_001)).await, refused);
+    let noted = store.record_exit(session, &first, at(10)).await;
+    assert!(!noted.expect("asked"));
+    let released = store.release(&first, None, at(11)).await;
+    assert_eq!(released.expect("asked"), 0);
+}
+
+pub(crate) async fn renewals_never_shorten_and_never_reopen(backend: &impl Backend) {
+    let store = backend.open().await;
+    let daemon = register(&*store, "host:worker").await;
+    let pairs = pairs(&*store, 5, at(0)).await;
+    let [plain, long, closed, spaced, taken] = &pairs[..] else {
+        unreachable!()
+    };
+    store
+        .renew_conversation(&long.id, at(90_000), at(1))
+        .await
+        .expect("renewed");
+    store
+        .close_conversation(&closed.id, at(2))
+        .await
+        .expect("closed");
+    backend.foreign(&format!(
+        "UPDATE conversations SET expires_at = '2025-11-13 20:00:00' WHERE id = '{}'",
+        spaced.id
+    ));
+    let owner = register(&*store, "host:owner").await;
+    let boot = boot("x", 100);
+    beat(&*store, &owner, &taken.b.session, &boot).await;
+    let sessions: Vec<&SessionKey> = pairs.iter().map(|pair| &pair.b.session).collect();
+    let until = at(3_600 * 4);
+    beat_with(&*store, &daemon, &sessions, &boot, at(3), |_, beats| {
+        for beat in beats {
+            beat.renew_until = Some(until);
+        }
+    })
+    .await;
+    let end = async |pair: &Pair| {
+        let shown = store.conversation(&pair.id).await.expect("shown");
+        shown.expires_at.expect("readable")
+    };
+    assert_eq!(end(plain).await, until);
+    assert_eq!(end(long).await, at(90_000));
+    assert_eq!(end(closed).await, at(2), "closed is closed for everybody");
+    let holds: Timestamp = "2025-11-13T20:00:00Z".parse().expect("a time");
+    assert_eq!(end(spaced).await, holds);
+    assert_eq!(end(taken).await, at(3 * 3_600), "not its own to renew");
+}
+
+pub(crate) async fn the_mirror_touches_only_the_time(backend: &impl Backend) {
+    let store = backend.open().await;
+    let daemon = register(&*store, "host:worker").await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let sessions: Vec<&SessionKey> = pairs.iter().map(|pair| &pair.b.session).collect();
+    backend.foreign(&format!(
+        "INSERT INTO session_status VALUES ('{}', 'b', 'blocked', '2025-11-13T02:13:20')",
+        pairs[0].id
+    ));
+    let boot = boot("x", 100);
+    let rows = || {
+        backend.foreign(
+            "SELECT session_id || ' ' || status || ' ' || last_heartbeat FROM session_status
+             ORDER BY status",
+        )
+    };
+    beat_with(&*store, &daemon, &sessions, &boot, at(1), |_, _| {}).await;
+    assert_eq!(rows(), ["b blocked 2025-11-13T02:13:20"], "not asked for");
+    beat_with(&*store, &daemon, &sessions, &boot, at(2), |round, _| {
+        round.mirror = true;
+    })
+    .await;
+    // Naive UTC: what Python's datetime.fromisoformat compares with utcnow().
+    assert_eq!(
+        rows(),
+        [
+            "b active 2025-11-13T02:13:22.000000",
+            "b blocked 2025-11-13T02:13:22.000000"
+        ]
+    );
+    let shown = view(&*store, sessions[0]).await;
+    assert_eq!(shown.reported.as_deref(), Some("blocked"));
+    // Only what it owns: another daemon's word is not ours to give.
+    let other = register(&*store, "host:other").await;
+    beat_with(&*store, &other, &sessions, &boot, at(60), |round, _| {
+        round.mirror = true;
+    })
+    .await;
+    assert!(rows().iter().all(|row| row.ends_with("02:13:22.000000")));
+}
+
+pub(crate) async fn an_exit_is_noted_once_by_its_owner(backend: &impl Backend) {
+    let store = backend.open().await;
+    let daemon = register(&*store, "host:worker").await;
+    let other = register(&*store, "host:other").await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    let exit = async |daemon: &DaemonRef, second| {
+        store
+            .record_exit(session, daemon, at(second))
+            .await
+            .expect("asked")
+    };
+    assert!(!exit(&daemon, 1).await, "nobody owns it yet");
+    beat(&*store, &daemon, session, &boot("x", 100)).await;
+    assert!(!exit(&other, 2).await, "not the owner");
+    let before = seq(&*store, session).await;
+    assert!(exit(&daemon, 3).await);
+    assert!(!exit(&daemon, 4).await, "noted twice");
+    let shown = view(&*store, session).await;
+    assert_eq!(shown.life(at(5)), Life::Exited);
+    let heartbeat = shown.heartbeat.expect("some");
+    assert_eq!(heartbeat.exited_at, Some(at(3)));
+    assert!(heartbeat.seq > before, "an observer would not see it");
+    let rows = backend.foreign("SELECT count(*) FROM audit_log WHERE action = 'session_exited'");
+    assert_eq!(rows, ["1"]);
+    // The agent came back.
+    beat(&*store, &daemon, session, &boot("x", 110)).await;
+    let heartbeat = view(&*store, session).await.heartbeat.expect("some");
+    assert_eq!(heartbeat.exited_at, None);
+}
+
+pub(crate) async fn a_stopped_daemon_lets_go(backend: &impl Backend) {
+    let store = backend.open().await;
+    let daemon = register(&*store, "host:worker").await;
+    let pairs = pairs(&*store, 3, at(0)).await;
+    let sessions: Vec<&SessionKey> = pairs.iter().map(|pair| &pair.b.session).collect();
+    beat_with(&*store, &daemon, &sessions, &boot("x", 1), at(1), |_, _| {}).await;
+    let listed = store.daemons().await.expect("listed");
+    assert_eq!((listed[0].sessions, listed[0].stopped_at), (3, None));
+    assert_eq!(
+        store.release(&daemon, None, at(2)).await.expect("released"),
+        3
+    );
+    assert_eq!(store.release(&daemon, None, at(3)).await.expect("again"), 0);
+    for session in sessions {
+        let shown = view(&*store, session).await;
+        // Judged by the default now: stopping a daemon loses nobody.
+        assert_eq!(shown.life(at(1 + 299)), Life::Alive);
+        assert_eq!(shown.life(at(1 + 301)), Life::Silent);
+    }
+    let listed = store.daemons().await.expect("listed");
+    assert_eq!(listed[0].sessions, 0);
+    assert!(listed[0].stopped_at.is_some());
+}
+
+pub(crate) async fn a_call_counts_as_life_and_steals_nothing(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let ttl = Duration::from_secs(120);
+    let calls = &pairs[0].b;
+    say(&*store, &pairs[0].a, "hello", at(1)).await;
+    let mail = store
+        .call_in(calls, ttl, &boot("x", 100), at(2))
+        .await
+        .expect("called");
+    assert_eq!((mail.unread, mail.activity), (1, 1));
+    let heartbeat = view(&*store, &calls.session).await.heartbeat.expect("some");
+    assert_eq!((heartbeat.proof, heartbeat.ttl), (ProofKind::Call, ttl));
+    assert_eq!(heartbeat.daemon, None);
+    let status = backend.foreign("SELECT last_heartbeat FROM session_status");
+    assert_eq!(status, ["2025-11-13T02:13:22.000000"]);
+    // A daemon may take up what nobody keeps.
+    let daemon = register(&*store, "host:worker").await;
+    let report = beat(&*store, &daemon, &calls.session, &boot("x", 101)).await;
+    assert_eq!(report, all_beaten(1));
+    // A call does not take it away again, but it is activity.
+    let mail = store
+        .call_in(calls, ttl, &boot("x", 102), at(3))
+        .await
+        .expect("called");
+    assert_eq!(mail.activity, 2);
+    let heartbeat = view(&*store, &calls.session).await.heartbeat.expect("some");
+    assert_eq!(heartbeat.daemon.as_deref(), Some("host:worker"));
+    assert_eq!((heartbeat.proof, heartbeat.seq), (ProofKind::Process, 2));
+    // Unless that daemon has been silent.
+    store
+        .call_in(calls, ttl, &boot("x", 9_000), at(4))
+        .await
+        .expect("called");
+    let heartbeat = view(&*store, &calls.session).await.heartbeat.expect("some");
+    assert_eq!((heartbeat.daemon, heartbeat.proof), (None, ProofKind::Call));
+    let mut stranger = calls.clone();
+    stranger.token = pairs[1].b.token.clone();
+    let refused = store
+        .call_in(&stranger, ttl, &boot("x", 9_000), at(5))
+        .await;
+    assert!(matches!(refused, Err(StoreError::WrongToken(_))));
+}
+
+pub(crate) async fn a_thousand_sessions_in_one_beat(backend: &impl Backend) {
+    let store = backend.open().await;
+    let daemon = register(&*store, "host:worker").await;
+    let pairs = pairs(&*store, 1_000, at(0)).await;
+    let sessions: Vec<&SessionKey> = pairs.iter().map(|pair| &pair.b.session).collect();
+    for round in 1..=2 {
+        let boot = boot("x", 100 + round);
+        let report = beat_with(&*store, &daemon, &sessions, &boot, at(1), |round, beats| {
+            round.mirror = true;
+            for beat in beats {
+                beat.renew_until = Some(at(50_000));
+            }
+        })
+        .await;
+        assert_eq!(report, all_beaten(1_000));
+    }
+    let shown = store.sessions(at(0)).await.expect("listed");
+    let beaten = shown.iter().filter_map(|view| view.heartbeat.as_ref());
+    assert_eq!(beaten.filter(|heartbeat| heartbeat.seq == 2).count(), 1_000);
+    let ends: Vec<_> = shown.iter().map(|view| view.expires_at).collect();
+    assert!(ends.iter().all(|end| *end == Some(at(50_000))));
+    let mail = store
+        .mail(
+            &sessions
+                .iter()
+                .map(|key| (*key).clone())
+                .collect::<Vec<_>>(),
+        )
+        .await;
+    assert_eq!(mail.expect("looked").len(), 1_000);
+}
