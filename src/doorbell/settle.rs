@@ -16,14 +16,15 @@ const QUESTION_WITHOUT_EVENTS: Duration = Duration::from_millis(5);
 /// How often a watch that could not be had is asked for again.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 
-/// After a foreign ring: the first looks come this fast ...
-const FIRST_LOOKS: Duration = Duration::from_micros(100);
-/// ... for this long ...
-const FIRST_LOOKS_FOR: Duration = Duration::from_millis(5);
-/// ... and then this fast ...
-const LATER_LOOKS: Duration = Duration::from_millis(1);
-/// ... for this long. A writer that takes even longer is left to the question.
-const LATER_LOOKS_FOR: Duration = Duration::from_millis(500);
+/// After a foreign ring: looks come no faster than this ...
+const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
+/// ... and no slower than this, each pause being one part in so many of the
+/// time that the writer has taken already. A fixed pause would be too long for
+/// a commit without fsync, or too busy for one that waits for a slow disk.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+const PART: u32 = 32;
+/// A writer that takes even longer is left to the question.
+const SETTLE_FOR: Duration = Duration::from_millis(500);
 
 pub(super) fn run(
     paths: &Paths,
@@ -35,6 +36,7 @@ pub(super) fn run(
         pending: std::sync::Arc::clone(pending),
         thread: std::thread::current(),
     };
+    sharpen_timers();
     let mut events = Events::new(mode);
     loop {
         events.keep(paths, &ringer);
@@ -53,6 +55,15 @@ pub(super) fn run(
     }
 }
 
+/// The kernel lets a thread's timers be 50 us late, to wake several at once:
+/// as long as a whole pause here.
+fn sharpen_timers() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)) {
+        debug!(%error, "the doorbell's timers stay blunt");
+    }
+}
+
 /// Looks until no writer can be in the middle of a commit. The question comes
 /// before the look: any commit whose write rang is visible, or rolled back,
 /// once the lock is seen free.
@@ -62,15 +73,11 @@ fn settle(pending: &Pending, listener: &mut dyn Listener) {
         let writing = listener.write_in_progress();
         listener.look();
         let waited = started.elapsed();
-        if !writing || waited > LATER_LOOKS_FOR {
+        if !writing || waited > SETTLE_FOR {
             return;
         }
         // A ring of our own writer ends the pause early.
-        park_timeout(if waited < FIRST_LOOKS_FOR {
-            FIRST_LOOKS
-        } else {
-            LATER_LOOKS
-        });
+        park_timeout((waited / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
         if pending.0.load(std::sync::atomic::Ordering::Acquire) & Pending::STOP != 0 {
             return;
         }
