@@ -103,10 +103,13 @@ pub async fn follow(
     }));
     let (failed, mut failures) = mpsc::unbounded_channel();
 
+    if following.begin == Begin::Now {
+        pass_over_unread(store, callers, &follower).await?;
+    }
     // The doorbell is mounted before the backlog is read, so that nothing
     // falls between them; until the backlog is shown its reader stays where it
     // is, and what both have seen the cursor shows once.
-    let may_push = Arc::new(AtomicBool::new(following.begin == Begin::Now));
+    let may_push = Arc::new(AtomicBool::new(false));
     let pushing = Arc::clone(&may_push);
     let ringing = Arc::clone(&follower);
     let doorbell = store.doorbell(
@@ -129,11 +132,9 @@ pub async fn follow(
             }
         }),
     )?;
-    if following.begin == Begin::Unread {
-        show_unread(store, callers, &follower).await?;
-        may_push.store(true, Ordering::Release);
-        doorbell.ask();
-    }
+    show_unread(store, callers, &follower).await?;
+    may_push.store(true, Ordering::Release);
+    doorbell.ask();
 
     let mut look = tokio::time::interval(following.full_look);
     look.tick().await;
@@ -153,6 +154,24 @@ pub async fn follow(
             }
         }
     }
+}
+
+/// Sets the cursors behind what is unread already, or the next full look would
+/// show it after all.
+async fn pass_over_unread(
+    store: &SharedStore,
+    callers: &[Caller],
+    follower: &Mutex<Follower>,
+) -> anyhow::Result<()> {
+    for caller in callers {
+        let unread = store.peek(caller, u32::MAX, clock::now()).await?;
+        let newest = unread.iter().map(|message| message.id).max();
+        let mut follower = follower.lock().unwrap_or_else(PoisonError::into_inner);
+        follower
+            .cursors
+            .insert(caller.session.clone(), newest.unwrap_or_default());
+    }
+    Ok(())
 }
 
 /// The full look.
