@@ -7,7 +7,7 @@ use mcp_bridge::model::MessageId;
 use mcp_bridge::store::sqlite::Create;
 use mcp_bridge::store::{AuditFilter, ErrorClass, StoreError};
 
-use crate::common::{self, Pair, Scratch, at, draft, try_open, unlimited};
+use crate::common::{self, PATIENCE, Pair, Scratch, at, draft, try_open, unlimited};
 
 const MESSAGES: u64 = 200;
 
@@ -62,7 +62,9 @@ async fn try_case(name: &str, bytes: &[u8], pair: &Pair) -> Option<StoreError> {
     let scratch = Scratch::fast();
     std::fs::write(scratch.path(), bytes).expect("written");
     let (path, pair) = (scratch.path(), pair.clone());
-    let outcome = tokio::spawn(async move { survives(&path, &pair).await }).await;
+    let case = tokio::spawn(async move { survives(&path, &pair).await });
+    let outcome = tokio::time::timeout(PATIENCE, case).await;
+    let outcome = outcome.unwrap_or_else(|_| panic!("{name}: it hangs"));
     let error = outcome
         .unwrap_or_else(|panic| panic!("{name}: {panic}"))
         .err();

@@ -147,10 +147,22 @@ impl SqliteStore {
         connection: &mut SqliteConnection,
         create: Create,
     ) -> std::result::Result<Option<i64>, Fault> {
-        let tables: Vec<String> =
-            sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
-                .fetch_all(&mut *connection)
-                .await?;
+        let rows = sqlx::query("SELECT type, name, sql FROM sqlite_schema")
+            .fetch_all(&mut *connection)
+            .await?;
+        let mut tables = Vec::with_capacity(rows.len());
+        for row in &rows {
+            // sqlx takes the names and types of columns for UTF-8 and panics
+            // on its worker's thread when damage made something else of them.
+            let sql: Option<&[u8]> = row.try_get_unchecked(2)?;
+            if std::str::from_utf8(sql.unwrap_or_default()).is_err() {
+                let what = "its schema is not text".to_owned();
+                return Err(StoreError::Corrupt(self.path().to_owned(), what).into());
+            }
+            if shared::text(row, 0)? == "table" {
+                tables.push(shared::text(row, 1)?);
+            }
+        }
         let has = |name: &str| tables.iter().any(|table| table == name);
         if has("bridge_schema") {
             let row = sqlx::query("SELECT version, min_compatible FROM bridge_schema")

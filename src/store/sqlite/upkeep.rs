@@ -1,15 +1,19 @@
 //! The store as a thing that can break: probes, checkpoints, the doorbell.
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::tail::Tail;
 use super::{SqliteStore, reports};
 use crate::clock;
 use crate::doorbell::{Doorbell, Mode, Paths};
 use crate::store::{OnRing, Result, StoreError, StoreProbe, Upkeep};
+
+/// Longest wait for calls that are under way when the store is closed.
+const CLOSING: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl Upkeep for SqliteStore {
@@ -55,10 +59,17 @@ impl Upkeep for SqliteStore {
 
     async fn close(&self) {
         debug!(store = %self.path().display(), "closing the store");
-        tokio::join!(
-            self.messages.pool.close(),
-            self.heartbeats.pool.close(),
-            self.readers.close()
-        );
+        let closed = async {
+            tokio::join!(
+                self.messages.pool.close(),
+                self.heartbeats.pool.close(),
+                self.readers.close()
+            )
+        };
+        // sqlx waits for ever for a connection whose thread panicked; the end
+        // of the process closes it as well.
+        if tokio::time::timeout(CLOSING, closed).await.is_err() {
+            warn!(store = %self.path().display(), "the store did not close in time");
+        }
     }
 }

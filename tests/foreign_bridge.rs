@@ -1,0 +1,473 @@
+//! One database with the Python bridge: its own sqlite3, its statements, its
+//! tokens, its times (`tests/foreign/bridge.py`), while this store works in it.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot set up its case has nothing to say"
+)]
+
+#[path = "common/store.rs"]
+mod common;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mcp_bridge::clock;
+use mcp_bridge::doorbell::Mode;
+use mcp_bridge::model::message::{ActionType, Sender};
+use mcp_bridge::model::session::ProofKind;
+use mcp_bridge::model::token::{Token, TokenStorage};
+use mcp_bridge::model::{ConversationId, SessionKey, Side, timestamp};
+use mcp_bridge::store::{Beat, BeatRound, Boot, Caller, DaemonInfo, StoreError};
+use serde_json::{Value, json};
+
+use common::{Pair, Scratch, draft, receive, say, skipped, unlimited, until};
+
+/// The other program. Ends when it is dropped.
+struct Python {
+    process: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Python {
+    /// `None` where there is no Python with sqlite3, which it says.
+    fn start(scratch: &Scratch) -> Option<Self> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/bridge.py");
+        let probe = Command::new("python3")
+            .args(["-c", "import sqlite3"])
+            .output();
+        if !probe.is_ok_and(|out| out.status.success()) {
+            skipped("a foreign writer: there is no python3 with sqlite3 here");
+            return None;
+        }
+        let mut process = Command::new("python3")
+            .arg(script)
+            .arg(scratch.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 runs");
+        Some(Self {
+            input: process.stdin.take().expect("piped"),
+            output: BufReader::new(process.stdout.take().expect("piped")).lines(),
+            process,
+        })
+    }
+
+    fn ask(&mut self, request: &Value) {
+        writeln!(self.input, "{request}").expect("it listens");
+    }
+
+    fn answer(&mut self) -> Result<Value, String> {
+        let line = self.output.next().expect("it lives").expect("a line");
+        let answer: Value = serde_json::from_str(&line).expect("JSON");
+        match answer.get("error") {
+            Some(error) => Err(error.as_str().expect("words").to_owned()),
+            None => Ok(answer["ok"].clone()),
+        }
+    }
+
+    fn call(&mut self, request: &Value) -> Result<Value, String> {
+        self.ask(request);
+        self.answer()
+    }
+
+    fn must(&mut self, request: &Value) -> Value {
+        let answer = self.call(request);
+        answer.unwrap_or_else(|error| panic!("{request}: {error}"))
+    }
+
+    /// A conversation that it makes, as our callers.
+    fn pair(&mut self) -> Pair {
+        let made = self.must(&json!(["create"]));
+        let text = |key: &str| made[key].as_str().expect("text");
+        let id: ConversationId = text("id").parse().expect("an id");
+        let caller = |side: Side| Caller {
+            session: SessionKey::new(id.clone(), side),
+            token: Token::parse(text(side.as_str())).expect("a token"),
+        };
+        Pair {
+            a: caller(Side::A),
+            b: caller(Side::B),
+            id: id.clone(),
+        }
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A call of one of its agents.
+fn of(call: &str, caller: &Caller, more: &[Value]) -> Value {
+    let mut request = vec![
+        json!(call),
+        json!(caller.session.conversation),
+        json!(caller.session.side),
+        json!(caller.token.expose()),
+    ];
+    request.extend_from_slice(more);
+    request.into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_database_is_adopted_and_its_agents_go_on() {
+    let scratch = Scratch::new();
+    let Some(mut python) = Python::start(&scratch) else {
+        return;
+    };
+    python.must(&json!(["init"]));
+    let pair = python.pair();
+    let sent_at = python.must(&of("send", &pair.a, &[json!("hello from Python")]));
+    python.must(&of("status", &pair.b, &[json!("working")]));
+
+    let store = scratch.open().await;
+    let check = store.check().await.expect("checked");
+    assert!(check.adopted && check.problems.is_empty(), "{check:?}");
+    assert_eq!(check.token_storage, "plain");
+    assert_eq!(
+        (check.conversations, check.messages, check.unread),
+        (1, 1, 1)
+    );
+    let callers = [pair.a.clone(), pair.b.clone()];
+    let verified = store.verify(&callers, clock::now()).await.expect("asked");
+    let roles: Vec<_> = verified
+        .iter()
+        .map(|answer| answer.as_ref().expect("its token").role.clone())
+        .collect();
+    assert_eq!(roles, ["planner", "builder"]);
+
+    // Its message by us, with its time.
+    let got = store
+        .fetch(&pair.b, 9, clock::now())
+        .await
+        .expect("fetched");
+    let message = &got.messages[0];
+    assert_eq!(message.message, "hello from Python");
+    assert_eq!(message.from, Sender::Session(Side::A));
+    assert_eq!(message.metadata["action_type"], "info");
+    let sent_at = timestamp::from_text(sent_at.as_str().expect("text"));
+    assert!(sent_at.is_some() && message.sent_at == sent_at);
+    assert_eq!(
+        python.must(&of("read", &pair.b, &[])),
+        json!([]),
+        "read twice"
+    );
+
+    // Ours by it, with our time.
+    let now = clock::now();
+    let mut reply = draft("hello from Rust");
+    reply.action_type = Some(ActionType::Complete);
+    store.send(&pair.b, &[reply], now).await.expect("sent");
+    let read = python.must(&of("read", &pair.a, &[]));
+    assert_eq!(
+        read,
+        json!([{
+            "from": "b",
+            "message": "hello from Rust",
+            "metadata": { "action_type": "complete" },
+            "at": timestamp::to_text(now),
+        }])
+    );
+    // What it read is read, and nobody is woken for it.
+    let mail = store.mail(&[pair.a.session.clone()]).await.expect("looked");
+    assert_eq!(mail[0].unread, 0);
+    // Its audit rows and ours stand in one log.
+    let filter = mcp_bridge::store::AuditFilter {
+        conversation: Some(pair.id.clone()),
+        limit: 100,
+        ..Default::default()
+    };
+    let audit = store.audit(&filter).await.expect("read");
+    assert!(audit.iter().all(|entry| entry.at.is_some()));
+    assert_eq!(audit.len(), 6, "{audit:#?}");
+    // A second open finds it as it is.
+    let again = scratch.open().await;
+    assert!(again.check().await.expect("checked").adopted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_we_make_there_its_agents_can_use() {
+    let scratch = Scratch::new();
+    let Some(mut python) = Python::start(&scratch) else {
+        return;
+    };
+    python.must(&json!(["init"]));
+    let store = scratch.open().await;
+    let pair = common::pair(&*store, clock::now()).await;
+    python.must(&of("send", &pair.a, &[json!("in your conversation")]));
+    let got = receive(&*store, &pair.b, clock::now()).await;
+    assert_eq!(got, ["in your conversation"]);
+    say(&*store, &pair.b, "and back", clock::now()).await;
+    let read = python.must(&of("read", &pair.a, &[]));
+    assert_eq!(read[0]["message"], "and back");
+    // Neither side's token is good for the other side.
+    let swapped = Caller {
+        session: pair.a.session.clone(),
+        token: pair.b.token.clone(),
+    };
+    let refused = python.call(&of("read", &swapped, &[])).expect_err("let in");
+    assert!(refused.starts_with("PermissionError"), "{refused}");
+    // One that is closed here is closed there.
+    store
+        .close_conversation(&pair.id, clock::now())
+        .await
+        .expect("closed");
+    let refused = python.call(&of("read", &pair.a, &[])).expect_err("open");
+    assert!(refused.starts_with("PermissionError"), "{refused}");
+    // Hashed tokens are for stores that it does not share.
+    store
+        .set_token_storage(TokenStorage::Hashed)
+        .await
+        .expect("set");
+    let hashed = common::pair(&*store, clock::now()).await;
+    assert!(python.call(&of("read", &hashed.a, &[])).is_err());
+    assert!(store.fetch(&hashed.a, 9, clock::now()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_older_status_table_is_migrated_row_by_row() {
+    let scratch = Scratch::new();
+    let Some(mut python) = Python::start(&scratch) else {
+        return;
+    };
+    python.must(&json!(["init", true]));
+    let pairs: Vec<Pair> = (0..5).map(|_| python.pair()).collect();
+    for (n, pair) in pairs.iter().enumerate() {
+        let session = ["a", "b", "session_a", "session_b", "b"][n];
+        let status = [
+            json!("working"),
+            json!("active"),
+            Value::Null,
+            json!("blocked"),
+            json!("x"),
+        ];
+        let heartbeat = format!("2025-11-13T16:02:4{n}.123456");
+        let row = json!(["old_status", pair.id, session, heartbeat, status[n]]);
+        python.must(&row);
+    }
+    let store = scratch.open().await;
+    let raw = scratch.raw();
+    let mut rows = raw
+        .prepare("SELECT conversation_id, session_id, status, last_heartbeat FROM session_status")
+        .expect("its columns of today");
+    let found: BTreeSet<[String; 4]> = rows
+        .query_map([], |row| {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
+        })
+        .expect("read")
+        .map(|row| row.expect("whole"))
+        .collect();
+    let expected: BTreeSet<[String; 4]> = pairs
+        .iter()
+        .enumerate()
+        .map(|(n, pair)| {
+            [
+                pair.id.to_string(),
+                ["a", "b", "a", "b", "b"][n].into(),
+                ["working", "active", "active", "blocked", "x"][n].into(),
+                format!("2025-11-13T16:02:4{n}.123456"),
+            ]
+        })
+        .collect();
+    assert_eq!(found, expected);
+    let left: i64 = raw
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'bridge_old_session_status'",
+            [],
+            |row| row.get(0),
+        )
+        .expect("counted");
+    assert_eq!(left, 0);
+    // Both sides of a conversation have room now.
+    for side in [&pairs[0].a, &pairs[0].b] {
+        python.must(&of("status", side, &[json!("waiting")]));
+    }
+    let shown = store.sessions(clock::now()).await.expect("listed");
+    let waiting = |view: &&mcp_bridge::model::session::SessionView| {
+        view.reported.as_deref() == Some("waiting")
+    };
+    assert_eq!(shown.iter().filter(waiting).count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_write_at_once_and_nothing_is_lost() {
+    let count: usize = if common::full() { 5_000 } else { 1_000 };
+    let scratch = Scratch::new();
+    let (Some(mut writer), Some(mut reader)) = (Python::start(&scratch), Python::start(&scratch))
+    else {
+        return;
+    };
+    writer.must(&json!(["init"]));
+    let pair = writer.pair();
+    let store = scratch.open().await;
+    unlimited(&*store).await;
+    let heard: Arc<Mutex<Vec<i64>>> = Arc::default();
+    let sink = Arc::clone(&heard);
+    let to_b = pair.b.session.clone();
+    let _bell = store
+        .doorbell(
+            Mode::Events,
+            Box::new(move |look| {
+                let new = look.arrivals().expect("a healthy store");
+                let new = new.iter().filter(|new| new.to == to_b).map(|new| new.id.0);
+                sink.lock().expect("whole").extend(new);
+            }),
+        )
+        .expect("mounted");
+    // Its writer sends to b and its reader reads for a; ours do the opposite.
+    writer.ask(&of("burst", &pair.a, &[json!(count)]));
+    reader.ask(&of("drain", &pair.a, &[json!(count)]));
+    let sending = {
+        let (store, caller) = (Arc::clone(&store), pair.b.clone());
+        tokio::spawn(async move {
+            for n in 0..count {
+                say(&*store, &caller, &format!("ours {n}"), clock::now()).await;
+            }
+        })
+    };
+    let mut got = Vec::new();
+    while got.len() < count {
+        got.extend(receive(&*store, &pair.b, clock::now()).await);
+        tokio::task::yield_now().await;
+    }
+    sending.await.expect("no error was shown to us");
+    let theirs = tokio::task::spawn_blocking(move || {
+        writer.answer().expect("no error was shown to its writer");
+        reader.answer().expect("no error was shown to its reader")
+    });
+    let theirs = theirs.await.expect("no panic");
+    let expected: Vec<String> = (0..count).map(|n| format!("foreign {n}")).collect();
+    assert_eq!(got, expected, "its messages to us");
+    let expected: Vec<String> = (0..count).map(|n| format!("ours {n}")).collect();
+    assert_eq!(theirs, json!(expected), "our messages to it");
+    until("every one of its messages to be pushed", async || {
+        (heard.lock().expect("whole").len() >= count).then_some(())
+    })
+    .await;
+    let heard = heard.lock().expect("whole").clone();
+    assert!(heard.is_sorted() && heard.len() == count);
+    let check = store.check().await.expect("checked");
+    assert!(check.problems.is_empty() && check.unread == 0, "{check:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_message_is_pushed_without_waiting_for_the_next() {
+    let scratch = Scratch::new();
+    let Some(mut python) = Python::start(&scratch) else {
+        return;
+    };
+    python.must(&json!(["init"]));
+    let pair = python.pair();
+    let store = scratch.open().await;
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let sink = Arc::clone(&heard);
+    let wanted = [pair.b.session.clone()].into();
+    let _bell = store
+        .doorbell(
+            Mode::Events,
+            Box::new(move |look| {
+                let new = look.messages(&wanted).expect("a healthy store");
+                let new = new.into_iter().map(|message| message.message);
+                sink.lock().expect("whole").extend(new);
+            }),
+        )
+        .expect("mounted");
+    for n in 0..40 {
+        // Its default is synchronous=FULL, and its next write comes only after
+        // this one was pushed: one commit alone must be enough. The audit row
+        // that it writes behind a message is left out for that reason.
+        let text = format!("alone {n}");
+        let insert = json!([
+            "run",
+            "INSERT INTO messages (conversation_id, from_session, to_session, message, metadata,
+                timestamp) VALUES (?, 'a', 'b', ?, '{}', '2025-11-13T16:02:45.123456')",
+            [json!(pair.id), json!(text)],
+        ]);
+        python.must(&insert);
+        until(&text, async || {
+            heard.lock().expect("whole").contains(&text).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(heard.lock().expect("whole").len(), 40, "one came twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_sees_our_sign_of_life() {
+    let scratch = Scratch::new();
+    let Some(mut python) = Python::start(&scratch) else {
+        return;
+    };
+    python.must(&json!(["init"]));
+    let pair = python.pair();
+    let store = scratch.open().await;
+    let partner = python.must(&of("partner", &pair.a, &[]));
+    assert_eq!(partner, json!({ "status": "unknown", "alive": false }));
+    python.must(&of("status", &pair.b, &[json!("blocked")]));
+    let info = DaemonInfo {
+        id: "host:worker".into(),
+        role: "worker",
+        host: "host".into(),
+        boot_id: "x".into(),
+        pid: 1,
+    };
+    let now = clock::now();
+    let daemon = store.register_daemon(&info, now).await.expect("known");
+    let beats = [Beat {
+        session: pair.b.session.clone(),
+        proof: ProofKind::Process,
+        renew_until: Some(now + jiff::SignedDuration::from_hours(5)),
+    }];
+    let round = BeatRound {
+        beats: &beats,
+        daemon: &daemon,
+        ttl: Duration::from_secs(20),
+        mirror: true,
+        boot: &Boot {
+            id: "x".into(),
+            pid_ns: 1,
+            now: clock::since_boot(),
+        },
+        now,
+    };
+    store.beat(&round).await.expect("beaten");
+    // The status is the agent's own word; only the time is ours.
+    let partner = python.must(&of("partner", &pair.a, &[]));
+    assert_eq!(
+        partner,
+        json!({ "status": "blocked", "at": timestamp::to_text(now), "alive": true })
+    );
+    // And it reads the end that we moved.
+    python.must(&of("send", &pair.a, &[json!("still open")]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_cleanup_leaves_orphans_that_stop_nobody() {
+    let scratch = Scratch::new();
+    let Some(mut python) = Python::start(&scratch) else {
+        return;
+    };
+    python.must(&json!(["init"]));
+    let (gone, stays) = (python.pair(), python.pair());
+    let store = scratch.open().await;
+    for pair in [&gone, &stays] {
+        python.must(&of("send", &pair.a, &[json!("hello")]));
+        say(&*store, &pair.a, "hello again", clock::now()).await;
+    }
+    python.must(&json!(["forget", gone.id]));
+    let error = store.fetch(&gone.b, 9, clock::now()).await;
+    assert!(matches!(error, Err(StoreError::NoConversation(..))));
+    assert_eq!(receive(&*store, &stays.b, clock::now()).await.len(), 2);
+    let sessions = store.sessions(clock::now()).await.expect("listed");
+    assert_eq!(sessions.len(), 2);
+    let check = store.check().await.expect("checked");
+    assert!(check.problems.is_empty(), "{:?}", check.problems);
+}
