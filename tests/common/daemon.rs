@@ -1,24 +1,36 @@
 //! A worker daemon in a scratch directory: the real binary, a real store, and
 //! conditions to wait for.
 
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    reason = "each test program uses its part; without its files a test has nothing to say"
+)]
+
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use mcp_bridge::clock;
 use mcp_bridge::credentials::Credentials;
 use mcp_bridge::model::message::Draft;
+use mcp_bridge::model::session::{Life, SessionView};
 use mcp_bridge::model::token::Token;
 use mcp_bridge::model::{ConversationId, SessionKey, Side};
 use mcp_bridge::store::sqlite::{Create, SqliteStore};
 use mcp_bridge::store::{Caller, Conversations, Messages, NewConversation, Reports, StoreError};
 use mcp_bridge::supervisor::StateFile;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a condition may take before the test gives up; never how long
 /// anything should take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Rounds in quick succession, for tests that wait for the next one.
+pub(crate) const QUICK: &str = "[heartbeat]\ninterval = \"100ms\"\nttl = \"5s\"\n";
 
 /// Waits until `condition` returns something.
 #[track_caller]
@@ -33,6 +45,11 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
     }
 }
 
+/// Whether the long forms are wanted.
+pub(crate) fn full() -> bool {
+    std::env::var_os("MCP_BRIDGE_TEST_FULL").is_some()
+}
+
 /// A scratch directory with a store.
 pub(crate) struct Rig {
     pub(crate) dir: tempfile::TempDir,
@@ -45,6 +62,14 @@ pub(crate) struct Pair {
     pub(crate) id: ConversationId,
     pub(crate) a: Caller,
     pub(crate) b: Caller,
+}
+
+/// A row of `bridge_wake`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WakeRow {
+    pub(crate) adapter: String,
+    pub(crate) outcome: Option<String>,
+    pub(crate) reason: String,
 }
 
 impl Rig {
@@ -78,6 +103,12 @@ impl Rig {
 
     /// Makes a conversation and writes `NAME.toml`, the credentials of side b.
     pub(crate) fn pair(&self, name: &str) -> Pair {
+        let pair = self.pair_without_file(name);
+        self.write_credentials(name, &[&pair.b]);
+        pair
+    }
+
+    pub(crate) fn pair_without_file(&self, name: &str) -> Pair {
         let id = ConversationId::from_random(fastrand::u64(..).to_be_bytes());
         let caller = |side| {
             let session = SessionKey::new(id.clone(), side);
@@ -97,16 +128,20 @@ impl Rig {
         };
         self.block_on(self.store.create_conversations(&[new], now))
             .expect("made");
+        Pair { id, a, b }
+    }
+
+    /// Writes `NAME.toml`, whole at once, whatever was there.
+    pub(crate) fn write_credentials(&self, name: &str, callers: &[&Caller]) {
         let credentials = Credentials {
             store: None,
             label: None,
-            callers: vec![b.clone()],
+            callers: callers.iter().map(|caller| (*caller).clone()).collect(),
             source: None,
         };
-        credentials
-            .write(&self.path(&format!("{name}.toml")))
-            .expect("written");
-        Pair { id, a, b }
+        let new = self.path(&format!("{name}.new"));
+        credentials.write(&new).expect("written");
+        std::fs::rename(new, self.path(&format!("{name}.toml"))).expect("renamed");
     }
 
     pub(crate) fn send(&self, from: &Caller, text: &str) -> i64 {
@@ -129,12 +164,76 @@ impl Rig {
         .expect("fetched")
     }
 
-    pub(crate) fn view(&self, session: &SessionKey) -> mcp_bridge::model::session::SessionView {
-        self.block_on(self.store.sessions(clock::now()))
-            .expect("listed")
-            .into_iter()
-            .find(|view| view.key == *session)
-            .expect("the session")
+    pub(crate) fn view(&self, session: &SessionKey) -> SessionView {
+        self.try_view(session).expect("the session")
+    }
+
+    fn try_view(&self, session: &SessionKey) -> Option<SessionView> {
+        // Of those that are open; a store that is away for a moment has none.
+        let views = self.block_on(self.store.sessions(clock::now()));
+        views.ok()?.into_iter().find(|view| view.key == *session)
+    }
+
+    /// Heartbeats that were written for a session.
+    pub(crate) fn beats(&self, session: &SessionKey) -> i64 {
+        let view = self.try_view(session);
+        view.and_then(|view| view.heartbeat)
+            .map_or(0, |heartbeat| heartbeat.seq)
+    }
+
+    /// Waits until the session has been kept alive by rounds that began now.
+    #[track_caller]
+    pub(crate) fn goes_on(&self, session: &SessionKey) {
+        let before = self.beats(session);
+        // The first of them may have begun before.
+        wait_for("more heartbeats", || {
+            (self.beats(session) >= before + 2).then_some(())
+        });
+    }
+
+    #[track_caller]
+    pub(crate) fn becomes(&self, session: &SessionKey, life: Life) {
+        wait_for(&format!("{session} to be {life:?}"), || {
+            let view = self.try_view(session)?;
+            (view.life(clock::now()) == life).then_some(())
+        });
+    }
+
+    /// A connection of a program that knows nothing of our doorbell.
+    pub(crate) fn foreign(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(self.path("bridge.db")).expect("opened");
+        connection.busy_timeout(PATIENCE).expect("set");
+        connection
+    }
+
+    pub(crate) fn wakes(&self, session: &SessionKey) -> Vec<WakeRow> {
+        let connection = self.foreign();
+        let mut statement = connection
+            .prepare(
+                "SELECT adapter, outcome, coalesce(reason, '') FROM bridge_wake
+                 WHERE conversation_id = ?1 AND session_id = ?2 ORDER BY wake_id",
+            )
+            .expect("a query");
+        let rows = statement.query_map(
+            [session.conversation.as_str(), session.side.as_str()],
+            |row| {
+                Ok(WakeRow {
+                    adapter: row.get(0)?,
+                    outcome: row.get(1)?,
+                    reason: row.get(2)?,
+                })
+            },
+        );
+        rows.expect("rows").map(|row| row.expect("a row")).collect()
+    }
+
+    /// Waits until the wakes of a session end with this outcome.
+    #[track_caller]
+    pub(crate) fn last_wake(&self, session: &SessionKey, outcome: &str) -> WakeRow {
+        wait_for(&format!("a wake that is {outcome}"), || {
+            let last = self.wakes(session).pop()?;
+            (last.outcome.as_deref() == Some(outcome)).then_some(last)
+        })
     }
 
     /// Writes `NAME.conf.toml` with the store's address before `text`.
@@ -150,14 +249,60 @@ impl Rig {
         path
     }
 
-    pub(crate) fn daemon(&self, config: &Path) -> Daemon {
-        Daemon::start(
-            Command::new(env!("CARGO_BIN_EXE_mcp-bridged"))
-                .arg("--config")
-                .arg(config),
-            config,
-        )
+    /// An executable script.
+    pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        // By rename: a script that is open for writing cannot be run.
+        let new = self.path(&format!("{name}.new"));
+        std::fs::write(&new, format!("#!/bin/sh\n{text}\n")).expect("written");
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o700)).expect("set");
+        std::fs::rename(new, &path).expect("renamed");
+        path
     }
+
+    pub(crate) fn command(&self, config: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridged"));
+        command.arg("--config").arg(config);
+        self.tidy(&mut command);
+        command
+    }
+
+    /// The daemon behind another program (`unshare`, `setpriv`), which ends
+    /// with `exec`.
+    pub(crate) fn command_behind(&self, wrapper: &[&str], config: &Path) -> Command {
+        let mut command = Command::new(wrapper[0]);
+        command
+            .args(&wrapper[1..])
+            .arg(env!("CARGO_BIN_EXE_mcp-bridged"))
+            .arg("--config")
+            .arg(config);
+        self.tidy(&mut command);
+        command
+    }
+
+    fn tidy(&self, command: &mut Command) {
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.dir.path())
+            .env("NO_COLOR", "1");
+    }
+
+    pub(crate) fn daemon(&self, config: &Path) -> Daemon {
+        Daemon::start(&mut self.command(config), config)
+    }
+
+    /// A daemon with this configuration whose duties run.
+    pub(crate) fn worker(&self, text: &str) -> Daemon {
+        let mut daemon = self.daemon(&self.config("worker", text));
+        daemon.ready();
+        daemon
+    }
+}
+
+/// `[[session]]` with the credentials `NAME.toml`.
+pub(crate) fn session(name: &str, proof: &str) -> String {
+    format!("[[session]]\ncredentials = \"{name}.toml\"\nproof = {proof}\n")
 }
 
 /// A running daemon; killed, and waited for, when it is dropped.
@@ -171,8 +316,6 @@ pub(crate) struct Daemon {
 impl Daemon {
     pub(crate) fn start(command: &mut Command, config: &Path) -> Self {
         let mut child = command
-            .env("NO_COLOR", "1")
-            .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -197,16 +340,33 @@ impl Daemon {
         }
     }
 
+    pub(crate) fn ready(&mut self) {
+        self.says("ready: worker: ");
+    }
+
     pub(crate) fn state(&self) -> Option<StateFile> {
         serde_json::from_slice(&std::fs::read(&self.state).ok()?).ok()
+    }
+
+    /// Waits until the state file is so.
+    #[track_caller]
+    pub(crate) fn shows(&self, what: &str, condition: impl Fn(&StateFile) -> bool) -> StateFile {
+        wait_for(what, || self.state().filter(|state| condition(state)))
     }
 
     /// Waits until the log has a line that contains `text`, and returns it.
     #[track_caller]
     pub(crate) fn says(&mut self, text: &str) -> String {
+        self.says_times(text, 1)
+    }
+
+    /// Waits until it has been said so often; returns the last of them.
+    #[track_caller]
+    pub(crate) fn says_times(&mut self, text: &str, times: usize) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
-            if let Some(line) = self.log.iter().find(|line| line.contains(text)) {
+            let mut said = self.log.iter().filter(|line| line.contains(text));
+            if let Some(line) = said.nth(times - 1) {
                 return line.clone();
             }
             match self
@@ -214,25 +374,73 @@ impl Daemon {
                 .recv_timeout(end.saturating_duration_since(Instant::now()))
             {
                 Ok(line) => self.log.push(line),
-                Err(_) => panic!("the log never said `{text}`:\n{}", self.log.join("\n")),
+                Err(_) => panic!(
+                    "the log did not say `{text}` {times} times:\n{}",
+                    self.log.join("\n")
+                ),
             }
         }
     }
 
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).expect("signalled");
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("signalled");
     }
 
-    /// Ends it as a service manager would, and returns its exit code.
-    pub(crate) fn stop(mut self) -> Option<i32> {
-        self.signal(rustix::process::Signal::TERM);
-        self.child.wait().expect("waited").code()
+    /// Reloads and waits for what comes of it.
+    #[track_caller]
+    pub(crate) fn reload(&self) -> StateFile {
+        let before = self.state().and_then(|state| state.last_reload);
+        self.signal(Signal::HUP);
+        self.shows("the reload", |state| state.last_reload != before)
     }
 
-    /// Waits for its own end.
+    /// Ends it as a service manager would; returns its exit code.
+    pub(crate) fn stop(self) -> Option<i32> {
+        self.finish().0
+    }
+
+    /// The same, with all that it ever said.
+    pub(crate) fn finish(mut self) -> (Option<i32>, Said) {
+        self.signal(Signal::TERM);
+        let code = self.wait();
+        (code, Said(std::mem::take(&mut self.log)))
+    }
+
+    /// Waits for its own end and reads the rest of its log.
+    #[track_caller]
     pub(crate) fn wait(&mut self) -> Option<i32> {
-        self.child.wait().expect("waited").code()
+        let code = wait_for("the end of the daemon", || {
+            self.child.try_wait().expect("waited")
+        })
+        .code();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => self.log.push(line),
+                Err(RecvTimeoutError::Disconnected) => return code,
+                Err(RecvTimeoutError::Timeout) => panic!("somebody holds its stderr open"),
+            }
+        }
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("asked").is_none()
+    }
+
+    /// A line of `/proc/PID/status`, in its unit.
+    pub(crate) fn status(&self, key: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        status
+            .expect("a status")
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
+            .and_then(|value| value.split_whitespace().next()?.parse().ok())
+            .expect("a number")
     }
 }
 
@@ -241,5 +449,72 @@ impl Drop for Daemon {
         // Ended already is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            self.log.extend(self.lines.try_iter());
+            println!("the daemon's log:\n{}", self.log.join("\n"));
+        }
     }
+}
+
+/// All that a daemon said.
+pub(crate) struct Said(pub(crate) Vec<String>);
+
+impl Said {
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.0.iter().filter(|line| line.contains(text)).count()
+    }
+
+    #[track_caller]
+    pub(crate) fn only_once(&self, text: &str) {
+        assert_eq!(self.count(text), 1, "`{text}` in:\n{}", self.0.join("\n"));
+    }
+
+    #[track_caller]
+    pub(crate) fn never(&self, text: &str) {
+        assert_eq!(self.count(text), 0, "`{text}` in:\n{}", self.0.join("\n"));
+    }
+}
+
+/// A process that stands for an agent.
+pub(crate) struct Agent(pub(crate) Child);
+
+impl Agent {
+    pub(crate) fn start() -> Self {
+        let child = Command::new("sleep").arg("1000").spawn();
+        Self(child.expect("an agent"))
+    }
+
+    /// One that has written its pid file.
+    pub(crate) fn with_file(rig: &Rig, file: &str) -> Self {
+        let agent = Self::start();
+        agent.write_file(rig, file);
+        agent
+    }
+
+    pub(crate) fn write_file(&self, rig: &Rig, file: &str) {
+        std::fs::write(rig.path(file), format!("{}\n", self.0.id())).expect("written");
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("signalled");
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.0.kill().expect("killed");
+        self.0.wait().expect("ended");
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Ended already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whether a process runs; a zombie does not.
+pub(crate) fn is_alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+        .is_ok_and(|stat| !stat.contains(") Z "))
 }
