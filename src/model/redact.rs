@@ -313,28 +313,34 @@ const RULES: [Rule; 14] = {
     ]
 };
 
+/// Compiled when it is first needed: most messages need none, and compiling
+/// all of them takes longer than all else that `send` does.
+type Pattern = LazyLock<Regex, Box<dyn FnOnce() -> Regex + Send + Sync>>;
+
 struct Compiled {
     triggers: RegexSet,
-    patterns: Vec<Regex>,
-    member_name: Regex,
+    patterns: Vec<Pattern>,
+    member_name: Pattern,
     /// What follows a `BEGIN` line: headers, base64 lines, a short last line.
-    key_body: Regex,
+    key_body: Pattern,
     /// A string literal's beginning: prefix, escapes, quotes.
-    quote: Regex,
+    quote: Pattern,
     /// Unquoted code: a substitution, a call, an index, a generic type.
-    expression: Regex,
+    expression: Pattern,
     /// A whole value that only masks a secret or says where it is.
-    reference: Regex,
+    reference: Pattern,
     /// A whole value that is another variable.
-    variable: Regex,
+    variable: Pattern,
     /// A whole value that is a count, a range or a version.
-    number: Regex,
+    number: Pattern,
     /// The next field of `a=1,b=2`, after its delimiter.
-    field: Regex,
+    field: Pattern,
 }
 
 static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
-    let regex = |pattern: &str| constant(Regex::new(pattern));
+    let regex = |pattern: &'static str| -> Pattern {
+        LazyLock::new(Box::new(move || constant(Regex::new(pattern))))
+    };
     Compiled {
         triggers: constant(RegexSet::new(RULES.iter().map(|rule| rule.trigger))),
         patterns: RULES.iter().map(|rule| regex(rule.pattern)).collect(),
@@ -366,7 +372,7 @@ static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
 
 #[expect(
     clippy::expect_used,
-    reason = "the patterns are constants, and every test compiles them"
+    reason = "the patterns are constants, and a test compiles them all"
 )]
 fn constant<T>(compiled: Result<T, regex::Error>) -> T {
     compiled.expect("a constant pattern")
@@ -697,3 +703,24 @@ const HARMLESS: [&str; 70] = [
     "value", "input", "prompt", "required", "optional", "hidden", "masked", "redacted", "[redacted]", "omitted",
     "base64", "utf8", "utf-8", "md5", "sha1", "sha256", "sha512", "argon2", "argon2id", "pbkdf2", "oauth2", "rfc6750",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pattern_compiles() {
+        for pattern in COMPILED.patterns.iter().chain([
+            &COMPILED.member_name,
+            &COMPILED.key_body,
+            &COMPILED.quote,
+            &COMPILED.expression,
+            &COMPILED.reference,
+            &COMPILED.variable,
+            &COMPILED.number,
+            &COMPILED.field,
+        ]) {
+            LazyLock::force(pattern);
+        }
+    }
+}
