@@ -101,28 +101,34 @@ const fn rule(
     }
 }
 
+/// Compiled when it is first needed: most messages need none, and compiling
+/// all of them takes longer than all else that `send` does.
+pub(super) type Pattern = LazyLock<Regex, Box<dyn FnOnce() -> Regex + Send + Sync>>;
+
 pub(super) struct Compiled {
     pub(super) triggers: RegexSet,
-    pub(super) patterns: Vec<Regex>,
-    pub(super) member_name: Regex,
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) member_name: Pattern,
     /// The header lines of a key block.
-    pub(super) key_headers: Regex,
+    pub(super) key_headers: Pattern,
     /// A string literal's beginning: prefix, escapes, quotes.
-    pub(super) quote: Regex,
+    pub(super) quote: Pattern,
     /// Unquoted code: a substitution, a call, an index, a generic type.
-    pub(super) expression: Regex,
+    pub(super) expression: Pattern,
     /// A whole value that only masks a secret or says where it is.
-    pub(super) reference: Regex,
+    pub(super) reference: Pattern,
     /// A whole value that is another variable.
-    pub(super) variable: Regex,
+    pub(super) variable: Pattern,
     /// A whole value that is a count, a range, a version or a number's type.
-    pub(super) number: Regex,
+    pub(super) number: Pattern,
     /// The next field of `a=1,b=2`, after its delimiter.
-    pub(super) field: Regex,
+    pub(super) field: Pattern,
 }
 
 pub(super) static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
-    let regex = |pattern: &str| constant(Regex::new(pattern));
+    let regex = |pattern: &'static str| -> Pattern {
+        LazyLock::new(Box::new(move || constant(Regex::new(pattern))))
+    };
     Compiled {
         triggers: constant(RegexSet::new(RULES.iter().map(|rule| rule.trigger))),
         patterns: RULES.iter().map(|rule| regex(rule.pattern)).collect(),
@@ -159,7 +165,7 @@ pub(super) static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
 
 #[expect(
     clippy::expect_used,
-    reason = "the patterns are constants, and every test compiles them"
+    reason = "the patterns are constants, and a test compiles them all"
 )]
 fn constant<T>(compiled: Result<T, regex::Error>) -> T {
     compiled.expect("a constant pattern")
@@ -251,4 +257,25 @@ fn key_body(rest: &str) -> Option<usize> {
         }
     }
     end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pattern_compiles() {
+        for pattern in COMPILED.patterns.iter().chain([
+            &COMPILED.member_name,
+            &COMPILED.key_headers,
+            &COMPILED.quote,
+            &COMPILED.expression,
+            &COMPILED.reference,
+            &COMPILED.variable,
+            &COMPILED.number,
+            &COMPILED.field,
+        ]) {
+            LazyLock::force(pattern);
+        }
+    }
 }
