@@ -121,12 +121,7 @@ pub(super) async fn orchestrator(credentials: &Path, messages: u32) -> anyhow::R
         full_look: Duration::from_secs(5),
     };
     let shared: SharedStore = store.clone();
-    let listen = follow(
-        &shared,
-        &callers,
-        following,
-        Box::new(|answer| hear(answer)),
-    );
+    let listen = follow(&shared, &callers, following, Box::new(hear));
     let work = async {
         tell(&Told::Listening)?;
         for number in 0..messages {

@@ -168,13 +168,19 @@ impl Stage {
         let manager = tokio::net::UnixDatagram::from_std(manager)?;
         let started = clock::since_boot();
         // Cargo builds only the program that it runs; this one is both.
-        let child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        // What somebody set for his own daemon is not meant for these.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"MCP_BRIDGE_") {
+                command.env_remove(name);
+            }
+        }
+        let child = command
             .arg0("mcp-bridged")
             .arg("--config")
             .arg(self.config(number))
             .env("NOTIFY_SOCKET", &socket)
             .env_remove("WATCHDOG_USEC")
-            .env_remove("MCP_BRIDGE_STORE")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(append(&self.log(&format!("worker-{number}")))?)
