@@ -11,6 +11,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+/// Ours alone: the service manager's sockets, and what a shell that started us
+/// may have had in its environment to act for one session.
+const NOT_PASSED_ON: [&str; 7] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "JOURNAL_STREAM",
+    "MCP_BRIDGE_CONVERSATION",
+    "MCP_BRIDGE_SESSION",
+    "MCP_BRIDGE_TOKEN",
+];
 /// How long the output of a command that ended is still waited for.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
@@ -70,7 +81,11 @@ pub(crate) async fn run(request: &Request<'_>) -> Ended {
     let Some((program, arguments)) = request.command.split_first() else {
         return Ended::NotStarted("the command is empty".into());
     };
-    let spawned = Command::new(program)
+    let mut command = Command::new(program);
+    for variable in NOT_PASSED_ON {
+        command.env_remove(variable);
+    }
+    let spawned = command
         .args(arguments)
         .envs(request.environment.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::piped())

@@ -7,15 +7,19 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
 use tokio::sync::watch;
-use tracing::info;
+use tokio::time::timeout;
+use tracing::{info, warn};
 
 use crate::cli::{Exit, report};
 use crate::config::{self, RoleSettings, Settings, WorkerSettings};
-use crate::duties::DutyBell;
 use crate::duties::heartbeat::Heartbeat;
 use crate::duties::message_watch::MessageWatch;
 use crate::duties::store_keeper::{StoreKeeper, StoreLink};
+use crate::duties::{DutyBell, STORE_PATIENCE};
+use crate::service_manager::Systemd;
 use crate::store::DaemonInfo;
 use crate::store::locate::{self, Hints, Location};
 use crate::supervisor::{Instance, Supervisor};
@@ -71,17 +75,21 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     logging::start(&settings.log.level)?;
     let instance = Instance::claim(&settings.instance, settings.service.state_file.as_deref())?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .context("the runtime cannot be started")?
-        .block_on(serve(
-            arguments.config.clone(),
-            settings,
-            location,
-            instance,
-        ))
+        .context("the runtime cannot be started")?;
+    let exit = runtime.block_on(serve(
+        arguments.config.clone(),
+        settings,
+        location,
+        instance,
+    ));
+    // Whatever hangs in a system call (a file on a dead mount) ends with the
+    // process; nobody waits for it.
+    runtime.shutdown_background();
+    exit
 }
 
 fn describe(settings: &Settings, location: &Location) -> anyhow::Result<Exit> {
@@ -102,6 +110,8 @@ async fn serve(
     location: Location,
     instance: Instance,
 ) -> anyhow::Result<Exit> {
+    // First: a signal that comes early is heard, too.
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals cannot be received")?;
     let host = host::name();
     let daemon = DaemonInfo {
         id: format!("{host}:{}", settings.instance),
@@ -118,15 +128,17 @@ async fn serve(
         daemon.id
     );
     let role = settings.role.clone();
-    let mut supervisor = Supervisor::new(settings, instance);
+    let mut supervisor = Supervisor::new(settings, instance, Box::new(Systemd));
     let store = match &role {
         RoleSettings::Worker(worker) => worker_duties(&mut supervisor, worker, daemon, location),
     };
-    let exit = supervisor.run(config).await?;
+    let exit = supervisor.run(config, signals).await?;
     // The duties have ended, so nobody is in the middle of a call.
     let open = store.borrow().clone();
-    if let Some(store) = open {
-        store.close().await;
+    if let Some(store) = open
+        && timeout(STORE_PATIENCE, store.close()).await.is_err()
+    {
+        warn!("the store was not closed in time");
     }
     Ok(exit)
 }

@@ -1,18 +1,11 @@
-//! This machine, this boot, this process id namespace.
+//! This machine, as far as heartbeats and daemons name it.
 
-use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
 use crate::clock;
 use crate::store::Boot;
 
-/// The host's name.
-#[must_use]
-pub fn name() -> String {
-    gethostname::gethostname().to_string_lossy().into_owned()
-}
-
-/// This boot, at this moment.
+/// This boot of this machine, and how far into it we are.
 #[must_use]
 pub fn boot() -> Boot {
     static IDENTITY: OnceLock<(String, i64)> = OnceLock::new();
@@ -24,13 +17,52 @@ pub fn boot() -> Boot {
     }
 }
 
-/// The kernel's name for this boot. Where there is none, the host's name
-/// stands in: heartbeats then outlive a reboot by their ttl.
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map_or_else(|_| name(), |id| id.trim().to_owned())
+/// The host's name.
+#[must_use]
+pub fn name() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
 }
 
+#[cfg(target_os = "linux")]
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// macOS knows it by another name, and tells it to nobody but `sysctl`.
+#[cfg(not(target_os = "linux"))]
+fn boot_id() -> String {
+    std::process::Command::new("/usr/sbin/sysctl")
+        .args(["-n", "kern.bootsessionuuid"])
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// The inode of the process id namespace; 0 where there are none.
+#[cfg(target_os = "linux")]
 fn pid_namespace() -> i64 {
-    std::fs::metadata("/proc/self/ns/pid").map_or(0, |meta| i64::try_from(meta.ino()).unwrap_or(0))
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self/ns/pid")
+        .ok()
+        .and_then(|meta| i64::try_from(meta.ino()).ok())
+        .unwrap_or(0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pid_namespace() -> i64 {
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_boot_has_a_name_and_an_age() {
+        let boot = super::boot();
+        assert_eq!(boot.id.len(), 36, "{}", boot.id);
+        assert_ne!(boot.pid_ns, 0);
+        assert!(!boot.now.is_zero() && !super::name().is_empty());
+    }
 }

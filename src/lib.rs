@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod daemon;
 pub mod doorbell;
 pub mod duties;
+mod file_stamp;
 pub mod host;
 pub mod liveness;
 pub mod logging;

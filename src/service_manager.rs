@@ -7,43 +7,57 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::debug;
 
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        debug!(%error, "the service manager was not told");
+/// What a service manager is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News<'a> {
+    /// The duties run, or a reload is over; and the status.
+    Ready(&'a str),
+    /// What the daemon is doing, in words.
+    Status(&'a str),
+    /// New settings are being read; [`News::Ready`] ends it.
+    Reloading,
+    /// The daemon drains and ends.
+    Stopping,
+    /// All duties are well.
+    Ping,
+}
+
+/// Who started us and wants to know.
+pub trait ServiceManager: Send + std::fmt::Debug {
+    /// Tells it.
+    fn tell(&self, news: News<'_>);
+
+    /// How often it wants to hear of us; `None` if it does not watch.
+    fn watchdog(&self) -> Option<Duration>;
+}
+
+/// systemd, or nobody.
+#[derive(Debug, Clone, Copy)]
+pub struct Systemd;
+
+impl ServiceManager for Systemd {
+    fn tell(&self, news: News<'_>) {
+        let sent = match news {
+            News::Ready(status) => {
+                sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
+            }
+            News::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
+            // Type=notify-reload wants to know since when.
+            News::Reloading => match NotifyState::monotonic_usec_now() {
+                Ok(now) => sd_notify::notify(&[NotifyState::Reloading, now]),
+                Err(_) => sd_notify::notify(&[NotifyState::Reloading]),
+            },
+            News::Stopping => {
+                sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("stopping")])
+            }
+            News::Ping => sd_notify::notify(&[NotifyState::Watchdog]),
+        };
+        if let Err(error) = sent {
+            debug!(%error, "the service manager was not told");
+        }
     }
-}
 
-/// The duties run.
-pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
-}
-
-/// What the daemon is doing, in words.
-pub fn status(text: &str) {
-    tell(&[NotifyState::Status(text)]);
-}
-
-/// New settings are being read; [`ready`] ends it.
-pub fn reloading() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
+    fn watchdog(&self) -> Option<Duration> {
+        sd_notify::watchdog_enabled()
     }
-}
-
-/// The daemon drains and ends.
-pub fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
-}
-
-/// How often the service manager wants to hear of us; `None` if it does not
-/// watch.
-#[must_use]
-pub fn watchdog_interval() -> Option<Duration> {
-    sd_notify::watchdog_enabled()
-}
-
-/// All duties are well.
-pub fn ping() {
-    tell(&[NotifyState::Watchdog]);
 }

@@ -21,6 +21,7 @@ mod store;
 pub mod table;
 mod watch;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -35,6 +36,9 @@ pub use exit::{Exit, report};
 /// The program: everything from the arguments to the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    if called_as_the_daemon() {
+        return crate::daemon::main();
+    }
     let here = std::env::current_dir().ok();
     match CompleteEnv::with_factory(Cli::command).try_complete(std::env::args_os(), here.as_deref())
     {
@@ -55,6 +59,14 @@ pub fn main() -> ExitCode {
     block_on(run(cli.command, &context))
         .unwrap_or_else(|error| report(&error))
         .into()
+}
+
+/// Under the daemon's name this program is the daemon, so that the demo needs
+/// no second one beside it.
+fn called_as_the_daemon() -> bool {
+    std::env::args_os()
+        .next()
+        .is_some_and(|name| Path::new(&name).file_name() == Some("mcp-bridged".as_ref()))
 }
 
 /// One thread is enough for what waits on one store.

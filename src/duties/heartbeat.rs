@@ -8,11 +8,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::roster::{Kept, Roster, Sessions};
 use super::store_keeper::StoreLink;
-use super::{Duty, DutyBell, Report, Round, bounded};
+use super::{Duty, DutyBell, Patience, Report, Round, bounded};
 use crate::config::{HeartbeatSettings, RoleSettings, Settings, WorkerSettings};
 use crate::liveness::{Proof, Verdict};
 use crate::model::SessionKey;
@@ -32,11 +32,16 @@ pub struct Heartbeat {
     /// One for each `[[session]]`.
     proofs: Vec<Proof>,
     published: watch::Sender<Sessions>,
-    /// Sessions whose end is in the store.
-    exits_told: HashSet<SessionKey>,
+    /// Sessions whose agent ended, and whether that is in the store.
+    exits: HashMap<SessionKey, bool>,
+    /// Sessions whose heartbeat is ours, to be let go when they are taken out.
+    held: HashSet<SessionKey>,
     /// Said once.
     complaints: HashMap<SessionKey, String>,
-    mirrored: Option<Instant>,
+    /// When the probes were asked, and when the shared table was written: since
+    /// boot, which goes on in suspend.
+    asked: Option<Duration>,
+    mirrored: Option<Duration>,
 }
 
 /// What a round of heartbeats found.
@@ -53,6 +58,8 @@ pub struct HeartbeatReport {
     /// Sessions or files whose credentials do not hold.
     pub refused: usize,
     trouble: Option<String>,
+    /// The trouble is a session's, which the roster has told in full.
+    told: bool,
     waiting: bool,
 }
 
@@ -79,72 +86,147 @@ impl Heartbeat {
                 .collect(),
             bell,
             published,
-            exits_told: HashSet::new(),
+            exits: HashMap::new(),
+            held: HashSet::new(),
             complaints: HashMap::new(),
+            asked: None,
             mirrored: None,
         };
         (duty, receiver)
     }
 
     async fn round(&mut self, store: &SharedStore) -> Result<HeartbeatReport, StoreError> {
+        let patience = Patience::begin();
         let now = clock::now();
-        let daemon = self.register(store, now).await?;
-        let sessions = self.roster.verify(store, now).await?;
-        self.publish(&sessions);
+        let daemon = self.register(store, now, patience).await?;
+        let sessions = self.roster.verify(store, now, patience).await?;
+        self.forget_those_taken_out(store, &daemon, now, patience)
+            .await?;
 
-        let verdicts: Vec<Verdict> = self.proofs.iter_mut().map(Proof::check).collect();
+        let verdicts = self.check();
         let mut report = HeartbeatReport::default();
         let mut beats = Vec::with_capacity(sessions.len());
+        let mut ended = Vec::new();
         for session in sessions.iter() {
             match &verdicts[session.agent] {
-                Verdict::Alive(proof) => {
-                    self.settle(session);
-                    beats.push(Beat {
-                        session: session.key.clone(),
-                        proof: *proof,
-                        renew_until: self.renewal(session, now),
-                    });
-                }
-                Verdict::Exited => {
-                    report.exited += 1;
-                    self.tell_exit(store, &daemon, session, now).await?;
-                }
+                Verdict::Alive(proof) => beats.push(Beat {
+                    session: session.key.clone(),
+                    proof: *proof,
+                    renew_until: self.renewal(session, now),
+                }),
+                Verdict::Exited => ended.push(session),
                 Verdict::Unproven(why) => {
                     report.unproven += 1;
                     self.complain(session, why.clone());
                 }
+                Verdict::Asked => report.unproven += 1,
             }
         }
-        let beaten = self.beat(store, &daemon, &beats, now).await?;
-        for (session, owner) in &beaten.owned_elsewhere {
-            let why = format!("daemon {owner} keeps this session; one daemon owns a session");
-            if let Some(session) = sessions.iter().find(|kept| kept.key == *session) {
+        // The living first: a store that is slow today must not cost them.
+        let beaten = self.beat(store, &daemon, &beats, now, patience).await?;
+        let elsewhere: HashMap<&SessionKey, &String> = beaten
+            .owned_elsewhere
+            .iter()
+            .map(|(session, owner)| (session, owner))
+            .collect();
+        for beat in &beats {
+            let Some(session) = sessions.iter().find(|kept| kept.key == beat.session) else {
+                continue;
+            };
+            // A new agent took the place of one that had ended.
+            self.exits.remove(&session.key);
+            if let Some(owner) = elsewhere.get(&session.key) {
+                self.held.remove(&session.key);
+                let why = format!("daemon {owner} keeps this session; one daemon owns a session");
                 self.complain(session, why);
+            } else {
+                self.held.insert(session.key.clone());
+                self.settle(session);
             }
         }
-        report.elsewhere = beaten.owned_elsewhere.len();
+        self.publish(&sessions, |key| !elsewhere.contains_key(key));
+        report.exited = ended.len();
+        for session in ended {
+            if patience.is_over() {
+                self.bell.ring();
+                break;
+            }
+            self.tell_exit(store, &daemon, session, now, patience)
+                .await?;
+        }
+        report.elsewhere = elsewhere.len();
         report.alive = beats.len() - report.elsewhere;
         if let Some((refused, why)) = self.roster.trouble() {
             report.refused = refused;
             report.trouble = Some(why.to_owned());
+            report.told = true;
         }
         Ok(report)
+    }
+
+    /// One verdict for each `[[session]]`. A process is looked at each time, a
+    /// probe asked once an interval, however often the bell rings.
+    fn check(&mut self) -> Vec<Verdict> {
+        let now = clock::since_boot();
+        let ask = self
+            .asked
+            .is_none_or(|then| now.saturating_sub(then) >= self.settings.interval.mul_f64(0.8));
+        if ask {
+            self.asked = Some(now);
+        }
+        self.proofs
+            .iter_mut()
+            .map(|proof| proof.check(ask))
+            .collect()
+    }
+
+    /// Lets go of sessions that no file names any more, so that another daemon
+    /// may take them at once and nobody takes the silence for a death.
+    async fn forget_those_taken_out(
+        &mut self,
+        store: &SharedStore,
+        daemon: &DaemonRef,
+        now: Timestamp,
+        patience: Patience,
+    ) -> Result<(), StoreError> {
+        let named = self.roster.named();
+        let gone: Vec<SessionKey> = self
+            .held
+            .iter()
+            .filter(|key| !named.contains(key))
+            .cloned()
+            .collect();
+        self.complaints.retain(|key, _| named.contains(key));
+        self.exits.retain(|key, _| named.contains(key));
+        if !gone.is_empty() {
+            let released = store.release(daemon, Some(&gone), now);
+            let count = patience.bounded(store.location(), released).await?;
+            info!("released {}", text::count(count, "session"));
+            self.held.retain(|key| !gone.contains(key));
+        }
+        Ok(())
     }
 
     async fn register(
         &mut self,
         store: &SharedStore,
         now: Timestamp,
+        patience: Patience,
     ) -> Result<DaemonRef, StoreError> {
         if let Some((known, daemon)) = &self.registered
             && Arc::ptr_eq(known, store)
         {
             return Ok(daemon.clone());
         }
-        let daemon = bounded(store.location(), store.register_daemon(&self.info, now)).await?;
+        let daemon = patience
+            .bounded(store.location(), store.register_daemon(&self.info, now))
+            .await?;
         info!(daemon = %daemon.id, epoch = daemon.epoch, "registered");
         self.registered = Some((Arc::clone(store), daemon.clone()));
-        self.exits_told.clear();
+        for told in self.exits.values_mut() {
+            *told = false;
+        }
+        self.held.clear();
         self.mirrored = None;
         Ok(daemon)
     }
@@ -155,25 +237,25 @@ impl Heartbeat {
         daemon: &DaemonRef,
         beats: &[Beat],
         now: Timestamp,
+        patience: Patience,
     ) -> Result<BeatReport, StoreError> {
+        let boot = host::boot();
         let mirror = self
             .mirrored
-            .is_none_or(|then| then.elapsed() >= self.settings.mirror_interval);
+            .is_none_or(|then| boot.now.saturating_sub(then) >= self.settings.mirror_interval);
         let round = BeatRound {
             beats,
             daemon,
             ttl: self.settings.ttl,
             mirror,
-            boot: &host::boot(),
+            boot: &boot,
             now,
         };
-        let report = bounded(store.location(), store.beat(&round)).await?;
+        let report = patience
+            .bounded(store.location(), store.beat(&round))
+            .await?;
         if mirror {
-            self.mirrored = Some(Instant::now());
-        }
-        for beat in beats {
-            // A new agent took the place of one that had ended.
-            self.exits_told.remove(&beat.session);
+            self.mirrored = Some(boot.now);
         }
         Ok(report)
     }
@@ -195,25 +277,41 @@ impl Heartbeat {
         daemon: &DaemonRef,
         session: &Kept,
         now: Timestamp,
+        patience: Patience,
     ) -> Result<(), StoreError> {
-        if self.exits_told.contains(&session.key) {
-            return Ok(());
+        let told = match self.exits.get(&session.key) {
+            Some(told) => *told,
+            None => {
+                warn!(
+                    event = "session-exited",
+                    conversation = %session.key.conversation, session = %session.key,
+                    "the agent of {} has ended", name(session)
+                );
+                self.exits.insert(session.key.clone(), false);
+                self.complaints.remove(&session.key);
+                false
+            }
+        };
+        if !told {
+            let exit = store.record_exit(&session.key, daemon, now);
+            if !patience.bounded(store.location(), exit).await? {
+                debug!(session = %session.key, "its heartbeat is not ours");
+            }
+            self.exits.insert(session.key.clone(), true);
         }
-        let exit = store.record_exit(&session.key, daemon, now);
-        if bounded(store.location(), exit).await? {
-            warn!(
-                event = "session-exited",
-                conversation = %session.key.conversation, session = %session.key,
-                "the agent of {} has ended", name(session)
-            );
-        }
-        self.exits_told.insert(session.key.clone());
         Ok(())
     }
 
-    fn publish(&self, sessions: &Sessions) {
+    /// Publishes the sessions that are `ours`: one that another daemon keeps
+    /// is woken by that one.
+    fn publish(&self, sessions: &Sessions, ours: impl Fn(&SessionKey) -> bool) {
         let same = |one: &Kept, other: &Kept| {
             one.key == other.key && one.label == other.label && Arc::ptr_eq(&one.wake, &other.wake)
+        };
+        let sessions = if sessions.iter().all(|kept| ours(&kept.key)) {
+            Arc::clone(sessions)
+        } else {
+            Arc::new(sessions.iter().filter(|k| ours(&k.key)).cloned().collect())
         };
         self.published.send_if_modified(|published| {
             let changed = published.len() != sessions.len()
@@ -222,7 +320,7 @@ impl Heartbeat {
                     .zip(sessions.iter())
                     .all(|(a, b)| same(a, b));
             if changed {
-                *published = Arc::clone(sessions);
+                *published = sessions;
             }
             changed
         });
@@ -294,7 +392,7 @@ impl Duty for Heartbeat {
     fn reload(&mut self, settings: &Arc<Settings>) {
         let RoleSettings::Worker(worker) = &settings.role;
         self.settings = worker.heartbeat.clone();
-        self.roster = Roster::new(&worker.sessions);
+        self.roster.reload(&worker.sessions);
         // A proof that did not change goes on: its process stays watched.
         let mut old: Vec<Option<Proof>> = self.proofs.drain(..).map(Some).collect();
         for session in &worker.sessions {
@@ -346,5 +444,9 @@ impl Report for HeartbeatReport {
 
     fn trouble(&self) -> Option<String> {
         self.trouble.clone()
+    }
+
+    fn already_told(&self) -> bool {
+        self.told
     }
 }

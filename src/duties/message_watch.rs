@@ -9,15 +9,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::roster::{Kept, Sessions};
 use super::store_keeper::StoreLink;
-use super::wakes::{Finished, Waker};
-use super::{Duty, DutyBell, Report, Round, bounded};
+use super::wakes::{Finished, Fired, Waker};
+use super::{Duty, DutyBell, Patience, Report, Round};
 use crate::config::{MessageWatchSettings, RoleSettings, Settings, WatchMode, WorkerSettings};
 use crate::doorbell::{Doorbell, Mode};
 use crate::model::SessionKey;
@@ -34,6 +34,8 @@ pub struct MessageWatch {
     keeper: DutyBell,
     waker: Waker,
     mounted: Option<Mounted>,
+    /// The store that `states` speak of.
+    known: Option<SharedStore>,
     /// One for each session that has mail, or had some lately.
     states: HashMap<SessionKey, Watched>,
     full_look: Instant,
@@ -54,7 +56,7 @@ struct Post {
     arrived: Mutex<HashSet<SessionKey>>,
     /// A look failed: the store may be gone.
     failed: AtomicBool,
-    /// Evidence is awaited: any commit may be it.
+    /// A wake is open: any commit may decide it.
     awaiting: AtomicBool,
 }
 
@@ -63,7 +65,16 @@ struct Watched {
     state: WakeState,
     mail: Mail,
     /// When to look again, since boot.
-    until: Option<std::time::Duration>,
+    until: Option<Duration>,
+    /// An adapter that still runs stands in the way of the next wake.
+    held_up: bool,
+}
+
+impl Watched {
+    /// Whether any news may change what is to be done.
+    fn is_open(&self) -> bool {
+        self.held_up || self.state != WakeState::Quiet
+    }
 }
 
 /// What a round of the message watch found.
@@ -97,26 +108,36 @@ impl MessageWatch {
             bell,
             keeper,
             mounted: None,
+            known: None,
             states: HashMap::new(),
             full_look: Instant::now(),
         }
     }
 
     async fn round(&mut self, store: &SharedStore) -> Result<MessageWatchReport, StoreError> {
+        let patience = Patience::begin();
         self.mount(store)?;
         let changed = self.sessions.has_changed().unwrap_or(false);
         let sessions = Arc::clone(&self.sessions.borrow_and_update());
         let due = self.due(&sessions, changed);
-        self.collect_finished(store).await?;
+        self.collect_finished();
         let mails = if due.is_empty() {
             Vec::new()
         } else {
             let keys: Vec<SessionKey> = due.iter().map(|kept| kept.key.clone()).collect();
-            bounded(store.location(), store.mail(&keys)).await?
+            patience
+                .bounded(store.location(), store.mail(&keys))
+                .await?
         };
         for (session, mail) in due.into_iter().zip(mails) {
-            self.advance(store, session, mail).await?;
+            if patience.is_over() {
+                // The rest in the next round, at once.
+                self.full_look = Instant::now();
+                break;
+            }
+            self.advance(store, session, mail, patience).await?;
         }
+        self.waker.flush(store, patience).await?;
         Ok(self.report())
     }
 
@@ -130,6 +151,12 @@ impl MessageWatch {
             return Ok(());
         }
         self.mounted = None;
+        if !self.known.as_ref().is_some_and(|k| Arc::ptr_eq(k, store)) {
+            // Its messages have other numbers.
+            self.states.clear();
+            self.waker.forget();
+            self.known = Some(Arc::clone(store));
+        }
         let post = Arc::new(Post::default());
         let (letters, bell) = (Arc::clone(&post), self.bell.clone());
         let mode = match self.settings.mode {
@@ -180,6 +207,7 @@ impl MessageWatch {
         if roster_changed {
             let kept: HashSet<&SessionKey> = sessions.iter().map(|kept| &kept.key).collect();
             self.states.retain(|key, _| kept.contains(key));
+            self.waker.keep_only(&kept);
         }
         let all = roster_changed || Instant::now() >= self.full_look;
         if all {
@@ -189,34 +217,38 @@ impl MessageWatch {
             .iter()
             .filter(|kept| {
                 all || arrived.contains(&kept.key)
-                    // Awaiting evidence: a commit may have been it.
-                    || self.states.get(&kept.key).is_some_and(|w| w.state != WakeState::Quiet)
+                    // A commit may have been the evidence.
+                    || self.states.get(&kept.key).is_some_and(Watched::is_open)
             })
             .cloned()
             .collect()
     }
 
     /// Takes the results of adapters that ran.
-    async fn collect_finished(&mut self, store: &SharedStore) -> Result<(), StoreError> {
+    fn collect_finished(&mut self) {
         while let Some(finished) = self.waker.finished() {
             let Finished {
                 session,
                 policy,
+                adapter: returned,
+                mark: about,
                 failure,
             } = finished;
-            let Some(why) = failure else { continue };
             let Some(watched) = self.states.get_mut(&session.key) else {
+                continue;
+            };
+            // Its time may have been over before, and another one be awaited.
+            let awaited = matches!(watched.state,
+                WakeState::Fired { adapter, mark, .. } if (adapter, mark) == (returned, about));
+            let Some(why) = failure.filter(|_| awaited) else {
                 continue;
             };
             let (state, step) = wake::fail(watched.state, clock::since_boot(), &policy);
             watched.state = state;
             if let WakeStep::Unverified { adapter, spent } = step {
-                self.waker
-                    .unverified(store, &session, adapter, &why, spent)
-                    .await?;
+                self.waker.unverified(&session, adapter, &why, spent);
             }
         }
-        Ok(())
     }
 
     async fn advance(
@@ -224,11 +256,13 @@ impl MessageWatch {
         store: &SharedStore,
         session: Kept,
         mail: Mail,
+        patience: Patience,
     ) -> Result<(), StoreError> {
         let policy = policy(&session);
         let now = clock::since_boot();
         let mut watched = self.states.remove(&session.key).unwrap_or_default();
         watched.mail = mail;
+        watched.held_up = false;
         let outcome = loop {
             let (state, step) = wake::step(watched.state, mail, now, &policy);
             match step {
@@ -238,39 +272,53 @@ impl MessageWatch {
                     break Ok(());
                 }
                 WakeStep::Fire { adapter, mark } => {
-                    match self
+                    let fired = self
                         .waker
-                        .fire(store, &session, adapter, mark, mail, &policy)
-                        .await
-                    {
-                        Ok(_claimed) => {}
+                        .fire(store, &session, (adapter, mark), mail, &policy, patience)
+                        .await;
+                    watched.until = Some(now + policy.verify_within);
+                    match fired {
                         // The state stays as it was, and the next round tries again.
                         Err(error) => break Err(error),
+                        Ok(Fired::Started) => {
+                            watched.state = state;
+                            break Ok(());
+                        }
+                        // Its return rings the bell.
+                        Ok(Fired::Running) => {
+                            watched.held_up = true;
+                            break Ok(());
+                        }
+                        Ok(Fired::Elsewhere) => {
+                            watched.state = after(state, now + policy.verify_within);
+                            break Ok(());
+                        }
+                        Ok(Fired::Failed(why)) => {
+                            let (state, step) = wake::fail(state, now, &policy);
+                            watched.state = state;
+                            if let WakeStep::Unverified { adapter, spent } = step {
+                                self.waker.unverified(&session, adapter, why, spent);
+                            }
+                        }
                     }
-                    // Whoever claimed it, evidence is awaited from now on.
-                    watched.state = state;
-                    watched.until = Some(now + policy.verify_within);
-                    break Ok(());
                 }
                 WakeStep::Verified { adapter } => {
                     watched.state = state;
-                    if let Err(error) = self.waker.verified(store, &session, adapter).await {
-                        break Err(error);
-                    }
+                    self.waker.verified(&session, adapter);
                 }
                 WakeStep::Unverified { adapter, spent } => {
                     watched.state = state;
                     let why = format!(
                         "it did not fetch within {}",
-                        text::long_duration(policy.verify_within)
+                        humantime::format_duration(policy.verify_within)
                     );
-                    let told = self.waker.unverified(store, &session, adapter, &why, spent);
-                    if let Err(error) = told.await {
-                        break Err(error);
-                    }
+                    self.waker.unverified(&session, adapter, &why, spent);
                 }
             }
         };
+        if mail.unread == 0 {
+            self.waker.rests(&session.key);
+        }
         if watched.state != WakeState::Quiet || mail.unread > 0 {
             self.states.insert(session.key, watched);
         }
@@ -284,7 +332,8 @@ impl MessageWatch {
             .filter(|watched| matches!(watched.state, WakeState::Fired { .. }))
             .count();
         if let Some(Mounted { post, .. }) = &self.mounted {
-            post.awaiting.store(awaiting > 0, Ordering::Release);
+            let open = self.states.values().any(Watched::is_open);
+            post.awaiting.store(open, Ordering::Release);
         }
         MessageWatchReport {
             unread: self
@@ -307,6 +356,18 @@ impl MessageWatch {
             .chain(std::iter::once(self.full_look))
             .min()
             .unwrap_or(self.full_look)
+    }
+}
+
+/// The state of a session that somebody else is waking: his turn, until then.
+fn after(fired: WakeState, until: Duration) -> WakeState {
+    match fired {
+        WakeState::Fired { mark, rounds, .. } => WakeState::BackingOff {
+            mark,
+            until,
+            rounds,
+        },
+        other => other,
     }
 }
 
@@ -345,7 +406,6 @@ impl Duty for MessageWatch {
                 report,
             },
             Err(error) => {
-                warn!(%error, "mail could not be looked at");
                 self.keeper.ring();
                 // Whatever was under way is looked at as a whole.
                 self.full_look = Instant::now();
@@ -354,7 +414,7 @@ impl Duty for MessageWatch {
                         trouble: Some(error.headline()),
                         ..MessageWatchReport::default()
                     },
-                    next: Instant::now() + std::time::Duration::from_secs(1),
+                    next: Instant::now() + Duration::from_secs(1),
                 }
             }
         }
@@ -370,9 +430,9 @@ impl Duty for MessageWatch {
     }
 
     async fn stop(&mut self) {
-        // Adapters that still run are ended with their groups.
-        self.waker.abandon();
+        // First: its thread may be in the middle of a look.
         self.mounted = None;
+        self.waker.stop(self.known.as_ref()).await;
     }
 }
 

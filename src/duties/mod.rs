@@ -11,6 +11,7 @@ pub mod store_keeper;
 mod wakes;
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub trait Duty: Send + 'static {
         Duration::from_secs(15)
     }
 
-    /// One round. Never waits for anything longer than [`STORE_PATIENCE`].
+    /// One round. Returns well before its deadline, whatever the store does.
     fn tick(&mut self) -> impl Future<Output = Round<Self::Report>> + Send;
 
     /// New settings; the next round is run with them.
@@ -62,11 +63,19 @@ pub trait Report: Send {
 
     /// What keeps it from its work, if anything does.
     fn trouble(&self) -> Option<String>;
+
+    /// Whether the duty has logged its trouble itself, in more words.
+    fn already_told(&self) -> bool {
+        false
+    }
 }
 
-/// How long a round waits for the store. A store that takes longer is reported
+/// How long a call waits for the store. A store that takes longer is reported
 /// as trouble: an outage is a state, not a reason for the watchdog to bite.
 pub const STORE_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long all calls of one round may take together, below every deadline.
+const ROUND_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A store call with a bound. The transaction of a call that is given up is
 /// rolled back.
@@ -74,12 +83,51 @@ pub const STORE_PATIENCE: Duration = Duration::from_secs(4);
 /// # Errors
 /// The call's own, or [`StoreError::Busy`] when its time is over.
 pub async fn bounded<T>(
-    location: &std::path::Path,
+    location: &Path,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    tokio::time::timeout(STORE_PATIENCE, call)
+    bounded_until(Instant::now() + STORE_PATIENCE, location, call).await
+}
+
+async fn bounded_until<T>(
+    end: Instant,
+    location: &Path,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout_at(end, call)
         .await
         .unwrap_or_else(|_| Err(StoreError::Busy(location.to_owned())))
+}
+
+/// The time of one round: many calls that are each slow must not add up to
+/// more than its deadline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    begun: Instant,
+}
+
+impl Patience {
+    /// For a round that begins now.
+    pub(crate) fn begin() -> Self {
+        Self {
+            begun: Instant::now(),
+        }
+    }
+
+    /// Whether this round should leave the rest to the next one.
+    pub(crate) fn is_over(self) -> bool {
+        self.begun.elapsed() >= STORE_PATIENCE
+    }
+
+    /// [`bounded`], and not beyond the round's own end.
+    pub(crate) async fn bounded<T>(
+        self,
+        location: &Path,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let end = (Instant::now() + STORE_PATIENCE).min(self.begun + ROUND_PATIENCE);
+        bounded_until(end, location, call).await
+    }
 }
 
 /// Wakes one duty from anywhere; several rings before its next round are one.

@@ -1,17 +1,17 @@
 //! The roster: which sessions this daemon keeps, as far as their credentials
 //! hold. Read from files that may come, change and go while the daemon runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::bounded;
+use super::Patience;
 use crate::config::{SessionSettings, WakeSettings};
 use crate::credentials::Credentials;
+use crate::file_stamp::FileStamp;
 use crate::model::{Label, SessionKey};
 use crate::store::{Caller, SharedStore, StoreError, Verified};
 
@@ -43,15 +43,21 @@ pub type Sessions = Arc<Vec<Kept>>;
 #[derive(Debug)]
 pub struct Roster {
     entries: Vec<Entry>,
-    /// What was said of each session or file, so that it is said once.
-    complaints: HashMap<String, String>,
+    /// Files that cannot be read, and why.
+    unreadable: Complaints,
+    /// Sessions that are not kept, and why.
+    refused: Complaints,
 }
+
+/// What was said, by what it was said of, so that it is said once.
+type Complaints = HashMap<String, String>;
 
 #[derive(Debug)]
 struct Entry {
     path: PathBuf,
     wake: Arc<WakeSettings>,
-    stamp: Option<SystemTime>,
+    /// The file as it was when it was read.
+    stamp: Option<FileStamp>,
     callers: Vec<Caller>,
 }
 
@@ -59,19 +65,37 @@ impl Roster {
     /// A roster of the configured sessions.
     #[must_use]
     pub fn new(sessions: &[SessionSettings]) -> Self {
-        let entries = sessions
+        let mut roster = Self {
+            entries: Vec::new(),
+            unreadable: Complaints::new(),
+            refused: Complaints::new(),
+        };
+        roster.reload(sessions);
+        roster
+    }
+
+    /// Other settings. What was read from a file that is still named holds on,
+    /// also if the file is not there any more.
+    pub fn reload(&mut self, sessions: &[SessionSettings]) {
+        let mut old = std::mem::take(&mut self.entries);
+        self.entries = sessions
             .iter()
-            .map(|session| Entry {
-                path: session.credentials.clone(),
-                wake: Arc::new(session.wake.clone()),
-                stamp: None,
-                callers: Vec::new(),
+            .map(|session| {
+                let wake = Arc::new(session.wake.clone());
+                match old.iter().position(|e| e.path == session.credentials) {
+                    Some(index) => Entry {
+                        wake,
+                        ..old.swap_remove(index)
+                    },
+                    None => Entry {
+                        path: session.credentials.clone(),
+                        wake,
+                        stamp: None,
+                        callers: Vec::new(),
+                    },
+                }
             })
             .collect();
-        Self {
-            entries,
-            complaints: HashMap::new(),
-        }
     }
 
     /// The sessions whose credentials hold now. The others are reported when
@@ -79,10 +103,11 @@ impl Roster {
     ///
     /// # Errors
     /// Only if the store itself failed.
-    pub async fn verify(
+    pub(crate) async fn verify(
         &mut self,
         store: &SharedStore,
         now: Timestamp,
+        patience: Patience,
     ) -> Result<Sessions, StoreError> {
         self.read();
         let (owners, callers): (Vec<usize>, Vec<Caller>) = self
@@ -91,99 +116,130 @@ impl Roster {
             .enumerate()
             .flat_map(|(agent, entry)| entry.callers.iter().map(move |c| (agent, c.clone())))
             .unzip();
-        let verdicts = bounded(store.location(), store.verify(&callers, now)).await?;
-        let mut kept = Vec::with_capacity(callers.len());
+        let verdicts = patience
+            .bounded(store.location(), store.verify(&callers, now))
+            .await?;
+        let mut kept: Vec<Kept> = Vec::with_capacity(callers.len());
+        let mut places: HashMap<SessionKey, usize> = HashMap::with_capacity(callers.len());
+        let mut refused = Complaints::new();
         for ((agent, caller), verdict) in owners.into_iter().zip(callers).zip(verdicts) {
             let name = caller.session.to_string();
+            let entry = &self.entries[agent];
             match verdict {
-                Ok(verified) => {
-                    self.settle(&name);
-                    kept.push(self.keep(agent, caller.session, verified));
+                // One agent answers for a session: with two, the death of one
+                // and the life of the other would take turns.
+                Ok(_) if places.contains_key(&caller.session) => {
+                    let first = &self.entries[places[&caller.session]].path;
+                    let why = format!(
+                        "session {name} stands in {} and in {}; the first counts\n  \
+                         one agent acts for a session: take it out of one of them",
+                        first.display(),
+                        entry.path.display()
+                    );
+                    refused.insert(format!("{name} in {}", entry.path.display()), why);
                 }
-                Err(error) => self.complain(name, &error.to_string()),
+                Ok(verified) => {
+                    places.insert(caller.session.clone(), agent);
+                    kept.push(keep(entry, agent, caller.session, verified));
+                }
+                Err(error) => {
+                    refused.insert(name, words(&error));
+                }
             }
         }
+        tell(&self.refused, &refused, |name| {
+            kept.iter().any(|kept| kept.key.to_string() == name)
+        });
+        self.refused = refused;
         Ok(Arc::new(kept))
+    }
+
+    /// All sessions that the files name, whether their credentials hold or not.
+    #[must_use]
+    pub fn named(&self) -> HashSet<&SessionKey> {
+        let callers = self.entries.iter().flat_map(|entry| &entry.callers);
+        callers.map(|caller| &caller.session).collect()
     }
 
     /// How many sessions or files cannot be kept, and one of the reasons.
     #[must_use]
     pub fn trouble(&self) -> Option<(usize, &str)> {
-        let first = self.complaints.values().min()?;
+        let complaints = || self.unreadable.values().chain(self.refused.values());
+        let first = complaints().min()?;
         Some((
-            self.complaints.len(),
+            complaints().count(),
             first.lines().next().unwrap_or_default(),
         ))
     }
 
-    fn keep(&self, agent: usize, key: SessionKey, verified: Verified) -> Kept {
-        let entry = &self.entries[agent];
-        Kept {
-            key,
-            agent,
-            label: verified.label,
-            role: verified.role,
-            partner_role: verified.partner_role,
-            expires_at: verified.expires_at,
-            credentials: entry.path.clone(),
-            wake: Arc::clone(&entry.wake),
-        }
-    }
-
     /// Reads the files that are new or were written again.
     fn read(&mut self) {
-        for index in 0..self.entries.len() {
-            let entry = &self.entries[index];
-            let stamp = modified(&entry.path);
-            let name = entry.path.display().to_string();
+        let mut unreadable = Complaints::new();
+        for entry in &mut self.entries {
+            // Taken before the file is read: what is written meanwhile is news.
+            let stamp = FileStamp::of(&entry.path);
             if !entry.callers.is_empty() && entry.stamp == stamp {
                 continue;
             }
             match Credentials::read(&entry.path) {
                 Ok(credentials) => {
-                    self.settle(&name);
-                    let entry = &mut self.entries[index];
-                    // A session that is gone from the file takes its complaint along.
-                    let old = std::mem::replace(&mut entry.callers, credentials.callers);
+                    entry.callers = credentials.callers;
                     entry.stamp = stamp;
-                    for caller in old {
-                        self.complaints.remove(&caller.session.to_string());
-                    }
                 }
+                // A file that vanished after it was read: its sessions are
+                // proven by what was in it. A restart will ask again.
                 Err(error) => {
-                    // A file that vanished after it was read: its sessions are
-                    // proven by what was in it. A restart will ask again.
-                    self.complain(name, &error.to_string());
+                    unreadable.insert(name(&entry.path), error.to_string());
                 }
             }
         }
+        tell(&self.unreadable, &unreadable, |file| {
+            self.entries.iter().any(|entry| name(&entry.path) == file)
+        });
+        self.unreadable = unreadable;
     }
+}
 
-    fn complain(&mut self, name: String, what: &str) {
-        if self
-            .complaints
-            .get(&name)
-            .is_none_or(|said| !same_trouble(said, what))
-        {
+fn name(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn keep(entry: &Entry, agent: usize, key: SessionKey, verified: Verified) -> Kept {
+    Kept {
+        key,
+        agent,
+        label: verified.label,
+        role: verified.role,
+        partner_role: verified.partner_role,
+        expires_at: verified.expires_at,
+        credentials: entry.path.clone(),
+        wake: Arc::clone(&entry.wake),
+    }
+}
+
+/// Logs what is new, and what is over if it is still `there`: a session that
+/// was taken out takes its complaint along.
+fn tell(before: &Complaints, now: &Complaints, there: impl Fn(&str) -> bool) {
+    for (name, what) in now {
+        if before.get(name) != Some(what) {
             warn!(event = "session-refused", session = %name, "{what}");
         }
-        self.complaints.insert(name, what.to_owned());
     }
-
-    fn settle(&mut self, name: &str) {
-        if self.complaints.remove(name).is_some() {
+    for name in before.keys() {
+        if !now.contains_key(name) && there(name) {
             info!(event = "session-accepted", session = %name, "credentials hold again");
         }
     }
 }
 
-/// "expired 3 minutes ago" is the same trouble as "expired 4 minutes ago".
-fn same_trouble(one: &str, other: &str) -> bool {
-    let without_digits =
-        |text: &str| -> String { text.chars().take_while(|c| !c.is_ascii_digit()).collect() };
-    without_digits(one) == without_digits(other)
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).ok()?.modified().ok()
+/// An error in words that do not change with the time of day, so that the same
+/// trouble is told once.
+fn words(error: &StoreError) -> String {
+    match error {
+        StoreError::Expired { id, expired_at, .. } => format!(
+            "conversation {id} expired at {expired_at:.0}\n  \
+             renew it: mcp-bridge conversation renew {id} --for 3h"
+        ),
+        other => other.to_string(),
+    }
 }

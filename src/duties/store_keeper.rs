@@ -25,6 +25,8 @@ const CHECKPOINT_ABOVE: u64 = 4 * MEBIBYTE;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// A log that cannot be written back grows until the disk is full.
 const ALARM_ABOVE: u64 = 64 * MEBIBYTE;
+/// Answering times that differ by less are the same.
+const NOISE: Duration = Duration::from_millis(1);
 const MEBIBYTE: u64 = 1024 * 1024;
 
 /// The store as the other duties see it: there, or waited for.
@@ -38,8 +40,8 @@ pub struct StoreKeeper {
     /// What was said last, so that it is said once.
     trouble: Option<String>,
     /// The answering time that is shown: a new one only when it differs by
-    /// a factor of two, or the status line would never rest.
-    shown: Duration,
+    /// much, or the status line would never rest.
+    shown: Option<Duration>,
     checkpointed: Option<Instant>,
     alarmed: bool,
 }
@@ -61,7 +63,7 @@ impl StoreKeeper {
             location,
             link,
             trouble: None,
-            shown: Duration::ZERO,
+            shown: None,
             checkpointed: None,
             alarmed: false,
         };
@@ -69,7 +71,9 @@ impl StoreKeeper {
     }
 
     async fn open(&mut self) -> Result<SharedStore, StoreError> {
-        let store = locate::open(&self.location, Create::No).await?;
+        // Another process may hold the lock for as long as it likes.
+        let opening = locate::open(&self.location, Create::No);
+        let store = bounded(&self.location.path, opening).await?;
         info!(event = "store-open", store = %self.location.path.display(), "store open");
         self.link.send_replace(Some(Arc::clone(&store)));
         Ok(store)
@@ -83,10 +87,11 @@ impl StoreKeeper {
         };
         let probe = bounded(&self.location.path, store.probe()).await?;
         self.tend_log(&store, probe.log_bytes).await;
-        if probe.took > self.shown * 2 || probe.took * 2 < self.shown {
-            self.shown = probe.took;
+        let shown = *self.shown.get_or_insert(probe.took);
+        if probe.took > shown * 2 + NOISE || probe.took * 2 + NOISE < shown {
+            self.shown = Some(probe.took);
         }
-        Ok(self.shown)
+        Ok(self.shown.unwrap_or(probe.took))
     }
 
     /// Gives up a store that is not the one at the path any more. What failed
@@ -178,5 +183,9 @@ impl Report for StoreReport {
 
     fn trouble(&self) -> Option<String> {
         self.state.as_ref().err().cloned()
+    }
+
+    fn already_told(&self) -> bool {
+        true
     }
 }

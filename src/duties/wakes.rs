@@ -1,13 +1,14 @@
 //! Running wakes: claim the row, run the adapter beside the duty's rounds, end
 //! the row with what came of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use super::{DutyBell, bounded};
+use super::{DutyBell, Patience};
+use crate::config::AdapterSettings;
 use crate::duties::roster::Kept;
 use crate::model::wake::{Mail, WakePolicy};
 use crate::model::{MessageId, SessionKey};
@@ -19,18 +20,52 @@ use crate::{clock, host};
 pub(super) struct Finished {
     pub(super) session: Kept,
     pub(super) policy: WakePolicy,
+    /// Which wake it was: index in the list, and the newest message.
+    pub(super) adapter: usize,
+    pub(super) mark: MessageId,
     /// Why it failed; `None` if it did its part.
     pub(super) failure: Option<String>,
+}
+
+/// What came of the try to start an adapter.
+pub(super) enum Fired {
+    /// It runs.
+    Started,
+    /// Somebody else is waking this session at the moment.
+    Elsewhere,
+    /// The same command still runs for an earlier wake of this session, within
+    /// its time limit: a second one beside it would only pile up.
+    Running,
+    /// It cannot be started.
+    Failed(&'static str),
 }
 
 /// Runs adapters and keeps their rows.
 pub(super) struct Waker {
     claimant: String,
     bell: DutyBell,
-    running: JoinSet<()>,
-    open: HashMap<SessionKey, WakeRef>,
+    tasks: JoinSet<()>,
+    /// Adapters that have not returned, each at most once for a session.
+    running: HashSet<(SessionKey, &'static str)>,
+    /// Claimed rows.
+    open: HashMap<SessionKey, Open>,
+    /// What became of claimed rows and is not in the store yet.
+    endings: VecDeque<Ending>,
+    /// Sessions whose whole list has failed: told once, not with each try.
+    given_up: HashSet<SessionKey>,
     results: mpsc::UnboundedSender<Finished>,
     finished: mpsc::UnboundedReceiver<Finished>,
+}
+
+struct Open {
+    wake: WakeRef,
+    adapter: &'static str,
+}
+
+struct Ending {
+    wake: WakeRef,
+    outcome: &'static str,
+    reason: Option<String>,
 }
 
 impl Waker {
@@ -39,27 +74,39 @@ impl Waker {
         Self {
             claimant,
             bell,
-            running: JoinSet::new(),
+            tasks: JoinSet::new(),
+            running: HashSet::new(),
             open: HashMap::new(),
+            endings: VecDeque::new(),
+            given_up: HashSet::new(),
             results,
             finished,
         }
     }
 
-    /// Claims the wake and starts the adapter. `false` if somebody else is
-    /// waking this session at the moment.
+    /// Claims the wake and starts the adapter.
     pub(super) async fn fire(
         &mut self,
         store: &SharedStore,
         session: &Kept,
-        adapter: usize,
-        mark: MessageId,
+        (adapter, mark): (usize, MessageId),
         mail: Mail,
         policy: &WakePolicy,
-    ) -> Result<bool, StoreError> {
+        patience: Patience,
+    ) -> Result<Fired, StoreError> {
         let Some(settings) = session.wake.adapters.get(adapter) else {
-            return Ok(false);
+            return Ok(Fired::Failed("it is not in the list any more"));
         };
+        let run = (session.key.clone(), settings.name());
+        if self.running.contains(&run) {
+            return Ok(match settings {
+                // Killed at its time limit, so it is not for long.
+                AdapterSettings::Exec(_) => Fired::Running,
+                AdapterSettings::File(_) => Fired::Failed("its last write has not returned yet"),
+            });
+        }
+        // An open row of ours would be taken over and its end be lost.
+        self.flush(store, patience).await?;
         let claim = WakeClaim {
             session: &session.key,
             mark,
@@ -70,11 +117,15 @@ impl Waker {
             boot: &host::boot(),
         };
         let claimed = store.claim_wake(&claim, clock::now());
-        let Some(wake) = bounded(store.location(), claimed).await? else {
+        let Some(wake) = patience.bounded(store.location(), claimed).await? else {
             debug!(session = %session.key, "somebody else is waking it");
-            return Ok(false);
+            return Ok(Fired::Elsewhere);
         };
-        self.open.insert(session.key.clone(), wake);
+        let open = Open {
+            wake,
+            adapter: settings.name(),
+        };
+        self.open.insert(session.key.clone(), open);
         let pointer = Pointer {
             event: "messages",
             session: session.key.clone(),
@@ -86,14 +137,19 @@ impl Waker {
             store: store.location().to_owned(),
             text: Pointer::line(mail.unread, &session.partner_role),
         };
-        info!(
-            event = "session-woken", adapter = settings.name(), unread = mail.unread,
-            conversation = %session.key.conversation, session = %session.key,
-            "waking {}", session.key
-        );
+        if self.given_up.contains(&session.key) {
+            debug!(session = %session.key, adapter = settings.name(), "waking again");
+        } else {
+            info!(
+                event = "session-woken", adapter = settings.name(), unread = mail.unread,
+                conversation = %session.key.conversation, session = %session.key,
+                "waking {}", session.key
+            );
+        }
+        self.running.insert(run);
         let (settings, session, policy) = (settings.clone(), session.clone(), *policy);
         let (results, bell) = (self.results.clone(), self.bell.clone());
-        self.running.spawn(async move {
+        self.tasks.spawn(async move {
             let failure = match wake::run(&settings, &pointer).await {
                 Ok(said) => {
                     if !said.is_empty() {
@@ -103,64 +159,58 @@ impl Waker {
                 }
                 Err(why) => Some(why),
             };
+            let finished = Finished {
+                session,
+                policy,
+                adapter,
+                mark,
+                failure,
+            };
             // Nobody takes it any more: the daemon is stopping.
-            let _ = results.send(Finished { session, policy, failure });
+            let _ = results.send(finished);
             bell.ring();
         });
         // Results come through the channel; this only forgets tasks that ended.
-        while let Some(ended) = self.running.try_join_next() {
+        while let Some(ended) = self.tasks.try_join_next() {
             if let Err(error) = ended {
                 warn!(%error, "a wake adapter died");
             }
         }
-        Ok(true)
+        Ok(Fired::Started)
     }
 
     /// An adapter that has returned since the last call.
     pub(super) fn finished(&mut self) -> Option<Finished> {
-        self.finished.try_recv().ok()
+        let finished = self.finished.try_recv().ok()?;
+        let name = adapter_name(&finished.session, finished.adapter);
+        self.running.remove(&(finished.session.key.clone(), name));
+        Some(finished)
     }
 
     /// The session gave evidence.
-    pub(super) async fn verified(
-        &mut self,
-        store: &SharedStore,
-        session: &Kept,
-        adapter: usize,
-    ) -> Result<(), StoreError> {
+    pub(super) fn verified(&mut self, session: &Kept, adapter: usize) {
+        self.given_up.remove(&session.key);
         info!(
-            event = "wake-verified", adapter = adapter_name(session, adapter),
+            event = "wake-verified", adapter = self.name(session, adapter),
             conversation = %session.key.conversation, session = %session.key,
             "{} looked", session.key
         );
-        self.end(
-            store,
-            session,
-            &WakeEnd {
-                outcome: "verified",
-                reason: None,
-            },
-        )
-        .await
+        self.end(&session.key, "verified", None);
     }
 
     /// The adapter failed, or its time is over without evidence.
-    pub(super) async fn unverified(
-        &mut self,
-        store: &SharedStore,
-        session: &Kept,
-        adapter: usize,
-        why: &str,
-        spent: bool,
-    ) -> Result<(), StoreError> {
-        let adapter = adapter_name(session, adapter);
-        if spent {
+    pub(super) fn unverified(&mut self, session: &Kept, adapter: usize, why: &str, spent: bool) {
+        let adapter = self.name(session, adapter);
+        if self.given_up.contains(&session.key) {
+            debug!(session = %session.key, adapter, "not woken: {why}");
+        } else if spent {
             warn!(
                 event = "wake-list-spent", adapter,
                 conversation = %session.key.conversation, session = %session.key,
                 "{} was not woken by {adapter}: {why}; no other way is left, trying again later",
                 session.key
             );
+            self.given_up.insert(session.key.clone());
         } else {
             warn!(
                 event = "wake-unverified", adapter,
@@ -169,37 +219,77 @@ impl Waker {
             );
         }
         let outcome = if spent { "spent" } else { "unverified" };
-        self.end(
-            store,
-            session,
-            &WakeEnd {
-                outcome,
-                reason: Some(why),
-            },
-        )
-        .await
+        self.end(&session.key, outcome, Some(why.to_owned()));
     }
 
-    async fn end(
+    /// The adapter that was really run: a reload may have changed the list.
+    fn name(&self, session: &Kept, adapter: usize) -> &'static str {
+        self.open
+            .get(&session.key)
+            .map_or_else(|| adapter_name(session, adapter), |open| open.adapter)
+    }
+
+    /// Its mail was read without a wake of ours: what failed before is over.
+    pub(super) fn rests(&mut self, session: &SessionKey) {
+        self.given_up.remove(session);
+    }
+
+    /// Ends the wakes of sessions that are not kept any more, so that whoever
+    /// keeps them need not wait for our lease.
+    pub(super) fn keep_only(&mut self, kept: &HashSet<&SessionKey>) {
+        let gone = self.open.keys().filter(|key| !kept.contains(key)).cloned();
+        for session in gone.collect::<Vec<_>>() {
+            let why = "the session is not kept here any more";
+            self.end(&session, "abandoned", Some(why.into()));
+        }
+        self.given_up.retain(|key| kept.contains(key));
+    }
+
+    fn end(&mut self, session: &SessionKey, outcome: &'static str, reason: Option<String>) {
+        // Without a row somebody else had the claim, and ends it himself.
+        if let Some(Open { wake, .. }) = self.open.remove(session) {
+            self.endings.push_back(Ending {
+                wake,
+                outcome,
+                reason,
+            });
+        }
+    }
+
+    /// Writes what became of claimed wakes. What fails stays for the next time.
+    pub(super) async fn flush(
         &mut self,
         store: &SharedStore,
-        session: &Kept,
-        end: &WakeEnd<'_>,
+        patience: Patience,
     ) -> Result<(), StoreError> {
-        // Without a row somebody else had the claim, and ends it himself.
-        let Some(wake) = self.open.get(&session.key) else {
-            return Ok(());
-        };
-        let ended = store.end_wake(wake, end, clock::now());
-        bounded(store.location(), ended).await?;
-        self.open.remove(&session.key);
+        while let Some(ending) = self.endings.front() {
+            let end = WakeEnd {
+                outcome: ending.outcome,
+                reason: ending.reason.as_deref(),
+            };
+            let ended = store.end_wake(&ending.wake, &end, clock::now());
+            // `false`: our lease was over and somebody took the row.
+            patience.bounded(store.location(), ended).await?;
+            self.endings.pop_front();
+        }
         Ok(())
     }
 
-    /// Ends adapters that still run. Their rows stay open for their lease:
-    /// whoever comes next takes over.
-    pub(super) fn abandon(&mut self) {
-        self.running.abort_all();
+    /// Another store: what was claimed in the old one means nothing there.
+    pub(super) fn forget(&mut self) {
+        self.open.clear();
+        self.endings.clear();
+    }
+
+    /// A clean stop: ends adapters that still run, and lets go of their rows,
+    /// so that whoever comes next need not wait for our lease.
+    pub(super) async fn stop(&mut self, store: Option<&SharedStore>) {
+        self.tasks.shutdown().await;
+        self.keep_only(&HashSet::new());
+        let Some(store) = store else { return };
+        if let Err(error) = self.flush(store, Patience::begin()).await {
+            debug!(%error, "the wakes that are under way were not ended");
+        }
     }
 }
 

@@ -4,13 +4,15 @@
 mod probe;
 mod process;
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::Notify;
 
 use crate::config::ProofSettings;
+use crate::file_stamp::FileStamp;
 use crate::model::session::ProofKind;
 use probe::Probe;
 use process::Process;
@@ -24,6 +26,8 @@ pub enum Verdict {
     Exited,
     /// Nothing proves it; the words say why.
     Unproven(String),
+    /// A probe was asked for the first time and has not answered yet.
+    Asked,
 }
 
 /// The proof of one configured session (or several that one agent holds).
@@ -48,24 +52,6 @@ enum State {
     Ended(Option<FileStamp>),
     /// A command that is asked.
     Probed(Probe),
-}
-
-/// Tells a file that was written again from one that was left behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileStamp {
-    inode: u64,
-    modified: Option<SystemTime>,
-}
-
-impl FileStamp {
-    fn of(path: &std::path::Path) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt;
-        let meta = std::fs::metadata(path).ok()?;
-        Some(Self {
-            inode: meta.ino(),
-            modified: meta.modified().ok(),
-        })
-    }
 }
 
 impl Proof {
@@ -94,8 +80,9 @@ impl Proof {
     }
 
     /// The verdict now. Cheap: a running process is one poll(2), a probe is
-    /// asked in the background and answers with its last result.
-    pub fn check(&mut self) -> Verdict {
+    /// asked in the background and answers with its last result. `ask` is
+    /// whether it is time to ask it again.
+    pub fn check(&mut self, ask: bool) -> Verdict {
         match &self.settings {
             ProofSettings::Pid(pid) => {
                 let pid = *pid;
@@ -107,7 +94,7 @@ impl Proof {
                 self.check_process(stamp, || read_pid(&path))
             }
             ProofSettings::None | ProofSettings::Exec { .. } => match &mut self.state {
-                State::Probed(probe) => probe.verdict(&self.changed),
+                State::Probed(probe) => probe.verdict(ask, &self.changed),
                 _ => Verdict::Alive(ProofKind::None),
             },
         }
@@ -116,48 +103,215 @@ impl Proof {
     fn check_process(
         &mut self,
         stamp: Option<FileStamp>,
-        pid: impl FnOnce() -> Result<i32, String>,
+        named: impl FnOnce() -> Result<i32, String>,
     ) -> Verdict {
-        match &self.state {
-            State::Watched(process, seen) => {
-                let alive = process.is_alive();
-                if *seen == stamp || (alive && stamp.is_none()) {
-                    // A file that vanished does not end the process.
-                    if alive {
-                        return Verdict::Alive(ProofKind::Process);
-                    }
-                    self.state = State::Ended(stamp);
-                    return Verdict::Exited;
-                }
+        // Whom this proof has already seen, and whether he lives.
+        let known = match &self.state {
+            State::Watched(process, seen) => Some((process.is_alive(), *seen)),
+            State::Ended(seen) => Some((false, *seen)),
+            _ => None,
+        };
+        match known {
+            // A file that vanished does not end the process.
+            Some((true, seen)) if seen == stamp || stamp.is_none() => {
+                return Verdict::Alive(ProofKind::Process);
             }
-            State::Ended(seen) if *seen == stamp => return Verdict::Exited,
+            // The number in there may meanwhile belong to somebody else.
+            Some((false, seen)) if seen == stamp => {
+                self.state = State::Ended(seen);
+                return Verdict::Exited;
+            }
             _ => {}
         }
         // Nobody yet, or the file was written again: look at whom it names.
-        let ended = matches!(self.state, State::Watched(..) | State::Ended(_));
-        match pid().and_then(|pid| Process::watch(pid, Arc::clone(&self.changed))) {
-            Ok(process) => {
+        let pid = match (named(), known) {
+            (Ok(pid), _) => pid,
+            // Being written at this moment; it is read again at the next check.
+            (Err(_), Some((true, _))) => return Verdict::Alive(ProofKind::Process),
+            (Err(_), Some((false, seen))) => {
+                self.state = State::Ended(seen);
+                return Verdict::Exited;
+            }
+            (Err(why), None) => return Verdict::Unproven(why),
+        };
+        let watched = Process::watch(pid, Arc::clone(&self.changed)).and_then(|process| {
+            let reused = stamp
+                .and_then(|stamp| stamp.modified())
+                .is_some_and(|written| process.started_after(written));
+            if reused {
+                Err(format!(
+                    "process {pid} started after the pid file was written, so it is another one; \
+                     write the file again if it is the agent"
+                ))
+            } else {
+                Ok(process)
+            }
+        });
+        match (watched, known) {
+            (Ok(process), _) => {
                 self.state = State::Watched(process, stamp);
                 Verdict::Alive(ProofKind::Process)
             }
-            Err(_) if ended => {
-                self.state = State::Ended(stamp);
+            (Err(_), Some((false, seen))) => {
+                self.state = State::Ended(seen);
                 Verdict::Exited
             }
-            Err(why) => {
-                self.state = State::Absent;
-                Verdict::Unproven(why)
-            }
+            // The one that was watched lives, but the file means another one.
+            (Err(why), _) => Verdict::Unproven(why),
         }
     }
 }
 
-fn read_pid(path: &std::path::Path) -> Result<i32, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("pid file {}: {error}", path.display()))?;
-    text.split_whitespace()
+/// A pid file is a few digits; whatever else stands there (a pipe that nobody
+/// writes, a device without end) must not hold up the heartbeat.
+fn read_pid(path: &Path) -> Result<i32, String> {
+    let failed = |error: std::io::Error| format!("pid file {}: {error}", path.display());
+    let file = std::fs::File::options()
+        .read(true)
+        .custom_flags(i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0))
+        .open(path)
+        .map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(64).read_to_end(&mut bytes).map_err(failed)?;
+    String::from_utf8_lossy(&bytes)
+        .split_whitespace()
         .next()
         .and_then(|word| word.parse().ok())
         .filter(|pid| *pid > 0)
         .ok_or_else(|| format!("pid file {}: it holds no process id", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+    use std::time::{Duration, SystemTime};
+
+    struct Agent(Child);
+
+    impl Agent {
+        fn start() -> Self {
+            Self(Command::new("sleep").arg("1000").spawn().expect("sleep"))
+        }
+
+        fn end(&mut self) {
+            self.0.kill().expect("killed");
+            self.0.wait().expect("ended");
+        }
+    }
+
+    impl Drop for Agent {
+        fn drop(&mut self) {
+            // Ended already is as good.
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    struct Case {
+        dir: tempfile::TempDir,
+        proof: Proof,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a directory");
+            let settings = ProofSettings::PidFile(dir.path().join("pid"));
+            let proof = Proof::new(&settings, Arc::new(Notify::new()));
+            Self { dir, proof }
+        }
+
+        fn write(&self, text: &str) {
+            std::fs::write(self.dir.path().join("pid"), text).expect("written");
+        }
+
+        fn check(&mut self) -> Verdict {
+            self.proof.check(true)
+        }
+    }
+
+    const ALIVE: Verdict = Verdict::Alive(ProofKind::Process);
+
+    #[tokio::test]
+    async fn a_file_that_is_being_written_is_no_exit() {
+        let (mut case, agent) = (Case::new(), Agent::start());
+        let pid = agent.0.id().to_string();
+        case.write(&pid);
+        assert_eq!(case.check(), ALIVE);
+        case.write("");
+        assert_eq!(case.check(), ALIVE, "empty for a moment");
+        case.write("restarting\n");
+        assert_eq!(case.check(), ALIVE);
+        case.write(&format!("{pid}\n"));
+        assert_eq!(case.check(), ALIVE);
+        std::fs::remove_file(case.dir.path().join("pid")).expect("removed");
+        assert_eq!(case.check(), ALIVE, "a file that vanished ends nobody");
+    }
+
+    #[tokio::test]
+    async fn the_next_agent_is_taken_when_the_file_names_it() {
+        let (mut case, mut first) = (Case::new(), Agent::start());
+        case.write(&first.0.id().to_string());
+        assert_eq!(case.check(), ALIVE);
+        first.end();
+        assert_eq!(case.check(), Verdict::Exited);
+        case.write("half");
+        assert_eq!(case.check(), Verdict::Exited);
+        let second = Agent::start();
+        case.write(&format!("{}\n", second.0.id()));
+        assert_eq!(case.check(), ALIVE);
+    }
+
+    #[tokio::test]
+    async fn a_number_that_was_given_to_somebody_else_is_not_the_agent() {
+        let (mut case, agent) = (Case::new(), Agent::start());
+        case.write(&agent.0.id().to_string());
+        let path = case.dir.path().join("pid");
+        let written = |at| {
+            let file = std::fs::File::options().write(true).open(&path);
+            file.and_then(|file| file.set_modified(at)).expect("set");
+        };
+        #[expect(clippy::disallowed_methods, reason = "a file's time is a wall time")]
+        let now = SystemTime::now();
+        written(now - Duration::from_secs(3600));
+        let Verdict::Unproven(why) = case.check() else {
+            panic!("the file is older than the process");
+        };
+        assert!(why.contains("another one"), "{why}");
+        written(now);
+        assert_eq!(case.check(), ALIVE);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_pid_file_is_named_and_holds_nobody_up() {
+        let mut case = Case::new();
+        let path = case.dir.path().join("pid");
+        let mut said = Vec::new();
+        let mut check = |case: &mut Case| match case.check() {
+            Verdict::Unproven(why) => said.push(why),
+            other => panic!("{other:?}"),
+        };
+        check(&mut case);
+        for text in ["", "agent", "-3", "0", "99999999999"] {
+            case.write(text);
+            check(&mut case);
+        }
+        std::fs::remove_file(&path).expect("removed");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).expect("a pipe");
+        check(&mut case);
+        assert!(said[0].contains("No such file"), "{said:?}");
+        assert!(
+            said[1..]
+                .iter()
+                .all(|why| why.ends_with("holds no process id")),
+            "{said:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_endless_file_is_read_to_a_limit() {
+        let settings = ProofSettings::PidFile("/dev/zero".into());
+        let mut proof = Proof::new(&settings, Arc::new(Notify::new()));
+        assert!(matches!(proof.check(true), Verdict::Unproven(_)));
+    }
 }

@@ -24,21 +24,20 @@ impl Probe {
         Self {
             command,
             timeout,
-            answer: Arc::new(Mutex::new(Verdict::Unproven(
-                "the probe has not answered yet".into(),
-            ))),
+            answer: Arc::new(Mutex::new(Verdict::Asked)),
             running: None,
         }
     }
 
-    /// The last answer; asks again unless the last question is still open.
-    /// `changed` is rung when the answer differs from the one before.
-    pub(super) fn verdict(&mut self, changed: &Arc<Notify>) -> Verdict {
-        if self
-            .running
-            .as_ref()
-            .is_none_or(tokio_util::task::AbortOnDropHandle::is_finished)
-        {
+    /// The last answer. Asks again if it is time to, unless the last question
+    /// is still open. `changed` is rung when the answer differs from the one
+    /// before.
+    pub(super) fn verdict(&mut self, due: bool, changed: &Arc<Notify>) -> Verdict {
+        let ask_now = match &self.running {
+            None => true,
+            Some(task) => due && task.is_finished(),
+        };
+        if ask_now {
             let (command, timeout) = (self.command.clone(), self.timeout);
             let (answer, changed) = (Arc::clone(&self.answer), Arc::clone(changed));
             self.running = Some(AbortOnDropHandle::new(tokio::spawn(async move {

@@ -31,12 +31,16 @@ impl<D: Duty> Driver<D> {
             self.board.begins(name, Instant::now());
             let round = self.duty.tick().await;
             let (summary, now_trouble) = (round.report.summary(), round.report.trouble());
-            if trouble != now_trouble {
-                match &now_trouble {
+            let news = now_trouble.clone().filter(|_| !round.report.already_told());
+            if trouble != news {
+                match &news {
                     Some(why) => warn!(event = "duty-trouble", duty = name, "{name}: {why}"),
+                    // Another trouble took its place, or it waits for somebody
+                    // who says so himself.
+                    None if now_trouble.is_some() || summary.is_empty() => {}
                     None => info!(event = "duty-recovered", duty = name, "{name}: {summary}"),
                 }
-                trouble.clone_from(&now_trouble);
+                trouble = news;
             }
             debug!(duty = name, %summary, "round");
             self.board

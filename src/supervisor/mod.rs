@@ -10,10 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use futures_util::StreamExt;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook_tokio::Signals;
+use futures_util::{Stream, StreamExt};
+use signal_hook::consts::SIGHUP;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -23,12 +21,17 @@ use tracing::{error, info, warn};
 use crate::cli::Exit;
 use crate::config::Settings;
 use crate::duties::{Duty, DutyBell};
-use crate::service_manager;
+use crate::service_manager::{News, ServiceManager};
 use health::Board;
 pub use state_file::{DutyState, Instance, LastReload, StateFile};
 
 /// How often health is looked at where no service manager asks.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// A look that comes so much later says more about us than about the duties.
+const LATE: Duration = Duration::from_secs(3);
+/// How long duties that were aborted may take to end.
+const LAST_BREATH: Duration = Duration::from_millis(500);
 
 /// Settings with the number of the reload that brought them.
 #[derive(Debug, Clone)]
@@ -46,12 +49,13 @@ pub struct Supervisor {
     duties: JoinSet<&'static str>,
     instance: Instance,
     role: &'static str,
+    manager: Box<dyn ServiceManager>,
 }
 
 impl Supervisor {
     /// A supervisor without duties.
     #[must_use]
-    pub fn new(settings: Settings, instance: Instance) -> Self {
+    pub fn new(settings: Settings, instance: Instance, manager: Box<dyn ServiceManager>) -> Self {
         let role = settings.role.name();
         Self {
             settings: watch::Sender::new(InForce {
@@ -63,6 +67,7 @@ impl Supervisor {
             duties: JoinSet::new(),
             instance,
             role,
+            manager,
         }
     }
 
@@ -86,11 +91,13 @@ impl Supervisor {
     /// Runs until a signal or the death of a duty ends it.
     ///
     /// # Errors
-    /// If signals cannot be received.
-    pub async fn run(mut self, config: PathBuf) -> anyhow::Result<Exit> {
-        let mut signals =
-            Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals cannot be received")?;
-        let watchdog = service_manager::watchdog_interval();
+    /// If the stream of signals ends.
+    pub async fn run(
+        mut self,
+        config: PathBuf,
+        mut signals: impl Stream<Item = i32> + Unpin,
+    ) -> anyhow::Result<Exit> {
+        let watchdog = self.manager.watchdog();
         let mut look = tokio::time::interval(watchdog.map_or(LOOK, |limit| (limit / 3).min(LOOK)));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = Told::default();
@@ -99,7 +106,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 signal = signals.next() => match signal {
-                    Some(SIGHUP) => self.reload(&config, &mut told).await,
+                    Some(SIGHUP) => self.begin_reload(&config, &mut told),
                     Some(_) => break Exit::Success,
                     None => anyhow::bail!("signals are not received any more"),
                 },
@@ -115,10 +122,14 @@ impl Supervisor {
                         break Exit::DutyDied;
                     }
                 }
-                () = self.board.changed() => self.tell(&mut told),
+                () = self.board.changed() => {
+                    self.settle_reload(&mut told);
+                    self.tell(&mut told);
+                }
+                () = reload_overdue(&told) => self.settle_reload(&mut told),
             }
         };
-        service_manager::stopping();
+        self.manager.tell(News::Stopping);
         let exit = self.drain(exit, &mut signals).await;
         self.instance.remove_state();
         Ok(exit)
@@ -127,10 +138,16 @@ impl Supervisor {
     /// One look at health. `false` if a duty hangs and nobody but us would
     /// notice; under a watchdog the missing ping speaks for itself.
     fn look(&self, watched: bool, told: &mut Told) -> bool {
-        let Some(hung) = self.board.overdue(Instant::now()) else {
+        let now = Instant::now();
+        // We were stopped, or the machine was: then so were the duties.
+        if told.looked.is_some_and(|then| now - then > LOOK + LATE) {
+            self.board.forgive(now);
+        }
+        told.looked = Some(now);
+        let Some(hung) = self.board.overdue(now) else {
             told.hung = false;
             if watched {
-                service_manager::ping();
+                self.manager.tell(News::Ping);
             }
             self.tell(told);
             return true;
@@ -141,7 +158,8 @@ impl Supervisor {
                 duty = hung,
                 "the duty {hung} has not returned by its deadline"
             );
-            service_manager::status(&format!("the duty {hung} hangs"));
+            let status = format!("the duty {hung} hangs");
+            self.manager.tell(News::Status(&status));
         }
         told.hung = true;
         watched
@@ -149,13 +167,13 @@ impl Supervisor {
 
     /// Tells the service manager and the state file what is new.
     fn tell(&self, told: &mut Told) {
-        let status = self.status();
+        let status = self.status(told);
         if !told.ready && self.board.all_returned() {
             told.ready = true;
-            service_manager::ready(&status);
+            self.manager.tell(News::Ready(&status));
             info!(event = "ready", role = self.role, "ready: {status}");
         } else if told.status != status {
-            service_manager::status(&status);
+            self.manager.tell(News::Status(&status));
         }
         let state = self.state(told, &status);
         if told.state.as_ref() != Some(&state) {
@@ -172,8 +190,17 @@ impl Supervisor {
         told.status = status;
     }
 
-    fn status(&self) -> String {
-        format!("{}: {}", self.role, self.board.words())
+    fn status(&self, told: &Told) -> String {
+        let refused = told
+            .last_reload
+            .as_ref()
+            .and_then(|last| last.error.as_deref())
+            .and_then(|error| error.lines().next());
+        let words = self.board.words();
+        match refused {
+            Some(why) => format!("{}: {words}; reload refused: {why}", self.role),
+            None => format!("{}: {words}", self.role),
+        }
     }
 
     fn state(&self, told: &Told, status: &str) -> StateFile {
@@ -191,20 +218,36 @@ impl Supervisor {
 
     /// Lets every duty finish its round, and no longer than the grace period;
     /// a second signal ends the patience.
-    async fn drain(&mut self, exit: Exit, signals: &mut Signals) -> Exit {
+    async fn drain(&mut self, exit: Exit, signals: &mut (impl Stream<Item = i32> + Unpin)) -> Exit {
         let grace = self.settings.borrow().settings.service.shutdown_grace;
         info!(event = "stopping", role = self.role, "stopping");
         self.soft.cancel();
-        let finished = async { while self.duties.join_next().await.is_some() {} };
+        let duties = &mut self.duties;
+        let finished = async {
+            let mut exit = exit;
+            while let Some(ended) = duties.join_next().await {
+                if let Err(error) = ended {
+                    error!(event = "duty-died", %error, "a duty died");
+                    exit = Exit::DutyDied;
+                }
+            }
+            exit
+        };
         tokio::select! {
-            () = finished => return exit,
+            exit = finished => return exit,
             () = tokio::time::sleep(grace) => warn!(
                 event = "stop-overdue",
                 "duties did not finish within {}: ending them", humantime::format_duration(grace)
             ),
             () = terminated(signals) => warn!(event = "stop-overdue", "second signal: ending at once"),
         }
-        self.duties.shutdown().await;
+        self.duties.abort_all();
+        // One that hangs in a system call hears no abort: it ends with the
+        // process.
+        let gone = async { while self.duties.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_BREATH, gone).await.is_err() {
+            warn!(event = "stop-overdue", "a duty hangs: leaving it behind");
+        }
         match exit {
             Exit::Success => Exit::Failure,
             other => other,
@@ -212,8 +255,16 @@ impl Supervisor {
     }
 }
 
+/// Comes when a reload has taken too long; never without one.
+async fn reload_overdue(told: &Told) {
+    match &told.pending {
+        Some(pending) => tokio::time::sleep_until(pending.end).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits for a signal that means the end; a reload is not one.
-async fn terminated(signals: &mut Signals) {
+async fn terminated(signals: &mut (impl Stream<Item = i32> + Unpin)) {
     while let Some(SIGHUP) = signals.next().await {}
 }
 
@@ -221,9 +272,14 @@ async fn terminated(signals: &mut Signals) {
 #[derive(Debug, Default)]
 struct Told {
     ready: bool,
+    looked: Option<Instant>,
     hung: bool,
     status: String,
     state: Option<StateFile>,
     state_failed: bool,
     last_reload: Option<LastReload>,
+    pending: Option<reload::Pending>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,32 +1,49 @@
 //! SIGHUP: new settings if they are right, the old ones otherwise.
+//!
+//! A reload begins and ends in the supervisor's loop and never blocks it: the
+//! watchdog is fed and a stop is heard while the duties finish their rounds.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::state_file::LastReload;
 use super::{InForce, Supervisor, Told};
 use crate::clock;
 use crate::config::{self, restart_keys};
-use crate::service_manager;
+use crate::service_manager::News;
 
 /// How long duties may take to finish the round that is under way.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Settings that were handed to the duties, until each had a round with them.
+#[derive(Debug)]
+pub(super) struct Pending {
+    generation: u64,
+    needs_restart: Vec<&'static str>,
+    /// When a duty that has not taken them is named.
+    pub(super) end: Instant,
+}
 
 impl Supervisor {
-    /// Reads the configuration again. Returns when the new settings are in
-    /// force in every duty, or refused.
-    pub(super) async fn reload(&self, config: &Path, told: &mut Told) {
-        service_manager::reloading();
-        let outcome = match config::load(config, config::environment()) {
+    /// Reads the configuration again. Settings that are right are handed to
+    /// the duties; [`Self::settle_reload`] ends what begins here.
+    pub(super) fn begin_reload(&self, config: &Path, told: &mut Told) {
+        // Before the first READY there is nothing to announce: it comes anyway.
+        if told.ready {
+            self.manager.tell(News::Reloading);
+        }
+        // A signal while a reload is under way: what is read now counts.
+        told.pending = None;
+        match config::load(config, config::environment()) {
             Err(refused) => {
                 for error in refused.each() {
                     error!(event = "reload-refused", "the old settings go on: {error}");
                 }
-                Err(refused.to_string())
+                self.end_reload(Err(refused.to_string()), told);
             }
             Ok(settings) => {
                 let old = self.settings.borrow().clone();
@@ -38,51 +55,47 @@ impl Supervisor {
                     );
                 }
                 let generation = old.generation + 1;
+                told.pending = Some(Pending {
+                    generation,
+                    needs_restart: restart,
+                    end: Instant::now() + PATIENCE,
+                });
                 self.settings.send_replace(InForce {
                     generation,
                     settings: Arc::new(settings),
                 });
-                self.in_force(generation).await.map(|()| restart)
-            }
-        };
-        let at = clock::now();
-        told.last_reload = Some(match outcome {
-            Ok(restart) => {
-                info!(event = "reloaded", "the new settings are in force");
-                let needs_restart = restart.into_iter().map(str::to_owned).collect();
-                LastReload {
-                    at,
-                    error: None,
-                    needs_restart,
-                }
-            }
-            Err(error) => LastReload {
-                at,
-                error: Some(error),
-                needs_restart: Vec::new(),
-            },
-        });
-        told.ready = true;
-        let status = match &told.last_reload {
-            Some(LastReload {
-                error: Some(error), ..
-            }) => {
-                let first = error.lines().next().unwrap_or_default();
-                format!("{}; reload refused: {first}", self.status())
-            }
-            _ => self.status(),
-        };
-        service_manager::ready(&status);
-        self.tell(told);
-    }
-
-    async fn in_force(&self, generation: u64) -> Result<(), String> {
-        let end = Instant::now() + PATIENCE;
-        while !self.board.all_in(generation) {
-            if timeout_at(end, self.board.changed()).await.is_err() {
-                return Err("a duty has not taken the new settings yet".into());
             }
         }
-        Ok(())
+    }
+
+    /// Ends a reload that is in force in every duty, or has taken too long.
+    pub(super) fn settle_reload(&self, told: &mut Told) {
+        let Some(pending) = &told.pending else { return };
+        if self.board.all_in(pending.generation) {
+            let restart = pending.needs_restart.clone();
+            info!(event = "reloaded", "the new settings are in force");
+            self.end_reload(Ok(restart), told);
+        } else if Instant::now() >= pending.end {
+            let why = "a duty has not taken the new settings yet";
+            error!(event = "reload-overdue", "{why}");
+            self.end_reload(Err(why.into()), told);
+        }
+    }
+
+    fn end_reload(&self, outcome: Result<Vec<&'static str>, String>, told: &mut Told) {
+        told.pending = None;
+        let (error, needs_restart) = match outcome {
+            Ok(restart) => (None, restart.into_iter().map(str::to_owned).collect()),
+            Err(error) => (Some(error), Vec::new()),
+        };
+        told.last_reload = Some(LastReload {
+            at: clock::now(),
+            error,
+            needs_restart,
+        });
+        if told.ready {
+            self.manager.tell(News::Ready(&self.status(told)));
+        }
+        self.tell(told);
     }
 }

@@ -1,8 +1,9 @@
 //! The state file: what a reload that waits, `status` and `doctor` read. It is
 //! replaced as a whole, so that a reader sees one state or the next.
 
-use std::fs::File;
-use std::io::Write;
+use std::fs::{File, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -63,6 +64,9 @@ pub struct Instance {
     _lock: File,
 }
 
+/// Bytes of a lock file that are looked at: a number and a new line.
+const PID_DIGITS: u64 = 16;
+
 impl Instance {
     /// Claims the name. `state` is where the state file goes, if not into the
     /// runtime directory.
@@ -81,30 +85,40 @@ impl Instance {
                 .with_context(|| format!("directory {} cannot be made", directory.display()))?;
         }
         let path = state.with_extension("lock");
-        let lock = File::options()
+        let mut lock = File::options()
+            .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(&path)
             .with_context(|| format!("lock {} cannot be opened", path.display()))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let by = read(&state).map_or_else(String::new, |state| format!(" (pid {})", state.pid));
+            // Without a number it has only just begun.
+            let mut pid = String::new();
+            let by = match lock.take(PID_DIGITS).read_to_string(&mut pid) {
+                Ok(1..) => format!(" (pid {})", pid.trim()),
+                _ => String::new(),
+            };
             anyhow::bail!(
                 "another mcp-bridged runs as `{name}`{by}\n  stop it, or name another configuration file"
             );
         }
+        // The number that is left there is a dead one's.
+        lock.set_len(0)
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .with_context(|| format!("lock {} cannot be written", path.display()))?;
         Ok(Self { state, _lock: lock })
     }
 
     pub(super) fn write_state(&self, state: &StateFile) -> anyhow::Result<()> {
-        let directory = self.state.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
-            .prefix(".state-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(directory)?;
+        // Always the same name: whoever has the lock is the only writer, and
+        // one that is killed in between leaves nothing that piles up.
+        let new = self.state.with_extension("new");
+        let mut file = File::create(&new)?;
+        file.set_permissions(Permissions::from_mode(0o644))?;
         serde_json::to_writer_pretty(&mut file, state)?;
         file.write_all(b"\n")?;
-        file.persist(&self.state)?;
+        std::fs::rename(&new, &self.state)?;
         Ok(())
     }
 
@@ -113,11 +127,6 @@ impl Instance {
         // Gone already is as good.
         let _ = std::fs::remove_file(&self.state);
     }
-}
-
-/// Reads a state file; `None` if there is none, or none that we know.
-fn read(path: &Path) -> Option<StateFile> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
 /// Where state files go: the service's runtime directory, the user's, or

@@ -4,6 +4,7 @@
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,8 +19,8 @@ use crate::credentials::Credentials;
 use crate::doorbell::Mode;
 use crate::model::message::{Draft, Message};
 use crate::store::locate::{self, Hints};
-use crate::store::sqlite::Create;
-use crate::store::{Caller, SharedStore};
+use crate::store::sqlite::{Create, SqliteStore};
+use crate::store::{Caller, Messages, SharedStore};
 
 /// What an actor tells. Times are nanoseconds of the monotonic clock, which
 /// all processes share.
@@ -46,7 +47,7 @@ fn tell(told: &Told) -> std::io::Result<()> {
     out.flush()
 }
 
-async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, SharedStore)> {
+async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, Arc<SqliteStore>)> {
     // Whoever started this is gone: so is the stage.
     #[cfg(target_os = "linux")]
     set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -55,8 +56,8 @@ async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, SharedStore)>
         credentials: credentials.store.as_deref(),
         ..Hints::default()
     })?;
-    let store = locate::open(&location, Create::No).await?;
-    Ok((credentials.callers, store))
+    let store = SqliteStore::open(&location.path, Create::No).await?;
+    Ok((credentials.callers, Arc::new(store)))
 }
 
 /// Sits idle until a line comes through `inbox`, then reads its mail and
@@ -81,7 +82,7 @@ pub(super) async fn agent(credentials: &Path, inbox: &Path) -> anyhow::Result<Ex
     Ok(Exit::Success)
 }
 
-async fn read_mail(store: &SharedStore, me: &Caller) -> anyhow::Result<()> {
+async fn read_mail(store: &SqliteStore, me: &Caller) -> anyhow::Result<()> {
     let fetched = store.fetch(me, 100, clock::now()).await?;
     let at = clock::monotonic_nanos();
     for message in &fetched.messages {
@@ -94,7 +95,7 @@ async fn read_mail(store: &SharedStore, me: &Caller) -> anyhow::Result<()> {
         let mut answer = Draft::text(format!("done {}", message.id).parse()?);
         answer.client_id = Some(format!("done-{}", message.id).parse()?);
         let sent = store.send(me, &[answer], clock::now()).await?;
-        let at = clock::monotonic_nanos();
+        let at = store.committed_at();
         for sent in sent.iter().filter(|sent| !sent.duplicate) {
             tell(&Told::Answered {
                 id: sent.id.0,
@@ -119,7 +120,13 @@ pub(super) async fn orchestrator(credentials: &Path, messages: u32) -> anyhow::R
         mode: Mode::Events,
         full_look: Duration::from_secs(5),
     };
-    let listen = follow(&store, &callers, following, Box::new(|answer| hear(answer)));
+    let shared: SharedStore = store.clone();
+    let listen = follow(
+        &shared,
+        &callers,
+        following,
+        Box::new(|answer| hear(answer)),
+    );
     let work = async {
         tell(&Told::Listening)?;
         for number in 0..messages {
@@ -129,7 +136,7 @@ pub(super) async fn orchestrator(credentials: &Path, messages: u32) -> anyhow::R
             for sent in store.send(to, &[draft], clock::now()).await? {
                 tell(&Told::Sent {
                     id: sent.id.0,
-                    at: clock::monotonic_nanos(),
+                    at: store.committed_at(),
                 })?;
             }
         }

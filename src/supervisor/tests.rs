@@ -1,0 +1,313 @@
+//! The supervisor with duties that misbehave, in paused time.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::stream::unfold;
+use signal_hook::consts::SIGTERM;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::config;
+use crate::duties::Round;
+use crate::duties::{Duty, Report};
+
+/// Keeps what a service manager would have been told.
+#[derive(Debug, Clone, Default)]
+struct Told {
+    lines: Arc<Mutex<Vec<String>>>,
+    watchdog: Option<Duration>,
+}
+
+impl Told {
+    fn count(&self, news: &str) -> usize {
+        self.lines
+            .lock()
+            .expect("whole")
+            .iter()
+            .filter(|line| line.starts_with(news))
+            .count()
+    }
+}
+
+impl ServiceManager for Told {
+    fn tell(&self, news: News<'_>) {
+        self.lines.lock().expect("whole").push(format!("{news:?}"));
+    }
+
+    fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mood {
+    Well,
+    HangsIn(u32),
+    PanicsIn(u32),
+    ReturnsIn(u32),
+}
+
+struct Fake {
+    name: &'static str,
+    mood: Mood,
+    rounds: u32,
+    generations: u32,
+    drained: Arc<AtomicBool>,
+}
+
+struct Rounds(u32);
+
+impl Report for Rounds {
+    fn summary(&self) -> String {
+        "well".into()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        (self.0 == u32::MAX).then(|| "never".into())
+    }
+}
+
+impl Duty for Fake {
+    type Report = Rounds;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn tick(&mut self) -> Round<Rounds> {
+        self.rounds += 1;
+        match self.mood {
+            Mood::HangsIn(round) if round == self.rounds => std::future::pending().await,
+            Mood::PanicsIn(round) if round == self.rounds => panic!("a duty that panics"),
+            // A store that takes its time is no reason to bite.
+            Mood::ReturnsIn(seconds) => {
+                tokio::time::sleep(Duration::from_secs(seconds.into())).await
+            }
+            _ => {}
+        }
+        Round {
+            report: Rounds(self.rounds),
+            next: Instant::now() + Duration::from_secs(5),
+        }
+    }
+
+    fn reload(&mut self, _settings: &Arc<Settings>) {
+        self.generations += 1;
+    }
+
+    async fn stop(&mut self) {
+        self.drained.store(true, Ordering::Release);
+    }
+}
+
+struct Case {
+    supervisor: Supervisor,
+    told: Told,
+    drained: Arc<AtomicBool>,
+    signal: mpsc::UnboundedSender<i32>,
+    signals: mpsc::UnboundedReceiver<i32>,
+    dir: tempfile::TempDir,
+}
+
+impl Case {
+    /// A well duty beside one of this mood.
+    fn new(mood: Mood, watchdog: Option<Duration>) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = dir.path().join("worker.toml");
+        std::fs::write(&config, "role = \"worker\"\n").expect("written");
+        let settings = config::load(&config, []).expect("settings");
+        let instance =
+            Instance::claim("worker", Some(&dir.path().join("state.json"))).expect("claimed");
+        let told = Told {
+            watchdog,
+            ..Told::default()
+        };
+        let mut supervisor = Supervisor::new(settings, instance, Box::new(told.clone()));
+        let drained = Arc::new(AtomicBool::new(false));
+        for (name, mood) in [("one", Mood::Well), ("two", mood)] {
+            let duty = Fake {
+                name,
+                mood,
+                rounds: 0,
+                generations: 0,
+                drained: if name == "one" {
+                    Arc::clone(&drained)
+                } else {
+                    Arc::default()
+                },
+            };
+            supervisor.spawn(duty, &DutyBell::default());
+        }
+        let (signal, signals) = mpsc::unbounded_channel();
+        Self {
+            supervisor,
+            told,
+            drained,
+            signal,
+            signals,
+            dir,
+        }
+    }
+
+    /// Runs it, `meanwhile` beside it; returns the exit code.
+    async fn run(self, meanwhile: impl AsyncFnOnce(&mpsc::UnboundedSender<i32>, &Told)) -> Exit {
+        let config = self.dir.path().join("worker.toml");
+        let signals = Box::pin(unfold(self.signals, |mut signals| async {
+            signals.recv().await.map(|signal| (signal, signals))
+        }));
+        let (exit, ()) = tokio::join!(
+            self.supervisor.run(config, signals),
+            meanwhile(&self.signal, &self.told)
+        );
+        exit.expect("an exit code")
+    }
+}
+
+async fn seconds(count: u64) {
+    tokio::time::sleep(Duration::from_secs(count)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duty_that_hangs_ends_the_process_where_nobody_watches_it() {
+    let case = Case::new(Mood::HangsIn(3), None);
+    let (told, drained) = (case.told.clone(), Arc::clone(&case.drained));
+    assert_eq!(case.run(async |_, _| {}).await, Exit::DutyDied);
+    assert!(drained.load(Ordering::Acquire), "the others are drained");
+    assert_eq!(told.count("Status(\"the duty two hangs"), 1);
+    assert_eq!((told.count("Ready"), told.count("Stopping")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duty_that_hangs_is_not_vouched_for_under_a_watchdog() {
+    let case = Case::new(Mood::HangsIn(3), Some(Duration::from_secs(6)));
+    let exit = case
+        .run(async |signal, told| {
+            // Two rounds of 5 s, and 15 s until the third must have returned.
+            seconds(40).await;
+            let pings = told.count("Ping");
+            assert!(pings > 10, "it was well before: {pings}");
+            seconds(60).await;
+            assert_eq!(told.count("Ping"), pings);
+            signal.send(SIGTERM).expect("sent");
+        })
+        .await;
+    assert_eq!(exit, Exit::Failure, "a round did not finish");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_is_borne() {
+    let case = Case::new(Mood::ReturnsIn(12), Some(Duration::from_secs(6)));
+    let exit = case
+        .run(async |signal, told| {
+            seconds(600).await;
+            let pings = told.count("Ping");
+            seconds(60).await;
+            assert!(told.count("Ping") >= pings + 30);
+            signal.send(SIGTERM).expect("sent");
+        })
+        .await;
+    assert!(matches!(exit, Exit::Success | Exit::Failure));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duty_that_panics_ends_the_process_and_the_others_are_drained() {
+    let case = Case::new(Mood::PanicsIn(2), None);
+    let drained = Arc::clone(&case.drained);
+    assert_eq!(case.run(async |_, _| {}).await, Exit::DutyDied);
+    assert!(drained.load(Ordering::Acquire));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_stopped_does_not_blame_its_duties() {
+    let case = Case::new(Mood::Well, None);
+    let exit = case
+        .run(async |signal, _| {
+            seconds(3).await;
+            // Time goes on and nobody runs, as after SIGSTOP or a suspend.
+            tokio::time::advance(Duration::from_secs(3600)).await;
+            seconds(60).await;
+            signal.send(SIGTERM).expect("sent");
+        })
+        .await;
+    assert_eq!(exit, Exit::Success);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_neither_starves_the_watchdog_nor_delays_a_stop() {
+    let case = Case::new(Mood::HangsIn(2), Some(Duration::from_secs(3)));
+    let told = case.told.clone();
+    let exit = case
+        .run(async |signal, told| {
+            seconds(6).await;
+            let pings = told.count("Ping");
+            signal.send(SIGHUP).expect("sent");
+            seconds(8).await;
+            assert!(told.count("Ping") >= pings + 6, "pinged while it waits");
+            assert_eq!((told.count("Reloading"), told.count("Ready")), (1, 1));
+            signal.send(SIGTERM).expect("sent");
+            seconds(1).await;
+            assert_eq!(told.count("Stopping"), 1);
+        })
+        .await;
+    assert_eq!(exit, Exit::Failure);
+    assert_eq!(told.count("Ready"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_a_duty_does_not_take_is_reported() {
+    let case = Case::new(Mood::HangsIn(2), Some(Duration::from_secs(600)));
+    let state = case.dir.path().join("state.json");
+    let exit = case
+        .run(async |signal, told| {
+            seconds(6).await;
+            signal.send(SIGHUP).expect("sent");
+            seconds(30).await;
+            assert_eq!((told.count("Reloading"), told.count("Ready")), (1, 2));
+            let state: StateFile =
+                serde_json::from_slice(&std::fs::read(&state).expect("there")).expect("whole");
+            let error = state
+                .last_reload
+                .expect("a reload")
+                .error
+                .expect("an error");
+            assert!(error.contains("has not taken"), "{error}");
+            assert!(state.status.contains("has not taken"), "{}", state.status);
+            signal.send(SIGTERM).expect("sent");
+            signal.send(SIGTERM).expect("sent again");
+        })
+        .await;
+    assert_eq!(exit, Exit::Failure);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_generation_grows_with_settings_that_are_right_and_only_then() {
+    let case = Case::new(Mood::Well, None);
+    let (config, state) = (
+        case.dir.path().join("worker.toml"),
+        case.dir.path().join("state.json"),
+    );
+    let read = || -> StateFile {
+        serde_json::from_slice(&std::fs::read(&state).expect("there")).expect("whole")
+    };
+    let exit = case
+        .run(async |signal, told| {
+            seconds(1).await;
+            assert_eq!(read().generation, 1);
+            signal.send(SIGHUP).expect("sent");
+            seconds(1).await;
+            assert_eq!(read().generation, 2);
+            assert_eq!(read().last_reload.expect("a reload").error, None);
+            std::fs::write(&config, "role = \"wroker\"\n").expect("written");
+            signal.send(SIGHUP).expect("sent");
+            seconds(1).await;
+            assert_eq!(read().generation, 2);
+            let error = read().last_reload.expect("a reload").error.expect("one");
+            assert!(error.contains("wroker"), "{error}");
+            assert_eq!((told.count("Reloading"), told.count("Ready")), (2, 3));
+            signal.send(SIGTERM).expect("sent");
+        })
+        .await;
+    assert_eq!(exit, Exit::Success);
+    assert!(!state.exists(), "a clean stop leaves no state");
+}
