@@ -379,7 +379,7 @@ impl Duty for Heartbeat {
                 .round(&store)
                 .await
                 .unwrap_or_else(|error| HeartbeatReport {
-                    trouble: Some(error.headline()),
+                    trouble: Some(error.to_string()),
                     ..HeartbeatReport::default()
                 }),
         };
@@ -425,7 +425,8 @@ impl Duty for Heartbeat {
 
 impl Report for HeartbeatReport {
     fn summary(&self) -> String {
-        if self.waiting {
+        // What was not written is not alive; the trouble speaks for itself.
+        if self.waiting || (self.trouble.is_some() && !self.told) {
             return String::new();
         }
         let mut words = format!("{} alive", text::count(self.alive as u64, "session"));

@@ -411,7 +411,7 @@ impl Duty for MessageWatch {
                 self.full_look = Instant::now();
                 Round {
                     report: MessageWatchReport {
-                        trouble: Some(error.headline()),
+                        trouble: Some(error.to_string()),
                         ..MessageWatchReport::default()
                     },
                     next: Instant::now() + Duration::from_secs(1),
@@ -438,7 +438,7 @@ impl Duty for MessageWatch {
 
 impl Report for MessageWatchReport {
     fn summary(&self) -> String {
-        if self.waiting {
+        if self.waiting || self.trouble.is_some() {
             return String::new();
         }
         let mut words = format!("{} unread", self.unread);

@@ -61,7 +61,8 @@ pub trait Report: Send {
     /// What the duty is doing, for the service's status line; a few words.
     fn summary(&self) -> String;
 
-    /// What keeps it from its work, if anything does.
+    /// What keeps it from its work, if anything does. The first line is enough
+    /// to show; what to do may stand below.
     fn trouble(&self) -> Option<String>;
 
     /// Whether the duty has logged its trouble itself, in more words.

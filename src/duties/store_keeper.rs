@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -71,6 +72,9 @@ impl StoreKeeper {
     }
 
     async fn open(&mut self) -> Result<SharedStore, StoreError> {
+        // SQLite would open it for reading, and leave files beside it that its
+        // owner may not write.
+        self.ensure_writable()?;
         // Another process may hold the lock for as long as it likes.
         let opening = locate::open(&self.location, Create::No);
         let store = bounded(&self.location.path, opening).await?;
@@ -91,15 +95,35 @@ impl StoreKeeper {
         if probe.took > shown * 2 + NOISE || probe.took * 2 + NOISE < shown {
             self.shown = Some(probe.took);
         }
+        // Connections that are open may go on; whoever comes next may not.
+        self.ensure_writable()?;
         Ok(self.shown.unwrap_or(probe.took))
+    }
+
+    /// Whether the file system lets us write the file; one that is not there is
+    /// another trouble.
+    fn ensure_writable(&self) -> Result<(), StoreError> {
+        let path = &self.location.path;
+        match rustix::fs::access(path, rustix::fs::Access::WRITE_OK) {
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) if path.is_file() => {
+                Err(StoreError::ReadOnly(path.clone()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives up a store that is not the one at the path any more. What failed
     /// otherwise may work again, on the same connections.
-    async fn give_up(&mut self, error: &StoreError) {
+    fn give_up(&mut self, error: &StoreError) {
         let lost = matches!(error, StoreError::Replaced(_) | StoreError::Missing(_))
             || error.class() == ErrorClass::Unusable;
-        if lost && let Some(store) = self.link.send_replace(None) {
+        if lost {
+            self.let_go();
+        }
+    }
+
+    fn let_go(&mut self) {
+        if let Some(store) = self.link.send_replace(None) {
             // Others may still be in the middle of a call: it fails closed.
             tokio::spawn(async move { store.close().await });
         }
@@ -147,7 +171,7 @@ impl Duty for StoreKeeper {
                 Ok(took)
             }
             Err(error) => {
-                self.give_up(&error).await;
+                self.give_up(&error);
                 let said = error.headline();
                 if self.trouble.as_deref() != Some(&said) {
                     warn!(event = "store-trouble", "{error}");

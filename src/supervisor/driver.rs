@@ -43,8 +43,9 @@ impl<D: Duty> Driver<D> {
                 trouble = news;
             }
             debug!(duty = name, %summary, "round");
+            let headline = now_trouble.map(|why| why.lines().next().unwrap_or_default().to_owned());
             self.board
-                .returned(name, summary, now_trouble, round.next, generation);
+                .returned(name, summary, headline, round.next, generation);
             tokio::select! {
                 () = self.soft.cancelled() => break,
                 () = self.bell.0.notified() => {}

@@ -1,6 +1,7 @@
 //! Health is earned: a duty is well if its last round returned by its own
 //! deadline, with a result or with a named trouble.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -117,7 +118,7 @@ impl Board {
     /// What the duties do, in one line.
     pub(super) fn words(&self) -> String {
         let duties = self.lock();
-        let words: Vec<&str> = duties
+        let mut words: Vec<&str> = duties
             .iter()
             .map(|entry| {
                 entry
@@ -129,6 +130,9 @@ impl Board {
             })
             .filter(|words| !words.is_empty())
             .collect();
+        // Several duties may have the same trouble.
+        let mut said = HashSet::new();
+        words.retain(|words| said.insert(*words));
         if words.is_empty() {
             "starting".into()
         } else {

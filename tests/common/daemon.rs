@@ -93,6 +93,22 @@ impl Rig {
         }
     }
 
+    /// The store, opened again.
+    pub(crate) fn reopen(&self) -> SqliteStore {
+        self.open(Create::No)
+    }
+
+    /// A new store where there is none.
+    pub(crate) fn make_store(&self) -> SqliteStore {
+        self.open(Create::Yes)
+    }
+
+    fn open(&self, create: Create) -> SqliteStore {
+        let path = self.path("bridge.db");
+        self.block_on(SqliteStore::open(&path, create))
+            .expect("a store")
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -150,6 +166,17 @@ impl Rig {
             .expect("sent")[0]
             .id
             .0
+    }
+
+    /// Lets tests send more than an agent may.
+    pub(crate) fn without_limits(&self) {
+        let limits = mcp_bridge::model::rate::RateLimits {
+            per_minute: 1_000_000,
+            per_hour: 1_000_000,
+            per_day: 1_000_000,
+        };
+        self.block_on(self.store.set_rate_limits(limits))
+            .expect("set");
     }
 
     /// Fetches and confirms; returns the texts.

@@ -1,0 +1,357 @@
+//! A store that is missing, goes away, or misbehaves while the daemon runs.
+
+#[path = "common/daemon.rs"]
+mod rig;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use mcp_bridge::clock;
+use mcp_bridge::model::session::Life;
+use mcp_bridge::model::token::Token;
+use mcp_bridge::store::{Conversations, Reports, Upkeep};
+use mcp_bridge::supervisor::StateFile;
+use rig::{Agent, Daemon, QUICK, Rig, session, wait_for};
+
+fn one_session() -> String {
+    format!("{QUICK}{}", session("one", "\"none\""))
+}
+
+fn waits(state: &StateFile) -> bool {
+    state.status.contains("waiting for the store ")
+}
+
+fn is_well(state: &StateFile) -> bool {
+    state.status.contains("store ok") && state.duties.iter().all(|duty| duty.trouble.is_none())
+}
+
+/// The database and the files that SQLite puts beside it.
+fn files(rig: &Rig) -> [PathBuf; 3] {
+    ["bridge.db", "bridge.db-wal", "bridge.db-shm"].map(|name| rig.path(name))
+}
+
+/// Moves the store out of the way, or back.
+fn move_store(rig: &Rig, away: bool) {
+    for file in files(rig) {
+        let mut other = file.clone().into_os_string();
+        other.push(".away");
+        let (from, to) = if away {
+            (file, other.into())
+        } else {
+            (other.into(), file)
+        };
+        if PathBuf::from(&from).exists() {
+            std::fs::rename(from, to).expect("moved");
+        }
+    }
+}
+
+#[test]
+fn a_store_that_is_missing_at_the_start_is_waited_for_and_never_made() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    rig.block_on(rig.store.close());
+    move_store(&rig, true);
+    let mut daemon = rig.worker(&one_session());
+    daemon.says("there is no such file");
+    daemon.says("mcp-bridge store init --store");
+    let state = daemon.shows("it", waits);
+    assert!(state.ready, "a store that is missing is no failed start");
+    let keeper = state.duties.iter().find(|duty| duty.name == "store");
+    let trouble = keeper.and_then(|duty| duty.trouble.clone());
+    assert!(trouble.is_some_and(|why| why.contains("no such file")));
+    // Rounds that were begun after that.
+    daemon.reload();
+    assert!(!rig.path("bridge.db").exists(), "an empty one was made");
+    move_store(&rig, false);
+    daemon.says("store ok again");
+    daemon.shows("it", is_well);
+    let back = rig.reopen();
+    let beats = |rig: &Rig| {
+        let views = rig.block_on(back.sessions(clock::now())).expect("listed");
+        let view = views.into_iter().find(|view| view.key == pair.b.session);
+        view.and_then(|view| view.heartbeat)
+            .map_or(0, |beat| beat.seq)
+    };
+    wait_for("heartbeats", || (beats(&rig) > 2).then_some(()));
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.only_once("there is no such file");
+}
+
+#[test]
+fn a_store_that_is_deleted_or_replaced_is_noticed_and_a_good_one_taken() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let mut daemon = rig.worker(&one_session());
+    rig.becomes(&pair.b.session, Life::Alive);
+
+    move_store(&rig, true);
+    daemon.says("the file was deleted or replaced while it was open");
+    daemon.shows("it", waits);
+    assert!(!rig.path("bridge.db").exists());
+    move_store(&rig, false);
+    daemon.says_times("store ok again", 1);
+    rig.goes_on(&pair.b.session);
+
+    move_store(&rig, true);
+    daemon.shows("it", waits);
+    for (what, words) in [
+        (
+            &b"this is no database, however long it may be: "[..],
+            "is not an SQLite database",
+        ),
+        (b"", "the file is empty"),
+    ] {
+        let text = what.repeat(if what.is_empty() { 0 } else { 1000 });
+        std::fs::write(rig.path("bridge.db"), &text).expect("written");
+        daemon.says(words);
+        daemon.shows("it", waits);
+        let now = std::fs::read(rig.path("bridge.db")).expect("there");
+        assert!(now == text, "what stands there is somebody's");
+    }
+    std::fs::create_dir(rig.path("directory")).expect("made");
+    std::fs::remove_file(rig.path("bridge.db")).expect("removed");
+    std::fs::rename(rig.path("directory"), rig.path("bridge.db")).expect("moved");
+    daemon.says("this is a directory, not a database file");
+    std::fs::remove_dir(rig.path("bridge.db")).expect("removed");
+    move_store(&rig, false);
+    daemon.says_times("store ok again", 2);
+    rig.goes_on(&pair.b.session);
+
+    // Another store in its place: that one's sessions count.
+    move_store(&rig, true);
+    daemon.shows("it", waits);
+    let other = rig.make_store();
+    let stranger = format!("conversation {} does not exist", pair.id);
+    daemon.says(&stranger);
+    rig.block_on(other.close());
+    for file in files(&rig) {
+        // Its sidecars go with the last connection.
+        let _ = std::fs::remove_file(file);
+    }
+    move_store(&rig, false);
+    rig.goes_on(&pair.b.session);
+    daemon.shows("it", is_well);
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.only_once(&stranger);
+    assert!(said.0.len() < 60, "{}", said.0.join("\n"));
+}
+
+#[test]
+fn an_end_that_came_while_the_store_was_away_is_told_when_it_is_back() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let mut agent = Agent::with_file(&rig, "one.pid");
+    let file = rig.path("one.pid");
+    let proof = format!("{{ pid_file = \"{}\" }}", file.display());
+    let mut daemon = rig.worker(&format!("{QUICK}{}", session("one", &proof)));
+    rig.becomes(&pair.b.session, Life::Alive);
+    let writer = rig.foreign();
+    writer.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    agent.end();
+    daemon.says("the agent of one/b has ended");
+    writer.execute_batch("ROLLBACK").expect("let go");
+    rig.becomes(&pair.b.session, Life::Exited);
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.only_once("the agent of one/b has ended");
+}
+
+#[test]
+fn a_writer_that_does_not_let_go_is_trouble_and_no_death() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let mut daemon = rig.worker(&one_session());
+    rig.becomes(&pair.b.session, Life::Alive);
+    let writer = rig.foreign();
+    writer.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    daemon.says("heartbeat: store ");
+    let state = daemon.shows("the trouble", |s| {
+        s.duties
+            .iter()
+            .any(|d| d.name == "heartbeat" && d.trouble.is_some())
+    });
+    assert!(
+        state.status.contains("held the write lock for too long"),
+        "{}",
+        state.status
+    );
+    // As does one that starts now.
+    let config = rig.config("other", &one_session().replace("one.toml", "two.toml"));
+    let mut other = rig.daemon(&config);
+    other.ready();
+    assert!(daemon.is_running());
+    writer.execute_batch("ROLLBACK").expect("let go");
+    rig.goes_on(&pair.b.session);
+    daemon.shows("the recovery", is_well);
+    daemon.says("heartbeat: 1 session alive");
+    assert_eq!(other.stop(), Some(0));
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_newer_schema_is_refused_in_words_and_looked_at_again() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let schema = |needed: i64| {
+        let sql = "UPDATE bridge_schema SET version = ?1, min_compatible = ?1";
+        rig.foreign().execute(sql, [needed]).expect("set");
+    };
+    schema(99);
+    let mut daemon = rig.worker(&one_session());
+    daemon.says("it has schema version 99, and this program reads versions up to ");
+    daemon.says("install a newer mcp-bridge");
+    daemon.shows("it", waits);
+    assert_eq!(rig.beats(&pair.b.session), 0, "nothing was written");
+    schema(mcp_bridge::store::sqlite::SCHEMA_VERSION);
+    daemon.says("store ok again");
+    rig.goes_on(&pair.b.session);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_store_that_may_not_be_written_is_named_and_taken_when_it_may() {
+    // Root may write everything; without this capability it is as others are.
+    let wrapper = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    let tried = Command::new(wrapper[0])
+        .arg(wrapper[1])
+        .arg("true")
+        .stderr(Stdio::null())
+        .status();
+    let root = rustix::process::geteuid().is_root();
+    if root && !tried.is_ok_and(|status| status.success()) {
+        println!("skipped: setpriv cannot take a capability from root here");
+        return;
+    }
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    rig.block_on(rig.store.close());
+    let mode = |mode| {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(rig.path("bridge.db"), mode).expect("set");
+    };
+    mode(0o444);
+    let config = rig.config("worker", &one_session());
+    let mut command = if root {
+        rig.command_behind(&wrapper, &config)
+    } else {
+        rig.command(&config)
+    };
+    let mut daemon = Daemon::start(&mut command, &config);
+    daemon.ready();
+    daemon.says("bridge.db: it is read-only");
+    daemon.says("this user needs write permission for the file and its directory");
+    daemon.shows("it", waits);
+    for sidecar in &files(&rig)[1..] {
+        assert!(!sidecar.exists(), "its owner could not write that");
+    }
+    mode(0o600);
+    let back = rig.reopen();
+    wait_for("heartbeats", || {
+        let views = rig.block_on(back.sessions(clock::now())).ok()?;
+        let view = views.into_iter().find(|view| view.key == pair.b.session)?;
+        (view.heartbeat?.seq > 2).then_some(())
+    });
+    daemon.shows("it", is_well);
+    // And again, while it runs.
+    mode(0o444);
+    daemon.shows("it", |s| s.status.contains("it is read-only"));
+    mode(0o600);
+    daemon.shows("it", is_well);
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    assert!(said.0.len() < 40, "{}", said.0.join("\n"));
+}
+
+#[test]
+fn a_disk_that_refuses_writes_while_it_runs_is_trouble_and_no_death() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let mut daemon = rig.worker(&one_session());
+    rig.becomes(&pair.b.session, Life::Alive);
+    // An open file that becomes immutable cannot be written any more.
+    let log = rig.path("bridge.db-wal");
+    let immutable = |flag: &str| {
+        let changed = Command::new("chattr")
+            .arg(flag)
+            .arg(&log)
+            .stderr(Stdio::null())
+            .status();
+        changed.is_ok_and(|status| status.success())
+    };
+    if !immutable("+i") {
+        println!("skipped: no file can be made immutable here");
+        return;
+    }
+    let refused = wait_for("the end of the writes", || {
+        let until = clock::now() + jiff::SignedDuration::from_hours(3);
+        let call = rig.store.renew_conversation(&pair.id, until, clock::now());
+        Some(rig.block_on(call).err())
+    });
+    let trouble = refused.is_some();
+    if trouble {
+        daemon.shows("the trouble", |s| {
+            s.duties
+                .iter()
+                .any(|d| d.name == "heartbeat" && d.trouble.is_some())
+        });
+    }
+    assert!(immutable("-i"));
+    rig.goes_on(&pair.b.session);
+    daemon.shows("the recovery", is_well);
+    println!("writes were refused: {trouble}");
+    assert!(daemon.is_running());
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_store_in_an_older_form_is_taken_as_the_scripts_left_it() {
+    let rig = Rig::new();
+    rig.block_on(rig.store.close());
+    for file in files(&rig) {
+        // Whatever is left of the new one.
+        let _ = std::fs::remove_file(file);
+    }
+    let id = "conv_0123456789abcdef";
+    let token = "ab".repeat(32);
+    rusqlite::Connection::open(rig.path("bridge.db"))
+        .expect("opened")
+        .execute_batch(&format!(
+            "CREATE TABLE conversations (id TEXT PRIMARY KEY, session_a_role TEXT NOT NULL,
+                 session_b_role TEXT NOT NULL, session_a_token TEXT NOT NULL,
+                 session_b_token TEXT NOT NULL, created_at TEXT NOT NULL, expires_at TEXT NOT NULL);
+             CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT,
+                 conversation_id TEXT NOT NULL, from_session TEXT NOT NULL, to_session TEXT NOT NULL,
+                 message TEXT NOT NULL, metadata TEXT, timestamp TEXT NOT NULL,
+                 read INTEGER DEFAULT 0);
+             CREATE TABLE session_status (conversation_id TEXT PRIMARY KEY, session_id TEXT NOT NULL,
+                 last_heartbeat TEXT NOT NULL, status TEXT DEFAULT 'active');
+             CREATE TABLE audit_log (id INTEGER PRIMARY KEY AUTOINCREMENT, conversation_id TEXT,
+                 session_id TEXT, action TEXT NOT NULL, details TEXT, timestamp TEXT NOT NULL);
+             INSERT INTO conversations VALUES ('{id}', 'orchestrator', 'worker', '{token}',
+                 '{token}', '2025-11-13T16:02:45.123456', '2999-11-13T16:02:45.123456');
+             INSERT INTO session_status VALUES ('{id}', 'b', '2025-11-13T16:02:45', 'waiting');"
+        ))
+        .expect("made");
+    let caller = mcp_bridge::store::Caller {
+        session: format!("{id}/b").parse().expect("a session"),
+        token: Token::parse(&token).expect("a token"),
+    };
+    rig.write_credentials("one", &[&caller]);
+    let daemon = rig.worker(&one_session());
+    daemon.shows("it", |s| s.status.contains("1 session alive"));
+    let connection = rig.foreign();
+    let (status, beat): (String, String) = connection
+        .query_row(
+            "SELECT status, last_heartbeat FROM session_status WHERE session_id = 'b'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .expect("a row");
+    assert_eq!(status, "waiting");
+    assert!(beat > "2026".to_owned() && beat.len() == 26, "{beat}");
+    assert_eq!(daemon.stop(), Some(0));
+}
