@@ -128,7 +128,7 @@ async fn serve(
         daemon.id
     );
     let role = settings.role.clone();
-    let mut supervisor = Supervisor::new(settings, instance, Box::new(Systemd));
+    let mut supervisor = Supervisor::new(settings, instance, Box::new(Systemd::new()));
     let store = match &role {
         RoleSettings::Worker(worker) => worker_duties(&mut supervisor, worker, daemon, location),
     };

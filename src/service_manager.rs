@@ -2,6 +2,7 @@
 //! systemd every call does nothing. A datagram that cannot be sent is no
 //! reason to stop serving.
 
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -31,29 +32,102 @@ pub trait ServiceManager: Send + std::fmt::Debug {
     fn watchdog(&self) -> Option<Duration>;
 }
 
-/// systemd, or nobody.
-#[derive(Debug, Clone, Copy)]
-pub struct Systemd;
+/// systemd, or nobody. A thread of its own does the sending: a socket that
+/// nobody reads blocks, and must not stop those who keep the agents alive.
+#[derive(Debug)]
+pub struct Systemd {
+    letters: Option<SyncSender<Letter>>,
+    /// Closed when the last letter was sent.
+    posted: Receiver<()>,
+}
+
+/// News on its way.
+#[derive(Debug)]
+enum Letter {
+    Ready(String),
+    Status(String),
+    Reloading(Option<NotifyState<'static>>),
+    Stopping,
+    Ping,
+}
+
+/// Letters that may wait; beyond that nobody reads them anyway.
+const LETTERS: usize = 64;
+/// How long a process that ends waits for its last letters to be taken.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+impl Systemd {
+    /// Whoever the environment names.
+    #[must_use]
+    pub fn new() -> Self {
+        let (done, posted) = sync_channel::<()>(0);
+        let (sender, letters) = sync_channel(LETTERS);
+        let wanted = std::env::var_os("NOTIFY_SOCKET").is_some();
+        let thread = wanted.then(|| {
+            std::thread::Builder::new()
+                .name("notify".into())
+                .spawn(move || {
+                    letters.iter().for_each(|letter| post(&letter));
+                    drop(done);
+                })
+        });
+        Self {
+            letters: thread
+                .is_some_and(|thread| thread.is_ok())
+                .then_some(sender),
+            posted,
+        }
+    }
+}
+
+impl Default for Systemd {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Systemd {
+    fn drop(&mut self) {
+        if self.letters.take().is_some() {
+            // Closed, or too late: both are fine.
+            let _ = self.posted.recv_timeout(FAREWELL);
+        }
+    }
+}
+
+fn post(letter: &Letter) {
+    let sent = match letter {
+        Letter::Ready(status) => {
+            sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
+        }
+        Letter::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
+        // Type=notify-reload wants to know since when.
+        Letter::Reloading(Some(since)) => {
+            sd_notify::notify(&[NotifyState::Reloading, since.clone()])
+        }
+        Letter::Reloading(None) => sd_notify::notify(&[NotifyState::Reloading]),
+        Letter::Stopping => {
+            sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("stopping")])
+        }
+        Letter::Ping => sd_notify::notify(&[NotifyState::Watchdog]),
+    };
+    if let Err(error) = sent {
+        debug!(%error, "the service manager was not told");
+    }
+}
 
 impl ServiceManager for Systemd {
     fn tell(&self, news: News<'_>) {
-        let sent = match news {
-            News::Ready(status) => {
-                sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
-            }
-            News::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
-            // Type=notify-reload wants to know since when.
-            News::Reloading => match NotifyState::monotonic_usec_now() {
-                Ok(now) => sd_notify::notify(&[NotifyState::Reloading, now]),
-                Err(_) => sd_notify::notify(&[NotifyState::Reloading]),
-            },
-            News::Stopping => {
-                sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("stopping")])
-            }
-            News::Ping => sd_notify::notify(&[NotifyState::Watchdog]),
+        let Some(letters) = &self.letters else { return };
+        let letter = match news {
+            News::Ready(status) => Letter::Ready(status.to_owned()),
+            News::Status(status) => Letter::Status(status.to_owned()),
+            News::Reloading => Letter::Reloading(NotifyState::monotonic_usec_now().ok()),
+            News::Stopping => Letter::Stopping,
+            News::Ping => Letter::Ping,
         };
-        if let Err(error) = sent {
-            debug!(%error, "the service manager was not told");
+        if letters.try_send(letter).is_err() {
+            debug!("the service manager does not listen");
         }
     }
 

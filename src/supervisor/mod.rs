@@ -168,13 +168,9 @@ impl Supervisor {
     /// Tells the service manager and the state file what is new.
     fn tell(&self, told: &mut Told) {
         let status = self.status(told);
-        if !told.ready && self.board.all_returned() {
-            told.ready = true;
-            self.manager.tell(News::Ready(&status));
-            info!(event = "ready", role = self.role, "ready: {status}");
-        } else if told.status != status {
-            self.manager.tell(News::Status(&status));
-        }
+        let now_ready = !told.ready && self.board.all_returned();
+        told.ready |= now_ready;
+        // The file first: whoever waits for READY reads it next.
         let state = self.state(told, &status);
         if told.state.as_ref() != Some(&state) {
             if let Err(error) = self.instance.write_state(&state) {
@@ -186,6 +182,12 @@ impl Supervisor {
                 told.state_failed = false;
             }
             told.state = Some(state);
+        }
+        if now_ready {
+            self.manager.tell(News::Ready(&status));
+            info!(event = "ready", role = self.role, "ready: {status}");
+        } else if told.status != status {
+            self.manager.tell(News::Status(&status));
         }
         told.status = status;
     }

@@ -93,9 +93,11 @@ impl Supervisor {
             error,
             needs_restart,
         });
-        if told.ready {
+        // The state file first: whoever waits for READY reads it next.
+        let announced = told.ready;
+        self.tell(told);
+        if announced {
             self.manager.tell(News::Ready(&self.status(told)));
         }
-        self.tell(told);
     }
 }
