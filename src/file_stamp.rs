@@ -26,9 +26,4 @@ impl FileStamp {
             modified: meta.modified().ok(),
         })
     }
-
-    /// When the file was last written, on the wall clock of that time.
-    pub(crate) fn modified(&self) -> Option<SystemTime> {
-        self.modified
-    }
 }

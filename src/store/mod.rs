@@ -132,7 +132,9 @@ pub trait Messages: Send + Sync {
 /// Who is alive.
 #[async_trait]
 pub trait Heartbeats: Send + Sync {
-    /// Enters a daemon, with an epoch above all that it had before.
+    /// Enters a daemon, with an epoch above all that it had before, and ends
+    /// the wakes that its earlier life left open: it died in the middle of
+    /// them, and must not wait for its own lease.
     async fn register_daemon(&self, daemon: &DaemonInfo, now: Timestamp) -> Result<DaemonRef>;
 
     /// One heartbeat for many sessions, in one statement. A session that
@@ -174,8 +176,7 @@ pub trait Heartbeats: Send + Sync {
 #[async_trait]
 pub trait Wakes: Send + Sync {
     /// Claims the right to wake a session about its mail up to `mark`. `None`
-    /// if somebody else holds it and his lease is not over; a claimant's own
-    /// open claim, left by an earlier life of it, is taken over.
+    /// if somebody holds it and his lease is not over.
     async fn claim_wake(&self, claim: &WakeClaim<'_>, now: Timestamp) -> Result<Option<WakeRef>>;
 
     /// Ends a claimed wake. `false` if the claim was lost meanwhile.

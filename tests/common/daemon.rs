@@ -478,7 +478,10 @@ impl Drop for Daemon {
         let _ = self.child.wait();
         if std::thread::panicking() {
             self.log.extend(self.lines.try_iter());
-            println!("the daemon's log:\n{}", self.log.join("\n"));
+            #[expect(clippy::print_stdout, reason = "the test's own last words")]
+            {
+                println!("the daemon's log:\n{}", self.log.join("\n"));
+            }
         }
     }
 }

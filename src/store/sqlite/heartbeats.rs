@@ -40,6 +40,14 @@ impl Heartbeats for SqliteStore {
             .bind(millis(now))
             .fetch_one(write.connection())
             .await?;
+            sqlx::query(
+                "UPDATE bridge_wake SET outcome = 'abandoned', ended_ms = ?2
+                 WHERE claimant = ?1 AND ended_ms IS NULL",
+            )
+            .bind(&daemon.id)
+            .bind(millis(now))
+            .execute(write.connection())
+            .await?;
             write.commit(Ring::No).await?;
             Ok(DaemonRef { id: daemon.id.clone(), epoch })
         })

@@ -128,15 +128,14 @@ impl Look for Tail {
 impl Tail {
     fn arrivals_since(&self) -> rusqlite::Result<(Vec<Arrival>, i64)> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT id, conversation_id, to_session, read FROM messages WHERE id > ?1 ORDER BY id",
+            "SELECT id, conversation_id, to_session FROM messages WHERE id > ?1 ORDER BY id",
         )?;
         let mut rows = statement.query([self.head])?;
         let (mut arrivals, mut head) = (Vec::new(), self.head);
         while let Some(row) = rows.next()? {
             head = row.get(0)?;
-            let read = row.get_ref(3)?.as_i64().ok();
             let (conversation, side) = (text(row, 1)?.parse(), text(row, 2)?.parse());
-            if let (Ok(conversation), Ok(side), true) = (conversation, side, read == Some(0)) {
+            if let (Ok(conversation), Ok(side)) = (conversation, side) {
                 arrivals.push(Arrival {
                     id: MessageId(head),
                     to: SessionKey::new(conversation, side),

@@ -23,7 +23,6 @@ impl Wakes for SqliteStore {
                      boot_id = excluded.boot_id, lease_boot_ms = excluded.lease_boot_ms,
                      adapter = excluded.adapter
                  WHERE bridge_wake.boot_id <> excluded.boot_id OR bridge_wake.lease_boot_ms < ?6
-                    OR bridge_wake.claimant = excluded.claimant
                  RETURNING wake_id, claim",
             )
             .bind(claim.session.conversation.as_str())
