@@ -1,4 +1,5 @@
 //! The demo: the main job on real processes, and nothing left behind.
+#![expect(clippy::expect_used, reason = "without it a test has nothing to say")]
 
 use std::path::Path;
 use std::process::Command;
