@@ -108,6 +108,9 @@ CREATE TABLE bridge_receipt (
 ) STRICT;
 CREATE INDEX bridge_receipt_open
     ON bridge_receipt (conversation_id, session_id, message_id) WHERE acked_ms IS NULL;
+-- The replies that are under way, to be confirmed by the name of the fetch.
+CREATE INDEX bridge_receipt_unwritten
+    ON bridge_receipt (fetch_id) WHERE written_ms IS NULL;
 
 -- A sender's own names for its messages: the same one twice is one message.
 CREATE TABLE bridge_client_message (

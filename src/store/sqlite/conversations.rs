@@ -35,7 +35,8 @@ impl Conversations for SqliteStore {
                 "SELECT c.id, l.label, c.session_a_role, c.session_b_role, c.created_at,
                         c.expires_at, l.closed_ms,
                         (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id),
-                        (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id AND m.read = 0)
+                        (SELECT count(*) FROM messages m INDEXED BY bridge_messages_unread
+                         WHERE m.conversation_id = c.id AND m.read = 0)
                  FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
                  ORDER BY c.created_at, c.id",
             )
@@ -57,7 +58,8 @@ impl Conversations for SqliteStore {
                 "SELECT c.id, l.label, c.session_a_role, c.session_b_role, c.created_at,
                         c.expires_at, l.closed_ms,
                         (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id),
-                        (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id AND m.read = 0)
+                        (SELECT count(*) FROM messages m INDEXED BY bridge_messages_unread
+                         WHERE m.conversation_id = c.id AND m.read = 0)
                  FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
                  WHERE c.id = ?1",
             )

@@ -1,0 +1,243 @@
+//! The store's hot calls, on the disk that the temporary directory is on. What
+//! they cost at FULL is mostly that disk's fsync.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot set up its case has nothing to say"
+)]
+
+#[path = "../tests/common/store.rs"]
+mod common;
+
+use std::cell::Cell;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use mcp_bridge::doorbell::Mode;
+use mcp_bridge::model::SessionKey;
+use mcp_bridge::model::message::Draft;
+use mcp_bridge::model::session::ProofKind;
+use mcp_bridge::store::{Beat, BeatRound, Caller, DaemonInfo, DaemonRef, SharedStore, Store};
+use tokio::runtime::Runtime;
+
+use common::{Pair, Scratch, at, boot, draft, pairs, unlimited};
+
+const SESSIONS: usize = 10_000;
+const MESSAGES: usize = 100_000;
+
+/// A store as it is after a long life: many sessions, many messages, most of
+/// them read.
+struct World {
+    runtime: Runtime,
+    _scratch: Scratch,
+    store: SharedStore,
+    pairs: Vec<Pair>,
+    daemon: DaemonRef,
+    now: Cell<u64>,
+}
+
+impl World {
+    fn new() -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let scratch = Scratch::new();
+        let (store, pairs, daemon) = runtime.block_on(async {
+            let store = scratch.make().await;
+            unlimited(&*store).await;
+            let pairs = pairs(&*store, SESSIONS / 2, at(0)).await;
+            let each = MESSAGES / pairs.len();
+            let batch: Vec<Draft> = (0..each).map(|_| draft(&"x".repeat(200))).collect();
+            for (n, pair) in pairs.iter().enumerate() {
+                store.send(&pair.a, &batch, at(1)).await.expect("sent");
+                if n % 20 != 0 {
+                    common::receive(&*store, &pair.b, at(2)).await;
+                }
+            }
+            let info = DaemonInfo {
+                id: "host:worker".into(),
+                role: "worker",
+                host: "host".into(),
+                boot_id: "x".into(),
+                pid: 1,
+            };
+            let daemon = store.register_daemon(&info, at(0)).await.expect("known");
+            store.checkpoint().await.expect("written back");
+            (store, pairs, daemon)
+        });
+        Self {
+            runtime,
+            _scratch: scratch,
+            store,
+            pairs,
+            daemon,
+            now: Cell::new(10),
+        }
+    }
+
+    fn callers(&self, count: usize) -> Vec<Caller> {
+        let both = self.pairs.iter().flat_map(|pair| [&pair.a, &pair.b]);
+        both.take(count).cloned().collect()
+    }
+
+    fn keys(&self, count: usize) -> Vec<SessionKey> {
+        let callers = self.callers(count).into_iter();
+        callers.map(|caller| caller.session).collect()
+    }
+
+    fn beats(&self, count: usize) -> Vec<Beat> {
+        let keys = self.keys(count).into_iter();
+        keys.map(|session| Beat {
+            session,
+            proof: ProofKind::Process,
+            renew_until: None,
+        })
+        .collect()
+    }
+
+    async fn beat(&self, beats: &[Beat], mirror: bool) {
+        self.now.set(self.now.get() + 5);
+        let round = BeatRound {
+            beats,
+            daemon: &self.daemon,
+            ttl: Duration::from_secs(20),
+            mirror,
+            boot: &boot("x", self.now.get()),
+            now: at(3),
+        };
+        self.store.beat(&round).await.expect("beaten");
+    }
+}
+
+fn sending(criterion: &mut Criterion, world: &World) {
+    let store = &*world.store;
+    let from = &world.pairs[7].a;
+    let one = [draft(&"x".repeat(200))];
+    let hundred: Vec<Draft> = (0..100).map(|_| draft(&"x".repeat(200))).collect();
+    let mut group = criterion.benchmark_group("send");
+    for (name, drafts) in [("one", &one[..]), ("batch of 100", &hundred)] {
+        group.bench_function(name, |bencher| {
+            bencher
+                .to_async(&world.runtime)
+                .iter(async || store.send(from, drafts, at(3)).await.expect("sent"));
+        });
+    }
+    let defaults = mcp_bridge::model::rate::RateLimits {
+        per_minute: u32::MAX,
+        per_hour: u32::MAX,
+        per_day: 2_000_000,
+    };
+    world
+        .runtime
+        .block_on(store.set_rate_limits(defaults))
+        .expect("set");
+    group.bench_function("one, three windows", |bencher| {
+        bencher.to_async(&world.runtime).iter(async || {
+            store
+                .send(&world.pairs[11].a, &one, at(3))
+                .await
+                .expect("sent")
+        });
+    });
+    world.runtime.block_on(unlimited(store));
+    group.finish();
+}
+
+fn reading(criterion: &mut Criterion, world: &World) {
+    let store = &*world.store;
+    let quiet = &world.pairs[9];
+    let mut group = criterion.benchmark_group("fetch");
+    group.bench_function("nothing", |bencher| {
+        bencher
+            .to_async(&world.runtime)
+            .iter(async || store.fetch(&quiet.b, 100, at(4)).await.expect("fetched"));
+    });
+    group.bench_function("one and its confirmation", |bencher| {
+        bencher.to_async(&world.runtime).iter_batched(
+            || {
+                let (store, from) = (Arc::clone(&world.store), quiet.a.clone());
+                let send = async move { common::say(&*store, &from, "x", at(4)).await };
+                // Set-up runs inside the runtime already: on a thread of its own.
+                std::thread::scope(|scope| {
+                    let sent = scope.spawn(|| world.runtime.handle().block_on(send));
+                    sent.join().expect("sent")
+                })
+            },
+            async |_| common::receive(store, &quiet.b, at(5)).await,
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+    for count in [100, SESSIONS] {
+        let keys = world.keys(count);
+        criterion.bench_function(&format!("mail, {count} sessions"), |bencher| {
+            bencher
+                .to_async(&world.runtime)
+                .iter(async || store.mail(&keys).await.expect("looked"));
+        });
+    }
+    let callers = world.callers(100);
+    criterion.bench_function("verify, 100 callers", |bencher| {
+        bencher
+            .to_async(&world.runtime)
+            .iter(async || store.verify(&callers, at(4)).await.expect("verified"));
+    });
+    criterion.bench_function("sessions, 10000", |bencher| {
+        bencher
+            .to_async(&world.runtime)
+            .iter(async || store.sessions(at(0)).await.expect("listed"));
+    });
+}
+
+fn beating(criterion: &mut Criterion, world: &World) {
+    for count in [100, SESSIONS] {
+        let beats = world.beats(count);
+        for (what, mirror) in [("", false), (", mirrored", true)] {
+            criterion.bench_function(&format!("beat, {count} sessions{what}"), |bencher| {
+                bencher
+                    .to_async(&world.runtime)
+                    .iter(async || world.beat(&beats, mirror).await);
+            });
+        }
+    }
+}
+
+/// The reader on the doorbell's thread, with nothing to find.
+fn looking(criterion: &mut Criterion, world: &World) {
+    let (send, receive) = mpsc::channel();
+    let bell = world
+        .store
+        .doorbell(
+            Mode::Events,
+            Box::new(move |look| {
+                let started = std::time::Instant::now();
+                for _ in 0..100 {
+                    look.arrivals().expect("a healthy store");
+                }
+                // Nobody listens any more when the doorbell is taken down.
+                let _ = send.send(started.elapsed() / 100);
+            }),
+        )
+        .expect("mounted");
+    criterion.bench_function("look with nothing new", |bencher| {
+        bencher.iter_custom(|rounds| {
+            let mut total = Duration::ZERO;
+            for _ in 0..rounds.div_ceil(100) {
+                bell.ask();
+                total += receive.recv().expect("a look");
+            }
+            total * 100 * u32::try_from(rounds).expect("few")
+                / u32::try_from(rounds.div_ceil(100) * 100).expect("few")
+        });
+    });
+}
+
+fn all(criterion: &mut Criterion) {
+    let world = World::new();
+    looking(criterion, &world);
+    sending(criterion, &world);
+    reading(criterion, &world);
+    beating(criterion, &world);
+}
+
+criterion_group!(benches, all);
+criterion_main!(benches);
