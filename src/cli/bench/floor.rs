@@ -23,6 +23,7 @@ pub(super) struct Rows {
 struct Line<'a> {
     id: i64,
     conversation: &'a str,
+    label: Option<&'a str>,
     from: &'a str,
     to: &'a str,
     message: &'a str,
@@ -61,6 +62,7 @@ impl Rows {
             let line = Line {
                 id: self.head,
                 conversation: text(1)?,
+                label: None,
                 from: text(2)?,
                 to: text(3)?,
                 message: text(4)?,

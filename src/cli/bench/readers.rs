@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::child::Orders;
 use super::scratch::Login;
 use crate::cli::follow::{Begin, Following, follow};
+use crate::cli::output::MessageJson;
 use crate::clock;
 use crate::doorbell::Mode;
 use crate::store::sqlite::{Create, SqliteStore};
@@ -135,7 +136,7 @@ async fn watch(job: &ReaderJob, ended: impl Future<Output = ()>) -> anyhow::Resu
         following,
         Box::new(move |message| {
             let mut lines = sink.lock().unwrap_or_else(PoisonError::into_inner);
-            lines.write(message.id.0, message)
+            lines.write(message.id.0, &MessageJson::new(message, None))
         }),
     );
     tokio::select! {
