@@ -82,7 +82,7 @@ impl Duty for Fake {
             Mood::PanicsIn(round) if round == self.rounds => panic!("a duty that panics"),
             // A store that takes its time is no reason to bite.
             Mood::ReturnsIn(seconds) => {
-                tokio::time::sleep(Duration::from_secs(seconds.into())).await
+                tokio::time::sleep(Duration::from_secs(seconds.into())).await;
             }
             _ => {}
         }
