@@ -1,5 +1,11 @@
 //! The daemon as a service: what it tells its manager, reloads, stops, logs.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot make its files has nothing to say; what it measured, it prints"
+)]
+
 #[path = "common/daemon.rs"]
 mod rig;
 

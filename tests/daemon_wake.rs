@@ -1,5 +1,11 @@
 //! How an agent is made to look, and what happens when it does not.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot make its files has nothing to say; what it measured, it prints"
+)]
+
 #[path = "common/daemon.rs"]
 mod rig;
 

@@ -4,6 +4,7 @@
 #![allow(
     dead_code,
     clippy::expect_used,
+    clippy::print_stdout,
     reason = "each test program uses its part; without its files a test has nothing to say"
 )]
 
