@@ -170,7 +170,7 @@ fn too_many_messages() {
     assert!(
         refused
             .err
-            .contains("has sent too much: 2 messages a minute are allowed"),
+            .contains("has sent too much: 2 messages per minute are allowed"),
         "{refused:?}"
     );
     scratch.run(&["store", "limits", "--off"]).ok();
