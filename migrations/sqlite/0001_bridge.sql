@@ -43,9 +43,10 @@ CREATE TABLE IF NOT EXISTS audit_log (
     timestamp TEXT NOT NULL
 );
 
--- Unread mail of a session, and a sender's newest messages (rate limit).
+-- Unread mail of a session (with the column that it is about, so that counting
+-- it needs no row), and a sender's newest messages (rate limit).
 CREATE INDEX IF NOT EXISTS bridge_messages_unread
-    ON messages (conversation_id, to_session, id) WHERE read = 0;
+    ON messages (conversation_id, to_session, id, read) WHERE read = 0;
 CREATE INDEX IF NOT EXISTS bridge_messages_sent
     ON messages (conversation_id, from_session, timestamp);
 

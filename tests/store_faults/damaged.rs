@@ -96,6 +96,20 @@ async fn flipped_bits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_is_not_text() {
+    let (_scratch, pair, sound) = sound().await;
+    let name = b"session_a_role TEXT";
+    let mut bytes = sound.clone();
+    let places = (0..bytes.len() - name.len()).filter(|at| sound[*at..].starts_with(name));
+    for place in places {
+        bytes[place + name.len() - 3] ^= 0x80;
+    }
+    assert!(bytes != sound, "the schema was not found");
+    let error = try_case("a byte of a column's type", &bytes, &pair).await;
+    assert!(matches!(error, Some(StoreError::Corrupt(..))), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overwritten_pages() {
     let (_scratch, pair, sound) = sound().await;
     let pages = sound.len() / 4_096;

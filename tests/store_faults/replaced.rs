@@ -267,6 +267,30 @@ async fn nothing_is_acknowledged_after_the_file_went_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_into_a_file_that_went_away_meanwhile_is_not_acknowledged() {
+    let scratch = Scratch::new();
+    let store = scratch.make().await;
+    let pair = pair(&*store, at(0)).await;
+    // Somebody has the write lock: the call has looked at the file and waits.
+    let mut raw = scratch.raw();
+    let held = raw
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .expect("the lock");
+    let drafts = [draft("too late")];
+    let mut send = std::pin::pin!(store.send(&pair.a, &drafts, at(1)));
+    let pending = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(send.as_mut().poll(context).is_pending())
+    });
+    assert!(pending.await, "it did not wait for the lock");
+    rename(&scratch.path(), &scratch.beside(".old"));
+    drop(held);
+    let sent = send.await;
+    assert!(matches!(sent, Err(StoreError::Replaced(_))), "{sent:?}");
+    rename(&scratch.beside(".old"), &scratch.path());
+    say(&*store, &pair.a, "in time", at(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_symbolic_link_is_the_store_it_points_to() {
     let scratch = Scratch::new();
     let elsewhere = Scratch::new();

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::fault::Fault;
@@ -60,18 +60,18 @@ impl Heartbeats for SqliteStore {
         }
         self.run("writing heartbeats", async {
             let mut write = self.write(Durability::Normal).await?;
-            let beaten = upsert(write.connection(), round).await?;
-            let refused: Vec<&Beat> = round
-                .beats
-                .iter()
-                .filter(|beat| !beaten.contains(&names(&beat.session)))
-                .collect();
-            let owned_elsewhere = owners(write.connection(), &refused).await?;
+            let beats = as_json(round.beats);
+            let beaten = upsert(write.connection(), round, &beats).await?;
+            // Rarely any: asked for only then, because ten thousand answers
+            // cost more than the heartbeats themselves.
+            let owners = if beaten < u64::try_from(round.beats.len()).unwrap_or(u64::MAX) {
+                owners(write.connection(), round.daemon, &beats).await?
+            } else {
+                HashMap::new()
+            };
             let mine = || {
-                round
-                    .beats
-                    .iter()
-                    .filter(|b| beaten.contains(&names(&b.session)))
+                let all = round.beats.iter().enumerate();
+                all.filter_map(|(n, beat)| (!owners.contains_key(&n)).then_some(beat))
             };
             renew(write.connection(), mine()).await?;
             if round.mirror {
@@ -83,8 +83,14 @@ impl Heartbeats for SqliteStore {
                 .await?;
             }
             write.commit(Ring::No).await?;
+            let mut owned_elsewhere = Vec::with_capacity(owners.len());
+            for (n, beat) in round.beats.iter().enumerate() {
+                if let Some(owner) = owners.get(&n) {
+                    owned_elsewhere.push((beat.session.clone(), owner.clone()));
+                }
+            }
             Ok(BeatReport {
-                beaten: u64::try_from(beaten.len()).unwrap_or(u64::MAX),
+                beaten,
                 owned_elsewhere,
             })
         })
@@ -194,7 +200,7 @@ impl Heartbeats for SqliteStore {
                 boot,
                 now,
             };
-            upsert(write.connection(), &round).await?;
+            upsert(write.connection(), &round, &as_json(round.beats)).await?;
             mirror(write.connection(), std::iter::once(&caller.session), now).await?;
             touch(write.connection(), &caller.session, now).await?;
             let mail = mail_of(write.connection(), std::slice::from_ref(&caller.session)).await?;
@@ -209,16 +215,9 @@ fn names(session: &SessionKey) -> String {
     session.to_string()
 }
 
-/// Writes the heartbeats that may be written and returns whose they were. A
-/// session is free if nobody had it, its daemon let go, went silent for its
-/// whole ttl, or lived in another boot; one and the same daemon may only go
-/// forward in its epochs.
-async fn upsert(
-    connection: &mut SqliteConnection,
-    round: &BeatRound<'_>,
-) -> std::result::Result<HashSet<String>, Fault> {
-    let beats: Vec<[&str; 3]> = round
-        .beats
+/// `[[conversation, side, proof], ...]`.
+fn as_json(beats: &[Beat]) -> String {
+    let beats: Vec<[&str; 3]> = beats
         .iter()
         .map(|beat| {
             [
@@ -228,7 +227,19 @@ async fn upsert(
             ]
         })
         .collect();
-    let rows = sqlx::query(
+    json!(beats).to_string()
+}
+
+/// Writes the heartbeats that may be written and returns how many those were. A
+/// session is free if nobody had it, its daemon let go, went silent for its
+/// whole ttl, or lived in another boot; one and the same daemon may only go
+/// forward in its epochs.
+async fn upsert(
+    connection: &mut SqliteConnection,
+    round: &BeatRound<'_>,
+    beats: &str,
+) -> std::result::Result<u64, Fault> {
+    let written = sqlx::query(
         "INSERT INTO bridge_heartbeat (conversation_id, session_id, seq, boot_id, pid_ns,
              beat_boot_ms, beat_ms, ttl_ms, proof, daemon_id, daemon_epoch)
          SELECT value ->> 0, value ->> 1, 1, ?2, ?3, ?4, ?5, ?6, value ->> 2,
@@ -248,10 +259,9 @@ async fn upsert(
                  OR bridge_heartbeat.boot_id <> excluded.boot_id
                  OR bridge_heartbeat.beat_boot_ms + bridge_heartbeat.ttl_ms
                     < excluded.beat_boot_ms
-             END
-         RETURNING conversation_id, session_id",
+             END",
     )
-    .bind(json!(beats).to_string())
+    .bind(beats)
     .bind(&round.boot.id)
     .bind(round.boot.pid_ns)
     .bind(duration_millis(round.boot.now))
@@ -259,33 +269,34 @@ async fn upsert(
     .bind(duration_millis(round.ttl))
     .bind(&round.daemon.id)
     .bind(round.daemon.epoch)
-    .fetch_all(connection)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(format!(
-                "{}/{}",
-                row.try_get::<&str, _>(0)?,
-                row.try_get::<&str, _>(1)?
-            ))
-        })
-        .collect()
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(written)
 }
 
+/// The sessions that were not ours to beat, by their place in the round, and
+/// who has them: after the beat, whatever does not carry our name.
 async fn owners(
     connection: &mut SqliteConnection,
-    refused: &[&Beat],
-) -> std::result::Result<Vec<(SessionKey, String)>, Fault> {
-    let mut owners = Vec::with_capacity(refused.len());
-    for beat in refused {
-        let owner: Option<String> = sqlx::query_scalar(
-            "SELECT daemon_id FROM bridge_heartbeat WHERE conversation_id = ?1 AND session_id = ?2",
-        )
-        .bind(beat.session.conversation.as_str())
-        .bind(beat.session.side.as_str())
-        .fetch_one(&mut *connection)
-        .await?;
-        owners.push((beat.session.clone(), owner.unwrap_or_default()));
+    daemon: &DaemonRef,
+    beats: &str,
+) -> std::result::Result<HashMap<usize, String>, Fault> {
+    let rows = sqlx::query(
+        "SELECT b.key, h.daemon_id FROM json_each(?1) b CROSS JOIN bridge_heartbeat h
+         ON h.conversation_id = b.value ->> 0 AND h.session_id = b.value ->> 1
+         WHERE h.daemon_id IS NOT ?2 OR h.daemon_epoch <> ?3",
+    )
+    .bind(beats)
+    .bind(&daemon.id)
+    .bind(daemon.epoch)
+    .fetch_all(connection)
+    .await?;
+    let mut owners = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let place = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(usize::MAX);
+        let owner: Option<String> = row.try_get(1)?;
+        owners.insert(place, owner.unwrap_or_default());
     }
     Ok(owners)
 }
