@@ -43,6 +43,9 @@ pub(super) struct Verdict {
 pub(super) struct Latencies {
     /// From COMMIT to the reader's process knowing of it.
     pub(super) seen: Histogram,
+    /// Those of them that were known before COMMIT had returned to the
+    /// sender's task; they count as 0.
+    pub(super) early: u64,
     /// From COMMIT to the reader having it: fetched, and marked as read.
     pub(super) got: Histogram,
 }
@@ -67,6 +70,7 @@ pub(super) fn check(records: &[Record]) -> (Verdict, Latencies) {
     let mut verdict = Verdict::default();
     let mut latencies = Latencies {
         seen: Histogram::new(),
+        early: 0,
         got: Histogram::new(),
     };
     let (mut intended, mut commits) = (HashMap::<Name, bool>::new(), HashMap::new());
@@ -102,6 +106,7 @@ pub(super) fn check(records: &[Record]) -> (Verdict, Latencies) {
         match *record {
             Record::Seen { id, at } => {
                 if let Some(commit) = commits.get(&id) {
+                    latencies.early += u64::from(at < *commit);
                     latencies.seen.record(at.saturating_sub(*commit));
                 }
             }

@@ -42,6 +42,8 @@ struct Report {
     verdict: Verdict,
     /// From COMMIT to the reader's process knowing of the message.
     seen_us: Option<Micros>,
+    /// Those that were known before COMMIT had returned to the sender's task.
+    seen_early: u64,
     /// From COMMIT to the reader having fetched it, which commits too.
     fetched_us: Option<Micros>,
     delivered_per_second: f64,
@@ -91,6 +93,7 @@ pub(super) async fn run(args: &DeliveryArgs, json: bool) -> anyhow::Result<Exit>
         },
         environment,
         seen_us: latencies.seen.micros(),
+        seen_early: latencies.early,
         fetched_us: latencies.got.micros(),
         delivered_per_second: (delivered / args.duration.as_secs_f64() * 10.0).round() / 10.0,
         kept: args.place.keep.then(|| scratch.path().to_owned()),
@@ -292,6 +295,10 @@ impl Report {
             verdict.out_of_order,
         )?;
         for (count, what) in [
+            (
+                self.seen_early,
+                "known before COMMIT had returned to the sender, counted as 0 us",
+            ),
             (verdict.invented, "delivered, but sent by nobody"),
             (verdict.in_doubt, "in doubt: their sender got no answer"),
             (
