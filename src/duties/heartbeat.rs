@@ -106,14 +106,18 @@ impl Heartbeat {
         let verdicts = self.check();
         let mut report = HeartbeatReport::default();
         let mut beats = Vec::with_capacity(sessions.len());
+        let mut living = Vec::with_capacity(sessions.len());
         let mut ended = Vec::new();
         for session in sessions.iter() {
             match &verdicts[session.agent] {
-                Verdict::Alive(proof) => beats.push(Beat {
-                    session: session.key.clone(),
-                    proof: *proof,
-                    renew_until: self.renewal(session, now),
-                }),
+                Verdict::Alive(proof) => {
+                    living.push(session);
+                    beats.push(Beat {
+                        session: session.key.clone(),
+                        proof: *proof,
+                        renew_until: self.renewal(session, now),
+                    });
+                }
                 Verdict::Exited => ended.push(session),
                 Verdict::Unproven(why) => {
                     report.unproven += 1;
@@ -129,10 +133,7 @@ impl Heartbeat {
             .iter()
             .map(|(session, owner)| (session, owner))
             .collect();
-        for beat in &beats {
-            let Some(session) = sessions.iter().find(|kept| kept.key == beat.session) else {
-                continue;
-            };
+        for session in living {
             // A new agent took the place of one that had ended.
             self.exits.remove(&session.key);
             if let Some(owner) = elsewhere.get(&session.key) {
