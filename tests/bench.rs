@@ -1,5 +1,6 @@
 //! The measuring commands, in a very short form: what they print, what they
 //! count, how they end. No figure is judged.
+#![expect(clippy::expect_used, reason = "without it a test has nothing to say")]
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -249,7 +250,7 @@ fn in_use(dir: &Path) -> bool {
     processes
         .into_iter()
         .filter_map(|process| std::fs::read_dir(process.path().join("fd")).ok())
-        .flat_map(|files| files.flatten())
+        .flat_map(Iterator::flatten)
         .filter_map(|file| std::fs::read_link(file.path()).ok())
         .any(|path| path.starts_with(dir))
 }
