@@ -19,7 +19,7 @@ use mcp_bridge::model::SessionKey;
 use mcp_bridge::model::message::Draft;
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::session::ProofKind;
-use mcp_bridge::store::{Beat, BeatRound, Caller, DaemonInfo, DaemonRef, SharedStore, Store};
+use mcp_bridge::store::{Beat, BeatRound, Caller, DaemonInfo, DaemonRef, SharedStore};
 use tokio::runtime::Runtime;
 
 use common::{Pair, Scratch, at, boot, draft, pairs, unlimited};

@@ -104,7 +104,7 @@ pub trait Messages: Send + Sync {
     /// Wrong, missing or expired credentials.
     async fn fetch(&self, caller: &Caller, limit: u32, now: Timestamp) -> Result<Fetched>;
 
-    /// Like [`Store::fetch`], but marks nothing.
+    /// Like [`Messages::fetch`], but marks nothing.
     ///
     /// # Errors
     /// Wrong, missing or expired credentials.

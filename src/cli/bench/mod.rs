@@ -1,7 +1,7 @@
 //! `mcp-bridge bench`: how fast messages arrive, and whether they all do.
 //!
 //! Every figure is measured between processes: this program starts itself
-//! again in the roles of [`child`], in a scratch store that it removes. It
+//! again in the roles of `child`, in a scratch store that it removes. It
 //! judges nothing by time; the only failure is a message that was lost, came
 //! twice or out of order. `docs/bench.md` tells how to read the output.
 
