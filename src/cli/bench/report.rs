@@ -71,8 +71,12 @@ impl Line {
         let floor = measured.row.floor.and_then(|name| {
             let floor = all.iter().find(|other| other.row.name == name)?;
             let (ours, bare) = (latency?, floor.latency.micros()?);
-            // A floor of 0 us is shorter than the clocks can tell.
-            let times = |ours: f64, bare: f64| round(ours / bare.max(1.0), 100.0);
+            // Most lines of the floor were out before the writer's task had its
+            // COMMIT back: this run cannot tell how far above it a row stands.
+            if bare.p50 < 1.0 || bare.p99 < 1.0 {
+                return None;
+            }
+            let times = |ours: f64, bare: f64| round(ours / bare, 100.0);
             Some(Floor {
                 row: name,
                 times_p50: times(ours.p50, bare.p50),
