@@ -48,6 +48,10 @@ fn walks(line: &str, sql: &str) -> bool {
     let Some(scanned) = line.strip_prefix("SCAN ") else {
         return false;
     };
+    // The partial index of what is open holds at most one row a session.
+    if scanned.ends_with("USING INDEX bridge_wake_open") {
+        return false;
+    }
     let name = scanned.split(' ').next().unwrap_or_default();
     GROWING.iter().any(|(table, names)| {
         // An alias means the table only where the statement says so.

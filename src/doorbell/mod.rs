@@ -10,7 +10,7 @@
 //! a grain of a millisecond and a hop between threads costs ten microseconds.
 
 mod bell;
-mod settle;
+pub(crate) mod settle;
 mod watch;
 
 use std::path::PathBuf;

@@ -55,9 +55,16 @@ pub(super) fn run(
     }
 }
 
+/// How long to wait before the next look, `waited` after the ring. The bare
+/// floor of the measurements waits as long, so that it shows what the rest of
+/// the path costs.
+pub(crate) fn pause(waited: Duration) -> Duration {
+    (waited / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+}
+
 /// The kernel lets a thread's timers be 50 us late, to wake several at once:
 /// as long as a whole pause here.
-fn sharpen_timers() {
+pub(crate) fn sharpen_timers() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)) {
         debug!(%error, "the doorbell's timers stay blunt");
@@ -77,7 +84,7 @@ fn settle(pending: &Pending, listener: &mut dyn Listener) {
             return;
         }
         // A ring of our own writer ends the pause early.
-        park_timeout((waited / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+        park_timeout(pause(waited));
         if pending.0.load(std::sync::atomic::Ordering::Acquire) & Pending::STOP != 0 {
             return;
         }

@@ -101,14 +101,11 @@ mod linux {
     use rustix::process::{Flock, FlockType, fcntl_getlk};
 
     use super::{Lines, ReaderJob, Rows};
+    use crate::doorbell::settle::{pause, sharpen_timers};
 
     /// Until the parent wants no more. The thread looks at the flag when it
     /// wakes, at the latest after this.
     const LONGEST_WAIT: Duration = Duration::from_millis(100);
-    /// Between two looks while a writer holds the lock.
-    const PAUSE: Duration = Duration::from_micros(100);
-    const LATER_PAUSE: Duration = Duration::from_millis(1);
-    const LATER: Duration = Duration::from_millis(5);
 
     pub(in super::super) async fn run(
         job: &ReaderJob,
@@ -160,6 +157,7 @@ mod linux {
         }
 
         fn run(mut self, stop: &AtomicBool) -> anyhow::Result<Lines> {
+            sharpen_timers();
             let mut lines = Lines::default();
             while !stop.load(Ordering::Acquire) {
                 if self.rung(LONGEST_WAIT)? {
@@ -178,12 +176,9 @@ mod linux {
                 if !writing {
                     return Ok(());
                 }
-                let pause = if start.elapsed() < LATER {
-                    PAUSE
-                } else {
-                    LATER_PAUSE
-                };
-                self.rung(pause)?;
+                // As the product waits, so that the floor is not beaten by
+                // better timing alone.
+                self.rung(pause(start.elapsed()))?;
             }
         }
 
