@@ -264,7 +264,7 @@ impl Report {
             self.environment.describe(),
         )?;
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(presets::NOTHING);
         table.set_header(["from COMMIT to", "p50", "p90", "p99", "max", "mean"]);
         for (title, us) in [
             ("the reader's process knows", self.seen_us),

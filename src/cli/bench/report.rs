@@ -212,7 +212,7 @@ impl Report {
 
     fn table(&self) -> Table {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(presets::NOTHING);
         table.set_header([
             "path", "p50", "p90", "p99", "max", "mean", "x floor", "looks", "early", "late", "goal",
         ]);
