@@ -149,10 +149,16 @@ class Bridge:
         ]
 
     def drain(self, conversation, session, token, count):
-        """Reads until so many have come."""
+        """Reads until so many have come, when there is something to read."""
         messages = []
         while len(messages) < count:
-            messages += [m["message"] for m in self.read(conversation, session, token)]
+            unread = self.run(
+                "SELECT count(*) FROM messages"
+                " WHERE conversation_id = ? AND to_session = ? AND read = 0",
+                (conversation, session),
+            )
+            if unread[0][0]:
+                messages += [m["message"] for m in self.read(conversation, session, token)]
         return messages
 
     def status(self, conversation, session, token, status):
