@@ -2,13 +2,14 @@
 //! replaced as a whole, so that a reader sees one state or the next.
 
 use std::fs::{File, Permissions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use serde::{Deserialize, Serialize};
 
 use crate::store::locate;
@@ -60,12 +61,12 @@ pub struct DutyState {
 #[derive(Debug)]
 pub struct Instance {
     state: PathBuf,
-    /// Locked as long as it is open.
+    /// Locked as long as this process lives. A process's own lock, not flock's:
+    /// that one would live on in a command that is being started at the moment
+    /// when we are killed, and the next start would be refused. The file must
+    /// not be opened a second time: any close of it would let the lock go.
     _lock: File,
 }
-
-/// Bytes of a lock file that are looked at: a number and a new line.
-const PID_DIGITS: u64 = 16;
 
 impl Instance {
     /// Claims the name. `state` is where the state file goes, if not into the
@@ -85,28 +86,22 @@ impl Instance {
                 .with_context(|| format!("directory {} cannot be made", directory.display()))?;
         }
         let path = state.with_extension("lock");
-        let mut lock = File::options()
-            .read(true)
+        let lock = File::options()
             .write(true)
             .create(true)
             .truncate(false)
             .open(&path)
             .with_context(|| format!("lock {} cannot be opened", path.display()))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            // Without a number it has only just begun.
-            let mut pid = String::new();
-            let by = match lock.take(PID_DIGITS).read_to_string(&mut pid) {
-                Ok(1..) => format!(" (pid {})", pid.trim()),
+        if fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let by = match fcntl_getlk(&lock, &Flock::from(FlockType::WriteLock)) {
+                Ok(Some(Flock { pid: Some(pid), .. })) => format!(" (pid {pid})"),
+                // In another process id namespace, or gone at this moment.
                 _ => String::new(),
             };
             anyhow::bail!(
                 "another mcp-bridged runs as `{name}`{by}\n  stop it, or name another configuration file"
             );
         }
-        // The number that is left there is a dead one's.
-        lock.set_len(0)
-            .and_then(|()| writeln!(lock, "{}", std::process::id()))
-            .with_context(|| format!("lock {} cannot be written", path.display()))?;
         Ok(Self { state, _lock: lock })
     }
 
