@@ -314,7 +314,6 @@ async fn both_write_at_once_and_nothing_is_lost() {
     unlimited(&*store).await;
     let heard: Arc<Mutex<Vec<i64>>> = Arc::default();
     let sink = Arc::clone(&heard);
-    // Whole messages: arrivals leave out what was fetched before the look.
     let wanted = [pair.b.session.clone()].into();
     let _bell = store
         .doorbell(
