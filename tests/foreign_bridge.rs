@@ -177,7 +177,10 @@ async fn its_database_is_adopted_and_its_agents_go_on() {
         }])
     );
     // What it read is read, and nobody is woken for it.
-    let mail = store.mail(&[pair.a.session.clone()]).await.expect("looked");
+    let mail = store
+        .mail(std::slice::from_ref(&pair.a.session))
+        .await
+        .expect("looked");
     assert_eq!(mail[0].unread, 0);
     // Its audit rows and ours stand in one log.
     let filter = mcp_bridge::store::AuditFilter {

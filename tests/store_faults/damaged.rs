@@ -36,8 +36,8 @@ async fn survives(path: &Path, pair: &Pair) -> Result<(), StoreError> {
     let _ = store.conversation(&pair.id).await;
     let _ = store.sessions(at(0)).await;
     let _ = store.daemons().await;
-    let _ = store.mail(&[pair.b.session.clone()]).await;
-    let _ = store.verify(&[pair.b.clone()], now).await;
+    let _ = store.mail(std::slice::from_ref(&pair.b.session)).await;
+    let _ = store.verify(std::slice::from_ref(&pair.b), now).await;
     let _ = store.peek(&pair.b, 500, now).await;
     let filter = AuditFilter {
         limit: 500,
