@@ -557,7 +557,7 @@ fn neither_tokens_nor_messages_show_anywhere() {
         session("malformed", "\"none\""),
         session("wrong", "\"none\""),
     );
-    let mut daemon = rig.worker(&text);
+    let daemon = rig.worker(&text);
     rig.send(&one.a, body);
     rig.send(&two.a, body);
     wait_for("two rounds of wakes", || {
@@ -568,7 +568,8 @@ fn neither_tokens_nor_messages_show_anywhere() {
     rig.config("worker", &format!("{text}\nnonsense = 1\n"));
     daemon.reload();
     assert_eq!(rig.fetch(&one.b), [body]);
-    daemon.says("looked");
+    // Whether a wake was waiting for it at that moment or not.
+    daemon.shows("one left", |s| s.status.contains("1 unread"));
     let pid = daemon.child.id();
     let of_proc = |name: &str| {
         String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{name}")).expect("read"))
