@@ -173,7 +173,10 @@ fn sending(criterion: &mut Criterion, world: &World) {
     world
         .scratch
         .raw()
-        .execute("UPDATE messages SET read = 1 WHERE id > ?1", [MESSAGES])
+        .execute(
+            "UPDATE messages SET read = 1 WHERE id > ?1",
+            [i64::try_from(MESSAGES).expect("small")],
+        )
         .expect("read");
 }
 
