@@ -232,6 +232,7 @@ fn without_evidence_every_way_is_tried_again_and_the_log_stays_short() {
     assert_eq!(rows[0].outcome.as_deref(), Some("unverified"), "{rows:?}");
     assert_eq!(rows[1].outcome.as_deref(), Some("spent"), "{rows:?}");
     assert_eq!(rig.fetch(&pair.b), ["hello"]);
+    daemon.says("looked");
     // What comes after is told again, whether the fetch fell into a wake or
     // into a pause.
     let before = lines(&inbox(&rig, "one"));

@@ -317,7 +317,7 @@ impl MessageWatch {
             }
         };
         if mail.unread == 0 {
-            self.waker.rests(&session.key);
+            self.waker.rests(&session);
         }
         if watched.state != WakeState::Quiet || mail.unread > 0 {
             self.states.insert(session.key, watched);

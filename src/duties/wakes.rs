@@ -229,9 +229,16 @@ impl Waker {
             .map_or_else(|| adapter_name(session, adapter), |open| open.adapter)
     }
 
-    /// Its mail was read without a wake of ours: what failed before is over.
-    pub(super) fn rests(&mut self, session: &SessionKey) {
-        self.given_up.remove(session);
+    /// It owes nothing: what was told of it before is over, also if no wake of
+    /// ours did it.
+    pub(super) fn rests(&mut self, session: &Kept) {
+        if self.given_up.remove(&session.key) {
+            info!(
+                event = "session-looked",
+                conversation = %session.key.conversation, session = %session.key,
+                "{} looked by itself", session.key
+            );
+        }
     }
 
     /// Ends the wakes of sessions that are not kept any more, so that whoever
