@@ -173,7 +173,10 @@ fn sending(criterion: &mut Criterion, world: &World) {
     world
         .scratch
         .raw()
-        .execute("UPDATE messages SET read = 1 WHERE id > ?1", [MESSAGES])
+        .execute(
+            "UPDATE messages SET read = 1 WHERE from_session = 'a' AND id > 100000",
+            [],
+        )
         .expect("read");
 }
 
