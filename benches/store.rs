@@ -174,8 +174,8 @@ fn sending(criterion: &mut Criterion, world: &World) {
         .scratch
         .raw()
         .execute(
-            "UPDATE messages SET read = 1 WHERE id > ?1",
-            [i64::try_from(MESSAGES).expect("small")],
+            "UPDATE messages SET read = 1 WHERE from_session = 'a' AND id > 100000",
+            [],
         )
         .expect("read");
 }
