@@ -207,7 +207,7 @@ fn prose_and_code_survive() {
         "token: Token::Ident, token = tokens[0], max_tokens: 4096, token_count=12, token: 17",
         r#"token: "identifier", token = "(", "token": "end of input 2""#,
         "pass: 12, fail: 3, pass: 350ms",
-        "PWD=/work/main OLDPWD=/home/u1/x2 secret=/run/secrets/db_1",
+        "PWD=/srv/app OLDPWD=/home/u1/x2 secret=/run/secrets/db_1",
         "secret: vault:kv/data/app#password, secret: op://vault/item/field",
         "password: []\npassword: {\npassword:\n  - x1",
         "arn:aws:secretsmanager:us-west-2:123456789012:secret:MyDb-a1b2c3",
