@@ -252,7 +252,7 @@ fn names(session: &SessionKey) -> String {
 
 /// `[[conversation, side, proof, pid, start], ...]`.
 fn as_json(beats: &[Beat]) -> String {
-    let beats: Vec<(&str, &str, &str, Option<i64>, Option<i64>)> = beats
+    let beats: Vec<_> = beats
         .iter()
         .map(|beat| {
             let (pid, start) = beat.process.map(|p| (p.pid, p.start)).unzip();
