@@ -14,7 +14,9 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::cli::{Exit, report};
-use crate::config::{self, RoleSettings, Settings, WorkerSettings};
+use crate::config::{
+    self, AgentSettings, AlertAdapterSettings, AlertSettings, MatchRole, RoleSettings, Settings,
+};
 use crate::duties::heartbeat::Heartbeat;
 use crate::duties::message_watch::MessageWatch;
 use crate::duties::store_keeper::{StoreKeeper, StoreLink};
@@ -50,6 +52,7 @@ Exit codes:
 
 Examples:
   mcp-bridged --config /etc/mcp-bridge/worker.toml --check
+  mcp-bridged --config /etc/mcp-bridge/orchestrator.toml --check
   mcp-bridged --config ~/.config/mcp-bridge/worker.toml";
 
 /// The whole program.
@@ -93,15 +96,42 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
 }
 
 fn describe(settings: &Settings, location: &Location) -> anyhow::Result<Exit> {
-    let RoleSettings::Worker(worker) = &settings.role;
     writeln!(
         anstream::stdout(),
-        "ok: {}: role {}, {}, store {location}",
+        "ok: {}: role {}, {}, store {location}; {}; alerts go to {}",
         settings.source.display(),
         settings.role.name(),
-        text::count(worker.sessions.len() as u64, "session"),
+        text::count(settings.agents.sessions.len() as u64, "session"),
+        purpose(&settings.role),
+        told(&settings.alert),
     )?;
     Ok(Exit::Success)
+}
+
+/// What a daemon of this role will do.
+fn purpose(role: &RoleSettings) -> &'static str {
+    match role {
+        RoleSettings::Worker => "keeps the heartbeats of its agents and wakes them",
+        RoleSettings::Orchestrator(own) => match own.reassignment.match_role {
+            MatchRole::Same => {
+                "keeps and wakes its own agents, watches every session, moves tasks of lost sessions to others of their role"
+            }
+            MatchRole::Any => {
+                "keeps and wakes its own agents, watches every session, moves tasks of lost sessions to any other"
+            }
+        },
+    }
+}
+
+/// `the journal, exec and webhook`.
+fn told(alert: &AlertSettings) -> String {
+    let adapters = alert.adapters.iter();
+    let others: Vec<&str> = adapters.map(AlertAdapterSettings::name).collect();
+    match others.split_last() {
+        None => "the journal".to_owned(),
+        Some((last, [])) => format!("the journal and {last}"),
+        Some((last, first)) => format!("the journal, {} and {last}", first.join(", ")),
+    }
 }
 
 async fn serve(
@@ -127,11 +157,9 @@ async fn serve(
         env!("CARGO_PKG_VERSION"),
         daemon.id
     );
-    let role = settings.role.clone();
+    let agents = settings.agents.clone();
     let mut supervisor = Supervisor::new(settings, instance, Box::new(Systemd::new()));
-    let store = match &role {
-        RoleSettings::Worker(worker) => worker_duties(&mut supervisor, worker, daemon, location),
-    };
+    let store = agent_duties(&mut supervisor, &agents, daemon, location);
     let exit = supervisor.run(config, signals).await?;
     // The duties have ended, so nobody is in the middle of a call.
     let open = store.borrow().clone();
@@ -143,11 +171,12 @@ async fn serve(
     Ok(exit)
 }
 
-/// The worker's duties, and who wakes whom: a store that comes or goes wakes
-/// all, a session that comes or goes wakes the message watch.
-fn worker_duties(
+/// The duties that keep the agents of this machine, in either role, and who
+/// wakes whom: a store that comes or goes wakes all, a session that comes or
+/// goes wakes the message watch.
+fn agent_duties(
     supervisor: &mut Supervisor,
-    worker: &WorkerSettings,
+    agents: &AgentSettings,
     daemon: DaemonInfo,
     location: Location,
 ) -> StoreLink {
@@ -155,12 +184,12 @@ fn worker_duties(
     let (keeper, store) = StoreKeeper::new(location);
     let claimant = daemon.id.clone();
     let (heartbeat, sessions) =
-        Heartbeat::new(worker, daemon, store.clone(), heartbeat_bell.clone());
+        Heartbeat::new(agents, daemon, store.clone(), heartbeat_bell.clone());
     forward(store.clone(), heartbeat_bell.clone());
     forward(store.clone(), watch_bell.clone());
     forward(sessions.clone(), watch_bell.clone());
     let message_watch = MessageWatch::new(
-        worker,
+        agents,
         claimant,
         store.clone(),
         sessions,

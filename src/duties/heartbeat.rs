@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use super::roster::{Kept, Roster, Sessions};
 use super::store_keeper::StoreLink;
 use super::{Duty, DutyBell, Patience, Report, Round, bounded};
-use crate::config::{HeartbeatSettings, RoleSettings, Settings, WorkerSettings};
+use crate::config::{AgentSettings, HeartbeatSettings, Settings};
 use crate::liveness::{Proof, Verdict};
 use crate::model::SessionKey;
 use crate::store::{
@@ -72,7 +72,7 @@ impl Heartbeat {
     /// The duty, and the sessions that it will publish.
     #[must_use]
     pub fn new(
-        settings: &WorkerSettings,
+        settings: &AgentSettings,
         info: DaemonInfo,
         link: StoreLink,
         bell: DutyBell,
@@ -441,12 +441,12 @@ impl Duty for Heartbeat {
     }
 
     fn reload(&mut self, settings: &Arc<Settings>) {
-        let RoleSettings::Worker(worker) = &settings.role;
-        self.settings = worker.heartbeat.clone();
-        self.roster.reload(&worker.sessions);
+        let agents = &settings.agents;
+        self.settings = agents.heartbeat.clone();
+        self.roster.reload(&agents.sessions);
         // A proof that did not change goes on: its process stays watched.
         let mut old: Vec<Option<Proof>> = self.proofs.drain(..).map(Some).collect();
-        for session in &worker.sessions {
+        for session in &agents.sessions {
             let kept = old
                 .iter_mut()
                 .find(|proof| {

@@ -18,7 +18,7 @@ use super::roster::{Kept, Sessions};
 use super::store_keeper::StoreLink;
 use super::wakes::{Finished, Fired, Waker};
 use super::{Duty, DutyBell, Patience, Report, Round};
-use crate::config::{MessageWatchSettings, RoleSettings, Settings, WatchMode, WorkerSettings};
+use crate::config::{AgentSettings, MessageWatchSettings, Settings, WatchMode};
 use crate::doorbell::{Doorbell, Mode};
 use crate::model::SessionKey;
 use crate::model::wake::{self, Mail, WakePolicy, WakeState, WakeStep};
@@ -93,7 +93,7 @@ impl MessageWatch {
     /// when the store seems to be gone.
     #[must_use]
     pub fn new(
-        settings: &WorkerSettings,
+        settings: &AgentSettings,
         claimant: String,
         link: StoreLink,
         sessions: watch::Receiver<Sessions>,
@@ -421,11 +421,11 @@ impl Duty for MessageWatch {
     }
 
     fn reload(&mut self, settings: &Arc<Settings>) {
-        let RoleSettings::Worker(worker) = &settings.role;
-        if worker.message_watch.mode != self.settings.mode {
+        let new = &settings.agents.message_watch;
+        if new.mode != self.settings.mode {
             self.mounted = None;
         }
-        self.settings = worker.message_watch.clone();
+        self.settings = new.clone();
         self.full_look = Instant::now();
     }
 

@@ -207,6 +207,7 @@ pub struct AlertRow {
     /// Its id.
     pub id: i64,
     /// What it is.
+    #[serde(serialize_with = "kind_word")]
     pub kind: AlertKind,
     /// What it is about.
     pub subject: String,
@@ -229,6 +230,13 @@ pub struct AlertRow {
     pub told: bool,
 }
 
+fn kind_word<S: serde::Serializer>(
+    kind: &AlertKind,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.as_str())
+}
+
 /// An alert to be raised.
 #[derive(Debug, Clone)]
 pub struct NewAlert {
@@ -242,6 +250,9 @@ pub struct NewAlert {
     pub text: String,
     /// Who raises it: a daemon's name.
     pub by: String,
+    /// Whether whoever raises it also tells of it; otherwise the orchestrator
+    /// does.
+    pub told: bool,
 }
 
 /// What operators say.

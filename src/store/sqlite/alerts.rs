@@ -84,6 +84,16 @@ impl Alerts for SqliteStore {
                 by: &alert.by,
             };
             let new = raise(write.connection(), &raise_it, now).await?;
+            if new && alert.told {
+                sqlx::query(
+                    "UPDATE bridge_alert SET told = 2
+                     WHERE kind = ?1 AND subject = ?2 AND recovered_ms IS NULL",
+                )
+                .bind(alert.kind.as_str())
+                .bind(&alert.subject)
+                .execute(write.connection())
+                .await?;
+            }
             write.commit(Ring::No).await?;
             Ok(new)
         })
