@@ -5,8 +5,11 @@
 //! histories can be tried in a second.
 
 pub mod alert;
+pub mod assignment;
+pub mod health;
 pub mod ids;
 pub mod message;
+pub mod observer;
 pub mod rate;
 pub mod redact;
 pub mod session;
