@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub struct WebhookUrl {
     url: SecretString,
     host: String,
+    https: bool,
 }
 
 /// Why a text is no URL for a webhook. Holds nothing of the text.
@@ -35,6 +36,12 @@ impl WebhookUrl {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether it is spoken to under TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.https
     }
 
     /// The URL, for the request alone.
@@ -62,6 +69,7 @@ impl FromStr for WebhookUrl {
         }
         Ok(Self {
             host: host.to_owned(),
+            https: uri.scheme_str() == Some("https"),
             url: SecretString::from(text),
         })
     }

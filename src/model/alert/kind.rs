@@ -228,6 +228,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_docs_list_them_all() {
+        let docs = include_str!("../../../docs/daemon.md");
+        for kind in AlertKind::ALL {
+            let (id, priority) = (kind.message_id(), kind.severity().priority());
+            let row = format!("| `{kind}` | `{id}` | {priority} |");
+            assert!(docs.contains(&row), "{row}");
+        }
+        assert!(docs.contains(&format!("| any, recovered | `{RECOVERED}` | 5 |")));
+    }
+
     /// Operators and their scripts rest on this.
     #[test]
     fn the_ids_of_the_journal_do_not_change() {
