@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::leadership::Registration;
 use super::roster::{Kept, Roster, Sessions};
 use super::store_keeper::StoreLink;
 use super::{Duty, DutyBell, Patience, Report, Round, bounded};
@@ -34,6 +35,7 @@ pub struct Heartbeat {
     /// One for each `[[session]]`.
     proofs: Vec<Proof>,
     published: watch::Sender<Sessions>,
+    registration: watch::Sender<Option<DaemonRef>>,
     /// Sessions whose agent ended, and whether that is in the store.
     exits: HashMap<SessionKey, bool>,
     /// Sessions whose heartbeat is ours, to be let go when they are taken out.
@@ -91,6 +93,7 @@ impl Heartbeat {
                 .collect(),
             bell,
             published,
+            registration: watch::Sender::new(None),
             exits: HashMap::new(),
             held: HashSet::new(),
             complaints: HashMap::new(),
@@ -99,6 +102,13 @@ impl Heartbeat {
             compared: HashSet::new(),
         };
         (duty, receiver)
+    }
+
+    /// This daemon's row in the store that is open, for whoever writes in its
+    /// name.
+    #[must_use]
+    pub fn registration(&self) -> Registration {
+        self.registration.subscribe()
     }
 
     async fn round(&mut self, store: &SharedStore) -> Result<HeartbeatReport, StoreError> {
@@ -273,6 +283,7 @@ impl Heartbeat {
             .await?;
         info!(daemon = %daemon.id, epoch = daemon.epoch, "registered");
         self.registered = Some((Arc::clone(store), daemon.clone()));
+        self.registration.send_replace(Some(daemon.clone()));
         for told in self.exits.values_mut() {
             *told = false;
         }

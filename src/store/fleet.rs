@@ -225,9 +225,34 @@ pub struct AlertRow {
     pub recovered_at: Option<Timestamp>,
     /// How often it was told of again.
     pub reminders: u32,
-    /// Whether every adapter was told of its beginning.
+    /// The conversation's label, if it is about a session.
     #[serde(skip)]
-    pub told: bool,
+    pub label: Option<Label>,
+    /// Which of its edges was told.
+    #[serde(skip)]
+    pub told: ToldEdge,
+}
+
+/// Which edge of an alert was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToldEdge {
+    /// None.
+    None,
+    /// Its beginning.
+    Raised,
+    /// Its end; or all of it is told by the daemon that raised it.
+    All,
+}
+
+impl AlertRow {
+    /// What people call what it is about.
+    #[must_use]
+    pub fn about(&self) -> String {
+        match (&self.label, &self.session) {
+            (Some(label), Some(session)) => format!("{label}/{}", session.side),
+            _ => self.subject.clone(),
+        }
+    }
 }
 
 fn kind_word<S: serde::Serializer>(
@@ -319,6 +344,16 @@ pub struct Pruned {
     pub tasks: u64,
     /// Alerts.
     pub alerts: u64,
+}
+
+impl std::ops::AddAssign for Pruned {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.conversations += other.conversations;
+        self.audit += other.audit;
+        self.tasks += other.tasks;
+        self.alerts += other.alerts;
+    }
 }
 
 impl Pruned {

@@ -12,7 +12,7 @@ use super::tasks::{session_of, signal};
 use super::{Durability, Ring, SqliteStore, controls, from_millis, millis};
 use crate::model::alert::AlertKind;
 use crate::model::{SessionKey, TaskId};
-use crate::store::{AlertRow, Alerts, Control, ControlKind, NewAlert, Result};
+use crate::store::{AlertRow, Alerts, Control, ControlKind, NewAlert, Result, ToldEdge};
 
 /// An alert to be raised inside another transaction.
 pub(super) struct Raise<'a> {
@@ -114,8 +114,9 @@ impl Alerts for SqliteStore {
         self.run("looking at alerts", async {
             let rows = sqlx::query(
                 "SELECT alert_id, kind, subject, conversation_id, session_id, task_id, text,
-                        raised_by, raised_ms, recovered_ms, reminders, told
-                 FROM bridge_alert WHERE alert_id IN (
+                        raised_by, raised_ms, recovered_ms, reminders, told, label
+                 FROM bridge_alert LEFT JOIN bridge_conversation USING (conversation_id)
+                 WHERE alert_id IN (
                      SELECT alert_id FROM bridge_alert WHERE recovered_ms IS NULL
                      UNION ALL
                      SELECT alert_id FROM bridge_alert
@@ -134,8 +135,9 @@ impl Alerts for SqliteStore {
             let rows = sqlx::query(
                 "SELECT * FROM (
                      SELECT alert_id, kind, subject, conversation_id, session_id, task_id, text,
-                            raised_by, raised_ms, recovered_ms, reminders, told
-                     FROM bridge_alert ORDER BY alert_id DESC LIMIT ?1) ORDER BY alert_id",
+                            raised_by, raised_ms, recovered_ms, reminders, told, label
+                     FROM bridge_alert LEFT JOIN bridge_conversation USING (conversation_id)
+                     ORDER BY alert_id DESC LIMIT ?1) ORDER BY alert_id",
             )
             .bind(limit)
             .fetch_all(&mut *self.reader().await?)
@@ -224,7 +226,7 @@ fn rows_of(rows: &[SqliteRow]) -> std::result::Result<Vec<AlertRow>, Fault> {
             continue;
         };
         let recovered_at = row.try_get::<Option<i64>, _>(9)?.map(from_millis);
-        let told: i64 = row.try_get(11)?;
+        let label: Option<&str> = row.try_get(12)?;
         alerts.push(AlertRow {
             id: row.try_get(0)?,
             kind,
@@ -236,7 +238,12 @@ fn rows_of(rows: &[SqliteRow]) -> std::result::Result<Vec<AlertRow>, Fault> {
             raised_at: from_millis(row.try_get(8)?),
             recovered_at,
             reminders: row.try_get(10)?,
-            told: told >= if recovered_at.is_some() { 2 } else { 1 },
+            label: label.and_then(|label| label.parse().ok()),
+            told: match row.try_get(11)? {
+                0 => ToldEdge::None,
+                1 => ToldEdge::Raised,
+                _ => ToldEdge::All,
+            },
         });
     }
     Ok(alerts)
