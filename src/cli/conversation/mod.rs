@@ -270,11 +270,14 @@ fn unread_cell(unread: u64) -> Cell {
     Cell::new(unread.to_string(), style)
 }
 
+/// Whether a text can be a role: 1 to 64 printable characters.
+pub(super) fn is_role(text: &str) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= 64 && !text.contains(char::is_control)
+}
+
 /// A wrong role would stand in the shared tables for ever.
 fn role(text: &str) -> Result<String, CliError> {
-    let ok =
-        !text.trim().is_empty() && text.chars().count() <= 64 && !text.contains(char::is_control);
-    if ok {
+    if is_role(text) {
         Ok(text.to_owned())
     } else {
         Err(CliError::Usage(

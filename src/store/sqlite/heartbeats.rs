@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::messages::{mail_of, touch};
 use super::tasks::signal;
 use super::{Durability, Ring, SqliteStore, millis, shared};
+use crate::model::health::Turn;
 use crate::model::session::ProofKind;
 use crate::model::wake::Mail;
 use crate::model::{SessionKey, timestamp};
@@ -210,6 +211,7 @@ impl Heartbeats for SqliteStore {
         &self,
         caller: &Caller,
         ttl: Duration,
+        turn: Option<Turn>,
         boot: &Boot,
         now: Timestamp,
     ) -> Result<Mail> {
@@ -238,12 +240,37 @@ impl Heartbeats for SqliteStore {
             upsert(write.connection(), &round, &as_json(round.beats)).await?;
             mirror(write.connection(), std::iter::once(&caller.session), now).await?;
             touch(write.connection(), &caller.session, now).await?;
+            if let Some(turn) = turn {
+                set_turn(write.connection(), &caller.session, turn).await?;
+            }
             let mail = mail_of(write.connection(), std::slice::from_ref(&caller.session)).await?;
             write.commit(Ring::No).await?;
             Ok(mail.first().copied().unwrap_or_default())
         })
         .await
     }
+}
+
+/// What the agent's client says of its turns, in the row that [`touch`] made
+/// sure of.
+async fn set_turn(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+    turn: Turn,
+) -> std::result::Result<(), Fault> {
+    let word = match turn {
+        Turn::Unknown => None,
+        told => Some(told.as_str()),
+    };
+    sqlx::query(
+        "UPDATE bridge_session SET turn = ?3 WHERE conversation_id = ?1 AND session_id = ?2",
+    )
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .bind(word)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 fn names(session: &SessionKey) -> String {

@@ -41,7 +41,8 @@ pub(super) async fn system_message(
     Ok(MessageId(id))
 }
 
-async fn link(
+/// Notes that a message belongs to a task, so that it goes where that goes.
+pub(super) async fn link(
     connection: &mut SqliteConnection,
     task: TaskId,
     message: MessageId,
