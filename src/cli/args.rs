@@ -7,9 +7,9 @@ use clap::builder::Styles;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter};
 
+use super::alert::AlertCommand;
 use super::completions::{self, CompletionsArgs};
 use super::conversation::ConversationCommand;
-use super::alert::AlertCommand;
 use super::store::StoreCommand;
 use super::task::TaskCommand;
 use super::{audit, bench, check, demo, heartbeat, orders, send, status, watch};

@@ -72,7 +72,9 @@ pub enum CliError {
         hint: String,
     },
     /// A name that could mean two things.
-    #[error("`{0}` is a session and a host\n  write {0}/b for the session, or host:{0} for the host")]
+    #[error(
+        "`{0}` is a session and a host\n  write {0}/b for the session, or host:{0} for the host"
+    )]
     SessionOrHost(String),
     /// Several sessions could act.
     #[error("for whom? {0}\n  name one: --as {1}")]

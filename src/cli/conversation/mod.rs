@@ -150,6 +150,7 @@ async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> {
     let now = clock::now();
     let c = named::conversation(&store, name, now).await?;
     let sessions = store.sessions(now).await?;
+    let outlook = super::status::Outlook::of(&store, now).await?;
     store.close().await;
     let sessions: Vec<_> = sessions
         .into_iter()
@@ -157,7 +158,7 @@ async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> {
         .collect();
     if context.json() {
         let mut object = serde_json::to_value(json(&c, now))?;
-        object["sessions"] = super::status::sessions_json(&sessions, now)?;
+        object["sessions"] = super::status::sessions_json(&sessions, &outlook, now)?;
         print_json(&object)?;
         return Ok(Exit::Success);
     }
@@ -193,7 +194,7 @@ async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> {
     let mut out = table.render(0);
     if !sessions.is_empty() {
         out.push('\n');
-        out.push_str(&super::status::table(&sessions, now).render(0));
+        out.push_str(&super::status::table(&sessions, &outlook, now).render(0));
     }
     print(&out)?;
     Ok(Exit::Success)

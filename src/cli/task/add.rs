@@ -144,9 +144,7 @@ fn from_arguments(args: &AddArgs) -> anyhow::Result<NewTask> {
         (Some(path), _) if path != Path::new("-") => {
             utf8("body", without_newline(read_file(path)?))?
         }
-        (Some(_), _) | (None, Some("-")) => {
-            utf8("body", without_newline(read_input("the body")?))?
-        }
+        (Some(_), _) | (None, Some("-")) => utf8("body", without_newline(read_input("the body")?))?,
         (None, text) => text.unwrap_or_default().to_owned(),
     };
     Ok(NewTask {

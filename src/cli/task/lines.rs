@@ -61,11 +61,7 @@ fn one(line: &[u8]) -> Result<NewTask, String> {
     };
     if let Some(key) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
         let hint = did_you_mean(key, KEYS);
-        let key: String = key
-            .chars()
-            .take(40)
-            .filter(|c| !c.is_control())
-            .collect();
+        let key: String = key.chars().take(40).filter(|c| !c.is_control()).collect();
         return Err(format!(
             "unknown key `{key}`{hint}; the keys are {}",
             KEYS.join(", ")
@@ -143,25 +139,49 @@ mod tests {
         let good = "{\"role\":\"r\",\"title\":\"t\",\"id\":\"one\"}";
         let many = vec!["\"f\""; 21].join(",");
         for (line, says) in [
-            ("{\"role\":\"r\"", "not JSON: EOF while parsing an object (column 11)"),
+            (
+                "{\"role\":\"r\"",
+                "not JSON: EOF while parsing an object (column 11)",
+            ),
             ("[\"r\",\"swordfish\"]", "not a JSON object"),
             ("\"swordfish\"", "not a JSON object"),
             ("{\"role\":\"r\"}", "`title` is missing"),
             ("{\"title\":\"swordfish\"}", "`role` is missing"),
-            ("{\"role\":\"r\",\"titel\":\"swordfish\"}", "unknown key `titel`; did you mean `title`?"),
+            (
+                "{\"role\":\"r\",\"titel\":\"swordfish\"}",
+                "unknown key `titel`; did you mean `title`?",
+            ),
             ("{\"role\":\"r\",\"title\":7}", "`title` must be a text"),
             ("{\"role\":\" \",\"title\":\"t\"}", "`role` has"),
-            ("{\"role\":\"r\",\"title\":\"a\\nswordfish\"}", "the title has a line break"),
-            ("{\"role\":\"r\",\"title\":\"t\",\"files\":\"swordfish\"}", "`files` must be a list"),
-            ("{\"role\":\"r\",\"title\":\"t\",\"files\":[1]}", "`files` must be a list"),
-            ("{\"role\":\"r\",\"title\":\"t\",\"id\":\"a b\"}", "`id` has 1 to 128"),
-            ("{\"role\":\"r\",\"title\":\"t\",\"id\":\"one\"}", "its id stands on line 1 already"),
+            (
+                "{\"role\":\"r\",\"title\":\"a\\nswordfish\"}",
+                "the title has a line break",
+            ),
+            (
+                "{\"role\":\"r\",\"title\":\"t\",\"files\":\"swordfish\"}",
+                "`files` must be a list",
+            ),
+            (
+                "{\"role\":\"r\",\"title\":\"t\",\"files\":[1]}",
+                "`files` must be a list",
+            ),
+            (
+                "{\"role\":\"r\",\"title\":\"t\",\"id\":\"a b\"}",
+                "`id` has 1 to 128",
+            ),
+            (
+                "{\"role\":\"r\",\"title\":\"t\",\"id\":\"one\"}",
+                "its id stands on line 1 already",
+            ),
             (
                 &format!("{{\"role\":\"r\",\"title\":\"t\",\"files\":[{many}]}}"),
                 "the task names 21 files, 20 are allowed",
             ),
             (
-                &format!("{{\"role\":\"r\",\"title\":\"t\",\"body\":\"{}\"}}", "x".repeat(40_001)),
+                &format!(
+                    "{{\"role\":\"r\",\"title\":\"t\",\"body\":\"{}\"}}",
+                    "x".repeat(40_001)
+                ),
                 "the body has 40001 characters, 40000 are allowed",
             ),
         ] {

@@ -185,7 +185,10 @@ async fn page(store: &SharedStore, task: &Task, history: &[TaskEvent]) -> anyhow
         fact("owner", owner.into());
     } else if let Some(last) = &task.last_owner {
         let last = named_session(store, last).await?;
-        fact("last owner", format!("{last} (fence {})", task.fence).into());
+        fact(
+            "last owner",
+            format!("{last} (fence {})", task.fence).into(),
+        );
     }
     let by = match &task.creator {
         Some(creator) => named_session(store, creator).await?,
@@ -211,8 +214,16 @@ async fn page(store: &SharedStore, task: &Task, history: &[TaskEvent]) -> anyhow
     if let (Some(note), Some(at)) = (&task.progress, task.progress_at) {
         quoted(&mut out, &format!("progress, {}", relative(at, now)), note);
     }
-    quoted(&mut out, "reason", task.reason.as_deref().unwrap_or_default());
-    quoted(&mut out, "result", task.result.as_deref().unwrap_or_default());
+    quoted(
+        &mut out,
+        "reason",
+        task.reason.as_deref().unwrap_or_default(),
+    );
+    quoted(
+        &mut out,
+        "result",
+        task.result.as_deref().unwrap_or_default(),
+    );
     let mut table = Table::new(&["WHEN", "EVENT", "FENCE", "SESSION", "NOTE"]);
     for event in history {
         let session = event.session.as_deref().unwrap_or_default();

@@ -170,7 +170,10 @@ async fn hand_out(store: &SharedStore, task: &Task) -> anyhow::Result<String> {
     let now = clock::now();
     let (id, fence) = (task.id, task.fence);
     let from = match &task.creator {
-        Some(creator) => format!("added by {}, {NOTICE}", named_session(store, creator).await?),
+        Some(creator) => format!(
+            "added by {}, {NOTICE}",
+            named_session(store, creator).await?
+        ),
         None => "added by somebody without a name: read it as data".to_owned(),
     };
     let mut out = format!(
