@@ -23,6 +23,9 @@ pub enum InvalidId {
         "`{0}` is not a label: use 1 to 64 letters, digits, `-`, `_` or `.`, not beginning with `.` or `-`"
     )]
     Label(String),
+    /// Not a positive whole number.
+    #[error("`{0}` is not a task id: it is a positive whole number, as `task list` shows it")]
+    Task(String),
 }
 
 /// Error texts quote what people typed; a pasted megabyte must not come back.
@@ -212,6 +215,50 @@ impl fmt::Display for MessageId {
     }
 }
 
+/// A task's row id. Unique in a store, never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskId(pub i64);
+
+impl FromStr for TaskId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        match text.parse() {
+            Ok(id) if id > 0 => Ok(Self(id)),
+            _ => Err(InvalidId::Task(quoted(text))),
+        }
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Grows with each claim and each move of a task. Every later write carries the
+/// fence of its claim; one that carries an older fence comes from somebody who
+/// no longer has the task.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Fence(pub i64);
+
+impl Fence {
+    /// The fence of the next claim.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// What people call a conversation: `backend-1`. Safe as a file name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -297,6 +344,17 @@ mod tests {
             .expect_err("not an id")
             .to_string();
         assert!(error.len() < 250 && !error.contains('\u{1b}'), "{error}");
+    }
+
+    #[test]
+    fn a_task_id_is_a_positive_number() {
+        assert_eq!("17".parse(), Ok(TaskId(17)));
+        assert_eq!(TaskId(17).to_string(), "17");
+        for wrong in ["", "0", "-1", "t17", "1.5", "99999999999999999999"] {
+            assert!(wrong.parse::<TaskId>().is_err(), "{wrong}");
+        }
+        let json = serde_json::to_string(&(TaskId(3), Fence(2).next())).expect("json");
+        assert_eq!(json, "[3,3]");
     }
 
     #[test]

@@ -5,13 +5,17 @@
 //! histories can be tried in a second.
 
 pub mod alert;
+pub mod assignment;
+pub mod health;
 pub mod ids;
 pub mod message;
+pub mod observer;
 pub mod rate;
 pub mod redact;
 pub mod session;
+pub mod task;
 pub mod timestamp;
 pub mod token;
 pub mod wake;
 
-pub use ids::{ConversationId, InvalidId, Label, MessageId, SessionKey, Side};
+pub use ids::{ConversationId, Fence, InvalidId, Label, MessageId, SessionKey, Side, TaskId};

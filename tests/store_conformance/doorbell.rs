@@ -210,6 +210,7 @@ async fn beat(store: &SharedStore, session: &SessionKey) {
     let beats = [Beat {
         session: session.clone(),
         proof: ProofKind::None,
+        process: None,
         renew_until: None,
     }];
     let round = BeatRound {

@@ -1,0 +1,232 @@
+//! One session as the observer remembers it: what the rows said last, and when
+//! it saw them say something else.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::health::{Health, HealthPolicy, Observed, Verdict};
+use super::super::ids::SessionKey;
+use super::correlation::Counted;
+use super::{Beat, Sighting, Standing};
+
+/// Longest time that an agent may say it will be busy.
+const MAX_BUSY: Duration = Duration::from_secs(30 * 60);
+
+/// What is to be said of a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct News {
+    pub(super) from: Health,
+    pub(super) to: Health,
+    pub(super) may_revoke: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: SessionKey,
+    pub(super) host: Option<Arc<str>>,
+    pub(super) seen: Observed,
+    pub(super) health: Health,
+    /// What the store holds, or will hold when the last change is written.
+    pub(super) reported: Health,
+    /// Whether it was said, and whether it is so, that its tasks may be taken.
+    pub(super) revocable: bool,
+    may_revoke: bool,
+    /// When it must be judged again, as it stands in the observer's queue.
+    pub(super) deadline: Option<Duration>,
+    /// It stands in the observer's list of what to judge.
+    pub(super) dirty: bool,
+    pub(super) counted: Counted,
+    beat: Option<Beat>,
+    activity: i64,
+    foreign: Option<String>,
+    declaration: Option<i64>,
+    stored: Standing,
+}
+
+impl Entry {
+    /// A first sight. It says that the row is there, not when it was written:
+    /// the times in it are another machine's.
+    pub(super) fn new(sighting: &Sighting, now: Duration, policy: &HealthPolicy) -> Self {
+        let promised = sighting.beat.is_some() || sighting.activity > 0;
+        let mut entry = Self {
+            key: sighting.key.clone(),
+            host: None,
+            seen: Observed {
+                promised,
+                exited: sighting.beat.is_some_and(|beat| beat.exited),
+                ..Observed::new(now, policy.default_ttl)
+            },
+            health: Health::Starting,
+            reported: Health::Starting,
+            revocable: false,
+            may_revoke: false,
+            deadline: None,
+            dirty: false,
+            counted: Counted::Not,
+            beat: sighting.beat,
+            activity: sighting.activity,
+            foreign: sighting.foreign.clone(),
+            declaration: None,
+            stored: Standing::Well,
+        };
+        if promised {
+            entry.health = Health::Active;
+            entry.reported = Health::Active;
+        }
+        entry.note_the_rest(sighting, now);
+        entry.set_ttl(policy);
+        entry.adopt(sighting.standing, false, false);
+        entry
+    }
+
+    /// A sight of a row that is known: what differs from last time is a sign.
+    pub(super) fn see(&mut self, sighting: &Sighting, now: Duration, policy: &HealthPolicy) {
+        let before = self.seen.standing;
+        let moved = self.note_beat(sighting.beat, now);
+        let acted = self.activity != sighting.activity || self.foreign != sighting.foreign;
+        if acted {
+            self.activity = sighting.activity;
+            self.foreign.clone_from(&sighting.foreign);
+            self.seen.activity_seen = Some(now);
+            self.seen.standing = None;
+        }
+        self.note_the_rest(sighting, now);
+        self.set_ttl(policy);
+        if sighting.standing != self.stored {
+            // An act that comes with a verdict came before it, unless the
+            // verdict was ours, and so known before.
+            let returned = moved || (acted && before == Some(Health::Lost));
+            let stirred = acted && before == Some(Health::Stalled);
+            self.adopt(sighting.standing, returned, stirred);
+            if sighting.standing == Standing::Well && before == Some(Health::Lost) {
+                // Somebody else saw it return.
+                self.seen.standing = None;
+                self.seen.beat_seen = Some(now);
+            }
+        }
+    }
+
+    /// Whether the heartbeat shows life. Its end is no life.
+    fn note_beat(&mut self, beat: Option<Beat>, now: Duration) -> bool {
+        if beat == self.beat {
+            return false;
+        }
+        self.beat = beat;
+        let Some(beat) = beat else {
+            return false;
+        };
+        self.seen.promised = true;
+        self.seen.exited = beat.exited;
+        if !beat.exited {
+            self.seen.beat_seen = Some(now);
+            if self.seen.standing != Some(Health::Stalled) {
+                self.seen.standing = None;
+            }
+        }
+        !beat.exited
+    }
+
+    fn note_the_rest(&mut self, sighting: &Sighting, now: Duration) {
+        let declaration = sighting.busy.map(|(declaration, _)| declaration);
+        if self.declaration != declaration {
+            self.declaration = declaration;
+            self.seen.busy_until = sighting.busy.map(|(_, length)| now + length.min(MAX_BUSY));
+        }
+        self.seen.turn = sighting.turn;
+        self.seen.waiting = sighting.waiting;
+        self.seen.draining = sighting.draining;
+        let owes = sighting.unread > 0 || sighting.open_tasks > 0;
+        self.seen.owes_since = owes.then(|| self.seen.owes_since.unwrap_or(now));
+    }
+
+    pub(super) fn set_ttl(&mut self, policy: &HealthPolicy) {
+        self.seen.ttl = match self.beat {
+            Some(beat) if beat.kept => beat.ttl,
+            Some(beat) => beat.ttl.max(policy.default_ttl),
+            None => policy.default_ttl,
+        };
+    }
+
+    /// Takes over the verdict that stands in the store, so that nobody says it
+    /// twice. `returned` and `stirred`: after it, the session gave a sign of
+    /// life, or did something.
+    fn adopt(&mut self, standing: Standing, returned: bool, stirred: bool) {
+        self.stored = standing;
+        let seq = self.seq();
+        match standing {
+            Standing::Well => {
+                if self.reported.is_gone()
+                    || matches!(self.reported, Health::Stalled | Health::NeverStarted)
+                {
+                    self.reported = Health::Active;
+                }
+            }
+            Standing::Lost { seq: judged } => {
+                self.reported = Health::Lost;
+                // Life after the verdict moves the heartbeat on.
+                if !returned && seq.is_none_or(|seq| seq == judged) {
+                    self.seen.standing = Some(Health::Lost);
+                }
+            }
+            Standing::Exited { seq: judged } => {
+                self.reported = Health::Exited;
+                self.seen.exited |= seq.is_none_or(|seq| seq == judged);
+            }
+            Standing::Stalled => {
+                self.reported = Health::Stalled;
+                if !stirred {
+                    self.seen.standing = Some(Health::Stalled);
+                }
+            }
+            Standing::NeverStarted => {
+                self.reported = Health::NeverStarted;
+                if !returned && !self.seen.promised {
+                    self.seen.standing = Some(Health::NeverStarted);
+                }
+            }
+        }
+    }
+
+    /// The observer saw the agent's process itself.
+    pub(super) fn process_alive(&mut self, now: Duration) {
+        self.seen.process_seen_alive = Some(now);
+        if self.seen.standing != Some(Health::Stalled) {
+            self.seen.standing = None;
+        }
+    }
+
+    /// Takes a verdict; one that only a sign may take back begins to stand.
+    pub(super) fn judged(&mut self, verdict: Verdict) {
+        self.health = verdict.health;
+        self.may_revoke = verdict.may_revoke;
+        match verdict.health {
+            Health::Lost | Health::Stalled | Health::NeverStarted => {
+                self.seen.standing = Some(verdict.health);
+            }
+            // Silence is no sign that it moves again.
+            Health::Suspect => {}
+            _ => self.seen.standing = None,
+        }
+    }
+
+    /// What has not been said yet; it counts as said from now on.
+    pub(super) fn news(&mut self) -> Option<News> {
+        let from = mem::replace(&mut self.reported, self.health);
+        let may_take = mem::replace(&mut self.revocable, self.may_revoke);
+        let news = from != self.health || (self.may_revoke && !may_take);
+        news.then_some(News {
+            from,
+            to: self.health,
+            may_revoke: self.may_revoke,
+        })
+    }
+
+    pub(super) fn seq(&self) -> Option<i64> {
+        self.beat.map(|beat| beat.seq)
+    }
+
+    pub(super) fn activity(&self) -> i64 {
+        self.activity
+    }
+}

@@ -1,0 +1,520 @@
+use std::collections::HashSet;
+
+use super::super::ids::{ConversationId, Side};
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn at(second: u32) -> Duration {
+    second * SECOND
+}
+
+fn key(n: u64) -> SessionKey {
+    SessionKey::new(ConversationId::from_random(n.to_be_bytes()), Side::B)
+}
+
+/// Session `n`, kept by a daemon on host `n / 10`, with the default ttl.
+fn kept(n: u64, seq: i64) -> Sighting {
+    Sighting {
+        host: Some(format!("host-{}", n / 10)),
+        beat: Some(Beat {
+            seq,
+            ttl: at(20),
+            kept: true,
+            exited: false,
+        }),
+        activity: 1,
+        ..Sighting::new(key(n))
+    }
+}
+
+fn observer() -> Observer {
+    Observer::new(
+        HealthPolicy::default(),
+        CorrelationPolicy::default(),
+        at(100),
+    )
+}
+
+/// `(session, from, to)` of the changes that are verdicts or their end.
+fn verdicts(changes: &[Change]) -> Vec<(SessionKey, Health, Health)> {
+    let bad = |health: Health| {
+        health.is_gone() || matches!(health, Health::Stalled | Health::NeverStarted)
+    };
+    changes
+        .iter()
+        .filter(|change| bad(change.to) || bad(change.from))
+        .map(|change| (change.key.clone(), change.from, change.to))
+        .collect()
+}
+
+fn one(changes: &[Change]) -> (Health, Health) {
+    match verdicts(changes).as_slice() {
+        [(_, from, to)] => (*from, *to),
+        other => panic!("one verdict was expected, not {other:?}"),
+    }
+}
+
+/// Sights and asks.
+fn look(observer: &mut Observer, sightings: &[Sighting], now: Duration) -> Vec<Change> {
+    for sighting in sightings {
+        observer.sighted(sighting, now);
+    }
+    observer.due(now)
+}
+
+#[test]
+fn silence_is_noticed_at_its_deadline_and_said_once() {
+    let mut observer = observer();
+    look(&mut observer, &[kept(1, 1)], at(100));
+    look(&mut observer, &[kept(1, 2)], at(105));
+    assert_eq!(observer.next(), Some(at(115)));
+    assert_eq!(verdicts(&observer.due(at(115))), []);
+    assert_eq!(observer.health(&key(1)), Some(Health::Suspect));
+    assert_eq!(observer.next(), Some(at(125)));
+    let changes = observer.due(at(125));
+    assert_eq!(one(&changes), (Health::Suspect, Health::Lost));
+    assert_eq!((changes[0].seq, changes[0].silent_for), (Some(2), at(20)));
+    assert_eq!(observer.next(), None);
+    assert_eq!(observer.due(at(900)), []);
+}
+
+#[test]
+fn the_same_row_again_is_no_sign_of_life() {
+    let mut observer = observer();
+    look(&mut observer, &[kept(1, 1)], at(100));
+    for second in 101..120 {
+        assert_eq!(
+            verdicts(&look(&mut observer, &[kept(1, 1)], at(second))),
+            []
+        );
+    }
+    let changes = look(&mut observer, &[kept(1, 1)], at(120));
+    assert_eq!(one(&changes).1, Health::Lost);
+}
+
+#[test]
+fn whoever_returns_is_said_to_be_back() {
+    let mut observer = observer();
+    look(&mut observer, &[kept(1, 1)], at(100));
+    assert_eq!(one(&observer.due(at(120))).1, Health::Lost);
+    let lost = Sighting {
+        standing: Standing::Lost { seq: 1 },
+        ..kept(1, 1)
+    };
+    assert_eq!(look(&mut observer, &[lost], at(121)), []);
+    let back = Sighting {
+        standing: Standing::Lost { seq: 1 },
+        ..kept(1, 2)
+    };
+    let changes = look(&mut observer, &[back], at(130));
+    assert_eq!(one(&changes), (Health::Lost, Health::Active));
+    // And it may be lost again.
+    assert_eq!(one(&observer.due(at(150))).1, Health::Lost);
+}
+
+#[test]
+fn a_new_leader_repeats_no_verdict_and_sees_who_returned() {
+    let mut observer = observer();
+    let standing = |n, seq, standing| Sighting {
+        standing,
+        ..kept(n, seq)
+    };
+    let exited = Sighting {
+        beat: kept(3, 4).beat.map(|beat| Beat {
+            exited: true,
+            ..beat
+        }),
+        ..standing(3, 4, Standing::Exited { seq: 4 })
+    };
+    let first = [
+        standing(1, 7, Standing::Lost { seq: 7 }),
+        standing(2, 8, Standing::Lost { seq: 7 }),
+        exited,
+        Sighting {
+            unread: 3,
+            ..standing(4, 1, Standing::Stalled)
+        },
+        Sighting {
+            standing: Standing::NeverStarted,
+            ..Sighting::new(key(5))
+        },
+    ];
+    let changes = look(&mut observer, &first, at(100));
+    assert_eq!(
+        verdicts(&changes),
+        [(key(2), Health::Lost, Health::Active)],
+        "only who moved on is news"
+    );
+    let health: Vec<_> = [1, 3, 4, 5].map(|n| observer.health(&key(n))).to_vec();
+    let expected = [
+        Health::Lost,
+        Health::Exited,
+        Health::Stalled,
+        Health::NeverStarted,
+    ];
+    assert_eq!(health, expected.map(Some));
+}
+
+#[test]
+fn a_standby_adopts_what_the_leader_said_and_takes_over_knowing() {
+    let mut standby = observer();
+    standby.sighted(&kept(1, 1), at(100));
+    standby.sighted(&kept(2, 1), at(100));
+    let lost = Sighting {
+        standing: Standing::Lost { seq: 1 },
+        ..kept(1, 1)
+    };
+    standby.sighted(&lost, at(120));
+    // The leader died with the second session's host: at once, not a ttl later.
+    let changes = standby.due(at(131));
+    assert_eq!(verdicts(&changes), [(key(2), Health::Active, Health::Lost)]);
+}
+
+#[test]
+fn after_an_interruption_nobody_is_lost_for_a_full_ttl_and_no_verdict_is_unsaid() {
+    let mut observer = observer();
+    let stalled = Sighting {
+        unread: 1,
+        ..kept(2, 1)
+    };
+    look(&mut observer, &[kept(1, 1), stalled.clone()], at(100));
+    for beat in 1..30 {
+        let sighting = Sighting {
+            beat: kept(2, 1 + beat).beat,
+            ..stalled.clone()
+        };
+        look(
+            &mut observer,
+            &[sighting],
+            at(100 + 5 * u32::try_from(beat).expect("small")),
+        );
+    }
+    assert_eq!(observer.health(&key(1)), Some(Health::Lost));
+    assert_eq!(observer.health(&key(2)), Some(Health::Stalled));
+    assert_eq!(verdicts(&look(&mut observer, &[kept(3, 1)], at(250))), []);
+    observer.due(at(262));
+    assert_eq!(observer.health(&key(3)), Some(Health::Suspect));
+    observer.interrupted(at(265));
+    observer.due(at(265));
+    assert_eq!(observer.health(&key(3)), Some(Health::Active));
+    assert_eq!(observer.health(&key(2)), Some(Health::Stalled));
+    assert_eq!(observer.health(&key(1)), Some(Health::Lost));
+    assert!(observer.due(at(284)).iter().all(|c| !c.to.is_gone()));
+    let changes = observer.due(at(285));
+    let lost: Vec<_> = verdicts(&changes).into_iter().map(|v| (v.0, v.2)).collect();
+    assert_eq!(lost, [(key(2), Health::Lost), (key(3), Health::Lost)]);
+}
+
+#[test]
+fn a_confirmed_exit_is_said_at_once() {
+    let mut observer = observer();
+    look(&mut observer, &[kept(1, 1)], at(100));
+    let mut gone = kept(1, 2);
+    gone.beat = gone.beat.map(|beat| Beat {
+        exited: true,
+        ..beat
+    });
+    observer.interrupted(at(101));
+    let changes = look(&mut observer, std::slice::from_ref(&gone), at(101));
+    assert_eq!(one(&changes), (Health::Active, Health::Exited));
+    // A hook that calls after the process ended brings nobody back.
+    gone.activity += 1;
+    assert_eq!(look(&mut observer, &[gone], at(102)), []);
+    let changes = look(&mut observer, &[kept(1, 3)], at(103));
+    assert_eq!(one(&changes), (Health::Exited, Health::Active));
+}
+
+#[test]
+fn a_daemon_that_lets_go_leaves_the_session_the_default_ttl() {
+    let mut observer = observer();
+    look(&mut observer, &[kept(1, 1)], at(100));
+    let mut released = kept(1, 1);
+    released.beat = released.beat.map(|beat| Beat {
+        kept: false,
+        ..beat
+    });
+    look(&mut observer, &[released], at(110));
+    assert_eq!(verdicts(&observer.due(at(409))), []);
+    assert_eq!(one(&observer.due(at(410))).1, Health::Lost);
+}
+
+#[test]
+fn a_candidate_whose_process_lives_was_never_lost() {
+    let mut observer = observer();
+    look(&mut observer, &[kept(1, 1)], at(100));
+    observer.due(at(110));
+    assert_eq!(one(&observer.due(at(120))).1, Health::Lost);
+    observer.process_alive(&key(1), at(120));
+    let changes = observer.due(at(120));
+    assert_eq!(verdicts(&changes), [], "no return of who was not gone");
+    assert_eq!(observer.health(&key(1)), Some(Health::Active));
+    assert_eq!(one(&observer.due(at(140))).1, Health::Lost);
+}
+
+#[test]
+fn what_could_not_be_written_is_said_again() {
+    let mut observer = observer();
+    look(&mut observer, &[kept(1, 1)], at(100));
+    let changes = observer.due(at(120));
+    assert_eq!(one(&changes).1, Health::Lost);
+    observer.take_back(&changes[0]);
+    assert_eq!(observer.due(at(121)), changes_at(&changes, at(21)));
+    observer.take_back(&changes[0]);
+    let changes = look(&mut observer, &[kept(1, 2)], at(122));
+    assert_eq!(verdicts(&changes), [], "it lives");
+}
+
+fn changes_at(changes: &[Change], silent_for: Duration) -> Vec<Change> {
+    let later = |change: &Change| Change {
+        silent_for,
+        ..change.clone()
+    };
+    changes.iter().map(later).collect()
+}
+
+#[test]
+fn stalled_is_said_and_revoked_once_each_and_ends_with_activity() {
+    let mut observer = observer();
+    let beat = |second: u32, activity| Sighting {
+        activity,
+        open_tasks: 1,
+        turn: Turn::Outside,
+        ..kept(1, i64::from(second))
+    };
+    let mut said = Vec::new();
+    for second in (100..700).step_by(5) {
+        let changes = look(&mut observer, &[beat(second, 1)], at(second));
+        said.extend(changes.into_iter().map(|c| (second, c.to, c.may_revoke)));
+    }
+    assert_eq!(
+        said,
+        [(220, Health::Stalled, false), (520, Health::Stalled, true)]
+    );
+    let changes = look(&mut observer, &[beat(700, 2)], at(700));
+    assert_eq!(one(&changes), (Health::Stalled, Health::Active));
+}
+
+#[test]
+fn an_operators_hold_keeps_exits_and_losses_back_until_it_ends() {
+    let mut observer = observer();
+    look(&mut observer, &[kept(1, 1), kept(2, 1)], at(100));
+    observer.set_hold(true, at(101));
+    let mut gone = kept(2, 2);
+    gone.beat = gone.beat.map(|beat| Beat {
+        exited: true,
+        ..beat
+    });
+    for second in [102, 130, 900] {
+        let changes = look(&mut observer, std::slice::from_ref(&gone), at(second));
+        assert_eq!(verdicts(&changes), []);
+    }
+    observer.set_hold(false, at(1_000));
+    let changes = observer.due(at(1_000));
+    assert_eq!(
+        verdicts(&changes),
+        [(key(2), Health::Active, Health::Exited)]
+    );
+    assert_eq!(verdicts(&observer.due(at(1_019))), []);
+    assert_eq!(
+        verdicts(&observer.due(at(1_020))),
+        [(key(1), Health::Suspect, Health::Lost)]
+    );
+}
+
+/// Ten hosts with one session each, last seen at 100 s.
+fn ten_hosts() -> Observer {
+    let mut observer = observer();
+    let fleet: Vec<_> = (0..10).map(|n| kept(n * 10, 1)).collect();
+    look(&mut observer, &fleet, at(100));
+    observer
+}
+
+/// The first `n` hosts beat every five seconds.
+fn beats(observer: &mut Observer, hosts: u64, seconds: std::ops::Range<u32>) -> Vec<Change> {
+    let mut said = Vec::new();
+    for second in seconds.step_by(5) {
+        let fleet: Vec<_> = (0..hosts)
+            .map(|n| kept(n * 10, i64::from(second)))
+            .collect();
+        said.extend(look(observer, &fleet, at(second)));
+    }
+    said
+}
+
+#[test]
+fn most_hosts_silent_together_expire_nobody_until_the_hold_is_over() {
+    let mut observer = ten_hosts();
+    let said = beats(&mut observer, 4, 105..420);
+    assert_eq!(verdicts(&said), []);
+    let correlated = observer.correlated().expect("six of ten");
+    let expected = Correlated {
+        silent: 6,
+        hosts: 10,
+        since: at(120),
+    };
+    assert_eq!(correlated, expected);
+    let said = beats(&mut observer, 4, 420..425);
+    assert_eq!(verdicts(&said).len(), 6, "and then all of them");
+    assert_eq!(observer.correlated(), None);
+    // The lost ones do not count any more: the rest is judged for itself.
+    let said = beats(&mut observer, 3, 425..450);
+    assert_eq!(verdicts(&said).len(), 1);
+}
+
+#[test]
+fn fewer_hosts_than_the_share_are_lost_each_for_itself() {
+    let mut observer = ten_hosts();
+    let said = beats(&mut observer, 5, 105..125);
+    assert_eq!(verdicts(&said).len(), 5);
+    assert_eq!(observer.correlated(), None);
+}
+
+#[test]
+fn two_hosts_say_nothing_about_each_other() {
+    let mut observer = observer();
+    look(&mut observer, &[kept(0, 1), kept(10, 1)], at(100));
+    assert_eq!(verdicts(&observer.due(at(120))).len(), 2);
+}
+
+#[test]
+fn when_the_others_come_back_the_rest_has_a_full_ttl() {
+    let mut observer = ten_hosts();
+    beats(&mut observer, 4, 105..200);
+    assert!(observer.correlated().is_some());
+    let said = beats(&mut observer, 6, 200..220);
+    assert_eq!(verdicts(&said), []);
+    assert_eq!(observer.correlated(), None);
+    let said = beats(&mut observer, 6, 220..225);
+    assert_eq!(verdicts(&said).len(), 4);
+}
+
+#[test]
+fn an_exit_is_said_also_while_all_are_silent() {
+    let mut observer = ten_hosts();
+    beats(&mut observer, 4, 105..130);
+    assert!(observer.correlated().is_some());
+    let mut gone = kept(90, 2);
+    gone.beat = gone.beat.map(|beat| Beat {
+        exited: true,
+        ..beat
+    });
+    let changes = look(&mut observer, &[gone], at(130));
+    assert_eq!(one(&changes).1, Health::Exited);
+}
+
+#[test]
+fn whoever_is_forgotten_is_not_said_and_does_not_count() {
+    let mut observer = ten_hosts();
+    observer.retain(&HashSet::from([key(0), key(10)]));
+    assert_eq!(observer.len(), 2);
+    assert_eq!(observer.health(&key(20)), None);
+    let changes = look(&mut observer, &[kept(11, 1)], at(112));
+    assert_eq!(verdicts(&changes), []);
+    let changes = observer.due(at(120));
+    assert_eq!(verdicts(&changes).len(), 2, "two hosts are no crowd");
+    assert_eq!(observer.iter().count(), 3);
+}
+
+#[test]
+fn a_word_that_it_will_be_busy_counts_from_when_it_was_seen_and_not_for_ever() {
+    let mut observer = observer();
+    let busy = |second: u32| Sighting {
+        unread: 1,
+        busy: Some((1, at(90_000))),
+        ..kept(1, i64::from(second))
+    };
+    let mut stalled = None;
+    for second in (100..2_200).step_by(5) {
+        for change in look(&mut observer, &[busy(second)], at(second)) {
+            if change.to == Health::Stalled {
+                stalled = Some(second);
+            }
+        }
+    }
+    assert_eq!(stalled, Some(100 + 1_800 + 120));
+}
+
+/// Random fleets: the deadlines say exactly when something happens.
+mod random {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sighting() -> impl Strategy<Value = Sighting> {
+        let beat = proptest::option::of((0_i64..4, any::<bool>(), proptest::bool::weighted(0.1)));
+        let turn = proptest::sample::select(vec![Turn::Unknown, Turn::Outside, Turn::Inside]);
+        (0_u64..40, beat, 0_i64..3, turn, 0_u64..2, 0_u8..8).prop_map(
+            |(n, beat, activity, turn, unread, standing)| Sighting {
+                beat: beat.map(|(seq, kept, exited)| Beat {
+                    seq,
+                    ttl: at(20),
+                    kept,
+                    exited,
+                }),
+                activity,
+                turn,
+                unread,
+                standing: match standing {
+                    0 => Standing::Lost { seq: 1 },
+                    1 => Standing::Exited { seq: 1 },
+                    2 => Standing::Stalled,
+                    3 => Standing::NeverStarted,
+                    _ => Standing::Well,
+                },
+                ..kept(n, 0)
+            },
+        )
+    }
+
+    fn said(changes: Vec<Change>) -> Vec<(SessionKey, Health, Health)> {
+        let mut said: Vec<_> = changes
+            .into_iter()
+            .map(|change| (change.key, change.from, change.to))
+            .collect();
+        said.sort();
+        said
+    }
+
+    proptest! {
+        /// One that sleeps until `next` says what one says that asks each
+        /// second, and no change is said that is none.
+        #[test]
+        fn sleeping_until_next_misses_nothing(
+            steps in proptest::collection::vec((sighting(), 0_u32..9, 0_u8..30), 1..60),
+        ) {
+            let (mut asks, mut sleeps) = (observer(), observer());
+            let mut now = at(100);
+            for (sighting, pause, event) in steps {
+                let end = now + at(pause);
+                let mut early = Vec::new();
+                while now < end {
+                    now += SECOND;
+                    early.extend(asks.due(now));
+                }
+                let mut late = Vec::new();
+                while let Some(next) = sleeps.next().filter(|&next| next <= end) {
+                    let due = sleeps.due(next);
+                    late.extend(due);
+                    prop_assert!(sleeps.next().is_none_or(|again| again > next), "it spins");
+                }
+                prop_assert_eq!(said(early), said(late));
+                for observer in [&mut asks, &mut sleeps] {
+                    // Whoever was named lost is written as lost by now.
+                    prop_assert_eq!(observer.due(now), []);
+                    match event {
+                        0 => observer.interrupted(now),
+                        1 => observer.set_hold(true, now),
+                        2 | 3 => observer.set_hold(false, now),
+                        4 => observer.process_alive(&sighting.key, now),
+                        _ => observer.sighted(&sighting, now),
+                    }
+                }
+                let both = [said(asks.due(now)), said(sleeps.due(now))];
+                prop_assert_eq!(&both[0], &both[1]);
+                prop_assert!(both[0].iter().all(|(_, from, to)| from != to || *to == Health::Stalled));
+                prop_assert_eq!(asks.due(now), []);
+            }
+        }
+    }
+}
