@@ -379,7 +379,7 @@ impl Watchdog {
             Health::Exited => Some(AlertKind::Exited),
             _ => None,
         };
-        let text = words::of_change(known, change, self.settings.stalled_after);
+        let (what, text) = words::of_change(known, change, self.settings.stalled_after);
         Some(Finding {
             session: change.key.clone(),
             standing,
@@ -387,6 +387,7 @@ impl Watchdog {
             activity: change.activity,
             // What an operator planned is no incident.
             alert: kind.filter(|_| !known.draining),
+            what,
             text,
         })
     }

@@ -143,7 +143,9 @@ pub struct Finding {
     pub activity: i64,
     /// The alert that begins with it; every other open one of the session ends.
     pub alert: Option<AlertKind>,
-    /// For people: what was seen.
+    /// What was seen, for the alert, which says by itself whom it is about.
+    pub what: String,
+    /// The same as a sentence.
     pub text: String,
 }
 

@@ -1,7 +1,7 @@
 //! What operators say, and what they are told.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::SignedDuration;
 use mcp_bridge::clock;
@@ -157,7 +157,7 @@ fn a_session_that_never_starts_is_reported() {
     let pair = fleet.rig.pair("late");
     let quick = QUICK_WATCHDOG.replace("[watchdog]\n", "[watchdog]\nstarting_for = \"1s\"\n");
     let mut orchestrator = fleet.orchestrator(&quick);
-    orchestrator.says("late/b (backend) gave no sign of life");
+    orchestrator.says("late/b (backend) has not started");
     fleet.rig.fetch(&pair.b);
     orchestrator.says("late/b (backend) has started");
 }
@@ -192,5 +192,4 @@ fn workers_tell_that_nobody_acts() {
     });
     // Not a word more than that.
     assert_eq!(alerts(&told).len(), 2);
-    assert!(Duration::ZERO < TTL);
 }

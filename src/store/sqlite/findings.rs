@@ -80,7 +80,7 @@ pub(super) async fn settle(
             subject: &subject,
             session: Some(session),
             task: None,
-            text: &finding.text,
+            text: &finding.what,
             by: &leader.daemon.id,
         };
         alerts::raise(connection, &raise, now).await?;
