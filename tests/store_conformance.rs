@@ -97,6 +97,43 @@ impl Backend for Sqlite {
     }
 }
 
+/// Every call of the interface has a case: a backend that leaves one out, or a
+/// call that was added without one, is found here.
+#[test]
+fn every_call_has_a_case() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let texts = |directory: &str| -> Vec<String> {
+        let files = std::fs::read_dir(root.join(directory)).expect("the source");
+        files
+            .map(|file| file.expect("a file").path())
+            .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+            .map(|path| std::fs::read_to_string(path).expect("text"))
+            .collect()
+    };
+    let interface = regex::Regex::new(r"(?ms)^pub trait \w+.*?^\}").expect("a pattern");
+    let call = regex::Regex::new(r"(?m)^    (?:async )?fn (\w+)").expect("a pattern");
+    let calls: std::collections::BTreeSet<String> = texts("src/store")
+        .iter()
+        .flat_map(|text| {
+            interface
+                .find_iter(text)
+                .map(|found| found.as_str().to_owned())
+        })
+        .flat_map(|text| {
+            let names = call.captures_iter(&text);
+            names.map(|name| name[1].to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(calls.len() > 55 && calls.contains("prune"), "{calls:?}");
+    let cases = texts("tests/store_conformance").concat()
+        + &std::fs::read_to_string(root.join("tests/common/store.rs")).expect("text");
+    let without: Vec<_> = calls
+        .iter()
+        .filter(|call| !cases.contains(&format!(".{call}(")))
+        .collect();
+    assert!(without.is_empty(), "no case calls {without:?}");
+}
+
 macro_rules! conformance {
     ($name:ident, $backend:ty, $($area:ident { $($case:ident)* })*) => {
         mod $name {
@@ -292,6 +329,7 @@ macro_rules! every_case {
                 polling_finds_the_same
                 asking_looks_at_once
                 heartbeats_bring_no_arrivals
+                work_is_signalled
             }
         }
     };
