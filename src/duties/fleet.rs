@@ -37,8 +37,8 @@ impl Known {
 #[derive(Debug, Default)]
 pub(super) struct FleetState {
     pub(super) sessions: HashMap<SessionKey, Known>,
-    /// Whether they were ever looked at as a whole.
-    pub(super) complete: bool,
+    /// Whether this orchestrator acts and has judged them all.
+    pub(super) judged: bool,
 }
 
 /// Shared by the watchdog, which writes it, and the reassignment.

@@ -156,10 +156,10 @@ impl Reassignment {
         revocable.map(|known| known.row.key.clone()).collect()
     }
 
-    /// Whoever may get something; `None` before the fleet was seen as a whole.
+    /// Whoever may get something; `None` before the fleet was judged.
     fn candidates(&self) -> Option<Vec<Candidate>> {
         let fleet = self.fleet.lock();
-        if !fleet.complete {
+        if !fleet.judged {
             return None;
         }
         let candidate = |known: &Known| Candidate {

@@ -56,6 +56,8 @@ pub struct Watchdog {
     /// The store that was looked at.
     known: Option<SharedStore>,
     cursor: Cursor,
+    /// Rows that were read since the fleet was judged.
+    touched: HashSet<SessionKey>,
     full_look: Duration,
     /// When this round should have begun at the latest.
     expected: Option<Duration>,
@@ -111,6 +113,7 @@ impl Watchdog {
             observer: Observer::new(health, correlation, now),
             known: None,
             cursor: Cursor::default(),
+            touched: HashSet::new(),
             full_look: now,
             expected: None,
             blind: false,
@@ -137,6 +140,9 @@ impl Watchdog {
             self.observer.interrupted(now);
         }
         let leader = self.leader.borrow().clone();
+        if leader.is_none() {
+            self.fleet.lock().judged = false;
+        }
         if let Some(leader) = leader {
             self.judge(store, &leader, patience).await?;
             self.tell_correlated();
@@ -189,8 +195,8 @@ impl Watchdog {
             self.observer.retain(&there);
             let mut fleet = self.fleet.lock();
             fleet.sessions.retain(|key, _| there.contains(key));
-            fleet.complete = true;
             drop(fleet);
+            self.touched.retain(|key| there.contains(key));
             self.full_look = now + FULL_LOOK;
             self.recount = true;
         }
@@ -209,6 +215,7 @@ impl Watchdog {
         for row in rows {
             let draining = self.is_draining(&row);
             self.observer.sighted(&sighting(&row, draining), now);
+            self.touched.insert(row.key.clone());
             match fleet.sessions.get_mut(&row.key) {
                 Some(known) => {
                     known.draining = draining;
@@ -246,6 +253,7 @@ impl Watchdog {
     ) -> Result<(), StoreError> {
         let changes = self.observer.due(clock::since_boot());
         let changes = self.spare_the_living(changes);
+        self.publish_health();
         self.recount |= !changes.is_empty();
         let (mut judged, mut findings) = (Vec::new(), Vec::new());
         for change in changes {
@@ -287,6 +295,19 @@ impl Watchdog {
             }
             other => other,
         }
+    }
+
+    /// Whoever gives out tasks goes by how sessions fare when they are judged,
+    /// not only by what changed.
+    fn publish_health(&mut self) {
+        let mut fleet = self.fleet.lock();
+        for key in self.touched.drain() {
+            let health = self.observer.health(&key);
+            if let Some((known, health)) = fleet.sessions.get_mut(&key).zip(health) {
+                known.health = health;
+            }
+        }
+        fleet.judged = true;
     }
 
     fn written(&self, finding: &Finding) {
@@ -358,7 +379,7 @@ impl Watchdog {
             Health::Exited => Some(AlertKind::Exited),
             _ => None,
         };
-        let text = words::of_change(known, change, self.settings.stalled_after);
+        let (what, text) = words::of_change(known, change, self.settings.stalled_after);
         Some(Finding {
             session: change.key.clone(),
             standing,
@@ -366,6 +387,7 @@ impl Watchdog {
             activity: change.activity,
             // What an operator planned is no incident.
             alert: kind.filter(|_| !known.draining),
+            what,
             text,
         })
     }

@@ -7,25 +7,49 @@ use crate::model::health::Health;
 use crate::model::observer::Change;
 use crate::text;
 
-/// What was seen of a session, for an alert, a notice and the log.
-pub(super) fn of_change(known: &Known, change: &Change, stalled_after: Duration) -> String {
-    let who = format!("{} ({})", known.name(), known.row.role);
-    let silent = text::long_duration(change.silent_for);
+/// What was seen of a session: for an alert, which says by itself whom it is
+/// about, and as a sentence for a notice and the log.
+pub(super) fn of_change(
+    known: &Known,
+    change: &Change,
+    stalled_after: Duration,
+) -> (String, String) {
     let holds = holds(known);
-    match change.to {
-        Health::NeverStarted => format!("{who} gave no sign of life since it was made"),
-        Health::Stalled => format!(
-            "{who} owes{holds} and has done nothing for {}",
-            text::long_duration(stalled_after)
+    let (verdict, what) = match change.to {
+        Health::NeverStarted => (
+            "has not started",
+            "no sign of life since it was made".to_owned(),
         ),
-        Health::Lost => format!("{who} is lost: silent for {silent}{holds}"),
-        Health::Exited => format!("{who} has exited: its agent's process ended{holds}"),
-        _ => match change.from {
-            Health::Lost | Health::Exited => format!("{who} is back"),
-            Health::NeverStarted => format!("{who} has started"),
-            _ => format!("{who} moves again"),
-        },
+        Health::Stalled => (
+            "is stalled",
+            format!(
+                "it owes{holds} and has done nothing for {}",
+                text::long_duration(stalled_after)
+            ),
+        ),
+        Health::Lost => (
+            "is lost",
+            format!(
+                "silent for {}{holds}",
+                text::long_duration(change.silent_for)
+            ),
+        ),
+        Health::Exited => ("has exited", format!("its agent's process ended{holds}")),
+        _ => (
+            match change.from {
+                Health::Lost | Health::Exited => "is back",
+                Health::NeverStarted => "has started",
+                _ => "moves again",
+            },
+            String::new(),
+        ),
+    };
+    let mut sentence = format!("{} ({}) {verdict}", known.name(), known.row.role);
+    if !what.is_empty() {
+        sentence.push_str(": ");
+        sentence.push_str(&what);
     }
+    (what, sentence)
 }
 
 /// ` (2 tasks, 3 unread messages)`, or nothing.

@@ -48,7 +48,7 @@ pub struct Cursor {
 /// Which sessions are wanted.
 #[derive(Debug)]
 pub enum Wanted<'a> {
-    /// All, of conversations that are open.
+    /// All, of conversations that are open or whose sessions still have tasks.
     All,
     /// Those that changed since.
     Since(Cursor),
@@ -112,7 +112,8 @@ pub struct SeenSession {
     pub unread: u64,
     /// Tasks that it has.
     pub open_tasks: u32,
-    /// How many it may have, if that was said of it.
+    /// How many it may have, if that was said of it; none once its
+    /// conversation has ended.
     pub capacity: Option<u32>,
     /// What was found before: `well`, `stalled`, `lost`, ...
     pub standing: Option<String>,
@@ -143,7 +144,9 @@ pub struct Finding {
     pub activity: i64,
     /// The alert that begins with it; every other open one of the session ends.
     pub alert: Option<AlertKind>,
-    /// For people: what was seen.
+    /// What was seen, for the alert, which says by itself whom it is about.
+    pub what: String,
+    /// The same as a sentence.
     pub text: String,
 }
 

@@ -32,16 +32,21 @@ pub(super) async fn clear(
     subject: &str,
     now: Timestamp,
 ) -> Result<bool, Fault> {
-    let cleared = sqlx::query("DELETE FROM bridge_control WHERE kind = ?1 AND subject = ?2")
-        .bind(kind.as_str())
-        .bind(subject)
-        .execute(&mut *connection)
-        .await?
-        .rows_affected();
+    let held: Option<bool> = sqlx::query_scalar(
+        "DELETE FROM bridge_control WHERE kind = ?1 AND subject = ?2 RETURNING until_ms > ?3",
+    )
+    .bind(kind.as_str())
+    .bind(subject)
+    .bind(millis(now))
+    .fetch_optional(&mut *connection)
+    .await?;
+    if held != Some(true) {
+        return Ok(false);
+    }
     let action = format!("{}_off", kind.as_str());
     let details = json!({ "subject": subject });
     shared::audit(connection, None, None, &action, details, now).await?;
-    Ok(cleared > 0)
+    Ok(true)
 }
 
 pub(super) async fn all(

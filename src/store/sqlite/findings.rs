@@ -55,7 +55,11 @@ pub(super) async fn settle(
     fleet::bump(connection, session).await?;
     let returned = well && matches!(before.as_deref(), Some("lost" | "exited"));
     sqlx::query(
-        "UPDATE bridge_session SET standing = ?3, standing_seq = ?4, standing_ms = ?5,
+        // Lost and then exited is one absence: what it lost is told from its
+        // beginning.
+        "UPDATE bridge_session SET standing = ?3, standing_seq = ?4,
+             standing_ms = iif(standing IN ('lost', 'exited') AND ?3 IN ('lost', 'exited'),
+                               standing_ms, ?5),
              epoch = epoch + ?6
          WHERE conversation_id = ?1 AND session_id = ?2",
     )
@@ -80,7 +84,7 @@ pub(super) async fn settle(
             subject: &subject,
             session: Some(session),
             task: None,
-            text: &finding.text,
+            text: &finding.what,
             by: &leader.daemon.id,
         };
         alerts::raise(connection, &raise, now).await?;
@@ -179,7 +183,9 @@ async fn tell_returned(
         let owner = super::tasks::session_of(row.try_get(2)?, row.try_get(3)?);
         let now_with = match owner {
             Some(owner) => format!("is now with {}", notices::name(connection, &owner).await?),
-            None if row.try_get::<&str, _>(1)? == "queued" => "waits for somebody else".to_owned(),
+            None if matches!(row.try_get(1)?, "queued" | "retry_wait") => {
+                "waits for somebody else".to_owned()
+            }
             None => format!("is {}", row.try_get::<&str, _>(1)?),
         };
         words.push_str(&format!(" Task {id} {now_with}."));

@@ -41,8 +41,14 @@ impl Orchestration for SqliteStore {
         self.run("taking the lead", async {
             let mut write = self.write(Durability::Full).await?;
             let taken = leader::take(write.connection(), daemon, seen, ttl, now).await?;
-            tasks::signal(write.connection()).await?;
-            write.commit(Ring::Yes).await?;
+            let ring = match taken {
+                Some(_) => Ring::Yes,
+                None => Ring::No,
+            };
+            if taken.is_some() {
+                tasks::signal(write.connection()).await?;
+            }
+            write.commit(ring).await?;
             Ok(taken)
         })
         .await
@@ -127,7 +133,11 @@ impl Orchestration for SqliteStore {
                 "SELECT t.task_id, t.role, t.fence, t.owner_conversation, t.owner_session,
                         t.last_conversation, t.last_session,
                         (SELECT count(*) FROM bridge_task_history y WHERE y.task_id = t.task_id
-                             AND y.event IN ('lost', 'exited') AND y.at_ms > ?2)
+                             AND y.event IN ('lost', 'exited') AND y.at_ms > ?2
+                             -- One that was given up and brought back begins anew.
+                             AND y.history_id > (
+                                 SELECT coalesce(max(d.history_id), 0) FROM bridge_task_history d
+                                 WHERE d.task_id = t.task_id AND d.event = 'dead'))
                  FROM (SELECT task_id FROM (
                            SELECT task_id FROM bridge_task INDEXED BY bridge_task_waiting
                            WHERE state IN ('queued', 'retry_wait')
@@ -270,8 +280,11 @@ async fn make(
         return Ok(Moved::Void("somebody else moved or ended it".into()));
     }
     if let Some(owner) = &found.owner {
+        // A beat since the verdict is life, although nobody wrote so yet.
         let standing: Option<String> = sqlx::query_scalar(
-            "SELECT standing FROM bridge_session WHERE conversation_id = ?1 AND session_id = ?2",
+            "SELECT iif(s.standing = 'stalled' OR h.seq IS s.standing_seq, s.standing, NULL)
+             FROM bridge_session s LEFT JOIN bridge_heartbeat h USING (conversation_id, session_id)
+             WHERE s.conversation_id = ?1 AND s.session_id = ?2",
         )
         .bind(owner.conversation.as_str())
         .bind(owner.side.as_str())
@@ -286,6 +299,9 @@ async fn make(
         if !holds {
             return Ok(Moved::Void("its owner is back".into()));
         }
+    }
+    if planned.to.is_some() && planned.to == found.owner {
+        return Ok(Moved::Void(tasks::HAS_IT.to_owned()));
     }
     if let Some(to) = &planned.to
         && let Err(unfit) = tasks::fitness(connection, to, now)
@@ -310,7 +326,9 @@ async fn make(
 }
 
 /// The columns of a session, for the sessions of a table `w` (conversation,
-/// side); only of conversations that are open.
+/// side); only of conversations that are open. One that ended while it had a
+/// task is still watched, so that it is found lost and the task moves; it may
+/// have no other.
 macro_rules! fleet {
     ($wanted:literal) => {
         concat!(
@@ -324,7 +342,9 @@ macro_rules! fleet {
                 h.exited_ms IS NOT NULL AS exited, h.boot_id AS boot_id, h.pid_ns AS pid_ns,
                 h.pid AS pid, h.pid_start AS pid_start,
                 coalesce(s.activity_seq, 0) AS activity, s.busy_seq AS busy_seq,
-                s.busy_for_ms AS busy_for_ms, s.turn AS turn, s.capacity AS capacity,
+                s.busy_for_ms AS busy_for_ms, s.turn AS turn,
+                iif(replace(c.expires_at, ' ', 'T') > ?1 AND l.closed_ms IS NULL, s.capacity, 0)
+                    AS capacity,
                 s.standing AS standing, s.standing_seq AS standing_seq,
                 iif(st.last_heartbeat IS NOT h.mirrored, st.last_heartbeat || ' ' || st.status, NULL)
                     AS foreign_mark,
@@ -344,7 +364,10 @@ macro_rules! fleet {
             LEFT JOIN bridge_daemon d ON d.daemon_id = h.daemon_id
             LEFT JOIN bridge_session s ON s.conversation_id = c.id AND s.session_id = w.side
             LEFT JOIN session_status st ON st.conversation_id = c.id AND st.session_id = w.side
-            WHERE replace(c.expires_at, ' ', 'T') > ?1 AND l.closed_ms IS NULL"
+            WHERE (replace(c.expires_at, ' ', 'T') > ?1 AND l.closed_ms IS NULL)
+               OR EXISTS (SELECT 1 FROM bridge_task t INDEXED BY bridge_task_owner
+                          WHERE t.owner_conversation = c.id AND t.owner_session = w.side
+                            AND t.state = 'leased')"
         )
     };
 }

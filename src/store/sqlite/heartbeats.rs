@@ -161,10 +161,11 @@ impl Heartbeats for SqliteStore {
                     now,
                 )
                 .await?;
+                // The orchestrator waits for this as a reader waits for mail.
+                signal(write.connection()).await?;
             }
-            // The orchestrator waits for this as a reader waits for mail.
-            signal(write.connection()).await?;
-            write.commit(Ring::Yes).await?;
+            let ring = if changed > 0 { Ring::Yes } else { Ring::No };
+            write.commit(ring).await?;
             Ok(changed > 0)
         })
         .await
@@ -180,7 +181,9 @@ impl Heartbeats for SqliteStore {
             let mut write = self.write(Durability::Normal).await?;
             let named = sessions.map(|sessions| json!(sessions.iter().map(names).collect::<Vec<_>>()).to_string());
             let released = sqlx::query(
-                "UPDATE bridge_heartbeat SET released = 1,
+                // A daemon that lets go is there: whoever was about to call the
+                // session lost looks again.
+                "UPDATE bridge_heartbeat SET released = 1, seq = seq + 1,
                      change = (SELECT max(change) + 1 FROM bridge_heartbeat)
                  WHERE daemon_id = ?1 AND daemon_epoch = ?2 AND released = 0
                    AND (?3 IS NULL OR conversation_id || '/' || session_id IN (SELECT value FROM json_each(?3)))",

@@ -18,35 +18,39 @@ use crate::text;
 /// Characters of a result that stand in a message; `task show` has the rest.
 const EXCERPT: usize = 8_000;
 
-/// Puts a message from the system into a session's mail.
+/// Puts a message from the system into a session's mail; nowhere if its
+/// conversation was cleaned away, by us or by the Python bridge, because what
+/// is told about must not fail for want of a reader.
 pub(super) async fn system_message(
     connection: &mut SqliteConnection,
     to: &SessionKey,
     text: &str,
     metadata: &Value,
     now: Timestamp,
-) -> Result<MessageId, Fault> {
-    let id = sqlx::query(
+) -> Result<Option<MessageId>, Fault> {
+    let id: Option<i64> = sqlx::query_scalar(
         "INSERT INTO messages (conversation_id, from_session, to_session, message, metadata, timestamp)
-         VALUES (?1, 'system', ?2, ?3, ?4, ?5)",
+         SELECT id, 'system', ?2, ?3, ?4, ?5 FROM conversations WHERE id = ?1 RETURNING id",
     )
     .bind(to.conversation.as_str())
     .bind(to.side.as_str())
     .bind(text)
     .bind(metadata.to_string())
     .bind(timestamp::to_text(now))
-    .execute(connection)
-    .await?
-    .last_insert_rowid();
-    Ok(MessageId(id))
+    .fetch_optional(connection)
+    .await?;
+    Ok(id.map(MessageId))
 }
 
 /// Notes that a message belongs to a task, so that it goes where that goes.
 pub(super) async fn link(
     connection: &mut SqliteConnection,
     task: TaskId,
-    message: MessageId,
+    message: Option<MessageId>,
 ) -> Result<(), Fault> {
+    let Some(message) = message else {
+        return Ok(());
+    };
     sqlx::query("INSERT OR IGNORE INTO bridge_task_message (message_id, task_id) VALUES (?1, ?2)")
         .bind(message.0)
         .bind(task.0)
@@ -114,8 +118,9 @@ pub(super) async fn hand_out(
     link(connection, *id, message).await
 }
 
-/// Takes back what an owner that loses the task has not read of it: when it
-/// returns, it must not find work that is somebody else's.
+/// Takes back what an owner that loses the task has not read of it, or was
+/// handed by a call that died: when it returns, it must not find work that is
+/// somebody else's.
 pub(super) async fn withdraw(
     connection: &mut SqliteConnection,
     task: TaskId,
@@ -124,8 +129,11 @@ pub(super) async fn withdraw(
 ) -> Result<(), Fault> {
     let unread: Vec<i64> = sqlx::query_scalar(
         "SELECT m.id FROM bridge_task_message l JOIN messages m ON m.id = l.message_id
-         WHERE l.task_id = ?1 AND m.conversation_id = ?2 AND m.to_session = ?3 AND m.read = 0
-           AND m.from_session = 'system' AND m.metadata ->> 'event' = 'task'",
+         WHERE l.task_id = ?1 AND m.conversation_id = ?2 AND m.to_session = ?3
+           AND m.from_session = 'system' AND m.metadata ->> 'event' = 'task'
+           AND (m.read = 0 OR EXISTS (SELECT 1 FROM bridge_receipt r
+                                      WHERE r.message_id = m.id AND r.acked_ms IS NULL
+                                        AND r.written_ms IS NULL))",
     )
     .bind(task.0)
     .bind(from.conversation.as_str())
@@ -135,8 +143,9 @@ pub(super) async fn withdraw(
     settle(connection, &unread, from, "withdrawn", now).await
 }
 
-/// Hands the unread messages of a task to its new owner: those that are linked
-/// to it, or name it in their metadata.
+/// Hands the messages of a task that its last owner is still owed to its new
+/// one: those that are linked to it, or name it in their metadata. What the
+/// system said to the old owner itself stays there: the word to stop above all.
 pub(super) async fn hand_over(
     connection: &mut SqliteConnection,
     task: TaskId,
@@ -146,7 +155,16 @@ pub(super) async fn hand_over(
 ) -> Result<(), Fault> {
     let rows = sqlx::query(
         "SELECT m.id, m.from_session, m.message FROM messages m
-         WHERE m.conversation_id = ?2 AND m.to_session IN (?3, 'session_' || ?3) AND m.read = 0
+         WHERE m.id IN (
+                 SELECT id FROM messages
+                 WHERE conversation_id = ?2 AND to_session IN (?3, 'session_' || ?3) AND read = 0
+                 UNION
+                 SELECT message_id FROM bridge_receipt
+                 WHERE conversation_id = ?2 AND session_id = ?3
+                   AND acked_ms IS NULL AND written_ms IS NULL)
+           AND NOT (m.from_session = 'system'
+                    AND coalesce(iif(json_valid(m.metadata), m.metadata ->> 'event', ''), '')
+                        IN ('task', 'task-moved', 'task-taken', 'task-ended'))
            AND (m.id IN (SELECT message_id FROM bridge_task_message WHERE task_id = ?1)
                 OR iif(json_valid(m.metadata), m.metadata ->> 'task_id', NULL) IN (?1, CAST(?1 AS TEXT)))
          ORDER BY m.id",
@@ -302,6 +320,11 @@ pub(super) async fn tell_creator(
     Ok(())
 }
 
+/// What an alert about a task is about.
+pub(super) fn task_subject(task: TaskId) -> String {
+    format!("task {task}")
+}
+
 /// A task that is given up: its creator hears it, and so does the operator.
 pub(super) async fn bury(
     connection: &mut SqliteConnection,
@@ -314,7 +337,7 @@ pub(super) async fn bury(
         connection,
         &Raise {
             kind: AlertKind::TaskDead,
-            subject: &format!("task {}", task.id),
+            subject: &task_subject(task.id),
             session: None,
             task: Some(task.id),
             text: &format!("task {} was given up: {why}", task.id),

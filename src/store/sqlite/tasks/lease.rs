@@ -7,9 +7,10 @@ use sqlx::{Row, SqliteConnection};
 
 use super::rows::history;
 use crate::model::SessionKey;
+use crate::model::alert::AlertKind;
 use crate::model::task::{Fence, TaskId, TaskState};
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::{controls, fleet, millis, notices, shared};
+use crate::store::sqlite::{alerts, controls, fleet, millis, notices, shared};
 use crate::store::{StoreError, Task, TaskError};
 
 /// Where a task goes.
@@ -86,6 +87,7 @@ pub(in crate::store::sqlite) async fn lease(
     let changed = sqlx::query(
         "UPDATE bridge_task SET state = ?3, fence = ?4, owner_conversation = ?5,
              owner_session = ?6, attempts = attempts + (?5 IS NOT NULL), retry_ms = NULL,
+             failures = iif(state = 'dead', 0, failures),
              last_conversation = coalesce(owner_conversation, last_conversation),
              last_session = coalesce(owner_session, last_session),
              reason = coalesce(?7, reason), changed_ms = ?8
@@ -106,6 +108,11 @@ pub(in crate::store::sqlite) async fn lease(
         return Err(super::rows::stale(connection, found.id, found.fence)
             .await?
             .into());
+    }
+    if found.state == TaskState::Dead {
+        // Somebody looked after it: what the operator was told is over.
+        let subject = notices::task_subject(found.id);
+        alerts::recover(connection, AlertKind::TaskDead, &subject, now).await?;
     }
     if let (Some(owner), Some((word, _))) = (&found.owner, cause.of_owner()) {
         history(
@@ -180,12 +187,15 @@ async fn tell(
         Target::Dead(why) => notices::bury(connection, found, why, now).await?,
         Target::Cancelled(_) => {}
     }
-    // An owner that lives must hear that it is not its any more.
+    // An owner that lives must hear that it is not its any more; one that was
+    // given up hears it when it returns.
     if let Some(owner) = &found.owner
-        && cause == Cause::Operator
+        && matches!(cause, Cause::Operator | Cause::Stalled)
     {
-        let words = match target {
-            Target::Cancelled(_) => "was cancelled",
+        let words = match (target, cause) {
+            (Target::Cancelled(_), _) => "was cancelled",
+            (_, Cause::Stalled) => "was taken from you, because you did not move any more",
+            (Target::Queue, _) => "was put back into the queue by an operator",
             _ => "was given to somebody else by an operator",
         };
         notices::stop(connection, found, owner, words, now).await?;

@@ -27,6 +27,9 @@ pub(super) use lease::{Cause, Target, fitness, lease};
 pub(super) use rows::session_of;
 use rows::{history, history_of, row_of, stale, task_columns};
 
+/// Why a task is not given to its own owner, who would be told to stop.
+pub(super) const HAS_IT: &str = "it has it already";
+
 #[async_trait]
 impl Tasks for SqliteStore {
     async fn add_tasks(
@@ -219,7 +222,8 @@ impl Tasks for SqliteStore {
             if !found.state.is_open() && found.state != TaskState::Dead {
                 return Err(over(&found).into());
             }
-            let target = Target::Cancelled(reason);
+            let reason = reason.map(redact);
+            let target = Target::Cancelled(reason.as_ref().map(|reason| &*reason.text));
             lease(connection, &found, &target, Cause::Operator, now).await?;
             let cancelled = get(connection, task).await?;
             signal(connection).await?;
@@ -243,6 +247,10 @@ impl Tasks for SqliteStore {
                 return Err(over(&found).into());
             }
             if let Some(to) = to {
+                if found.owner.as_ref() == Some(to) {
+                    let (session, why) = (to.clone(), HAS_IT.to_owned());
+                    return Err(StoreError::from(TaskError::Unfit { session, task, why }).into());
+                }
                 fitness(connection, to, now).await?.takes(to, task)?;
             }
             let target = to.map_or(Target::Queue, Target::Given);
@@ -410,7 +418,9 @@ async fn oldest_waiting(
         " FROM bridge_task t INDEXED BY bridge_task_waiting LEFT JOIN bridge_conversation l
               ON l.conversation_id = t.owner_conversation
           WHERE t.state IN ('queued', 'retry_wait') AND t.role = ?1
-            AND (t.state = 'queued' OR t.retry_ms <= ?2)
+            AND (t.state = 'queued' OR t.retry_ms <= ?2
+                 -- A clock that was set must not keep a task waiting for hours.
+                 OR t.retry_ms > ?2 + 2700000)
           ORDER BY t.task_id LIMIT 1"
     ))
     .bind(role)
@@ -480,7 +490,7 @@ async fn end(
     let failed = state != TaskState::Done;
     let retry_in = (state == TaskState::RetryWait).then(|| retry_delay(failures, random));
     let text = Some(redact(text).text.into_owned()).filter(|text| !text.is_empty());
-    sqlx::query(
+    let ended = sqlx::query(
         "UPDATE bridge_task SET state = ?2, owner_conversation = NULL, owner_session = NULL,
              last_conversation = owner_conversation, last_session = owner_session,
              failures = failures + ?3, retry_ms = ?4, changed_ms = ?5,
@@ -495,7 +505,11 @@ async fn end(
     .bind(&text)
     .bind(fence.0)
     .execute(&mut *connection)
-    .await?;
+    .await?
+    .rows_affected();
+    if ended == 0 {
+        return Err(stale(connection, task, fence).await?.into());
+    }
     let at = (task, fence);
     let note = text.as_deref().filter(|_| failed);
     let event = if failed { "failed" } else { "done" };
