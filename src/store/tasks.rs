@@ -158,8 +158,9 @@ pub enum TaskError {
     /// The caller's fence is not the one that holds: the task went on without
     /// it.
     #[error(
-        "STALE_LEASE: task {task} {now_with}, and is not yours any more (your fence is {yours}, it is {fence} now)\n  \
-         stop working on it and push nothing of it; `mcp-bridge task claim` gives you new work"
+        "STALE_LEASE: task {task} {now_with}, and is not yours any more{}\n  \
+         stop working on it and push nothing of it; `mcp-bridge task claim` gives you new work",
+        fences(*.yours, *.fence)
     )]
     StaleLease {
         /// The task.
@@ -236,6 +237,15 @@ pub enum TaskError {
         /// The task that has it.
         task: TaskId,
     },
+}
+
+/// Two fences that differ tell an agent how it came about.
+fn fences(yours: Fence, now: Fence) -> String {
+    if yours == now {
+        String::new()
+    } else {
+        format!(" (your fence is {yours}, it is {now} now)")
+    }
 }
 
 /// Work, as agents and operators handle it. Every write by an owner carries
