@@ -183,7 +183,7 @@ pub enum TaskError {
         owner: String,
     },
     /// It has ended.
-    #[error("task {task} is over: {}", .state.as_str())]
+    #[error("task {task} is over: {}\n  `mcp-bridge task show {task}` tells how", .state.as_str())]
     Over {
         /// The task.
         task: TaskId,
@@ -191,7 +191,9 @@ pub enum TaskError {
         state: TaskState,
     },
     /// It waits for another role.
-    #[error("task {task} is for the role `{role}`, and {session} is `{yours}`")]
+    #[error(
+        "task {task} is for the role `{role}`, and {session} is `{yours}`\n  `mcp-bridge task claim` without a number gives you one of yours"
+    )]
     OtherRole {
         /// The task.
         task: TaskId,
@@ -204,7 +206,8 @@ pub enum TaskError {
     },
     /// It has as many tasks as it may have.
     #[error(
-        "{session} has {open} open tasks, and {capacity} is all it may have\n  end one first: mcp-bridge task done TASK --fence N"
+        "{session} has {}, and {capacity} is all it may have\n  end one first: mcp-bridge task done TASK --fence N",
+        crate::text::count(u64::try_from(*.open).unwrap_or(0), "open task")
     )]
     AtCapacity {
         /// Who.
@@ -218,7 +221,9 @@ pub enum TaskError {
     #[error("{0} is being drained: it gets no new tasks\n  `mcp-bridge status` says until when")]
     Draining(SessionKey),
     /// The session cannot take it.
-    #[error("{session} cannot take task {task}: {why}")]
+    #[error(
+        "{session} cannot take task {task}: {why}\n  `mcp-bridge status` shows who can, and --queue leaves it to the orchestrator"
+    )]
     Unfit {
         /// Who.
         session: SessionKey,

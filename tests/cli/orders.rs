@@ -153,7 +153,7 @@ fn a_capacity_is_kept_to() {
     75: error: conv_ID/b has 2 open tasks, and 2 is all it may have
       end one first: mcp-bridge task done TASK --fence N
     ");
-    assert_snapshot!(team.run(&["capacity", "team-1", "default"]).ok().shows(), @"team-1/b may have as many tasks as the orchestrator's configuration says at once");
+    assert_snapshot!(team.run(&["capacity", "team-1", "default"]).ok().shows(), @"team-1/b may have as many tasks at once as the orchestrator's configuration says");
     assert_eq!(team.session(1, "b")["capacity"], json!(null));
 }
 
