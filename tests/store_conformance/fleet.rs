@@ -167,7 +167,7 @@ pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend
     );
     expect("a release", &[two]).await;
     let called = store
-        .call_in(&pairs[1].b, TTL, &boot("x", 101), at(2))
+        .call_in(&pairs[1].b, TTL, None, &boot("x", 101), at(2))
         .await;
     called.expect("called in");
     expect("a call", &[two]).await;
@@ -403,7 +403,7 @@ pub(crate) async fn kept_is_what_a_daemon_keeps(backend: &impl Backend) {
             .map(|beat| (beat.kept, beat.exited))
     };
     store
-        .call_in(&pair.b, TTL, &boot("x", 1), at(1))
+        .call_in(&pair.b, TTL, None, &boot("x", 1), at(1))
         .await
         .expect("called");
     assert_eq!(kept().await, Some((false, false)), "it called by itself");

@@ -199,7 +199,7 @@ async fn send_one(
         .await?;
     }
     if let Some(task) = draft.task {
-        notices::link(connection, task, MessageId(id)).await?;
+        notices::link(connection, task, Some(MessageId(id))).await?;
     }
     let details = json!({
         "to": from.side.other(),
