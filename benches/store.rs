@@ -83,6 +83,7 @@ impl World {
         keys.map(|session| Beat {
             session,
             proof: ProofKind::Process,
+            process: None,
             renew_until: None,
         })
         .collect()

@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::model::redact::redact;
+
 /// Ours alone: the service manager's sockets, and what a shell that started us
 /// may have had in its environment to act for one session.
 const NOT_PASSED_ON: [&str; 7] = [
@@ -24,6 +26,9 @@ const NOT_PASSED_ON: [&str; 7] = [
 ];
 /// How long the output of a command that ended is still waited for.
 const AFTERMATH: Duration = Duration::from_millis(200);
+
+/// Characters of a failed command's output that go into the log and the store.
+const REASON_LIMIT: usize = 500;
 
 /// What to run.
 #[derive(Debug)]
@@ -73,6 +78,36 @@ impl fmt::Display for Ended {
             ),
             Self::NotStarted(why) => write!(f, "could not be started: {why}"),
         }
+    }
+}
+
+impl Ended {
+    /// Why a command failed and what it said, on one line: for the log and the
+    /// store.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Failure { output, .. } if !output.is_empty() => format!(
+                "the command {self}; it said: {}",
+                on_one_line(output, REASON_LIMIT)
+            ),
+            other => format!("the command {other}"),
+        }
+    }
+}
+
+/// A command's output as part of a log line: a command may print anything, also
+/// what it read with the session's credentials, or what moves a terminal.
+pub(crate) fn on_one_line(output: &str, limit: usize) -> String {
+    let redacted = redact(output);
+    let words: Vec<&str> = redacted
+        .text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
     }
 }
 
@@ -264,5 +299,20 @@ mod tests {
             ended,
             "could not be started: `/nowhere/nudge` was not found"
         );
+    }
+    #[test]
+    fn output_becomes_one_line_without_secrets_and_without_an_end_in_a_letter() {
+        let said = "oops\n\n  \x1b[31mpassword = hunter2hunter2\x07\r\nagain";
+        let line = on_one_line(said, 500);
+        assert!(
+            !line.contains("hunter2") && !line.contains(char::is_control),
+            "{line}"
+        );
+        assert!(
+            line.starts_with("oops ") && line.ends_with("again"),
+            "{line}"
+        );
+        assert_eq!(on_one_line("aé日b", 3), "aé日...");
+        assert_eq!(on_one_line("aé日", 3), "aé日");
     }
 }

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
@@ -14,11 +15,19 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::cli::{Exit, report};
-use crate::config::{self, RoleSettings, Settings, WorkerSettings};
+use crate::config::{
+    self, AlertAdapterSettings, AlertSettings, MatchRole, OrchestratorSettings, RoleSettings,
+    Settings,
+};
+use crate::duties::alerts::{self, AlertDesk, Alerts};
 use crate::duties::heartbeat::Heartbeat;
+use crate::duties::housekeeping::Housekeeping;
+use crate::duties::leadership::{LeaderLink, Leadership, Registration};
 use crate::duties::message_watch::MessageWatch;
+use crate::duties::reassignment::Reassignment;
 use crate::duties::store_keeper::{StoreKeeper, StoreLink};
-use crate::duties::{DutyBell, STORE_PATIENCE};
+use crate::duties::watchdog::Watchdog;
+use crate::duties::{DutyBell, FleetPost, STORE_PATIENCE, SharedFleet};
 use crate::service_manager::Systemd;
 use crate::store::DaemonInfo;
 use crate::store::locate::{self, Hints, Location};
@@ -50,6 +59,7 @@ Exit codes:
 
 Examples:
   mcp-bridged --config /etc/mcp-bridge/worker.toml --check
+  mcp-bridged --config /etc/mcp-bridge/orchestrator.toml --check
   mcp-bridged --config ~/.config/mcp-bridge/worker.toml";
 
 /// The whole program.
@@ -93,15 +103,42 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
 }
 
 fn describe(settings: &Settings, location: &Location) -> anyhow::Result<Exit> {
-    let RoleSettings::Worker(worker) = &settings.role;
     writeln!(
         anstream::stdout(),
-        "ok: {}: role {}, {}, store {location}",
+        "ok: {}: role {}, {}, store {location}; {}; alerts go to {}",
         settings.source.display(),
         settings.role.name(),
-        text::count(worker.sessions.len() as u64, "session"),
+        text::count(settings.agents.sessions.len() as u64, "session"),
+        purpose(&settings.role),
+        told(&settings.alert),
     )?;
     Ok(Exit::Success)
+}
+
+/// What a daemon of this role will do.
+fn purpose(role: &RoleSettings) -> &'static str {
+    match role {
+        RoleSettings::Worker => "keeps the heartbeats of its agents and wakes them",
+        RoleSettings::Orchestrator(own) => match own.reassignment.match_role {
+            MatchRole::Same => {
+                "keeps and wakes its own agents, watches every session, moves tasks of lost sessions to others of their role"
+            }
+            MatchRole::Any => {
+                "keeps and wakes its own agents, watches every session, moves tasks of lost sessions to any other"
+            }
+        },
+    }
+}
+
+/// `the journal, exec and webhook`.
+fn told(alert: &AlertSettings) -> String {
+    let adapters = alert.adapters.iter();
+    let others: Vec<&str> = adapters.map(AlertAdapterSettings::name).collect();
+    match others.split_last() {
+        None => "the journal".to_owned(),
+        Some((last, [])) => format!("the journal and {last}"),
+        Some((last, first)) => format!("the journal, {} and {last}", first.join(", ")),
+    }
 }
 
 async fn serve(
@@ -127,11 +164,9 @@ async fn serve(
         env!("CARGO_PKG_VERSION"),
         daemon.id
     );
-    let role = settings.role.clone();
-    let mut supervisor = Supervisor::new(settings, instance, Box::new(Systemd::new()));
-    let store = match &role {
-        RoleSettings::Worker(worker) => worker_duties(&mut supervisor, worker, daemon, location),
-    };
+    let (roles, manager) = (settings.clone(), Box::new(Systemd::new()));
+    let mut supervisor = Supervisor::new(settings, instance, manager);
+    let store = duties(&mut supervisor, &roles, daemon, location);
     let exit = supervisor.run(config, signals).await?;
     // The duties have ended, so nobody is in the middle of a call.
     let open = store.borrow().clone();
@@ -143,35 +178,114 @@ async fn serve(
     Ok(exit)
 }
 
-/// The worker's duties, and who wakes whom: a store that comes or goes wakes
-/// all, a session that comes or goes wakes the message watch.
-fn worker_duties(
+/// The duties of either role, and who wakes whom: a store that comes or goes
+/// wakes all, a session that comes or goes wakes the message watch. An
+/// orchestrator watches the fleet besides; what its doorbell brings concerns
+/// its watchdog, too.
+fn duties(
     supervisor: &mut Supervisor,
-    worker: &WorkerSettings,
+    settings: &Settings,
     daemon: DaemonInfo,
     location: Location,
 ) -> StoreLink {
     let [keeper_bell, heartbeat_bell, watch_bell] = [(); 3].map(|()| DutyBell::default());
-    let (keeper, store) = StoreKeeper::new(location);
-    let claimant = daemon.id.clone();
-    let (heartbeat, sessions) =
-        Heartbeat::new(worker, daemon, store.clone(), heartbeat_bell.clone());
+    let [alerts_bell, watchdog_bell] = [(); 2].map(|()| DutyBell::default());
+    let (desk, post) = alerts::desk(alerts_bell.clone());
+    let (keeper, store) = StoreKeeper::new(location, desk.clone());
+    let name = daemon.id.clone();
+    let (heartbeat, sessions) = Heartbeat::new(
+        &settings.agents,
+        daemon,
+        store.clone(),
+        heartbeat_bell.clone(),
+    );
     forward(store.clone(), heartbeat_bell.clone());
     forward(store.clone(), watch_bell.clone());
     forward(sessions.clone(), watch_bell.clone());
+    let orchestrator = match &settings.role {
+        RoleSettings::Worker => None,
+        RoleSettings::Orchestrator(own) => Some(own),
+    };
+    let fleet = orchestrator.map(|_| Arc::new(FleetPost::new(watchdog_bell.clone())));
     let message_watch = MessageWatch::new(
-        worker,
-        claimant,
+        &settings.agents,
+        name.clone(),
         store.clone(),
         sessions,
-        watch_bell.clone(),
-        keeper_bell.clone(),
+        (watch_bell.clone(), keeper_bell.clone()),
+        fleet.clone(),
+        desk.clone(),
     );
+    let registration = heartbeat.registration();
     // In the order in which the status line tells of them.
+    let leader = orchestrator.zip(fleet).map(|(own, post)| {
+        let sight = Sight {
+            store: store.clone(),
+            registration,
+            post,
+            desk,
+        };
+        orchestrator_duties(supervisor, own, sight, &watchdog_bell)
+    });
     supervisor.spawn(heartbeat, &heartbeat_bell);
     supervisor.spawn(message_watch, &watch_bell);
+    let alerts = Alerts::new(
+        &settings.alert,
+        store.clone(),
+        leader,
+        name,
+        (alerts_bell.clone(), post),
+    );
+    supervisor.spawn(alerts, &alerts_bell);
     supervisor.spawn(keeper, &keeper_bell);
     store
+}
+
+/// What the orchestrator's duties see with.
+struct Sight {
+    store: StoreLink,
+    registration: Registration,
+    post: Arc<FleetPost>,
+    desk: AlertDesk,
+}
+
+fn orchestrator_duties(
+    supervisor: &mut Supervisor,
+    settings: &OrchestratorSettings,
+    sight: Sight,
+    watchdog_bell: &DutyBell,
+) -> LeaderLink {
+    let [leadership_bell, reassignment_bell, housekeeping_bell] =
+        [(); 3].map(|()| DutyBell::default());
+    let Sight {
+        store,
+        registration,
+        post,
+        desk,
+    } = sight;
+    forward(registration.clone(), leadership_bell.clone());
+    let (leadership, leader) =
+        Leadership::new(settings.watchdog.leader_ttl, store.clone(), registration);
+    for bell in [watchdog_bell, &reassignment_bell, &housekeeping_bell] {
+        forward(leader.clone(), bell.clone());
+        forward(store.clone(), bell.clone());
+    }
+    let eyes = (store.clone(), leader.clone());
+    let fleet = SharedFleet::default();
+    let watchdog = Watchdog::new(
+        settings,
+        eyes.clone(),
+        (post, fleet.clone()),
+        desk.clone(),
+        (reassignment_bell.clone(), leadership_bell.clone()),
+    );
+    let reassignment = Reassignment::new(settings, eyes, fleet, desk, leadership_bell.clone());
+    let housekeeping = Housekeeping::new(settings, store, leader.clone());
+    supervisor.spawn(leadership, &leadership_bell);
+    supervisor.spawn(watchdog, watchdog_bell);
+    supervisor.spawn(reassignment, &reassignment_bell);
+    supervisor.spawn(housekeeping, &housekeeping_bell);
+    leader
 }
 
 /// Rings a duty's bell whenever something that it depends on changes.

@@ -1,9 +1,10 @@
 //! The library behind `mcp-bridged` and `mcp-bridge`; the programs are shims.
 //!
 //! Imports point one way: programs, then [`daemon`] and [`cli`], then
-//! [`supervisor`] and [`duties`], then [`model`], [`store`], [`doorbell`] and
-//! [`wake`]. `docs/architecture.md` tells how a message flows through them.
+//! [`supervisor`] and [`duties`], then [`model`], [`store`], [`doorbell`],
+//! [`wake`] and [`alert`]. `docs/architecture.md` tells how a message flows through them.
 
+pub mod alert;
 pub mod cli;
 pub mod clock;
 mod command;

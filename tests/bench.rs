@@ -95,7 +95,7 @@ fn latency_for_people_says_what_it_was_measured_on() {
         "--gap",
         "1ms",
         "--only",
-        "ours-full",
+        "ours-full,bell-full",
     ];
     let output = bench(dir.path(), &args);
     assert!(output.status.success(), "{output:?}");

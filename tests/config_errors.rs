@@ -1,92 +1,17 @@
 //! What an operator reads when the configuration is wrong, beside what they
 //! wrote; and what the daemon gets when it is right.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot make its files has nothing to say"
-)]
+#[path = "common/etc.rs"]
+mod etc;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
+use etc::{Etc, agents, proof_says, says, secs, worker_says};
 use insta::assert_snapshot;
 use mcp_bridge::config::{
-    AdapterSettings, ConfigError, ExecSettings, FileMode, FileSettings, ProofSettings,
-    RoleSettings, Settings, WatchMode, WorkerSettings, load, restart_keys,
+    AdapterSettings, ExecSettings, FileMode, FileSettings, ProofSettings, WatchMode, restart_keys,
 };
-use tempfile::TempDir;
-
-/// A directory that stands for `/etc/mcp-bridge`.
-struct Etc(TempDir);
-
-impl Etc {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a temporary directory"))
-    }
-
-    /// With a `worker.toml` of this text.
-    fn worker(text: &str) -> Self {
-        Self::new().file("worker.toml", text)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
-        let path = self.path(name);
-        let parent = path.parent().expect("a file has a parent");
-        fs::create_dir_all(parent).expect("a directory");
-        fs::write(&path, text).expect("a file");
-        self
-    }
-
-    fn load(&self, env: &[(&str, &str)]) -> Result<Settings, ConfigError> {
-        let env = env
-            .iter()
-            .map(|(name, text)| ((*name).into(), (*text).into()));
-        load(&self.path("worker.toml"), env)
-    }
-
-    fn settings(&self, env: &[(&str, &str)]) -> Settings {
-        self.load(env).expect("a valid configuration")
-    }
-
-    /// What is said, with the directory's name made the same everywhere.
-    fn says(&self, env: &[(&str, &str)]) -> String {
-        let error = self.load(env).expect_err("a configuration that is refused");
-        error
-            .to_string()
-            .replace(&*self.0.path().to_string_lossy(), "<dir>")
-    }
-}
-
-/// What is said about a `worker.toml` of this text.
-fn says(text: &str) -> String {
-    Etc::worker(text).says(&[])
-}
-
-/// What is said about these lines in a configuration that is right otherwise.
-fn worker_says(text: &str) -> String {
-    says(&format!("role = \"worker\"\n{text}"))
-}
-
-/// What is said about this proof.
-fn proof_says(proof: &str) -> String {
-    worker_says(&format!(
-        "[[session]]\ncredentials = \"a.toml\"\nproof = {proof}"
-    ))
-}
-
-fn worker(settings: &Settings) -> &WorkerSettings {
-    let RoleSettings::Worker(worker) = &settings.role;
-    worker
-}
-
-fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
 
 #[test]
 fn a_file_that_cannot_be_read() {
@@ -157,7 +82,7 @@ fn an_unknown_key() {
     assert_snapshot!(worker_says("[hartbeat]\n"), @"<dir>/worker.toml: hartbeat: unknown key; did you mean `heartbeat`?");
     assert_snapshot!(worker_says("[wake.exec]\noutput-limit = 1"), @"<dir>/worker.toml: wake.exec.output-limit: unknown key; did you mean `output_limit`?");
     assert_snapshot!(worker_says("[message_watch]\npoll = \"1s\""), @"<dir>/worker.toml: message_watch.poll: unknown key; did you mean `poll_interval`?");
-    assert_snapshot!(worker_says("\"a b\" = 1"), @r#"<dir>/worker.toml: "a b": unknown key; the keys known here are `role`, `store`, `log`, `service`, `heartbeat`, `message_watch`, `wake` and `session`"#);
+    assert_snapshot!(worker_says("\"a b\" = 1"), @r#"<dir>/worker.toml: "a b": unknown key; the keys known here are `role`, `store`, `log`, `service`, `heartbeat`, `message_watch`, `wake`, `alert`, `watchdog`, `reassignment`, `housekeeping` and `session`"#);
 
     let first = "[[session]]\ncredentials = \"a.toml\"\nproof = \"none\"\n";
     let second = |text: &str| worker_says(&format!("{first}[[session]]\n{text}"));
@@ -208,10 +133,10 @@ fn durations_that_do_not_go_together() {
 
 #[test]
 fn a_role() {
-    assert_snapshot!(says(""), @r#"<dir>/worker.toml: role: missing; write role = "worker" above the first table"#);
-    assert_snapshot!(says("role = \"orchestrator\""), @"<dir>/worker.toml: role: this version of mcp-bridged runs the role `worker`; `orchestrator` is not in it");
+    assert_snapshot!(says(""), @r#"<dir>/worker.toml: role: missing; write role = "worker" or role = "orchestrator" above the first table"#);
+    assert_snapshot!(says("role = \"orchestrate\""), @r#"<dir>/worker.toml: role: unknown role "orchestrate"; did you mean `orchestrator`?"#);
     assert_snapshot!(says("role = \"wroker\""), @r#"<dir>/worker.toml: role: unknown role "wroker"; did you mean `worker`?"#);
-    assert_snapshot!(says("role = \"chef\""), @r#"<dir>/worker.toml: role: unknown role "chef"; `role` must be `worker`"#);
+    assert_snapshot!(says("role = \"chef\""), @r#"<dir>/worker.toml: role: unknown role "chef"; `role` must be `worker` or `orchestrator`"#);
 }
 
 #[test]
@@ -322,7 +247,7 @@ fn several_errors_are_told_together() {
 
     let etc = Etc::worker("[heartbeat]\ninterval = \"0s\"\n[[session]]\n");
     assert_snapshot!(etc.says(&[]), @r#"
-        <dir>/worker.toml: role: missing; write role = "worker" above the first table
+        <dir>/worker.toml: role: missing; write role = "worker" or role = "orchestrator" above the first table
         <dir>/worker.toml: heartbeat.interval: 0s is out of range; choose from 100ms to 5m
         <dir>/worker.toml: session 1: credentials: missing; name the session's file: credentials = "backend-1.toml"
         <dir>/worker.toml: session 1: proof: missing; write one of: proof = "none", proof = { pid = 4121 },
@@ -352,22 +277,27 @@ fn the_defaults() {
                 state_file: None,
                 shutdown_grace: 4s,
             },
-            role: Worker(
-                WorkerSettings {
-                    heartbeat: HeartbeatSettings {
-                        interval: 5s,
-                        ttl: 20s,
-                        renew_conversations: true,
-                        renew_for: 10800s,
-                        mirror_interval: 60s,
-                    },
-                    message_watch: MessageWatchSettings {
-                        mode: Events,
-                        poll_interval: 30s,
-                    },
-                    sessions: [],
+            agents: AgentSettings {
+                heartbeat: HeartbeatSettings {
+                    interval: 5s,
+                    ttl: 20s,
+                    renew_conversations: true,
+                    renew_for: 10800s,
+                    mirror_interval: 60s,
                 },
-            ),
+                message_watch: MessageWatchSettings {
+                    mode: Events,
+                    poll_interval: 30s,
+                },
+                sessions: [],
+            },
+            alert: AlertSettings {
+                adapters: [],
+                remind_after: 3600s,
+                remind_max: 86400s,
+                no_leader_after: 60s,
+            },
+            role: Worker,
         }
         "#);
 }
@@ -436,13 +366,13 @@ fn a_full_file() {
     assert_eq!(settings.log.level, "mcp_bridge=debug,info");
     assert_eq!(settings.service.shutdown_grace, secs(10));
 
-    let worker = worker(&settings);
-    assert!(!worker.heartbeat.renew_conversations);
-    assert_eq!(worker.heartbeat.renew_for, secs(90 * 60));
-    assert_eq!(worker.message_watch.mode, WatchMode::Poll);
+    let kept = agents(&settings);
+    assert!(!kept.heartbeat.renew_conversations);
+    assert_eq!(kept.heartbeat.renew_for, secs(90 * 60));
+    assert_eq!(kept.message_watch.mode, WatchMode::Poll);
 
-    let [one, two, three, four] = worker.sessions.as_slice() else {
-        panic!("four sessions, not {}", worker.sessions.len());
+    let [one, two, three, four] = kept.sessions.as_slice() else {
+        panic!("four sessions, not {}", kept.sessions.len());
     };
     assert_eq!(one.credentials, etc.path("backend-1.toml"));
     assert_eq!(two.credentials, Path::new("/srv/backend-2.toml"));
@@ -489,11 +419,11 @@ fn a_later_source_wins_and_sessions_add_up() {
     .file("other.d/10.toml", "[heartbeat]\ninterval = \"9s\"\n");
 
     let settings = etc.settings(&[]);
-    let heartbeat = &worker(&settings).heartbeat;
+    let heartbeat = &agents(&settings).heartbeat;
     assert_eq!(heartbeat.interval, secs(3));
     assert_eq!(heartbeat.ttl, secs(30));
     assert_eq!(heartbeat.renew_for, secs(2 * 3600));
-    let sessions = &worker(&settings).sessions;
+    let sessions = &agents(&settings).sessions;
     let names: Vec<_> = sessions
         .iter()
         .map(|session| &session.credentials)
@@ -510,7 +440,7 @@ fn a_later_source_wins_and_sessions_add_up() {
         ("MCP_BRIDGE_HEARTBEAT_TTL", "not ours"),
         ("HOME", "/root"),
     ]);
-    let changed = worker(&settings);
+    let changed = agents(&settings);
     assert_eq!(changed.heartbeat.interval, secs(4));
     assert!(!changed.heartbeat.renew_conversations);
     assert_eq!(changed.sessions[1].wake.adapters[0].name(), "exec");
@@ -537,4 +467,14 @@ fn a_reload_knows_what_changed() {
         .replace("worker.json", "other.json");
     let keys = restart_keys(&settings, &load(&restart));
     assert_eq!(keys, ["store.url", "log.level", "service.state_file"]);
+
+    // Duties are started for a role; what they go by is applied while they run.
+    let orchestrator = load("role = \"orchestrator\"");
+    let keys = restart_keys(&load("role = \"worker\""), &orchestrator);
+    assert_eq!(keys, ["role"]);
+    let other = load(
+        "role = \"orchestrator\"\n[watchdog]\nleader_ttl = \"5s\"\n[alert]\nremind_after = \"5m\"",
+    );
+    assert_ne!(orchestrator, other);
+    assert!(restart_keys(&orchestrator, &other).is_empty());
 }

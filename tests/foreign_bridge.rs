@@ -433,6 +433,7 @@ async fn it_sees_our_sign_of_life() {
     let beats = [Beat {
         session: pair.b.session.clone(),
         proof: ProofKind::Process,
+        process: None,
         renew_until: Some(now + jiff::SignedDuration::from_hours(5)),
     }];
     let round = BeatRound {

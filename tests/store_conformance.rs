@@ -10,18 +10,38 @@
 #[path = "common/store.rs"]
 mod common;
 
+#[path = "store_conformance/alerts.rs"]
+mod alerts;
 #[path = "store_conformance/conversations.rs"]
 mod conversations;
 #[path = "store_conformance/doorbell.rs"]
 mod doorbell;
+#[path = "store_conformance/findings.rs"]
+mod findings;
+#[path = "store_conformance/fleet.rs"]
+mod fleet;
 #[path = "store_conformance/heartbeats.rs"]
 mod heartbeats;
+#[path = "store_conformance/leader.rs"]
+mod leader;
 #[path = "store_conformance/messages.rs"]
 mod messages;
+#[path = "store_conformance/moves.rs"]
+mod moves;
+#[path = "store_conformance/prune.rs"]
+mod prune;
+#[path = "store_conformance/reassign.rs"]
+mod reassign;
 #[path = "store_conformance/reports.rs"]
 mod reports;
+#[path = "store_conformance/task_ends.rs"]
+mod task_ends;
+#[path = "store_conformance/tasks.rs"]
+mod tasks;
 #[path = "store_conformance/wakes.rs"]
 mod wakes;
+#[path = "store_conformance/work.rs"]
+mod work;
 
 use mcp_bridge::store::SharedStore;
 
@@ -75,6 +95,43 @@ impl Backend for Sqlite {
     fn name(&self) -> String {
         self.0.path().display().to_string()
     }
+}
+
+/// Every call of the interface has a case: a backend that leaves one out, or a
+/// call that was added without one, is found here.
+#[test]
+fn every_call_has_a_case() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let texts = |directory: &str| -> Vec<String> {
+        let files = std::fs::read_dir(root.join(directory)).expect("the source");
+        files
+            .map(|file| file.expect("a file").path())
+            .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+            .map(|path| std::fs::read_to_string(path).expect("text"))
+            .collect()
+    };
+    let interface = regex::Regex::new(r"(?ms)^pub trait \w+.*?^\}").expect("a pattern");
+    let call = regex::Regex::new(r"(?m)^    (?:async )?fn (\w+)").expect("a pattern");
+    let calls: std::collections::BTreeSet<String> = texts("src/store")
+        .iter()
+        .flat_map(|text| {
+            interface
+                .find_iter(text)
+                .map(|found| found.as_str().to_owned())
+        })
+        .flat_map(|text| {
+            let names = call.captures_iter(&text);
+            names.map(|name| name[1].to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(calls.len() > 55 && calls.contains("prune"), "{calls:?}");
+    let cases = texts("tests/store_conformance").concat()
+        + &std::fs::read_to_string(root.join("tests/common/store.rs")).expect("text");
+    let without: Vec<_> = calls
+        .iter()
+        .filter(|call| !cases.contains(&format!(".{call}(")))
+        .collect();
+    assert!(without.is_empty(), "no case calls {without:?}");
 }
 
 macro_rules! conformance {
@@ -164,6 +221,104 @@ macro_rules! every_case {
                 a_probe_and_a_checkpoint
                 a_closed_handle_does_not_hang
             }
+            tasks {
+                what_is_added_is_shown
+                all_are_added_or_none
+                a_client_id_makes_one_task
+                secrets_are_taken_out
+                the_oldest_of_the_caller_s_role_is_claimed
+                a_named_task_is_had_or_refused
+                a_session_has_as_many_as_it_may
+                a_session_that_is_drained_claims_nothing
+                a_wrong_token_claims_and_writes_nothing
+                of_two_that_claim_one_gets_it
+                lists_are_filtered
+            }
+            task_ends {
+                progress_is_noted_and_counts_as_activity
+                an_old_fence_hears_who_has_the_task_now
+                an_old_fence_hears_how_the_task_ended
+                a_task_is_done_once
+                a_task_that_failed_is_tried_again_after_a_pause
+                the_fifth_failure_is_the_end
+                cancelling_tells_the_owner
+                a_dead_task_that_is_cancelled_alarms_no_more
+                a_creator_that_is_gone_stops_nobody
+                the_history_tells_it_all_in_order
+            }
+            reassign {
+                to_another_session
+                into_the_queue
+                a_task_that_waits_is_given
+                a_dead_task_gets_another_life
+                to_a_session_that_cannot_is_refused
+                to_the_one_that_has_it_is_refused
+                what_is_over_is_not_moved
+            }
+            leader {
+                the_first_takes_it
+                a_lease_that_stood_still_is_taken_over
+                a_renewed_lease_is_not_taken
+                a_lease_that_was_given_up_is_free
+                a_later_life_of_the_same_daemon_is_another
+                of_two_that_take_one_gets_it
+            }
+            findings {
+                life_that_was_not_seen_is_life
+                a_finding_that_holds_is_written
+                an_alert_is_raised_once
+                one_standing_ends_the_alert_of_another
+                the_notice_names_unread_mail
+                one_that_returns_hears_what_it_lost
+                one_that_lost_nothing_hears_nothing
+                a_foreign_session_is_found_like_any
+            }
+            fleet {
+                a_row_tells_everything
+                three_ways_to_the_same_row
+                what_changed_is_seen_and_nothing_else
+                cleaning_up_hides_no_change
+                only_open_conversations_are_in_it
+                one_that_ended_with_a_task_is_still_watched
+                a_foreign_mark_is_somebody_else_s
+                unread_and_tasks_are_counted
+                kept_is_what_a_daemon_keeps
+                processes_are_told_as_they_beat
+            }
+            moves {
+                everything_that_belongs_to_a_move
+                whoever_made_the_task_hears_of_it
+                a_fence_that_moved_on_voids_it
+                an_owner_that_is_back_voids_it
+                a_beat_after_the_verdict_voids_it
+                a_stalled_owner_hears_that_it_must_stop
+                a_target_that_cannot_voids_it
+                one_that_is_void_does_not_void_the_others
+                its_unread_messages_go_with_it
+                what_a_dead_call_was_handed_goes_with_it_too
+                the_old_owner_is_too_late
+                buried_is_dead_and_told
+                an_old_leader_moves_and_finds_nothing
+                waiting_are_those_that_need_somebody
+            }
+            alerts {
+                one_of_a_kind_is_open_for_a_subject
+                an_alert_says_what_it_is_about
+                each_edge_is_told_once
+                controls_hold_until_their_end
+                a_control_is_taken_back
+            }
+            prune {
+                what_ended_long_ago_is_taken_away
+                nothing_of_an_open_conversation
+                what_nobody_has_read_stays
+                whoever_has_a_task_keeps_its_conversation
+                tasks_that_are_over_go_after_their_time
+                alerts_and_audit_go_after_their_time
+                a_second_call_goes_on
+                orphans_of_ours_vanish
+                alerts_about_what_has_ended_end
+            }
             doorbell {
                 our_own_commits_ring
                 another_process_s_commits_ring
@@ -174,6 +329,7 @@ macro_rules! every_case {
                 polling_finds_the_same
                 asking_looks_at_once
                 heartbeats_bring_no_arrivals
+                work_is_signalled
             }
         }
     };

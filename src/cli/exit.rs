@@ -29,6 +29,8 @@ pub enum Exit {
     DutyDied = 70,
     /// Try again later: rate limit, or a lock that nobody let go.
     TryAgain = 75,
+    /// The task is not the caller's any more.
+    Stale = 76,
     /// Credentials that are missing, wrong, expired, or open to others.
     Denied = 77,
     /// The configuration is wrong, or the store is not one for this program.
@@ -58,6 +60,7 @@ impl Exit {
                 ErrorClass::Denied => Self::Denied,
                 ErrorClass::Unavailable => Self::Unavailable,
                 ErrorClass::Retry => Self::TryAgain,
+                ErrorClass::Stale => Self::Stale,
                 ErrorClass::Unusable => Self::Config,
                 ErrorClass::Other => Self::Failure,
             });

@@ -1,6 +1,7 @@
 //! Tables for people: columns and two spaces between them, nothing else.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
@@ -48,6 +49,8 @@ impl From<&str> for Cell {
 pub struct Table {
     headings: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
+    /// Columns of figures, which end at one edge.
+    right: Range<usize>,
 }
 
 impl Table {
@@ -56,8 +59,15 @@ impl Table {
     pub fn new(headings: &[&'static str]) -> Self {
         Self {
             headings: headings.to_vec(),
-            rows: Vec::new(),
+            ..Self::default()
         }
+    }
+
+    /// Columns that hold figures: they end at one edge.
+    #[must_use]
+    pub fn figures(mut self, columns: Range<usize>) -> Self {
+        self.right = columns;
+        self
     }
 
     /// One without a line of headings.
@@ -115,13 +125,19 @@ impl Table {
         let mut out = String::new();
         for line in lines {
             let mut gap = indent;
-            for (cell, width) in line.iter().zip(&widths) {
+            for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
+                let room = width - cell.text.width();
+                let (before, after) = match self.right.contains(&column) {
+                    true => (room, 0),
+                    false => (0, room),
+                };
+                gap += before;
                 if !cell.text.is_empty() {
                     let Cell { text, style } = cell;
                     let _ = write!(out, "{:gap$}{style}{text}{style:#}", "");
                     gap = 0;
                 }
-                gap += width - cell.text.width() + 2;
+                gap += after + 2;
             }
             out.push('\n');
         }
@@ -141,5 +157,14 @@ mod tests {
         table.drop_empty(&["X", "NOTE"]);
         let text = anstream::adapter::strip_str(&table.render(0)).to_string();
         assert_eq!(text, "NAME   NOTE\na      long\ngröße\n");
+    }
+
+    #[test]
+    fn figures_end_at_one_edge() {
+        let mut table = Table::new(&["what", "p50", "note"]).figures(1..2);
+        table.row(["a".into(), "1.5 us".into(), "x".into()]);
+        table.row(["bc".into(), "9".into(), "".into()]);
+        let text = anstream::adapter::strip_str(&table.render(0)).to_string();
+        assert_eq!(text, "what     p50  note\na     1.5 us  x\nbc         9\n");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use figment::Figment;
 use humantime::format_duration;
 
-use super::error::{ConfigError, Place, Source, did_you_mean, one_of};
+use super::error::{ConfigError, Place, Source, all_of, did_you_mean, one_of};
 use super::layer::source_of;
 use super::raw::RawDuration;
 
@@ -42,6 +42,26 @@ pub(super) const fn hours(n: u64) -> Duration {
     Duration::from_hours(n)
 }
 
+pub(super) const fn days(n: u64) -> Duration {
+    Duration::from_hours(24 * n)
+}
+
+/// A number's default, and what it may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Range {
+    default: u32,
+    least: u32,
+    most: u32,
+}
+
+pub(super) const fn range(default: u32, least: u32, most: u32) -> Range {
+    Range {
+        default,
+        least,
+        most,
+    }
+}
+
 /// Which source a merged key came from.
 #[derive(Debug)]
 pub(super) struct Origins {
@@ -52,6 +72,11 @@ pub(super) struct Origins {
 impl Origins {
     pub(super) fn new(merged: Figment, main: Source) -> Self {
         Self { merged, main }
+    }
+
+    /// Whether any source has `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.merged.find_value(key).is_ok()
     }
 
     /// Where `key` stands, or belongs when no source has it.
@@ -114,6 +139,59 @@ impl Findings {
             format!("{value} is out of range; choose from {least} to {most}"),
         );
         limits.default
+    }
+
+    /// A whole number.
+    pub(super) fn number(
+        &mut self,
+        at: impl FnOnce() -> Place,
+        value: Option<i64>,
+        range: Range,
+    ) -> u32 {
+        let Range {
+            default,
+            least,
+            most,
+        } = range;
+        let Some(value) = value else { return default };
+        match u32::try_from(value) {
+            Ok(value) if (least..=most).contains(&value) => value,
+            _ => {
+                let problem = format!("{value} is out of range; choose from {least} to {most}");
+                self.invalid(at(), problem);
+                default
+            }
+        }
+    }
+
+    /// A list of adapters by their names. Of each known one: its name, its
+    /// settings if it has any, and how it gets them.
+    pub(super) fn adapters<T: Clone>(
+        &mut self,
+        at: &Place,
+        names: &[String],
+        known: &[(&str, Option<T>, &str)],
+    ) -> Vec<T> {
+        let mut taken: Vec<(&str, T)> = Vec::new();
+        for name in names {
+            match known.iter().find(|(word, ..)| word == name) {
+                None => {
+                    let words: Vec<&str> = known.iter().map(|(word, ..)| *word).collect();
+                    let remedy = did_you_mean(name, &words)
+                        .unwrap_or_else(|| format!("the adapters are {}", all_of(&words)));
+                    self.invalid(at.clone(), format!("unknown adapter {name:?}; {remedy}"));
+                }
+                Some((_, None, remedy)) => self.invalid(
+                    at.clone(),
+                    format!("names `{name}`, which is not configured; {remedy}"),
+                ),
+                Some((word, ..)) if taken.iter().any(|(other, _)| other == word) => {
+                    self.invalid(at.clone(), format!("names `{name}` twice; take one out"));
+                }
+                Some((word, Some(adapter), _)) => taken.push((word, adapter.clone())),
+            }
+        }
+        taken.into_iter().map(|(_, adapter)| adapter).collect()
     }
 
     /// A word of a fixed set.

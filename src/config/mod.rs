@@ -10,25 +10,35 @@
 //! | `load` | finds and reads the sources, in order |
 //! | `layer` | one source: its syntax and its shape |
 //! | `raw` | the shape of the TOML, every key optional |
-//! | `validate`, `sessions`, `wake` | defaults, limits, domain types |
+//! | `validate`, `sessions`, `wake`, `alert`, `orchestrator` | defaults, limits, domain types |
 //! | `findings` | the checks they share, and the errors found |
-//! | `settings` | what the rest of the program sees |
+//! | `settings`, `alert_settings`, `orchestrator_settings`, `webhook_url` | what the rest of the program sees |
 //! | `error` | the messages |
 
+mod alert;
+mod alert_settings;
 mod error;
 mod findings;
 mod layer;
 mod load;
+mod orchestrator;
+mod orchestrator_settings;
 mod raw;
 mod sessions;
 mod settings;
 mod validate;
 mod wake;
+mod webhook_url;
 
+pub use alert_settings::{AlertAdapterSettings, AlertSettings, WebhookAddress, WebhookSettings};
 pub use error::{ConfigError, Place, Source};
 pub use load::{environment, load};
-pub use settings::{
-    AdapterSettings, ExecSettings, FileMode, FileSettings, HeartbeatSettings, LogSettings,
-    MessageWatchSettings, ProofSettings, RoleSettings, ServiceSettings, SessionSettings, Settings,
-    StoreSettings, WakeSettings, WatchMode, WorkerSettings, restart_keys,
+pub use orchestrator_settings::{
+    HousekeepingSettings, MatchRole, OrchestratorSettings, ReassignmentSettings, WatchdogSettings,
 };
+pub use settings::{
+    AdapterSettings, AgentSettings, ExecSettings, FileMode, FileSettings, HeartbeatSettings,
+    LogSettings, MessageWatchSettings, ProofSettings, RoleSettings, ServiceSettings,
+    SessionSettings, Settings, StoreSettings, WakeSettings, WatchMode, restart_keys,
+};
+pub use webhook_url::{InvalidWebhookUrl, WebhookUrl};

@@ -38,6 +38,14 @@ pub(super) struct RawSettings {
     pub(super) message_watch: RawMessageWatch,
     #[serde(deserialize_with = "table")]
     pub(super) wake: RawWake,
+    #[serde(deserialize_with = "table")]
+    pub(super) alert: RawAlert,
+    #[serde(deserialize_with = "table")]
+    pub(super) watchdog: RawWatchdog,
+    #[serde(deserialize_with = "table")]
+    pub(super) reassignment: RawReassignment,
+    #[serde(deserialize_with = "table")]
+    pub(super) housekeeping: RawHousekeeping,
     #[serde(deserialize_with = "tables")]
     pub(super) session: Vec<RawSession>,
 }
@@ -113,6 +121,72 @@ pub(super) struct RawSession {
     pub(super) proof: Option<RawProof>,
     #[serde(deserialize_with = "table")]
     pub(super) wake: RawWake,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawAlert {
+    pub(super) order: Option<Vec<String>>,
+    pub(super) remind_after: Option<RawDuration>,
+    pub(super) remind_max: Option<RawDuration>,
+    pub(super) no_leader_after: Option<RawDuration>,
+    #[serde(deserialize_with = "table")]
+    pub(super) exec: RawAlertExec,
+    #[serde(deserialize_with = "table")]
+    pub(super) webhook: RawWebhook,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawAlertExec {
+    pub(super) command: Option<Vec<String>>,
+    pub(super) timeout: Option<RawDuration>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawWebhook {
+    pub(super) url: Option<String>,
+    pub(super) url_file: Option<String>,
+    pub(super) secret_file: Option<String>,
+    pub(super) timeout: Option<RawDuration>,
+    pub(super) tries: Option<i64>,
+    pub(super) backoff: Option<RawDuration>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawWatchdog {
+    pub(super) check_interval: Option<RawDuration>,
+    pub(super) default_ttl: Option<RawDuration>,
+    pub(super) idle_after: Option<RawDuration>,
+    pub(super) stalled_after: Option<RawDuration>,
+    pub(super) revoke_after: Option<RawDuration>,
+    pub(super) starting_for: Option<RawDuration>,
+    pub(super) correlated_hosts: Option<i64>,
+    pub(super) correlated_percent: Option<i64>,
+    pub(super) correlated_hold: Option<RawDuration>,
+    pub(super) leader_ttl: Option<RawDuration>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawReassignment {
+    pub(super) capacity: Option<i64>,
+    pub(super) match_role: Option<String>,
+    pub(super) moves_per_second: Option<i64>,
+    pub(super) max_losses: Option<i64>,
+    pub(super) losses_within: Option<RawDuration>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawHousekeeping {
+    pub(super) interval: Option<RawDuration>,
+    pub(super) keep_messages: Option<RawDuration>,
+    pub(super) keep_audit: Option<RawDuration>,
+    pub(super) keep_tasks: Option<RawDuration>,
+    pub(super) keep_alerts: Option<RawDuration>,
 }
 
 /// `"none"`, or a table with the way.

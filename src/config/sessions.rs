@@ -31,7 +31,7 @@ impl LayeredSession {
     }
 }
 
-/// Where a relative credentials file is looked for.
+/// Where a relative file with a secret in it is looked for.
 #[derive(Debug)]
 pub(super) struct CredentialsDirs {
     /// `$CREDENTIALS_DIRECTORY`, which wins where the file is there.
@@ -41,7 +41,7 @@ pub(super) struct CredentialsDirs {
 }
 
 impl CredentialsDirs {
-    fn resolve(&self, name: &str) -> PathBuf {
+    pub(super) fn resolve(&self, name: &str) -> PathBuf {
         self.systemd
             .iter()
             .map(|directory| directory.join(name))

@@ -6,6 +6,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::alert_settings::AlertSettings;
+use super::orchestrator_settings::OrchestratorSettings;
+
 /// The settings of one daemon.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -19,6 +22,10 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[service]`.
     pub service: ServiceSettings,
+    /// `[heartbeat]`, `[message_watch]`, `[wake]` and each `[[session]]`.
+    pub agents: AgentSettings,
+    /// `[alert]`.
+    pub alert: AlertSettings,
     /// What the daemon is for, with the settings of that role.
     pub role: RoleSettings,
 }
@@ -46,11 +53,29 @@ pub struct ServiceSettings {
     pub shutdown_grace: Duration,
 }
 
+/// The agents of this machine whose sessions the daemon keeps, in either role:
+/// an orchestrator's own agent is kept alive and woken, too.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentSettings {
+    /// `[heartbeat]`.
+    pub heartbeat: HeartbeatSettings,
+    /// `[message_watch]`.
+    pub message_watch: MessageWatchSettings,
+    /// Each `[[session]]`, in the order of the sources; none is a daemon that waits for work.
+    pub sessions: Vec<SessionSettings>,
+}
+
 /// The role, and what only that role needs.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a process has one of them, or two while it reloads"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum RoleSettings {
     /// Keeps heartbeats honest and pushes messages.
-    Worker(WorkerSettings),
+    Worker,
+    /// The same for its own agent; and watches every session, hands out tasks.
+    Orchestrator(OrchestratorSettings),
 }
 
 impl RoleSettings {
@@ -58,20 +83,10 @@ impl RoleSettings {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Worker(_) => "worker",
+            Self::Worker => "worker",
+            Self::Orchestrator(_) => "orchestrator",
         }
     }
-}
-
-/// The settings of the role `worker`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WorkerSettings {
-    /// `[heartbeat]`.
-    pub heartbeat: HeartbeatSettings,
-    /// `[message_watch]`.
-    pub message_watch: MessageWatchSettings,
-    /// Each `[[session]]`, in the order of the sources; none is a daemon that waits for work.
-    pub sessions: Vec<SessionSettings>,
 }
 
 /// The duty *heartbeat*.

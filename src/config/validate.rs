@@ -7,13 +7,15 @@ use std::path::PathBuf;
 
 use humantime::format_duration;
 
+use super::alert::alert;
 use super::error::{ConfigError, did_you_mean, one_of};
 use super::findings::{Findings, Limits, Origins, hours, limits, millis, mins, secs};
+use super::orchestrator::orchestrator;
 use super::raw::{RawHeartbeat, RawMessageWatch, RawSettings};
 use super::sessions::{CredentialsDirs, LayeredSession, sessions};
 use super::settings::{
-    HeartbeatSettings, LogSettings, MessageWatchSettings, RoleSettings, ServiceSettings, Settings,
-    StoreSettings, WatchMode, WorkerSettings,
+    AgentSettings, HeartbeatSettings, LogSettings, MessageWatchSettings, RoleSettings,
+    ServiceSettings, Settings, StoreSettings, WatchMode,
 };
 use super::wake::WakeView;
 
@@ -48,7 +50,7 @@ pub(super) fn validate(
     let mut findings = Findings::default();
     let found = &mut findings;
 
-    check_role(found, raw.role.as_deref(), origins);
+    let role = role(found, raw.role.as_deref(), origins);
     let settings = Settings {
         source: identity.source,
         instance: identity.instance,
@@ -70,7 +72,7 @@ pub(super) fn validate(
                 SHUTDOWN_GRACE,
             ),
         },
-        role: RoleSettings::Worker(WorkerSettings {
+        agents: AgentSettings {
             heartbeat: heartbeat(found, &raw.heartbeat, origins),
             message_watch: message_watch(found, &raw.message_watch, origins),
             sessions: {
@@ -79,7 +81,9 @@ pub(super) fn validate(
                 wake.settings(found);
                 sessions(found, layered, &wake, &identity.credentials)
             },
-        }),
+        },
+        alert: alert(found, &raw.alert, origins, &identity.credentials),
+        role: role_settings(found, role, raw, origins),
     };
     check_store_url(found, raw.store.url.as_deref(), origins);
 
@@ -87,23 +91,61 @@ pub(super) fn validate(
     Ok(settings)
 }
 
-fn check_role(found: &mut Findings, role: Option<&str>, origins: &Origins) {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Worker,
+    Orchestrator,
+}
+
+const ROLES: [(&str, Role); 2] = [
+    ("worker", Role::Worker),
+    ("orchestrator", Role::Orchestrator),
+];
+
+/// `None` if it is missing or wrong: then nothing is said about what belongs to which.
+fn role(found: &mut Findings, role: Option<&str>, origins: &Origins) -> Option<Role> {
     let at = origins.place("role");
+    let words = ROLES.map(|(word, _)| word);
+    let Some(word) = role else {
+        found.note(ConfigError::missing(
+            at,
+            r#"write role = "worker" or role = "orchestrator" above the first table"#,
+        ));
+        return None;
+    };
+    let role = ROLES.iter().find(|(known, _)| *known == word);
+    if role.is_none() {
+        let remedy = did_you_mean(word, &words)
+            .unwrap_or_else(|| format!("`role` must be {}", one_of(&words)));
+        found.invalid(at, format!("unknown role {word:?}; {remedy}"));
+    }
+    role.map(|(_, role)| *role)
+}
+
+/// A key that does nothing in this role is refused: whoever wrote it believes
+/// that it does something.
+fn role_settings(
+    found: &mut Findings,
+    role: Option<Role>,
+    raw: &RawSettings,
+    origins: &Origins,
+) -> RoleSettings {
+    const ORCHESTRATORS: [&str; 3] = ["watchdog", "reassignment", "housekeeping"];
+    const WORKERS: [&str; 1] = ["alert.no_leader_after"];
+    let (foreign, other) = match role {
+        Some(Role::Worker) => (&ORCHESTRATORS[..], "orchestrator"),
+        Some(Role::Orchestrator) => (&WORKERS[..], "worker"),
+        None => (&[][..], ""),
+    };
+    for key in foreign.iter().filter(|key| origins.has(key)) {
+        found.invalid(
+            origins.place(key),
+            format!("belongs to the role `{other}`; take it out, or write role = \"{other}\""),
+        );
+    }
     match role {
-        Some("worker") => {}
-        Some("orchestrator") => found.invalid(
-            at,
-            "this version of mcp-bridged runs the role `worker`; `orchestrator` is not in it",
-        ),
-        Some(other) => {
-            let remedy = did_you_mean(other, &["worker"])
-                .unwrap_or_else(|| "`role` must be `worker`".to_owned());
-            found.invalid(at, format!("unknown role {other:?}; {remedy}"));
-        }
-        None => found.note(ConfigError::missing(
-            at,
-            r#"write role = "worker" above the first table"#,
-        )),
+        Some(Role::Orchestrator) => RoleSettings::Orchestrator(orchestrator(found, raw, origins)),
+        Some(Role::Worker) | None => RoleSettings::Worker,
     }
 }
 

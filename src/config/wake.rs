@@ -1,6 +1,6 @@
 //! `[wake]`, and the keys of `[session.wake]` over it.
 
-use super::error::{Place, Source, all_of, did_you_mean};
+use super::error::{Place, Source};
 use super::findings::{Findings, Limits, Origins, hours, limits, millis, mins, secs};
 use super::raw::{RawDuration, RawWake};
 use super::settings::{AdapterSettings, ExecSettings, FileMode, FileSettings, WakeSettings};
@@ -8,12 +8,10 @@ use super::settings::{AdapterSettings, ExecSettings, FileMode, FileSettings, Wak
 const VERIFY_WITHIN: Limits = limits(secs(15), millis(100), mins(10));
 const BACKOFF: Limits = limits(secs(30), millis(100), hours(1));
 const BACKOFF_MAX: Limits = limits(mins(15), millis(100), hours(24));
-const EXEC_TIMEOUT: Limits = limits(secs(10), millis(100), mins(5));
+pub(super) const EXEC_TIMEOUT: Limits = limits(secs(10), millis(100), mins(5));
 
-const OUTPUT_LIMIT: usize = 4096;
+pub(super) const OUTPUT_LIMIT: usize = 4096;
 const OUTPUT_LIMIT_MOST: usize = 1024 * 1024;
-
-const ADAPTERS: [&str; 2] = ["exec", "file"];
 
 /// The global `[wake]`, or what a session sees of it.
 #[derive(Debug, Clone, Copy)]
@@ -141,35 +139,18 @@ impl<'a> WakeView<'a> {
         file: Option<&FileSettings>,
     ) -> Vec<AdapterSettings> {
         let (order, at) = self.pick("order", |raw| raw.order.as_deref());
-        let mut adapters: Vec<AdapterSettings> = Vec::new();
-        for name in order.unwrap_or_default() {
-            let (adapter, remedy) = match name.as_str() {
-                "exec" => (
-                    exec.cloned().map(AdapterSettings::Exec),
-                    r#"add [wake.exec] with command = ["/usr/local/bin/nudge"]"#,
-                ),
-                "file" => (
-                    file.cloned().map(AdapterSettings::File),
-                    r#"add [wake.file] with path = "/run/agent/inbox""#,
-                ),
-                _ => {
-                    let remedy = did_you_mean(name, &ADAPTERS)
-                        .unwrap_or_else(|| format!("the adapters are {}", all_of(&ADAPTERS)));
-                    found.invalid(at.clone(), format!("unknown adapter {name:?}; {remedy}"));
-                    continue;
-                }
-            };
-            match adapter {
-                Some(adapter) if adapters.iter().any(|known| known.name() == adapter.name()) => {
-                    found.invalid(at.clone(), format!("names `{name}` twice; take one out"));
-                }
-                Some(adapter) => adapters.push(adapter),
-                None => found.invalid(
-                    at.clone(),
-                    format!("names `{name}`, which is not configured; {remedy}"),
-                ),
-            }
-        }
-        adapters
+        let known = [
+            (
+                "exec",
+                exec.cloned().map(AdapterSettings::Exec),
+                r#"add [wake.exec] with command = ["/usr/local/bin/nudge"]"#,
+            ),
+            (
+                "file",
+                file.cloned().map(AdapterSettings::File),
+                r#"add [wake.file] with path = "/run/agent/inbox""#,
+            ),
+        ];
+        found.adapters(&at, order.unwrap_or_default(), &known)
     }
 }

@@ -10,13 +10,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::leadership::Registration;
 use super::roster::{Kept, Roster, Sessions};
 use super::store_keeper::StoreLink;
 use super::{Duty, DutyBell, Patience, Report, Round, bounded};
-use crate::config::{HeartbeatSettings, RoleSettings, Settings, WorkerSettings};
+use crate::config::{AgentSettings, HeartbeatSettings, Settings};
 use crate::liveness::{Proof, Verdict};
 use crate::model::SessionKey;
-use crate::store::{Beat, BeatReport, BeatRound, DaemonInfo, DaemonRef, SharedStore, StoreError};
+use crate::store::{
+    Beat, BeatReport, BeatRound, DaemonInfo, DaemonRef, Process, SharedStore, StoreError,
+};
 use crate::{clock, host, text};
 
 /// The duty.
@@ -32,6 +35,7 @@ pub struct Heartbeat {
     /// One for each `[[session]]`.
     proofs: Vec<Proof>,
     published: watch::Sender<Sessions>,
+    registration: watch::Sender<Option<DaemonRef>>,
     /// Sessions whose agent ended, and whether that is in the store.
     exits: HashMap<SessionKey, bool>,
     /// Sessions whose heartbeat is ours, to be let go when they are taken out.
@@ -42,6 +46,9 @@ pub struct Heartbeat {
     /// boot, which goes on in suspend.
     asked: Option<Duration>,
     mirrored: Option<Duration>,
+    /// Sessions whose process was compared with what the store says of it: once
+    /// for each store.
+    compared: HashSet<SessionKey>,
 }
 
 /// What a round of heartbeats found.
@@ -67,7 +74,7 @@ impl Heartbeat {
     /// The duty, and the sessions that it will publish.
     #[must_use]
     pub fn new(
-        settings: &WorkerSettings,
+        settings: &AgentSettings,
         info: DaemonInfo,
         link: StoreLink,
         bell: DutyBell,
@@ -86,13 +93,22 @@ impl Heartbeat {
                 .collect(),
             bell,
             published,
+            registration: watch::Sender::new(None),
             exits: HashMap::new(),
             held: HashSet::new(),
             complaints: HashMap::new(),
             asked: None,
             mirrored: None,
+            compared: HashSet::new(),
         };
         (duty, receiver)
+    }
+
+    /// This daemon's row in the store that is open, for whoever writes in its
+    /// name.
+    #[must_use]
+    pub fn registration(&self) -> Registration {
+        self.registration.subscribe()
     }
 
     async fn round(&mut self, store: &SharedStore) -> Result<HeartbeatReport, StoreError> {
@@ -103,18 +119,22 @@ impl Heartbeat {
         self.forget_those_taken_out(store, &daemon, now, patience)
             .await?;
 
-        let verdicts = self.check();
+        let mut verdicts = self.check();
+        for agent in self.mistaken(store, &sessions, patience).await? {
+            verdicts[agent] = Verdict::Exited;
+        }
         let mut report = HeartbeatReport::default();
         let mut beats = Vec::with_capacity(sessions.len());
         let mut living = Vec::with_capacity(sessions.len());
         let mut ended = Vec::new();
         for session in sessions.iter() {
             match &verdicts[session.agent] {
-                Verdict::Alive(proof) => {
+                Verdict::Alive(proof, process) => {
                     living.push(session);
                     beats.push(Beat {
                         session: session.key.clone(),
                         proof: *proof,
+                        process: *process,
                         renew_until: self.renewal(session, now),
                     });
                 }
@@ -165,6 +185,44 @@ impl Heartbeat {
         Ok(report)
     }
 
+    /// Agents whose pid file names a number that another process has by now:
+    /// the heartbeat of an earlier life of this daemon, or of another daemon on
+    /// this host, knew the same number with another start.
+    async fn mistaken(
+        &mut self,
+        store: &SharedStore,
+        sessions: &Sessions,
+        patience: Patience,
+    ) -> Result<Vec<usize>, StoreError> {
+        let new: Vec<&Kept> = sessions
+            .iter()
+            .filter(|kept| !self.compared.contains(&kept.key))
+            .collect();
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<SessionKey> = new.iter().map(|kept| kept.key.clone()).collect();
+        let known = patience
+            .bounded(store.location(), store.processes(&keys))
+            .await?;
+        let boot = host::boot();
+        let mut mistaken = Vec::new();
+        for (session, known) in new.into_iter().zip(known) {
+            let here = |known: &Process| known.boot_id == boot.id && known.pid_ns == boot.pid_ns;
+            let (Some(known), Some(found)) =
+                (known.filter(here), self.proofs[session.agent].process())
+            else {
+                continue;
+            };
+            if found.pid == known.id.pid && found.start != known.id.start {
+                self.proofs[session.agent].mistaken();
+                mistaken.push(session.agent);
+            }
+        }
+        self.compared.extend(keys);
+        Ok(mistaken)
+    }
+
     /// One verdict for each `[[session]]`. A process is looked at each time, a
     /// probe asked once an interval, however often the bell rings.
     fn check(&mut self) -> Vec<Verdict> {
@@ -198,6 +256,7 @@ impl Heartbeat {
             .cloned()
             .collect();
         self.complaints.retain(|key, _| named.contains(key));
+        self.compared.retain(|key| named.contains(key));
         self.exits.retain(|key, _| named.contains(key));
         if !gone.is_empty() {
             let released = store.release(daemon, Some(&gone), now);
@@ -224,11 +283,13 @@ impl Heartbeat {
             .await?;
         info!(daemon = %daemon.id, epoch = daemon.epoch, "registered");
         self.registered = Some((Arc::clone(store), daemon.clone()));
+        self.registration.send_replace(Some(daemon.clone()));
         for told in self.exits.values_mut() {
             *told = false;
         }
         self.held.clear();
         self.mirrored = None;
+        self.compared.clear();
         Ok(daemon)
     }
 
@@ -391,12 +452,12 @@ impl Duty for Heartbeat {
     }
 
     fn reload(&mut self, settings: &Arc<Settings>) {
-        let RoleSettings::Worker(worker) = &settings.role;
-        self.settings = worker.heartbeat.clone();
-        self.roster.reload(&worker.sessions);
+        let agents = &settings.agents;
+        self.settings = agents.heartbeat.clone();
+        self.roster.reload(&agents.sessions);
         // A proof that did not change goes on: its process stays watched.
         let mut old: Vec<Option<Proof>> = self.proofs.drain(..).map(Some).collect();
-        for session in &worker.sessions {
+        for session in &agents.sessions {
             let kept = old
                 .iter_mut()
                 .find(|proof| {

@@ -14,11 +14,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::alerts::AlertDesk;
+use super::fleet::FleetPost;
 use super::roster::{Kept, Sessions};
 use super::store_keeper::StoreLink;
 use super::wakes::{Finished, Fired, Waker};
 use super::{Duty, DutyBell, Patience, Report, Round};
-use crate::config::{MessageWatchSettings, RoleSettings, Settings, WatchMode, WorkerSettings};
+use crate::config::{AgentSettings, MessageWatchSettings, Settings, WatchMode};
 use crate::doorbell::{Doorbell, Mode};
 use crate::model::SessionKey;
 use crate::model::wake::{self, Mail, WakePolicy, WakeState, WakeStep};
@@ -32,6 +34,8 @@ pub struct MessageWatch {
     sessions: watch::Receiver<Sessions>,
     bell: DutyBell,
     keeper: DutyBell,
+    /// Of an orchestrator: whatever the doorbell brings concerns its watchdog.
+    fleet: Option<Arc<FleetPost>>,
     waker: Waker,
     mounted: Option<Mounted>,
     /// The store that `states` speak of.
@@ -89,24 +93,26 @@ pub struct MessageWatchReport {
 }
 
 impl MessageWatch {
-    /// The duty. `claimant` is its name in the rows of wakes; `keeper` is rung
-    /// when the store seems to be gone.
+    /// The duty. `claimant` is its name in the rows of wakes; of the bells, the
+    /// second is the store keeper's, rung when the store seems to be gone.
     #[must_use]
     pub fn new(
-        settings: &WorkerSettings,
+        settings: &AgentSettings,
         claimant: String,
         link: StoreLink,
         sessions: watch::Receiver<Sessions>,
-        bell: DutyBell,
-        keeper: DutyBell,
+        (bell, keeper): (DutyBell, DutyBell),
+        fleet: Option<Arc<FleetPost>>,
+        desk: AlertDesk,
     ) -> Self {
         Self {
             settings: settings.message_watch.clone(),
             link,
             sessions,
-            waker: Waker::new(claimant, bell.clone()),
+            waker: Waker::new(claimant, bell.clone(), desk),
             bell,
             keeper,
+            fleet,
             mounted: None,
             known: None,
             states: HashMap::new(),
@@ -159,6 +165,7 @@ impl MessageWatch {
         }
         let post = Arc::new(Post::default());
         let (letters, bell) = (Arc::clone(&post), self.bell.clone());
+        let fleet = self.fleet.clone();
         let mode = match self.settings.mode {
             WatchMode::Events => Mode::Events,
             WatchMode::Poll => Mode::Poll,
@@ -166,7 +173,14 @@ impl MessageWatch {
         let doorbell = store.doorbell(
             mode,
             Box::new(move |look| {
-                let ring = match look.arrivals() {
+                let arrivals = look.arrivals();
+                if let Some(fleet) = &fleet {
+                    let new = arrivals.iter().flatten();
+                    // A look that failed is told by the other question.
+                    let signalled = look.signalled().unwrap_or(false);
+                    fleet.leave(new.map(|arrival| arrival.to.clone()), signalled);
+                }
+                let ring = match arrivals {
                     Ok(new) if new.is_empty() => letters.awaiting.load(Ordering::Acquire),
                     Ok(new) => {
                         let mut arrived = letters
@@ -421,11 +435,11 @@ impl Duty for MessageWatch {
     }
 
     fn reload(&mut self, settings: &Arc<Settings>) {
-        let RoleSettings::Worker(worker) = &settings.role;
-        if worker.message_watch.mode != self.settings.mode {
+        let new = &settings.agents.message_watch;
+        if new.mode != self.settings.mode {
             self.mounted = None;
         }
-        self.settings = worker.message_watch.clone();
+        self.settings = new.clone();
         self.full_look = Instant::now();
     }
 

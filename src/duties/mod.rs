@@ -4,11 +4,20 @@
 //! it needs to know it reads. So a lost event costs latency and nothing else,
 //! and a duty that failed is simply run again.
 
+pub mod alerts;
+mod fleet;
 pub mod heartbeat;
+pub mod housekeeping;
+pub mod leadership;
 pub mod message_watch;
+pub mod reassignment;
 pub mod roster;
 pub mod store_keeper;
 mod wakes;
+pub mod watchdog;
+mod words;
+
+pub use fleet::{FleetPost, SharedFleet};
 
 use std::future::Future;
 use std::path::Path;

@@ -12,8 +12,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::alerts::AlertDesk;
 use super::{Duty, Report, Round, bounded};
 use crate::config::Settings;
+use crate::model::alert::AlertKind;
 use crate::store::locate::{self, Location};
 use crate::store::sqlite::Create;
 use crate::store::{ErrorClass, SharedStore, StoreError};
@@ -26,6 +28,8 @@ const CHECKPOINT_ABOVE: u64 = 4 * MEBIBYTE;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// A log that cannot be written back grows until the disk is full.
 const ALARM_ABOVE: u64 = 64 * MEBIBYTE;
+/// A trouble that lasts so long is the operator's.
+const LASTS: Duration = Duration::from_secs(10);
 /// Answering times that differ by less are the same.
 const NOISE: Duration = Duration::from_millis(1);
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -45,6 +49,9 @@ pub struct StoreKeeper {
     shown: Option<Duration>,
     checkpointed: Option<Instant>,
     alarmed: bool,
+    desk: AlertDesk,
+    /// When the trouble began that lasts.
+    since: Option<Instant>,
 }
 
 /// What the keeper found.
@@ -58,7 +65,7 @@ pub struct StoreReport {
 impl StoreKeeper {
     /// A keeper of the store at `location`, and what it will publish.
     #[must_use]
-    pub fn new(location: Location) -> (Self, StoreLink) {
+    pub fn new(location: Location, desk: AlertDesk) -> (Self, StoreLink) {
         let (link, receiver) = watch::channel(None);
         let keeper = Self {
             location,
@@ -67,6 +74,8 @@ impl StoreKeeper {
             shown: None,
             checkpointed: None,
             alarmed: false,
+            desk,
+            since: None,
         };
         (keeper, receiver)
     }
@@ -129,6 +138,22 @@ impl StoreKeeper {
         }
     }
 
+    /// The operator hears of a trouble that lasts, not of a hiccup.
+    fn alert(&mut self, trouble: Option<&str>) {
+        let subject = self.location.path.display().to_string();
+        match trouble {
+            None => {
+                self.since = None;
+                self.desk.recover(AlertKind::StoreTrouble, &subject);
+            }
+            Some(why) if self.since.get_or_insert_with(Instant::now).elapsed() >= LASTS => {
+                self.desk
+                    .raise(AlertKind::StoreTrouble, &subject, None, why.to_owned());
+            }
+            Some(_) => {}
+        }
+    }
+
     async fn tend_log(&mut self, store: &SharedStore, bytes: u64) {
         if bytes > ALARM_ABOVE {
             if !self.alarmed {
@@ -166,6 +191,7 @@ impl Duty for StoreKeeper {
         let state = match self.look().await {
             Ok(took) => {
                 if self.trouble.take().is_some() {
+                    self.alert(None);
                     info!(event = "store-recovered", store = %self.location.path.display(), "store ok again");
                 }
                 Ok(took)
@@ -173,6 +199,7 @@ impl Duty for StoreKeeper {
             Err(error) => {
                 self.give_up(&error);
                 let said = error.headline();
+                self.alert(Some(&said));
                 if self.trouble.as_deref() != Some(&said) {
                     warn!(event = "store-trouble", "{error}");
                     self.trouble = Some(said.clone());

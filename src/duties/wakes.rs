@@ -7,9 +7,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use super::alerts::AlertDesk;
 use super::{DutyBell, Patience};
 use crate::config::AdapterSettings;
 use crate::duties::roster::Kept;
+use crate::model::alert::AlertKind;
 use crate::model::wake::{Mail, WakePolicy};
 use crate::model::{MessageId, SessionKey};
 use crate::store::{SharedStore, StoreError, WakeClaim, WakeEnd, WakeRef};
@@ -44,6 +46,7 @@ pub(super) enum Fired {
 pub(super) struct Waker {
     claimant: String,
     bell: DutyBell,
+    desk: AlertDesk,
     tasks: JoinSet<()>,
     /// Adapters that have not returned, each at most once for a session.
     running: HashSet<(SessionKey, &'static str)>,
@@ -69,11 +72,12 @@ struct Ending {
 }
 
 impl Waker {
-    pub(super) fn new(claimant: String, bell: DutyBell) -> Self {
+    pub(super) fn new(claimant: String, bell: DutyBell, desk: AlertDesk) -> Self {
         let (results, finished) = mpsc::unbounded_channel();
         Self {
             claimant,
             bell,
+            desk,
             tasks: JoinSet::new(),
             running: HashSet::new(),
             open: HashMap::new(),
@@ -189,7 +193,7 @@ impl Waker {
 
     /// The session gave evidence.
     pub(super) fn verified(&mut self, session: &Kept, adapter: usize) {
-        self.given_up.remove(&session.key);
+        self.well(&session.key);
         info!(
             event = "wake-verified", adapter = self.name(session, adapter),
             conversation = %session.key.conversation, session = %session.key,
@@ -211,6 +215,13 @@ impl Waker {
                 session.key
             );
             self.given_up.insert(session.key.clone());
+            let text = format!(
+                "no way to wake {} worked; the last, {adapter}: {why}",
+                name(session)
+            );
+            let kind = AlertKind::WakeListSpent;
+            self.desk
+                .raise(kind, &session.key.to_string(), Some(&session.key), text);
         } else {
             warn!(
                 event = "wake-unverified", adapter,
@@ -232,13 +243,23 @@ impl Waker {
     /// It owes nothing: what was told of it before is over, also if no wake of
     /// ours did it.
     pub(super) fn rests(&mut self, session: &Kept) {
-        if self.given_up.remove(&session.key) {
+        if self.well(&session.key) {
             info!(
                 event = "session-looked",
                 conversation = %session.key.conversation, session = %session.key,
                 "{} looked by itself", session.key
             );
         }
+    }
+
+    /// It was woken, or looked by itself. `true` if it had been given up.
+    fn well(&mut self, session: &SessionKey) -> bool {
+        let given_up = self.given_up.remove(session);
+        if given_up {
+            self.desk
+                .recover(AlertKind::WakeListSpent, &session.to_string());
+        }
+        given_up
     }
 
     /// Ends the wakes of sessions that are not kept any more, so that whoever
@@ -249,7 +270,15 @@ impl Waker {
             let why = "the session is not kept here any more";
             self.end(&session, "abandoned", Some(why.into()));
         }
-        self.given_up.retain(|key| kept.contains(key));
+        let spent: Vec<SessionKey> = self
+            .given_up
+            .iter()
+            .filter(|key| !kept.contains(key))
+            .cloned()
+            .collect();
+        for session in &spent {
+            self.well(session);
+        }
     }
 
     fn end(&mut self, session: &SessionKey, outcome: &'static str, reason: Option<String>) {
@@ -297,6 +326,13 @@ impl Waker {
         if let Err(error) = self.flush(store, Patience::begin()).await {
             debug!(%error, "the wakes that are under way were not ended");
         }
+    }
+}
+
+fn name(session: &Kept) -> String {
+    match &session.label {
+        Some(label) => format!("{label}/{}", session.key.side),
+        None => session.key.to_string(),
     }
 }
 

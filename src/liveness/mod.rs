@@ -14,14 +14,16 @@ use tokio::sync::Notify;
 use crate::config::ProofSettings;
 use crate::file_stamp::FileStamp;
 use crate::model::session::ProofKind;
+use crate::store::ProcessId;
 use probe::Probe;
 use process::Process;
+pub use process::runs;
 
 /// What is known of an agent at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It lives, and this proved it.
-    Alive(ProofKind),
+    /// It lives, and this proved it; its process, if that was the proof.
+    Alive(ProofKind, Option<ProcessId>),
     /// Its process was there and has ended: confirmed.
     Exited,
     /// Nothing proves it; the words say why.
@@ -95,8 +97,25 @@ impl Proof {
             }
             ProofSettings::None | ProofSettings::Exec { .. } => match &mut self.state {
                 State::Probed(probe) => probe.verdict(ask, &self.changed),
-                _ => Verdict::Alive(ProofKind::None),
+                _ => Verdict::Alive(ProofKind::None, None),
             },
+        }
+    }
+
+    /// The process that is watched.
+    #[must_use]
+    pub fn process(&self) -> Option<ProcessId> {
+        match &self.state {
+            State::Watched(process, _) => Some(process.id()),
+            _ => None,
+        }
+    }
+
+    /// The number belongs to somebody else by now: whoever was meant has ended,
+    /// until the file is written again.
+    pub fn mistaken(&mut self) {
+        if let State::Watched(_, seen) = self.state {
+            self.state = State::Ended(seen);
         }
     }
 
@@ -111,10 +130,11 @@ impl Proof {
             State::Ended(seen) => Some((false, *seen)),
             _ => None,
         };
+        let same = self.process();
         match known {
             // A file that vanished does not end the process.
             Some((true, seen)) if seen == stamp || stamp.is_none() => {
-                return Verdict::Alive(ProofKind::Process);
+                return Verdict::Alive(ProofKind::Process, same);
             }
             // The number in there may meanwhile belong to somebody else.
             Some((false, seen)) if seen == stamp => {
@@ -127,7 +147,7 @@ impl Proof {
         let pid = match (named(), known) {
             (Ok(pid), _) => pid,
             // Being written at this moment; it is read again at the next check.
-            (Err(_), Some((true, _))) => return Verdict::Alive(ProofKind::Process),
+            (Err(_), Some((true, _))) => return Verdict::Alive(ProofKind::Process, same),
             (Err(_), Some((false, seen))) => {
                 self.state = State::Ended(seen);
                 return Verdict::Exited;
@@ -137,8 +157,9 @@ impl Proof {
         let watched = Process::watch(pid, Arc::clone(&self.changed));
         match (watched, known) {
             (Ok(process), _) => {
+                let id = process.id();
                 self.state = State::Watched(process, stamp);
-                Verdict::Alive(ProofKind::Process)
+                Verdict::Alive(ProofKind::Process, Some(id))
             }
             (Err(_), Some((false, seen))) => {
                 self.state = State::Ended(seen);
@@ -213,11 +234,18 @@ mod tests {
         }
 
         fn check(&mut self) -> Verdict {
-            self.proof.check(true)
+            match self.proof.check(true) {
+                Verdict::Alive(kind, Some(id)) => {
+                    assert!(runs(id), "{id:?}");
+                    Verdict::Alive(kind, None)
+                }
+                other => other,
+            }
         }
     }
 
-    const ALIVE: Verdict = Verdict::Alive(ProofKind::Process);
+    /// Stands for any living process.
+    const ALIVE: Verdict = Verdict::Alive(ProofKind::Process, None);
 
     #[tokio::test]
     async fn a_file_that_is_being_written_is_no_exit() {
@@ -247,6 +275,22 @@ mod tests {
         let second = Agent::start();
         case.write(&format!("{}\n", second.0.id()));
         assert_eq!(case.check(), ALIVE);
+    }
+
+    #[tokio::test]
+    async fn a_number_that_somebody_else_has_by_now_is_no_life() {
+        let (mut case, agent) = (Case::new(), Agent::start());
+        case.write(&agent.0.id().to_string());
+        assert_eq!(case.check(), ALIVE);
+        let process = case.proof.process().expect("watched");
+        assert!(!runs(ProcessId {
+            start: process.start + 1,
+            ..process
+        }));
+        case.proof.mistaken();
+        assert_eq!(case.check(), Verdict::Exited);
+        case.write(&format!("{}\n", agent.0.id()));
+        assert_eq!(case.check(), ALIVE, "written again");
     }
 
     #[tokio::test]

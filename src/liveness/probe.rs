@@ -66,7 +66,7 @@ async fn ask(command: &[String], timeout: Duration) -> Verdict {
     })
     .await;
     match ended {
-        Ended::Success { .. } => Verdict::Alive(ProofKind::Probe),
+        Ended::Success { .. } => Verdict::Alive(ProofKind::Probe, None),
         other => Verdict::Unproven(format!("the probe {other}")),
     }
 }

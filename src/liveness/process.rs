@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use crate::store::ProcessId;
+
 #[cfg(target_os = "linux")]
 pub(super) use linux::Process;
 #[cfg(not(target_os = "linux"))]
@@ -12,7 +14,7 @@ pub(super) use other::Process;
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::{Arc, Notify};
+    use super::{Arc, Notify, ProcessId, start_of};
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
     use std::os::fd::OwnedFd;
@@ -26,6 +28,7 @@ mod linux {
         descriptor: Arc<AsyncFd<OwnedFd>>,
         #[expect(dead_code, reason = "held for its drop")]
         watch: AbortOnDropHandle<()>,
+        id: ProcessId,
     }
 
     impl Process {
@@ -56,6 +59,11 @@ mod linux {
             let process = Self {
                 descriptor,
                 watch: AbortOnDropHandle::new(watch),
+                // While its descriptor shows that it lives, the number is its.
+                id: ProcessId {
+                    pid: i64::from(pid),
+                    start: start_of(pid).unwrap_or(0),
+                },
             };
             // A zombie has a number and no life.
             if process.is_alive() {
@@ -63,6 +71,10 @@ mod linux {
             } else {
                 Err(format!("process {pid} has ended"))
             }
+        }
+
+        pub(in super::super) fn id(&self) -> ProcessId {
+            self.id
         }
 
         pub(in super::super) fn is_alive(&self) -> bool {
@@ -78,9 +90,49 @@ mod linux {
     }
 }
 
+/// Whether this very process still runs on this machine. `false` for a zombie,
+/// and for a later process with its number.
+#[must_use]
+pub fn runs(process: ProcessId) -> bool {
+    let Ok(pid) = i32::try_from(process.pid) else {
+        return false;
+    };
+    match stat(pid) {
+        Some((state, start)) => start == process.start && !matches!(state, 'Z' | 'X'),
+        None => false,
+    }
+}
+
+/// When a process started, in clock ticks since boot.
+fn start_of(pid: i32) -> Option<i64> {
+    stat(pid).map(|(_, start)| start)
+}
+
+/// State and start time of a process, from proc(5).
+#[cfg(target_os = "linux")]
+fn stat(pid: i32) -> Option<(char, i64)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, parentheses too.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let start = fields.nth(18)?.parse().ok()?;
+    Some((state, start))
+}
+
+/// Nobody tells the start there without unsafe code: a number is a process.
+#[cfg(not(target_os = "linux"))]
+fn stat(pid: i32) -> Option<(char, i64)> {
+    let id = rustix::process::Pid::from_raw(pid)?;
+    let gone = matches!(
+        rustix::process::test_kill_process(id),
+        Err(rustix::io::Errno::SRCH)
+    );
+    (!gone).then_some(('R', 0))
+}
+
 #[cfg(not(target_os = "linux"))]
 mod other {
-    use super::{Arc, Notify};
+    use super::{Arc, Notify, ProcessId, start_of};
     use rustix::process::{Pid, test_kill_process};
 
     /// A process by its number alone: its end is found at the next check.
@@ -95,6 +147,14 @@ mod other {
                 Ok(process)
             } else {
                 Err(format!("there is no process {pid}"))
+            }
+        }
+
+        pub(in super::super) fn id(&self) -> ProcessId {
+            let pid = self.0.as_raw_nonzero().get();
+            ProcessId {
+                pid: i64::from(pid),
+                start: start_of(pid).unwrap_or(0),
             }
         }
 

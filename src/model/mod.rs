@@ -4,6 +4,7 @@
 //! whatever depends on time takes `now` as a parameter, so that thousands of
 //! histories can be tried in a second.
 
+pub mod alert;
 pub mod assignment;
 pub mod health;
 pub mod ids;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use super::TaskError;
 use crate::model::message::InvalidMessage;
 use crate::model::rate::RateLimited;
 use crate::model::{ConversationId, Label, MessageId, SessionKey};
@@ -130,6 +131,12 @@ pub enum StoreError {
         /// The message that has it.
         message: MessageId,
     },
+    /// A task that cannot be had, written or moved.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// An orchestrator that does not act any more wanted to write.
+    #[error("another orchestrator acts for this store now (epoch {0})")]
+    NotLeading(i64),
     /// Anything that SQLite says and no rule above names.
     #[error("store {}: {} ({})", .0.display(), .1, .2)]
     Sql(PathBuf, &'static str, String),
@@ -146,6 +153,8 @@ pub enum ErrorClass {
     Unavailable,
     /// Trying again later helps.
     Retry,
+    /// The task went on without the caller.
+    Stale,
     /// The store's content or version is not for this program.
     Unusable,
     /// Something else.
@@ -157,7 +166,11 @@ impl StoreError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Invalid(_)
+            Self::Task(TaskError::StaleLease { .. }) => ErrorClass::Stale,
+            Self::Task(TaskError::AtCapacity { .. } | TaskError::Draining(_)) => ErrorClass::Retry,
+            Self::NotLeading(_) => ErrorClass::Denied,
+            Self::Task(_)
+            | Self::Invalid(_)
             | Self::ClientIdReused { .. }
             | Self::LabelTaken(_)
             | Self::NoMessage(..)

@@ -7,8 +7,10 @@
 //! a success.
 
 mod error;
+mod fleet;
 pub mod locate;
 pub mod sqlite;
+mod tasks;
 mod types;
 
 use std::collections::HashSet;
@@ -20,6 +22,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub use error::{ErrorClass, StoreError};
+pub use fleet::*;
+pub use tasks::*;
 pub use types::*;
 
 use crate::doorbell::{Doorbell, Mode};
@@ -38,9 +42,23 @@ pub type SharedStore = Arc<dyn Store>;
 
 /// The operations of the product on its data. Two backends must answer alike:
 /// the conformance suite (`tests/store_conformance.rs`) is the specification.
-pub trait Store: Conversations + Messages + Heartbeats + Wakes + Reports + Upkeep {}
+pub trait Store:
+    Conversations + Messages + Heartbeats + Wakes + Tasks + Orchestration + Alerts + Reports + Upkeep
+{
+}
 
-impl<T: Conversations + Messages + Heartbeats + Wakes + Reports + Upkeep> Store for T {}
+impl<T> Store for T where
+    T: Conversations
+        + Messages
+        + Heartbeats
+        + Wakes
+        + Tasks
+        + Orchestration
+        + Alerts
+        + Reports
+        + Upkeep
+{
+}
 
 /// Channels, and who may use them.
 #[async_trait]
@@ -140,6 +158,10 @@ pub trait Heartbeats: Send + Sync {
     /// One heartbeat for many sessions, in one statement. A session that
     /// another live daemon owns is left alone and named in the report.
     async fn beat(&self, round: &BeatRound<'_>) -> Result<BeatReport>;
+
+    /// The processes that the last heartbeats named, in the order of the
+    /// question.
+    async fn processes(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Process>>>;
 
     /// Notes that a session's agent process ended. `false` if this daemon does
     /// not own the session any more.
@@ -256,4 +278,11 @@ pub trait Look {
     /// # Errors
     /// If the store failed; the next look covers the same messages.
     fn messages(&mut self, of: &HashSet<SessionKey>) -> Result<Vec<Message>>;
+
+    /// Whether there is work for an orchestrator since the last time this was
+    /// asked: a task, an exit, something that an operator said.
+    ///
+    /// # Errors
+    /// If the store failed; the next look answers for the same time.
+    fn signalled(&mut self) -> Result<bool>;
 }

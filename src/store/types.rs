@@ -138,6 +138,16 @@ pub struct DaemonView {
     pub sessions: u64,
 }
 
+/// A process on this boot of this machine; the start tells it from a later one
+/// with its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessId {
+    /// Process id.
+    pub pid: i64,
+    /// When it started, in clock ticks since boot; 0 where nobody tells.
+    pub start: i64,
+}
+
 /// One session's part of a heartbeat.
 #[derive(Debug, Clone)]
 pub struct Beat {
@@ -145,6 +155,8 @@ pub struct Beat {
     pub session: SessionKey,
     /// What its life was proven by.
     pub proof: ProofKind,
+    /// The agent's process, if that is the proof.
+    pub process: Option<ProcessId>,
     /// If set, the conversation is renewed to end then.
     pub renew_until: Option<Timestamp>,
 }

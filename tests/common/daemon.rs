@@ -264,12 +264,18 @@ impl Rig {
         })
     }
 
-    /// Writes `NAME.conf.toml` with the store's address before `text`.
+    /// Writes `NAME.conf.toml` of a worker with the store's address before
+    /// `text`.
     pub(crate) fn config(&self, name: &str, text: &str) -> PathBuf {
+        self.config_of("worker", name, text)
+    }
+
+    /// The same for any role.
+    pub(crate) fn config_of(&self, role: &str, name: &str, text: &str) -> PathBuf {
         let path = self.path(&format!("{name}.conf.toml"));
         let store = self.path("bridge.db");
         let all = format!(
-            "role = \"worker\"\n[store]\nurl = \"{}\"\n[service]\nstate_file = \"{}\"\n{text}",
+            "role = \"{role}\"\n[store]\nurl = \"{}\"\n[service]\nstate_file = \"{}\"\n{text}",
             store.display(),
             self.path(&format!("{name}.state.json")).display(),
         );
@@ -369,7 +375,7 @@ impl Daemon {
     }
 
     pub(crate) fn ready(&mut self) {
-        self.says("ready: worker: ");
+        self.says("ready: ");
     }
 
     pub(crate) fn state(&self) -> Option<StateFile> {

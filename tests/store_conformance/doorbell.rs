@@ -210,6 +210,7 @@ async fn beat(store: &SharedStore, session: &SessionKey) {
     let beats = [Beat {
         session: session.clone(),
         proof: ProofKind::None,
+        process: None,
         renew_until: None,
     }];
     let round = BeatRound {
@@ -234,4 +235,77 @@ pub(crate) async fn heartbeats_bring_no_arrivals(backend: &impl Backend) {
     let id = say(&*store, &pair.a, "x", at(2)).await;
     heard.wait_for(id).await;
     assert_eq!(heard.so_far().len(), 1);
+}
+
+pub(crate) async fn work_is_signalled(backend: &impl Backend) {
+    let (watching, store) = (backend.open().await, backend.open().await);
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    let keeper = crate::work::daemon(&*store, "hera").await;
+    crate::work::beat(&*store, &keeper, &[session]).await;
+    let heard = Heard::default();
+    let signals: Arc<Mutex<u64>> = Arc::default();
+    let (sink, count) = (heard.clone(), Arc::clone(&signals));
+    let listen = move |look: &mut dyn mcp_bridge::store::Look| {
+        if look.signalled().expect("a healthy store") {
+            *count.lock().expect("whole") += 1;
+        }
+        let new = look.arrivals().expect("a healthy store");
+        sink.arrivals.lock().expect("whole").extend(new);
+    };
+    let bell = watching.doorbell(Mode::Events, Box::new(listen));
+    let _bell = bell.expect("mounted");
+    let mut told = 0;
+    let mut signalled = async |what: &str| {
+        let now = until(what, async || {
+            let now = *signals.lock().expect("whole");
+            (now > told).then_some(now)
+        })
+        .await;
+        assert_eq!(now, told + 1, "{what}: it is said once");
+        told = now;
+        // What is no work brings a look, and no signal.
+        let id = say(&*store, &pair.a, "x", at(2)).await;
+        heard.wait_for(id).await;
+        assert_eq!(
+            *signals.lock().expect("whole"),
+            told,
+            "a message is no work"
+        );
+    };
+    let id = crate::work::add(&*store, "one").await;
+    signalled("a task to be signalled").await;
+    let task = crate::work::claim(&*store, &pair.b).await;
+    signalled("a claim to be signalled").await;
+    let done = crate::work::done("x");
+    let ended = store.end_task(&pair.b, id, task.fence, &done, at(3)).await;
+    ended.expect("ended");
+    signalled("an end to be signalled").await;
+    assert!(
+        store
+            .record_exit(session, &keeper, at(4))
+            .await
+            .expect("noted")
+    );
+    signalled("an exit to be signalled").await;
+    let drain = mcp_bridge::store::Control {
+        kind: mcp_bridge::store::ControlKind::Drain,
+        subject: "host:hera".into(),
+        since: at(5),
+        until: at(50),
+    };
+    store.set_control(&drain).await.expect("set");
+    signalled("a control to be signalled").await;
+    let cleared = store.clear_control(drain.kind, &drain.subject, at(6)).await;
+    assert!(cleared.expect("cleared"));
+    signalled("its end to be signalled").await;
+    let leader = crate::work::lead(&*store).await;
+    signalled("a new leader to be signalled").await;
+    store.give_up_lead(&leader).await.expect("given up");
+    signalled("the free lead to be signalled").await;
+    store
+        .set_session_capacity(session, Some(2))
+        .await
+        .expect("set");
+    signalled("a capacity to be signalled").await;
 }

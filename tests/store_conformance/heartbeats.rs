@@ -38,6 +38,7 @@ async fn beat_with(
         .map(|session| Beat {
             session: (*session).clone(),
             proof: ProofKind::Process,
+            process: None,
             renew_until: None,
         })
         .collect();

@@ -116,7 +116,7 @@ async fn a_newer_version_says_who_may_use_it() {
     assert_eq!(receive(&*newer, &pair.b, at(2)).await.len(), 1);
     assert_eq!(newer.check().await.expect("checked").schema, 9, "put back");
     newer.close().await;
-    set(9, 2);
+    set(9, 9);
     let error = refused(&scratch).await;
     assert!(matches!(error, StoreError::TooNew { found: 9, .. }));
     assert!(error.to_string().contains("version 9"), "{error}");

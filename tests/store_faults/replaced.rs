@@ -22,6 +22,7 @@ async fn refusals(store: &SharedStore, pair: &Pair) -> Vec<(&'static str, StoreE
     let beats = [Beat {
         session: pair.b.session.clone(),
         proof: ProofKind::None,
+        process: None,
         renew_until: None,
     }];
     let round = BeatRound {

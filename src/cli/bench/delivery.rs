@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -25,6 +24,7 @@ use super::journal;
 use super::scratch::{Environment, Login, Pair, Scratch, make_store, time_fsync};
 use super::stats::{Histogram, Micros, time};
 use super::{DeliveryArgs, Exit};
+use crate::cli::table::Table;
 
 /// Processes of each kind; more agents than that share them.
 const MOST_PROCESSES: usize = 16;
@@ -263,27 +263,23 @@ impl Report {
             humantime::format_duration(Duration::from_secs_f64(settings.duration_seconds)),
             self.environment.describe(),
         )?;
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(["from COMMIT to", "p50", "p90", "p99", "max", "mean"]);
+        let mut table =
+            Table::new(&["from COMMIT to", "p50", "p90", "p99", "max", "mean"]).figures(1..6);
         for (title, us) in [
             ("the reader's process knows", self.seen_us),
             ("the reader has it, marked as read", self.fetched_us),
         ] {
             let us = |of: fn(Micros) -> f64| us.map_or("-".into(), |us| time(of(us)));
-            table.add_row([
-                title.to_owned(),
-                us(|us| us.p50),
-                us(|us| us.p90),
-                us(|us| us.p99),
-                us(|us| us.max),
-                us(|us| us.mean),
+            table.row([
+                title.into(),
+                us(|us| us.p50).into(),
+                us(|us| us.p90).into(),
+                us(|us| us.p99).into(),
+                us(|us| us.max).into(),
+                us(|us| us.mean).into(),
             ]);
         }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        writeln!(out, "{table}\n")?;
+        writeln!(out, "{}", table.render(0))?;
         writeln!(
             out,
             "sent {}, delivered {} ({} a second): {} lost, {} duplicate, {} out of order",

@@ -3,7 +3,6 @@
 
 use std::io::Write;
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::LatencyArgs;
@@ -11,6 +10,7 @@ use super::latency::Measured;
 use super::rows::{COMPUTED, Goal, TIMES_FLOOR};
 use super::scratch::Environment;
 use super::stats::{Histogram, Micros, time};
+use crate::cli::table::{Cell, Table, WARN};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -149,9 +149,9 @@ impl Line {
             parts.push(format!("{TIMES_FLOOR:.0} x floor"));
         }
         match self.met {
-            None => Cell::new(""),
-            Some(true) => Cell::new(format!("met: {}", parts.join(", "))),
-            Some(false) => Cell::new(format!("NOT met: {}", parts.join(", "))),
+            None => "".into(),
+            Some(true) => format!("met: {}", parts.join(", ")).into(),
+            Some(false) => Cell::new(format!("NOT met: {}", parts.join(", ")), WARN),
         }
     }
 }
@@ -195,12 +195,13 @@ impl Report {
             )?)),
             self.environment.describe()
         )?;
-        writeln!(out, "{}", self.table())?;
+        writeln!(out, "{}", self.table().render(0))?;
         writeln!(
             out,
-            "\nx floor: p50 over the p50 of the bare floor with the same writer. early: the line was out\n\
-             before COMMIT had returned, counted as 0. late: out only after the next commit. Goals are for\n\
-             a quiet machine; compare figures of one run only."
+            "x floor: p50 over the p50 of the bare floor with the same writer, where COMMIT is stamped by the\n\
+             thread that made it; our own `send` sees it a hop later. early: the line was out before\n\
+             that stamp, counted as 0. late: out only after the next commit. Goals are for a quiet\n\
+             machine; compare figures of one run only."
         )?;
         for line in &self.rows {
             if line.missing > 0 {
@@ -211,32 +212,28 @@ impl Report {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header([
+        let mut table = Table::new(&[
             "path", "p50", "p90", "p99", "max", "mean", "x floor", "looks", "early", "late", "goal",
-        ]);
+        ])
+        .figures(1..10);
         for line in &self.rows {
             let us = |of: fn(Micros) -> f64| line.latency_us.map_or("-".into(), |us| time(of(us)));
             let count = |n: u64| if n == 0 { String::new() } else { n.to_string() };
             let times = line.floor.map(|floor| format!("{:.2}", floor.times_p50));
             let looks = line.looks_per_message.map(|looks| format!("{looks:.2}"));
-            table.add_row([
-                Cell::new(line.title),
-                Cell::new(us(|us| us.p50)),
-                Cell::new(us(|us| us.p90)),
-                Cell::new(us(|us| us.p99)),
-                Cell::new(us(|us| us.max)),
-                Cell::new(us(|us| us.mean)),
-                Cell::new(times.unwrap_or_default()),
-                Cell::new(looks.unwrap_or_default()),
-                Cell::new(count(line.early)),
-                Cell::new(count(line.after_next_commit)),
+            table.row([
+                line.title.into(),
+                us(|us| us.p50).into(),
+                us(|us| us.p90).into(),
+                us(|us| us.p99).into(),
+                us(|us| us.max).into(),
+                us(|us| us.mean).into(),
+                times.unwrap_or_default().into(),
+                looks.unwrap_or_default().into(),
+                count(line.early).into(),
+                count(line.after_next_commit).into(),
                 line.verdict(),
             ]);
-        }
-        for column in table.column_iter_mut().skip(1).take(9) {
-            column.set_cell_alignment(CellAlignment::Right);
         }
         table
     }

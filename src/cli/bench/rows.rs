@@ -70,7 +70,7 @@ const FULL: bool = true;
 /// All of them, as the table shows them.
 pub(super) const ROWS: &[Row] = {
     use Reader::{Daemon, Floor, Poll, Watch};
-    use Writer::{Foreign, ForeignKept, Ours};
+    use Writer::{Foreign, ForeignKept, Ours, Ringing};
     &[
         row(
             "ours-normal",
@@ -78,7 +78,6 @@ pub(super) const ROWS: &[Row] = {
             (Ours, NORMAL),
             Watch,
         )
-        .above("floor-ours-normal")
         .goal(150.0, 500.0),
         row(
             "ours-full",
@@ -86,8 +85,21 @@ pub(super) const ROWS: &[Row] = {
             (Ours, FULL),
             Watch,
         )
-        .above("floor-ours-full")
         .goal(200.0, 500.0),
+        row(
+            "bell-normal",
+            "bare writer that rings, NORMAL -> watch",
+            (Ringing, NORMAL),
+            Watch,
+        )
+        .above("floor-bell-normal"),
+        row(
+            "bell-full",
+            "bare writer that rings, FULL -> watch",
+            (Ringing, FULL),
+            Watch,
+        )
+        .above("floor-bell-full"),
         row(
             "foreign-normal",
             "foreign writer, NORMAL -> watch",
@@ -116,8 +128,7 @@ pub(super) const ROWS: &[Row] = {
             "our writer, FULL -> daemon",
             (Ours, FULL),
             Daemon,
-        )
-        .above("floor-ours-full"),
+        ),
         row(
             "daemon-foreign-full",
             "foreign writer, FULL -> daemon",
@@ -126,15 +137,15 @@ pub(super) const ROWS: &[Row] = {
         )
         .above("floor-foreign-full"),
         row(
-            "floor-ours-normal",
-            "bare floor, our writer, NORMAL",
-            (Ours, NORMAL),
+            "floor-bell-normal",
+            "bare floor, writer that rings, NORMAL",
+            (Ringing, NORMAL),
             Floor,
         ),
         row(
-            "floor-ours-full",
-            "bare floor, our writer, FULL",
-            (Ours, FULL),
+            "floor-bell-full",
+            "bare floor, writer that rings, FULL",
+            (Ringing, FULL),
             Floor,
         ),
         row(

@@ -11,6 +11,7 @@ use super::child::Orders;
 use super::readers::Stamps;
 use super::scratch::Login;
 use crate::clock;
+use crate::doorbell::Bell;
 use crate::model::message::{Body, Draft};
 use crate::model::timestamp;
 use crate::store::sqlite::{Create, Durability, SqliteStore};
@@ -27,6 +28,11 @@ pub(super) enum Writer {
     Foreign,
     /// The same over one connection.
     ForeignKept,
+    /// The same statements over one connection, and the doorbell after them.
+    /// What our own writer does, without its hop between threads, which takes
+    /// longer than a reader needs and would hide it: COMMIT is stamped where it
+    /// returned.
+    Ringing,
 }
 
 /// A writer's job.
@@ -102,6 +108,7 @@ enum Hand {
     Foreign {
         path: PathBuf,
         kept: Option<Connection>,
+        bell: Option<Bell>,
         login: Login,
         full: bool,
     },
@@ -123,9 +130,10 @@ impl Hand {
             ),
             kind => Self::Foreign {
                 path: job.store.clone(),
-                kept: (kind == Writer::ForeignKept)
+                kept: (kind != Writer::Foreign)
                     .then(|| connect(&job.store, job.full))
                     .transpose()?,
+                bell: (kind == Writer::Ringing).then(|| Bell::new(beside(&job.store, "-bell"))),
                 login: job.login.clone(),
                 full: job.full,
             },
@@ -144,12 +152,19 @@ impl Hand {
             Self::Foreign {
                 path,
                 kept,
+                bell,
                 login,
                 full,
-            } => match kept {
-                Some(connection) => insert(connection, login, text),
-                None => insert(&connect(path, *full)?, login, text),
-            },
+            } => {
+                let sent = match kept {
+                    Some(connection) => insert(connection, login, text),
+                    None => insert(&connect(path, *full)?, login, text),
+                }?;
+                if let Some(bell) = bell {
+                    bell.ring();
+                }
+                Ok(sent)
+            }
         }
     }
 
@@ -158,6 +173,10 @@ impl Hand {
             store.close().await;
         }
     }
+}
+
+fn beside(store: &Path, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}{suffix}", store.display()))
 }
 
 fn connect(path: &Path, full: bool) -> anyhow::Result<Connection> {

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::messages::{mail_of, touch};
+use super::tasks::signal;
 use super::{Durability, Ring, SqliteStore, millis, shared};
 use crate::model::session::ProofKind;
 use crate::model::wake::Mail;
 use crate::model::{SessionKey, timestamp};
 use crate::store::{
-    Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Heartbeats, Result,
+    Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Heartbeats, Process,
+    ProcessId, Result,
 };
 use crate::text::millis as duration_millis;
 
@@ -97,6 +99,35 @@ impl Heartbeats for SqliteStore {
         .await
     }
 
+    async fn processes(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Process>>> {
+        self.run("looking at heartbeats", async {
+            let wanted: Vec<[&str; 2]> = sessions
+                .iter()
+                .map(|session| [session.conversation.as_str(), session.side.as_str()])
+                .collect();
+            let rows = sqlx::query(
+                "SELECT h.boot_id, h.pid_ns, h.pid, h.pid_start FROM json_each(?1) w
+                 LEFT JOIN bridge_heartbeat h
+                     ON h.conversation_id = w.value ->> 0 AND h.session_id = w.value ->> 1
+                 ORDER BY w.key",
+            )
+            .bind(json!(wanted).to_string())
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+            rows.iter()
+                .map(|row| match (row.try_get(2)?, row.try_get(3)?) {
+                    (Some(pid), Some(start)) => Ok(Some(Process {
+                        boot_id: row.try_get(0)?,
+                        pid_ns: row.try_get(1)?,
+                        id: ProcessId { pid, start },
+                    })),
+                    _ => Ok(None),
+                })
+                .collect()
+        })
+        .await
+    }
+
     async fn record_exit(
         &self,
         session: &SessionKey,
@@ -106,7 +137,8 @@ impl Heartbeats for SqliteStore {
         self.run("noting an exit", async {
             let mut write = self.write(Durability::Full).await?;
             let changed = sqlx::query(
-                "UPDATE bridge_heartbeat SET exited_ms = ?5, seq = seq + 1
+                "UPDATE bridge_heartbeat SET exited_ms = ?5, seq = seq + 1,
+                     change = (SELECT max(change) + 1 FROM bridge_heartbeat)
                  WHERE conversation_id = ?1 AND session_id = ?2
                    AND daemon_id = ?3 AND daemon_epoch = ?4 AND exited_ms IS NULL",
             )
@@ -128,9 +160,11 @@ impl Heartbeats for SqliteStore {
                     now,
                 )
                 .await?;
+                // The orchestrator waits for this as a reader waits for mail.
+                signal(write.connection()).await?;
             }
-            // The orchestrator waits for this as a reader waits for mail.
-            write.commit(Ring::Yes).await?;
+            let ring = if changed > 0 { Ring::Yes } else { Ring::No };
+            write.commit(ring).await?;
             Ok(changed > 0)
         })
         .await
@@ -146,7 +180,10 @@ impl Heartbeats for SqliteStore {
             let mut write = self.write(Durability::Normal).await?;
             let named = sessions.map(|sessions| json!(sessions.iter().map(names).collect::<Vec<_>>()).to_string());
             let released = sqlx::query(
-                "UPDATE bridge_heartbeat SET released = 1
+                // A daemon that lets go is there: whoever was about to call the
+                // session lost looks again.
+                "UPDATE bridge_heartbeat SET released = 1, seq = seq + 1,
+                     change = (SELECT max(change) + 1 FROM bridge_heartbeat)
                  WHERE daemon_id = ?1 AND daemon_epoch = ?2 AND released = 0
                    AND (?3 IS NULL OR conversation_id || '/' || session_id IN (SELECT value FROM json_each(?3)))",
             )
@@ -190,6 +227,7 @@ impl Heartbeats for SqliteStore {
             let beat = Beat {
                 session: caller.session.clone(),
                 proof: ProofKind::Call,
+                process: None,
                 renew_until: None,
             };
             let round = BeatRound {
@@ -215,16 +253,19 @@ fn names(session: &SessionKey) -> String {
     session.to_string()
 }
 
-/// `[[conversation, side, proof], ...]`.
+/// `[[conversation, side, proof, pid, start], ...]`.
 fn as_json(beats: &[Beat]) -> String {
-    let beats: Vec<[&str; 3]> = beats
+    let beats: Vec<_> = beats
         .iter()
         .map(|beat| {
-            [
+            let (pid, start) = beat.process.map(|p| (p.pid, p.start)).unzip();
+            (
                 beat.session.conversation.as_str(),
                 beat.session.side.as_str(),
                 beat.proof.as_str(),
-            ]
+                pid,
+                start,
+            )
         })
         .collect();
     json!(beats).to_string()
@@ -241,15 +282,17 @@ async fn upsert(
 ) -> std::result::Result<u64, Fault> {
     let written = sqlx::query(
         "INSERT INTO bridge_heartbeat (conversation_id, session_id, seq, boot_id, pid_ns,
-             beat_boot_ms, beat_ms, ttl_ms, proof, daemon_id, daemon_epoch)
+             beat_boot_ms, beat_ms, ttl_ms, proof, daemon_id, daemon_epoch, pid, pid_start, change)
          SELECT value ->> 0, value ->> 1, 1, ?2, ?3, ?4, ?5, ?6, value ->> 2,
-                nullif(?7, ''), nullif(?8, 0)
+                nullif(?7, ''), nullif(?8, 0), value ->> 3, value ->> 4,
+                (SELECT coalesce(max(change), 0) + 1 FROM bridge_heartbeat)
          FROM json_each(?1) WHERE true
          ON CONFLICT (conversation_id, session_id) DO UPDATE SET
              seq = seq + 1, boot_id = excluded.boot_id, pid_ns = excluded.pid_ns,
              beat_boot_ms = excluded.beat_boot_ms, beat_ms = excluded.beat_ms,
              ttl_ms = excluded.ttl_ms, proof = excluded.proof,
              daemon_id = excluded.daemon_id, daemon_epoch = excluded.daemon_epoch,
+             pid = excluded.pid, pid_start = excluded.pid_start, change = excluded.change,
              released = 0, exited_ms = NULL
          WHERE CASE
              WHEN bridge_heartbeat.daemon_id IS NULL THEN true
@@ -345,14 +388,24 @@ async fn mirror(
     let sessions: Vec<[&str; 2]> = sessions
         .map(|session| [session.conversation.as_str(), session.side.as_str()])
         .collect();
+    let (sessions, now) = (json!(sessions).to_string(), timestamp::to_text(now));
+    // So that a change by somebody else can be told from ours.
+    sqlx::query(
+        "UPDATE bridge_heartbeat SET mirrored = ?2 FROM json_each(?1) w
+         WHERE conversation_id = w.value ->> 0 AND session_id = w.value ->> 1",
+    )
+    .bind(&sessions)
+    .bind(&now)
+    .execute(&mut *connection)
+    .await?;
     sqlx::query(
         "INSERT INTO session_status (conversation_id, session_id, status, last_heartbeat)
          SELECT value ->> 0, value ->> 1, 'active', ?2 FROM json_each(?1) WHERE true
          ON CONFLICT (conversation_id, session_id)
              DO UPDATE SET last_heartbeat = excluded.last_heartbeat",
     )
-    .bind(json!(sessions).to_string())
-    .bind(timestamp::to_text(now))
+    .bind(&sessions)
+    .bind(&now)
     .execute(connection)
     .await?;
     Ok(())

@@ -244,7 +244,7 @@ async fn keep_limits(
 
 /// The agent itself called again, so it has seen what an earlier fetch wrote
 /// to it: that is acknowledged now.
-async fn came_back(
+pub(super) async fn came_back(
     connection: &mut SqliteConnection,
     session: &SessionKey,
     now: Timestamp,
@@ -378,10 +378,11 @@ pub(super) async fn touch(
     now: Timestamp,
 ) -> std::result::Result<(), Fault> {
     sqlx::query(
-        "INSERT INTO bridge_session (conversation_id, session_id, activity_seq, activity_ms)
-         VALUES (?1, ?2, 1, ?3)
+        "INSERT INTO bridge_session (conversation_id, session_id, activity_seq, activity_ms, change)
+         VALUES (?1, ?2, 1, ?3, (SELECT coalesce(max(change), 0) + 1 FROM bridge_session))
          ON CONFLICT (conversation_id, session_id) DO UPDATE SET
-             activity_seq = activity_seq + 1, activity_ms = excluded.activity_ms",
+             activity_seq = activity_seq + 1, activity_ms = excluded.activity_ms,
+             change = excluded.change",
     )
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())

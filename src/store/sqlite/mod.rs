@@ -6,15 +6,23 @@
 //! readers. Nothing in this process ever closes a descriptor of its own on a
 //! database file: that would drop the locks that SQLite holds on it.
 
+mod alerts;
+mod controls;
 mod conversations;
 mod fault;
 mod file;
+mod findings;
+mod fleet;
 mod heartbeats;
+mod leader;
 mod messages;
+mod notices;
 mod open;
+mod prune;
 mod reports;
 mod shared;
 mod tail;
+mod tasks;
 mod upkeep;
 mod wakes;
 
@@ -36,7 +44,7 @@ use file::Files;
 pub use open::Create;
 
 /// The schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// A store in an SQLite file.
 #[derive(Debug)]

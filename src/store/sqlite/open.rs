@@ -35,11 +35,18 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         let kind = MigrationType::Simple;
         Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![step(
-        1,
-        "bridge",
-        include_str!("../../../migrations/sqlite/0001_bridge.sql"),
-    )])
+    Migrator::with_migrations(vec![
+        step(
+            1,
+            "bridge",
+            include_str!("../../../migrations/sqlite/0001_bridge.sql"),
+        ),
+        step(
+            2,
+            "work",
+            include_str!("../../../migrations/sqlite/0002_work.sql"),
+        ),
+    ])
 });
 
 /// Whether a missing store is made.

@@ -189,7 +189,7 @@ impl Reports for SqliteStore {
 }
 
 impl SqliteStore {
-    async fn set(&self, settings: &[(&str, String)]) -> std::result::Result<(), Fault> {
+    pub(super) async fn set(&self, settings: &[(&str, String)]) -> std::result::Result<(), Fault> {
         let mut write = self.write(Durability::Full).await?;
         for (key, value) in settings {
             sqlx::query(

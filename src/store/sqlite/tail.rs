@@ -36,6 +36,8 @@ pub(super) struct Tail {
     shared_memory: Option<&'static File>,
     /// Newest id that was returned, or was there at the start.
     head: i64,
+    /// The signal that was seen last.
+    signal: i64,
     data_version: i64,
 }
 
@@ -66,6 +68,8 @@ impl Tail {
             files: Arc::clone(files),
             connection,
             head,
+            // Whatever came before is looked at anyway.
+            signal: 0,
             data_version,
         })
     }
@@ -123,9 +127,21 @@ impl Look for Tail {
         self.head = head;
         Ok(messages)
     }
+
+    fn signalled(&mut self) -> Result<bool> {
+        self.files.ensure_same()?;
+        let signal = self.signal_now().map_err(|error| self.words(&error))?;
+        Ok(std::mem::replace(&mut self.signal, signal) != signal)
+    }
 }
 
 impl Tail {
+    fn signal_now(&self) -> rusqlite::Result<i64> {
+        self.connection
+            .prepare_cached("SELECT coalesce(max(n), 0) FROM bridge_signal WHERE name = 'work'")?
+            .query_row([], |row| row.get(0))
+    }
+
     fn arrivals_since(&self) -> rusqlite::Result<(Vec<Arrival>, i64)> {
         let mut statement = self.connection.prepare_cached(
             "SELECT id, conversation_id, to_session FROM messages WHERE id > ?1 ORDER BY id",

@@ -1,0 +1,83 @@
+//! Alerts: how the operator is told. One file an adapter.
+//!
+//! The journal, or the log in its place, is told in any case; whoever else is
+//! configured is told at the same time, each with its own time limit and its
+//! own retries. Knows nothing of when an alert is due.
+
+mod exec;
+mod journal;
+mod webhook;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use serde::Serialize;
+use tracing::debug;
+
+use crate::config::{AlertAdapterSettings, AlertSettings};
+use crate::model::alert::{Alert, ReminderPolicy};
+
+/// An adapter that could not tell.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{adapter}: {why}")]
+pub struct Failure {
+    /// Its name, as `alert.order` has it.
+    pub adapter: &'static str,
+    /// Why, on one line, for people. Never a URL, never a secret.
+    pub why: String,
+}
+
+/// What the adapters hand out: the alert, and when this try was.
+#[derive(Debug, Serialize)]
+struct Outgoing<'a> {
+    #[serde(flatten)]
+    alert: &'a Alert,
+    /// Fresh with each try, so that somebody who recorded one cannot pass it
+    /// off as another later: it is signed with the rest.
+    sent_at: Timestamp,
+}
+
+/// Tells everybody who is configured, all at once. The journal has it when this
+/// is polled for the first time; an adapter that hangs holds up no other.
+///
+/// Takes as long as the slowest adapter: `exec` up to its timeout, `webhook` up
+/// to its tries times its timeout and the pauses between them. Dropped, it kills
+/// the command; a request that is under way ends at its own timeout.
+///
+/// # Errors
+/// Each adapter that failed, in the order of the settings.
+pub async fn deliver(settings: &AlertSettings, alert: &Alert) -> Result<(), Vec<Failure>> {
+    journal::tell(alert);
+    let told = settings.adapters.iter().map(|adapter| async move {
+        let outcome = match adapter {
+            AlertAdapterSettings::Exec(settings) => exec::run(settings, alert).await,
+            AlertAdapterSettings::Webhook(settings) => webhook::run(settings, alert).await,
+        };
+        let adapter = adapter.name();
+        match outcome {
+            Ok(said) => {
+                debug!(adapter, id = alert.id, "told of an alert: {said}");
+                None
+            }
+            Err(why) => Some(Failure { adapter, why }),
+        }
+    });
+    let failures: Vec<Failure> = join_all(told).await.into_iter().flatten().collect();
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(failures),
+    }
+}
+
+/// When to remind, by these settings.
+#[must_use]
+pub fn reminders(settings: &AlertSettings) -> ReminderPolicy {
+    ReminderPolicy {
+        after: settings.remind_after,
+        max: settings.remind_max,
+    }
+}
+
+/// The JSON that every adapter hands out, without a line's end.
+fn body(alert: &Alert, sent_at: Timestamp) -> Result<Vec<u8>, String> {
+    serde_json::to_vec(&Outgoing { alert, sent_at }).map_err(|error| error.to_string())
+}

@@ -1,0 +1,93 @@
+//! The fleet as the duties *watchdog* and *reassignment* share it, and what the
+//! doorbell's thread leaves for them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::DutyBell;
+use crate::model::SessionKey;
+use crate::model::health::Health;
+use crate::store::SeenSession;
+
+/// What is known of one session besides how it fares.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// Its row, as it was read last.
+    pub(super) row: SeenSession,
+    /// How it fares.
+    pub(super) health: Health,
+    /// It gets nothing new.
+    pub(super) draining: bool,
+    /// Its tasks may be taken from it although it lives.
+    pub(super) revocable: bool,
+}
+
+impl Known {
+    /// What people call it.
+    pub(super) fn name(&self) -> String {
+        match &self.row.label {
+            Some(label) => format!("{label}/{}", self.row.key.side),
+            None => self.row.key.to_string(),
+        }
+    }
+}
+
+/// All sessions of open conversations.
+#[derive(Debug, Default)]
+pub(super) struct FleetState {
+    pub(super) sessions: HashMap<SessionKey, Known>,
+    /// Whether this orchestrator acts and has judged them all.
+    pub(super) judged: bool,
+}
+
+/// Shared by the watchdog, which writes it, and the reassignment.
+#[derive(Debug, Clone, Default)]
+pub struct SharedFleet(Arc<Mutex<FleetState>>);
+
+impl SharedFleet {
+    /// The fleet, whoever may have panicked with it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, FleetState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the doorbell's thread leaves for the watchdog.
+#[derive(Debug, Default)]
+pub struct FleetPost {
+    arrived: Mutex<HashSet<SessionKey>>,
+    signalled: AtomicBool,
+    bell: DutyBell,
+}
+
+impl FleetPost {
+    /// Post that rings this bell.
+    #[must_use]
+    pub fn new(bell: DutyBell) -> Self {
+        Self {
+            bell,
+            ..Self::default()
+        }
+    }
+
+    /// Something is new: mail for these sessions, or work.
+    pub fn leave(&self, arrived: impl Iterator<Item = SessionKey>, signalled: bool) {
+        let mut letters = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        letters.extend(arrived);
+        let news = signalled || !letters.is_empty();
+        drop(letters);
+        if signalled {
+            self.signalled.store(true, Ordering::Release);
+        }
+        if news {
+            self.bell.ring();
+        }
+    }
+
+    /// What was left since the last time, and whether there is work.
+    pub(super) fn take(&self) -> (Vec<SessionKey>, bool) {
+        let mut letters = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        let arrived = letters.drain().collect();
+        (arrived, self.signalled.swap(false, Ordering::AcqRel))
+    }
+}

@@ -1,0 +1,208 @@
+//! Duty *leadership*: of several orchestrators on one store, one acts.
+//!
+//! The lease is a row. Whoever waits notes on his own boot clock when he saw
+//! it change, and takes it over when it stood still for its whole ttl; no two
+//! clocks are ever compared. Every write of the acting one checks the epoch,
+//! so that one that was paused finds out before it does harm.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::store_keeper::StoreLink;
+use super::{Duty, Report, Round, bounded};
+use crate::clock;
+use crate::config::{RoleSettings, Settings};
+use crate::store::{DaemonRef, Leader, Lease, SharedStore, StoreError};
+
+/// How often a lease is renewed within its ttl.
+const RENEWALS: u32 = 4;
+/// How often somebody else's lease is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// A look that comes so much later says more about us than about the holder.
+const LATE: Duration = Duration::from_secs(3);
+
+/// Who acts, if it is this daemon.
+pub type LeaderLink = watch::Receiver<Option<Leader>>;
+
+/// This daemon's row in the store that is open, as the duty *heartbeat*
+/// registers it.
+pub type Registration = watch::Receiver<Option<DaemonRef>>;
+
+/// The duty.
+#[derive(Debug)]
+pub struct Leadership {
+    ttl: Duration,
+    link: StoreLink,
+    registration: Registration,
+    acting: watch::Sender<Option<Leader>>,
+    /// Somebody's lease, and when it was first seen as it is.
+    seen: Option<(Lease, Duration)>,
+    looked: Option<Duration>,
+}
+
+/// What a round found.
+#[derive(Debug, Default)]
+pub struct LeadershipReport {
+    words: String,
+    trouble: Option<String>,
+}
+
+impl Leadership {
+    /// The duty, and what it will publish.
+    #[must_use]
+    pub fn new(ttl: Duration, link: StoreLink, registration: Registration) -> (Self, LeaderLink) {
+        let (acting, receiver) = watch::channel(None);
+        let duty = Self {
+            ttl,
+            link,
+            registration,
+            acting,
+            seen: None,
+            looked: None,
+        };
+        (duty, receiver)
+    }
+
+    async fn round(
+        &mut self,
+        store: &SharedStore,
+        daemon: &DaemonRef,
+    ) -> Result<String, StoreError> {
+        let leader = self.acting.borrow().clone();
+        if let Some(leader) = leader.filter(|leader| leader.daemon == *daemon) {
+            match bounded(store.location(), store.renew_lead(&leader)).await {
+                Ok(()) => return Ok(acting(&leader)),
+                Err(StoreError::NotLeading(epoch)) => {
+                    warn!(
+                        event = "lead-lost",
+                        epoch, "another orchestrator acts now (epoch {epoch})"
+                    );
+                    self.publish(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let lease = bounded(store.location(), store.lease()).await?;
+        if !self.may_take(lease.as_ref(), daemon) {
+            let holder = lease.and_then(|lease| lease.holder);
+            let holder = holder.map_or_else(|| "nobody".to_owned(), |holder| holder.id);
+            return Ok(format!("standing by for {holder}"));
+        }
+        let take = store.take_lead(daemon, lease.as_ref(), self.ttl, clock::now());
+        let Some(leader) = bounded(store.location(), take).await? else {
+            return Ok("standing by".into());
+        };
+        info!(
+            event = "lead-taken",
+            epoch = leader.epoch,
+            "acting for the fleet (epoch {})",
+            leader.epoch
+        );
+        let words = acting(&leader);
+        self.seen = None;
+        self.publish(Some(leader));
+        Ok(words)
+    }
+
+    /// Whether the lease is free: given back, an earlier life's of this very
+    /// daemon, or unchanged for its whole ttl under our eyes.
+    fn may_take(&mut self, lease: Option<&Lease>, daemon: &DaemonRef) -> bool {
+        let now = clock::since_boot();
+        let late = self
+            .looked
+            .replace(now)
+            .is_none_or(|then| now.saturating_sub(then) > LOOK + LATE);
+        let Some(lease) = lease else { return true };
+        let Some(holder) = &lease.holder else {
+            return true;
+        };
+        if holder.id == daemon.id {
+            return true;
+        }
+        match &self.seen {
+            // While we slept he may have, too.
+            Some((seen, since)) if seen == lease && !late => {
+                now.saturating_sub(*since) >= lease.ttl
+            }
+            _ => {
+                self.seen = Some((lease.clone(), now));
+                false
+            }
+        }
+    }
+
+    fn publish(&self, leader: Option<Leader>) {
+        self.acting.send_if_modified(|acting| {
+            let changed = *acting != leader;
+            *acting = leader;
+            changed
+        });
+    }
+}
+
+fn acting(leader: &Leader) -> String {
+    format!("acting leader (epoch {})", leader.epoch)
+}
+
+impl Duty for Leadership {
+    type Report = LeadershipReport;
+
+    fn name(&self) -> &'static str {
+        "leadership"
+    }
+
+    async fn tick(&mut self) -> Round<LeadershipReport> {
+        let store = self.link.borrow_and_update().clone();
+        let daemon = self.registration.borrow_and_update().clone();
+        let mut report = LeadershipReport::default();
+        if let (Some(store), Some(daemon)) = (store, daemon) {
+            match self.round(&store, &daemon).await {
+                Ok(words) => report.words = words,
+                Err(error) => report.trouble = Some(error.to_string()),
+            }
+        } else {
+            // Another store, or none: what was held there is not held here.
+            self.publish(None);
+            self.seen = None;
+        }
+        let pause = match *self.acting.borrow() {
+            Some(_) => self.ttl / RENEWALS,
+            None => LOOK.min(self.ttl / RENEWALS),
+        };
+        Round {
+            report,
+            next: Instant::now() + pause,
+        }
+    }
+
+    fn reload(&mut self, settings: &Arc<Settings>) {
+        if let RoleSettings::Orchestrator(own) = &settings.role {
+            self.ttl = own.watchdog.leader_ttl;
+        }
+    }
+
+    async fn stop(&mut self) {
+        let (store, leader) = (self.link.borrow().clone(), self.acting.borrow().clone());
+        if let (Some(store), Some(leader)) = (store, leader) {
+            match bounded(store.location(), store.give_up_lead(&leader)).await {
+                Ok(()) => info!("gave the lead back"),
+                Err(error) => warn!(%error, "the lead was not given back"),
+            }
+        }
+        self.publish(None);
+    }
+}
+
+impl Report for LeadershipReport {
+    fn summary(&self) -> String {
+        self.words.clone()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+}

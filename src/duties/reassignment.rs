@@ -1,0 +1,399 @@
+//! Duty *reassignment*: gives out the tasks that wait, and moves those of
+//! sessions that are gone, at a bounded rate. What is planned is pure; what is
+//! written is checked again by the store, fence by fence.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::alerts::AlertDesk;
+use super::fleet::{Known, SharedFleet};
+use super::leadership::LeaderLink;
+use super::store_keeper::StoreLink;
+use super::{Duty, DutyBell, Patience, Report, Round};
+use crate::clock;
+use crate::config::{
+    MatchRole, OrchestratorSettings, ReassignmentSettings, RoleSettings, Settings,
+};
+use crate::model::alert::AlertKind;
+use crate::model::assignment::{self, Action, AssignmentPolicy, Candidate, OpenTask, Place};
+use crate::model::health::Health;
+use crate::model::{SessionKey, TaskId};
+use crate::store::{Leader, Move, Moved, SharedStore, StoreError, Waiting, Why};
+use crate::text;
+
+/// Between two looks for tasks that nobody rang for: a pause after a failure
+/// may be over.
+const LOOK: Duration = Duration::from_secs(2);
+/// What the rate of moves is counted over.
+const SECOND: Duration = Duration::from_secs(1);
+/// How long tasks wait for somebody healthy before the operator hears of it.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The duty.
+pub struct Reassignment {
+    settings: ReassignmentSettings,
+    link: StoreLink,
+    leader: LeaderLink,
+    fleet: SharedFleet,
+    desk: AlertDesk,
+    leadership: DutyBell,
+    /// When the moves of the last second were made, since boot.
+    made: VecDeque<Duration>,
+    /// The store that knows the capacity of this configuration.
+    told: Option<(SharedStore, u32)>,
+    /// Roles whose tasks wait for somebody healthy, since when, and whether
+    /// the operator was told.
+    starved: HashMap<String, (Duration, bool)>,
+}
+
+/// What a round did.
+#[derive(Debug, Clone, Default)]
+pub struct ReassignmentReport {
+    /// Tasks that still wait.
+    pub waiting: usize,
+    /// Tasks that were given to somebody.
+    pub given: usize,
+    /// Tasks that were taken back or given up.
+    pub taken: usize,
+    trouble: Option<String>,
+    acts: bool,
+}
+
+impl Reassignment {
+    /// The duty. `leadership` is rung when somebody else seems to act.
+    #[must_use]
+    pub fn new(
+        settings: &OrchestratorSettings,
+        (link, leader): (StoreLink, LeaderLink),
+        fleet: SharedFleet,
+        desk: AlertDesk,
+        leadership: DutyBell,
+    ) -> Self {
+        Self {
+            settings: settings.reassignment.clone(),
+            link,
+            leader,
+            fleet,
+            desk,
+            leadership,
+            made: VecDeque::new(),
+            told: None,
+            starved: HashMap::new(),
+        }
+    }
+
+    async fn round(
+        &mut self,
+        store: &SharedStore,
+        leader: &Leader,
+    ) -> Result<ReassignmentReport, StoreError> {
+        let patience = Patience::begin();
+        self.tell_capacity(store, patience).await?;
+        let revocable = self.revocable();
+        let waiting = store.waiting_tasks(&revocable, self.settings.losses_within, clock::now());
+        let waiting = patience.bounded(store.location(), waiting).await?;
+        let mut report = ReassignmentReport {
+            acts: true,
+            waiting: waiting.len(),
+            ..ReassignmentReport::default()
+        };
+        let candidates = self.candidates();
+        let Some(candidates) = candidates.filter(|_| !waiting.is_empty()) else {
+            self.starve(&[], &[]);
+            return Ok(report);
+        };
+        self.starve(&waiting, &candidates);
+        let budget = self.budget();
+        let moves = self.plan(&waiting, &candidates, budget);
+        if moves.is_empty() {
+            return Ok(report);
+        }
+        let made = store.move_tasks(leader, &moves, clock::now());
+        let made = patience.bounded(store.location(), made).await?;
+        for (planned, made) in moves.iter().zip(made) {
+            match made {
+                Moved::Made(fence) => {
+                    self.note(planned);
+                    let given = planned.to.is_some();
+                    report.given += usize::from(given);
+                    report.taken += usize::from(!given);
+                    report.waiting -= usize::from(given || planned.bury.is_some());
+                    self.say(planned, fence.0);
+                }
+                Moved::Void(why) => {
+                    debug!(task = %planned.task, "not moved: {why}");
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    /// How many tasks a session may have stands in the store, so that an agent
+    /// that claims by itself keeps to it, too.
+    async fn tell_capacity(
+        &mut self,
+        store: &SharedStore,
+        patience: Patience,
+    ) -> Result<(), StoreError> {
+        let capacity = self.settings.capacity;
+        let same =
+            |(known, told): &(SharedStore, u32)| Arc::ptr_eq(known, store) && *told == capacity;
+        if !self.told.as_ref().is_some_and(same) {
+            let telling = store.set_capacity(capacity);
+            patience.bounded(store.location(), telling).await?;
+            self.told = Some((Arc::clone(store), capacity));
+        }
+        Ok(())
+    }
+
+    fn revocable(&self) -> Vec<SessionKey> {
+        let fleet = self.fleet.lock();
+        let revocable = fleet.sessions.values().filter(|known| known.revocable);
+        revocable.map(|known| known.row.key.clone()).collect()
+    }
+
+    /// Whoever may get something; `None` before the fleet was judged.
+    fn candidates(&self) -> Option<Vec<Candidate>> {
+        let fleet = self.fleet.lock();
+        if !fleet.judged {
+            return None;
+        }
+        let candidate = |known: &Known| Candidate {
+            key: known.row.key.clone(),
+            role: known.row.role.clone(),
+            health: known.health,
+            draining: known.draining,
+            open: known.row.open_tasks,
+            capacity: known.row.capacity.unwrap_or(self.settings.capacity),
+        };
+        Some(fleet.sessions.values().map(candidate).collect())
+    }
+
+    /// Moves that may still be made in this second.
+    fn budget(&mut self) -> usize {
+        let now = clock::since_boot();
+        while self
+            .made
+            .front()
+            .is_some_and(|then| now.saturating_sub(*then) >= SECOND)
+        {
+            self.made.pop_front();
+        }
+        let allowed = usize::try_from(self.settings.moves_per_second).unwrap_or(usize::MAX);
+        allowed.saturating_sub(self.made.len())
+    }
+
+    fn plan(&self, waiting: &[Waiting], candidates: &[Candidate], budget: usize) -> Vec<Move> {
+        let policy = AssignmentPolicy {
+            any_role: self.settings.match_role == MatchRole::Any,
+            max_losses: self.settings.max_losses,
+            loss_window: self.settings.losses_within,
+        };
+        let tasks: Vec<OpenTask> = waiting
+            .iter()
+            .map(|task| OpenTask {
+                id: task.task,
+                role: task.role.clone(),
+                place: if task.owner.is_some() {
+                    Place::Orphaned
+                } else {
+                    Place::Queued
+                },
+                fence: task.fence,
+                last_owner: task.owner.clone().or_else(|| task.last_owner.clone()),
+                losses: task.losses,
+            })
+            .collect();
+        let owners: HashMap<TaskId, &SessionKey> = waiting
+            .iter()
+            .filter_map(|task| Some((task.task, task.owner.as_ref()?)))
+            .collect();
+        let fleet = self.fleet.lock();
+        let why = |task: TaskId| match owners.get(&task) {
+            None => Why::Waited,
+            Some(owner) => match fleet.sessions.get(*owner).map(|known| known.health) {
+                Some(Health::Exited) => Why::Exited,
+                Some(health) if !health.is_gone() && fleet.sessions[*owner].revocable => {
+                    Why::Stalled
+                }
+                _ => Why::Lost,
+            },
+        };
+        assignment::plan(&tasks, candidates, &policy, budget)
+            .into_iter()
+            .map(|action| {
+                let task = action.task();
+                let (fence, to, bury) = match action {
+                    Action::Assign { fence, to, .. } => (fence, Some(to), None),
+                    Action::Requeue { fence, .. } => (fence, None, None),
+                    Action::Bury { fence, losses, .. } => {
+                        let why = format!(
+                            "{} went away while they had it, within {}",
+                            text::count(losses, "owner"),
+                            humantime::format_duration(self.settings.losses_within)
+                        );
+                        (fence, None, Some(why))
+                    }
+                };
+                Move {
+                    task,
+                    fence,
+                    to,
+                    why: why(task),
+                    bury,
+                }
+            })
+            .collect()
+    }
+
+    /// Counts a move that was made, until the rows are read again.
+    fn note(&mut self, made: &Move) {
+        self.made.push_back(clock::since_boot());
+        if let Some(to) = &made.to
+            && let Some(known) = self.fleet.lock().sessions.get_mut(to)
+        {
+            known.row.open_tasks += 1;
+        }
+    }
+
+    fn say(&self, made: &Move, fence: i64) {
+        let name = |key: &SessionKey| {
+            let fleet = self.fleet.lock();
+            fleet
+                .sessions
+                .get(key)
+                .map_or_else(|| key.to_string(), Known::name)
+        };
+        let task = made.task;
+        match (&made.to, &made.bury) {
+            (_, Some(why)) => {
+                warn!(event = "task-dead", %task, fence, "task {task} was given up: {why}");
+            }
+            (Some(to), None) => info!(
+                event = "task-given", %task, fence, conversation = %to.conversation, session = %to,
+                "task {task} is with {} (fence {fence})", name(to)
+            ),
+            (None, None) => info!(
+                event = "task-queued", %task, fence,
+                "task {task} waits: nobody healthy can take it (fence {fence})"
+            ),
+        }
+    }
+
+    /// Roles whose tasks wait although nobody healthy has them: that is not
+    /// for us to cure.
+    fn starve(&mut self, waiting: &[Waiting], candidates: &[Candidate]) {
+        let any = self.settings.match_role == MatchRole::Any;
+        let served: HashSet<&str> = candidates
+            .iter()
+            .filter(|candidate| candidate.health.is_alive() && !candidate.draining)
+            .map(|candidate| candidate.role.as_str())
+            .collect();
+        let now = clock::since_boot();
+        let mut starved = HashMap::new();
+        for task in waiting {
+            if served.contains(task.role.as_str()) || (any && !served.is_empty()) {
+                continue;
+            }
+            let known = self.starved.remove(&task.role);
+            starved
+                .entry(task.role.clone())
+                .or_insert(known.unwrap_or((now, false)));
+        }
+        for (role, (_, told)) in std::mem::replace(&mut self.starved, starved) {
+            if told {
+                self.desk
+                    .recover(AlertKind::NoHealthyWorker, &subject(&role));
+            }
+        }
+        for (role, (since, told)) in &mut self.starved {
+            if !*told && now.saturating_sub(*since) >= GRACE {
+                *told = true;
+                let text = format!("tasks for the role `{role}` wait, and nobody healthy has it");
+                self.desk
+                    .raise(AlertKind::NoHealthyWorker, &subject(role), None, text);
+            }
+        }
+    }
+}
+
+fn subject(role: &str) -> String {
+    format!("role {role}")
+}
+
+impl Duty for Reassignment {
+    type Report = ReassignmentReport;
+
+    fn name(&self) -> &'static str {
+        "reassignment"
+    }
+
+    async fn tick(&mut self) -> Round<ReassignmentReport> {
+        let store = self.link.borrow_and_update().clone();
+        let leader = self.leader.borrow_and_update().clone();
+        let (Some(store), Some(leader)) = (store, leader) else {
+            self.starved.clear();
+            return Round {
+                report: ReassignmentReport::default(),
+                next: Instant::now() + LOOK,
+            };
+        };
+        let report = match self.round(&store, &leader).await {
+            Ok(report) => report,
+            Err(StoreError::NotLeading(_)) => {
+                self.leadership.ring();
+                ReassignmentReport::default()
+            }
+            Err(error) => ReassignmentReport {
+                acts: true,
+                trouble: Some(error.to_string()),
+                ..ReassignmentReport::default()
+            },
+        };
+        // The rate is used up: go on as soon as it allows.
+        let pause = if self.budget() == 0 && report.waiting > 0 {
+            let oldest = self.made.front().copied().unwrap_or_default();
+            (oldest + SECOND).saturating_sub(clock::since_boot())
+        } else {
+            LOOK
+        };
+        Round {
+            report,
+            next: Instant::now() + pause,
+        }
+    }
+
+    fn reload(&mut self, settings: &Arc<Settings>) {
+        if let RoleSettings::Orchestrator(own) = &settings.role {
+            self.settings = own.reassignment.clone();
+        }
+    }
+}
+
+impl Report for ReassignmentReport {
+    fn summary(&self) -> String {
+        match self.waiting {
+            _ if !self.acts || self.trouble.is_some() => String::new(),
+            0 => "no task waits".into(),
+            1 => "1 task waits".into(),
+            waiting => format!("{waiting} tasks wait"),
+        }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+}
+
+impl std::fmt::Debug for Reassignment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reassignment")
+            .field("settings", &self.settings)
+            .field("starved", &self.starved)
+            .finish_non_exhaustive()
+    }
+}

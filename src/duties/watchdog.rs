@@ -1,0 +1,594 @@
+//! Duty *watchdog*: sees every session, tells idle from stalled from dead, and
+//! writes what it found.
+//!
+//! It sleeps until the next session can expire, the doorbell rings, or
+//! `check_interval` is over. What changed is read by a counter, so that a round
+//! costs what changed and not the fleet; a full look stands behind it. An
+//! orchestrator that does not act looks as well and writes nothing, so that it
+//! knows the fleet when it takes over.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::alerts::AlertDesk;
+use super::fleet::{FleetPost, FleetState, Known, SharedFleet};
+use super::leadership::LeaderLink;
+use super::store_keeper::StoreLink;
+use super::{Duty, DutyBell, Patience, Report, Round, words};
+use crate::config::{OrchestratorSettings, RoleSettings, Settings, WatchdogSettings};
+use crate::model::SessionKey;
+use crate::model::alert::AlertKind;
+use crate::model::health::{Health, HealthPolicy, Turn};
+use crate::model::observer::{Beat, Change, CorrelationPolicy, Observer, Sighting, Standing};
+use crate::store::{
+    Control, ControlKind, Cursor, Finding, Fleet, Leader, SeenSession, SharedStore, StoreError,
+    Wanted,
+};
+use crate::{clock, host, liveness, text};
+
+/// Between two looks at the whole fleet.
+const FULL_LOOK: Duration = Duration::from_secs(30);
+/// A round that comes so much later than it should was kept from its work:
+/// what it did not see says nothing.
+const LATE: Duration = Duration::from_secs(3);
+/// Findings of one transaction.
+const FINDINGS: usize = 500;
+/// The shortest sleep between two rounds that nobody rang for.
+const LEAST: Duration = Duration::from_millis(20);
+
+/// The duty.
+pub struct Watchdog {
+    settings: WatchdogSettings,
+    link: StoreLink,
+    leader: LeaderLink,
+    post: Arc<FleetPost>,
+    fleet: SharedFleet,
+    desk: AlertDesk,
+    /// Rung when there may be tasks to give.
+    reassignment: DutyBell,
+    /// Rung when somebody else seems to act.
+    leadership: DutyBell,
+    observer: Observer,
+    /// The store that was looked at.
+    known: Option<SharedStore>,
+    cursor: Cursor,
+    /// Rows that were read since the fleet was judged.
+    touched: HashSet<SessionKey>,
+    full_look: Duration,
+    /// When this round should have begun at the latest.
+    expected: Option<Duration>,
+    /// The last look failed.
+    blind: bool,
+    controls: Vec<Control>,
+    correlated: bool,
+    /// Somebody's health changed since the last count.
+    recount: bool,
+    round: WatchdogReport,
+}
+
+/// What a round found.
+#[derive(Debug, Clone, Default)]
+pub struct WatchdogReport {
+    /// Sessions that live.
+    pub alive: usize,
+    /// Those of them that owe and do not move.
+    pub stalled: usize,
+    /// Sessions that are lost or have exited.
+    pub gone: usize,
+    /// Why nobody is given up at the moment, if so.
+    pub hold: Option<String>,
+    /// Rows that were read.
+    pub read: usize,
+    /// Findings that were written.
+    pub settled: usize,
+    trouble: Option<String>,
+    waiting: bool,
+}
+
+impl Watchdog {
+    /// The duty. `reassignment` and `leadership` are the bells of those duties.
+    #[must_use]
+    pub fn new(
+        settings: &OrchestratorSettings,
+        (link, leader): (StoreLink, LeaderLink),
+        (post, fleet): (Arc<FleetPost>, SharedFleet),
+        desk: AlertDesk,
+        (reassignment, leadership): (DutyBell, DutyBell),
+    ) -> Self {
+        let now = clock::since_boot();
+        let (health, correlation) = policies(&settings.watchdog);
+        Self {
+            settings: settings.watchdog.clone(),
+            link,
+            leader,
+            post,
+            fleet,
+            desk,
+            reassignment,
+            leadership,
+            observer: Observer::new(health, correlation, now),
+            known: None,
+            cursor: Cursor::default(),
+            touched: HashSet::new(),
+            full_look: now,
+            expected: None,
+            blind: false,
+            controls: Vec::new(),
+            correlated: false,
+            recount: true,
+            round: WatchdogReport::default(),
+        }
+    }
+
+    async fn round(&mut self, store: &SharedStore) -> Result<(), StoreError> {
+        let patience = Patience::begin();
+        if !self
+            .known
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, store))
+        {
+            self.begin_anew(store);
+        }
+        let (arrived, signalled) = self.post.take();
+        self.look(store, &arrived, patience).await?;
+        let now = clock::since_boot();
+        if std::mem::take(&mut self.blind) {
+            self.observer.interrupted(now);
+        }
+        let leader = self.leader.borrow().clone();
+        if leader.is_none() {
+            self.fleet.lock().judged = false;
+        }
+        if let Some(leader) = leader {
+            self.judge(store, &leader, patience).await?;
+            self.tell_correlated();
+            if signalled || self.round.settled > 0 {
+                self.reassignment.ring();
+            }
+        }
+        Ok(())
+    }
+
+    /// Another store has other sessions.
+    fn begin_anew(&mut self, store: &SharedStore) {
+        let now = clock::since_boot();
+        let (health, correlation) = policies(&self.settings);
+        self.observer = Observer::new(health, correlation, now);
+        *self.fleet.lock() = FleetState::default();
+        self.known = Some(Arc::clone(store));
+        self.cursor = Cursor::default();
+        self.full_look = now;
+    }
+
+    /// Reads what is new and hands it to the observer.
+    async fn look(
+        &mut self,
+        store: &SharedStore,
+        arrived: &[SessionKey],
+        patience: Patience,
+    ) -> Result<(), StoreError> {
+        let (now, wall) = (clock::since_boot(), clock::now());
+        let controls = store.controls(wall);
+        self.controls = patience.bounded(store.location(), controls).await?;
+        let hold = self
+            .controls
+            .iter()
+            .any(|control| control.kind == ControlKind::Hold);
+        self.observer.set_hold(hold, now);
+        let full = now >= self.full_look;
+        let wanted = if full {
+            Wanted::All
+        } else {
+            Wanted::Since(self.cursor)
+        };
+        let fleet = store.fleet(wanted, wall);
+        let Fleet { sessions, cursor } = patience.bounded(store.location(), fleet).await?;
+        self.round.read = sessions.len();
+        // When it was seen, not when it was asked for.
+        let now = clock::since_boot();
+        if full {
+            let there: HashSet<SessionKey> = sessions.iter().map(|row| row.key.clone()).collect();
+            self.observer.retain(&there);
+            let mut fleet = self.fleet.lock();
+            fleet.sessions.retain(|key, _| there.contains(key));
+            drop(fleet);
+            self.touched.retain(|key| there.contains(key));
+            self.full_look = now + FULL_LOOK;
+            self.recount = true;
+        }
+        self.take_in(sessions, now);
+        self.cursor = cursor;
+        if !arrived.is_empty() && !full {
+            let these = store.fleet(Wanted::These(arrived), wall);
+            let these = patience.bounded(store.location(), these).await?;
+            self.take_in(these.sessions, clock::since_boot());
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, rows: Vec<SeenSession>, now: Duration) {
+        let mut fleet = self.fleet.lock();
+        for row in rows {
+            let draining = self.is_draining(&row);
+            self.observer.sighted(&sighting(&row, draining), now);
+            self.touched.insert(row.key.clone());
+            match fleet.sessions.get_mut(&row.key) {
+                Some(known) => {
+                    known.draining = draining;
+                    known.row = row;
+                }
+                None => {
+                    let known = Known {
+                        health: Health::Starting,
+                        draining,
+                        revocable: false,
+                        row,
+                    };
+                    fleet.sessions.insert(known.row.key.clone(), known);
+                }
+            }
+        }
+    }
+
+    fn is_draining(&self, row: &SeenSession) -> bool {
+        self.controls.iter().any(|control| {
+            control.kind == ControlKind::Drain
+                && match control.subject.strip_prefix("host:") {
+                    Some(host) => row.host.as_deref() == Some(host),
+                    None => control.subject == row.key.to_string(),
+                }
+        })
+    }
+
+    /// Asks the observer who fares otherwise than was said, and writes it.
+    async fn judge(
+        &mut self,
+        store: &SharedStore,
+        leader: &Leader,
+        patience: Patience,
+    ) -> Result<(), StoreError> {
+        let changes = self.observer.due(clock::since_boot());
+        let changes = self.spare_the_living(changes);
+        self.publish_health();
+        self.recount |= !changes.is_empty();
+        let (mut judged, mut findings) = (Vec::new(), Vec::new());
+        for change in changes {
+            if let Some(finding) = self.note(&change) {
+                judged.push(change);
+                findings.push(finding);
+            }
+        }
+        let mut outcome = Ok(());
+        for (judged, findings) in judged.chunks(FINDINGS).zip(findings.chunks(FINDINGS)) {
+            let settled = match outcome {
+                Ok(()) => {
+                    let settled = store.settle(leader, findings, clock::now());
+                    patience.bounded(store.location(), settled).await
+                }
+                // The rest would fail as well.
+                Err(_) => Ok(vec![false; findings.len()]),
+            };
+            let settled = settled.unwrap_or_else(|error| {
+                outcome = Err(error);
+                vec![false; findings.len()]
+            });
+            for ((change, finding), settled) in judged.iter().zip(findings).zip(settled) {
+                if settled {
+                    self.round.settled += 1;
+                    say(change, finding);
+                    self.written(finding);
+                } else {
+                    // Not written, or it gave a sign of life in the last
+                    // moment: it is judged again.
+                    self.observer.take_back(change);
+                }
+            }
+        }
+        match outcome {
+            Err(StoreError::NotLeading(_)) => {
+                self.leadership.ring();
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Whoever gives out tasks goes by how sessions fare when they are judged,
+    /// not only by what changed.
+    fn publish_health(&mut self) {
+        let mut fleet = self.fleet.lock();
+        for key in self.touched.drain() {
+            let health = self.observer.health(&key);
+            if let Some((known, health)) = fleet.sessions.get_mut(&key).zip(health) {
+                known.health = health;
+            }
+        }
+        fleet.judged = true;
+    }
+
+    fn written(&self, finding: &Finding) {
+        if let Some(known) = self.fleet.lock().sessions.get_mut(&finding.session) {
+            known.row.standing = Some(finding.standing.to_owned());
+        }
+    }
+
+    /// On this very host the process itself can be asked: a daemon that died is
+    /// not its agents' death.
+    fn spare_the_living(&mut self, changes: Vec<Change>) -> Vec<Change> {
+        let boot = host::boot();
+        let mut rest = Vec::with_capacity(changes.len());
+        for change in changes {
+            let lives = change.to == Health::Lost && {
+                let fleet = self.fleet.lock();
+                let row = fleet.sessions.get(&change.key).map(|known| &known.row);
+                let process = row
+                    .and_then(|row| row.beat.as_ref())
+                    .and_then(|beat| beat.process.as_ref());
+                process.is_some_and(|process| {
+                    process.boot_id == boot.id
+                        && process.pid_ns == boot.pid_ns
+                        && liveness::runs(process.id)
+                })
+            };
+            if lives {
+                self.observer
+                    .process_alive(&change.key, clock::since_boot());
+                info!(
+                    event = "session-kept",
+                    conversation = %change.key.conversation, session = %change.key,
+                    "{} has no daemon that beats for it, but its agent runs", change.key
+                );
+            } else {
+                rest.push(change);
+            }
+        }
+        rest
+    }
+
+    /// Notes a change, and makes the finding of it if the store has to know.
+    fn note(&mut self, change: &Change) -> Option<Finding> {
+        let mut fleet = self.fleet.lock();
+        let known = fleet.sessions.get_mut(&change.key)?;
+        known.health = change.to;
+        known.revocable = change.may_revoke;
+        let standing = match change.to {
+            // Suspicion comes and goes, and changes nothing.
+            Health::Suspect => return None,
+            Health::NeverStarted => "never_started",
+            Health::Stalled => "stalled",
+            Health::Lost => "lost",
+            Health::Exited => "exited",
+            _ => "well",
+        };
+        if known.row.standing.as_deref().unwrap_or("well") == standing {
+            return None;
+        }
+        // Nobody promised to keep it, and it holds nothing: a person who typed
+        // a command is not lost when he types no other.
+        if change.to == Health::Lost && known.row.beat.is_none() && known.row.open_tasks == 0 {
+            return None;
+        }
+        let kind = match change.to {
+            Health::NeverStarted => Some(AlertKind::NeverStarted),
+            Health::Stalled => Some(AlertKind::Stalled),
+            Health::Lost => Some(AlertKind::Lost),
+            Health::Exited => Some(AlertKind::Exited),
+            _ => None,
+        };
+        let (what, text) = words::of_change(known, change, self.settings.stalled_after);
+        Some(Finding {
+            session: change.key.clone(),
+            standing,
+            seq: change.seq,
+            activity: change.activity,
+            // What an operator planned is no incident.
+            alert: kind.filter(|_| !known.draining),
+            what,
+            text,
+        })
+    }
+
+    fn tell_correlated(&mut self) {
+        let silence = self.observer.correlated();
+        let now = silence.is_some();
+        if let Some(silence) = silence.filter(|_| !self.correlated) {
+            let text = format!(
+                "{} of {} hosts fell silent together: nobody is given up for {}",
+                silence.silent,
+                silence.hosts,
+                humantime::format_duration(self.settings.correlated_hold)
+            );
+            self.desk
+                .raise(AlertKind::CorrelatedSilence, "fleet", None, text);
+        } else if self.correlated && !now {
+            self.desk.recover(AlertKind::CorrelatedSilence, "fleet");
+        }
+        self.correlated = now;
+    }
+
+    fn count(&mut self) {
+        if !std::mem::take(&mut self.recount) {
+            return;
+        }
+        let (mut alive, mut stalled, mut gone) = (0, 0, 0);
+        for (_, health) in self.observer.iter() {
+            match health {
+                Health::Lost | Health::Exited => gone += 1,
+                Health::Stalled => {
+                    alive += 1;
+                    stalled += 1;
+                }
+                Health::Starting | Health::NeverStarted => {}
+                _ => alive += 1,
+            }
+        }
+        (self.round.alive, self.round.stalled, self.round.gone) = (alive, stalled, gone);
+    }
+
+    fn holds(&mut self) {
+        self.round.hold = if self.controls.iter().any(|c| c.kind == ControlKind::Hold) {
+            Some("on hold: nobody is given up".into())
+        } else if self.correlated {
+            Some("many hosts are silent together: nobody is given up".into())
+        } else {
+            None
+        };
+    }
+}
+
+fn say(change: &Change, finding: &Finding) {
+    let (conversation, session) = (&change.key.conversation, &change.key);
+    let event = format!("session-{}", finding.standing.replace('_', "-"));
+    match change.to {
+        Health::Lost | Health::Exited | Health::Stalled | Health::NeverStarted => {
+            warn!(event, %conversation, %session, "{}", finding.text);
+        }
+        _ => info!(event = "session-recovered", %conversation, %session, "{}", finding.text),
+    }
+}
+
+fn policies(settings: &WatchdogSettings) -> (HealthPolicy, CorrelationPolicy) {
+    let health = HealthPolicy {
+        idle_after: settings.idle_after,
+        stalled_after: settings.stalled_after,
+        revoke_after: settings.revoke_after,
+        starting_for: settings.starting_for,
+        default_ttl: settings.default_ttl,
+    };
+    let correlation = CorrelationPolicy {
+        min_hosts: usize::try_from(settings.correlated_hosts).unwrap_or(usize::MAX),
+        share: f64::from(settings.correlated_percent) / 100.0,
+        hold: settings.correlated_hold,
+    };
+    (health, correlation)
+}
+
+/// A row as the observer takes it.
+fn sighting(row: &SeenSession, draining: bool) -> Sighting {
+    let seq = row.standing_seq.unwrap_or(0);
+    Sighting {
+        host: row.host.clone(),
+        beat: row.beat.as_ref().map(|beat| Beat {
+            seq: beat.seq,
+            ttl: beat.ttl,
+            kept: beat.kept,
+            exited: beat.exited,
+        }),
+        activity: row.activity,
+        foreign: row.foreign.clone(),
+        busy: row.busy,
+        turn: match row.turn {
+            None => Turn::Unknown,
+            Some(true) => Turn::Inside,
+            Some(false) => Turn::Outside,
+        },
+        waiting: matches!(row.reported.as_deref(), Some("waiting" | "blocked")),
+        unread: row.unread,
+        open_tasks: row.open_tasks,
+        draining,
+        standing: match row.standing.as_deref() {
+            Some("stalled") => Standing::Stalled,
+            Some("lost") => Standing::Lost { seq },
+            Some("exited") => Standing::Exited { seq },
+            Some("never_started") => Standing::NeverStarted,
+            _ => Standing::Well,
+        },
+        ..Sighting::new(row.key.clone())
+    }
+}
+
+impl Duty for Watchdog {
+    type Report = WatchdogReport;
+
+    fn name(&self) -> &'static str {
+        "watchdog"
+    }
+
+    async fn tick(&mut self) -> Round<WatchdogReport> {
+        let now = clock::since_boot();
+        if self.expected.is_some_and(|then| now > then + LATE) {
+            warn!(
+                event = "watchdog-late",
+                "this round is {} late: nobody is given up before a whole ttl is over",
+                text::long_duration(now.saturating_sub(self.expected.unwrap_or(now)))
+            );
+            self.observer.interrupted(now);
+        }
+        let store = self.link.borrow_and_update().clone();
+        self.round.waiting = store.is_none();
+        self.round.trouble = None;
+        (self.round.read, self.round.settled) = (0, 0);
+        if let Some(store) = store {
+            if let Err(error) = self.round(&store).await {
+                self.blind = true;
+                self.round.trouble = Some(error.to_string());
+            }
+        } else {
+            self.blind = true;
+        }
+        self.count();
+        self.holds();
+        let now = clock::since_boot();
+        let longest = now + self.settings.check_interval;
+        let acts = self.leader.borrow().is_some();
+        let next = match self.observer.next() {
+            Some(next) if acts => next.clamp(now, longest),
+            _ => longest,
+        };
+        // Not at once again: what could not be written is tried in the next
+        // round, and a round has its price.
+        let next = next.max(now + LEAST);
+        self.expected = Some(next);
+        Round {
+            report: self.round.clone(),
+            next: Instant::now() + (next - now),
+        }
+    }
+
+    fn reload(&mut self, settings: &Arc<Settings>) {
+        if let RoleSettings::Orchestrator(own) = &settings.role {
+            self.settings = own.watchdog.clone();
+            let (health, correlation) = policies(&self.settings);
+            self.observer.set_policy(health, correlation);
+        }
+    }
+}
+
+impl Report for WatchdogReport {
+    fn summary(&self) -> String {
+        if self.waiting || self.trouble.is_some() {
+            return String::new();
+        }
+        let mut words = format!(
+            "watching {}",
+            text::count(self.alive as u64, "living session")
+        );
+        for (count, what) in [(self.stalled, "stalled"), (self.gone, "gone")] {
+            if count > 0 {
+                words.push_str(&format!(", {count} {what}"));
+            }
+        }
+        if let Some(hold) = &self.hold {
+            words.push_str(&format!("; {hold}"));
+        }
+        words
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+}
+
+impl std::fmt::Debug for Watchdog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watchdog")
+            .field("settings", &self.settings)
+            .field("sessions", &self.observer.len())
+            .field("round", &self.round)
+            .finish_non_exhaustive()
+    }
+}

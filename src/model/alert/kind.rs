@@ -1,0 +1,263 @@
+//! What an alert may be about, how bad that is, and which way it went: words
+//! and ids that operators filter on.
+
+use std::fmt;
+
+/// What happened. The words and the ids of the journal never change: operators
+/// filter on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AlertKind {
+    /// A session was made and gave no sign of life.
+    NeverStarted,
+    /// A session owes, lives, and does not move.
+    Stalled,
+    /// A session fell silent for longer than its ttl.
+    Lost,
+    /// A session's agent process ended.
+    Exited,
+    /// A task was given up.
+    TaskDead,
+    /// Tasks wait and nobody healthy may take them.
+    NoHealthyWorker,
+    /// Many hosts fell silent together, so that nobody is expired.
+    CorrelatedSilence,
+    /// The store cannot be used.
+    StoreTrouble,
+    /// No way to wake a session worked.
+    WakeListSpent,
+    /// No orchestrator acts.
+    NoActingLeader,
+}
+
+/// `MESSAGE_ID` of everything that is well again, whatever it was.
+pub(super) const RECOVERED: &str = "a2abc4a5e8b34b91b3f2c0d301d9e385";
+
+impl AlertKind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::NeverStarted,
+        Self::Stalled,
+        Self::Lost,
+        Self::Exited,
+        Self::TaskDead,
+        Self::NoHealthyWorker,
+        Self::CorrelatedSilence,
+        Self::StoreTrouble,
+        Self::WakeListSpent,
+        Self::NoActingLeader,
+    ];
+
+    /// The word on the command line, in JSON and in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NeverStarted => "never-started",
+            Self::Stalled => "stalled",
+            Self::Lost => "lost",
+            Self::Exited => "exited",
+            Self::TaskDead => "task-dead",
+            Self::NoHealthyWorker => "no-healthy-worker",
+            Self::CorrelatedSilence => "correlated-silence",
+            Self::StoreTrouble => "store-trouble",
+            Self::WakeListSpent => "wake-list-spent",
+            Self::NoActingLeader => "no-acting-leader",
+        }
+    }
+
+    /// Reads [`Self::as_str`] back.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// What a person can do, in a few words without a full stop.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::NeverStarted => "start its agent, or close its conversation",
+            Self::Stalled => "look at its agent: it may hang, or wait for somebody",
+            Self::Lost => "see whether its machine and mcp-bridged on it run",
+            Self::Exited => "start its agent again if it is still wanted",
+            Self::TaskDead => "read why it failed, mend that, and add it again",
+            Self::NoHealthyWorker => "start an agent of the role that the waiting tasks want",
+            Self::CorrelatedSilence => "see whether the network or the store is the cause",
+            Self::StoreTrouble => "see that its file system is there, writable and not full",
+            Self::WakeListSpent => "look at its agent, or give it another way to be woken",
+            Self::NoActingLeader => {
+                "start mcp-bridged in the role orchestrator, or see why it does not act"
+            }
+        }
+    }
+
+    /// How bad it is while it lasts.
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        match self {
+            // Nothing is watched, or nothing is kept, while these last.
+            Self::CorrelatedSilence | Self::StoreTrouble | Self::NoActingLeader => {
+                Severity::Critical
+            }
+            Self::Lost | Self::TaskDead | Self::NoHealthyWorker => Severity::Error,
+            Self::NeverStarted | Self::Stalled | Self::Exited | Self::WakeListSpent => {
+                Severity::Warning
+            }
+        }
+    }
+
+    /// `MESSAGE_ID` of the journal: 32 hexadecimal digits.
+    #[must_use]
+    pub fn message_id(self) -> &'static str {
+        match self {
+            Self::NeverStarted => "250189a3abf54afabb0ab5ec4687a309",
+            Self::Stalled => "482da10a634846528f1e299be6acbe42",
+            Self::Lost => "53d4582334d54287b95e2c03a3d9da67",
+            Self::Exited => "81b68ef860c144baaf4ddb1b4ea4610e",
+            Self::TaskDead => "c1b690f2c1994857a2b734f403fa463e",
+            Self::NoHealthyWorker => "f0f6c4b259294342b79d58f1241a3c69",
+            Self::CorrelatedSilence => "46242acd74d24a95a5a8cc64601a3fe0",
+            Self::StoreTrouble => "fcd516165dc64708ae1b817439b65e14",
+            Self::WakeListSpent => "21e041a7d3e1430b8d7c2f0aaa7ee37b",
+            Self::NoActingLeader => "c58604af62654032886bafccd681aa23",
+        }
+    }
+}
+
+impl fmt::Display for AlertKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The fleet as a whole is not looked after.
+    Critical,
+    /// Work is held up or lost its owner.
+    Error,
+    /// One session wants a look.
+    Warning,
+    /// Good news.
+    Notice,
+}
+
+impl Severity {
+    /// The journal's `PRIORITY`, as syslog counts: 2, 3, 4, 5.
+    #[must_use]
+    pub fn priority(self) -> u8 {
+        match self {
+            Self::Critical => 2,
+            Self::Error => 3,
+            Self::Warning => 4,
+            Self::Notice => 5,
+        }
+    }
+
+    /// The word in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+/// Which way it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Edge {
+    /// It began.
+    Raised,
+    /// It still lasts.
+    Reminder,
+    /// It is over.
+    Recovered,
+}
+
+impl Edge {
+    /// The word in JSON and in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Reminder => "reminder",
+            Self::Recovered => "recovered",
+        }
+    }
+
+    /// Reads [`Self::as_str`] back.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Raised, Self::Reminder, Self::Recovered]
+            .into_iter()
+            .find(|edge| edge.as_str() == word)
+    }
+}
+
+impl fmt::Display for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn words_and_ids_are_each_their_own_and_read_back() {
+        let ids: HashSet<&str> = AlertKind::ALL.map(AlertKind::message_id).into();
+        assert_eq!(ids.len(), 10);
+        for id in ids.iter().chain([&RECOVERED]) {
+            let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+            assert!(id.len() == 32 && id.chars().all(hex), "{id}");
+        }
+        assert!(!ids.contains(RECOVERED));
+        for kind in AlertKind::ALL {
+            assert_eq!(AlertKind::from_word(kind.as_str()), Some(kind));
+            assert!(kind.severity() < Severity::Notice, "{kind}");
+            assert!(!kind.remedy().ends_with('.') && !kind.remedy().contains('\n'));
+        }
+        assert_eq!(AlertKind::from_word("Stalled"), None);
+        for edge in [Edge::Raised, Edge::Reminder, Edge::Recovered] {
+            assert_eq!(Edge::from_word(edge.as_str()), Some(edge));
+        }
+    }
+
+    #[test]
+    fn the_docs_list_them_all() {
+        let docs = include_str!("../../../docs/daemon.md");
+        for kind in AlertKind::ALL {
+            let (id, priority) = (kind.message_id(), kind.severity().priority());
+            let row = format!("| `{kind}` | `{id}` | {priority} |");
+            assert!(docs.contains(&row), "{row}");
+        }
+        assert!(docs.contains(&format!("| any, recovered | `{RECOVERED}` | 5 |")));
+    }
+
+    /// Operators and their scripts rest on this.
+    #[test]
+    fn the_ids_of_the_journal_do_not_change() {
+        let listed: Vec<String> = AlertKind::ALL
+            .iter()
+            .map(|kind| format!("{} {}", kind.message_id(), kind))
+            .collect();
+        insta::assert_snapshot!(listed.join("\n"), @r"
+        250189a3abf54afabb0ab5ec4687a309 never-started
+        482da10a634846528f1e299be6acbe42 stalled
+        53d4582334d54287b95e2c03a3d9da67 lost
+        81b68ef860c144baaf4ddb1b4ea4610e exited
+        c1b690f2c1994857a2b734f403fa463e task-dead
+        f0f6c4b259294342b79d58f1241a3c69 no-healthy-worker
+        46242acd74d24a95a5a8cc64601a3fe0 correlated-silence
+        fcd516165dc64708ae1b817439b65e14 store-trouble
+        21e041a7d3e1430b8d7c2f0aaa7ee37b wake-list-spent
+        c58604af62654032886bafccd681aa23 no-acting-leader
+        ");
+        assert_eq!(RECOVERED, "a2abc4a5e8b34b91b3f2c0d301d9e385");
+    }
+}

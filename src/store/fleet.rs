@@ -1,0 +1,480 @@
+//! What an orchestrator sees of the fleet and does to it, and what operators
+//! tell it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{DaemonRef, ProcessId, Result};
+use crate::model::alert::AlertKind;
+use crate::model::task::{Fence, TaskId};
+use crate::model::{Label, SessionKey};
+
+/// The lease of whoever acts for the fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Grows with each holder.
+    pub epoch: i64,
+    /// Who has it; `None` if it was given back.
+    pub holder: Option<DaemonRef>,
+    /// Grows with each renewal.
+    pub renew_seq: i64,
+    /// After so long without a renewal, on the clock of whoever watched it,
+    /// somebody else may take it.
+    pub ttl: Duration,
+    /// When this holder took it.
+    pub since: Timestamp,
+}
+
+/// The right to act, in one epoch. Every write of an orchestrator carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leader {
+    /// Who.
+    pub daemon: DaemonRef,
+    /// In which epoch.
+    pub epoch: i64,
+}
+
+/// How far the fleet was read: two counters, of heartbeats and of sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cursor {
+    pub(crate) beats: i64,
+    pub(crate) sessions: i64,
+}
+
+/// Which sessions are wanted.
+#[derive(Debug)]
+pub enum Wanted<'a> {
+    /// All, of conversations that are open or whose sessions still have tasks.
+    All,
+    /// Those that changed since.
+    Since(Cursor),
+    /// These.
+    These(&'a [SessionKey]),
+}
+
+/// A session's process, as its daemon named it: comparable on the same boot
+/// and in the same namespace of process ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// The kernel's boot id.
+    pub boot_id: String,
+    /// Inode of the namespace of process ids.
+    pub pid_ns: i64,
+    /// The process.
+    pub id: ProcessId,
+}
+
+/// A session's last heartbeat, as far as it matters to who watches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenBeat {
+    /// Grows with each beat.
+    pub seq: i64,
+    /// How long it is good for.
+    pub ttl: Duration,
+    /// Whether a daemon keeps the session: it beat by itself and has not let
+    /// go of it.
+    pub kept: bool,
+    /// Whether the agent's process was seen to have ended.
+    pub exited: bool,
+    /// The agent's process, if that is what was proven.
+    pub process: Option<Process>,
+}
+
+/// Everything that decides about one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenSession {
+    /// Which.
+    pub key: SessionKey,
+    /// Its conversation's label.
+    pub label: Option<Label>,
+    /// Its role.
+    pub role: String,
+    /// The host of the daemon that keeps it.
+    pub host: Option<String>,
+    /// Its last heartbeat.
+    pub beat: Option<SeenBeat>,
+    /// Grows with each call of the agent itself.
+    pub activity: i64,
+    /// What another program wrote of it into the shared tables.
+    pub foreign: Option<String>,
+    /// Grows with each declaration of being busy, and for how long the last
+    /// one was.
+    pub busy: Option<(i64, Duration)>,
+    /// Whether it is inside a turn; `None` where the client does not tell.
+    pub turn: Option<bool>,
+    /// What the agent said of itself: `waiting`, `blocked`, ...
+    pub reported: Option<String>,
+    /// Messages that it has not read.
+    pub unread: u64,
+    /// Tasks that it has.
+    pub open_tasks: u32,
+    /// How many it may have, if that was said of it; none once its
+    /// conversation has ended.
+    pub capacity: Option<u32>,
+    /// What was found before: `well`, `stalled`, `lost`, ...
+    pub standing: Option<String>,
+    /// The heartbeat that was found on.
+    pub standing_seq: Option<i64>,
+}
+
+/// What was read of the fleet.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    /// The sessions that were wanted.
+    pub sessions: Vec<SeenSession>,
+    /// Where the next look begins.
+    pub cursor: Cursor,
+}
+
+/// A finding about one session, to be written if what it rests on still holds.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// Which session.
+    pub session: SessionKey,
+    /// The word of the standing: `well`, `stalled`, `lost`, `exited`,
+    /// `never_started`.
+    pub standing: &'static str,
+    /// The heartbeat that was judged; `None` if there was none.
+    pub seq: Option<i64>,
+    /// The activity that was judged.
+    pub activity: i64,
+    /// The alert that begins with it; every other open one of the session ends.
+    pub alert: Option<AlertKind>,
+    /// What was seen, for the alert, which says by itself whom it is about.
+    pub what: String,
+    /// The same as a sentence.
+    pub text: String,
+}
+
+/// Why a task is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It waits.
+    Waited,
+    /// Its owner is lost.
+    Lost,
+    /// Its owner's process ended.
+    Exited,
+    /// Its owner owes and does not move.
+    Stalled,
+}
+
+/// A move that was planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// Which task.
+    pub task: TaskId,
+    /// Its fence when it was planned.
+    pub fence: Fence,
+    /// To whom; `None` into the queue.
+    pub to: Option<SessionKey>,
+    /// Why.
+    pub why: Why,
+    /// Instead of moving it: give it up, for this reason.
+    pub bury: Option<String>,
+}
+
+/// What became of a planned move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    /// It was made, and this is the fence that holds.
+    Made(Fence),
+    /// The world had changed meanwhile; why.
+    Void(String),
+}
+
+/// A task that waits, or whose owner is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which.
+    pub task: TaskId,
+    /// For whom.
+    pub role: String,
+    /// Its fence.
+    pub fence: Fence,
+    /// Who has it.
+    pub owner: Option<SessionKey>,
+    /// Who had it before.
+    pub last_owner: Option<SessionKey>,
+    /// Owners that it lost lately.
+    pub losses: u32,
+}
+
+/// An alert in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AlertRow {
+    /// Its id.
+    pub id: i64,
+    /// What it is.
+    #[serde(serialize_with = "kind_word")]
+    pub kind: AlertKind,
+    /// What it is about.
+    pub subject: String,
+    /// The session, if it is about one.
+    pub session: Option<SessionKey>,
+    /// The task, if it is about one.
+    pub task: Option<TaskId>,
+    /// For people.
+    pub text: String,
+    /// Who raised it.
+    pub raised_by: String,
+    /// When.
+    pub raised_at: Timestamp,
+    /// When its matter recovered.
+    pub recovered_at: Option<Timestamp>,
+    /// How often it was told of again.
+    pub reminders: u32,
+    /// The conversation's label, if it is about a session.
+    #[serde(skip)]
+    pub label: Option<Label>,
+    /// Which of its edges was told.
+    #[serde(skip)]
+    pub told: ToldEdge,
+}
+
+/// Which edge of an alert was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToldEdge {
+    /// None.
+    None,
+    /// Its beginning.
+    Raised,
+    /// Its end; or all of it is told by the daemon that raised it.
+    All,
+}
+
+impl AlertRow {
+    /// What people call what it is about.
+    #[must_use]
+    pub fn about(&self) -> String {
+        match (&self.label, &self.session) {
+            (Some(label), Some(session)) => format!("{label}/{}", session.side),
+            _ => self.subject.clone(),
+        }
+    }
+}
+
+fn kind_word<S: serde::Serializer>(
+    kind: &AlertKind,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.as_str())
+}
+
+/// An alert to be raised.
+#[derive(Debug, Clone)]
+pub struct NewAlert {
+    /// What it is.
+    pub kind: AlertKind,
+    /// What it is about; one alert of a kind is open for a subject.
+    pub subject: String,
+    /// The session, if it is about one.
+    pub session: Option<SessionKey>,
+    /// For people.
+    pub text: String,
+    /// Who raises it: a daemon's name.
+    pub by: String,
+    /// Whether whoever raises it also tells of it; otherwise the orchestrator
+    /// does.
+    pub told: bool,
+}
+
+/// What operators say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlKind {
+    /// No new tasks for a session or a host, and its end is no incident.
+    Drain,
+    /// Nobody is given up.
+    Hold,
+    /// A kind of alert is not told.
+    Mute,
+}
+
+impl ControlKind {
+    /// The word in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Hold => "hold",
+            Self::Mute => "mute",
+        }
+    }
+}
+
+/// What an operator said, until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Control {
+    /// What.
+    pub kind: ControlKind,
+    /// For a drain `conv_.../b` or `host:NAME`, for a mute the kind of alert.
+    pub subject: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// How long what has ended is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Messages that were read, receipts and wakes, and conversations that
+    /// ended, with all that belongs to them.
+    pub messages: Duration,
+    /// Audit rows.
+    pub audit: Duration,
+    /// Tasks that are over.
+    pub tasks: Duration,
+    /// Alerts that recovered.
+    pub alerts: Duration,
+}
+
+/// What was taken away, by kind of row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Messages.
+    pub messages: u64,
+    /// Conversations.
+    pub conversations: u64,
+    /// Audit rows.
+    pub audit: u64,
+    /// Tasks.
+    pub tasks: u64,
+    /// Alerts.
+    pub alerts: u64,
+}
+
+impl std::ops::AddAssign for Pruned {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.conversations += other.conversations;
+        self.audit += other.audit;
+        self.tasks += other.tasks;
+        self.alerts += other.alerts;
+    }
+}
+
+impl Pruned {
+    /// All rows.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.messages + self.conversations + self.audit + self.tasks + self.alerts
+    }
+}
+
+/// Who acts, what is seen, what is decided. A write that carries a [`Leader`]
+/// fails with [`super::StoreError::NotLeading`] if somebody else acts by now.
+#[async_trait]
+pub trait Orchestration: Send + Sync {
+    /// The lease as it stands.
+    async fn lease(&self) -> Result<Option<Lease>>;
+
+    /// Takes the lease, if it is still the one that was seen. `None` if
+    /// somebody was faster.
+    async fn take_lead(
+        &self,
+        daemon: &DaemonRef,
+        seen: Option<&Lease>,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Leader>>;
+
+    /// Says that this one still acts.
+    ///
+    /// # Errors
+    /// [`super::StoreError::NotLeading`].
+    async fn renew_lead(&self, leader: &Leader) -> Result<()>;
+
+    /// Gives the lease back, so that nobody need wait for its end.
+    async fn give_up_lead(&self, leader: &Leader) -> Result<()>;
+
+    /// Sessions, and where the next look begins.
+    async fn fleet(&self, wanted: Wanted<'_>, now: Timestamp) -> Result<Fleet>;
+
+    /// Writes findings; for each, whether what it rests on still held. With it
+    /// go the alert, the notice to the orchestrator's side about a session
+    /// that is gone, and the word to one that returned.
+    ///
+    /// # Errors
+    /// [`super::StoreError::NotLeading`].
+    async fn settle(
+        &self,
+        leader: &Leader,
+        findings: &[Finding],
+        now: Timestamp,
+    ) -> Result<Vec<bool>>;
+
+    /// Tasks that wait or whose owner is gone, oldest first; `stalled` are
+    /// owners whose tasks may be taken although they live.
+    async fn waiting_tasks(
+        &self,
+        stalled: &[SessionKey],
+        losses_within: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Waiting>>;
+
+    /// Makes moves; one that the world has overtaken is void, the others hold.
+    ///
+    /// # Errors
+    /// [`super::StoreError::NotLeading`].
+    async fn move_tasks(
+        &self,
+        leader: &Leader,
+        moves: &[Move],
+        now: Timestamp,
+    ) -> Result<Vec<Moved>>;
+
+    /// How many tasks a session may have that says nothing of its own.
+    async fn set_capacity(&self, capacity: u32) -> Result<()>;
+
+    /// How many tasks this session may have; `None` takes the word back.
+    ///
+    /// # Errors
+    /// [`super::StoreError::NoConversation`].
+    async fn set_session_capacity(&self, session: &SessionKey, capacity: Option<u32>)
+    -> Result<()>;
+
+    /// Takes away what ended long ago, a part at a time; returns what it took,
+    /// nothing if there is nothing left.
+    async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<Pruned>;
+}
+
+/// What is told to the operator, and by him.
+#[async_trait]
+pub trait Alerts: Send + Sync {
+    /// Raises an alert unless it is open already. `true` if it is new.
+    async fn raise_alert(&self, alert: &NewAlert, now: Timestamp) -> Result<bool>;
+
+    /// Ends an alert. `true` if it was open.
+    async fn recover_alert(&self, kind: AlertKind, subject: &str, now: Timestamp) -> Result<bool>;
+
+    /// Alerts that are open, and those that began or ended and were not told.
+    async fn open_alerts(&self) -> Result<Vec<AlertRow>>;
+
+    /// The newest alerts, newest last.
+    async fn alerts(&self, limit: u32) -> Result<Vec<AlertRow>>;
+
+    /// Notes that the beginning, or the end, of an alert was told.
+    async fn alert_told(&self, id: i64, recovered: bool) -> Result<()>;
+
+    /// Notes one more reminder.
+    async fn alert_reminded(&self, id: i64) -> Result<()>;
+
+    /// Says something to the orchestrator, until an end.
+    async fn set_control(&self, control: &Control) -> Result<()>;
+
+    /// Takes it back. `false` if it had not been said.
+    async fn clear_control(&self, kind: ControlKind, subject: &str, now: Timestamp)
+    -> Result<bool>;
+
+    /// What holds now.
+    async fn controls(&self, now: Timestamp) -> Result<Vec<Control>>;
+
+    /// Tasks by state, for `status`.
+    async fn task_counts(&self) -> Result<HashMap<String, u64>>;
+}

@@ -1,0 +1,250 @@
+//! Alerts: open from when they are raised until their matter recovers.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::fault::Fault;
+use super::tasks::{session_of, signal};
+use super::{Durability, Ring, SqliteStore, controls, from_millis, millis};
+use crate::model::alert::AlertKind;
+use crate::model::{SessionKey, TaskId};
+use crate::store::{AlertRow, Alerts, Control, ControlKind, NewAlert, Result, ToldEdge};
+
+/// An alert to be raised inside another transaction.
+pub(super) struct Raise<'a> {
+    pub(super) kind: AlertKind,
+    pub(super) subject: &'a str,
+    pub(super) session: Option<&'a SessionKey>,
+    pub(super) task: Option<TaskId>,
+    pub(super) text: &'a str,
+    pub(super) by: &'a str,
+}
+
+/// Raises it unless one of the kind is open for the subject.
+pub(super) async fn raise(
+    connection: &mut SqliteConnection,
+    alert: &Raise<'_>,
+    now: Timestamp,
+) -> std::result::Result<bool, Fault> {
+    let new = sqlx::query(
+        "INSERT INTO bridge_alert (kind, subject, conversation_id, session_id, task_id, text,
+             raised_by, raised_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (kind, subject) WHERE recovered_ms IS NULL DO NOTHING",
+    )
+    .bind(alert.kind.as_str())
+    .bind(alert.subject)
+    .bind(alert.session.map(|session| session.conversation.as_str()))
+    .bind(alert.session.map(|session| session.side.as_str()))
+    .bind(alert.task.map(|task| task.0))
+    .bind(alert.text)
+    .bind(alert.by)
+    .bind(millis(now))
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(new == 1)
+}
+
+/// Ends the alert of this kind about the subject.
+pub(super) async fn recover(
+    connection: &mut SqliteConnection,
+    kind: AlertKind,
+    subject: &str,
+    now: Timestamp,
+) -> std::result::Result<bool, Fault> {
+    let ended = sqlx::query(
+        "UPDATE bridge_alert SET recovered_ms = ?3
+         WHERE kind = ?1 AND subject = ?2 AND recovered_ms IS NULL",
+    )
+    .bind(kind.as_str())
+    .bind(subject)
+    .bind(millis(now))
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(ended > 0)
+}
+
+#[async_trait]
+impl Alerts for SqliteStore {
+    async fn raise_alert(&self, alert: &NewAlert, now: Timestamp) -> Result<bool> {
+        self.run("raising an alert", async {
+            let mut write = self.write(Durability::Full).await?;
+            let raise_it = Raise {
+                kind: alert.kind,
+                subject: &alert.subject,
+                session: alert.session.as_ref(),
+                task: None,
+                text: &alert.text,
+                by: &alert.by,
+            };
+            let new = raise(write.connection(), &raise_it, now).await?;
+            if new && alert.told {
+                sqlx::query(
+                    "UPDATE bridge_alert SET told = 2
+                     WHERE kind = ?1 AND subject = ?2 AND recovered_ms IS NULL",
+                )
+                .bind(alert.kind.as_str())
+                .bind(&alert.subject)
+                .execute(write.connection())
+                .await?;
+            }
+            write.commit(Ring::No).await?;
+            Ok(new)
+        })
+        .await
+    }
+
+    async fn recover_alert(&self, kind: AlertKind, subject: &str, now: Timestamp) -> Result<bool> {
+        self.run("ending an alert", async {
+            let mut write = self.write(Durability::Normal).await?;
+            let ended = recover(write.connection(), kind, subject, now).await?;
+            write.commit(Ring::No).await?;
+            Ok(ended)
+        })
+        .await
+    }
+
+    async fn open_alerts(&self) -> Result<Vec<AlertRow>> {
+        self.run("looking at alerts", async {
+            let rows = sqlx::query(
+                "SELECT alert_id, kind, subject, conversation_id, session_id, task_id, text,
+                        raised_by, raised_ms, recovered_ms, reminders, told, label
+                 FROM bridge_alert LEFT JOIN bridge_conversation USING (conversation_id)
+                 WHERE alert_id IN (
+                     SELECT alert_id FROM bridge_alert WHERE recovered_ms IS NULL
+                     UNION ALL
+                     SELECT alert_id FROM bridge_alert
+                     WHERE told < iif(recovered_ms IS NULL, 1, 2))
+                 ORDER BY alert_id",
+            )
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+            rows_of(&rows)
+        })
+        .await
+    }
+
+    async fn alerts(&self, limit: u32) -> Result<Vec<AlertRow>> {
+        self.run("listing alerts", async {
+            let rows = sqlx::query(
+                "SELECT * FROM (
+                     SELECT alert_id, kind, subject, conversation_id, session_id, task_id, text,
+                            raised_by, raised_ms, recovered_ms, reminders, told, label
+                     FROM bridge_alert LEFT JOIN bridge_conversation USING (conversation_id)
+                     ORDER BY alert_id DESC LIMIT ?1) ORDER BY alert_id",
+            )
+            .bind(limit)
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+            rows_of(&rows)
+        })
+        .await
+    }
+
+    async fn alert_told(&self, id: i64, recovered: bool) -> Result<()> {
+        self.run("noting an alert as told", async {
+            let mut write = self.write(Durability::Normal).await?;
+            sqlx::query("UPDATE bridge_alert SET told = max(told, ?2) WHERE alert_id = ?1")
+                .bind(id)
+                .bind(if recovered { 2 } else { 1 })
+                .execute(write.connection())
+                .await?;
+            write.commit(Ring::No).await
+        })
+        .await
+    }
+
+    async fn alert_reminded(&self, id: i64) -> Result<()> {
+        self.run("noting a reminder", async {
+            let mut write = self.write(Durability::Normal).await?;
+            sqlx::query("UPDATE bridge_alert SET reminders = reminders + 1 WHERE alert_id = ?1")
+                .bind(id)
+                .execute(write.connection())
+                .await?;
+            write.commit(Ring::No).await
+        })
+        .await
+    }
+
+    async fn set_control(&self, control: &Control) -> Result<()> {
+        self.run("writing down what an operator said", async {
+            let mut write = self.write(Durability::Full).await?;
+            controls::set(write.connection(), control).await?;
+            signal(write.connection()).await?;
+            write.commit(Ring::Yes).await
+        })
+        .await
+    }
+
+    async fn clear_control(
+        &self,
+        kind: ControlKind,
+        subject: &str,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.run("taking back what an operator said", async {
+            let mut write = self.write(Durability::Full).await?;
+            let cleared = controls::clear(write.connection(), kind, subject, now).await?;
+            signal(write.connection()).await?;
+            write.commit(Ring::Yes).await?;
+            Ok(cleared)
+        })
+        .await
+    }
+
+    async fn controls(&self, now: Timestamp) -> Result<Vec<Control>> {
+        self.run("looking at what operators said", async {
+            controls::all(&mut *self.reader().await?, now).await
+        })
+        .await
+    }
+
+    async fn task_counts(&self) -> Result<HashMap<String, u64>> {
+        self.run("counting tasks", async {
+            let rows = sqlx::query("SELECT state, count(*) FROM bridge_task GROUP BY state")
+                .fetch_all(&mut *self.reader().await?)
+                .await?;
+            rows.iter()
+                .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+                .collect()
+        })
+        .await
+    }
+}
+
+fn rows_of(rows: &[SqliteRow]) -> std::result::Result<Vec<AlertRow>, Fault> {
+    let mut alerts = Vec::with_capacity(rows.len());
+    for row in rows {
+        // A kind that a newer version raised is that version's to tell.
+        let Some(kind) = AlertKind::from_word(row.try_get(1)?) else {
+            continue;
+        };
+        let recovered_at = row.try_get::<Option<i64>, _>(9)?.map(from_millis);
+        let label: Option<&str> = row.try_get(12)?;
+        alerts.push(AlertRow {
+            id: row.try_get(0)?,
+            kind,
+            subject: row.try_get(2)?,
+            session: session_of(row.try_get(3)?, row.try_get(4)?),
+            task: row.try_get::<Option<i64>, _>(5)?.map(TaskId),
+            text: row.try_get(6)?,
+            raised_by: row.try_get(7)?,
+            raised_at: from_millis(row.try_get(8)?),
+            recovered_at,
+            reminders: row.try_get(10)?,
+            label: label.and_then(|label| label.parse().ok()),
+            told: match row.try_get(11)? {
+                0 => ToldEdge::None,
+                1 => ToldEdge::Raised,
+                _ => ToldEdge::All,
+            },
+        });
+    }
+    Ok(alerts)
+}

@@ -1,0 +1,138 @@
+//! Who acts for the fleet: one row, taken by compare-and-set. Nobody's clock
+//! but the watcher's own decides that a holder is gone.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::{Row, SqliteConnection};
+
+use super::fault::Fault;
+use super::{from_millis, millis, shared};
+use crate::store::{DaemonRef, Leader, Lease, StoreError};
+use crate::text::millis as duration_millis;
+
+pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Option<Lease>, Fault> {
+    let row = sqlx::query(
+        "SELECT epoch, holder, holder_epoch, renew_seq, ttl_ms, since_ms FROM bridge_leader",
+    )
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let holder: Option<String> = row.try_get(1)?;
+    let epoch: Option<i64> = row.try_get(2)?;
+    Ok(Some(Lease {
+        epoch: row.try_get(0)?,
+        holder: holder.zip(epoch).map(|(id, epoch)| DaemonRef { id, epoch }),
+        renew_seq: row.try_get(3)?,
+        ttl: Duration::from_millis(u64::try_from(row.try_get::<i64, _>(4)?).unwrap_or(0)),
+        since: from_millis(row.try_get(5)?),
+    }))
+}
+
+pub(super) async fn take(
+    connection: &mut SqliteConnection,
+    daemon: &DaemonRef,
+    seen: Option<&Lease>,
+    ttl: Duration,
+    now: Timestamp,
+) -> Result<Option<Leader>, Fault> {
+    let epoch: Option<i64> = match seen {
+        None => {
+            sqlx::query_scalar(
+                "INSERT INTO bridge_leader (one, epoch, holder, holder_epoch, renew_seq, ttl_ms, since_ms)
+                 VALUES (1, 1, ?1, ?2, 1, ?3, ?4) ON CONFLICT (one) DO NOTHING RETURNING epoch",
+            )
+            .bind(&daemon.id)
+            .bind(daemon.epoch)
+            .bind(duration_millis(ttl))
+            .bind(millis(now))
+            .fetch_optional(&mut *connection)
+            .await?
+        }
+        Some(seen) => {
+            sqlx::query_scalar(
+                "UPDATE bridge_leader SET epoch = epoch + 1, holder = ?1, holder_epoch = ?2,
+                     renew_seq = renew_seq + 1, ttl_ms = ?3, since_ms = ?4
+                 WHERE epoch = ?5 AND renew_seq = ?6 RETURNING epoch",
+            )
+            .bind(&daemon.id)
+            .bind(daemon.epoch)
+            .bind(duration_millis(ttl))
+            .bind(millis(now))
+            .bind(seen.epoch)
+            .bind(seen.renew_seq)
+            .fetch_optional(&mut *connection)
+            .await?
+        }
+    };
+    let Some(epoch) = epoch else { return Ok(None) };
+    let details = json!({ "daemon": daemon.id, "epoch": epoch });
+    shared::audit(connection, None, None, "leader_changed", details, now).await?;
+    Ok(Some(Leader {
+        daemon: daemon.clone(),
+        epoch,
+    }))
+}
+
+/// Renews, or finds out that somebody else acts.
+pub(super) async fn renew(connection: &mut SqliteConnection, leader: &Leader) -> Result<(), Fault> {
+    let renewed = sqlx::query(
+        "UPDATE bridge_leader SET renew_seq = renew_seq + 1
+         WHERE epoch = ?1 AND holder = ?2 AND holder_epoch = ?3",
+    )
+    .bind(leader.epoch)
+    .bind(&leader.daemon.id)
+    .bind(leader.daemon.epoch)
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    if renewed == 0 {
+        return Err(not_leading(connection).await?);
+    }
+    Ok(())
+}
+
+pub(super) async fn give_up(
+    connection: &mut SqliteConnection,
+    leader: &Leader,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE bridge_leader SET holder = NULL, holder_epoch = NULL, renew_seq = renew_seq + 1
+         WHERE epoch = ?1 AND holder = ?2 AND holder_epoch = ?3",
+    )
+    .bind(leader.epoch)
+    .bind(&leader.daemon.id)
+    .bind(leader.daemon.epoch)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Refuses a writer that does not act any more, inside the transaction of what
+/// it wants to write.
+pub(super) async fn ensure(
+    connection: &mut SqliteConnection,
+    leader: &Leader,
+) -> Result<(), Fault> {
+    let acts: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM bridge_leader
+             WHERE epoch = ?1 AND holder = ?2 AND holder_epoch = ?3)",
+    )
+    .bind(leader.epoch)
+    .bind(&leader.daemon.id)
+    .bind(leader.daemon.epoch)
+    .fetch_one(&mut *connection)
+    .await?;
+    if !acts {
+        return Err(not_leading(connection).await?);
+    }
+    Ok(())
+}
+
+async fn not_leading(connection: &mut SqliteConnection) -> Result<Fault, Fault> {
+    let epoch: Option<i64> = sqlx::query_scalar("SELECT epoch FROM bridge_leader")
+        .fetch_optional(connection)
+        .await?;
+    Ok(StoreError::NotLeading(epoch.unwrap_or(0)).into())
+}

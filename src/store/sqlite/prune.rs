@@ -1,0 +1,227 @@
+//! What ended long ago is taken away, a part at a time, so that nobody waits
+//! long for the lock.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::{Row, SqliteConnection};
+
+use super::fault::Fault;
+use super::millis;
+use crate::model::timestamp;
+use crate::store::{Pruned, Retention};
+use crate::text::millis as duration_millis;
+
+/// Rows of one kind that one part takes.
+const PART: i64 = 500;
+
+/// Receipts that one part looks at.
+const LOOK: i64 = 5_000;
+
+/// A statement that binds a time and [`PART`].
+macro_rules! delete {
+    ($connection:expr, $sql:expr, $before:expr) => {
+        sqlx::query($sql)
+            .bind($before)
+            .bind(PART)
+            .execute(&mut *$connection)
+            .await?
+            .rows_affected()
+    };
+}
+
+/// Takes one part of everything that is due.
+pub(super) async fn part(
+    connection: &mut SqliteConnection,
+    retention: &Retention,
+    now: Timestamp,
+) -> Result<Pruned, Fault> {
+    let ago = |time: Duration| millis(now).saturating_sub(duration_millis(time));
+    let text_ago = |time: Duration| {
+        let then = Timestamp::from_millisecond(ago(time)).unwrap_or(Timestamp::UNIX_EPOCH);
+        timestamp::to_text(then)
+    };
+    let ended = text_ago(retention.messages);
+    // Whoever still has something unread keeps his conversation.
+    let read: Vec<i64> = sqlx::query_scalar(
+        "DELETE FROM messages WHERE id IN (
+             SELECT m.id FROM conversations c CROSS JOIN messages m ON m.conversation_id = c.id
+             WHERE replace(c.expires_at, ' ', 'T') < ?1 AND replace(m.timestamp, ' ', 'T') < ?1
+               AND m.read = 1
+               AND NOT EXISTS (SELECT 1 FROM bridge_receipt r
+                               WHERE r.message_id = m.id AND r.acked_ms IS NULL
+                                 AND r.written_ms IS NULL)
+             LIMIT ?2) RETURNING id",
+    )
+    .bind(&ended)
+    .bind(PART)
+    .fetch_all(&mut *connection)
+    .await?;
+    of_messages(connection, &read).await?;
+    let messages = u64::try_from(read.len()).unwrap_or(u64::MAX);
+    let conversations = delete!(
+        connection,
+        "DELETE FROM conversations WHERE id IN (
+             SELECT c.id FROM conversations c
+             WHERE replace(c.expires_at, ' ', 'T') < ?1
+               AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id)
+               AND NOT EXISTS (SELECT 1 FROM bridge_task t
+                               WHERE t.owner_conversation = c.id AND t.state = 'leased')
+             LIMIT ?2)",
+        &ended
+    );
+    orphans(connection).await?;
+    let old = ago(retention.messages);
+    delete!(
+        connection,
+        "DELETE FROM bridge_wake WHERE wake_id IN (
+             SELECT wake_id FROM bridge_wake WHERE ended_ms < ?1 LIMIT ?2)",
+        old
+    );
+    // From the oldest on: nobody counts through what is to stay.
+    let audit = delete!(
+        connection,
+        "DELETE FROM audit_log WHERE id IN (
+             SELECT id FROM (SELECT id, timestamp FROM audit_log ORDER BY id LIMIT ?2)
+             WHERE replace(timestamp, ' ', 'T') < ?1)",
+        text_ago(retention.audit)
+    );
+    let tasks = delete!(
+        connection,
+        "DELETE FROM bridge_task WHERE task_id IN (
+             SELECT task_id FROM bridge_task INDEXED BY bridge_task_over
+             WHERE state IN ('done', 'dead', 'cancelled') AND changed_ms < ?1 LIMIT ?2)",
+        ago(retention.tasks)
+    );
+    let alerts = delete!(
+        connection,
+        "DELETE FROM bridge_alert WHERE alert_id IN (
+             SELECT alert_id FROM bridge_alert WHERE recovered_ms < ?1 LIMIT ?2)",
+        ago(retention.alerts)
+    );
+    delete!(
+        connection,
+        "DELETE FROM bridge_control WHERE (kind, subject) IN (
+             SELECT kind, subject FROM bridge_control WHERE until_ms < ?1 LIMIT ?2)",
+        ago(retention.alerts)
+    );
+    moot(connection, now).await?;
+    Ok(Pruned {
+        messages,
+        conversations,
+        audit,
+        tasks,
+        alerts,
+    })
+}
+
+/// What belongs to messages that were just taken away.
+async fn of_messages(connection: &mut SqliteConnection, gone: &[i64]) -> Result<(), Fault> {
+    let gone = json!(gone).to_string();
+    for statement in [
+        "DELETE FROM bridge_receipt WHERE message_id IN (SELECT value FROM json_each(?1))",
+        "DELETE FROM bridge_task_message WHERE message_id IN (SELECT value FROM json_each(?1))",
+    ] {
+        sqlx::query(statement)
+            .bind(&gone)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Rows of ours that belong to nothing any more, also because the Python
+/// bridge's cleanup took away what they belonged to.
+async fn orphans(connection: &mut SqliteConnection) -> Result<(), Fault> {
+    for statement in [
+        // From one conversation to the next, not from one row to the next.
+        "WITH RECURSIVE named(id) AS (
+             SELECT min(conversation_id) FROM bridge_client_message
+             UNION ALL
+             SELECT (SELECT min(conversation_id) FROM bridge_client_message
+                     WHERE conversation_id > named.id)
+             FROM named WHERE named.id IS NOT NULL)
+         DELETE FROM bridge_client_message WHERE conversation_id IN (
+             SELECT id FROM named WHERE id NOT IN (SELECT id FROM conversations))",
+        "DELETE FROM bridge_wake
+         WHERE ended_ms IS NULL AND conversation_id NOT IN (SELECT id FROM conversations)",
+        // The newest change stays: numbers that were seen must not come again.
+        "DELETE FROM bridge_heartbeat
+         WHERE conversation_id NOT IN (SELECT id FROM conversations)
+           AND change < (SELECT max(change) FROM bridge_heartbeat)",
+        "DELETE FROM bridge_session
+         WHERE conversation_id NOT IN (SELECT id FROM conversations)
+           AND change < (SELECT max(change) FROM bridge_session)",
+        "DELETE FROM bridge_conversation
+         WHERE conversation_id NOT IN (SELECT id FROM conversations)",
+        "DELETE FROM session_status
+         WHERE conversation_id NOT IN (SELECT id FROM conversations)",
+    ] {
+        sqlx::query(statement).execute(&mut *connection).await?;
+    }
+    receipts(connection).await
+}
+
+/// Receipts of messages that the Python bridge's cleanup took away. Nothing but
+/// the receipts themselves tells of them, so each call looks through a part of
+/// them and the next one goes on from there.
+async fn receipts(connection: &mut SqliteConnection) -> Result<(), Fault> {
+    let from: i64 =
+        sqlx::query_scalar("SELECT coalesce(max(n), 0) FROM bridge_signal WHERE name = 'receipts'")
+            .fetch_one(&mut *connection)
+            .await?;
+    let row = sqlx::query(
+        "SELECT count(*), coalesce(max(message_id), 0) FROM (
+             SELECT message_id FROM bridge_receipt WHERE message_id > ?1
+             ORDER BY message_id LIMIT ?2)",
+    )
+    .bind(from)
+    .bind(LOOK)
+    .fetch_one(&mut *connection)
+    .await?;
+    let (looked, until): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    sqlx::query(
+        "DELETE FROM bridge_receipt WHERE message_id > ?1 AND message_id <= ?2
+           AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = bridge_receipt.message_id)",
+    )
+    .bind(from)
+    .bind(until)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "INSERT INTO bridge_signal (name, n) VALUES ('receipts', ?1)
+         ON CONFLICT (name) DO UPDATE SET n = excluded.n",
+    )
+    .bind(if looked < LOOK { 0 } else { until })
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Ends the alerts that nobody can do anything about any more: about a task
+/// that was taken away, or a session whose conversation has ended. Silently:
+/// nothing recovered.
+async fn moot(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE bridge_alert SET recovered_ms = ?1, told = 2
+         WHERE recovered_ms IS NULL AND iif(
+             task_id IS NOT NULL,
+             NOT EXISTS (SELECT 1 FROM bridge_task t WHERE t.task_id = bridge_alert.task_id),
+             conversation_id IS NOT NULL
+                 AND NOT EXISTS (
+                     SELECT 1 FROM conversations c
+                     LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
+                     WHERE c.id = bridge_alert.conversation_id AND l.closed_ms IS NULL
+                       AND replace(c.expires_at, ' ', 'T') > ?2)
+                 AND NOT EXISTS (
+                     SELECT 1 FROM bridge_task t
+                     WHERE t.owner_conversation = bridge_alert.conversation_id
+                       AND t.owner_session = bridge_alert.session_id AND t.state = 'leased'))",
+    )
+    .bind(millis(now))
+    .bind(timestamp::to_text(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}

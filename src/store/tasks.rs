@@ -1,0 +1,325 @@
+//! Tasks as the store keeps them: what goes in, what comes out.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Caller, Result};
+use crate::model::message::ClientMessageId;
+use crate::model::redact::SecretKind;
+use crate::model::task::{Fence, ProgressNote, TaskBody, TaskId, TaskResult, TaskState, Title};
+use crate::model::{Label, SessionKey};
+
+/// A task to be added. Its texts are checked where they come in; secrets are
+/// taken out before anything is stored.
+#[derive(Debug, Clone)]
+pub struct NewTask {
+    /// The role that is to do it.
+    pub role: String,
+    /// One line.
+    pub title: Title,
+    /// What is to be done.
+    pub body: TaskBody,
+    /// Files that it is about.
+    pub files: Vec<String>,
+    /// The creator's own name for it: the same one twice is one task.
+    pub client_id: Option<ClientMessageId>,
+}
+
+/// A task that was added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Added {
+    /// Its id.
+    pub id: TaskId,
+    /// Kinds of secrets that were taken out of it.
+    pub redacted: Vec<SecretKind>,
+    /// Whether it had been added before, under the same client id.
+    pub duplicate: bool,
+}
+
+/// A task as people and agents see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// The role that is to do it.
+    pub role: String,
+    /// One line.
+    pub title: String,
+    /// What is to be done.
+    pub body: String,
+    /// Files that it is about.
+    pub files: Vec<String>,
+    /// Where it stands.
+    pub state: TaskState,
+    /// Grows with each claim and each move; every write carries it.
+    pub fence: Fence,
+    /// Who has it.
+    pub owner: Option<SessionKey>,
+    /// The owner's label.
+    pub owner_label: Option<Label>,
+    /// How often it was given to somebody.
+    pub attempts: i64,
+    /// How often an owner reported failure.
+    pub failures: u32,
+    /// The last progress note.
+    pub progress: Option<String>,
+    /// When that was written.
+    pub progress_at: Option<Timestamp>,
+    /// What came of it.
+    pub result: Option<String>,
+    /// Why it waits, failed or ended.
+    pub reason: Option<String>,
+    /// When it may be tried again.
+    pub retry_at: Option<Timestamp>,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// When its state or owner changed last.
+    pub changed_at: Timestamp,
+    /// Who added it, if a session did; it hears what became of it.
+    pub creator: Option<SessionKey>,
+    /// Who had it before, or last.
+    pub last_owner: Option<SessionKey>,
+}
+
+impl Task {
+    /// What people call its owner.
+    #[must_use]
+    pub fn owner_name(&self) -> String {
+        match (&self.owner, &self.owner_label) {
+            (Some(owner), Some(label)) => format!("{label}/{}", owner.side),
+            (Some(owner), None) => owner.to_string(),
+            (None, _) => "nobody".to_owned(),
+        }
+    }
+}
+
+/// One line of a task's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TaskEvent {
+    /// When.
+    pub at: Timestamp,
+    /// `added`, `claimed`, `given`, `lost`, `failed`, `done`, ...
+    pub event: String,
+    /// The fence that held then.
+    pub fence: Fence,
+    /// The session that it concerns.
+    pub session: Option<String>,
+    /// For people.
+    pub note: Option<String>,
+}
+
+/// Which tasks are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct TaskFilter {
+    /// Only in these states; empty means all.
+    pub states: Vec<TaskState>,
+    /// Only of this role.
+    pub role: Option<String>,
+    /// Only those that this session has.
+    pub owner: Option<SessionKey>,
+    /// At most so many, the newest.
+    pub limit: u32,
+}
+
+/// How an owner ends a task.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It is done, with a result for people.
+    Done(TaskResult),
+    /// It could not be done, and why; it is tried again later, unless that
+    /// has happened too often.
+    Failed {
+        /// Why.
+        reason: ProgressNote,
+        /// A number from 0 to 1 for the jitter of the pause before it is given
+        /// to somebody again.
+        random: f64,
+    },
+}
+
+/// What came of ending a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Where it stands now.
+    pub state: TaskState,
+    /// Whether it had been ended so before, with the same fence.
+    pub repeated: bool,
+}
+
+/// Why a task cannot be had, written or moved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TaskError {
+    /// No such task.
+    #[error("there is no task {0}\n  `mcp-bridge task list` shows those there are")]
+    NoTask(TaskId),
+    /// The caller's fence is not the one that holds: the task went on without
+    /// it.
+    #[error(
+        "STALE_LEASE: task {task} {now_with}, and is not yours any more (your fence is {yours}, it is {fence} now)\n  \
+         stop working on it and push nothing of it; `mcp-bridge task claim` gives you new work"
+    )]
+    StaleLease {
+        /// The task.
+        task: TaskId,
+        /// The fence that was presented.
+        yours: Fence,
+        /// The fence that holds.
+        fence: Fence,
+        /// `is now with backend-1/b`, `was cancelled`, ...
+        now_with: String,
+    },
+    /// Somebody else has it.
+    #[error(
+        "task {task} is with {owner}\n  `mcp-bridge task claim` without a number gives you one that is free"
+    )]
+    Taken {
+        /// The task.
+        task: TaskId,
+        /// Who has it.
+        owner: String,
+    },
+    /// It has ended.
+    #[error("task {task} is over: {}", .state.as_str())]
+    Over {
+        /// The task.
+        task: TaskId,
+        /// How it ended.
+        state: TaskState,
+    },
+    /// It waits for another role.
+    #[error("task {task} is for the role `{role}`, and {session} is `{yours}`")]
+    OtherRole {
+        /// The task.
+        task: TaskId,
+        /// Whom it waits for.
+        role: String,
+        /// Who asked.
+        session: SessionKey,
+        /// What that one is.
+        yours: String,
+    },
+    /// It has as many tasks as it may have.
+    #[error(
+        "{session} has {open} open tasks, and {capacity} is all it may have\n  end one first: mcp-bridge task done TASK --fence N"
+    )]
+    AtCapacity {
+        /// Who.
+        session: SessionKey,
+        /// What it has.
+        open: i64,
+        /// What it may have.
+        capacity: i64,
+    },
+    /// An operator is draining the session or its host.
+    #[error("{0} is being drained: it gets no new tasks\n  `mcp-bridge status` says until when")]
+    Draining(SessionKey),
+    /// The session cannot take it.
+    #[error("{session} cannot take task {task}: {why}")]
+    Unfit {
+        /// Who.
+        session: SessionKey,
+        /// What.
+        task: TaskId,
+        /// Why.
+        why: String,
+    },
+    /// The client id was used for another task.
+    #[error(
+        "client id `{id}` was already used for task {task}, with another text\n  give every task an id of its own"
+    )]
+    IdReused {
+        /// The id.
+        id: String,
+        /// The task that has it.
+        task: TaskId,
+    },
+}
+
+/// Work, as agents and operators handle it. Every write by an owner carries
+/// the fence, and one with an old fence is refused.
+#[async_trait]
+pub trait Tasks: Send + Sync {
+    /// Adds tasks, all or none. With a caller, in its name; it hears what
+    /// became of them.
+    ///
+    /// # Errors
+    /// Wrong, missing or expired credentials.
+    async fn add_tasks(
+        &self,
+        creator: Option<&Caller>,
+        tasks: &[NewTask],
+        now: Timestamp,
+    ) -> Result<Vec<Added>>;
+
+    /// Tasks, oldest first.
+    async fn tasks(&self, filter: &TaskFilter) -> Result<Vec<Task>>;
+
+    /// One task, with its history, oldest first.
+    ///
+    /// # Errors
+    /// [`TaskError::NoTask`].
+    async fn task(&self, id: TaskId) -> Result<(Task, Vec<TaskEvent>)>;
+
+    /// Gives the caller a task: this one, or the oldest that waits for its
+    /// role. `None` if there is none.
+    ///
+    /// # Errors
+    /// Credentials; [`TaskError::Taken`] and its like for a task
+    /// that was named; [`TaskError::AtCapacity`].
+    async fn claim_task(
+        &self,
+        caller: &Caller,
+        task: Option<TaskId>,
+        now: Timestamp,
+    ) -> Result<Option<Task>>;
+
+    /// Notes progress, and that the agent may be silent for a while.
+    ///
+    /// # Errors
+    /// Credentials; [`TaskError::StaleLease`].
+    async fn task_progress(
+        &self,
+        caller: &Caller,
+        task: TaskId,
+        fence: Fence,
+        note: &ProgressNote,
+        busy_for: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Ends a task.
+    ///
+    /// # Errors
+    /// Credentials; [`TaskError::StaleLease`].
+    async fn end_task(
+        &self,
+        caller: &Caller,
+        task: TaskId,
+        fence: Fence,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Result<Ended>;
+
+    /// Ends a task for good that nobody shall do any more, and tells its owner.
+    ///
+    /// # Errors
+    /// [`TaskError::NoTask`], [`TaskError::Over`].
+    async fn cancel_task(&self, task: TaskId, reason: Option<&str>, now: Timestamp)
+    -> Result<Task>;
+
+    /// An operator's move: to this session, or back into the queue. A task
+    /// that is dead or waits for its next try is given, too.
+    ///
+    /// # Errors
+    /// [`TaskError::NoTask`], [`TaskError::Over`],
+    /// [`TaskError::Unfit`] for a session that cannot take it.
+    async fn reassign_task(
+        &self,
+        task: TaskId,
+        to: Option<&SessionKey>,
+        now: Timestamp,
+    ) -> Result<Task>;
+}

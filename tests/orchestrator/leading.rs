@@ -1,0 +1,94 @@
+//! Two orchestrators on one store: one acts.
+
+use std::time::{Duration, Instant};
+
+use mcp_bridge::model::task::Fence;
+use mcp_bridge::store::{Orchestration, StoreError};
+use rustix::process::Signal;
+
+use crate::fleet::{Fleet, QUICK_WATCHDOG};
+use crate::rig::wait_for;
+
+#[test]
+fn the_second_takes_over_when_the_first_dies_and_at_once_when_it_stops() {
+    let mut fleet = Fleet::new(2);
+    let first = fleet.orchestrator(QUICK_WATCHDOG);
+    let mut second = fleet.standby("second", QUICK_WATCHDOG);
+    fleet.workers_ready();
+    second.shows("it to stand by", |state| {
+        state.status.contains("standing by for")
+    });
+    let begun = Instant::now();
+    first.kill();
+    second.says("acting for the fleet (epoch 2)");
+    println!(
+        "killed to taken over: {:?} (leader_ttl 1 s)",
+        begun.elapsed()
+    );
+    // It knows the fleet already.
+    let task = fleet.add("Port the parser");
+    let owner = fleet.owner(task, 1);
+    fleet.workers[owner].agent.end();
+    fleet.owner(task, 2);
+    let mut third = fleet.standby("third", QUICK_WATCHDOG);
+    let begun = Instant::now();
+    assert_eq!(second.stop(), Some(0));
+    third.says("acting for the fleet (epoch 3)");
+    println!("stopped to taken over: {:?}", begun.elapsed());
+}
+
+#[test]
+fn a_leader_that_was_paused_finds_out_and_writes_nothing() {
+    let mut fleet = Fleet::new(2);
+    let mut first = fleet.orchestrator(QUICK_WATCHDOG);
+    let mut second = fleet.standby("second", QUICK_WATCHDOG);
+    fleet.workers_ready();
+    let old = fleet
+        .rig
+        .block_on(fleet.rig.store.lease())
+        .expect("read")
+        .expect("a lease");
+    first.signal(Signal::STOP);
+    second.says("acting for the fleet (epoch 2)");
+    // What the old one had in hand is refused.
+    let leader = mcp_bridge::store::Leader {
+        daemon: old.holder.expect("a holder"),
+        epoch: old.epoch,
+    };
+    let renewed = fleet.rig.block_on(fleet.rig.store.renew_lead(&leader));
+    assert!(
+        matches!(renewed, Err(StoreError::NotLeading(2))),
+        "{renewed:?}"
+    );
+    let task = fleet.add("Port the parser");
+    let owner = fleet.owner(task, 1);
+    first.signal(Signal::CONT);
+    first.says("another orchestrator acts now (epoch 2)");
+    first.shows("it to stand by", |state| {
+        state.status.contains("standing by for")
+    });
+    fleet.workers[owner].agent.end();
+    fleet.owner(task, 2);
+    let until = Instant::now() + Duration::from_millis(500);
+    wait_for("both to have had their chance", || {
+        (Instant::now() > until).then_some(())
+    });
+    assert_eq!(fleet.task(task).fence, Fence(2), "moved once");
+    let lease = fleet
+        .rig
+        .block_on(fleet.rig.store.lease())
+        .expect("read")
+        .expect("a lease");
+    assert_eq!(lease.epoch, 2);
+}
+
+#[test]
+fn a_leader_that_is_restarted_goes_on_at_once() {
+    let fleet = Fleet::new(1);
+    let first = fleet.orchestrator(QUICK_WATCHDOG);
+    first.kill();
+    let begun = Instant::now();
+    let mut again = fleet.standby("orchestrator", QUICK_WATCHDOG);
+    again.says("acting for the fleet (epoch 2)");
+    println!("started to acting: {:?}", begun.elapsed());
+}

@@ -1,0 +1,195 @@
+//! What operators say, and what they are told.
+
+use std::path::Path;
+use std::time::Instant;
+
+use jiff::SignedDuration;
+use mcp_bridge::clock;
+use mcp_bridge::model::task::Fence;
+use mcp_bridge::store::{Alerts, Control, ControlKind};
+use serde_json::Value;
+
+use crate::fleet::{Fleet, QUICK_WATCHDOG, TTL};
+use crate::rig::wait_for;
+
+fn say(fleet: &Fleet, kind: ControlKind, subject: &str) {
+    let now = clock::now();
+    let control = Control {
+        kind,
+        subject: subject.into(),
+        since: now,
+        until: now + SignedDuration::from_hours(1),
+    };
+    fleet
+        .rig
+        .block_on(fleet.rig.store.set_control(&control))
+        .expect("said");
+}
+
+fn alerts(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// An orchestrator's settings that append each alert to a file.
+fn with_alerts(fleet: &Fleet, more: &str) -> (String, std::path::PathBuf) {
+    let told = fleet.rig.path("alerts.jsonl");
+    let script = fleet
+        .rig
+        .script("alert", &format!("cat >> {0}; echo >> {0}", told.display()));
+    let text = format!(
+        "{QUICK_WATCHDOG}{more}[alert]\norder = [\"exec\"]\n[alert.exec]\ncommand = [\"{}\"]\n",
+        script.display()
+    );
+    (text, told)
+}
+
+#[test]
+fn an_alert_is_told_once_when_it_begins_and_once_when_it_ends() {
+    let mut fleet = Fleet::new(2);
+    let (text, told) = with_alerts(&fleet, "");
+    let orchestrator = fleet.orchestrator(&text);
+    fleet.workers_ready();
+    fleet.workers[0].agent.end();
+    let first = wait_for("an alert", || alerts(&told).into_iter().next());
+    assert_eq!(first["kind"], "exited");
+    assert_eq!(first["edge"], "raised");
+    assert_eq!(first["subject"], "worker-0/b");
+    fleet.workers[0].begin_agent(&fleet.rig);
+    wait_for("its end", || {
+        let all = alerts(&told);
+        all.iter()
+            .any(|alert| alert["edge"] == "recovered")
+            .then_some(())
+    });
+    // Another orchestrator tells nothing again.
+    drop(orchestrator);
+    let mut again = fleet.orchestrator(&text);
+    fleet.workers[1].agent.end();
+    again.says("has exited");
+    wait_for("the other alert", || {
+        (alerts(&told).len() >= 3).then_some(())
+    });
+    let all = alerts(&told);
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert_eq!(all[2]["subject"], "worker-1/b");
+}
+
+#[test]
+fn an_alert_command_that_fails_is_said_and_the_rest_goes_on() {
+    let mut fleet = Fleet::new(2);
+    let script = fleet.rig.script("alert", "exit 3");
+    let text = format!(
+        "{QUICK_WATCHDOG}[alert]\norder = [\"exec\"]\n[alert.exec]\ncommand = [\"{}\"]\n",
+        script.display()
+    );
+    let mut orchestrator = fleet.orchestrator(&text);
+    fleet.workers_ready();
+    let task = fleet.add("Port the parser");
+    let owner = fleet.owner(task, 1);
+    fleet.workers[owner].agent.end();
+    assert_eq!(fleet.owner(task, 2), 1 - owner);
+    orchestrator.says("alert-not-told");
+    orchestrator.shows("the trouble", |state| {
+        state.duties.iter().any(|duty| {
+            duty.name == "alerts"
+                && duty
+                    .trouble
+                    .as_ref()
+                    .is_some_and(|why| why.contains("not told by exec"))
+        })
+    });
+    assert_eq!(orchestrator.stop(), Some(0));
+}
+
+#[test]
+fn on_hold_nobody_is_given_up() {
+    let mut fleet = Fleet::new(2);
+    let orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
+    fleet.workers_ready();
+    let task = fleet.add("Port the parser");
+    let owner = fleet.owner(task, 1);
+    say(&fleet, ControlKind::Hold, "");
+    orchestrator.shows("the hold", |state| state.status.contains("on hold"));
+    fleet.workers[owner].kill_all();
+    let until = Instant::now() + TTL * 2;
+    wait_for("the ttl to be over", || {
+        (Instant::now() > until).then_some(())
+    });
+    assert_eq!(fleet.task(task).fence, Fence(1));
+    let cleared = fleet
+        .rig
+        .store
+        .clear_control(ControlKind::Hold, "", clock::now());
+    assert!(fleet.rig.block_on(cleared).expect("cleared"));
+    assert_eq!(fleet.owner(task, 2), 1 - owner);
+}
+
+#[test]
+fn a_session_that_is_drained_gets_nothing_new_and_its_end_is_no_alert() {
+    let mut fleet = Fleet::new(2);
+    let (text, told) = with_alerts(&fleet, "");
+    let mut orchestrator = fleet.orchestrator(&text);
+    fleet.workers_ready();
+    let drained = fleet.workers[0].pair.b.session.to_string();
+    say(&fleet, ControlKind::Drain, &drained);
+    let task = fleet.add("Port the parser");
+    assert_eq!(fleet.owner(task, 1), 1);
+    let waits = fleet.add("Test the parser");
+    fleet.workers[0].agent.end();
+    orchestrator.says("worker-0/b (backend) has exited");
+    // An alert that is one, so that the other would have come before.
+    fleet.workers[1].agent.end();
+    wait_for("an alert", || (!alerts(&told).is_empty()).then_some(()));
+    assert!(
+        alerts(&told)
+            .iter()
+            .all(|alert| alert["subject"] == "worker-1/b")
+    );
+    assert_eq!(fleet.task(waits).fence, Fence(0));
+}
+
+#[test]
+fn a_session_that_never_starts_is_reported() {
+    let fleet = Fleet::new(1);
+    let pair = fleet.rig.pair("late");
+    let quick = QUICK_WATCHDOG.replace("[watchdog]\n", "[watchdog]\nstarting_for = \"1s\"\n");
+    let mut orchestrator = fleet.orchestrator(&quick);
+    orchestrator.says("late/b (backend) has not started");
+    fleet.rig.fetch(&pair.b);
+    orchestrator.says("late/b (backend) has started");
+}
+
+#[test]
+fn workers_tell_that_nobody_acts() {
+    let mut fleet = Fleet::new(1);
+    let orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
+    fleet.workers_ready();
+    let told = fleet.rig.path("alerts.jsonl");
+    let script = fleet
+        .rig
+        .script("alert", &format!("cat >> {0}; echo >> {0}", told.display()));
+    let config = fleet.rig.config(
+        "watcher",
+        &format!(
+            "[alert]\norder = [\"exec\"]\nno_leader_after = \"1s\"\n[alert.exec]\ncommand = [\"{}\"]\n",
+            script.display()
+        ),
+    );
+    let mut worker = fleet.rig.daemon(&config);
+    worker.ready();
+    orchestrator.kill();
+    let alert = wait_for("an alert", || alerts(&told).into_iter().next());
+    assert_eq!(alert["kind"], "no-acting-leader");
+    let _again = fleet.orchestrator(QUICK_WATCHDOG);
+    wait_for("its end", || {
+        alerts(&told)
+            .iter()
+            .any(|alert| alert["edge"] == "recovered")
+            .then_some(())
+    });
+    // Not a word more than that.
+    assert_eq!(alerts(&told).len(), 2);
+}

@@ -1,0 +1,126 @@
+//! The configurations that are installed, held against the program that is
+//! installed with them.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot make its files has nothing to say"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("config")
+        .join(name)
+}
+
+/// Exit code, stdout and stderr of `mcp-bridged --check`.
+fn check(config: &Path) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_mcp-bridged"))
+        .arg("--config")
+        .arg(config)
+        .arg("--check")
+        .env_clear()
+        .output()
+        .expect("mcp-bridged");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn both_are_valid_and_say_what_the_daemon_will_do() {
+    for (role, does) in [
+        (
+            "worker",
+            "; keeps the heartbeats of its agents and wakes them; alerts go to the journal\n",
+        ),
+        (
+            "orchestrator",
+            "; keeps and wakes its own agents, watches every session, moves tasks of lost sessions to others of their role; alerts go to the journal\n",
+        ),
+    ] {
+        let path = shipped(&format!("{role}.toml"));
+        let (code, out, err) = check(&path);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+        let begins = format!(
+            "ok: {}: role {role}, 0 sessions, store /var/lib/mcp-bridge/bridge.db",
+            path.display()
+        );
+        assert!(out.starts_with(&begins) && out.ends_with(does), "{out}");
+    }
+}
+
+/// A reader takes the comment signs away: what comes out has to be valid, too,
+/// and, where nothing else is said, mean the same.
+#[test]
+fn what_stands_in_comments_is_valid_and_the_default() {
+    for role in ["worker", "orchestrator"] {
+        let text = fs::read_to_string(shipped(&format!("{role}.toml"))).expect("shipped");
+        let mut keys = 0;
+        let uncommented: String = text
+            .lines()
+            .map(|line| {
+                let Some(bare) = line.strip_prefix("# ") else {
+                    return line.to_owned();
+                };
+                let is_key = bare.starts_with('[')
+                    || bare.split_once(" = ").is_some_and(|(key, _)| {
+                        key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                    });
+                keys += usize::from(is_key);
+                match (is_key, bare.split_once("# such as ")) {
+                    (false, _) => line.to_owned(),
+                    (true, None) => bare.to_owned(),
+                    (true, Some((key, example))) => {
+                        let (key, _) = key.split_once(" = ").expect("a key");
+                        let value = example.split_once(", a ").map_or(example, |(v, _)| v);
+                        let value = value.split_once(": ").map_or(value, |(v, _)| v);
+                        format!("{key} = {value}")
+                    }
+                }
+            })
+            .map(|line| line + "\n")
+            .collect();
+        assert!(keys > 10, "{keys} keys found in {role}.toml");
+
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join(format!("{role}.toml"));
+        let load = |text: &str| {
+            fs::write(&path, text).expect("written");
+            mcp_bridge::config::load(&path, []).expect(text)
+        };
+        let (shipped, full) = (load(&text), load(&uncommented));
+        assert_eq!(full.agents.sessions.len(), 1, "{uncommented}");
+        assert!(!full.alert.adapters.is_empty(), "{uncommented}");
+        assert_eq!(shipped.role, full.role);
+        assert_eq!(shipped.agents.heartbeat, full.agents.heartbeat);
+        assert_eq!(shipped.alert.remind_max, full.alert.remind_max);
+        assert_eq!(shipped.alert.no_leader_after, full.alert.no_leader_after);
+    }
+}
+
+#[test]
+fn the_line_names_who_is_alerted_and_never_the_url() {
+    let dir = TempDir::new().expect("a directory");
+    let path = dir.path().join("boss.toml");
+    let text = "role = \"orchestrator\"\n[store]\nurl = \"/srv/b.db\"\n[reassignment]\nmatch_role = \"any\"\n\
+        [alert]\norder = [\"exec\", \"webhook\"]\n[alert.exec]\ncommand = [\"page\"]\n\
+        [alert.webhook]\nurl = \"https://hooks.example.com/hunter2\"\n";
+    fs::write(&path, text).expect("written");
+    let (code, out, err) = check(&path);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("role orchestrator, 0 sessions, "), "{out}");
+    assert!(
+        out.ends_with("to any other; alerts go to the journal, exec and webhook\n"),
+        "{out}"
+    );
+    assert!(!out.contains("hunter2"), "{out}");
+}

@@ -1,0 +1,265 @@
+//! Findings: written if what they rest on still holds, with all that must be
+//! told.
+
+use mcp_bridge::model::ConversationId;
+use mcp_bridge::model::alert::AlertKind;
+use mcp_bridge::model::{SessionKey, Side};
+use mcp_bridge::store::{Moved, Why};
+
+use crate::Backend;
+use crate::common::{at, pair, pairs, say};
+use crate::work::{
+    alarms, audited, beat, claimed, daemon, find, finding, lead, lose, make, news, planned, read,
+    roomy, seen,
+};
+
+pub(crate) async fn life_that_was_not_seen_is_life(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pair = pair(&*store, at(0)).await;
+    let keeper = daemon(&*store, "hera").await;
+    let session = &pair.b.session;
+    beat(&*store, &keeper, &[session]).await;
+    let before = audited(&*store).await.len();
+    for round in 0..4 {
+        let found = finding(&seen(&*store, session).await, "lost");
+        match round {
+            0 => beat(&*store, &keeper, &[session]).await,
+            1 => drop(read(&*store, &pair.b).await),
+            // A daemon that lets go does so alive.
+            2 => drop(
+                store
+                    .release(&keeper, None, at(30))
+                    .await
+                    .expect("released"),
+            ),
+            _ => {
+                beat(&*store, &keeper, &[session]).await;
+                let exit = store.record_exit(session, &keeper, at(31)).await;
+                assert!(exit.expect("noted"));
+            }
+        }
+        let settled = store.settle(&leader, &[found], at(40)).await;
+        assert_eq!(settled.expect("settled"), [false], "round {round}");
+    }
+    assert_eq!(seen(&*store, session).await.standing, None);
+    assert!(alarms(&*store).await.is_empty());
+    let audit = audited(&*store).await.split_off(before);
+    assert_eq!(audit, ["session_exited"]);
+    assert!(read(&*store, &pair.a).await.is_empty());
+}
+
+pub(crate) async fn a_finding_that_holds_is_written(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let keeper = daemon(&*store, "hera").await;
+    let (one, two) = (&pairs[0].b.session, &pairs[1].b.session);
+    beat(&*store, &keeper, &[one, two]).await;
+    let found = [one, two].map(|session| session.clone());
+    let stale = finding(&seen(&*store, &found[0]).await, "lost");
+    let good = finding(&seen(&*store, &found[1]).await, "lost");
+    beat(&*store, &keeper, &[one]).await;
+    let settled = store.settle(&leader, &[stale, good], at(40)).await;
+    assert_eq!(settled.expect("settled"), [false, true], "each by itself");
+    let lost = seen(&*store, two).await;
+    assert_eq!(
+        (lost.standing.as_deref(), lost.standing_seq),
+        (Some("lost"), Some(1))
+    );
+    assert_eq!(seen(&*store, one).await.standing, None);
+    assert_eq!(alarms(&*store).await, [(AlertKind::Lost, two.to_string())]);
+    assert_eq!(
+        audited(&*store).await.last().expect("one"),
+        "session_standing"
+    );
+    let nothing = store.settle(&leader, &[], at(41)).await;
+    assert!(nothing.expect("asked").is_empty());
+}
+
+pub(crate) async fn an_alert_is_raised_once(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    for second in 40..43 {
+        find(&*store, &leader, session, "lost", at(second)).await;
+    }
+    assert_eq!(store.alerts(100).await.expect("listed").len(), 1);
+    assert_eq!(news(&*store, &pair.a).await, ["session-gone"], "told once");
+    find(&*store, &leader, session, "well", at(50)).await;
+    assert!(alarms(&*store).await.is_empty());
+    let ended = store.alerts(100).await.expect("listed");
+    assert_eq!((ended.len(), ended[0].recovered_at), (1, Some(at(50))));
+    assert_eq!(ended[0].raised_at, at(40));
+    find(&*store, &leader, session, "lost", at(60)).await;
+    assert_eq!(
+        store.alerts(100).await.expect("listed").len(),
+        2,
+        "a new edge"
+    );
+}
+
+pub(crate) async fn one_standing_ends_the_alert_of_another(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let (session, other) = (&pairs[0].b.session, &pairs[1].b.session);
+    find(&*store, &leader, other, "stalled", at(30)).await;
+    for (standing, kind) in [
+        ("never_started", AlertKind::NeverStarted),
+        ("stalled", AlertKind::Stalled),
+        ("lost", AlertKind::Lost),
+        ("exited", AlertKind::Exited),
+    ] {
+        find(&*store, &leader, session, standing, at(40)).await;
+        let expected = [
+            (AlertKind::Stalled, other.to_string()),
+            (kind, session.to_string()),
+        ];
+        assert_eq!(alarms(&*store).await, expected);
+    }
+}
+
+pub(crate) async fn the_notice_names_unread_mail(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pair = pair(&*store, at(0)).await;
+    read(&*store, &pair.b).await;
+    let mut ids = Vec::new();
+    for n in 0..12 {
+        ids.push(say(&*store, &pair.a, &format!("m{n}"), at(n)).await);
+    }
+    lose(&*store, &leader, &pair.b.session).await;
+    let told = read(&*store, &pair.a).await;
+    assert_eq!(told.len(), 1);
+    let words = &told[0].message;
+    assert!(
+        words.contains("is lost") && words.contains("12 messages"),
+        "{words}"
+    );
+    assert!(
+        words.contains(&format!("{}, {}", ids[0], ids[1])),
+        "{words}"
+    );
+    assert!(words.contains("and 2 more"), "{words}");
+    assert_eq!(
+        told[0].metadata["unread"].as_array().expect("a list").len(),
+        12
+    );
+    assert!(!words.contains("m0"), "never a text");
+    // They are still the session's: it may come back.
+    assert_eq!(seen(&*store, &pair.b.session).await.unread, 12);
+    // An orchestrator's own side has nobody above it to tell.
+    lose(&*store, &leader, &pair.a.session).await;
+    assert_eq!(seen(&*store, &pair.b.session).await.unread, 12);
+}
+
+async fn epoch(backend: &impl Backend, session: &SessionKey) -> String {
+    let row = backend.foreign(&format!(
+        "SELECT epoch FROM bridge_session WHERE conversation_id = '{}' AND session_id = '{}'",
+        session.conversation, session.side
+    ));
+    row.into_iter().next().expect("a row")
+}
+
+pub(crate) async fn one_that_returns_hears_what_it_lost(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    roomy(&*store).await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let (gone, heir) = (&pairs[0].b, &pairs[1].b);
+    let one = claimed(&*store, gone, "one").await;
+    let two = claimed(&*store, gone, "two").await;
+    assert_eq!(epoch(backend, &gone.session).await, "1");
+    lose(&*store, &leader, &gone.session).await;
+    let to_heir = planned(&one, Some(&heir.session), Why::Lost);
+    assert!(matches!(
+        make(&*store, &leader, to_heir).await,
+        Moved::Made(_)
+    ));
+    make(&*store, &leader, planned(&two, None, Why::Lost)).await;
+    // Then its process was seen to have ended, too: still the same absence.
+    find(&*store, &leader, &gone.session, "exited", at(100)).await;
+    find(&*store, &leader, &gone.session, "well", at(160)).await;
+    assert_eq!(epoch(backend, &gone.session).await, "2");
+    let told = read(&*store, gone).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    let words = &told[0].message;
+    assert!(
+        words.contains(&format!("Task {} is now with {}", one.id, heir.session)),
+        "{words}"
+    );
+    assert!(
+        words.contains(&format!("Task {} waits for somebody else", two.id)),
+        "{words}"
+    );
+    assert!(words.contains("2 minutes"), "{words}");
+    assert_eq!(
+        told[0].metadata["tasks"],
+        serde_json::json!([one.id.0, two.id.0])
+    );
+    // Well once more is no return.
+    find(&*store, &leader, &gone.session, "well", at(170)).await;
+    assert_eq!(epoch(backend, &gone.session).await, "2");
+    assert!(read(&*store, gone).await.is_empty());
+}
+
+pub(crate) async fn one_that_lost_nothing_hears_nothing(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let task = claimed(&*store, &pairs[0].b, "one").await;
+    for (pair, standing) in [(&pairs[0], "lost"), (&pairs[1], "stalled")] {
+        find(&*store, &leader, &pair.b.session, standing, at(40)).await;
+        find(&*store, &leader, &pair.b.session, "well", at(50)).await;
+        assert!(read(&*store, &pair.b).await.is_empty());
+    }
+    assert_eq!(epoch(backend, &pairs[0].b.session).await, "2");
+    assert_eq!(
+        epoch(backend, &pairs[1].b.session).await,
+        "1",
+        "it was never given up"
+    );
+    // What was taken in an earlier absence was told then.
+    lose(&*store, &leader, &pairs[0].b.session).await;
+    make(&*store, &leader, planned(&task, None, Why::Lost)).await;
+    find(&*store, &leader, &pairs[0].b.session, "well", at(60)).await;
+    assert_eq!(news(&*store, &pairs[0].b).await, ["returned"]);
+    find(&*store, &leader, &pairs[0].b.session, "lost", at(70)).await;
+    find(&*store, &leader, &pairs[0].b.session, "well", at(80)).await;
+    assert!(read(&*store, &pairs[0].b).await.is_empty());
+}
+
+pub(crate) async fn a_foreign_session_is_found_like_any(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let id = ConversationId::from_random([7; 8]);
+    backend.foreign(&format!(
+        "INSERT INTO conversations VALUES ('{id}', 'boss', 'hand', 'x', 'y',
+             '2025-11-13T02:13:20', '2025-11-13T05:13:20')"
+    ));
+    let session = SessionKey::new(id.clone(), Side::B);
+    let before = seen(&*store, &session).await;
+    assert_eq!(
+        (before.beat, before.activity, before.role.as_str()),
+        (None, 0, "hand")
+    );
+    find(&*store, &leader, &session, "never_started", at(40)).await;
+    lose(&*store, &leader, &session).await;
+    assert_eq!(
+        alarms(&*store).await,
+        [(AlertKind::Lost, session.to_string())]
+    );
+    find(&*store, &leader, &session, "well", at(50)).await;
+    assert!(alarms(&*store).await.is_empty());
+    // Cleaned away by that bridge between the look and the finding.
+    let found = finding(&seen(&*store, &session).await, "lost");
+    for table in ["messages WHERE conversation_id", "conversations WHERE id"] {
+        backend.foreign(&format!("DELETE FROM {table} = '{id}'"));
+    }
+    store
+        .settle(&leader, &[found], at(60))
+        .await
+        .expect("the others go on");
+}

@@ -1,0 +1,468 @@
+//! The fleet as an orchestrator reads it: all of it, what changed, or some.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use mcp_bridge::model::session::ProofKind;
+use mcp_bridge::model::{ConversationId, SessionKey, Side};
+use mcp_bridge::store::{
+    Beat, BeatRound, Cursor, Process, ProcessId, SeenBeat, SeenSession, Store, Wanted, Why,
+};
+
+use crate::Backend;
+use crate::common::{Pair, at, boot, pair, pairs, receive, say};
+use crate::work::{
+    TTL, add, beat, beat_with, claimed, daemon, done, lead, look, lose, make, planned, roomy, seen,
+};
+
+async fn all(store: &dyn Store) -> (Vec<SeenSession>, Cursor) {
+    let fleet = store.fleet(Wanted::All, at(20)).await.expect("looked");
+    (fleet.sessions, fleet.cursor)
+}
+
+async fn since(store: &dyn Store, cursor: Cursor) -> (Vec<SeenSession>, Cursor) {
+    let fleet = store.fleet(Wanted::Since(cursor), at(20)).await;
+    let fleet = fleet.expect("looked");
+    (fleet.sessions, fleet.cursor)
+}
+
+fn keys(sessions: &[SeenSession]) -> BTreeSet<String> {
+    sessions.iter().map(|s| s.key.to_string()).collect()
+}
+
+/// The row of a session; of all of them if there is none, to be shown.
+fn row(sessions: Vec<SeenSession>, session: &SessionKey) -> SeenSession {
+    let keys = keys(&sessions);
+    let found = sessions.into_iter().find(|seen| seen.key == *session);
+    found.unwrap_or_else(|| panic!("{session} is not among {keys:?}"))
+}
+
+pub(crate) async fn a_row_tells_everything(backend: &impl Backend) {
+    let store = backend.open().await;
+    let named = Pair::random();
+    let made = store
+        .create_conversations(&[named.labelled("api", at(10_000))], at(0))
+        .await;
+    made.expect("made");
+    let session = &named.b.session;
+    let bare = SeenSession {
+        key: session.clone(),
+        label: Some("api".parse().expect("a label")),
+        role: "worker".into(),
+        host: None,
+        beat: None,
+        activity: 0,
+        foreign: None,
+        busy: None,
+        turn: None,
+        reported: None,
+        unread: 0,
+        open_tasks: 0,
+        capacity: None,
+        standing: None,
+        standing_seq: None,
+    };
+    assert_eq!(seen(&*store, session).await, bare);
+    assert_eq!(seen(&*store, &named.a.session).await.role, "orchestrator");
+    let keeper = daemon(&*store, "hera").await;
+    beat(&*store, &keeper, &[session]).await;
+    let task = claimed(&*store, &named.b, "one").await;
+    let busy = Duration::from_secs(90);
+    let note = "x".parse().expect("a note");
+    let noted = store
+        .task_progress(&named.b, task.id, task.fence, &note, Some(busy), at(11))
+        .await;
+    noted.expect("noted");
+    let set = store.set_session_capacity(session, Some(4)).await;
+    set.expect("set");
+    say(&*store, &named.a, "hello", at(12)).await;
+    backend.foreign(&format!(
+        "UPDATE bridge_session SET turn = 'inside' WHERE conversation_id = '{}'",
+        named.id
+    ));
+    lose(&*store, &lead(&*store).await, session).await;
+    let process = Process {
+        boot_id: "x".into(),
+        pid_ns: 4_026_531_836,
+        id: ProcessId {
+            pid: 1_000,
+            start: 7,
+        },
+    };
+    let expected = SeenSession {
+        host: Some("hera".into()),
+        beat: Some(SeenBeat {
+            seq: 1,
+            ttl: TTL,
+            kept: true,
+            exited: false,
+            process: Some(process),
+        }),
+        activity: 2,
+        busy: Some((1, busy)),
+        turn: Some(true),
+        unread: 1,
+        open_tasks: 1,
+        capacity: Some(4),
+        standing: Some("lost".into()),
+        standing_seq: Some(1),
+        ..bare
+    };
+    assert_eq!(seen(&*store, session).await, expected);
+}
+
+pub(crate) async fn three_ways_to_the_same_row(backend: &impl Backend) {
+    let store = backend.open().await;
+    roomy(&*store).await;
+    let pairs = pairs(&*store, 3, at(0)).await;
+    let keeper = daemon(&*store, "hera").await;
+    for pair in &pairs {
+        beat(&*store, &keeper, &[&pair.b.session, &pair.a.session]).await;
+        claimed(&*store, &pair.b, "one").await;
+        say(&*store, &pair.a, "x", at(12)).await;
+    }
+    let (mut every, _) = all(&*store).await;
+    let (mut changed, _) = since(&*store, Cursor::default()).await;
+    let wanted: Vec<SessionKey> = every.iter().map(|seen| seen.key.clone()).collect();
+    let these = store.fleet(Wanted::These(&wanted), at(20)).await;
+    let mut these = these.expect("looked").sessions;
+    for list in [&mut every, &mut changed, &mut these] {
+        list.sort_by_key(|seen| seen.key.to_string());
+    }
+    assert_eq!(every.len(), 6);
+    assert_eq!(every, changed);
+    assert_eq!(every, these);
+}
+
+pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend) {
+    let store = backend.open().await;
+    roomy(&*store).await;
+    let leader = lead(&*store).await;
+    let pairs = pairs(&*store, 3, at(0)).await;
+    let keeper = daemon(&*store, "hera").await;
+    let (one, two) = (&pairs[0].b.session, &pairs[1].b.session);
+    beat(&*store, &keeper, &[one, two, &pairs[2].b.session]).await;
+    let mut cursor = all(&*store).await.1;
+    let mut expect = async |what: &str, expected: &[&SessionKey]| {
+        let (changed, next) = since(&*store, cursor).await;
+        let expected: BTreeSet<String> = expected.iter().map(ToString::to_string).collect();
+        assert_eq!(keys(&changed), expected, "{what}");
+        let (again, same) = since(&*store, next).await;
+        assert_eq!((again.len(), same), (0, next), "{what}: seen twice");
+        cursor = next;
+    };
+    expect("nothing", &[]).await;
+    beat(&*store, &keeper, &[one]).await;
+    expect("a beat", &[one]).await;
+    assert!(store.record_exit(one, &keeper, at(2)).await.expect("noted"));
+    expect("an exit", &[one]).await;
+    let named = std::slice::from_ref(two);
+    assert_eq!(
+        store
+            .release(&keeper, Some(named), at(2))
+            .await
+            .expect("done"),
+        1
+    );
+    expect("a release", &[two]).await;
+    let called = store
+        .call_in(&pairs[1].b, TTL, &boot("x", 101), at(2))
+        .await;
+    called.expect("called in");
+    expect("a call", &[two]).await;
+    say(&*store, &pairs[1].b, "x", at(3)).await;
+    expect("a message that it sent", &[two]).await;
+    let task = claimed(&*store, &pairs[0].b, "one").await;
+    expect("a claim", &[one]).await;
+    store
+        .reassign_task(task.id, Some(two), at(20))
+        .await
+        .expect("moved");
+    expect("a move", &[one, two]).await;
+    let note = "x".parse().expect("a note");
+    let fence = task.fence.next();
+    let minute = Some(Duration::from_secs(60));
+    let noted = store
+        .task_progress(&pairs[1].b, task.id, fence, &note, minute, at(21))
+        .await;
+    noted.expect("noted");
+    expect("being busy", &[two]).await;
+    let ended = store
+        .end_task(&pairs[1].b, task.id, fence, &done("x"), at(22))
+        .await;
+    ended.expect("ended");
+    expect("an end", &[two]).await;
+    store.set_session_capacity(one, Some(3)).await.expect("set");
+    expect("a capacity", &[one]).await;
+    let given = store
+        .reassign_task(add(&*store, "two").await, Some(one), at(23))
+        .await;
+    expect("a gift", &[one]).await;
+    lose(&*store, &leader, one).await;
+    expect("a finding", &[one]).await;
+    let queued = planned(&given.expect("given"), None, Why::Lost);
+    make(&*store, &leader, queued).await;
+    expect("a loss", &[one]).await;
+    let waits = crate::work::claim(&*store, &pairs[1].b).await;
+    expect("a claim of what it lost", &[two]).await;
+    store
+        .cancel_task(waits.id, None, at(24))
+        .await
+        .expect("cancelled");
+    expect("a cancellation", &[two]).await;
+    receive(&*store, &pairs[2].b, at(25)).await;
+    expect("a look at its mail", &[&pairs[2].b.session]).await;
+    store
+        .release(&keeper, None, at(26))
+        .await
+        .expect("released");
+    expect("a daemon that stops", &[one, &pairs[2].b.session]).await;
+}
+
+pub(crate) async fn cleaning_up_hides_no_change(backend: &impl Backend) {
+    let store = backend.open().await;
+    let short = Pair::random();
+    let made = store
+        .create_conversations(&[short.wanted(at(100))], at(0))
+        .await;
+    made.expect("made");
+    let pair = pair(&*store, at(0)).await;
+    let keeper = daemon(&*store, "hera").await;
+    beat(&*store, &keeper, &[&pair.b.session]).await;
+    // The newest of all changes is one of a conversation that ends.
+    for _ in 0..3 {
+        beat(&*store, &keeper, &[&short.b.session]).await;
+        say(&*store, &short.b, "x", at(3)).await;
+        receive(&*store, &short.a, at(3)).await;
+    }
+    let cursor = all(&*store).await.1;
+    let keep = crate::prune::keep(Duration::from_secs(10));
+    store.prune(&keep, at(1_000)).await.expect("pruned");
+    assert!(store.conversation(&short.id).await.is_err(), "it is gone");
+    beat(&*store, &keeper, &[&pair.b.session]).await;
+    say(&*store, &pair.a, "x", at(1_001)).await;
+    let (changed, _) = since(&*store, cursor).await;
+    let expected = [&pair.a, &pair.b].map(|caller| caller.session.to_string());
+    assert_eq!(keys(&changed), expected.into());
+}
+
+pub(crate) async fn only_open_conversations_are_in_it(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let short = Pair::random();
+    let made = store
+        .create_conversations(&[short.wanted(at(15))], at(0))
+        .await;
+    made.expect("made");
+    let keeper = daemon(&*store, "hera").await;
+    let sessions = [&pairs[0].b, &pairs[1].b, &short.b].map(|caller| &caller.session);
+    beat(&*store, &keeper, &sessions).await;
+    store
+        .close_conversation(&pairs[1].id, at(10))
+        .await
+        .expect("closed");
+    let expected: BTreeSet<String> = [&pairs[0].a, &pairs[0].b]
+        .map(|caller| caller.session.to_string())
+        .into();
+    assert_eq!(keys(&all(&*store).await.0), expected);
+    let changed = since(&*store, Cursor::default()).await.0;
+    assert_eq!(keys(&changed), [sessions[0].to_string()].into());
+    for session in &sessions[1..] {
+        assert_eq!(look(&*store, session).await, None);
+    }
+    // Renewed, it is there again.
+    let until = at(20) + SignedDuration::from_hours(1);
+    let renewed = store.renew_conversation(&short.id, until, at(16)).await;
+    renewed.expect("renewed");
+    assert!(look(&*store, &short.b.session).await.is_some());
+}
+
+pub(crate) async fn one_that_ended_with_a_task_is_still_watched(backend: &impl Backend) {
+    let store = backend.open().await;
+    roomy(&*store).await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let closed = claimed(&*store, &pairs[0].b, "one").await;
+    store
+        .close_conversation(&pairs[0].id, at(10))
+        .await
+        .expect("closed");
+    let late = at(20) + SignedDuration::from_hours(4);
+    claimed(&*store, &pairs[1].b, "two").await;
+    for (pair, now) in [(&pairs[0], at(20)), (&pairs[1], late)] {
+        let fleet = store.fleet(Wanted::All, now).await.expect("looked");
+        let session = row(fleet.sessions, &pair.b.session);
+        // It is to be found lost, so that the task moves; it gets no other.
+        assert_eq!((session.open_tasks, session.capacity), (1, Some(0)));
+    }
+    let leader = lead(&*store).await;
+    lose(&*store, &leader, &pairs[0].b.session).await;
+    make(&*store, &leader, planned(&closed, None, Why::Lost)).await;
+    assert_eq!(look(&*store, &pairs[0].b.session).await, None);
+}
+
+pub(crate) async fn a_foreign_mark_is_somebody_else_s(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    let keeper = daemon(&*store, "hera").await;
+    let mark = async || seen(&*store, session).await.foreign;
+    beat(&*store, &keeper, &[session]).await;
+    assert_eq!(mark().await, None);
+    for _ in 0..2 {
+        beat_with(&*store, &keeper, &[session], true).await;
+        assert_eq!(mark().await, None, "that was our own mirror");
+    }
+    backend.foreign(&format!(
+        "UPDATE session_status SET status = 'waiting', last_heartbeat = '2025-11-13T02:20:00.5'
+         WHERE conversation_id = '{}' AND session_id = 'b'",
+        pair.id
+    ));
+    let first = mark().await.expect("somebody else wrote");
+    assert_eq!(
+        seen(&*store, session).await.reported.as_deref(),
+        Some("waiting")
+    );
+    beat(&*store, &keeper, &[session]).await;
+    assert_eq!(
+        mark().await.as_ref(),
+        Some(&first),
+        "a beat that is not mirrored"
+    );
+    backend.foreign(&format!(
+        "UPDATE session_status SET last_heartbeat = '2025-11-13T02:20:30.5'
+         WHERE conversation_id = '{}' AND session_id = 'b'",
+        pair.id
+    ));
+    assert!(
+        mark().await.is_some_and(|second| second != first),
+        "it goes on"
+    );
+    beat_with(&*store, &keeper, &[session], true).await;
+    assert_eq!(mark().await, None);
+    // One that only that bridge knows.
+    let id = ConversationId::from_random([9; 8]);
+    backend.foreign(&format!(
+        "INSERT INTO conversations VALUES ('{id}', 'boss', 'hand', 'x', 'y',
+             '2025-11-13T02:13:20', '2025-11-13T05:13:20')"
+    ));
+    backend.foreign(&format!(
+        "INSERT INTO session_status VALUES ('{id}', 'a', 'working', '2025-11-13T02:13:30')"
+    ));
+    let theirs = seen(&*store, &SessionKey::new(id, Side::A)).await;
+    assert!(theirs.foreign.is_some() && theirs.beat.is_none());
+    assert_eq!(theirs.reported.as_deref(), Some("working"));
+}
+
+pub(crate) async fn unread_and_tasks_are_counted(backend: &impl Backend) {
+    let store = backend.open().await;
+    roomy(&*store).await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let pair = &pairs[0];
+    for n in 0..3 {
+        say(&*store, &pair.a, "x", at(n)).await;
+    }
+    backend.foreign(&format!(
+        "INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp)
+         VALUES ('{}', 'session_a', 'session_b', 'x', '2025-11-13T02:13:30')",
+        pair.id
+    ));
+    let first = claimed(&*store, &pair.b, "one").await;
+    claimed(&*store, &pair.b, "two").await;
+    let counts = async || {
+        let seen = seen(&*store, &pair.b.session).await;
+        (seen.unread, seen.open_tasks)
+    };
+    assert_eq!(counts().await, (4, 2));
+    // Handed out by a call that died: still owed.
+    let fetched = store.fetch(&pair.b, 3, at(10)).await.expect("fetched");
+    assert_eq!(counts().await, (4, 2));
+    let fetch = fetched.id.expect("something");
+    store
+        .fetch_written(&fetch, at(11))
+        .await
+        .expect("confirmed");
+    assert_eq!(counts().await, (1, 2));
+    let ended = store
+        .end_task(&pair.b, first.id, first.fence, &done("x"), at(12))
+        .await;
+    ended.expect("ended");
+    assert_eq!(counts().await, (1, 1));
+    let other = seen(&*store, &pairs[1].b.session).await;
+    assert_eq!((other.unread, other.open_tasks), (0, 0));
+}
+
+pub(crate) async fn kept_is_what_a_daemon_keeps(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    let kept = async || {
+        seen(&*store, session)
+            .await
+            .beat
+            .map(|beat| (beat.kept, beat.exited))
+    };
+    store
+        .call_in(&pair.b, TTL, &boot("x", 1), at(1))
+        .await
+        .expect("called");
+    assert_eq!(kept().await, Some((false, false)), "it called by itself");
+    let keeper = daemon(&*store, "hera").await;
+    beat(&*store, &keeper, &[session]).await;
+    assert_eq!(kept().await, Some((true, false)));
+    assert!(
+        store
+            .record_exit(session, &keeper, at(2))
+            .await
+            .expect("noted")
+    );
+    assert_eq!(kept().await, Some((true, true)));
+    beat(&*store, &keeper, &[session]).await;
+    store.release(&keeper, None, at(3)).await.expect("released");
+    assert_eq!(kept().await, Some((false, false)));
+}
+
+pub(crate) async fn processes_are_told_as_they_beat(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pairs = pairs(&*store, 3, at(0)).await;
+    let keeper = daemon(&*store, "hera").await;
+    let sessions: Vec<SessionKey> = pairs.iter().map(|pair| pair.b.session.clone()).collect();
+    beat(&*store, &keeper, &[&sessions[0], &sessions[2]]).await;
+    let known = store.processes(&sessions).await.expect("looked");
+    let pids: Vec<Option<i64>> = known.iter().map(|p| p.as_ref().map(|p| p.id.pid)).collect();
+    assert_eq!(
+        pids,
+        [Some(1_000), None, Some(1_001)],
+        "in the order of the question"
+    );
+    let first = known[0].as_ref().expect("known");
+    assert_eq!(
+        (first.boot_id.as_str(), first.pid_ns, first.id.start),
+        ("x", 4_026_531_836, 7)
+    );
+    // A beat without a process takes the old one back.
+    let bare = [Beat {
+        session: sessions[0].clone(),
+        proof: ProofKind::None,
+        process: None,
+        renew_until: None,
+    }];
+    let round = BeatRound {
+        beats: &bare,
+        daemon: &keeper,
+        ttl: TTL,
+        mirror: false,
+        boot: &boot("x", 101),
+        now: at(2),
+    };
+    store.beat(&round).await.expect("beaten");
+    let asked = [
+        sessions[2].clone(),
+        sessions[0].clone(),
+        sessions[2].clone(),
+    ];
+    let known = store.processes(&asked).await.expect("looked");
+    let there: Vec<bool> = known.iter().map(Option::is_some).collect();
+    assert_eq!(there, [true, false, true]);
+    assert_eq!(store.processes(&[]).await.expect("looked"), []);
+}

@@ -1,0 +1,134 @@
+//! Who acts: one, by compare-and-set on what was seen.
+
+use std::time::Duration;
+
+use mcp_bridge::store::{DaemonRef, Leader, Lease, Store, StoreError};
+
+use crate::Backend;
+use crate::common::at;
+use crate::work::audited;
+
+const TTL: Duration = Duration::from_secs(10);
+
+fn named(name: &str) -> DaemonRef {
+    DaemonRef {
+        id: name.into(),
+        epoch: 3,
+    }
+}
+
+async fn take(store: &dyn Store, name: &str, seen: Option<&Lease>) -> Option<Leader> {
+    let taken = store.take_lead(&named(name), seen, TTL, at(7)).await;
+    taken.expect("asked")
+}
+
+async fn lease(store: &dyn Store) -> Lease {
+    store
+        .lease()
+        .await
+        .expect("looked")
+        .expect("somebody had it")
+}
+
+pub(crate) async fn the_first_takes_it(backend: &impl Backend) {
+    let store = backend.open().await;
+    assert_eq!(store.lease().await.expect("looked"), None);
+    let leader = take(&*store, "one", None).await.expect("free");
+    assert_eq!((leader.epoch, &leader.daemon), (1, &named("one")));
+    let other = backend.open().await;
+    assert_eq!(take(&*other, "two", None).await, None, "it was not seen");
+    let seen = lease(&*other).await;
+    assert_eq!((seen.epoch, seen.holder.as_ref()), (1, Some(&named("one"))));
+    assert_eq!((seen.ttl, seen.since), (TTL, at(7)));
+    let audit = audited(&*store).await;
+    assert_eq!(audit, ["leader_changed"]);
+}
+
+pub(crate) async fn a_lease_that_stood_still_is_taken_over(backend: &impl Backend) {
+    let store = backend.open().await;
+    let old = take(&*store, "one", None).await.expect("free");
+    let seen = lease(&*store).await;
+    let new = take(&*store, "two", Some(&seen))
+        .await
+        .expect("it stood still");
+    assert_eq!(new.epoch, old.epoch + 1);
+    assert!(matches!(
+        store.renew_lead(&old).await,
+        Err(StoreError::NotLeading(2))
+    ));
+    store.renew_lead(&new).await.expect("it leads");
+    assert_eq!(
+        take(&*store, "three", Some(&seen)).await,
+        None,
+        "an old sight"
+    );
+    assert_eq!(lease(&*store).await.holder, Some(named("two")));
+}
+
+pub(crate) async fn a_renewed_lease_is_not_taken(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = take(&*store, "one", None).await.expect("free");
+    let seen = lease(&*store).await;
+    store.renew_lead(&leader).await.expect("renewed");
+    let renewed = lease(&*store).await;
+    assert!(renewed.renew_seq > seen.renew_seq);
+    assert_eq!(take(&*store, "two", Some(&seen)).await, None);
+    assert_eq!(lease(&*store).await, renewed, "nothing was written");
+}
+
+pub(crate) async fn a_lease_that_was_given_up_is_free(backend: &impl Backend) {
+    let store = backend.open().await;
+    let old = take(&*store, "one", None).await.expect("free");
+    let seen = lease(&*store).await;
+    store.give_up_lead(&old).await.expect("given up");
+    let free = lease(&*store).await;
+    assert_eq!(free.holder, None);
+    assert!(matches!(
+        store.renew_lead(&old).await,
+        Err(StoreError::NotLeading(_))
+    ));
+    assert_eq!(
+        take(&*store, "two", Some(&seen)).await,
+        None,
+        "not what was seen"
+    );
+    let new = take(&*store, "two", Some(&free)).await.expect("free");
+    assert_eq!(new.epoch, old.epoch + 1);
+    // Whoever leads no more gives up nothing.
+    store.give_up_lead(&old).await.expect("asked");
+    store.renew_lead(&new).await.expect("it still leads");
+}
+
+pub(crate) async fn a_later_life_of_the_same_daemon_is_another(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = take(&*store, "one", None).await.expect("free");
+    let later = Leader {
+        daemon: DaemonRef {
+            epoch: 4,
+            ..leader.daemon.clone()
+        },
+        epoch: leader.epoch,
+    };
+    let refused = store.renew_lead(&later).await;
+    assert!(matches!(refused, Err(StoreError::NotLeading(_))));
+}
+
+pub(crate) async fn of_two_that_take_one_gets_it(backend: &impl Backend) {
+    let (one, two) = (backend.open().await, backend.open().await);
+    let mut epoch = 0;
+    for round in 0..30 {
+        let seen = one.lease().await.expect("looked");
+        let (left, right) = tokio::join!(
+            take(&*one, "one", seen.as_ref()),
+            take(&*two, "two", seen.as_ref())
+        );
+        assert!(
+            left.is_some() != right.is_some(),
+            "round {round}: {left:?} {right:?}"
+        );
+        let winner = left.or(right).expect("one of them");
+        assert!(winner.epoch > epoch);
+        epoch = winner.epoch;
+        assert_eq!(lease(&*one).await.holder, Some(winner.daemon));
+    }
+}
