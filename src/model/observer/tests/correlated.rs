@@ -82,3 +82,15 @@ fn an_exit_is_said_also_while_all_are_silent() {
     let changes = look(&mut observer, &[gone], at(130));
     assert_eq!(one(&changes).1, Health::Exited);
 }
+
+#[test]
+fn when_the_hold_is_over_expiry_goes_on_for_whoever_falls_silent_with_them() {
+    let mut observer = ten_hosts();
+    beats(&mut observer, 4, 105..406);
+    assert!(observer.correlated().is_some());
+    let said = beats(&mut observer, 1, 410..421);
+    assert_eq!(verdicts(&said).len(), 6, "those who were kept");
+    let said = beats(&mut observer, 1, 425..426);
+    assert_eq!(verdicts(&said).len(), 3, "no second hold for one silence");
+    assert_eq!(observer.correlated(), None);
+}
