@@ -226,7 +226,10 @@ async fn nothing_walks_through_what_grows() {
         assert!(slow.is_empty(), "{file}: {slow:?}\n{sql}\n{plan:#?}");
         if sql.contains("read = 0") {
             // Or one by one, for messages that another table names.
-            let few = ["bridge_messages_unread", "SEARCH m USING INTEGER PRIMARY KEY"];
+            let few = [
+                "bridge_messages_unread",
+                "SEARCH m USING INTEGER PRIMARY KEY",
+            ];
             let partial = plan.iter().any(|l| few.iter().any(|few| l.contains(few)));
             assert!(
                 partial,
