@@ -318,7 +318,7 @@ fn deciding(criterion: &mut Criterion, world: &World) {
     let turns = AtomicU64::new(0);
     criterion.bench_function("settle, 50 lost or well", |bencher| {
         bencher.to_async(&world.runtime).iter(async || {
-            let even = turns.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+            let even = turns.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
             settle(&keys[..50], if even { "lost" } else { "well" }).await;
         });
     });
