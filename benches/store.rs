@@ -284,6 +284,7 @@ fn finding(session: &SessionKey, standing: &'static str, seq: i64) -> Finding {
         seq: Some(seq),
         activity: 0,
         alert,
+        what: "silent".into(),
         text: "what was seen".into(),
     }
 }
