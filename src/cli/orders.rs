@@ -165,11 +165,11 @@ pub(super) async fn capacity(args: CapacityArgs, context: &Context) -> anyhow::R
         }))?;
         return Ok(Exit::Success);
     }
-    let many = match number {
-        Some(number) => text::count(number, "task"),
-        None => "as many tasks as the orchestrator's configuration says".to_owned(),
+    let said = match number {
+        Some(number) => format!("{} at once", text::count(number, "task")),
+        None => "as many tasks at once as the orchestrator's configuration says".to_owned(),
     };
-    print(&format!("{} may have {many} at once\n", session.name))?;
+    print(&format!("{} may have {said}\n", session.name))?;
     Ok(Exit::Success)
 }
 

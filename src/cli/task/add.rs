@@ -19,7 +19,6 @@ use crate::cli::{completions, named, whom};
 use crate::clock;
 use crate::model::Side;
 use crate::model::message::{ClientMessageId, MAX_FILES};
-use crate::model::task::TaskState;
 use crate::store::{Added, Caller, NewTask, SharedStore, Task};
 use crate::text;
 
@@ -250,6 +249,5 @@ fn as_json(added: &Added, task: &Task) -> Value {
         "id": added.id, "role": task.role, "state": task.state, "fence": task.fence,
         "owner": task.owner, "owner_label": task.owner_label,
         "redacted": added.redacted, "duplicate": added.duplicate,
-        "waits": matches!(task.state, TaskState::Queued | TaskState::RetryWait),
     })
 }

@@ -20,6 +20,7 @@ use crate::model::redact::SecretKind;
 use crate::model::task::TaskState;
 use crate::model::{SessionKey, TaskId};
 use crate::store::{SharedStore, Task};
+use crate::text;
 
 /// How long a task that was added is watched, so that its owner can be named.
 const GIVEN_OUT: Duration = Duration::from_secs(1);
@@ -117,10 +118,14 @@ fn style(state: TaskState) -> anstyle::Style {
     }
 }
 
-/// `leased 3m`, `retry in 28s`, `done 2h`: the state, and since when.
+/// `leased 3m`, `retry in 28s`, `done 2h ago`: the state, and since when.
 fn state_since(task: &Task, now: Timestamp) -> String {
     match (task.state, task.retry_at) {
         (TaskState::RetryWait, Some(at)) if at > now => format!("retry {}", relative(at, now)),
+        (state, _) if state.is_open() => {
+            let since = text::elapsed(task.changed_at, now);
+            format!("{state} {}", text::short_duration(since))
+        }
         (state, _) => format!("{state} {}", relative(task.changed_at, now)),
     }
 }

@@ -191,12 +191,12 @@ async fn page(store: &SharedStore, task: &Task, history: &[TaskEvent]) -> anyhow
         );
     }
     let by = match &task.creator {
-        Some(creator) => named_session(store, creator).await?,
-        None => "nobody that is named".to_owned(),
+        Some(creator) => format!(", by {}", named_session(store, creator).await?),
+        None => String::new(),
     };
     fact(
         "added",
-        format!("{}, by {by}", relative(task.created_at, now)).into(),
+        format!("{}{by}", relative(task.created_at, now)).into(),
     );
     if task.attempts > 0 {
         let failed = match task.failures {
