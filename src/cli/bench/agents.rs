@@ -21,7 +21,7 @@ use crate::doorbell::Mode;
 use crate::model::SessionKey;
 use crate::model::message::{Body, Draft};
 use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{Messages, SharedStore, Upkeep};
+use crate::store::{Caller, Messages, SharedStore, Upkeep};
 
 /// An agent: its pair's number, and its side of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,8 +30,17 @@ pub(super) struct Agent {
     pub(super) login: Login,
 }
 
+/// Where a sender goes on after its process was killed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Resume {
+    /// The last number that it meant to send.
+    pub(super) last: u64,
+    /// Whether the store said that it has it; if not, it is sent again.
+    pub(super) acknowledged: bool,
+}
+
 /// A sending process.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct SenderJob {
     pub(super) store: PathBuf,
     pub(super) agents: Vec<Agent>,
@@ -41,10 +50,12 @@ pub(super) struct SenderJob {
     /// Most bytes in a message.
     pub(super) size: u32,
     pub(super) journal: PathBuf,
+    /// By pair; nothing for a sender that begins.
+    pub(super) resume: HashMap<u32, Resume>,
 }
 
 /// A reading process.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct ReceiverJob {
     pub(super) store: PathBuf,
     pub(super) agents: Vec<Agent>,
@@ -66,12 +77,15 @@ pub(super) struct Progress {
 const TELL: Duration = Duration::from_millis(250);
 /// The readers' look at everything, whatever rang.
 const FULL_LOOK: Duration = Duration::from_secs(5);
+/// How long a store may refuse a message whose sender has no time left.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Most messages in one fetch.
 const FETCH: u32 = 100;
 
 /// Sends for the job's duration, then says that it is done.
 pub(super) async fn send(job: SenderJob, mut orders: Orders) -> anyhow::Result<()> {
     let journal = Arc::new(Journal::open(&job.journal)?);
+    journal.note(&Record::Began)?;
     let count = Arc::new(AtomicU64::new(0));
     let until = Instant::now() + job.duration;
     let mut agents = JoinSet::new();
@@ -83,6 +97,7 @@ pub(super) async fn send(job: SenderJob, mut orders: Orders) -> anyhow::Result<(
                 until,
                 rate: job.rate,
                 size: job.size,
+                resume: job.resume.get(&agent.pair).copied().unwrap_or_default(),
             },
             Arc::clone(&journal),
             Arc::clone(&count),
@@ -114,6 +129,7 @@ struct Pace {
     until: Instant,
     rate: f64,
     size: u32,
+    resume: Resume,
 }
 
 /// One agent, with a store of its own: as agents are, and so that the time of
@@ -128,7 +144,15 @@ async fn send_as(
     let caller = agent.login.caller()?;
     let pair = agent.pair;
     let mut next = Instant::now();
-    for seq in 1_u64.. {
+    let Resume { last, acknowledged } = pace.resume;
+    let in_doubt = last > 0 && !acknowledged;
+    if in_doubt {
+        // Under the same client id: it is one message, whether the store had
+        // it already or not.
+        send_one(&store, &caller, pair, last, &pace, &journal).await?;
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    for seq in last + 1.. {
         // Agents do not work in step: between nothing and twice the mean.
         next += Duration::from_secs_f64(2.0 * fastrand::f64() / pace.rate);
         if next >= pace.until {
@@ -136,35 +160,48 @@ async fn send_as(
         }
         sleep_until(next).await;
         journal.note(&Record::Intent { pair, seq })?;
-        let mut draft = Draft::text(body(seq, pace.size)?);
-        draft.client_id = Some(format!("bench-{pair}-{seq}").parse()?);
-        loop {
-            match store
-                .send(&caller, std::slice::from_ref(&draft), clock::now())
-                .await
-            {
-                Ok(sent) => {
-                    let id = sent.first().context("nothing was sent")?.id.0;
-                    journal.note(&Record::Sent {
-                        pair,
-                        seq,
-                        id,
-                        committed_at: store.committed_at(),
-                    })?;
-                    count.fetch_add(1, Ordering::Relaxed);
-                    break;
-                }
-                Err(error) => {
-                    let why = error.to_string();
-                    journal.note(&Record::Refused { pair, seq, why })?;
-                    anyhow::ensure!(Instant::now() < pace.until, "sending: {error}");
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            }
-        }
+        send_one(&store, &caller, pair, seq, &pace, &journal).await?;
+        count.fetch_add(1, Ordering::Relaxed);
     }
     store.close().await;
     Ok(())
+}
+
+/// Sends until the store has it.
+async fn send_one(
+    store: &SqliteStore,
+    caller: &Caller,
+    pair: u32,
+    seq: u64,
+    pace: &Pace,
+    journal: &Journal,
+) -> anyhow::Result<()> {
+    let mut draft = Draft::text(body(seq, pace.size)?);
+    draft.client_id = Some(format!("bench-{pair}-{seq}").parse()?);
+    let end = pace.until.max(Instant::now() + PATIENCE);
+    loop {
+        match store
+            .send(caller, std::slice::from_ref(&draft), clock::now())
+            .await
+        {
+            Ok(sent) => {
+                let sent = sent.first().context("nothing was sent")?;
+                return journal.note(&Record::Sent {
+                    pair,
+                    seq,
+                    id: sent.id.0,
+                    committed_at: store.committed_at(),
+                    again: sent.duplicate,
+                });
+            }
+            Err(error) => {
+                let why = error.to_string();
+                journal.note(&Record::Refused { pair, seq, why })?;
+                anyhow::ensure!(Instant::now() < end, "sending: {error}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
 }
 
 /// `seq` and a filling of random length, most often short.
@@ -180,6 +217,7 @@ fn body(seq: u64, size: u32) -> anyhow::Result<Body> {
 pub(super) async fn receive(job: ReceiverJob, mut orders: Orders) -> anyhow::Result<()> {
     let store: SharedStore = Arc::new(SqliteStore::open(&job.store, Create::No).await?);
     let journal = Arc::new(Journal::open(&job.journal)?);
+    journal.note(&Record::Began)?;
     let count = Arc::new(AtomicU64::new(0));
     let (drain, draining) = watch::channel(false);
 
@@ -278,14 +316,17 @@ impl ReaderAgent {
         loop {
             let fetched = self.store.fetch(&caller, FETCH, clock::now()).await?;
             let at = clock::monotonic_nanos();
+            let mut numbers = Vec::with_capacity(fetched.messages.len());
             for message in &fetched.messages {
                 let seq = message.message.split(' ').next().unwrap_or_default();
+                let seq = seq.parse().context("a message without its number")?;
                 if std::mem::take(&mut self.lose) {
                     continue;
                 }
+                numbers.push(seq);
                 self.journal.note(&Record::Got {
                     pair: self.agent.pair,
-                    seq: seq.parse().context("a message without its number")?,
+                    seq,
                     id: message.id.0,
                     at,
                     by,
@@ -294,6 +335,10 @@ impl ReaderAgent {
             }
             if let Some(fetch) = &fetched.id {
                 self.store.fetch_written(fetch, clock::now()).await?;
+            }
+            for seq in numbers {
+                let pair = self.agent.pair;
+                self.journal.note(&Record::Confirmed { pair, seq })?;
             }
             if fetched.messages.is_empty() || fetched.remaining == 0 {
                 return Ok(());

@@ -22,8 +22,12 @@ pub(super) struct Verdict {
     pub(super) delivered: u64,
     /// Acknowledged, and with no reader.
     pub(super) lost: u64,
-    /// Handed out more than once: every time after the first.
+    /// Handed out again although its reader lived on or had confirmed it: every
+    /// time after the first.
     pub(super) duplicate: u64,
+    /// Handed out again to a reader whose process was killed before it had
+    /// confirmed it. That is how it must be; its effect is one.
+    pub(super) redelivered: u64,
     /// Handed out after a later one of the same pair.
     pub(super) out_of_order: u64,
     /// Handed out, and never sent by anyone.
@@ -84,12 +88,16 @@ pub(super) fn check(records: &[Record]) -> (Verdict, Latencies) {
                 seq,
                 id,
                 committed_at,
+                again,
             } => {
                 intended.insert((pair, seq), true);
-                commits.insert(id, committed_at);
+                if !again {
+                    commits.insert(id, committed_at);
+                }
             }
             Record::Refused { .. } => verdict.refused += 1,
-            Record::Seen { .. } | Record::Got { .. } => {}
+            Record::Began | Record::Seen { .. } | Record::Got { .. } | Record::Confirmed { .. } => {
+            }
         }
     }
 
@@ -100,10 +108,18 @@ pub(super) fn check(records: &[Record]) -> (Verdict, Latencies) {
             _ => None,
         })
         .collect();
-    let mut times_had = HashMap::<Name, u64>::new();
+    // By name: in which of its reader's lives it was had last, and whether that
+    // was confirmed.
+    let mut had = HashMap::<Name, (u64, bool)>::new();
     let mut newest = HashMap::<u32, u64>::new();
+    let mut newest_of_life = HashMap::<u32, (u64, u64)>::new();
+    let mut life = 0_u64;
     for record in records {
         match *record {
+            Record::Began => life += 1,
+            Record::Confirmed { pair, seq } => {
+                had.insert((pair, seq), (life, true));
+            }
             Record::Seen { id, at } => {
                 if let Some(commit) = commits.get(&id) {
                     latencies.early += u64::from(at < *commit);
@@ -123,11 +139,29 @@ pub(super) fn check(records: &[Record]) -> (Verdict, Latencies) {
                     verdict.example("invented", name);
                     continue;
                 }
-                let times = times_had.entry(name).or_default();
-                *times += 1;
-                if *times > 1 {
-                    verdict.duplicate += 1;
-                    verdict.example("duplicate", name);
+                let before = had.insert(name, (life, false));
+                if let Some((then, confirmed)) = before {
+                    if confirmed || then == life {
+                        // What was confirmed once stays so.
+                        had.insert(name, (life, confirmed));
+                        verdict.duplicate += 1;
+                        verdict.example("duplicate", name);
+                        continue;
+                    }
+                    verdict.redelivered += 1;
+                }
+                // What is handed out again keeps its order, too.
+                let of_life = newest_of_life.entry(pair).or_insert((life, 0));
+                if of_life.0 != life {
+                    *of_life = (life, 0);
+                }
+                let unordered = seq < of_life.1;
+                of_life.1 = of_life.1.max(seq);
+                if before.is_some() {
+                    if unordered {
+                        verdict.out_of_order += 1;
+                        verdict.example("out of order", name);
+                    }
                     continue;
                 }
                 verdict.delivered += 1;
@@ -154,7 +188,7 @@ pub(super) fn check(records: &[Record]) -> (Verdict, Latencies) {
             continue;
         }
         verdict.sent += 1;
-        if !times_had.contains_key(&name) {
+        if !had.contains_key(&name) {
             verdict.lost += 1;
             verdict.example("lost", name);
         }
@@ -175,6 +209,7 @@ mod tests {
                 seq,
                 id,
                 committed_at: 1_000,
+                again: false,
             },
         ]
     }
@@ -239,6 +274,48 @@ mod tests {
         let (verdict, _) = check(&records);
         assert_eq!((verdict.in_doubt, verdict.delivered), (1, 1));
         assert!(verdict.is_clean());
+    }
+
+    #[test]
+    fn what_comes_again_after_a_kill_is_a_redelivery_until_it_was_confirmed() {
+        let confirmed = |seq| Record::Confirmed { pair: 0, seq };
+        let mut records: Vec<Record> = (1..=3).flat_map(sent).collect();
+        // Killed after it had noted 1 and 2 and confirmed 1.
+        records.extend([Record::Began, got(1), got(2), confirmed(1), Record::Began]);
+        let mut clean = records.clone();
+        clean.extend([got(2), got(3), confirmed(2), confirmed(3)]);
+        let (verdict, _) = check(&clean);
+        assert_eq!((verdict.redelivered, verdict.delivered), (1, 3));
+        assert!(verdict.is_clean(), "{verdict:?}");
+        // What was confirmed must not come again.
+        let mut twice = records.clone();
+        twice.extend([got(1), got(2), got(3)]);
+        let (verdict, _) = check(&twice);
+        assert_eq!((verdict.duplicate, verdict.redelivered), (1, 1));
+        // Nor may the rest come in another order.
+        records.extend([got(3), got(2)]);
+        let (verdict, _) = check(&records);
+        assert_eq!((verdict.out_of_order, verdict.redelivered), (1, 1));
+    }
+
+    #[test]
+    fn what_was_sent_again_by_a_new_process_is_one_message() {
+        let again = |again| Record::Sent {
+            pair: 0,
+            seq: 1,
+            id: 1,
+            committed_at: 30_000,
+            again,
+        };
+        let intent = Record::Intent { pair: 0, seq: 1 };
+        let records = [Record::Began, intent, Record::Began, again(true), got(1)];
+        let (verdict, latencies) = check(&records);
+        assert_eq!(
+            (verdict.sent, verdict.delivered, verdict.in_doubt),
+            (1, 1, 0)
+        );
+        assert!(verdict.is_clean());
+        assert_eq!(latencies.got.len(), 0, "its commit was not timed");
     }
 
     #[test]

@@ -117,6 +117,13 @@ impl Child {
         serde_json::from_str(&line).with_context(|| format!("what a child said: {line}"))
     }
 
+    /// Kills it as nothing can be killed politely, and waits until it is gone.
+    pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.start_kill()?;
+        self.process.wait().await?;
+        Ok(())
+    }
+
     /// Lets it end and waits until it did.
     pub(super) async fn finish(mut self) -> anyhow::Result<()> {
         drop(self.orders.take());

@@ -2,25 +2,26 @@
 //! the proof, from their journals, that every message came once and in order.
 //!
 //! A process knows nothing of the others but the store, and its journal says
-//! all that the checker needs: one may be killed and started again with the
-//! same job.
+//! all that the checker needs: with `--kill` they are killed at random, all
+//! along, and started anew.
 
+use std::collections::HashMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::agents::{Agent, Progress, ReceiverJob, SenderJob};
 use super::check::{Verdict, check};
-use super::child::{Child, Job};
 use super::journal;
+use super::kills::{Every, Place, Trigger, Work, kill_at_random};
 use super::scratch::{Environment, Login, Pair, Scratch, make_store, time_fsync};
 use super::stats::{Histogram, Micros, time};
 use super::{DeliveryArgs, Exit};
@@ -47,8 +48,21 @@ struct Report {
     /// From COMMIT to the reader having fetched it, which commits too.
     fetched_us: Option<Micros>,
     delivered_per_second: f64,
+    /// Only with `--kill`.
+    kills: Option<Kills>,
+    /// Whether the store passed its integrity check at the end.
+    intact: bool,
     /// Where the journals are, if they were kept.
     kept: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Kills {
+    /// The shortest and the longest time between two.
+    every_ms: [f64; 2],
+    count: u64,
+    /// From the kill until a new process sends or listens.
+    restart_us: Option<Micros>,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,11 +82,22 @@ pub(super) async fn run(args: &DeliveryArgs, json: bool) -> anyhow::Result<Exit>
 
     let store = scratch.path().join("bridge.db");
     let pairs = make_store(&store, args.agents).await?;
-    let fleet = Fleet::start(args, &scratch, &pairs).await?;
+    let (restarts, mut restarted) = mpsc::unbounded_channel();
+    let fleet = Fleet::start(args, &scratch, &pairs, &restarts).await?;
+    drop(restarts);
     let processes = fleet.readers.len() + fleet.senders.len();
-    let journals = fleet.journals.clone();
-    fleet.run(args.duration).await?;
+    let journals = fleet.run(args.duration, args.kill).await?;
     environment.close(&fsync);
+    let mut restart = Histogram::new();
+    while let Some(nanos) = restarted.recv().await {
+        restart.record(nanos);
+    }
+    let kills = args.kill.map(|every| Kills {
+        every_ms: [every.from, every.to].map(|time| time.as_secs_f64() * 1e3),
+        count: restart.len(),
+        restart_us: restart.micros(),
+    });
+    let intact = intact(&store)?;
 
     let mut records = Vec::new();
     for journal in &journals {
@@ -96,6 +121,8 @@ pub(super) async fn run(args: &DeliveryArgs, json: bool) -> anyhow::Result<Exit>
         seen_early: latencies.early,
         fetched_us: latencies.got.micros(),
         delivered_per_second: (delivered / args.duration.as_secs_f64() * 10.0).round() / 10.0,
+        kills,
+        intact,
         kept: args.place.keep.then(|| scratch.path().to_owned()),
         verdict,
     };
@@ -104,113 +131,147 @@ pub(super) async fn run(args: &DeliveryArgs, json: bool) -> anyhow::Result<Exit>
     } else {
         report.print()?;
     }
-    Ok(if report.verdict.is_clean() {
+    Ok(if report.verdict.is_clean() && report.intact {
         Exit::Success
     } else {
         Exit::Failure
     })
 }
 
+fn intact(store: &Path) -> anyhow::Result<bool> {
+    let raw = rusqlite::Connection::open(store)?;
+    let answer: String = raw.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    Ok(answer == "ok")
+}
+
 /// All processes of one run.
 struct Fleet {
-    readers: Vec<Child>,
-    senders: Vec<Child>,
-    journals: Vec<PathBuf>,
+    readers: Vec<Place>,
+    senders: Vec<Place>,
+    triggers: Vec<Trigger>,
 }
 
 impl Fleet {
     /// Starts the readers, waits until they listen, then starts the senders.
-    async fn start(args: &DeliveryArgs, scratch: &Scratch, pairs: &[Pair]) -> anyhow::Result<Self> {
+    async fn start(
+        args: &DeliveryArgs,
+        scratch: &Scratch,
+        pairs: &[Pair],
+        restarts: &mpsc::UnboundedSender<u64>,
+    ) -> anyhow::Result<Self> {
         let store = scratch.path().join("bridge.db");
         let processes = pairs.len().min(MOST_PROCESSES);
         let mut fleet = Self {
             readers: Vec::new(),
             senders: Vec::new(),
-            journals: Vec::new(),
+            triggers: Vec::new(),
         };
         for n in 0..processes {
-            let journal = fleet.journal(scratch, format!("reader-{n}.jsonl"));
-            let job = Job::Receiver(ReceiverJob {
+            let work = Work::Receiver(ReceiverJob {
                 store: store.clone(),
                 agents: agents(pairs, n, processes, |pair| &pair.reader),
-                journal,
+                journal: PathBuf::new(),
                 lose_one: args.lose_one && n == 0,
             });
-            fleet.readers.push(Child::start(&job).await?);
+            let name = format!("reader-{n}");
+            let (place, trigger) = Place::start(name, scratch.path(), work, restarts).await?;
+            fleet.readers.push(place);
+            fleet.triggers.push(trigger);
         }
         for reader in &mut fleet.readers {
-            reader.hear::<Progress>().await?;
+            reader.child.hear::<Progress>().await?;
         }
         for n in 0..processes {
-            let journal = fleet.journal(scratch, format!("sender-{n}.jsonl"));
-            let job = Job::Sender(SenderJob {
+            let work = Work::Sender(SenderJob {
                 store: store.clone(),
                 agents: agents(pairs, n, processes, |pair| &pair.sender),
                 duration: args.duration,
                 rate: args.rate,
                 size: args.size,
-                journal,
+                journal: PathBuf::new(),
+                resume: HashMap::new(),
             });
-            fleet.senders.push(Child::start(&job).await?);
+            let name = format!("sender-{n}");
+            let (place, trigger) = Place::start(name, scratch.path(), work, restarts).await?;
+            fleet.senders.push(place);
+            fleet.triggers.push(trigger);
         }
         Ok(fleet)
     }
 
-    fn journal(&mut self, scratch: &Scratch, name: String) -> PathBuf {
-        let path = scratch.path().join(name);
-        self.journals.push(path.clone());
-        path
-    }
-
-    /// Waits for the senders, then for the readers.
-    async fn run(self, duration: Duration) -> anyhow::Result<()> {
+    /// Waits for the senders, then for the readers; returns all journals, those
+    /// of one place in their order.
+    async fn run(self, duration: Duration, kill: Option<Every>) -> anyhow::Result<Vec<PathBuf>> {
+        let until = Instant::now() + duration;
         let had = Arc::new(AtomicU64::new(0));
         let progress = progress(duration);
-        let mut drawing = JoinSet::new();
-        drawing.spawn(draw(progress.clone(), Arc::clone(&had)));
+        let mut beside = JoinSet::new();
+        beside.spawn(draw(progress.clone(), Arc::clone(&had)));
+        if let Some(every) = kill {
+            beside.spawn(kill_at_random(every, self.triggers, until));
+        }
 
         let (mut sending, mut reading) = (JoinSet::new(), JoinSet::new());
         for mut sender in self.senders {
             sending.spawn(async move {
-                while !sender.hear::<Progress>().await?.ready {}
-                sender.finish().await
+                loop {
+                    let said = match sender.hear().await? {
+                        Some(said) => said,
+                        None => sender.begin_anew(until).await?,
+                    };
+                    if said.ready {
+                        break;
+                    }
+                }
+                sender.child.finish().await?;
+                anyhow::Ok(sender.journals)
             });
         }
         let (drain, draining) = watch::channel(false);
         for reader in self.readers {
-            reading.spawn(follow_reader(reader, draining.clone(), Arc::clone(&had)));
+            reading.spawn(follow_reader(
+                reader,
+                until,
+                draining.clone(),
+                Arc::clone(&had),
+            ));
         }
+        let mut journals = Vec::new();
         while let Some(sender) = sending.join_next().await {
-            sender??;
+            journals.extend(sender??);
         }
         tokio::time::sleep(GRACE).await;
         drain.send(true)?;
         while let Some(reader) = reading.join_next().await {
-            reader??;
+            journals.extend(reader??);
         }
         progress.finish_and_clear();
-        Ok(())
+        Ok(journals)
     }
 }
 
 async fn follow_reader(
-    mut reader: Child,
+    mut reader: Place,
+    until: Instant,
     mut draining: watch::Receiver<bool>,
     had: Arc<AtomicU64>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<PathBuf>> {
     let mut before = 0;
     loop {
-        tokio::select! {
-            said = reader.hear::<Progress>() => {
-                let count = said?.count;
-                had.fetch_add(count - before, Ordering::Relaxed);
-                before = count;
-            }
+        let heard = tokio::select! {
+            heard = reader.hear() => heard?,
             _ = draining.wait_for(|drain| *drain) => break,
-        }
+        };
+        let said = match heard {
+            Some(said) => said,
+            None => reader.begin_anew(until).await?,
+        };
+        had.fetch_add(said.count.saturating_sub(before), Ordering::Relaxed);
+        before = said.count;
     }
-    reader.order("drain").await?;
-    reader.ended().await
+    reader.child.order("drain").await?;
+    reader.child.ended().await?;
+    Ok(reader.journals)
 }
 
 /// The agents of process `n`: the pairs take turns.
@@ -302,10 +363,29 @@ impl Report {
                 "found by a periodic look, not by the doorbell",
             ),
             (verdict.refused, "refused at first, and sent again"),
+            (
+                verdict.redelivered,
+                "handed out again to a reader that was killed before it had confirmed them",
+            ),
         ] {
             if count > 0 {
                 writeln!(out, "{count} {what}")?;
             }
+        }
+        if let Some(Kills {
+            count, restart_us, ..
+        }) = self.kills
+        {
+            let us = |of: fn(Micros) -> f64| restart_us.map_or("-".into(), |us| time(of(us)));
+            writeln!(
+                out,
+                "{count} processes killed; a new one works after p50 {}, p99 {}",
+                us(|us| us.p50),
+                us(|us| us.p99)
+            )?;
+        }
+        if !self.intact {
+            writeln!(out, "the store did not pass its integrity check")?;
         }
         for example in &verdict.examples {
             writeln!(out, "  {example}")?;

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "did", rename_all = "snake_case")]
 pub(super) enum Record {
+    /// A process began; what comes before it in its journals was another's.
+    Began,
     /// A sender is about to send.
     Intent { pair: u32, seq: u64 },
     /// The store said that it has it.
@@ -21,6 +23,9 @@ pub(super) enum Record {
         seq: u64,
         id: i64,
         committed_at: u64,
+        /// An earlier process had sent it already, without hearing of it:
+        /// `committed_at` is of no use.
+        again: bool,
     },
     /// The store refused; the same message is sent again.
     Refused { pair: u32, seq: u64, why: String },
@@ -34,6 +39,8 @@ pub(super) enum Record {
         at: u64,
         by: Cause,
     },
+    /// The store knows that the reader has it: it must not come again.
+    Confirmed { pair: u32, seq: u64 },
 }
 
 /// What made a reader fetch.

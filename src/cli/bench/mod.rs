@@ -2,8 +2,10 @@
 //!
 //! Every figure is measured between processes: this program starts itself
 //! again in the roles of `child`, in a scratch store that it removes. It
-//! judges nothing by time; the only failure is a message that was lost, came
-//! twice or out of order. `docs/bench.md` tells how to read the output.
+//! judges nothing by time; the only failure is what must never be: a message
+//! that was lost, came twice or out of order, a session that was given up
+//! though it lives, a task that is lost or done twice. `docs/bench.md` tells
+//! how to read the output.
 
 mod agents;
 mod check;
@@ -11,12 +13,14 @@ mod child;
 mod delivery;
 mod floor;
 mod journal;
+mod kills;
 mod latency;
 mod readers;
 mod report;
 mod rows;
 mod scratch;
 mod stats;
+mod watchdog;
 mod writers;
 
 use std::io::Write;
@@ -43,6 +47,8 @@ enum What {
     Latency(LatencyArgs),
     /// Many agents at once: counts lost, duplicate and out of order
     Delivery(DeliveryArgs),
+    /// How soon who is gone is noticed and its task goes on; what watching costs
+    Watchdog(WatchdogArgs),
     /// A process of a measurement; takes its job on stdin
     #[command(hide = true)]
     Child,
@@ -83,9 +89,31 @@ struct DeliveryArgs {
     /// Most bytes in a message; each has a random size
     #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u32).range(40..=50_000))]
     size: u32,
+    /// Kill a process, at random, every so often, and start it anew [every:
+    /// 50ms-500ms]
+    #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "50ms-500ms")]
+    kill: Option<kills::Every>,
     /// Makes the first reader forget its first message, to see it counted
     #[arg(long, hide = true)]
     lose_one: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, clap::Args)]
+struct WatchdogArgs {
+    /// Only these parts
+    #[arg(long, value_delimiter = ',', value_name = "PART")]
+    only: Vec<watchdog::Part>,
+    /// growth: with so many sessions
+    #[arg(long, value_delimiter = ',', default_value = "10,1000,10000,100000", value_parser = count)]
+    sizes: Vec<usize>,
+    /// growth: so many rounds of each kind
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..))]
+    rounds: u32,
+    /// mass: so many sessions, on 100 hosts
+    #[arg(long, default_value = "10000", value_parser = count)]
+    mass_sessions: usize,
     #[command(flatten)]
     place: Place,
 }
@@ -100,6 +128,13 @@ struct Place {
     /// Leave the scratch directory there
     #[arg(long)]
     keep: bool,
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 2..=1_000_000) => Ok(count),
+        _ => Err("a number from 2 to 1000000 is needed".into()),
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -118,6 +153,7 @@ pub async fn run(args: BenchArgs, json: bool) -> anyhow::Result<Exit> {
         match args.what {
             What::Latency(args) => latency::run(&args, json).await,
             What::Delivery(args) => delivery::run(&args, json).await,
+            What::Watchdog(args) => watchdog::run(&args, json).await,
             What::Child => child::run().await.map(|()| Exit::Success),
         }
     };

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -280,9 +280,12 @@ fn names(session: &SessionKey) -> String {
     session.to_string()
 }
 
-/// `[[conversation, side, proof, pid, start], ...]`.
+/// Conversation, side, proof, and the process and its start.
+type Row<'a> = (&'a str, &'a str, &'a str, Option<i64>, Option<i64>);
+
+/// The beats as statements take them: a list of [`Row`].
 fn as_json(beats: &[Beat]) -> String {
-    let beats: Vec<_> = beats
+    let beats: Vec<Row<'_>> = beats
         .iter()
         .map(|beat| {
             let (pid, start) = beat.process.map(|p| (p.pid, p.start)).unzip();
