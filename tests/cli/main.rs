@@ -14,6 +14,7 @@ mod orders;
 mod reading;
 mod refusals;
 mod stores;
+mod task_refusals;
 mod tasks;
 mod team;
 mod watching;
