@@ -15,11 +15,16 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use mcp_bridge::doorbell::Mode;
-use mcp_bridge::model::SessionKey;
+use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::message::Draft;
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::session::ProofKind;
-use mcp_bridge::store::{Beat, BeatRound, Caller, DaemonInfo, DaemonRef, SharedStore};
+use mcp_bridge::model::task::Fence;
+use mcp_bridge::model::{SessionKey, TaskId};
+use mcp_bridge::store::{
+    Beat, BeatRound, Caller, Cursor, DaemonInfo, DaemonRef, Finding, Leader, Move, Moved, NewTask,
+    SharedStore, Wanted, Why,
+};
 use tokio::runtime::Runtime;
 
 use common::{Pair, Scratch, at, boot, draft, pairs, unlimited};
@@ -240,6 +245,134 @@ fn beating(criterion: &mut Criterion, world: &World) {
     }
 }
 
+/// What an orchestrator reads: all of it, or the fifth that changed.
+fn watching(criterion: &mut Criterion, world: &World) {
+    let store = &*world.store;
+    let read = async |wanted: Wanted<'_>| store.fleet(wanted, at(4)).await.expect("looked");
+    let cursor = world.runtime.block_on(async {
+        world.beat(&world.beats(SESSIONS), false).await;
+        let cursor = read(Wanted::All).await.cursor;
+        world.beat(&world.beats(SESSIONS / 5), false).await;
+        let changed = read(Wanted::Since(cursor)).await;
+        assert_eq!(changed.sessions.len(), SESSIONS / 5);
+        cursor
+    });
+    let nothing = world.runtime.block_on(read(Wanted::All)).cursor;
+    let looks: [(&str, Option<Cursor>); 3] = [
+        ("fleet, all of 10000", None),
+        ("fleet, 2000 of 10000 changed", Some(cursor)),
+        ("fleet, nothing changed", Some(nothing)),
+    ];
+    for (name, since) in looks {
+        criterion.bench_function(name, |bencher| {
+            bencher
+                .to_async(&world.runtime)
+                .iter(async || read(since.map_or(Wanted::All, Wanted::Since)).await);
+        });
+    }
+}
+
+fn finding(session: &SessionKey, standing: &'static str, seq: i64) -> Finding {
+    let alert = match standing {
+        "lost" => Some(AlertKind::Lost),
+        "stalled" => Some(AlertKind::Stalled),
+        _ => None,
+    };
+    Finding {
+        session: session.clone(),
+        standing,
+        seq: Some(seq),
+        activity: 0,
+        alert,
+        what: "silent".into(),
+        text: "what was seen".into(),
+    }
+}
+
+/// What an orchestrator writes in a bad second: fifty verdicts, fifty moves.
+fn deciding(criterion: &mut Criterion, world: &World) {
+    let store = &*world.store;
+    // Workers that never called, and whose last beat stands still from here on.
+    let from = world.pairs.len() - 100;
+    let keys: Vec<SessionKey> = world.pairs[from..]
+        .iter()
+        .map(|pair| pair.b.session.clone())
+        .collect();
+    let leader = Leader {
+        daemon: world.daemon.clone(),
+        epoch: 1,
+    };
+    let seq = world.runtime.block_on(async {
+        let ttl = Duration::from_secs(10);
+        let taken = store.take_lead(&world.daemon, None, ttl, at(4)).await;
+        assert_eq!(taken.expect("asked").as_ref(), Some(&leader));
+        store.set_capacity(1_000).await.expect("set");
+        let seen = store.fleet(Wanted::These(&keys[..1]), at(4)).await;
+        let beat = seen.expect("looked").sessions[0].beat.clone();
+        beat.expect("it was beaten").seq
+    });
+    let settle = async |keys: &[SessionKey], standing| {
+        let found: Vec<_> = keys.iter().map(|key| finding(key, standing, seq)).collect();
+        let settled = store.settle(&leader, &found, at(4)).await.expect("settled");
+        assert!(settled.into_iter().all(|held| held), "{standing}");
+    };
+    let turns = AtomicU64::new(0);
+    criterion.bench_function("settle, 50 lost or well", |bencher| {
+        bencher.to_async(&world.runtime).iter(async || {
+            let even = turns.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+            settle(&keys[..50], if even { "lost" } else { "well" }).await;
+        });
+    });
+    // From one half to the other and back: both are stalled for good.
+    let tasks: Vec<TaskId> = world.runtime.block_on(async {
+        settle(&keys, "stalled").await;
+        let new: Vec<NewTask> = (0..50)
+            .map(|n| NewTask {
+                role: "worker".into(),
+                title: format!("task {n}").parse().expect("a title"),
+                body: "x".repeat(500).parse().expect("a body"),
+                files: vec!["src/a.rs".into()],
+                client_id: None,
+            })
+            .collect();
+        let added = store.add_tasks(None, &new, at(4)).await.expect("added");
+        let ids: Vec<TaskId> = added.into_iter().map(|added| added.id).collect();
+        for (id, key) in ids.iter().zip(&keys) {
+            let given = store.reassign_task(*id, Some(key), at(4)).await;
+            given.expect("given");
+        }
+        ids
+    });
+    let round = AtomicU64::new(1);
+    criterion.bench_function("move, 50 tasks", |bencher| {
+        bencher.to_async(&world.runtime).iter(async || {
+            let round = round.fetch_add(1, Ordering::Relaxed);
+            let heirs = if round % 2 == 1 {
+                &keys[50..]
+            } else {
+                &keys[..50]
+            };
+            let moves: Vec<Move> = tasks
+                .iter()
+                .zip(heirs)
+                .map(|(task, heir)| Move {
+                    task: *task,
+                    fence: Fence(i64::try_from(round).expect("few")),
+                    to: Some(heir.clone()),
+                    why: Why::Stalled,
+                    bury: None,
+                })
+                .collect();
+            let made = store
+                .move_tasks(&leader, &moves, at(4))
+                .await
+                .expect("made");
+            let all = made.iter().all(|made| matches!(made, Moved::Made(_)));
+            assert!(all && made.len() == 50, "{made:?}");
+        });
+    });
+}
+
 /// The reader on the doorbell's thread, with nothing to find.
 fn looking(criterion: &mut Criterion, world: &World) {
     let (send, receive) = mpsc::channel();
@@ -276,6 +409,8 @@ fn all(criterion: &mut Criterion) {
     sending(criterion, &world);
     reading(criterion, &world);
     beating(criterion, &world);
+    watching(criterion, &world);
+    deciding(criterion, &world);
 }
 
 criterion_group!(benches, all);

@@ -305,7 +305,9 @@ fn an_agent_that_is_active_is_not_interrupted_and_not_forgotten() {
     has_lines(&inbox(&rig, "one"), 1);
     let boot = host::boot();
     let minute = Duration::from_secs(60);
-    let call = rig.store.call_in(&pair.b, minute, &boot, clock::now());
+    let call = rig
+        .store
+        .call_in(&pair.b, minute, None, &boot, clock::now());
     rig.block_on(call).expect("called");
     // Evidence; and as it has not fetched, another wake after a while.
     has_lines(&inbox(&rig, "one"), 2);

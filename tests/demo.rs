@@ -31,22 +31,31 @@ fn demo(arguments: &[&str]) -> (std::process::Output, tempfile::TempDir) {
 
 #[test]
 fn it_loses_nothing_and_leaves_nothing_running() {
-    let (output, scratch) = demo(&["--messages", "30", "--json"]);
+    let (output, scratch) = demo(&["--tasks", "8", "--json"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stderr}{stdout}");
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
     let summary = &told["summary"];
     for (field, wanted) in [
-        ("sent", 30),
-        ("read", 30),
-        ("answered", 30),
+        ("tasks", 8),
+        ("done_once", 8),
+        ("done_twice", 0),
+        ("refused", 1),
         ("lost", 0),
-        ("twice", 0),
     ] {
         assert_eq!(summary[field], wanted, "{field}: {told}");
     }
+    let each = summary["each"].as_array().expect("the tasks");
+    let why: Vec<String> = each.iter().map(|task| task["why"].to_string()).collect();
+    for cause in ["exited", "lost", "stalled"] {
+        assert!(
+            why.iter().any(|why| why.contains(cause)),
+            "{cause}: {why:?}"
+        );
+    }
     assert!(
-        summary["commit_to_line"]["p50"]
+        summary["commit_to_reader"]["p50"]
             .as_f64()
             .is_some_and(|ms| ms >= 0.0),
         "{told}"
@@ -60,15 +69,18 @@ fn it_loses_nothing_and_leaves_nothing_running() {
 
 #[test]
 fn people_see_what_happened_when() {
-    let (output, _scratch) = demo(&["--messages", "12"]);
+    let (output, _scratch) = demo(&[]);
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(output.status.success(), "{text}");
     for words in [
-        "1 orchestrator, 3 workers, 12 messages",
-        "idle, each proven alive by its process",
-        "daemon killed (SIGKILL)",
+        "1 orchestrator, 4 workers, 12 tasks",
+        "each proven alive by its process",
         "exited, noticed after",
-        "messages 12 sent, 12 read, 12 answered · 0 lost, 0 twice",
+        "daemon and agent killed",
+        "lost after",
+        "alive, but stalled",
+        "refused: STALE_LEASE (is now with",
+        "tasks 12 of 12 done, each once",
         "mcp-bridge status --store",
     ] {
         assert!(text.contains(words), "`{words}` is not in:\n{text}");

@@ -218,6 +218,9 @@ fn a_stalled_session_whose_client_reports_turns_loses_its_task() {
     fleet.turn(owner, "outside");
     orchestrator.says("and has done nothing");
     assert_eq!(fleet.owner(task, 2), 1 - owner);
+    // It gets nothing new before it moves.
+    let caller = fleet.workers[owner].pair.b.clone();
+    fleet.rig.fetch(&caller);
     // Inside a turn it may take as long as it likes.
     let other = fleet.add("A long build");
     let busy = fleet.owner(other, 1);

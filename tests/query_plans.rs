@@ -10,36 +10,163 @@
 #[path = "common/store.rs"]
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use regex::Regex;
 
-/// Tables that grow with what is sent.
-const GROWING: [(&str, &[&str]); 4] = [
+/// Tables that grow with what is sent and done.
+const GROWING: [(&str, &[&str]); 8] = [
     ("messages", &["m", "messages"]),
     ("bridge_receipt", &["r", "bridge_receipt"]),
     ("bridge_client_message", &["c", "bridge_client_message"]),
     ("bridge_wake", &["w", "bridge_wake"]),
+    ("bridge_task", &["t", "o", "bridge_task"]),
+    (
+        "bridge_task_history",
+        &["h", "y", "d", "bridge_task_history"],
+    ),
+    ("bridge_task_message", &["l", "bridge_task_message"]),
+    ("audit_log", &["audit_log"]),
 ];
 
-/// The thorough look counts everything, on purpose.
-const COUNTS_ALL: &str = "SELECT (SELECT count(*) FROM conversations)";
+/// Partial indexes of what is open: they grow with the fleet and its work, not
+/// with what was.
+const OPEN: [&str; 3] = [
+    "bridge_wake_open",
+    "bridge_task_waiting",
+    "bridge_task_owner",
+];
 
-fn statements() -> Vec<(String, String)> {
+/// Statements that may walk, by a part of them, and why.
+const MAY_WALK: [(&str, &str); 4] = [
+    (
+        "SELECT (SELECT count(*) FROM conversations)",
+        "the thorough look counts everything",
+    ),
+    (
+        "SELECT state, count(*) FROM bridge_task",
+        "`status` counts what there is",
+    ),
+    (
+        "ORDER BY t.task_id DESC LIMIT ?5",
+        "a person's list, from the newest, with an end",
+    ),
+    (
+        "FROM audit_log ORDER BY id LIMIT ?2",
+        "pruning, from the oldest, one part",
+    ),
+];
+
+/// A person's look at the audit log, from the newest.
+const AUDIT: &str = "FROM audit_log
+                     WHERE (?1 IS NULL OR conversation_id = ?1)";
+
+/// The string literals of a piece of Rust.
+fn literals(text: &str) -> Vec<String> {
     let literal = Regex::new(r#""((?:[^"\\]|\\.)*)""#).expect("a pattern");
-    let verb = Regex::new(r"^\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\s").expect("a pattern");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/sqlite");
-    let mut found = Vec::new();
-    for file in std::fs::read_dir(source).expect("the source") {
-        let path = file.expect("a file").path();
-        let text = std::fs::read_to_string(&path).expect("text");
-        for literal in literal.captures_iter(&text) {
-            let sql = literal[1].replace("\\\"", "\"");
-            if verb.is_match(&sql) {
-                found.push((path.display().to_string(), sql));
-            }
+    let found = literal.captures_iter(text);
+    found.map(|found| found[1].replace("\\\"", "\"")).collect()
+}
+
+/// Where the bracket that opens right before `start` closes again; brackets in
+/// literals count in pairs, as they do in SQL.
+fn closing(text: &str, start: usize) -> usize {
+    let mut depth = 1;
+    for (at, letter) in text[start..].char_indices() {
+        depth += match letter {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        if depth == 0 {
+            return start + at;
         }
     }
+    panic!("a bracket is left open: {}", &text[start..]);
+}
+
+/// Takes the calls of a macro out of `text`; returns what stood in each.
+fn calls(text: &mut String, name: &str) -> Vec<String> {
+    let opening = format!("{name}!(");
+    let mut found = Vec::new();
+    while let Some(at) = text.find(&opening) {
+        let start = at + opening.len();
+        let end = closing(text, start);
+        found.push(text[start..end].to_owned());
+        text.replace_range(at..=end, "");
+    }
+    found
+}
+
+fn sources(directory: &Path, into: &mut Vec<(String, String)>) {
+    for file in std::fs::read_dir(directory).expect("the source") {
+        let path = file.expect("a file").path();
+        if path.is_dir() {
+            sources(&path, into);
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("text");
+        // A quotation mark in a comment opens no literal.
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        into.push((
+            path.display().to_string(),
+            code.collect::<Vec<_>>().join("\n"),
+        ));
+    }
+}
+
+/// Every statement in the source, those that macros put together included.
+fn statements() -> Vec<(String, String)> {
+    let verb = Regex::new(r"^\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\s").expect("a pattern");
+    let mut files = Vec::new();
+    sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/sqlite"),
+        &mut files,
+    );
+    // Lists of columns: macros that stand for one literal.
+    let constant = Regex::new(r#"(?s)macro_rules! (\w+) \{\s*\(\) => \{\s*("[^"]*")\s*\};\s*\}"#);
+    let constant = constant.expect("a pattern");
+    let columns: Vec<(String, String)> = files
+        .iter()
+        .flat_map(|(_, text)| constant.captures_iter(text))
+        .map(|found| (format!("{}!()", &found[1]), found[2].to_owned()))
+        .collect();
+    assert_eq!(columns.len(), 1, "{columns:?}");
+    // Statements around a part that is given: what comes before and after it.
+    let around = Regex::new(
+        r#"(?s)macro_rules! (\w+) \{\s*\(\$\w+:literal\) => \{\s*concat!\(\s*("[^"]*"),\s*\$\w+,\s*("[^"]*")\s*\)\s*\};\s*\}"#,
+    )
+    .expect("a pattern");
+    let mut found = Vec::new();
+    let mut around_a_part = 0;
+    for (file, mut text) in files {
+        for (name, list) in &columns {
+            text = text.replace(name, list);
+        }
+        let template = around.captures(&text).map(|found| {
+            let parts = [2, 3].map(|part| literals(&found[part]).concat());
+            (found[0].to_owned(), found[1].to_owned(), parts)
+        });
+        if let Some((whole, name, [before, after])) = template {
+            text = text.replace(&whole, "");
+            for part in calls(&mut text, &name) {
+                found.push((
+                    file.clone(),
+                    format!("{before}{}{after}", literals(&part).concat()),
+                ));
+                around_a_part += 1;
+            }
+        }
+        for parts in calls(&mut text, "concat") {
+            found.push((file.clone(), literals(&parts).concat()));
+        }
+        found.extend(literals(&text).into_iter().map(|sql| (file.clone(), sql)));
+    }
+    assert_eq!(around_a_part, 3, "the three looks at the fleet");
+    found.retain(|(_, sql)| verb.is_match(sql));
     found
 }
 
@@ -48,8 +175,8 @@ fn walks(line: &str, sql: &str) -> bool {
     let Some(scanned) = line.strip_prefix("SCAN ") else {
         return false;
     };
-    // The partial index of what is open holds at most one row a session.
-    if scanned.ends_with("USING INDEX bridge_wake_open") {
+    let index = scanned.rsplit(' ').next().unwrap_or_default();
+    if OPEN.contains(&index) {
         return false;
     }
     let name = scanned.split(' ').next().unwrap_or_default();
@@ -66,8 +193,9 @@ async fn nothing_walks_through_what_grows() {
     let raw = scratch.raw();
     let parameter = Regex::new(r"\?(\d+)").expect("a pattern");
     let statements = statements();
-    assert!(statements.len() > 40, "the source was not found");
+    assert!(statements.len() > 120, "the source was not found");
     let mut explained = 0;
+    let mut excused = BTreeSet::new();
     for (file, sql) in statements {
         // What concerns the table as it was before it was migrated.
         if sql.contains("bridge_old_session_status") {
@@ -88,18 +216,27 @@ async fn nothing_walks_through_what_grows() {
             .map(|line| line.expect("a line"))
             .collect();
         explained += 1;
-        if sql.trim_start().starts_with(COUNTS_ALL) {
+        let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (whole, allowed) = (plain(&sql), |part: &str| plain(&sql).contains(&plain(part)));
+        if allowed(AUDIT) || MAY_WALK.iter().any(|(part, _)| allowed(part)) {
+            excused.insert(whole);
             continue;
         }
         let slow: Vec<&String> = plan.iter().filter(|line| walks(line, &sql)).collect();
         assert!(slow.is_empty(), "{file}: {slow:?}\n{sql}\n{plan:#?}");
         if sql.contains("read = 0") {
-            let partial = plan.iter().any(|l| l.contains("bridge_messages_unread"));
+            // Or one by one, for messages that another table names.
+            let few = [
+                "bridge_messages_unread",
+                "SEARCH m USING INTEGER PRIMARY KEY",
+            ];
+            let partial = plan.iter().any(|l| few.iter().any(|few| l.contains(few)));
             assert!(
                 partial,
                 "{file}: every message, read or not\n{sql}\n{plan:#?}"
             );
         }
     }
-    assert!(explained > 40);
+    assert!(explained > 120, "{explained}");
+    assert_eq!(excused.len(), MAY_WALK.len() + 1, "{excused:#?}");
 }

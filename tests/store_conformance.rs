@@ -285,6 +285,8 @@ macro_rules! every_case {
                 a_foreign_mark_is_somebody_else_s
                 unread_and_tasks_are_counted
                 kept_is_what_a_daemon_keeps
+                a_turn_stands_until_another_is_told
+                a_view_tells_what_was_found_and_what_it_has
                 processes_are_told_as_they_beat
             }
             moves {

@@ -7,10 +7,12 @@ use clap::builder::Styles;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter};
 
+use super::alert::AlertCommand;
 use super::completions::{self, CompletionsArgs};
 use super::conversation::ConversationCommand;
 use super::store::StoreCommand;
-use super::{audit, bench, check, demo, heartbeat, send, status, watch};
+use super::task::TaskCommand;
+use super::{audit, bench, check, demo, heartbeat, orders, send, status, watch};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -24,11 +26,13 @@ Examples:
   mcp-bridge -c backend.a send \"Port the parser\"
   mcp-bridge -c backend.b check
   mcp-bridge -c backend.b watch                 one JSON line a message, pushed
+  mcp-bridge task add --role backend --title \"Port the parser\"
   mcp-bridge status
 
 The store is, first that is said: --store, MCP_BRIDGE_STORE, the credentials', this user's own.
 Exit codes: 0 done, 65 wrong input, 69 store not usable now, 75 try again later,
-77 credentials, 78 not a store for this program; 2 wrong usage, 1 anything else.";
+76 the task is not yours any more, 77 credentials, 78 not a store for this
+program; 2 wrong usage, 1 anything else.";
 
 /// Messages between coding agents that arrive: the command line.
 #[derive(Debug, Parser)]
@@ -78,13 +82,26 @@ pub(super) enum Command {
     Ack(check::AckArgs),
     /// Follow new messages: one JSON line each, the moment they are committed
     Watch(watch::WatchArgs),
-    /// Show sessions: who is alive, who has mail
+    /// Add, give out, follow and end work
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// Show sessions: who is alive, who has mail and work
     Status(status::StatusArgs),
     /// Make, list, show, renew and close conversations
     #[command(subcommand, visible_alias = "conv")]
     Conversation(ConversationCommand),
     /// Give one sign of life for each session
     Heartbeat(heartbeat::HeartbeatArgs),
+    /// Give a session, or all of a host, no new tasks for a while
+    Drain(orders::DrainArgs),
+    /// Let the watchdog give nobody up for a while
+    #[command(subcommand)]
+    Hold(orders::HoldCommand),
+    /// Say how many tasks a session may have at once
+    Capacity(orders::CapacityArgs),
+    /// Show alerts, and mute a kind of them for a while
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Show what was done, by whom
     Audit(audit::AuditArgs),
     /// Make, check and limit the store itself

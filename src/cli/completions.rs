@@ -1,5 +1,6 @@
 //! `mcp-bridge completions`, and what the shell is offered when it asks.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,9 +10,11 @@ use clap_complete::env::Shells;
 use super::args::Global;
 use super::context::{self, Context};
 use super::exit::Exit;
-use super::output::{by_label, print};
+use super::output::{by_label, print, printable, session_name};
 use crate::clock;
 use crate::model::session::ConversationState;
+use crate::model::task::TaskState;
+use crate::store::{SharedStore, TaskFilter};
 
 /// The program by the name under which the shell finds it.
 const PROGRAM: &str = "mcp-bridge";
@@ -19,8 +22,11 @@ const PROGRAM: &str = "mcp-bridge";
 /// A shell must not wait long for a busy store.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// Most tasks that a shell is offered.
+const TASKS: u32 = 200;
+
 /// Prints the completion script of a shell. It completes commands, options,
-/// and the labels of open conversations.
+/// and what is in the store: labels, sessions, roles, tasks.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -53,38 +59,98 @@ pub(super) fn credentials() -> Vec<CompletionCandidate> {
 
 /// Open conversations of the store that the environment means, by label or id.
 pub(super) fn conversations() -> Vec<CompletionCandidate> {
+    ask(async |store| {
+        let now = clock::now();
+        let mut all = store.conversations().await?;
+        all.sort_by_cached_key(|c| by_label(c.label.as_ref()));
+        let open = all
+            .iter()
+            .filter(|c| c.state(now) == ConversationState::Open);
+        Ok(open
+            .map(|c| match &c.label {
+                Some(label) => CompletionCandidate::new(label.as_str())
+                    .help(Some(format!("{} {}", c.id, c.role_b).into())),
+                None => CompletionCandidate::new(c.id.as_str()).help(Some(c.role_b.clone().into())),
+            })
+            .collect())
+    })
+}
+
+/// Sessions of open conversations, by label and side.
+pub(super) fn sessions() -> Vec<CompletionCandidate> {
+    ask(async |store| {
+        let mut all = store.sessions(clock::now()).await?;
+        all.sort_by_cached_key(|session| by_label(session.label.as_ref()));
+        Ok(all
+            .iter()
+            .map(|session| {
+                CompletionCandidate::new(session_name(session.label.as_ref(), &session.key))
+                    .help(Some(session.role.clone().into()))
+            })
+            .collect())
+    })
+}
+
+/// The same, and the hosts of daemons.
+pub(super) fn sessions_and_hosts() -> Vec<CompletionCandidate> {
+    let hosts = ask(async |store| {
+        let daemons = store.daemons().await?;
+        let hosts: BTreeSet<String> = daemons.into_iter().map(|daemon| daemon.host).collect();
+        let named = |host: String| CompletionCandidate::new(format!("host:{host}"));
+        Ok(hosts.into_iter().map(named).collect())
+    });
+    sessions().into_iter().chain(hosts).collect()
+}
+
+/// Roles that open sessions have.
+pub(super) fn roles() -> Vec<CompletionCandidate> {
+    ask(async |store| {
+        let sessions = store.sessions(clock::now()).await?;
+        let roles: BTreeSet<String> = sessions.into_iter().map(|session| session.role).collect();
+        Ok(roles.into_iter().map(CompletionCandidate::new).collect())
+    })
+}
+
+/// Tasks that are open, by id.
+pub(super) fn tasks() -> Vec<CompletionCandidate> {
+    ask(async |store| {
+        let open = TaskFilter {
+            states: TaskState::ALL.into_iter().filter(|s| s.is_open()).collect(),
+            limit: TASKS,
+            ..TaskFilter::default()
+        };
+        let tasks = store.tasks(&open).await?;
+        Ok(tasks
+            .iter()
+            .map(|task| {
+                let help = format!("{} {}", task.state, printable(&task.title));
+                CompletionCandidate::new(task.id.to_string()).help(Some(help.into()))
+            })
+            .collect())
+    })
+}
+
+/// Asks the store. Whatever is wrong is no business of a TAB.
+fn ask(
+    question: impl AsyncFnOnce(&SharedStore) -> anyhow::Result<Vec<CompletionCandidate>>,
+) -> Vec<CompletionCandidate> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let Ok(runtime) = runtime else {
         return Vec::new();
     };
-    // Whatever is wrong is no business of a TAB.
+    let answer = async {
+        let context = Context::new(Global {
+            store: None,
+            credentials: Vec::new(),
+            json: false,
+        });
+        question(&context.open().await?).await
+    };
     runtime
-        .block_on(async { tokio::time::timeout(PATIENCE, open_conversations()).await })
+        .block_on(async { tokio::time::timeout(PATIENCE, answer).await })
         .ok()
         .and_then(Result::ok)
         .unwrap_or_default()
-}
-
-async fn open_conversations() -> anyhow::Result<Vec<CompletionCandidate>> {
-    let context = Context::new(Global {
-        store: None,
-        credentials: Vec::new(),
-        json: false,
-    });
-    let store = context.open().await?;
-    let now = clock::now();
-    let mut all = store.conversations().await?;
-    all.sort_by_cached_key(|c| by_label(c.label.as_ref()));
-    let open = all
-        .iter()
-        .filter(|c| c.state(now) == ConversationState::Open);
-    Ok(open
-        .map(|c| match &c.label {
-            Some(label) => CompletionCandidate::new(label.as_str())
-                .help(Some(format!("{} {}", c.id, c.role_b).into())),
-            None => CompletionCandidate::new(c.id.as_str()).help(Some(c.role_b.clone().into())),
-        })
-        .collect())
 }

@@ -202,6 +202,19 @@ impl Context {
         Ok((self.open().await?, acting))
     }
 
+    /// For whom this command acts, if for anybody.
+    ///
+    /// # Errors
+    /// Credentials that cannot be used.
+    pub fn acting_if_any(&self) -> anyhow::Result<Option<Acting>> {
+        match self.acting() {
+            Err(error) if matches!(error.downcast_ref(), Some(CliError::NoCredentials(_))) => {
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
     /// For whom this command acts.
     ///
     /// # Errors

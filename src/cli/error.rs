@@ -51,6 +51,54 @@ pub enum CliError {
     /// No message of that id for any of the sessions.
     #[error("there is no message {0} for any session of the credentials")]
     NoSuchMessage(MessageId),
+    /// No session and no host of that name.
+    #[error(
+        "there is no session and no host `{name}`{hint}\n  `mcp-bridge status` shows the sessions and the daemons of this store"
+    )]
+    NoSuchWhom {
+        /// As it was written.
+        name: String,
+        /// `; did you mean ...?`
+        hint: String,
+    },
+    /// No daemon on a host of that name.
+    #[error(
+        "no daemon of this store is on a host `{name}`{hint}\n  `mcp-bridge status` shows the daemons by host and name"
+    )]
+    NoSuchHost {
+        /// As it was written.
+        name: String,
+        /// `; did you mean ...?`
+        hint: String,
+    },
+    /// A name that could mean two things.
+    #[error(
+        "`{0}` is a session and a host\n  write {0}/b for the session, or host:{0} for the host"
+    )]
+    SessionOrHost(String),
+    /// Several sessions could act.
+    #[error("for whom? {0}\n  name one: --as {1}")]
+    ForWhom(String, String),
+    /// Bytes that are not UTF-8.
+    #[error(
+        "the {what} is not UTF-8 (first wrong byte at {at}); put binary data in a file and name it with --file"
+    )]
+    NotUtf8 {
+        /// Which text.
+        what: &'static str,
+        /// The first byte that is wrong.
+        at: usize,
+    },
+    /// A list of tasks that cannot be read.
+    #[error("{source_name}: {place}{what}\n  nothing was added")]
+    Tasks {
+        /// The file, or standard input.
+        source_name: String,
+        /// `line 3: `, if one line is to blame.
+        place: String,
+        /// What is wrong.
+        what: String,
+    },
     /// A combination of arguments that means nothing.
     #[error("{0}")]
     Usage(String),

@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::credentials::CredentialsError;
 use crate::model::InvalidId;
 use crate::model::message::InvalidMessage;
+use crate::model::task::InvalidTask;
 use crate::store::{ErrorClass, StoreError};
 
 /// The exit codes of both programs; scripts may rely on them. Where one of
@@ -21,7 +22,7 @@ pub enum Exit {
     Failure = 1,
     /// The arguments are wrong. Clap ends with the same.
     Usage = 2,
-    /// The input is wrong: a message, an id, a label.
+    /// The input is wrong: a message, an id, a label, a task.
     Input = 65,
     /// The store cannot be used now: missing, read-only, full, replaced.
     Unavailable = 69,
@@ -74,6 +75,12 @@ impl Exit {
                 | CliError::NotMine { .. } => Self::Denied,
                 CliError::Usage(_) => Self::Usage,
                 CliError::ToWhom(..)
+                | CliError::ForWhom(..)
+                | CliError::NoSuchWhom { .. }
+                | CliError::NoSuchHost { .. }
+                | CliError::SessionOrHost(_)
+                | CliError::NotUtf8 { .. }
+                | CliError::Tasks { .. }
                 | CliError::NoSuchMessage(_)
                 | CliError::NoSuchConversation { .. }
                 | CliError::Exists(_) => Self::Input,
@@ -86,7 +93,7 @@ impl Exit {
         if cause.is::<ConfigError>() {
             return Some(Self::Config);
         }
-        if cause.is::<InvalidMessage>() || cause.is::<InvalidId>() {
+        if cause.is::<InvalidMessage>() || cause.is::<InvalidId>() || cause.is::<InvalidTask>() {
             return Some(Self::Input);
         }
         None

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::check;
 use super::context::Context;
 use super::exit::Exit;
 use super::output::{print, print_json};
+use crate::model::health::Turn;
 use crate::model::{Label, SessionKey};
 use crate::text;
 use crate::{clock, host};
@@ -22,12 +23,38 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 Examples:
   mcp-bridge -c backend.b heartbeat
   mcp-bridge -c backend.b heartbeat --ttl 1m --json | jq '.[].unread'
+  mcp-bridge -c backend.b heartbeat --turn start   from a hook of the agent's client
+
+A client that reports its turns is known to work inside one, and to owe an
+answer outside: only then are the tasks of an agent that stalls given to another.
 
 `mcp-bridged` does this by itself for the sessions in its configuration.")]
 pub(super) struct HeartbeatArgs {
     /// How long it is good for
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = ttl)]
     ttl: Duration,
+    /// A turn of the agent begins or ends: inside one it is busy, however long
+    /// that takes
+    #[arg(long, value_name = "EDGE")]
+    turn: Option<Edge>,
+}
+
+/// Which end of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Edge {
+    /// The agent begins to work
+    Start,
+    /// It waits again for its user, or to be woken
+    End,
+}
+
+impl From<Edge> for Turn {
+    fn from(edge: Edge) -> Self {
+        match edge {
+            Edge::Start => Self::Inside,
+            Edge::End => Self::Outside,
+        }
+    }
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {
@@ -53,7 +80,13 @@ pub(super) async fn run(args: HeartbeatArgs, context: &Context) -> anyhow::Resul
     let (mut beats, mut lines) = (Vec::with_capacity(live.len()), String::new());
     for (member, _) in live {
         let mail = store
-            .call_in(&member.caller, args.ttl, &host::boot(), clock::now())
+            .call_in(
+                &member.caller,
+                args.ttl,
+                args.turn.map(Turn::from),
+                &host::boot(),
+                clock::now(),
+            )
             .await?;
         lines.push_str(&format!(
             "{}: alive for {}, {}\n",

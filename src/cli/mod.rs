@@ -1,6 +1,7 @@
 //! The command line `mcp-bridge`: arguments, what each command prints, and
 //! which exit code it ends with. The work itself is the store's.
 
+mod alert;
 mod args;
 mod audit;
 pub mod bench;
@@ -13,13 +14,17 @@ mod error;
 mod exit;
 pub mod follow;
 mod heartbeat;
+mod input;
 mod named;
+mod orders;
 pub mod output;
 mod send;
 mod status;
 mod store;
 pub mod table;
+mod task;
 mod watch;
+mod whom;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -83,9 +88,14 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Check(args) => check::run(args, context).await,
         Command::Ack(args) => check::acknowledge(args, context).await,
         Command::Watch(args) => watch::run(args, context).await,
+        Command::Task(command) => task::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Conversation(command) => conversation::run(command, context).await,
         Command::Heartbeat(args) => heartbeat::run(args, context).await,
+        Command::Drain(args) => orders::drain(args, context).await,
+        Command::Hold(command) => orders::hold(command, context).await,
+        Command::Capacity(args) => orders::capacity(args, context).await,
+        Command::Alert(command) => alert::run(command, context).await,
         Command::Audit(args) => audit::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
         Command::Demo(args) => demo::run(args, context.json()).await,

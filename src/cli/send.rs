@@ -5,8 +5,7 @@
 //! otherwise it is the text, which then needs credentials of one session.
 //! `--to` leaves no question.
 
-use std::io::{IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -17,18 +16,15 @@ use super::completions;
 use super::context::{Acting, Context, Member};
 use super::error::CliError;
 use super::exit::Exit;
+use super::input::{read_file, read_input, without_newline};
 use super::named;
 use super::output::{note, print, print_json};
 use super::table::WARN;
 use crate::clock;
 use crate::model::message::{ActionType, Body, ClientMessageId, Draft, InvalidMessage};
 use crate::model::redact::SecretKind;
-use crate::model::{ConversationId, Label, MessageId, Side};
+use crate::model::{ConversationId, Label, MessageId, Side, TaskId};
 use crate::store::{Sent, SharedStore};
-
-/// More than the longest message has bytes, and little enough to be read
-/// before it is refused.
-const MOST_BYTES: u64 = 16 << 20;
 
 /// Sends a message to the partner of this session.
 #[derive(Debug, Args)]
@@ -38,6 +34,7 @@ Examples:
   mcp-bridge -c team.orchestrator send backend-2 \"Port the parser\" --file src/parse.c
   mcp-bridge -c backend.b send --action question < question.md
   mcp-bridge -c backend.b send \"Done\" --action complete --id port-parser-done
+  mcp-bridge -c backend.a send --task 17 \"Mind the old tests\"
   seq 10 | mcp-bridge -c backend.a send --batch
 
 Secrets (keys, passwords, tokens) are taken out before the message is stored.")]
@@ -64,6 +61,9 @@ pub(super) struct SendArgs {
     /// An id of your own: the same one twice is one message
     #[arg(long, value_name = "ID", conflicts_with = "batch")]
     id: Option<String>,
+    /// The task that it belongs to: it goes where the task goes
+    #[arg(long, value_name = "TASK", add = ArgValueCandidates::new(completions::tasks))]
+    task: Option<TaskId>,
     /// Send each line of standard input as a message, all or none
     #[arg(long)]
     batch: bool,
@@ -157,16 +157,17 @@ fn drafts(args: &SendArgs, source: Source) -> anyhow::Result<Vec<Draft>> {
             action_type,
             files: args.files.clone(),
             client_id: client_id.clone(),
+            task: args.task,
         };
         draft.metadata().map(|_| draft)
     };
     if args.batch {
-        return batch(&read_input()?, draft);
+        return batch(&read_input("the message")?, draft);
     }
     let body = match (&args.body_file, source) {
         (Some(path), _) => Body::from_bytes(without_newline(read_file(path)?)),
         (None, Source::Word(text)) => text.parse(),
-        (None, Source::Input) => Body::from_bytes(without_newline(read_input()?)),
+        (None, Source::Input) => Body::from_bytes(without_newline(read_input("the message")?)),
     };
     Ok(vec![draft(body?)?])
 }
@@ -187,39 +188,6 @@ fn batch(
         return Err(InvalidMessage::Empty.into());
     }
     Ok(drafts)
-}
-
-fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let read = || {
-        let mut bytes = Vec::new();
-        std::fs::File::open(path)?
-            .take(MOST_BYTES)
-            .read_to_end(&mut bytes)?;
-        Ok::<_, std::io::Error>(bytes)
-    };
-    read().map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
-}
-
-fn read_input() -> anyhow::Result<Vec<u8>> {
-    let input = std::io::stdin();
-    if input.is_terminal() {
-        note("type the message, and end it with Ctrl-D on a line of its own");
-    }
-    let mut bytes = Vec::new();
-    input
-        .lock()
-        .take(MOST_BYTES)
-        .read_to_end(&mut bytes)
-        .context("standard input")?;
-    Ok(bytes)
-}
-
-/// The newline that ends the last line is the shell's.
-fn without_newline(mut bytes: Vec<u8>) -> Vec<u8> {
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-    }
-    bytes
 }
 
 fn show(args: &SendArgs, context: &Context, member: &Member, sent: &[Sent]) -> anyhow::Result<()> {

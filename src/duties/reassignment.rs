@@ -2,7 +2,7 @@
 //! sessions that are gone, at a bounded rate. What is planned is pure; what is
 //! written is checked again by the store, fence by fence.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ use crate::config::{
     MatchRole, OrchestratorSettings, ReassignmentSettings, RoleSettings, Settings,
 };
 use crate::model::alert::AlertKind;
-use crate::model::assignment::{self, Action, AssignmentPolicy, Candidate, OpenTask, Place};
+use crate::model::assignment::{
+    self, Action, AssignmentPolicy, Candidate, MoveBudget, OpenTask, Place,
+};
 use crate::model::health::Health;
 use crate::model::{SessionKey, TaskId};
 use crate::store::{Leader, Move, Moved, SharedStore, StoreError, Waiting, Why};
@@ -28,8 +30,6 @@ use crate::text;
 /// Between two looks for tasks that nobody rang for: a pause after a failure
 /// may be over.
 const LOOK: Duration = Duration::from_secs(2);
-/// What the rate of moves is counted over.
-const SECOND: Duration = Duration::from_secs(1);
 /// How long tasks wait for somebody healthy before the operator hears of it.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -41,8 +41,7 @@ pub struct Reassignment {
     fleet: SharedFleet,
     desk: AlertDesk,
     leadership: DutyBell,
-    /// When the moves of the last second were made, since boot.
-    made: VecDeque<Duration>,
+    budget: MoveBudget,
     /// The store that knows the capacity of this configuration.
     told: Option<(SharedStore, u32)>,
     /// Roles whose tasks wait for somebody healthy, since when, and whether
@@ -80,7 +79,7 @@ impl Reassignment {
             fleet,
             desk,
             leadership,
-            made: VecDeque::new(),
+            budget: MoveBudget::new(moves(&settings.reassignment)),
             told: None,
             starved: HashMap::new(),
         }
@@ -107,13 +106,18 @@ impl Reassignment {
             return Ok(report);
         };
         self.starve(&waiting, &candidates);
-        let budget = self.budget();
-        let moves = self.plan(&waiting, &candidates, budget);
+        let left = self.budget.left(clock::since_boot());
+        let moves = self.plan(&waiting, &candidates, left);
         if moves.is_empty() {
             return Ok(report);
         }
         let made = store.move_tasks(leader, &moves, clock::now());
         let made = patience.bounded(store.location(), made).await?;
+        let count = made
+            .iter()
+            .filter(|made| matches!(made, Moved::Made(_)))
+            .count();
+        self.budget.spend(count, clock::since_boot());
         for (planned, made) in moves.iter().zip(made) {
             match made {
                 Moved::Made(fence) => {
@@ -171,20 +175,6 @@ impl Reassignment {
             capacity: known.row.capacity.unwrap_or(self.settings.capacity),
         };
         Some(fleet.sessions.values().map(candidate).collect())
-    }
-
-    /// Moves that may still be made in this second.
-    fn budget(&mut self) -> usize {
-        let now = clock::since_boot();
-        while self
-            .made
-            .front()
-            .is_some_and(|then| now.saturating_sub(*then) >= SECOND)
-        {
-            self.made.pop_front();
-        }
-        let allowed = usize::try_from(self.settings.moves_per_second).unwrap_or(usize::MAX);
-        allowed.saturating_sub(self.made.len())
     }
 
     fn plan(&self, waiting: &[Waiting], candidates: &[Candidate], budget: usize) -> Vec<Move> {
@@ -251,8 +241,7 @@ impl Reassignment {
     }
 
     /// Counts a move that was made, until the rows are read again.
-    fn note(&mut self, made: &Move) {
-        self.made.push_back(clock::since_boot());
+    fn note(&self, made: &Move) {
         if let Some(to) = &made.to
             && let Some(known) = self.fleet.lock().sessions.get_mut(to)
         {
@@ -321,6 +310,10 @@ impl Reassignment {
     }
 }
 
+fn moves(settings: &ReassignmentSettings) -> usize {
+    usize::try_from(settings.moves_per_second).unwrap_or(usize::MAX)
+}
+
 fn subject(role: &str) -> String {
     format!("role {role}")
 }
@@ -355,11 +348,10 @@ impl Duty for Reassignment {
             },
         };
         // The rate is used up: go on as soon as it allows.
-        let pause = if self.budget() == 0 && report.waiting > 0 {
-            let oldest = self.made.front().copied().unwrap_or_default();
-            (oldest + SECOND).saturating_sub(clock::since_boot())
-        } else {
-            LOOK
+        let now = clock::since_boot();
+        let pause = match self.budget.next(now) {
+            Some(next) if report.waiting > 0 => next.saturating_sub(now),
+            _ => LOOK,
         };
         Round {
             report,
@@ -370,6 +362,7 @@ impl Duty for Reassignment {
     fn reload(&mut self, settings: &Arc<Settings>) {
         if let RoleSettings::Orchestrator(own) = &settings.role {
             self.settings = own.reassignment.clone();
+            self.budget = MoveBudget::new(moves(&self.settings));
         }
     }
 }

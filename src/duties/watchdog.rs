@@ -37,8 +37,8 @@ const FULL_LOOK: Duration = Duration::from_secs(30);
 const PAGE: u32 = 250;
 /// The same for the first look, which is wanted whole before anybody is judged.
 const FIRST_PAGE: u32 = 5_000;
-/// A round that comes so much later than it should was kept from its work:
-/// what it did not see says nothing.
+/// A look that comes so much later than it should was kept from its work: what
+/// it did not see says nothing.
 const LATE: Duration = Duration::from_secs(3);
 /// Findings of one transaction.
 const FINDINGS: usize = 500;
@@ -64,8 +64,8 @@ pub struct Watchdog {
     /// Rows that were read since the fleet was judged.
     touched: HashSet<SessionKey>,
     full_look: FullLook,
-    /// When this round should have begun at the latest.
-    expected: Option<Duration>,
+    /// When the fleet was looked at last: what is judged is judged as of then.
+    looked: Option<Duration>,
     /// The last look failed.
     blind: bool,
     controls: Vec<Control>,
@@ -145,7 +145,7 @@ impl Watchdog {
             cursor: Cursor::default(),
             touched: HashSet::new(),
             full_look: FullLook::begin(true),
-            expected: None,
+            looked: None,
             blind: false,
             controls: Vec::new(),
             correlated: false,
@@ -166,9 +166,7 @@ impl Watchdog {
         let (arrived, signalled) = self.post.take();
         self.look(store, &arrived, patience).await?;
         let now = clock::since_boot();
-        if std::mem::take(&mut self.blind) {
-            self.observer.interrupted(now);
-        }
+        self.mind_the_gap(now);
         let leader = self.leader.borrow().clone();
         if leader.is_none() {
             self.fleet.lock().judged = false;
@@ -181,6 +179,23 @@ impl Watchdog {
             }
         }
         Ok(())
+    }
+
+    /// Whoever was kept from looking, by a suspend, a stop or the store, has not
+    /// seen the signs of life of that time.
+    fn mind_the_gap(&mut self, now: Duration) {
+        let gap = now.saturating_sub(self.looked.replace(now).unwrap_or(now));
+        let late = gap > self.settings.check_interval + LATE;
+        if late {
+            warn!(
+                event = "watchdog-late",
+                "the last look was {} ago: nobody is given up before a whole ttl is over",
+                text::long_duration(gap)
+            );
+        }
+        if late || std::mem::take(&mut self.blind) {
+            self.observer.interrupted(now);
+        }
     }
 
     /// Another store has other sessions.
@@ -353,7 +368,9 @@ impl Watchdog {
         leader: &Leader,
         patience: Patience,
     ) -> Result<(), StoreError> {
-        let changes = self.observer.due(clock::since_boot());
+        let changes = self
+            .observer
+            .due(self.looked.unwrap_or_else(clock::since_boot));
         let changes = self.spare_the_living(changes);
         let changes = self.look_again_at_stalled(store, changes, patience).await?;
         self.publish_health();
@@ -657,15 +674,6 @@ impl Duty for Watchdog {
     }
 
     async fn tick(&mut self) -> Round<WatchdogReport> {
-        let now = clock::since_boot();
-        if self.expected.is_some_and(|then| now > then + LATE) {
-            warn!(
-                event = "watchdog-late",
-                "this round is {} late: nobody is given up before a whole ttl is over",
-                text::long_duration(now.saturating_sub(self.expected.unwrap_or(now)))
-            );
-            self.observer.interrupted(now);
-        }
         let store = self.link.borrow_and_update().clone();
         self.round.waiting = store.is_none();
         self.round.trouble = None;
@@ -690,7 +698,6 @@ impl Duty for Watchdog {
         // Not at once again: what could not be written is tried in the next
         // round, and a round has its price.
         let next = next.max(now + LEAST);
-        self.expected = Some(next);
         Round {
             report: self.round.clone(),
             next: Instant::now() + (next - now),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ids::{ConversationId, MessageId, SessionKey, Side};
+use super::ids::{ConversationId, MessageId, SessionKey, Side, TaskId};
 
 /// Longest message, in characters (not bytes): the Python bridge's limit.
 pub const MAX_CHARACTERS: usize = 50_000;
@@ -150,6 +150,8 @@ pub struct Draft {
     pub files: Vec<String>,
     /// The sender's own id.
     pub client_id: Option<ClientMessageId>,
+    /// The task that it belongs to: it goes where the task goes.
+    pub task: Option<TaskId>,
 }
 
 impl Draft {
@@ -161,10 +163,12 @@ impl Draft {
             action_type: None,
             files: Vec::new(),
             client_id: None,
+            task: None,
         }
     }
 
-    /// The metadata column: the keys that the Python bridge writes.
+    /// The metadata column: the keys that the Python bridge writes, and the
+    /// task.
     ///
     /// # Errors
     /// [`InvalidMessage::TooManyFiles`].
@@ -178,6 +182,9 @@ impl Draft {
         }
         if !self.files.is_empty() {
             map.insert("files_involved".into(), serde_json::json!(self.files));
+        }
+        if let Some(task) = self.task {
+            map.insert("task_id".into(), serde_json::json!(task));
         }
         Ok(map.into())
     }
@@ -289,9 +296,10 @@ mod tests {
         let mut draft = Draft::text("hi".parse().expect("valid"));
         draft.action_type = Some(ActionType::Blocked);
         draft.files = vec!["src/lib.rs".into()];
+        draft.task = Some(TaskId(17));
         assert_eq!(
             draft.metadata().expect("within limits").to_string(),
-            r#"{"action_type":"blocked","files_involved":["src/lib.rs"]}"#
+            r#"{"action_type":"blocked","files_involved":["src/lib.rs"],"task_id":17}"#
         );
         draft.files = vec![String::new(); MAX_FILES + 1];
         assert_eq!(draft.metadata(), Err(InvalidMessage::TooManyFiles(21)));

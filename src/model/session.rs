@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::health::Turn;
 use super::ids::{ConversationId, Label, SessionKey, Side};
 
 /// How old a heartbeat of a session without its own `ttl` may be.
@@ -162,6 +163,26 @@ pub struct SessionView {
     pub unread: u64,
     /// How its last wake ended.
     pub wake: Option<String>,
+    /// Tasks that it has.
+    #[serde(rename = "tasks")]
+    pub open_tasks: u64,
+    /// How many it may have, if that was said of it.
+    pub capacity: Option<u32>,
+    /// What an orchestrator found of it last: `well`, `stalled`, `lost`,
+    /// `exited`, `never_started`. Holds while somebody acts.
+    pub standing: Option<String>,
+    /// When it found that.
+    pub standing_at: Option<Timestamp>,
+    /// What its client reports about turns.
+    pub turn: Turn,
+    /// Until when it said to be busy.
+    pub busy_until: Option<Timestamp>,
+    /// The host of the daemon that keeps it.
+    pub host: Option<String>,
+    /// The agent's process on that host, if its life is proven by it.
+    pub pid: Option<i64>,
+    /// The agent's client, and its version.
+    pub client: Option<String>,
 }
 
 /// Life as the last heartbeat shows it. The orchestrator's verdict (lost,

@@ -27,6 +27,7 @@ pub use tasks::*;
 pub use types::*;
 
 use crate::doorbell::{Doorbell, Mode};
+use crate::model::health::Turn;
 use crate::model::message::{Draft, Message};
 use crate::model::rate::RateLimits;
 use crate::model::session::{Conversation, SessionView};
@@ -111,7 +112,8 @@ pub trait Messages: Send + Sync {
     /// after redaction; rings the doorbell.
     ///
     /// # Errors
-    /// Wrong, missing or expired credentials; a broken limit.
+    /// Wrong, missing or expired credentials; a broken limit;
+    /// [`TaskError::NoTask`].
     async fn send(&self, from: &Caller, drafts: &[Draft], now: Timestamp) -> Result<Vec<Sent>>;
 
     /// Hands a session its unread messages, oldest first, and marks them read.
@@ -181,7 +183,9 @@ pub trait Heartbeats: Send + Sync {
         now: Timestamp,
     ) -> Result<u64>;
 
-    /// A single authenticated heartbeat by an agent or a script.
+    /// A single authenticated heartbeat by an agent or a script. With a turn,
+    /// the agent's client says that one begins or ends; without, nothing is
+    /// changed of what it said before.
     ///
     /// # Errors
     /// Wrong, missing or expired credentials.
@@ -189,6 +193,7 @@ pub trait Heartbeats: Send + Sync {
         &self,
         caller: &Caller,
         ttl: Duration,
+        turn: Option<Turn>,
         boot: &Boot,
         now: Timestamp,
     ) -> Result<Mail>;

@@ -158,8 +158,9 @@ pub enum TaskError {
     /// The caller's fence is not the one that holds: the task went on without
     /// it.
     #[error(
-        "STALE_LEASE: task {task} {now_with}, and is not yours any more (your fence is {yours}, it is {fence} now)\n  \
-         stop working on it and push nothing of it; `mcp-bridge task claim` gives you new work"
+        "STALE_LEASE: task {task} {now_with}, and is not yours any more{}\n  \
+         stop working on it and push nothing of it; `mcp-bridge task claim` gives you new work",
+        fences(*.yours, *.fence)
     )]
     StaleLease {
         /// The task.
@@ -182,7 +183,7 @@ pub enum TaskError {
         owner: String,
     },
     /// It has ended.
-    #[error("task {task} is over: {}", .state.as_str())]
+    #[error("task {task} is over: {}\n  `mcp-bridge task show {task}` tells how", .state.as_str())]
     Over {
         /// The task.
         task: TaskId,
@@ -190,7 +191,9 @@ pub enum TaskError {
         state: TaskState,
     },
     /// It waits for another role.
-    #[error("task {task} is for the role `{role}`, and {session} is `{yours}`")]
+    #[error(
+        "task {task} is for the role `{role}`, and {session} is `{yours}`\n  `mcp-bridge task claim` without a number gives you one of yours"
+    )]
     OtherRole {
         /// The task.
         task: TaskId,
@@ -203,7 +206,8 @@ pub enum TaskError {
     },
     /// It has as many tasks as it may have.
     #[error(
-        "{session} has {open} open tasks, and {capacity} is all it may have\n  end one first: mcp-bridge task done TASK --fence N"
+        "{session} has {}, and {capacity} is all it may have\n  end one first: mcp-bridge task done TASK --fence N",
+        crate::text::count(u64::try_from(*.open).unwrap_or(0), "open task")
     )]
     AtCapacity {
         /// Who.
@@ -217,7 +221,9 @@ pub enum TaskError {
     #[error("{0} is being drained: it gets no new tasks\n  `mcp-bridge status` says until when")]
     Draining(SessionKey),
     /// The session cannot take it.
-    #[error("{session} cannot take task {task}: {why}")]
+    #[error(
+        "{session} cannot take task {task}: {why}\n  `mcp-bridge status` shows who can, and --queue leaves it to the orchestrator"
+    )]
     Unfit {
         /// Who.
         session: SessionKey,
@@ -236,6 +242,15 @@ pub enum TaskError {
         /// The task that has it.
         task: TaskId,
     },
+}
+
+/// Two fences that differ tell an agent how it came about.
+fn fences(yours: Fence, now: Fence) -> String {
+    if yours == now {
+        String::new()
+    } else {
+        format!(" (your fence is {yours}, it is {now} now)")
+    }
 }
 
 /// Work, as agents and operators handle it. Every write by an owner carries

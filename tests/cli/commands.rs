@@ -255,9 +255,9 @@ fn status_tells_who_is_alive_and_who_has_mail() {
          VALUES ('elsewhere:worker', 3, 'worker', 'elsewhere', 'x', 17, '1.2.3', unixepoch() * 1000)",
     );
     assert_snapshot!(scratch.run(&["status"]).ok().shows(), @r"
-    SESSION  ROLE          STATE     HEARTBEAT  ACTIVITY  UNREAD  PROOF
-    work/a   orchestrator  starting                       0
-    work/b   worker        active    0s         0s        1       call
+    SESSION  ROLE          STATE     HEARTBEAT  ACTIVITY  UNREAD  TASKS  AGENT
+    work/a   orchestrator  starting                       0       0
+    work/b   worker        active    0s         0s        1       0      calls in
 
     DAEMON            ROLE    STATE    SINCE  SESSIONS  PID  VERSION
     elsewhere:worker  worker  running  0s     0         17   1.2.3
@@ -336,6 +336,22 @@ fn every_command_has_help_with_examples() {
         "store init",
         "store check",
         "store limits",
+        "task add",
+        "task list",
+        "task show",
+        "task claim",
+        "task progress",
+        "task done",
+        "task fail",
+        "task cancel",
+        "task reassign",
+        "drain",
+        "hold on",
+        "hold off",
+        "capacity",
+        "alert list",
+        "alert mute",
+        "alert unmute",
     ] {
         let args: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let help = scratch.run(&args).ok();

@@ -10,7 +10,10 @@ mod common;
 
 mod commands;
 mod conversations;
+mod orders;
 mod reading;
 mod refusals;
 mod stores;
+mod tasks;
+mod team;
 mod watching;

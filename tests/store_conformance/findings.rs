@@ -56,7 +56,7 @@ pub(crate) async fn a_finding_that_holds_is_written(backend: &impl Backend) {
     let keeper = daemon(&*store, "hera").await;
     let (one, two) = (&pairs[0].b.session, &pairs[1].b.session);
     beat(&*store, &keeper, &[one, two]).await;
-    let found = [one, two].map(|session| session.clone());
+    let found = [one, two].map(Clone::clone);
     let stale = finding(&seen(&*store, &found[0]).await, "lost");
     let good = finding(&seen(&*store, &found[1]).await, "lost");
     beat(&*store, &keeper, &[one]).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use mcp_bridge::model::health::Turn;
 use mcp_bridge::model::session::ProofKind;
 use mcp_bridge::model::{ConversationId, SessionKey, Side};
 use mcp_bridge::store::{
@@ -172,7 +173,7 @@ pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend
     );
     expect("a release", &[two]).await;
     let called = store
-        .call_in(&pairs[1].b, TTL, &boot("x", 101), at(2))
+        .call_in(&pairs[1].b, TTL, None, &boot("x", 101), at(2))
         .await;
     called.expect("called in");
     expect("a call", &[two]).await;
@@ -464,7 +465,7 @@ pub(crate) async fn kept_is_what_a_daemon_keeps(backend: &impl Backend) {
             .map(|beat| (beat.kept, beat.exited))
     };
     store
-        .call_in(&pair.b, TTL, &boot("x", 1), at(1))
+        .call_in(&pair.b, TTL, None, &boot("x", 1), at(1))
         .await
         .expect("called");
     assert_eq!(kept().await, Some((false, false)), "it called by itself");
@@ -526,4 +527,63 @@ pub(crate) async fn processes_are_told_as_they_beat(backend: &impl Backend) {
     let there: Vec<bool> = known.iter().map(Option::is_some).collect();
     assert_eq!(there, [true, false, true]);
     assert_eq!(store.processes(&[]).await.expect("looked"), []);
+}
+
+pub(crate) async fn a_turn_stands_until_another_is_told(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    let told = async |turn: Option<Turn>| {
+        let before = all(&*store).await.1;
+        let here = boot("x", 1);
+        let mail = store.call_in(&pair.b, TTL, turn, &here, at(1));
+        mail.await.expect("called");
+        // Whoever watches hears of it.
+        row(since(&*store, before).await.0, session).turn
+    };
+    assert_eq!(told(None).await, None);
+    assert_eq!(told(Some(Turn::Inside)).await, Some(true));
+    assert_eq!(told(None).await, Some(true));
+    assert_eq!(told(Some(Turn::Outside)).await, Some(false));
+    assert_eq!(told(Some(Turn::Unknown)).await, None);
+    assert_eq!(seen(&*store, &pair.a.session).await.turn, None);
+    let views = store.sessions(at(1)).await.expect("shown");
+    assert!(views.iter().all(|view| view.turn == Turn::Unknown));
+}
+
+pub(crate) async fn a_view_tells_what_was_found_and_what_it_has(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, at(0)).await;
+    let keeper = daemon(&*store, "hera").await;
+    beat(&*store, &keeper, &[&pair.b.session]).await;
+    let view = async || {
+        let views = store.sessions(at(1)).await.expect("shown");
+        let found = views.into_iter().find(|view| view.key == pair.b.session);
+        found.expect("it is there")
+    };
+    let fresh = view().await;
+    assert_eq!(
+        (fresh.pid, fresh.host.as_deref()),
+        (Some(1_000), Some("hera"))
+    );
+    assert_eq!((fresh.open_tasks, fresh.capacity), (0, None));
+    assert_eq!((fresh.standing, fresh.standing_at), (None, None));
+    let task = claimed(&*store, &pair.b, "one").await;
+    let note = "building".parse().expect("a note");
+    let minute = Some(Duration::from_secs(60));
+    store
+        .task_progress(&pair.b, task.id, task.fence, &note, minute, at(20))
+        .await
+        .expect("noted");
+    store
+        .set_session_capacity(&pair.b.session, Some(3))
+        .await
+        .expect("set");
+    let leader = lead(&*store).await;
+    lose(&*store, &leader, &pair.b.session).await;
+    let later = view().await;
+    assert_eq!((later.open_tasks, later.capacity), (1, Some(3)));
+    assert_eq!(later.standing.as_deref(), Some("lost"));
+    assert!(later.standing_at.is_some());
+    assert_eq!(later.busy_until, Some(at(80)));
 }

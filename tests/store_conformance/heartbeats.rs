@@ -380,7 +380,7 @@ pub(crate) async fn a_call_counts_as_life_and_steals_nothing(backend: &impl Back
     let calls = &pairs[0].b;
     say(&*store, &pairs[0].a, "hello", at(1)).await;
     let mail = store
-        .call_in(calls, ttl, &boot("x", 100), at(2))
+        .call_in(calls, ttl, None, &boot("x", 100), at(2))
         .await
         .expect("called");
     assert_eq!((mail.unread, mail.activity), (1, 1));
@@ -395,7 +395,7 @@ pub(crate) async fn a_call_counts_as_life_and_steals_nothing(backend: &impl Back
     assert_eq!(report, all_beaten(1));
     // A call does not take it away again, but it is activity.
     let mail = store
-        .call_in(calls, ttl, &boot("x", 102), at(3))
+        .call_in(calls, ttl, None, &boot("x", 102), at(3))
         .await
         .expect("called");
     assert_eq!(mail.activity, 2);
@@ -404,7 +404,7 @@ pub(crate) async fn a_call_counts_as_life_and_steals_nothing(backend: &impl Back
     assert_eq!((heartbeat.proof, heartbeat.seq), (ProofKind::Process, 2));
     // Unless that daemon has been silent.
     store
-        .call_in(calls, ttl, &boot("x", 9_000), at(4))
+        .call_in(calls, ttl, None, &boot("x", 9_000), at(4))
         .await
         .expect("called");
     let heartbeat = view(&*store, &calls.session).await.heartbeat.expect("some");
@@ -412,7 +412,7 @@ pub(crate) async fn a_call_counts_as_life_and_steals_nothing(backend: &impl Back
     let mut stranger = calls.clone();
     stranger.token = pairs[1].b.token.clone();
     let refused = store
-        .call_in(&stranger, ttl, &boot("x", 9_000), at(5))
+        .call_in(&stranger, ttl, None, &boot("x", 9_000), at(5))
         .await;
     assert!(matches!(refused, Err(StoreError::WrongToken(_))));
 }

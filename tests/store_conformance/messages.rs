@@ -71,7 +71,7 @@ async fn refusals(store: &dyn Store, caller: &Caller, second: i64) -> Vec<StoreE
             .await
             .expect_err("acknowledge"),
         store
-            .call_in(caller, Duration::from_secs(60), &boot("x", 1), now)
+            .call_in(caller, Duration::from_secs(60), None, &boot("x", 1), now)
             .await
             .expect_err("call_in"),
     ]
@@ -416,7 +416,7 @@ pub(crate) async fn heartbeats_and_looks_acknowledge_nothing(backend: &impl Back
     receive(&*store, &pair.b, at(2)).await;
     let ttl = Duration::from_secs(60);
     store
-        .call_in(&pair.b, ttl, &boot("x", 1), at(3))
+        .call_in(&pair.b, ttl, None, &boot("x", 1), at(3))
         .await
         .expect("called");
     store.peek(&pair.b, 9, at(4)).await.expect("peeked");
@@ -656,7 +656,7 @@ pub(crate) async fn a_cancelled_call_leaves_the_store_usable(backend: &impl Back
         say(&*store, &pair.a, "and on it goes", at(2)).await;
         let ttl = Duration::from_secs(60);
         store
-            .call_in(&pair.b, ttl, &boot("x", 1), at(3))
+            .call_in(&pair.b, ttl, None, &boot("x", 1), at(3))
             .await
             .expect("called");
     }

@@ -223,6 +223,7 @@ pub(crate) async fn alerts_and_audit_go_after_their_time(backend: &impl Backend)
     let store = backend.open().await;
     let raise = async |subject: &str| {
         let new = NewAlert {
+            told: false,
             kind: AlertKind::StoreTrouble,
             subject: subject.into(),
             session: None,

@@ -171,6 +171,7 @@ pub(crate) fn finding(seen: &SeenSession, standing: &'static str) -> Finding {
         seq: seen.beat.as_ref().map(|beat| beat.seq),
         activity: seen.activity,
         alert,
+        what: "what was seen".into(),
         text: format!("{} is {standing}", seen.key),
     }
 }

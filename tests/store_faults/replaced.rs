@@ -58,7 +58,7 @@ async fn refusals(store: &SharedStore, pair: &Pair) -> Vec<(&'static str, StoreE
         acknowledge(&pair.b, &[], now),
         mail(&session),
         beat(&round),
-        call_in(&pair.b, minute, &boot("x", 1), now),
+        call_in(&pair.b, minute, None, &boot("x", 1), now),
         create_conversations(&new, now),
         close_conversation(&pair.id, now),
         renew_conversation(&pair.id, at(90_000), now),

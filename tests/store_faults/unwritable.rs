@@ -193,7 +193,9 @@ async fn full_and_freed(disk: &Path) {
             }
             // The other writer, on the same full disk, is refused as plainly
             // or still finds room in the log; it never breaks.
-            let beaten = store.call_in(&pair.b, ttl, &boot("x", 1), at(2)).await;
+            let beaten = store
+                .call_in(&pair.b, ttl, None, &boot("x", 1), at(2))
+                .await;
             assert!(
                 matches!(beaten, Ok(_) | Err(StoreError::Full(_))),
                 "{beaten:?}"
@@ -207,7 +209,7 @@ async fn full_and_freed(disk: &Path) {
         say(&*store, &pair.a, &text, at(4)).await;
         acknowledged.push(text);
         store
-            .call_in(&pair.b, ttl, &boot("x", 1), at(4))
+            .call_in(&pair.b, ttl, None, &boot("x", 1), at(4))
             .await
             .expect("alive");
         assert_eq!(receive(&*store, &pair.b, at(5)).await, acknowledged);

@@ -150,6 +150,7 @@ async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> {
     let now = clock::now();
     let c = named::conversation(&store, name, now).await?;
     let sessions = store.sessions(now).await?;
+    let outlook = super::status::Outlook::of(&store, now).await?;
     store.close().await;
     let sessions: Vec<_> = sessions
         .into_iter()
@@ -157,7 +158,7 @@ async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> {
         .collect();
     if context.json() {
         let mut object = serde_json::to_value(json(&c, now))?;
-        object["sessions"] = super::status::sessions_json(&sessions, now)?;
+        object["sessions"] = super::status::sessions_json(&sessions, &outlook, now)?;
         print_json(&object)?;
         return Ok(Exit::Success);
     }
@@ -193,7 +194,7 @@ async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> {
     let mut out = table.render(0);
     if !sessions.is_empty() {
         out.push('\n');
-        out.push_str(&super::status::table(&sessions, now).render(0));
+        out.push_str(&super::status::table(&sessions, &outlook, now).render(0));
     }
     print(&out)?;
     Ok(Exit::Success)
@@ -270,11 +271,14 @@ fn unread_cell(unread: u64) -> Cell {
     Cell::new(unread.to_string(), style)
 }
 
+/// Whether a text can be a role: 1 to 64 printable characters.
+pub(super) fn is_role(text: &str) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= 64 && !text.contains(char::is_control)
+}
+
 /// A wrong role would stand in the shared tables for ever.
 fn role(text: &str) -> Result<String, CliError> {
-    let ok =
-        !text.trim().is_empty() && text.chars().count() <= 64 && !text.contains(char::is_control);
-    if ok {
+    if is_role(text) {
         Ok(text.to_owned())
     } else {
         Err(CliError::Usage(

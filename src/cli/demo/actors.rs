@@ -12,31 +12,59 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::cast::ROLE;
 use crate::cli::Exit;
 use crate::cli::follow::{Begin, Following, follow};
-use crate::clock;
 use crate::credentials::Credentials;
 use crate::doorbell::Mode;
+use crate::model::health::Turn;
 use crate::model::message::{Draft, Message};
+use crate::model::{Fence, TaskId};
 use crate::store::locate::{self, Hints};
 use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{Caller, Messages, SharedStore};
+use crate::store::{
+    Caller, Heartbeats, Messages, NewTask, Outcome, SharedStore, StoreError, TaskError, Tasks,
+};
+use crate::{clock, host};
+
+/// How long a task takes: twice this, with a note in the middle.
+const HALF_A_TASK: Duration = Duration::from_millis(500);
+/// What the agent's own calls are good for; its daemon's heartbeat counts.
+const CALL: Duration = Duration::from_secs(4);
 
 /// What an actor tells. Times are nanoseconds of the monotonic clock, which
 /// all processes share.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub(super) enum Told {
-    /// The orchestrator waits for answers.
-    Listening,
-    /// COMMIT of a work message returned.
+    /// COMMIT of the new tasks returned.
+    Added { tasks: Vec<i64>, at: u64 },
+    /// An agent has a task in its hand.
+    Taken {
+        task: i64,
+        fence: i64,
+        who: String,
+        at: u64,
+    },
+    /// COMMIT of an ordinary message returned.
     Sent { id: i64, at: u64 },
-    /// An agent has a work message in its hand.
-    Read { id: i64, at: u64 },
-    /// COMMIT of an answer returned.
-    Answered { id: i64, work: i64, at: u64 },
-    /// An answer stands in the orchestrator's process.
-    Answer { id: i64, work: i64, at: u64 },
+    /// COMMIT of the end of a task returned.
+    Done {
+        task: i64,
+        fence: i64,
+        who: String,
+        at: u64,
+    },
+    /// The end of a task was refused: it is somebody else's by now.
+    Refused {
+        task: i64,
+        fence: i64,
+        who: String,
+        why: String,
+    },
+    /// A message stands in the orchestrator's process; if it is about the end
+    /// of a task, which.
+    Heard { id: i64, task: Option<i64>, at: u64 },
 }
 
 fn tell(told: &Told) -> std::io::Result<()> {
@@ -47,7 +75,7 @@ fn tell(told: &Told) -> std::io::Result<()> {
     out.flush()
 }
 
-async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, Arc<SqliteStore>)> {
+async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, Arc<SqliteStore>, String)> {
     // Whoever started this is gone: so is the stage.
     #[cfg(target_os = "linux")]
     set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -57,14 +85,30 @@ async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, Arc<SqliteSto
         ..Hints::default()
     })?;
     let store = SqliteStore::open(&location.path, Create::No).await?;
-    Ok((credentials.callers, Arc::new(store)))
+    let name = credentials.label.map(|label| label.to_string());
+    Ok((
+        credentials.callers,
+        Arc::new(store),
+        name.unwrap_or_default(),
+    ))
 }
 
-/// Sits idle until a line comes through `inbox`, then reads its mail and
-/// answers each message once, whatever happens in between.
+/// Sits idle until a line comes through `inbox`, then reads its mail and does
+/// the tasks that came with it, one after the other.
 pub(super) async fn agent(credentials: &Path, inbox: &Path) -> anyhow::Result<Exit> {
-    let (callers, store) = enter(credentials).await?;
-    let me = callers.into_iter().next().context("no session")?;
+    let (callers, store, name) = enter(credentials).await?;
+    let agent = Agent {
+        me: callers.into_iter().next().context("no session")?,
+        store,
+        name,
+    };
+    // Its client reports turns, and between them it waits: so a task that it
+    // sits on may be taken from it.
+    let (turn, boot) = (Some(Turn::Outside), host::boot());
+    let calling = agent
+        .store
+        .call_in(&agent.me, CALL, turn, &boot, clock::now());
+    calling.await?;
     // Opened for writing too, so that it never ends.
     let pipe = OpenOptions::new().read(true).write(true).open(inbox)?;
     let (woken, mut wakes) = mpsc::channel(1);
@@ -75,46 +119,101 @@ pub(super) async fn agent(credentials: &Path, inbox: &Path) -> anyhow::Result<Ex
         }
     });
     // Mail may have come before it did.
-    read_mail(&store, &me).await?;
+    agent.read_mail().await?;
     while wakes.recv().await.is_some() {
-        read_mail(&store, &me).await?;
+        agent.read_mail().await?;
     }
     Ok(Exit::Success)
 }
 
-async fn read_mail(store: &SqliteStore, me: &Caller) -> anyhow::Result<()> {
-    let fetched = store.fetch(me, 100, clock::now()).await?;
-    let at = clock::monotonic_nanos();
-    for message in &fetched.messages {
-        tell(&Told::Read {
-            id: message.id.0,
-            at,
-        })?;
-        // The client id makes a second answer to the same work, by an agent
-        // that took over in the middle, the same message.
-        let mut answer = Draft::text(format!("done {}", message.id).parse()?);
-        answer.client_id = Some(format!("done-{}", message.id).parse()?);
-        let sent = store.send(me, &[answer], clock::now()).await?;
-        let at = store.committed_at();
-        for sent in sent.iter().filter(|sent| !sent.duplicate) {
-            tell(&Told::Answered {
-                id: sent.id.0,
-                work: message.id.0,
-                at,
-            })?;
-        }
-    }
-    if let Some(id) = &fetched.id {
-        store.fetch_written(id, clock::now()).await?;
-    }
-    Ok(())
+struct Agent {
+    me: Caller,
+    store: Arc<SqliteStore>,
+    name: String,
 }
 
-/// Sends work to each of its sessions in turn, and tells of every answer the
-/// moment it is pushed.
-pub(super) async fn orchestrator(credentials: &Path, messages: u32) -> anyhow::Result<Exit> {
-    const PACE: Duration = Duration::from_millis(50);
-    let (callers, store) = enter(credentials).await?;
+impl Agent {
+    async fn read_mail(&self) -> anyhow::Result<()> {
+        let fetched = self.store.fetch(&self.me, 100, clock::now()).await?;
+        let at = clock::monotonic_nanos();
+        // Whatever is in hand now is this process's to do, or to lose.
+        if let Some(id) = &fetched.id {
+            self.store.fetch_written(id, clock::now()).await?;
+        }
+        for message in &fetched.messages {
+            let Some((task, fence)) = task_in(message) else {
+                continue;
+            };
+            tell(&Told::Taken {
+                task: task.0,
+                fence: fence.0,
+                who: self.name.clone(),
+                at,
+            })?;
+            self.work(task, fence).await?;
+        }
+        Ok(())
+    }
+
+    async fn work(&self, task: TaskId, fence: Fence) -> anyhow::Result<()> {
+        tokio::time::sleep(HALF_A_TASK).await;
+        let draft = Draft::text(format!("half of task {task} is done").parse()?);
+        for sent in self.store.send(&self.me, &[draft], clock::now()).await? {
+            let at = self.store.committed_at();
+            tell(&Told::Sent { id: sent.id.0, at })?;
+        }
+        let note = "half of it is done".parse()?;
+        let noting = self
+            .store
+            .task_progress(&self.me, task, fence, &note, None, clock::now());
+        if let Err(error) = noting.await {
+            return self.refused(task, fence, error);
+        }
+        tokio::time::sleep(HALF_A_TASK).await;
+        let outcome = Outcome::Done(format!("done by {}", self.name).parse()?);
+        let ending = self
+            .store
+            .end_task(&self.me, task, fence, &outcome, clock::now());
+        match ending.await {
+            Ok(_) => tell(&Told::Done {
+                task: task.0,
+                fence: fence.0,
+                who: self.name.clone(),
+                at: self.store.committed_at(),
+            })?,
+            Err(error) => self.refused(task, fence, error)?,
+        }
+        Ok(())
+    }
+
+    fn refused(&self, task: TaskId, fence: Fence, error: StoreError) -> anyhow::Result<()> {
+        let StoreError::Task(TaskError::StaleLease { now_with, .. }) = &error else {
+            return Err(error.into());
+        };
+        let why = now_with.clone();
+        let (task, fence, who) = (task.0, fence.0, self.name.clone());
+        Ok(tell(&Told::Refused {
+            task,
+            fence,
+            who,
+            why,
+        })?)
+    }
+}
+
+/// The task that a message hands out, and its fence.
+fn task_in(message: &Message) -> Option<(TaskId, Fence)> {
+    let field = |name: &str| message.metadata.get(name);
+    if field("event")?.as_str()? != "task" {
+        return None;
+    }
+    let number = |name: &str| field(name)?.as_i64();
+    Some((TaskId(number("task_id")?), Fence(number("fence")?)))
+}
+
+/// Adds the tasks, and tells of every message the moment it is pushed.
+pub(super) async fn orchestrator(credentials: &Path, tasks: u32) -> anyhow::Result<Exit> {
+    let (callers, store, _) = enter(credentials).await?;
     let following = Following {
         begin: Begin::Unread,
         mode: Mode::Events,
@@ -123,20 +222,32 @@ pub(super) async fn orchestrator(credentials: &Path, messages: u32) -> anyhow::R
     let shared: SharedStore = store.clone();
     let listen = follow(&shared, &callers, following, Box::new(hear));
     let work = async {
-        tell(&Told::Listening)?;
-        for number in 0..messages {
-            tokio::time::sleep(PACE).await;
-            let to = &callers[number as usize % callers.len()];
-            let draft = Draft::text(format!("please do piece {number} of the work").parse()?);
-            for sent in store.send(to, &[draft], clock::now()).await? {
-                tell(&Told::Sent {
-                    id: sent.id.0,
-                    at: store.committed_at(),
-                })?;
+        let me = callers.first().context("no session")?;
+        let mut new = Vec::new();
+        for number in 1..=tasks {
+            new.push(NewTask {
+                role: ROLE.into(),
+                title: format!("Piece {number} of the work").parse()?,
+                body: "Do it, and say when half of it is done.".parse()?,
+                files: Vec::new(),
+                client_id: None,
+            });
+        }
+        let added = store.add_tasks(Some(me), &new, clock::now()).await?;
+        tell(&Told::Added {
+            tasks: added.iter().map(|added| added.id.0).collect(),
+            at: store.committed_at(),
+        })?;
+        // Read as an agent reads, so that nothing is left unread.
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            for caller in &callers {
+                let fetched = store.fetch(caller, 100, clock::now()).await?;
+                if let Some(id) = &fetched.id {
+                    store.fetch_written(id, clock::now()).await?;
+                }
             }
         }
-        // The play decides when it is over.
-        std::future::pending::<anyhow::Result<Exit>>().await
     };
     tokio::select! {
         ended = listen => ended.map(|()| Exit::Success),
@@ -144,15 +255,14 @@ pub(super) async fn orchestrator(credentials: &Path, messages: u32) -> anyhow::R
     }
 }
 
-fn hear(answer: &Message) -> std::io::Result<()> {
+fn hear(message: &Message) -> std::io::Result<()> {
     let at = clock::monotonic_nanos();
-    let work = answer
-        .message
-        .strip_prefix("done ")
-        .and_then(|id| id.parse().ok());
-    tell(&Told::Answer {
-        id: answer.id.0,
-        work: work.unwrap_or_default(),
+    let field = |name: &str| message.metadata.get(name);
+    let ended = field("event").and_then(|event| event.as_str()) == Some("task-ended");
+    let task = field("task_id").filter(|_| ended);
+    tell(&Told::Heard {
+        id: message.id.0,
+        task: task.and_then(serde_json::Value::as_i64),
         at,
     })
 }

@@ -26,7 +26,13 @@ use crate::store::sqlite::Create;
 use crate::store::{Caller, NewConversation, SharedStore};
 
 /// Workers, each with a daemon and an agent of its own.
-pub(super) const WORKERS: usize = 3;
+pub(super) const WORKERS: usize = 4;
+/// What they are.
+pub(super) const ROLE: &str = "worker";
+/// Tasks that one of them may have at once.
+const CAPACITY: usize = 4;
+/// How long a heartbeat counts.
+pub(super) const TTL: Duration = Duration::from_secs(4);
 
 /// How long a process may take to start before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,6 +73,7 @@ impl Stage {
             orchestrator.push(stage.conversation(number).await?);
         }
         stage.credentials("orchestrator", orchestrator)?;
+        std::fs::write(stage.config("orchestrator"), stage.orchestrator_config())?;
         Ok(stage)
     }
 
@@ -89,7 +96,7 @@ impl Stage {
         let new = NewConversation {
             label: format!("worker-{number}").parse().ok(),
             role_a: "orchestrator".into(),
-            role_b: "worker".into(),
+            role_b: ROLE.into(),
             token_a: a.token.clone(),
             token_b: b.token.clone(),
             expires_at: now + SignedDuration::from_hours(3),
@@ -107,7 +114,10 @@ impl Stage {
             0,
         )
         .with_context(|| format!("pipe {} cannot be made", inbox.display()))?;
-        std::fs::write(self.config(number), self.config_text(number))?;
+        std::fs::write(
+            self.config(&format!("worker-{number}")),
+            self.worker_config(number),
+        )?;
         Ok(a)
     }
 
@@ -129,8 +139,9 @@ impl Stage {
         self.file(&format!("agent-{number}.inbox"))
     }
 
-    fn config(&self, number: usize) -> PathBuf {
-        self.file(&format!("worker-{number}.toml"))
+    fn config(&self, name: &str) -> PathBuf {
+        // Beside the credentials, whose names end so, too.
+        self.file(&format!("{name}.conf.toml"))
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -139,8 +150,7 @@ impl Stage {
 
     /// One worker wakes its agent by a command, the others by a file; both
     /// end in the pipe on which the agent waits.
-    fn config_text(&self, number: usize) -> String {
-        let quoted = |path: &Path| serde_json::json!(path).to_string();
+    fn worker_config(&self, number: usize) -> String {
         let inbox = quoted(&self.inbox(number));
         let wake = if number == 1 {
             format!("order = [\"exec\"]\nexec.command = [\"tee\", \"-a\", {inbox}]")
@@ -148,19 +158,35 @@ impl Stage {
             format!("order = [\"file\"]\nfile.path = {inbox}")
         };
         format!(
-            "role = \"worker\"\n\n[store]\nurl = {}\n\n[service]\nstate_file = {}\n\n\
-             [heartbeat]\ninterval = \"1s\"\nttl = \"4s\"\n\n[wake]\n{wake}\n\n\
+            "{}\n[heartbeat]\ninterval = \"1s\"\nttl = \"{}s\"\n\n[wake]\n{wake}\n\n\
              [[session]]\ncredentials = \"agent-{number}.toml\"\nproof = {{ pid_file = {} }}\n",
-            quoted(&self.database),
-            quoted(&self.file(&format!("worker-{number}.state.json"))),
+            self.common("worker", &format!("worker-{number}")),
+            TTL.as_secs(),
             quoted(&self.file(&format!("agent-{number}.pid"))),
         )
     }
 
-    /// Starts the daemon of a worker and waits until it says READY, as a
-    /// service manager would. Returns how long that took.
-    pub(super) async fn daemon(&self, number: usize) -> anyhow::Result<(Child, Duration)> {
-        let socket = self.file(&format!("worker-{number}.notify"));
+    /// The timers of a play, not of a fleet: minutes become seconds.
+    fn orchestrator_config(&self) -> String {
+        format!(
+            "{}\n[watchdog]\ncheck_interval = \"500ms\"\nidle_after = \"2s\"\nstalled_after = \"2s\"\n\
+             revoke_after = \"1s\"\n\n[reassignment]\ncapacity = {CAPACITY}\n",
+            self.common("orchestrator", "orchestrator"),
+        )
+    }
+
+    fn common(&self, role: &str, name: &str) -> String {
+        format!(
+            "role = \"{role}\"\n\n[store]\nurl = {}\n\n[service]\nstate_file = {}\n",
+            quoted(&self.database),
+            quoted(&self.file(&format!("{name}.state.json"))),
+        )
+    }
+
+    /// Starts a daemon and waits until it says READY, as a service manager
+    /// would. Returns how long that took.
+    pub(super) async fn daemon(&self, name: &str) -> anyhow::Result<(Child, Duration)> {
+        let socket = self.file(&format!("{name}.notify"));
         // One of an earlier life of this daemon.
         let _ = std::fs::remove_file(&socket);
         let manager = UnixDatagram::bind(&socket)?;
@@ -178,12 +204,12 @@ impl Stage {
         let child = command
             .arg0("mcp-bridged")
             .arg("--config")
-            .arg(self.config(number))
+            .arg(self.config(name))
             .env("NOTIFY_SOCKET", &socket)
             .env_remove("WATCHDOG_USEC")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(append(&self.log(&format!("worker-{number}")))?)
+            .stderr(append(&self.log(name))?)
             .kill_on_drop(true)
             .spawn()
             .context("mcp-bridged cannot be started")?;
@@ -199,7 +225,7 @@ impl Stage {
         };
         let took = timeout(PATIENCE, ready)
             .await
-            .with_context(|| self.last_words(&format!("worker-{number}")))??;
+            .with_context(|| self.last_words(name))??;
         Ok((child, took))
     }
 
@@ -228,15 +254,15 @@ impl Stage {
         Ok(child)
     }
 
-    pub(super) fn orchestrator(&self, messages: u32) -> anyhow::Result<Child> {
+    pub(super) fn orchestrator(&self, tasks: u32) -> anyhow::Result<Child> {
         self.actor(
             "orchestrator",
             &[
                 "orchestrator".as_ref(),
                 "--credentials".as_ref(),
                 self.file("orchestrator.toml").as_os_str(),
-                "--messages".as_ref(),
-                messages.to_string().as_ref(),
+                "--tasks".as_ref(),
+                tasks.to_string().as_ref(),
             ],
         )
     }
@@ -280,6 +306,10 @@ impl Stage {
             last.into_iter().rev().collect::<Vec<_>>().join(" / ")
         )
     }
+}
+
+fn quoted(path: &Path) -> String {
+    serde_json::json!(path).to_string()
 }
 
 fn append(path: &Path) -> std::io::Result<std::fs::File> {

@@ -1,14 +1,16 @@
 //! `mcp-bridge demo`: the product's main job in a scratch store, with real
-//! processes: three worker daemons, three scripted agents that sit idle until
-//! they are woken, an orchestrator that sends them work.
+//! processes: an orchestrator daemon, four worker daemons, four scripted agents
+//! that sit idle until they are woken, and twelve tasks.
 //!
-//! On the way one daemon and one agent are killed, because messages that
-//! arrive while everything is well prove little.
+//! On the way one agent is killed, one worker's daemon together with its agent,
+//! and one agent stops in the middle of a task and comes back too late: what
+//! works while everything is well proves little.
 
 mod actors;
 mod cast;
 mod play;
-mod summary;
+mod record;
+mod view;
 
 use std::path::PathBuf;
 
@@ -17,9 +19,9 @@ use crate::cli::Exit;
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
 pub struct DemoArgs {
-    /// How many work messages the orchestrator sends
-    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(9..=10_000))]
-    messages: u32,
+    /// How many tasks there are
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(8..=100))]
+    tasks: u32,
 
     /// A part of the demo, played by a process of its own
     #[command(subcommand)]
@@ -29,7 +31,7 @@ pub struct DemoArgs {
 /// The processes of the demo.
 #[derive(Debug, clap::Subcommand)]
 enum Part {
-    /// An agent that waits to be woken, reads its mail and answers it
+    /// An agent that waits to be woken, reads its mail and does its tasks
     #[command(hide = true)]
     Agent {
         /// Its credentials
@@ -39,15 +41,15 @@ enum Part {
         #[arg(long)]
         inbox: PathBuf,
     },
-    /// An orchestrator that sends work and waits for the answers
+    /// The orchestrator's agent: adds tasks and hears what becomes of them
     #[command(hide = true)]
     Orchestrator {
         /// Its credentials
         #[arg(long)]
         credentials: PathBuf,
-        /// How many messages it sends
+        /// How many tasks it adds
         #[arg(long)]
-        messages: u32,
+        tasks: u32,
     },
 }
 
@@ -57,11 +59,10 @@ enum Part {
 /// If a process cannot be started, or the store fails.
 pub async fn run(args: DemoArgs, json: bool) -> anyhow::Result<Exit> {
     match args.part {
-        None => play::run(args.messages, json).await,
+        None => play::run(args.tasks, json).await,
         Some(Part::Agent { credentials, inbox }) => actors::agent(&credentials, &inbox).await,
-        Some(Part::Orchestrator {
-            credentials,
-            messages,
-        }) => actors::orchestrator(&credentials, messages).await,
+        Some(Part::Orchestrator { credentials, tasks }) => {
+            actors::orchestrator(&credentials, tasks).await
+        }
     }
 }

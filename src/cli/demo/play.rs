@@ -1,11 +1,10 @@
 //! The play itself, told in lines with their times while it goes on.
 
-use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::StreamExt;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 use tokio::process::Child;
@@ -13,22 +12,24 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::actors::Told;
-use super::cast::{Stage, WORKERS};
-use super::summary::{Percentiles, Record, Summary};
+use super::cast::{Stage, TTL, WORKERS};
+use super::record::Record;
+use super::view::{View, words};
 use crate::cli::Exit;
 use crate::clock;
 use crate::model::session::Life;
+use crate::model::task::TaskState;
+use crate::model::{SessionKey, TaskId};
+use crate::store::{Task, TaskFilter};
 use crate::text;
 
 /// How long the play waits for anything before it calls it lost.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a killed daemon stays away.
-const ABSENCE: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(messages: u32, json: bool) -> anyhow::Result<Exit> {
+pub(super) async fn run(tasks: u32, json: bool) -> anyhow::Result<Exit> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     tokio::select! {
-        played = play(messages, json) => played,
+        played = play(tasks, json) => played,
         // Children die with their handles.
         _ = signals.next() => anyhow::bail!("interrupted"),
     }
@@ -39,18 +40,17 @@ struct Play {
     view: View,
     told: mpsc::UnboundedReceiver<Told>,
     record: Record,
-    daemons: Vec<Child>,
-    agents: Vec<Child>,
-    /// When a worker was down on purpose.
-    down: Vec<(u64, u64)>,
+    /// The orchestrator's, then the workers'.
+    daemons: Vec<Option<Child>>,
+    agents: Vec<Option<Child>>,
 }
 
-async fn play(messages: u32, json: bool) -> anyhow::Result<Exit> {
+async fn play(tasks: u32, json: bool) -> anyhow::Result<Exit> {
     let (telling, told) = mpsc::unbounded_channel();
     let stage = Stage::build(telling).await?;
-    let view = View::new(messages, json);
+    let view = View::new(tasks, json);
     view.title(&format!(
-        "mcp-bridge demo · store {} · 1 orchestrator, {WORKERS} workers, {messages} messages",
+        "mcp-bridge demo · store {} · 1 orchestrator, {WORKERS} workers, {tasks} tasks",
         stage.database.display()
     ));
     let mut play = Play {
@@ -60,149 +60,274 @@ async fn play(messages: u32, json: bool) -> anyhow::Result<Exit> {
         record: Record::default(),
         daemons: Vec::new(),
         agents: Vec::new(),
-        down: Vec::new(),
     };
-    let third = messages as usize / 3;
     play.raise_the_curtain().await?;
-    let mut orchestrator = play.stage.orchestrator(messages)?;
-    play.until(1).await?;
-    play.first_message();
-    play.until(third).await?;
-    play.a_daemon_is_killed().await?;
-    play.until(2 * third).await?;
-    play.an_agent_is_killed().await?;
-    let all = play.until(messages as usize).await;
-    play.curtain(&mut orchestrator).await?;
-    if let Err(error) = all {
+    let mut orchestrator = play.stage.orchestrator(tasks)?;
+    play.tasks_are_given_out().await?;
+    play.until(|record| record.done() >= 1).await?;
+    play.an_agent_is_killed(2).await?;
+    let orphans = play.a_host_falls_silent(3).await?;
+    let late = play.an_agent_stalls(&orphans).await?;
+    let all = play
+        .until(|record| record.ends_heard() >= tasks as usize)
+        .await;
+    if let Err(error) = &all {
         play.view.line("demo", &format!("{error:#}"));
     }
-    let summary = play.record.summary(&play.down);
+    if let Some(late) = late {
+        play.signal_agent(late, Signal::CONT)?;
+    }
+    let read = play.all_mail_is_read().await;
+    play.curtain(&mut orchestrator).await?;
+    let summary = play.record.summary(&play.tasks().await?, read?);
     play.view.summary(&summary, &play.stage);
-    let clean = summary.lost == 0 && summary.twice == 0 && summary.sent == messages as usize;
+    let clean = summary.is_clean() && all.is_ok();
     Ok(if clean { Exit::Success } else { Exit::Failure })
 }
 
 impl Play {
     async fn raise_the_curtain(&mut self) -> anyhow::Result<()> {
+        let (daemon, took) = self.stage.daemon("orchestrator").await?;
+        self.daemons.push(Some(daemon));
+        self.view
+            .line("orchestrator", &format!("ready in {}", words(took)));
         let mut slowest = Duration::ZERO;
         for number in 1..=WORKERS {
-            let (daemon, took) = self.stage.daemon(number).await?;
-            self.daemons.push(daemon);
+            let (daemon, took) = self.stage.daemon(&format!("worker-{number}")).await?;
+            self.daemons.push(Some(daemon));
             slowest = slowest.max(took);
         }
-        self.view.line(
-            &format!("worker-1..{WORKERS}"),
-            &format!(
-                "ready in {}, heartbeat every 1 s (ttl 4 s)",
-                millis(slowest)
-            ),
-        );
         for number in 1..=WORKERS {
-            self.agents.push(self.stage.agent(number)?);
+            self.agents.push(Some(self.stage.agent(number)?));
         }
         for number in 1..=WORKERS {
             self.lives(number, Life::Alive).await?;
         }
         self.view.line(
-            &format!("agent-1..{WORKERS}"),
-            "idle, each proven alive by its process; they wait to be woken",
+            &format!("worker-1..{WORKERS}"),
+            &format!(
+                "ready in {}, {WORKERS} sessions, each proven alive by its process, heartbeat every 1 s (ttl {} s)",
+                words(slowest),
+                TTL.as_secs()
+            ),
         );
         Ok(())
     }
 
-    fn first_message(&self) {
-        if let Some(took) = self.record.first_read() {
-            let words = format!("sent, and in the woken agent's hand after {}", millis(took));
-            self.view.line("first message", &words);
+    async fn tasks_are_given_out(&mut self) -> anyhow::Result<()> {
+        self.until(|record| !record.taken.is_empty()).await?;
+        let given = self.leased().await?.len();
+        let first = self.record.taken.values().min().copied().unwrap_or(0);
+        let took = Duration::from_nanos(first.saturating_sub(self.record.added_at));
+        self.view.line(
+            &text::count(self.record.added.len() as u64, "task"),
+            &format!(
+                "{given} given out, the first in its woken agent's hand after {}",
+                words(took)
+            ),
+        );
+        Ok(())
+    }
+
+    /// An agent's death is noticed at once, and its tasks go on elsewhere.
+    async fn an_agent_is_killed(&mut self, number: usize) -> anyhow::Result<()> {
+        let orphans = self.tasks_of(number).await?;
+        let killed = clock::monotonic_nanos();
+        self.kill_agent(number).await?;
+        self.standing(number, "exited").await?;
+        let noticed = clock::monotonic_nanos() - killed;
+        self.record.noticed.push(noticed);
+        let who = format!("agent-{number}");
+        let noticed = format!(
+            "exited, noticed after {}",
+            words(Duration::from_nanos(noticed))
+        );
+        self.view.edge(&who, "killed (SIGKILL)", &noticed);
+        for task in &orphans {
+            let took = self.moved(task, killed).await?;
+            self.record.exit_to_owner.push(took);
+        }
+        self.agents[number - 1] = Some(self.stage.agent(number)?);
+        self.standing(number, "well").await?;
+        self.view.edge(
+            &who,
+            "a new one in its place",
+            "told what is not its any more",
+        );
+        Ok(())
+    }
+
+    /// A daemon dies with its agent, so that nobody is left to tell.
+    async fn a_host_falls_silent(&mut self, number: usize) -> anyhow::Result<Vec<Task>> {
+        let orphans = self.tasks_of(number).await?;
+        let killed = clock::monotonic_nanos();
+        if let Some(mut daemon) = self.daemons[number].take() {
+            daemon.kill().await?;
+        }
+        self.kill_agent(number).await?;
+        self.view.edge(
+            &format!("worker-{number}"),
+            "daemon and agent killed",
+            &format!(
+                "silent, with {}",
+                text::count(orphans.len() as u64, "open task")
+            ),
+        );
+        self.standing(number, "lost").await?;
+        let silent = Duration::from_nanos(clock::monotonic_nanos() - killed);
+        let lost = format!("lost after {}", words(silent));
+        self.view
+            .edge(&format!("worker-{number}"), "ttl over", &lost);
+        for task in &orphans {
+            let took = self.moved(task, killed).await?;
+            self.record.silence_to_owner.push(took);
+        }
+        Ok(orphans)
+    }
+
+    /// Whoever takes one of these tasks next is stopped in the middle of it,
+    /// and comes back when it is somebody else's. Returns who is still stopped.
+    async fn an_agent_stalls(&mut self, orphans: &[Task]) -> anyhow::Result<Option<usize>> {
+        let Some((task, number)) = self.next_taker(orphans).await? else {
+            return Ok(None);
+        };
+        self.signal_agent(number, Signal::STOP)?;
+        let stopped = clock::monotonic_nanos();
+        let who = format!("agent-{number}");
+        self.view.edge(
+            &who,
+            &format!("stopped in task {}", task.id),
+            "owes, and does not move",
+        );
+        self.standing(number, "stalled").await?;
+        let after = Duration::from_nanos(clock::monotonic_nanos() - stopped);
+        self.view.edge(
+            &who,
+            "alive, but stalled",
+            &format!("alerted after {}", words(after)),
+        );
+        self.moved(&task, stopped).await?;
+        self.signal_agent(number, Signal::CONT)?;
+        self.until(|record| record.refused >= 1).await?;
+        Ok(None)
+    }
+
+    async fn next_taker(&mut self, orphans: &[Task]) -> anyhow::Result<Option<(Task, usize)>> {
+        loop {
+            let told = timeout(PATIENCE, self.told.recv()).await;
+            let Ok(Some(told)) = told else {
+                return Ok(None);
+            };
+            self.heard(&told);
+            // Older words may still be under way, also from whom it was taken.
+            if let Told::Taken {
+                task, fence, who, ..
+            } = &told
+                && orphans
+                    .iter()
+                    .any(|orphan| orphan.id.0 == *task && *fence > orphan.fence.0)
+                && let Some(number) = who.strip_prefix("agent-").and_then(|n| n.parse().ok())
+            {
+                let task = self.stage.store.task(TaskId(*task)).await?.0;
+                return Ok(Some((task, number)));
+            }
         }
     }
 
-    /// Messages go on coming in for a worker whose daemon is dead.
-    async fn a_daemon_is_killed(&mut self) -> anyhow::Result<()> {
-        let from = clock::monotonic_nanos();
-        self.daemons[1].kill().await?;
-        self.view.line(
-            "worker-2",
-            "daemon killed (SIGKILL)          -> its mail waits in the store",
-        );
-        self.listen_for(ABSENCE).await?;
-        let waiting = self.unread(2).await?;
-        let (daemon, took) = self.stage.daemon(2).await?;
-        self.daemons[1] = daemon;
-        self.view.line(
-            "worker-2",
-            &format!(
-                "started again, ready in {}    -> wakes its agent: {}",
-                millis(took),
-                text::count(waiting, "message")
-            ),
-        );
-        self.none_unread(2).await?;
-        self.down.push((from, clock::monotonic_nanos()));
-        Ok(())
+    /// Waits until a task has another owner than it had; says so.
+    async fn moved(&mut self, before: &Task, since: u64) -> anyhow::Result<u64> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let now = self.stage.store.task(before.id).await?.0;
+            let took = clock::monotonic_nanos() - since;
+            if now.fence > before.fence && now.owner.is_some() {
+                let took_words = words(Duration::from_nanos(took));
+                self.view.edge(
+                    &format!("task {}", before.id),
+                    &format!("{} -> {}", before.owner_name(), now.owner_name()),
+                    &format!("fence {}, {took_words} later", now.fence),
+                );
+                return Ok(took);
+            }
+            // Done before anybody could take it away.
+            if now.state == TaskState::Done {
+                return Ok(took);
+            }
+            anyhow::ensure!(
+                Instant::now() < end,
+                "{}",
+                self.stage.last_words("orchestrator")
+            );
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
-    /// An agent's death is noticed at once, and its mail waits for the next.
-    async fn an_agent_is_killed(&mut self) -> anyhow::Result<()> {
-        let from = clock::monotonic_nanos();
-        self.agents[2].kill().await?;
-        self.lives(3, Life::Exited).await?;
-        let took = Duration::from_nanos(clock::monotonic_nanos() - from);
-        self.view.line(
-            "agent-3",
-            &format!(
-                "killed (SIGKILL)                 -> exited, noticed after {}",
-                millis(took)
-            ),
-        );
-        self.listen_for(ABSENCE / 2).await?;
-        let waiting = self.unread(3).await?;
-        self.agents[2] = self.stage.agent(3)?;
-        self.lives(3, Life::Alive).await?;
-        self.view.line(
-            "agent-3",
-            &format!(
-                "a new one in its place           -> reads what waited: {}",
-                text::count(waiting, "message")
-            ),
-        );
-        self.none_unread(3).await?;
-        self.down.push((from, clock::monotonic_nanos()));
-        Ok(())
+    /// The rest of the mail: everybody who lives has read everything.
+    async fn all_mail_is_read(&mut self) -> anyhow::Result<(u64, u64)> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let conversations = self.stage.store.conversations().await?;
+            let messages = conversations.iter().map(|c| c.messages).sum();
+            // Nobody reads what was written to a worker that stays dead.
+            let unread = conversations.iter().map(|c| c.unread).sum();
+            if unread == 0 || Instant::now() > end {
+                return Ok((messages, unread));
+            }
+            self.listen_for(Duration::from_millis(50)).await?;
+        }
     }
 
     /// Ends what still runs: daemons as a service manager would.
     async fn curtain(&mut self, orchestrator: &mut Child) -> anyhow::Result<()> {
         orchestrator.kill().await?;
-        for agent in &mut self.agents {
+        for agent in self.agents.iter_mut().flatten() {
             agent.kill().await?;
         }
-        for (daemon, number) in self.daemons.iter_mut().zip(1..) {
+        for (number, daemon) in self.daemons.iter_mut().enumerate() {
+            let Some(daemon) = daemon else { continue };
+            let name = match number {
+                0 => "orchestrator".to_owned(),
+                number => format!("worker-{number}"),
+            };
             let pid = daemon.id().and_then(|id| i32::try_from(id).ok());
-            if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
-                rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+            if let Some(pid) = pid.and_then(Pid::from_raw) {
+                kill_process(pid, Signal::TERM)?;
             }
             let status = timeout(PATIENCE, daemon.wait())
                 .await
-                .with_context(|| self.stage.last_words(&format!("worker-{number}")))??;
+                .with_context(|| self.stage.last_words(&name))??;
             anyhow::ensure!(
                 status.success(),
-                "worker-{number} ended with {status}: {}",
-                self.stage.last_words(&format!("worker-{number}"))
+                "{name} ended with {status}: {}",
+                self.stage.last_words(&name)
             );
         }
         Ok(())
     }
 
-    /// Listens until so many answers were heard.
-    async fn until(&mut self, answers: usize) -> anyhow::Result<()> {
-        while self.record.heard() < answers {
+    async fn kill_agent(&mut self, number: usize) -> anyhow::Result<()> {
+        if let Some(mut agent) = self.agents[number - 1].take() {
+            agent.kill().await?;
+        }
+        Ok(())
+    }
+
+    fn signal_agent(&self, number: usize, signal: Signal) -> anyhow::Result<()> {
+        let pid = self.agents[number - 1].as_ref().and_then(Child::id);
+        if let Some(pid) = pid
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw)
+        {
+            kill_process(pid, signal)?;
+        }
+        Ok(())
+    }
+
+    /// Listens until so much was told.
+    async fn until(&mut self, enough: impl Fn(&Record) -> bool) -> anyhow::Result<()> {
+        while !enough(&self.record) {
             let told = timeout(PATIENCE, self.told.recv()).await.map_err(|_| {
-                anyhow::anyhow!(
-                    "nothing was heard for {}: {} of {answers} answers are there",
-                    text::long_duration(PATIENCE),
-                    self.record.heard()
-                )
+                anyhow::anyhow!("nothing was heard for {}", text::long_duration(PATIENCE))
             })?;
             self.heard(&told.context("all actors are gone")?);
         }
@@ -219,35 +344,66 @@ impl Play {
 
     fn heard(&mut self, told: &Told) {
         self.record.hear(told);
-        self.view.progress(self.record.sent(), self.record.heard());
+        if let Told::Refused { task, who, why, .. } = told {
+            self.view.edge(
+                &format!("late {who}"),
+                &format!("wants to go on with task {task}"),
+                &format!("refused: STALE_LEASE ({why})"),
+            );
+        }
+        self.view.progress(self.record.done());
+    }
+
+    async fn tasks(&self) -> anyhow::Result<Vec<(Task, Vec<crate::store::TaskEvent>)>> {
+        let mut tasks = Vec::new();
+        for id in &self.record.added {
+            tasks.push(self.stage.store.task(TaskId(*id)).await?);
+        }
+        Ok(tasks)
+    }
+
+    async fn leased(&self) -> anyhow::Result<Vec<Task>> {
+        let filter = TaskFilter {
+            states: vec![TaskState::Leased],
+            limit: u32::MAX,
+            ..TaskFilter::default()
+        };
+        Ok(self.stage.store.tasks(&filter).await?)
+    }
+
+    async fn tasks_of(&self, number: usize) -> anyhow::Result<Vec<Task>> {
+        let session = &self.stage.sessions[number - 1];
+        let leased = self.leased().await?.into_iter();
+        Ok(leased
+            .filter(|task| task.owner.as_ref() == Some(session))
+            .collect())
+    }
+
+    /// Waits until the orchestrator has found so of a worker's session.
+    async fn standing(&self, number: usize, wanted: &str) -> anyhow::Result<()> {
+        let session = self.stage.sessions[number - 1].clone();
+        self.wait("orchestrator", async || {
+            let these = [session.clone()];
+            let fleet = self
+                .stage
+                .store
+                .fleet(crate::store::Wanted::These(&these), clock::now());
+            let found = fleet.await?.sessions;
+            Ok(found
+                .iter()
+                .any(|row| row.standing.as_deref() == Some(wanted)))
+        })
+        .await
     }
 
     async fn lives(&self, number: usize, wanted: Life) -> anyhow::Result<()> {
-        let session = &self.stage.sessions[number - 1];
-        self.wait(&format!("agent-{number}"), async || {
+        let session: &SessionKey = &self.stage.sessions[number - 1];
+        self.wait(&format!("worker-{number}"), async || {
             let now = clock::now();
             let sessions = self.stage.store.sessions(now).await?;
             Ok(sessions
                 .iter()
                 .any(|view| view.key == *session && view.life(now) == wanted))
-        })
-        .await
-    }
-
-    async fn unread(&self, number: usize) -> anyhow::Result<u64> {
-        let session = std::slice::from_ref(&self.stage.sessions[number - 1]);
-        Ok(self
-            .stage
-            .store
-            .mail(session)
-            .await?
-            .first()
-            .map_or(0, |mail| mail.unread))
-    }
-
-    async fn none_unread(&self, number: usize) -> anyhow::Result<()> {
-        self.wait(&format!("worker-{number}"), async || {
-            Ok(self.unread(number).await? == 0)
         })
         .await
     }
@@ -263,123 +419,5 @@ impl Play {
             sleep(Duration::from_millis(1)).await;
         }
         Ok(())
-    }
-}
-
-fn millis(duration: Duration) -> String {
-    let millis = duration.as_secs_f64() * 1e3;
-    if millis < 10.0 {
-        format!("{millis:.1} ms")
-    } else {
-        format!("{millis:.0} ms")
-    }
-}
-
-/// Milliseconds. A writer learns of its own COMMIT by a hand-over between two
-/// threads; what is shorter than that cannot be told from nothing.
-fn hand_over(millis: f64) -> String {
-    if millis < 0.05 {
-        "< 0.05".into()
-    } else {
-        format!("{millis:.2}")
-    }
-}
-
-/// The lines on the screen, and under them how far it is.
-struct View {
-    started: Instant,
-    bar: ProgressBar,
-    json: bool,
-}
-
-impl View {
-    fn new(messages: u32, json: bool) -> Self {
-        let target = if json || !std::io::stdout().is_terminal() {
-            ProgressDrawTarget::hidden()
-        } else {
-            ProgressDrawTarget::stdout()
-        };
-        let bar = ProgressBar::with_draw_target(Some(u64::from(messages)), target);
-        if let Ok(style) = ProgressStyle::with_template("  {bar:40.cyan/dim} {msg}") {
-            bar.set_style(style.progress_chars("━━─"));
-        }
-        Self {
-            started: Instant::now(),
-            bar,
-            json,
-        }
-    }
-
-    fn print(&self, line: &str) {
-        if self.json {
-            return;
-        }
-        // A screen that cannot be written does not stop the play.
-        self.bar.suspend(|| {
-            let _ = writeln!(anstream::stdout(), "{line}");
-        });
-    }
-
-    fn title(&self, text: &str) {
-        let bold = anstyle::Style::new().bold();
-        self.print(&format!("{bold}{text}{bold:#}"));
-    }
-
-    fn line(&self, who: &str, what: &str) {
-        let dim = anstyle::Style::new().dimmed();
-        let cyan = anstyle::AnsiColor::Cyan.on_default();
-        let time = self.started.elapsed().as_secs_f64();
-        self.print(&format!(
-            "{dim}{time:5.1}s{dim:#}  {cyan}{who:<14}{cyan:#} {what}"
-        ));
-    }
-
-    fn progress(&self, sent: usize, answered: usize) {
-        self.bar
-            .set_message(format!("{sent} sent, {answered} answered"));
-        self.bar.set_position(answered as u64);
-    }
-
-    fn summary(&self, summary: &Summary, stage: &Stage) {
-        self.bar.finish_and_clear();
-        if self.json {
-            let value = serde_json::json!({ "store": stage.database, "summary": summary });
-            // The exit code tells the same.
-            let _ = writeln!(anstream::stdout(), "{value}");
-            return;
-        }
-        let good = summary.lost == 0 && summary.twice == 0;
-        let colour = if good {
-            anstyle::AnsiColor::Green
-        } else {
-            anstyle::AnsiColor::Red
-        };
-        let style = colour.on_default().bold();
-        self.print(&format!(
-            "\n  {style}messages {} sent, {} read, {} answered · {} lost, {} twice{style:#}",
-            summary.sent, summary.read, summary.answered, summary.lost, summary.twice
-        ));
-        let row = |what: &str, times: Option<Percentiles>, scripts: &str| {
-            if let Some(Percentiles { p50, p99, max }) = times {
-                let [p50, p99, max] = [p50, p99, max].map(hand_over);
-                self.print(&format!(
-                    "  {what:<26} p50 {p50:>6} ms   p99 {p99:>6} ms   max {max:>6} ms   {scripts}"
-                ));
-            }
-        };
-        row(
-            "commit to a line",
-            summary.commit_to_line,
-            "the scripts: < 50 ms claimed",
-        );
-        row(
-            "commit to a woken agent",
-            summary.commit_to_agent,
-            "the scripts: 15-30 s by polling",
-        );
-        self.print(&format!(
-            "\n  look around:  mcp-bridge status --store {}\n  logs, configurations and credentials stand beside it; nothing is left running",
-            stage.database.display()
-        ));
     }
 }

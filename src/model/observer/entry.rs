@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::health::{Health, HealthPolicy, Observed, Verdict};
 use super::super::ids::SessionKey;
 use super::correlation::Counted;
-use super::{Beat, Sighting, Standing};
+use super::sighting::{Beat, Sighting, Standing};
 
 /// Longest time that an agent may say it will be busy.
 const MAX_BUSY: Duration = Duration::from_secs(30 * 60);

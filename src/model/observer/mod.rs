@@ -6,6 +6,7 @@
 
 mod correlation;
 mod entry;
+mod sighting;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
@@ -13,121 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use correlation::{Correlated, CorrelationPolicy};
+pub use sighting::{Beat, Change, Sighting, Standing};
 
-use super::health::{self, Health, HealthPolicy, Turn};
+use super::health::{self, Health, HealthPolicy};
 use super::ids::SessionKey;
 use correlation::{Counted, Hosts, Ruling};
 use entry::Entry;
-
-/// A heartbeat, as its row says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beat {
-    /// Grows with each beat.
-    pub seq: i64,
-    /// How long a beat is good for.
-    pub ttl: Duration,
-    /// A daemon keeps it: it was neither released nor is it a bare call.
-    pub kept: bool,
-    /// The agent's process was seen to have ended.
-    pub exited: bool,
-}
-
-/// What the store already holds about a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Standing {
-    /// Nothing against it.
-    #[default]
-    Well,
-    /// It was found stalled.
-    Stalled,
-    /// It was lost, judged on this heartbeat.
-    Lost {
-        /// The heartbeat's number; 0 if there was none.
-        seq: i64,
-    },
-    /// It ended, as this heartbeat said.
-    Exited {
-        /// The heartbeat's number; 0 if there was none.
-        seq: i64,
-    },
-    /// It was reported as never started.
-    NeverStarted,
-}
-
-/// One session's rows, as the store reports them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
-    /// Which session.
-    pub key: SessionKey,
-    /// Where it runs, if that is known.
-    pub host: Option<String>,
-    /// Its heartbeat; `None` if it never had one.
-    pub beat: Option<Beat>,
-    /// Grows with every authenticated call of the agent itself.
-    pub activity: i64,
-    /// Something that the other bridge changes when the agent does something
-    /// there.
-    pub foreign: Option<String>,
-    /// Number and length of its last word that it will be busy.
-    pub busy: Option<(i64, Duration)>,
-    /// What its client reports about turns.
-    pub turn: Turn,
-    /// It waits for a permission or is rate limited.
-    pub waiting: bool,
-    /// Messages that it has not read.
-    pub unread: u64,
-    /// Tasks that it has.
-    pub open_tasks: u32,
-    /// It gets nothing new.
-    pub draining: bool,
-    /// What the store holds about it.
-    pub standing: Standing,
-}
-
-impl Sighting {
-    /// A session of which nothing is known yet.
-    #[must_use]
-    pub fn new(key: SessionKey) -> Self {
-        Self {
-            key,
-            host: None,
-            beat: None,
-            activity: 0,
-            foreign: None,
-            busy: None,
-            turn: Turn::Unknown,
-            waiting: false,
-            unread: 0,
-            open_tasks: 0,
-            draining: false,
-            standing: Standing::Well,
-        }
-    }
-}
-
-/// A session whose health differs from what was last said of it. Suspicion
-/// comes and goes: from `Stalled` to `Suspect` and back is still the same stall,
-/// as the store's [`Standing`] says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// Which session.
-    pub key: SessionKey,
-    /// What was said last.
-    pub from: Health,
-    /// How it fares now.
-    pub to: Health,
-    /// The heartbeat that this was judged on: expire only if it still stands.
-    pub seq: Option<i64>,
-    /// The activity that this was judged on, likewise.
-    pub activity: i64,
-    /// How long it has been silent under good observation.
-    pub silent_for: Duration,
-    /// Its tasks may be taken from it although it lives. Becoming so is a
-    /// change, too, from `Stalled` to `Stalled`.
-    pub may_revoke: bool,
-    /// It was to end: planned work is not an incident.
-    pub draining: bool,
-}
 
 /// The fleet. All `now` are durations since boot on one clock, and never go
 /// back. An orchestrator that does not act looks, too, but does not ask what is
@@ -282,19 +174,22 @@ impl Observer {
 
     /// The agent's process was seen alive on this host at `now`: good for one
     /// more ttl. Right after [`Self::due`] named the session as lost, this
-    /// answer unsays it, as if it had not been named.
-    pub fn process_alive(&mut self, key: &SessionKey, now: Duration) {
+    /// answer unsays it, as if it had not been named, and is `true`: do not
+    /// write that change.
+    pub fn process_alive(&mut self, key: &SessionKey, now: Duration) -> bool {
         self.latest = now;
         let Some(&at) = self.index.get(key) else {
-            return;
+            return false;
         };
-        if let Some(entry) = &mut self.entries[at] {
-            entry.process_alive(now);
-            if let Some(from) = self.candidates.remove(&at) {
-                entry.reported = from;
-            }
-        }
         self.mark(at);
+        let (Some(entry), candidate) = (&mut self.entries[at], self.candidates.remove(&at)) else {
+            return false;
+        };
+        entry.process_alive(now);
+        if let Some(from) = candidate {
+            entry.reported = from;
+        }
+        candidate.is_some()
     }
 
     /// A change could not be written: it is judged anew, and said again if it

@@ -1,7 +1,12 @@
 use std::collections::HashSet;
 
+use super::super::health::Turn;
 use super::super::ids::{ConversationId, Side};
 use super::*;
+use correlated::ten_hosts;
+
+mod correlated;
+mod random;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -245,7 +250,7 @@ fn a_candidate_whose_process_lives_was_never_lost() {
     look(&mut observer, &[kept(1, 1)], at(100));
     observer.due(at(110));
     assert_eq!(one(&observer.due(at(120))).1, Health::Lost);
-    observer.process_alive(&key(1), at(120));
+    assert!(observer.process_alive(&key(1), at(120)));
     let changes = observer.due(at(120));
     assert_eq!(verdicts(&changes), [], "no return of who was not gone");
     assert_eq!(observer.health(&key(1)), Some(Health::Active));
@@ -322,87 +327,6 @@ fn an_operators_hold_keeps_exits_and_losses_back_until_it_ends() {
     );
 }
 
-/// Ten hosts with one session each, last seen at 100 s.
-fn ten_hosts() -> Observer {
-    let mut observer = observer();
-    let fleet: Vec<_> = (0..10).map(|n| kept(n * 10, 1)).collect();
-    look(&mut observer, &fleet, at(100));
-    observer
-}
-
-/// The first `n` hosts beat every five seconds.
-fn beats(observer: &mut Observer, hosts: u64, seconds: std::ops::Range<u32>) -> Vec<Change> {
-    let mut said = Vec::new();
-    for second in seconds.step_by(5) {
-        let fleet: Vec<_> = (0..hosts)
-            .map(|n| kept(n * 10, i64::from(second)))
-            .collect();
-        said.extend(look(observer, &fleet, at(second)));
-    }
-    said
-}
-
-#[test]
-fn most_hosts_silent_together_expire_nobody_until_the_hold_is_over() {
-    let mut observer = ten_hosts();
-    let said = beats(&mut observer, 4, 105..420);
-    assert_eq!(verdicts(&said), []);
-    let correlated = observer.correlated().expect("six of ten");
-    let expected = Correlated {
-        silent: 6,
-        hosts: 10,
-        since: at(120),
-    };
-    assert_eq!(correlated, expected);
-    let said = beats(&mut observer, 4, 420..425);
-    assert_eq!(verdicts(&said).len(), 6, "and then all of them");
-    assert_eq!(observer.correlated(), None);
-    // The lost ones do not count any more: the rest is judged for itself.
-    let said = beats(&mut observer, 3, 425..450);
-    assert_eq!(verdicts(&said).len(), 1);
-}
-
-#[test]
-fn fewer_hosts_than_the_share_are_lost_each_for_itself() {
-    let mut observer = ten_hosts();
-    let said = beats(&mut observer, 5, 105..125);
-    assert_eq!(verdicts(&said).len(), 5);
-    assert_eq!(observer.correlated(), None);
-}
-
-#[test]
-fn two_hosts_say_nothing_about_each_other() {
-    let mut observer = observer();
-    look(&mut observer, &[kept(0, 1), kept(10, 1)], at(100));
-    assert_eq!(verdicts(&observer.due(at(120))).len(), 2);
-}
-
-#[test]
-fn when_the_others_come_back_the_rest_has_a_full_ttl() {
-    let mut observer = ten_hosts();
-    beats(&mut observer, 4, 105..200);
-    assert!(observer.correlated().is_some());
-    let said = beats(&mut observer, 6, 200..220);
-    assert_eq!(verdicts(&said), []);
-    assert_eq!(observer.correlated(), None);
-    let said = beats(&mut observer, 6, 220..225);
-    assert_eq!(verdicts(&said).len(), 4);
-}
-
-#[test]
-fn an_exit_is_said_also_while_all_are_silent() {
-    let mut observer = ten_hosts();
-    beats(&mut observer, 4, 105..130);
-    assert!(observer.correlated().is_some());
-    let mut gone = kept(90, 2);
-    gone.beat = gone.beat.map(|beat| Beat {
-        exited: true,
-        ..beat
-    });
-    let changes = look(&mut observer, &[gone], at(130));
-    assert_eq!(one(&changes).1, Health::Exited);
-}
-
 #[test]
 fn whoever_is_forgotten_is_not_said_and_does_not_count() {
     let mut observer = ten_hosts();
@@ -433,88 +357,4 @@ fn a_word_that_it_will_be_busy_counts_from_when_it_was_seen_and_not_for_ever() {
         }
     }
     assert_eq!(stalled, Some(100 + 1_800 + 120));
-}
-
-/// Random fleets: the deadlines say exactly when something happens.
-mod random {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn sighting() -> impl Strategy<Value = Sighting> {
-        let beat = proptest::option::of((0_i64..4, any::<bool>(), proptest::bool::weighted(0.1)));
-        let turn = proptest::sample::select(vec![Turn::Unknown, Turn::Outside, Turn::Inside]);
-        (0_u64..40, beat, 0_i64..3, turn, 0_u64..2, 0_u8..8).prop_map(
-            |(n, beat, activity, turn, unread, standing)| Sighting {
-                beat: beat.map(|(seq, kept, exited)| Beat {
-                    seq,
-                    ttl: at(20),
-                    kept,
-                    exited,
-                }),
-                activity,
-                turn,
-                unread,
-                standing: match standing {
-                    0 => Standing::Lost { seq: 1 },
-                    1 => Standing::Exited { seq: 1 },
-                    2 => Standing::Stalled,
-                    3 => Standing::NeverStarted,
-                    _ => Standing::Well,
-                },
-                ..kept(n, 0)
-            },
-        )
-    }
-
-    fn said(changes: Vec<Change>) -> Vec<(SessionKey, Health, Health)> {
-        let mut said: Vec<_> = changes
-            .into_iter()
-            .map(|change| (change.key, change.from, change.to))
-            .collect();
-        said.sort();
-        said
-    }
-
-    proptest! {
-        /// One that sleeps until `next` says what one says that asks each
-        /// second, and no change is said that is none.
-        #[test]
-        fn sleeping_until_next_misses_nothing(
-            steps in proptest::collection::vec((sighting(), 0_u32..9, 0_u8..30), 1..60),
-        ) {
-            let (mut asks, mut sleeps) = (observer(), observer());
-            let mut now = at(100);
-            for (sighting, pause, event) in steps {
-                let end = now + at(pause);
-                let mut early = Vec::new();
-                while now < end {
-                    now += SECOND;
-                    early.extend(asks.due(now));
-                }
-                let mut late = Vec::new();
-                while let Some(next) = sleeps.next().filter(|&next| next <= end) {
-                    let due = sleeps.due(next);
-                    late.extend(due);
-                    prop_assert!(sleeps.next().is_none_or(|again| again > next), "it spins");
-                }
-                prop_assert_eq!(said(early), said(late));
-                for observer in [&mut asks, &mut sleeps] {
-                    // Whoever was named lost is written as lost by now.
-                    prop_assert_eq!(observer.due(now), []);
-                    match event {
-                        0 => observer.interrupted(now),
-                        1 => observer.set_hold(true, now),
-                        2 | 3 => observer.set_hold(false, now),
-                        4 => observer.process_alive(&sighting.key, now),
-                        _ => observer.sighted(&sighting, now),
-                    }
-                }
-                let both = [said(asks.due(now)), said(sleeps.due(now))];
-                prop_assert_eq!(&both[0], &both[1]);
-                prop_assert!(both[0].iter().all(|(_, from, to)| from != to || *to == Health::Stalled));
-                prop_assert_eq!(asks.due(now), []);
-            }
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::messages::{mail_of, touch};
 use super::tasks::signal;
 use super::{Durability, Ring, SqliteStore, millis, shared};
+use crate::model::health::Turn;
 use crate::model::session::ProofKind;
 use crate::model::wake::Mail;
 use crate::model::{SessionKey, timestamp};
@@ -217,6 +218,7 @@ impl Heartbeats for SqliteStore {
         &self,
         caller: &Caller,
         ttl: Duration,
+        turn: Option<Turn>,
         boot: &Boot,
         now: Timestamp,
     ) -> Result<Mail> {
@@ -245,6 +247,9 @@ impl Heartbeats for SqliteStore {
             upsert(write.connection(), &round, &as_json(&[&beat])).await?;
             mirror(write.connection(), std::iter::once(&caller.session), now).await?;
             touch(write.connection(), &caller.session, now).await?;
+            if let Some(turn) = turn {
+                set_turn(write.connection(), &caller.session, turn).await?;
+            }
             let mail = mail_of(write.connection(), std::slice::from_ref(&caller.session)).await?;
             write.commit(Ring::No).await?;
             Ok(mail.first().copied().unwrap_or_default())
@@ -253,13 +258,38 @@ impl Heartbeats for SqliteStore {
     }
 }
 
+/// What the agent's client says of its turns, in the row that [`touch`] made
+/// sure of.
+async fn set_turn(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+    turn: Turn,
+) -> std::result::Result<(), Fault> {
+    let word = match turn {
+        Turn::Unknown => None,
+        told => Some(told.as_str()),
+    };
+    sqlx::query(
+        "UPDATE bridge_session SET turn = ?3 WHERE conversation_id = ?1 AND session_id = ?2",
+    )
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .bind(word)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 fn names(session: &SessionKey) -> String {
     session.to_string()
 }
 
-/// `[[conversation, side, proof, pid, start], ...]`.
+/// Conversation, side, proof, and the process and its start.
+type Row<'a> = (&'a str, &'a str, &'a str, Option<i64>, Option<i64>);
+
+/// The beats as statements take them: a list of [`Row`].
 fn as_json(beats: &[&Beat]) -> String {
-    let beats: Vec<_> = beats
+    let beats: Vec<Row<'_>> = beats
         .iter()
         .map(|beat| {
             let (pid, start) = beat.process.map(|p| (p.pid, p.start)).unzip();

@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::{Durability, Ring, SqliteStore, millis, reports, shared};
+use super::{Durability, Ring, SqliteStore, millis, notices, reports, shared, tasks};
 use crate::model::message::{Draft, Message};
 use crate::model::rate::RateLimits;
 use crate::model::redact::{redact, redact_json};
@@ -168,6 +168,10 @@ async fn send_one(
             }),
         };
     }
+    if let Some(task) = draft.task {
+        // A message about a task that never was would go nowhere with it.
+        tasks::get(connection, task).await?;
+    }
     keep_limits(connection, from, limits, now).await?;
     let id = sqlx::query(
         "INSERT INTO messages (conversation_id, from_session, to_session, message, metadata, timestamp)
@@ -193,6 +197,9 @@ async fn send_one(
         .bind(id)
         .execute(&mut *connection)
         .await?;
+    }
+    if let Some(task) = draft.task {
+        notices::link(connection, task, Some(MessageId(id))).await?;
     }
     let details = json!({
         "to": from.side.other(),

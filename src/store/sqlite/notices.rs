@@ -42,7 +42,8 @@ pub(super) async fn system_message(
     Ok(id.map(MessageId))
 }
 
-async fn link(
+/// Notes that a message belongs to a task, so that it goes where that goes.
+pub(super) async fn link(
     connection: &mut SqliteConnection,
     task: TaskId,
     message: Option<MessageId>,
@@ -127,7 +128,9 @@ pub(super) async fn withdraw(
     now: Timestamp,
 ) -> Result<(), Fault> {
     let unread: Vec<i64> = sqlx::query_scalar(
-        "SELECT m.id FROM bridge_task_message l JOIN messages m ON m.id = l.message_id
+        // From the task's few messages, not through all that the system ever
+        // sent to the session.
+        "SELECT m.id FROM bridge_task_message l CROSS JOIN messages m ON m.id = l.message_id
          WHERE l.task_id = ?1 AND m.conversation_id = ?2 AND m.to_session = ?3
            AND m.from_session = 'system' AND m.metadata ->> 'event' = 'task'
            AND (m.read = 0 OR EXISTS (SELECT 1 FROM bridge_receipt r

@@ -9,6 +9,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::{Durability, Ring, SqliteStore, from_millis, shared};
+use crate::model::health::Turn;
 use crate::model::rate::RateLimits;
 use crate::model::session::{Heartbeat, ProofKind, SessionView};
 use crate::model::token::TokenStorage;
@@ -23,7 +24,12 @@ impl Reports for SqliteStore {
                 "SELECT c.id, side.id AS side, l.label,
                         iif(side.id = 'a', c.session_a_role, c.session_b_role) AS role,
                         c.expires_at, h.seq, h.beat_ms, h.ttl_ms, h.proof, h.exited_ms,
-                        h.daemon_id, h.released, s.activity_ms, st.status,
+                        h.daemon_id, h.released, h.pid, s.activity_ms, st.status,
+                        s.capacity, s.standing, s.standing_ms, s.turn, s.busy_until_ms, d.host,
+                        g.client || coalesce(' ' || g.client_version, '') AS client,
+                        (SELECT count(*) FROM bridge_task t INDEXED BY bridge_task_owner
+                         WHERE t.owner_conversation = c.id AND t.owner_session = side.id
+                           AND t.state = 'leased') AS open_tasks,
                         (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id
                              AND m.to_session IN (side.id, 'session_' || side.id) AND m.read = 0)
                             AS unread,
@@ -41,6 +47,8 @@ impl Reports for SqliteStore {
                      ON s.conversation_id = c.id AND s.session_id = side.id
                  LEFT JOIN session_status st
                      ON st.conversation_id = c.id AND st.session_id = side.id
+                 LEFT JOIN bridge_daemon d ON d.daemon_id = h.daemon_id
+                 LEFT JOIN bridge_agent g ON g.agent_id = s.agent_id
                  WHERE replace(c.expires_at, ' ', 'T') >= ?1 AND l.closed_ms IS NULL
                  ORDER BY l.label IS NULL, l.label, c.created_at, c.id, side.id",
             )
@@ -238,6 +246,9 @@ fn session(row: &SqliteRow) -> std::result::Result<Option<SessionView>, sqlx::Er
     ) else {
         return Ok(None);
     };
+    let time = |column: &str| {
+        Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(from_millis))
+    };
     let heartbeat = match row.try_get::<Option<i64>, _>("seq")? {
         None => None,
         Some(seq) => Some(Heartbeat {
@@ -247,7 +258,7 @@ fn session(row: &SqliteRow) -> std::result::Result<Option<SessionView>, sqlx::Er
                 u64::try_from(row.try_get::<i64, _>("ttl_ms")?).unwrap_or(0),
             ),
             proof: ProofKind::from_word(row.try_get("proof")?).unwrap_or(ProofKind::None),
-            exited_at: row.try_get::<Option<i64>, _>("exited_ms")?.map(from_millis),
+            exited_at: time("exited_ms")?,
             daemon: row.try_get("daemon_id")?,
             released: row.try_get("released")?,
         }),
@@ -259,11 +270,21 @@ fn session(row: &SqliteRow) -> std::result::Result<Option<SessionView>, sqlx::Er
         role: shared::text(row, "role")?.into_owned(),
         expires_at: timestamp::from_text(&shared::text(row, "expires_at")?),
         heartbeat,
-        activity_at: row
-            .try_get::<Option<i64>, _>("activity_ms")?
-            .map(from_millis),
+        activity_at: time("activity_ms")?,
         reported: Some(shared::text(row, "status")?.into_owned()).filter(|word| !word.is_empty()),
         unread: row.try_get("unread")?,
         wake: row.try_get("wake")?,
+        open_tasks: row.try_get("open_tasks")?,
+        capacity: row.try_get("capacity")?,
+        standing: row.try_get("standing")?,
+        standing_at: time("standing_ms")?,
+        turn: row
+            .try_get::<Option<&str>, _>("turn")?
+            .and_then(Turn::from_word)
+            .unwrap_or_default(),
+        busy_until: time("busy_until_ms")?,
+        host: row.try_get("host")?,
+        pid: row.try_get("pid")?,
+        client: row.try_get("client")?,
     }))
 }

@@ -1,0 +1,145 @@
+//! `mcp-bridge alert`: what the operator was told, and what he does not want to
+//! hear for a while.
+
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+
+use super::context::Context;
+use super::exit::Exit;
+use super::orders;
+use super::output::{left, note, print, print_json, printable, relative};
+use super::table::{BAD, BOLD, Cell, DIM, GOOD, Table, WARN};
+use super::whom;
+use crate::clock;
+use crate::model::alert::{AlertKind, Severity};
+use crate::store::{AlertRow, ControlKind};
+
+/// What to do with alerts.
+#[derive(Debug, Subcommand)]
+pub(super) enum AlertCommand {
+    /// List those that are open
+    #[command(after_help = "\
+Examples:
+  mcp-bridge alert list
+  mcp-bridge alert list --all --json | jq '.[] | select(.kind == \"lost\")'")]
+    List {
+        /// Those that recovered, too
+        #[arg(long)]
+        all: bool,
+        /// The newest so many
+        #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Tell nobody of a kind of alert for a while; it still stands in the list
+    #[command(after_help = "\
+Examples:
+  mcp-bridge alert mute stalled --for 2h")]
+    Mute(MuteArgs),
+    /// Tell of it again
+    #[command(after_help = "\
+Examples:
+  mcp-bridge alert unmute stalled")]
+    Unmute {
+        /// Which kind
+        #[arg(value_parser = kinds())]
+        kind: String,
+    },
+}
+
+/// What is muted, until when.
+#[derive(Debug, Args)]
+pub(super) struct MuteArgs {
+    /// Which kind
+    #[arg(value_parser = kinds())]
+    kind: String,
+    /// From now on, 30 days at most
+    #[arg(long = "for", value_name = "DURATION", value_parser = whom::time_limit)]
+    time: Duration,
+}
+
+fn kinds() -> PossibleValuesParser {
+    PossibleValuesParser::new(AlertKind::ALL.map(AlertKind::as_str))
+}
+
+pub(super) async fn run(command: AlertCommand, context: &Context) -> anyhow::Result<Exit> {
+    match command {
+        AlertCommand::List { all, limit } => list(all, limit, context).await,
+        AlertCommand::Mute(args) => {
+            let store = context.open().await?;
+            let kind = ControlKind::Mute;
+            let control = orders::say(&store, kind, args.kind, args.time).await?;
+            store.close().await;
+            let time = left(control.until, control.since);
+            let said = format!(
+                "alerts of the kind `{}` are muted for {time}\n",
+                control.subject
+            );
+            orders::show_on(context, &control, &said)
+        }
+        AlertCommand::Unmute { kind } => {
+            let store = context.open().await?;
+            let was = orders::take_back(&store, ControlKind::Mute, &kind).await?;
+            store.close().await;
+            let said = match was {
+                true => format!("alerts of the kind `{kind}` are told again\n"),
+                false => format!("alerts of the kind `{kind}` were not muted\n"),
+            };
+            orders::show_off(context, ControlKind::Mute, &kind, was, &said)
+        }
+    }
+}
+
+async fn list(all: bool, limit: u32, context: &Context) -> anyhow::Result<Exit> {
+    let store = context.open().await?;
+    let now = clock::now();
+    let alerts = if all {
+        store.alerts(limit).await?
+    } else {
+        let mut open = store.open_alerts().await?;
+        // Those that are over and were not told yet are among them.
+        open.retain(|alert| alert.recovered_at.is_none());
+        let over = open
+            .len()
+            .saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+        open.split_off(over)
+    };
+    let location = store.location().display().to_string();
+    store.close().await;
+    if context.json() {
+        print_json(&alerts)?;
+        return Ok(Exit::Success);
+    }
+    if alerts.is_empty() {
+        note(&match all {
+            true => format!("no alerts in {location}"),
+            false => format!("no open alerts in {location}; those that are over: --all"),
+        });
+        return Ok(Exit::Success);
+    }
+    let mut table = Table::new(&["ID", "SINCE", "KIND", "ABOUT", "STATE", "WHAT"]);
+    for alert in &alerts {
+        let (state, style) = match alert.recovered_at {
+            Some(at) => (format!("over {}", relative(at, now)), GOOD),
+            None => ("open".to_owned(), style(alert)),
+        };
+        table.row([
+            Cell::new(alert.id.to_string(), DIM),
+            Cell::from(relative(alert.raised_at, now)),
+            Cell::new(alert.kind.as_str(), style),
+            Cell::new(printable(&alert.about()).into_owned(), BOLD),
+            Cell::new(state, style),
+            Cell::from(printable(&alert.text).replace('\n', " ")),
+        ]);
+    }
+    print(&table.render(0))?;
+    Ok(Exit::Success)
+}
+
+fn style(alert: &AlertRow) -> anstyle::Style {
+    match alert.kind.severity() {
+        Severity::Critical | Severity::Error => BAD,
+        _ => WARN,
+    }
+}

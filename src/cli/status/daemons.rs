@@ -1,0 +1,75 @@
+//! The daemons of a store, and what became of them.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::cli::output::printable;
+use crate::cli::table::{BAD, BOLD, Cell, DIM, GOOD, Table};
+use crate::store::DaemonView;
+use crate::{host, text};
+
+/// What became of a daemon, as far as this machine can tell.
+pub(super) fn fate(daemon: &DaemonView) -> (&'static str, anstyle::Style) {
+    if daemon.stopped_at.is_some() {
+        return ("stopped", DIM);
+    }
+    if daemon.host != host::name() {
+        return ("running", GOOD);
+    }
+    // Another boot id is this machine restarted, or another of its name.
+    if daemon.boot_id != host::boot().id || !is_running(daemon.pid) {
+        return ("gone", BAD);
+    }
+    ("running", GOOD)
+}
+
+/// Whether a process of this id is there, and is a daemon of ours where that
+/// can be told.
+fn is_running(pid: u32) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        // The demo's daemons are this very program, without the `d`.
+        std::fs::read_to_string(format!("/proc/{pid}/comm"))
+            .is_ok_and(|name| name.starts_with("mcp-bridge"))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        i32::try_from(pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+    }
+}
+
+/// The table of daemons.
+pub(super) fn table(daemons: &[DaemonView], now: Timestamp) -> Table {
+    let mut table = Table::new(&[
+        "DAEMON", "ROLE", "STATE", "SINCE", "SESSIONS", "PID", "VERSION",
+    ]);
+    for daemon in daemons {
+        let (state, style) = fate(daemon);
+        let since = daemon.stopped_at.unwrap_or(daemon.started_at);
+        let note = if state == "gone" {
+            "gone (it did not stop cleanly)"
+        } else {
+            state
+        };
+        table.row([
+            Cell::new(printable(&daemon.id).into_owned(), BOLD),
+            Cell::from(daemon.role.as_str()),
+            Cell::new(note, style),
+            Cell::from(text::short_duration(text::elapsed(since, now))),
+            Cell::from(daemon.sessions.to_string()),
+            Cell::from(daemon.pid.to_string()),
+            Cell::from(daemon.version.as_str()),
+        ]);
+    }
+    table
+}
+
+/// A daemon as JSON, with its fate in a word.
+pub(super) fn json(daemon: &DaemonView) -> Result<Value, serde_json::Error> {
+    let mut object = serde_json::to_value(daemon)?;
+    object["state"] = fate(daemon).0.into();
+    Ok(object)
+}

@@ -1,0 +1,278 @@
+//! What is true of the fleet as a whole: who acts, how much work there is, what
+//! operators said, what was alerted.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::daemons;
+use crate::cli::output::{left, printable};
+use crate::cli::table::{BAD, BOLD, DIM, GOOD, WARN};
+use crate::model::SessionKey;
+use crate::model::alert::AlertKind;
+use crate::model::session::SessionView;
+use crate::model::task::TaskState;
+use crate::store::{AlertRow, Control, ControlKind, DaemonView, Lease, SharedStore};
+use crate::text;
+
+/// Alerts that are looked at: of more, it is said that there are more.
+const ALERTS: u32 = 1_000;
+/// How far back alerts are counted.
+const COUNTED: SignedDuration = SignedDuration::from_hours(24);
+
+/// Who acts for a store, and what operators said.
+pub(in crate::cli) struct Outlook {
+    lead: Lead,
+    controls: Vec<Control>,
+}
+
+/// Whether an orchestrator acts.
+enum Lead {
+    /// This one.
+    Acts { daemon: String, epoch: i64 },
+    /// Nobody, and why.
+    Nobody { epoch: i64, why: String },
+    /// There never was one.
+    Never,
+}
+
+impl Outlook {
+    /// As it is now.
+    pub(in crate::cli) async fn of(store: &SharedStore, now: Timestamp) -> anyhow::Result<Self> {
+        let daemons = store.daemons().await?;
+        Self::with(store, &daemons, now).await
+    }
+
+    pub(super) async fn with(
+        store: &SharedStore,
+        daemons: &[DaemonView],
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let lead = match store.lease().await? {
+            None => Lead::Never,
+            Some(lease) => {
+                let missed = store
+                    .open_alerts()
+                    .await?
+                    .iter()
+                    .any(|alert| is_open(alert) && alert.kind == AlertKind::NoActingLeader);
+                lead(lease, daemons, missed)
+            }
+        };
+        let controls = store.controls(now).await?;
+        Ok(Self { lead, controls })
+    }
+
+    /// Whether an orchestrator's verdicts hold now.
+    pub(super) fn acts(&self) -> bool {
+        matches!(self.lead, Lead::Acts { .. })
+    }
+
+    /// Until when the session, or its host, gets no new tasks.
+    pub(super) fn draining_until(&self, session: &SessionView) -> Option<Timestamp> {
+        let host = session.host.as_deref();
+        let about = |control: &&Control| {
+            control.kind == ControlKind::Drain
+                && match control.subject.strip_prefix("host:") {
+                    Some(name) => host == Some(name),
+                    None => control.subject == session.key.to_string(),
+                }
+        };
+        let ends = self.controls.iter().filter(about).map(|c| c.until);
+        ends.max()
+    }
+}
+
+/// A holder that is known to be gone does not act, whatever the row says.
+fn lead(lease: Lease, daemons: &[DaemonView], missed: bool) -> Lead {
+    let epoch = lease.epoch;
+    let nobody = |why: String| Lead::Nobody { epoch, why };
+    let Some(holder) = lease.holder else {
+        return nobody("the last one gave the lead back".to_owned());
+    };
+    let known = daemons
+        .iter()
+        .find(|daemon| daemon.id == holder.id && daemon.epoch == holder.epoch);
+    match known.map(|daemon| daemons::fate(daemon).0) {
+        Some("gone") => nobody(format!("{} is gone", holder.id)),
+        Some("stopped") => nobody(format!("{} was stopped", holder.id)),
+        _ if missed => nobody(format!("nothing is heard of {}", holder.id)),
+        _ => Lead::Acts {
+            daemon: holder.id,
+            epoch,
+        },
+    }
+}
+
+fn is_open(alert: &AlertRow) -> bool {
+    alert.recovered_at.is_none()
+}
+
+/// All of it, read at once.
+pub(super) struct Fleet {
+    pub(super) outlook: Outlook,
+    tasks: HashMap<String, u64>,
+    alerts: Vec<AlertRow>,
+    open: usize,
+}
+
+impl Fleet {
+    pub(super) async fn of(
+        store: &SharedStore,
+        daemons: &[DaemonView],
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let outlook = Outlook::with(store, daemons, now).await?;
+        let mut alerts = store.alerts(ALERTS).await?;
+        alerts.retain(|alert| alert.raised_at > now - COUNTED);
+        let open = store.open_alerts().await?;
+        Ok(Self {
+            outlook,
+            tasks: store.task_counts().await?,
+            alerts,
+            open: open.iter().filter(|alert| is_open(alert)).count(),
+        })
+    }
+
+    /// Its lines; none for a store that has no orchestrator and no work.
+    pub(super) fn lines(&self, sessions: &[SessionView], now: Timestamp) -> String {
+        let mut out = String::new();
+        match &self.outlook.lead {
+            Lead::Never => {}
+            Lead::Acts { daemon, epoch } => {
+                let daemon = printable(daemon);
+                out.push_str(&format!(
+                    "orchestrator {BOLD}{daemon}{BOLD:#} {GOOD}acting leader{GOOD:#} (epoch {epoch})\n"
+                ));
+            }
+            Lead::Nobody { epoch, why } => {
+                let why = printable(why);
+                out.push_str(&format!(
+                    "orchestrator {BAD}nobody acts{BAD:#}: {why} (epoch {epoch})\n"
+                ));
+            }
+        }
+        out.push_str(&self.work());
+        for control in &self.outlook.controls {
+            let what = said(control, sessions);
+            let end = left(control.until, now);
+            out.push_str(&format!("{WARN}{what}{WARN:#}, ends in {end}\n"));
+        }
+        out.push_str(&self.alerted(now));
+        out
+    }
+
+    fn work(&self) -> String {
+        let counts: Vec<String> = TaskState::ALL
+            .into_iter()
+            .filter_map(|state| {
+                let count = self.tasks.get(state.as_str()).filter(|count| **count > 0)?;
+                let style = match state {
+                    TaskState::Dead => BAD,
+                    TaskState::Queued | TaskState::RetryWait => WARN,
+                    TaskState::Leased => GOOD,
+                    TaskState::Done | TaskState::Cancelled => DIM,
+                };
+                Some(format!("{style}{count} {state}{style:#}"))
+            })
+            .collect();
+        if counts.is_empty() {
+            return String::new();
+        }
+        format!("tasks {}\n", counts.join(", "))
+    }
+
+    fn alerted(&self, now: Timestamp) -> String {
+        let Some(last) = self.alerts.last() else {
+            return String::new();
+        };
+        let more = if self.alerts.len() == ALERTS as usize {
+            "at least "
+        } else {
+            ""
+        };
+        let count = text::count(
+            u64::try_from(self.alerts.len()).unwrap_or(u64::MAX),
+            "alert",
+        );
+        let style = if self.open > 0 { BAD } else { DIM };
+        let since = text::short_duration(text::elapsed(last.raised_at, now));
+        format!(
+            "{more}{count} in 24h, {style}{} open{style:#}, last: {} {since} ago\n",
+            self.open,
+            printable(&in_words(last))
+        )
+    }
+
+    /// The same for scripts.
+    pub(super) fn json(&self) -> anyhow::Result<Value> {
+        let (acts, daemon, epoch) = match &self.outlook.lead {
+            Lead::Never => (false, None, None),
+            Lead::Acts { daemon, epoch } => (true, Some(daemon), Some(epoch)),
+            Lead::Nobody { epoch, .. } => (false, None, Some(epoch)),
+        };
+        let tasks: serde_json::Map<String, Value> = TaskState::ALL
+            .into_iter()
+            .map(|state| {
+                let count = self.tasks.get(state.as_str()).copied().unwrap_or(0);
+                (state.as_str().to_owned(), count.into())
+            })
+            .collect();
+        Ok(json!({
+            "leader": { "acts": acts, "daemon": daemon, "epoch": epoch },
+            "tasks": tasks,
+            "controls": self.outlook.controls,
+            "alerts": {
+                "in_24h": self.alerts.len(), "open": self.open,
+                "last": serde_json::to_value(self.alerts.last())?,
+            },
+        }))
+    }
+}
+
+/// An order in a few words.
+fn said(control: &Control, sessions: &[SessionView]) -> String {
+    match control.kind {
+        ControlKind::Hold => "the watchdog is on hold: nobody is given up".to_owned(),
+        ControlKind::Mute => format!(
+            "alerts of the kind {} are muted",
+            printable(&control.subject)
+        ),
+        ControlKind::Drain => {
+            let name = match control.subject.strip_prefix("host:") {
+                Some(host) => format!("host {host}"),
+                None => name_of(&control.subject, sessions),
+            };
+            format!("{} is being drained", printable(&name))
+        }
+    }
+}
+
+fn name_of(subject: &str, sessions: &[SessionView]) -> String {
+    let key: Option<SessionKey> = subject.parse().ok();
+    let known = sessions
+        .iter()
+        .find(|session| Some(&session.key) == key.as_ref());
+    known.map_or_else(
+        || subject.to_owned(),
+        |session| crate::cli::output::session_name(session.label.as_ref(), &session.key),
+    )
+}
+
+/// `backend-3/b lost`, `task 5 given up`.
+fn in_words(alert: &AlertRow) -> String {
+    let what = match alert.kind {
+        AlertKind::NeverStarted => "never started",
+        AlertKind::Stalled => "stalled",
+        AlertKind::Lost => "lost",
+        AlertKind::Exited => "exited",
+        AlertKind::TaskDead => "given up",
+        AlertKind::NoHealthyWorker => "has no healthy worker",
+        AlertKind::CorrelatedSilence => "silent together",
+        AlertKind::StoreTrouble => "in trouble",
+        AlertKind::WakeListSpent => "cannot be woken",
+        AlertKind::NoActingLeader => "has no acting leader",
+    };
+    format!("{} {what}", alert.about())
+}

@@ -1,0 +1,253 @@
+//! `mcp-bridge task add`: one task, or all of a file.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+use serde_json::{Value, json};
+
+use super::lines::{self, Broken, too_many_files};
+use super::{line, once_given_out, say_redacted, words};
+use crate::cli::context::{Acting, Context};
+use crate::cli::conversation::is_role;
+use crate::cli::error::{CliError, did_you_mean};
+use crate::cli::exit::Exit;
+use crate::cli::input::{read_all, read_all_input, read_file, read_input, utf8, without_newline};
+use crate::cli::output::{note, print, print_json, printable};
+use crate::cli::table::WARN;
+use crate::cli::{completions, named, whom};
+use crate::clock;
+use crate::model::Side;
+use crate::model::message::{ClientMessageId, MAX_FILES};
+use crate::store::{Added, Caller, NewTask, SharedStore, Task};
+use crate::text;
+
+/// Bytes of the longest list of tasks.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Adds a task. It waits in the queue until an orchestrator gives it to a
+/// session of its role, or one claims it.
+///
+/// With credentials it is added in that session's name, which then hears what
+/// became of it; of several sessions the first `a` side is meant, unless --as
+/// names another.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mcp-bridge task add --role backend --title \"Port the parser\" --body-file parser.md
+  mcp-bridge -c backend.a task add --role backend --title \"Port the parser\" --id parser
+  git diff | mcp-bridge task add --role review --title \"Review this\" --body -
+  mcp-bridge task add --from tasks.jsonl
+
+A line of a JSON Lines file is {\"role\", \"title\", \"body\", \"files\", \"id\"}; the last
+three may be missing. If one line is wrong, nothing of the file is added. Secrets
+(keys, passwords, tokens) are taken out before anything is stored.")]
+pub(in crate::cli) struct AddArgs {
+    /// The role that is to do it
+    #[arg(long, value_name = "ROLE", required_unless_present = "from",
+          add = ArgValueCandidates::new(completions::roles))]
+    role: Option<String>,
+    /// One line that says what it is
+    #[arg(long, value_name = "TITLE", required_unless_present = "from")]
+    title: Option<String>,
+    /// All that there is to say; `-` reads standard input
+    #[arg(long, value_name = "TEXT")]
+    body: Option<String>,
+    /// The same from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "body")]
+    body_file: Option<PathBuf>,
+    /// A file that it is about; may be repeated, 20 at most
+    #[arg(long = "file", value_name = "PATH")]
+    files: Vec<String>,
+    /// An id of your own: the same one twice is one task
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// Add each line of a JSON Lines file, all or none; `-` reads standard input
+    #[arg(long, value_name = "FILE",
+          conflicts_with_all = ["role", "title", "body", "body_file", "files", "id"])]
+    from: Option<PathBuf>,
+    /// In whose name, of several sessions
+    #[arg(long = "as", value_name = "SESSION")]
+    acting_as: Option<String>,
+}
+
+pub(super) async fn run(args: AddArgs, context: &Context) -> anyhow::Result<Exit> {
+    let acting = context.acting_if_any()?;
+    if acting.is_none() && args.acting_as.is_some() {
+        // Says how to give some.
+        context.acting()?;
+    }
+    let store = context.open().await?;
+    let tasks = match &args.from {
+        Some(path) => from_lines(path)?,
+        None => vec![from_arguments(&args)?],
+    };
+    let creator = match acting {
+        Some(acting) => Some(creator(&store, acting, args.acting_as.as_deref()).await?),
+        None => None,
+    };
+    let added = store
+        .add_tasks(creator.as_ref(), &tasks, clock::now())
+        .await?;
+    warn_of_roles(&store, &tasks).await?;
+    if args.from.is_some() {
+        show_many(context, &store, &added).await?;
+    } else if let [added] = added.as_slice() {
+        let task = once_given_out(&store, added.id).await?;
+        show(context, added, &task)?;
+    }
+    store.close().await;
+    if !context.json() {
+        say_redacted(added.iter().flat_map(|added| &added.redacted));
+    }
+    Ok(Exit::Success)
+}
+
+/// The session in whose name it is. An orchestrator's agent holds many `a`
+/// sides and reads the mail of all: any of them that is open will do.
+async fn creator(
+    store: &SharedStore,
+    mut acting: Acting,
+    name: Option<&str>,
+) -> anyhow::Result<Caller> {
+    let now = clock::now();
+    named::learn_labels(store, &mut acting, now).await?;
+    if name.is_some() || acting.members.len() == 1 {
+        return Ok(whom::acting_as(&acting, name)?.caller.clone());
+    }
+    let verdicts = store.verify(&acting.callers(), now).await?;
+    let open = acting
+        .members
+        .iter()
+        .zip(verdicts)
+        .find(|(member, verdict)| member.caller.session.side == Side::A && verdict.is_ok());
+    match open {
+        Some((member, _)) => Ok(member.caller.clone()),
+        None => Ok(whom::acting_as(&acting, None)?.caller.clone()),
+    }
+}
+
+fn from_arguments(args: &AddArgs) -> anyhow::Result<NewTask> {
+    let role = args.role.clone().unwrap_or_default();
+    if !is_role(&role) {
+        let what = "a role has 1 to 64 printable characters";
+        return Err(CliError::Usage(what.into()).into());
+    }
+    if args.files.len() > MAX_FILES {
+        return Err(CliError::Usage(too_many_files(args.files.len())).into());
+    }
+    // The title first: nobody types a body for a title that is refused.
+    let title = args.title.as_deref().unwrap_or_default().parse()?;
+    let client_id: Option<ClientMessageId> = args.id.as_deref().map(str::parse).transpose()?;
+    let body = match (&args.body_file, args.body.as_deref()) {
+        (Some(path), _) if path != Path::new("-") => {
+            utf8("body", without_newline(read_file(path)?))?
+        }
+        (Some(_), _) | (None, Some("-")) => utf8("body", without_newline(read_input("the body")?))?,
+        (None, text) => text.unwrap_or_default().to_owned(),
+    };
+    Ok(NewTask {
+        role,
+        title,
+        body: body.parse()?,
+        files: args.files.clone(),
+        client_id,
+    })
+}
+
+fn from_lines(path: &Path) -> anyhow::Result<Vec<NewTask>> {
+    let (source_name, bytes) = if path == Path::new("-") {
+        let bytes = read_all_input("one JSON object a line", MOST_BYTES + 1)?;
+        ("standard input".to_owned(), bytes)
+    } else {
+        let bytes = read_all(path, MOST_BYTES + 1)?;
+        (path.display().to_string(), bytes)
+    };
+    let refused = |Broken { line, what }| CliError::Tasks {
+        source_name: source_name.clone(),
+        place: line.map(|n| format!("line {n}: ")).unwrap_or_default(),
+        what,
+    };
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MOST_BYTES {
+        let what = format!("it has more than {} MiB; cut it", MOST_BYTES >> 20);
+        return Err(refused(Broken { line: None, what }).into());
+    }
+    Ok(lines::parse(&bytes).map_err(refused)?)
+}
+
+/// A role that nobody has is no error: its worker may come later. But it may be
+/// a slip of the pen.
+async fn warn_of_roles(store: &SharedStore, tasks: &[NewTask]) -> anyhow::Result<()> {
+    let sessions = store.sessions(clock::now()).await?;
+    let mut known: Vec<&str> = sessions.iter().map(|s| s.role.as_str()).collect();
+    known.sort_unstable();
+    known.dedup();
+    let mut said: Vec<&str> = Vec::new();
+    for task in tasks {
+        let role = task.role.as_str();
+        if known.contains(&role) || said.contains(&role) {
+            continue;
+        }
+        said.push(role);
+        let hint = did_you_mean(role, known.iter().copied());
+        let have = match known.as_slice() {
+            [] => "there are no open sessions".to_owned(),
+            roles => format!("there are {}", roles.join(", ")),
+        };
+        note(&printable(&format!(
+            "note: no open session has the role `{role}`{hint} ({have}); the task waits until one has"
+        ))
+        .replacen("note:", &format!("{WARN}note:{WARN:#}"), 1));
+    }
+    Ok(())
+}
+
+fn show(context: &Context, added: &Added, task: &Task) -> anyhow::Result<()> {
+    if context.json() {
+        return print_json(&as_json(added, task));
+    }
+    if added.duplicate {
+        let with = match &task.owner {
+            Some(_) => format!("with {} (fence {})", task.owner_name(), task.fence),
+            None => words(task.state).to_owned(),
+        };
+        print(&format!("task {} was added already: {with}\n", task.id))?;
+    } else {
+        print(&line(task))?;
+    }
+    Ok(())
+}
+
+async fn show_many(context: &Context, store: &SharedStore, added: &[Added]) -> anyhow::Result<()> {
+    if context.json() {
+        let mut all = Vec::with_capacity(added.len());
+        for added in added {
+            let (task, _) = store.task(added.id).await?;
+            all.push(as_json(added, &task));
+        }
+        return print_json(&all);
+    }
+    let new: Vec<&Added> = added.iter().filter(|added| !added.duplicate).collect();
+    let before = added.len() - new.len();
+    let mut out = match new.as_slice() {
+        [] => "added no task".to_owned(),
+        [one] => format!("added task {}", one.id),
+        [first, .., last] => format!("added {} tasks ({} to {})", new.len(), first.id, last.id),
+    };
+    if before > 0 {
+        let count = text::count(u64::try_from(before).unwrap_or(u64::MAX), "task");
+        let were = if before == 1 { "was" } else { "were" };
+        out.push_str(&format!("; {count} of the file {were} there already"));
+    }
+    out.push('\n');
+    print(&out)?;
+    Ok(())
+}
+
+fn as_json(added: &Added, task: &Task) -> Value {
+    json!({
+        "id": added.id, "role": task.role, "state": task.state, "fence": task.fence,
+        "owner": task.owner, "owner_label": task.owner_label,
+        "redacted": added.redacted, "duplicate": added.duplicate,
+    })
+}

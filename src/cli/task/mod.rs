@@ -1,0 +1,155 @@
+//! `mcp-bridge task`: work, as operators add it and agents do it.
+
+mod add;
+mod lines;
+mod manage;
+mod show;
+mod work;
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use jiff::Timestamp;
+
+use super::context::Context;
+use super::exit::Exit;
+use super::output::{relative, session_name};
+use super::table::{BAD, DIM, GOOD, WARN};
+use crate::clock;
+use crate::model::redact::SecretKind;
+use crate::model::task::TaskState;
+use crate::model::{SessionKey, TaskId};
+use crate::store::{SharedStore, Task};
+use crate::text;
+
+/// How long a task that was added is watched, so that its owner can be named.
+const GIVEN_OUT: Duration = Duration::from_secs(1);
+/// Between two looks for that.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What to do with tasks.
+#[derive(Debug, Subcommand)]
+pub(super) enum TaskCommand {
+    /// Add a task, or a file full of them; an orchestrator gives it out
+    Add(add::AddArgs),
+    /// List those that are open
+    List(show::ListArgs),
+    /// Show one, with its history
+    #[command(after_help = "\
+Examples:
+  mcp-bridge task show 17
+  mcp-bridge task show 17 --json | jq -r .result")]
+    Show {
+        /// Which
+        #[arg(value_name = "TASK", add = show::all_tasks())]
+        task: TaskId,
+    },
+    /// Take a task: this one, or the oldest that waits for this session's role
+    Claim(work::ClaimArgs),
+    /// Note how far it is
+    Progress(work::ProgressArgs),
+    /// End it: it is done
+    Done(work::DoneArgs),
+    /// End this try: it could not be done; it is tried again later
+    Fail(work::FailArgs),
+    /// End it for good; its owner is told to stop
+    Cancel(manage::CancelArgs),
+    /// Give it to a session, or back into the queue
+    Reassign(manage::ReassignArgs),
+}
+
+pub(super) async fn run(command: TaskCommand, context: &Context) -> anyhow::Result<Exit> {
+    match command {
+        TaskCommand::Add(args) => add::run(args, context).await,
+        TaskCommand::List(args) => show::list(args, context).await,
+        TaskCommand::Show { task } => show::one(task, context).await,
+        TaskCommand::Claim(args) => work::claim(args, context).await,
+        TaskCommand::Progress(args) => work::progress(args, context).await,
+        TaskCommand::Done(args) => work::done(args, context).await,
+        TaskCommand::Fail(args) => work::fail(args, context).await,
+        TaskCommand::Cancel(args) => manage::cancel(args, context).await,
+        TaskCommand::Reassign(args) => manage::reassign(args, context).await,
+    }
+}
+
+/// The task, a moment later: where an orchestrator acts, it is usually given
+/// out before a person has read that it was added.
+async fn once_given_out(store: &SharedStore, id: TaskId) -> anyhow::Result<Task> {
+    let acts = store.lease().await?.and_then(|lease| lease.holder);
+    let end = clock::since_boot() + GIVEN_OUT;
+    loop {
+        let (task, _) = store.task(id).await?;
+        let waits = task.state == TaskState::Queued;
+        if !waits || acts.is_none() || clock::since_boot() >= end {
+            return Ok(task);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// `task 17 queued`, `task 17 queued -> backend-1/b (fence 1)`, `task 17 done`.
+fn line(task: &Task) -> String {
+    match &task.owner {
+        Some(_) => format!(
+            "task {} queued -> {} (fence {})\n",
+            task.id,
+            task.owner_name(),
+            task.fence
+        ),
+        None => format!("task {} {}\n", task.id, words(task.state)),
+    }
+}
+
+/// A state in a person's words.
+fn words(state: TaskState) -> &'static str {
+    match state {
+        TaskState::RetryWait => "waits for its next try",
+        other => other.as_str(),
+    }
+}
+
+/// Its colour.
+fn style(state: TaskState) -> anstyle::Style {
+    match state {
+        TaskState::Leased => GOOD,
+        TaskState::Queued | TaskState::RetryWait => WARN,
+        TaskState::Dead => BAD,
+        TaskState::Done | TaskState::Cancelled => DIM,
+    }
+}
+
+/// `leased 3m`, `retry in 28s`, `done 2h ago`: the state, and since when.
+fn state_since(task: &Task, now: Timestamp) -> String {
+    match (task.state, task.retry_at) {
+        (TaskState::RetryWait, Some(at)) if at > now => format!("retry {}", relative(at, now)),
+        (state, _) if state.is_open() => {
+            let since = text::elapsed(task.changed_at, now);
+            format!("{state} {}", text::short_duration(since))
+        }
+        (state, _) => format!("{state} {}", relative(task.changed_at, now)),
+    }
+}
+
+/// A session that a task names: by its label, as far as that is known.
+async fn named_session(store: &SharedStore, session: &SessionKey) -> anyhow::Result<String> {
+    let label = match store.conversation(&session.conversation).await {
+        Ok(conversation) => conversation.label,
+        // It was cleaned away; its id is still a name.
+        Err(_) => None,
+    };
+    Ok(session_name(label.as_ref(), session))
+}
+
+/// What was taken out of the texts, each kind once.
+fn say_redacted<'a>(kinds: impl IntoIterator<Item = &'a SecretKind>) {
+    let mut names: Vec<&str> = Vec::new();
+    for kind in kinds {
+        if !names.contains(&kind.as_str()) {
+            names.push(kind.as_str());
+        }
+    }
+    if !names.is_empty() {
+        let names = names.join(", ");
+        super::output::note(&format!("{WARN}secrets redacted:{WARN:#} {names}"));
+    }
+}

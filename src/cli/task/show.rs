@@ -1,0 +1,255 @@
+//! `mcp-bridge task list` and `show`.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+use jiff::Timestamp;
+
+use super::{named_session, state_since, style};
+use crate::cli::completions;
+use crate::cli::context::Context;
+use crate::cli::exit::Exit;
+use crate::cli::output::{note, print, print_json, printable, relative};
+use crate::cli::table::{BOLD, Cell, DIM, Table};
+use crate::clock;
+use crate::model::task::{TaskId, TaskState};
+use crate::store::{SharedStore, Task, TaskEvent, TaskFilter};
+
+/// Which tasks; without a word about states, those that are open.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mcp-bridge task list
+  mcp-bridge task list --state dead --state cancelled
+  mcp-bridge -c backend.b task list --mine --json | jq '.[].id'
+
+States: queued, leased (somebody has it), retry_wait (it failed and is tried
+again), done, dead (given up), cancelled; the first three are open.")]
+pub(in crate::cli) struct ListArgs {
+    /// Only in this state; may be repeated
+    #[arg(long = "state", value_name = "STATE", value_parser = state)]
+    states: Vec<TaskState>,
+    /// Only of this role
+    #[arg(long, value_name = "ROLE", add = ArgValueCandidates::new(completions::roles))]
+    role: Option<String>,
+    /// Only those that the sessions of the credentials have
+    #[arg(long)]
+    mine: bool,
+    /// In every state
+    #[arg(long, conflicts_with = "states")]
+    all: bool,
+    /// The newest so many
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+}
+
+fn state(text: &str) -> Result<TaskState, String> {
+    TaskState::from_word(text).ok_or_else(|| {
+        let all = TaskState::ALL.map(TaskState::as_str);
+        format!("it is {}", all.join(", "))
+    })
+}
+
+/// Ids of tasks that are open, for a shell.
+pub(super) fn all_tasks() -> ArgValueCandidates {
+    ArgValueCandidates::new(completions::tasks)
+}
+
+pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<Exit> {
+    let acting = args.mine.then(|| context.acting()).transpose()?;
+    let store = context.open().await?;
+    let now = clock::now();
+    let filter = TaskFilter {
+        states: match (args.states.as_slice(), args.all) {
+            ([], false) => TaskState::ALL.into_iter().filter(|s| s.is_open()).collect(),
+            (states, _) => states.to_vec(),
+        },
+        role: args.role.clone(),
+        owner: None,
+        limit: args.limit,
+    };
+    let tasks = match acting {
+        None => store.tasks(&filter).await?,
+        Some(acting) => {
+            let mut mine = Vec::new();
+            for member in &acting.members {
+                let owner = Some(member.caller.session.clone());
+                let of_one = TaskFilter {
+                    owner,
+                    ..filter.clone()
+                };
+                mine.extend(store.tasks(&of_one).await?);
+            }
+            mine.sort_by_key(|task| task.id);
+            mine
+        }
+    };
+    let counts = store.task_counts().await?;
+    let location = store.location().display().to_string();
+    store.close().await;
+    if context.json() {
+        print_json(&tasks)?;
+        return Ok(Exit::Success);
+    }
+    // What the list leaves out, so that an empty one is no riddle.
+    let others: Vec<String> = TaskState::ALL
+        .into_iter()
+        .filter(|state| !filter.states.is_empty() && !filter.states.contains(state))
+        .filter_map(|state| {
+            let count = counts.get(state.as_str()).filter(|count| **count > 0)?;
+            Some(format!("{count} {state}"))
+        })
+        .collect();
+    let others = match others.as_slice() {
+        [] => String::new(),
+        others => format!("not shown: {} (--all)", others.join(", ")),
+    };
+    if tasks.is_empty() {
+        let plainly = args.states.is_empty() && !args.mine && args.role.is_none() && !args.all;
+        let what = match (plainly, args.all && args.role.is_none() && !args.mine) {
+            (true, _) => "no open tasks",
+            (_, true) => "no tasks",
+            _ => "no such tasks",
+        };
+        let rest = if others.is_empty() {
+            String::new()
+        } else {
+            format!("; {others}")
+        };
+        note(&format!("{what} in {location}{rest}"));
+        return Ok(Exit::Success);
+    }
+    let mut out = table(&tasks, now).render(0);
+    if u32::try_from(tasks.len()).is_ok_and(|count| count == args.limit) {
+        let _ = writeln!(out, "{DIM}the newest {}; more: --limit{DIM:#}", args.limit);
+    }
+    if !others.is_empty() && !args.mine && args.role.is_none() {
+        let _ = writeln!(out, "{DIM}{others}{DIM:#}");
+    }
+    print(&out)?;
+    Ok(Exit::Success)
+}
+
+fn table(tasks: &[Task], now: Timestamp) -> Table {
+    let mut table = Table::new(&["TASK", "ROLE", "STATE", "OWNER", "FENCE", "TRIES", "TITLE"]);
+    for task in tasks {
+        let owner = task.owner.as_ref().map(|_| task.owner_name());
+        let tries = match task.attempts {
+            0 => String::new(),
+            tries => tries.to_string(),
+        };
+        table.row([
+            Cell::new(task.id.to_string(), BOLD),
+            Cell::from(printable(&task.role).into_owned()),
+            Cell::new(state_since(task, now), style(task.state)),
+            Cell::from(owner.unwrap_or_default()),
+            Cell::from(task.fence.to_string()),
+            Cell::from(tries),
+            Cell::from(printable(&task.title).into_owned()),
+        ]);
+    }
+    table.drop_empty(&["OWNER", "TRIES"]);
+    table
+}
+
+pub(super) async fn one(id: TaskId, context: &Context) -> anyhow::Result<Exit> {
+    let store = context.open().await?;
+    let (task, history) = store.task(id).await?;
+    if context.json() {
+        let mut object = serde_json::to_value(&task)?;
+        object["history"] = serde_json::to_value(&history)?;
+        print_json(&object)?;
+    } else {
+        print(&page(&store, &task, &history).await?)?;
+    }
+    store.close().await;
+    Ok(Exit::Success)
+}
+
+async fn page(store: &SharedStore, task: &Task, history: &[TaskEvent]) -> anyhow::Result<String> {
+    let now = clock::now();
+    let mut facts = Table::plain();
+    let mut fact = |name: &str, cell: Cell| facts.row([Cell::new(name, DIM), cell]);
+    fact(
+        &format!("task {}", task.id),
+        Cell::new(printable(&task.title), BOLD),
+    );
+    fact("role", printable(&task.role).into_owned().into());
+    fact(
+        "state",
+        Cell::new(state_since(task, now), style(task.state)),
+    );
+    if task.owner.is_some() {
+        let owner = format!("{} (fence {})", task.owner_name(), task.fence);
+        fact("owner", owner.into());
+    } else if let Some(last) = &task.last_owner {
+        let last = named_session(store, last).await?;
+        fact(
+            "last owner",
+            format!("{last} (fence {})", task.fence).into(),
+        );
+    }
+    let by = match &task.creator {
+        Some(creator) => format!(", by {}", named_session(store, creator).await?),
+        None => String::new(),
+    };
+    fact(
+        "added",
+        format!("{}{by}", relative(task.created_at, now)).into(),
+    );
+    if task.attempts > 0 {
+        let failed = match task.failures {
+            0 => String::new(),
+            failures => format!(", {failures} failed"),
+        };
+        fact("tries", format!("{}{failed}", task.attempts).into());
+    }
+    if !task.files.is_empty() {
+        let files = task.files.join(", ");
+        fact("files", printable(&files).replace('\n', " ").into());
+    }
+    let mut out = facts.render(0);
+    quoted(&mut out, "body", &task.body);
+    if let (Some(note), Some(at)) = (&task.progress, task.progress_at) {
+        quoted(&mut out, &format!("progress, {}", relative(at, now)), note);
+    }
+    quoted(
+        &mut out,
+        "reason",
+        task.reason.as_deref().unwrap_or_default(),
+    );
+    quoted(
+        &mut out,
+        "result",
+        task.result.as_deref().unwrap_or_default(),
+    );
+    let mut table = Table::new(&["WHEN", "EVENT", "FENCE", "SESSION", "NOTE"]);
+    for event in history {
+        let session = event.session.as_deref().unwrap_or_default();
+        let note = printable(event.note.as_deref().unwrap_or_default());
+        table.row([
+            Cell::from(relative(event.at, now)),
+            Cell::from(event.event.as_str()),
+            Cell::from(event.fence.to_string()),
+            Cell::from(printable(session).into_owned()),
+            Cell::from(note.lines().next().unwrap_or_default()),
+        ]);
+    }
+    table.drop_empty(&["SESSION", "NOTE"]);
+    out.push('\n');
+    out.push_str(&table.render(0));
+    Ok(out)
+}
+
+/// A text of somebody else's, every line marked, so that it cannot pass for
+/// ours.
+fn quoted(out: &mut String, heading: &str, text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{DIM}{heading}{DIM:#}");
+    for line in printable(text).lines() {
+        let _ = writeln!(out, "{DIM}|{DIM:#} {line}");
+    }
+}

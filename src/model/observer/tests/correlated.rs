@@ -1,0 +1,96 @@
+//! Many hosts at once.
+
+use super::*;
+
+/// Ten hosts with one session each, last seen at 100 s.
+pub(super) fn ten_hosts() -> Observer {
+    let mut observer = observer();
+    let fleet: Vec<_> = (0..10).map(|n| kept(n * 10, 1)).collect();
+    look(&mut observer, &fleet, at(100));
+    observer
+}
+
+/// The first `n` hosts beat every five seconds.
+fn beats(observer: &mut Observer, hosts: u64, seconds: std::ops::Range<u32>) -> Vec<Change> {
+    let mut said = Vec::new();
+    for second in seconds.step_by(5) {
+        let fleet: Vec<_> = (0..hosts)
+            .map(|n| kept(n * 10, i64::from(second)))
+            .collect();
+        said.extend(look(observer, &fleet, at(second)));
+    }
+    said
+}
+
+#[test]
+fn most_hosts_silent_together_expire_nobody_until_the_hold_is_over() {
+    let mut observer = ten_hosts();
+    let said = beats(&mut observer, 4, 105..420);
+    assert_eq!(verdicts(&said), []);
+    let correlated = observer.correlated().expect("six of ten");
+    let expected = Correlated {
+        silent: 6,
+        hosts: 10,
+        since: at(120),
+    };
+    assert_eq!(correlated, expected);
+    let said = beats(&mut observer, 4, 420..425);
+    assert_eq!(verdicts(&said).len(), 6, "and then all of them");
+    assert_eq!(observer.correlated(), None);
+    // The lost ones do not count any more: the rest is judged for itself.
+    let said = beats(&mut observer, 3, 425..450);
+    assert_eq!(verdicts(&said).len(), 1);
+}
+
+#[test]
+fn fewer_hosts_than_the_share_are_lost_each_for_itself() {
+    let mut observer = ten_hosts();
+    let said = beats(&mut observer, 5, 105..125);
+    assert_eq!(verdicts(&said).len(), 5);
+    assert_eq!(observer.correlated(), None);
+}
+
+#[test]
+fn two_hosts_say_nothing_about_each_other() {
+    let mut observer = observer();
+    look(&mut observer, &[kept(0, 1), kept(10, 1)], at(100));
+    assert_eq!(verdicts(&observer.due(at(120))).len(), 2);
+}
+
+#[test]
+fn when_the_others_come_back_the_rest_has_a_full_ttl() {
+    let mut observer = ten_hosts();
+    beats(&mut observer, 4, 105..200);
+    assert!(observer.correlated().is_some());
+    let said = beats(&mut observer, 6, 200..220);
+    assert_eq!(verdicts(&said), []);
+    assert_eq!(observer.correlated(), None);
+    let said = beats(&mut observer, 6, 220..225);
+    assert_eq!(verdicts(&said).len(), 4);
+}
+
+#[test]
+fn an_exit_is_said_also_while_all_are_silent() {
+    let mut observer = ten_hosts();
+    beats(&mut observer, 4, 105..130);
+    assert!(observer.correlated().is_some());
+    let mut gone = kept(90, 2);
+    gone.beat = gone.beat.map(|beat| Beat {
+        exited: true,
+        ..beat
+    });
+    let changes = look(&mut observer, &[gone], at(130));
+    assert_eq!(one(&changes).1, Health::Exited);
+}
+
+#[test]
+fn when_the_hold_is_over_expiry_goes_on_for_whoever_falls_silent_with_them() {
+    let mut observer = ten_hosts();
+    beats(&mut observer, 4, 105..406);
+    assert!(observer.correlated().is_some());
+    let said = beats(&mut observer, 1, 410..421);
+    assert_eq!(verdicts(&said).len(), 6, "those who were kept");
+    let said = beats(&mut observer, 1, 425..426);
+    assert_eq!(verdicts(&said).len(), 3, "no second hold for one silence");
+    assert_eq!(observer.correlated(), None);
+}
