@@ -277,6 +277,8 @@ macro_rules! every_case {
                 a_row_tells_everything
                 three_ways_to_the_same_row
                 what_changed_is_seen_and_nothing_else
+                a_heartbeat_alone_is_a_pulse
+                pages_hold_everybody_once
                 cleaning_up_hides_no_change
                 only_open_conversations_are_in_it
                 one_that_ended_with_a_task_is_still_watched

@@ -3,7 +3,8 @@
 //!
 //! It sleeps until the next session can expire, the doorbell rings, or
 //! `check_interval` is over. What changed is read by a counter, so that a round
-//! costs what changed and not the fleet; a full look stands behind it. An
+//! costs what changed and not the fleet. Behind it stands a full look, a page in
+//! each round, so that no round pays for all of it. An
 //! orchestrator that does not act looks as well and writes nothing, so that it
 //! knows the fleet when it takes over.
 
@@ -20,18 +21,22 @@ use super::leadership::LeaderLink;
 use super::store_keeper::StoreLink;
 use super::{Duty, DutyBell, Patience, Report, Round, words};
 use crate::config::{OrchestratorSettings, RoleSettings, Settings, WatchdogSettings};
-use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
 use crate::model::health::{Health, HealthPolicy, Turn};
 use crate::model::observer::{Beat, Change, CorrelationPolicy, Observer, Sighting, Standing};
+use crate::model::{ConversationId, SessionKey};
 use crate::store::{
-    Control, ControlKind, Cursor, Finding, Fleet, Leader, SeenSession, SharedStore, StoreError,
-    Wanted,
+    Control, ControlKind, Cursor, Finding, Fleet, Leader, Pulse, SeenSession, SharedStore,
+    StoreError, Wanted,
 };
 use crate::{clock, host, liveness, text};
 
-/// Between two looks at the whole fleet.
+/// Between the end of one look at the whole fleet and the next.
 const FULL_LOOK: Duration = Duration::from_secs(30);
+/// Conversations that a round looks at for it, of two sessions each.
+const PAGE: u32 = 250;
+/// The same for the first look, which is wanted whole before anybody is judged.
+const FIRST_PAGE: u32 = 5_000;
 /// A look that comes so much later than it should was kept from its work: what
 /// it did not see says nothing.
 const LATE: Duration = Duration::from_secs(3);
@@ -58,7 +63,7 @@ pub struct Watchdog {
     cursor: Cursor,
     /// Rows that were read since the fleet was judged.
     touched: HashSet<SessionKey>,
-    full_look: Duration,
+    full_look: FullLook,
     /// When the fleet was looked at last: what is judged is judged as of then.
     looked: Option<Duration>,
     /// The last look failed.
@@ -68,6 +73,31 @@ pub struct Watchdog {
     /// Somebody's health changed since the last count.
     recount: bool,
     round: WatchdogReport,
+}
+
+/// How far the look at the whole fleet is.
+#[derive(Debug)]
+enum FullLook {
+    /// It begins then.
+    Due(Duration),
+    /// It goes on after this conversation.
+    At {
+        after: Option<ConversationId>,
+        /// Whoever was seen since it began.
+        there: HashSet<SessionKey>,
+        /// Nobody is judged before it is through.
+        first: bool,
+    },
+}
+
+impl FullLook {
+    fn begin(first: bool) -> Self {
+        Self::At {
+            after: None,
+            there: HashSet::new(),
+            first,
+        }
+    }
 }
 
 /// What a round found.
@@ -114,7 +144,7 @@ impl Watchdog {
             known: None,
             cursor: Cursor::default(),
             touched: HashSet::new(),
-            full_look: now,
+            full_look: FullLook::begin(true),
             looked: None,
             blind: false,
             controls: Vec::new(),
@@ -176,7 +206,7 @@ impl Watchdog {
         *self.fleet.lock() = FleetState::default();
         self.known = Some(Arc::clone(store));
         self.cursor = Cursor::default();
-        self.full_look = now;
+        self.full_look = FullLook::begin(true);
     }
 
     /// Reads what is new and hands it to the observer.
@@ -194,43 +224,92 @@ impl Watchdog {
             .iter()
             .any(|control| control.kind == ControlKind::Hold);
         self.observer.set_hold(hold, now);
-        let full = now >= self.full_look;
-        let wanted = if full {
-            Wanted::All
+        self.round.read = 0;
+        if let FullLook::Due(then) = self.full_look
+            && now >= then
+        {
+            self.full_look = FullLook::begin(false);
+        }
+        if matches!(self.full_look, FullLook::At { first: true, .. }) {
+            // What changes while the pages are read is read after them.
+            let start = store.fleet(Wanted::These(&[]), wall);
+            self.cursor = patience.bounded(store.location(), start).await?.cursor;
+            while matches!(self.full_look, FullLook::At { .. }) {
+                self.turn_a_page(store, FIRST_PAGE, patience).await?;
+            }
         } else {
-            Wanted::Since(self.cursor)
-        };
-        let fleet = store.fleet(wanted, wall);
-        let Fleet { sessions, cursor } = patience.bounded(store.location(), fleet).await?;
-        self.round.read = sessions.len();
+            self.turn_a_page(store, PAGE, patience).await?;
+        }
+        let fleet = store.fleet(Wanted::Since(self.cursor), wall);
+        let Fleet {
+            sessions,
+            pulses,
+            cursor,
+            ..
+        } = patience.bounded(store.location(), fleet).await?;
         // When it was seen, not when it was asked for.
         let now = clock::since_boot();
-        if full {
-            let there: HashSet<SessionKey> = sessions.iter().map(|row| row.key.clone()).collect();
-            self.observer.retain(&there);
-            let mut fleet = self.fleet.lock();
-            fleet.sessions.retain(|key, _| there.contains(key));
-            drop(fleet);
-            self.touched.retain(|key| there.contains(key));
-            self.full_look = now + FULL_LOOK;
-            self.recount = true;
-        }
         self.take_in(sessions, now);
-        self.cursor = cursor;
-        if !arrived.is_empty() && !full {
-            let these = store.fleet(Wanted::These(arrived), wall);
+        let mut wanted = self.take_pulses(pulses, now);
+        wanted.extend_from_slice(arrived);
+        if !wanted.is_empty() {
+            let these = store.fleet(Wanted::These(&wanted), wall);
             let these = patience.bounded(store.location(), these).await?;
             self.take_in(these.sessions, clock::since_boot());
         }
+        self.cursor = cursor;
         Ok(())
     }
 
+    /// A part of the look at the whole fleet, if one is under way; after the
+    /// last, those are forgotten that are not there any more.
+    async fn turn_a_page(
+        &mut self,
+        store: &SharedStore,
+        conversations: u32,
+        patience: Patience,
+    ) -> Result<(), StoreError> {
+        let FullLook::At { after, .. } = &self.full_look else {
+            return Ok(());
+        };
+        let page = Wanted::Page {
+            after: after.clone(),
+            conversations,
+        };
+        let page = store.fleet(page, clock::now());
+        let page = patience.bounded(store.location(), page).await?;
+        let now = clock::since_boot();
+        self.take_in(page.sessions, now);
+        let FullLook::At { after, there, .. } = &mut self.full_look else {
+            return Ok(());
+        };
+        if page.page_end.is_some() {
+            *after = page.page_end;
+            return Ok(());
+        }
+        let there = std::mem::take(there);
+        self.observer.retain(&there);
+        self.fleet
+            .lock()
+            .sessions
+            .retain(|key, _| there.contains(key));
+        self.touched.retain(|key| there.contains(key));
+        self.full_look = FullLook::Due(now + FULL_LOOK);
+        self.recount = true;
+        Ok(())
+    }
+
+    /// Takes rows, when they were seen.
     fn take_in(&mut self, rows: Vec<SeenSession>, now: Duration) {
+        self.round.read += rows.len();
         let mut fleet = self.fleet.lock();
         for row in rows {
-            let draining = self.is_draining(&row);
+            let draining = self.is_draining(&row.key, row.host.as_deref());
             self.observer.sighted(&sighting(&row, draining), now);
             self.touched.insert(row.key.clone());
+            if let FullLook::At { there, .. } = &mut self.full_look {
+                there.insert(row.key.clone());
+            }
             match fleet.sessions.get_mut(&row.key) {
                 Some(known) => {
                     known.draining = draining;
@@ -249,12 +328,35 @@ impl Watchdog {
         }
     }
 
-    fn is_draining(&self, row: &SeenSession) -> bool {
+    /// Takes what is new of sessions that are known; returns the others, whose
+    /// rows are wanted whole.
+    fn take_pulses(&mut self, pulses: Vec<Pulse>, now: Duration) -> Vec<SessionKey> {
+        self.round.read += pulses.len();
+        let mut unknown = Vec::new();
+        let mut fleet = self.fleet.lock();
+        for pulse in pulses {
+            let Some(known) = fleet.sessions.get_mut(&pulse.key) else {
+                unknown.push(pulse.key);
+                continue;
+            };
+            known.draining = self.is_draining(&pulse.key, pulse.host.as_deref());
+            known.row.host = pulse.host;
+            known.row.beat = Some(pulse.beat);
+            known.row.foreign = pulse.foreign;
+            known.row.reported = pulse.reported;
+            self.observer
+                .sighted(&sighting(&known.row, known.draining), now);
+            self.touched.insert(pulse.key);
+        }
+        unknown
+    }
+
+    fn is_draining(&self, key: &SessionKey, on: Option<&str>) -> bool {
         self.controls.iter().any(|control| {
             control.kind == ControlKind::Drain
                 && match control.subject.strip_prefix("host:") {
-                    Some(host) => row.host.as_deref() == Some(host),
-                    None => control.subject == row.key.to_string(),
+                    Some(host) => on == Some(host),
+                    None => control.subject == key.to_string(),
                 }
         })
     }
@@ -270,6 +372,7 @@ impl Watchdog {
             .observer
             .due(self.looked.unwrap_or_else(clock::since_boot));
         let changes = self.spare_the_living(changes);
+        let changes = self.look_again_at_stalled(store, changes, patience).await?;
         self.publish_health();
         self.recount |= !changes.is_empty();
         let (mut judged, mut findings) = (Vec::new(), Vec::new());
@@ -312,6 +415,51 @@ impl Watchdog {
             }
             other => other,
         }
+    }
+
+    /// What a session owes is read whole only when something of its own
+    /// changes: another program may have read its mail since.
+    async fn look_again_at_stalled(
+        &mut self,
+        store: &SharedStore,
+        changes: Vec<Change>,
+        patience: Patience,
+    ) -> Result<Vec<Change>, StoreError> {
+        let stalled = changes.iter().filter(|change| change.to == Health::Stalled);
+        let stalled: Vec<SessionKey> = stalled.map(|change| change.key.clone()).collect();
+        if stalled.is_empty() {
+            return Ok(changes);
+        }
+        let these = store.fleet(Wanted::These(&stalled), clock::now());
+        let these = match patience.bounded(store.location(), these).await {
+            Ok(these) => these.sessions,
+            Err(error) => {
+                // None of what was just judged is written.
+                for change in &changes {
+                    self.observer.take_back(change);
+                }
+                return Err(error);
+            }
+        };
+        let fleet = self.fleet.lock();
+        let moved: HashSet<SessionKey> = these
+            .iter()
+            .filter(|row| {
+                let known = fleet.sessions.get(&row.key);
+                row.unread == 0 && row.open_tasks == 0
+                    || known.is_some_and(|known| known.row.foreign != row.foreign)
+            })
+            .map(|row| row.key.clone())
+            .collect();
+        drop(fleet);
+        self.take_in(these, clock::since_boot());
+        let (back, rest): (Vec<Change>, Vec<Change>) = changes
+            .into_iter()
+            .partition(|change| change.to == Health::Stalled && moved.contains(&change.key));
+        for change in &back {
+            self.observer.take_back(change);
+        }
+        Ok(rest)
     }
 
     /// Whoever gives out tasks goes by how sessions fare when they are judged,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{DaemonRef, ProcessId, Result};
 use crate::model::alert::AlertKind;
 use crate::model::task::{Fence, TaskId};
-use crate::model::{Label, SessionKey};
+use crate::model::{ConversationId, Label, SessionKey};
 
 /// The lease of whoever acts for the fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,16 @@ pub struct Cursor {
 pub enum Wanted<'a> {
     /// All, of conversations that are open or whose sessions still have tasks.
     All,
-    /// Those that changed since.
+    /// The same, a part at a time: so many conversations after this one, in the
+    /// order of their ids. What it costs does not grow with the fleet.
+    Page {
+        /// Where the last part ended; `None` begins.
+        after: Option<ConversationId>,
+        /// How many.
+        conversations: u32,
+    },
+    /// Those that changed since. One of which only the heartbeat is new comes as
+    /// a pulse.
     Since(Cursor),
     /// These.
     These(&'a [SessionKey]),
@@ -121,11 +130,33 @@ pub struct SeenSession {
     pub standing_seq: Option<i64>,
 }
 
+/// A session's heartbeat and what comes with one: what is new of most sessions
+/// most of the time, and cheap to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulse {
+    /// Which session.
+    pub key: SessionKey,
+    /// As in [`SeenSession`].
+    pub host: Option<String>,
+    /// As in [`SeenSession`].
+    pub beat: SeenBeat,
+    /// As in [`SeenSession`].
+    pub foreign: Option<String>,
+    /// As in [`SeenSession`].
+    pub reported: Option<String>,
+}
+
 /// What was read of the fleet.
 #[derive(Debug, Default)]
 pub struct Fleet {
     /// The sessions that were wanted.
     pub sessions: Vec<SeenSession>,
+    /// Those of which nothing is new but this; also of conversations that have
+    /// ended. None of them is among `sessions`.
+    pub pulses: Vec<Pulse>,
+    /// Of a page: the conversation that it ended with; `None` if it was the
+    /// last.
+    pub page_end: Option<ConversationId>,
     /// Where the next look begins.
     pub cursor: Cursor,
 }

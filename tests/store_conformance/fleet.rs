@@ -22,10 +22,15 @@ async fn all(store: &dyn Store) -> (Vec<SeenSession>, Cursor) {
     (fleet.sessions, fleet.cursor)
 }
 
+/// Whole rows of all that is new, as whoever knows nothing yet takes them.
 async fn since(store: &dyn Store, cursor: Cursor) -> (Vec<SeenSession>, Cursor) {
     let fleet = store.fleet(Wanted::Since(cursor), at(20)).await;
     let fleet = fleet.expect("looked");
-    (fleet.sessions, fleet.cursor)
+    let pulses: Vec<SessionKey> = fleet.pulses.into_iter().map(|pulse| pulse.key).collect();
+    let these = store.fleet(Wanted::These(&pulses), at(20)).await;
+    let mut sessions = fleet.sessions;
+    sessions.extend(these.expect("looked").sessions);
+    (sessions, fleet.cursor)
 }
 
 fn keys(sessions: &[SeenSession]) -> BTreeSet<String> {
@@ -219,6 +224,62 @@ pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend
         .await
         .expect("released");
     expect("a daemon that stops", &[one, &pairs[2].b.session]).await;
+}
+
+pub(crate) async fn a_heartbeat_alone_is_a_pulse(backend: &impl Backend) {
+    let store = backend.open().await;
+    let (one, other) = (pair(&*store, at(0)).await, pair(&*store, at(0)).await);
+    let daemon = daemon(&*store, "host").await;
+    let sessions = [&one.b.session, &other.b.session];
+    beat(&*store, &daemon, &sessions).await;
+    let (_, cursor) = all(&*store).await;
+    beat(&*store, &daemon, &sessions).await;
+    // Whoever does something besides comes whole, and once.
+    say(&*store, &other.b, "hello", at(3)).await;
+    let fleet = store.fleet(Wanted::Since(cursor), at(20)).await;
+    let fleet = fleet.expect("looked");
+    let [pulse] = &fleet.pulses[..] else {
+        panic!("{:?}", fleet.pulses);
+    };
+    let whole = row(all(&*store).await.0, &one.b.session);
+    assert_eq!(pulse.key, one.b.session);
+    assert_eq!(pulse.host, whole.host);
+    assert_eq!(Some(&pulse.beat), whole.beat.as_ref());
+    assert_eq!(pulse.foreign, whole.foreign);
+    assert_eq!(pulse.reported, whole.reported);
+    let moved = row(fleet.sessions, &other.b.session);
+    assert_eq!(moved.beat.expect("a beat").seq, 2);
+    // And then nothing is new.
+    let fleet = store.fleet(Wanted::Since(fleet.cursor), at(20)).await;
+    let fleet = fleet.expect("looked");
+    assert!(fleet.pulses.is_empty() && fleet.sessions.is_empty());
+}
+
+pub(crate) async fn pages_hold_everybody_once(backend: &impl Backend) {
+    let store = backend.open().await;
+    pairs(&*store, 7, at(0)).await;
+    let whole = keys(&all(&*store).await.0);
+    assert_eq!(whole.len(), 14);
+    for conversations in [1, 3, 7, 100] {
+        let (mut after, mut seen, mut pages) = (None, Vec::new(), 0);
+        loop {
+            let page = Wanted::Page {
+                after,
+                conversations,
+            };
+            let page = store.fleet(page, at(20)).await.expect("looked");
+            assert!(page.sessions.len() <= 2 * conversations as usize);
+            seen.extend(page.sessions.iter().map(|seen| seen.key.to_string()));
+            pages += 1;
+            after = page.page_end;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 14, "pages of {conversations}");
+        assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), whole);
+        assert!(pages >= 7_u32.div_ceil(conversations), "{pages}");
+    }
 }
 
 pub(crate) async fn cleaning_up_hides_no_change(backend: &impl Backend) {

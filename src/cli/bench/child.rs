@@ -28,6 +28,8 @@ pub(super) enum Job {
     Reader(ReaderJob),
     Sender(SenderJob),
     Receiver(ReceiverJob),
+    /// Does nothing, as an agent does most of the time.
+    Idle,
 }
 
 /// Orders from the parent; closed when it wants the child to end, or died.
@@ -46,6 +48,10 @@ pub(super) async fn run() -> anyhow::Result<()> {
         Job::Reader(job) => super::readers::run(job, orders).await,
         Job::Sender(job) => super::agents::send(job, orders).await,
         Job::Receiver(job) => super::agents::receive(job, orders).await,
+        Job::Idle => {
+            while orders.recv().await.is_some() {}
+            Ok(())
+        }
     }
 }
 
@@ -97,6 +103,13 @@ impl Child {
         };
         child.order(&serde_json::to_string(job)?).await?;
         Ok(child)
+    }
+
+    /// Its process id.
+    pub(super) fn id(&self) -> anyhow::Result<u32> {
+        self.process
+            .id()
+            .context("a process of the measurement ended too early")
     }
 
     /// Gives an order.

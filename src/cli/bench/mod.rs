@@ -105,6 +105,21 @@ struct WatchdogArgs {
     /// Only these parts
     #[arg(long, value_delimiter = ',', value_name = "PART")]
     only: Vec<watchdog::Part>,
+    /// detection, pauses: sessions, each with an agent that is a process
+    #[arg(long, default_value = "60", value_parser = count)]
+    sessions: usize,
+    /// detection, pauses: worker daemons that the sessions are spread over
+    #[arg(long, default_value = "6", value_parser = count)]
+    hosts: usize,
+    /// detection: so many agents, hosts and stalls
+    #[arg(long, default_value = "20", value_parser = count)]
+    kills: usize,
+    /// detection: with the timers that the product has by default; takes long
+    #[arg(long)]
+    defaults: bool,
+    /// Pause daemons at random, up to 10 s each, for so long
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pauses: Option<Duration>,
     /// growth: with so many sessions
     #[arg(long, value_delimiter = ',', default_value = "10,1000,10000,100000", value_parser = count)]
     sizes: Vec<usize>,

@@ -1,5 +1,6 @@
 //! The fleet as an orchestrator reads it, and what it writes of it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,11 +12,11 @@ use sqlx::{Row, SqliteConnection};
 use super::fault::Fault;
 use super::tasks::{self, Cause, Target, session_of};
 use super::{Durability, Ring, SqliteStore, findings, leader, millis, prune, shared};
-use crate::model::{Fence, Label, SessionKey, TaskId, timestamp};
+use crate::model::{ConversationId, Fence, Label, SessionKey, TaskId, timestamp};
 use crate::store::{
     Cursor, DaemonRef, Finding, Fleet, Leader, Lease, Move, Moved, Orchestration, Process,
-    ProcessId, Pruned, Result, Retention, SeenBeat, SeenSession, StoreError, TaskError, Waiting,
-    Wanted, Why,
+    ProcessId, Pruned, Pulse, Result, Retention, SeenBeat, SeenSession, StoreError, TaskError,
+    Waiting, Wanted, Why,
 };
 use crate::text::millis as duration_millis;
 
@@ -87,12 +88,24 @@ impl Orchestration for SqliteStore {
                 beats: row.try_get(0)?,
                 sessions: row.try_get(1)?,
             };
-            let rows = rows(&mut connection, &wanted, now).await?;
-            let mut sessions = Vec::with_capacity(rows.len());
-            for row in &rows {
-                sessions.extend(seen(row)?);
+            let mut fleet = Fleet {
+                cursor,
+                ..Fleet::default()
+            };
+            if let Wanted::Page {
+                after,
+                conversations,
+            } = &wanted
+            {
+                fleet.page_end = page_end(&mut connection, after.as_ref(), *conversations).await?;
             }
-            Ok(Fleet { sessions, cursor })
+            for row in &rows(&mut connection, &wanted, now, fleet.page_end.as_ref()).await? {
+                fleet.sessions.extend(seen(row)?);
+            }
+            if let Wanted::Since(since) = wanted {
+                fleet.pulses = pulses(&mut connection, since, &fleet.sessions).await?;
+            }
+            Ok(fleet)
         })
         .await
     }
@@ -376,6 +389,7 @@ async fn rows(
     connection: &mut SqliteConnection,
     wanted: &Wanted<'_>,
     now: Timestamp,
+    page_end: Option<&ConversationId>,
 ) -> std::result::Result<Vec<SqliteRow>, Fault> {
     let now = timestamp::to_text(now);
     let query = match wanted {
@@ -383,12 +397,19 @@ async fn rows(
             "SELECT id, side FROM conversations CROSS JOIN (SELECT 'a' AS side UNION ALL SELECT 'b')"
         ))
         .bind(now),
-        Wanted::Since(cursor) => sqlx::query(fleet!(
-            "SELECT conversation_id, session_id FROM bridge_heartbeat WHERE change > ?2
-             UNION SELECT conversation_id, session_id FROM bridge_session WHERE change > ?3"
+        Wanted::Page { after, .. } => sqlx::query(fleet!(
+            "SELECT id, side
+             FROM conversations CROSS JOIN (SELECT 'a' AS side UNION ALL SELECT 'b')
+             WHERE id > ?2 AND id <= ?3"
         ))
         .bind(now)
-        .bind(cursor.beats)
+        .bind(after.as_ref().map_or("", ConversationId::as_str))
+        // Above every id.
+        .bind(page_end.map_or("\u{10FFFF}", ConversationId::as_str)),
+        Wanted::Since(cursor) => sqlx::query(fleet!(
+            "SELECT conversation_id, session_id FROM bridge_session WHERE change > ?2"
+        ))
+        .bind(now)
         .bind(cursor.sessions),
         Wanted::These(sessions) => {
             let these: Vec<[&str; 2]> = sessions
@@ -401,6 +422,85 @@ async fn rows(
         }
     };
     Ok(query.fetch_all(connection).await?)
+}
+
+/// The conversation that ends a page; `None` if the page has no end.
+async fn page_end(
+    connection: &mut SqliteConnection,
+    after: Option<&ConversationId>,
+    conversations: u32,
+) -> std::result::Result<Option<ConversationId>, Fault> {
+    let end: Option<String> = sqlx::query_scalar(
+        "SELECT id FROM conversations WHERE id > ?1 ORDER BY id LIMIT 1 OFFSET ?2",
+    )
+    .bind(after.map_or("", ConversationId::as_str))
+    .bind(i64::from(conversations.max(1)) - 1)
+    .fetch_optional(connection)
+    .await?;
+    // A name that another program made up ends no page: the rest is one.
+    Ok(end.and_then(|id| id.parse().ok()))
+}
+
+/// The heartbeats that are new, but for those of `whole`, which were just read
+/// with everything else. In a fleet at work nearly all that is new is this, so
+/// it counts neither mail nor tasks: they do not change with a heartbeat.
+async fn pulses(
+    connection: &mut SqliteConnection,
+    since: Cursor,
+    whole: &[SeenSession],
+) -> std::result::Result<Vec<Pulse>, Fault> {
+    let whole: HashSet<&SessionKey> = whole.iter().map(|seen| &seen.key).collect();
+    let rows = sqlx::query(
+        "SELECT h.conversation_id, h.session_id, d.host, h.seq, h.ttl_ms,
+                h.daemon_id IS NOT NULL AND NOT h.released, h.exited_ms IS NOT NULL,
+                h.pid, h.pid_start, h.boot_id, h.pid_ns, st.status,
+                iif(st.last_heartbeat IS NOT h.mirrored,
+                    st.last_heartbeat || ' ' || st.status, NULL)
+         FROM bridge_heartbeat h
+         LEFT JOIN bridge_daemon d ON d.daemon_id = h.daemon_id
+         LEFT JOIN session_status st
+             ON st.conversation_id = h.conversation_id AND st.session_id = h.session_id
+         WHERE h.change > ?1",
+    )
+    .bind(since.beats)
+    .fetch_all(connection)
+    .await?;
+    let mut pulses = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (Ok(conversation), Ok(side)) = (
+            row.try_get::<&str, _>(0)?.parse(),
+            row.try_get::<&str, _>(1)?.parse(),
+        ) else {
+            continue;
+        };
+        let key = SessionKey::new(conversation, side);
+        if whole.contains(&key) {
+            continue;
+        }
+        let process = match (row.try_get(7)?, row.try_get(8)?) {
+            (Some(pid), Some(start)) => Some(Process {
+                boot_id: row.try_get(9)?,
+                pid_ns: row.try_get(10)?,
+                id: ProcessId { pid, start },
+            }),
+            _ => None,
+        };
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        pulses.push(Pulse {
+            key,
+            host: row.try_get(2)?,
+            beat: SeenBeat {
+                seq: row.try_get(3)?,
+                ttl: Duration::from_millis(u64::try_from(row.try_get::<i64, _>(4)?).unwrap_or(0)),
+                kept: row.try_get(5)?,
+                exited: row.try_get(6)?,
+                process,
+            },
+            reported: some(shared::text(row, 11)?.into_owned()),
+            foreign: some(shared::text(row, 12)?.into_owned()),
+        });
+    }
+    Ok(pulses)
 }
 
 fn seen(row: &SqliteRow) -> std::result::Result<Option<SeenSession>, sqlx::Error> {

@@ -63,18 +63,22 @@ impl Heartbeats for SqliteStore {
         }
         self.run("writing heartbeats", async {
             let mut write = self.write(Durability::Normal).await?;
-            let beats = as_json(round.beats);
+            // In the order of the rows: ids are random, and with thousands of
+            // them a page is written once instead of once a row.
+            let mut sorted: Vec<&Beat> = round.beats.iter().collect();
+            sorted.sort_unstable_by(|one, other| one.session.cmp(&other.session));
+            let beats = as_json(&sorted);
             let beaten = upsert(write.connection(), round, &beats).await?;
             // Rarely any: asked for only then, because ten thousand answers
             // cost more than the heartbeats themselves.
-            let owners = if beaten < u64::try_from(round.beats.len()).unwrap_or(u64::MAX) {
+            let owners = if beaten < u64::try_from(sorted.len()).unwrap_or(u64::MAX) {
                 owners(write.connection(), round.daemon, &beats).await?
             } else {
                 HashMap::new()
             };
             let mine = || {
-                let all = round.beats.iter().enumerate();
-                all.filter_map(|(n, beat)| (!owners.contains_key(&n)).then_some(beat))
+                let all = sorted.iter().enumerate();
+                all.filter_map(|(n, beat)| (!owners.contains_key(&n)).then_some(*beat))
             };
             renew(write.connection(), mine()).await?;
             if round.mirror {
@@ -87,7 +91,7 @@ impl Heartbeats for SqliteStore {
             }
             write.commit(Ring::No).await?;
             let mut owned_elsewhere = Vec::with_capacity(owners.len());
-            for (n, beat) in round.beats.iter().enumerate() {
+            for (n, beat) in sorted.iter().enumerate() {
                 if let Some(owner) = owners.get(&n) {
                     owned_elsewhere.push((beat.session.clone(), owner.clone()));
                 }
@@ -240,7 +244,7 @@ impl Heartbeats for SqliteStore {
                 boot,
                 now,
             };
-            upsert(write.connection(), &round, &as_json(round.beats)).await?;
+            upsert(write.connection(), &round, &as_json(&[&beat])).await?;
             mirror(write.connection(), std::iter::once(&caller.session), now).await?;
             touch(write.connection(), &caller.session, now).await?;
             if let Some(turn) = turn {
@@ -284,7 +288,7 @@ fn names(session: &SessionKey) -> String {
 type Row<'a> = (&'a str, &'a str, &'a str, Option<i64>, Option<i64>);
 
 /// The beats as statements take them: a list of [`Row`].
-fn as_json(beats: &[Beat]) -> String {
+fn as_json(beats: &[&Beat]) -> String {
     let beats: Vec<Row<'_>> = beats
         .iter()
         .map(|beat| {

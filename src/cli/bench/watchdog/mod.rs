@@ -2,26 +2,34 @@
 //! with another, what watching costs, and whether anybody is given up wrongly.
 
 mod desk;
+mod detect;
 mod growth;
 mod mass;
+mod pauses;
 mod report;
+mod yard;
 
 use std::io::Write;
 
 use super::scratch::{Environment, Scratch, time_fsync};
 use super::stats::Histogram;
 use super::{Exit, WatchdogArgs};
-use report::Report;
+use report::{Measured, Report};
+use yard::Timers;
 
 const FSYNCS: u32 = 200;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Part {
+    /// Agents and hosts that die, with real daemons
+    Detection,
     /// Heartbeat rounds and watchdog ticks, by the size of the fleet
     Growth,
     /// Everybody falls silent at once
     Mass,
+    /// Daemons that stand still for a while; only with --pauses
+    Pauses,
 }
 
 pub(super) async fn run(args: &WatchdogArgs, json: bool) -> anyhow::Result<Exit> {
@@ -30,18 +38,29 @@ pub(super) async fn run(args: &WatchdogArgs, json: bool) -> anyhow::Result<Exit>
     let mut environment = Environment::of(scratch.path());
     let mut fsync = Histogram::new();
     time_fsync(scratch.path(), FSYNCS, &mut fsync)?;
-    let growth = if wants(Part::Growth) {
-        Some(growth::measure(&scratch, &args.sizes, usize::try_from(args.rounds)?).await?)
-    } else {
-        None
-    };
-    let mass = if wants(Part::Mass) {
-        Some(mass::measure(&scratch, args.mass_sessions).await?)
-    } else {
-        None
-    };
+    let fleet = (args.sessions, args.hosts);
+    let mut measured = Measured::default();
+    if wants(Part::Detection) {
+        let timers = if args.defaults {
+            Timers::DEFAULT
+        } else {
+            Timers::QUICK
+        };
+        let detection = detect::measure(&scratch, fleet, args.kills, timers).await?;
+        measured.detection = Some(detection);
+    }
+    if wants(Part::Growth) {
+        let rounds = usize::try_from(args.rounds)?;
+        measured.growth = Some(growth::measure(&scratch, &args.sizes, rounds).await?);
+    }
+    if wants(Part::Mass) {
+        measured.mass = Some(mass::measure(&scratch, args.mass_sessions).await?);
+    }
+    if let Some(duration) = args.pauses.filter(|_| wants(Part::Pauses)) {
+        measured.pauses = Some(pauses::measure(&scratch, fleet, duration).await?);
+    }
     environment.close(&fsync);
-    let report = Report::new(environment, growth, mass);
+    let report = Report::new(environment, measured);
     if json {
         super::print_json(&report)?;
     } else {

@@ -5,8 +5,11 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::detect::Detection;
 use super::growth::Size;
 use super::mass::{Mass, RATE};
+use super::pauses::Pauses;
+use super::yard::Timers;
 use crate::cli::bench::scratch::Environment;
 use crate::cli::bench::stats::{Micros, time};
 use crate::cli::table::{Cell, Table, WARN};
@@ -16,9 +19,18 @@ pub(super) struct Report {
     bench: &'static str,
     version: u32,
     environment: Environment,
-    growth: Option<Vec<Size>>,
-    mass: Option<Mass>,
+    #[serde(flatten)]
+    measured: Measured,
     verdict: Verdict,
+}
+
+/// What was measured; nothing stands for what was not asked for.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Measured {
+    pub(super) detection: Option<Detection>,
+    pub(super) growth: Option<Vec<Size>>,
+    pub(super) mass: Option<Mass>,
+    pub(super) pauses: Option<Pauses>,
 }
 
 /// What must not be. Anything else than 0 fails the run.
@@ -33,22 +45,25 @@ pub(super) struct Verdict {
 }
 
 impl Report {
-    pub(super) fn new(
-        environment: Environment,
-        growth: Option<Vec<Size>>,
-        mass: Option<Mass>,
-    ) -> Self {
+    pub(super) fn new(environment: Environment, measured: Measured) -> Self {
         let mut verdict = Verdict::default();
-        if let Some(mass) = &mass {
+        if let Some(detection) = &measured.detection {
+            verdict.false_lost += detection.false_lost;
+            verdict.double_fences += detection.double_fences;
+            verdict.lost_tasks += detection.lost_tasks;
+        }
+        if let Some(mass) = &measured.mass {
             verdict.false_lost += mass.lost_in_hold + mass.returned_and_lost;
             verdict.lost_tasks += mass.left;
+        }
+        if let Some(pauses) = &measured.pauses {
+            verdict.false_lost += pauses.false_lost;
         }
         Self {
             bench: "watchdog",
             version: 1,
             environment,
-            growth,
-            mass,
+            measured,
             verdict,
         }
     }
@@ -65,7 +80,10 @@ impl Report {
     pub(super) fn print(&self) -> anyhow::Result<()> {
         let mut out = anstream::stdout().lock();
         writeln!(out, "{}", self.environment.describe())?;
-        if let Some(sizes) = &self.growth {
+        if let Some(detection) = &self.measured.detection {
+            print_detection(&mut out, detection)?;
+        }
+        if let Some(sizes) = &self.measured.growth {
             writeln!(out, "\nwhat it costs, and how that grows\n")?;
             writeln!(out, "{}", growth_table(sizes).render(0))?;
             writeln!(
@@ -73,8 +91,11 @@ impl Report {
                 "x tenth: p50 over the p50 with a tenth of the sessions. The goal stands for 10,000."
             )?;
         }
-        if let Some(mass) = &self.mass {
+        if let Some(mass) = &self.measured.mass {
             print_mass(&mut out, mass)?;
+        }
+        if let Some(pauses) = &self.measured.pauses {
+            print_pauses(&mut out, pauses)?;
         }
         let Verdict {
             false_lost,
@@ -87,6 +108,90 @@ impl Report {
         )?;
         Ok(())
     }
+}
+
+fn print_detection(out: &mut impl Write, detection: &Detection) -> anyhow::Result<()> {
+    let text = |time| humantime::format_duration(time);
+    let Timers {
+        interval,
+        ttl,
+        check,
+        stalled_after,
+    } = detection.timers;
+    let hosts = if detection.isolated {
+        "hosts with names of their own"
+    } else {
+        "daemons on one host, which this user may not divide"
+    };
+    writeln!(
+        out,
+        "\n{} sessions, {} {hosts}; heartbeat every {}, ttl {}, a look at least every {}, stalled after {}\n",
+        detection.sessions,
+        detection.hosts,
+        text(interval),
+        text(ttl),
+        text(check),
+        text(stalled_after),
+    )?;
+    let mut table = Table::new(&[
+        "from the end to",
+        "p50",
+        "p99",
+        "max",
+        "times",
+        "goal p99",
+        "the scripts claim",
+    ])
+    .figures(1..5);
+    for row in &detection.rows {
+        let us = |of: fn(Micros) -> f64| row.us.map_or("-".into(), |us| time(of(us)));
+        let goal = time(row.goal_us);
+        table.row([
+            row.title.into(),
+            us(|us| us.p50).into(),
+            us(|us| us.p99).into(),
+            us(|us| us.max).into(),
+            row.times.to_string().into(),
+            match row.met {
+                Some(false) => Cell::new(format!("NOT met: {goal}"), WARN),
+                Some(true) => format!("met: {goal}").into(),
+                None => "".into(),
+            },
+            row.scripts.into(),
+        ]);
+    }
+    writeln!(out, "{}", table.render(0))?;
+    if detection.timers != Timers::DEFAULT {
+        let defaults = Timers::DEFAULT;
+        writeln!(
+            out,
+            "With the defaults (heartbeat {}, ttl {}) a silence is found after ttl + a look = {} at most,\n             less the age of the last heartbeat; a stall after {} + a look. --defaults measures that.",
+            text(defaults.interval),
+            text(defaults.ttl),
+            text(defaults.ttl + defaults.check),
+            text(defaults.stalled_after),
+        )?;
+    }
+    Ok(())
+}
+
+fn print_pauses(out: &mut impl Write, pauses: &Pauses) -> anyhow::Result<()> {
+    writeln!(
+        out,
+        "\n{} pauses of daemons in {:.0} s, the longest {:.1} s, ttl {}: {} given up",
+        pauses.pauses,
+        pauses.seconds,
+        pauses.longest_seconds,
+        humantime::format_duration(pauses.timers.ttl),
+        pauses.false_lost,
+    )?;
+    if !pauses.isolated {
+        writeln!(
+            out,
+            "(the orchestrator could see the agents' processes itself, which spares them in any case)"
+        )?;
+    }
+    Ok(())
 }
 
 fn growth_table(sizes: &[Size]) -> Table {
