@@ -4,13 +4,17 @@
 -- what was seen, and fails when it was not.
 
 -- The agent's process, so that whoever sits on the same host can look himself,
--- and a number that was given to another process is not taken for it. `change`
--- grows with every write of any row: what is new is above what was seen.
+-- and a number that was given to another process is not taken for it.
 ALTER TABLE bridge_heartbeat ADD COLUMN pid INTEGER;
 ALTER TABLE bridge_heartbeat ADD COLUMN pid_start INTEGER;
 ALTER TABLE bridge_heartbeat ADD COLUMN mirrored TEXT;
-ALTER TABLE bridge_heartbeat ADD COLUMN change INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX bridge_heartbeat_change ON bridge_heartbeat (change);
+CREATE INDEX bridge_heartbeat_daemon ON bridge_heartbeat (daemon_id);
+
+-- `change` grows with every write of any row: what is new is above what was
+-- seen. A round of heartbeats counts once, at its daemon: an index that every
+-- heartbeat moved made a round twice as long.
+ALTER TABLE bridge_daemon ADD COLUMN change INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX bridge_daemon_change ON bridge_daemon (change);
 
 -- epoch grows when a session returns after it was lost. standing is the acting
 -- orchestrator's verdict, on the heartbeat of standing_seq; busy_seq grows with

@@ -339,7 +339,15 @@ impl Watchdog {
                 unknown.push(pulse.key);
                 continue;
             };
-            known.draining = self.is_draining(&pulse.key, pulse.host.as_deref());
+            let draining = self.is_draining(&pulse.key, pulse.host.as_deref());
+            // Its daemon beat for others only.
+            if known.row.beat.as_ref() == Some(&pulse.beat)
+                && known.row.foreign == pulse.foreign
+                && known.draining == draining
+            {
+                continue;
+            }
+            known.draining = draining;
             known.row.host = pulse.host;
             known.row.beat = Some(pulse.beat);
             known.row.foreign = pulse.foreign;

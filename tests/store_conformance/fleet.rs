@@ -146,9 +146,17 @@ pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend
     roomy(&*store).await;
     let leader = lead(&*store).await;
     let pairs = pairs(&*store, 3, at(0)).await;
-    let keeper = daemon(&*store, "hera").await;
+    // A daemon for each: what one of them writes is new of all its sessions.
+    let keepers = [
+        daemon(&*store, "hera").await,
+        daemon(&*store, "ares").await,
+        daemon(&*store, "zeus").await,
+    ];
     let (one, two) = (&pairs[0].b.session, &pairs[1].b.session);
-    beat(&*store, &keeper, &[one, two, &pairs[2].b.session]).await;
+    for (keeper, pair) in keepers.iter().zip(&pairs) {
+        beat(&*store, keeper, &[&pair.b.session]).await;
+    }
+    let keeper = &keepers[0];
     let mut cursor = all(&*store).await.1;
     let mut expect = async |what: &str, expected: &[&SessionKey]| {
         let (changed, next) = since(&*store, cursor).await;
@@ -159,14 +167,14 @@ pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend
         cursor = next;
     };
     expect("nothing", &[]).await;
-    beat(&*store, &keeper, &[one]).await;
+    beat(&*store, keeper, &[one]).await;
     expect("a beat", &[one]).await;
-    assert!(store.record_exit(one, &keeper, at(2)).await.expect("noted"));
+    assert!(store.record_exit(one, keeper, at(2)).await.expect("noted"));
     expect("an exit", &[one]).await;
     let named = std::slice::from_ref(two);
     assert_eq!(
         store
-            .release(&keeper, Some(named), at(2))
+            .release(&keepers[1], Some(named), at(2))
             .await
             .expect("done"),
         1
@@ -220,10 +228,10 @@ pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend
     receive(&*store, &pairs[2].b, at(25)).await;
     expect("a look at its mail", &[&pairs[2].b.session]).await;
     store
-        .release(&keeper, None, at(26))
+        .release(&keepers[2], None, at(26))
         .await
         .expect("released");
-    expect("a daemon that stops", &[one, &pairs[2].b.session]).await;
+    expect("a daemon that stops", &[&pairs[2].b.session]).await;
 }
 
 pub(crate) async fn a_heartbeat_alone_is_a_pulse(backend: &impl Backend) {

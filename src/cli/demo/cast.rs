@@ -170,7 +170,8 @@ impl Stage {
     fn orchestrator_config(&self) -> String {
         format!(
             "{}\n[watchdog]\ncheck_interval = \"500ms\"\nidle_after = \"2s\"\nstalled_after = \"2s\"\n\
-             revoke_after = \"1s\"\n\n[reassignment]\ncapacity = {CAPACITY}\n",
+             revoke_after = \"1s\"\n\n[reassignment]\ncapacity = {CAPACITY}\n\
+             # A task that loses three owners in this play is no poison.\nmax_losses = 10\n",
             self.common("orchestrator", "orchestrator"),
         )
     }

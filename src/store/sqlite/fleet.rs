@@ -79,7 +79,7 @@ impl Orchestration for SqliteStore {
             let mut connection = self.reader().await?;
             // First: what changes while the rows are read is read again.
             let row = sqlx::query(
-                "SELECT (SELECT coalesce(max(change), 0) FROM bridge_heartbeat),
+                "SELECT (SELECT coalesce(max(change), 0) FROM bridge_daemon),
                         (SELECT coalesce(max(change), 0) FROM bridge_session)",
             )
             .fetch_one(&mut *connection)
@@ -103,7 +103,7 @@ impl Orchestration for SqliteStore {
                 fleet.sessions.extend(seen(row)?);
             }
             if let Wanted::Since(since) = wanted {
-                fleet.pulses = pulses(&mut connection, since, &fleet.sessions).await?;
+                fleet.pulses = pulses(&mut connection, since, &fleet.sessions, now).await?;
             }
             Ok(fleet)
         })
@@ -146,7 +146,7 @@ impl Orchestration for SqliteStore {
                 "SELECT t.task_id, t.role, t.fence, t.owner_conversation, t.owner_session,
                         t.last_conversation, t.last_session,
                         (SELECT count(*) FROM bridge_task_history y WHERE y.task_id = t.task_id
-                             AND y.event IN ('lost', 'exited') AND y.at_ms > ?2
+                             AND y.event IN ('lost', 'exited', 'stalled') AND y.at_ms > ?2
                              -- One that was given up and brought back begins anew.
                              AND y.history_id > (
                                  SELECT coalesce(max(d.history_id), 0) FROM bridge_task_history d
@@ -441,13 +441,14 @@ async fn page_end(
     Ok(end.and_then(|id| id.parse().ok()))
 }
 
-/// The heartbeats that are new, but for those of `whole`, which were just read
-/// with everything else. In a fleet at work nearly all that is new is this, so
+/// The heartbeats of all sessions whose daemon beat or let go since, but for
+/// those of `whole`, which were just read with everything else. In a fleet at work nearly all that is new is this, so
 /// it counts neither mail nor tasks: they do not change with a heartbeat.
 async fn pulses(
     connection: &mut SqliteConnection,
     since: Cursor,
     whole: &[SeenSession],
+    now: Timestamp,
 ) -> std::result::Result<Vec<Pulse>, Fault> {
     let whole: HashSet<&SessionKey> = whole.iter().map(|seen| &seen.key).collect();
     let rows = sqlx::query(
@@ -456,13 +457,15 @@ async fn pulses(
                 h.pid, h.pid_start, h.boot_id, h.pid_ns, st.status,
                 iif(st.last_heartbeat IS NOT h.mirrored,
                     st.last_heartbeat || ' ' || st.status, NULL)
-         FROM bridge_heartbeat h
-         LEFT JOIN bridge_daemon d ON d.daemon_id = h.daemon_id
+         FROM bridge_daemon d CROSS JOIN bridge_heartbeat h ON h.daemon_id = d.daemon_id
+         CROSS JOIN conversations c ON c.id = h.conversation_id
+         LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
          LEFT JOIN session_status st
              ON st.conversation_id = h.conversation_id AND st.session_id = h.session_id
-         WHERE h.change > ?1",
+         WHERE d.change > ?1 AND replace(c.expires_at, ' ', 'T') > ?2 AND l.closed_ms IS NULL",
     )
     .bind(since.beats)
+    .bind(timestamp::to_text(now))
     .fetch_all(connection)
     .await?;
     let mut pulses = Vec::with_capacity(rows.len());

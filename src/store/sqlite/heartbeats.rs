@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::fault::Fault;
+use super::fleet::bump;
 use super::messages::{mail_of, touch};
 use super::tasks::signal;
 use super::{Durability, Ring, SqliteStore, millis, shared};
@@ -68,7 +69,15 @@ impl Heartbeats for SqliteStore {
             let mut sorted: Vec<&Beat> = round.beats.iter().collect();
             sorted.sort_unstable_by(|one, other| one.session.cmp(&other.session));
             let beats = as_json(&sorted);
-            let beaten = upsert(write.connection(), round, &beats).await?;
+            let mut beaten = advance(write.connection(), round, &beats).await?;
+            if beaten < u64::try_from(round.beats.len()).unwrap_or(u64::MAX) {
+                beaten += upsert(write.connection(), round, &beats).await?;
+            }
+            if !changed(write.connection(), round.daemon).await? {
+                for beat in round.beats {
+                    bump(write.connection(), &beat.session).await?;
+                }
+            }
             // Rarely any: asked for only then, because ten thousand answers
             // cost more than the heartbeats themselves.
             let owners = if beaten < u64::try_from(sorted.len()).unwrap_or(u64::MAX) {
@@ -142,8 +151,7 @@ impl Heartbeats for SqliteStore {
         self.run("noting an exit", async {
             let mut write = self.write(Durability::Full).await?;
             let changed = sqlx::query(
-                "UPDATE bridge_heartbeat SET exited_ms = ?5, seq = seq + 1,
-                     change = (SELECT max(change) + 1 FROM bridge_heartbeat)
+                "UPDATE bridge_heartbeat SET exited_ms = ?5, seq = seq + 1
                  WHERE conversation_id = ?1 AND session_id = ?2
                    AND daemon_id = ?3 AND daemon_epoch = ?4 AND exited_ms IS NULL",
             )
@@ -156,6 +164,7 @@ impl Heartbeats for SqliteStore {
             .await?
             .rows_affected();
             if changed > 0 {
+                bump(write.connection(), session).await?;
                 shared::audit(
                     write.connection(),
                     Some(&session.conversation),
@@ -187,8 +196,7 @@ impl Heartbeats for SqliteStore {
             let released = sqlx::query(
                 // A daemon that lets go is there: whoever was about to call the
                 // session lost looks again.
-                "UPDATE bridge_heartbeat SET released = 1, seq = seq + 1,
-                     change = (SELECT max(change) + 1 FROM bridge_heartbeat)
+                "UPDATE bridge_heartbeat SET released = 1, seq = seq + 1
                  WHERE daemon_id = ?1 AND daemon_epoch = ?2 AND released = 0
                    AND (?3 IS NULL OR conversation_id || '/' || session_id IN (SELECT value FROM json_each(?3)))",
             )
@@ -198,6 +206,7 @@ impl Heartbeats for SqliteStore {
             .execute(write.connection())
             .await?
             .rows_affected();
+            changed(write.connection(), daemon).await?;
             if sessions.is_none() {
                 sqlx::query(
                     "UPDATE bridge_daemon SET stopped_ms = ?3 WHERE daemon_id = ?1 AND epoch = ?2",
@@ -305,10 +314,60 @@ fn as_json(beats: &[&Beat]) -> String {
     json!(beats).to_string()
 }
 
-/// Writes the heartbeats that may be written and returns how many those were. A
-/// session is free if nobody had it, its daemon let go, went silent for its
-/// whole ttl, or lived in another boot; one and the same daemon may only go
-/// forward in its epochs.
+/// Something about a daemon's sessions is new. `false` if the daemon is not
+/// registered, so that nobody would hear of it.
+async fn changed(
+    connection: &mut SqliteConnection,
+    daemon: &DaemonRef,
+) -> std::result::Result<bool, Fault> {
+    let changed = sqlx::query(
+        "UPDATE bridge_daemon SET change = (SELECT max(change) + 1 FROM bridge_daemon)
+         WHERE daemon_id = ?1",
+    )
+    .bind(&daemon.id)
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(changed > 0)
+}
+
+/// Writes the heartbeats of sessions that this life of the daemon has already,
+/// which is nearly all of them nearly always, and returns how many those were.
+/// It names no column of an index: an index entry that is written anew costs as
+/// much as the row.
+async fn advance(
+    connection: &mut SqliteConnection,
+    round: &BeatRound<'_>,
+    beats: &str,
+) -> std::result::Result<u64, Fault> {
+    let written = sqlx::query(
+        // `+`: not by the daemon's index. The sessions are named one by one.
+        "UPDATE bridge_heartbeat SET
+             seq = seq + 1, boot_id = ?2, pid_ns = ?3, beat_boot_ms = ?4, beat_ms = ?5,
+             ttl_ms = ?6, proof = b.value ->> 2, pid = b.value ->> 3, pid_start = b.value ->> 4,
+             released = 0, exited_ms = NULL
+         FROM json_each(?1) b
+         WHERE conversation_id = b.value ->> 0 AND session_id = b.value ->> 1
+           AND +daemon_id = ?7 AND daemon_epoch = ?8",
+    )
+    .bind(beats)
+    .bind(&round.boot.id)
+    .bind(round.boot.pid_ns)
+    .bind(duration_millis(round.boot.now))
+    .bind(millis(round.now))
+    .bind(duration_millis(round.ttl))
+    .bind(&round.daemon.id)
+    .bind(round.daemon.epoch)
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(written)
+}
+
+/// Writes the heartbeats of other sessions that may be written and returns how
+/// many those were. A session is free if nobody had it, its daemon let go, went
+/// silent for its whole ttl, or lived in another boot; one and the same daemon
+/// may only go forward in its epochs.
 async fn upsert(
     connection: &mut SqliteConnection,
     round: &BeatRound<'_>,
@@ -316,22 +375,22 @@ async fn upsert(
 ) -> std::result::Result<u64, Fault> {
     let written = sqlx::query(
         "INSERT INTO bridge_heartbeat (conversation_id, session_id, seq, boot_id, pid_ns,
-             beat_boot_ms, beat_ms, ttl_ms, proof, daemon_id, daemon_epoch, pid, pid_start, change)
+             beat_boot_ms, beat_ms, ttl_ms, proof, daemon_id, daemon_epoch, pid, pid_start)
          SELECT value ->> 0, value ->> 1, 1, ?2, ?3, ?4, ?5, ?6, value ->> 2,
-                nullif(?7, ''), nullif(?8, 0), value ->> 3, value ->> 4,
-                (SELECT coalesce(max(change), 0) + 1 FROM bridge_heartbeat)
+                nullif(?7, ''), nullif(?8, 0), value ->> 3, value ->> 4
          FROM json_each(?1) WHERE true
          ON CONFLICT (conversation_id, session_id) DO UPDATE SET
              seq = seq + 1, boot_id = excluded.boot_id, pid_ns = excluded.pid_ns,
              beat_boot_ms = excluded.beat_boot_ms, beat_ms = excluded.beat_ms,
              ttl_ms = excluded.ttl_ms, proof = excluded.proof,
              daemon_id = excluded.daemon_id, daemon_epoch = excluded.daemon_epoch,
-             pid = excluded.pid, pid_start = excluded.pid_start, change = excluded.change,
+             pid = excluded.pid, pid_start = excluded.pid_start,
              released = 0, exited_ms = NULL
          WHERE CASE
              WHEN bridge_heartbeat.daemon_id IS NULL THEN true
+             -- One of this epoch was written a moment ago.
              WHEN bridge_heartbeat.daemon_id IS excluded.daemon_id
-                 THEN bridge_heartbeat.daemon_epoch <= excluded.daemon_epoch
+                 THEN bridge_heartbeat.daemon_epoch < excluded.daemon_epoch
              ELSE bridge_heartbeat.released
                  OR bridge_heartbeat.boot_id <> excluded.boot_id
                  OR bridge_heartbeat.beat_boot_ms + bridge_heartbeat.ttl_ms

@@ -146,10 +146,9 @@ async fn orphans(connection: &mut SqliteConnection) -> Result<(), Fault> {
              SELECT id FROM named WHERE id NOT IN (SELECT id FROM conversations))",
         "DELETE FROM bridge_wake
          WHERE ended_ms IS NULL AND conversation_id NOT IN (SELECT id FROM conversations)",
-        // The newest change stays: numbers that were seen must not come again.
         "DELETE FROM bridge_heartbeat
-         WHERE conversation_id NOT IN (SELECT id FROM conversations)
-           AND change < (SELECT max(change) FROM bridge_heartbeat)",
+         WHERE conversation_id NOT IN (SELECT id FROM conversations)",
+        // The newest change stays: numbers that were seen must not come again.
         "DELETE FROM bridge_session
          WHERE conversation_id NOT IN (SELECT id FROM conversations)
            AND change < (SELECT max(change) FROM bridge_session)",
