@@ -165,7 +165,7 @@ fn statements() -> Vec<(String, String)> {
         }
         found.extend(literals(&text).into_iter().map(|sql| (file.clone(), sql)));
     }
-    assert_eq!(around_a_part, 3, "the three looks at the fleet");
+    assert_eq!(around_a_part, 4, "the four looks at the fleet");
     found.retain(|(_, sql)| verb.is_match(sql));
     found
 }

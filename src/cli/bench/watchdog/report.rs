@@ -165,7 +165,8 @@ fn print_detection(out: &mut impl Write, detection: &Detection) -> anyhow::Resul
         let defaults = Timers::DEFAULT;
         writeln!(
             out,
-            "With the defaults (heartbeat {}, ttl {}) a silence is found after ttl + a look = {} at most,\n             less the age of the last heartbeat; a stall after {} + a look. --defaults measures that.",
+            "With the defaults (heartbeat {}, ttl {}) a silence is found after ttl + a look = {} at most,\n\
+             less the age of the last heartbeat; a stall after {} + a look. --defaults measures that.",
             text(defaults.interval),
             text(defaults.ttl),
             text(defaults.ttl + defaults.check),
