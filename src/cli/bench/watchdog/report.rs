@@ -54,7 +54,7 @@ impl Report {
         }
         if let Some(mass) = &measured.mass {
             verdict.false_lost += mass.lost_in_hold + mass.returned_and_lost;
-            verdict.lost_tasks += mass.left;
+            verdict.lost_tasks += mass.lost_tasks;
         }
         if let Some(pauses) = &measured.pauses {
             verdict.false_lost += pauses.false_lost;
