@@ -1,6 +1,9 @@
 //! The measuring commands, in a very short form: what they print, what they
 //! count, how they end. No figure is judged.
-#![expect(clippy::expect_used, reason = "without it a test has nothing to say")]
+#![expect(
+    clippy::expect_used,
+    reason = "without it a test has nothing to say; what it measured, it prints"
+)]
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -194,6 +197,165 @@ fn a_lost_message_is_counted_and_fails_the_run() {
     assert_eq!(verdict["lost"], 1, "{verdict}");
     assert_eq!(verdict["examples"][0], "lost: message 1 of pair 0");
     assert_clean(dir.path());
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_kill_of_any_process() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let duration = if full() { "10m" } else { "4s" };
+    let args = [
+        "delivery",
+        "--agents",
+        "3",
+        "--rate",
+        "30",
+        "--kill",
+        "50ms-300ms",
+    ];
+    let args = [&args[..], &["--duration", duration, "--json"]].concat();
+    let output = bench(dir.path(), &args);
+    let report = json(&output);
+    println!("{} {}", report["verdict"], report["kills"]);
+    assert!(output.status.success(), "{report}");
+    assert_clean(dir.path());
+    let verdict = &report["verdict"];
+    assert!(verdict["sent"].as_u64().expect("a count") > 0, "{verdict}");
+    assert_eq!(verdict["sent"], verdict["delivered"]);
+    for count in ["lost", "duplicate", "out_of_order", "invented", "in_doubt"] {
+        assert_eq!(verdict[count], 0, "{verdict}");
+    }
+    assert_eq!(report["intact"], true);
+    assert!(report["kills"]["count"].as_u64().expect("a count") >= 2);
+    assert!(report["kills"]["restart_us"]["p99"].is_f64());
+}
+
+#[test]
+fn who_dies_is_found_and_nobody_else() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let args = ["watchdog", "--only", "detection", "--sessions", "6"];
+    let args = [&args[..], &["--hosts", "3", "--kills", "2", "--json"]].concat();
+    let output = bench(dir.path(), &args);
+    assert!(output.status.success(), "{output:?}");
+    assert_clean(dir.path());
+    let report = json(&output);
+    assert_eq!(
+        (&report["bench"], &report["version"]),
+        (&"watchdog".into(), &1.into())
+    );
+    let detection = &report["detection"];
+    let times = |what: &str| {
+        let rows = detection["rows"].as_array().expect("rows").iter();
+        let row = rows.into_iter().find(|row| row["what"] == what);
+        let row = row.unwrap_or_else(|| panic!("{what} is missing in {detection}"));
+        assert!(
+            row["us"]["p99"].is_f64() && row["met"].is_boolean(),
+            "{row}"
+        );
+        row["times"].as_u64().expect("a count")
+    };
+    assert_eq!(times("exit-noticed"), 2);
+    assert!(times("exit-moved") >= 2);
+    // Two sessions on each of three hosts.
+    assert_eq!(times("silence-noticed"), 4);
+    assert_eq!(times("stall-noticed"), 2);
+    times("silence-moved");
+    for count in ["false_lost", "double_fences", "lost_tasks"] {
+        assert_eq!(report["verdict"][count], 0, "{report}");
+    }
+    assert!(report["growth"].is_null() && report["mass"].is_null());
+}
+
+#[test]
+fn what_watching_costs_is_told_by_size() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let args = [
+        "watchdog", "--only", "growth", "--sizes", "10,100", "--rounds", "10",
+    ];
+    let output = bench(dir.path(), &[&args[..], &["--json"]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let report = json(&output);
+    let sizes = report["growth"].as_array().expect("sizes");
+    assert_eq!(
+        (&sizes[0]["sessions"], &sizes[1]["sessions"]),
+        (&10.into(), &100.into())
+    );
+    for row in sizes
+        .iter()
+        .flat_map(|size| size["rows"].as_array().expect("rows"))
+    {
+        // Every twelfth round is mirrored: none of ten is.
+        if row["what"] != "mirror-round" {
+            assert!(row["us"]["p50"].is_f64(), "{row}");
+        }
+    }
+    let text = bench(dir.path(), &args);
+    let text = String::from_utf8(text.stdout).expect("text");
+    assert!(
+        text.contains("watchdog tick, nothing new") && text.contains("x tenth"),
+        "{text}"
+    );
+    assert_clean(dir.path());
+}
+
+#[test]
+fn when_everybody_is_silent_nobody_is_given_up_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let sessions = if full() { "10000" } else { "1000" };
+    let args = [
+        "watchdog",
+        "--only",
+        "mass",
+        "--mass-sessions",
+        sessions,
+        "--json",
+    ];
+    let output = bench(dir.path(), &args);
+    assert!(output.status.success(), "{output:?}");
+    let report = json(&output);
+    let mass = &report["mass"];
+    println!("{mass}");
+    assert_eq!(mass["hosts"], 100);
+    assert_eq!(mass["alerts"], 1, "{mass}");
+    assert_eq!(mass["lost_in_hold"], 0, "{mass}");
+    assert_eq!(mass["returned_and_lost"], 0, "{mass}");
+    // Three tasks on each of ninety hosts that stay away.
+    assert!(mass["moves"].as_u64().expect("a count") >= 270, "{mass}");
+    assert!(
+        mass["most_moves_in_a_second"].as_u64().expect("a count") <= 50,
+        "{mass}"
+    );
+}
+
+#[test]
+fn daemons_that_stand_still_for_a_while_lose_nobody() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let duration = if full() { "30m" } else { "60s" };
+    let args = [
+        "watchdog",
+        "--only",
+        "pauses",
+        "--sessions",
+        "8",
+        "--hosts",
+        "4",
+    ];
+    let output = bench(
+        dir.path(),
+        &[&args[..], &["--pauses", duration, "--json"]].concat(),
+    );
+    assert!(output.status.success(), "{output:?}");
+    let report = json(&output);
+    println!("{}", report["pauses"]);
+    assert_eq!(report["pauses"]["false_lost"], 0);
+    assert!(
+        report["pauses"]["pauses"].as_u64().expect("a count") >= 4,
+        "{report}"
+    );
+    assert_clean(dir.path());
+}
+
+fn full() -> bool {
+    std::env::var_os("MCP_BRIDGE_TEST_FULL").is_some_and(|value| value == "1")
 }
 
 /// Ctrl-C, and its parent's death, end everything and take the store along.

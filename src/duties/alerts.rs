@@ -93,6 +93,11 @@ impl AlertDesk {
         });
     }
 
+    /// Something to tell was written into the store.
+    pub fn look(&self) {
+        self.bell.ring();
+    }
+
     fn say(&self, said: Said) {
         // Nobody takes it any more: the daemon is stopping.
         let _ = self.said.send(said);

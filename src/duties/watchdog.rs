@@ -8,6 +8,8 @@
 //! orchestrator that does not act looks as well and writes nothing, so that it
 //! knows the fleet when it takes over.
 
+mod look;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,27 +18,19 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::alerts::AlertDesk;
-use super::fleet::{FleetPost, FleetState, Known, SharedFleet};
+use super::fleet::{FleetPost, FleetState, SharedFleet};
 use super::leadership::LeaderLink;
 use super::store_keeper::StoreLink;
 use super::{Duty, DutyBell, Patience, Report, Round, words};
 use crate::config::{OrchestratorSettings, RoleSettings, Settings, WatchdogSettings};
+use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
-use crate::model::health::{Health, HealthPolicy, Turn};
-use crate::model::observer::{Beat, Change, CorrelationPolicy, Observer, Sighting, Standing};
-use crate::model::{ConversationId, SessionKey};
-use crate::store::{
-    Control, ControlKind, Cursor, Finding, Fleet, Leader, Pulse, SeenSession, SharedStore,
-    StoreError, Wanted,
-};
+use crate::model::health::{Health, HealthPolicy};
+use crate::model::observer::{Change, CorrelationPolicy, Observer};
+use crate::store::{Control, ControlKind, Cursor, Finding, Leader, SharedStore, StoreError};
 use crate::{clock, host, liveness, text};
+use look::FullLook;
 
-/// Between the end of one look at the whole fleet and the next.
-const FULL_LOOK: Duration = Duration::from_secs(30);
-/// Conversations that a round looks at for it, of two sessions each.
-const PAGE: u32 = 250;
-/// The same for the first look, which is wanted whole before anybody is judged.
-const FIRST_PAGE: u32 = 5_000;
 /// A look that comes so much later than it should was kept from its work: what
 /// it did not see says nothing.
 const LATE: Duration = Duration::from_secs(3);
@@ -73,31 +67,6 @@ pub struct Watchdog {
     /// Somebody's health changed since the last count.
     recount: bool,
     round: WatchdogReport,
-}
-
-/// How far the look at the whole fleet is.
-#[derive(Debug)]
-enum FullLook {
-    /// It begins then.
-    Due(Duration),
-    /// It goes on after this conversation.
-    At {
-        after: Option<ConversationId>,
-        /// Whoever was seen since it began.
-        there: HashSet<SessionKey>,
-        /// Nobody is judged before it is through.
-        first: bool,
-    },
-}
-
-impl FullLook {
-    fn begin(first: bool) -> Self {
-        Self::At {
-            after: None,
-            there: HashSet::new(),
-            first,
-        }
-    }
 }
 
 /// What a round found.
@@ -177,6 +146,9 @@ impl Watchdog {
             if signalled || self.round.settled > 0 {
                 self.reassignment.ring();
             }
+            if self.round.settled > 0 {
+                self.desk.look();
+            }
         }
         Ok(())
     }
@@ -207,166 +179,6 @@ impl Watchdog {
         self.known = Some(Arc::clone(store));
         self.cursor = Cursor::default();
         self.full_look = FullLook::begin(true);
-    }
-
-    /// Reads what is new and hands it to the observer.
-    async fn look(
-        &mut self,
-        store: &SharedStore,
-        arrived: &[SessionKey],
-        patience: Patience,
-    ) -> Result<(), StoreError> {
-        let (now, wall) = (clock::since_boot(), clock::now());
-        let controls = store.controls(wall);
-        self.controls = patience.bounded(store.location(), controls).await?;
-        let hold = self
-            .controls
-            .iter()
-            .any(|control| control.kind == ControlKind::Hold);
-        self.observer.set_hold(hold, now);
-        self.round.read = 0;
-        if let FullLook::Due(then) = self.full_look
-            && now >= then
-        {
-            self.full_look = FullLook::begin(false);
-        }
-        if matches!(self.full_look, FullLook::At { first: true, .. }) {
-            // What changes while the pages are read is read after them.
-            let start = store.fleet(Wanted::These(&[]), wall);
-            self.cursor = patience.bounded(store.location(), start).await?.cursor;
-            while matches!(self.full_look, FullLook::At { .. }) {
-                self.turn_a_page(store, FIRST_PAGE, patience).await?;
-            }
-        } else {
-            self.turn_a_page(store, PAGE, patience).await?;
-        }
-        let fleet = store.fleet(Wanted::Since(self.cursor), wall);
-        let Fleet {
-            sessions,
-            pulses,
-            cursor,
-            ..
-        } = patience.bounded(store.location(), fleet).await?;
-        // When it was seen, not when it was asked for.
-        let now = clock::since_boot();
-        self.take_in(sessions, now);
-        let mut wanted = self.take_pulses(pulses, now);
-        wanted.extend_from_slice(arrived);
-        if !wanted.is_empty() {
-            let these = store.fleet(Wanted::These(&wanted), wall);
-            let these = patience.bounded(store.location(), these).await?;
-            self.take_in(these.sessions, clock::since_boot());
-        }
-        self.cursor = cursor;
-        Ok(())
-    }
-
-    /// A part of the look at the whole fleet, if one is under way; after the
-    /// last, those are forgotten that are not there any more.
-    async fn turn_a_page(
-        &mut self,
-        store: &SharedStore,
-        conversations: u32,
-        patience: Patience,
-    ) -> Result<(), StoreError> {
-        let FullLook::At { after, .. } = &self.full_look else {
-            return Ok(());
-        };
-        let page = Wanted::Page {
-            after: after.clone(),
-            conversations,
-        };
-        let page = store.fleet(page, clock::now());
-        let page = patience.bounded(store.location(), page).await?;
-        let now = clock::since_boot();
-        self.take_in(page.sessions, now);
-        let FullLook::At { after, there, .. } = &mut self.full_look else {
-            return Ok(());
-        };
-        if page.page_end.is_some() {
-            *after = page.page_end;
-            return Ok(());
-        }
-        let there = std::mem::take(there);
-        self.observer.retain(&there);
-        self.fleet
-            .lock()
-            .sessions
-            .retain(|key, _| there.contains(key));
-        self.touched.retain(|key| there.contains(key));
-        self.full_look = FullLook::Due(now + FULL_LOOK);
-        self.recount = true;
-        Ok(())
-    }
-
-    /// Takes rows, when they were seen.
-    fn take_in(&mut self, rows: Vec<SeenSession>, now: Duration) {
-        self.round.read += rows.len();
-        let mut fleet = self.fleet.lock();
-        for row in rows {
-            let draining = self.is_draining(&row.key, row.host.as_deref());
-            self.observer.sighted(&sighting(&row, draining), now);
-            self.touched.insert(row.key.clone());
-            if let FullLook::At { there, .. } = &mut self.full_look {
-                there.insert(row.key.clone());
-            }
-            match fleet.sessions.get_mut(&row.key) {
-                Some(known) => {
-                    known.draining = draining;
-                    known.row = row;
-                }
-                None => {
-                    let known = Known {
-                        health: Health::Starting,
-                        draining,
-                        revocable: false,
-                        row,
-                    };
-                    fleet.sessions.insert(known.row.key.clone(), known);
-                }
-            }
-        }
-    }
-
-    /// Takes what is new of sessions that are known; returns the others, whose
-    /// rows are wanted whole.
-    fn take_pulses(&mut self, pulses: Vec<Pulse>, now: Duration) -> Vec<SessionKey> {
-        self.round.read += pulses.len();
-        let mut unknown = Vec::new();
-        let mut fleet = self.fleet.lock();
-        for pulse in pulses {
-            let Some(known) = fleet.sessions.get_mut(&pulse.key) else {
-                unknown.push(pulse.key);
-                continue;
-            };
-            let draining = self.is_draining(&pulse.key, pulse.host.as_deref());
-            // Its daemon beat for others only.
-            if known.row.beat.as_ref() == Some(&pulse.beat)
-                && known.row.foreign == pulse.foreign
-                && known.draining == draining
-            {
-                continue;
-            }
-            known.draining = draining;
-            known.row.host = pulse.host;
-            known.row.beat = Some(pulse.beat);
-            known.row.foreign = pulse.foreign;
-            known.row.reported = pulse.reported;
-            self.observer
-                .sighted(&sighting(&known.row, known.draining), now);
-            self.touched.insert(pulse.key);
-        }
-        unknown
-    }
-
-    fn is_draining(&self, key: &SessionKey, on: Option<&str>) -> bool {
-        self.controls.iter().any(|control| {
-            control.kind == ControlKind::Drain
-                && match control.subject.strip_prefix("host:") {
-                    Some(host) => on == Some(host),
-                    None => control.subject == key.to_string(),
-                }
-        })
     }
 
     /// Asks the observer who fares otherwise than was said, and writes it.
@@ -423,51 +235,6 @@ impl Watchdog {
             }
             other => other,
         }
-    }
-
-    /// What a session owes is read whole only when something of its own
-    /// changes: another program may have read its mail since.
-    async fn look_again_at_stalled(
-        &mut self,
-        store: &SharedStore,
-        changes: Vec<Change>,
-        patience: Patience,
-    ) -> Result<Vec<Change>, StoreError> {
-        let stalled = changes.iter().filter(|change| change.to == Health::Stalled);
-        let stalled: Vec<SessionKey> = stalled.map(|change| change.key.clone()).collect();
-        if stalled.is_empty() {
-            return Ok(changes);
-        }
-        let these = store.fleet(Wanted::These(&stalled), clock::now());
-        let these = match patience.bounded(store.location(), these).await {
-            Ok(these) => these.sessions,
-            Err(error) => {
-                // None of what was just judged is written.
-                for change in &changes {
-                    self.observer.take_back(change);
-                }
-                return Err(error);
-            }
-        };
-        let fleet = self.fleet.lock();
-        let moved: HashSet<SessionKey> = these
-            .iter()
-            .filter(|row| {
-                let known = fleet.sessions.get(&row.key);
-                row.unread == 0 && row.open_tasks == 0
-                    || known.is_some_and(|known| known.row.foreign != row.foreign)
-            })
-            .map(|row| row.key.clone())
-            .collect();
-        drop(fleet);
-        self.take_in(these, clock::since_boot());
-        let (back, rest): (Vec<Change>, Vec<Change>) = changes
-            .into_iter()
-            .partition(|change| change.to == Health::Stalled && moved.contains(&change.key));
-        for change in &back {
-            self.observer.take_back(change);
-        }
-        Ok(rest)
     }
 
     /// Whoever gives out tasks goes by how sessions fare when they are judged,
@@ -638,40 +405,6 @@ fn policies(settings: &WatchdogSettings) -> (HealthPolicy, CorrelationPolicy) {
         hold: settings.correlated_hold,
     };
     (health, correlation)
-}
-
-/// A row as the observer takes it.
-fn sighting(row: &SeenSession, draining: bool) -> Sighting {
-    let seq = row.standing_seq.unwrap_or(0);
-    Sighting {
-        host: row.host.clone(),
-        beat: row.beat.as_ref().map(|beat| Beat {
-            seq: beat.seq,
-            ttl: beat.ttl,
-            kept: beat.kept,
-            exited: beat.exited,
-        }),
-        activity: row.activity,
-        foreign: row.foreign.clone(),
-        busy: row.busy,
-        turn: match row.turn {
-            None => Turn::Unknown,
-            Some(true) => Turn::Inside,
-            Some(false) => Turn::Outside,
-        },
-        waiting: matches!(row.reported.as_deref(), Some("waiting" | "blocked")),
-        unread: row.unread,
-        open_tasks: row.open_tasks,
-        draining,
-        standing: match row.standing.as_deref() {
-            Some("stalled") => Standing::Stalled,
-            Some("lost") => Standing::Lost { seq },
-            Some("exited") => Standing::Exited { seq },
-            Some("never_started") => Standing::NeverStarted,
-            _ => Standing::Well,
-        },
-        ..Sighting::new(row.key.clone())
-    }
 }
 
 impl Duty for Watchdog {

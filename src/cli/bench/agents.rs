@@ -51,7 +51,7 @@ pub(super) struct SenderJob {
     pub(super) size: u32,
     pub(super) journal: PathBuf,
     /// By pair; nothing for a sender that begins.
-    pub(super) resume: HashMap<u32, Resume>,
+    pub(super) resume: Vec<(u32, Resume)>,
 }
 
 /// A reading process.
@@ -97,7 +97,12 @@ pub(super) async fn send(job: SenderJob, mut orders: Orders) -> anyhow::Result<(
                 until,
                 rate: job.rate,
                 size: job.size,
-                resume: job.resume.get(&agent.pair).copied().unwrap_or_default(),
+                resume: job
+                    .resume
+                    .iter()
+                    .find(|(pair, _)| *pair == agent.pair)
+                    .map(|(_, resume)| *resume)
+                    .unwrap_or_default(),
             },
             Arc::clone(&journal),
             Arc::clone(&count),

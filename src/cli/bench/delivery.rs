@@ -5,7 +5,6 @@
 //! all that the checker needs: with `--kill` they are killed at random, all
 //! along, and started anew.
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -189,7 +188,7 @@ impl Fleet {
                 rate: args.rate,
                 size: args.size,
                 journal: PathBuf::new(),
-                resume: HashMap::new(),
+                resume: Vec::new(),
             });
             let name = format!("sender-{n}");
             let (place, trigger) = Place::start(name, scratch.path(), work, restarts).await?;

@@ -130,7 +130,7 @@ impl Work {
     fn go_on(&mut self, resume: &HashMap<u32, Resume>, until: Instant) {
         match self {
             Self::Sender(job) => {
-                job.resume.clone_from(resume);
+                job.resume = resume.iter().map(|(pair, at)| (*pair, *at)).collect();
                 job.duration = until.saturating_duration_since(Instant::now());
             }
             // It forgets once in a run.

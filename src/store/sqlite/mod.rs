@@ -20,6 +20,7 @@ mod notices;
 mod open;
 mod prune;
 mod reports;
+mod seen;
 mod shared;
 mod tail;
 mod tasks;

@@ -298,10 +298,7 @@ impl Run {
 
     fn rows(&self) -> Vec<Row> {
         let Timers {
-            ttl,
-            check,
-            stalled_after,
-            ..
+            ttl, stalled_after, ..
         } = self.yard.timers;
         let second = Duration::from_secs(1);
         let row = |what, title, histogram: &Histogram, goal: Duration, scripts| {
@@ -336,21 +333,21 @@ impl Run {
                 "silence-noticed",
                 "daemon and agents killed: found lost",
                 &self.lost,
-                ttl + check,
+                ttl + second,
                 "5-6 min",
             ),
             row(
                 "silence-moved",
                 "daemon and agents killed: tasks with new owners",
                 &self.lost_moved,
-                ttl + check + second,
+                ttl + second * 2,
                 "45-60 s more",
             ),
             row(
                 "stall-noticed",
                 "owes and does nothing: alert",
                 &self.stalled,
-                stalled_after + check,
+                stalled_after + second,
                 "never",
             ),
         ]

@@ -48,8 +48,8 @@ pub(super) struct Mass {
     pub(super) most_moves_in_a_second: usize,
     /// From the end of the hold to the last move.
     pub(super) moved_seconds: f64,
-    /// Tasks that nobody has in the end.
-    pub(super) left: u64,
+    /// Tasks that nobody has and that wait for nobody.
+    pub(super) lost_tasks: u64,
 }
 
 pub(super) async fn measure(scratch: &Scratch, sessions: usize) -> anyhow::Result<Mass> {
@@ -173,7 +173,9 @@ impl Stage {
             moves: moves.len(),
             most_moves_in_a_second: moves.iter().map(window).max().unwrap_or(0),
             moved_seconds,
-            left: self.count("SELECT count(*) FROM bridge_task WHERE state <> 'leased'")?,
+            lost_tasks: self.count(
+                "SELECT count(*) FROM bridge_task WHERE state NOT IN ('leased', 'queued')",
+            )?,
         })
     }
 

@@ -54,7 +54,7 @@ impl Report {
         }
         if let Some(mass) = &measured.mass {
             verdict.false_lost += mass.lost_in_hold + mass.returned_and_lost;
-            verdict.lost_tasks += mass.left;
+            verdict.lost_tasks += mass.lost_tasks;
         }
         if let Some(pauses) = &measured.pauses {
             verdict.false_lost += pauses.false_lost;
@@ -165,7 +165,8 @@ fn print_detection(out: &mut impl Write, detection: &Detection) -> anyhow::Resul
         let defaults = Timers::DEFAULT;
         writeln!(
             out,
-            "With the defaults (heartbeat {}, ttl {}) a silence is found after ttl + a look = {} at most,\n             less the age of the last heartbeat; a stall after {} + a look. --defaults measures that.",
+            "With the defaults (heartbeat {}, ttl {}) a silence is found after ttl + a look = {} at most,\n\
+             less the age of the last heartbeat; a stall after {} + a look. --defaults measures that.",
             text(defaults.interval),
             text(defaults.ttl),
             text(defaults.ttl + defaults.check),
