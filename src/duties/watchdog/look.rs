@@ -97,6 +97,11 @@ impl Watchdog {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn look_at_all_soon(&mut self) {
+        self.full_look = FullLook::begin(false);
+    }
+
     /// A part of the look at the whole fleet, if one is under way; after the
     /// last, those are forgotten that are not there any more.
     async fn turn_a_page(
