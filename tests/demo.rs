@@ -41,11 +41,11 @@ fn it_loses_nothing_and_leaves_nothing_running() {
         ("tasks", 8),
         ("done_once", 8),
         ("done_twice", 0),
-        ("refused", 1),
         ("lost", 0),
     ] {
         assert_eq!(summary[field], wanted, "{field}: {told}");
     }
+    assert!(summary["refused"].as_u64() > Some(0), "{told}");
     let each = summary["each"].as_array().expect("the tasks");
     let why: Vec<String> = each.iter().map(|task| task["why"].to_string()).collect();
     for cause in ["exited", "lost", "stalled"] {

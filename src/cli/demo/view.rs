@@ -87,7 +87,7 @@ impl View {
         ));
         if !summary.is_clean() {
             self.print(&format!(
-                "  {WARN}{} done twice, {} refused as they should be{WARN:#}",
+                "  {WARN}{} done twice, {} late words refused{WARN:#}",
                 summary.done_twice, summary.refused
             ));
         }
