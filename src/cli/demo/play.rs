@@ -147,10 +147,14 @@ impl Play {
             let took = self.moved(task, killed).await?;
             self.record.exit_to_owner.push(took);
         }
+        Ok(())
+    }
+
+    async fn a_new_agent(&mut self, number: usize) -> anyhow::Result<()> {
         self.agents[number - 1] = Some(self.stage.agent(number)?);
         self.standing(number, "well").await?;
         self.view.edge(
-            &who,
+            &format!("agent-{number}"),
             "a new one in its place",
             "told what is not its any more",
         );
@@ -173,6 +177,8 @@ impl Play {
                 text::count(orphans.len() as u64, "open task")
             ),
         );
+        // Before its ttl is over, the other agent's successor comes.
+        self.a_new_agent(2).await?;
         self.standing(number, "lost").await?;
         let silent = Duration::from_nanos(clock::monotonic_nanos() - killed);
         let lost = format!("lost after {}", words(silent));
