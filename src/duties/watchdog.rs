@@ -84,6 +84,8 @@ pub struct WatchdogReport {
     pub read: usize,
     /// Findings that were written.
     pub settled: usize,
+    /// Whether the whole fleet was read, so that it could be judged.
+    pub complete: bool,
     trouble: Option<String>,
     waiting: bool,
 }
@@ -133,7 +135,10 @@ impl Watchdog {
             self.begin_anew(store);
         }
         let (arrived, signalled) = self.post.take();
-        self.look(store, &arrived, patience).await?;
+        self.round.complete = self.look(store, &arrived, patience).await?;
+        if !self.round.complete {
+            return Ok(());
+        }
         let now = clock::since_boot();
         self.mind_the_gap(now);
         let leader = self.leader.borrow().clone();

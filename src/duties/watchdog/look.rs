@@ -18,7 +18,7 @@ const FULL_LOOK: Duration = Duration::from_secs(30);
 /// Conversations that a round looks at for it, of two sessions each.
 const PAGE: u32 = 250;
 /// The same for the first look, which is wanted whole before anybody is judged.
-const FIRST_PAGE: u32 = 5_000;
+const FIRST_PAGE: u32 = 2_000;
 /// How far the look at the whole fleet is.
 #[derive(Debug)]
 pub(super) enum FullLook {
@@ -45,13 +45,14 @@ impl FullLook {
 }
 
 impl Watchdog {
-    /// Reads what is new and hands it to the observer.
+    /// Reads what is new and hands it to the observer. `false` if the first look
+    /// goes on in the next round: nobody can be judged yet.
     pub(super) async fn look(
         &mut self,
         store: &SharedStore,
         arrived: &[SessionKey],
         patience: Patience,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let (now, wall) = (clock::since_boot(), clock::now());
         let controls = store.controls(wall);
         self.controls = patience.bounded(store.location(), controls).await?;
@@ -67,10 +68,15 @@ impl Watchdog {
             self.full_look = FullLook::begin(false);
         }
         if matches!(self.full_look, FullLook::At { first: true, .. }) {
-            // What changes while the pages are read is read after them.
-            let start = store.fleet(Wanted::These(&[]), wall);
-            self.cursor = patience.bounded(store.location(), start).await?.cursor;
+            if matches!(self.full_look, FullLook::At { after: None, .. }) {
+                // What changes while the pages are read is read after them.
+                let start = store.fleet(Wanted::These(&[]), wall);
+                self.cursor = patience.bounded(store.location(), start).await?.cursor;
+            }
             while matches!(self.full_look, FullLook::At { .. }) {
+                if patience.is_over() {
+                    return Ok(false);
+                }
                 self.turn_a_page(store, FIRST_PAGE, patience).await?;
             }
         } else {
@@ -94,7 +100,7 @@ impl Watchdog {
             self.take_in(these.sessions, clock::since_boot());
         }
         self.cursor = cursor;
-        Ok(())
+        Ok(true)
     }
 
     #[cfg(test)]

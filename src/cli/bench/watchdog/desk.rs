@@ -16,7 +16,7 @@ use crate::duties::leadership::LeaderLink;
 use crate::duties::reassignment::Reassignment;
 use crate::duties::store_keeper::StoreLink;
 use crate::duties::watchdog::{Watchdog, WatchdogReport};
-use crate::duties::{Duty, DutyBell, FleetPost, SharedFleet};
+use crate::duties::{Duty, DutyBell, FleetPost, Report, SharedFleet};
 use crate::host;
 use crate::model::session::ProofKind;
 use crate::model::{SessionKey, Side};
@@ -89,15 +89,20 @@ impl Desk {
         Ok(())
     }
 
-    /// One tick of the watchdog, in nanoseconds.
+    /// One tick of the watchdog, in nanoseconds; the first one of a large fleet
+    /// takes several rounds.
     pub(super) async fn tick(&mut self) -> anyhow::Result<(u64, WatchdogReport)> {
         let begun = clock::monotonic_nanos();
-        let round = self.watchdog.tick().await;
-        let took = clock::monotonic_nanos() - begun;
-        if let Some(trouble) = crate::duties::Report::trouble(&round.report) {
-            anyhow::bail!("the watchdog could not look: {trouble}");
+        loop {
+            let report = self.watchdog.tick().await.report;
+            let took = clock::monotonic_nanos() - begun;
+            if let Some(trouble) = Report::trouble(&report) {
+                anyhow::bail!("the watchdog could not look: {trouble}");
+            }
+            if report.complete {
+                return Ok((took, report));
+            }
         }
-        Ok((took, round.report))
     }
 
     /// A daemon of its own for every so many sessions.
