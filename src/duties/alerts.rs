@@ -6,7 +6,11 @@
 //! by itself (its store, its wakes, nobody who acts) it tells itself, because
 //! the store may be the very thing that is broken.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+mod desk;
+mod leaderless;
+mod rows;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,88 +26,17 @@ use super::{Duty, DutyBell, Patience, Report, Round};
 use crate::config::{AlertSettings, Settings};
 use crate::model::SessionKey;
 use crate::model::alert::{Alert, AlertKind, Edge, ReminderPolicy, next_reminder};
-use crate::store::{AlertRow, ControlKind, Lease, NewAlert, SharedStore, StoreError, ToldEdge};
+use crate::store::{ControlKind, NewAlert, SharedStore, StoreError, ToldEdge};
 use crate::{alert, clock};
 
 /// Between two looks that nobody rang for.
 const LOOK: Duration = Duration::from_secs(5);
-/// Alerts that are being told at the same time.
-const AT_ONCE: usize = 16;
-/// More of one kind at once are told in one: nobody reads ten thousand.
-const BURST: usize = 10;
-/// So many of a burst are named.
-const NAMED: usize = 5;
 /// Own troubles that are remembered while the store cannot be written.
 const UNRECORDED: usize = 1_000;
 
-/// Where a duty says what it sees by itself.
-#[derive(Debug, Clone)]
-pub struct AlertDesk {
-    said: mpsc::UnboundedSender<Said>,
-    bell: DutyBell,
-}
-
-/// What is said at the desk, for the duty.
-#[derive(Debug)]
-pub struct AlertPost(mpsc::UnboundedReceiver<Said>);
-
-/// A desk, and what is said there; `bell` is the duty's.
-#[must_use]
-pub fn desk(bell: DutyBell) -> (AlertDesk, AlertPost) {
-    let (said, post) = mpsc::unbounded_channel();
-    (AlertDesk { said, bell }, AlertPost(post))
-}
-
-#[derive(Debug)]
-enum Said {
-    Raise {
-        kind: AlertKind,
-        subject: String,
-        session: Option<SessionKey>,
-        text: String,
-    },
-    Recover {
-        kind: AlertKind,
-        subject: String,
-    },
-}
-
-impl AlertDesk {
-    /// It turned for the worse. Said again while it lasts, it is told once.
-    pub fn raise(
-        &self,
-        kind: AlertKind,
-        subject: &str,
-        session: Option<&SessionKey>,
-        text: String,
-    ) {
-        self.say(Said::Raise {
-            kind,
-            subject: subject.to_owned(),
-            session: session.cloned(),
-            text,
-        });
-    }
-
-    /// It is well again.
-    pub fn recover(&self, kind: AlertKind, subject: &str) {
-        self.say(Said::Recover {
-            kind,
-            subject: subject.to_owned(),
-        });
-    }
-
-    /// Something to tell was written into the store.
-    pub fn look(&self) {
-        self.bell.ring();
-    }
-
-    fn say(&self, said: Said) {
-        // Nobody takes it any more: the daemon is stopping.
-        let _ = self.said.send(said);
-        self.bell.ring();
-    }
-}
+use desk::Said;
+pub use desk::{AlertDesk, AlertPost, desk};
+use leaderless::Watched;
 
 /// The duty.
 pub struct Alerts {
@@ -135,13 +68,6 @@ pub struct Alerts {
 struct Own {
     alert: Alert,
     remind: Duration,
-}
-
-/// What a worker sees of whoever acts.
-#[derive(Debug, Default)]
-struct Watched {
-    lease: Option<Lease>,
-    since: Option<Duration>,
 }
 
 /// What became of telling one alert.
@@ -382,132 +308,6 @@ impl Alerts {
                 }
             }
             self.unrecorded.pop_front();
-        }
-        Ok(())
-    }
-
-    /// The alerts of the store, for whoever acts.
-    fn tell_rows(&mut self, rows: Vec<AlertRow>, muted: &HashSet<String>) {
-        let (now, policy) = (clock::since_boot(), self.policy());
-        let open: HashSet<i64> = rows.iter().map(|row| row.id).collect();
-        self.reminders.retain(|id, _| open.contains(id));
-        let mut begun: BTreeMap<(bool, AlertKind), Vec<AlertRow>> = BTreeMap::new();
-        let mut lasting = Vec::new();
-        for row in rows {
-            let over = row.recovered_at.is_some();
-            if self.telling.contains(&(row.id, over)) {
-                continue;
-            }
-            match (row.told, over) {
-                (ToldEdge::None, false) | (ToldEdge::Raised, true) => {
-                    begun.entry((over, row.kind)).or_default().push(row);
-                }
-                // It was over before anybody could be told.
-                (ToldEdge::None, true) => {
-                    let rows = vec![(row.id, true)];
-                    self.telling.extend(rows.iter().copied());
-                    let about = row.text;
-                    self.tasks.spawn(std::future::ready(Told {
-                        rows,
-                        failures: Vec::new(),
-                        about,
-                    }));
-                }
-                (ToldEdge::Raised, false) => {
-                    let pause = next_reminder(row.reminders, &policy);
-                    let due = self.reminders.entry(row.id).or_insert(now + pause);
-                    if *due <= now {
-                        *due = now + next_reminder(row.reminders + 1, &policy);
-                        lasting.push(row);
-                    }
-                }
-                (ToldEdge::All, _) => {}
-            }
-        }
-        for ((over, _), rows) in begun {
-            let edge = if over { Edge::Recovered } else { Edge::Raised };
-            if rows.len() > BURST {
-                let ids = rows.iter().map(|row| (row.id, over)).collect();
-                let alert = self.burst(&rows, edge);
-                self.tell(alert, ids, muted);
-                continue;
-            }
-            for row in rows {
-                if self.tasks.len() < AT_ONCE {
-                    let ids = vec![(row.id, over)];
-                    self.tell(self.alert(row, edge), ids, muted);
-                }
-            }
-        }
-        for row in lasting {
-            self.tell(self.alert(row, Edge::Reminder), Vec::new(), muted);
-        }
-    }
-
-    fn alert(&self, row: AlertRow, edge: Edge) -> Alert {
-        Alert {
-            id: format!("alert-{}", row.id),
-            kind: row.kind,
-            edge,
-            subject: row.about(),
-            session: row.session,
-            task: row.task.map(|task| task.0),
-            text: row.text,
-            since: row.raised_at,
-            at: clock::now(),
-            reminders: row.reminders + u32::from(edge == Edge::Reminder),
-            daemon: self.daemon.clone(),
-        }
-    }
-
-    /// Many of one kind in one.
-    fn burst(&self, rows: &[AlertRow], edge: Edge) -> Alert {
-        let named: Vec<String> = rows.iter().take(NAMED).map(AlertRow::about).collect();
-        let first = &rows[0];
-        Alert {
-            id: format!("alert-{}", first.id),
-            kind: first.kind,
-            edge,
-            subject: format!("{} at once", rows.len()),
-            session: None,
-            task: None,
-            text: format!(
-                "{} and {} more; mcp-bridge alert list names them all",
-                named.join(", "),
-                rows.len() - named.len()
-            ),
-            since: first.raised_at,
-            at: clock::now(),
-            reminders: 0,
-            daemon: self.daemon.clone(),
-        }
-    }
-
-    /// A worker sees to it that somebody acts, once somebody ever did.
-    async fn watch_leader(
-        &mut self,
-        store: &SharedStore,
-        patience: Patience,
-        muted: &HashSet<String>,
-    ) -> Result<(), StoreError> {
-        let lease = patience.bounded(store.location(), store.lease()).await?;
-        let now = clock::since_boot();
-        let Watched { lease: seen, since } = &mut self.watched;
-        if *seen != lease || since.is_none() {
-            (*seen, *since) = (lease, Some(now));
-            let acts = seen.as_ref().is_none_or(|lease| lease.holder.is_some());
-            if acts {
-                self.recover(AlertKind::NoActingLeader, "fleet".into(), muted);
-            }
-            return Ok(());
-        }
-        let still = now.saturating_sub(since.unwrap_or(now));
-        if seen.is_some() && still >= self.settings.no_leader_after {
-            let text = format!(
-                "no orchestrator has acted for {}: nobody finds lost sessions or gives out tasks",
-                crate::text::long_duration(still)
-            );
-            self.raise(AlertKind::NoActingLeader, "fleet".into(), None, text, muted);
         }
         Ok(())
     }
