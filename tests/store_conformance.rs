@@ -272,6 +272,7 @@ macro_rules! every_case {
                 one_that_returns_hears_what_it_lost
                 one_that_lost_nothing_hears_nothing
                 a_foreign_session_is_found_like_any
+                what_a_lost_agent_had_in_its_hand_is_handed_out_again
             }
             fleet {
                 a_row_tells_everything

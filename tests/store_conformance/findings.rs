@@ -4,10 +4,10 @@
 use mcp_bridge::model::ConversationId;
 use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::{SessionKey, Side};
-use mcp_bridge::store::{Moved, Why};
+use mcp_bridge::store::{Heartbeats, Moved, Why};
 
 use crate::Backend;
-use crate::common::{at, pair, pairs, say};
+use crate::common::{at, pair, pairs, receive, say};
 use crate::work::{
     alarms, audited, beat, claimed, daemon, find, finding, lead, lose, make, news, planned, read,
     roomy, seen,
@@ -226,6 +226,8 @@ pub(crate) async fn one_that_lost_nothing_hears_nothing(backend: &impl Backend) 
     make(&*store, &leader, planned(&task, None, Why::Lost)).await;
     find(&*store, &leader, &pairs[0].b.session, "well", at(60)).await;
     assert_eq!(news(&*store, &pairs[0].b).await, ["returned"]);
+    // Its next call says that it has seen that.
+    assert!(read(&*store, &pairs[0].b).await.is_empty());
     find(&*store, &leader, &pairs[0].b.session, "lost", at(70)).await;
     find(&*store, &leader, &pairs[0].b.session, "well", at(80)).await;
     assert!(read(&*store, &pairs[0].b).await.is_empty());
@@ -262,4 +264,26 @@ pub(crate) async fn a_foreign_session_is_found_like_any(backend: &impl Backend) 
         .settle(&leader, &[found], at(60))
         .await
         .expect("the others go on");
+}
+
+pub(crate) async fn what_a_lost_agent_had_in_its_hand_is_handed_out_again(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let keeper = daemon(&*store, "hera").await;
+    let pairs = pairs(&*store, 3, at(0)).await;
+    for pair in &pairs {
+        beat(&*store, &keeper, &[&pair.b.session]).await;
+        say(&*store, &pair.a, "acknowledged", at(1)).await;
+        receive(&*store, &pair.b, at(2)).await;
+        say(&*store, &pair.a, "in its hand", at(3)).await;
+        assert_eq!(receive(&*store, &pair.b, at(4)).await, ["in its hand"]);
+    }
+    lose(&*store, &leader, &pairs[0].b.session).await;
+    let exit = store.record_exit(&pairs[1].b.session, &keeper, at(5)).await;
+    assert!(exit.expect("noted"));
+    for ended in &pairs[..2] {
+        assert_eq!(receive(&*store, &ended.b, at(6)).await, ["in its hand"]);
+    }
+    // Its own next call says that it has seen it.
+    assert!(receive(&*store, &pairs[2].b, at(6)).await.is_empty());
 }

@@ -7,7 +7,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::alerts::{self, Raise};
 use super::fault::Fault;
-use super::{fleet, from_millis, millis, notices, shared};
+use super::{fleet, from_millis, messages, millis, notices, shared};
 use crate::model::alert::AlertKind;
 use crate::model::{SessionKey, Side};
 use crate::store::{Finding, Leader};
@@ -91,6 +91,7 @@ pub(super) async fn settle(
     }
     let gone = matches!(finding.standing, "lost" | "exited");
     if gone && before.as_deref() != Some(finding.standing) {
+        messages::hand_out_again(connection, session).await?;
         tell_gone(connection, finding, now).await?;
     }
     if returned {

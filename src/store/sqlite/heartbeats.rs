@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::fleet::bump;
-use super::messages::{mail_of, touch};
+use super::messages::{hand_out_again, mail_of, touch};
 use super::tasks::signal;
 use super::{Durability, Ring, SqliteStore, millis, shared};
 use crate::model::health::Turn;
@@ -165,6 +165,7 @@ impl Heartbeats for SqliteStore {
             .rows_affected();
             if changed > 0 {
                 bump(write.connection(), session).await?;
+                hand_out_again(write.connection(), session).await?;
                 shared::audit(
                     write.connection(),
                     Some(&session.conversation),

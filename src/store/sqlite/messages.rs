@@ -269,6 +269,24 @@ pub(super) async fn came_back(
     Ok(())
 }
 
+/// The agent ended with messages in its hand that it may not have acted on:
+/// whoever comes back for the session gets them again.
+pub(super) async fn hand_out_again(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+) -> std::result::Result<(), Fault> {
+    sqlx::query(
+        "UPDATE bridge_receipt SET written_ms = NULL
+         WHERE conversation_id = ?1 AND session_id = ?2
+           AND acked_ms IS NULL AND written_ms IS NOT NULL",
+    )
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Unread messages, and those handed out by a call that died before it could
 /// answer.
 async fn owed(
