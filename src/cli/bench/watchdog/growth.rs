@@ -121,9 +121,10 @@ async fn one(path: &Path, sessions: usize, rounds: usize) -> anyhow::Result<Size
         quiet.record(desk.tick().await?.0);
     }
     for turn in 0..rounds {
-        // With fewer hosts than looks, a fifth of the sessions of each.
-        let part = parts.iter().skip(turn % LOOKS).step_by(LOOKS);
-        for host in part {
+        // A daemon beats for all of its sessions at once; with fewer hosts than
+        // looks, a fifth of the sessions of each.
+        let beating = if hosts.len() < LOOKS { &parts } else { &hosts };
+        for host in beating.iter().skip(turn % LOOKS).step_by(LOOKS) {
             desk.beat(host, LONG, false).await?;
         }
         changed.record(desk.tick().await?.0);
