@@ -4,7 +4,7 @@
 use mcp_bridge::model::ConversationId;
 use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::{SessionKey, Side};
-use mcp_bridge::store::{Heartbeats, Moved, Why};
+use mcp_bridge::store::{Moved, Why};
 
 use crate::Backend;
 use crate::common::{at, pair, pairs, receive, say};
