@@ -294,7 +294,8 @@ mod tests {
         }
         let (_, report) = desk.tick().await.expect("ticked");
         assert_eq!(report.alive, 1200, "two went, two came; pages {read:?}");
-        assert!(read.iter().all(|read| *read <= 502), "{read:?}");
+        // A page has 500; besides them the two that began, more than once.
+        assert!(read.iter().all(|read| *read <= 510), "{read:?}");
         desk.close().await;
     }
 }
