@@ -215,8 +215,11 @@ impl Run {
         .await?;
         // (session, when it moved last, whether that was seen)
         let mut moving = Vec::new();
+        // Whoever moved first must not have stalled again before it is looked at.
+        let most = u32::try_from(owing.len().max(1)).unwrap_or(u32::MAX);
+        let stagger = STAGGER.min(yard.timers.stalled_after / 2 / most);
         for n in owing {
-            sleep(STAGGER).await;
+            sleep(stagger).await;
             let caller = &yard.sessions[n].caller;
             let fetched = yard.store.fetch(caller, 10, clock::now()).await?;
             let at = clock::monotonic_nanos();
