@@ -2,7 +2,7 @@
 //! name, store, duties, READY.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -28,10 +28,10 @@ use crate::duties::reassignment::Reassignment;
 use crate::duties::store_keeper::{StoreKeeper, StoreLink};
 use crate::duties::watchdog::Watchdog;
 use crate::duties::{DutyBell, FleetPost, STORE_PATIENCE, SharedFleet};
-use crate::service_manager::Systemd;
+use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
 use crate::store::locate::{self, Hints, Location};
-use crate::supervisor::{Instance, Supervisor};
+use crate::supervisor::{self, Instance, Supervisor};
 use crate::{host, logging, text};
 
 /// Keeps the agents of this machine alive and woken: heartbeats that prove the
@@ -47,6 +47,11 @@ pub struct Arguments {
     /// Check the configuration, say what it means, and end
     #[arg(long)]
     check: bool,
+
+    /// Ask the daemon that runs with this configuration to read it again, and
+    /// return when the new settings are in force or refused
+    #[arg(long, conflicts_with = "check")]
+    reload: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -68,11 +73,30 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match start(&arguments) {
         Ok(exit) => exit.into(),
-        Err(error) => report(&error).into(),
+        Err(error) => {
+            // On the status screen, too: there the reason is looked for first.
+            Systemd::new().tell(News::Status(&first_line(&error)));
+            report(&error).into()
+        }
     }
 }
 
+/// Why the daemon did not start, in a line.
+fn first_line(error: &anyhow::Error) -> String {
+    let text = match error.downcast_ref::<config::ConfigError>() {
+        Some(refused) => match refused.each().next() {
+            Some(first) => first.to_string(),
+            None => refused.to_string(),
+        },
+        None => format!("{error:#}"),
+    };
+    format!("not started: {}", text.lines().next().unwrap_or_default())
+}
+
 fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
+    if arguments.reload {
+        return reload(&arguments.config);
+    }
     let settings = config::load(&arguments.config, config::environment())?;
     let variable = std::env::var(locate::VARIABLE).ok();
     let location = locate::locate(&Hints {
@@ -100,6 +124,43 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
     // process; nobody waits for it.
     runtime.shutdown_background();
     exit
+}
+
+/// Asks for a reload. A configuration that is wrong may have moved the state
+/// file, so then the daemon is looked for where it is by default.
+fn reload(config: &Path) -> anyhow::Result<Exit> {
+    let settings = config::load(config, config::environment());
+    let state_file = settings
+        .as_ref()
+        .ok()
+        .and_then(|settings| settings.service.state_file.as_deref());
+    let state = supervisor::state_path(&config::instance(config), state_file)?;
+    let answer = match supervisor::request_reload(&state) {
+        Ok(answer) => answer,
+        Err(nobody) => {
+            // Nobody there to refuse it, or not where it should be.
+            settings?;
+            return Err(nobody.into());
+        }
+    };
+    if let Some(why) = answer.error {
+        // It may be right by now; what counts is what the daemon read.
+        let exit = match settings {
+            Err(_) => Exit::Config,
+            Ok(_) => Exit::Failure,
+        };
+        for line in why.lines() {
+            writeln!(anstream::stderr(), "error: {line}")?;
+        }
+        writeln!(anstream::stderr(), "  the old settings go on")?;
+        return Ok(exit);
+    }
+    let mut out = anstream::stdout();
+    writeln!(out, "reloaded: the new settings are in force")?;
+    for key in answer.needs_restart {
+        writeln!(out, "  but {key}: that needs a restart")?;
+    }
+    Ok(Exit::Success)
 }
 
 fn describe(settings: &Settings, location: &Location) -> anyhow::Result<Exit> {

@@ -65,7 +65,7 @@ pub fn load(
 
     let identity = Identity {
         source: path.to_owned(),
-        instance: stem(path),
+        instance: instance(path),
         credentials: credentials_dirs(path, &env),
     };
     validate(identity, &raw, &sessions, &Origins::new(merged, main))
@@ -179,7 +179,9 @@ fn credentials_dirs(path: &Path, env: &BTreeMap<String, String>) -> CredentialsD
     }
 }
 
-fn stem(path: &Path) -> String {
+/// The name of the daemon that is configured at `path`: the file's stem.
+#[must_use]
+pub fn instance(path: &Path) -> String {
     path.file_stem()
         .unwrap_or_default()
         .to_string_lossy()

@@ -4,6 +4,7 @@
 mod driver;
 mod health;
 mod reload;
+mod reload_request;
 mod state_file;
 
 use std::path::PathBuf;
@@ -23,7 +24,8 @@ use crate::config::Settings;
 use crate::duties::{Duty, DutyBell};
 use crate::service_manager::{News, ServiceManager};
 use health::Board;
-pub use state_file::{DutyState, Instance, LastReload, StateFile};
+pub use reload_request::{ReloadRequestError, request_reload};
+pub use state_file::{DutyState, Instance, LastReload, StateFile, running, state_path};
 
 /// How often health is looked at where no service manager asks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -212,6 +214,7 @@ impl Supervisor {
             role: self.role.to_owned(),
             ready: told.ready,
             generation: self.settings.borrow().generation,
+            reloads: told.reloads,
             last_reload: told.last_reload.clone(),
             status: status.to_owned(),
             duties: self.board.states(),
@@ -279,6 +282,7 @@ struct Told {
     status: String,
     state: Option<StateFile>,
     state_failed: bool,
+    reloads: u64,
     last_reload: Option<LastReload>,
     pending: Option<reload::Pending>,
 }

@@ -17,7 +17,7 @@ use crate::config::{self, restart_keys};
 use crate::service_manager::News;
 
 /// How long duties may take to finish the round that is under way.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Settings that were handed to the duties, until each had a round with them.
 #[derive(Debug)]
@@ -38,6 +38,10 @@ impl Supervisor {
         }
         // A signal while a reload is under way: what is read now counts.
         told.pending = None;
+        // Before anything is read: whoever saw a smaller number may rely on it
+        // that this reload reads what stood there then.
+        told.reloads += 1;
+        self.tell(told);
         match config::load(config, config::environment()) {
             Err(refused) => {
                 for error in refused.each() {
@@ -89,6 +93,7 @@ impl Supervisor {
             Err(error) => (Some(error), Vec::new()),
         };
         told.last_reload = Some(LastReload {
+            number: told.reloads,
             at: clock::now(),
             error,
             needs_restart,

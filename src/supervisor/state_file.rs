@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, fcntl_lock};
-use rustix::process::{Flock, FlockType, fcntl_getlk};
+use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
 use serde::{Deserialize, Serialize};
 
 use crate::store::locate;
@@ -27,6 +27,9 @@ pub struct StateFile {
     pub ready: bool,
     /// Counts the settings that have been in force, from 1.
     pub generation: u64,
+    /// Reloads that have begun, from 0: one that begins after this was read
+    /// reads the configuration after that, too.
+    pub reloads: u64,
     /// How the last reload went.
     pub last_reload: Option<LastReload>,
     /// The status line.
@@ -38,6 +41,8 @@ pub struct StateFile {
 /// How a reload went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastReload {
+    /// Which of the [`StateFile::reloads`] it was.
+    pub number: u64,
     /// When it ended.
     pub at: Timestamp,
     /// Why the new settings were refused.
@@ -75,17 +80,12 @@ impl Instance {
     /// # Errors
     /// If another daemon has the name, or the directory cannot be written.
     pub fn claim(name: &str, state: Option<&Path>) -> anyhow::Result<Self> {
-        let state = match state {
-            Some(path) => path.to_owned(),
-            None => runtime_directory()
-                .context("no directory for the state file: set service.state_file")?
-                .join(format!("{name}.json")),
-        };
+        let state = state_path(name, state)?;
         if let Some(directory) = state.parent() {
             std::fs::create_dir_all(directory)
                 .with_context(|| format!("directory {} cannot be made", directory.display()))?;
         }
-        let path = state.with_extension("lock");
+        let path = lock_path(&state);
         let lock = File::options()
             .write(true)
             .create(true)
@@ -93,11 +93,8 @@ impl Instance {
             .open(&path)
             .with_context(|| format!("lock {} cannot be opened", path.display()))?;
         if fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let by = match fcntl_getlk(&lock, &Flock::from(FlockType::WriteLock)) {
-                Ok(Some(Flock { pid: Some(pid), .. })) => format!(" (pid {pid})"),
-                // In another process id namespace, or gone at this moment.
-                _ => String::new(),
-            };
+            // Nameless: in another process id namespace, or gone at this moment.
+            let by = holder(&lock).map_or_else(String::new, |pid| format!(" (pid {pid})"));
             anyhow::bail!(
                 "another mcp-bridged runs as `{name}`{by}\n  stop it, or name another configuration file"
             );
@@ -122,6 +119,39 @@ impl Instance {
         // Gone already is as good.
         let _ = std::fs::remove_file(&self.state);
     }
+}
+
+/// The state file of the daemon called `name`; `configured` is
+/// `service.state_file`.
+///
+/// # Errors
+/// If nothing is configured and this user has no directory for it.
+pub fn state_path(name: &str, configured: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match configured {
+        Some(path) => Ok(path.to_owned()),
+        None => Ok(runtime_directory()
+            .context("no directory for the state file: set service.state_file")?
+            .join(format!("{name}.json"))),
+    }
+}
+
+/// What a running daemon says of itself; `None` if none runs that writes here.
+///
+/// A daemon that was killed leaves its file, but not its lock.
+#[must_use]
+pub fn running(state: &Path) -> Option<StateFile> {
+    let said: StateFile = serde_json::from_slice(&std::fs::read(state).ok()?).ok()?;
+    let lock = File::open(lock_path(state)).ok()?;
+    (holder(&lock)?.as_raw_nonzero().get().unsigned_abs() == said.pid).then_some(said)
+}
+
+fn lock_path(state: &Path) -> PathBuf {
+    state.with_extension("lock")
+}
+
+/// The process that has the lock.
+fn holder(lock: &File) -> Option<Pid> {
+    fcntl_getlk(lock, &Flock::from(FlockType::WriteLock)).ok()??.pid
 }
 
 /// Where state files go: the service's runtime directory, the user's, or

@@ -1,0 +1,183 @@
+//! What goes wrong under systemd, and that it is put right without anybody.
+
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+use crate::machine::{Machine, wait_for};
+use crate::needs_a_machine;
+use crate::operator::{
+    STORE, WORKER, alice_sends, bob_reads, bridge, edit, enable, installed, people, says, site,
+};
+
+/// Alice writes one message after another until told to stop.
+struct Load<'a> {
+    machine: &'a Machine,
+    shell: Child,
+}
+
+impl<'a> Load<'a> {
+    fn begin(machine: &'a Machine) -> Self {
+        let script = format!(
+            "n=0; while [ ! -e stop ]; do n=$((n + 1)); \
+             mcp-bridge --store {STORE} -c backend.a send --id load-$n \"load $n\" >/dev/null || exit 1; \
+             echo $n >sent; done"
+        );
+        let shell = machine
+            .command(["runuser", "-l", "alice", "-c", &script])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        let load = Self { machine, shell };
+        load.reaches(3);
+        load
+    }
+
+    fn sent(&self) -> u64 {
+        let text = std::fs::read_to_string(self.machine.root("/home/alice/sent"));
+        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+
+    fn reaches(&self, count: u64) {
+        wait_for("the load", || (self.sent() >= count).then_some(()));
+    }
+
+    /// How many were acknowledged.
+    fn end(mut self) -> u64 {
+        self.machine.write("/home/alice/stop", "");
+        assert!(self.shell.wait().expect("a child").success(), "each was sent");
+        self.sent()
+    }
+}
+
+fn drop_in(machine: &Machine, text: &str) {
+    machine.sh("mkdir -p /etc/systemd/system/mcp-bridged@.service.d").ok();
+    machine.write("/etc/systemd/system/mcp-bridged@.service.d/test.conf", text);
+    machine.sh("systemctl daemon-reload && systemctl restart mcp-bridged@worker").ok();
+}
+
+/// Waits until systemd has started the daemon so many times again.
+fn restarts(machine: &Machine, times: usize) {
+    machine.wait_show(WORKER, "NRestarts", |count| {
+        count.parse::<usize>().is_ok_and(|count| count >= times)
+    });
+    machine.wait_show(WORKER, "ActiveState", |state| state == "active");
+}
+
+#[test]
+fn one_that_stands_still_is_started_again_by_the_watchdog() {
+    needs_a_machine!();
+    let machine = site();
+    drop_in(&machine, "[Service]\nWatchdogSec=2s\n");
+    says(&machine, "1 session alive");
+    machine.sh(&format!("systemctl kill --kill-whom=main --signal=STOP {WORKER}")).ok();
+    alice_sends(&machine, "while it stood still");
+    let begun = Instant::now();
+    restarts(&machine, 1);
+    println!("active again after {:.1} s at WatchdogSec=2s", begun.elapsed().as_secs_f64());
+    let why = machine.sh(&format!("journalctl -u {WORKER} -o cat --output-fields=UNIT_RESULT UNIT_RESULT=watchdog")).ok();
+    assert!(why.contains("watchdog"), "{why}");
+    says(&machine, "1 session alive; 1 unread");
+    assert_eq!(bob_reads(&machine), ["while it stood still"]);
+}
+
+#[test]
+fn one_that_is_killed_under_load_loses_nothing() {
+    needs_a_machine!();
+    let machine = site();
+    let load = Load::begin(&machine);
+    let kills = if std::env::var_os("MCP_BRIDGE_TEST_FULL").is_some() { 30 } else { 4 };
+    for kill in 1..=kills {
+        machine.sh(&format!("systemctl kill --kill-whom=main --signal=KILL {WORKER}")).ok();
+        restarts(&machine, kill);
+        load.reaches(load.sent() + 2);
+    }
+    let sent = load.end();
+    let read = bob_reads(&machine);
+    let wanted: Vec<String> = (1..=sent).map(|n| format!("load {n}")).collect();
+    assert_eq!(read, wanted, "each once and in order");
+    says(&machine, "1 session alive");
+}
+
+/// A credentials file that is a pipe: whoever opens it hangs. Nothing but the
+/// watchdog helps, and a ping that came all the same would prevent it.
+#[test]
+fn a_duty_that_hangs_stops_the_ping() {
+    needs_a_machine!();
+    let machine = site();
+    drop_in(&machine, "[Service]\nWatchdogSec=2s\n");
+    says(&machine, "1 session alive");
+    machine.sh("mkfifo -m 666 /var/lib/mcp-bridge/pipe.toml").ok();
+    edit(&machine, "\n[[session]]\ncredentials = \"/var/lib/mcp-bridge/pipe.toml\"\nproof = \"none\"\n");
+    let _ = machine.sh("systemctl reload --no-block mcp-bridged@worker");
+    restarts(&machine, 1);
+    let log = machine.sh(&format!("journalctl -u {WORKER} -o cat MCP_EVENT=duty-hung")).ok();
+    assert!(log.contains("heartbeat"), "{log}");
+}
+
+#[test]
+fn a_wrong_configuration_is_said_once_and_not_tried_again() {
+    needs_a_machine!();
+    let machine = installed();
+    edit(&machine, "[heartbeat]\nintervall = \"5s\"\n");
+    let said = machine.sh("systemctl enable --now mcp-bridged@worker");
+    assert!(!said.status.success(), "{said:?}");
+    machine.wait_show(WORKER, "ActiveState", |state| state == "failed");
+    assert_eq!(machine.show(WORKER, "ExecMainStatus"), "78");
+    assert_eq!(machine.show(WORKER, "NRestarts"), "0");
+    let screen = machine.run(["systemctl", "status", WORKER]).out;
+    println!("{screen}");
+    assert!(screen.contains("heartbeat.intervall: unknown key; did you mean `interval`?"), "{screen}");
+    let status = machine.show(WORKER, "StatusText");
+    assert!(status.contains("heartbeat.intervall"), "{status}");
+    // Put right, it starts.
+    machine.sh("sed -i s/intervall/interval/ /etc/mcp-bridge/worker.toml && systemctl start mcp-bridged@worker").ok();
+    says(&machine, "waiting for the store");
+}
+
+#[test]
+fn a_full_disk_is_said_and_gone_when_there_is_room() {
+    needs_a_machine!();
+    let machine = installed();
+    machine.sh("mount -t tmpfs -o size=4m,mode=2770,uid=mcp-bridge,gid=mcp-bridge small /var/lib/mcp-bridge").ok();
+    people(&machine);
+    crate::operator::agent(&machine);
+    edit(&machine, crate::operator::SESSION);
+    enable(&machine, "worker");
+    alice_sends(&machine, "one");
+    machine.sh("dd if=/dev/zero of=/var/lib/mcp-bridge/filler bs=64k 2>/dev/null; \
+                dd if=/dev/zero of=/var/lib/mcp-bridge/crumbs bs=512 2>/dev/null; true").ok();
+    // The log has room for a little; then the sender is told.
+    let refused = wait_for("a refusal", || {
+        let said = bridge(&machine, "alice", "-c backend.a send \"$(head -c 20000 /dev/zero | tr '\\0' x)\"");
+        (!said.status.success()).then_some(said)
+    });
+    assert_eq!(refused.code(), Some(69), "{refused:?}");
+    assert!(refused.err.contains("full"), "{refused:?}");
+    says(&machine, "full");
+    assert_eq!(machine.show(WORKER, "ActiveState"), "active");
+    assert_eq!(machine.show(WORKER, "NRestarts"), "0");
+    machine.sh("rm /var/lib/mcp-bridge/filler /var/lib/mcp-bridge/crumbs").ok();
+    says(&machine, "1 session alive");
+    alice_sends(&machine, "two");
+    let read = bob_reads(&machine);
+    assert_eq!((read.first(), read.last()), (Some(&"one".into()), Some(&"two".into())), "{read:?}");
+}
+
+#[test]
+fn a_stop_under_load_takes_less_than_five_seconds() {
+    needs_a_machine!();
+    let machine = site();
+    let load = Load::begin(&machine);
+    for _ in 0..3 {
+        let begun = Instant::now();
+        machine.sh(&format!("systemctl stop {WORKER}")).ok();
+        let took = begun.elapsed();
+        println!("stopped in {took:.1?}");
+        assert!(took.as_secs_f64() < 5.0, "{took:?}");
+        assert_eq!(machine.show(WORKER, "Result"), "success");
+        assert_eq!(machine.show(WORKER, "ExecMainStatus"), "0");
+        machine.sh(&format!("systemctl start {WORKER}")).ok();
+    }
+    let sent = load.end();
+    assert_eq!(bob_reads(&machine).len() as u64, sent);
+}

@@ -1,0 +1,122 @@
+//! From the package to a daemon that works, and back to nothing.
+
+use crate::machine::{Machine, wait_for};
+use crate::needs_a_machine;
+use crate::operator::{
+    STORE, WORKER, agent, alice_sends, bob_reads, bridge, conversation, edit, enable, installed,
+    says, site,
+};
+
+/// What the daemon did for Bob's agent: a line for each wake.
+fn inbox(machine: &Machine) -> String {
+    std::fs::read_to_string(machine.root("/var/lib/mcp-bridge/inbox")).unwrap_or_default()
+}
+
+#[test]
+fn a_package_one_file_and_one_command() {
+    needs_a_machine!();
+    let machine = site();
+    assert_eq!(machine.show(WORKER, "ActiveState"), "active");
+    says(&machine, "worker: 1 session alive; 0 unread; store ok (sqlite, ");
+    // Whoever is in the group writes, and the daemon wakes whoever it is for.
+    alice_sends(&machine, "Port the parser");
+    wait_for("the wake", || inbox(&machine).contains("1 unread message").then_some(()));
+    says(&machine, "1 unread");
+    assert_eq!(bob_reads(&machine), ["Port the parser"]);
+    says(&machine, "0 unread");
+    println!("{}", machine.run(["systemctl", "status", WORKER]).out);
+    println!("{}", machine.sh("dpkg --listfiles mcp-bridge").ok());
+    // Somebody who is not in the group has no way in.
+    machine.sh("useradd --create-home mallory").ok();
+    let said = bridge(&machine, "mallory", "status");
+    assert!(!said.status.success() && said.err.contains(STORE), "{said:?}");
+}
+
+#[test]
+fn a_start_before_the_store_waits_for_it_and_says_so() {
+    needs_a_machine!();
+    let machine = installed();
+    edit(
+        &machine,
+        "[[session]]\ncredentials = \"/etc/mcp-bridge/backend.b.toml\"\nproof = \"none\"\n",
+    );
+    enable(&machine, "worker");
+    says(&machine, "waiting for the store");
+    machine.sh("useradd --create-home --groups mcp-bridge alice").ok();
+    conversation(&machine, "backend");
+    machine
+        .sh("install --mode 640 --group mcp-bridge ~alice/.local/state/mcp-bridge/credentials/backend.b.toml /etc/mcp-bridge/")
+        .ok();
+    says(&machine, "store ok");
+    says(&machine, "1 session");
+    assert_eq!(machine.show(WORKER, "NRestarts"), "0");
+}
+
+#[test]
+fn a_worker_and_an_orchestrator_on_one_machine() {
+    needs_a_machine!();
+    let machine = site();
+    enable(&machine, "orchestrator");
+    let orchestrator = "mcp-bridged@orchestrator.service";
+    machine.wait_show(orchestrator, "StatusText", |status| status.contains("acting"));
+    bridge(&machine, "alice", "task add --role worker --title 'Port the lexer'").ok();
+    wait_for("the task at Bob's", || {
+        let listed = bridge(&machine, "alice", "task list").ok();
+        listed.contains("backend/b").then_some(())
+    });
+    // One that goes takes nothing of the other's along.
+    machine.sh("systemctl stop mcp-bridged@orchestrator").ok();
+    assert!(machine.root("/run/mcp-bridge/worker/worker.json").exists());
+    assert!(!machine.root("/run/mcp-bridge/orchestrator").exists());
+    says(&machine, "1 session alive");
+    // The target is all of them.
+    let before = machine.show(WORKER, "MainPID");
+    machine.sh("systemctl start mcp-bridged@orchestrator; systemctl restart mcp-bridged.target").ok();
+    for unit in [WORKER, orchestrator] {
+        machine.wait_show(unit, "ActiveState", |state| state == "active");
+    }
+    assert_ne!(machine.show(WORKER, "MainPID"), before);
+}
+
+#[test]
+fn what_is_enabled_comes_up_with_the_machine() {
+    needs_a_machine!();
+    let mut machine = site();
+    alice_sends(&machine, "before");
+    machine.reboot();
+    machine.wait_show(WORKER, "ActiveState", |state| state == "active");
+    // The agent did not survive it, and its old number proves nothing.
+    says(&machine, "0 sessions alive");
+    agent(&machine);
+    says(&machine, "1 session alive");
+    alice_sends(&machine, "after");
+    assert_eq!(bob_reads(&machine), ["before", "after"]);
+}
+
+#[test]
+fn removed_and_purged() {
+    needs_a_machine!();
+    let machine = site();
+    enable(&machine, "orchestrator");
+    alice_sends(&machine, "still here");
+    machine.sh("dpkg --remove mcp-bridge").ok();
+    let left = machine.sh("systemctl list-units --all --no-legend 'mcp-bridged@*' --state=active").ok();
+    assert_eq!(left.trim(), "", "all stopped");
+    let kept = machine.sh("ls /etc/mcp-bridge /var/lib/mcp-bridge").ok();
+    for name in ["worker.toml", "credentials", "bridge.db"] {
+        assert!(kept.contains(name), "{kept}");
+    }
+    // What was removed comes back as it was.
+    machine.sh("dpkg --install /root/mcp-bridge.deb && systemctl start mcp-bridged@worker").ok();
+    says(&machine, "1 session alive");
+    assert_eq!(bob_reads(&machine), ["still here"]);
+    machine.sh("dpkg --purge mcp-bridge").ok();
+    let left = machine
+        .sh("find / -xdev \\( -path /proc -o -path /sys -o -path /work -o -path /tmp -o -path /root -o -path /home \\) -prune \
+             -o -iname '*mcp?bridge*' -newer /etc/machine-id -print 2>/dev/null || true")
+        .ok();
+    let left: Vec<&str> = left.lines().filter(|path| !path.starts_with("/var/log/")).collect();
+    assert_eq!(left, [""; 0], "left behind");
+    // Its user stays: a file elsewhere may be its own.
+    machine.sh("getent passwd mcp-bridge && getent group mcp-bridge").ok();
+}

@@ -1,0 +1,21 @@
+//! The service under a real systemd, which each test boots: the package that
+//! is built from this tree, its units, and an operator's commands.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot set up its case has nothing to say"
+)]
+
+mod credentials;
+mod faults;
+mod install;
+mod journal;
+mod machine;
+mod operator;
+mod package;
+mod reload;
+mod sandbox;
+mod upgrade;
+mod user;

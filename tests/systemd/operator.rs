@@ -1,0 +1,125 @@
+//! What an operator does before anything can be tried: the package, two people
+//! of the group, a conversation between them, and a worker that keeps one side.
+
+use serde_json::Value;
+
+use crate::machine::{Machine, wait_for};
+use crate::package::{install, package};
+
+pub(crate) const STORE: &str = "/var/lib/mcp-bridge/bridge.db";
+pub(crate) const WORKER: &str = "mcp-bridged@worker.service";
+
+/// A machine with the package and nothing else.
+pub(crate) fn installed() -> Machine {
+    let machine = Machine::boot();
+    install(&machine, &package());
+    machine
+}
+
+/// A test that needs a machine ends here where none can be had.
+#[macro_export]
+macro_rules! needs_a_machine {
+    () => {
+        if let Some(why) = $crate::machine::cannot_boot() {
+            println!("skipped: {why}");
+            return;
+        }
+    };
+}
+
+/// Alice and Bob of the group, and a store with a conversation between them,
+/// made by Alice.
+pub(crate) fn people(machine: &Machine) {
+    machine
+        .sh("for who in alice bob; do useradd --create-home --groups mcp-bridge $who; done")
+        .ok();
+    conversation(machine, "backend");
+    machine
+        .sh("install --mode 600 --owner bob ~alice/.local/state/mcp-bridge/credentials/backend.b.toml ~bob/b.toml")
+        .ok();
+}
+
+/// A conversation of Alice's, whose other side the daemon keeps.
+pub(crate) fn conversation(machine: &Machine, label: &str) {
+    bridge(machine, "alice", &format!("conversation new --label {label}")).ok();
+    machine
+        .sh(&format!(
+            "install --mode 600 ~alice/.local/state/mcp-bridge/credentials/{label}.b.toml /etc/mcp-bridge/credentials/"
+        ))
+        .ok();
+}
+
+/// A command of `mcp-bridge` on the system's store.
+#[track_caller]
+pub(crate) fn bridge(machine: &Machine, who: &str, words: &str) -> crate::machine::Said {
+    machine.sh_as(who, &format!("mcp-bridge --store {STORE} {words}"))
+}
+
+/// Alice writes to Bob.
+#[track_caller]
+pub(crate) fn alice_sends(machine: &Machine, text: &str) {
+    bridge(machine, "alice", &format!("-c backend.a send '{text}'")).ok();
+}
+
+/// What Bob has not read, by its texts.
+#[track_caller]
+pub(crate) fn bob_reads(machine: &Machine) -> Vec<String> {
+    let said = bridge(machine, "bob", "-c b.toml check --limit 1000 --json").ok();
+    said.lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .flat_map(|value| match value.get("messages").and_then(Value::as_array) {
+            Some(messages) => messages.clone(),
+            None => vec![value],
+        })
+        .filter_map(|message| Some(message.get("message")?.as_str()?.to_owned()))
+        .collect()
+}
+
+/// Bob's agent: a service of its own, whose process proves it.
+pub(crate) fn agent(machine: &Machine) {
+    machine
+        .sh("systemd-run --quiet --unit=agent --uid=bob --property=RuntimeDirectory=agent \
+             bash -c 'echo $$ >/run/agent/pid; exec sleep infinity'")
+        .ok();
+    wait_for("the agent", || machine.root("/run/agent/pid").exists().then_some(()));
+}
+
+
+/// Bob's session.
+pub(crate) const SESSION: &str = r#"
+[[session]]
+credentials = "backend.b.toml"
+proof = { pid_file = "/run/agent/pid" }
+wake.order = ["file"]
+wake.file.path = "/var/lib/mcp-bridge/inbox"
+"#;
+
+/// All of it, with the worker enabled and ready.
+pub(crate) fn site() -> Machine {
+    let machine = installed();
+    people(&machine);
+    agent(&machine);
+    edit(&machine, SESSION);
+    enable(&machine, "worker");
+    machine
+}
+
+/// Adds to the worker's configuration.
+pub(crate) fn edit(machine: &Machine, more: &str) {
+    let path = "/etc/mcp-bridge/worker.toml";
+    machine.write(path, &(machine.read(path) + more));
+}
+
+/// `enable --now`, which returns when the daemon is ready.
+#[track_caller]
+pub(crate) fn enable(machine: &Machine, instance: &str) {
+    machine
+        .sh(&format!("systemctl enable --now mcp-bridged@{instance}"))
+        .ok();
+}
+
+/// The worker's status line, once it is as wished.
+#[track_caller]
+pub(crate) fn says(machine: &Machine, words: &str) -> String {
+    machine.wait_show(WORKER, "StatusText", |status| status.contains(words))
+}
