@@ -47,7 +47,7 @@ impl Bell {
 
 /// Opens it with the mode of the database beside it: whoever may write there
 /// may ring.
-fn open(path: &Path) -> std::io::Result<File> {
+pub(crate) fn open(path: &Path) -> std::io::Result<File> {
     let database = path
         .as_os_str()
         .as_bytes()

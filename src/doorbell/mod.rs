@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{JoinHandle, Thread};
 
 pub use bell::Bell;
+pub(crate) use bell::open;
 
 /// The files of a store that tell of a commit.
 #[derive(Debug, Clone)]

@@ -58,8 +58,7 @@ pub fn request_reload(state: &Path) -> Result<LastReload, ReloadRequestError> {
     let pid = before.pid;
     let id = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let id = id.ok_or_else(not_running)?;
-    kill_process(id, Signal::HUP)
-        .map_err(|cause| ReloadRequestError::NotAsked { pid, cause })?;
+    kill_process(id, Signal::HUP).map_err(|cause| ReloadRequestError::NotAsked { pid, cause })?;
     // A daemon that waits for its duties says so itself, at the latest then.
     let patience = PATIENCE + Duration::from_secs(5);
     let end = Instant::now() + patience;

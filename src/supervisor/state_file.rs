@@ -151,7 +151,9 @@ fn lock_path(state: &Path) -> PathBuf {
 
 /// The process that has the lock.
 fn holder(lock: &File) -> Option<Pid> {
-    fcntl_getlk(lock, &Flock::from(FlockType::WriteLock)).ok()??.pid
+    fcntl_getlk(lock, &Flock::from(FlockType::WriteLock))
+        .ok()??
+        .pid
 }
 
 /// Where state files go: the service's runtime directory, the user's, or

@@ -17,6 +17,7 @@ mount -t overlay machine -o "lowerdir=/,upperdir=$directory/upper,workdir=$direc
 # What is enabled here does not start there; its identity and log are its own.
 root=$directory/root
 rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/rc?.d/S* "$root"/var/log/journal
+rm -f "$root"/usr/sbin/policy-rc.d    # a container may forbid packages to start anything
 mkdir -p "$root"/var/log/journal
 tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
 echo "$name" >"$root/etc/hostname"

@@ -14,7 +14,10 @@ fn what_is_root_s_reaches_the_daemon_and_nobody_else() {
     people(&machine);
     agent(&machine);
     // The store's place, too: that of a server would hold a password.
-    machine.write("/etc/mcp-bridge/credentials/store.url", &format!("sqlite:{STORE}\n"));
+    machine.write(
+        "/etc/mcp-bridge/credentials/store.url",
+        &format!("sqlite:{STORE}\n"),
+    );
     machine
         .sh("chmod 600 /etc/mcp-bridge/credentials/*; sed -i 's/^url = .*/url_file = \"store.url\"/' /etc/mcp-bridge/worker.toml")
         .ok();
@@ -22,14 +25,24 @@ fn what_is_root_s_reaches_the_daemon_and_nobody_else() {
     enable(&machine, "worker");
     says(&machine, "1 session alive");
     alice_sends(&machine, "hello");
-    wait_for("the wake", || machine.root("/var/lib/mcp-bridge/inbox").exists().then_some(()));
-    for path in ["/etc/mcp-bridge/credentials/backend.b.toml", "/etc/mcp-bridge/credentials/store.url"] {
+    wait_for("the wake", || {
+        machine
+            .root("/var/lib/mcp-bridge/inbox")
+            .exists()
+            .then_some(())
+    });
+    for path in [
+        "/etc/mcp-bridge/credentials/backend.b.toml",
+        "/etc/mcp-bridge/credentials/store.url",
+    ] {
         for who in ["bob", "mcp-bridge"] {
             let said = machine.sh(&format!("runuser -u {who} -- cat {path}"));
             assert!(!said.status.success(), "{who} reads {path}");
         }
     }
-    let copies = machine.sh("ls /run/credentials/mcp-bridged@worker.service").ok();
+    let copies = machine
+        .sh("ls /run/credentials/mcp-bridged@worker.service")
+        .ok();
     assert!(copies.contains("mcp-bridge_backend.b.toml"), "{copies}");
     let said = machine.sh("runuser -u bob -- ls /run/credentials/mcp-bridged@worker.service");
     assert!(!said.status.success(), "{said:?}");
@@ -38,7 +51,11 @@ fn what_is_root_s_reaches_the_daemon_and_nobody_else() {
     let token = machine
         .sh("sed -n 's/^token = \"\\(.*\\)\"/\\1/p' /etc/mcp-bridge/credentials/backend.b.toml")
         .ok();
-    let shown = machine.sh(&format!("cat /proc/{pid}/cmdline /proc/{pid}/environ /run/mcp-bridge/worker/worker.json")).ok();
+    let shown = machine
+        .sh(&format!(
+            "cat /proc/{pid}/cmdline /proc/{pid}/environ /run/mcp-bridge/worker/worker.json"
+        ))
+        .ok();
     assert!(!token.trim().is_empty() && !shown.contains(token.trim()));
 }
 
@@ -53,7 +70,10 @@ fn a_credential_that_comes_later_counts_after_a_restart() {
     enable(&machine, "worker");
     says(&machine, "1 session alive");
     conversation(&machine, "frontend");
-    edit(&machine, "\n[[session]]\ncredentials = \"frontend.b.toml\"\nproof = \"none\"\n");
+    edit(
+        &machine,
+        "\n[[session]]\ncredentials = \"frontend.b.toml\"\nproof = \"none\"\n",
+    );
     machine.sh("systemctl restart mcp-bridged@worker").ok();
     says(&machine, "2 sessions");
 }

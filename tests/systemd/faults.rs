@@ -34,7 +34,9 @@ impl<'a> Load<'a> {
 
     fn sent(&self) -> u64 {
         let text = std::fs::read_to_string(self.machine.root("/home/alice/sent"));
-        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+        text.ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0)
     }
 
     fn reaches(&self, count: u64) {
@@ -44,15 +46,22 @@ impl<'a> Load<'a> {
     /// How many were acknowledged.
     fn end(mut self) -> u64 {
         self.machine.write("/home/alice/stop", "");
-        assert!(self.shell.wait().expect("a child").success(), "each was sent");
+        assert!(
+            self.shell.wait().expect("a child").success(),
+            "each was sent"
+        );
         self.sent()
     }
 }
 
 fn drop_in(machine: &Machine, text: &str) {
-    machine.sh("mkdir -p /etc/systemd/system/mcp-bridged@.service.d").ok();
+    machine
+        .sh("mkdir -p /etc/systemd/system/mcp-bridged@.service.d")
+        .ok();
     machine.write("/etc/systemd/system/mcp-bridged@.service.d/test.conf", text);
-    machine.sh("systemctl daemon-reload && systemctl restart mcp-bridged@worker").ok();
+    machine
+        .sh("systemctl daemon-reload && systemctl restart mcp-bridged@worker")
+        .ok();
 }
 
 /// Waits until systemd has started the daemon so many times again.
@@ -69,12 +78,23 @@ fn one_that_stands_still_is_started_again_by_the_watchdog() {
     let machine = site();
     drop_in(&machine, "[Service]\nWatchdogSec=2s\n");
     says(&machine, "1 session alive");
-    machine.sh(&format!("systemctl kill --kill-whom=main --signal=STOP {WORKER}")).ok();
+    machine
+        .sh(&format!(
+            "systemctl kill --kill-whom=main --signal=STOP {WORKER}"
+        ))
+        .ok();
     alice_sends(&machine, "while it stood still");
     let begun = Instant::now();
     restarts(&machine, 1);
-    println!("active again after {:.1} s at WatchdogSec=2s", begun.elapsed().as_secs_f64());
-    let why = machine.sh(&format!("journalctl -u {WORKER} -o cat --output-fields=UNIT_RESULT UNIT_RESULT=watchdog")).ok();
+    println!(
+        "active again after {:.1} s at WatchdogSec=2s",
+        begun.elapsed().as_secs_f64()
+    );
+    let why = machine
+        .sh(&format!(
+            "journalctl -u {WORKER} -o cat --output-fields=UNIT_RESULT UNIT_RESULT=watchdog"
+        ))
+        .ok();
     assert!(why.contains("watchdog"), "{why}");
     says(&machine, "1 session alive; 1 unread");
     assert_eq!(bob_reads(&machine), ["while it stood still"]);
@@ -85,9 +105,17 @@ fn one_that_is_killed_under_load_loses_nothing() {
     needs_a_machine!();
     let machine = site();
     let load = Load::begin(&machine);
-    let kills = if std::env::var_os("MCP_BRIDGE_TEST_FULL").is_some() { 30 } else { 4 };
+    let kills = if std::env::var_os("MCP_BRIDGE_TEST_FULL").is_some() {
+        30
+    } else {
+        4
+    };
     for kill in 1..=kills {
-        machine.sh(&format!("systemctl kill --kill-whom=main --signal=KILL {WORKER}")).ok();
+        machine
+            .sh(&format!(
+                "systemctl kill --kill-whom=main --signal=KILL {WORKER}"
+            ))
+            .ok();
         restarts(&machine, kill);
         load.reaches(load.sent() + 2);
     }
@@ -98,20 +126,52 @@ fn one_that_is_killed_under_load_loses_nothing() {
     says(&machine, "1 session alive");
 }
 
-/// A credentials file that is a pipe: whoever opens it hangs. Nothing but the
-/// watchdog helps, and a ping that came all the same would prevent it.
+/// Takes a lease on a file, and does not give it back when it is asked to:
+/// whoever opens the file waits for as long as the kernel's patience, 45 s.
+const LEASE: &str = r#"#!/usr/bin/perl
+$SIG{IO} = "IGNORE";
+open(my $file, "+<", "/run/held.toml") or die;
+fcntl($file, 1024, 1) or die "lease: $!";
+open(my $said, ">", "/run/leased") or die;
+sleep 1 while 1;
+"#;
+
+/// A credentials file that hangs whoever opens it. Nothing but the watchdog
+/// helps, and a ping that came all the same would prevent it.
 #[test]
 fn a_duty_that_hangs_stops_the_ping() {
     needs_a_machine!();
     let machine = site();
     drop_in(&machine, "[Service]\nWatchdogSec=2s\n");
     says(&machine, "1 session alive");
-    machine.sh("mkfifo -m 666 /var/lib/mcp-bridge/pipe.toml").ok();
-    edit(&machine, "\n[[session]]\ncredentials = \"/var/lib/mcp-bridge/pipe.toml\"\nproof = \"none\"\n");
-    let _ = machine.sh("systemctl reload --no-block mcp-bridged@worker");
+    machine.write("/root/lease", LEASE);
+    machine
+        .sh("install --mode 600 --owner mcp-bridge /etc/mcp-bridge/credentials/backend.b.toml /run/held.toml; \
+             chmod 755 /root/lease; systemd-run --quiet --unit=lease /root/lease")
+        .ok();
+    wait_for("the lease", || {
+        machine.root("/run/leased").exists().then_some(())
+    });
+    edit(
+        &machine,
+        "\n[[session]]\ncredentials = \"/run/held.toml\"\nproof = \"none\"\n",
+    );
+    machine
+        .sh("systemctl reload --no-block mcp-bridged@worker")
+        .ok();
     restarts(&machine, 1);
-    let log = machine.sh(&format!("journalctl -u {WORKER} -o cat MCP_EVENT=duty-hung")).ok();
+    let log = machine
+        .sh(&format!(
+            "journalctl -u {WORKER} -o cat MCP_EVENT=duty-hung"
+        ))
+        .ok();
     assert!(log.contains("heartbeat"), "{log}");
+    let why = machine
+        .sh(&format!(
+            "journalctl -u {WORKER} -o cat --output-fields=UNIT_RESULT UNIT_RESULT=watchdog"
+        ))
+        .ok();
+    assert!(why.contains("watchdog"), "{why}");
 }
 
 #[test]
@@ -126,7 +186,10 @@ fn a_wrong_configuration_is_said_once_and_not_tried_again() {
     assert_eq!(machine.show(WORKER, "NRestarts"), "0");
     let screen = machine.run(["systemctl", "status", WORKER]).out;
     println!("{screen}");
-    assert!(screen.contains("heartbeat.intervall: unknown key; did you mean `interval`?"), "{screen}");
+    assert!(
+        screen.contains("heartbeat.intervall: unknown key; did you mean `interval`?"),
+        "{screen}"
+    );
     let status = machine.show(WORKER, "StatusText");
     assert!(status.contains("heartbeat.intervall"), "{status}");
     // Put right, it starts.
@@ -144,11 +207,19 @@ fn a_full_disk_is_said_and_gone_when_there_is_room() {
     edit(&machine, crate::operator::SESSION);
     enable(&machine, "worker");
     alice_sends(&machine, "one");
-    machine.sh("dd if=/dev/zero of=/var/lib/mcp-bridge/filler bs=64k 2>/dev/null; \
-                dd if=/dev/zero of=/var/lib/mcp-bridge/crumbs bs=512 2>/dev/null; true").ok();
+    machine
+        .sh(
+            "dd if=/dev/zero of=/var/lib/mcp-bridge/filler bs=64k 2>/dev/null || true; \
+                dd if=/dev/zero of=/var/lib/mcp-bridge/crumbs bs=512 2>/dev/null || true",
+        )
+        .ok();
     // The log has room for a little; then the sender is told.
     let refused = wait_for("a refusal", || {
-        let said = bridge(&machine, "alice", "-c backend.a send \"$(head -c 20000 /dev/zero | tr '\\0' x)\"");
+        let said = bridge(
+            &machine,
+            "alice",
+            "-c backend.a send \"$(head -c 20000 /dev/zero | tr '\\0' x)\"",
+        );
         (!said.status.success()).then_some(said)
     });
     assert_eq!(refused.code(), Some(69), "{refused:?}");
@@ -156,11 +227,17 @@ fn a_full_disk_is_said_and_gone_when_there_is_room() {
     says(&machine, "full");
     assert_eq!(machine.show(WORKER, "ActiveState"), "active");
     assert_eq!(machine.show(WORKER, "NRestarts"), "0");
-    machine.sh("rm /var/lib/mcp-bridge/filler /var/lib/mcp-bridge/crumbs").ok();
+    machine
+        .sh("rm /var/lib/mcp-bridge/filler /var/lib/mcp-bridge/crumbs")
+        .ok();
     says(&machine, "1 session alive");
     alice_sends(&machine, "two");
     let read = bob_reads(&machine);
-    assert_eq!((read.first(), read.last()), (Some(&"one".into()), Some(&"two".into())), "{read:?}");
+    assert_eq!(
+        (read.first(), read.last()),
+        (Some(&"one".into()), Some(&"two".into())),
+        "{read:?}"
+    );
 }
 
 #[test]

@@ -17,10 +17,15 @@ fn a_package_one_file_and_one_command() {
     needs_a_machine!();
     let machine = site();
     assert_eq!(machine.show(WORKER, "ActiveState"), "active");
-    says(&machine, "worker: 1 session alive; 0 unread; store ok (sqlite, ");
+    says(
+        &machine,
+        "worker: 1 session alive; 0 unread; store ok (sqlite, ",
+    );
     // Whoever is in the group writes, and the daemon wakes whoever it is for.
     alice_sends(&machine, "Port the parser");
-    wait_for("the wake", || inbox(&machine).contains("1 unread message").then_some(()));
+    wait_for("the wake", || {
+        inbox(&machine).contains("1 unread message").then_some(())
+    });
     says(&machine, "1 unread");
     assert_eq!(bob_reads(&machine), ["Port the parser"]);
     says(&machine, "0 unread");
@@ -29,7 +34,10 @@ fn a_package_one_file_and_one_command() {
     // Somebody who is not in the group has no way in.
     machine.sh("useradd --create-home mallory").ok();
     let said = bridge(&machine, "mallory", "status");
-    assert!(!said.status.success() && said.err.contains(STORE), "{said:?}");
+    assert!(
+        !said.status.success() && said.err.contains(STORE),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -42,10 +50,12 @@ fn a_start_before_the_store_waits_for_it_and_says_so() {
     );
     enable(&machine, "worker");
     says(&machine, "waiting for the store");
-    machine.sh("useradd --create-home --groups mcp-bridge alice").ok();
+    machine
+        .sh("useradd --create-home --groups mcp-bridge alice")
+        .ok();
     conversation(&machine, "backend");
     machine
-        .sh("install --mode 640 --group mcp-bridge ~alice/.local/state/mcp-bridge/credentials/backend.b.toml /etc/mcp-bridge/")
+        .sh("install --mode 600 --owner mcp-bridge ~alice/.local/state/mcp-bridge/credentials/backend.b.toml /etc/mcp-bridge/")
         .ok();
     says(&machine, "store ok");
     says(&machine, "1 session");
@@ -58,8 +68,15 @@ fn a_worker_and_an_orchestrator_on_one_machine() {
     let machine = site();
     enable(&machine, "orchestrator");
     let orchestrator = "mcp-bridged@orchestrator.service";
-    machine.wait_show(orchestrator, "StatusText", |status| status.contains("acting"));
-    bridge(&machine, "alice", "task add --role worker --title 'Port the lexer'").ok();
+    machine.wait_show(orchestrator, "StatusText", |status| {
+        status.contains("acting")
+    });
+    bridge(
+        &machine,
+        "alice",
+        "task add --role worker --title 'Port the lexer'",
+    )
+    .ok();
     wait_for("the task at Bob's", || {
         let listed = bridge(&machine, "alice", "task list").ok();
         listed.contains("backend/b").then_some(())
@@ -71,7 +88,9 @@ fn a_worker_and_an_orchestrator_on_one_machine() {
     says(&machine, "1 session alive");
     // The target is all of them.
     let before = machine.show(WORKER, "MainPID");
-    machine.sh("systemctl start mcp-bridged@orchestrator; systemctl restart mcp-bridged.target").ok();
+    machine
+        .sh("systemctl start mcp-bridged@orchestrator; systemctl restart mcp-bridged.target")
+        .ok();
     for unit in [WORKER, orchestrator] {
         machine.wait_show(unit, "ActiveState", |state| state == "active");
     }
@@ -100,14 +119,18 @@ fn removed_and_purged() {
     enable(&machine, "orchestrator");
     alice_sends(&machine, "still here");
     machine.sh("dpkg --remove mcp-bridge").ok();
-    let left = machine.sh("systemctl list-units --all --no-legend 'mcp-bridged@*' --state=active").ok();
+    let left = machine
+        .sh("systemctl list-units --all --no-legend 'mcp-bridged@*' --state=active")
+        .ok();
     assert_eq!(left.trim(), "", "all stopped");
     let kept = machine.sh("ls /etc/mcp-bridge /var/lib/mcp-bridge").ok();
     for name in ["worker.toml", "credentials", "bridge.db"] {
         assert!(kept.contains(name), "{kept}");
     }
     // What was removed comes back as it was.
-    machine.sh("dpkg --install /root/mcp-bridge.deb && systemctl start mcp-bridged@worker").ok();
+    machine
+        .sh("dpkg --install /root/mcp-bridge.deb && systemctl start mcp-bridged@worker")
+        .ok();
     says(&machine, "1 session alive");
     assert_eq!(bob_reads(&machine), ["still here"]);
     machine.sh("dpkg --purge mcp-bridge").ok();
@@ -115,8 +138,13 @@ fn removed_and_purged() {
         .sh("find / -xdev \\( -path /proc -o -path /sys -o -path /work -o -path /tmp -o -path /root -o -path /home \\) -prune \
              -o -iname '*mcp?bridge*' -newer /etc/machine-id -print 2>/dev/null || true")
         .ok();
-    let left: Vec<&str> = left.lines().filter(|path| !path.starts_with("/var/log/")).collect();
+    let left: Vec<&str> = left
+        .lines()
+        .filter(|path| !path.starts_with("/var/log/"))
+        .collect();
     assert_eq!(left, [""; 0], "left behind");
     // Its user stays: a file elsewhere may be its own.
-    machine.sh("getent passwd mcp-bridge && getent group mcp-bridge").ok();
+    machine
+        .sh("getent passwd mcp-bridge && getent group mcp-bridge")
+        .ok();
 }

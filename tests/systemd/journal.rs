@@ -9,7 +9,9 @@ use crate::operator::{WORKER, alice_sends, bridge, enable, says, site};
 
 /// The records of all instances that match.
 fn records(machine: &Machine, filter: &str) -> Vec<Value> {
-    let said = machine.sh(&format!("journalctl -u 'mcp-bridged@*' -o json {filter}")).ok();
+    let said = machine
+        .sh(&format!("journalctl -u 'mcp-bridged@*' -o json {filter}"))
+        .ok();
     said.lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect()
@@ -21,13 +23,22 @@ fn fields_priorities_and_the_catalog() {
     let machine = site();
     enable(&machine, "orchestrator");
     says(&machine, "1 session alive");
-    bridge(&machine, "alice", "task add --role worker --title 'Port the lexer' 'the secret plan'").ok();
+    bridge(
+        &machine,
+        "alice",
+        "task add --role worker --title 'Port the lexer'",
+    )
+    .ok();
     wait_for("the task at Bob's", || {
         let listed = bridge(&machine, "alice", "task list").ok();
         listed.contains("backend/b").then_some(())
     });
-    machine.sh("systemctl kill --signal=KILL agent.service").ok();
-    let exited = wait_for("the end of the agent", || records(&machine, "MCP_EVENT=session-exited").pop());
+    machine
+        .sh("systemctl kill --signal=KILL agent.service")
+        .ok();
+    let exited = wait_for("the end of the agent", || {
+        records(&machine, "MCP_EVENT=session-exited").pop()
+    });
     assert_eq!(exited["PRIORITY"], "4", "{exited}");
     assert_eq!(exited["MCP_DUTY"], "heartbeat", "{exited}");
     assert_eq!(exited["MCP_ROLE"], "worker", "{exited}");
@@ -36,16 +47,32 @@ fn fields_priorities_and_the_catalog() {
     assert_eq!(session, format!("{conversation}/b"));
     assert_eq!(exited["_SYSTEMD_UNIT"], WORKER, "{exited}");
 
-    let alert = wait_for("the alert", || records(&machine, "MCP_EVENT=alert-raised MCP_ALERT=exited").pop());
+    let alert = wait_for("the alert", || {
+        records(&machine, "MCP_EVENT=alert-raised MCP_ALERT=exited").pop()
+    });
     assert_eq!(alert["MCP_SESSION"], session, "{alert}");
-    assert_eq!(alert["MCP_DAEMON"].as_str().map(|d| d.ends_with(":orchestrator")), Some(true), "{alert}");
+    assert_eq!(
+        alert["MCP_DAEMON"]
+            .as_str()
+            .map(|d| d.ends_with(":orchestrator")),
+        Some(true),
+        "{alert}"
+    );
     let id = alert["MESSAGE_ID"].as_str().expect("an id");
     // `-x` explains it, and says what to do.
-    let explained = machine.sh(&format!("journalctl -x -o short MESSAGE_ID={id}")).ok();
+    let explained = machine
+        .sh(&format!("journalctl -x -o short MESSAGE_ID={id}"))
+        .ok();
     println!("{explained}");
-    let lines = explained.lines().filter(|line| line.starts_with("░░")).count();
+    let lines = explained
+        .lines()
+        .filter(|line| line.starts_with("░░"))
+        .count();
     assert!(lines >= 4, "{explained}");
-    assert!(!explained.contains('@'), "every field is filled in: {explained}");
+    assert!(
+        !explained.contains('@'),
+        "every field is filled in: {explained}"
+    );
 }
 
 #[test]
@@ -59,8 +86,13 @@ fn no_token_and_no_message_in_it() {
     says(&machine, "1 session alive");
     alice_sends(&machine, "marmalade at midnight");
     says(&machine, "1 unread");
-    let said = bridge(&machine, "alice", "task add --role worker --title 'Quince jelly' 'with too much sugar'");
-    said.ok();
+    machine.write("/home/alice/body.md", "with too much sugar");
+    bridge(
+        &machine,
+        "alice",
+        "task add --role worker --title 'Quince jelly' --body-file body.md",
+    )
+    .ok();
     let token = machine
         .sh("sed -n 's/^token = \"\\(.*\\)\"/\\1/p' ~alice/.local/state/mcp-bridge/credentials/backend.b.toml")
         .ok();
@@ -70,7 +102,9 @@ fn no_token_and_no_message_in_it() {
     assert!(everything.contains("mcp-bridged"));
     for secret in [token, "marmalade", "too much sugar"] {
         // Sent by a login shell of a test: its command line is not ours.
-        let ours = records(&machine, "").iter().any(|record| record.to_string().contains(secret));
+        let ours = records(&machine, "")
+            .iter()
+            .any(|record| record.to_string().contains(secret));
         assert!(!ours, "{secret}");
     }
 }

@@ -99,7 +99,9 @@ impl Machine {
             if let Some(status) = self.boot.try_wait().expect("a child") {
                 panic!("the machine ended ({status}):\n{}", self.console());
             }
-            let leader = self.find_leader().filter(|leader| Some(*leader) != before)?;
+            let leader = self
+                .find_leader()
+                .filter(|leader| Some(*leader) != before)?;
             Path::new(&format!("/proc/{leader}/root/run/systemd/private"))
                 .exists()
                 .then_some(())
@@ -162,7 +164,14 @@ impl Machine {
     pub(crate) fn command<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["--target", &self.leader().to_string(), "--all", "--", "env", "-i"])
+            .args([
+                "--target",
+                &self.leader().to_string(),
+                "--all",
+                "--",
+                "env",
+                "-i",
+            ])
             .args([
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "HOME=/root",
@@ -221,7 +230,12 @@ impl Machine {
 
     /// Waits until a property of a unit is as wished.
     #[track_caller]
-    pub(crate) fn wait_show(&self, unit: &str, property: &str, wished: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn wait_show(
+        &self,
+        unit: &str,
+        property: &str,
+        wished: impl Fn(&str) -> bool,
+    ) -> String {
         let mut last = String::new();
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {

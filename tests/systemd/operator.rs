@@ -34,6 +34,7 @@ pub(crate) fn people(machine: &Machine) {
         .sh("for who in alice bob; do useradd --create-home --groups mcp-bridge $who; done")
         .ok();
     conversation(machine, "backend");
+    bridge(machine, "alice", "store limits --off").ok();
     machine
         .sh("install --mode 600 --owner bob ~alice/.local/state/mcp-bridge/credentials/backend.b.toml ~bob/b.toml")
         .ok();
@@ -41,7 +42,12 @@ pub(crate) fn people(machine: &Machine) {
 
 /// A conversation of Alice's, whose other side the daemon keeps.
 pub(crate) fn conversation(machine: &Machine, label: &str) {
-    bridge(machine, "alice", &format!("conversation new --label {label}")).ok();
+    bridge(
+        machine,
+        "alice",
+        &format!("conversation new --label {label}"),
+    )
+    .ok();
     machine
         .sh(&format!(
             "install --mode 600 ~alice/.local/state/mcp-bridge/credentials/{label}.b.toml /etc/mcp-bridge/credentials/"
@@ -67,23 +73,27 @@ pub(crate) fn bob_reads(machine: &Machine) -> Vec<String> {
     let said = bridge(machine, "bob", "-c b.toml check --limit 1000 --json").ok();
     said.lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .flat_map(|value| match value.get("messages").and_then(Value::as_array) {
-            Some(messages) => messages.clone(),
-            None => vec![value],
-        })
+        .flat_map(
+            |value| match value.get("messages").and_then(Value::as_array) {
+                Some(messages) => messages.clone(),
+                None => vec![value],
+            },
+        )
         .filter_map(|message| Some(message.get("message")?.as_str()?.to_owned()))
         .collect()
 }
 
-/// Bob's agent: a service of its own, whose process proves it.
+/// Bob's agent: a service of its own, whose process proves it. (systemd reads
+/// `$$` as one `$`.)
 pub(crate) fn agent(machine: &Machine) {
     machine
         .sh("systemd-run --quiet --unit=agent --uid=bob --property=RuntimeDirectory=agent \
-             bash -c 'echo $$ >/run/agent/pid; exec sleep infinity'")
+             bash -c 'echo $$$$ >/run/agent/pid.new; mv /run/agent/pid.new /run/agent/pid; exec sleep infinity'")
         .ok();
-    wait_for("the agent", || machine.root("/run/agent/pid").exists().then_some(()));
+    wait_for("the agent", || {
+        machine.root("/run/agent/pid").exists().then_some(())
+    });
 }
-
 
 /// Bob's session.
 pub(crate) const SESSION: &str = r#"

@@ -38,13 +38,30 @@ fn built(name: &str, version: &str) -> PathBuf {
     }
     let profile = directory.file_name().expect("debug or release");
     let output = Command::new("cargo")
-        .args(["deb", "--no-build", "--fast", "--strip", "--no-dbgsym", "--quiet"])
-        .args(["--profile", if profile == "release" { "release" } else { "dev" }])
+        .args([
+            "deb",
+            "--no-build",
+            "--fast",
+            "--strip",
+            "--no-dbgsym",
+            "--quiet",
+        ])
+        .args([
+            "--profile",
+            if profile == "release" {
+                "release"
+            } else {
+                "dev"
+            },
+        ])
         .args(["--deb-version", version])
         .arg("--output")
         .arg(&deb)
         .current_dir(root)
-        .env("CARGO_TARGET_DIR", directory.parent().expect("the target directory"))
+        .env(
+            "CARGO_TARGET_DIR",
+            directory.parent().expect("the target directory"),
+        )
         .output()
         .expect("cargo");
     assert!(

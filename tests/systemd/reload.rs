@@ -20,7 +20,10 @@ fn thirty_reloads_good_and_bad() {
     let mut in_force = 1;
     for n in 1..=30 {
         if n % 3 == 0 {
-            machine.write(path, &format!("{good}\n[heartbeat]\ninterval = \"sometimes\"\n"));
+            machine.write(
+                path,
+                &format!("{good}\n[heartbeat]\ninterval = \"sometimes\"\n"),
+            );
             let said = machine.sh("systemctl reload mcp-bridged@worker");
             assert!(!said.status.success(), "refused, and said so: {said:?}");
             let state = state(&machine);
@@ -28,9 +31,15 @@ fn thirty_reloads_good_and_bad() {
             let why = state["last_reload"]["error"].as_str().unwrap_or_default();
             assert!(why.contains("heartbeat.interval"), "{state}");
             let screen = machine.run(["systemctl", "status", WORKER]).out;
-            assert!(screen.contains("reload refused: ") && screen.contains("heartbeat.interval"), "{screen}");
+            assert!(
+                screen.contains("reload refused: ") && screen.contains("heartbeat.interval"),
+                "{screen}"
+            );
         } else {
-            machine.write(path, &format!("{good}\n[heartbeat]\ninterval = \"{n}s\"\nttl = \"200s\"\n"));
+            machine.write(
+                path,
+                &format!("{good}\n[heartbeat]\ninterval = \"{n}s\"\nttl = \"200s\"\n"),
+            );
             machine.sh("systemctl reload mcp-bridged@worker").ok();
             in_force += 1;
             let state = state(&machine);
@@ -41,8 +50,18 @@ fn thirty_reloads_good_and_bad() {
     }
     // The last one was bad: the old settings go on, and the log says why.
     says(&machine, "1 session alive");
-    let log = machine.sh(&format!("journalctl -u {WORKER} -o cat MCP_EVENT=reload-refused")).ok();
-    assert_eq!(log.lines().filter(|line| line.contains("heartbeat.interval")).count(), 10, "{log}");
+    let log = machine
+        .sh(&format!(
+            "journalctl -u {WORKER} -o cat MCP_EVENT=reload-refused"
+        ))
+        .ok();
+    assert_eq!(
+        log.lines()
+            .filter(|line| line.contains("heartbeat.interval"))
+            .count(),
+        10,
+        "{log}"
+    );
     assert_eq!(machine.show(WORKER, "NRestarts"), "0");
     // Put right, nothing is refused any more.
     machine.write(path, &good);
@@ -55,10 +74,19 @@ fn a_key_that_needs_a_restart_is_named() {
     needs_a_machine!();
     let machine = site();
     let path = "/etc/mcp-bridge/worker.toml";
-    machine.write(path, &format!("{}\n[log]\nlevel = \"debug\"\n", machine.read(path)));
+    machine.write(
+        path,
+        &format!("{}\n[log]\nlevel = \"debug\"\n", machine.read(path)),
+    );
     let said = machine.sh("runuser -u mcp-bridge -- env RUNTIME_DIRECTORY=/run/mcp-bridge/worker mcp-bridged --config /etc/mcp-bridge/worker.toml --reload").ok();
-    assert!(said.contains("in force") && said.contains("log.level"), "{said}");
+    assert!(
+        said.contains("in force") && said.contains("log.level"),
+        "{said}"
+    );
     machine.sh("systemctl stop mcp-bridged@worker").ok();
     let said = machine.sh("RUNTIME_DIRECTORY=/run/mcp-bridge/worker mcp-bridged --config /etc/mcp-bridge/worker.toml --reload");
-    assert!(!said.status.success() && said.err.contains("no mcp-bridged runs"), "{said:?}");
+    assert!(
+        !said.status.success() && said.err.contains("no mcp-bridged runs"),
+        "{said:?}"
+    );
 }

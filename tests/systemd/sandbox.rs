@@ -3,7 +3,7 @@
 
 use crate::machine::wait_for;
 use crate::needs_a_machine;
-use crate::operator::{agent, alice_sends, enable, edit, installed, people, says};
+use crate::operator::{agent, alice_sends, edit, enable, installed, people, says};
 
 /// A line for each question: its name, and `yes` or `no`.
 const PROBE: &str = r#"#!/bin/bash
@@ -54,7 +54,9 @@ fn the_unit_sees_what_it_must_and_nothing_more() {
     people(&machine);
     agent(&machine);
     machine.write("/usr/local/bin/probe", PROBE);
-    machine.sh("chmod 755 /usr/local/bin/probe; touch /tmp/outside").ok();
+    machine
+        .sh("chmod 755 /usr/local/bin/probe; touch /tmp/outside")
+        .ok();
     edit(
         &machine,
         "[[session]]\ncredentials = \"backend.b.toml\"\nproof = { pid_file = \"/run/agent/pid\" }\n\
@@ -63,7 +65,12 @@ fn the_unit_sees_what_it_must_and_nothing_more() {
     enable(&machine, "worker");
     says(&machine, "1 session alive");
     alice_sends(&machine, "look around");
-    wait_for("the probe", || machine.root("/var/lib/mcp-bridge/probed").exists().then_some(()));
+    wait_for("the probe", || {
+        machine
+            .root("/var/lib/mcp-bridge/probed")
+            .exists()
+            .then_some(())
+    });
     let probed = machine.read("/var/lib/mcp-bridge/probed");
     println!("{probed}");
     assert!(probed.lines().count() > MUST.len() + 10, "{probed}");
@@ -80,14 +87,25 @@ fn the_units_are_clean_and_closed() {
     let machine = installed();
     let verified = machine.sh(
         "systemd-analyze verify mcp-bridged@worker.service mcp-bridged@orchestrator.service mcp-bridged.target 2>&1; \
-         systemd-analyze verify --user /usr/lib/systemd/user/mcp-bridged@.service 2>&1",
+         XDG_RUNTIME_DIR=/run systemd-analyze verify --user /usr/lib/systemd/user/mcp-bridged@.service 2>&1",
     );
-    let ours: Vec<&str> = verified.out.lines().filter(|line| line.contains("mcp-bridge")).collect();
-    assert_eq!((verified.code(), ours.as_slice()), (Some(0), [""; 0].as_slice()), "{verified:?}");
+    let ours: Vec<&str> = verified
+        .out
+        .lines()
+        .filter(|line| line.contains("mcp-bridge"))
+        .collect();
+    assert_eq!(
+        (verified.code(), ours.as_slice()),
+        (Some(0), [""; 0].as_slice()),
+        "{verified:?}"
+    );
     let said = machine.sh(
         "systemd-analyze security --offline=true --threshold=18 --no-pager mcp-bridged@worker.service",
     );
-    let overall = said.out.lines().find(|line| line.contains("Overall exposure level"));
+    let overall = said
+        .out
+        .lines()
+        .find(|line| line.contains("Overall exposure level"));
     println!("{}", overall.unwrap_or_default());
     assert!(said.status.success() && overall.is_some(), "{}", said.out);
 }

@@ -43,9 +43,18 @@ async fn make_store(path: &Path) {
     let url = format!("sqlite:{}?mode=rwc", path.display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("made");
     let first = include_str!("../../migrations/sqlite/0001_bridge.sql");
-    let step = Migration::new(1, "bridge".into(), MigrationType::Simple, first.into_sql_str(), false);
+    let step = Migration::new(
+        1,
+        "bridge".into(),
+        MigrationType::Simple,
+        first.into_sql_str(),
+        false,
+    );
     let steps = Migrator::with_migrations(vec![step]);
-    steps.run_direct(None, &mut connection, false).await.expect("schema 1");
+    steps
+        .run_direct(None, &mut connection, false)
+        .await
+        .expect("schema 1");
     connection.close().await.expect("closed");
     let raw = Connection::open(path).expect("opened");
     raw.pragma_update(None, "journal_mode", "wal").expect("set");
@@ -99,13 +108,16 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
     needs_a_machine!();
     let machine = Machine::boot();
     older(&machine);
+    machine.sh("useradd --create-home bob").ok();
     agent(&machine);
     let store = machine.root(STORE);
     tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime")
         .block_on(make_store(&store));
-    machine.sh(&format!("chown mcp-bridge: {STORE}* && chmod 660 {STORE}*")).ok();
+    machine
+        .sh(&format!("chown mcp-bridge: {STORE}* && chmod 660 {STORE}*"))
+        .ok();
     let mut bridge = Bridge::new(&store);
     let made = bridge.call(&json!(["create"]));
     let (id, a, b) = (&made["id"], &made["a"], &made["b"]);
@@ -132,7 +144,10 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
         install(&machine, &package());
         says(&machine, "worker: 1 session alive");
         wait_for("a wake by the new one", || {
-            machine.root("/var/lib/mcp-bridge/inbox").exists().then_some(())
+            machine
+                .root("/var/lib/mcp-bridge/inbox")
+                .exists()
+                .then_some(())
         });
         stop.store(true, Ordering::Release);
         writer.join().expect("it sent")
@@ -151,9 +166,16 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
     assert_eq!(machine.show(WORKER, "NRestarts"), "0");
 
     // The copy is the older schema's, whole, and no more open than the store.
-    let copies = machine.sh("stat --format='%n %a %U' /var/lib/mcp-bridge/*before-schema*").ok();
-    assert_eq!(copies.trim(), format!("{STORE}.before-schema-2 660 mcp-bridge"));
-    machine.sh(&format!("mv {STORE}.before-schema-2 /root/copy.db")).ok();
+    let copies = machine
+        .sh("stat --format='%n %a %U' /var/lib/mcp-bridge/*before-schema*")
+        .ok();
+    assert_eq!(
+        copies.trim(),
+        format!("{STORE}.before-schema-2 660 mcp-bridge")
+    );
+    machine
+        .sh(&format!("mv {STORE}.before-schema-2 /root/copy.db"))
+        .ok();
     let copy = Connection::open(machine.root("/root/copy.db")).expect("opened");
     let ask = |sql: &str| -> String {
         copy.query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0))

@@ -24,6 +24,7 @@ mod seen;
 mod shared;
 mod tail;
 mod tasks;
+mod turnstile;
 mod upkeep;
 mod wakes;
 
@@ -43,6 +44,7 @@ use crate::doorbell::Bell;
 use fault::Fault;
 use file::Files;
 pub use open::Create;
+use turnstile::{Turn, Turnstile};
 
 /// The schema that this program writes.
 pub const SCHEMA_VERSION: i64 = 2;
@@ -64,6 +66,7 @@ pub struct SqliteStore {
 #[derive(Debug)]
 struct Writer {
     pool: SqlitePool,
+    turnstile: Turnstile,
     /// Whether a transaction may be open on it: one that failed or was
     /// cancelled is rolled back before anybody else gets the connection.
     begun: Arc<AtomicBool>,
@@ -92,6 +95,8 @@ struct Write<'a> {
     store: &'a SqliteStore,
     writer: &'a Writer,
     connection: PoolConnection<Sqlite>,
+    #[expect(dead_code, reason = "held until the transaction is over")]
+    turn: Option<Turn>,
 }
 
 impl Write<'_> {
@@ -136,6 +141,7 @@ impl SqliteStore {
         let mut write = Write {
             store: self,
             connection: writer.pool.acquire().await?,
+            turn: writer.turnstile.turn().await,
             writer,
         };
         writer.begun.store(true, Ordering::Release);

@@ -12,6 +12,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::file::{self, FileId, Files};
+use super::turnstile::Turnstile;
 use super::{Durability, SCHEMA_VERSION, SqliteStore, Writer, shared};
 use crate::clock;
 use crate::doorbell::Bell;
@@ -291,7 +292,11 @@ impl Writer {
                 })
             })
             .connect_lazy_with(options(files, durability, thread));
-        Self { pool, begun }
+        Self {
+            pool,
+            turnstile: Turnstile::new(files.beside("-bell")),
+            begun,
+        }
     }
 }
 
