@@ -23,7 +23,7 @@ use crate::config::Settings;
 use crate::duties::{Duty, DutyBell};
 use crate::service_manager::{News, ServiceManager};
 use health::Board;
-pub use state_file::{DutyState, Instance, LastReload, StateFile};
+pub use state_file::{DutyState, Instance, LastReload, StateFile, running};
 
 /// How often health is looked at where no service manager asks.
 const LOOK: Duration = Duration::from_secs(1);

@@ -124,6 +124,23 @@ impl Instance {
     }
 }
 
+/// What the daemon says of itself whose state file this is, if it runs: the
+/// lock beside the file is held, and by the process that wrote it. A file
+/// alone may be what a killed one left.
+#[must_use]
+pub fn running(state: &Path) -> Option<StateFile> {
+    let said: StateFile = serde_json::from_slice(&std::fs::read(state).ok()?).ok()?;
+    let lock = File::open(state.with_extension("lock")).ok()?;
+    match fcntl_getlk(&lock, &Flock::from(FlockType::WriteLock)) {
+        Ok(Some(Flock { pid: Some(pid), .. }))
+            if u32::try_from(pid.as_raw_nonzero().get()) == Ok(said.pid) =>
+        {
+            Some(said)
+        }
+        _ => None,
+    }
+}
+
 /// Where state files go: the service's runtime directory, the user's, or
 /// beside the user's store.
 fn runtime_directory() -> Option<PathBuf> {

@@ -7,19 +7,26 @@
 //! database file: that would drop the locks that SQLite holds on it.
 
 mod alerts;
+mod backup;
 mod controls;
 mod conversations;
+mod copy;
 mod fault;
 mod file;
 mod findings;
 mod fleet;
 mod heartbeats;
+mod holders;
+mod inspect;
 mod leader;
 mod messages;
 mod notices;
+mod numbers;
 mod open;
+mod partial;
 mod prune;
 mod reports;
+mod restore;
 mod seen;
 mod shared;
 mod tail;
@@ -42,7 +49,12 @@ use crate::clock;
 use crate::doorbell::Bell;
 use fault::Fault;
 use file::Files;
+pub use backup::{Copied, backup};
+pub use copy::{Attendant, Progress};
+pub use file::{file_system, room};
+pub use inspect::{Inspection, Kind, inspect};
 pub use open::Create;
+pub use restore::{Restored, candidate, restore};
 
 /// The schema that this program writes.
 pub const SCHEMA_VERSION: i64 = 2;
