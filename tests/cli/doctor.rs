@@ -49,13 +49,29 @@ fn a_machine_in_order_has_no_fail_and_ends_with_0() {
         ),
     );
     let ran = doctor(&scratch).ok();
-    assert_eq!(of(&ran, "liveness"), [format!("ok work.b: alive by process {agent}: -")]);
-    assert_eq!(of(&ran, "credentials"), ["ok 1 session: private, and known to the store: -"]);
+    assert_eq!(
+        of(&ran, "liveness"),
+        [format!("ok work.b: alive by process {agent}: -")]
+    );
+    assert_eq!(
+        of(&ran, "credentials"),
+        ["ok 1 session: private, and known to the store: -"]
+    );
     assert_eq!(of(&ran, "wake").len(), 2);
-    assert!(of(&ran, "wake").iter().all(|line| line.starts_with("ok ")), "{ran:?}");
-    assert!(of(&ran, "service")[0].starts_with("warn worker: no such daemon runs: mcp-bridged --config"), "{ran:?}");
+    assert!(
+        of(&ran, "wake").iter().all(|line| line.starts_with("ok ")),
+        "{ran:?}"
+    );
+    assert!(
+        of(&ran, "service")[0]
+            .starts_with("warn worker: no such daemon runs: mcp-bridged --config"),
+        "{ran:?}"
+    );
     assert_eq!(ran.json()["counts"]["fail"], 0);
-    let shown = scratch.run(&["doctor", "--config", "worker.toml"]).ok().shows();
+    let shown = scratch
+        .run(&["doctor", "--config", "worker.toml"])
+        .ok()
+        .shows();
     assert!(shown.starts_with("ok    config       worker.toml: worker, 1 session\nok    store        <dir>/bridge.db: sqlite 3."), "{shown}");
     assert!(!shown.contains('\u{1b}'), "no colours in a pipe");
 }
@@ -70,23 +86,45 @@ fn what_does_not_work_is_named_with_its_remedy_and_ends_with_1() {
             scratch.path("agent.pid").display()
         ),
     );
-    std::fs::write(scratch.path("url"), "https://hooks.example.org/T0/secret-path\n").expect("written");
+    std::fs::write(
+        scratch.path("url"),
+        "https://hooks.example.org/T0/secret-path\n",
+    )
+    .expect("written");
     let credentials = scratch.credentials("work.b");
     let open = std::fs::Permissions::from_mode(0o644);
     std::fs::set_permissions(&credentials, open).expect("set");
     let ran = doctor(&scratch);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert_eq!(ran.json()["result"], "fail");
-    assert!(of(&ran, "credentials")[0].contains("other users may read this file (mode 644): chmod 600"), "{ran:?}");
-    assert!(of(&ran, "wake")[0].starts_with("fail work.b: exec: no-such-command: it is not in PATH: "), "{ran:?}");
-    assert!(of(&ran, "liveness")[0].starts_with("warn work.b: pid file "), "{ran:?}");
+    assert!(
+        of(&ran, "credentials")[0].contains("other users may read this file (mode 644): chmod 600"),
+        "{ran:?}"
+    );
+    assert!(
+        of(&ran, "wake")[0].starts_with("fail work.b: exec: no-such-command: it is not in PATH: "),
+        "{ran:?}"
+    );
+    assert!(
+        of(&ran, "liveness")[0].starts_with("warn work.b: pid file "),
+        "{ran:?}"
+    );
     let alert = &of(&ran, "alert")[0];
-    assert!(alert.starts_with("fail worker: webhook: ") && alert.contains("/key: "), "{ran:?}");
+    assert!(
+        alert.starts_with("fail worker: webhook: ") && alert.contains("/key: "),
+        "{ran:?}"
+    );
     // Nothing that opens a door is shown.
     let token = std::fs::read_to_string(&credentials).expect("there");
-    let token = token.split("token = \"").nth(1).and_then(|rest| rest.get(..64));
+    let token = token
+        .split("token = \"")
+        .nth(1)
+        .and_then(|rest| rest.get(..64));
     for secret in ["secret-path", "secret-argument", token.expect("a token")] {
-        assert!(!ran.out.contains(secret) && !ran.err.contains(secret), "{secret}");
+        assert!(
+            !ran.out.contains(secret) && !ran.err.contains(secret),
+            "{secret}"
+        );
     }
 }
 
@@ -97,7 +135,11 @@ fn credentials_are_held_against_the_store() {
     assert!(of(&doctor(&scratch), "liveness")[0].starts_with("note "));
     scratch.expire_conversations(7_200);
     let ran = doctor(&scratch).ok();
-    assert!(of(&ran, "credentials")[0].contains("expired 2 hours ago: mcp-bridge conversation renew work"), "{ran:?}");
+    assert!(
+        of(&ran, "credentials")[0]
+            .contains("expired 2 hours ago: mcp-bridge conversation renew work"),
+        "{ran:?}"
+    );
     scratch.sql("UPDATE conversations SET session_b_token = 'another', expires_at = '2999-01-01T00:00:00.000000'");
     let ran = doctor(&scratch);
     assert_eq!(ran.code, Some(1));
@@ -113,12 +155,19 @@ fn stores_that_are_not_what_they_should_be_are_left_as_they_are() {
     let store = |ran: &Ran| of(ran, "store")[0].clone();
     scratch.sql("UPDATE bridge_schema SET version = 1");
     assert!(store(&doctor(&scratch).ok()).starts_with("note "));
-    assert_eq!(scratch.number("SELECT version FROM bridge_schema"), 1, "it migrates nothing");
+    assert_eq!(
+        scratch.number("SELECT version FROM bridge_schema"),
+        1,
+        "it migrates nothing"
+    );
     scratch.sql("UPDATE bridge_schema SET version = 99, min_compatible = 99");
     assert!(store(&doctor(&scratch)).contains("install a newer mcp-bridge"));
     std::fs::remove_file(scratch.store()).expect("removed");
     let ran = doctor(&scratch);
-    assert!(store(&ran).contains("there is no such file: make one"), "{ran:?}");
+    assert!(
+        store(&ran).contains("there is no such file: make one"),
+        "{ran:?}"
+    );
     assert!(!scratch.store().exists(), "it makes nothing");
 }
 
@@ -129,7 +178,10 @@ fn a_wrong_configuration_is_a_fail_in_its_own_words() {
     let ran = doctor(&scratch);
     assert_eq!(ran.code, Some(1));
     let config = of(&ran, "config");
-    assert!(config[0].contains("heartbeat.intervall: unknown key; did you mean `interval`?"), "{config:?}");
+    assert!(
+        config[0].contains("heartbeat.intervall: unknown key; did you mean `interval`?"),
+        "{config:?}"
+    );
 }
 
 #[test]
@@ -147,12 +199,18 @@ fn a_daemon_that_runs_and_one_that_died() {
     });
     let pid = daemon.child.id();
     let ran = doctor(&scratch).ok();
-    let runs = format!("ok worker: runs, pid {pid}, {}: -", env!("CARGO_PKG_VERSION"));
+    let runs = format!(
+        "ok worker: runs, pid {pid}, {}: -",
+        env!("CARGO_PKG_VERSION")
+    );
     assert_eq!(of(&ran, "service"), [runs]);
     daemon.child.kill().expect("killed");
     daemon.end();
     let ran = doctor(&scratch).ok();
-    assert!(of(&ran, "service")[0].starts_with("warn worker: died, and left "), "{ran:?}");
+    assert!(
+        of(&ran, "service")[0].starts_with("warn worker: died, and left "),
+        "{ran:?}"
+    );
 }
 
 #[test]

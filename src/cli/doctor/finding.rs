@@ -111,7 +111,11 @@ pub(super) fn page(findings: &[Finding], width: usize) -> String {
                 out.push_str(&format!(": {remedy}"));
             } else {
                 for line in remedy.lines() {
-                    out.push_str(&format!("\n{:indent$}{line}", "", indent = LEVEL + TOPIC + 2));
+                    out.push_str(&format!(
+                        "\n{:indent$}{line}",
+                        "",
+                        indent = LEVEL + TOPIC + 2
+                    ));
                 }
             }
         }

@@ -29,7 +29,10 @@ fn configs(facts: &Facts) -> Vec<Finding> {
             .iter()
             .map(|place| format!("{}/*.toml", place.display()))
             .collect();
-        let text = format!("none in {}: no daemon serves this machine", places.join(" or "));
+        let text = format!(
+            "none in {}: no daemon serves this machine",
+            places.join(" or ")
+        );
         return vec![Finding::note("config", text)];
     }
     facts.configs.iter().flat_map(config).collect()
@@ -116,12 +119,17 @@ fn service(daemon: &Daemon, version: &str) -> Vec<Finding> {
     }
     if !state.ready {
         let text = format!("{name}: is not ready yet: {}", state.status);
-        found.push(Finding::warn("service", text, "wait a moment; its log says more"));
+        found.push(Finding::warn(
+            "service",
+            text,
+            "wait a moment; its log says more",
+        ));
     }
     if let Some(last) = &state.last_reload {
         if let Some(error) = &last.error {
             let (what, rest) = error.split_once('\n').unwrap_or((error, ""));
-            let text = format!("{name}: its last reload was refused, the old settings go on: {what}");
+            let text =
+                format!("{name}: its last reload was refused, the old settings go on: {what}");
             let remedy = match rest.trim() {
                 "" => format!("mend it, then {}", unit("reload", name, daemon.home)),
                 rest => rest.to_owned(),
@@ -131,7 +139,11 @@ fn service(daemon: &Daemon, version: &str) -> Vec<Finding> {
         if !last.needs_restart.is_empty() {
             let keys = last.needs_restart.join(", ");
             let text = format!("{name}: {keys} changed, which counts after a restart");
-            found.push(Finding::warn("service", text, unit("restart", name, daemon.home)));
+            found.push(Finding::warn(
+                "service",
+                text,
+                unit("restart", name, daemon.home),
+            ));
         }
     }
     for duty in &state.duties {

@@ -39,7 +39,8 @@ pub fn backup(
     force: bool,
     attendant: &mut Attendant<'_>,
 ) -> Result<Copied> {
-    let cannot = |error: std::io::Error| StoreError::CannotWrite(target.to_owned(), error.to_string());
+    let cannot =
+        |error: std::io::Error| StoreError::CannotWrite(target.to_owned(), error.to_string());
     let id = file::examine(store)?;
     let database = std::fs::canonicalize(store).unwrap_or_else(|_| store.to_owned());
     ensure_other(&database, target)?;
@@ -60,7 +61,8 @@ pub fn backup(
     if FileId::of(store) != Some(id) {
         return Err(StoreError::Replaced(store.to_owned()));
     }
-    copy::copy(&source, &database, partial.path(), attendant).map_err(|error| named(error, target))?;
+    copy::copy(&source, &database, partial.path(), attendant)
+        .map_err(|error| named(error, target))?;
     drop(source);
     if let Some(problem) = copy::check(partial.path(), attendant)? {
         return Err(StoreError::Corrupt(store.to_owned(), problem));
@@ -103,7 +105,9 @@ fn named(error: StoreError, target: &Path) -> StoreError {
 fn ensure_other(database: &Path, target: &Path) -> Result<()> {
     let files = ["", "-wal", "-shm", "-journal", "-bell"].map(|suffix| beside(database, suffix));
     let directory = std::fs::canonicalize(file::directory_of(target)).ok();
-    let there = directory.zip(target.file_name()).map(|(d, name)| d.join(name));
+    let there = directory
+        .zip(target.file_name())
+        .map(|(d, name)| d.join(name));
     let same_file = FileId::of(target).is_some_and(|id| FileId::of(database) == Some(id));
     if same_file || there.is_some_and(|there| files.contains(&there)) {
         let why = "that is the store itself, or belongs to it".to_owned();

@@ -12,10 +12,7 @@ use super::file::FileId;
 /// `mcp-bridged (pid 4121) and python3 (pid 77)`: every process but this one
 /// that has one of these files open; empty if there is none to be seen.
 pub(super) fn names(files: &[FileId], database: &Path) -> String {
-    let named: Vec<String> = open_in(files, database)
-        .into_iter()
-        .map(name_of)
-        .collect();
+    let named: Vec<String> = open_in(files, database).into_iter().map(name_of).collect();
     match named.split_last() {
         None => String::new(),
         Some((last, [])) => last.clone(),

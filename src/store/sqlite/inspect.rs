@@ -179,18 +179,15 @@ fn newest(connection: &Connection, kind: Kind) -> rusqlite::Result<Option<Timest
         let found: Option<Option<String>> = connection
             .query_row(&sql, [], |row| row.get(0))
             .optional()?;
-        Ok(found
-            .flatten()
-            .and_then(|text| timestamp::from_text(&text)))
+        Ok(found.flatten().and_then(|text| timestamp::from_text(&text)))
     };
     let mut times = vec![text("messages")?];
     if let Kind::Own { .. } = kind {
         times.push(text("audit_log")?);
-        let beat: Option<i64> = connection.query_row(
-            "SELECT max(beat_ms) FROM bridge_heartbeat",
-            [],
-            |row| row.get(0),
-        )?;
+        let beat: Option<i64> =
+            connection.query_row("SELECT max(beat_ms) FROM bridge_heartbeat", [], |row| {
+                row.get(0)
+            })?;
         times.push(beat.map(from_millis));
     }
     Ok(times.into_iter().flatten().max())

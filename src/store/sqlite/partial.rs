@@ -7,7 +7,9 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, Gid, OFlags, RenameFlags, Uid, fchown, flock, renameat_with};
+use rustix::fs::{
+    CWD, FlockOperation, Gid, OFlags, RenameFlags, Uid, fchown, flock, renameat_with,
+};
 use rustix::io::Errno;
 
 use super::file::{FileId, beside, directory_of};

@@ -24,10 +24,10 @@ use rustix::fs::{FlockOperation, fcntl_lock};
 use super::copy::{self, Attendant};
 use super::fault::explain_rusqlite;
 use super::file::{self, FileId, beside, directory_of};
+use super::holders;
 use super::inspect::{self, Inspection};
 use super::numbers::Numbers;
 use super::partial::{Access, Partial, sync_directory};
-use super::holders;
 use crate::store::{ErrorClass, Result, StoreError};
 
 /// What belongs to a database besides its file.
@@ -129,12 +129,7 @@ pub fn restore(
 }
 
 /// Copies the backup beside the store and looks it through.
-fn take(
-    from: &Path,
-    store: &Path,
-    partial: &Partial,
-    attendant: &mut Attendant<'_>,
-) -> Result<()> {
+fn take(from: &Path, store: &Path, partial: &Partial, attendant: &mut Attendant<'_>) -> Result<()> {
     let bad = |why: String| StoreError::BadBackup(from.to_owned(), why);
     let source = source(from)?;
     copy::take_snapshot(&source).map_err(|error| bad(damage(&error)))?;
@@ -144,8 +139,9 @@ fn take(
             needed,
             free,
         },
-        error if matches!(error.class(), ErrorClass::Unusable | ErrorClass::Other)
-            && !matches!(error, StoreError::Stopped) =>
+        error
+            if matches!(error.class(), ErrorClass::Unusable | ErrorClass::Other)
+                && !matches!(error, StoreError::Stopped) =>
         {
             bad(reason(&error))
         }
@@ -262,6 +258,9 @@ fn fold(path: &Path) -> Result<Numbers> {
     let words = |error: rusqlite::Error| explain_rusqlite(&error, path, "writing its log back");
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(words)?;
+    // A log that SQLite cannot read would be removed when this is closed.
+    let keep = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(keep, true).map_err(words)?;
     let alone = |connection: &mut Connection| {
         // Before the first look: then SQLite lets nobody else in, or tells that
         // somebody is.

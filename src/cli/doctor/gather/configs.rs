@@ -50,7 +50,9 @@ pub(super) async fn facts(loaded: &Loaded, daemons: &[Daemon]) -> Config {
     let outcome = match &loaded.settings {
         Err(errors) => Err(errors.each().map(ToString::to_string).collect()),
         Ok(settings) => {
-            let daemon = daemons.iter().find(|d| d.runs && d.instance == loaded.instance);
+            let daemon = daemons
+                .iter()
+                .find(|d| d.runs && d.instance == loaded.instance);
             let other = other_user(loaded, daemon);
             let mut sessions = Vec::new();
             for session in &settings.agents.sessions {
@@ -143,14 +145,20 @@ fn wake(settings: &AdapterSettings) -> Adapter {
             let trouble = if path.symlink_metadata().is_ok() {
                 (access(path, Access::WRITE_OK).is_err() || path.is_dir()).then(|| {
                     let what = format!("{}: this user may not write it", path.display());
-                    (what, "name a file that the daemon's user may write".to_owned())
+                    (
+                        what,
+                        "name a file that the daemon's user may write".to_owned(),
+                    )
                 })
             } else if !directory.is_dir() {
                 let what = format!("{}: there is no such directory", directory.display());
                 Some((what, "make it, or name another file".to_owned()))
             } else if access(directory, Access::WRITE_OK).is_err() {
                 let what = format!("{}: this user may not write there", directory.display());
-                Some((what, "name a file that the daemon's user may make".to_owned()))
+                Some((
+                    what,
+                    "name a file that the daemon's user may make".to_owned(),
+                ))
             } else {
                 None
             };
@@ -174,16 +182,21 @@ fn alert(settings: &AlertAdapterSettings) -> Adapter {
 /// A command by its program alone: arguments are nobody's business.
 fn program(command: &[String]) -> Adapter {
     let name = command.first().map_or("", String::as_str);
-    let executable =
-        |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+    let executable = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
     let trouble = if name.contains('/') {
         let path = Path::new(name);
         if !path.exists() {
-            Some(("there is no such command", "install it, or name another one"))
+            Some((
+                "there is no such command",
+                "install it, or name another one",
+            ))
         } else if executable(path) {
             None
         } else {
-            Some(("it may not be executed by this user", "chmod +x makes it so"))
+            Some((
+                "it may not be executed by this user",
+                "chmod +x makes it so",
+            ))
         }
     } else {
         let path = std::env::var_os("PATH").unwrap_or_default();

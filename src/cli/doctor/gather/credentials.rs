@@ -26,7 +26,9 @@ pub(super) async fn credentials(
 ) -> Vec<CredentialsFile> {
     let mut files: Vec<(PathBuf, bool, Option<&Location>)> = Vec::new();
     for config in configs {
-        let Ok(settings) = &config.settings else { continue };
+        let Ok(settings) = &config.settings else {
+            continue;
+        };
         let store = stores::of(config, locations);
         for session in &settings.agents.sessions {
             files.push((session.credentials.clone(), true, store));

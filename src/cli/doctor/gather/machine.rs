@@ -38,7 +38,9 @@ pub(super) fn inotify(daemons: &[Daemon]) -> Option<Inotify> {
             if target.is_ok_and(|target| target == Path::new("anon_inode:inotify")) {
                 let info = process.path().join("fdinfo").join(descriptor.file_name());
                 let watches = std::fs::read_to_string(info).map_or(0, |text| {
-                    text.lines().filter(|line| line.starts_with("inotify ")).count()
+                    text.lines()
+                        .filter(|line| line.starts_with("inotify "))
+                        .count()
                 });
                 *used = (used.0 + 1, used.1 + watches as u64);
             }
@@ -73,7 +75,11 @@ pub(super) fn synchronized() -> Synchronized {
 
 /// The SQLite that `python3` writes with.
 pub(super) async fn python() -> Result<String, String> {
-    let command = ["python3", "-c", "import sqlite3; print(sqlite3.sqlite_version)"];
+    let command = [
+        "python3",
+        "-c",
+        "import sqlite3; print(sqlite3.sqlite_version)",
+    ];
     let ended = command::run(&command::Request {
         command: &command.map(str::to_owned),
         environment: &[],

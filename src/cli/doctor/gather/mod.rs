@@ -9,8 +9,8 @@ mod stores;
 use std::path::{Path, PathBuf};
 
 use super::facts::{Config, Facts, Home};
-use crate::clock;
 use crate::cli::context::Context;
+use crate::clock;
 use crate::config;
 
 /// Where a system service's configurations are.
@@ -35,8 +35,7 @@ pub(super) async fn gather(named: &[PathBuf], context: &Context) -> anyhow::Resu
     let locations = stores::locations(&loaded, context)?;
     let stores: Vec<_> = locations.iter().map(stores::store).collect();
     let now = clock::now();
-    let credentials =
-        credentials::credentials(&loaded, &locations, named.is_empty(), now).await;
+    let credentials = credentials::credentials(&loaded, &locations, named.is_empty(), now).await;
     let shared = stores.iter().any(stores::is_shared);
     Ok(Facts {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -87,7 +86,9 @@ fn home(path: &Path) -> Home {
 fn environment(instance: &str) -> Vec<(String, String)> {
     let mut environment = config::environment();
     let handed = format!("/run/credentials/mcp-bridged@{instance}.service");
-    let known = environment.iter().any(|(name, _)| name == "CREDENTIALS_DIRECTORY");
+    let known = environment
+        .iter()
+        .any(|(name, _)| name == "CREDENTIALS_DIRECTORY");
     if !known && std::fs::read_dir(&handed).is_ok() {
         environment.push(("CREDENTIALS_DIRECTORY".to_owned(), handed));
     }

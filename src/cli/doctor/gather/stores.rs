@@ -19,13 +19,17 @@ pub(super) fn locations(configs: &[Loaded], context: &Context) -> anyhow::Result
     let environment = std::env::var(locate::VARIABLE).ok();
     let mut found: Vec<Location> = Vec::new();
     let mut add = |location: Location| {
-        let known = found.iter().any(|other| real(&other.path) == real(&location.path));
+        let known = found
+            .iter()
+            .any(|other| real(&other.path) == real(&location.path));
         if !known {
             found.push(location);
         }
     };
     for config in configs {
-        let Ok(settings) = &config.settings else { continue };
+        let Ok(settings) = &config.settings else {
+            continue;
+        };
         let url = settings.store.url.as_deref();
         add(locate::locate(&Hints {
             configuration: url,
@@ -113,7 +117,8 @@ fn name_in(file: &str, id: u32) -> String {
 
 /// Whether the Python bridge may be writing it, too.
 pub(super) fn is_shared(store: &Store) -> bool {
-    store.outcome.as_ref().is_ok_and(|found| {
-        matches!(found.kind, Kind::Bridge | Kind::Own { adopted: true, .. })
-    })
+    store
+        .outcome
+        .as_ref()
+        .is_ok_and(|found| matches!(found.kind, Kind::Bridge | Kind::Own { adopted: true, .. }))
 }

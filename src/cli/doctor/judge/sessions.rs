@@ -28,7 +28,8 @@ pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
             }
             Err(CredentialsTrouble::Missing) => {
                 let text = format!("{path}: there is no such file");
-                let remedy = "mcp-bridge conversation new writes one; the daemon takes it when it is there";
+                let remedy =
+                    "mcp-bridge conversation new writes one; the daemon takes it when it is there";
                 found.push(Finding::warn(TOPIC, text, remedy));
                 continue;
             }
@@ -69,16 +70,23 @@ pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
     }
     if good > 0 {
         let sessions = text::count(good, "session");
-        found.push(Finding::ok(TOPIC, format!("{sessions}: private, and known to the store")));
+        found.push(Finding::ok(
+            TOPIC,
+            format!("{sessions}: private, and known to the store"),
+        ));
     }
     if over > 0 {
         let sessions = text::count(over, "session");
-        let text = format!("{sessions} of conversations that are over, in files that no daemon uses");
+        let text =
+            format!("{sessions} of conversations that are over, in files that no daemon uses");
         found.push(Finding::note(TOPIC, text));
     }
     if private > 0 {
         let files = text::count(private, "file");
-        found.push(Finding::skip(TOPIC, format!("{files} that only another user may read")));
+        found.push(Finding::skip(
+            TOPIC,
+            format!("{files} that only another user may read"),
+        ));
     }
     found
 }
@@ -99,7 +107,9 @@ pub(super) fn liveness(configs: &[Config]) -> Vec<Finding> {
                 let remedy = "start the agent, or set the proof that fits it";
                 Finding::warn(TOPIC, format!("{name}: {why}"), remedy)
             }
-            Life::None => Finding::note(TOPIC, format!("{name}: \"none\": nothing proves its life")),
+            Life::None => {
+                Finding::note(TOPIC, format!("{name}: \"none\": nothing proves its life"))
+            }
             Life::NotAsked(why) => Finding::skip(TOPIC, format!("{name}: {why}")),
         });
     }
@@ -111,7 +121,10 @@ pub(super) fn wakes(configs: &[Config]) -> Vec<Finding> {
     let mut found = Vec::new();
     for session in said(configs).flat_map(|(_, said)| &said.sessions) {
         if session.wakes.is_empty() {
-            let text = format!("{}: no wake configured: it is not woken when it is idle", session.name);
+            let text = format!(
+                "{}: no wake configured: it is not woken when it is idle",
+                session.name
+            );
             found.push(Finding::note(TOPIC, text));
         }
         for adapter in &session.wakes {
@@ -139,7 +152,11 @@ pub(super) fn alerts(configs: &[Config]) -> Vec<Finding> {
 fn adapter(topic: &'static str, whose: &str, adapter: &Adapter) -> Vec<Finding> {
     let name = adapter.name;
     if let Some((what, remedy)) = &adapter.trouble {
-        return vec![Finding::fail(topic, format!("{whose}: {name}: {what}"), remedy)];
+        return vec![Finding::fail(
+            topic,
+            format!("{whose}: {name}: {what}"),
+            remedy,
+        )];
     }
     vec![match &adapter.doubt {
         Some((what, remedy)) => Finding::warn(topic, format!("{whose}: {name}: {what}"), remedy),

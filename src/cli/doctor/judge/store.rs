@@ -56,12 +56,17 @@ fn content(store: &Store, found: &Inspection) -> Finding {
             Finding::warn(TOPIC, text, "mcp-bridge store init adopts it")
         }
         Kind::Own { schema, .. } if schema < SCHEMA_VERSION => {
-            let text = format!("{path}: sqlite {engine}, schema {schema}, this program's is {SCHEMA_VERSION}");
+            let text = format!(
+                "{path}: sqlite {engine}, schema {schema}, this program's is {SCHEMA_VERSION}"
+            );
             let note = Finding::note(TOPIC, text);
             note.remedy("the next program that opens it brings it up to date, and keeps a copy")
         }
         _ if found.journal_mode != "wal" => {
-            let text = format!("{path}: its journal mode is {}, not wal", found.journal_mode);
+            let text = format!(
+                "{path}: its journal mode is {}, not wal",
+                found.journal_mode
+            );
             let remedy = "somebody changed it: stop what uses it, and start one program again";
             Finding::fail(TOPIC, text, remedy)
         }
@@ -84,7 +89,11 @@ fn log(found: &Inspection) -> Option<Finding> {
             text::bytes(found.log_bytes)
         );
         let log = format!("{}-wal", found.path.display());
-        Finding::warn(TOPIC, text, format!("fuser {log} names those that have it open"))
+        Finding::warn(
+            TOPIC,
+            text,
+            format!("fuser {log} names those that have it open"),
+        )
     })
 }
 
@@ -97,7 +106,10 @@ fn permissions(store: &Store) -> Vec<Finding> {
     let of = |p: &Permissions| format!("{:o} {}:{}", p.mode, p.user, p.group);
     let mut found = Vec::new();
     if directory.mode & 0o002 != 0 && directory.mode & 0o1000 == 0 {
-        let text = format!("{place} ({}): everybody may replace the store", of(directory));
+        let text = format!(
+            "{place} ({}): everybody may replace the store",
+            of(directory)
+        );
         found.push(Finding::fail(TOPIC, text, format!("chmod o-w {place}")));
     }
     if file.mode & 0o006 != 0 {
@@ -136,7 +148,11 @@ fn permissions(store: &Store) -> Vec<Finding> {
 
 fn room(store: &Store) -> Option<Finding> {
     let (free, all) = store.room?;
-    let text = format!("{} free on its disk of {}", text::bytes(free), text::bytes(all));
+    let text = format!(
+        "{} free on its disk of {}",
+        text::bytes(free),
+        text::bytes(all)
+    );
     let remedy = "free some space, or take away what is old: housekeeping.keep_messages";
     if free == 0 {
         return Some(Finding::fail("disk", text, remedy));
@@ -151,7 +167,10 @@ fn room(store: &Store) -> Option<Finding> {
 /// One of the network was refused when it was opened.
 fn file_system(store: &Store) -> Option<Finding> {
     (store.file_system? == "tmpfs").then(|| {
-        let text = format!("{} is in memory: it is lost with the next restart", store.path.display());
+        let text = format!(
+            "{} is in memory: it is lost with the next restart",
+            store.path.display()
+        );
         Finding::warn("disk", text, "put it on a disk")
     })
 }
@@ -171,7 +190,9 @@ pub(super) fn foreign_writer(facts: &Facts) -> Option<Finding> {
         Ok(version) => Finding::ok(TOPIC, format!("python3 writes with SQLite {version}")),
         Err(why) => Finding::note(
             TOPIC,
-            format!("the store is shared with the Python bridge, and its SQLite is not known ({why}); one below 3.51.3 {BUG}"),
+            format!(
+                "the store is shared with the Python bridge, and its SQLite is not known ({why}); one below 3.51.3 {BUG}"
+            ),
         ),
     })
 }

@@ -178,8 +178,16 @@ fn a_sound_machine_has_a_line_for_each_topic_and_no_complaint() {
     assert_eq!(
         topics,
         [
-            "config", "store", "disk", "inotify", "service", "clock", "credentials", "liveness",
-            "wake", "alert"
+            "config",
+            "store",
+            "disk",
+            "inotify",
+            "service",
+            "clock",
+            "credentials",
+            "liveness",
+            "wake",
+            "alert"
         ]
     );
     assert_eq!(
@@ -203,7 +211,11 @@ fn the_kernel_s_limits() {
     let mut facts = sound();
     facts.inotify = None;
     let found = judge(&facts);
-    assert!(found.iter().any(|f| f.level == Level::Skip && f.topic == "inotify"));
+    assert!(
+        found
+            .iter()
+            .any(|f| f.level == Level::Skip && f.topic == "inotify")
+    );
 }
 
 #[test]
@@ -211,7 +223,10 @@ fn a_store_and_its_disk() {
     let found = |change: fn(&mut Inspection)| {
         with(move |facts| change(facts.stores[0].outcome.as_mut().expect("found")))
     };
-    assert!(found(|s| s.problem = Some("row 7 missing".into())).starts_with("Fail store /s/bridge.db: it is damaged: row 7 missing: stop"));
+    assert!(
+        found(|s| s.problem = Some("row 7 missing".into()))
+            .starts_with("Fail store /s/bridge.db: it is damaged: row 7 missing: stop")
+    );
     assert!(found(|s| s.journal_mode = "delete".into()).starts_with("Fail store"));
     assert!(found(|s| s.log_bytes = 65 * MEBIBYTE).contains("fuser /s/bridge.db-wal"));
     assert!(found(|s| s.kind = Kind::Foreign).starts_with("Fail store"));
@@ -274,7 +289,10 @@ fn daemons() {
         "Warn service worker: runs, pid 42, 0.9.0, and this program is 1.0.0: systemctl restart mcp-bridged@worker"
     );
     assert!(daemon(|d| d.state.ready = false).contains("not ready"));
-    assert!(daemon(|d| d.state.duties[0].trouble = Some("away\n  wait".into())).ends_with("store: away: wait"));
+    assert!(
+        daemon(|d| d.state.duties[0].trouble = Some("away\n  wait".into()))
+            .ends_with("store: away: wait")
+    );
     let reload = |error: Option<&str>, keys: &[&str]| {
         let last = LastReload {
             at: now(),
@@ -283,14 +301,20 @@ fn daemons() {
         };
         with(|facts| facts.daemons[0].state.last_reload = Some(last))
     };
-    assert!(reload(Some("x.toml: wrong"), &[]).contains("refused, the old settings go on: x.toml: wrong"));
+    assert!(
+        reload(Some("x.toml: wrong"), &[])
+            .contains("refused, the old settings go on: x.toml: wrong")
+    );
     assert!(reload(None, &["role"]).ends_with("systemctl restart mcp-bridged@worker"));
 }
 
 #[test]
 fn the_clock() {
     let ahead = with(|facts| facts.now = Timestamp::from_second(NOW - 7_200).expect("in range"));
-    assert!(ahead.starts_with("Warn clock the newest row of the store is 2 hours ahead"), "{ahead}");
+    assert!(
+        ahead.starts_with("Warn clock the newest row of the store is 2 hours ahead"),
+        "{ahead}"
+    );
     assert!(with(|facts| facts.now = Timestamp::UNIX_EPOCH).starts_with("Fail clock it says 1970"));
     assert!(with(|facts| facts.clock = Synchronized::No).starts_with("Warn clock"));
 }
@@ -325,13 +349,18 @@ fn agents_and_the_ways_to_them() {
         facts.configs = vec![config(Session { proof, ..session() })];
         facts
     };
-    assert!(only(&life(Life::Unproven("no pid".into()))).starts_with("Warn liveness backend: no pid"));
+    assert!(
+        only(&life(Life::Unproven("no pid".into()))).starts_with("Warn liveness backend: no pid")
+    );
     assert_eq!(wrong(&life(Life::None)), []);
     let mut broken = session();
     broken.wakes[0].trouble = Some(("it is not in PATH".into(), "write it".into()));
     let mut facts = sound();
     facts.configs = vec![config(broken)];
-    assert_eq!(only(&facts), "Fail wake backend: exec: it is not in PATH: write it");
+    assert_eq!(
+        only(&facts),
+        "Fail wake backend: exec: it is not in PATH: write it"
+    );
     let mut silent = session();
     silent.wakes.clear();
     facts.configs = vec![config(silent)];
