@@ -1,4 +1,4 @@
-//! Times and durations as people read them.
+//! Times, durations and sizes as people read them.
 
 use std::time::Duration;
 
@@ -52,6 +52,20 @@ pub fn count(number: impl Into<u64>, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
+/// `512 B`, `1.5 KiB`, `96.1 MiB`, `2.0 GiB`.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "for people, two digits")]
+pub fn bytes(bytes: u64) -> String {
+    const KIBI: u64 = 1_024;
+    let (unit, name) = match bytes {
+        0..KIBI => return format!("{bytes} B"),
+        KIBI..0x10_0000 => (KIBI, "KiB"),
+        0x10_0000..0x4000_0000 => (KIBI * KIBI, "MiB"),
+        _ => (KIBI * KIBI * KIBI, "GiB"),
+    };
+    format!("{:.1} {name}", bytes as f64 / unit as f64)
+}
+
 /// A millisecond value for a column or a JSON field; saturates after 292
 /// million years.
 #[must_use]
@@ -78,5 +92,9 @@ mod tests {
             assert_eq!(short_duration(duration), short);
         }
         assert_eq!(count(1_u64, "session"), "1 session");
+        assert_eq!(
+            [0, 1_023, 1_536, 0x60_0000, 0x8000_0000].map(bytes),
+            ["0 B", "1023 B", "1.5 KiB", "6.0 MiB", "2.0 GiB"]
+        );
     }
 }

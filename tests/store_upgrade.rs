@@ -1,5 +1,5 @@
 //! A store that an earlier version made: it opens, keeps every row, and works;
-//! also when two processes open it at once.
+//! also when two processes open it at once. As it was, it is kept beside.
 
 #![expect(
     clippy::expect_used,
@@ -10,17 +10,24 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mcp_bridge::model::task::Fence;
 use mcp_bridge::store::sqlite::{Create, SCHEMA_VERSION};
-use mcp_bridge::store::{NewTask, Wanted};
+use mcp_bridge::store::{ErrorClass, NewTask, Wanted};
 use rusqlite::types::Value;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Connection as _, SqlSafeStr as _};
 
-use common::{Pair, Scratch, at, child, open, receive, report, reported, say, told};
+use common::{
+    Pair, Scratch, at, child, open, receive, report, reported, say, skipped, told, try_open,
+};
 
 /// As version 1 made it, and as it noted that it did.
 const FIRST: &str = include_str!("../migrations/sqlite/0001_bridge.sql");
@@ -177,6 +184,178 @@ async fn an_older_store_keeps_every_row_and_works() {
     );
 }
 
+/// What an older store is kept as, before it gets another schema.
+fn kept(scratch: &Scratch) -> PathBuf {
+    scratch.beside(&format!(".before-schema-{SCHEMA_VERSION}"))
+}
+
+fn mode(path: &Path) -> u32 {
+    let meta = std::fs::metadata(path).expect("it is there");
+    meta.permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_older_store_is_kept_as_it_was() {
+    for before in [0o600, 0o660] {
+        let scratch = Scratch::new();
+        old(&scratch).await;
+        std::fs::set_permissions(scratch.path(), Permissions::from_mode(before)).expect("set");
+        // What one that was killed left stands in nobody's way.
+        let partial = scratch.beside(&format!(".before-schema-{SCHEMA_VERSION}.partial"));
+        std::fs::write(&partial, "half of it").expect("written");
+        let columns = columns(&scratch);
+        let rows_before = rows(&scratch, &columns);
+        scratch.open().await.close().await;
+        let copy = kept(&scratch);
+        assert_eq!(mode(&copy), before);
+        assert!(!partial.exists(), "nothing half done stays");
+        // A store in one file: it opens anywhere, as it was.
+        let other = Scratch::new();
+        std::fs::copy(&copy, other.path()).expect("copied");
+        assert_eq!(versions(&other), (1, 1));
+        assert_eq!(rows(&other, &columns), rows_before);
+        // Not again: a copy that is there is the copy.
+        std::fs::write(&copy, "as it is").expect("written");
+        scratch
+            .raw()
+            .execute("UPDATE bridge_schema SET version = 1", [])
+            .expect("set");
+        let _ = try_open(&scratch.path(), Create::No).await;
+        assert_eq!(std::fs::read_to_string(&copy).expect("there"), "as it is");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_of_this_schema_is_not_copied() {
+    let scratch = Scratch::new();
+    scratch.make().await.close().await;
+    scratch.open().await.close().await;
+    assert!(!kept(&scratch).exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_go_on_while_it_is_kept() {
+    let scratch = Scratch::new();
+    let pair = old(&scratch).await;
+    scratch
+        .raw()
+        .execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8192)
+             INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp, read)
+             SELECT ?1, 'a', 'b', hex(zeroblob(2000)), '2025-11-13T02:13:21.000000', 1 FROM n",
+            [pair.id.as_str()],
+        )
+        .expect("filled");
+    // An older program, which knows nothing of what comes.
+    let stop = Arc::new(AtomicBool::new(false));
+    let (asked, raw, id) = (Arc::clone(&stop), scratch.raw(), pair.id.clone());
+    let writer = std::thread::spawn(move || {
+        let mut written = 0_i64;
+        while !asked.load(Ordering::Relaxed) {
+            raw.execute(
+                "INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp)
+                 VALUES (?1, 'a', 'b', 'on it goes', '2025-11-13T02:13:22.000000')",
+                [id.as_str()],
+            )
+            .expect("written");
+            written += 1;
+        }
+        written
+    });
+    let store = scratch.open().await;
+    stop.store(true, Ordering::Relaxed);
+    let written = writer.join().expect("it wrote");
+    store.close().await;
+    let count = |path: &Path| -> i64 {
+        let raw = rusqlite::Connection::open(path).expect("opened");
+        let sql = "SELECT count(*) FROM messages WHERE message = 'on it goes'";
+        raw.query_row(sql, [], |row| row.get(0)).expect("counted")
+    };
+    assert_eq!(count(&scratch.path()), written, "nothing is lost");
+    assert!(count(&kept(&scratch)) <= written);
+    assert_eq!(versions(&scratch), (SCHEMA_VERSION, 1));
+}
+
+/// A child, alone with its mounts: an old store on a disk that is too small for
+/// two of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_on_a_small_disk() {
+    let Some(directory) = told() else { return };
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs", &directory])
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        return;
+    }
+    let made = Scratch::new();
+    old(&made).await;
+    let path = Path::new(&directory).join("bridge.db");
+    std::fs::copy(made.path(), &path).expect("copied");
+    for suffix in ["-wal", "-shm"] {
+        assert!(!made.beside(suffix).exists(), "all of it is in one file");
+    }
+    let filler = Path::new(&directory).join("filler");
+    let bytes = std::fs::metadata(&path).expect("there").len();
+    let room = (1_048_576 - 2 * bytes + 16_384) & !4_095;
+    std::fs::write(&filler, vec![0; usize::try_from(room).expect("small")]).expect("filled");
+    let error = try_open(&path, Create::No).await.expect_err("migrated");
+    assert_eq!(error.class(), ErrorClass::Unavailable);
+    report(
+        &error
+            .to_string()
+            .replace('\n', " |")
+            .replace(&directory, "<dir>"),
+    );
+    let left = std::fs::read_dir(&directory).expect("listed");
+    let mut left: Vec<String> = left
+        .map(|entry| {
+            entry
+                .expect("one")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm"))
+        .collect();
+    left.sort();
+    report(&left.join(" "));
+    std::fs::remove_file(filler).expect("freed");
+    open(&path, Create::No).await.close().await;
+    report("migrated");
+}
+
+#[test]
+fn without_room_for_the_copy_the_store_stays_as_it_is() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("a full disk: only root can mount a small one");
+    }
+    let scratch = Scratch::new();
+    let directory = scratch.directory().display().to_string();
+    let out = child(&["unshare", "-m"], "child_on_a_small_disk", &directory).output();
+    let Ok(out) = out else {
+        return skipped("a full disk: unshare cannot be run");
+    };
+    let text = String::from_utf8_lossy(&out.stdout);
+    let said: Vec<&str> = text.lines().filter_map(reported).collect();
+    if said.is_empty() && out.status.success() {
+        return skipped("a full disk: it cannot be mounted");
+    }
+    assert_eq!(
+        said.len(),
+        3,
+        "{text}{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    let error = said[0];
+    assert!(
+        error.starts_with("store <dir>/bridge.db: before it is brought to schema")
+            && error.contains("<dir>/bridge.db.before-schema-")
+            && error.contains(" KiB is free; the store is as it was |  free some space"),
+        "{error}"
+    );
+    assert_eq!(said[1..], ["bridge.db filler", "migrated"]);
+}
+
 /// A child: opens the store that it is told of when its parent says so.
 #[tokio::test]
 async fn child_that_opens() {
@@ -230,5 +409,10 @@ async fn two_processes_that_migrate_at_once_both_succeed() {
             assert!(process.wait().expect("it ended").success());
         }
         assert_eq!(versions(&scratch), (SCHEMA_VERSION, 1));
+        let copy = rusqlite::Connection::open(kept(&scratch)).expect("a copy");
+        let version: i64 = copy
+            .query_row("SELECT version FROM bridge_schema", [], |row| row.get(0))
+            .expect("whole");
+        assert_eq!(version, 1);
     }
 }

@@ -12,7 +12,7 @@ use super::completions::{self, CompletionsArgs};
 use super::conversation::ConversationCommand;
 use super::store::StoreCommand;
 use super::task::TaskCommand;
-use super::{audit, bench, check, demo, heartbeat, orders, send, status, watch};
+use super::{audit, bench, check, demo, doctor, heartbeat, orders, send, status, watch};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -28,6 +28,7 @@ Examples:
   mcp-bridge -c backend.b watch                 one JSON line a message, pushed
   mcp-bridge task add --role backend --title \"Port the parser\"
   mcp-bridge status
+  mcp-bridge doctor                             what is wrong here, and what to do
 
 The store is, first that is said: --store, MCP_BRIDGE_STORE, the credentials', this user's own.
 Exit codes: 0 done, 65 wrong input, 69 store not usable now, 75 try again later,
@@ -104,9 +105,11 @@ pub(super) enum Command {
     Alert(AlertCommand),
     /// Show what was done, by whom
     Audit(audit::AuditArgs),
-    /// Make, check and limit the store itself
+    /// Make, check, back up, restore and limit the store itself
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Find what is wrong with this machine's configuration, store and daemons
+    Doctor(doctor::DoctorArgs),
     /// See it all at work in a scratch store, in half a minute
     #[command(after_help = "\
 Examples:

@@ -10,6 +10,7 @@ mod completions;
 mod context;
 mod conversation;
 pub mod demo;
+mod doctor;
 mod error;
 mod exit;
 pub mod follow;
@@ -98,6 +99,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Alert(command) => alert::run(command, context).await,
         Command::Audit(args) => audit::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
+        Command::Doctor(args) => doctor::run(args, context).await,
         Command::Demo(args) => demo::run(args, context.json()).await,
         Command::Bench(args) => bench::run(args, context.json()).await,
         Command::Completions(args) => completions::run(&args),

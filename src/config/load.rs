@@ -84,6 +84,12 @@ pub fn environment() -> Vec<(String, String)> {
         .collect()
 }
 
+/// How many drop-ins belong to the file at `path`.
+#[must_use]
+pub fn drop_in_count(path: &Path) -> usize {
+    drop_ins(&path.with_extension("d")).map_or(0, |found| found.len())
+}
+
 /// The main file, without which nothing else matters, and the drop-ins.
 fn read_files(path: &Path) -> Result<Vec<Layer>, ConfigError> {
     let main = Layer::from_file(path).map_err(|error| match error {

@@ -32,7 +32,7 @@ mod webhook_url;
 
 pub use alert_settings::{AlertAdapterSettings, AlertSettings, WebhookAddress, WebhookSettings};
 pub use error::{ConfigError, Place, Source};
-pub use load::{environment, instance, load};
+pub use load::{drop_in_count, environment, instance, load};
 pub use orchestrator_settings::{
     HousekeepingSettings, MatchRole, OrchestratorSettings, ReassignmentSettings, WatchdogSettings,
 };

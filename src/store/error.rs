@@ -8,6 +8,7 @@ use super::TaskError;
 use crate::model::message::InvalidMessage;
 use crate::model::rate::RateLimited;
 use crate::model::{ConversationId, Label, MessageId, SessionKey};
+use crate::text::bytes;
 
 /// A failed store call. The first line says what happened to which thing, the
 /// second, if there is one, what to do.
@@ -74,6 +75,45 @@ pub enum StoreError {
         .1.display()
     )]
     Remains(PathBuf, PathBuf),
+    /// A copy of the store needs more room than there is.
+    #[error("{}: no room for it: it needs {}, and {} is free; nothing was left there\n  free some space, or name a file on another disk", .file.display(), bytes(*.needed), bytes(*.free))]
+    NoRoom {
+        /// The copy.
+        file: PathBuf,
+        /// Bytes that it has.
+        needed: u64,
+        /// Bytes that it may have.
+        free: u64,
+    },
+    /// The copy that is kept before a migration has no room.
+    #[error("store {}: before it is brought to schema {schema}, a copy of it is kept, and there is no room for that: {} needs {}, and {} is free; the store is as it was\n  free some space and try again", .path.display(), .copy.display(), bytes(*.needed), bytes(*.free))]
+    NoRoomToMigrate {
+        /// The store.
+        path: PathBuf,
+        /// The schema that it would have.
+        schema: i64,
+        /// The copy.
+        copy: PathBuf,
+        /// Bytes that it has.
+        needed: u64,
+        /// Bytes that it may have.
+        free: u64,
+    },
+    /// Somebody has it open, who would go on with what is not the store any more.
+    #[error("store {}: it is in use by {}; nothing was changed\n  stop what uses it and try again; daemons: systemctl stop 'mcp-bridged@*', or with --user", .0.display(), .1)]
+    InUse(PathBuf, String),
+    /// A file that nobody wants overwritten.
+    #[error("{}: there is such a file already; nothing was written\n  name another file, or write over it with --force", .0.display())]
+    Taken(PathBuf),
+    /// A copy that cannot be written where it shall be.
+    #[error("{}: it cannot be written: {}; nothing was left there", .0.display(), .1)]
+    CannotWrite(PathBuf, String),
+    /// Not a file to restore a store from.
+    #[error("backup {}: {}; nothing was changed\n  name another backup", .0.display(), .1)]
+    BadBackup(PathBuf, String),
+    /// Somebody wanted it to end.
+    #[error("stopped; nothing was changed")]
+    Stopped,
     /// A URL for a store that this version does not have.
     #[error(
         "store `{0}`: only SQLite is supported: write sqlite:/path/to/bridge.db, or just the path"
@@ -175,9 +215,10 @@ impl StoreError {
             | Self::LabelTaken(_)
             | Self::NoMessage(..)
             | Self::NoConversation(..)
+            | Self::Taken(_)
             | Self::Unsupported(_) => ErrorClass::Input,
             Self::WrongToken(_) | Self::Expired { .. } | Self::Closed(_) => ErrorClass::Denied,
-            Self::RateLimited(..) | Self::Busy(_) => ErrorClass::Retry,
+            Self::RateLimited(..) | Self::Busy(_) | Self::InUse(..) => ErrorClass::Retry,
             Self::Missing(_)
             | Self::Empty(_)
             | Self::Permission(..)
@@ -185,6 +226,9 @@ impl StoreError {
             | Self::Full(_)
             | Self::Io(..)
             | Self::Remains(..)
+            | Self::NoRoom { .. }
+            | Self::NoRoomToMigrate { .. }
+            | Self::CannotWrite(..)
             | Self::Replaced(_) => ErrorClass::Unavailable,
             Self::NotAFile(..)
             | Self::NotADatabase(_)
@@ -192,8 +236,9 @@ impl StoreError {
             | Self::Corrupt(..)
             | Self::TooNew { .. }
             | Self::OldSqlite(_)
+            | Self::BadBackup(..)
             | Self::NetworkFileSystem(..) => ErrorClass::Unusable,
-            Self::Sql(..) => ErrorClass::Other,
+            Self::Sql(..) | Self::Stopped => ErrorClass::Other,
         }
     }
 

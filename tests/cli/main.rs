@@ -8,8 +8,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod backups;
 mod commands;
 mod conversations;
+mod doctor;
 mod orders;
 mod reading;
 mod refusals;

@@ -21,11 +21,16 @@ pub(super) struct FileId {
 impl FileId {
     /// The file that stands at `path` now.
     pub(super) fn of(path: &Path) -> Option<Self> {
-        let meta = std::fs::metadata(path).ok()?;
-        Some(Self {
+        Some(Self::from(&std::fs::metadata(path).ok()?))
+    }
+}
+
+impl From<&std::fs::Metadata> for FileId {
+    fn from(meta: &std::fs::Metadata) -> Self {
+        Self {
             device: meta.dev(),
             inode: meta.ino(),
-        })
+        }
     }
 }
 
@@ -92,7 +97,7 @@ impl Files {
 }
 
 /// `<db><suffix>`: the names that SQLite and the doorbell use.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -133,10 +138,7 @@ pub(super) fn examine(path: &Path) -> Result<FileId> {
         None if meta.len() < SMALLEST => Err(StoreError::NotADatabase(path.to_owned())),
         None => {
             refuse_network_file_system(path)?;
-            Ok(FileId {
-                device: meta.dev(),
-                inode: meta.ino(),
-            })
+            Ok(FileId::from(&meta))
         }
     }
 }
@@ -154,10 +156,7 @@ pub(super) fn create(path: &Path) -> Result<()> {
         std::io::ErrorKind::StorageFull => StoreError::Full(path.to_owned()),
         _ => StoreError::Io(path.to_owned(), error.to_string()),
     };
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     if !directory.exists() {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new()
@@ -168,8 +167,7 @@ pub(super) fn create(path: &Path) -> Result<()> {
     }
     refuse_network_file_system(directory)?;
     refuse_remains(path)?;
-    let shared = std::fs::metadata(directory).is_ok_and(|meta| meta.mode() & 0o2020 == 0o2020);
-    let mode = if shared { 0o660 } else { 0o600 };
+    let mode = mode_in(directory);
     match std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -182,6 +180,12 @@ pub(super) fn create(path: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(denied(&error)),
     }
+}
+
+/// The mode of a new store in this directory.
+pub(super) fn mode_in(directory: &Path) -> u32 {
+    let shared = std::fs::metadata(directory).is_ok_and(|meta| meta.mode() & 0o2020 == 0o2020);
+    if shared { 0o660 } else { 0o600 }
 }
 
 /// Refuses to put a new database where a lost one was: SQLite would take what
@@ -199,6 +203,21 @@ fn refuse_remains(path: &Path) -> Result<()> {
         Some(left) => Err(StoreError::Remains(path.to_owned(), left)),
         None => Ok(()),
     }
+}
+
+/// The directory that a file stands in.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// What the file system of `path` has left for this user, and has in all, in
+/// bytes.
+#[must_use]
+pub fn room(path: &Path) -> Option<(u64, u64)> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
 }
 
 /// Whether the file system of `path` has no room left.
@@ -235,7 +254,7 @@ pub(super) fn permission_remedy(path: &Path) -> String {
     }
 }
 
-fn refuse_network_file_system(path: &Path) -> Result<()> {
+pub(super) fn refuse_network_file_system(path: &Path) -> Result<()> {
     #[cfg(target_os = "linux")]
     if let Ok(stat) = rustix::fs::statfs(path) {
         #[expect(
@@ -248,6 +267,36 @@ fn refuse_network_file_system(path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What kind of file system `path` is on, as far as we know it by name.
+#[must_use]
+pub fn file_system(path: &Path) -> Option<&'static str> {
+    #[cfg(target_os = "linux")]
+    {
+        let stat = rustix::fs::statfs(path).ok()?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "magic numbers have 32 bits"
+        )]
+        let magic = stat.f_type as u32;
+        network_file_system(magic).or(match magic {
+            0xEF53 => Some("ext4"),
+            0x5846_5342 => Some("xfs"),
+            0x9123_683E => Some("btrfs"),
+            0x2FC1_2FC1 => Some("zfs"),
+            0xF2F5_2010 => Some("f2fs"),
+            0x794C_7630 => Some("overlay"),
+            0x0102_1994 => Some("tmpfs"),
+            _ => None,
+        })
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        None
+    }
 }
 
 /// Magic numbers of statfs(2) whose byte-range locks or shared memory do not

@@ -7,19 +7,26 @@
 //! database file: that would drop the locks that SQLite holds on it.
 
 mod alerts;
+mod backup;
 mod controls;
 mod conversations;
+mod copy;
 mod fault;
 mod file;
 mod findings;
 mod fleet;
 mod heartbeats;
+mod holders;
+mod inspect;
 mod leader;
 mod messages;
 mod notices;
+mod numbers;
 mod open;
+mod partial;
 mod prune;
 mod reports;
+mod restore;
 mod seen;
 mod shared;
 mod tail;
@@ -41,9 +48,14 @@ use sqlx::{Sqlite, SqliteConnection};
 use super::Result;
 use crate::clock;
 use crate::doorbell::Bell;
+pub use backup::{Copied, backup};
+pub use copy::{Attendant, Progress};
 use fault::Fault;
 use file::Files;
+pub use file::{file_system, room};
+pub use inspect::{Inspection, Kind, inspect};
 pub use open::Create;
+pub use restore::{Restored, candidate, restore};
 use turnstile::{Turn, Turnstile};
 
 /// The schema that this program writes.

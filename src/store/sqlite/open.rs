@@ -13,7 +13,7 @@ use sqlx::{Row, SqliteConnection};
 use super::fault::Fault;
 use super::file::{self, FileId, Files};
 use super::turnstile::Turnstile;
-use super::{Durability, SCHEMA_VERSION, SqliteStore, Writer, shared};
+use super::{Durability, SCHEMA_VERSION, SqliteStore, Writer, backup, shared};
 use crate::clock;
 use crate::doorbell::Bell;
 use crate::model::token::TokenStorage;
@@ -29,6 +29,9 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// SQLite's busy handler is unfair: of eight writers the unluckiest was seen
 /// to wait 0.8 s. Nobody shall be told that the database is locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Between two looks whether another process has finished its copy.
+const ANOTHER_COPIES: Duration = Duration::from_millis(20);
 
 /// The schema's history, oldest first; what has been released never changes.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
@@ -62,7 +65,7 @@ pub enum Create {
 
 impl SqliteStore {
     /// Opens the store at `path`; adopts a database that the Python bridge
-    /// made, and brings an older schema up to date.
+    /// made, and brings an older schema up to date, of which it keeps a copy.
     ///
     /// # Errors
     /// Everything that can be wrong with a file, an SQLite database or its
@@ -128,10 +131,14 @@ impl SqliteStore {
     /// Brings the schema up to date, one process at a time.
     async fn prepare(&self, create: Create) -> std::result::Result<(), Fault> {
         let mut connection = self.messages.pool.acquire().await?;
-        if self.schema(&mut connection, create).await? == Some(SCHEMA_VERSION) {
+        let found = self.schema(&mut connection, create).await?;
+        if found == Some(SCHEMA_VERSION) {
             return Ok(());
         }
         drop(connection);
+        if found.is_some() {
+            self.keep_a_copy().await?;
+        }
         // One of sqlx's transactions, because its migrations count theirs.
         let mut write = self.messages.pool.begin_with("BEGIN IMMEDIATE").await?;
         // Another process may have done it while this one waited for the lock.
@@ -146,6 +153,25 @@ impl SqliteStore {
             .fetch_one(&mut *self.messages.pool.acquire().await?)
             .await?;
         Ok(())
+    }
+
+    /// Keeps a copy of a store that is about to get another schema, before the
+    /// write lock is taken: nobody waits for it but us. A caller that loses
+    /// patience leaves it to be finished, and finds it the next time.
+    async fn keep_a_copy(&self) -> Result<()> {
+        loop {
+            let files = Arc::clone(&self.files);
+            let copied = tokio::task::spawn_blocking(move || {
+                backup::before_migration(&files, SCHEMA_VERSION)
+            });
+            let copied = copied
+                .await
+                .map_err(|died| StoreError::Io(self.path().to_owned(), died.to_string()))?;
+            if copied? {
+                return Ok(());
+            }
+            tokio::time::sleep(ANOTHER_COPIES).await;
+        }
     }
 
     /// The schema version that is there; `None` for a database without our

@@ -11,22 +11,23 @@ use super::fault::Fault;
 use crate::model::message::{Message, Sender};
 use crate::model::{ConversationId, MessageId, Side, timestamp};
 
-/// Whether that bridge's tables stand here already. Their names are common
+/// How many columns of that bridge's tables are missing. Their names are common
 /// ones, so their columns must be there too: nothing of another program's is
 /// ever touched.
-pub(super) async fn exists(connection: &mut SqliteConnection) -> Result<bool, Fault> {
-    let missing: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM (
+pub(super) const MISSING_COLUMNS: &str = "SELECT count(*) FROM (
              SELECT 'conversations' AS tab, value AS col FROM json_each(
                  '[\"id\",\"session_a_role\",\"session_b_role\",\"session_a_token\",\"session_b_token\",\"created_at\",\"expires_at\"]')
              UNION ALL
              SELECT 'messages', value FROM json_each(
                  '[\"id\",\"conversation_id\",\"from_session\",\"to_session\",\"message\",\"metadata\",\"timestamp\",\"read\"]')
          ) wanted
-         WHERE NOT EXISTS (SELECT 1 FROM pragma_table_info(wanted.tab) WHERE name = wanted.col)",
-    )
-    .fetch_one(connection)
-    .await?;
+         WHERE NOT EXISTS (SELECT 1 FROM pragma_table_info(wanted.tab) WHERE name = wanted.col)";
+
+/// Whether that bridge's tables stand here already.
+pub(super) async fn exists(connection: &mut SqliteConnection) -> Result<bool, Fault> {
+    let missing: i64 = sqlx::query_scalar(MISSING_COLUMNS)
+        .fetch_one(connection)
+        .await?;
     Ok(missing == 0)
 }
 

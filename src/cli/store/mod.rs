@@ -1,5 +1,9 @@
 //! `mcp-bridge store`: the database itself.
 
+mod attend;
+mod backup;
+mod restore;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -25,6 +29,10 @@ Examples:
 
 Problems end it with exit code 78.")]
     Check,
+    /// Copy the store to a file, while everybody goes on writing
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of the store; nobody may be using it
+    Restore(restore::RestoreArgs),
     /// Show or set how much a session may send
     Limits(LimitsArgs),
 }
@@ -98,6 +106,8 @@ pub(super) async fn run(command: StoreCommand, context: &Context) -> anyhow::Res
     match command {
         StoreCommand::Init(args) => init(args, context).await,
         StoreCommand::Check => check(context).await,
+        StoreCommand::Backup(args) => backup::run(args, context).await,
+        StoreCommand::Restore(args) => restore::run(args, context).await,
         StoreCommand::Limits(args) => limits(args, context).await,
     }
 }
@@ -208,7 +218,11 @@ fn page(found: &StoreCheck, problems: &[String], limits: RateLimits) -> String {
     );
     row(
         "size",
-        format!("{}, log {}", bytes(found.bytes), bytes(found.log_bytes)),
+        format!(
+            "{}, log {}",
+            text::bytes(found.bytes),
+            text::bytes(found.log_bytes)
+        ),
     );
     row(
         "content",
@@ -268,14 +282,5 @@ fn limits_line(limits: RateLimits) -> String {
         "no rate limit".to_owned()
     } else {
         format!("{} messages", windows.join(" "))
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "for people, two digits")]
-fn bytes(bytes: u64) -> String {
-    match bytes {
-        0..1_024 => format!("{bytes} B"),
-        1_024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
 }

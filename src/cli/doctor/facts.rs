@@ -1,0 +1,184 @@
+//! What was seen of this machine; nothing of it is judged here.
+//!
+//! No fact holds a token, a message or more of a URL than its host.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::store::sqlite::Inspection;
+use crate::supervisor::StateFile;
+
+/// All of it.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// This program's version.
+    pub(super) version: String,
+    pub(super) now: Timestamp,
+    /// Where configurations were looked for, if none was named.
+    pub(super) looked_in: Vec<PathBuf>,
+    pub(super) configs: Vec<Config>,
+    pub(super) daemons: Vec<Daemon>,
+    pub(super) stores: Vec<Store>,
+    /// `None` where there is no such thing.
+    pub(super) inotify: Option<Inotify>,
+    pub(super) clock: Synchronized,
+    pub(super) credentials: Vec<CredentialsFile>,
+    /// The SQLite of `python3`, where a store is shared with the Python bridge;
+    /// an error if it could not be asked.
+    pub(super) python: Option<Result<String, String>>,
+}
+
+/// How a configuration's daemon is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    /// `/etc/mcp-bridge`.
+    System,
+    /// `~/.config/mcp-bridge`.
+    User,
+    /// Anywhere.
+    Elsewhere,
+}
+
+/// A configuration file.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) path: PathBuf,
+    pub(super) instance: String,
+    pub(super) home: Home,
+    /// What is wrong with it, or what it says.
+    pub(super) outcome: Result<Configured, Vec<String>>,
+}
+
+/// What a configuration says, held against this machine.
+#[derive(Debug)]
+pub(super) struct Configured {
+    pub(super) role: &'static str,
+    pub(super) drop_ins: usize,
+    pub(super) sessions: Vec<Session>,
+    pub(super) alerts: Vec<Adapter>,
+}
+
+/// A configured session.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// What people call it.
+    pub(super) name: String,
+    pub(super) proof: Life,
+    pub(super) wakes: Vec<Adapter>,
+}
+
+/// Whether an agent is proven alive now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Life {
+    /// By this.
+    Alive(String),
+    /// Not, because of this.
+    Unproven(String),
+    /// Nothing is to prove it.
+    None,
+    /// It was not asked, because of this.
+    NotAsked(String),
+}
+
+/// A way to wake or to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Adapter {
+    /// `exec`, `file`, `webhook`.
+    pub(super) name: &'static str,
+    /// The command, the file or the host.
+    pub(super) target: String,
+    /// Why it cannot work: what, and what to do.
+    pub(super) trouble: Option<(String, String)>,
+    /// What is not good about it, and works.
+    pub(super) doubt: Option<(String, String)>,
+}
+
+/// A daemon that left a state file.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    pub(super) instance: String,
+    pub(super) state_path: PathBuf,
+    pub(super) home: Home,
+    pub(super) state: StateFile,
+    pub(super) runs: bool,
+}
+
+/// A store, and the file system that it is on.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) path: PathBuf,
+    /// What it is, or what is wrong with it: the error and the remedy.
+    pub(super) outcome: Result<Inspection, (String, String)>,
+    /// Whether it is not there, and nobody said that it should be.
+    pub(super) not_yet: bool,
+    pub(super) file: Option<Permissions>,
+    pub(super) directory: Option<Permissions>,
+    /// Free and all bytes.
+    pub(super) room: Option<(u64, u64)>,
+    pub(super) file_system: Option<&'static str>,
+}
+
+/// Who may use a file.
+#[derive(Debug, Clone)]
+pub(super) struct Permissions {
+    pub(super) mode: u32,
+    pub(super) user: String,
+    pub(super) group: String,
+    /// Whether this user may write it.
+    pub(super) writable: bool,
+}
+
+/// What the kernel allows a user of file events.
+#[derive(Debug, Clone)]
+pub(super) struct Inotify {
+    pub(super) user: String,
+    pub(super) instances: u64,
+    pub(super) most_instances: u64,
+    pub(super) watches: u64,
+    pub(super) most_watches: u64,
+}
+
+/// Whether the clock is kept right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Synchronized {
+    Yes,
+    No,
+    /// By nobody that we know to ask.
+    #[default]
+    Unknown,
+}
+
+/// A file with tokens in it.
+#[derive(Debug)]
+pub(super) struct CredentialsFile {
+    pub(super) path: PathBuf,
+    /// Whether a configuration names it, rather than that it only lies there.
+    pub(super) configured: bool,
+    pub(super) outcome: Result<Vec<(String, Standing)>, CredentialsTrouble>,
+}
+
+/// Why a credentials file is of no use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CredentialsTrouble {
+    /// Not there.
+    Missing,
+    /// Another user's, as it should be.
+    NotOurs,
+    /// What, and what to do.
+    Wrong(String, String),
+}
+
+/// What the store says of a session's token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    Good,
+    /// Its conversation ended so long ago.
+    Expired(Duration),
+    Closed,
+    WrongToken,
+    Unknown,
+    /// The store could not be asked.
+    NotAsked,
+}

@@ -1,0 +1,273 @@
+//! Configurations, and what they name on this machine.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Access, access};
+use tokio::sync::Notify;
+
+use super::environment;
+use crate::cli::doctor::facts::{Adapter, Config, Configured, Daemon, Home, Life, Session};
+use crate::command::{self, Ended};
+use crate::config::{
+    self, AdapterSettings, AlertAdapterSettings, ConfigError, ProofSettings, SessionSettings,
+    Settings, WebhookAddress, WebhookSettings, WebhookUrl,
+};
+use crate::liveness::{Proof, Verdict};
+
+/// A configuration as it was read.
+pub(super) struct Loaded {
+    pub(super) path: PathBuf,
+    pub(super) instance: String,
+    pub(super) home: Home,
+    pub(super) settings: Result<Settings, ConfigError>,
+}
+
+/// `*.toml` in a directory, as far as there is one.
+pub(super) fn toml_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "toml") && path.is_file())
+        .collect();
+    found.sort();
+    found
+}
+
+pub(super) fn load(path: &Path, home: Home) -> Loaded {
+    let instance = path.file_stem().unwrap_or_default().to_string_lossy();
+    Loaded {
+        path: path.to_owned(),
+        home,
+        settings: config::load(path, environment(&instance)),
+        instance: instance.into_owned(),
+    }
+}
+
+/// What a configuration says, held against this machine.
+pub(super) async fn facts(loaded: &Loaded, daemons: &[Daemon]) -> Config {
+    let outcome = match &loaded.settings {
+        Err(errors) => Err(errors.each().map(ToString::to_string).collect()),
+        Ok(settings) => {
+            let daemon = daemons
+                .iter()
+                .find(|d| d.runs && d.instance == loaded.instance);
+            let other = other_user(loaded, daemon);
+            let mut sessions = Vec::new();
+            for session in &settings.agents.sessions {
+                sessions.push(Session {
+                    name: name(&session.credentials),
+                    proof: life(session, other.as_deref()).await,
+                    wakes: session.wake.adapters.iter().map(wake).collect(),
+                });
+            }
+            Ok(Configured {
+                role: settings.role.name(),
+                drop_ins: config::drop_in_count(&loaded.path),
+                sessions,
+                alerts: settings.alert.adapters.iter().map(alert).collect(),
+            })
+        }
+    };
+    Config {
+        path: loaded.path.clone(),
+        instance: loaded.instance.clone(),
+        home: loaded.home,
+        outcome,
+    }
+}
+
+/// What a session's file is called.
+fn name(credentials: &Path) -> String {
+    let stem = credentials.file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
+/// Why what a daemon runs is not run by us: it is another user's, and a command
+/// that he wrote down is not to be run as this one.
+fn other_user(loaded: &Loaded, daemon: Option<&Daemon>) -> Option<String> {
+    let us = rustix::process::geteuid().as_raw();
+    let runs_as = daemon.and_then(|daemon| {
+        let process = format!("/proc/{}", daemon.state.pid);
+        Some(std::fs::metadata(process).ok()?.uid())
+    });
+    let owner = std::fs::metadata(&loaded.path).map_or(us, |meta| meta.uid());
+    match runs_as {
+        Some(user) if user != us => Some("the daemon is another user's: ask as that one".into()),
+        None if owner != us && owner != 0 => {
+            Some("the configuration is another user's: ask as that one".into())
+        }
+        _ => None,
+    }
+}
+
+async fn life(session: &SessionSettings, other: Option<&str>) -> Life {
+    match &session.proof {
+        ProofSettings::None => Life::None,
+        ProofSettings::Exec { command, timeout } => {
+            if let Some(other) = other {
+                return Life::NotAsked(other.to_owned());
+            }
+            let ended = command::run(&command::Request {
+                command,
+                environment: &[],
+                input: Vec::new(),
+                timeout: *timeout,
+                output_limit: 1_024,
+            })
+            .await;
+            let program = command.first().map_or("", String::as_str);
+            match ended {
+                Ended::Success { .. } => Life::Alive(format!("the command {program}")),
+                failed => Life::Unproven(failed.reason()),
+            }
+        }
+        proof @ (ProofSettings::Pid(_) | ProofSettings::PidFile(_)) => {
+            let mut proof = Proof::new(proof, Arc::new(Notify::new()));
+            match proof.check(true) {
+                Verdict::Alive(_, Some(process)) => Life::Alive(format!("process {}", process.pid)),
+                Verdict::Alive(_, None) => Life::Alive("its process".into()),
+                Verdict::Unproven(why) => Life::Unproven(why),
+                Verdict::Exited => Life::Unproven("its process has ended".into()),
+                Verdict::Asked => Life::NotAsked("it has not answered".into()),
+            }
+        }
+    }
+}
+
+fn wake(settings: &AdapterSettings) -> Adapter {
+    match settings {
+        AdapterSettings::Exec(exec) => program(&exec.command),
+        AdapterSettings::File(file) => {
+            let path = &file.path;
+            let directory = path.parent().unwrap_or(Path::new("/"));
+            let trouble = if path.symlink_metadata().is_ok() {
+                (access(path, Access::WRITE_OK).is_err() || path.is_dir()).then(|| {
+                    let what = format!("{}: this user may not write it", path.display());
+                    (
+                        what,
+                        "name a file that the daemon's user may write".to_owned(),
+                    )
+                })
+            } else if !directory.is_dir() {
+                let what = format!("{}: there is no such directory", directory.display());
+                Some((what, "make it, or name another file".to_owned()))
+            } else if access(directory, Access::WRITE_OK).is_err() {
+                let what = format!("{}: this user may not write there", directory.display());
+                Some((
+                    what,
+                    "name a file that the daemon's user may make".to_owned(),
+                ))
+            } else {
+                None
+            };
+            Adapter {
+                name: "file",
+                target: path.display().to_string(),
+                trouble,
+                doubt: None,
+            }
+        }
+    }
+}
+
+fn alert(settings: &AlertAdapterSettings) -> Adapter {
+    match settings {
+        AlertAdapterSettings::Exec(exec) => program(&exec.command),
+        AlertAdapterSettings::Webhook(webhook) => self::webhook(webhook),
+    }
+}
+
+/// A command by its program alone: arguments are nobody's business.
+fn program(command: &[String]) -> Adapter {
+    let name = command.first().map_or("", String::as_str);
+    let executable = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+    let trouble = if name.contains('/') {
+        let path = Path::new(name);
+        if !path.exists() {
+            Some((
+                "there is no such command",
+                "install it, or name another one",
+            ))
+        } else if executable(path) {
+            None
+        } else {
+            Some((
+                "it may not be executed by this user",
+                "chmod +x makes it so",
+            ))
+        }
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).any(|dir| executable(&dir.join(name)));
+        let missing = ("it is not in PATH", "write its whole path");
+        (!found).then_some(missing)
+    };
+    Adapter {
+        name: "exec",
+        target: name.to_owned(),
+        trouble: trouble.map(|(what, remedy)| (format!("{name}: {what}"), remedy.to_owned())),
+        doubt: None,
+    }
+}
+
+fn webhook(settings: &WebhookSettings) -> Adapter {
+    let mut adapter = Adapter {
+        name: "webhook",
+        target: String::new(),
+        trouble: None,
+        doubt: None,
+    };
+    let url = match &settings.address {
+        WebhookAddress::Url(url) => Some(url.clone()),
+        WebhookAddress::File(path) => match secret(path, &mut adapter) {
+            None => None,
+            Some(text) => match text.trim().parse::<WebhookUrl>() {
+                Ok(url) => Some(url),
+                // Its words hold nothing of the text.
+                Err(why) => {
+                    let what = format!("{}: it {why}", path.display());
+                    adapter.trouble = Some((what, "write one line with the URL".to_owned()));
+                    None
+                }
+            },
+        },
+    };
+    if let Some(url) = url {
+        url.host().clone_into(&mut adapter.target);
+        if !url.is_https() && !matches!(url.host(), "localhost" | "127.0.0.1" | "[::1]") {
+            let what = format!("{}: http can be read on the way", url.host());
+            adapter.doubt = Some((what, "write https://".to_owned()));
+        }
+    }
+    if let Some(path) = &settings.secret_file {
+        let key = secret(path, &mut adapter);
+        if key.is_some_and(|key| key.trim().is_empty()) {
+            let what = format!("{}: it is empty", path.display());
+            adapter.trouble = Some((what, "write the key into it".to_owned()));
+        }
+    }
+    adapter
+}
+
+/// A file with a secret in it; notes what is wrong with the file.
+fn secret(path: &Path, adapter: &mut Adapter) -> Option<String> {
+    let shown = path.display();
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let mode = std::fs::metadata(path).map_or(0, |meta| meta.mode() & 0o777);
+            if mode & 0o007 != 0 {
+                let what = format!("{shown}: everybody may read it (mode {mode:o})");
+                adapter.doubt = Some((what, format!("chmod o-rwx {shown}")));
+            }
+            Some(text)
+        }
+        Err(error) => {
+            let what = format!("{shown}: it cannot be read: {error}");
+            let remedy = "write it, for the daemon's user to read".to_owned();
+            adapter.trouble = Some((what, remedy));
+            None
+        }
+    }
+}

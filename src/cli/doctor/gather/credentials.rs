@@ -1,0 +1,141 @@
+//! Files with tokens in them: who may read them, and what the store says of
+//! them. No token leaves this file.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::configs::{Loaded, toml_in};
+use super::stores;
+use crate::cli::context::credentials_directory;
+use crate::cli::doctor::facts::{CredentialsFile, CredentialsTrouble, Standing};
+use crate::cli::output::session_name;
+use crate::credentials::{Credentials, CredentialsError};
+use crate::store::locate::{self, Location};
+use crate::store::sqlite::{self, Create, Kind, SCHEMA_VERSION};
+use crate::store::{Caller, SharedStore, StoreError};
+use crate::text;
+
+/// Those of the configurations; with `all`, also those in this user's own
+/// directory.
+pub(super) async fn credentials(
+    configs: &[Loaded],
+    locations: &[Location],
+    all: bool,
+    now: Timestamp,
+) -> Vec<CredentialsFile> {
+    let mut files: Vec<(PathBuf, bool, Option<&Location>)> = Vec::new();
+    for config in configs {
+        let Ok(settings) = &config.settings else {
+            continue;
+        };
+        let store = stores::of(config, locations);
+        for session in &settings.agents.sessions {
+            files.push((session.credentials.clone(), true, store));
+        }
+    }
+    let own = credentials_directory().filter(|_| all);
+    for path in own.iter().flat_map(|directory| toml_in(directory)) {
+        if !files.iter().any(|(known, ..)| *known == path) {
+            files.push((path, false, None));
+        }
+    }
+    let mut opened: Vec<(PathBuf, Option<SharedStore>)> = Vec::new();
+    let mut found = Vec::new();
+    for (path, configured, meant) in files {
+        let outcome = match Credentials::read(&path) {
+            Err(error) => Err(trouble(&path, &error)),
+            Ok(credentials) => {
+                let place = match (&credentials.store, meant) {
+                    (_, Some(meant)) => Some(meant.path.clone()),
+                    (Some(store), None) => Some(PathBuf::from(store)),
+                    (None, None) => locations.last().map(|own| own.path.clone()),
+                };
+                let store = match place {
+                    Some(place) => open(&mut opened, place).await,
+                    None => None,
+                };
+                Ok(standings(&credentials, store.as_ref(), now).await)
+            }
+        };
+        found.push(CredentialsFile {
+            path,
+            configured,
+            outcome,
+        });
+    }
+    for (_, store) in opened {
+        if let Some(store) = store {
+            store.close().await;
+        }
+    }
+    found
+}
+
+/// Opens a store that would not be changed by it.
+async fn open(
+    opened: &mut Vec<(PathBuf, Option<SharedStore>)>,
+    path: PathBuf,
+) -> Option<SharedStore> {
+    if let Some((_, store)) = opened.iter().find(|(known, _)| *known == path) {
+        return store.clone();
+    }
+    let current = sqlite::inspect(&path, false).is_ok_and(|found| {
+        matches!(found.kind, Kind::Own { schema, needed, .. }
+            if schema >= SCHEMA_VERSION && needed <= SCHEMA_VERSION)
+    });
+    let hints = locate::Hints {
+        flag: path.to_str(),
+        ..locate::Hints::default()
+    };
+    let store = match locate::locate(&hints) {
+        Ok(location) if current => locate::open(&location, Create::No).await.ok(),
+        _ => None,
+    };
+    opened.push((path, store.clone()));
+    store
+}
+
+async fn standings(
+    credentials: &Credentials,
+    store: Option<&SharedStore>,
+    now: Timestamp,
+) -> Vec<(String, Standing)> {
+    let callers = &credentials.callers;
+    let label = credentials.label.as_ref().filter(|_| callers.len() == 1);
+    let name = |caller: &Caller| session_name(label, &caller.session);
+    let verdicts = match store {
+        Some(store) => store.verify(callers, now).await.ok(),
+        None => None,
+    };
+    let Some(verdicts) = verdicts else {
+        let unasked = callers.iter().map(|c| (name(c), Standing::NotAsked));
+        return unasked.collect();
+    };
+    let standing = |verdict| match verdict {
+        Ok(_) => Standing::Good,
+        Err(StoreError::Expired { expired_at, .. }) => {
+            Standing::Expired(text::elapsed(expired_at, now))
+        }
+        Err(StoreError::Closed(_)) => Standing::Closed,
+        Err(StoreError::WrongToken(_)) => Standing::WrongToken,
+        Err(_) => Standing::Unknown,
+    };
+    let each = callers.iter().zip(verdicts);
+    each.map(|(caller, verdict)| (name(caller), standing(verdict)))
+        .collect()
+}
+
+fn trouble(path: &Path, error: &CredentialsError) -> CredentialsTrouble {
+    if let CredentialsError::Missing(_) = error {
+        return CredentialsTrouble::Missing;
+    }
+    let closed = std::fs::File::open(path)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+    if closed {
+        return CredentialsTrouble::NotOurs;
+    }
+    let all = error.to_string();
+    let (what, remedy) = all.split_once('\n').unwrap_or((&all, ""));
+    CredentialsTrouble::Wrong(what.to_owned(), remedy.trim().to_owned())
+}

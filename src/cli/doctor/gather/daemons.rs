@@ -1,0 +1,95 @@
+//! State files of daemons, wherever they may be.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::configs::Loaded;
+use crate::cli::doctor::facts::{Daemon, Home};
+use crate::store::locate;
+use crate::supervisor::{StateFile, running};
+
+/// A system service's runtime directories, one each or one for all.
+const SYSTEM: &str = "/run/mcp-bridge";
+
+/// Daemons of the configurations; with `all`, also those whose configuration
+/// was not found.
+pub(super) fn daemons(configs: &[Loaded], all: bool) -> Vec<Daemon> {
+    // By its file, so that one that is found in two ways is one.
+    let mut files: BTreeMap<PathBuf, (String, Home)> = BTreeMap::new();
+    let mut places = vec![(PathBuf::from(SYSTEM), Home::System)];
+    if let Some(user) = std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty()) {
+        places.push((PathBuf::from(user).join("mcp-bridge"), Home::User));
+    }
+    if let Some(state) = locate::state_directory() {
+        places.push((state.join("run"), Home::Elsewhere));
+    }
+    for (place, home) in &places {
+        for path in states_in(place) {
+            let instance = stem(&path);
+            let known = configs.iter().any(|config| config.instance == instance);
+            if all || known {
+                files.insert(path, (instance, *home));
+            }
+        }
+    }
+    for config in configs {
+        let own = config.settings.as_ref().ok();
+        if let Some(path) = own.and_then(|own| own.service.state_file.clone()) {
+            files.insert(path, (config.instance.clone(), config.home));
+        }
+    }
+    files
+        .into_iter()
+        .filter_map(|(state_path, (instance, home))| {
+            let bytes = std::fs::read(&state_path).ok()?;
+            // A file that is none of ours is nobody's daemon.
+            let state: StateFile = serde_json::from_slice(&bytes).ok()?;
+            let home = configs
+                .iter()
+                .find(|config| config.instance == instance)
+                .map_or(home, |config| config.home);
+            Some(Daemon {
+                runs: runs(&state_path, &state),
+                instance,
+                home,
+                state_path,
+                state,
+            })
+        })
+        .collect()
+}
+
+/// `*.json` here and one level below.
+fn states_in(directory: &Path) -> Vec<PathBuf> {
+    let list = |directory: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let mut found = Vec::new();
+    for path in list(directory) {
+        if path.is_dir() {
+            found.extend(list(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.retain(|path| path.extension().is_some_and(|e| e == "json"));
+    found
+}
+
+fn stem(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
+/// The lock says it; where another user's may not be read, the process does.
+fn runs(path: &Path, state: &StateFile) -> bool {
+    if running(path).is_some() {
+        return true;
+    }
+    let unreadable = std::fs::File::open(path.with_extension("lock"))
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+    unreadable
+        && std::fs::read_to_string(format!("/proc/{}/comm", state.pid))
+            .is_ok_and(|name| name.starts_with("mcp-bridge"))
+}

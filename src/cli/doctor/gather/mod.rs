@@ -1,0 +1,96 @@
+//! Looks at this machine.
+
+mod configs;
+mod credentials;
+mod daemons;
+mod machine;
+mod stores;
+
+use std::path::{Path, PathBuf};
+
+use super::facts::{Config, Facts, Home};
+use crate::cli::context::Context;
+use crate::clock;
+use crate::config;
+
+/// Where a system service's configurations are.
+const SYSTEM: &str = "/etc/mcp-bridge";
+
+/// Everything that `judge` wants to know.
+pub(super) async fn gather(named: &[PathBuf], context: &Context) -> anyhow::Result<Facts> {
+    let looked_in = match named.is_empty() {
+        true => directories(),
+        false => Vec::new(),
+    };
+    let paths: Vec<PathBuf> = match named.is_empty() {
+        true => looked_in.iter().flat_map(|d| configs::toml_in(d)).collect(),
+        false => named.to_vec(),
+    };
+    let loaded: Vec<configs::Loaded> = paths.iter().map(|p| configs::load(p, home(p))).collect();
+    let daemons = daemons::daemons(&loaded, named.is_empty());
+    let mut configs: Vec<Config> = Vec::new();
+    for one in &loaded {
+        configs.push(configs::facts(one, &daemons).await);
+    }
+    let locations = stores::locations(&loaded, context)?;
+    let stores: Vec<_> = locations.iter().map(stores::store).collect();
+    let now = clock::now();
+    let credentials = credentials::credentials(&loaded, &locations, named.is_empty(), now).await;
+    let shared = stores.iter().any(stores::is_shared);
+    Ok(Facts {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        now,
+        looked_in,
+        configs,
+        inotify: machine::inotify(&daemons),
+        daemons,
+        stores,
+        clock: machine::synchronized(),
+        credentials,
+        python: match shared {
+            true => Some(machine::python().await),
+            false => None,
+        },
+    })
+}
+
+/// Where configurations are that nobody names.
+fn directories() -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::from(SYSTEM)];
+    found.extend(user_directory());
+    found
+}
+
+fn user_directory() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    let base = etcetera::choose_base_strategy().ok()?;
+    Some(base.config_dir().join("mcp-bridge"))
+}
+
+/// How a daemon with this configuration is started.
+fn home(path: &Path) -> Home {
+    let directory = std::path::absolute(path).ok();
+    let directory = directory.as_deref().and_then(Path::parent);
+    if directory == Some(Path::new(SYSTEM)) {
+        Home::System
+    } else if directory.is_some() && directory.map(Path::to_owned) == user_directory() {
+        Home::User
+    } else {
+        Home::Elsewhere
+    }
+}
+
+/// The environment that a configuration is read with: this one's, and the
+/// credentials that the service manager hands to a service of this name, if we
+/// may see them.
+fn environment(instance: &str) -> Vec<(String, String)> {
+    let mut environment = config::environment();
+    let handed = format!("/run/credentials/mcp-bridged@{instance}.service");
+    let known = environment
+        .iter()
+        .any(|(name, _)| name == "CREDENTIALS_DIRECTORY");
+    if !known && std::fs::read_dir(&handed).is_ok() {
+        environment.push(("CREDENTIALS_DIRECTORY".to_owned(), handed));
+    }
+    environment
+}

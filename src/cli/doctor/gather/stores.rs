@@ -1,0 +1,124 @@
+//! Stores: those that the configurations mean, and the one that this user's
+//! commands would use.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+
+use super::configs::Loaded;
+use crate::cli::context::Context;
+use crate::cli::doctor::facts::{Permissions, Store};
+use crate::store::StoreError;
+use crate::store::locate::{self, Hints, Location, Origin};
+use crate::store::sqlite::{self, Kind};
+
+/// Each once. A daemon's is what its configuration says: its environment is
+/// not ours.
+pub(super) fn locations(configs: &[Loaded], context: &Context) -> anyhow::Result<Vec<Location>> {
+    let environment = std::env::var(locate::VARIABLE).ok();
+    let mut found: Vec<Location> = Vec::new();
+    let mut add = |location: Location| {
+        let known = found
+            .iter()
+            .any(|other| real(&other.path) == real(&location.path));
+        if !known {
+            found.push(location);
+        }
+    };
+    for config in configs {
+        let Ok(settings) = &config.settings else {
+            continue;
+        };
+        let url = settings.store.url.as_deref();
+        add(locate::locate(&Hints {
+            configuration: url,
+            environment: environment.as_deref().filter(|_| url.is_none()),
+            ..Hints::default()
+        })?);
+    }
+    let own = context.location()?;
+    // Beside the daemons' stores, this user's own counts if there is one.
+    if configs.is_empty() || own.origin != Origin::Default || own.path.exists() {
+        add(own);
+    }
+    Ok(found)
+}
+
+/// The store that a configuration means, of those that were found.
+pub(super) fn of<'a>(config: &Loaded, found: &'a [Location]) -> Option<&'a Location> {
+    let url = config.settings.as_ref().ok()?.store.url.as_deref();
+    let hints = Hints {
+        configuration: url,
+        ..Hints::default()
+    };
+    match url {
+        None => found.first(),
+        Some(_) => {
+            let meant = locate::locate(&hints).ok()?;
+            found.iter().find(|l| real(&l.path) == real(&meant.path))
+        }
+    }
+}
+
+fn real(path: &Path) -> std::path::PathBuf {
+    std::fs::canonicalize(path)
+        .or_else(|_| std::path::absolute(path))
+        .unwrap_or_else(|_| path.to_owned())
+}
+
+pub(super) fn store(location: &Location) -> Store {
+    let path = real(&location.path);
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let outcome = sqlite::inspect(&path, true);
+    Store {
+        not_yet: matches!(outcome, Err(StoreError::Missing(_)))
+            && location.origin == Origin::Default,
+        outcome: outcome.map_err(|error| {
+            let all = error.to_string();
+            let (what, remedy) = all.split_once('\n').unwrap_or((&all, ""));
+            (what.to_owned(), remedy.trim().to_owned())
+        }),
+        file: permissions(&path),
+        directory: permissions(directory),
+        room: sqlite::room(directory),
+        file_system: sqlite::file_system(directory),
+        path,
+    }
+}
+
+fn permissions(path: &Path) -> Option<Permissions> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some(Permissions {
+        mode: meta.mode() & 0o7777,
+        user: user_name(meta.uid()),
+        group: name_in("/etc/group", meta.gid()),
+        writable: access(path, Access::WRITE_OK).is_ok(),
+    })
+}
+
+pub(super) fn user_name(id: u32) -> String {
+    name_in("/etc/passwd", id)
+}
+
+/// The name of a number, or the number itself.
+fn name_in(file: &str, id: u32) -> String {
+    let number = id.to_string();
+    let known = std::fs::read_to_string(file).unwrap_or_default();
+    known
+        .lines()
+        .find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == number).then(|| name.to_owned())
+        })
+        .unwrap_or(number)
+}
+
+/// Whether the Python bridge may be writing it, too.
+pub(super) fn is_shared(store: &Store) -> bool {
+    store
+        .outcome
+        .as_ref()
+        .is_ok_and(|found| matches!(found.kind, Kind::Bridge | Kind::Own { adopted: true, .. }))
+}

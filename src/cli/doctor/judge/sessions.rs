@@ -1,0 +1,165 @@
+//! What is found of sessions: their credentials, the proofs of their agents'
+//! lives, the ways to wake them; and of the ways to tell the operator.
+
+use crate::cli::doctor::facts::{
+    Adapter, Config, Configured, CredentialsFile, CredentialsTrouble, Life, Standing,
+};
+use crate::cli::doctor::finding::Finding;
+use crate::text;
+
+fn said(configs: &[Config]) -> impl Iterator<Item = (&Config, &Configured)> {
+    configs
+        .iter()
+        .filter_map(|config| Some((config, config.outcome.as_ref().ok()?)))
+}
+
+pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
+    const TOPIC: &str = "credentials";
+    let mut found = Vec::new();
+    // Files that only lie there may well be of conversations that ended.
+    let (mut good, mut over, mut private) = (0_u64, 0_u64, 0_u64);
+    for file in files {
+        let path = file.path.display();
+        let sessions = match &file.outcome {
+            Ok(sessions) => sessions,
+            Err(CredentialsTrouble::NotOurs) => {
+                private += 1;
+                continue;
+            }
+            Err(CredentialsTrouble::Missing) => {
+                let text = format!("{path}: there is no such file");
+                let remedy =
+                    "mcp-bridge conversation new writes one; the daemon takes it when it is there";
+                found.push(Finding::warn(TOPIC, text, remedy));
+                continue;
+            }
+            Err(CredentialsTrouble::Wrong(what, remedy)) => {
+                found.push(Finding::fail(TOPIC, what, remedy));
+                continue;
+            }
+        };
+        for (session, standing) in sessions {
+            let (ended, remedy) = match standing {
+                Standing::Good | Standing::NotAsked => {
+                    good += 1;
+                    continue;
+                }
+                Standing::WrongToken => {
+                    let text = format!("{path}: its token for {session} is wrong");
+                    let remedy = "use the file that was written when the conversation was made";
+                    found.push(Finding::fail(TOPIC, text, remedy));
+                    continue;
+                }
+                Standing::Expired(ago) => (
+                    format!("expired {} ago", text::long_duration(*ago)),
+                    format!("mcp-bridge conversation renew {}", conversation_of(session)),
+                ),
+                Standing::Closed => ("was closed".to_owned(), "take the session out".to_owned()),
+                Standing::Unknown => (
+                    "is not in the store".to_owned(),
+                    "is it of another store? take the session out otherwise".to_owned(),
+                ),
+            };
+            if file.configured {
+                let text = format!("{path}: the conversation of {session} {ended}");
+                found.push(Finding::warn(TOPIC, text, remedy));
+            } else {
+                over += 1;
+            }
+        }
+    }
+    if good > 0 {
+        let sessions = text::count(good, "session");
+        found.push(Finding::ok(
+            TOPIC,
+            format!("{sessions}: private, and known to the store"),
+        ));
+    }
+    if over > 0 {
+        let sessions = text::count(over, "session");
+        let text =
+            format!("{sessions} of conversations that are over, in files that no daemon uses");
+        found.push(Finding::note(TOPIC, text));
+    }
+    if private > 0 {
+        let files = text::count(private, "file");
+        found.push(Finding::skip(
+            TOPIC,
+            format!("{files} that only another user may read"),
+        ));
+    }
+    found
+}
+
+/// `conv_x/b` or `backend/b`, without its side.
+fn conversation_of(session: &str) -> &str {
+    session.split_once('/').map_or(session, |(name, _)| name)
+}
+
+pub(super) fn liveness(configs: &[Config]) -> Vec<Finding> {
+    const TOPIC: &str = "liveness";
+    let mut found = Vec::new();
+    for session in said(configs).flat_map(|(_, said)| &said.sessions) {
+        let name = &session.name;
+        found.push(match &session.proof {
+            Life::Alive(by) => Finding::ok(TOPIC, format!("{name}: alive by {by}")),
+            Life::Unproven(why) => {
+                let remedy = "start the agent, or set the proof that fits it";
+                Finding::warn(TOPIC, format!("{name}: {why}"), remedy)
+            }
+            Life::None => {
+                Finding::note(TOPIC, format!("{name}: \"none\": nothing proves its life"))
+            }
+            Life::NotAsked(why) => Finding::skip(TOPIC, format!("{name}: {why}")),
+        });
+    }
+    found
+}
+
+pub(super) fn wakes(configs: &[Config]) -> Vec<Finding> {
+    const TOPIC: &str = "wake";
+    let mut found = Vec::new();
+    for session in said(configs).flat_map(|(_, said)| &said.sessions) {
+        if session.wakes.is_empty() {
+            let text = format!(
+                "{}: no wake configured: it is not woken when it is idle",
+                session.name
+            );
+            found.push(Finding::note(TOPIC, text));
+        }
+        for adapter in &session.wakes {
+            found.extend(self::adapter(TOPIC, &session.name, adapter));
+        }
+    }
+    found
+}
+
+pub(super) fn alerts(configs: &[Config]) -> Vec<Finding> {
+    const TOPIC: &str = "alert";
+    let mut found = Vec::new();
+    for (config, said) in said(configs) {
+        if said.alerts.is_empty() {
+            let text = format!("{}: alerts go to the journal alone", config.instance);
+            found.push(Finding::note(TOPIC, text));
+        }
+        for adapter in &said.alerts {
+            found.extend(self::adapter(TOPIC, &config.instance, adapter));
+        }
+    }
+    found
+}
+
+fn adapter(topic: &'static str, whose: &str, adapter: &Adapter) -> Vec<Finding> {
+    let name = adapter.name;
+    if let Some((what, remedy)) = &adapter.trouble {
+        return vec![Finding::fail(
+            topic,
+            format!("{whose}: {name}: {what}"),
+            remedy,
+        )];
+    }
+    vec![match &adapter.doubt {
+        Some((what, remedy)) => Finding::warn(topic, format!("{whose}: {name}: {what}"), remedy),
+        None => Finding::ok(topic, format!("{whose}: {name}: {}", adapter.target)),
+    }]
+}

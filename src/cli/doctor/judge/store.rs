@@ -1,0 +1,226 @@
+//! What is found of a store and of who else writes it.
+
+use crate::cli::doctor::facts::{Facts, Permissions, Store};
+use crate::cli::doctor::finding::Finding;
+use crate::store::sqlite::{Inspection, Kind, SCHEMA_VERSION};
+use crate::text;
+
+const TOPIC: &str = "store";
+const MEBIBYTE: u64 = 1024 * 1024;
+const GIBIBYTE: u64 = 1024 * MEBIBYTE;
+/// A log that nobody writes back; the daemon alarms at the same.
+const LARGE_LOG: u64 = 64 * MEBIBYTE;
+/// Less free space than this is little, on a disk of any size.
+const LITTLE: u64 = 100 * MEBIBYTE;
+/// Of a disk that is not huge, so many percent are.
+const LITTLE_PERCENT: u64 = 5;
+const ENOUGH: u64 = 5 * GIBIBYTE;
+
+pub(super) fn store(store: &Store) -> Vec<Finding> {
+    let path = store.path.display();
+    let found = match &store.outcome {
+        Ok(found) => found,
+        Err(_) if store.not_yet => {
+            let text = format!("there is none yet at {path}");
+            let note = Finding::note(TOPIC, text);
+            return vec![note.remedy("mcp-bridge conversation new makes one")];
+        }
+        Err((what, remedy)) => return vec![Finding::fail(TOPIC, what, remedy)],
+    };
+    let mut findings = vec![content(store, found)];
+    findings.extend(log(found));
+    findings.extend(permissions(store));
+    findings.extend(room(store));
+    findings.extend(file_system(store));
+    findings
+}
+
+fn content(store: &Store, found: &Inspection) -> Finding {
+    let path = store.path.display();
+    if let Some(problem) = &found.problem {
+        let text = format!("{path}: it is damaged: {problem}");
+        let remedy = "stop what uses it, and restore a backup: mcp-bridge store restore FILE";
+        return Finding::fail(TOPIC, text, remedy);
+    }
+    if let Some(why) = found.kind.refusal() {
+        let remedy = match found.kind {
+            Kind::Own { .. } => "install a newer mcp-bridge",
+            _ => "name another file with --store or store.url",
+        };
+        return Finding::fail(TOPIC, format!("{path}: {why}"), remedy);
+    }
+    let engine = &found.engine;
+    match found.kind {
+        Kind::Bridge => {
+            let text = format!("{path}: the Python bridge's, not adopted yet");
+            Finding::warn(TOPIC, text, "mcp-bridge store init adopts it")
+        }
+        Kind::Own { schema, .. } if schema < SCHEMA_VERSION => {
+            let text = format!(
+                "{path}: sqlite {engine}, schema {schema}, this program's is {SCHEMA_VERSION}"
+            );
+            let note = Finding::note(TOPIC, text);
+            note.remedy("the next program that opens it brings it up to date, and keeps a copy")
+        }
+        _ if found.journal_mode != "wal" => {
+            let text = format!(
+                "{path}: its journal mode is {}, not wal",
+                found.journal_mode
+            );
+            let remedy = "somebody changed it: stop what uses it, and start one program again";
+            Finding::fail(TOPIC, text, remedy)
+        }
+        Kind::Own { schema, .. } => Finding::ok(
+            TOPIC,
+            format!(
+                "{path}: sqlite {engine}, schema {schema}, wal, {}, sound",
+                text::bytes(found.bytes)
+            ),
+        ),
+        // Refused above.
+        Kind::Empty | Kind::Foreign => Finding::fail(TOPIC, path.to_string(), ""),
+    }
+}
+
+fn log(found: &Inspection) -> Option<Finding> {
+    (found.log_bytes > LARGE_LOG).then(|| {
+        let text = format!(
+            "its log has {}: some process holds a read transaction open",
+            text::bytes(found.log_bytes)
+        );
+        let log = format!("{}-wal", found.path.display());
+        Finding::warn(
+            TOPIC,
+            text,
+            format!("fuser {log} names those that have it open"),
+        )
+    })
+}
+
+fn permissions(store: &Store) -> Vec<Finding> {
+    let (Some(file), Some(directory)) = (&store.file, &store.directory) else {
+        return Vec::new();
+    };
+    let path = store.path.display();
+    let place = store.path.parent().unwrap_or(&store.path).display();
+    let of = |p: &Permissions| format!("{:o} {}:{}", p.mode, p.user, p.group);
+    let mut found = Vec::new();
+    if directory.mode & 0o002 != 0 && directory.mode & 0o1000 == 0 {
+        let text = format!(
+            "{place} ({}): everybody may replace the store",
+            of(directory)
+        );
+        found.push(Finding::fail(TOPIC, text, format!("chmod o-w {place}")));
+    }
+    if file.mode & 0o006 != 0 {
+        let text = format!("{path} ({}): everybody may read its messages", of(file));
+        let remedy = format!("chmod o-rwx {path}*");
+        found.push(Finding::warn(TOPIC, text, remedy));
+    }
+    // SQLite makes files beside it: whoever may write it must be able to, and
+    // the others must be able to write those.
+    if file.mode & 0o020 != 0 && directory.mode & 0o2020 != 0o2020 {
+        let text = format!(
+            "the group {} may write the store, but not its directory, or not as that group ({})",
+            file.group,
+            of(directory)
+        );
+        let remedy = format!("chgrp {} {place} && chmod 2770 {place}", file.group);
+        found.push(Finding::warn(TOPIC, text, remedy));
+    }
+    if !file.writable || !directory.writable {
+        let (what, p) = match file.writable {
+            true => (place.to_string(), directory),
+            false => (path.to_string(), file),
+        };
+        let text = format!("this user may not write {what} ({})", of(p));
+        let remedy = match p.mode & 0o020 {
+            0 => format!("run this as {}", p.user),
+            _ => format!(
+                "join its group: sudo usermod -aG {} $USER   (then log in again)",
+                p.group
+            ),
+        };
+        found.push(Finding::fail(TOPIC, text, remedy));
+    }
+    found
+}
+
+fn room(store: &Store) -> Option<Finding> {
+    let (free, all) = store.room?;
+    let text = format!(
+        "{} free on its disk of {}",
+        text::bytes(free),
+        text::bytes(all)
+    );
+    let remedy = "free some space, or take away what is old: housekeeping.keep_messages";
+    if free == 0 {
+        return Some(Finding::fail("disk", text, remedy));
+    }
+    let share_is_small = free < all / 100 * LITTLE_PERCENT && free < ENOUGH;
+    Some(match free < LITTLE || share_is_small {
+        true => Finding::warn("disk", text, remedy),
+        false => Finding::ok("disk", text),
+    })
+}
+
+/// One of the network was refused when it was opened.
+fn file_system(store: &Store) -> Option<Finding> {
+    (store.file_system? == "tmpfs").then(|| {
+        let text = format!(
+            "{} is in memory: it is lost with the next restart",
+            store.path.display()
+        );
+        Finding::warn("disk", text, "put it on a disk")
+    })
+}
+
+/// A program with an older SQLite on the same store can lose what others
+/// committed.
+pub(super) fn foreign_writer(facts: &Facts) -> Option<Finding> {
+    const TOPIC: &str = "python";
+    const BUG: &str = "can lose commits while several programs write (fixed in 3.51.3)";
+    const REMEDY: &str = "run the Python bridge with a newer SQLite, or retire it";
+    Some(match facts.python.as_ref()? {
+        Ok(version) if has_reset_bug(version) => Finding::warn(
+            TOPIC,
+            format!("python3 writes with SQLite {version}, which {BUG}"),
+            REMEDY,
+        ),
+        Ok(version) => Finding::ok(TOPIC, format!("python3 writes with SQLite {version}")),
+        Err(why) => Finding::note(
+            TOPIC,
+            format!(
+                "the store is shared with the Python bridge, and its SQLite is not known ({why}); one below 3.51.3 {BUG}"
+            ),
+        ),
+    })
+}
+
+/// 3.7.0 to 3.51.2, but for the two that got the repair.
+fn has_reset_bug(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    match (next(), next(), next()) {
+        (3, 51, patch) => patch < 3,
+        (3, 50, patch) => patch < 7,
+        (3, 44, patch) => patch < 6,
+        (3, minor, _) => (7..51).contains(&minor),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_reset_bug;
+
+    #[test]
+    fn the_versions_with_the_bug_are_known() {
+        for bad in ["3.7.0", "3.40.1", "3.44.5", "3.50.6", "3.51.2"] {
+            assert!(has_reset_bug(bad), "{bad}");
+        }
+        for good in ["3.6.23", "3.44.6", "3.50.7", "3.51.3", "3.52.0", "4.0.0"] {
+            assert!(!has_reset_bug(good), "{good}");
+        }
+    }
+}

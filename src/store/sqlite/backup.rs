@@ -1,0 +1,172 @@
+//! A copy of the store for keeps: one that an operator asks for, and the one
+//! that is kept before an older schema is brought up to date.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tracing::info;
+
+use super::copy::{self, Attendant};
+use super::file::{self, FileId, Files, beside};
+use super::inspect::{self, Inspection};
+use super::partial::{Access, Partial};
+use crate::store::{Result, StoreError};
+
+/// What a name that is not whole yet ends with.
+const PARTIAL: &str = ".partial";
+
+/// A backup that was made.
+#[derive(Debug)]
+pub struct Copied {
+    /// The copy.
+    pub file: PathBuf,
+    /// What is in it.
+    pub content: Inspection,
+}
+
+/// Copies the store at `store`, as it is now, to `target`, while anybody goes
+/// on writing. The copy is looked through before it gets its name, and is for
+/// the store's owner and group at most.
+///
+/// # Errors
+/// [`StoreError::Taken`] if something stands at `target` and `force` does not
+/// say that it may go; [`StoreError::NoRoom`], [`StoreError::CannotWrite`]; and
+/// whatever is wrong with the store. Then nothing of the copy is left.
+pub fn backup(
+    store: &Path,
+    target: &Path,
+    force: bool,
+    attendant: &mut Attendant<'_>,
+) -> Result<Copied> {
+    let cannot =
+        |error: std::io::Error| StoreError::CannotWrite(target.to_owned(), error.to_string());
+    let id = file::examine(store)?;
+    let database = std::fs::canonicalize(store).unwrap_or_else(|_| store.to_owned());
+    ensure_other(&database, target)?;
+    if !force && target.symlink_metadata().is_ok() {
+        return Err(StoreError::Taken(target.to_owned()));
+    }
+    let access = Access::of(&database).map_err(cannot)?.private();
+    let path = beside(target, PARTIAL);
+    let partial = Partial::claim(&path, access)
+        .map_err(cannot)?
+        .ok_or_else(|| {
+            let why = "another process is writing it now".to_owned();
+            StoreError::CannotWrite(target.to_owned(), why)
+        })?;
+    let source = copy::reader(&database)?;
+    snapshot(&source, &database)?;
+    // The path meant one file when it was looked at and may mean another now.
+    if FileId::of(store) != Some(id) {
+        return Err(StoreError::Replaced(store.to_owned()));
+    }
+    copy::copy(&source, &database, partial.path(), attendant)
+        .map_err(|error| named(error, target))?;
+    drop(source);
+    if let Some(problem) = copy::check(partial.path(), attendant)? {
+        return Err(StoreError::Corrupt(store.to_owned(), problem));
+    }
+    let content = copy::still(partial.path())
+        .and_then(|copy| inspect::look(&copy, target, false))
+        .map_err(|error| StoreError::CannotWrite(target.to_owned(), error.to_string()))?;
+    attendant.ensure_wanted()?;
+    if !partial.keep(target, force).map_err(cannot)? {
+        return Err(StoreError::Taken(target.to_owned()));
+    }
+    Ok(Copied {
+        content: Inspection {
+            bytes: std::fs::metadata(target).map_or(content.bytes, |meta| meta.len()),
+            ..content
+        },
+        file: target.to_owned(),
+    })
+}
+
+fn snapshot(source: &rusqlite::Connection, database: &Path) -> Result<()> {
+    copy::take_snapshot(source)
+        .map_err(|error| super::fault::explain_rusqlite(&error, database, "reading it"))
+}
+
+/// An error of the unfinished file is one of the file that was wanted.
+fn named(error: StoreError, target: &Path) -> StoreError {
+    match error {
+        StoreError::NoRoom { needed, free, .. } => StoreError::NoRoom {
+            file: target.to_owned(),
+            needed,
+            free,
+        },
+        StoreError::CannotWrite(_, why) => StoreError::CannotWrite(target.to_owned(), why),
+        other => other,
+    }
+}
+
+/// A copy over the store, or over what belongs to it, would be its end.
+fn ensure_other(database: &Path, target: &Path) -> Result<()> {
+    let files = ["", "-wal", "-shm", "-journal", "-bell"].map(|suffix| beside(database, suffix));
+    let directory = std::fs::canonicalize(file::directory_of(target)).ok();
+    let there = directory
+        .zip(target.file_name())
+        .map(|(d, name)| d.join(name));
+    let same_file = FileId::of(target).is_some_and(|id| FileId::of(database) == Some(id));
+    if same_file || there.is_some_and(|there| files.contains(&there)) {
+        let why = "that is the store itself, or belongs to it".to_owned();
+        return Err(StoreError::CannotWrite(target.to_owned(), why));
+    }
+    Ok(())
+}
+
+/// Sees to it that a copy of the store as it is before schema `next` stands
+/// beside it. `false` if another process is making one at this moment. The
+/// store must be open, and nobody is held up.
+///
+/// # Errors
+/// [`StoreError::NoRoomToMigrate`], or that it cannot be written.
+pub(super) fn before_migration(files: &Files, next: i64) -> Result<bool> {
+    let database = &files.database;
+    let kept = beside(database, &format!(".before-schema-{next}"));
+    if kept.symlink_metadata().is_ok() {
+        return Ok(true);
+    }
+    let cannot = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(files.named.clone()),
+        _ => StoreError::CannotWrite(kept.clone(), error.to_string()),
+    };
+    let access = Access::of(database).map_err(cannot)?.private();
+    let Some(partial) = Partial::claim(&beside(&kept, PARTIAL), access).map_err(cannot)? else {
+        return Ok(false);
+    };
+    // Whoever filled it before may have ended between the two questions.
+    if kept.symlink_metadata().is_ok() {
+        return Ok(true);
+    }
+    let source = copy::reader(database)?;
+    snapshot(&source, database)?;
+    files.ensure_same()?;
+    let words = |error| super::fault::explain_rusqlite(&error, database, "reading it");
+    let found = inspect::kind(&source).map_err(words)?.schema();
+    if found.is_none_or(|schema| schema >= next) {
+        return Ok(true);
+    }
+    info!(event = "store-copied", copy = %kept.display(), "keeping a copy of the store before it is brought to schema {next}");
+    let mut attendant = Attendant {
+        tell: &mut |_| {},
+        halt: Arc::new(AtomicBool::new(false)),
+    };
+    copy::copy(&source, database, partial.path(), &mut attendant).map_err(|error| {
+        match named(error, &kept) {
+            StoreError::NoRoom { needed, free, .. } => StoreError::NoRoomToMigrate {
+                path: files.named.clone(),
+                schema: next,
+                copy: kept.clone(),
+                needed,
+                free,
+            },
+            other => other,
+        }
+    })?;
+    drop(source);
+    // If another one was quicker, there is one.
+    partial.keep(&kept, false).map_err(cannot)?;
+    Ok(true)
+}

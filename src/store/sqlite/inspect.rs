@@ -1,0 +1,194 @@
+//! What a database file is, without making anything of it: no schema is
+//! brought up to date, no empty file becomes a store.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::fault::explain_rusqlite;
+use super::{SCHEMA_VERSION, copy, file, from_millis, shared};
+use crate::model::timestamp;
+use crate::store::Result;
+
+/// Whose database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One of ours.
+    Own {
+        /// Its schema.
+        schema: i64,
+        /// The oldest program that may use it.
+        needed: i64,
+        /// Whether the Python bridge made it.
+        adopted: bool,
+    },
+    /// The Python bridge's, as it made it.
+    Bridge,
+    /// No tables at all.
+    Empty,
+    /// Another program's.
+    Foreign,
+}
+
+impl Kind {
+    /// Why this program cannot use it, if it cannot.
+    #[must_use]
+    pub fn refusal(self) -> Option<String> {
+        match self {
+            Self::Own { needed, schema, .. } if needed > SCHEMA_VERSION => Some(format!(
+                "it has schema version {schema}, and this program reads versions up to {SCHEMA_VERSION}"
+            )),
+            Self::Own { .. } | Self::Bridge => None,
+            Self::Empty => Some("it is a database without tables".into()),
+            Self::Foreign => Some("it is the database of another program".into()),
+        }
+    }
+
+    /// The schema, of one of ours.
+    #[must_use]
+    pub fn schema(self) -> Option<i64> {
+        match self {
+            Self::Own { schema, .. } => Some(schema),
+            _ => None,
+        }
+    }
+}
+
+/// What is in a database file.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whose it is.
+    pub kind: Kind,
+    /// `3.51.3`, of the linked SQLite.
+    pub engine: String,
+    /// `wal`, for anything sane.
+    pub journal_mode: String,
+    /// Rows of the shared tables; none in a foreign one.
+    pub conversations: u64,
+    /// The same of messages.
+    pub messages: u64,
+    /// The newest time that stands in it.
+    pub newest: Option<Timestamp>,
+    /// Bytes of the database file.
+    pub bytes: u64,
+    /// Bytes of its log.
+    pub log_bytes: u64,
+    /// What a quick look through all of it complains of, if one was wanted.
+    pub problem: Option<String>,
+}
+
+/// Looks at the database that others may be using. `thorough` reads all of it.
+///
+/// # Errors
+/// Whatever is wrong with the file or with SQLite's opening it.
+pub fn inspect(path: &Path, thorough: bool) -> Result<Inspection> {
+    file::examine(path)?;
+    let connection = copy::reader(path)?;
+    look(&connection, path, thorough)
+        .map_err(|error| explain_rusqlite(&error, path, "looking at it"))
+}
+
+/// The same on an open connection.
+pub(super) fn look(
+    connection: &Connection,
+    path: &Path,
+    thorough: bool,
+) -> rusqlite::Result<Inspection> {
+    let kind = kind(connection)?;
+    let known = matches!(kind, Kind::Own { .. } | Kind::Bridge);
+    let count = |table: &str| match known {
+        true => number(connection, &format!("SELECT count(*) FROM {table}")),
+        false => Ok(0),
+    };
+    let problem = match thorough {
+        true => connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?,
+        false => "ok".to_owned(),
+    };
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
+    Ok(Inspection {
+        path: path.to_owned(),
+        kind,
+        engine: rusqlite::version().to_owned(),
+        journal_mode: connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?,
+        conversations: count("conversations")?,
+        messages: count("messages")?,
+        newest: match known {
+            true => newest(connection, kind)?,
+            false => None,
+        },
+        bytes: size(path),
+        log_bytes: size(&file::beside(
+            &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+            "-wal",
+        )),
+        problem: Some(problem).filter(|said| said != "ok"),
+    })
+}
+
+/// Whose database it is.
+pub(super) fn kind(connection: &Connection) -> rusqlite::Result<Kind> {
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";
+    let tables = number(connection, tables)?;
+    if has(connection, "bridge_schema")? {
+        let (schema, needed) = connection.query_row(
+            "SELECT version, min_compatible FROM bridge_schema",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let origin: Option<String> = connection
+            .query_row(
+                "SELECT value FROM bridge_setting WHERE key = 'origin'",
+                [],
+                |row| row.get(0),
+            )
+            .optional()?;
+        return Ok(Kind::Own {
+            schema,
+            needed,
+            adopted: origin.as_deref() == Some("adopted"),
+        });
+    }
+    let missing = number(connection, shared::MISSING_COLUMNS)?;
+    Ok(match (missing, tables) {
+        (0, _) => Kind::Bridge,
+        (_, 0) => Kind::Empty,
+        _ => Kind::Foreign,
+    })
+}
+
+fn number(connection: &Connection, question: &str) -> rusqlite::Result<u64> {
+    let answer: i64 = connection.query_row(question, [], |row| row.get(0))?;
+    Ok(u64::try_from(answer).unwrap_or(0))
+}
+
+/// Whether there is a table of that name.
+pub(super) fn has(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)",
+        [table],
+        |row| row.get(0),
+    )
+}
+
+fn newest(connection: &Connection, kind: Kind) -> rusqlite::Result<Option<Timestamp>> {
+    let text = |table: &str| -> rusqlite::Result<Option<Timestamp>> {
+        let sql = format!("SELECT CAST(timestamp AS TEXT) FROM {table} ORDER BY id DESC LIMIT 1");
+        let found: Option<Option<String>> = connection
+            .query_row(&sql, [], |row| row.get(0))
+            .optional()?;
+        Ok(found.flatten().and_then(|text| timestamp::from_text(&text)))
+    };
+    let mut times = vec![text("messages")?];
+    if let Kind::Own { .. } = kind {
+        times.push(text("audit_log")?);
+        let beat: Option<i64> =
+            connection.query_row("SELECT max(beat_ms) FROM bridge_heartbeat", [], |row| {
+                row.get(0)
+            })?;
+        times.push(beat.map(from_millis));
+    }
+    Ok(times.into_iter().flatten().max())
+}

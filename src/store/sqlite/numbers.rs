@@ -1,0 +1,92 @@
+//! Numbers that were handed out are not handed out again by a store that was
+//! restored: an agent that the restore knows nothing of may still have task 7
+//! under fence 3 in its hand, and messages are told apart by their ids.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::inspect::has;
+
+/// What is added where the store that was replaced cannot be asked.
+const GAP: i64 = 1_000;
+/// Whose ids somebody outside may know.
+const NUMBERED: [&str; 2] = ["messages", "bridge_task"];
+
+/// How far a store had counted.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    sequences: Vec<(String, i64)>,
+    fences: Vec<(i64, i64)>,
+}
+
+impl Numbers {
+    /// How far this store has counted.
+    pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut numbers = Self::default();
+        if has(connection, "sqlite_sequence")? {
+            let mut statement = connection.prepare("SELECT name, seq FROM sqlite_sequence")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            numbers.sequences = rows.collect::<rusqlite::Result<_>>()?;
+        }
+        if has(connection, "bridge_task")? {
+            let mut statement =
+                connection.prepare("SELECT task_id, fence FROM bridge_task WHERE fence > 0")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            numbers.fences = rows.collect::<rusqlite::Result<_>>()?;
+        }
+        Ok(numbers)
+    }
+
+    /// Lets the database at `path`, which nobody else knows, count on from
+    /// there; without numbers, from a safe distance.
+    pub(super) fn carry_over(numbers: Option<&Self>, path: &Path) -> rusqlite::Result<()> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags_and_vfs(path, flags, c"unix-none")?;
+        // Alone with it, SQLite needs no shared memory for its log.
+        connection.pragma_update(None, "locking_mode", "exclusive")?;
+        let change = connection.transaction()?;
+        let tasks = has(&change, "bridge_task")?;
+        let counted = has(&change, "sqlite_sequence")?;
+        match numbers {
+            Some(numbers) => {
+                let known = numbers.sequences.iter().filter(|(name, _)| {
+                    NUMBERED.contains(&name.as_str()) && (tasks || name == "messages")
+                });
+                for (name, seq) in known.filter(|_| counted) {
+                    let moved = change.execute(
+                        "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1",
+                        params![name, seq],
+                    )?;
+                    if moved == 0 {
+                        change.execute(
+                            "INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)",
+                            params![name, seq],
+                        )?;
+                    }
+                }
+                for (task, fence) in numbers.fences.iter().filter(|_| tasks) {
+                    change.execute(
+                        "UPDATE bridge_task SET fence = ?2 WHERE task_id = ?1 AND fence < ?2",
+                        [task, fence],
+                    )?;
+                }
+            }
+            None => {
+                if counted {
+                    for name in NUMBERED {
+                        change.execute(
+                            "UPDATE sqlite_sequence SET seq = seq + ?2 WHERE name = ?1",
+                            params![name, GAP],
+                        )?;
+                    }
+                }
+                if tasks {
+                    change.execute("UPDATE bridge_task SET fence = fence + ?1", [GAP])?;
+                }
+            }
+        }
+        change.commit()?;
+        connection.close().map_err(|(_, error)| error)
+    }
+}
