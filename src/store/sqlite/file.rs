@@ -235,23 +235,35 @@ pub(super) fn permission_remedy(path: &Path) -> String {
     }
 }
 
+/// Their byte-range locks or shared memory do not reach other machines.
 fn refuse_network_file_system(path: &Path) -> Result<()> {
-    #[cfg(target_os = "linux")]
-    if let Ok(stat) = rustix::fs::statfs(path) {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "magic numbers have 32 bits"
-        )]
-        if let Some(name) = network_file_system(stat.f_type as u32) {
-            return Err(StoreError::NetworkFileSystem(path.to_owned(), name.into()));
-        }
+    match rustix::fs::statfs(path).ok().and_then(|stat| remote(&stat)) {
+        Some(name) => Err(StoreError::NetworkFileSystem(path.to_owned(), name)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// Magic numbers of statfs(2) whose byte-range locks or shared memory do not
-/// reach other machines.
+#[cfg(target_os = "linux")]
+fn remote(stat: &rustix::fs::StatFs) -> Option<String> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "magic numbers have 32 bits"
+    )]
+    network_file_system(stat.f_type as u32).map(str::to_owned)
+}
+
+/// macOS says of each whether it is of this machine, and gives its name.
+#[cfg(not(target_os = "linux"))]
+fn remote(stat: &rustix::fs::StatFs) -> Option<String> {
+    /// `MNT_LOCAL` of sys/mount.h.
+    const LOCAL: u32 = 0x1000;
+    let name = stat.f_fstypename.iter().take_while(|byte| **byte != 0);
+    let name = name.map(|byte| char::from(byte.cast_unsigned())).collect();
+    (stat.f_flags & LOCAL == 0).then_some(name)
+}
+
+/// Magic numbers of statfs(2).
 #[cfg(target_os = "linux")]
 fn network_file_system(magic: u32) -> Option<&'static str> {
     Some(match magic {
