@@ -108,7 +108,7 @@ fn type_of(key: &str) -> Option<fn(&Value) -> bool> {
     })
 }
 
-fn each(value: &Value, holds: fn(&str, &Value) -> bool) -> bool {
+fn each(value: &Value, holds: impl Fn(&str, &Value) -> bool) -> bool {
     value
         .as_object()
         .is_some_and(|map| map.iter().all(|(key, value)| holds(key, value)))
@@ -262,12 +262,9 @@ fn an_agent_finds_the_users_own_files() {
             .output()
             .expect("a shell")
     };
-    let store = home.join(".local/state/mcp-bridge/bridge.db");
     let output = run("role = \"worker\"\n");
     let ok = format!("ok: {}: role worker, 0 sessions, store ", config.display());
     said(&output, &ok);
-    let words = String::from_utf8_lossy(&output.stdout);
-    assert!(words.contains(&*store.to_string_lossy()), "{words}");
 
     // What it says, and its status, come through the shell.
     let output = run("role = \"wroker\"\n");
