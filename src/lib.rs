@@ -18,6 +18,8 @@ pub mod host;
 pub mod liveness;
 pub mod logging;
 pub mod model;
+#[cfg(any(test, not(target_os = "linux")))]
+mod ps;
 pub mod service_manager;
 pub mod store;
 pub mod supervisor;

@@ -20,6 +20,7 @@ use std::thread::{JoinHandle, Thread};
 
 pub use bell::Bell;
 pub(crate) use bell::open;
+use watch::Scope;
 
 /// The files of a store that tell of a commit.
 #[derive(Debug, Clone)]
@@ -107,11 +108,20 @@ impl Doorbell {
     /// If no thread can be had. That no file can be watched is no error: the
     /// periodic question takes over, and a warning says so.
     pub fn spawn(paths: Paths, mode: Mode, listener: Box<dyn Listener>) -> std::io::Result<Self> {
+        Self::mount(paths, mode, Scope::HERE, listener)
+    }
+
+    fn mount(
+        paths: Paths,
+        mode: Mode,
+        scope: Scope,
+        listener: Box<dyn Listener>,
+    ) -> std::io::Result<Self> {
         let pending = Arc::new(Pending::default());
         let seen = Arc::clone(&pending);
         let thread = std::thread::Builder::new()
             .name("doorbell".into())
-            .spawn(move || settle::run(&paths, mode, &seen, listener))?;
+            .spawn(move || settle::run(&paths, mode, scope, &seen, listener))?;
         Ok(Self {
             ringer: Ringer {
                 pending,
@@ -137,3 +147,6 @@ impl Drop for Doorbell {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

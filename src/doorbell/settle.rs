@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
-use super::watch::{Watch, watch};
+use super::watch::{Scope, Watch, watch};
 use super::{Listener, Mode, Paths, Pending, Ringer};
 
 /// How often the database itself is asked, while events come. One question
@@ -15,6 +15,13 @@ const QUESTION: Duration = Duration::from_millis(250);
 const QUESTION_WITHOUT_EVENTS: Duration = Duration::from_millis(5);
 /// How often a watch that could not be had is asked for again.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
+
+/// What else may help.
+const REMEDY: &str = if cfg!(target_os = "linux") {
+    "raise fs.inotify.max_user_instances, or "
+} else {
+    ""
+};
 
 /// After a foreign ring: looks come no faster than this ...
 const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
@@ -29,6 +36,7 @@ const SETTLE_FOR: Duration = Duration::from_millis(500);
 pub(super) fn run(
     paths: &Paths,
     mode: Mode,
+    scope: Scope,
     pending: &std::sync::Arc<Pending>,
     mut listener: Box<dyn Listener>,
 ) {
@@ -37,7 +45,7 @@ pub(super) fn run(
         thread: std::thread::current(),
     };
     sharpen_timers();
-    let mut events = Events::new(mode);
+    let mut events = Events::new(mode, scope);
     loop {
         events.keep(paths, &ringer);
         if pending.0.load(std::sync::atomic::Ordering::Acquire) == 0 {
@@ -97,27 +105,36 @@ fn settle(pending: &Pending, listener: &mut dyn Listener) {
 /// The watch, if one can be had, and what stands in for it meanwhile.
 struct Events {
     wanted: bool,
+    scope: Scope,
     watch: Option<Watch>,
     tried: Option<Instant>,
 }
 
 impl Events {
-    fn new(mode: Mode) -> Self {
+    fn new(mode: Mode, scope: Scope) -> Self {
         Self {
             wanted: mode == Mode::Events,
+            scope,
             watch: None,
             tried: None,
         }
     }
 
     fn keep(&mut self, paths: &Paths, ringer: &Ringer) {
+        if self
+            .watch
+            .as_ref()
+            .is_some_and(|watch| watch.is_stale(paths))
+        {
+            (self.watch, self.tried) = (None, None);
+        }
         if !self.wanted
             || self.watch.is_some()
             || self.tried.is_some_and(|tried| tried.elapsed() < TRY_AGAIN)
         {
             return;
         }
-        match watch(paths, ringer.clone()) {
+        match watch(paths, self.scope, ringer.clone()) {
             Ok(watch) => {
                 if self.tried.is_some() {
                     warn!(store = %paths.database.display(), "file events are back");
@@ -131,7 +148,7 @@ impl Events {
                     warn!(
                         store = %paths.database.display(), %error,
                         "no file events: asking the database every 5 ms instead; \
-                         raise fs.inotify.max_user_instances, or set message_watch.mode = \"poll\""
+                         {REMEDY}set message_watch.mode = \"poll\""
                     );
                 } else {
                     debug!(%error, "still no file events");
@@ -142,10 +159,9 @@ impl Events {
     }
 
     fn question(&self) -> Duration {
-        if self.watch.is_some() {
-            QUESTION
-        } else {
-            QUESTION_WITHOUT_EVENTS
+        match &self.watch {
+            Some(watch) if watch.hears_the_log() => QUESTION,
+            _ => QUESTION_WITHOUT_EVENTS,
         }
     }
 }

@@ -214,7 +214,7 @@ impl Heartbeat {
             else {
                 continue;
             };
-            if found.pid == known.id.pid && found.start != known.id.start {
+            if found.took_the_number_of(&known.id) {
                 self.proofs[session.agent].mistaken();
                 mistaken.push(session.agent);
             }

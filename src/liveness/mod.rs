@@ -283,10 +283,14 @@ mod tests {
         case.write(&agent.0.id().to_string());
         assert_eq!(case.check(), ALIVE);
         let process = case.proof.process().expect("watched");
-        assert!(!runs(ProcessId {
-            start: process.start + 1,
-            ..process
-        }));
+        let started = |start| ProcessId { start, ..process };
+        let later = started(process.start + 1);
+        assert!(!runs(later));
+        assert!(later.took_the_number_of(&process));
+        for same in [process, started(0)] {
+            assert!(!same.took_the_number_of(&process), "nobody told {same:?}");
+            assert!(!process.took_the_number_of(&same), "nobody told {same:?}");
+        }
         case.proof.mistaken();
         assert_eq!(case.check(), Verdict::Exited);
         case.write(&format!("{}\n", agent.0.id()));

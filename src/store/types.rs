@@ -144,8 +144,17 @@ pub struct DaemonView {
 pub struct ProcessId {
     /// Process id.
     pub pid: i64,
-    /// When it started, in clock ticks since boot; 0 where nobody tells.
+    /// When it started: in clock ticks since boot on Linux, in seconds since
+    /// 1970 elsewhere; 0 where nobody tells.
     pub start: i64,
+}
+
+impl ProcessId {
+    /// Whether this is a later process with the number of `known`.
+    #[must_use]
+    pub fn took_the_number_of(&self, known: &Self) -> bool {
+        self.pid == known.pid && self.start != known.start && self.start != 0 && known.start != 0
+    }
 }
 
 /// One session's part of a heartbeat.

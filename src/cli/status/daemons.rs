@@ -23,22 +23,14 @@ pub(super) fn fate(daemon: &DaemonView) -> (&'static str, anstyle::Style) {
     ("running", GOOD)
 }
 
-/// Whether a process of this id is there, and is a daemon of ours where that
-/// can be told.
+/// Whether a process of this id is there, and is a daemon of ours.
 fn is_running(pid: u32) -> bool {
     #[cfg(target_os = "linux")]
-    {
-        // The demo's daemons are this very program, without the `d`.
-        std::fs::read_to_string(format!("/proc/{pid}/comm"))
-            .is_ok_and(|name| name.starts_with("mcp-bridge"))
-    }
+    let program = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
     #[cfg(not(target_os = "linux"))]
-    {
-        i32::try_from(pid)
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-            .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
-    }
+    let program = i32::try_from(pid).ok().and_then(crate::ps::program);
+    // The demo's daemons are this very program, without the `d`.
+    program.is_some_and(|name| name.starts_with("mcp-bridge"))
 }
 
 /// The table of daemons.

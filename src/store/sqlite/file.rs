@@ -254,53 +254,67 @@ pub(super) fn permission_remedy(path: &Path) -> String {
     }
 }
 
+/// Their byte-range locks or shared memory do not reach other machines.
 pub(super) fn refuse_network_file_system(path: &Path) -> Result<()> {
-    #[cfg(target_os = "linux")]
-    if let Ok(stat) = rustix::fs::statfs(path) {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "magic numbers have 32 bits"
-        )]
-        if let Some(name) = network_file_system(stat.f_type as u32) {
-            return Err(StoreError::NetworkFileSystem(path.to_owned(), name.into()));
-        }
+    match rustix::fs::statfs(path).ok().and_then(|stat| remote(&stat)) {
+        Some(name) => Err(StoreError::NetworkFileSystem(path.to_owned(), name)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// What kind of file system `path` is on, as far as we know it by name.
 #[must_use]
-pub fn file_system(path: &Path) -> Option<&'static str> {
-    #[cfg(target_os = "linux")]
-    {
-        let stat = rustix::fs::statfs(path).ok()?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "magic numbers have 32 bits"
-        )]
-        let magic = stat.f_type as u32;
-        network_file_system(magic).or(match magic {
-            0xEF53 => Some("ext4"),
-            0x5846_5342 => Some("xfs"),
-            0x9123_683E => Some("btrfs"),
-            0x2FC1_2FC1 => Some("zfs"),
-            0xF2F5_2010 => Some("f2fs"),
-            0x794C_7630 => Some("overlay"),
-            0x0102_1994 => Some("tmpfs"),
-            _ => None,
-        })
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = path;
-        None
-    }
+pub fn file_system(path: &Path) -> Option<String> {
+    let stat = rustix::fs::statfs(path).ok()?;
+    remote(&stat).or_else(|| local(&stat))
 }
 
-/// Magic numbers of statfs(2) whose byte-range locks or shared memory do not
-/// reach other machines.
+#[cfg(target_os = "linux")]
+fn remote(stat: &rustix::fs::StatFs) -> Option<String> {
+    network_file_system(magic(stat)).map(str::to_owned)
+}
+
+#[cfg(target_os = "linux")]
+fn local(stat: &rustix::fs::StatFs) -> Option<String> {
+    let name = match magic(stat) {
+        0xEF53 => "ext4",
+        0x5846_5342 => "xfs",
+        0x9123_683E => "btrfs",
+        0x2FC1_2FC1 => "zfs",
+        0xF2F5_2010 => "f2fs",
+        0x794C_7630 => "overlay",
+        0x0102_1994 => "tmpfs",
+        _ => return None,
+    };
+    Some(name.to_owned())
+}
+
+#[cfg(target_os = "linux")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "magic numbers have 32 bits"
+)]
+fn magic(stat: &rustix::fs::StatFs) -> u32 {
+    stat.f_type as u32
+}
+
+/// macOS says of each whether it is of this machine.
+#[cfg(not(target_os = "linux"))]
+fn remote(stat: &rustix::fs::StatFs) -> Option<String> {
+    /// `MNT_LOCAL` of sys/mount.h.
+    const LOCAL: u32 = 0x1000;
+    (stat.f_flags & LOCAL == 0).then(|| local(stat)).flatten()
+}
+
+/// And gives its name.
+#[cfg(not(target_os = "linux"))]
+fn local(stat: &rustix::fs::StatFs) -> Option<String> {
+    let name = stat.f_fstypename.iter().take_while(|byte| **byte != 0);
+    Some(name.map(|byte| char::from(byte.cast_unsigned())).collect())
+}
+
+/// Magic numbers of statfs(2).
 #[cfg(target_os = "linux")]
 fn network_file_system(magic: u32) -> Option<&'static str> {
     Some(match magic {

@@ -1,0 +1,280 @@
+//! The property lists for launchd, read by a real parser (Python's plistlib)
+//! and held against the program that they start.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot make its files has nothing to say"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const PROGRAM: &str = "/usr/local/bin/mcp-bridged";
+const DAEMONS: [&str; 2] = ["worker", "orchestrator"];
+const AGENT: &str = "LaunchAgents/org.mcp-bridge.user-worker.plist";
+
+fn daemon(role: &str) -> String {
+    format!("LaunchDaemons/org.mcp-bridge.{role}.plist")
+}
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A property list's content; a boolean is a JSON boolean, an integer a number.
+fn read(name: &str) -> Value {
+    let program = "import json, plistlib, sys\n\
+                   json.dump(plistlib.load(open(sys.argv[1], 'rb')), sys.stdout)";
+    let output = Command::new("python3")
+        .args(["-c", program])
+        .arg(here("launchd").join(name))
+        .output()
+        .expect("python3");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {words}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// All of them, so that one that is added is checked, too.
+fn all() -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for folder in ["LaunchAgents", "LaunchDaemons"] {
+        for entry in fs::read_dir(here("launchd").join(folder)).expect("a folder") {
+            let file = entry.expect("an entry").file_name();
+            let name = format!("{folder}/{}", file.to_string_lossy());
+            let content = read(&name);
+            found.push((name, content));
+        }
+    }
+    assert!(found.len() >= 3, "{found:?}");
+    found
+}
+
+/// What launchd.plist(5) calls a key's type, of all keys that it knows and that
+/// a service of ours may have. launchd ignores others without a word.
+fn type_of(key: &str) -> Option<fn(&Value) -> bool> {
+    Some(match key {
+        "Label" | "UserName" | "GroupName" | "Program" | "WorkingDirectory" | "RootDirectory"
+        | "StandardInPath" | "StandardOutPath" | "StandardErrorPath" => Value::is_string,
+        "ProcessType" => |value| {
+            let known = ["Background", "Standard", "Adaptive", "Interactive"];
+            value.as_str().is_some_and(|value| known.contains(&value))
+        },
+        "RunAtLoad"
+        | "InitGroups"
+        | "EnablePressuredExit"
+        | "EnableTransactions"
+        | "StartOnMount"
+        | "AbandonProcessGroup"
+        | "LowPriorityIO"
+        | "LowPriorityBackgroundIO"
+        | "LaunchOnlyOnce"
+        | "SessionCreate"
+        | "LegacyTimers" => Value::is_boolean,
+        // An octal number is written as text, which older systems do not read.
+        "Umask" | "TimeOut" | "ExitTimeOut" | "ThrottleInterval" | "StartInterval" | "Nice" => {
+            Value::is_u64
+        }
+        "ProgramArguments" | "WatchPaths" | "QueueDirectories" => {
+            |value| matches!(value, Value::Array(items) if items.iter().all(Value::is_string))
+        }
+        "EnvironmentVariables" => |value| each(value, |_, value| value.is_string()),
+        "KeepAlive" => |value| {
+            let known = ["SuccessfulExit", "Crashed", "AfterInitialDemand"];
+            each(value, |key, value| {
+                known.contains(&key) && value.is_boolean()
+            })
+        },
+        "SoftResourceLimits" | "HardResourceLimits" => |value| {
+            let known = [
+                "Core",
+                "CPU",
+                "Data",
+                "FileSize",
+                "MemoryLock",
+                "NumberOfFiles",
+            ];
+            let others = ["NumberOfProcesses", "ResidentSetSize", "Stack"];
+            each(value, |key, value| {
+                (known.contains(&key) || others.contains(&key)) && value.is_u64()
+            })
+        },
+        _ => return None,
+    })
+}
+
+fn each(value: &Value, holds: impl Fn(&str, &Value) -> bool) -> bool {
+    value
+        .as_object()
+        .is_some_and(|map| map.iter().all(|(key, value)| holds(key, value)))
+}
+
+#[test]
+fn every_key_is_one_that_launchd_knows_and_has_its_type() {
+    for (name, content) in all() {
+        for (key, value) in content.as_object().expect("a dictionary") {
+            let is_right = type_of(key).unwrap_or_else(|| panic!("{name}: {key} is no key"));
+            assert!(is_right(value), "{name}: {key} = {value}");
+        }
+    }
+}
+
+#[test]
+fn each_is_named_as_its_label_and_says_how_it_is_installed() {
+    for (name, content) in all() {
+        let label = content["Label"].as_str().expect("a label");
+        assert!(
+            name.ends_with(&format!("/{label}.plist")),
+            "{name}: {label}"
+        );
+        assert!(label.starts_with("org.mcp-bridge."), "{label}");
+        let text = fs::read_to_string(here("launchd").join(&name)).expect("a file");
+        let (domain, folder) = if name.starts_with("LaunchDaemons") {
+            ("system", "/Library/LaunchDaemons")
+        } else {
+            ("gui/$UID", "~/Library/LaunchAgents")
+        };
+        let install = format!("launchctl bootstrap {domain} {folder}/{label}.plist");
+        assert!(text.contains(&install), "{name}: {install}");
+        let remove = format!("launchctl bootout {domain}/{label}");
+        assert!(text.contains(&remove), "{name}: {remove}");
+        let readme = fs::read_to_string(here("launchd/README.md")).expect("a file");
+        assert!(readme.contains(&name), "{name} is not in the README");
+    }
+}
+
+#[test]
+fn whatever_ends_badly_is_started_again_and_may_end_in_peace() {
+    for (name, content) in all() {
+        assert_eq!(content["RunAtLoad"], json!(true), "{name}");
+        assert_eq!(
+            content["KeepAlive"],
+            json!({"SuccessfulExit": false}),
+            "{name}"
+        );
+        assert_eq!(content["ProcessType"], "Background", "{name}");
+
+        let settings = mcp_bridge::config::load(&here("config/worker.toml"), []).expect("valid");
+        let seconds = |key: &str| Duration::from_secs(content[key].as_u64().expect("seconds"));
+        // The duties, then the store; then launchd kills.
+        let longest = settings.service.shutdown_grace + mcp_bridge::duties::STORE_PATIENCE;
+        let patience = seconds("ExitTimeOut");
+        assert!(
+            patience > longest + Duration::from_secs(2),
+            "{name}: {patience:?}"
+        );
+        // A daemon that comes back has lost nobody.
+        let pause = seconds("ThrottleInterval");
+        assert!(
+            pause * 2 <= settings.agents.heartbeat.ttl,
+            "{name}: {pause:?}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_relative_or_lies_where_others_may_write() {
+    for (name, content) in all() {
+        let words = |key: &str| content[key].as_array().cloned().unwrap_or_default();
+        let mut paths = vec![words("ProgramArguments")[0].clone()];
+        paths.extend(content.get("StandardErrorPath").cloned());
+        if let Some(Value::Object(variables)) = content.get("EnvironmentVariables") {
+            paths.extend(variables.values().cloned());
+        }
+        for path in paths {
+            let path = path.as_str().expect("text");
+            assert!(path.starts_with('/'), "{name}: {path}");
+            // launchd expands none of these.
+            assert!(!path.contains(['~', '$', '*']), "{name}: {path}");
+            for open in ["/tmp", "/private/tmp", "/var/tmp", "/Users/Shared"] {
+                assert!(!path.starts_with(open), "{name}: {path}");
+            }
+        }
+        // Nobody but the user, and the group that shares a store.
+        let mask = content["Umask"].as_u64().expect("a number");
+        assert_eq!(mask & 0o007, 0o007, "{name}: {mask:o}");
+    }
+}
+
+#[test]
+fn a_daemon_starts_the_program_with_the_shipped_configuration() {
+    for role in DAEMONS {
+        let content = read(&daemon(role));
+        let arguments = content["ProgramArguments"].as_array().expect("arguments");
+        let arguments: Vec<&str> = arguments.iter().filter_map(Value::as_str).collect();
+        let installed = format!("/etc/mcp-bridge/{role}.toml");
+        assert_eq!(arguments[0], PROGRAM);
+        assert!(arguments.contains(&installed.as_str()), "{arguments:?}");
+        // The very arguments, with the files where they are before they are
+        // installed.
+        let shipped = here(&format!("config/{role}.toml"));
+        let shipped = shipped.to_string_lossy();
+        let here = arguments[1..]
+            .iter()
+            .map(|word| word.replace(&installed, &shipped));
+        let output = Command::new(env!("CARGO_BIN_EXE_mcp-bridged"))
+            .args(here)
+            .arg("--check")
+            .env_clear()
+            .output()
+            .expect("mcp-bridged");
+        let ok = format!("ok: {shipped}: role {role}, ");
+        said(&output, &ok);
+
+        assert_eq!(content["UserName"], "_mcpbridge");
+        assert_eq!(content["GroupName"], "_mcpbridge");
+        let log = format!("/var/log/mcp-bridge/{role}.log");
+        assert_eq!(content["StandardErrorPath"], Value::from(log));
+        // A daemon of the system has no home to keep its state file in.
+        assert!(content["EnvironmentVariables"]["RUNTIME_DIRECTORY"].is_string());
+    }
+}
+
+/// The agent's shell finds the user's own folders, runs the program in its own
+/// place, and leaves the log where the Console shows it.
+#[test]
+fn an_agent_finds_the_users_own_files() {
+    let content = read(AGENT);
+    let arguments = content["ProgramArguments"].as_array().expect("arguments");
+    let arguments: Vec<&str> = arguments.iter().filter_map(Value::as_str).collect();
+    let [shell, "-c", script] = arguments[..] else {
+        panic!("{arguments:?}");
+    };
+    assert!(script.starts_with(&format!("exec {PROGRAM} ")), "{script}");
+
+    let home = TempDir::new().expect("a directory");
+    let home = home.path().join("a user's home");
+    fs::create_dir_all(home.join(".config/mcp-bridge")).expect("made");
+    fs::create_dir_all(home.join("Library/Logs")).expect("made");
+    let config = home.join(".config/mcp-bridge/worker.toml");
+    let run = |text: &str| {
+        fs::write(&config, text).expect("written");
+        let built = format!("'{}' --check", env!("CARGO_BIN_EXE_mcp-bridged"));
+        Command::new(shell)
+            .args(["-c", &script.replace(PROGRAM, &built)])
+            .env_clear()
+            .env("HOME", &home)
+            .output()
+            .expect("a shell")
+    };
+    let output = run("role = \"worker\"\n");
+    let ok = format!("ok: {}: role worker, 0 sessions, store ", config.display());
+    said(&output, &ok);
+
+    // What it says, and its status, come through the shell.
+    let output = run("role = \"wroker\"\n");
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let log = fs::read_to_string(home.join("Library/Logs/mcp-bridge.log")).expect("a log");
+    assert!(log.contains("wroker"), "{log}");
+}
+
+fn said(output: &Output, begins: &str) {
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(words.starts_with(begins), "{words}");
+}
