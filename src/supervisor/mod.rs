@@ -6,6 +6,7 @@ mod health;
 mod reload;
 mod state_file;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +14,15 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use signal_hook::consts::SIGHUP;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, info, warn};
 
 use crate::cli::Exit;
 use crate::config::Settings;
 use crate::duties::{Duty, DutyBell};
+use crate::logging;
 use crate::service_manager::{News, ServiceManager};
 use health::Board;
 pub use state_file::{DutyState, Instance, LastReload, StateFile};
@@ -47,6 +49,8 @@ pub struct Supervisor {
     board: Arc<Board>,
     soft: CancellationToken,
     duties: JoinSet<&'static str>,
+    /// Whose task it is: one that panicked cannot say so itself.
+    names: HashMap<task::Id, &'static str>,
     instance: Instance,
     role: &'static str,
     manager: Box<dyn ServiceManager>,
@@ -65,6 +69,7 @@ impl Supervisor {
             board: Arc::new(Board::default()),
             soft: CancellationToken::new(),
             duties: JoinSet::new(),
+            names: HashMap::new(),
             instance,
             role,
             manager,
@@ -82,10 +87,12 @@ impl Supervisor {
             board: Arc::clone(&self.board),
             soft: self.soft.clone(),
         };
-        self.duties.spawn(async move {
+        let work = async move {
             driver.run().await;
             name
-        });
+        };
+        let task = self.duties.spawn(work.instrument(logging::duty_span(name)));
+        self.names.insert(task.id(), name);
     }
 
     /// Runs until a signal or the death of a duty ends it.
@@ -113,7 +120,7 @@ impl Supervisor {
                 Some(ended) = self.duties.join_next() => {
                     match ended {
                         Ok(name) => error!(event = "duty-died", duty = name, "the duty {name} ended by itself"),
-                        Err(error) => error!(event = "duty-died", %error, "a duty died"),
+                        Err(error) => died(&self.names, &error),
                     }
                     break Exit::DutyDied;
                 }
@@ -175,7 +182,7 @@ impl Supervisor {
         if told.state.as_ref() != Some(&state) {
             if let Err(error) = self.instance.write_state(&state) {
                 if !told.state_failed {
-                    warn!(%error, "the state file cannot be written");
+                    warn!(event = "state-file-trouble", %error, "the state file cannot be written");
                 }
                 told.state_failed = true;
             } else {
@@ -185,7 +192,7 @@ impl Supervisor {
         }
         if now_ready {
             self.manager.tell(News::Ready(&status));
-            info!(event = "ready", role = self.role, "ready: {status}");
+            info!(event = "ready", "ready: {status}");
         } else if told.status != status {
             self.manager.tell(News::Status(&status));
         }
@@ -222,14 +229,14 @@ impl Supervisor {
     /// a second signal ends the patience.
     async fn drain(&mut self, exit: Exit, signals: &mut (impl Stream<Item = i32> + Unpin)) -> Exit {
         let grace = self.settings.borrow().settings.service.shutdown_grace;
-        info!(event = "stopping", role = self.role, "stopping");
+        info!(event = "stopping", "stopping");
         self.soft.cancel();
-        let duties = &mut self.duties;
+        let (duties, names) = (&mut self.duties, &self.names);
         let finished = async {
             let mut exit = exit;
             while let Some(ended) = duties.join_next().await {
                 if let Err(error) = ended {
-                    error!(event = "duty-died", %error, "a duty died");
+                    died(names, &error);
                     exit = Exit::DutyDied;
                 }
             }
@@ -255,6 +262,11 @@ impl Supervisor {
             other => other,
         }
     }
+}
+
+fn died(names: &HashMap<task::Id, &'static str>, error: &JoinError) {
+    let duty = names.get(&error.id()).copied().unwrap_or_default();
+    error!(event = "duty-died", duty, %error, "the duty {duty} died");
 }
 
 /// Comes when a reload has taken too long; never without one.
