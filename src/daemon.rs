@@ -107,7 +107,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
     if arguments.check {
         return describe(&settings, &location);
     }
-    logging::start(&settings.log.level)?;
+    logging::start(&settings.log.level, settings.role.name())?;
     let instance = Instance::claim(&settings.instance, settings.service.state_file.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -220,10 +220,10 @@ async fn serve(
     };
     info!(
         event = "starting",
-        role = daemon.role,
-        "mcp-bridged {} as {}, store {location}",
+        "mcp-bridged {} as {} in the role {}, store {location}",
         env!("CARGO_PKG_VERSION"),
-        daemon.id
+        daemon.id,
+        daemon.role
     );
     let (roles, manager) = (settings.clone(), Box::new(Systemd::new()));
     let mut supervisor = Supervisor::new(settings, instance, manager);
@@ -234,7 +234,10 @@ async fn serve(
     if let Some(store) = open
         && timeout(STORE_PATIENCE, store.close()).await.is_err()
     {
-        warn!("the store was not closed in time");
+        warn!(
+            event = "store-not-closed",
+            "the store was not closed in time"
+        );
     }
     Ok(exit)
 }

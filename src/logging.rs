@@ -1,40 +1,86 @@
 //! Logs: to the journal with fields when a service manager started us, to
 //! stderr otherwise.
+//!
+//! Every record of the journal carries `MCP_ROLE`, and one of a duty
+//! `MCP_DUTY`, by a span around the duty's driver. `events` has the words of
+//! `MCP_EVENT`; `journal` gives those that have one their `MESSAGE_ID`.
+
+pub mod events;
+mod journal;
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use anyhow::Context;
-use tracing_subscriber::filter::filter_fn;
+use tracing::{Metadata, Span, error_span};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// Starts logging with a level or a filter directive.
+use journal::Journal;
+
+/// The name of the spans around duties.
+const DUTY: &str = "duty";
+
+/// What this process is, for the records that do not come through here.
+static ROLE: OnceLock<&'static str> = OnceLock::new();
+
+/// Starts logging with a level or a filter directive, in the role that every
+/// record of the journal shall carry.
 ///
 /// # Errors
 /// If the filter is malformed.
-pub fn start(filter: &str) -> anyhow::Result<()> {
+pub fn start(filter: &str, role: &'static str) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .parse(filter)
         .with_context(|| format!("log.level: `{filter}` is not a log filter"))?;
     let journal = journal_reads_stderr()
-        .then(tracing_journald::layer)
-        .and_then(std::io::Result::ok)
-        // A field `session` of an event becomes MCP_SESSION.
-        .map(|layer| layer.with_field_prefix(Some("MCP".into())).boxed());
-    let layer = journal.unwrap_or_else(|| {
-        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
-            .with_ansi(colour)
-            .with_target(false)
-            .boxed()
-    });
+        .then(|| Journal::new(role))
+        .and_then(std::io::Result::ok);
+    let layer = match journal {
+        Some(journal) => {
+            // Whatever the level: the span is no record, it gives others a field.
+            let spans = filter_fn(is_duty).with_max_level_hint(LevelFilter::ERROR);
+            journal.with_filter(filter.or(spans)).boxed()
+        }
+        None => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(colour)
+                .with_target(false)
+                // A person reads there; the duty is not worth half a line.
+                .with_filter(filter.and(filter_fn(is_record)))
+                .boxed()
+        }
+    };
     tracing_subscriber::registry()
         .with(filter_fn(|metadata| !may_tell_secrets(metadata.target())))
-        .with(layer.with_filter(filter))
+        .with(layer)
         .try_init()
-        .context("logging was already started")
+        .context("logging was already started")?;
+    ROLE.get_or_init(|| role);
+    Ok(())
+}
+
+fn is_record(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event()
+}
+
+fn is_duty(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && metadata.name() == DUTY
+}
+
+/// Around everything that a duty does, so that its records name it. At the
+/// highest level: a lower one would be filtered away with the records of it.
+pub(crate) fn duty_span(duty: &'static str) -> Span {
+    error_span!(target: "mcp_bridge", DUTY, duty)
+}
+
+/// The role that logging was started in.
+pub(crate) fn role() -> Option<&'static str> {
+    ROLE.get().copied()
 }
 
 /// The HTTP client logs whole requests at its lower levels, and with them the

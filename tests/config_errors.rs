@@ -258,6 +258,38 @@ fn several_errors_are_told_together() {
 }
 
 #[test]
+fn a_store_whose_url_stands_in_a_file() {
+    let with = |content: &[u8]| {
+        Etc::worker("role = \"worker\"\nstore.url_file = \"store.url\"")
+            .file("credentials/store.url", content)
+    };
+    let etc = with(b"sqlite:/srv/hunter2.db\n");
+    let settings = etc.settings(&[]);
+    assert_eq!(
+        settings.store.url.as_deref(),
+        Some("sqlite:/srv/hunter2.db")
+    );
+    assert_eq!(
+        settings.store.url_file,
+        Some(etc.path("credentials/store.url"))
+    );
+    let shown = format!("{settings:?}");
+    assert!(
+        shown.contains("store.url") && !shown.contains("hunter2"),
+        "{shown}"
+    );
+
+    assert_snapshot!(with(b"postgres://me:hunter2@db/bridge").says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: this version stores in SQLite only, not in PostgreSQL; write a path, or sqlite:/var/lib/mcp-bridge/bridge.db");
+    assert_snapshot!(with(b"hunter2://hunter2").says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: this version stores in SQLite only; write a path, or sqlite:/var/lib/mcp-bridge/bridge.db");
+    assert_snapshot!(with(b" \n").says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: names no file; write a path, or sqlite:/var/lib/mcp-bridge/bridge.db");
+    assert_snapshot!(with(b"/srv/hunter2\xff").says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: is not UTF-8 text");
+    assert_snapshot!(with(&[b'x'; 70_000]).says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: is too long for a URL or a key");
+    assert_snapshot!(worker_says("[store]\nurl_file = \"store.url\""), @"<dir>/worker.toml: store.url_file: <dir>/store.url: No such file or directory (os error 2)");
+    assert_snapshot!(worker_says("[store]\nurl_file = \"\""), @"<dir>/worker.toml: store.url_file: is empty; name a file, or take the key out");
+    assert_snapshot!(worker_says("[store]\nurl = \"/hunter2\"\nurl_file = \"store.url\""), @"<dir>/worker.toml: store.url: `url` and `url_file` at once; keep one of them");
+}
+
+#[test]
 fn the_defaults() {
     let etc = Etc::worker("role = \"worker\"");
     let settings = etc.settings(&[]);
@@ -269,6 +301,7 @@ fn the_defaults() {
             instance: "worker",
             store: StoreSettings {
                 url: None,
+                url_file: None,
             },
             log: LogSettings {
                 level: "info",
@@ -358,8 +391,8 @@ const FULL: &str = r#"
 
 #[test]
 fn a_full_file() {
-    let etc = Etc::worker(FULL).file("credentials/backend-3.toml", "");
-    let directory = etc.path("credentials");
+    let etc = Etc::worker(FULL).file("run/backend-3.toml", "");
+    let directory = etc.path("run");
     let settings = etc.settings(&[("CREDENTIALS_DIRECTORY", &directory.to_string_lossy())]);
     assert_eq!(settings.instance, "worker");
     assert_eq!(settings.role.name(), "worker");
@@ -376,7 +409,7 @@ fn a_full_file() {
     };
     assert_eq!(one.credentials, etc.path("backend-1.toml"));
     assert_eq!(two.credentials, Path::new("/srv/backend-2.toml"));
-    assert_eq!(three.credentials, etc.path("credentials/backend-3.toml"));
+    assert_eq!(three.credentials, etc.path("run/backend-3.toml"));
     assert_eq!(one.proof, ProofSettings::Pid(4121));
     assert_eq!(two.proof, ProofSettings::PidFile("/run/agent.pid".into()));
     let command = ["pgrep", "-f", "x"].map(String::from).to_vec();

@@ -496,6 +496,9 @@ fn the_journal_gets_fields() {
     for field in [
         ("MESSAGE", "the agent of one/b has ended"),
         ("MCP_EVENT", "session-exited"),
+        ("MESSAGE_ID", "a6394cae5bb84b7ca2791736f31d879b"),
+        ("MCP_ROLE", "worker"),
+        ("MCP_DUTY", "heartbeat"),
         ("MCP_SESSION", &pair.b.session.to_string()),
         ("MCP_CONVERSATION", pair.id.as_str()),
         ("PRIORITY", "4"),

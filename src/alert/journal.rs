@@ -19,7 +19,7 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 /// Tells it. Never waits: a journal that does not read is passed by.
 pub(super) fn tell(alert: &Alert) {
     if logging::journal_reads_stderr() {
-        match send(Path::new(SOCKET), alert) {
+        match send(Path::new(SOCKET), alert, logging::role()) {
             Ok(()) => return,
             Err(error) => debug!(%error, "the journal's socket did not take an alert"),
         }
@@ -36,20 +36,24 @@ fn event(alert: &Alert) -> &'static str {
     }
 }
 
-fn send(socket: &Path, alert: &Alert) -> io::Result<()> {
+fn send(socket: &Path, alert: &Alert, role: Option<&str>) -> io::Result<()> {
     let datagram = UnixDatagram::unbound()?;
     datagram.set_nonblocking(true)?;
-    datagram.send_to(&message(alert), socket)?;
+    datagram.send_to(&message(alert, role), socket)?;
     Ok(())
 }
 
-fn message(alert: &Alert) -> Vec<u8> {
+fn message(alert: &Alert, role: Option<&str>) -> Vec<u8> {
     let mut message = Vec::new();
     let mut field = |name: &str, value: &str| append(&mut message, name, value);
     field("MESSAGE", &alert.line());
     field("MESSAGE_ID", alert.message_id());
     field("PRIORITY", &alert.severity().priority().to_string());
     field("SYSLOG_IDENTIFIER", "mcp-bridged");
+    if let Some(role) = role {
+        field("MCP_ROLE", role);
+    }
+    field("MCP_DUTY", "alerts");
     field("MCP_EVENT", event(alert));
     field("MCP_ALERT", alert.kind.as_str());
     field("MCP_ALERT_ID", &alert.id);
@@ -158,7 +162,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("socket");
         let socket = UnixDatagram::bind(&path).expect("a socket");
-        send(&path, alert).expect("sent");
+        send(&path, alert, Some("orchestrator")).expect("sent");
         let mut datagram = vec![0; 65536];
         let length = socket.recv(&mut datagram).expect("received");
         fields(&datagram[..length])
@@ -175,7 +179,9 @@ mod tests {
         MCP_ALERT_ID=0123456789abcdef
         MCP_CONVERSATION=conv_0123456789abcdef
         MCP_DAEMON=host-1:orchestrator
+        MCP_DUTY=alerts
         MCP_EVENT=alert-raised
+        MCP_ROLE=orchestrator
         MCP_SESSION=conv_0123456789abcdef/b
         MCP_SUBJECT=backend-1/b
         MCP_TASK=17
@@ -225,7 +231,7 @@ mod tests {
         let path = dir.path().join("socket");
         let _full = UnixDatagram::bind(&path).expect("a socket");
         // More than any queue holds; a send that waits would never return.
-        let refused = (0..100_000).find_map(|_| send(&path, &alert()).err());
+        let refused = (0..100_000).find_map(|_| send(&path, &alert(), None).err());
         let kind = refused.map(|error| error.kind());
         assert_eq!(kind, Some(io::ErrorKind::WouldBlock));
     }

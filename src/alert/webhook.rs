@@ -4,9 +4,6 @@
 //! The URL is a secret as a rule, so nothing but its host is ever told. The
 //! client blocks, on a thread of its own.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +17,7 @@ use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::clock;
-use crate::config::{WebhookAddress, WebhookSettings, WebhookUrl};
+use crate::config::{InvalidWebhookUrl, WebhookAddress, WebhookSettings, WebhookUrl, secret_file};
 use crate::model::alert::Alert;
 
 use super::body;
@@ -32,8 +29,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How much later than its time limit a try is given up from outside: a file
 /// that cannot be read in time is not the client's to notice.
 const GRACE: Duration = Duration::from_secs(1);
-/// Bytes of a file with a URL or a key.
-const FILE_LIMIT: u64 = 64 * 1024;
 
 /// Why a try failed.
 #[derive(Debug)]
@@ -198,39 +193,21 @@ fn signature(key: &SecretSlice<u8>, body: &[u8]) -> String {
 }
 
 fn url_in(path: &Path) -> Result<WebhookUrl, String> {
-    let named = |why: String| format!("{}: {why}", path.display());
-    let bytes = read(path).map_err(|error| named(error.to_string()))?;
-    // The text may be anything, so nothing of it is told.
-    let text = String::from_utf8(bytes).map_err(|_| named("is not UTF-8 text".into()))?;
-    text.parse().map_err(|why| named(format!("{why}")))
+    let text = secret_file::text(path)?;
+    text.parse()
+        .map_err(|why: InvalidWebhookUrl| secret_file::named(path, &why.to_string()))
 }
 
 /// The key without the line's end that an editor leaves behind it.
 fn key_in(path: &Path) -> Result<SecretSlice<u8>, String> {
-    let named = |why: String| format!("{}: {why}", path.display());
-    let mut key = read(path).map_err(|error| named(error.to_string()))?;
+    let mut key = secret_file::bytes(path)?;
     while matches!(key.last(), Some(b'\n' | b'\r')) {
         key.pop();
     }
     if key.is_empty() {
-        return Err(named("is empty; a key is wanted".into()));
+        return Err(secret_file::named(path, "is empty; a key is wanted"));
     }
     Ok(SecretSlice::from(key))
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    OpenOptions::new()
-        .read(true)
-        // A pipe that nobody writes is empty, not a reason to wait.
-        .custom_flags(i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0))
-        .open(path)?
-        .take(FILE_LIMIT + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_LIMIT {
-        return Err(io::Error::other("is too long for a URL or a key"));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

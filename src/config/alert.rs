@@ -12,12 +12,12 @@ use super::settings::ExecSettings;
 use super::wake::{EXEC_TIMEOUT, OUTPUT_LIMIT};
 use super::webhook_url::WebhookUrl;
 
-const REMIND_AFTER: Limits = limits(hours(1), secs(10), days(7));
-const REMIND_MAX: Limits = limits(days(1), secs(10), days(30));
-const NO_LEADER_AFTER: Limits = limits(secs(60), secs(1), hours(1));
-const TIMEOUT: Limits = limits(secs(10), millis(100), secs(60));
-const TRIES: Range = range(5, 1, 20);
-const BACKOFF: Limits = limits(secs(2), millis(100), mins(10));
+pub(super) const REMIND_AFTER: Limits = limits(hours(1), secs(10), days(7));
+pub(super) const REMIND_MAX: Limits = limits(days(1), secs(10), days(30));
+pub(super) const NO_LEADER_AFTER: Limits = limits(secs(60), secs(1), hours(1));
+pub(super) const TIMEOUT: Limits = limits(secs(10), millis(100), secs(60));
+pub(super) const TRIES: Range = range(5, 1, 20);
+pub(super) const BACKOFF: Limits = limits(secs(2), millis(100), mins(10));
 
 pub(super) fn alert(
     found: &mut Findings,

@@ -14,8 +14,8 @@ use super::raw::RawDuration;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) default: Duration,
-    least: Duration,
-    most: Duration,
+    pub(super) least: Duration,
+    pub(super) most: Duration,
 }
 
 pub(super) const fn limits(default: Duration, least: Duration, most: Duration) -> Limits {
@@ -49,9 +49,9 @@ pub(super) const fn days(n: u64) -> Duration {
 /// A number's default, and what it may be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Range {
-    default: u32,
-    least: u32,
-    most: u32,
+    pub(super) default: u32,
+    pub(super) least: u32,
+    pub(super) most: u32,
 }
 
 pub(super) const fn range(default: u32, least: u32, most: u32) -> Range {

@@ -10,28 +10,34 @@
 //! | `load` | finds and reads the sources, in order |
 //! | `layer` | one source: its syntax and its shape |
 //! | `raw` | the shape of the TOML, every key optional |
-//! | `validate`, `sessions`, `wake`, `alert`, `orchestrator` | defaults, limits, domain types |
+//! | `validate`, `store`, `sessions`, `wake`, `alert`, `orchestrator` | defaults, limits, domain types |
 //! | `findings` | the checks they share, and the errors found |
 //! | `settings`, `alert_settings`, `orchestrator_settings`, `webhook_url` | what the rest of the program sees |
 //! | `error` | the messages |
+//! | `keys` | every key, for the documents |
+//! | `secret_file` | reads a file whose content is shown to nobody |
 
 mod alert;
 mod alert_settings;
 mod error;
 mod findings;
+mod keys;
 mod layer;
 mod load;
 mod orchestrator;
 mod orchestrator_settings;
 mod raw;
+pub(crate) mod secret_file;
 mod sessions;
 mod settings;
+mod store;
 mod validate;
 mod wake;
 mod webhook_url;
 
 pub use alert_settings::{AlertAdapterSettings, AlertSettings, WebhookAddress, WebhookSettings};
 pub use error::{ConfigError, Place, Source};
+pub use keys::{KEYS, Key, KeyRole};
 pub use load::{drop_in_count, environment, instance, load};
 pub use orchestrator_settings::{
     HousekeepingSettings, MatchRole, OrchestratorSettings, ReassignmentSettings, WatchdogSettings,

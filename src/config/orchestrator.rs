@@ -13,26 +13,34 @@ use super::orchestrator_settings::{
 use super::raw::{RawHousekeeping, RawReassignment, RawSettings, RawWatchdog};
 
 /// humantime's, so that a limit reads `1year`.
-const YEAR: Duration = secs(31_557_600);
+pub(super) const YEAR: Duration = secs(31_557_600);
 
-const CHECK_INTERVAL: Limits = limits(secs(1), millis(100), secs(10));
-const DEFAULT_TTL: Limits = limits(mins(5), secs(1), hours(24));
-const IDLE_AFTER: Limits = limits(secs(60), secs(1), hours(24));
-const STALLED_AFTER: Limits = limits(secs(120), secs(1), hours(24));
-const REVOKE_AFTER: Limits = limits(mins(5), secs(1), hours(24));
-const STARTING_FOR: Limits = limits(mins(2), secs(1), hours(24));
-const CORRELATED_HOSTS: Range = range(3, 1, 10_000);
-const CORRELATED_PERCENT: Range = range(55, 1, 100);
-const CORRELATED_HOLD: Limits = limits(mins(5), secs(0), hours(24));
-const LEADER_TTL: Limits = limits(secs(10), secs(1), secs(60));
+pub(super) const CHECK_INTERVAL: Limits = limits(secs(1), millis(100), secs(10));
+pub(super) const DEFAULT_TTL: Limits = limits(mins(5), secs(1), hours(24));
+pub(super) const IDLE_AFTER: Limits = limits(secs(60), secs(1), hours(24));
+pub(super) const STALLED_AFTER: Limits = limits(secs(120), secs(1), hours(24));
+pub(super) const REVOKE_AFTER: Limits = limits(mins(5), secs(1), hours(24));
+pub(super) const STARTING_FOR: Limits = limits(mins(2), secs(1), hours(24));
+pub(super) const CORRELATED_HOSTS: Range = range(3, 1, 10_000);
+pub(super) const CORRELATED_PERCENT: Range = range(55, 1, 100);
+pub(super) const CORRELATED_HOLD: Limits = limits(mins(5), secs(0), hours(24));
+pub(super) const LEADER_TTL: Limits = limits(secs(10), secs(1), secs(60));
 
-const CAPACITY: Range = range(1, 1, 100);
-const MOVES_PER_SECOND: Range = range(50, 1, 10_000);
-const MAX_LOSSES: Range = range(3, 1, 100);
-const LOSSES_WITHIN: Limits = limits(hours(72), mins(1), YEAR);
+pub(super) const CAPACITY: Range = range(1, 1, 100);
+pub(super) const MOVES_PER_SECOND: Range = range(50, 1, 10_000);
+pub(super) const MAX_LOSSES: Range = range(3, 1, 100);
+pub(super) const LOSSES_WITHIN: Limits = limits(hours(72), mins(1), YEAR);
 
-const INTERVAL: Limits = limits(hours(1), secs(1), hours(24));
+pub(super) const INTERVAL: Limits = limits(hours(1), secs(1), hours(24));
 const TEN_YEARS: Duration = YEAR.saturating_mul(10);
+pub(super) const KEEP_MESSAGES: Limits = keep(30);
+pub(super) const KEEP_AUDIT: Limits = keep(90);
+pub(super) const KEEP_TASKS: Limits = keep(30);
+pub(super) const KEEP_ALERTS: Limits = keep(30);
+
+const fn keep(default_days: u64) -> Limits {
+    limits(days(default_days), mins(1), TEN_YEARS)
+}
 
 /// A renewal may be late twice before the lead is lost.
 const CHECKS_PER_LEASE: u32 = 3;
@@ -138,18 +146,12 @@ fn housekeeping(
     origins: &Origins,
 ) -> HousekeepingSettings {
     let place = |key: &str| origins.place(&format!("housekeeping.{key}"));
-    let mut keep = |key: &str, value, default| {
-        found.duration(
-            || place(key),
-            value,
-            limits(days(default), mins(1), TEN_YEARS),
-        )
-    };
+    let mut time = |key: &str, value, limits| found.duration(|| place(key), value, limits);
     HousekeepingSettings {
-        keep_messages: keep("keep_messages", raw.keep_messages, 30),
-        keep_audit: keep("keep_audit", raw.keep_audit, 90),
-        keep_tasks: keep("keep_tasks", raw.keep_tasks, 30),
-        keep_alerts: keep("keep_alerts", raw.keep_alerts, 30),
-        interval: found.duration(|| place("interval"), raw.interval, INTERVAL),
+        keep_messages: time("keep_messages", raw.keep_messages, KEEP_MESSAGES),
+        keep_audit: time("keep_audit", raw.keep_audit, KEEP_AUDIT),
+        keep_tasks: time("keep_tasks", raw.keep_tasks, KEEP_TASKS),
+        keep_alerts: time("keep_alerts", raw.keep_alerts, KEEP_ALERTS),
+        interval: time("interval", raw.interval, INTERVAL),
     }
 }

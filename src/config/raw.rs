@@ -54,6 +54,7 @@ pub(super) struct RawSettings {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawStore {
     pub(super) url: Option<String>,
+    pub(super) url_file: Option<String>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

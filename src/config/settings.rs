@@ -3,6 +3,7 @@
 //! No key is optional here unless its absence means something. Two values are
 //! equal when nothing changed for the daemon, which is what a reload asks.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,10 +32,24 @@ pub struct Settings {
 }
 
 /// Where the database is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct StoreSettings {
-    /// `sqlite:<path>` or a plain path, as written; `None` leaves it to the store's resolver.
+    /// `sqlite:<path>` or a plain path, as written, wherever it was written;
+    /// `None` leaves it to the store's resolver.
     pub url: Option<String>,
+    /// The file that it stands in, an absolute path; `None` if it stands in the
+    /// configuration itself.
+    pub url_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for StoreSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A database's URL may hold a password.
+        f.debug_struct("StoreSettings")
+            .field("url", &self.url.as_ref().map(|_| format_args!("..")))
+            .field("url_file", &self.url_file)
+            .finish()
+    }
 }
 
 /// What is logged.
@@ -218,9 +233,13 @@ pub enum FileMode {
 /// Everything else is applied while the daemon runs.
 #[must_use]
 pub fn restart_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    // The store counts, not where its name stands: the same in a file is no change.
+    let other_store = old.store.url != new.store.url;
+    let from_file = [old, new].iter().any(|s| s.store.url_file.is_some());
     [
         ("role", old.role.name() != new.role.name()),
-        ("store.url", old.store.url != new.store.url),
+        ("store.url", other_store && !from_file),
+        ("store.url_file", other_store && from_file),
         // The subscriber is installed once, before anything else runs.
         ("log.level", old.log.level != new.log.level),
         (

@@ -15,19 +15,20 @@ use super::raw::{RawHeartbeat, RawMessageWatch, RawSettings};
 use super::sessions::{CredentialsDirs, LayeredSession, sessions};
 use super::settings::{
     AgentSettings, HeartbeatSettings, LogSettings, MessageWatchSettings, RoleSettings,
-    ServiceSettings, Settings, StoreSettings, WatchMode,
+    ServiceSettings, Settings, WatchMode,
 };
+use super::store::store;
 use super::wake::WakeView;
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
-const SHUTDOWN_GRACE: Limits = limits(secs(4), millis(100), secs(60));
-const INTERVAL: Limits = limits(secs(5), millis(100), mins(5));
-const TTL: Limits = limits(secs(20), millis(300), hours(1));
-const RENEW_FOR: Limits = limits(hours(3), mins(1), hours(30 * 24));
+pub(super) const SHUTDOWN_GRACE: Limits = limits(secs(4), millis(100), secs(60));
+pub(super) const INTERVAL: Limits = limits(secs(5), millis(100), mins(5));
+pub(super) const TTL: Limits = limits(secs(20), millis(300), hours(1));
+pub(super) const RENEW_FOR: Limits = limits(hours(3), mins(1), hours(30 * 24));
 // The bridge that shares the database calls a session dead after 120 s.
-const MIRROR_INTERVAL: Limits = limits(secs(60), secs(1), secs(90));
-const POLL_INTERVAL: Limits = limits(secs(30), millis(100), mins(10));
+pub(super) const MIRROR_INTERVAL: Limits = limits(secs(60), secs(1), secs(90));
+pub(super) const POLL_INTERVAL: Limits = limits(secs(30), millis(100), mins(10));
 
 /// A heartbeat may be lost twice before its session is.
 const INTERVALS_PER_TTL: u32 = 3;
@@ -54,9 +55,7 @@ pub(super) fn validate(
     let settings = Settings {
         source: identity.source,
         instance: identity.instance,
-        store: StoreSettings {
-            url: raw.store.url.clone(),
-        },
+        store: store(found, &raw.store, origins, &identity.credentials),
         log: LogSettings {
             level: log_level(found, raw.log.level.as_deref(), origins),
         },
@@ -85,8 +84,6 @@ pub(super) fn validate(
         alert: alert(found, &raw.alert, origins, &identity.credentials),
         role: role_settings(found, role, raw, origins),
     };
-    check_store_url(found, raw.store.url.as_deref(), origins);
-
     findings.finish()?;
     Ok(settings)
 }
@@ -146,36 +143,6 @@ fn role_settings(
     match role {
         Some(Role::Orchestrator) => RoleSettings::Orchestrator(orchestrator(found, raw, origins)),
         Some(Role::Worker) | None => RoleSettings::Worker,
-    }
-}
-
-/// Never quotes the URL: it may hold a password.
-fn check_store_url(found: &mut Findings, url: Option<&str>, origins: &Origins) {
-    const REMEDY: &str = "write a path, or sqlite:/var/lib/mcp-bridge/bridge.db";
-    let Some(url) = url else { return };
-    let at = origins.place("store.url");
-    let (scheme, rest) = match url.split_once(':') {
-        Some((scheme, rest)) if !scheme.contains('/') => (scheme, rest),
-        _ => ("sqlite", url),
-    };
-    match scheme.to_ascii_lowercase().as_str() {
-        _ if scheme != "sqlite" && scheme.eq_ignore_ascii_case("sqlite") => {
-            found.invalid(at, format!("write `sqlite:` in lower case; {REMEDY}"));
-        }
-        "sqlite" if rest.trim_start_matches('/').is_empty() => {
-            found.invalid(at, format!("names no file; {REMEDY}"));
-        }
-        "sqlite" if rest.contains(":memory:") => found.invalid(
-            at,
-            format!("a database in memory cannot be shared with the agents; {REMEDY}"),
-        ),
-        "sqlite" => {}
-        "postgres" | "postgresql" => found.invalid(
-            at,
-            format!("this version stores in SQLite only, not in PostgreSQL; {REMEDY}"),
-        ),
-        // Even the scheme may be a secret when it is none of a URL's.
-        _ => found.invalid(at, format!("this version stores in SQLite only; {REMEDY}")),
     }
 }
 

@@ -5,13 +5,13 @@ use super::findings::{Findings, Limits, Origins, hours, limits, millis, mins, se
 use super::raw::{RawDuration, RawWake};
 use super::settings::{AdapterSettings, ExecSettings, FileMode, FileSettings, WakeSettings};
 
-const VERIFY_WITHIN: Limits = limits(secs(15), millis(100), mins(10));
-const BACKOFF: Limits = limits(secs(30), millis(100), hours(1));
-const BACKOFF_MAX: Limits = limits(mins(15), millis(100), hours(24));
+pub(super) const VERIFY_WITHIN: Limits = limits(secs(15), millis(100), mins(10));
+pub(super) const BACKOFF: Limits = limits(secs(30), millis(100), hours(1));
+pub(super) const BACKOFF_MAX: Limits = limits(mins(15), millis(100), hours(24));
 pub(super) const EXEC_TIMEOUT: Limits = limits(secs(10), millis(100), mins(5));
 
 pub(super) const OUTPUT_LIMIT: usize = 4096;
-const OUTPUT_LIMIT_MOST: usize = 1024 * 1024;
+pub(super) const OUTPUT_LIMIT_MOST: usize = 1024 * 1024;
 
 /// The global `[wake]`, or what a session sees of it.
 #[derive(Debug, Clone, Copy)]

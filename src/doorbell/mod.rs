@@ -119,9 +119,11 @@ impl Doorbell {
     ) -> std::io::Result<Self> {
         let pending = Arc::new(Pending::default());
         let seen = Arc::clone(&pending);
+        let span = tracing::Span::current();
         let thread = std::thread::Builder::new()
             .name("doorbell".into())
-            .spawn(move || settle::run(&paths, mode, scope, &seen, listener))?;
+            // Its records are those of the duty that it works for.
+            .spawn(move || span.in_scope(|| settle::run(&paths, mode, scope, &seen, listener)))?;
         Ok(Self {
             ringer: Ringer {
                 pending,
@@ -143,7 +145,7 @@ impl Drop for Doorbell {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the doorbell's thread panicked");
+            tracing::error!(event = "doorbell-died", "the doorbell's thread panicked");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::watch::{Scope, Watch, watch};
 use super::{Listener, Mode, Paths, Pending, Ringer};
@@ -137,7 +137,10 @@ impl Events {
         match watch(paths, self.scope, ringer.clone()) {
             Ok(watch) => {
                 if self.tried.is_some() {
-                    warn!(store = %paths.database.display(), "file events are back");
+                    info!(
+                        event = "file-events-back", store = %paths.database.display(),
+                        "file events are back"
+                    );
                 }
                 self.watch = Some(watch);
                 // What came between the last look and the watch.
@@ -146,7 +149,7 @@ impl Events {
             Err(error) => {
                 if self.tried.is_none() {
                     warn!(
-                        store = %paths.database.display(), %error,
+                        event = "file-events-lost", store = %paths.database.display(), %error,
                         "no file events: asking the database every 5 ms instead; \
                          {REMEDY}set message_watch.mode = \"poll\""
                     );

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{Instrument as _, error, field, info};
 
 use super::leadership::LeaderLink;
 use super::store_keeper::StoreLink;
@@ -225,7 +225,16 @@ impl Alerts {
         self.telling.extend(rows.iter().copied());
         let about = alert.line();
         if muted.contains(alert.kind.as_str()) {
-            info!(event = "alert-muted", kind = %alert.kind, "muted: {about}");
+            let session = alert.session.as_ref();
+            info!(
+                event = "alert-muted",
+                alert = alert.kind.as_str(),
+                alert_id = alert.id,
+                task = alert.task,
+                conversation = session.map(|session| field::display(&session.conversation)),
+                session = session.map(field::display),
+                "muted: {about}"
+            );
             let told = Told {
                 rows,
                 failures: Vec::new(),
@@ -234,7 +243,7 @@ impl Alerts {
             self.tasks.spawn(std::future::ready(told));
         } else {
             let (settings, bell) = (self.settings.clone(), self.bell.clone());
-            self.tasks.spawn(async move {
+            let work = async move {
                 let failures = alert::deliver(&settings, &alert).await.err();
                 bell.ring();
                 Told {
@@ -242,7 +251,8 @@ impl Alerts {
                     failures: failures.unwrap_or_default(),
                     about,
                 }
-            });
+            };
+            self.tasks.spawn(work.in_current_span());
         }
     }
 
@@ -371,7 +381,7 @@ impl Duty for Alerts {
             self.remind(&nothing);
             // Rows cannot be noted as told, and are told again.
             if let Err(error) = self.reap(None, Patience::begin()).await {
-                error!(%error, "what came of an alert is unknown");
+                error!(event = "alert-not-told", %error, "what came of an alert is unknown");
             }
         }
         let report = AlertsReport {

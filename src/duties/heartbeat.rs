@@ -261,7 +261,11 @@ impl Heartbeat {
         if !gone.is_empty() {
             let released = store.release(daemon, Some(&gone), now);
             let count = patience.bounded(store.location(), released).await?;
-            info!("released {}", text::count(count, "session"));
+            info!(
+                event = "sessions-released",
+                "released {}",
+                text::count(count, "session")
+            );
             self.held.retain(|key| !gone.contains(key));
         }
         Ok(())
@@ -281,7 +285,7 @@ impl Heartbeat {
         let daemon = patience
             .bounded(store.location(), store.register_daemon(&self.info, now))
             .await?;
-        info!(daemon = %daemon.id, epoch = daemon.epoch, "registered");
+        info!(event = "registered", daemon = %daemon.id, epoch = daemon.epoch, "registered");
         self.registered = Some((Arc::clone(store), daemon.clone()));
         self.registration.send_replace(Some(daemon.clone()));
         for told in self.exits.values_mut() {
@@ -478,8 +482,14 @@ impl Duty for Heartbeat {
         if let Some((store, daemon)) = &self.registered {
             let released = store.release(daemon, None, clock::now());
             match bounded(store.location(), released).await {
-                Ok(sessions) => info!("released {}", text::count(sessions, "session")),
-                Err(error) => warn!(%error, "the sessions were not released"),
+                Ok(sessions) => info!(
+                    event = "sessions-released",
+                    "released {}",
+                    text::count(sessions, "session")
+                ),
+                Err(error) => {
+                    warn!(event = "sessions-not-released", %error, "the sessions were not released");
+                }
             }
         }
     }

@@ -189,8 +189,10 @@ impl Duty for Leadership {
         let (store, leader) = (self.link.borrow().clone(), self.acting.borrow().clone());
         if let (Some(store), Some(leader)) = (store, leader) {
             match bounded(store.location(), store.give_up_lead(&leader)).await {
-                Ok(()) => info!("gave the lead back"),
-                Err(error) => warn!(%error, "the lead was not given back"),
+                Ok(()) => info!(event = "lead-given-back", "gave the lead back"),
+                Err(error) => {
+                    warn!(event = "lead-not-given-back", %error, "the lead was not given back");
+                }
             }
         }
         self.publish(None);

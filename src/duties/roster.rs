@@ -222,13 +222,41 @@ fn keep(entry: &Entry, agent: usize, key: SessionKey, verified: Verified) -> Kep
 fn tell(before: &Complaints, now: &Complaints, there: impl Fn(&str) -> bool) {
     for (name, what) in now {
         if before.get(name) != Some(what) {
-            warn!(event = "session-refused", session = %name, "{what}");
+            let (conversation, session, file) = about(name);
+            warn!(
+                event = "session-refused",
+                conversation,
+                session,
+                credentials = file,
+                "{what}"
+            );
         }
     }
     for name in before.keys() {
         if !now.contains_key(name) && there(name) {
-            info!(event = "session-accepted", session = %name, "credentials hold again");
+            let (conversation, session, file) = about(name);
+            info!(
+                event = "session-accepted",
+                conversation,
+                session,
+                credentials = file,
+                "credentials hold again"
+            );
         }
+    }
+}
+
+/// Conversation and session, or the file that no session could be read from:
+/// a complaint is about either.
+fn about(name: &str) -> (Option<String>, Option<String>, Option<&str>) {
+    let session = name.split(' ').next().unwrap_or_default();
+    match session.parse::<SessionKey>() {
+        Ok(key) => (
+            Some(key.conversation.to_string()),
+            Some(key.to_string()),
+            None,
+        ),
+        Err(_) => (None, None, Some(name)),
     }
 }
 

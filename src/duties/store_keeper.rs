@@ -174,7 +174,7 @@ impl StoreKeeper {
         if bytes > CHECKPOINT_ABOVE && due {
             self.checkpointed = Some(Instant::now());
             if let Err(error) = bounded(&self.location.path, store.checkpoint()).await {
-                warn!(%error, "the store's log was not written back");
+                warn!(event = "store-log-kept", %error, "the store's log was not written back");
             }
         }
     }
@@ -201,7 +201,7 @@ impl Duty for StoreKeeper {
                 let said = error.headline();
                 self.alert(Some(&said));
                 if self.trouble.as_deref() != Some(&said) {
-                    warn!(event = "store-trouble", "{error}");
+                    warn!(event = "store-trouble", store = %self.location.path.display(), "{error}");
                     self.trouble = Some(said.clone());
                 }
                 Err(said)

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 use super::alerts::AlertDesk;
 use super::{DutyBell, Patience};
@@ -153,7 +153,7 @@ impl Waker {
         self.running.insert(run);
         let (settings, session, policy) = (settings.clone(), session.clone(), *policy);
         let (results, bell) = (self.results.clone(), self.bell.clone());
-        self.tasks.spawn(async move {
+        let work = async move {
             let failure = match wake::run(&settings, &pointer).await {
                 Ok(said) => {
                     if !said.is_empty() {
@@ -173,11 +173,12 @@ impl Waker {
             // Nobody takes it any more: the daemon is stopping.
             let _ = results.send(finished);
             bell.ring();
-        });
+        };
+        self.tasks.spawn(work.in_current_span());
         // Results come through the channel; this only forgets tasks that ended.
         while let Some(ended) = self.tasks.try_join_next() {
             if let Err(error) = ended {
-                warn!(%error, "a wake adapter died");
+                warn!(event = "wake-died", %error, "a wake adapter died");
             }
         }
         Ok(Fired::Started)

@@ -387,13 +387,18 @@ impl Watchdog {
 
 fn say(change: &Change, finding: &Finding) {
     let (conversation, session) = (&change.key.conversation, &change.key);
-    let event = format!("session-{}", finding.standing.replace('_', "-"));
-    match change.to {
-        Health::Lost | Health::Exited | Health::Stalled | Health::NeverStarted => {
-            warn!(event, %conversation, %session, "{}", finding.text);
+    // Named one by one, so that a search for an event finds its place.
+    let event = match change.to {
+        Health::Lost => "session-lost",
+        Health::Exited => "session-exited",
+        Health::Stalled => "session-stalled",
+        Health::NeverStarted => "session-never-started",
+        _ => {
+            info!(event = "session-recovered", %conversation, %session, "{}", finding.text);
+            return;
         }
-        _ => info!(event = "session-recovered", %conversation, %session, "{}", finding.text),
-    }
+    };
+    warn!(event, %conversation, %session, "{}", finding.text);
 }
 
 fn policies(settings: &WatchdogSettings) -> (HealthPolicy, CorrelationPolicy) {

@@ -24,7 +24,7 @@ pub enum Origin {
     Flag,
     /// `MCP_BRIDGE_STORE`.
     Environment,
-    /// `store.url`.
+    /// `store.url`, or the file that `store.url_file` names.
     Configuration,
     /// The credentials file.
     Credentials,

@@ -34,15 +34,15 @@ impl<D: Duty> Driver<D> {
             let news = now_trouble.clone().filter(|_| !round.report.already_told());
             if trouble != news {
                 match &news {
-                    Some(why) => warn!(event = "duty-trouble", duty = name, "{name}: {why}"),
+                    Some(why) => warn!(event = "duty-trouble", "{name}: {why}"),
                     // Another trouble took its place, or it waits for somebody
                     // who says so himself.
                     None if now_trouble.is_some() || summary.is_empty() => {}
-                    None => info!(event = "duty-recovered", duty = name, "{name}: {summary}"),
+                    None => info!(event = "duty-recovered", "{name}: {summary}"),
                 }
                 trouble = news;
             }
-            debug!(duty = name, %summary, "round");
+            debug!(%summary, "round");
             let headline = now_trouble.map(|why| why.lines().next().unwrap_or_default().to_owned());
             self.board
                 .returned(name, summary, headline, round.next, generation);

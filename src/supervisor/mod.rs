@@ -7,6 +7,7 @@ mod reload;
 mod reload_request;
 mod state_file;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +15,15 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use signal_hook::consts::SIGHUP;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, info, warn};
 
 use crate::cli::Exit;
 use crate::config::Settings;
 use crate::duties::{Duty, DutyBell};
+use crate::logging;
 use crate::service_manager::{News, ServiceManager};
 use health::Board;
 pub use reload_request::{ReloadRequestError, request_reload};
@@ -49,6 +51,8 @@ pub struct Supervisor {
     board: Arc<Board>,
     soft: CancellationToken,
     duties: JoinSet<&'static str>,
+    /// Whose task it is: one that panicked cannot say so itself.
+    names: HashMap<task::Id, &'static str>,
     instance: Instance,
     role: &'static str,
     manager: Box<dyn ServiceManager>,
@@ -67,6 +71,7 @@ impl Supervisor {
             board: Arc::new(Board::default()),
             soft: CancellationToken::new(),
             duties: JoinSet::new(),
+            names: HashMap::new(),
             instance,
             role,
             manager,
@@ -84,10 +89,12 @@ impl Supervisor {
             board: Arc::clone(&self.board),
             soft: self.soft.clone(),
         };
-        self.duties.spawn(async move {
+        let work = async move {
             driver.run().await;
             name
-        });
+        };
+        let task = self.duties.spawn(work.instrument(logging::duty_span(name)));
+        self.names.insert(task.id(), name);
     }
 
     /// Runs until a signal or the death of a duty ends it.
@@ -115,7 +122,7 @@ impl Supervisor {
                 Some(ended) = self.duties.join_next() => {
                     match ended {
                         Ok(name) => error!(event = "duty-died", duty = name, "the duty {name} ended by itself"),
-                        Err(error) => error!(event = "duty-died", %error, "a duty died"),
+                        Err(error) => died(&self.names, &error),
                     }
                     break Exit::DutyDied;
                 }
@@ -177,7 +184,7 @@ impl Supervisor {
         if told.state.as_ref() != Some(&state) {
             if let Err(error) = self.instance.write_state(&state) {
                 if !told.state_failed {
-                    warn!(%error, "the state file cannot be written");
+                    warn!(event = "state-file-trouble", %error, "the state file cannot be written");
                 }
                 told.state_failed = true;
             } else {
@@ -187,7 +194,7 @@ impl Supervisor {
         }
         if now_ready {
             self.manager.tell(News::Ready(&status));
-            info!(event = "ready", role = self.role, "ready: {status}");
+            info!(event = "ready", "ready: {status}");
         } else if told.status != status {
             self.manager.tell(News::Status(&status));
         }
@@ -225,14 +232,14 @@ impl Supervisor {
     /// a second signal ends the patience.
     async fn drain(&mut self, exit: Exit, signals: &mut (impl Stream<Item = i32> + Unpin)) -> Exit {
         let grace = self.settings.borrow().settings.service.shutdown_grace;
-        info!(event = "stopping", role = self.role, "stopping");
+        info!(event = "stopping", "stopping");
         self.soft.cancel();
-        let duties = &mut self.duties;
+        let (duties, names) = (&mut self.duties, &self.names);
         let finished = async {
             let mut exit = exit;
             while let Some(ended) = duties.join_next().await {
                 if let Err(error) = ended {
-                    error!(event = "duty-died", %error, "a duty died");
+                    died(names, &error);
                     exit = Exit::DutyDied;
                 }
             }
@@ -258,6 +265,11 @@ impl Supervisor {
             other => other,
         }
     }
+}
+
+fn died(names: &HashMap<task::Id, &'static str>, error: &JoinError) {
+    let duty = names.get(&error.id()).copied().unwrap_or_default();
+    error!(event = "duty-died", duty, %error, "the duty {duty} died");
 }
 
 /// Comes when a reload has taken too long; never without one.

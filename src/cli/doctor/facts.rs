@@ -117,7 +117,7 @@ pub(super) struct Store {
     pub(super) directory: Option<Permissions>,
     /// Free and all bytes.
     pub(super) room: Option<(u64, u64)>,
-    pub(super) file_system: Option<&'static str>,
+    pub(super) file_system: Option<String>,
 }
 
 /// Who may use a file.

@@ -69,7 +69,10 @@ impl Upkeep for SqliteStore {
         // sqlx waits for ever for a connection whose thread panicked; the end
         // of the process closes it as well.
         if tokio::time::timeout(CLOSING, closed).await.is_err() {
-            warn!(store = %self.path().display(), "the store did not close in time");
+            warn!(
+                event = "store-not-closed", store = %self.path().display(),
+                "the store did not close in time"
+            );
         }
     }
 }

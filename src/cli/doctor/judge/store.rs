@@ -166,7 +166,7 @@ fn room(store: &Store) -> Option<Finding> {
 
 /// One of the network was refused when it was opened.
 fn file_system(store: &Store) -> Option<Finding> {
-    (store.file_system? == "tmpfs").then(|| {
+    (store.file_system.as_deref()? == "tmpfs").then(|| {
         let text = format!(
             "{} is in memory: it is lost with the next restart",
             store.path.display()

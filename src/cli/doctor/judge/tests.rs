@@ -56,7 +56,7 @@ fn store() -> Store {
         file: Some(permissions(0o660)),
         directory: Some(permissions(0o2770)),
         room: Some((50_000 * MEBIBYTE, 100_000 * MEBIBYTE)),
-        file_system: Some("ext4"),
+        file_system: Some("ext4".into()),
     }
 }
 
@@ -247,7 +247,7 @@ fn a_store_and_its_disk() {
     assert!(room(0, 1).starts_with("Fail disk"));
     assert!(room(99 * MEBIBYTE, 200 * MEBIBYTE).starts_with("Warn disk 99.0 MiB free"));
     assert!(room(900 * MEBIBYTE, 20_000 * MEBIBYTE).starts_with("Warn disk"));
-    assert!(with(|facts| facts.stores[0].file_system = Some("tmpfs")).contains("in memory"));
+    assert!(with(|facts| facts.stores[0].file_system = Some("tmpfs".into())).contains("in memory"));
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! `[store]`. Never quotes a URL: it may hold a password.
+
+use super::error::Place;
+use super::findings::{Findings, Origins};
+use super::raw::RawStore;
+use super::secret_file;
+use super::sessions::CredentialsDirs;
+use super::settings::StoreSettings;
+
+const REMEDY: &str = "write a path, or sqlite:/var/lib/mcp-bridge/bridge.db";
+
+pub(super) fn store(
+    found: &mut Findings,
+    raw: &RawStore,
+    origins: &Origins,
+    dirs: &CredentialsDirs,
+) -> StoreSettings {
+    let (url, url_file) = match (raw.url.as_deref(), raw.url_file.as_deref()) {
+        (Some(_), Some(_)) => {
+            found.invalid(
+                origins.place("store.url"),
+                "`url` and `url_file` at once; keep one of them",
+            );
+            (None, None)
+        }
+        (Some(url), None) => {
+            check(found, origins.place("store.url"), url, None);
+            (Some(url.to_owned()), None)
+        }
+        (None, Some("")) => {
+            found.invalid(
+                origins.place("store.url_file"),
+                "is empty; name a file, or take the key out",
+            );
+            (None, None)
+        }
+        (None, Some(name)) => {
+            let file = dirs.resolve(name);
+            let at = origins.place("store.url_file");
+            // Now, not when the store is opened: without it nobody knows which
+            // store to wait for.
+            let url = match secret_file::text(&file) {
+                Ok(text) => {
+                    let url = text.trim().to_owned();
+                    check(found, at, &url, Some(&file.display().to_string()));
+                    Some(url)
+                }
+                Err(why) => {
+                    found.invalid(at, why);
+                    None
+                }
+            };
+            (url, Some(file))
+        }
+        (None, None) => (None, None),
+    };
+    StoreSettings { url, url_file }
+}
+
+/// What is wrong with a URL, said of the `file` that it stands in, if any.
+fn check(found: &mut Findings, at: Place, url: &str, file: Option<&str>) {
+    let (scheme, rest) = match url.split_once(':') {
+        Some((scheme, rest)) if !scheme.contains('/') => (scheme, rest),
+        _ => ("sqlite", url),
+    };
+    let problem = match scheme.to_ascii_lowercase().as_str() {
+        _ if scheme != "sqlite" && scheme.eq_ignore_ascii_case("sqlite") => {
+            "write `sqlite:` in lower case"
+        }
+        "sqlite" if rest.trim_start_matches('/').is_empty() => "names no file",
+        "sqlite" if rest.contains(":memory:") => {
+            "a database in memory cannot be shared with the agents"
+        }
+        "sqlite" => return,
+        "postgres" | "postgresql" => "this version stores in SQLite only, not in PostgreSQL",
+        // Even the scheme may be a secret when it is none of a URL's.
+        _ => "this version stores in SQLite only",
+    };
+    let of = file.map(|file| format!("{file}: ")).unwrap_or_default();
+    found.invalid(at, format!("{of}{problem}; {REMEDY}"));
+}
