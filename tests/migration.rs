@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::print_stderr,
     reason = "a step that cannot be taken has nothing to say"
 )]
 
@@ -25,7 +26,7 @@ impl Site {
             .args(["-c", "import sqlite3"])
             .output();
         if !probe.is_ok_and(|out| out.status.success()) {
-            println!("skipped: there is no python3 with sqlite3 here");
+            eprintln!("skipped: there is no python3 with sqlite3 here");
             return None;
         }
         Some(Self(tempfile::tempdir().expect("a directory")))

@@ -111,7 +111,7 @@ fn head(arg: &Arg) -> Vec<Inline> {
     let range = arg.get_num_args().unwrap_or_default();
     if arg.is_positional() || range.takes_values() {
         let names = arg.get_value_names().unwrap_or_default();
-        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        let names: Vec<&str> = names.iter().map(clap::builder::Str::as_str).collect();
         if !head.is_empty() {
             head.push(roman(" "));
         }

@@ -107,7 +107,7 @@ enum Hand {
     Ours(Box<SqliteStore>, Caller),
     Foreign {
         path: PathBuf,
-        kept: Option<Connection>,
+        kept: Option<Box<Connection>>,
         bell: Option<Bell>,
         login: Login,
         full: bool,
@@ -131,7 +131,7 @@ impl Hand {
             kind => Self::Foreign {
                 path: job.store.clone(),
                 kept: (kind != Writer::Foreign)
-                    .then(|| connect(&job.store, job.full))
+                    .then(|| connect(&job.store, job.full).map(Box::new))
                     .transpose()?,
                 bell: (kind == Writer::Ringing).then(|| Bell::new(beside(&job.store, "-bell"))),
                 login: job.login.clone(),

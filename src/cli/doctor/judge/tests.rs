@@ -71,6 +71,7 @@ fn daemon() -> Daemon {
             role: "worker".into(),
             ready: true,
             generation: 1,
+            reloads: 0,
             last_reload: None,
             status: "worker: 1 session alive".into(),
             duties: vec![DutyState {
@@ -295,6 +296,7 @@ fn daemons() {
     );
     let reload = |error: Option<&str>, keys: &[&str]| {
         let last = LastReload {
+            number: 1,
             at: now(),
             error: error.map(str::to_owned),
             needs_restart: keys.iter().map(|&key| key.to_owned()).collect(),
