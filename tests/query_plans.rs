@@ -39,7 +39,7 @@ const OPEN: [&str; 3] = [
 ];
 
 /// Statements that may walk, by a part of them, and why.
-const MAY_WALK: [(&str, &str); 4] = [
+const MAY_WALK: [(&str, &str); 8] = [
     (
         "SELECT (SELECT count(*) FROM conversations)",
         "the thorough look counts everything",
@@ -56,6 +56,19 @@ const MAY_WALK: [(&str, &str); 4] = [
         "FROM audit_log ORDER BY id LIMIT ?2",
         "pruning, from the oldest, one part",
     ),
+    (
+        "SELECT task_id, fence FROM bridge_task WHERE fence > 0",
+        "a restore reads the whole store",
+    ),
+    (
+        "UPDATE bridge_task SET fence = fence + ?1",
+        "a restore writes one that nobody has yet",
+    ),
+    (
+        "SELECT count(*) FROM messages",
+        "a restore tells how much there is in a backup",
+    ),
+    ("FROM messages ORDER BY id DESC LIMIT 1", "the newest alone"),
 ];
 
 /// A person's look at the audit log, from the newest.
@@ -197,6 +210,8 @@ async fn nothing_walks_through_what_grows() {
     let mut explained = 0;
     let mut excused = BTreeSet::new();
     for (file, sql) in statements {
+        // Of each table in turn: the greatest.
+        let sql = sql.replace("{table}", "messages");
         // What concerns the table as it was before it was migrated.
         if sql.contains("bridge_old_session_status") {
             continue;
@@ -217,9 +232,11 @@ async fn nothing_walks_through_what_grows() {
             .collect();
         explained += 1;
         let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let (whole, allowed) = (plain(&sql), |part: &str| plain(&sql).contains(&plain(part)));
-        if allowed(AUDIT) || MAY_WALK.iter().any(|(part, _)| allowed(part)) {
-            excused.insert(whole);
+        let allowed = |part: &str| plain(&sql).contains(&plain(part));
+        let excuses = MAY_WALK.iter().map(|(part, _)| *part).chain([AUDIT]);
+        let fitting: Vec<&str> = excuses.filter(|part| allowed(part)).collect();
+        if !fitting.is_empty() {
+            excused.extend(fitting);
             continue;
         }
         let slow: Vec<&String> = plan.iter().filter(|line| walks(line, &sql)).collect();
@@ -238,5 +255,6 @@ async fn nothing_walks_through_what_grows() {
         }
     }
     assert!(explained > 120, "{explained}");
+    // One that excuses nothing is an error in itself.
     assert_eq!(excused.len(), MAY_WALK.len() + 1, "{excused:#?}");
 }

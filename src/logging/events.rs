@@ -150,6 +150,12 @@ pub static EVENTS: &[Event] = &[
         "the store cannot be used",
     )
     .id("3fe54f03ae9a4291b0900300b9515301"),
+    event(
+        "store-copied",
+        Info,
+        "COPY",
+        "a store of an older version is kept as a copy before it is brought up to date",
+    ),
     event("store-recovered", Info, "STORE", "it can again"),
     event(
         "store-log-large",

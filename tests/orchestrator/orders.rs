@@ -64,6 +64,16 @@ fn an_alert_is_told_once_when_it_begins_and_once_when_it_ends() {
             .any(|alert| alert["edge"] == "recovered")
             .then_some(())
     });
+    // One that is killed after it told and before it noted that would be
+    // followed by one that tells again.
+    wait_for("both noted as told", || {
+        let told = fleet.rig.foreign().query_row(
+            "SELECT told FROM bridge_alert ORDER BY alert_id LIMIT 1",
+            [],
+            |row| row.get::<_, i64>(0),
+        );
+        (told == Ok(2)).then_some(())
+    });
     // Another orchestrator tells nothing again.
     drop(orchestrator);
     let mut again = fleet.orchestrator(&text);

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::machine::{Machine, wait_for};
 use crate::needs_a_machine;
-use crate::operator::{WORKER, alice_sends, bridge, enable, says, site};
+use crate::operator::{alice_sends, bridge, enable, says, site};
 
 /// The records of all instances that match.
 fn records(machine: &Machine, filter: &str) -> Vec<Value> {
@@ -40,12 +40,15 @@ fn fields_priorities_and_the_catalog() {
         records(&machine, "MCP_EVENT=session-exited").pop()
     });
     assert_eq!(exited["PRIORITY"], "4", "{exited}");
-    assert_eq!(exited["MCP_DUTY"], "heartbeat", "{exited}");
-    assert_eq!(exited["MCP_ROLE"], "worker", "{exited}");
+    assert_eq!(exited["MCP_DUTY"], "watchdog", "{exited}");
+    assert_eq!(exited["MCP_ROLE"], "orchestrator", "{exited}");
     let session = exited["MCP_SESSION"].as_str().expect("a session");
     let conversation = exited["MCP_CONVERSATION"].as_str().expect("a conversation");
     assert_eq!(session, format!("{conversation}/b"));
-    assert_eq!(exited["_SYSTEMD_UNIT"], WORKER, "{exited}");
+    assert_eq!(
+        exited["_SYSTEMD_UNIT"], "mcp-bridged@orchestrator.service",
+        "{exited}"
+    );
 
     let alert = wait_for("the alert", || {
         records(&machine, "MCP_EVENT=alert-raised MCP_ALERT=exited").pop()

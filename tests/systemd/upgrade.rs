@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
@@ -72,11 +72,10 @@ struct Bridge {
 }
 
 impl Bridge {
-    fn new(store: &Path) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/bridge.py");
-        let mut process = Command::new("python3")
-            .arg(script)
-            .arg(store)
+    fn new(machine: &Machine) -> Self {
+        machine.write("/root/bridge.py", include_str!("../foreign/bridge.py"));
+        let mut process = machine
+            .command(["python3", "/root/bridge.py", STORE])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -96,6 +95,15 @@ impl Bridge {
     }
 }
 
+/// Stops the writer when it goes out of scope.
+struct Halt<'a>(&'a AtomicBool);
+
+impl Drop for Halt<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 impl Drop for Bridge {
     fn drop(&mut self) {
         drop(self.process.stdin.take());
@@ -110,20 +118,24 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
     older(&machine);
     machine.sh("useradd --create-home bob").ok();
     agent(&machine);
-    let store = machine.root(STORE);
+    // Made out here: SQLite follows the link that /proc has for another root,
+    // and would end up in this one.
+    let outside = tempfile::tempdir().expect("a directory");
+    let made = outside.path().join("bridge.db");
     tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime")
-        .block_on(make_store(&store));
+        .block_on(make_store(&made));
+    fs::copy(&made, machine.root(STORE)).expect("copied");
     machine
-        .sh(&format!("chown mcp-bridge: {STORE}* && chmod 660 {STORE}*"))
+        .sh(&format!("chown mcp-bridge: {STORE} && chmod 660 {STORE}"))
         .ok();
-    let mut bridge = Bridge::new(&store);
+    let mut bridge = Bridge::new(&machine);
     let made = bridge.call(&json!(["create"]));
     let (id, a, b) = (&made["id"], &made["a"], &made["b"]);
     machine.write(
         "/etc/mcp-bridge/credentials/backend.b.toml",
-        &format!("conversation = {id}\nsession = \"b\"\ntoken = {b}\n"),
+        &format!("[[session]]\nconversation = {id}\nsession = \"b\"\ntoken = {b}\n"),
     );
     machine.sh("chmod 600 /etc/mcp-bridge/credentials/*").ok();
     edit(&machine, crate::operator::SESSION);
@@ -132,6 +144,8 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
 
     let stop = AtomicBool::new(false);
     let sent = std::thread::scope(|scope| {
+        // Also where a test gives up in between.
+        let halt = Halt(&stop);
         let writer = scope.spawn(|| {
             let mut sent = 0;
             while !stop.load(Ordering::Acquire) {
@@ -149,7 +163,7 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
                 .exists()
                 .then_some(())
         });
-        stop.store(true, Ordering::Release);
+        drop(halt);
         writer.join().expect("it sent")
     });
     let (mut bridge, sent) = sent;
@@ -173,10 +187,9 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
         copies.trim(),
         format!("{STORE}.before-schema-2 660 mcp-bridge")
     );
-    machine
-        .sh(&format!("mv {STORE}.before-schema-2 /root/copy.db"))
-        .ok();
-    let copy = Connection::open(machine.root("/root/copy.db")).expect("opened");
+    let kept = outside.path().join("kept.db");
+    fs::copy(machine.root(&format!("{STORE}.before-schema-2")), &kept).expect("copied");
+    let copy = Connection::open(kept).expect("opened");
     let ask = |sql: &str| -> String {
         copy.query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0))
             .map(|value| format!("{value:?}"))
