@@ -74,8 +74,10 @@ pub fn main() -> ExitCode {
     match start(&arguments) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            // On the status screen, too: there the reason is looked for first.
-            Systemd::new().tell(News::Status(&first_line(&error)));
+            if !arguments.reload && !arguments.check {
+                // On the status screen, too: there the reason is looked for first.
+                Systemd::new().tell(News::Status(&first_line(&error)));
+            }
             report(&error).into()
         }
     }

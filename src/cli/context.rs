@@ -240,9 +240,16 @@ impl Context {
     }
 }
 
+/// Where the service's own credentials stand, if it is installed: root's.
+const SERVICE_CREDENTIALS: &str = "/etc/mcp-bridge/credentials";
+
 /// Where `conversation new` writes credentials unless it is told otherwise.
 #[must_use]
 pub(super) fn credentials_directory() -> Option<PathBuf> {
+    let service = Path::new(SERVICE_CREDENTIALS);
+    if rustix::process::geteuid().is_root() && service.is_dir() {
+        return Some(service.to_owned());
+    }
     Some(locate::state_directory()?.join("credentials"))
 }
 

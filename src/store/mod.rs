@@ -6,6 +6,7 @@
 //! it changed; zero is an error with a name or a typed "lost the race", never
 //! a success.
 
+mod alerts;
 mod error;
 mod fleet;
 pub mod locate;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+pub use alerts::*;
 pub use error::{ErrorClass, StoreError};
 pub use fleet::*;
 pub use tasks::*;

@@ -30,15 +30,19 @@ impl Fault {
             Self::Store(error) => error,
             // Whoever has the connection waits for another process's lock.
             Self::Sql(sqlx::Error::PoolTimedOut) => StoreError::Busy(path.to_owned()),
-            Self::Sql(error) => {
-                let code = error
-                    .as_database_error()
-                    .and_then(sqlx::error::DatabaseError::code)
-                    .and_then(|code| code.parse().ok());
-                explain(code, &error.to_string(), path, doing)
-            }
+            Self::Sql(error) => explain(code(&error), &error.to_string(), path, doing),
         }
     }
+}
+
+/// Whether somebody else has the lock.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| code & 0xff == 5)
+}
+
+/// The extended result code.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 /// The same for the reader on the doorbell's thread.

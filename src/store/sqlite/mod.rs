@@ -39,6 +39,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::pool::PoolConnection;
@@ -56,10 +57,15 @@ pub use file::{file_system, room};
 pub use inspect::{Inspection, Kind, inspect};
 pub use open::Create;
 pub use restore::{Restored, candidate, restore};
-use turnstile::{Turn, Turnstile};
+use turnstile::{Place, Turnstile};
 
 /// The schema that this program writes.
 pub const SCHEMA_VERSION: i64 = 2;
+
+/// How long a lock is waited for. SQLite's own waiting is unfair: of eight
+/// writers the unluckiest was seen to wait 0.8 s. Nobody shall be told that the
+/// database is locked.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A store in an SQLite file.
 #[derive(Debug)]
@@ -107,8 +113,8 @@ struct Write<'a> {
     store: &'a SqliteStore,
     writer: &'a Writer,
     connection: PoolConnection<Sqlite>,
-    #[expect(dead_code, reason = "held until the transaction is over")]
-    turn: Option<Turn>,
+    /// Held until the transaction is over.
+    place: Place,
 }
 
 impl Write<'_> {
@@ -122,6 +128,8 @@ impl Write<'_> {
     async fn commit(mut self, ring: Ring) -> std::result::Result<(), Fault> {
         sqlx::query("COMMIT").execute(self.connection()).await?;
         self.writer.begun.store(false, Ordering::Release);
+        // Whoever is next need not wait for the rest.
+        self.place = Place::Nowhere(0);
         if ring == Ring::Yes {
             let now = clock::monotonic_nanos();
             self.store.committed_at.store(now, Ordering::Relaxed);
@@ -150,17 +158,29 @@ impl SqliteStore {
             Durability::Full => &self.messages,
             Durability::Normal => &self.heartbeats,
         };
-        let mut write = Write {
+        let mut connection = writer.pool.acquire().await?;
+        let deadline = clock::since_boot() + PATIENCE;
+        let mut place = writer.turnstile.line_up();
+        loop {
+            place.wait().await;
+            writer.begun.store(true, Ordering::Release);
+            match sqlx::query("BEGIN IMMEDIATE")
+                .execute(&mut *connection)
+                .await
+            {
+                Ok(_) => break,
+                Err(error) if fault::is_busy(&error) && clock::since_boot() < deadline => {
+                    writer.begun.store(false, Ordering::Release);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Write {
             store: self,
-            connection: writer.pool.acquire().await?,
-            turn: writer.turnstile.turn().await,
+            connection,
+            place,
             writer,
-        };
-        writer.begun.store(true, Ordering::Release);
-        sqlx::query("BEGIN IMMEDIATE")
-            .execute(write.connection())
-            .await?;
-        Ok(write)
+        })
     }
 
     /// A connection for reading. What stands in a file that was replaced is

@@ -13,7 +13,7 @@ use sqlx::{Row, SqliteConnection};
 use super::fault::Fault;
 use super::file::{self, FileId, Files};
 use super::turnstile::Turnstile;
-use super::{Durability, SCHEMA_VERSION, SqliteStore, Writer, backup, shared};
+use super::{Durability, PATIENCE, SCHEMA_VERSION, SqliteStore, Writer, backup, shared};
 use crate::clock;
 use crate::doorbell::Bell;
 use crate::model::token::TokenStorage;
@@ -26,9 +26,9 @@ const MIN_COMPATIBLE: i64 = 1;
 /// write-ahead log.
 const OLDEST_SQLITE: i32 = 3_051_003;
 
-/// SQLite's busy handler is unfair: of eight writers the unluckiest was seen
-/// to wait 0.8 s. Nobody shall be told that the database is locked.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long SQLite itself waits for the write lock: whoever has the turn tries
+/// again after a millisecond or two, and everybody else goes back to the queue.
+const AT_THE_DOOR: Duration = Duration::from_millis(5);
 
 /// Between two looks whether another process has finished its copy.
 const ANOTHER_COPIES: Duration = Duration::from_millis(20);
@@ -104,18 +104,18 @@ impl SqliteStore {
             readers: pool(&files, 2).connect_lazy_with(options(
                 &files,
                 Durability::Normal,
+                PATIENCE,
                 "store-reader",
             )),
             committed_at: AtomicU64::new(0),
             bell: Bell::new(files.beside("-bell")),
             files,
         };
-        let deadline = clock::since_boot() + BUSY_TIMEOUT;
+        let deadline = clock::since_boot() + PATIENCE;
         loop {
             match store.run("opening it", store.prepare(create)).await {
                 Ok(()) => break,
-                // Changing the journal mode asks for the lock once, whatever
-                // the busy timeout: somebody else is making the store now.
+                // Somebody else is making the store now, or changing it.
                 Err(StoreError::Busy(_)) if clock::since_boot() < deadline => {
                     let pause = Duration::from_millis(fastrand::u64(2..20));
                     tokio::time::sleep(pause).await;
@@ -317,7 +317,7 @@ impl Writer {
                     })
                 })
             })
-            .connect_lazy_with(options(files, durability, thread));
+            .connect_lazy_with(options(files, durability, AT_THE_DOOR, thread));
         Self {
             pool,
             turnstile: Turnstile::new(files.beside("-bell")),
@@ -326,7 +326,12 @@ impl Writer {
     }
 }
 
-fn options(files: &Files, durability: Durability, thread: &'static str) -> SqliteConnectOptions {
+fn options(
+    files: &Files,
+    durability: Durability,
+    busy: Duration,
+    thread: &'static str,
+) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(&files.database)
         .create_if_missing(false)
@@ -335,7 +340,7 @@ fn options(files: &Files, durability: Durability, thread: &'static str) -> Sqlit
             Durability::Full => SqliteSynchronous::Full,
             Durability::Normal => SqliteSynchronous::Normal,
         })
-        .busy_timeout(BUSY_TIMEOUT)
+        .busy_timeout(busy)
         .foreign_keys(true)
         .thread_name(move |n| format!("{thread}-{n}"))
 }
@@ -344,7 +349,7 @@ fn pool(files: &Arc<Files>, connections: u32) -> SqlitePoolOptions {
     let files = Arc::clone(files);
     SqlitePoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(BUSY_TIMEOUT + Duration::from_secs(10))
+        .acquire_timeout(PATIENCE + Duration::from_secs(10))
         // The last connection of all processes takes the log with it when it
         // closes: keep what is open for the life of the process.
         .idle_timeout(None)

@@ -4,14 +4,13 @@
 //! to wait 20 s. Our own programs therefore queue: the kernel wakes whoever
 //! waits for a file lock the moment it is let go.
 //!
-//! The lock is the doorbell's file's. It guards nothing: whoever cannot have
-//! it, and the Python bridge, which knows nothing of it, goes to SQLite
-//! directly.
+//! The lock is the doorbell's file's. It guards nothing: the Python bridge knows
+//! nothing of it, and whoever stands in a queue that does not move tries the
+//! door now and then, and keeps the place.
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -23,15 +22,23 @@ use crate::doorbell;
 /// A holder that stands still must not add much to SQLite's own patience.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One writer's place in the queue; each needs its own descriptor, because a
-/// lock is the descriptor's.
+/// Milliseconds between two tries of one that has no turn.
+const PAUSE: std::ops::Range<u64> = 5..30;
+
+/// One writer's way to the queue; each needs its own descriptor, because a lock
+/// is the descriptor's.
 #[derive(Debug)]
 pub(super) struct Turnstile {
     path: PathBuf,
     file: OnceLock<Option<Arc<File>>>,
-    /// Whether somebody of ours stands in the queue, wanted or not: in one that
-    /// does not move, they must not become more and more.
-    waits: Arc<AtomicBool>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+/// The thread that stands in the queue for us, and who wants its turn.
+#[derive(Debug, Default)]
+struct Waiting {
+    there: bool,
+    wanted: Option<oneshot::Sender<Turn>>,
 }
 
 /// Our turn; it ends with this.
@@ -45,18 +52,55 @@ impl Drop for Turn {
     }
 }
 
+/// Where a writer stands.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// In front.
+    Turn(#[expect(dead_code, reason = "held until it is dropped")] Turn),
+    /// In the queue; so often it has tried without a turn.
+    Queued(oneshot::Receiver<Turn>, u32),
+    /// There is no queue; so often it has tried.
+    Nowhere(u32),
+}
+
+impl Place {
+    /// Returns when the door may be tried, whether or not it is our turn.
+    pub(super) async fn wait(&mut self) {
+        let pause = Duration::from_millis(fastrand::u64(PAUSE));
+        match self {
+            Self::Turn(_) => {}
+            Self::Queued(told, tries) => {
+                let patience = if *tries == 0 { PATIENCE } else { pause };
+                *tries += 1;
+                match tokio::time::timeout(patience, told).await {
+                    Ok(Ok(turn)) => *self = Self::Turn(turn),
+                    // The thread died; SQLite's own lock is left.
+                    Ok(Err(_)) => *self = Self::Nowhere(1),
+                    Err(_) => {}
+                }
+            }
+            Self::Nowhere(tries) => {
+                if *tries > 0 {
+                    tokio::time::sleep(pause).await;
+                }
+                *tries += 1;
+            }
+        }
+    }
+}
+
 impl Turnstile {
     /// `path` is the doorbell's.
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
             file: OnceLock::new(),
-            waits: Arc::default(),
+            waiting: Arc::default(),
         }
     }
 
-    /// Waits for our turn; `None` if there is no queue, or it does not move.
-    pub(super) async fn turn(&self) -> Option<Turn> {
+    /// Goes to the end of the queue.
+    pub(super) fn line_up(&self) -> Place {
         let file = self.file.get_or_init(|| match doorbell::open(&self.path) {
             Ok(file) => Some(Arc::new(file)),
             Err(error) => {
@@ -64,30 +108,43 @@ impl Turnstile {
                 None
             }
         });
-        let file = file.as_ref()?;
-        if flock(&**file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            return Some(Turn(Arc::clone(file)));
-        }
-        if self.waits.swap(true, Ordering::AcqRel) {
-            return None;
-        }
+        let Some(file) = file else {
+            return Place::Nowhere(0);
+        };
         let (tell, told) = oneshot::channel();
-        let (waiting, waits) = (Arc::clone(file), Arc::clone(&self.waits));
+        let mut waiting = lock(&self.waiting);
+        if waiting.there {
+            // Whoever it was there for went in without.
+            waiting.wanted = Some(tell);
+            return Place::Queued(told, 0);
+        }
+        if flock(&**file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return Place::Turn(Turn(Arc::clone(file)));
+        }
+        let (file, queue) = (Arc::clone(file), Arc::clone(&self.waiting));
         // A thread of its own, which nobody waits for: a runtime that ends
         // would wait for one of its own.
-        let queue = move || {
-            let turn = flock(&*waiting, FlockOperation::LockExclusive).map(|()| Turn(waiting));
-            waits.store(false, Ordering::Release);
-            // If nobody wants it any more, it ends here.
-            let _ = turn.map(|turn| tell.send(turn));
-        };
         let thread = std::thread::Builder::new().name("turnstile".into());
-        if thread.spawn(queue).is_err() {
-            self.waits.store(false, Ordering::Release);
-            return None;
+        let stand = move || {
+            let turn = flock(&*file, FlockOperation::LockExclusive).map(|()| Turn(file));
+            let mut waiting = lock(&queue);
+            waiting.there = false;
+            if let (Some(wanted), Ok(turn)) = (waiting.wanted.take(), turn) {
+                // If nobody wants it any more, it ends here.
+                let _ = wanted.send(turn);
+            }
+        };
+        if thread.spawn(stand).is_err() {
+            return Place::Nowhere(0);
         }
-        tokio::time::timeout(PATIENCE, told).await.ok()?.ok()
+        waiting.there = true;
+        waiting.wanted = Some(tell);
+        Place::Queued(told, 0)
     }
+}
+
+fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -96,35 +153,47 @@ mod tests {
 
     use super::*;
 
+    fn has_turn(place: &Place) -> bool {
+        matches!(place, Place::Turn(_))
+    }
+
+    /// Until so many stand in the queue: the kernel lists who waits.
+    async fn queue_of(path: &std::path::Path, many: usize) {
+        let file = File::open(path).expect("there");
+        let inode = std::os::unix::fs::MetadataExt::ino(&file.metadata().expect("known"));
+        let mine = format!(":{inode} ");
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end {
+            let locks = std::fs::read_to_string("/proc/locks").expect("readable");
+            let blocked = locks
+                .lines()
+                .filter(|l| l.contains("->") && l.contains(&mine));
+            if blocked.count() >= many {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("nobody queues");
+    }
+
     #[tokio::test]
     async fn one_at_a_time_and_each_has_its_turn() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("bridge.db-bell");
-        let first = Turnstile::new(path.clone()).turn().await.expect("a turn");
+        let first = Turnstile::new(path.clone()).line_up();
+        assert!(has_turn(&first));
         let (tell, told) = std::sync::mpsc::channel();
         let mut waiting = Vec::new();
         for n in 0..5 {
             let (stile, tell) = (Turnstile::new(path.clone()), tell.clone());
             waiting.push(tokio::spawn(async move {
-                let turn = stile.turn().await.expect("a turn");
-                tell.send(n).expect("heard");
-                drop(turn);
-            }));
-            // Until it stands in the queue: the kernel lists who waits.
-            let file = File::open(&path).expect("there");
-            let inode = std::os::unix::fs::MetadataExt::ino(&file.metadata().expect("known"));
-            let end = Instant::now() + Duration::from_secs(20);
-            while Instant::now() < end {
-                let locks = std::fs::read_to_string("/proc/locks").expect("readable");
-                let mine = format!(":{inode} ");
-                let blocked = locks
-                    .lines()
-                    .filter(|l| l.contains("->") && l.contains(&mine));
-                if blocked.count() > n {
-                    break;
+                let mut place = stile.line_up();
+                while !has_turn(&place) {
+                    place.wait().await;
                 }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
+                tell.send(n).expect("heard");
+            }));
+            queue_of(&path, n + 1).await;
         }
         assert!(told.try_recv().is_err(), "nobody passes while we have it");
         drop(first);
@@ -136,18 +205,47 @@ mod tests {
         assert_eq!(order, [0, 1, 2, 3, 4], "each had its turn");
     }
 
-    #[tokio::test]
-    async fn a_queue_that_does_not_move_is_passed_by() {
+    #[tokio::test(start_paused = true)]
+    async fn in_a_queue_that_does_not_move_the_door_is_tried_and_the_place_kept() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("bridge.db-bell");
-        let stuck = Turnstile::new(path.clone()).turn().await;
-        assert!(stuck.is_some());
-        let begun = Instant::now();
-        assert!(Turnstile::new(path.clone()).turn().await.is_none());
-        assert!(begun.elapsed() >= PATIENCE);
+        let stuck = Turnstile::new(path.clone()).line_up();
+        let stile = Turnstile::new(path.clone());
+        let mut place = stile.line_up();
+        let begun = tokio::time::Instant::now();
+        place.wait().await;
+        assert!(!has_turn(&place) && begun.elapsed() >= PATIENCE);
+        let again = tokio::time::Instant::now();
+        place.wait().await;
+        assert!(!has_turn(&place) && again.elapsed() < PATIENCE / 10);
+        // It went in without; the next one takes over the place.
+        drop(place);
+        let mut next = stile.line_up();
+        assert!(matches!(next, Place::Queued(..)));
         drop(stuck);
-        assert!(Turnstile::new(path).turn().await.is_some());
-        let nowhere = Turnstile::new(dir.path().join("no/such/place"));
-        assert!(nowhere.turn().await.is_none());
+        tokio::time::resume();
+        while !has_turn(&next) {
+            next.wait().await;
+        }
+        drop(next);
+        // A place that nobody takes over does not hold up others.
+        let front = Turnstile::new(path.clone()).line_up();
+        drop(stile.line_up());
+        drop(front);
+        let other = Turnstile::new(path);
+        let mut place = other.line_up();
+        while !has_turn(&place) {
+            place.wait().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_queue_the_first_try_is_at_once() {
+        let mut nowhere = Turnstile::new("/no/such/place".into()).line_up();
+        let begun = tokio::time::Instant::now();
+        nowhere.wait().await;
+        assert!(begun.elapsed().is_zero());
+        nowhere.wait().await;
+        assert!(!begun.elapsed().is_zero());
     }
 }

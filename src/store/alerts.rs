@@ -1,0 +1,163 @@
+//! Alerts as the store keeps them, and what operators tell the orchestrator.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Result;
+use crate::model::alert::AlertKind;
+use crate::model::task::TaskId;
+use crate::model::{Label, SessionKey};
+
+/// An alert in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AlertRow {
+    /// Its id.
+    pub id: i64,
+    /// What it is.
+    #[serde(serialize_with = "kind_word")]
+    pub kind: AlertKind,
+    /// What it is about.
+    pub subject: String,
+    /// The session, if it is about one.
+    pub session: Option<SessionKey>,
+    /// The task, if it is about one.
+    pub task: Option<TaskId>,
+    /// For people.
+    pub text: String,
+    /// Who raised it.
+    pub raised_by: String,
+    /// When.
+    pub raised_at: Timestamp,
+    /// When its matter recovered.
+    pub recovered_at: Option<Timestamp>,
+    /// How often it was told of again.
+    pub reminders: u32,
+    /// The conversation's label, if it is about a session.
+    #[serde(skip)]
+    pub label: Option<Label>,
+    /// Which of its edges was told.
+    #[serde(skip)]
+    pub told: ToldEdge,
+}
+
+/// Which edge of an alert was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToldEdge {
+    /// None.
+    None,
+    /// Its beginning.
+    Raised,
+    /// Its end; or all of it is told by the daemon that raised it.
+    All,
+}
+
+impl AlertRow {
+    /// What people call what it is about.
+    #[must_use]
+    pub fn about(&self) -> String {
+        match (&self.label, &self.session) {
+            (Some(label), Some(session)) => format!("{label}/{}", session.side),
+            _ => self.subject.clone(),
+        }
+    }
+}
+
+fn kind_word<S: serde::Serializer>(
+    kind: &AlertKind,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.as_str())
+}
+
+/// An alert to be raised.
+#[derive(Debug, Clone)]
+pub struct NewAlert {
+    /// What it is.
+    pub kind: AlertKind,
+    /// What it is about; one alert of a kind is open for a subject.
+    pub subject: String,
+    /// The session, if it is about one.
+    pub session: Option<SessionKey>,
+    /// For people.
+    pub text: String,
+    /// Who raises it: a daemon's name.
+    pub by: String,
+    /// Whether whoever raises it also tells of it; otherwise the orchestrator
+    /// does.
+    pub told: bool,
+}
+
+/// What operators say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlKind {
+    /// No new tasks for a session or a host, and its end is no incident.
+    Drain,
+    /// Nobody is given up.
+    Hold,
+    /// A kind of alert is not told.
+    Mute,
+}
+
+impl ControlKind {
+    /// The word in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Hold => "hold",
+            Self::Mute => "mute",
+        }
+    }
+}
+
+/// What an operator said, until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Control {
+    /// What.
+    pub kind: ControlKind,
+    /// For a drain `conv_.../b` or `host:NAME`, for a mute the kind of alert.
+    pub subject: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// What is told to the operator, and by him.
+#[async_trait]
+pub trait Alerts: Send + Sync {
+    /// Raises an alert unless it is open already. `true` if it is new.
+    async fn raise_alert(&self, alert: &NewAlert, now: Timestamp) -> Result<bool>;
+
+    /// Ends an alert. `true` if it was open.
+    async fn recover_alert(&self, kind: AlertKind, subject: &str, now: Timestamp) -> Result<bool>;
+
+    /// Alerts that are open, and those that began or ended and were not told.
+    async fn open_alerts(&self) -> Result<Vec<AlertRow>>;
+
+    /// The newest alerts, newest last.
+    async fn alerts(&self, limit: u32) -> Result<Vec<AlertRow>>;
+
+    /// Notes that the beginning, or the end, of an alert was told.
+    async fn alert_told(&self, id: i64, recovered: bool) -> Result<()>;
+
+    /// Notes one more reminder.
+    async fn alert_reminded(&self, id: i64) -> Result<()>;
+
+    /// Says something to the orchestrator, until an end.
+    async fn set_control(&self, control: &Control) -> Result<()>;
+
+    /// Takes it back. `false` if it had not been said.
+    async fn clear_control(&self, kind: ControlKind, subject: &str, now: Timestamp)
+    -> Result<bool>;
+
+    /// What holds now.
+    async fn controls(&self, now: Timestamp) -> Result<Vec<Control>>;
+
+    /// Tasks by state, for `status`.
+    async fn task_counts(&self) -> Result<HashMap<String, u64>>;
+}

@@ -1,0 +1,224 @@
+//! The statements of a round of heartbeats: each one for all of its sessions.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::{Row as _, SqliteConnection};
+
+use crate::model::{SessionKey, timestamp};
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::millis;
+use crate::store::{Beat, BeatRound, DaemonRef};
+use crate::text::millis as duration_millis;
+
+/// Conversation, side, proof, and the process and its start.
+type Row<'a> = (&'a str, &'a str, &'a str, Option<i64>, Option<i64>);
+
+/// The beats as statements take them: a list of [`Row`].
+pub(super) fn as_json(beats: &[&Beat]) -> String {
+    let beats: Vec<Row<'_>> = beats
+        .iter()
+        .map(|beat| {
+            let (pid, start) = beat.process.map(|p| (p.pid, p.start)).unzip();
+            (
+                beat.session.conversation.as_str(),
+                beat.session.side.as_str(),
+                beat.proof.as_str(),
+                pid,
+                start,
+            )
+        })
+        .collect();
+    json!(beats).to_string()
+}
+
+/// Something about a daemon's sessions is new. `false` if the daemon is not
+/// registered, so that nobody would hear of it.
+pub(super) async fn changed(
+    connection: &mut SqliteConnection,
+    daemon: &DaemonRef,
+) -> std::result::Result<bool, Fault> {
+    let changed = sqlx::query(
+        "UPDATE bridge_daemon SET change = (SELECT max(change) + 1 FROM bridge_daemon)
+         WHERE daemon_id = ?1",
+    )
+    .bind(&daemon.id)
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(changed > 0)
+}
+
+/// Writes the heartbeats of sessions that this life of the daemon has already,
+/// which is nearly all of them nearly always, and returns how many those were.
+/// It names no column of an index: an index entry that is written anew costs as
+/// much as the row.
+pub(super) async fn advance(
+    connection: &mut SqliteConnection,
+    round: &BeatRound<'_>,
+    beats: &str,
+) -> std::result::Result<u64, Fault> {
+    let written = sqlx::query(
+        // `+`: not by the daemon's index. The sessions are named one by one.
+        "UPDATE bridge_heartbeat SET
+             seq = seq + 1, boot_id = ?2, pid_ns = ?3, beat_boot_ms = ?4, beat_ms = ?5,
+             ttl_ms = ?6, proof = b.value ->> 2, pid = b.value ->> 3, pid_start = b.value ->> 4,
+             released = 0, exited_ms = NULL
+         FROM json_each(?1) b
+         WHERE conversation_id = b.value ->> 0 AND session_id = b.value ->> 1
+           AND +daemon_id = ?7 AND daemon_epoch = ?8",
+    )
+    .bind(beats)
+    .bind(&round.boot.id)
+    .bind(round.boot.pid_ns)
+    .bind(duration_millis(round.boot.now))
+    .bind(millis(round.now))
+    .bind(duration_millis(round.ttl))
+    .bind(&round.daemon.id)
+    .bind(round.daemon.epoch)
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(written)
+}
+
+/// Writes the heartbeats of other sessions that may be written and returns how
+/// many those were. A session is free if nobody had it, its daemon let go, went
+/// silent for its whole ttl, or lived in another boot; one and the same daemon
+/// may only go forward in its epochs.
+pub(super) async fn upsert(
+    connection: &mut SqliteConnection,
+    round: &BeatRound<'_>,
+    beats: &str,
+) -> std::result::Result<u64, Fault> {
+    let written = sqlx::query(
+        "INSERT INTO bridge_heartbeat (conversation_id, session_id, seq, boot_id, pid_ns,
+             beat_boot_ms, beat_ms, ttl_ms, proof, daemon_id, daemon_epoch, pid, pid_start)
+         SELECT value ->> 0, value ->> 1, 1, ?2, ?3, ?4, ?5, ?6, value ->> 2,
+                nullif(?7, ''), nullif(?8, 0), value ->> 3, value ->> 4
+         FROM json_each(?1) WHERE true
+         ON CONFLICT (conversation_id, session_id) DO UPDATE SET
+             seq = seq + 1, boot_id = excluded.boot_id, pid_ns = excluded.pid_ns,
+             beat_boot_ms = excluded.beat_boot_ms, beat_ms = excluded.beat_ms,
+             ttl_ms = excluded.ttl_ms, proof = excluded.proof,
+             daemon_id = excluded.daemon_id, daemon_epoch = excluded.daemon_epoch,
+             pid = excluded.pid, pid_start = excluded.pid_start,
+             released = 0, exited_ms = NULL
+         WHERE CASE
+             WHEN bridge_heartbeat.daemon_id IS NULL THEN true
+             -- One of this epoch was written a moment ago.
+             WHEN bridge_heartbeat.daemon_id IS excluded.daemon_id
+                 THEN bridge_heartbeat.daemon_epoch < excluded.daemon_epoch
+             ELSE bridge_heartbeat.released
+                 OR bridge_heartbeat.boot_id <> excluded.boot_id
+                 OR bridge_heartbeat.beat_boot_ms + bridge_heartbeat.ttl_ms
+                    < excluded.beat_boot_ms
+             END",
+    )
+    .bind(beats)
+    .bind(&round.boot.id)
+    .bind(round.boot.pid_ns)
+    .bind(duration_millis(round.boot.now))
+    .bind(millis(round.now))
+    .bind(duration_millis(round.ttl))
+    .bind(&round.daemon.id)
+    .bind(round.daemon.epoch)
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(written)
+}
+
+/// The sessions that were not ours to beat, by their place in the round, and
+/// who has them: after the beat, whatever does not carry our name.
+pub(super) async fn owners(
+    connection: &mut SqliteConnection,
+    daemon: &DaemonRef,
+    beats: &str,
+) -> std::result::Result<HashMap<usize, String>, Fault> {
+    let rows = sqlx::query(
+        "SELECT b.key, h.daemon_id FROM json_each(?1) b CROSS JOIN bridge_heartbeat h
+         ON h.conversation_id = b.value ->> 0 AND h.session_id = b.value ->> 1
+         WHERE h.daemon_id IS NOT ?2 OR h.daemon_epoch <> ?3",
+    )
+    .bind(beats)
+    .bind(&daemon.id)
+    .bind(daemon.epoch)
+    .fetch_all(connection)
+    .await?;
+    let mut owners = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let place = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(usize::MAX);
+        let owner: Option<String> = row.try_get(1)?;
+        owners.insert(place, owner.unwrap_or_default());
+    }
+    Ok(owners)
+}
+
+pub(super) async fn renew(
+    connection: &mut SqliteConnection,
+    beats: impl Iterator<Item = &Beat>,
+) -> std::result::Result<(), Fault> {
+    let renewals: Vec<[String; 2]> = beats
+        .filter_map(|beat| {
+            let until = beat.renew_until?;
+            Some([
+                beat.session.conversation.to_string(),
+                timestamp::to_text(until),
+            ])
+        })
+        .collect();
+    if renewals.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        // A closed one stays closed, for the Python bridge too, which knows only
+        // this column; and texts of two forms do not sort unless the `T` is
+        // there.
+        "UPDATE conversations SET expires_at = r.value ->> 1
+         FROM json_each(?1) r
+         WHERE conversations.id = r.value ->> 0
+           AND replace(conversations.expires_at, ' ', 'T') < r.value ->> 1
+           AND NOT EXISTS (SELECT 1 FROM bridge_conversation l
+                           WHERE l.conversation_id = conversations.id AND l.closed_ms IS NOT NULL)",
+    )
+    .bind(json!(renewals).to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Copies the sign of life into the table that the Python bridge reads, which
+/// calls a session dead after two minutes. The status there is the agent's
+/// own; only its time is touched.
+pub(super) async fn mirror(
+    connection: &mut SqliteConnection,
+    sessions: impl Iterator<Item = &SessionKey>,
+    now: Timestamp,
+) -> std::result::Result<(), Fault> {
+    let sessions: Vec<[&str; 2]> = sessions
+        .map(|session| [session.conversation.as_str(), session.side.as_str()])
+        .collect();
+    let (sessions, now) = (json!(sessions).to_string(), timestamp::to_text(now));
+    // So that a change by somebody else can be told from ours.
+    sqlx::query(
+        "UPDATE bridge_heartbeat SET mirrored = ?2 FROM json_each(?1) w
+         WHERE conversation_id = w.value ->> 0 AND session_id = w.value ->> 1",
+    )
+    .bind(&sessions)
+    .bind(&now)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "INSERT INTO session_status (conversation_id, session_id, status, last_heartbeat)
+         SELECT value ->> 0, value ->> 1, 'active', ?2 FROM json_each(?1) WHERE true
+         ON CONFLICT (conversation_id, session_id)
+             DO UPDATE SET last_heartbeat = excluded.last_heartbeat",
+    )
+    .bind(&sessions)
+    .bind(&now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! A new task, or the one that its client id already has.
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::{Row, SqliteConnection};
+
+use super::rows::history;
+use crate::model::SessionKey;
+use crate::model::message::ClientMessageId;
+use crate::model::redact::redact;
+use crate::model::task::{Fence, TaskId};
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::{millis, shared};
+use crate::store::{Added, NewTask, StoreError, TaskError};
+
+pub(super) async fn add(
+    connection: &mut SqliteConnection,
+    creator: Option<&SessionKey>,
+    task: &NewTask,
+    now: Timestamp,
+) -> std::result::Result<Added, Fault> {
+    let (title, body) = (redact(task.title.as_str()), redact(task.body.as_str()));
+    let mut redacted = title.kinds;
+    for kind in body.kinds {
+        if !redacted.contains(&kind) {
+            redacted.push(kind);
+        }
+    }
+    let creator = creator.map(SessionKey::to_string).unwrap_or_default();
+    if let Some(id) = &task.client_id
+        && let Some(row) = sqlx::query(
+            "SELECT task_id, title = ?3 AND body = ?4 FROM bridge_task
+             WHERE creator = ?1 AND client_id = ?2",
+        )
+        .bind(&creator)
+        .bind(id.as_str())
+        .bind(&*title.text)
+        .bind(&*body.text)
+        .fetch_optional(&mut *connection)
+        .await?
+    {
+        let known = TaskId(row.try_get(0)?);
+        return if row.try_get(1)? {
+            Ok(Added {
+                id: known,
+                redacted,
+                duplicate: true,
+            })
+        } else {
+            let reused = TaskError::IdReused {
+                id: id.as_str().to_owned(),
+                task: known,
+            };
+            Err(StoreError::Task(reused).into())
+        };
+    }
+    let id = sqlx::query(
+        "INSERT INTO bridge_task (role, title, body, files, creator, client_id, created_ms, changed_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
+    )
+    .bind(&task.role)
+    .bind(&*title.text)
+    .bind(&*body.text)
+    .bind(json!(task.files).to_string())
+    .bind(&creator)
+    .bind(task.client_id.as_ref().map(ClientMessageId::as_str))
+    .bind(millis(now))
+    .execute(&mut *connection)
+    .await?
+    .last_insert_rowid();
+    let id = TaskId(id);
+    history(connection, (id, Fence(0)), "added", None, None, now).await?;
+    let by: Option<SessionKey> = creator.parse().ok();
+    let details = json!({ "task_id": id, "role": task.role, "redacted_kinds": redacted });
+    let (conversation, side) = by.map(|key| (key.conversation, key.side)).unzip();
+    shared::audit(
+        connection,
+        conversation.as_ref(),
+        side,
+        "task_added",
+        details,
+        now,
+    )
+    .await?;
+    Ok(Added {
+        id,
+        redacted,
+        duplicate: false,
+    })
+}
