@@ -1,6 +1,9 @@
 //! Duty *heartbeat*: one statement for all sessions whose agents are proven
 //! alive, and a word at once when one has ended.
 
+mod ends;
+mod report;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,18 +11,18 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
+
+pub use report::HeartbeatReport;
 
 use super::leadership::Registration;
 use super::roster::{Kept, Roster, Sessions};
 use super::store_keeper::StoreLink;
-use super::{Duty, DutyBell, Patience, Report, Round, bounded};
+use super::{Duty, DutyBell, Patience, Round, bounded};
 use crate::config::{AgentSettings, HeartbeatSettings, Settings};
 use crate::liveness::{Proof, Verdict};
 use crate::model::SessionKey;
-use crate::store::{
-    Beat, BeatReport, BeatRound, DaemonInfo, DaemonRef, Process, SharedStore, StoreError,
-};
+use crate::store::{Beat, BeatReport, BeatRound, DaemonInfo, DaemonRef, SharedStore, StoreError};
 use crate::{clock, host, text};
 
 /// The duty.
@@ -49,25 +52,6 @@ pub struct Heartbeat {
     /// Sessions whose process was compared with what the store says of it: once
     /// for each store.
     compared: HashSet<SessionKey>,
-}
-
-/// What a round of heartbeats found.
-#[derive(Debug, Default)]
-pub struct HeartbeatReport {
-    /// Sessions that were kept alive.
-    pub alive: usize,
-    /// Sessions whose agent has ended.
-    pub exited: usize,
-    /// Sessions whose life nothing proves.
-    pub unproven: usize,
-    /// Sessions that another daemon keeps.
-    pub elsewhere: usize,
-    /// Sessions or files whose credentials do not hold.
-    pub refused: usize,
-    trouble: Option<String>,
-    /// The trouble is a session's, which the roster has told in full.
-    told: bool,
-    waiting: bool,
 }
 
 impl Heartbeat {
@@ -185,44 +169,6 @@ impl Heartbeat {
         Ok(report)
     }
 
-    /// Agents whose pid file names a number that another process has by now:
-    /// the heartbeat of an earlier life of this daemon, or of another daemon on
-    /// this host, knew the same number with another start.
-    async fn mistaken(
-        &mut self,
-        store: &SharedStore,
-        sessions: &Sessions,
-        patience: Patience,
-    ) -> Result<Vec<usize>, StoreError> {
-        let new: Vec<&Kept> = sessions
-            .iter()
-            .filter(|kept| !self.compared.contains(&kept.key))
-            .collect();
-        if new.is_empty() {
-            return Ok(Vec::new());
-        }
-        let keys: Vec<SessionKey> = new.iter().map(|kept| kept.key.clone()).collect();
-        let known = patience
-            .bounded(store.location(), store.processes(&keys))
-            .await?;
-        let boot = host::boot();
-        let mut mistaken = Vec::new();
-        for (session, known) in new.into_iter().zip(known) {
-            let here = |known: &Process| known.boot_id == boot.id && known.pid_ns == boot.pid_ns;
-            let (Some(known), Some(found)) =
-                (known.filter(here), self.proofs[session.agent].process())
-            else {
-                continue;
-            };
-            if found.took_the_number_of(&known.id) {
-                self.proofs[session.agent].mistaken();
-                mistaken.push(session.agent);
-            }
-        }
-        self.compared.extend(keys);
-        Ok(mistaken)
-    }
-
     /// One verdict for each `[[session]]`. A process is looked at each time, a
     /// probe asked once an interval, however often the bell rings.
     fn check(&mut self) -> Vec<Verdict> {
@@ -337,37 +283,6 @@ impl Heartbeat {
         (session.expires_at < soon).then_some(until)
     }
 
-    async fn tell_exit(
-        &mut self,
-        store: &SharedStore,
-        daemon: &DaemonRef,
-        session: &Kept,
-        now: Timestamp,
-        patience: Patience,
-    ) -> Result<(), StoreError> {
-        let told = match self.exits.get(&session.key) {
-            Some(told) => *told,
-            None => {
-                warn!(
-                    event = "session-exited",
-                    conversation = %session.key.conversation, session = %session.key,
-                    "the agent of {} has ended", name(session)
-                );
-                self.exits.insert(session.key.clone(), false);
-                self.complaints.remove(&session.key);
-                false
-            }
-        };
-        if !told {
-            let exit = store.record_exit(&session.key, daemon, now);
-            if !patience.bounded(store.location(), exit).await? {
-                debug!(session = %session.key, "its heartbeat is not ours");
-            }
-            self.exits.insert(session.key.clone(), true);
-        }
-        Ok(())
-    }
-
     /// Publishes the sessions that are `ours`: one that another daemon keeps
     /// is woken by that one.
     fn publish(&self, sessions: &Sessions, ours: impl Fn(&SessionKey) -> bool) {
@@ -392,38 +307,10 @@ impl Heartbeat {
         });
     }
 
-    fn complain(&mut self, session: &Kept, why: String) {
-        if self.complaints.get(&session.key) != Some(&why) {
-            warn!(
-                event = "session-unproven",
-                conversation = %session.key.conversation, session = %session.key,
-                "no heartbeat for {}: {why}", name(session)
-            );
-            self.complaints.insert(session.key.clone(), why);
-        }
-    }
-
-    fn settle(&mut self, session: &Kept) {
-        if self.complaints.remove(&session.key).is_some() {
-            info!(
-                event = "session-alive",
-                conversation = %session.key.conversation, session = %session.key,
-                "{} is alive", name(session)
-            );
-        }
-    }
-
     /// The interval with a tenth of jitter, so that many daemons on one store
     /// do not beat in step.
     fn interval(&self) -> Duration {
         self.settings.interval.mul_f64(0.9 + 0.2 * fastrand::f64())
-    }
-}
-
-fn name(session: &Kept) -> String {
-    match &session.label {
-        Some(label) => format!("{label}/{}", session.key.side),
-        None => session.key.to_string(),
     }
 }
 
@@ -492,34 +379,5 @@ impl Duty for Heartbeat {
                 }
             }
         }
-    }
-}
-
-impl Report for HeartbeatReport {
-    fn summary(&self) -> String {
-        // What was not written is not alive; the trouble speaks for itself.
-        if self.waiting || (self.trouble.is_some() && !self.told) {
-            return String::new();
-        }
-        let mut words = format!("{} alive", text::count(self.alive as u64, "session"));
-        for (count, what) in [
-            (self.exited, "exited"),
-            (self.unproven, "unproven"),
-            (self.elsewhere, "kept elsewhere"),
-            (self.refused, "refused"),
-        ] {
-            if count > 0 {
-                words.push_str(&format!(", {count} {what}"));
-            }
-        }
-        words
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.trouble.clone()
-    }
-
-    fn already_told(&self) -> bool {
-        self.told
     }
 }

@@ -6,6 +6,8 @@
 //! decisions of `model::wake` say what to do. A full look at all sessions
 //! stands behind the doorbell.
 
+mod report;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,17 +17,19 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::alerts::AlertDesk;
+pub use report::MessageWatchReport;
+
 use super::fleet::FleetPost;
 use super::roster::{Kept, Sessions};
 use super::store_keeper::StoreLink;
 use super::wakes::{Finished, Fired, Waker};
-use super::{Duty, DutyBell, Patience, Report, Round};
+use super::{Duty, DutyBell, Patience, Round};
+use crate::clock;
 use crate::config::{AgentSettings, MessageWatchSettings, Settings, WatchMode};
 use crate::doorbell::{Doorbell, Mode};
 use crate::model::SessionKey;
 use crate::model::wake::{self, Mail, WakePolicy, WakeState, WakeStep};
 use crate::store::{SharedStore, StoreError};
-use crate::{clock, text};
 
 /// The duty.
 pub struct MessageWatch {
@@ -79,17 +83,6 @@ impl Watched {
     fn is_open(&self) -> bool {
         self.held_up || self.state != WakeState::Quiet
     }
-}
-
-/// What a round of the message watch found.
-#[derive(Debug, Default)]
-pub struct MessageWatchReport {
-    /// Unread messages of all kept sessions.
-    pub unread: u64,
-    /// Sessions that were woken and have not looked yet.
-    pub awaiting: usize,
-    trouble: Option<String>,
-    waiting: bool,
 }
 
 impl MessageWatch {
@@ -447,26 +440,6 @@ impl Duty for MessageWatch {
         // First: its thread may be in the middle of a look.
         self.mounted = None;
         self.waker.stop(self.known.as_ref()).await;
-    }
-}
-
-impl Report for MessageWatchReport {
-    fn summary(&self) -> String {
-        if self.waiting || self.trouble.is_some() {
-            return String::new();
-        }
-        let mut words = format!("{} unread", self.unread);
-        if self.awaiting > 0 {
-            words.push_str(&format!(
-                ", {} woken",
-                text::count(self.awaiting as u64, "session")
-            ));
-        }
-        words
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.trouble.clone()
     }
 }
 

@@ -24,7 +24,7 @@ use crate::model::assignment::{
 };
 use crate::model::health::Health;
 use crate::model::{SessionKey, TaskId};
-use crate::store::{Leader, Move, Moved, SharedStore, StoreError, Waiting, Why};
+use crate::store::{Leader, Move, Moved, NewAlert, SharedStore, StoreError, Waiting, Why};
 use crate::text;
 
 /// Between two looks for tasks that nobody rang for: a pause after a failure
@@ -32,6 +32,8 @@ use crate::text;
 const LOOK: Duration = Duration::from_secs(2);
 /// How long tasks wait for somebody healthy before the operator hears of it.
 const GRACE: Duration = Duration::from_secs(5);
+/// What an alert about a role is about, before its name.
+const ROLE: &str = "role ";
 
 /// The duty.
 pub struct Reassignment {
@@ -45,8 +47,10 @@ pub struct Reassignment {
     /// The store that knows the capacity of this configuration.
     told: Option<(SharedStore, u32)>,
     /// Roles whose tasks wait for somebody healthy, since when, and whether
-    /// the operator was told.
+    /// that stands in the store as an alert.
     starved: HashMap<String, (Duration, bool)>,
+    /// Since which epoch we know what whoever acted before had raised.
+    adopted: Option<i64>,
 }
 
 /// What a round did.
@@ -82,6 +86,7 @@ impl Reassignment {
             budget: MoveBudget::new(moves(&settings.reassignment)),
             told: None,
             starved: HashMap::new(),
+            adopted: None,
         }
     }
 
@@ -100,12 +105,15 @@ impl Reassignment {
             waiting: waiting.len(),
             ..ReassignmentReport::default()
         };
-        let candidates = self.candidates();
-        let Some(candidates) = candidates.filter(|_| !waiting.is_empty()) else {
-            self.starve(&[], &[]);
+        let Some(candidates) = self.candidates() else {
             return Ok(report);
         };
-        self.starve(&waiting, &candidates);
+        self.adopt(store, leader, patience).await?;
+        self.tell_starved(store, leader, patience, &waiting, &candidates)
+            .await?;
+        if waiting.is_empty() {
+            return Ok(report);
+        }
         let left = self.budget.left(clock::since_boot());
         let moves = self.plan(&waiting, &candidates, left);
         if moves.is_empty() {
@@ -273,49 +281,95 @@ impl Reassignment {
         }
     }
 
+    /// What an orchestrator that acted before us raised is ours to end.
+    async fn adopt(
+        &mut self,
+        store: &SharedStore,
+        leader: &Leader,
+        patience: Patience,
+    ) -> Result<(), StoreError> {
+        if self.adopted == Some(leader.epoch) {
+            return Ok(());
+        }
+        let open = patience.bounded(store.location(), store.open_alerts());
+        let now = clock::since_boot();
+        for row in open.await? {
+            if row.kind == AlertKind::NoHealthyWorker
+                && row.recovered_at.is_none()
+                && let Some(role) = row.subject.strip_prefix(ROLE)
+            {
+                self.starved.insert(role.to_owned(), (now, true));
+            }
+        }
+        self.adopted = Some(leader.epoch);
+        Ok(())
+    }
+
     /// Roles whose tasks wait although nobody healthy has them: that is not
     /// for us to cure.
-    fn starve(&mut self, waiting: &[Waiting], candidates: &[Candidate]) {
+    async fn tell_starved(
+        &mut self,
+        store: &SharedStore,
+        leader: &Leader,
+        patience: Patience,
+        waiting: &[Waiting],
+        candidates: &[Candidate],
+    ) -> Result<(), StoreError> {
         let any = self.settings.match_role == MatchRole::Any;
         let served: HashSet<&str> = candidates
             .iter()
             .filter(|candidate| candidate.health.is_alive() && !candidate.draining)
             .map(|candidate| candidate.role.as_str())
             .collect();
+        let starving: HashSet<&str> = waiting
+            .iter()
+            .map(|task| task.role.as_str())
+            .filter(|role| !served.contains(role) && (!any || served.is_empty()))
+            .collect();
         let now = clock::since_boot();
-        let mut starved = HashMap::new();
-        for task in waiting {
-            if served.contains(task.role.as_str()) || (any && !served.is_empty()) {
-                continue;
-            }
-            let known = self.starved.remove(&task.role);
-            starved
-                .entry(task.role.clone())
-                .or_insert(known.unwrap_or((now, false)));
+        for role in &starving {
+            self.starved
+                .entry((*role).to_owned())
+                .or_insert((now, false));
         }
-        for (role, (_, told)) in std::mem::replace(&mut self.starved, starved) {
-            if told {
-                self.desk
-                    .recover(AlertKind::NoHealthyWorker, &subject(&role));
-            }
-        }
+        let wall = clock::now();
+        let due = |since: Duration| now.saturating_sub(since) >= GRACE;
         for (role, (since, told)) in &mut self.starved {
-            if !*told && now.saturating_sub(*since) >= GRACE {
-                *told = true;
-                let text = format!("tasks for the role `{role}` wait, and nobody healthy has it");
-                self.desk
-                    .raise(AlertKind::NoHealthyWorker, &subject(role), None, text);
+            let subject = format!("{ROLE}{role}");
+            match (starving.contains(role.as_str()), *told) {
+                (true, false) if due(*since) => {
+                    let alert = NewAlert {
+                        kind: AlertKind::NoHealthyWorker,
+                        subject,
+                        session: None,
+                        text: format!(
+                            "tasks for the role `{role}` wait, and nobody healthy has it"
+                        ),
+                        by: leader.daemon.id.clone(),
+                        told: false,
+                    };
+                    let raising = store.raise_alert(&alert, wall);
+                    patience.bounded(store.location(), raising).await?;
+                    *told = true;
+                    self.desk.look();
+                }
+                (false, true) => {
+                    let ending = store.recover_alert(AlertKind::NoHealthyWorker, &subject, wall);
+                    patience.bounded(store.location(), ending).await?;
+                    *told = false;
+                    self.desk.look();
+                }
+                _ => {}
             }
         }
+        self.starved
+            .retain(|role, _| starving.contains(role.as_str()));
+        Ok(())
     }
 }
 
 fn moves(settings: &ReassignmentSettings) -> usize {
     usize::try_from(settings.moves_per_second).unwrap_or(usize::MAX)
-}
-
-fn subject(role: &str) -> String {
-    format!("role {role}")
 }
 
 impl Duty for Reassignment {
@@ -330,6 +384,7 @@ impl Duty for Reassignment {
         let leader = self.leader.borrow_and_update().clone();
         let (Some(store), Some(leader)) = (store, leader) else {
             self.starved.clear();
+            self.adopted = None;
             return Round {
                 report: ReassignmentReport::default(),
                 next: Instant::now() + LOOK,

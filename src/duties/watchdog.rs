@@ -8,7 +8,9 @@
 //! orchestrator that does not act looks as well and writes nothing, so that it
 //! knows the fleet when it takes over.
 
+mod correlated;
 mod look;
+mod report;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use super::alerts::AlertDesk;
 use super::fleet::{FleetPost, FleetState, SharedFleet};
 use super::leadership::LeaderLink;
 use super::store_keeper::StoreLink;
-use super::{Duty, DutyBell, Patience, Report, Round, words};
+use super::{Duty, DutyBell, Patience, Round, words};
 use crate::config::{OrchestratorSettings, RoleSettings, Settings, WatchdogSettings};
 use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
@@ -30,6 +32,7 @@ use crate::model::observer::{Change, CorrelationPolicy, Observer};
 use crate::store::{Control, ControlKind, Cursor, Finding, Leader, SharedStore, StoreError};
 use crate::{clock, host, liveness, text};
 use look::FullLook;
+pub use report::WatchdogReport;
 
 /// A look that comes so much later than it should was kept from its work: what
 /// it did not see says nothing.
@@ -63,31 +66,12 @@ pub struct Watchdog {
     /// The last look failed.
     blind: bool,
     controls: Vec<Control>,
-    correlated: bool,
+    /// Whether the store says that many hosts fell silent together, as far as
+    /// that is known: whoever acted before may have said so.
+    correlated: Option<bool>,
     /// Somebody's health changed since the last count.
     recount: bool,
     round: WatchdogReport,
-}
-
-/// What a round found.
-#[derive(Debug, Clone, Default)]
-pub struct WatchdogReport {
-    /// Sessions that live.
-    pub alive: usize,
-    /// Those of them that owe and do not move.
-    pub stalled: usize,
-    /// Sessions that are lost or have exited.
-    pub gone: usize,
-    /// Why nobody is given up at the moment, if so.
-    pub hold: Option<String>,
-    /// Rows that were read.
-    pub read: usize,
-    /// Findings that were written.
-    pub settled: usize,
-    /// Whether the whole fleet was read, so that it could be judged.
-    pub complete: bool,
-    trouble: Option<String>,
-    waiting: bool,
 }
 
 impl Watchdog {
@@ -119,7 +103,7 @@ impl Watchdog {
             looked: None,
             blind: false,
             controls: Vec::new(),
-            correlated: false,
+            correlated: None,
             recount: true,
             round: WatchdogReport::default(),
         }
@@ -144,10 +128,11 @@ impl Watchdog {
         let leader = self.leader.borrow().clone();
         if leader.is_none() {
             self.fleet.lock().judged = false;
+            self.correlated = None;
         }
         if let Some(leader) = leader {
             self.judge(store, &leader, patience).await?;
-            self.tell_correlated();
+            self.tell_correlated(store, &leader, patience).await?;
             if signalled || self.round.settled > 0 {
                 self.reassignment.ring();
             }
@@ -337,24 +322,6 @@ impl Watchdog {
         })
     }
 
-    fn tell_correlated(&mut self) {
-        let silence = self.observer.correlated();
-        let now = silence.is_some();
-        if let Some(silence) = silence.filter(|_| !self.correlated) {
-            let text = format!(
-                "{} of {} hosts fell silent together: nobody is given up for {}",
-                silence.silent,
-                silence.hosts,
-                humantime::format_duration(self.settings.correlated_hold)
-            );
-            self.desk
-                .raise(AlertKind::CorrelatedSilence, "fleet", None, text);
-        } else if self.correlated && !now {
-            self.desk.recover(AlertKind::CorrelatedSilence, "fleet");
-        }
-        self.correlated = now;
-    }
-
     fn count(&mut self) {
         if !std::mem::take(&mut self.recount) {
             return;
@@ -377,7 +344,7 @@ impl Watchdog {
     fn holds(&mut self) {
         self.round.hold = if self.controls.iter().any(|c| c.kind == ControlKind::Hold) {
             Some("on hold: nobody is given up".into())
-        } else if self.correlated {
+        } else if self.correlated == Some(true) {
             Some("many hosts are silent together: nobody is given up".into())
         } else {
             None
@@ -461,31 +428,6 @@ impl Duty for Watchdog {
             let (health, correlation) = policies(&self.settings);
             self.observer.set_policy(health, correlation);
         }
-    }
-}
-
-impl Report for WatchdogReport {
-    fn summary(&self) -> String {
-        if self.waiting || self.trouble.is_some() {
-            return String::new();
-        }
-        let mut words = format!(
-            "watching {}",
-            text::count(self.alive as u64, "living session")
-        );
-        for (count, what) in [(self.stalled, "stalled"), (self.gone, "gone")] {
-            if count > 0 {
-                words.push_str(&format!(", {count} {what}"));
-            }
-        }
-        if let Some(hold) = &self.hold {
-            words.push_str(&format!("; {hold}"));
-        }
-        words
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.trouble.clone()
     }
 }
 

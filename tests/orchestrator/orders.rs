@@ -46,6 +46,19 @@ fn with_alerts(fleet: &Fleet, more: &str) -> (String, std::path::PathBuf) {
     (text, told)
 }
 
+/// Until so many edges of the first alert of a kind are noted as told: whoever
+/// follows one that was killed before that tells them again.
+fn noted_as_told(fleet: &Fleet, kind: &str, edges: i64) {
+    wait_for("an alert noted as told", || {
+        let told = fleet.rig.foreign().query_row(
+            "SELECT told FROM bridge_alert WHERE kind = ?1 ORDER BY alert_id LIMIT 1",
+            [kind],
+            |row| row.get::<_, i64>(0),
+        );
+        (told == Ok(edges)).then_some(())
+    });
+}
+
 #[test]
 fn an_alert_is_told_once_when_it_begins_and_once_when_it_ends() {
     let mut fleet = Fleet::new(2);
@@ -64,16 +77,7 @@ fn an_alert_is_told_once_when_it_begins_and_once_when_it_ends() {
             .any(|alert| alert["edge"] == "recovered")
             .then_some(())
     });
-    // One that is killed after it told and before it noted that would be
-    // followed by one that tells again.
-    wait_for("both noted as told", || {
-        let told = fleet.rig.foreign().query_row(
-            "SELECT told FROM bridge_alert ORDER BY alert_id LIMIT 1",
-            [],
-            |row| row.get::<_, i64>(0),
-        );
-        (told == Ok(2)).then_some(())
-    });
+    noted_as_told(&fleet, "exited", 2);
     // Another orchestrator tells nothing again.
     drop(orchestrator);
     let mut again = fleet.orchestrator(&text);
@@ -85,6 +89,34 @@ fn an_alert_is_told_once_when_it_begins_and_once_when_it_ends() {
     let all = alerts(&told);
     assert_eq!(all.len(), 3, "{all:?}");
     assert_eq!(all[2]["subject"], "worker-1/b");
+}
+
+#[test]
+fn an_alert_about_a_role_outlives_whoever_raised_it() {
+    let mut fleet = Fleet::new(1);
+    let (text, told) = with_alerts(&fleet, "");
+    let orchestrator = fleet.orchestrator(&text);
+    fleet.workers_ready();
+    fleet.workers[0].agent.end();
+    fleet.add("Port the parser");
+    let starving = || -> Vec<Value> {
+        let all = alerts(&told).into_iter();
+        all.filter(|alert| alert["kind"] == "no-healthy-worker")
+            .collect()
+    };
+    wait_for("the alert", || (!starving().is_empty()).then_some(()));
+    noted_as_told(&fleet, "no-healthy-worker", 1);
+    drop(orchestrator);
+    let mut again = fleet.orchestrator(&text);
+    again.says("acting for the fleet");
+    fleet.workers[0].begin_agent(&fleet.rig);
+    again.says("recovered (no-healthy-worker)");
+    again.says("is with worker-0/b");
+    wait_for("its end", || (starving().len() >= 2).then_some(()));
+    let all = starving();
+    let edges: Vec<&str> = all.iter().filter_map(|a| a["edge"].as_str()).collect();
+    assert_eq!(edges, ["raised", "recovered"], "{all:?}");
+    assert_eq!(all[0]["id"], all[1]["id"]);
 }
 
 #[test]

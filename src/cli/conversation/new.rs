@@ -50,7 +50,7 @@ pub(crate) struct NewArgs {
     #[arg(long = "for", value_name = "DURATION", default_value = "3h", value_parser = life)]
     life: Duration,
     /// Where the credentials are written [default: credentials beside this
-    /// user's store]
+    /// user's store; root's, where the service looks for them]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }

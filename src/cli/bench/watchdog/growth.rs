@@ -118,7 +118,7 @@ async fn one(path: &Path, sessions: usize, rounds: usize) -> anyhow::Result<Size
     let [mut quiet, mut changed, mut lost, mut first] = [(); 4].map(|()| Histogram::new());
     desk.tick().await?;
     for _ in 0..rounds {
-        quiet.record(desk.tick().await?.0);
+        quiet.record(desk.tick().await.context("nothing new")?.0);
     }
     for turn in 0..rounds {
         // A daemon beats for all of its sessions at once; with fewer hosts than
@@ -127,14 +127,14 @@ async fn one(path: &Path, sessions: usize, rounds: usize) -> anyhow::Result<Size
         for host in beating.iter().skip(turn % LOOKS).step_by(LOOKS) {
             desk.beat(host, LONG, false).await?;
         }
-        changed.record(desk.tick().await?.0);
+        changed.record(desk.tick().await.context("20 % beat since")?.0);
     }
     for _ in 0..(rounds / 20).max(3) {
-        lost.record(lose(&mut desk, &parts).await?);
+        lost.record(lose(&mut desk, &parts).await.context("50 are lost")?);
     }
     for _ in 0..(rounds / 20).max(3) {
         desk.begin_anew()?;
-        first.record(desk.tick().await?.0);
+        first.record(desk.tick().await.context("all is read")?.0);
     }
 
     for host in &hosts {

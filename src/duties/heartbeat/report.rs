@@ -1,0 +1,52 @@
+//! What a round of heartbeats found, and how it is told in the status line.
+
+use crate::duties::Report;
+use crate::text;
+
+/// What a round of heartbeats found.
+#[derive(Debug, Default)]
+pub struct HeartbeatReport {
+    /// Sessions that were kept alive.
+    pub alive: usize,
+    /// Sessions whose agent has ended.
+    pub exited: usize,
+    /// Sessions whose life nothing proves.
+    pub unproven: usize,
+    /// Sessions that another daemon keeps.
+    pub elsewhere: usize,
+    /// Sessions or files whose credentials do not hold.
+    pub refused: usize,
+    pub(super) trouble: Option<String>,
+    /// The trouble is a session's, which the roster has told in full.
+    pub(super) told: bool,
+    pub(super) waiting: bool,
+}
+
+impl Report for HeartbeatReport {
+    fn summary(&self) -> String {
+        // What was not written is not alive; the trouble speaks for itself.
+        if self.waiting || (self.trouble.is_some() && !self.told) {
+            return String::new();
+        }
+        let mut words = format!("{} alive", text::count(self.alive as u64, "session"));
+        for (count, what) in [
+            (self.exited, "exited"),
+            (self.unproven, "unproven"),
+            (self.elsewhere, "kept elsewhere"),
+            (self.refused, "refused"),
+        ] {
+            if count > 0 {
+                words.push_str(&format!(", {count} {what}"));
+            }
+        }
+        words
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+
+    fn already_told(&self) -> bool {
+        self.told
+    }
+}

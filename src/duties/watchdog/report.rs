@@ -1,0 +1,50 @@
+//! What a round of the watchdog found, and how it is told in the status line.
+
+use crate::duties::Report;
+use crate::text;
+
+/// What a round found.
+#[derive(Debug, Clone, Default)]
+pub struct WatchdogReport {
+    /// Sessions that live.
+    pub alive: usize,
+    /// Those of them that owe and do not move.
+    pub stalled: usize,
+    /// Sessions that are lost or have exited.
+    pub gone: usize,
+    /// Why nobody is given up at the moment, if so.
+    pub hold: Option<String>,
+    /// Rows that were read.
+    pub read: usize,
+    /// Findings that were written.
+    pub settled: usize,
+    /// Whether the whole fleet was read, so that it could be judged.
+    pub complete: bool,
+    pub(super) trouble: Option<String>,
+    pub(super) waiting: bool,
+}
+
+impl Report for WatchdogReport {
+    fn summary(&self) -> String {
+        if self.waiting || self.trouble.is_some() {
+            return String::new();
+        }
+        let mut words = format!(
+            "watching {}",
+            text::count(self.alive as u64, "living session")
+        );
+        for (count, what) in [(self.stalled, "stalled"), (self.gone, "gone")] {
+            if count > 0 {
+                words.push_str(&format!(", {count} {what}"));
+            }
+        }
+        if let Some(hold) = &self.hold {
+            words.push_str(&format!("; {hold}"));
+        }
+        words
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+}
