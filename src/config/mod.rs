@@ -42,6 +42,7 @@ pub use load::{drop_in_count, environment, instance, load};
 pub use orchestrator_settings::{
     HousekeepingSettings, MatchRole, OrchestratorSettings, ReassignmentSettings, WatchdogSettings,
 };
+pub use sessions::LOADED_AS;
 pub use settings::{
     AdapterSettings, AgentSettings, ExecSettings, FileMode, FileSettings, HeartbeatSettings,
     LogSettings, MessageWatchSettings, ProofSettings, RoleSettings, ServiceSettings,

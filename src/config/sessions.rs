@@ -42,7 +42,7 @@ pub(super) struct CredentialsDirs {
 
 /// What systemd puts before the name of each file when it loads a whole
 /// directory: `LoadCredential=mcp-bridge:/etc/mcp-bridge/credentials`.
-const LOADED_AS: &str = "mcp-bridge_";
+pub const LOADED_AS: &str = "mcp-bridge_";
 
 /// The directory beside the main file that is loaded so.
 const CREDENTIALS: &str = "credentials";

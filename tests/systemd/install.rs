@@ -1,5 +1,7 @@
 //! From the package to a daemon that works, and back to nothing.
 
+use serde_json::Value;
+
 use crate::machine::{Machine, wait_for};
 use crate::needs_a_machine;
 use crate::operator::{
@@ -38,6 +40,31 @@ fn a_package_one_file_and_one_command() {
         !said.status.success() && said.err.contains(STORE),
         "{said:?}"
     );
+}
+
+/// The README's steps, by root alone.
+#[test]
+fn what_root_makes_is_where_the_service_looks() {
+    needs_a_machine!();
+    let machine = installed();
+    machine.sh("useradd --create-home bob").ok();
+    agent(&machine);
+    machine
+        .sh("mcp-bridge conversation new --label backend")
+        .ok();
+    edit(&machine, crate::operator::SESSION);
+    enable(&machine, "worker");
+    says(&machine, "worker: 1 session alive; ");
+    let status = machine.sh("mcp-bridge status --json").ok();
+    let status: Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(status["daemons"][0]["state"], "running", "{status}");
+    let found = machine.sh("mcp-bridge doctor --json").ok();
+    let found: Value = serde_json::from_str(&found).expect("JSON");
+    assert_eq!(found["counts"]["fail"], 0, "{found}");
+    assert_eq!(found["counts"]["warn"], 0, "{found}");
+    let all = found["findings"].to_string();
+    assert!(all.contains("backend.b: alive by process"), "{found}");
+    assert!(all.contains("orchestrator: not enabled"), "{found}");
 }
 
 #[test]

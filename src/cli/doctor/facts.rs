@@ -47,6 +47,8 @@ pub(super) struct Config {
     pub(super) path: PathBuf,
     pub(super) instance: String,
     pub(super) home: Home,
+    /// Whether its service is to be started with the machine, or its user.
+    pub(super) enabled: bool,
     /// What is wrong with it, or what it says.
     pub(super) outcome: Result<Configured, Vec<String>>,
 }

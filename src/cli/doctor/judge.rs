@@ -88,8 +88,13 @@ fn services(facts: &Facts) -> Vec<Finding> {
                 Home::Elsewhere => format!("mcp-bridged --config {}", config.path.display()),
                 home => unit("enable --now", &config.instance, home),
             };
-            let text = format!("{}: no such daemon runs", config.instance);
-            found.push(Finding::warn("service", text, start));
+            if config.enabled || config.home == Home::Elsewhere {
+                let text = format!("{}: no such daemon runs", config.instance);
+                found.push(Finding::warn("service", text, start));
+            } else {
+                let text = format!("{}: not enabled; if it is wanted: {start}", config.instance);
+                found.push(Finding::note("service", text));
+            }
         }
     }
     found

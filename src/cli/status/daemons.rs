@@ -16,8 +16,9 @@ pub(super) fn fate(daemon: &DaemonView) -> (&'static str, anstyle::Style) {
     if daemon.host != host::name() {
         return ("running", GOOD);
     }
-    // Another boot id is this machine restarted, or another of its name.
-    if daemon.boot_id != host::boot().id || !is_running(daemon.pid) {
+    // Not by the boot id as well: a container gives itself one, and the sandbox
+    // of a service in it has the machine's.
+    if !is_running(daemon.pid) {
         return ("gone", BAD);
     }
     ("running", GOOD)

@@ -74,14 +74,34 @@ pub(super) async fn facts(loaded: &Loaded, daemons: &[Daemon]) -> Config {
         path: loaded.path.clone(),
         instance: loaded.instance.clone(),
         home: loaded.home,
+        enabled: is_enabled(loaded.home, &loaded.instance),
         outcome,
     }
 }
 
-/// What a session's file is called.
+/// What a session's file is called, however the service manager calls it.
 fn name(credentials: &Path) -> String {
     let stem = credentials.file_stem().unwrap_or_default();
-    stem.to_string_lossy().into_owned()
+    let stem = stem.to_string_lossy();
+    stem.strip_prefix(config::LOADED_AS)
+        .unwrap_or(&stem)
+        .to_owned()
+}
+
+/// Whether some target wants the service: systemd keeps that as links.
+fn is_enabled(home: Home, instance: &str) -> bool {
+    let units = match home {
+        Home::System => Some(PathBuf::from("/etc/systemd/system")),
+        Home::User => super::user_units(),
+        Home::Elsewhere => None,
+    };
+    let unit = format!("mcp-bridged@{instance}.service");
+    let entries = units.and_then(|units| std::fs::read_dir(units).ok());
+    entries.into_iter().flatten().flatten().any(|entry| {
+        let path = entry.path();
+        path.extension().is_some_and(|kind| kind == "wants")
+            && path.join(&unit).symlink_metadata().is_ok()
+    })
 }
 
 /// Why what a daemon runs is not run by us: it is another user's, and a command

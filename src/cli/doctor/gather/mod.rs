@@ -62,9 +62,17 @@ fn directories() -> Vec<PathBuf> {
 }
 
 fn user_directory() -> Option<PathBuf> {
+    Some(user_configuration()?.join("mcp-bridge"))
+}
+
+/// Where this user's own units are, and links to those that are enabled.
+fn user_units() -> Option<PathBuf> {
+    Some(user_configuration()?.join("systemd/user"))
+}
+
+fn user_configuration() -> Option<PathBuf> {
     use etcetera::BaseStrategy;
-    let base = etcetera::choose_base_strategy().ok()?;
-    Some(base.config_dir().join("mcp-bridge"))
+    Some(etcetera::choose_base_strategy().ok()?.config_dir())
 }
 
 /// How a daemon with this configuration is started.

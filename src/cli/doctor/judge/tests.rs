@@ -102,6 +102,7 @@ fn config(session: Session) -> Config {
         path: "/etc/mcp-bridge/worker.toml".into(),
         instance: "worker".into(),
         home: Home::System,
+        enabled: true,
         outcome: Ok(Configured {
             role: "worker",
             drop_ins: 2,
@@ -283,6 +284,20 @@ fn daemons() {
     assert_eq!(
         with(|facts| facts.daemons.clear()),
         "Warn service worker: no such daemon runs: systemctl enable --now mcp-bridged@worker"
+    );
+    let mut spare = sound();
+    spare.daemons.clear();
+    spare.configs[0].enabled = false;
+    assert!(wrong(&spare).is_empty());
+    let found = judge(&spare);
+    let text = &found
+        .iter()
+        .find(|f| f.topic == "service")
+        .expect("a note")
+        .text;
+    assert_eq!(
+        text,
+        "worker: not enabled; if it is wanted: systemctl enable --now mcp-bridged@worker"
     );
     assert!(daemon(|d| d.runs = false).starts_with("Warn service worker: died"));
     assert_eq!(
