@@ -646,7 +646,8 @@ fn a_pipe_that_nobody_reads_holds_up_neither_wakes_nor_the_stop() {
     let rig = Rig::new();
     let (one, two) = (rig.pair("one"), rig.pair("two"));
     let pipe = inbox(&rig, "one");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).expect("a pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
     let mut daemon = rig.worker(&(by_file(&rig, "one", "") + &by_file(&rig, "two", "")));
     rig.send(&one.a, "hello");
     rig.send(&two.a, "hello");

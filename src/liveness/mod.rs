@@ -312,7 +312,8 @@ mod tests {
             check(&mut case);
         }
         std::fs::remove_file(&path).expect("removed");
-        rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).expect("a pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.expect("mkfifo").success());
         check(&mut case);
         assert!(said[0].contains("No such file"), "{said:?}");
         assert!(

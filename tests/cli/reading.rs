@@ -1,6 +1,5 @@
 //! A message that was fetched and reached nobody is not lost.
 
-use std::fs::OpenOptions;
 use std::process::Stdio;
 
 use insta::assert_snapshot;
@@ -61,7 +60,7 @@ fn the_output_goes_to_a_full_disk() {
     let scratch = Scratch::with_conversation();
     scratch.run_as("work.a", &["send", "hi"]).ok();
     for args in [&["check"][..], &["check", "--json"]] {
-        let full = OpenOptions::new()
+        let full = std::fs::OpenOptions::new()
             .write(true)
             .open("/dev/full")
             .expect("there");

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -78,7 +77,7 @@ fn tell(told: &Told) -> std::io::Result<()> {
 async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, Arc<SqliteStore>, String)> {
     // Whoever started this is gone: so is the stage.
     #[cfg(target_os = "linux")]
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let credentials = Credentials::read(credentials)?;
     let location = locate::locate(&Hints {
         credentials: credentials.store.as_deref(),

@@ -106,14 +106,7 @@ impl Stage {
         self.sessions.push(b.session.clone());
         self.credentials(&format!("agent-{number}"), vec![b])?;
         let inbox = self.inbox(number);
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &inbox,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-            0,
-        )
-        .with_context(|| format!("pipe {} cannot be made", inbox.display()))?;
+        make_pipe(&inbox)?;
         std::fs::write(
             self.config(&format!("worker-{number}")),
             self.worker_config(number),
@@ -319,4 +312,18 @@ fn append(path: &Path) -> std::io::Result<std::fs::File> {
         .create(true)
         .mode(0o600)
         .open(path)
+}
+
+/// By mkfifo(1): macOS has no safe call for it.
+fn make_pipe(path: &Path) -> anyhow::Result<()> {
+    let made = std::process::Command::new("mkfifo")
+        .args(["-m", "600"])
+        .arg(path)
+        .status();
+    anyhow::ensure!(
+        made.is_ok_and(|status| status.success()),
+        "pipe {} cannot be made: mkfifo failed",
+        path.display()
+    );
+    Ok(())
 }
