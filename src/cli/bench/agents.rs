@@ -181,7 +181,7 @@ async fn send_one(
     pace: &Pace,
     journal: &Journal,
 ) -> anyhow::Result<()> {
-    let mut draft = Draft::text(body(seq, pace.size)?);
+    let mut draft = Draft::text(body(pair, seq, pace.size)?);
     draft.client_id = Some(format!("bench-{pair}-{seq}").parse()?);
     let end = pace.until.max(Instant::now() + PATIENCE);
     loop {
@@ -209,9 +209,11 @@ async fn send_one(
     }
 }
 
-/// `seq` and a filling of random length, most often short.
-fn body(seq: u64, size: u32) -> anyhow::Result<Body> {
-    let filling = (f64::from(size) * fastrand::f64().powi(3)) as usize;
+/// `seq` and a filling of random length, most often short: the same for whoever
+/// sends this message again after a kill, or it would be another message.
+fn body(pair: u32, seq: u64, size: u32) -> anyhow::Result<Body> {
+    let random = fastrand::Rng::with_seed(seq << 16 ^ u64::from(pair)).f64();
+    let filling = (f64::from(size) * random.powi(3)) as usize;
     let text: String = std::iter::once(format!("{seq} "))
         .chain(std::iter::repeat_n("work ".to_owned(), filling / 5))
         .collect();
