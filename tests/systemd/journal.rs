@@ -36,12 +36,16 @@ fn fields_priorities_and_the_catalog() {
     machine
         .sh("systemctl kill --signal=KILL agent.service")
         .ok();
-    let exited = wait_for("the end of the agent", || {
-        records(&machine, "MCP_EVENT=session-exited").pop()
-    });
-    assert_eq!(exited["PRIORITY"], "4", "{exited}");
-    assert_eq!(exited["MCP_DUTY"], "watchdog", "{exited}");
-    assert_eq!(exited["MCP_ROLE"], "orchestrator", "{exited}");
+    // Whoever keeps the agent says it, and whoever watches the fleet.
+    let exited = |duty: &str, role: &str| {
+        let filter = format!("MCP_EVENT=session-exited MCP_DUTY={duty}");
+        let exited = wait_for(duty, || records(&machine, &filter).pop());
+        assert_eq!(exited["PRIORITY"], "4", "{exited}");
+        assert_eq!(exited["MCP_ROLE"], role, "{exited}");
+        exited
+    };
+    exited("heartbeat", "worker");
+    let exited = exited("watchdog", "orchestrator");
     let session = exited["MCP_SESSION"].as_str().expect("a session");
     let conversation = exited["MCP_CONVERSATION"].as_str().expect("a conversation");
     assert_eq!(session, format!("{conversation}/b"));
