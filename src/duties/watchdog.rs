@@ -132,13 +132,13 @@ impl Watchdog {
         }
         if let Some(leader) = leader {
             self.judge(store, &leader, patience).await?;
-            self.tell_correlated(store, &leader, patience).await?;
             if signalled || self.round.settled > 0 {
                 self.reassignment.ring();
             }
             if self.round.settled > 0 {
                 self.desk.look();
             }
+            self.tell_correlated(store, &leader, patience).await?;
         }
         Ok(())
     }
@@ -344,7 +344,7 @@ impl Watchdog {
     fn holds(&mut self) {
         self.round.hold = if self.controls.iter().any(|c| c.kind == ControlKind::Hold) {
             Some("on hold: nobody is given up".into())
-        } else if self.correlated == Some(true) {
+        } else if self.observer.correlated().is_some() {
             Some("many hosts are silent together: nobody is given up".into())
         } else {
             None
