@@ -159,6 +159,23 @@ impl Machine {
         PathBuf::from(format!("/proc/{}/root{path}", self.leader()))
     }
 
+    /// What was ever written in it and is there: its root's upper layer, where
+    /// the files of the machine under it are not.
+    #[track_caller]
+    pub(crate) fn written(&self, name: &str) -> Vec<String> {
+        let layer = self.dir.path().join("machine/upper");
+        let seen_by_boot = format!("/proc/{}/root{}", self.boot.id(), layer.display());
+        let Output { status, stdout, .. } = Command::new("find")
+            .args([seen_by_boot.as_str(), "-xdev", "-iname", name])
+            // A device 0:0 stands for a file that was deleted.
+            .args(["!", "-type", "c", "-printf", "/%P\n"])
+            .output()
+            .expect("find");
+        assert!(status.success(), "{status}");
+        let paths = String::from_utf8(stdout).expect("paths");
+        paths.lines().map(str::to_owned).collect()
+    }
+
     /// A command that will run in it, with nothing of this environment.
     #[track_caller]
     pub(crate) fn command<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Command {
