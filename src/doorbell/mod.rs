@@ -48,6 +48,10 @@ pub trait Listener: Send {
     /// Whether a commit may be under way at this moment in another process.
     fn write_in_progress(&mut self) -> bool;
 
+    /// Whether a commit may have become visible since the last look: asked
+    /// often, so it is to cost less than a look.
+    fn published(&mut self) -> bool;
+
     /// Reads what is new. May find nothing.
     fn look(&mut self);
 
@@ -68,6 +72,8 @@ impl Pending {
     const ASKED: u8 = 4;
     /// The doorbell is taken down.
     const STOP: u8 = 8;
+    /// A file that is watched by itself went, and its watch with it.
+    const DEAF: u8 = 16;
 
     fn add(&self, what: u8) -> bool {
         self.0.fetch_or(what, Ordering::AcqRel) & what == 0

@@ -55,6 +55,9 @@ pub(super) fn run(
         if rung & Pending::STOP != 0 {
             return;
         }
+        if rung & Pending::DEAF != 0 {
+            events.watch_anew();
+        }
         if rung & Pending::FOREIGN != 0 {
             settle(pending, listener.as_mut());
         } else if rung != 0 || listener.changed() {
@@ -79,14 +82,18 @@ pub(crate) fn sharpen_timers() {
     }
 }
 
-/// Looks until no writer can be in the middle of a commit. The question comes
-/// before the look: any commit whose write rang is visible, or rolled back,
-/// once the lock is seen free.
+/// Looks, and again at whatever is published, until no writer can be in the
+/// middle of a commit. The question comes first: any commit whose write rang is
+/// visible, or rolled back, once the lock is seen free.
 fn settle(pending: &Pending, listener: &mut dyn Listener) {
     let started = Instant::now();
+    let mut looked = false;
     loop {
         let writing = listener.write_in_progress();
-        listener.look();
+        if !looked || listener.published() {
+            listener.look();
+            looked = true;
+        }
         let waited = started.elapsed();
         if !writing || waited > SETTLE_FOR {
             return;
@@ -126,7 +133,7 @@ impl Events {
             .as_ref()
             .is_some_and(|watch| watch.is_stale(paths))
         {
-            (self.watch, self.tried) = (None, None);
+            self.watch_anew();
         }
         if !self.wanted
             || self.watch.is_some()
@@ -161,10 +168,83 @@ impl Events {
         self.tried = Some(Instant::now());
     }
 
+    fn watch_anew(&mut self) {
+        (self.watch, self.tried) = (None, None);
+    }
+
     fn question(&self) -> Duration {
         match &self.watch {
             Some(watch) if watch.hears_the_log() => QUESTION,
             _ => QUESTION_WITHOUT_EVENTS,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A writer that is busy for so many questions, and publishes at one of them.
+    struct Busy {
+        questions: u32,
+        busy_for: u32,
+        publishes_at: Option<u32>,
+        seen: bool,
+        looks: u32,
+    }
+
+    impl Busy {
+        fn settled(busy_for: u32, publishes_at: Option<u32>) -> Self {
+            loop {
+                let mut busy = Self {
+                    questions: 0,
+                    busy_for,
+                    publishes_at,
+                    seen: false,
+                    looks: 0,
+                };
+                settle(&Pending::default(), &mut busy);
+                // On a machine that is busy itself it may have given up.
+                if busy.questions > busy_for {
+                    return busy;
+                }
+            }
+        }
+
+        fn is_published(&self) -> bool {
+            self.publishes_at.is_some_and(|at| self.questions >= at)
+        }
+    }
+
+    impl Listener for Busy {
+        fn write_in_progress(&mut self) -> bool {
+            self.questions += 1;
+            self.questions <= self.busy_for
+        }
+
+        fn published(&mut self) -> bool {
+            self.is_published() && !self.seen
+        }
+
+        fn look(&mut self) {
+            self.looks += 1;
+            self.seen = self.is_published();
+        }
+
+        fn changed(&mut self) -> bool {
+            unreachable!("settling does not ask that")
+        }
+    }
+
+    #[test]
+    fn it_looks_once_and_again_at_what_is_published() {
+        let nothing = Busy::settled(20, None);
+        assert_eq!((nothing.questions, nothing.looks), (21, 1));
+        for at in 2..=21 {
+            let one = Busy::settled(20, Some(at));
+            assert_eq!((one.questions, one.looks, one.seen), (21, 2, true), "{at}");
+        }
+        let idle = Busy::settled(0, Some(1));
+        assert_eq!((idle.questions, idle.looks, idle.seen), (1, 1, true));
     }
 }

@@ -36,6 +36,10 @@ impl Listener for Reader {
         false
     }
 
+    fn published(&mut self) -> bool {
+        true
+    }
+
     fn look(&mut self) {
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
         *self.seen.text.lock().expect("whole") = read(&self.paths.log) + &read(&self.paths.bell);

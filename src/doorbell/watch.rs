@@ -165,10 +165,19 @@ impl Names {
             .map(|name| match (data, moved) {
                 (true, _) if name == self.bell => Pending::OURS,
                 (true, _) if name == self.log => Pending::FOREIGN,
-                (_, true) if self.ends_a_watch(name) => Pending::FOREIGN,
+                (_, true) if self.ends_a_watch(name) => self.end_of_a_watch(),
                 _ => 0,
             })
             .fold(0, |all, one| all | one)
+    }
+
+    /// By its number alone a file that was made in the place of another may be
+    /// the same one.
+    fn end_of_a_watch(&self) -> u8 {
+        match self.scope {
+            Scope::Directory => Pending::FOREIGN,
+            Scope::Files => Pending::FOREIGN | Pending::DEAF,
+        }
     }
 
     /// Whether a file of this name that went, or was put in another's place,
@@ -228,8 +237,9 @@ mod tests {
         let created = EventKind::Create(CreateKind::File);
         assert_eq!(ring(Scope::Directory, created, "bridge.db-wal"), 0);
         let files = |name| ring(Scope::Files, REMOVED, name);
-        assert_eq!(files("bridge.db-wal"), Pending::FOREIGN);
-        assert_eq!(files("bridge.db-bell"), Pending::FOREIGN);
+        let deaf = Pending::FOREIGN | Pending::DEAF;
+        assert_eq!(files("bridge.db-wal"), deaf);
+        assert_eq!(files("bridge.db-bell"), deaf);
         assert_eq!(files("other.db-wal"), 0);
     }
 

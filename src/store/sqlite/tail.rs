@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -29,6 +30,10 @@ use crate::store::{Arrival, Look, OnRing, Result, StoreError};
 /// <https://sqlite.org/walformat.html#wal_locks>.
 const WRITE_LOCK: u64 = 120;
 
+/// The start of the `-shm` file: its header, which a commit changes, twice over.
+/// <https://sqlite.org/walformat.html#the_wal_index_header>.
+type IndexHeader = [u8; 96];
+
 /// Reads messages in commit order.
 pub(super) struct Tail {
     files: Arc<Files>,
@@ -39,6 +44,8 @@ pub(super) struct Tail {
     /// The signal that was seen last.
     signal: i64,
     data_version: i64,
+    /// As it was before the last look.
+    header: Option<IndexHeader>,
 }
 
 impl Tail {
@@ -71,6 +78,7 @@ impl Tail {
             // Whatever came before is looked at anyway.
             signal: 0,
             data_version,
+            header: None,
         })
     }
 
@@ -136,6 +144,13 @@ impl Look for Tail {
 }
 
 impl Tail {
+    /// The header as it is now; half of it may be older than the rest.
+    fn header(&self) -> Option<IndexHeader> {
+        let mut header = [0; size_of::<IndexHeader>()];
+        self.shared_memory?.read_exact_at(&mut header, 0).ok()?;
+        Some(header)
+    }
+
     fn signal_now(&self) -> rusqlite::Result<i64> {
         self.connection
             .prepare_cached("SELECT coalesce(max(n), 0) FROM bridge_signal WHERE name = 'work'")?
@@ -214,7 +229,14 @@ impl Listener for Listening {
         matches!(fcntl_getlk(shared_memory.as_fd(), &question), Ok(Some(_)))
     }
 
+    fn published(&mut self) -> bool {
+        let now = self.tail.header();
+        now.is_none() || now != self.tail.header
+    }
+
     fn look(&mut self) {
+        // Before it looks: what is published meanwhile is looked at again.
+        self.tail.header = self.tail.header();
         (self.on_ring)(&mut self.tail);
     }
 
