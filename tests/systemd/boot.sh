@@ -18,6 +18,7 @@ mount -t overlay machine -o "lowerdir=/,upperdir=$directory/upper,workdir=$direc
 root=$directory/root
 rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/rc?.d/S* "$root"/var/log/journal
 rm -f "$root"/usr/sbin/policy-rc.d    # a container may forbid packages to start anything
+rm -f "$root"/var/lib/man-db/auto-update    # or dpkg indexes every page of this machine
 mkdir -p "$root"/var/log/journal
 tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
 echo "$name" >"$root/etc/hostname"

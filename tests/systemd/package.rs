@@ -42,6 +42,8 @@ fn built(name: &str, version: &str) -> PathBuf {
             "deb",
             "--no-build",
             "--fast",
+            // Unpacked by every machine, four times as fast as xz.
+            "--compress-type=gz",
             "--strip",
             "--no-dbgsym",
             "--quiet",
