@@ -362,29 +362,49 @@ fn full() -> bool {
 #[test]
 #[cfg(target_os = "linux")]
 fn an_interrupted_run_leaves_nothing() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut run = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-        .args([
-            "bench",
-            "delivery",
-            "--agents",
-            "2",
-            "--duration",
-            "10m",
-            "--dir",
-        ])
-        .arg(dir.path())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("the program runs");
+    use std::os::unix::process::CommandExt as _;
+
+    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+    let signals: [fn(Pid) -> rustix::io::Result<()>; 2] = [
+        |run| kill_process(run, Signal::INT),
+        // As a terminal does it: the children are told, too.
+        |run| kill_process_group(run, Signal::INT),
+    ];
+    for interrupt in signals {
+        let dir = tempfile::tempdir().expect("a directory");
+        let said = tempfile::NamedTempFile::new().expect("a file");
+        interrupted(
+            dir.path(),
+            |command| {
+                command
+                    .process_group(0)
+                    .stderr(said.reopen().expect("opened"));
+            },
+            interrupt,
+        );
+        let said = std::fs::read_to_string(said.path()).expect("read");
+        assert_eq!(said, "error: interrupted; nothing was measured\n");
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn interrupted(
+    dir: &Path,
+    prepare: impl FnOnce(&mut Command),
+    interrupt: impl FnOnce(rustix::process::Pid) -> rustix::io::Result<()>,
+) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
+    command.args(["bench", "delivery", "--agents", "2", "--duration", "10m"]);
+    prepare(command.arg("--dir").arg(dir));
+    let mut run = command.spawn().expect("the program runs");
     // A sender's journal is there once all children are.
-    until(|| find(dir.path(), "sender-1.jsonl"));
-    let pid = rustix::process::Pid::from_child(&run);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
+    until(|| find(dir, "sender-1.jsonl"));
+    interrupt(rustix::process::Pid::from_child(&run)).expect("signalled");
     assert_eq!(run.wait().expect("ended").code(), Some(1));
     // The children were killed; they may need a moment to be gone.
-    until(|| !in_use(dir.path()));
-    assert_clean(dir.path());
+    until(|| !in_use(dir));
+    assert_clean(dir);
 }
 
 #[cfg(target_os = "linux")]

@@ -173,7 +173,7 @@ impl Fleet {
                 lose_one: args.lose_one && n == 0,
             });
             let name = format!("reader-{n}");
-            let (place, trigger) = Place::start(name, scratch.path(), work, restarts).await?;
+            let (place, trigger) = Place::start(name, scratch, work, restarts).await?;
             fleet.readers.push(place);
             fleet.triggers.push(trigger);
         }
@@ -191,7 +191,7 @@ impl Fleet {
                 resume: Vec::new(),
             });
             let name = format!("sender-{n}");
-            let (place, trigger) = Place::start(name, scratch.path(), work, restarts).await?;
+            let (place, trigger) = Place::start(name, scratch, work, restarts).await?;
             fleet.senders.push(place);
             fleet.triggers.push(trigger);
         }

@@ -2,7 +2,7 @@
 //! same job: what each of them had acknowledged must hold.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::agents::{Progress, ReceiverJob, Resume, SenderJob};
 use super::child::{Child, Job};
 use super::journal::{self, Record};
+use super::scratch::Scratch;
 use crate::clock;
 
 /// How long between two kills: any time of this range.
@@ -64,16 +65,18 @@ pub(super) struct Place {
     kills: mpsc::Receiver<()>,
     /// Nanoseconds from each kill until a new process works.
     restarts: mpsc::UnboundedSender<u64>,
+    /// Dropped after the process that works in it.
+    _scratch: Scratch,
 }
 
 impl Place {
     pub(super) async fn start(
         name: String,
-        directory: &Path,
+        scratch: &Scratch,
         mut work: Work,
         restarts: &mpsc::UnboundedSender<u64>,
     ) -> anyhow::Result<(Self, Trigger)> {
-        let journal = directory.join(format!("{name}.jsonl"));
+        let journal = scratch.path().join(format!("{name}.jsonl"));
         work.set_journal(journal.clone());
         let (trigger, kills) = mpsc::channel(1);
         let child = Child::start(&work.job()).await?;
@@ -85,6 +88,7 @@ impl Place {
             resume: HashMap::new(),
             kills,
             restarts: restarts.clone(),
+            _scratch: scratch.clone(),
         };
         Ok((place, trigger))
     }

@@ -165,13 +165,18 @@ fn positive(text: &str) -> Result<f64, String> {
 /// If a scratch store cannot be made, or a child fails.
 pub async fn run(args: BenchArgs, json: bool) -> anyhow::Result<Exit> {
     let measure = async {
-        match args.what {
-            What::Latency(args) => latency::run(&args, json).await,
-            What::Delivery(args) => delivery::run(&args, json).await,
-            What::Watchdog(args) => watchdog::run(&args, json).await,
+        match &args.what {
+            What::Latency(args) => latency::run(args, json).await,
+            What::Delivery(args) => delivery::run(args, json).await,
+            What::Watchdog(args) => watchdog::run(args, json).await,
             What::Child => child::run().await.map(|()| Exit::Success),
         }
     };
+    // Ctrl-C at a terminal reaches the children, too: they end, and have
+    // nothing to say.
+    if matches!(args.what, What::Child) {
+        return measure.await;
+    }
     let mut signals =
         signal_hook_tokio::Signals::new([SIGINT, SIGTERM]).context("listening for signals")?;
     // Dropping the measurement ends its children and removes its directory.

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,10 @@ use crate::model::{ConversationId, SessionKey, Side};
 use crate::store::sqlite::{Create, SqliteStore};
 use crate::store::{Caller, Conversations, NewConversation, Reports, Upkeep};
 
-/// A directory that goes when this is dropped, unless it was to be kept.
-pub(super) struct Scratch(TempDir);
+/// A directory that goes when the last of these is dropped, unless it was to be
+/// kept: whoever still works in it when a measurement is interrupted has one.
+#[derive(Debug, Clone)]
+pub(super) struct Scratch(Arc<TempDir>);
 
 impl Scratch {
     pub(super) fn new(place: &Place) -> anyhow::Result<Self> {
@@ -28,7 +31,7 @@ impl Scratch {
             .tempdir_in(&parent)
             .with_context(|| format!("making a scratch directory in {}", parent.display()))?;
         dir.disable_cleanup(place.keep);
-        let scratch = Self(dir);
+        let scratch = Self(Arc::new(dir));
         if let Some(warning) = scratch.warning() {
             writeln!(anstream::stderr(), "{warning}")?;
         }
