@@ -292,6 +292,91 @@ fn an_expired_conversation_is_refused_with_the_remedy_and_taken_when_renewed() {
     said.only_once("expired at");
 }
 
+/// Ends a conversation in a moment, and waits until it has.
+fn expire(rig: &Rig, id: &mcp_bridge::model::ConversationId) {
+    let end = clock::now() + jiff::SignedDuration::from_millis(20);
+    let text = mcp_bridge::model::timestamp::to_text(end);
+    let set = "UPDATE conversations SET expires_at = ?2 WHERE id = ?1";
+    let changed = rig.foreign().execute(set, [id.as_str(), text.as_str()]);
+    assert_eq!(changed.expect("set"), 1);
+    wait_for("its end", || (clock::now() > end).then_some(()));
+}
+
+#[test]
+fn a_conversation_that_expired_in_a_suspend_or_an_outage_goes_on_with_its_agent() {
+    let rig = Rig::new();
+    let names = ["one", "gone", "strange"];
+    let [one, gone, strange] = names.map(|name| rig.pair(name));
+    let agent = Agent::with_file(&rig, "one.pid");
+    let mut other = Agent::with_file(&rig, "gone.pid");
+    let both = by_file(&rig, "one") + &by_file(&rig, "gone");
+    let text = format!("{QUICK}{both}");
+    let mut daemon = rig.worker(&format!("{RARE}{both}"));
+    rig.becomes(&one.b.session, Life::Alive);
+    rig.becomes(&gone.b.session, Life::Alive);
+    let left = || rig.view(&one.b.session).expires_at.expect("an end") - clock::now();
+    let renewed = || (left().total(jiff::Unit::Hour).expect("a span") > 2.0).then_some(());
+    // As when the machine sleeps: the end is past before the next round.
+    expire(&rig, &one.id);
+    rig.config("worker", &text);
+    daemon.reload();
+    daemon.says("expired while nobody could renew it, and its agent lives");
+    wait_for("the renewal", renewed);
+    rig.goes_on(&one.b.session);
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.never("renew it:");
+
+    // The daemon is down: one agent calls in meanwhile, one ends, and one was
+    // never known to it.
+    other.end();
+    let boot = mcp_bridge::host::boot();
+    let minute = std::time::Duration::from_secs(60);
+    let call = mcp_bridge::store::Heartbeats::call_in(
+        &rig.store,
+        &one.b,
+        minute,
+        None,
+        &boot,
+        clock::now(),
+    );
+    rig.block_on(call).expect("called");
+    for pair in [&one, &gone, &strange] {
+        expire(&rig, &pair.id);
+    }
+    let text = text + &session("strange", "\"none\"");
+    let mut daemon = rig.worker(&text);
+    daemon.says("its agent lives");
+    wait_for("the renewal", renewed);
+    rig.goes_on(&one.b.session);
+    for pair in [&gone, &strange] {
+        daemon.says(&format!("conversation {} expired at", pair.id));
+    }
+    daemon.shows("two", |s| s.status.contains("1 session alive, 2 refused"));
+    // An end that was set on purpose holds.
+    let close = rig.store.close_conversation(&one.id, clock::now());
+    rig.block_on(close).expect("closed");
+    daemon.says(&format!("conversation {} was closed", one.id));
+    assert_eq!(daemon.stop(), Some(0));
+    drop(agent);
+}
+
+#[test]
+fn without_renewal_an_expired_conversation_stays_expired() {
+    let rig = Rig::new();
+    let one = rig.pair("one");
+    let text = session("one", "\"none\"");
+    let mut daemon = rig.worker(&format!("{QUICK}renew_conversations = false\n{text}"));
+    rig.becomes(&one.b.session, Life::Alive);
+    expire(&rig, &one.id);
+    daemon.says(&format!("conversation {} expired at", one.id));
+    rig.config("worker", &format!("{QUICK}{text}"));
+    daemon.reload();
+    daemon.says("its agent lives");
+    rig.goes_on(&one.b.session);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
 #[test]
 fn credentials_that_do_not_hold_are_told_and_taken_when_they_do() {
     let rig = Rig::new();

@@ -198,6 +198,7 @@ macro_rules! every_case {
                 another_boot_loses_its_session
                 an_older_life_of_a_daemon_takes_nothing_back
                 renewals_never_shorten_and_never_reopen
+                what_expired_is_renewed_for_whoever_kept_it_to_its_end
                 the_mirror_touches_only_the_time
                 an_exit_is_noted_once_by_its_owner
                 a_stopped_daemon_lets_go

@@ -2,13 +2,14 @@
 //! alive, and a word at once when one has ended.
 
 mod ends;
+mod renewal;
 mod report;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -99,14 +100,21 @@ impl Heartbeat {
         let patience = Patience::begin();
         let now = clock::now();
         let daemon = self.register(store, now, patience).await?;
-        let sessions = self.roster.verify(store, now, patience).await?;
+        let mut roll = self.roster.call(store, now, patience).await?;
         self.forget_those_taken_out(store, &daemon, now, patience)
             .await?;
 
         let mut verdicts = self.check();
-        for agent in self.mistaken(store, &sessions, patience).await? {
+        for agent in self.mistaken(store, &roll, patience).await? {
             verdicts[agent] = Verdict::Exited;
         }
+        if self
+            .revive(store, &daemon, (&roll, &verdicts), now, patience)
+            .await?
+        {
+            roll = self.roster.call(store, now, patience).await?;
+        }
+        let sessions = self.roster.conclude(roll);
         let mut report = HeartbeatReport::default();
         let mut beats = Vec::with_capacity(sessions.len());
         let mut living = Vec::with_capacity(sessions.len());
@@ -270,17 +278,6 @@ impl Heartbeat {
             self.mirrored = Some(boot.now);
         }
         Ok(report)
-    }
-
-    /// Renews when half of the time is over, so that it is a rare write.
-    fn renewal(&self, session: &Kept, now: Timestamp) -> Option<Timestamp> {
-        if !self.settings.renew_conversations {
-            return None;
-        }
-        let life = SignedDuration::try_from(self.settings.renew_for).ok()?;
-        let until = now.checked_add(life).ok()?;
-        let soon = now.checked_add(life / 2).ok()?;
-        (session.expires_at < soon).then_some(until)
     }
 
     /// Publishes the sessions that are `ours`: one that another daemon keeps

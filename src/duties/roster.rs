@@ -39,6 +39,26 @@ pub struct Kept {
 /// Kept sessions, published for the duty *message watch*.
 pub type Sessions = Arc<Vec<Kept>>;
 
+/// What the store said of the sessions in the files, before anybody is told.
+#[derive(Debug, Default)]
+pub struct RollCall {
+    /// Sessions whose credentials hold, one agent each.
+    pub kept: Vec<Kept>,
+    /// Sessions whose token is right and whose conversation has expired, with
+    /// their agent.
+    pub expired: Vec<(SessionKey, usize)>,
+    /// Sessions that are not kept, and why; the expired ones are among them.
+    refused: Complaints,
+}
+
+impl RollCall {
+    /// All sessions that may be kept, with their agent.
+    pub fn known(&self) -> impl Iterator<Item = (&SessionKey, usize)> {
+        let kept = self.kept.iter().map(|kept| (&kept.key, kept.agent));
+        kept.chain(self.expired.iter().map(|(key, agent)| (key, *agent)))
+    }
+}
+
 /// Reads credentials and verifies them, again and again.
 #[derive(Debug)]
 pub struct Roster {
@@ -98,17 +118,17 @@ impl Roster {
             .collect();
     }
 
-    /// The sessions whose credentials hold now. The others are reported when
-    /// their trouble changes, and tried again with every call.
+    /// Asks the store about all sessions in the files. Nobody is told before
+    /// [`Roster::conclude`].
     ///
     /// # Errors
     /// Only if the store itself failed.
-    pub(crate) async fn verify(
+    pub(crate) async fn call(
         &mut self,
         store: &SharedStore,
         now: Timestamp,
         patience: Patience,
-    ) -> Result<Sessions, StoreError> {
+    ) -> Result<RollCall, StoreError> {
         self.read();
         let (owners, callers): (Vec<usize>, Vec<Caller>) = self
             .entries
@@ -119,9 +139,8 @@ impl Roster {
         let verdicts = patience
             .bounded(store.location(), store.verify(&callers, now))
             .await?;
-        let mut kept: Vec<Kept> = Vec::with_capacity(callers.len());
+        let mut roll = RollCall::default();
         let mut places: HashMap<SessionKey, usize> = HashMap::with_capacity(callers.len());
-        let mut refused = Complaints::new();
         for ((agent, caller), verdict) in owners.into_iter().zip(callers).zip(verdicts) {
             let name = caller.session.to_string();
             let entry = &self.entries[agent];
@@ -136,22 +155,34 @@ impl Roster {
                         first.display(),
                         entry.path.display()
                     );
-                    refused.insert(format!("{name} in {}", entry.path.display()), why);
+                    let place = format!("{name} in {}", entry.path.display());
+                    roll.refused.insert(place, why);
                 }
                 Ok(verified) => {
                     places.insert(caller.session.clone(), agent);
-                    kept.push(keep(entry, agent, caller.session, verified));
+                    roll.kept.push(keep(entry, agent, caller.session, verified));
                 }
                 Err(error) => {
-                    refused.insert(name, words(&error));
+                    let why = words(&error);
+                    let first = roll.refused.insert(name, why).is_none();
+                    if first && matches!(error, StoreError::Expired { .. }) {
+                        roll.expired.push((caller.session, agent));
+                    }
                 }
             }
         }
+        Ok(roll)
+    }
+
+    /// The sessions whose credentials hold. The others are reported when their
+    /// trouble changes, and tried again with every call.
+    pub(crate) fn conclude(&mut self, roll: RollCall) -> Sessions {
+        let RollCall { kept, refused, .. } = roll;
         tell(&self.refused, &refused, |name| {
             kept.iter().any(|kept| kept.key.to_string() == name)
         });
         self.refused = refused;
-        Ok(Arc::new(kept))
+        Arc::new(kept)
     }
 
     /// All sessions that the files name, whether their credentials hold or not.

@@ -230,6 +230,12 @@ pub static EVENTS: &[Event] = &[
         "they hold again",
     ),
     event(
+        "conversation-renewed",
+        Info,
+        "SESSION",
+        "it expired while the daemon was down or the machine asleep, and its agent lives",
+    ),
+    event(
         "sessions-released",
         Info,
         "",

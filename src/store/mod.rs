@@ -167,6 +167,20 @@ pub trait Heartbeats: Send + Sync {
     /// question.
     async fn processes(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Process>>>;
 
+    /// Renews the expired conversations of these sessions, as far as they were
+    /// kept alive to their end: the last heartbeat before it is this daemon's,
+    /// of this life or an earlier one, or a call of the agent itself while no
+    /// daemon was there, and no exit was noted since. Returns the sessions of
+    /// those that were renewed. What was closed, what another daemon kept and
+    /// what expired before anybody beat for it stays as it is.
+    async fn renew_expired(
+        &self,
+        daemon: &DaemonRef,
+        sessions: &[SessionKey],
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<SessionKey>>;
+
     /// Notes that a session's agent process ended. `false` if this daemon does
     /// not own the session any more.
     async fn record_exit(

@@ -277,6 +277,57 @@ pub(crate) async fn renewals_never_shorten_and_never_reopen(backend: &impl Backe
     assert_eq!(end(taken).await, at(3 * 3_600), "not its own to renew");
 }
 
+pub(crate) async fn what_expired_is_renewed_for_whoever_kept_it_to_its_end(backend: &impl Backend) {
+    let store = backend.open().await;
+    let earlier = register(&*store, "host:worker").await;
+    let pairs = pairs(&*store, 8, at(0)).await;
+    let [kept, called, open, unseen, elsewhere, exited, closed, cut] = &pairs[..] else {
+        unreachable!()
+    };
+    let boot = boot("x", 100);
+    let beaten = [kept, open, exited, closed, cut];
+    let sessions: Vec<&SessionKey> = beaten.iter().map(|pair| &pair.b.session).collect();
+    beat_with(&*store, &earlier, &sessions, &boot, at(100), |_, _| {}).await;
+    let other = register(&*store, "host:other").await;
+    beat(&*store, &other, &elsewhere.b.session, &boot).await;
+    let call = store.call_in(&called.b, TTL, None, &boot, at(100));
+    call.await.expect("called");
+    let exit = store.record_exit(&exited.b.session, &earlier, at(101));
+    assert!(exit.await.expect("noted"));
+    let close = store.close_conversation(&closed.id, at(101));
+    close.await.expect("closed");
+    for (end, pair) in [("2025-11-14T00:00:00", open), ("2025-11-13 02:14:00", cut)] {
+        backend.foreign(&format!(
+            "UPDATE conversations SET expires_at = '{end}' WHERE id = '{}'",
+            pair.id
+        ));
+    }
+    // Three hours later, in the daemon's next life.
+    let (now, until) = (at(4 * 3_600), at(7 * 3_600));
+    let daemon = register(&*store, "host:worker").await;
+    let all: Vec<SessionKey> = pairs
+        .iter()
+        .flat_map(|pair| [pair.b.session.clone(), pair.a.session.clone()])
+        .collect();
+    let renew = async || {
+        let renewed = store.renew_expired(&daemon, &all, until, now).await;
+        renewed.expect("renewed")
+    };
+    assert_eq!(
+        renew().await,
+        [kept.b.session.clone(), called.b.session.clone()]
+    );
+    assert_eq!(renew().await, [], "once");
+    for pair in [unseen, elsewhere, exited, closed, cut] {
+        let shown = store.conversation(&pair.id).await.expect("shown");
+        assert!(shown.expires_at.is_some_and(|end| end < now), "{shown:?}");
+    }
+    let verified = store.verify(&[kept.b.clone(), kept.a.clone()], now).await;
+    for verdict in verified.expect("asked") {
+        assert_eq!(verdict.expect("it holds").expires_at, until);
+    }
+}
+
 pub(crate) async fn the_mirror_touches_only_the_time(backend: &impl Backend) {
     let store = backend.open().await;
     let daemon = register(&*store, "host:worker").await;

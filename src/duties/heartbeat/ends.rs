@@ -5,7 +5,7 @@ use tracing::{debug, info, warn};
 
 use super::Heartbeat;
 use crate::duties::Patience;
-use crate::duties::roster::{Kept, Sessions};
+use crate::duties::roster::{Kept, RollCall};
 use crate::host;
 use crate::model::SessionKey;
 use crate::store::{DaemonRef, Process, SharedStore, StoreError};
@@ -17,32 +17,31 @@ impl Heartbeat {
     pub(super) async fn mistaken(
         &mut self,
         store: &SharedStore,
-        sessions: &Sessions,
+        roll: &RollCall,
         patience: Patience,
     ) -> Result<Vec<usize>, StoreError> {
-        let new: Vec<&Kept> = sessions
-            .iter()
-            .filter(|kept| !self.compared.contains(&kept.key))
-            .collect();
-        if new.is_empty() {
+        let (keys, agents): (Vec<SessionKey>, Vec<usize>) = roll
+            .known()
+            .filter(|(key, _)| !self.compared.contains(key))
+            .map(|(key, agent)| (key.clone(), agent))
+            .unzip();
+        if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<SessionKey> = new.iter().map(|kept| kept.key.clone()).collect();
         let known = patience
             .bounded(store.location(), store.processes(&keys))
             .await?;
         let boot = host::boot();
         let mut mistaken = Vec::new();
-        for (session, known) in new.into_iter().zip(known) {
+        for (agent, known) in agents.into_iter().zip(known) {
             let here = |known: &Process| known.boot_id == boot.id && known.pid_ns == boot.pid_ns;
-            let (Some(known), Some(found)) =
-                (known.filter(here), self.proofs[session.agent].process())
+            let (Some(known), Some(found)) = (known.filter(here), self.proofs[agent].process())
             else {
                 continue;
             };
             if found.took_the_number_of(&known.id) {
-                self.proofs[session.agent].mistaken();
-                mistaken.push(session.agent);
+                self.proofs[agent].mistaken();
+                mistaken.push(agent);
             }
         }
         self.compared.extend(keys);

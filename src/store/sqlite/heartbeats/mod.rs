@@ -1,5 +1,6 @@
 //! Heartbeats: one statement for all sessions of a daemon.
 
+mod expired;
 mod round;
 
 use async_trait::async_trait;
@@ -141,6 +142,32 @@ impl Heartbeats for SqliteStore {
                     _ => Ok(None),
                 })
                 .collect()
+        })
+        .await
+    }
+
+    async fn renew_expired(
+        &self,
+        daemon: &DaemonRef,
+        sessions: &[SessionKey],
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<SessionKey>> {
+        self.run("renewing expired conversations", async {
+            // Most that expired are nobody's any more: no write lock for those.
+            let found = expired::of(&mut *self.reader().await?, daemon, sessions, now).await?;
+            if found.is_empty() {
+                return Ok(Vec::new());
+            }
+            let mut write = self.write(Durability::Full).await?;
+            let mut renewed = Vec::new();
+            for ended in expired::of(write.connection(), daemon, sessions, now).await? {
+                if expired::renew(write.connection(), &ended, daemon, (until, now)).await? {
+                    renewed.push(ended.session);
+                }
+            }
+            write.commit(Ring::No).await?;
+            Ok(renewed)
         })
         .await
     }

@@ -1,0 +1,64 @@
+//! Conversations do not end under living agents: renewed in time, and after a
+//! suspend or an outage of ours also when their time is over.
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::info;
+
+use super::Heartbeat;
+use crate::duties::Patience;
+use crate::duties::roster::{Kept, RollCall};
+use crate::liveness::Verdict;
+use crate::model::SessionKey;
+use crate::store::{DaemonRef, SharedStore, StoreError};
+
+impl Heartbeat {
+    /// Renews when half of the time is over, so that it is a rare write.
+    pub(super) fn renewal(&self, session: &Kept, now: Timestamp) -> Option<Timestamp> {
+        let (until, soon) = (self.end(now, 1)?, self.end(now, 2)?);
+        (session.expires_at < soon).then_some(until)
+    }
+
+    /// Renews expired conversations of agents that live now and that this
+    /// daemon kept alive until it could not: the machine slept, or it was down
+    /// itself. Whether it kept them, the store knows. `true` if there was one.
+    pub(super) async fn revive(
+        &self,
+        store: &SharedStore,
+        daemon: &DaemonRef,
+        (roll, verdicts): (&RollCall, &[Verdict]),
+        now: Timestamp,
+        patience: Patience,
+    ) -> Result<bool, StoreError> {
+        let living: Vec<SessionKey> = roll
+            .expired
+            .iter()
+            .filter(|(_, agent)| matches!(verdicts[*agent], Verdict::Alive(..)))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let Some(until) = self.end(now, 1).filter(|_| !living.is_empty()) else {
+            return Ok(false);
+        };
+        let renewed = store.renew_expired(daemon, &living, until, now);
+        let renewed = patience.bounded(store.location(), renewed).await?;
+        for session in &renewed {
+            info!(
+                event = "conversation-renewed",
+                conversation = %session.conversation, session = %session,
+                "conversation {} expired while nobody could renew it, and its agent lives: \
+                 it goes on",
+                session.conversation
+            );
+        }
+        Ok(!renewed.is_empty())
+    }
+
+    /// The end of a renewal, or a part of the way there; `None` if none is
+    /// wished.
+    fn end(&self, now: Timestamp, part: i32) -> Option<Timestamp> {
+        if !self.settings.renew_conversations {
+            return None;
+        }
+        let life = SignedDuration::try_from(self.settings.renew_for).ok()?;
+        now.checked_add(life / part).ok()
+    }
+}
