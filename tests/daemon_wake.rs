@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use mcp_bridge::model::MessageId;
+use mcp_bridge::model::health::Turn;
 use mcp_bridge::store::{Heartbeats, WakeClaim, Wakes};
 use mcp_bridge::{clock, host};
 use rig::{Daemon, Rig, full, is_alive, session, wait_for};
@@ -292,27 +293,82 @@ fn mail_that_was_read_before_the_wake_fires_wakes_nobody() {
     assert_eq!(lines(&inbox(&rig, "one")), 1);
 }
 
+/// Calls in as `mcp-bridge heartbeat` does.
+fn call_in(rig: &Rig, caller: &mcp_bridge::store::Caller, turn: Option<Turn>) {
+    let (minute, boot) = (Duration::from_secs(60), host::boot());
+    let call = rig.store.call_in(caller, minute, turn, &boot, clock::now());
+    rig.block_on(call).expect("called");
+}
+
 #[test]
-fn an_agent_that_is_active_is_not_interrupted_and_not_forgotten() {
+fn a_loop_of_heartbeats_is_no_evidence_and_only_a_fetch_is() {
     let rig = Rig::new();
     let pair = rig.pair("one");
-    let daemon = rig.worker(&by_file(
-        &rig,
-        "one",
-        "verify_within = \"10m\"\nbackoff = \"300ms\"",
-    ));
+    let runs = rig.path("runs");
+    let script = rig.script("nudge", &format!("echo >> {}", runs.display()));
+    let keys = "order = [\"exec\", \"file\"]\nverify_within = \"100ms\"\n\
+                backoff = \"100ms\"\nbackoff_max = \"1h\"";
+    let adapters = exec(&script) + &file(&inbox(&rig, "one"));
+    let daemon = rig.worker(&woken("one", keys, &adapters));
     rig.send(&pair.a, "hello");
-    has_lines(&inbox(&rig, "one"), 1);
-    let boot = host::boot();
-    let minute = Duration::from_secs(60);
-    let call = rig
-        .store
-        .call_in(&pair.b, minute, None, &boot, clock::now());
-    rig.block_on(call).expect("called");
-    // Evidence; and as it has not fetched, another wake after a while.
-    has_lines(&inbox(&rig, "one"), 2);
+    // All ways, twice over, however often somebody calls in for it.
+    wait_for("the second round", || {
+        call_in(&rig, &pair.b, None);
+        (lines(&inbox(&rig, "one")) >= 2).then_some(())
+    });
     let rows = rig.wakes(&pair.b.session);
-    assert_eq!(rows[0].outcome.as_deref(), Some("verified"), "{rows:?}");
+    let outcomes: Vec<Option<&str>> = rows.iter().map(|row| row.outcome.as_deref()).collect();
+    assert_eq!(
+        outcomes[..2],
+        [Some("unverified"), Some("spent")],
+        "{rows:?}"
+    );
+    assert!(!outcomes.contains(&Some("verified")), "{rows:?}");
+    assert_eq!(rig.fetch(&pair.b), ["hello"]);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_busy_agent_is_left_alone_for_a_while_and_its_wake_stays_open() {
+    let rig = Rig::new();
+    let (one, other) = (rig.pair("one"), rig.pair("other"));
+    let runs = rig.path("runs");
+    let script = rig.script("nudge", &format!("echo >> {}", runs.display()));
+    let keys = |longest: &str| {
+        format!(
+            "order = [\"exec\", \"file\"]\nverify_within = \"200ms\"\n\
+             backoff = \"100ms\"\nbackoff_max = \"{longest}\""
+        )
+    };
+    let ways = exec(&script) + &file(&inbox(&rig, "one"));
+    let beat = by_file(
+        &rig,
+        "other",
+        "verify_within = \"200ms\"\nbackoff = \"100ms\"\nbackoff_max = \"200ms\"",
+    );
+    let daemon = rig.worker(&(woken("one", &keys("1h"), &ways) + &beat));
+    call_in(&rig, &one.b, Some(Turn::Inside));
+    rig.send(&one.a, "hello");
+    has_lines(&runs, 1);
+    // The other session is tried as often: it tells the time.
+    rig.send(&other.a, "tick");
+    has_lines(&inbox(&rig, "other"), 6);
+    assert_eq!((lines(&runs), lines(&inbox(&rig, "one"))), (1, 0));
+    assert_eq!(rig.wakes(&one.b.session)[0].outcome, None, "still open");
+    // Its turn ends, and it has not fetched.
+    call_in(&rig, &one.b, Some(Turn::Outside));
+    has_lines(&inbox(&rig, "one"), 1);
+    let rows = rig.wakes(&one.b.session);
+    assert_eq!(rows[0].outcome.as_deref(), Some("unverified"), "{rows:?}");
+    assert_eq!(rig.fetch(&one.b), ["hello"]);
+    // However busy: not for ever.
+    rig.config("worker", &(woken("one", &keys("300ms"), &ways) + &beat));
+    daemon.reload();
+    call_in(&rig, &one.b, Some(Turn::Inside));
+    let (ran, got) = (lines(&runs), lines(&inbox(&rig, "one")));
+    rig.send(&one.a, "again");
+    has_lines(&runs, ran + 1);
+    has_lines(&inbox(&rig, "one"), got + 1);
     assert_eq!(daemon.stop(), Some(0));
 }
 

@@ -1,10 +1,14 @@
 //! When to wake a session, with which adapter, and when to give up: pure.
 //!
 //! The last hop into an agent's client is the weak one, so a wake counts as
-//! failed until the session itself gave evidence. Times are durations since
-//! boot, taken from one clock by the caller.
+//! failed until the session has fetched: nothing else is evidence. An agent
+//! that does something else meanwhile is busy, and is not interrupted at once,
+//! nor left alone for ever. Times are durations since boot, taken from one clock
+//! by the caller.
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::ids::MessageId;
 
@@ -13,11 +17,11 @@ use super::ids::MessageId;
 pub struct WakePolicy {
     /// Length of the wake list.
     pub adapters: usize,
-    /// How long an adapter has to lead to evidence.
+    /// How long an adapter has to lead to a fetch.
     pub verify_within: Duration,
     /// Pause after the whole list failed; doubles each round.
     pub backoff: Duration,
-    /// Longest pause.
+    /// Longest pause, and how long a busy agent is left alone at most.
     pub backoff_max: Duration,
 }
 
@@ -38,8 +42,11 @@ pub struct Mail {
     pub newest_unread: Option<MessageId>,
     /// Messages not yet read.
     pub unread: u64,
-    /// Grows with every authenticated call of the agent itself.
-    pub activity: i64,
+    /// When the agent itself last did something: a call with its token, a turn
+    /// that its client told of. A bare heartbeat is nothing that it did.
+    pub acted_at: Option<Timestamp>,
+    /// Its client says that it is in a turn.
+    pub in_turn: bool,
 }
 
 /// Where a session's wake stands.
@@ -55,20 +62,22 @@ pub enum WakeState {
         /// Rounds through the whole list that failed before.
         rounds: u32,
     },
-    /// An adapter ran; evidence is awaited.
+    /// An adapter ran; a fetch is awaited.
     Fired {
         /// Newest message that the wake was about.
         mark: MessageId,
         /// Index in the list.
         adapter: usize,
-        /// When evidence is overdue.
+        /// When it is overdue.
         until: Duration,
-        /// The session's activity when it was fired.
-        activity: i64,
+        /// When it is overdue however busy the agent is.
+        limit: Duration,
+        /// When the agent had last done something.
+        acted_at: Option<Timestamp>,
         /// Rounds through the whole list that failed before.
         rounds: u32,
     },
-    /// Not now: the list failed, or the agent is awake and has not fetched.
+    /// Not now: the list failed, or somebody else is waking it.
     BackingOff {
         /// Newest message that the session did not look at.
         mark: MessageId,
@@ -94,12 +103,12 @@ pub enum WakeStep {
         /// Newest message to point at.
         mark: MessageId,
     },
-    /// The last wake led to evidence. Call again at once.
+    /// The session fetched past the mark. Call again at once.
     Verified {
         /// The adapter that did it.
         adapter: usize,
     },
-    /// The adapter's time is over without evidence. Call again at once.
+    /// The adapter's time is over without a fetch. Call again at once.
     Unverified {
         /// The adapter that failed.
         adapter: usize,
@@ -122,7 +131,8 @@ pub fn step(
             mark,
             adapter,
             until: now + policy.verify_within,
-            activity: mail.activity,
+            limit: now + policy.verify_within.max(policy.backoff_max),
+            acted_at: mail.acted_at,
             rounds,
         };
         (fired, WakeStep::Fire { adapter, mark })
@@ -133,21 +143,25 @@ pub fn step(
             mark,
             adapter,
             until,
-            activity,
-            ..
+            limit,
+            acted_at,
+            rounds,
         } => {
             if fetched_past(mark) {
                 (WakeState::Quiet, WakeStep::Verified { adapter })
-            } else if mail.activity != activity {
-                // Awake, but it has not fetched: do not interrupt it now, and
+            } else if now < limit && (mail.in_turn || mail.acted_at != acted_at) {
+                // At work, and it has not fetched: do not interrupt it now, and
                 // do not forget it either.
-                let until = now + policy.pause(0);
-                let state = WakeState::BackingOff {
+                let until = until.max(now + policy.verify_within).min(limit);
+                let state = WakeState::Fired {
                     mark,
+                    adapter,
                     until,
-                    rounds: 0,
+                    limit,
+                    acted_at: mail.acted_at,
+                    rounds,
                 };
-                (state, WakeStep::Verified { adapter })
+                rest(state, Some(until))
             } else if now < until {
                 rest(state, Some(until))
             } else {
@@ -174,7 +188,7 @@ pub fn step(
 }
 
 /// The adapter that was fired failed: its time is over, or it said so itself
-/// (no such command, exit 1), and waiting for evidence would be pointless.
+/// (no such command, exit 1), and waiting for a fetch would be pointless.
 #[must_use]
 pub fn fail(state: WakeState, now: Duration, policy: &WakePolicy) -> (WakeState, WakeStep) {
     let WakeState::Fired {
@@ -223,7 +237,15 @@ mod tests {
             oldest_unread: Some(MessageId(oldest)),
             newest_unread: Some(MessageId(newest)),
             unread: u64::try_from(newest - oldest + 1).expect("ordered"),
-            activity: 0,
+            ..Mail::default()
+        }
+    }
+
+    /// The agent has done something else, this second.
+    fn acted(mail: Mail, second: i64) -> Mail {
+        Mail {
+            acted_at: Timestamp::from_second(second).ok(),
+            ..mail
         }
     }
 
@@ -280,28 +302,72 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_agent_is_not_interrupted_and_not_forgotten() {
-        let policy = policy(1);
-        let (state, _) = step(WakeState::Quiet, unread(1, 1), SECOND, &policy);
-        let busy = Mail {
-            activity: 3,
-            ..unread(1, 1)
+    fn a_busy_agent_is_not_interrupted_for_a_while_and_only_a_fetch_verifies() {
+        let policy = policy(2);
+        let rests = |until| WakeStep::Rest {
+            until: Some(until * SECOND),
         };
-        let (state, did) = step(state, busy, 2 * SECOND, &policy);
-        assert_eq!(did, WakeStep::Verified { adapter: 0 });
+        let failed = WakeStep::Unverified {
+            adapter: 0,
+            spent: false,
+        };
+        let mail = unread(1, 1);
+        let (fired, _) = step(WakeState::Quiet, mail, SECOND, &policy);
+        // It does something else, and then nothing.
+        let (state, did) = step(fired, acted(mail, 5), 5 * SECOND, &policy);
+        assert_eq!(did, rests(15));
+        let (state, did) = step(state, acted(mail, 5), 14 * SECOND, &policy);
+        assert_eq!(did, rests(15));
+        assert_eq!(step(state, acted(mail, 5), 15 * SECOND, &policy).1, failed);
+        let verified = WakeStep::Verified { adapter: 0 };
         assert_eq!(
-            step(state, busy, 3 * SECOND, &policy).1,
-            WakeStep::Rest {
-                until: Some(32 * SECOND)
-            }
+            step(state, Mail::default(), 14 * SECOND, &policy).1,
+            verified
         );
-        assert_eq!(
-            step(state, busy, 32 * SECOND, &policy).1,
-            WakeStep::Fire {
-                adapter: 0,
-                mark: MessageId(1)
+        // It never comes to an end of something else.
+        let (mut state, mut second) = (fired, 1);
+        let did = loop {
+            second += 5;
+            let busy = acted(mail, second.into());
+            let (next, did) = step(state, busy, second * SECOND, &policy);
+            state = next;
+            if did == failed {
+                break second;
             }
-        );
+            assert!(matches!(did, WakeStep::Rest { .. }), "{did:?}");
+        };
+        assert_eq!(did, 601, "backoff_max after the wake");
+        // A turn is work, however quiet it is.
+        let turn = Mail {
+            in_turn: true,
+            ..mail
+        };
+        let (state, did) = step(fired, turn, 300 * SECOND, &policy);
+        assert_eq!(did, rests(310));
+        assert_eq!(step(state, mail, 310 * SECOND, &policy).1, failed);
+        assert_eq!(step(state, turn, 601 * SECOND, &policy).1, failed);
+    }
+
+    #[test]
+    fn an_agent_that_is_busy_keeps_the_count_of_rounds() {
+        let policy = policy(1);
+        let (mut state, mut now) = (WakeState::Quiet, SECOND);
+        let mut spent = Vec::new();
+        for second in 0.. {
+            let (next, did) = step(state, acted(unread(1, 1), second), now, &policy);
+            state = next;
+            match did {
+                WakeStep::Unverified { spent: true, .. } => spent.push(now.as_secs()),
+                WakeStep::Rest { until } => now = until.expect("mail is waiting"),
+                WakeStep::Fire { .. } => {}
+                other => panic!("nothing was fetched: {other:?}"),
+            }
+            if spent.len() == 3 {
+                break;
+            }
+        }
+        // At its limit each time, and pauses of 30 and 60 seconds between.
+        assert_eq!(spent, [601, 601 + 30 + 600, 601 + 30 + 600 + 60 + 600]);
     }
 
     #[test]
@@ -357,26 +423,33 @@ mod tests {
         #[test]
         fn mail_is_always_either_awaited_or_due(
             adapters in 1_usize..4,
-            looks in proptest::collection::vec((0_u32..40, 0_u8..4), 1..200),
+            looks in proptest::collection::vec((0_u32..40, 0_u8..5), 1..200),
         ) {
             let policy = policy(adapters);
             let (mut state, mut now) = (WakeState::Quiet, SECOND);
-            let (mut oldest, mut newest, mut activity) = (1, 0, 0);
+            let (mut oldest, mut newest, mut second) = (1, 0, 0);
+            let mut in_turn = false;
             let mut last_fire: Option<Duration> = None;
             for (pause, event) in looks {
                 now += pause * SECOND;
                 match event {
                     0 => newest += 1,
                     1 => oldest = newest + 1,
-                    2 => activity += 1,
+                    2 => second += 1,
+                    3 => in_turn = !in_turn,
                     _ => {}
                 }
                 let mail = if oldest > newest {
-                    Mail { activity, ..Mail::default() }
+                    Mail { in_turn, ..acted(Mail::default(), second) }
                 } else {
-                    Mail { activity, ..unread(oldest, newest) }
+                    Mail { in_turn, ..acted(unread(oldest, newest), second) }
                 };
                 let fetched = event == 1;
+                // Nobody is busy for ever.
+                let longest = policy.verify_within.max(policy.backoff_max);
+                let mut overdue = matches!(state, WakeState::Fired { .. })
+                    && !fetched
+                    && last_fire.is_some_and(|fire| now >= fire + longest);
                 for round in 0.. {
                     prop_assert!(round < 5, "it never came to rest");
                     let (next, did) = step(state, mail, now, &policy);
@@ -385,10 +458,12 @@ mod tests {
                         WakeStep::Fire { adapter, mark } => {
                             prop_assert!(adapter < adapters);
                             prop_assert_eq!(Some(mark), mail.newest_unread);
+                            prop_assert!(!overdue, "left alone for ever");
                             last_fire = Some(now);
                             break;
                         }
                         WakeStep::Rest { until } => {
+                            prop_assert!(!overdue, "left alone for ever");
                             prop_assert_eq!(until.is_some(), mail.unread > 0);
                             if let Some(until) = until {
                                 prop_assert!(until > now && until <= now + policy.backoff_max);
@@ -396,9 +471,14 @@ mod tests {
                             }
                             break;
                         }
-                        WakeStep::Verified { .. } | WakeStep::Unverified { .. } => {
-                            let failed = matches!(did, WakeStep::Unverified { .. });
-                            prop_assert!(!(fetched && failed), "all was fetched");
+                        WakeStep::Verified { .. } => {
+                            prop_assert!(fetched, "verified without a fetch");
+                        }
+                        WakeStep::Unverified { .. } => {
+                            prop_assert!(!fetched, "all was fetched");
+                            let waited = last_fire.map(|fire| now - fire);
+                            prop_assert!(waited >= Some(policy.verify_within));
+                            overdue = false;
                         }
                     }
                 }

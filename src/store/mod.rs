@@ -201,7 +201,7 @@ pub trait Heartbeats: Send + Sync {
 
     /// A single authenticated heartbeat by an agent or a script. With a turn,
     /// the agent's client says that one begins or ends; without, nothing is
-    /// changed of what it said before.
+    /// changed of what it said before, and nothing counts as the agent's doing.
     ///
     /// # Errors
     /// Wrong, missing or expired credentials.

@@ -248,7 +248,8 @@ fn of_several_sessions_one_that_is_refused_does_not_hide_the_others_mail() {
 fn status_tells_who_is_alive_and_who_has_mail() {
     let scratch = Scratch::with_conversation();
     scratch.run_as("work.a", &["send", "hi"]).ok();
-    scratch.run_as("work.b", &["heartbeat", "--ttl", "1h"]).ok();
+    let heartbeat = ["heartbeat", "--ttl", "1h", "--turn", "end"];
+    scratch.run_as("work.b", &heartbeat).ok();
     scratch.sql("UPDATE bridge_session SET activity_ms = NULL WHERE session_id = 'a'");
     scratch.sql(
         "INSERT INTO bridge_daemon (daemon_id, epoch, role, host, boot_id, pid, version, started_ms)

@@ -180,7 +180,7 @@ pub(crate) async fn verify_answers_in_the_order_of_the_question(backend: &impl B
         .mail(std::slice::from_ref(&good.a.session))
         .await
         .expect("looked");
-    assert_eq!(mail[0].activity, 0);
+    assert_eq!(mail[0].acted_at, None);
 }
 
 pub(crate) async fn hashed_and_plain_tokens_both_verify(backend: &impl Backend) {

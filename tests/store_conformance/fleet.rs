@@ -544,10 +544,14 @@ pub(crate) async fn a_turn_stands_until_another_is_told(backend: &impl Backend) 
     let told = async |turn: Option<Turn>| {
         let before = all(&*store).await.1;
         let here = boot("x", 1);
-        let mail = store.call_in(&pair.b, TTL, turn, &here, at(1));
-        mail.await.expect("called");
+        let mail = store.call_in(&pair.b, TTL, turn, &here, at(1)).await;
+        let mail = mail.expect("called");
         // Whoever watches hears of it.
-        row(since(&*store, before).await.0, session).turn
+        let seen = row(since(&*store, before).await.0, session).turn;
+        assert_eq!(mail.in_turn, seen == Some(true));
+        // A turn is something that the agent did, a bare heartbeat is not.
+        assert_eq!(mail.acted_at.is_some(), turn.is_some() || seen.is_some());
+        seen
     };
     assert_eq!(told(None).await, None);
     assert_eq!(told(Some(Turn::Inside)).await, Some(true));

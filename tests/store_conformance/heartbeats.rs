@@ -125,7 +125,7 @@ pub(crate) async fn a_beat_counts_up(backend: &impl Backend) {
     assert!(partner.heartbeat.is_none());
     // A heartbeat is not the agent's own activity.
     let mail = store.mail(std::slice::from_ref(session)).await;
-    assert_eq!(mail.expect("looked")[0].activity, 0);
+    assert_eq!(mail.expect("looked")[0].acted_at, None);
     let nothing = beat_with(&*store, &daemon, &[], &boot("x", 1), at(1), |_, _| {}).await;
     assert_eq!(nothing, BeatReport::default());
 }
@@ -434,7 +434,7 @@ pub(crate) async fn a_call_counts_as_life_and_steals_nothing(backend: &impl Back
         .call_in(calls, ttl, None, &boot("x", 100), at(2))
         .await
         .expect("called");
-    assert_eq!((mail.unread, mail.activity), (1, 1));
+    assert_eq!((mail.unread, mail.acted_at), (1, None));
     let heartbeat = view(&*store, &calls.session).await.heartbeat.expect("some");
     assert_eq!((heartbeat.proof, heartbeat.ttl), (ProofKind::Call, ttl));
     assert_eq!(heartbeat.daemon, None);
@@ -444,12 +444,14 @@ pub(crate) async fn a_call_counts_as_life_and_steals_nothing(backend: &impl Back
     let daemon = register(&*store, "host:worker").await;
     let report = beat(&*store, &daemon, &calls.session, &boot("x", 101)).await;
     assert_eq!(report, all_beaten(1));
-    // A call does not take it away again, but it is activity.
+    // A call does not take it away again, and it is nothing that the agent did.
     let mail = store
         .call_in(calls, ttl, None, &boot("x", 102), at(3))
         .await
         .expect("called");
-    assert_eq!(mail.activity, 2);
+    assert_eq!(mail.acted_at, None);
+    let counted = "SELECT max(activity_seq) FROM bridge_session WHERE session_id = 'b'";
+    assert_eq!(backend.foreign(counted), ["2"]);
     let heartbeat = view(&*store, &calls.session).await.heartbeat.expect("some");
     assert_eq!(heartbeat.daemon.as_deref(), Some("host:worker"));
     assert_eq!((heartbeat.proof, heartbeat.seq), (ProofKind::Process, 2));

@@ -111,7 +111,7 @@ pub static KEYS: &[Key] = &[
     key(
         "wake.backoff_max",
         Duration(wake::BACKOFF_MAX),
-        "the longest pause; never below `wake.backoff`",
+        "the longest pause, and how long an agent that does something else is left alone; never below `wake.backoff`",
     ),
     key("wake.exec.command", Words, "program and arguments")
         .such_as(r#"["/usr/local/bin/nudge"]"#),

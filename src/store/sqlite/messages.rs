@@ -6,7 +6,8 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::{Durability, Ring, SqliteStore, millis, notices, reports, shared, tasks};
+use super::{Durability, Ring, SqliteStore, from_millis, millis, notices, reports, shared, tasks};
+use crate::model::health::Turn;
 use crate::model::message::{Draft, Message};
 use crate::model::rate::RateLimits;
 use crate::model::redact::{redact, redact_json};
@@ -402,16 +403,34 @@ pub(super) async fn touch(
     session: &SessionKey,
     now: Timestamp,
 ) -> std::result::Result<(), Fault> {
+    note(connection, session, Some(now)).await
+}
+
+/// The same of a bare heartbeat, which a script may give in a loop: it counts
+/// as a call, and is nothing that the agent did.
+pub(super) async fn called(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+) -> std::result::Result<(), Fault> {
+    note(connection, session, None).await
+}
+
+async fn note(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+    did: Option<Timestamp>,
+) -> std::result::Result<(), Fault> {
     sqlx::query(
         "INSERT INTO bridge_session (conversation_id, session_id, activity_seq, activity_ms, change)
          VALUES (?1, ?2, 1, ?3, (SELECT coalesce(max(change), 0) + 1 FROM bridge_session))
          ON CONFLICT (conversation_id, session_id) DO UPDATE SET
-             activity_seq = activity_seq + 1, activity_ms = excluded.activity_ms,
+             activity_seq = activity_seq + 1,
+             activity_ms = coalesce(excluded.activity_ms, activity_ms),
              change = excluded.change",
     )
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
-    .bind(millis(now))
+    .bind(did.map(millis))
     .execute(connection)
     .await?;
     Ok(())
@@ -441,7 +460,8 @@ pub(super) async fn mail_of(
                 AND r.acked_ms IS NULL AND r.written_ms IS NULL),
          total AS (SELECT key, min(id) AS oldest, max(id) AS newest, count(*) AS unread
                    FROM owed GROUP BY key)
-         SELECT w.key, total.oldest, total.newest, coalesce(total.unread, 0), s.activity_seq
+         SELECT w.key, total.oldest, total.newest, coalesce(total.unread, 0),
+                s.activity_ms, s.turn
          FROM w LEFT JOIN total ON total.key = w.key
          LEFT JOIN bridge_session s
              ON s.conversation_id = w.conversation AND s.session_id = w.side
@@ -456,7 +476,8 @@ pub(super) async fn mail_of(
                 oldest_unread: row.try_get::<Option<i64>, _>(1)?.map(MessageId),
                 newest_unread: row.try_get::<Option<i64>, _>(2)?.map(MessageId),
                 unread: row.try_get(3)?,
-                activity: row.try_get::<Option<i64>, _>(4)?.unwrap_or(0),
+                acted_at: row.try_get::<Option<i64>, _>(4)?.map(from_millis),
+                in_turn: row.try_get::<Option<&str>, _>(5)? == Some(Turn::Inside.as_str()),
             })
         })
         .collect()

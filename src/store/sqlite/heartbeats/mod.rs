@@ -14,7 +14,7 @@ use round::{advance, as_json, changed, mirror, owners, renew, upsert};
 
 use super::fault::Fault;
 use super::fleet::bump;
-use super::messages::{hand_out_again, mail_of, touch};
+use super::messages::{called, hand_out_again, mail_of, touch};
 use super::tasks::signal;
 use super::{Durability, Ring, SqliteStore, millis, shared};
 use crate::model::SessionKey;
@@ -286,9 +286,11 @@ impl Heartbeats for SqliteStore {
             };
             upsert(write.connection(), &round, &as_json(&[&beat])).await?;
             mirror(write.connection(), std::iter::once(&caller.session), now).await?;
-            touch(write.connection(), &caller.session, now).await?;
             if let Some(turn) = turn {
+                touch(write.connection(), &caller.session, now).await?;
                 set_turn(write.connection(), &caller.session, turn).await?;
+            } else {
+                called(write.connection(), &caller.session).await?;
             }
             let mail = mail_of(write.connection(), std::slice::from_ref(&caller.session)).await?;
             write.commit(Ring::No).await?;
