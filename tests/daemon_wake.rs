@@ -14,9 +14,10 @@ use std::process::{Command, Stdio};
 
 use mcp_bridge::model::MessageId;
 use mcp_bridge::model::health::Turn;
+use mcp_bridge::model::session::Life;
 use mcp_bridge::store::{Heartbeats, WakeClaim, Wakes};
 use mcp_bridge::{clock, host};
-use rig::{Daemon, Rig, full, is_alive, session, wait_for};
+use rig::{Agent, Daemon, QUICK, Rig, full, is_alive, session, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::time::Duration;
@@ -369,6 +370,51 @@ fn a_busy_agent_is_left_alone_for_a_while_and_its_wake_stays_open() {
     rig.send(&one.a, "again");
     has_lines(&runs, ran + 1);
     has_lines(&inbox(&rig, "one"), got + 1);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn an_agent_that_has_ended_is_not_woken_and_its_successor_is() {
+    let rig = Rig::new();
+    let (one, other) = (rig.pair("one"), rig.pair("other"));
+    let keys = "order = [\"file\"]\nverify_within = \"200ms\"\nbackoff = \"100ms\"\n\
+                backoff_max = \"200ms\"";
+    let pid_file = rig.path("one.pid");
+    let proven = format!(
+        "{}[session.wake]\n{keys}\n{}",
+        session(
+            "one",
+            &format!("{{ pid_file = \"{}\" }}", pid_file.display())
+        ),
+        file(&inbox(&rig, "one"))
+    );
+    let beat = woken("other", keys, &file(&inbox(&rig, "other")));
+    let text = format!("{QUICK}{proven}{beat}");
+    let mut agent = Agent::with_file(&rig, "one.pid");
+    let mut daemon = rig.worker(&text);
+    rig.becomes(&one.b.session, Life::Alive);
+    rig.send(&one.a, "to the first");
+    has_lines(&inbox(&rig, "one"), 1);
+    agent.end();
+    daemon.says("has ended");
+    daemon.shows("its mail to be nobody's", |s| s.status.contains("0 unread"));
+    let rows = rig.wakes(&one.b.session);
+    assert!(rows.iter().all(|row| row.outcome.is_some()), "{rows:?}");
+    let before = lines(&inbox(&rig, "one"));
+    // The other session is tried as often: it tells the time.
+    rig.send(&other.a, "tick");
+    rig.send(&one.a, "to nobody");
+    has_lines(&inbox(&rig, "other"), 4);
+    assert_eq!(lines(&inbox(&rig, "one")), before);
+    // Neither does a daemon that was started later, from what the store says.
+    assert_eq!(daemon.stop(), Some(0));
+    let daemon = rig.worker(&text);
+    let ticks = lines(&inbox(&rig, "other"));
+    has_lines(&inbox(&rig, "other"), ticks + 4);
+    assert_eq!(lines(&inbox(&rig, "one")), before);
+    let _successor = Agent::with_file(&rig, "one.pid");
+    has_lines(&inbox(&rig, "one"), before + 1);
+    assert_eq!(rig.fetch(&one.b), ["to the first", "to nobody"]);
     assert_eq!(daemon.stop(), Some(0));
 }
 

@@ -40,7 +40,8 @@ pub struct Heartbeat {
     proofs: Vec<Proof>,
     published: watch::Sender<Sessions>,
     registration: watch::Sender<Option<DaemonRef>>,
-    /// Sessions whose agent ended, and whether that is in the store.
+    /// Sessions whose agent ended and has no successor, and whether that is in
+    /// the store.
     exits: HashMap<SessionKey, bool>,
     /// Sessions whose heartbeat is ours, to be let go when they are taken out.
     held: HashSet<SessionKey>,
@@ -105,7 +106,7 @@ impl Heartbeat {
             .await?;
 
         let mut verdicts = self.check();
-        for agent in self.mistaken(store, &roll, patience).await? {
+        for agent in self.compare(store, &roll, patience).await? {
             verdicts[agent] = Verdict::Exited;
         }
         if self
@@ -157,7 +158,13 @@ impl Heartbeat {
                 self.settle(session);
             }
         }
-        self.publish(&sessions, |key| !elsewhere.contains_key(key));
+        self.publish(&sessions, |kept| {
+            // Whoever wakes an agent that has ended wakes what stands in its
+            // place, such as a shell. Its mail waits for its successor.
+            let ended = matches!(verdicts[kept.agent], Verdict::Exited)
+                || self.exits.contains_key(&kept.key);
+            !ended && !elsewhere.contains_key(&kept.key)
+        });
         report.exited = ended.len();
         for session in ended {
             if patience.is_over() {
@@ -280,16 +287,16 @@ impl Heartbeat {
         Ok(report)
     }
 
-    /// Publishes the sessions that are `ours`: one that another daemon keeps
-    /// is woken by that one.
-    fn publish(&self, sessions: &Sessions, ours: impl Fn(&SessionKey) -> bool) {
+    /// Publishes the sessions that are `ours` to wake: one that another daemon
+    /// keeps is woken by that one.
+    fn publish(&self, sessions: &Sessions, ours: impl Fn(&Kept) -> bool) {
         let same = |one: &Kept, other: &Kept| {
             one.key == other.key && one.label == other.label && Arc::ptr_eq(&one.wake, &other.wake)
         };
-        let sessions = if sessions.iter().all(|kept| ours(&kept.key)) {
+        let sessions = if sessions.iter().all(&ours) {
             Arc::clone(sessions)
         } else {
-            Arc::new(sessions.iter().filter(|k| ours(&k.key)).cloned().collect())
+            Arc::new(sessions.iter().filter(|k| ours(k)).cloned().collect())
         };
         self.published.send_if_modified(|published| {
             let changed = published.len() != sessions.len()

@@ -264,11 +264,11 @@ impl Waker {
     }
 
     /// Ends the wakes of sessions that are not kept any more, so that whoever
-    /// keeps them need not wait for our lease.
+    /// keeps them need not wait for our lease, and of those whose agent ended.
     pub(super) fn keep_only(&mut self, kept: &HashSet<&SessionKey>) {
         let gone = self.open.keys().filter(|key| !kept.contains(key)).cloned();
         for session in gone.collect::<Vec<_>>() {
-            let why = "the session is not kept here any more";
+            let why = "the session is not kept here any more, or its agent has ended";
             self.end(&session, "abandoned", Some(why.into()));
         }
         let spent: Vec<SessionKey> = self

@@ -167,6 +167,10 @@ pub trait Heartbeats: Send + Sync {
     /// question.
     async fn processes(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Process>>>;
 
+    /// Those of the sessions whose agent's end was noted, and for whom nobody
+    /// beat since.
+    async fn ended(&self, sessions: &[SessionKey]) -> Result<HashSet<SessionKey>>;
+
     /// Renews the expired conversations of these sessions, as far as they were
     /// kept alive to their end: the last heartbeat before it is this daemon's,
     /// of this life or an earlier one, or a call of the agent itself while no

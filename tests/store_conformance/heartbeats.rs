@@ -384,6 +384,9 @@ pub(crate) async fn an_exit_is_noted_once_by_its_owner(backend: &impl Backend) {
     assert!(!exit(&daemon, 1).await, "nobody owns it yet");
     beat(&*store, &daemon, session, &boot("x", 100)).await;
     assert!(!exit(&other, 2).await, "not the owner");
+    let asked = [crate::common::Pair::random().a.session, session.clone()];
+    let ended = async || store.ended(&asked).await.expect("looked");
+    assert!(ended().await.is_empty());
     let before = seq(&*store, session).await;
     assert!(exit(&daemon, 3).await);
     assert!(!exit(&daemon, 4).await, "noted twice");
@@ -394,10 +397,12 @@ pub(crate) async fn an_exit_is_noted_once_by_its_owner(backend: &impl Backend) {
     assert!(heartbeat.seq > before, "an observer would not see it");
     let rows = backend.foreign("SELECT count(*) FROM audit_log WHERE action = 'session_exited'");
     assert_eq!(rows, ["1"]);
+    assert_eq!(ended().await.iter().collect::<Vec<_>>(), [session]);
     // The agent came back.
     beat(&*store, &daemon, session, &boot("x", 110)).await;
     let heartbeat = view(&*store, session).await.heartbeat.expect("some");
     assert_eq!(heartbeat.exited_at, None);
+    assert!(ended().await.is_empty());
 }
 
 pub(crate) async fn a_stopped_daemon_lets_go(backend: &impl Backend) {

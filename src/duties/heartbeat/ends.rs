@@ -11,10 +11,11 @@ use crate::model::SessionKey;
 use crate::store::{DaemonRef, Process, SharedStore, StoreError};
 
 impl Heartbeat {
-    /// Agents whose pid file names a number that another process has by now:
-    /// the heartbeat of an earlier life of this daemon, or of another daemon on
-    /// this host, knew the same number with another start.
-    pub(super) async fn mistaken(
+    /// What an earlier life of this daemon, or another daemon on this host, knew
+    /// of the agents. Returns those whose pid file names a number that another
+    /// process has by now: the last heartbeat knew the same number with another
+    /// start. Agents whose end was noted have ended until somebody is proven.
+    pub(super) async fn compare(
         &mut self,
         store: &SharedStore,
         roll: &RollCall,
@@ -31,6 +32,12 @@ impl Heartbeat {
         let known = patience
             .bounded(store.location(), store.processes(&keys))
             .await?;
+        let ended = patience
+            .bounded(store.location(), store.ended(&keys))
+            .await?;
+        for key in ended {
+            self.exits.entry(key).or_insert(true);
+        }
         let boot = host::boot();
         let mut mistaken = Vec::new();
         for (agent, known) in agents.into_iter().zip(known) {

@@ -28,10 +28,6 @@ pub(super) async fn of(
     sessions: &[SessionKey],
     now: Timestamp,
 ) -> Result<Vec<Ended>, Fault> {
-    let wanted: Vec<[&str; 2]> = sessions
-        .iter()
-        .map(|session| [session.conversation.as_str(), session.side.as_str()])
-        .collect();
     let rows = sqlx::query(
         "SELECT w.key, c.expires_at, h.beat_ms FROM json_each(?1) w
          CROSS JOIN conversations c ON c.id = w.value ->> 0
@@ -42,7 +38,7 @@ pub(super) async fn of(
                            WHERE l.conversation_id = c.id AND l.closed_ms IS NOT NULL)
          ORDER BY w.key",
     )
-    .bind(json!(wanted).to_string())
+    .bind(super::wanted(sessions))
     .bind(&daemon.id)
     .fetch_all(connection)
     .await?;

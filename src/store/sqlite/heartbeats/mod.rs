@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
 use sqlx::{Row as _, SqliteConnection};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use round::{advance, as_json, changed, mirror, owners, renew, upsert};
@@ -119,17 +119,13 @@ impl Heartbeats for SqliteStore {
 
     async fn processes(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Process>>> {
         self.run("looking at heartbeats", async {
-            let wanted: Vec<[&str; 2]> = sessions
-                .iter()
-                .map(|session| [session.conversation.as_str(), session.side.as_str()])
-                .collect();
             let rows = sqlx::query(
                 "SELECT h.boot_id, h.pid_ns, h.pid, h.pid_start FROM json_each(?1) w
                  LEFT JOIN bridge_heartbeat h
                      ON h.conversation_id = w.value ->> 0 AND h.session_id = w.value ->> 1
                  ORDER BY w.key",
             )
-            .bind(json!(wanted).to_string())
+            .bind(wanted(sessions))
             .fetch_all(&mut *self.reader().await?)
             .await?;
             rows.iter()
@@ -142,6 +138,22 @@ impl Heartbeats for SqliteStore {
                     _ => Ok(None),
                 })
                 .collect()
+        })
+        .await
+    }
+
+    async fn ended(&self, sessions: &[SessionKey]) -> Result<HashSet<SessionKey>> {
+        self.run("looking at ends", async {
+            let places: Vec<i64> = sqlx::query_scalar(
+                "SELECT w.key FROM json_each(?1) w CROSS JOIN bridge_heartbeat h
+                 ON h.conversation_id = w.value ->> 0 AND h.session_id = w.value ->> 1
+                 WHERE h.exited_ms IS NOT NULL",
+            )
+            .bind(wanted(sessions))
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+            let places = places.into_iter().filter_map(|n| usize::try_from(n).ok());
+            Ok(places.filter_map(|n| sessions.get(n).cloned()).collect())
         })
         .await
     }
@@ -320,6 +332,15 @@ async fn set_turn(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The sessions as statements take them: a list of conversation and side.
+fn wanted(sessions: &[SessionKey]) -> String {
+    let wanted: Vec<[&str; 2]> = sessions
+        .iter()
+        .map(|session| [session.conversation.as_str(), session.side.as_str()])
+        .collect();
+    json!(wanted).to_string()
 }
 
 fn names(session: &SessionKey) -> String {
