@@ -1,6 +1,8 @@
 //! `mcp-bridged`: start-up in order. Configuration, logging, this instance's
 //! name, store, duties, READY.
 
+mod store;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,7 +32,7 @@ use crate::duties::watchdog::Watchdog;
 use crate::duties::{DutyBell, FleetPost, STORE_PATIENCE, SharedFleet};
 use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
-use crate::store::locate::{self, Hints, Location};
+use crate::store::locate::{self, Location};
 use crate::supervisor::{self, Instance, Supervisor};
 use crate::{host, logging, text};
 
@@ -101,11 +103,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     let settings = config::load(&arguments.config, config::environment())?;
     let variable = std::env::var(locate::VARIABLE).ok();
-    let location = locate::locate(&Hints {
-        configuration: settings.store.url.as_deref(),
-        environment: variable.as_deref(),
-        ..Hints::default()
-    })?;
+    let location = store::find(&settings, variable.as_deref())?;
     if arguments.check {
         return describe(&settings, &location);
     }

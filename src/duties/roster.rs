@@ -13,6 +13,7 @@ use crate::config::{SessionSettings, WakeSettings};
 use crate::credentials::Credentials;
 use crate::file_stamp::FileStamp;
 use crate::model::{Label, SessionKey};
+use crate::store::locate;
 use crate::store::{Caller, SharedStore, StoreError, Verified};
 
 /// A session whose credentials hold.
@@ -129,7 +130,7 @@ impl Roster {
         now: Timestamp,
         patience: Patience,
     ) -> Result<RollCall, StoreError> {
-        self.read();
+        self.read(store.location());
         let (owners, callers): (Vec<usize>, Vec<Caller>) = self
             .entries
             .iter()
@@ -203,8 +204,9 @@ impl Roster {
         ))
     }
 
-    /// Reads the files that are new or were written again.
-    fn read(&mut self) {
+    /// Reads the files that are new or were written again. Their sessions are
+    /// kept in the store at `location`, whatever else they were made for.
+    fn read(&mut self, location: &Path) {
         let mut unreadable = Complaints::new();
         for entry in &mut self.entries {
             // Taken before the file is read: what is written meanwhile is news.
@@ -214,6 +216,19 @@ impl Roster {
             }
             match Credentials::read(&entry.path) {
                 Ok(credentials) => {
+                    if let Some(other) = &credentials.store
+                        && !locate::is_at(other, location)
+                    {
+                        warn!(
+                            event = "credentials-of-another-store",
+                            credentials = %entry.path.display(),
+                            store = other,
+                            "credentials {}: they are good for the store {other}, and this \
+                             daemon keeps their sessions in {}",
+                            entry.path.display(),
+                            location.display()
+                        );
+                    }
                     entry.callers = credentials.callers;
                     entry.stamp = stamp;
                 }

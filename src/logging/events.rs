@@ -230,6 +230,12 @@ pub static EVENTS: &[Event] = &[
         "they hold again",
     ),
     event(
+        "credentials-of-another-store",
+        Warning,
+        "CREDENTIALS, STORE",
+        "they name another store than the one in force",
+    ),
+    event(
         "conversation-renewed",
         Info,
         "SESSION",

@@ -3,6 +3,7 @@
 //! says something decides.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -97,8 +98,23 @@ pub fn locate(hints: &Hints<'_>) -> Result<Location> {
     })
 }
 
+/// Whether a text names the store at `path`, by whatever way there.
+#[must_use]
+pub fn is_at(text: &str, path: &Path) -> bool {
+    let file = |path: &Path| {
+        let meta = std::fs::metadata(path).ok()?;
+        Some((meta.dev(), meta.ino()))
+    };
+    parse(text).is_ok_and(|named| {
+        named == path || file(&named).is_some_and(|named| file(path) == Some(named))
+    })
+}
+
 /// `sqlite:/path`, `sqlite:///path` or a plain path.
-fn parse(text: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// [`StoreError::Unsupported`] for a URL that is not SQLite's.
+pub fn parse(text: &str) -> Result<PathBuf> {
     let path = match text.split_once(':') {
         Some(("sqlite", rest)) => rest.strip_prefix("//").unwrap_or(rest),
         // The rest of an unknown URL may hold a password.
