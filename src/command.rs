@@ -1,5 +1,6 @@
 //! Running somebody's command: a time limit that holds for its children too,
-//! and output that cannot flood us.
+//! and output that cannot flood us. What it leaves running when it ends by
+//! itself is its own.
 
 use std::fmt;
 use std::process::Stdio;
@@ -24,7 +25,8 @@ const NOT_PASSED_ON: [&str; 7] = [
     "MCP_BRIDGE_SESSION",
     "MCP_BRIDGE_TOKEN",
 ];
-/// How long the output of a command that ended is still waited for.
+/// How long the output of a command that ended is still waited for: a child that
+/// it left running may hold the pipes open for ever.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
 /// Characters of a failed command's output that go into the log and the store.
@@ -111,7 +113,8 @@ pub(crate) fn on_one_line(output: &str, limit: usize) -> String {
     }
 }
 
-/// Runs it to its end or its time limit. Cancelled, it kills the command.
+/// Runs it to its end or its time limit. Cancelled, it kills the command and
+/// what that started, as at the time limit.
 pub(crate) async fn run(request: &Request<'_>) -> Ended {
     let Some((program, arguments)) = request.command.split_first() else {
         return Ended::NotStarted("the command is empty".into());
@@ -138,18 +141,23 @@ pub(crate) async fn run(request: &Request<'_>) -> Ended {
         }
         Err(error) => return Ended::NotStarted(format!("`{program}`: {error}")),
     };
-    let group = Group(
+    let mut group = Group(
         child
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw),
     );
     let ended = timeout(request.timeout, attend(child, request)).await;
+    if ended.is_ok() {
+        // Its leader has ended and been waited for. Who else is in it was meant
+        // to stay; and with nobody left, the number may be another group's.
+        group.0 = None;
+    }
     drop(group);
     ended.unwrap_or(Ended::TimedOut(request.timeout))
 }
 
-/// Kills what is left of the command's group, however its run ended.
+/// Kills the command's group, unless it ended by itself.
 struct Group(Option<Pid>);
 
 impl Drop for Group {
@@ -177,8 +185,7 @@ async fn attend(mut child: Child, request: &Request<'_>) -> Ended {
     tokio::pin!(pipes);
     let status = tokio::select! {
         status = child.wait() => {
-            // What is still in the pipes; a child that the command left behind
-            // may hold them open for ever.
+            // What is still in the pipes.
             let _ = timeout(AFTERMATH, &mut pipes).await;
             status
         }
@@ -274,14 +281,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_left_behind_with_the_pipes_does_not_hold_us() {
-        let ended = sh("sleep 1000 & echo done", LONG).await;
-        assert_eq!(
-            ended,
-            Ended::Success {
-                output: "done".into()
+    async fn a_child_left_behind_stays_and_does_not_hold_us_by_the_pipes() {
+        for end in ["true", "exit 3"] {
+            let ended = sh(&format!("sleep 1000 & echo $!; {end}"), LONG).await;
+            let (Ended::Success { output: pid } | Ended::Failure { output: pid, .. }) = ended
+            else {
+                panic!("{ended:?}");
+            };
+            let pid = pid.parse().ok().and_then(Pid::from_raw).expect("a pid");
+            // A process that was killed is gone or a zombie by now, or soon: one
+            // that takes a signal and stops was not.
+            rustix::process::kill_process(pid, Signal::STOP).expect("it is there");
+            let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+            for _ in 0..500 {
+                let state = std::fs::read_to_string(&stat).expect("it is there");
+                assert!(!state.contains(") Z "), "killed");
+                if state.contains(") T ") {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
-        );
+            rustix::process::kill_process(pid, Signal::KILL).expect("it was there");
+        }
     }
 
     #[tokio::test]
