@@ -63,7 +63,12 @@ pub(crate) enum Ended {
         output: String,
     },
     /// It took too long and was killed.
-    TimedOut(Duration),
+    TimedOut {
+        /// How long it had.
+        limit: Duration,
+        /// The beginning of its output.
+        output: String,
+    },
     /// It could not be started.
     NotStarted(String),
 }
@@ -73,7 +78,7 @@ impl fmt::Display for Ended {
         match self {
             Self::Success { .. } => f.write_str("succeeded"),
             Self::Failure { status, .. } => write!(f, "failed: {status}"),
-            Self::TimedOut(limit) => write!(
+            Self::TimedOut { limit, .. } => write!(
                 f,
                 "did not end within {} and was killed",
                 humantime::format_duration(*limit)
@@ -87,12 +92,20 @@ impl Ended {
     /// Why a command failed and what it said, on one line: for the log and the
     /// store.
     pub(crate) fn reason(&self) -> String {
+        match self.said() {
+            said if said.is_empty() => format!("the command {self}"),
+            said => format!("the command {self}; it said: {said}"),
+        }
+    }
+
+    /// What it said, on one line: of a command that failed, the beginning.
+    pub(crate) fn said(&self) -> String {
         match self {
-            Self::Failure { output, .. } if !output.is_empty() => format!(
-                "the command {self}; it said: {}",
+            Self::Success { output } => on_one_line(output, usize::MAX),
+            Self::Failure { output, .. } | Self::TimedOut { output, .. } => {
                 on_one_line(output, REASON_LIMIT)
-            ),
-            other => format!("the command {other}"),
+            }
+            Self::NotStarted(_) => String::new(),
         }
     }
 }
@@ -147,14 +160,24 @@ pub(crate) async fn run(request: &Request<'_>) -> Ended {
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw),
     );
-    let ended = timeout(request.timeout, attend(child, request)).await;
+    let kept = Mutex::new(Vec::new());
+    let ended = timeout(request.timeout, attend(child, request, &kept)).await;
     if ended.is_ok() {
         // Its leader has ended and been waited for. Who else is in it was meant
         // to stay; and with nobody left, the number may be another group's.
         group.0 = None;
     }
     drop(group);
-    ended.unwrap_or(Ended::TimedOut(request.timeout))
+    ended.unwrap_or_else(|_| Ended::TimedOut {
+        limit: request.timeout,
+        output: text(&kept),
+    })
+}
+
+/// What was kept of the output.
+fn text(kept: &Mutex<Vec<u8>>) -> String {
+    let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    String::from_utf8_lossy(&kept).trim().to_owned()
 }
 
 /// Kills the command's group, unless it ended by itself.
@@ -169,9 +192,8 @@ impl Drop for Group {
     }
 }
 
-async fn attend(mut child: Child, request: &Request<'_>) -> Ended {
+async fn attend(mut child: Child, request: &Request<'_>, kept: &Mutex<Vec<u8>>) -> Ended {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let kept = Mutex::new(Vec::new());
     let feed = async {
         if let Some(mut stdin) = stdin {
             // A command that does not read its input is within its rights.
@@ -180,7 +202,7 @@ async fn attend(mut child: Child, request: &Request<'_>) -> Ended {
     };
     let limit = request.output_limit;
     let pipes = async {
-        tokio::join!(feed, keep(stdout, &kept, limit), keep(stderr, &kept, limit));
+        tokio::join!(feed, keep(stdout, kept, limit), keep(stderr, kept, limit));
     };
     tokio::pin!(pipes);
     let status = tokio::select! {
@@ -191,8 +213,7 @@ async fn attend(mut child: Child, request: &Request<'_>) -> Ended {
         }
         () = &mut pipes => child.wait().await,
     };
-    let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
-    let output = String::from_utf8_lossy(&kept).trim().to_owned();
+    let output = text(kept);
     match status {
         Ok(status) if status.success() => Ended::Success { output },
         Ok(status) => Ended::Failure {
@@ -260,9 +281,16 @@ mod tests {
     async fn a_command_that_hangs_is_killed_with_its_children() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("pid");
-        let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
-        let ended = sh(&script, Duration::from_millis(500)).await;
-        assert_eq!(ended, Ended::TimedOut(Duration::from_millis(500)));
+        let script = format!(
+            "echo asking; sleep 1000 & echo $! > {}; wait",
+            file.display()
+        );
+        let limit = Duration::from_millis(500);
+        let ended = sh(&script, limit).await;
+        let output = "asking".to_owned();
+        assert_eq!(ended, Ended::TimedOut { limit, output });
+        let why = "the command did not end within 500ms and was killed; it said: asking";
+        assert_eq!(ended.reason(), why);
         let pid = std::fs::read_to_string(&file)
             .expect("written")
             .trim()

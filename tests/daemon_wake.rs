@@ -216,6 +216,47 @@ fn a_command_that_fails_is_named_and_the_next_way_is_tried() {
 }
 
 #[test]
+fn what_a_command_says_is_logged_on_one_line_and_mail_never() {
+    let rig = Rig::new();
+    let bridge = env!("CARGO_BIN_EXE_mcp-bridge");
+    let scripts = [
+        ("talks", "echo sent a nudge; echo to the pane".to_owned()),
+        ("hangs", "echo no pane of that name; sleep 1000".to_owned()),
+        ("fetches", format!("{bridge} check")),
+        ("fails", format!("{bridge} check; exit 3")),
+        ("floods", "head -c 100000 /dev/zero | tr '\\0' y".to_owned()),
+    ];
+    let mut text = String::new();
+    let pairs = scripts.each_ref().map(|(name, script)| {
+        let limit = if *name == "hangs" { "500ms" } else { "5m" };
+        let adapters = format!(
+            "{}timeout = \"{limit}\"\noutput_limit = 1000\n",
+            exec(&rig.script(name, script))
+        );
+        let keys = "order = [\"exec\"]\nverify_within = \"10m\"";
+        text.push_str(&woken(name, keys, &adapters));
+        rig.pair(name)
+    });
+    let mut daemon = rig.worker(&text);
+    for pair in &pairs {
+        rig.send(&pair.a, "the secret plan");
+    }
+    let [talks, hangs, fetches, _, floods] = &pairs;
+    let said = |pair: &rig::Pair, what: &str| format!("woke {} said: {what}", pair.b.session);
+    let line = daemon.says(&said(talks, "sent a nudge to the pane"));
+    assert!(line.contains("event=\"wake-output\""), "{line}");
+    daemon.says("within 500ms and was killed; it said: no pane of that name");
+    daemon.says(&said(fetches, "(not shown"));
+    let line = daemon.says(&said(floods, "yyy"));
+    assert!((1000..1500).contains(&line.len()), "{} bytes", line.len());
+    let row = rig.last_wake(&hangs.b.session, "spent");
+    assert!(row.reason.ends_with("no pane of that name"), "{row:?}");
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.never("secret plan");
+}
+
+#[test]
 fn without_evidence_every_way_is_tried_again_and_the_log_stays_short() {
     let rig = Rig::new();
     let pair = rig.pair("one");

@@ -7,6 +7,7 @@
 //! stands behind the doorbell.
 
 mod report;
+mod returned;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +23,7 @@ pub use report::MessageWatchReport;
 use super::fleet::FleetPost;
 use super::roster::{Kept, Sessions};
 use super::store_keeper::StoreLink;
-use super::wakes::{Finished, Fired, Waker};
+use super::wakes::{Fired, Waker};
 use super::{Duty, DutyBell, Patience, Round};
 use crate::clock;
 use crate::config::{AgentSettings, MessageWatchSettings, Settings, WatchMode};
@@ -119,7 +120,7 @@ impl MessageWatch {
         let changed = self.sessions.has_changed().unwrap_or(false);
         let sessions = Arc::clone(&self.sessions.borrow_and_update());
         let due = self.due(&sessions, changed);
-        self.collect_finished();
+        self.collect_returned(store, patience).await;
         let mails = if due.is_empty() {
             Vec::new()
         } else {
@@ -229,33 +230,6 @@ impl MessageWatch {
             })
             .cloned()
             .collect()
-    }
-
-    /// Takes the results of adapters that ran.
-    fn collect_finished(&mut self) {
-        while let Some(finished) = self.waker.finished() {
-            let Finished {
-                session,
-                policy,
-                adapter: returned,
-                mark: about,
-                failure,
-            } = finished;
-            let Some(watched) = self.states.get_mut(&session.key) else {
-                continue;
-            };
-            // Its time may have been over before, and another one be awaited.
-            let awaited = matches!(watched.state,
-                WakeState::Fired { adapter, mark, .. } if (adapter, mark) == (returned, about));
-            let Some(why) = failure.filter(|_| awaited) else {
-                continue;
-            };
-            let (state, step) = wake::fail(watched.state, clock::since_boot(), &policy);
-            watched.state = state;
-            if let WakeStep::Unverified { adapter, spent } = step {
-                self.waker.unverified(&session, adapter, &why, spent);
-            }
-        }
     }
 
     async fn advance(

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, debug, info, warn};
@@ -15,7 +16,7 @@ use crate::model::alert::AlertKind;
 use crate::model::wake::{Mail, WakePolicy};
 use crate::model::{MessageId, SessionKey};
 use crate::store::{SharedStore, StoreError, WakeClaim, WakeEnd, WakeRef};
-use crate::wake::{self, Pointer};
+use crate::wake::{self, Pointer, Returned};
 use crate::{clock, host};
 
 /// An adapter that has returned.
@@ -25,8 +26,10 @@ pub(super) struct Finished {
     /// Which wake it was: index in the list, and the newest message.
     pub(super) adapter: usize,
     pub(super) mark: MessageId,
-    /// Why it failed; `None` if it did its part.
-    pub(super) failure: Option<String>,
+    /// When the session had last done something before it was run.
+    pub(super) acted_at: Option<Timestamp>,
+    /// What came of it.
+    pub(super) returned: Returned,
 }
 
 /// What came of the try to start an adapter.
@@ -154,21 +157,13 @@ impl Waker {
         let (settings, session, policy) = (settings.clone(), session.clone(), *policy);
         let (results, bell) = (self.results.clone(), self.bell.clone());
         let work = async move {
-            let failure = match wake::run(&settings, &pointer).await {
-                Ok(said) => {
-                    if !said.is_empty() {
-                        debug!(session = %session.key, adapter = settings.name(), "it said: {said}");
-                    }
-                    None
-                }
-                Err(why) => Some(why),
-            };
             let finished = Finished {
+                returned: wake::run(&settings, &pointer).await,
+                acted_at: mail.acted_at,
                 session,
                 policy,
                 adapter,
                 mark,
-                failure,
             };
             // Nobody takes it any more: the daemon is stopping.
             let _ = results.send(finished);
@@ -337,7 +332,7 @@ fn name(session: &Kept) -> String {
     }
 }
 
-fn adapter_name(session: &Kept, adapter: usize) -> &'static str {
+pub(super) fn adapter_name(session: &Kept, adapter: usize) -> &'static str {
     session
         .wake
         .adapters

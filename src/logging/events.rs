@@ -254,6 +254,12 @@ pub static EVENTS: &[Event] = &[
         "SESSION, ADAPTER, UNREAD",
         "an agent is being woken",
     ),
+    event(
+        "wake-output",
+        Info,
+        "SESSION, ADAPTER",
+        "what a command that did its part said",
+    ),
     event("wake-verified", Info, "SESSION, ADAPTER", "it looked"),
     event(
         "wake-unverified",

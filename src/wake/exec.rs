@@ -1,13 +1,21 @@
 //! Adapter `exec`: any command, the pointer as JSON on its stdin, identifiers
 //! in its environment, nothing in its arguments.
 
-use crate::command::{self, Ended, on_one_line};
+use crate::command::{self, Ended};
 use crate::config::ExecSettings;
 
-use super::Pointer;
+use super::{Pointer, Returned};
 
-pub(super) async fn run(settings: &ExecSettings, pointer: &Pointer) -> Result<String, String> {
-    let mut input = serde_json::to_vec(pointer).map_err(|error| error.to_string())?;
+pub(super) async fn run(settings: &ExecSettings, pointer: &Pointer) -> Returned {
+    let mut input = match serde_json::to_vec(pointer) {
+        Ok(input) => input,
+        Err(error) => {
+            return Returned {
+                failure: Some(error.to_string()),
+                ..Returned::default()
+            };
+        }
+    };
     input.push(b'\n');
     let ended = command::run(&command::Request {
         command: &settings.command,
@@ -17,10 +25,12 @@ pub(super) async fn run(settings: &ExecSettings, pointer: &Pointer) -> Result<St
         output_limit: settings.output_limit,
     })
     .await;
-    match ended {
-        Ended::Success { output } => Ok(on_one_line(&output, usize::MAX)),
-        failed => Err(failed.reason()),
-    }
+    let said = ended.said();
+    let failure = match ended {
+        Ended::Success { .. } => None,
+        failed => Some(format!("the command {failed}")),
+    };
+    Returned { failure, said }
 }
 
 fn environment(pointer: &Pointer) -> [(&'static str, String); 7] {

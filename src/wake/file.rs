@@ -8,7 +8,7 @@ use crate::config::{FileMode, FileSettings};
 
 use super::Pointer;
 
-pub(super) async fn run(settings: &FileSettings, pointer: &Pointer) -> Result<String, String> {
+pub(super) async fn run(settings: &FileSettings, pointer: &Pointer) -> Result<(), String> {
     let mut line = serde_json::to_vec(pointer).map_err(|error| error.to_string())?;
     line.push(b'\n');
     let settings = settings.clone();
@@ -17,7 +17,6 @@ pub(super) async fn run(settings: &FileSettings, pointer: &Pointer) -> Result<St
     tokio::task::spawn_blocking(move || write(&settings, &line))
         .await
         .map_err(|error| error.to_string())?
-        .map(|()| String::new())
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 

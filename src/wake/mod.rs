@@ -62,14 +62,24 @@ impl Pointer {
     }
 }
 
-/// Wakes by one adapter. Returns what it had to say, for the log.
-///
-/// # Errors
-/// Why the adapter could not do its part, for people.
-pub async fn run(adapter: &AdapterSettings, pointer: &Pointer) -> Result<String, String> {
+/// What came of an adapter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Returned {
+    /// Why it could not do its part, for people.
+    pub failure: Option<String>,
+    /// What it had to say, on one line and with a bound. It may be anything,
+    /// also mail that it fetched.
+    pub said: String,
+}
+
+/// Wakes by one adapter.
+pub async fn run(adapter: &AdapterSettings, pointer: &Pointer) -> Returned {
     match adapter {
         AdapterSettings::Exec(settings) => exec::run(settings, pointer).await,
-        AdapterSettings::File(settings) => file::run(settings, pointer).await,
+        AdapterSettings::File(settings) => Returned {
+            failure: file::run(settings, pointer).await.err(),
+            said: String::new(),
+        },
     }
 }
 
