@@ -26,6 +26,12 @@ const DUTY: &str = "duty";
 /// What this process is, for the records that do not come through here.
 static ROLE: OnceLock<&'static str> = OnceLock::new();
 
+/// What is wrong with a filter, if anything.
+pub(crate) fn malformed(filter: &str) -> Option<String> {
+    let parsed = EnvFilter::builder().parse(filter);
+    parsed.err().map(|error| error.to_string())
+}
+
 /// Starts logging with a level or a filter directive, in the role that every
 /// record of the journal shall carry.
 ///

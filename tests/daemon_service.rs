@@ -435,8 +435,24 @@ fn exit_codes_and_words_for_a_wrong_start() {
     assert_eq!(code, Some(78), "{err}");
     let url = "role = \"worker\"\n[store]\nurl = \"postgres://user:hunter2@host/db\"\n";
     let (code, _, err) = run(&["--config", &file(url)]);
-    assert!(code.is_some_and(|code| code != 0), "{err}");
+    assert_eq!(code, Some(78), "{err}");
     assert!(!err.contains("hunter2"), "{err}");
+    for check in [&["--check"][..], &[]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_mcp-bridged"))
+            .arg("--config")
+            .arg(&good)
+            .args(check)
+            .env("HOME", rig.dir.path())
+            .env("NO_COLOR", "1")
+            .env("MCP_BRIDGE_STORE", "postgres://user:hunter2@host/db")
+            .output()
+            .expect("run");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{err}");
+        assert!(err.contains("error: MCP_BRIDGE_STORE: "), "{err}");
+        assert!(err.contains("only SQLite is supported"), "{err}");
+        assert!(!err.contains("hunter2"), "{err}");
+    }
 }
 
 /// The journal's socket stands in a name space of our own.

@@ -7,7 +7,7 @@ use super::secret_file;
 use super::sessions::CredentialsDirs;
 use super::settings::StoreSettings;
 
-const REMEDY: &str = "write a path, or sqlite:/var/lib/mcp-bridge/bridge.db";
+const REMEDY: &str = "write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db";
 
 pub(super) fn store(
     found: &mut Findings,
@@ -71,6 +71,9 @@ fn check(found: &mut Findings, at: Place, url: &str, file: Option<&str>) {
         "sqlite" if rest.contains(":memory:") => {
             "a database in memory cannot be shared with the agents"
         }
+        // To a service, and to an agent, it would be another place than to
+        // whoever tries it in a shell.
+        "sqlite" if !rest.starts_with('/') => "a relative path means something else to a service",
         "sqlite" => return,
         "postgres" | "postgresql" => "this version stores in SQLite only, not in PostgreSQL",
         // Even the scheme may be a secret when it is none of a URL's.

@@ -19,6 +19,7 @@ use super::settings::{
 };
 use super::store::store;
 use super::wake::WakeView;
+use crate::logging;
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
@@ -146,7 +147,7 @@ fn role_settings(
     }
 }
 
-/// One level, or directives in the syntax of tracing's `EnvFilter`, which has the last word.
+/// One level, or directives in the syntax of tracing's `EnvFilter`, which is asked, too.
 fn log_level(found: &mut Findings, level: Option<&str>, origins: &Origins) -> String {
     let level = level.unwrap_or("info");
     let lower = level.to_lowercase();
@@ -176,6 +177,14 @@ fn log_level(found: &mut Findings, level: Option<&str>, origins: &Origins) -> St
         found.invalid(
             origins.place("log.level"),
             format!("unknown level {wrong:?}; {remedy}"),
+        );
+    } else if logging::malformed(level).is_some() {
+        // Its own words do not say what is meant instead.
+        found.invalid(
+            origins.place("log.level"),
+            format!(
+                "{level:?} is no log filter; write a level, or a filter such as `mcp_bridge=debug,info`"
+            ),
         );
     }
     level.to_owned()
