@@ -15,9 +15,10 @@ use std::process::{Command, Stdio};
 use mcp_bridge::clock;
 use mcp_bridge::model::session::Life;
 use mcp_bridge::model::token::Token;
-use mcp_bridge::store::{Conversations, Reports, Upkeep};
+use mcp_bridge::store::{Reports, Upkeep};
 use mcp_bridge::supervisor::StateFile;
 use rig::{Agent, Daemon, QUICK, Rig, session, wait_for};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 fn one_session() -> String {
     format!("{QUICK}{}", session("one", "\"none\""))
@@ -276,40 +277,102 @@ fn a_store_that_may_not_be_written_is_named_and_taken_when_it_may() {
 fn a_disk_that_refuses_writes_while_it_runs_is_trouble_and_no_death() {
     let rig = Rig::new();
     let pair = rig.pair("one");
-    let mut daemon = rig.worker(&one_session());
+    // Past its limit a file is not written: as on a full disk, but for this
+    // process alone. The signal that comes with it is for programs without an
+    // answer to that.
+    let wrapper = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+    let config = rig.config("worker", &one_session());
+    let mut daemon = Daemon::start(&mut rig.command_behind(&wrapper, &config), &config);
+    daemon.ready();
     rig.becomes(&pair.b.session, Life::Alive);
-    // An open file that becomes immutable cannot be written any more.
-    let log = rig.path("bridge.db-wal");
-    let immutable = |flag: &str| {
-        let changed = Command::new("chattr")
-            .arg(flag)
-            .arg(&log)
-            .stderr(Stdio::null())
-            .status();
-        changed.is_ok_and(|status| status.success())
+    let pid = Pid::from_child(&daemon.child);
+    let limit = |current| {
+        let limit = Rlimit {
+            current,
+            maximum: None,
+        };
+        prlimit(Some(pid), Resource::Fsize, limit).expect("a limit");
     };
-    if !immutable("+i") {
-        println!("skipped: no file can be made immutable here");
-        return;
-    }
-    let refused = wait_for("the end of the writes", || {
-        let until = clock::now() + jiff::SignedDuration::from_hours(3);
-        let call = rig.store.renew_conversation(&pair.id, until, clock::now());
-        Some(rig.block_on(call).err())
-    });
-    let trouble = refused.is_some();
-    if trouble {
-        daemon.shows("the trouble", |s| {
-            s.duties
-                .iter()
-                .any(|d| d.name == "heartbeat" && d.trouble.is_some())
-        });
-    }
-    assert!(immutable("-i"));
+    limit(Some(0));
+    daemon.says("heartbeat: ");
+    let refused = rig.beats(&pair.b.session);
+    daemon.says("event=\"state-file-trouble\"");
+    assert_eq!(rig.beats(&pair.b.session), refused, "nothing was written");
+    assert!(daemon.is_running());
+    limit(None);
     rig.goes_on(&pair.b.session);
     daemon.shows("the recovery", is_well);
-    println!("writes were refused: {trouble}");
-    assert!(daemon.is_running());
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Puts the name of a store into `NAME.toml`.
+fn good_for(rig: &Rig, name: &str, store: &str) {
+    let path = rig.path(&format!("{name}.toml"));
+    let text = std::fs::read_to_string(&path).expect("there");
+    std::fs::write(&path, format!("store = \"{store}\"\n{text}")).expect("written");
+}
+
+#[test]
+fn credentials_name_the_store_when_nothing_else_does() {
+    let rig = Rig::new();
+    let (one, _two) = (rig.pair("one"), rig.pair("two"));
+    let (own, other) = (rig.path("bridge.db"), rig.path("other.db"));
+    let other = other.to_str().expect("text");
+    // By another way there, too.
+    std::os::unix::fs::symlink(rig.dir.path(), rig.path("link")).expect("linked");
+    let linked = rig.path("link/bridge.db");
+    good_for(&rig, "one", own.to_str().expect("text"));
+    good_for(&rig, "two", &format!("sqlite:{}", linked.display()));
+    let both = session("one", "\"none\"") + &session("two", "\"none\"");
+    let config = rig.path("worker.conf.toml");
+    let state = rig.path("worker.state.json");
+    let write = |store: &str, sessions: &str| {
+        let text = format!(
+            "role = \"worker\"\n{store}[service]\nstate_file = \"{}\"\n{QUICK}{sessions}",
+            state.display()
+        );
+        std::fs::write(&config, text).expect("written");
+    };
+    let check = || {
+        let output = rig.command(&config).arg("--check").output().expect("run");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = text(&output.stdout) + &text(&output.stderr);
+        (output.status.code(), said)
+    };
+    // A third file that is not there yet says nothing.
+    write("", &(both.clone() + &session("three", "\"none\"")));
+    let (code, said) = check();
+    assert_eq!(code, Some(0), "{said}");
+    let meant = format!("store {} (from the credentials)", own.display());
+    assert!(said.contains(&meant), "{said}");
+    let mut daemon = rig.daemon(&config);
+    daemon.ready();
+    rig.becomes(&one.b.session, Life::Alive);
+    // It comes, and was made for somewhere else.
+    rig.pair("three");
+    good_for(&rig, "three", other);
+    let line = daemon.says("three.toml: they are good for the store");
+    assert!(line.contains(other), "{line}");
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.never("one.toml: they are good for");
+    said.never("two.toml: they are good for");
+
+    rig.write_credentials("two", &[&one.b]);
+    good_for(&rig, "two", other);
+    write("", &both);
+    let (code, said) = check();
+    assert_eq!(code, Some(78), "{said}");
+    for named in [own.to_str().expect("text"), other, "one.toml", "two.toml"] {
+        assert!(said.contains(named), "{named} in {said}");
+    }
+    assert_eq!(rig.daemon(&config).wait(), Some(78));
+    // A word of the configuration's decides, and the difference is told.
+    write(&format!("[store]\nurl = \"{}\"\n", own.display()), &both);
+    let (code, said) = check();
+    assert_eq!(code, Some(0), "{said}");
+    let mut daemon = rig.daemon(&config);
+    daemon.says("two.toml: they are good for the store");
     assert_eq!(daemon.stop(), Some(0));
 }
 
