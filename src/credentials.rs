@@ -44,6 +44,9 @@ pub struct Credentials {
     pub source: Option<PathBuf>,
 }
 
+/// What to do about a file that is not as it was written.
+const REMEDY: &str = "use the file that `mcp-bridge conversation new` wrote";
+
 /// Why there are no credentials. No variant repeats a token.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
@@ -57,13 +60,15 @@ pub enum CredentialsError {
     #[error("credentials {}: other users may read this file (mode {:o})\n  chmod 600 {}   and, if others had the chance, make a new conversation", .0.display(), .1, .0.display())]
     TooOpen(PathBuf, u32),
     /// Not the TOML that we expect.
-    #[error("credentials {}: {}", .0.display(), .1)]
+    #[error("credentials {}: {}\n  {REMEDY}", .0.display(), .1)]
     Malformed(PathBuf, String),
     /// A value that is not what its key wants.
-    #[error("credentials {}: session {}: {}", .0.display(), .1, .2)]
+    #[error("credentials {}: session {}: {}\n  {REMEDY}", .0.display(), .1, .2)]
     Value(PathBuf, usize, String),
     /// A variable with a wrong value.
-    #[error("environment variable {0}: {1}")]
+    #[error(
+        "environment variable {0}: {1}\n  take all three from the file that `mcp-bridge conversation new` wrote"
+    )]
     Variable(&'static str, String),
     /// Some variables are there and others are not.
     #[error("environment variable {} is not set, but others of {} are\n  set all three, or none", .0, VARIABLES.join(", "))]
@@ -74,7 +79,7 @@ pub enum CredentialsError {
     )]
     None,
     /// Cannot be written.
-    #[error("credentials {}: cannot be written: {}", .0.display(), .1)]
+    #[error("credentials {}: cannot be written: {}\n  {}", .0.display(), .1, place(.1))]
     Write(PathBuf, std::io::Error),
 }
 
@@ -85,6 +90,8 @@ struct File {
     store: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
+    // One that is missing is told in our words.
+    #[serde(default)]
     session: Vec<Entry>,
 }
 
@@ -129,8 +136,12 @@ impl Credentials {
         let malformed = |what: String| CredentialsError::Malformed(path.to_owned(), what);
         // Only the parser's own words: its `Display` quotes the line, which
         // may be the one with the token.
-        let file: File =
-            toml::from_str(text).map_err(|error| malformed(error.message().to_owned()))?;
+        let file: File = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map(|text| text.matches('\n').count() + 1);
+            let at = line.map_or_else(String::new, |line| format!("line {line}: "));
+            malformed(format!("{at}{}", error.message()))
+        })?;
         if file.session.is_empty() {
             return Err(malformed("it has no [[session]]".into()));
         }
@@ -224,6 +235,19 @@ impl Credentials {
 fn from_service_manager(path: &Path) -> bool {
     std::env::var_os("CREDENTIALS_DIRECTORY")
         .is_some_and(|directory| !directory.is_empty() && path.starts_with(directory))
+}
+
+/// Where else credentials can be written.
+fn place(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            "a file is never overwritten: move it away, or name another directory with --out"
+        }
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            "make room, or name a directory on another disk with --out"
+        }
+        _ => "name a directory that you may write with --out",
+    }
 }
 
 /// Which of the three values is wrong, and how.

@@ -98,7 +98,10 @@ fn if_the_files_cannot_be_written_the_conversation_is_closed_again() {
     let locked = std::fs::Permissions::from_mode(0o555);
     std::fs::set_permissions(scratch.path("locked"), locked).expect("set");
     let refused = scratch.outcome(command);
-    assert_snapshot!(refused.says(), @"77: error: no conversation was made: credentials <dir>/locked/work.a.toml: cannot be written: Permission denied (os error 13)");
+    assert_snapshot!(refused.says(), @r"
+    77: error: no conversation was made: credentials <dir>/locked/work.a.toml: cannot be written: Permission denied (os error 13)
+      name a directory that you may write with --out
+    ");
     assert_eq!(
         scratch.run(&["conversation", "list", "--json"]).ok().out,
         "[]\n"

@@ -99,10 +99,30 @@ fn credentials_that_cannot_be_used() {
     77: error: the token for conv_ID/b is wrong
       use the credentials file that was written when the conversation was made
     ");
-    assert_snapshot!(with(&|text| text.replace(token, "short")).says(), @"77: error: credentials <dir>/credentials/changed.toml: session 1: the token is malformed: it has 64 hexadecimal characters, this one has 5");
-    assert_snapshot!(with(&|text| text.replace("\"b\"", "\"c\"")).says(), @"77: error: credentials <dir>/credentials/changed.toml: session 1: `c` is not a session: it is `a` (the orchestrator's side) or `b` (the worker's)");
-    assert_snapshot!(with(&|_| "[[session]".into()).says(), @"77: error: credentials <dir>/credentials/changed.toml: unclosed array table, expected `]`");
-    assert_snapshot!(with(&|_| "session = []".into()).says(), @"77: error: credentials <dir>/credentials/changed.toml: it has no [[session]]");
+    assert_snapshot!(with(&|text| text.replace(token, "short")).says(), @r"
+    77: error: credentials <dir>/credentials/changed.toml: session 1: the token is malformed: it has 64 hexadecimal characters, this one has 5
+      use the file that `mcp-bridge conversation new` wrote
+    ");
+    assert_snapshot!(with(&|text| text.replace("\"b\"", "\"c\"")).says(), @r"
+    77: error: credentials <dir>/credentials/changed.toml: session 1: `c` is not a session: it is `a` (the orchestrator's side) or `b` (the worker's)
+      use the file that `mcp-bridge conversation new` wrote
+    ");
+    assert_snapshot!(with(&|_| "[[session]".into()).says(), @r"
+    77: error: credentials <dir>/credentials/changed.toml: line 1: unclosed array table, expected `]`
+      use the file that `mcp-bridge conversation new` wrote
+    ");
+    assert_snapshot!(with(&|_| String::new()).says(), @r"
+    77: error: credentials <dir>/credentials/changed.toml: it has no [[session]]
+      use the file that `mcp-bridge conversation new` wrote
+    ");
+    assert_snapshot!(with(&|text| text.replace("\"b\"", "b")).says(), @r"
+    77: error: credentials <dir>/credentials/changed.toml: line 7: string values must be quoted, expected literal string
+      use the file that `mcp-bridge conversation new` wrote
+    ");
+    assert_snapshot!(with(&|_| "session = []".into()).says(), @r"
+    77: error: credentials <dir>/credentials/changed.toml: it has no [[session]]
+      use the file that `mcp-bridge conversation new` wrote
+    ");
 
     let open = std::fs::Permissions::from_mode(0o644);
     std::fs::set_permissions(scratch.credentials("work.b"), open).expect("set");
