@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::mounts;
 use crate::store::{Result, StoreError};
 
 /// One page of the smallest size there is.
@@ -256,92 +257,15 @@ pub(super) fn permission_remedy(path: &Path) -> String {
 
 /// Their byte-range locks or shared memory do not reach other machines.
 pub(super) fn refuse_network_file_system(path: &Path) -> Result<()> {
-    match rustix::fs::statfs(path).ok().and_then(|stat| remote(&stat)) {
+    match mounts::remote(path) {
         Some(name) => Err(StoreError::NetworkFileSystem(path.to_owned(), name)),
         None => Ok(()),
     }
 }
 
-/// What kind of file system `path` is on, as far as we know it by name.
-#[must_use]
-pub fn file_system(path: &Path) -> Option<String> {
-    let stat = rustix::fs::statfs(path).ok()?;
-    remote(&stat).or_else(|| local(&stat))
-}
-
-#[cfg(target_os = "linux")]
-fn remote(stat: &rustix::fs::StatFs) -> Option<String> {
-    network_file_system(magic(stat)).map(str::to_owned)
-}
-
-#[cfg(target_os = "linux")]
-fn local(stat: &rustix::fs::StatFs) -> Option<String> {
-    let name = match magic(stat) {
-        0xEF53 => "ext4",
-        0x5846_5342 => "xfs",
-        0x9123_683E => "btrfs",
-        0x2FC1_2FC1 => "zfs",
-        0xF2F5_2010 => "f2fs",
-        0x794C_7630 => "overlay",
-        0x0102_1994 => "tmpfs",
-        _ => return None,
-    };
-    Some(name.to_owned())
-}
-
-#[cfg(target_os = "linux")]
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "magic numbers have 32 bits"
-)]
-fn magic(stat: &rustix::fs::StatFs) -> u32 {
-    stat.f_type as u32
-}
-
-/// macOS says of each whether it is of this machine.
-#[cfg(not(target_os = "linux"))]
-fn remote(stat: &rustix::fs::StatFs) -> Option<String> {
-    /// `MNT_LOCAL` of sys/mount.h.
-    const LOCAL: u32 = 0x1000;
-    (stat.f_flags & LOCAL == 0).then(|| local(stat)).flatten()
-}
-
-/// And gives its name.
-#[cfg(not(target_os = "linux"))]
-fn local(stat: &rustix::fs::StatFs) -> Option<String> {
-    let name = stat.f_fstypename.iter().take_while(|byte| **byte != 0);
-    Some(name.map(|byte| char::from(byte.cast_unsigned())).collect())
-}
-
-/// Magic numbers of statfs(2).
-#[cfg(target_os = "linux")]
-fn network_file_system(magic: u32) -> Option<&'static str> {
-    Some(match magic {
-        0x6969 => "nfs",
-        0xFF53_4D42 | 0xFE53_4D42 | 0x517B => "smb",
-        0x0102_1997 => "9p",
-        0x00C3_6400 => "ceph",
-        0x5346_414F | 0x6B41_4653 => "afs",
-        0x0BD0_0BD0 => "lustre",
-        0x7375_7245 => "coda",
-        0x0116_1970 => "gfs2",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn network_file_systems_are_known_by_their_numbers() {
-        assert_eq!(network_file_system(0x6969), Some("nfs"));
-        assert_eq!(network_file_system(0xFF53_4D42), Some("smb"));
-        assert_eq!(network_file_system(0xEF53), None, "ext4");
-        assert_eq!(network_file_system(0x0102_1994), None, "tmpfs");
-    }
 
     #[test]
     fn a_shared_directory_makes_a_shared_file() {
