@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::alerts::AlertDesk;
-use super::{Duty, Report, Round, bounded};
+use super::{Duty, Patience, Report, Round};
 use crate::config::Settings;
 use crate::model::alert::AlertKind;
 use crate::store::locate::{self, Location};
@@ -80,26 +80,27 @@ impl StoreKeeper {
         (keeper, receiver)
     }
 
-    async fn open(&mut self) -> Result<SharedStore, StoreError> {
+    async fn open(&mut self, patience: Patience) -> Result<SharedStore, StoreError> {
         // SQLite would open it for reading, and leave files beside it that its
         // owner may not write.
         self.ensure_writable()?;
         // Another process may hold the lock for as long as it likes.
         let opening = locate::open(&self.location, Create::No);
-        let store = bounded(&self.location.path, opening).await?;
+        let store = patience.bounded(&self.location.path, opening).await?;
         info!(event = "store-open", store = %self.location.path.display(), "store open");
         self.link.send_replace(Some(Arc::clone(&store)));
         Ok(store)
     }
 
     async fn look(&mut self) -> Result<Duration, StoreError> {
+        let patience = Patience::begin();
         let known = self.link.borrow().clone();
         let store = match known {
             Some(store) => store,
-            None => self.open().await?,
+            None => self.open(patience).await?,
         };
-        let probe = bounded(&self.location.path, store.probe()).await?;
-        self.tend_log(&store, probe.log_bytes).await;
+        let probe = patience.bounded(&self.location.path, store.probe()).await?;
+        self.tend_log(&store, probe.log_bytes, patience).await;
         let shown = *self.shown.get_or_insert(probe.took);
         if probe.took > shown * 2 + NOISE || probe.took * 2 + NOISE < shown {
             self.shown = Some(probe.took);
@@ -154,7 +155,7 @@ impl StoreKeeper {
         }
     }
 
-    async fn tend_log(&mut self, store: &SharedStore, bytes: u64) {
+    async fn tend_log(&mut self, store: &SharedStore, bytes: u64, patience: Patience) {
         if bytes > ALARM_ABOVE {
             if !self.alarmed {
                 error!(
@@ -173,7 +174,8 @@ impl StoreKeeper {
             .is_none_or(|then| then.elapsed() >= CHECKPOINT_EVERY);
         if bytes > CHECKPOINT_ABOVE && due {
             self.checkpointed = Some(Instant::now());
-            if let Err(error) = bounded(&self.location.path, store.checkpoint()).await {
+            let back = patience.bounded(&self.location.path, store.checkpoint());
+            if let Err(error) = back.await {
                 warn!(event = "store-log-kept", %error, "the store's log was not written back");
             }
         }

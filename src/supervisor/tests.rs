@@ -185,7 +185,7 @@ async fn a_duty_that_hangs_is_not_vouched_for_under_a_watchdog() {
     let case = Case::new(Mood::HangsIn(3), Some(Duration::from_secs(6)));
     let exit = case
         .run(async |signal, told| {
-            // Two rounds of 5 s, and 15 s until the third must have returned.
+            // Two rounds of 5 s, and 8 s until the third must have returned.
             seconds(40).await;
             let pings = told.count("Ping");
             assert!(pings > 10, "it was well before: {pings}");
@@ -199,7 +199,7 @@ async fn a_duty_that_hangs_is_not_vouched_for_under_a_watchdog() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_store_is_borne() {
-    let case = Case::new(Mood::ReturnsIn(12), Some(Duration::from_secs(6)));
+    let case = Case::new(Mood::ReturnsIn(7), Some(Duration::from_secs(6)));
     let exit = case
         .run(async |signal, told| {
             seconds(600).await;

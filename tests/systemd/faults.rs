@@ -76,7 +76,7 @@ fn restarts(machine: &Machine, times: usize) {
 fn one_that_stands_still_is_started_again_by_the_watchdog() {
     needs_a_machine!();
     let machine = site();
-    assert_eq!(machine.show(WORKER, "WatchdogUSec"), "30s");
+    assert_eq!(machine.show(WORKER, "WatchdogUSec"), "9s");
     // Sooner, for the test.
     drop_in(&machine, "[Service]\nWatchdogSec=2s\n");
     says(&machine, "1 session alive");
