@@ -50,6 +50,10 @@ pub enum CredentialsError {
     /// No such file.
     #[error("credentials {}: there is no such file\n  `mcp-bridge conversation new` writes them", .0.display())]
     Missing(PathBuf),
+    /// The service manager hands such files over when the service starts, and
+    /// this one came later.
+    #[error("credentials {}: the service was not given this file when it started\n  {} loads it", .0.display(), restart_command())]
+    NotHandedOver(PathBuf),
     /// The file may not be read, or is no file.
     #[error("credentials {}: {}", .0.display(), .1)]
     Unreadable(PathBuf, String),
@@ -216,6 +220,25 @@ impl Credentials {
         .map_err(failed)?;
         out.write_all(text.as_bytes()).map_err(failed)?;
         out.sync_all().map_err(failed)
+    }
+}
+
+/// What makes the service manager read the files again that it hands over. Its
+/// directory for them is named after the unit.
+#[must_use]
+pub fn restart_command() -> String {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let unit = directory.as_deref().and_then(Path::file_stem);
+    match (unit, &directory) {
+        (Some(unit), Some(directory)) => {
+            let whose = if directory.starts_with("/run/credentials") {
+                ""
+            } else {
+                "--user "
+            };
+            format!("systemctl {whose}restart {}", unit.to_string_lossy())
+        }
+        _ => "a restart of the service".to_owned(),
     }
 }
 

@@ -220,6 +220,13 @@ fn a_reload_takes_what_is_right_and_keeps_what_works() {
     daemon.says("the agent of one/b has ended");
     rig.becomes(&one.b.session, Life::Exited);
     assert_eq!(daemon.stop(), Some(0));
+    // It still does when the next reload brings no news of it, and not when it
+    // is as it was at the start.
+    let last = daemon.reload().last_reload.expect("a reload");
+    assert_eq!(last.needs_restart, ["log.level"]);
+    rig.config("worker", &both);
+    let last = daemon.reload().last_reload.expect("a reload");
+    assert_eq!(last.needs_restart, [""; 0]);
 }
 
 #[test]

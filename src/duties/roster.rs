@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::Patience;
-use crate::config::{SessionSettings, WakeSettings};
-use crate::credentials::Credentials;
+use crate::config::{SessionSettings, WakeSettings, is_closed};
+use crate::credentials::{Credentials, CredentialsError};
 use crate::file_stamp::FileStamp;
 use crate::model::{Label, SessionKey};
 use crate::store::{Caller, SharedStore, StoreError, Verified};
@@ -55,6 +55,8 @@ type Complaints = HashMap<String, String>;
 #[derive(Debug)]
 struct Entry {
     path: PathBuf,
+    /// As in the settings.
+    not_handed_over: bool,
     wake: Arc<WakeSettings>,
     /// The file as it was when it was read.
     stamp: Option<FileStamp>,
@@ -85,10 +87,12 @@ impl Roster {
                 match old.iter().position(|e| e.path == session.credentials) {
                     Some(index) => Entry {
                         wake,
+                        not_handed_over: session.not_handed_over,
                         ..old.swap_remove(index)
                     },
                     None => Entry {
                         path: session.credentials.clone(),
+                        not_handed_over: session.not_handed_over,
                         wake,
                         stamp: None,
                         callers: Vec::new(),
@@ -189,6 +193,11 @@ impl Roster {
                 // A file that vanished after it was read: its sessions are
                 // proven by what was in it. A restart will ask again.
                 Err(error) => {
+                    let error = if entry.not_handed_over && is_closed(&entry.path) {
+                        CredentialsError::NotHandedOver(entry.path.clone())
+                    } else {
+                        error
+                    };
                     unreadable.insert(name(&entry.path), error.to_string());
                 }
             }

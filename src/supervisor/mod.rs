@@ -60,6 +60,8 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// A supervisor without duties.
+    /// What a key that needs a restart is compared with.
+    started_with: Settings,
     #[must_use]
     pub fn new(settings: Settings, instance: Instance, manager: Box<dyn ServiceManager>) -> Self {
         let role = settings.role.name();
@@ -76,6 +78,7 @@ impl Supervisor {
             role,
             manager,
         }
+            started_with: settings.clone(),
     }
 
     /// Starts a duty.

@@ -47,7 +47,8 @@ pub struct LastReload {
     pub at: Timestamp,
     /// Why the new settings were refused.
     pub error: Option<String>,
-    /// Keys that changed and will count after a restart.
+    /// Keys that are not as they were at the start, and files that came after
+    /// it: they will count after a restart.
     pub needs_restart: Vec<String>,
 }
 
