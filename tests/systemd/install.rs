@@ -24,6 +24,13 @@ fn a_package_one_file_and_one_command() {
         "worker: 1 session alive; 0 unread; store ok (sqlite, ",
     );
     // Whoever is in the group writes, and the daemon wakes whoever it is for.
+    // It is for Bob's agent, which looks with Bob's eyes, and for nobody else.
+    let seen = machine.sh_as("bob", "cat /var/lib/mcp-bridge/inbox").ok();
+    assert!(seen.contains("1 unread message"), "{seen}");
+    let mode = machine
+        .sh("stat --format='%a %U %G' /var/lib/mcp-bridge/inbox")
+        .ok();
+    assert_eq!(mode.trim(), "660 mcp-bridge mcp-bridge");
     alice_sends(&machine, "Port the parser");
     wait_for("the wake", || {
         inbox(&machine).contains("1 unread message").then_some(())
