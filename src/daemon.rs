@@ -110,7 +110,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
         return describe(&settings, &location);
     }
     logging::start(&settings.log.level, settings.role.name())?;
-    let instance = Instance::claim(&settings.instance, settings.service.state_file.as_deref())?;
+    let instance = Instance::claim(&arguments.config, settings.service.state_file.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -136,7 +136,7 @@ fn reload(config: &Path) -> anyhow::Result<Exit> {
         .as_ref()
         .ok()
         .and_then(|settings| settings.service.state_file.as_deref());
-    let state = supervisor::state_path(&config::instance(config), state_file)?;
+    let state = supervisor::state_path(config, state_file)?;
     let answer = match supervisor::request_reload(&state) {
         Ok(answer) => answer,
         Err(nobody) => {
@@ -214,7 +214,7 @@ async fn serve(
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals cannot be received")?;
     let host = host::name();
     let daemon = DaemonInfo {
-        id: format!("{host}:{}", settings.instance),
+        id: format!("{host}:{}", instance.name()),
         role: settings.role.name(),
         boot_id: host::boot().id,
         pid: std::process::id(),

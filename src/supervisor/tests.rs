@@ -118,7 +118,7 @@ impl Case {
         std::fs::write(&config, "role = \"worker\"\n").expect("written");
         let settings = config::load(&config, []).expect("settings");
         let instance =
-            Instance::claim("worker", Some(&dir.path().join("state.json"))).expect("claimed");
+            Instance::claim(&config, Some(&dir.path().join("state.json"))).expect("claimed");
         let told = Told {
             watchdog,
             ..Told::default()

@@ -9,6 +9,7 @@ use rustix::fs::{Access, access};
 use super::configs::Loaded;
 use crate::cli::context::Context;
 use crate::cli::doctor::facts::{Permissions, Store};
+use crate::host;
 use crate::store::StoreError;
 use crate::store::locate::{self, Hints, Location, Origin};
 use crate::store::sqlite::{self, Kind};
@@ -91,28 +92,10 @@ fn permissions(path: &Path) -> Option<Permissions> {
     let meta = std::fs::metadata(path).ok()?;
     Some(Permissions {
         mode: meta.mode() & 0o7777,
-        user: user_name(meta.uid()),
-        group: name_in("/etc/group", meta.gid()),
+        user: host::user_name(meta.uid()),
+        group: host::group_name(meta.gid()),
         writable: access(path, Access::WRITE_OK).is_ok(),
     })
-}
-
-pub(super) fn user_name(id: u32) -> String {
-    name_in("/etc/passwd", id)
-}
-
-/// The name of a number, or the number itself.
-fn name_in(file: &str, id: u32) -> String {
-    let number = id.to_string();
-    let known = std::fs::read_to_string(file).unwrap_or_default();
-    known
-        .lines()
-        .find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1)? == number).then(|| name.to_owned())
-        })
-        .unwrap_or(number)
 }
 
 /// Whether the Python bridge may be writing it, too.
