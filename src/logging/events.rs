@@ -156,6 +156,12 @@ pub static EVENTS: &[Event] = &[
         "COPY",
         "a store of an older version is kept as a copy before it is brought up to date",
     ),
+    event(
+        "store-migrating",
+        Info,
+        "STORE",
+        "a store of an older version is being brought up to date, which takes a while",
+    ),
     event("store-recovered", Info, "STORE", "it can again"),
     event(
         "store-log-large",

@@ -55,7 +55,7 @@ use fault::Fault;
 use file::Files;
 pub use file::{file_system, room};
 pub use inspect::{Inspection, Kind, inspect};
-pub use open::Create;
+pub use open::{Create, Opening};
 pub use restore::{Restored, candidate, restore};
 use turnstile::{Place, Turnstile};
 
