@@ -157,23 +157,22 @@ impl Supervisor {
         }
         told.looked = Some(now);
         let Some(hung) = self.board.overdue(now) else {
-            told.hung = false;
+            told.hung = None;
             if watched {
                 self.manager.tell(News::Ping);
             }
             self.tell(told);
             return true;
         };
-        if !told.hung {
+        if told.hung != Some(hung) {
             error!(
                 event = "duty-hung",
                 duty = hung,
                 "the duty {hung} has not returned by its deadline"
             );
-            let status = format!("the duty {hung} hangs");
-            self.manager.tell(News::Status(&status));
         }
-        told.hung = true;
+        told.hung = Some(hung);
+        self.tell(told);
         watched
     }
 
@@ -210,7 +209,10 @@ impl Supervisor {
             .as_ref()
             .and_then(|last| last.error.as_deref())
             .and_then(|error| error.lines().next());
-        let words = self.board.words();
+        let words = match told.hung {
+            Some(hung) => format!("the duty {hung} hangs"),
+            None => format!("{}: {}", self.role, self.board.words()),
+        };
         match refused {
             Some(why) => format!("{}: {words}; reload refused: {why}", self.role),
             None => format!("{}: {words}", self.role),
@@ -293,7 +295,7 @@ async fn terminated(signals: &mut (impl Stream<Item = i32> + Unpin)) {
 struct Told {
     ready: bool,
     looked: Option<Instant>,
-    hung: bool,
+    hung: Option<&'static str>,
     status: String,
     state: Option<StateFile>,
     state_failed: bool,

@@ -49,6 +49,8 @@ enum Mood {
 }
 
 struct Fake {
+    /// So many seconds.
+    LateIn(u32, u32),
     name: &'static str,
     mood: Mood,
     rounds: u32,
@@ -83,6 +85,9 @@ impl Duty for Fake {
             // A store that takes its time is no reason to bite.
             Mood::ReturnsIn(seconds) => {
                 tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+            Mood::LateIn(round, seconds) if round == self.rounds => {
+                tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+            }
             }
             _ => {}
         }
@@ -215,6 +220,30 @@ async fn a_slow_store_is_borne() {
 #[tokio::test(start_paused = true)]
 async fn a_duty_that_panics_ends_the_process_and_the_others_are_drained() {
     let case = Case::new(Mood::PanicsIn(2), None);
+#[tokio::test(start_paused = true)]
+async fn a_duty_that_hung_and_came_back_is_well_in_words_too() {
+    let case = Case::new(Mood::LateIn(3, 12), Some(Duration::from_secs(30)));
+    let state = case.dir.path().join("state.json");
+    let status = || -> String {
+        let said: StateFile =
+            serde_json::from_slice(&std::fs::read(&state).expect("there")).expect("whole");
+        said.status
+    };
+    let exit = case
+        .run(async |signal, told| {
+            seconds(20).await;
+            assert_eq!(told.count("Status(\"the duty two hangs"), 1);
+            assert_eq!(status(), "the duty two hangs");
+            let well = told.count("Status(\"worker: well");
+            seconds(5).await;
+            assert_eq!(told.count("Status(\"worker: well"), well + 1);
+            assert_eq!(status(), "worker: well");
+            signal.send(SIGTERM).expect("sent");
+        })
+        .await;
+    assert_eq!(exit, Exit::Success);
+}
+
     let drained = Arc::clone(&case.drained);
     assert_eq!(case.run(async |_, _| {}).await, Exit::DutyDied);
     assert!(drained.load(Ordering::Acquire));
