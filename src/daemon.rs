@@ -11,7 +11,7 @@ use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tracing::{info, warn};
 
 use crate::cli::{Exit, report};
@@ -27,11 +27,11 @@ use crate::duties::message_watch::MessageWatch;
 use crate::duties::reassignment::Reassignment;
 use crate::duties::store_keeper::{StoreKeeper, StoreLink};
 use crate::duties::watchdog::Watchdog;
-use crate::duties::{DutyBell, FleetPost, STORE_PATIENCE, SharedFleet};
+use crate::duties::{DutyBell, FleetPost, SharedFleet};
 use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
 use crate::store::locate::{self, Hints, Location};
-use crate::supervisor::{self, Instance, Supervisor};
+use crate::supervisor::{self, Instance, Stopped, Supervisor};
 use crate::{host, logging, text};
 
 /// Keeps the agents of this machine alive and woken: heartbeats that prove the
@@ -230,11 +230,12 @@ async fn serve(
     let (roles, manager) = (settings.clone(), Box::new(Systemd::new()));
     let mut supervisor = Supervisor::new(settings, instance, manager);
     let store = duties(&mut supervisor, &roles, daemon, location);
-    let exit = supervisor.run(config, signals).await?;
-    // The duties have ended, so nobody is in the middle of a call.
+    let Stopped { exit, until } = supervisor.run(config, signals).await?;
+    // The duties have ended, so nobody is in the middle of a call; the end of
+    // the process closes it as well.
     let open = store.borrow().clone();
     if let Some(store) = open
-        && timeout(STORE_PATIENCE, store.close()).await.is_err()
+        && timeout_at(until, store.close()).await.is_err()
     {
         warn!(
             event = "store-not-closed",

@@ -16,6 +16,7 @@ use crate::duties::{Duty, Report};
 #[derive(Debug, Clone, Default)]
 struct Told {
     lines: Arc<Mutex<Vec<String>>>,
+    stopping: Arc<Mutex<Option<Instant>>>,
     watchdog: Option<Duration>,
 }
 
@@ -32,6 +33,9 @@ impl Told {
 
 impl ServiceManager for Told {
     fn tell(&self, news: News<'_>) {
+        if let News::Stopping(_) = news {
+            *self.stopping.lock().expect("whole") = Some(Instant::now());
+        }
         self.lines.lock().expect("whole").push(format!("{news:?}"));
     }
 
@@ -45,12 +49,12 @@ enum Mood {
     Well,
     HangsIn(u32),
     PanicsIn(u32),
+    /// So many seconds.
+    LateIn(u32, u32),
     ReturnsIn(u32),
 }
 
 struct Fake {
-    /// So many seconds.
-    LateIn(u32, u32),
     name: &'static str,
     mood: Mood,
     rounds: u32,
@@ -81,13 +85,13 @@ impl Duty for Fake {
         self.rounds += 1;
         match self.mood {
             Mood::HangsIn(round) if round == self.rounds => std::future::pending().await,
+            Mood::LateIn(round, seconds) if round == self.rounds => {
+                tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+            }
             Mood::PanicsIn(round) if round == self.rounds => panic!("a duty that panics"),
             // A store that takes its time is no reason to bite.
             Mood::ReturnsIn(seconds) => {
                 tokio::time::sleep(Duration::from_secs(seconds.into())).await;
-            Mood::LateIn(round, seconds) if round == self.rounds => {
-                tokio::time::sleep(Duration::from_secs(seconds.into())).await;
-            }
             }
             _ => {}
         }
@@ -165,7 +169,21 @@ impl Case {
             self.supervisor.run(config, signals),
             meanwhile(&self.signal, &self.told)
         );
-        exit.expect("an exit code")
+        let Stopped { exit, until } = exit.expect("an exit code");
+        // Nothing else has happened since, and time is paused.
+        let begun = self
+            .told
+            .stopping
+            .lock()
+            .expect("whole")
+            .expect("it stopped");
+        assert!(
+            until - begun < Duration::from_secs(5),
+            "{:?}",
+            until - begun
+        );
+        assert!(Instant::now() < until, "time is left to close the store");
+        exit
     }
 }
 
@@ -203,24 +221,6 @@ async fn a_duty_that_hangs_is_not_vouched_for_under_a_watchdog() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_store_is_borne() {
-    let case = Case::new(Mood::ReturnsIn(7), Some(Duration::from_secs(6)));
-    let exit = case
-        .run(async |signal, told| {
-            seconds(600).await;
-            let pings = told.count("Ping");
-            seconds(60).await;
-            assert!(told.count("Ping") >= pings + 30);
-            signal.send(SIGTERM).expect("sent");
-        })
-        .await;
-    assert!(matches!(exit, Exit::Success | Exit::Failure));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_duty_that_panics_ends_the_process_and_the_others_are_drained() {
-    let case = Case::new(Mood::PanicsIn(2), None);
-#[tokio::test(start_paused = true)]
 async fn a_duty_that_hung_and_came_back_is_well_in_words_too() {
     let case = Case::new(Mood::LateIn(3, 12), Some(Duration::from_secs(30)));
     let state = case.dir.path().join("state.json");
@@ -244,6 +244,24 @@ async fn a_duty_that_hung_and_came_back_is_well_in_words_too() {
     assert_eq!(exit, Exit::Success);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_is_borne() {
+    let case = Case::new(Mood::ReturnsIn(7), Some(Duration::from_secs(6)));
+    let exit = case
+        .run(async |signal, told| {
+            seconds(600).await;
+            let pings = told.count("Ping");
+            seconds(60).await;
+            assert!(told.count("Ping") >= pings + 30);
+            signal.send(SIGTERM).expect("sent");
+        })
+        .await;
+    assert!(matches!(exit, Exit::Success | Exit::Failure));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duty_that_panics_ends_the_process_and_the_others_are_drained() {
+    let case = Case::new(Mood::PanicsIn(2), None);
     let drained = Arc::clone(&case.drained);
     assert_eq!(case.run(async |_, _| {}).await, Exit::DutyDied);
     assert!(drained.load(Ordering::Acquire));
