@@ -260,3 +260,46 @@ fn a_stop_under_load_takes_less_than_five_seconds() {
     let sent = load.end();
     assert_eq!(bob_reads(&machine).len() as u64, sent);
 }
+/// The example for `OnFailure=`, as its first lines say, with a stand-in for
+/// `mail`.
+#[test]
+fn a_unit_that_has_given_up_is_reported() {
+    needs_a_machine!();
+    let machine = installed();
+    machine.write(
+        "/usr/local/bin/mail",
+        "#!/bin/sh\n{ echo \"to $3: $2\"; cat; } >/root/mailed.new && mv /root/mailed.new /root/mailed\n",
+    );
+    let example = "mcp-bridge-failed@.service";
+    machine.write(
+        &format!("/etc/systemd/system/{example}"),
+        include_str!("../../systemd/mcp-bridge-failed@.service"),
+    );
+    machine.sh("chmod 755 /usr/local/bin/mail").ok();
+    let verified = machine.sh(&format!("systemd-analyze verify {example} 2>&1"));
+    assert!(
+        verified.status.success() && !verified.out.contains("mcp-bridge-failed"),
+        "{verified:?}"
+    );
+    machine
+        .sh("mkdir -p /etc/systemd/system/mcp-bridged@worker.service.d")
+        .ok();
+    machine.write(
+        "/etc/systemd/system/mcp-bridged@worker.service.d/override.conf",
+        "[Unit]\nOnFailure=mcp-bridge-failed@%n.service\n",
+    );
+    edit(&machine, "[heartbeat]\nintervall = \"5s\"\n");
+    machine.sh("systemctl daemon-reload").ok();
+    let said = machine.sh("systemctl enable --now mcp-bridged@worker");
+    assert!(!said.status.success(), "{said:?}");
+    wait_for("the mail", || {
+        machine.root("/root/mailed").exists().then_some(())
+    });
+    let mail = machine.read("/root/mailed");
+    assert!(
+        mail.starts_with("to root: mcp-bridged@worker.service failed on "),
+        "{mail}"
+    );
+    assert!(mail.contains("heartbeat.intervall"), "{mail}");
+}
+

@@ -153,6 +153,30 @@ fn removed_and_purged() {
     enable(&machine, "orchestrator");
     alice_sends(&machine, "still here");
     machine.sh("dpkg --remove mcp-bridge").ok();
+/// `apt` ends well all the same: the package is there, and can be put right.
+#[test]
+fn an_upgrade_names_what_does_not_run_after_it() {
+    needs_a_machine!();
+    let machine = site();
+    enable(&machine, "orchestrator");
+    edit(&machine, "[heartbeat]\nintervall = \"5s\"\n");
+    let said = machine.sh("dpkg --install /root/mcp-bridge.deb 2>&1").ok();
+    assert!(
+        said.contains("mcp-bridged@worker.service does not run; this says why: systemctl status"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("@orchestrator.service does not run"),
+        "{said}"
+    );
+    machine
+        .sh("sed -i /intervall/d /etc/mcp-bridge/worker.toml; systemctl start mcp-bridged@worker")
+        .ok();
+    let said = machine.sh("dpkg --install /root/mcp-bridge.deb 2>&1").ok();
+    assert!(!said.contains("does not run"), "{said}");
+    says(&machine, "1 session alive");
+}
+
     let left = machine
         .sh("systemctl list-units --all --no-legend 'mcp-bridged@*' --state=active")
         .ok();
@@ -180,6 +204,10 @@ fn removed_and_purged() {
     left.retain(own);
     assert_eq!(left, [""; 0], "left behind");
     // Its user stays: a file elsewhere may be its own.
+    // Enabled in every way that there is.
+    machine
+        .sh("systemctl --global enable mcp-bridged@worker")
+        .ok();
     machine
         .sh("getent passwd mcp-bridge && getent group mcp-bridge")
         .ok();
