@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use crate::machine::{Machine, wait_for};
+use crate::machine::wait_for;
 use crate::needs_a_machine;
 use crate::operator::{
-    STORE, WORKER, agent, alice_sends, bob_reads, bridge, conversation, edit, enable, installed,
-    says, site,
+    STORE, WORKER, agent, alice_sends, bob_reads, bridge, conversation, edit, enable, inbox,
+    installed, says, site,
 };
 
 /// What the daemon did for Bob's agent: a line for each wake.

@@ -28,7 +28,10 @@ can write-home touch /home/touched
 can write-run touch /run/touched
 can see-tmp ls /tmp/outside
 can see-disk ls /dev/vda
+can write-open-srv touch /srv/open/touched
+can write-open-home touch /home/open/touched
 can see-kernel-log cat /dev/kmsg
+can see-device cat /dev/outside
 can make-setuid bash -c 'cp /bin/true /var/lib/mcp-bridge/s && chmod u+s /var/lib/mcp-bridge/s'
 can make-namespace unshare --user true
 can set-clock date -s now
@@ -57,6 +60,7 @@ fn the_unit_sees_what_it_must_and_nothing_more() {
     machine
         .sh("chmod 755 /usr/local/bin/probe; touch /tmp/outside")
         .ok();
+    // Open to everybody: only the sandbox refuses these.
     edit(
         &machine,
         "[[session]]\ncredentials = \"backend.b.toml\"\nproof = { pid_file = \"/run/agent/pid\" }\n\
@@ -84,6 +88,32 @@ fn the_unit_sees_what_it_must_and_nothing_more() {
 #[test]
 fn the_units_are_clean_and_closed() {
     needs_a_machine!();
+    }
+    // It says the same as ProtectSystem=strict, of homes alone.
+    let homes = machine.show("mcp-bridged@worker.service", "ProtectHome");
+    assert_eq!(homes, "read-only");
+
+    // Without its wall, each of these is answered otherwise.
+    machine
+        .sh("mkdir -p /etc/systemd/system/mcp-bridged@.service.d")
+        .ok();
+    machine.write(
+        "/etc/systemd/system/mcp-bridged@.service.d/open.conf",
+        "[Service]\nProtectSystem=no\nProtectHome=no\nPrivateTmp=no\nPrivateDevices=no\nDevicePolicy=auto\n",
+    );
+    machine
+        .sh("systemctl daemon-reload; rm /var/lib/mcp-bridge/probed; systemctl restart mcp-bridged@worker")
+        .ok();
+    alice_sends(&machine, "look around again");
+    wait_for("the probe", || {
+        machine
+            .root("/var/lib/mcp-bridge/probed")
+            .exists()
+            .then_some(())
+    });
+    let probed = machine.read("/var/lib/mcp-bridge/probed");
+    for name in ["write-open-srv", "write-open-home", "see-tmp", "see-device"] {
+        assert!(probed.contains(&format!("{name} yes")), "{name}: {probed}");
     let machine = installed();
     let verified = machine.sh(
         "systemd-analyze verify mcp-bridged@worker.service mcp-bridged@orchestrator.service mcp-bridged.target 2>&1; \
