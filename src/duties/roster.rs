@@ -170,10 +170,7 @@ impl Roster {
     pub fn trouble(&self) -> Option<(usize, &str)> {
         let complaints = || self.unreadable.values().chain(self.refused.values());
         let first = complaints().min()?;
-        Some((
-            complaints().count(),
-            first.lines().next().unwrap_or_default(),
-        ))
+        Some((complaints().count(), first))
     }
 
     /// Reads the files that are new or were written again.

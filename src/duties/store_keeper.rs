@@ -86,7 +86,7 @@ enum State {
     Well(Duration),
     /// It is being brought to this schema.
     Migrating(i64),
-    /// Cannot be used.
+    /// Cannot be used; what to do stands below.
     Trouble(String),
 }
 
@@ -267,7 +267,7 @@ impl Duty for StoreKeeper {
                     warn!(event = "store-trouble", store = %self.location.path.display(), "{error}");
                     self.trouble = Some(said.clone());
                 }
-                State::Trouble(said)
+                State::Trouble(error.to_string())
             }
         };
         Round {
@@ -291,7 +291,7 @@ impl Report for StoreReport {
             State::Well(took) => format!("store ok (sqlite, {:.1} ms)", took.as_secs_f64() * 1e3),
             State::Migrating(schema) => format!("bringing the store {path} to schema {schema}"),
             State::Trouble(_) if self.waiting => format!("waiting for the store {path}"),
-            State::Trouble(why) => why.clone(),
+            State::Trouble(why) => why.lines().next().unwrap_or_default().to_owned(),
         }
     }
 

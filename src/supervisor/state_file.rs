@@ -60,7 +60,7 @@ pub struct DutyState {
     pub name: String,
     /// What it is doing.
     pub summary: String,
-    /// What keeps it from its work.
+    /// What keeps it from its work; what to do, if anything, stands below.
     pub trouble: Option<String>,
 }
 

@@ -90,6 +90,11 @@ fn a_credential_that_comes_later_counts_after_a_restart() {
     ] {
         assert!(log.contains(&said), "{said}: {log}");
     }
+    let found = machine.sh("mcp-bridge doctor");
+    let wanted = format!("{file}: the service started before this file came");
+    assert!(found.out.contains(&wanted), "{found:?}");
     machine.sh("systemctl restart mcp-bridged@worker").ok();
     says(&machine, "2 sessions");
+    let found = machine.sh("mcp-bridge doctor");
+    assert!(!found.out.contains(&wanted), "{found:?}");
 }

@@ -67,6 +67,33 @@ fn what_root_makes_is_where_the_service_looks() {
     assert_eq!(status["daemons"][0]["state"], "running", "{status}");
     let found = machine.sh("mcp-bridge doctor --json").ok();
     let found: Value = serde_json::from_str(&found).expect("JSON");
+    // Bob's agent acts for it as Bob, once it has what the error says.
+    let said = machine.sh_as("bob", "mcp-bridge -c backend.b check");
+    let hand_over = "install --mode 600 --owner bob /etc/mcp-bridge/credentials/backend.b.toml /home/bob/.local/state/mcp-bridge/credentials/";
+    assert!(said.err.contains(hand_over), "{said:?}");
+    machine
+        .sh(&format!(
+            "usermod -aG mcp-bridge bob; \
+             runuser -u bob -- mkdir -p -m 700 ~bob/.local/state/mcp-bridge/credentials; {hand_over}"
+        ))
+        .ok();
+    machine
+        .sh("mcp-bridge -c backend.a send 'Port the parser'")
+        .ok();
+    let read = machine.sh_as("bob", "mcp-bridge -c backend.b check").ok();
+    assert!(read.contains("Port the parser"), "{read}");
+    // Root may write where the service may not.
+    machine
+        .sh("sed -i s:/var/lib/mcp-bridge/inbox:/home/bob/inbox: /etc/mcp-bridge/worker.toml")
+        .ok();
+    let said = machine.sh("mcp-bridge doctor");
+    assert_eq!(said.code(), Some(1), "{said:?}");
+    assert!(
+        said.out
+            .contains("/home/bob/inbox: the service may write nothing there")
+            && said.out.contains("sudo -u mcp-bridge mcp-bridge doctor"),
+        "{said:?}"
+    );
     assert_eq!(found["counts"]["fail"], 0, "{found}");
     assert_eq!(found["counts"]["warn"], 0, "{found}");
     let all = found["findings"].to_string();

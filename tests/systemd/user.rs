@@ -79,6 +79,16 @@ fn the_machine_s_daemon_and_a_user_s_share_a_store() {
     // The end of one is not the other's.
     carol(&machine, "systemctl --user stop mcp-bridged@worker").ok();
     are("running", "stopped");
+    let found = carol(&machine, "mcp-bridge doctor --json").ok();
+    let found: Value = serde_json::from_str(&found).expect("JSON");
+    let start = "systemctl --user enable --now mcp-bridged@worker";
+    let hers: Vec<_> = found["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|finding| finding["remedy"] == start)
+        .collect();
+    assert_eq!(hers.len(), 1, "{found}");
     says(&machine, "worker: 1 session alive");
 }
 
@@ -113,6 +123,10 @@ fn an_ordinary_user_has_a_daemon_of_their_own() {
     status("1 unread");
     let read = carol(&machine, "mcp-bridge -c backend.b check").ok();
     assert!(read.contains("Port the parser"), "{read}");
+    // The package's own configurations are nobody's here, and no fault of hers.
+    let found = carol(&machine, "mcp-bridge doctor --json").ok();
+    let found: Value = serde_json::from_str(&found).expect("JSON");
+    assert_eq!(found["counts"]["fail"], 0, "{found}");
     // By hand, too.
     let reload = "mcp-bridged --config ~/.config/mcp-bridge/worker.toml --reload";
     let said = carol(&machine, reload).ok();
