@@ -202,7 +202,8 @@ fn status_says_who_acts_and_takes_his_word() {
     let mut team = Team::at_work(1);
     let page = team.run(&["status"]).ok().out;
     let host = mcp_bridge::host::name();
-    let leader = format!("orchestrator {host}:orchestrator acting leader (epoch 1)");
+    let user = mcp_bridge::host::user_name(rustix::process::geteuid().as_raw());
+    let leader = format!("orchestrator {host}:{user}/orchestrator acting leader (epoch 1)");
     assert!(page.contains(&leader), "{page}");
     team.add("one");
     team.add("two");
