@@ -9,11 +9,6 @@ use crate::operator::{
     installed, says, site,
 };
 
-/// What the daemon did for Bob's agent: a line for each wake.
-fn inbox(machine: &Machine) -> String {
-    std::fs::read_to_string(machine.root("/var/lib/mcp-bridge/inbox")).unwrap_or_default()
-}
-
 #[test]
 fn a_package_one_file_and_one_command() {
     needs_a_machine!();
@@ -24,6 +19,11 @@ fn a_package_one_file_and_one_command() {
         "worker: 1 session alive; 0 unread; store ok (sqlite, ",
     );
     // Whoever is in the group writes, and the daemon wakes whoever it is for.
+    alice_sends(&machine, "Port the parser");
+    wait_for("the wake", || {
+        inbox(&machine).contains("1 unread message").then_some(())
+    });
+    says(&machine, "1 unread");
     // It is for Bob's agent, which looks with Bob's eyes, and for nobody else.
     let seen = machine.sh_as("bob", "cat /var/lib/mcp-bridge/inbox").ok();
     assert!(seen.contains("1 unread message"), "{seen}");
@@ -31,11 +31,6 @@ fn a_package_one_file_and_one_command() {
         .sh("stat --format='%a %U %G' /var/lib/mcp-bridge/inbox")
         .ok();
     assert_eq!(mode.trim(), "660 mcp-bridge mcp-bridge");
-    alice_sends(&machine, "Port the parser");
-    wait_for("the wake", || {
-        inbox(&machine).contains("1 unread message").then_some(())
-    });
-    says(&machine, "1 unread");
     assert_eq!(bob_reads(&machine), ["Port the parser"]);
     says(&machine, "0 unread");
     println!("{}", machine.run(["systemctl", "status", WORKER]).out);
@@ -67,6 +62,11 @@ fn what_root_makes_is_where_the_service_looks() {
     assert_eq!(status["daemons"][0]["state"], "running", "{status}");
     let found = machine.sh("mcp-bridge doctor --json").ok();
     let found: Value = serde_json::from_str(&found).expect("JSON");
+    assert_eq!(found["counts"]["fail"], 0, "{found}");
+    assert_eq!(found["counts"]["warn"], 0, "{found}");
+    let all = found["findings"].to_string();
+    assert!(all.contains("backend.b: alive by process"), "{found}");
+    assert!(all.contains("orchestrator: not enabled"), "{found}");
     // Bob's agent acts for it as Bob, once it has what the error says.
     let said = machine.sh_as("bob", "mcp-bridge -c backend.b check");
     let hand_over = "install --mode 600 --owner bob /etc/mcp-bridge/credentials/backend.b.toml /home/bob/.local/state/mcp-bridge/credentials/";
@@ -94,11 +94,6 @@ fn what_root_makes_is_where_the_service_looks() {
             && said.out.contains("sudo -u mcp-bridge mcp-bridge doctor"),
         "{said:?}"
     );
-    assert_eq!(found["counts"]["fail"], 0, "{found}");
-    assert_eq!(found["counts"]["warn"], 0, "{found}");
-    let all = found["findings"].to_string();
-    assert!(all.contains("backend.b: alive by process"), "{found}");
-    assert!(all.contains("orchestrator: not enabled"), "{found}");
 }
 
 #[test]
@@ -173,13 +168,6 @@ fn what_is_enabled_comes_up_with_the_machine() {
     assert_eq!(bob_reads(&machine), ["before", "after"]);
 }
 
-#[test]
-fn removed_and_purged() {
-    needs_a_machine!();
-    let machine = site();
-    enable(&machine, "orchestrator");
-    alice_sends(&machine, "still here");
-    machine.sh("dpkg --remove mcp-bridge").ok();
 /// `apt` ends well all the same: the package is there, and can be put right.
 #[test]
 fn an_upgrade_names_what_does_not_run_after_it() {
@@ -204,6 +192,13 @@ fn an_upgrade_names_what_does_not_run_after_it() {
     says(&machine, "1 session alive");
 }
 
+#[test]
+fn removed_and_purged() {
+    needs_a_machine!();
+    let machine = site();
+    enable(&machine, "orchestrator");
+    alice_sends(&machine, "still here");
+    machine.sh("dpkg --remove mcp-bridge").ok();
     let left = machine
         .sh("systemctl list-units --all --no-legend 'mcp-bridged@*' --state=active")
         .ok();
@@ -224,6 +219,10 @@ fn an_upgrade_names_what_does_not_run_after_it() {
             .iter()
             .all(|theirs| !path.starts_with(theirs))
     };
+    // Enabled in every way that there is.
+    machine
+        .sh("systemctl --global enable mcp-bridged@worker")
+        .ok();
     let installed = machine.written("*mcp?bridge*");
     assert!(installed.iter().any(own), "the search finds something");
     machine.sh("dpkg --purge mcp-bridge").ok();
@@ -231,10 +230,6 @@ fn an_upgrade_names_what_does_not_run_after_it() {
     left.retain(own);
     assert_eq!(left, [""; 0], "left behind");
     // Its user stays: a file elsewhere may be its own.
-    // Enabled in every way that there is.
-    machine
-        .sh("systemctl --global enable mcp-bridged@worker")
-        .ok();
     machine
         .sh("getent passwd mcp-bridge && getent group mcp-bridge")
         .ok();
