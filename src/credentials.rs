@@ -268,10 +268,16 @@ pub fn restart_command() -> String {
 }
 
 /// The service manager's credentials directory is private by itself; its files
-/// carry whatever mode it gave them.
+/// carry whatever mode it gave them. A command that the service runs knows the
+/// file's place, and not the variable.
 fn from_service_manager(path: &Path) -> bool {
-    std::env::var_os("CREDENTIALS_DIRECTORY")
-        .is_some_and(|directory| !directory.is_empty() && path.starts_with(directory))
+    let handed = std::env::var_os("CREDENTIALS_DIRECTORY")
+        .is_some_and(|directory| !directory.is_empty() && path.starts_with(directory));
+    // Nobody else makes anything there; a user's own is that user's alone.
+    let of_user = path
+        .strip_prefix("/run/user")
+        .is_ok_and(|rest| rest.iter().nth(1).is_some_and(|name| name == "credentials"));
+    handed || path.starts_with("/run/credentials") || of_user
 }
 
 /// Which of the three values is wrong, and how.

@@ -14,7 +14,9 @@ can see-agent grep -q sleep /proc/$agent/comm
 can see-start-time cat /proc/$agent/stat
 can see-boot-id cat /proc/sys/kernel/random/boot_id
 can write-state touch /var/lib/mcp-bridge/touched
-can read-own-credential cat "$CREDENTIALS_DIRECTORY/mcp-bridge_backend.b.toml"
+can read-own-credential cat "$MCP_BRIDGE_CREDENTIALS"
+can act-for-its-session mcp-bridge check
+can see-where-all-credentials-are test -n "$CREDENTIALS_DIRECTORY"
 can open-inet perl -MSocket -e 'socket(my $s, AF_INET, SOCK_STREAM, 0) or exit 1'
 can open-netlink perl -MSocket -e 'socket(my $s, 16, SOCK_RAW, 0) or exit 1'
 can read-agent-environment cat /proc/$agent/environ
@@ -26,12 +28,12 @@ can write-etc touch /etc/mcp-bridge/touched
 can write-usr touch /usr/touched
 can write-home touch /home/touched
 can write-run touch /run/touched
-can see-tmp ls /tmp/outside
-can see-disk ls /dev/vda
 can write-open-srv touch /srv/open/touched
 can write-open-home touch /home/open/touched
-can see-kernel-log cat /dev/kmsg
+can see-tmp ls /tmp/outside
 can see-device cat /dev/outside
+can see-disk ls /dev/vda
+can see-kernel-log cat /dev/kmsg
 can make-setuid bash -c 'cp /bin/true /var/lib/mcp-bridge/s && chmod u+s /var/lib/mcp-bridge/s'
 can make-namespace unshare --user true
 can set-clock date -s now
@@ -41,12 +43,13 @@ can gain-privileges grep -q 'NoNewPrivs:.0' /proc/self/status
 mv /var/lib/mcp-bridge/probed.new /var/lib/mcp-bridge/probed
 "#;
 
-const MUST: [&str; 6] = [
+const MUST: [&str; 7] = [
     "see-agent",
     "see-start-time",
     "see-boot-id",
     "write-state",
     "read-own-credential",
+    "act-for-its-session",
     "open-inet",
 ];
 
@@ -57,10 +60,13 @@ fn the_unit_sees_what_it_must_and_nothing_more() {
     people(&machine);
     agent(&machine);
     machine.write("/usr/local/bin/probe", PROBE);
-    machine
-        .sh("chmod 755 /usr/local/bin/probe; touch /tmp/outside")
-        .ok();
     // Open to everybody: only the sandbox refuses these.
+    machine
+        .sh(
+            "chmod 755 /usr/local/bin/probe; touch /tmp/outside; echo hello >/dev/outside; \
+             mkdir --mode 777 /srv/open /home/open",
+        )
+        .ok();
     edit(
         &machine,
         "[[session]]\ncredentials = \"backend.b.toml\"\nproof = { pid_file = \"/run/agent/pid\" }\n\
@@ -82,12 +88,6 @@ fn the_unit_sees_what_it_must_and_nothing_more() {
         let (name, answer) = line.split_once(' ').expect("a question and its answer");
         let wanted = if MUST.contains(&name) { "yes" } else { "no" };
         assert_eq!(answer, wanted, "{name}");
-    }
-}
-
-#[test]
-fn the_units_are_clean_and_closed() {
-    needs_a_machine!();
     }
     // It says the same as ProtectSystem=strict, of homes alone.
     let homes = machine.show("mcp-bridged@worker.service", "ProtectHome");
@@ -114,6 +114,12 @@ fn the_units_are_clean_and_closed() {
     let probed = machine.read("/var/lib/mcp-bridge/probed");
     for name in ["write-open-srv", "write-open-home", "see-tmp", "see-device"] {
         assert!(probed.contains(&format!("{name} yes")), "{name}: {probed}");
+    }
+}
+
+#[test]
+fn the_units_are_clean_and_closed() {
+    needs_a_machine!();
     let machine = installed();
     let verified = machine.sh(
         "systemd-analyze verify mcp-bridged@worker.service mcp-bridged@orchestrator.service mcp-bridged.target 2>&1; \
