@@ -105,7 +105,7 @@ pub static EVENTS: &[Event] = &[
         "reload-partial",
         Warning,
         "",
-        "a changed key waits for a restart",
+        "a changed key, or a file that the service was not given, waits for a restart",
     )
     .id("fc439b9309eb4a1bb1c1c3f54ab82c18"),
     event(
