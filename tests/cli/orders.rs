@@ -237,7 +237,7 @@ fn status_says_who_acts_and_takes_his_word() {
     team.scratch.sql(stalled);
     assert_eq!(team.status()["leader"]["acts"], false);
     let page = team.run(&["status"]).ok().out;
-    let gone = format!("nobody acts: {host}:orchestrator is gone (epoch 2)");
+    let gone = format!("nobody acts: {host}:{user}/orchestrator is gone (epoch 2)");
     assert!(page.contains(&gone), "{page}");
     team.scratch
         .sql("UPDATE bridge_daemon SET host = 'elsewhere' WHERE role = 'orchestrator'");
