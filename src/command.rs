@@ -14,9 +14,11 @@ use tokio::time::timeout;
 
 use crate::model::redact::redact;
 
-/// Ours alone: the service manager's sockets, and what a shell that started us
-/// may have had in its environment to act for one session.
-const NOT_PASSED_ON: [&str; 7] = [
+/// Ours alone: the service manager's sockets and the place of all that it handed
+/// over, and what a shell that started us may have had in its environment to act
+/// for one session.
+const NOT_PASSED_ON: [&str; 8] = [
+    "CREDENTIALS_DIRECTORY",
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",

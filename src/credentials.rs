@@ -53,6 +53,18 @@ pub enum CredentialsError {
     /// No such file.
     #[error("credentials {}: there is no such file\n  `mcp-bridge conversation new` writes them", .0.display())]
     Missing(PathBuf),
+    /// No file of this name, neither here nor in the directory for them.
+    #[error("credentials {name}: there is no such file, and no {name}.toml in {}\n  `mcp-bridge conversation new` writes them{}", .directory.display(), handed(.name, .directory))]
+    Unknown {
+        /// As it was written.
+        name: String,
+        /// Where this user's stand.
+        directory: PathBuf,
+    },
+    /// The service manager hands such files over when the service starts, and
+    /// this one came later.
+    #[error("credentials {}: the service was not given this file when it started\n  {} loads it", .0.display(), restart_command())]
+    NotHandedOver(PathBuf),
     /// The file may not be read, or is no file.
     #[error("credentials {}: {}", .0.display(), .1)]
     Unreadable(PathBuf, String),
@@ -81,6 +93,23 @@ pub enum CredentialsError {
     /// Cannot be written.
     #[error("credentials {}: cannot be written: {}\n  {}", .0.display(), .1, place(.1))]
     Write(PathBuf, std::io::Error),
+}
+
+/// Where root's conversations have theirs, for the service.
+pub(crate) const OF_THE_SERVICE: &str = "/etc/mcp-bridge/credentials";
+
+/// How an agent gets those of a conversation that root made.
+fn handed(name: &str, directory: &Path) -> String {
+    if !Path::new(OF_THE_SERVICE).is_dir() || directory.starts_with(OF_THE_SERVICE) {
+        return String::new();
+    }
+    let user = crate::host::user_name(rustix::process::geteuid().as_raw());
+    let there = directory.display();
+    format!(
+        ", for whoever runs it; root hands over those of the service's sessions:\n  \
+         mkdir -p -m 700 {there}   and, as root,\n  \
+         install --mode 600 --owner {user} {OF_THE_SERVICE}/{name}.toml {there}/"
+    )
 }
 
 #[derive(Serialize, Deserialize)]
@@ -230,11 +259,36 @@ impl Credentials {
     }
 }
 
+/// What makes the service manager read the files again that it hands over. Its
+/// directory for them is named after the unit.
+#[must_use]
+pub fn restart_command() -> String {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let unit = directory.as_deref().and_then(Path::file_stem);
+    match (unit, &directory) {
+        (Some(unit), Some(directory)) => {
+            let whose = if directory.starts_with("/run/credentials") {
+                ""
+            } else {
+                "--user "
+            };
+            format!("systemctl {whose}restart {}", unit.to_string_lossy())
+        }
+        _ => "a restart of the service".to_owned(),
+    }
+}
+
 /// The service manager's credentials directory is private by itself; its files
-/// carry whatever mode it gave them.
+/// carry whatever mode it gave them. A command that the service runs knows the
+/// file's place, and not the variable.
 fn from_service_manager(path: &Path) -> bool {
-    std::env::var_os("CREDENTIALS_DIRECTORY")
-        .is_some_and(|directory| !directory.is_empty() && path.starts_with(directory))
+    let handed = std::env::var_os("CREDENTIALS_DIRECTORY")
+        .is_some_and(|directory| !directory.is_empty() && path.starts_with(directory));
+    // Nobody else makes anything there; a user's own is that user's alone.
+    let of_user = path
+        .strip_prefix("/run/user")
+        .is_ok_and(|rest| rest.iter().nth(1).is_some_and(|name| name == "credentials"));
+    handed || path.starts_with("/run/credentials") || of_user
 }
 
 /// Where else credentials can be written.

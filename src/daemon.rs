@@ -13,7 +13,7 @@ use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tracing::{info, warn};
 
 use crate::cli::{Exit, report};
@@ -29,11 +29,11 @@ use crate::duties::message_watch::MessageWatch;
 use crate::duties::reassignment::Reassignment;
 use crate::duties::store_keeper::{StoreKeeper, StoreLink};
 use crate::duties::watchdog::Watchdog;
-use crate::duties::{DutyBell, FleetPost, STORE_PATIENCE, SharedFleet};
+use crate::duties::{DutyBell, FleetPost, SharedFleet};
 use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
 use crate::store::locate::{self, Location};
-use crate::supervisor::{self, Instance, Supervisor};
+use crate::supervisor::{self, Instance, Stopped, Supervisor};
 use crate::{host, logging, text};
 
 /// Keeps the agents of this machine alive and woken: heartbeats that prove the
@@ -108,7 +108,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
         return describe(&settings, &location);
     }
     logging::start(&settings.log.level, settings.role.name())?;
-    let instance = Instance::claim(&settings.instance, settings.service.state_file.as_deref())?;
+    let instance = Instance::claim(&arguments.config, settings.service.state_file.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -134,7 +134,7 @@ fn reload(config: &Path) -> anyhow::Result<Exit> {
         .as_ref()
         .ok()
         .and_then(|settings| settings.service.state_file.as_deref());
-    let state = supervisor::state_path(&config::instance(config), state_file)?;
+    let state = supervisor::state_path(config, state_file)?;
     let answer = match supervisor::request_reload(&state) {
         Ok(answer) => answer,
         Err(nobody) => {
@@ -212,7 +212,7 @@ async fn serve(
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals cannot be received")?;
     let host = host::name();
     let daemon = DaemonInfo {
-        id: format!("{host}:{}", settings.instance),
+        id: format!("{host}:{}", instance.name()),
         role: settings.role.name(),
         boot_id: host::boot().id,
         pid: std::process::id(),
@@ -228,11 +228,12 @@ async fn serve(
     let (roles, manager) = (settings.clone(), Box::new(Systemd::new()));
     let mut supervisor = Supervisor::new(settings, instance, manager);
     let store = duties(&mut supervisor, &roles, daemon, location);
-    let exit = supervisor.run(config, signals).await?;
-    // The duties have ended, so nobody is in the middle of a call.
+    let Stopped { exit, until } = supervisor.run(config, signals).await?;
+    // The duties have ended, so nobody is in the middle of a call; the end of
+    // the process closes it as well.
     let open = store.borrow().clone();
     if let Some(store) = open
-        && timeout(STORE_PATIENCE, store.close()).await.is_err()
+        && timeout_at(until, store.close()).await.is_err()
     {
         warn!(
             event = "store-not-closed",

@@ -23,6 +23,31 @@ pub fn name() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }
 
+/// A user's name, or the number where no file tells it.
+#[must_use]
+pub fn user_name(id: u32) -> String {
+    name_in("/etc/passwd", id)
+}
+
+/// A group's name, likewise.
+#[must_use]
+pub fn group_name(id: u32) -> String {
+    name_in("/etc/group", id)
+}
+
+fn name_in(file: &str, id: u32) -> String {
+    let number = id.to_string();
+    let known = std::fs::read_to_string(file).unwrap_or_default();
+    known
+        .lines()
+        .find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == number).then(|| name.to_owned())
+        })
+        .unwrap_or(number)
+}
+
 #[cfg(target_os = "linux")]
 fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")

@@ -17,8 +17,8 @@ pub enum News<'a> {
     Status(&'a str),
     /// New settings are being read; [`News::Ready`] ends it.
     Reloading,
-    /// The daemon drains and ends.
-    Stopping,
+    /// The daemon drains and ends, within this time.
+    Stopping(Duration),
     /// All duties are well.
     Ping,
 }
@@ -47,12 +47,14 @@ enum Letter {
     Ready(String),
     Status(String),
     Reloading(Option<NotifyState<'static>>),
-    Stopping,
+    Stopping(Duration),
     Ping,
 }
 
 /// Letters that may wait; beyond that nobody reads them anyway.
 const LETTERS: usize = 64;
+/// What the service manager waits beyond the time in which we mean to end.
+const SPARE: Duration = Duration::from_secs(5);
 /// How long a process that ends waits for its last letters to be taken.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -106,8 +108,15 @@ fn post(letter: &Letter) {
             sd_notify::notify(&[NotifyState::Reloading, since.clone()])
         }
         Letter::Reloading(None) => sd_notify::notify(&[NotifyState::Reloading]),
-        Letter::Stopping => {
-            sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("stopping")])
+        Letter::Stopping(within) => {
+            // Whatever the unit's TimeoutStopSec= is: a longer grace period was
+            // asked for. Never shortens it.
+            let microseconds = u32::try_from((*within + SPARE).as_micros()).unwrap_or(u32::MAX);
+            sd_notify::notify(&[
+                NotifyState::Stopping,
+                NotifyState::ExtendTimeoutUsec(microseconds),
+                NotifyState::Status("stopping"),
+            ])
         }
         Letter::Ping => sd_notify::notify(&[NotifyState::Watchdog]),
     };
@@ -123,7 +132,7 @@ impl ServiceManager for Systemd {
             News::Ready(status) => Letter::Ready(status.to_owned()),
             News::Status(status) => Letter::Status(status.to_owned()),
             News::Reloading => Letter::Reloading(NotifyState::monotonic_usec_now().ok()),
-            News::Stopping => Letter::Stopping,
+            News::Stopping(within) => Letter::Stopping(within),
             News::Ping => Letter::Ping,
         };
         if letters.try_send(letter).is_err() {

@@ -59,6 +59,7 @@ fn hook(server: &Server) -> WebhookSettings {
     WebhookSettings {
         address: WebhookAddress::Url(url.parse().expect("a URL")),
         secret_file: None,
+        not_handed_over: Vec::new(),
         timeout: PATIENCE,
         tries: 3,
         backoff: Duration::from_millis(1),
@@ -426,6 +427,7 @@ fn deliver_with_everything_logged(port: &str) {
     let settings = to(vec![AlertAdapterSettings::Webhook(WebhookSettings {
         address: WebhookAddress::Url(url.parse().expect("a URL")),
         secret_file: Some(key),
+        not_handed_over: Vec::new(),
         timeout: PATIENCE,
         tries: 1,
         backoff: Duration::from_millis(1),

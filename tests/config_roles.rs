@@ -195,6 +195,7 @@ fn a_full_orchestrator() {
     let webhook = WebhookSettings {
         address: WebhookAddress::File(etc.path("credentials/webhook.url")),
         secret_file: Some("/srv/webhook.key".into()),
+        not_handed_over: Vec::new(),
         timeout: secs(2),
         tries: 3,
         backoff: Duration::from_millis(500),

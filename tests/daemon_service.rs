@@ -103,7 +103,12 @@ fn the_service_manager_is_told_each_step() {
 
     let (code, _) = daemon.finish();
     assert_eq!(code, Some(0));
-    manager.hears("STOPPING=1");
+    let stopping = manager.hears("STOPPING=1");
+    // 4 s of grace, what comes after it, and a little for the service manager.
+    assert!(
+        stopping.contains("EXTEND_TIMEOUT_USEC=9700000"),
+        "{stopping}"
+    );
     let wrong = manager.told.iter().filter(|told| told.contains("READY=1"));
     assert_eq!(wrong.count(), 3, "{:#?}", manager.told);
 }
@@ -215,6 +220,13 @@ fn a_reload_takes_what_is_right_and_keeps_what_works() {
     let last = state.last_reload.expect("a reload");
     assert_eq!(last.needs_restart, ["log.level"]);
     daemon.says("log.level changed: that needs a restart");
+    // It still does when the next reload brings no news of it, and not when it
+    // is as it was at the start.
+    let last = daemon.reload().last_reload.expect("a reload");
+    assert_eq!(last.needs_restart, ["log.level"]);
+    rig.config("worker", &both);
+    let last = daemon.reload().last_reload.expect("a reload");
+    assert_eq!(last.needs_restart, [""; 0]);
 
     agent.end();
     daemon.says("the agent of one/b has ended");
@@ -345,15 +357,23 @@ fn a_stop_has_a_grace_and_a_second_signal_has_none() {
             "duties did not finish within 100ms: ending them",
         ),
         ("1m", 2, "second signal: ending at once"),
+        // As it is by default.
+        ("4s", 1, "duties did not finish within 4s: ending them"),
     ] {
         let mut daemon = rig.worker(&text(grace));
         daemon.shows("its session", |s| s.status.contains("1 session alive"));
         writer.execute_batch("BEGIN IMMEDIATE").expect("locked");
+        let begun = Instant::now();
         for _ in 0..signals {
             daemon.signal(Signal::TERM);
             daemon.says("stopping");
         }
         assert_eq!(daemon.wait(), Some(1));
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
         daemon.says(words);
         writer.execute_batch("ROLLBACK").expect("let go");
     }

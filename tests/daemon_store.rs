@@ -17,6 +17,9 @@ use mcp_bridge::model::session::Life;
 use mcp_bridge::model::token::Token;
 use mcp_bridge::store::{Reports, Upkeep};
 use mcp_bridge::supervisor::StateFile;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Connection as _, SqlSafeStr as _};
+
 use rig::{Agent, Daemon, QUICK, Rig, session, wait_for};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
@@ -196,6 +199,70 @@ fn a_writer_that_does_not_let_go_is_trouble_and_no_death() {
     daemon.says("heartbeat: 1 session alive");
     assert_eq!(other.stop(), Some(0));
     assert_eq!(daemon.stop(), Some(0));
+}
+
+/// The rig's store as version 1 had it, and a change of its schema that takes
+/// longer than any call may.
+fn make_older(rig: &Rig) {
+    rig.block_on(rig.store.close());
+    for file in files(rig) {
+        // Its sidecars go with the last connection.
+        let _ = std::fs::remove_file(file);
+    }
+    let path = rig.path("bridge.db");
+    rig.block_on(async {
+        let url = format!("sqlite:{}?mode=rwc", path.display());
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("made");
+        let first = include_str!("../migrations/sqlite/0001_bridge.sql");
+        let kind = MigrationType::Simple;
+        let step = Migration::new(1, "bridge".into(), kind, first.into_sql_str(), false);
+        let steps = Migrator::with_migrations(vec![step]);
+        let made = steps.run_direct(None, &mut connection, false).await;
+        made.expect("schema 1");
+        connection.close().await.expect("closed");
+    });
+    let raw = rig.foreign();
+    raw.pragma_update(None, "journal_mode", "wal").expect("set");
+    // So much work takes a second here.
+    let work = "SELECT max(n) FROM (WITH RECURSIVE c(n) AS
+                (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < LIMIT_) SELECT n FROM c)";
+    let some = 500_000_u64;
+    let begun = std::time::Instant::now();
+    raw.query_row(&work.replace("LIMIT_", &some.to_string()), [], |_| Ok(()))
+        .expect("worked");
+    let much = u128::from(some) * 7_000_000 / begun.elapsed().as_micros();
+    let work = work.replace("LIMIT_", &much.to_string());
+    raw.execute_batch(&format!(
+        "INSERT INTO bridge_schema VALUES (1, 1, 1);
+         INSERT INTO bridge_setting VALUES ('token_storage', 'hashed'), ('origin', 'own');
+         CREATE VIEW work AS {work};
+         CREATE TABLE worked (n);
+         CREATE TRIGGER slow AFTER UPDATE ON bridge_schema
+             BEGIN INSERT INTO worked SELECT * FROM work; END;"
+    ))
+    .expect("filled");
+}
+
+#[test]
+fn a_long_change_of_the_schema_is_told_and_ends() {
+    let rig = Rig::new();
+    make_older(&rig);
+    let mut daemon = rig.worker("");
+    daemon.shows("it", |state| {
+        let keeper = state.duties.iter().find(|duty| duty.name == "store");
+        state.status.contains("bringing the store ")
+            && keeper.is_some_and(|duty| duty.trouble.is_none())
+    });
+    daemon.says("bringing the store to schema ");
+    daemon.shows("the store", is_well);
+    let worked: i64 = rig
+        .foreign()
+        .query_row("SELECT count(*) FROM worked", [], |row| row.get(0))
+        .expect("asked");
+    assert_eq!(worked, 1, "once, and not again and again");
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.never("held the write lock");
 }
 
 #[test]

@@ -9,7 +9,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
+use mcp_bridge::duties;
 use tempfile::TempDir;
 
 fn shipped(name: &str) -> PathBuf {
@@ -123,4 +125,41 @@ fn the_line_names_who_is_alerted_and_never_the_url() {
         "{out}"
     );
     assert!(!out.contains("hunter2"), "{out}");
+}
+
+/// A key of a unit, as a duration.
+fn of_unit(unit: &str, key: &str) -> Duration {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(unit);
+    let text = fs::read_to_string(path).expect("shipped");
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    humantime::parse_duration(value.expect(key)).expect(key)
+}
+
+/// A daemon that hangs, or one of its duties, is back before its sessions count
+/// as lost.
+#[test]
+fn a_restart_by_the_watchdog_takes_less_than_a_heartbeat_is_good_for() {
+    // What a start takes on a machine that is slow.
+    const START: Duration = Duration::from_secs(1);
+    for unit in [
+        "systemd/mcp-bridged@.service",
+        "systemd/user/mcp-bridged@.service",
+    ] {
+        for role in ["worker", "orchestrator"] {
+            let path = shipped(&format!("{role}.toml"));
+            let settings = mcp_bridge::config::load(&path, []).expect("settings");
+            let heartbeat = settings.agents.heartbeat;
+            let back = of_unit(unit, "WatchdogSec") + of_unit(unit, "RestartSec") + START;
+            let duty = duties::DEADLINE + back;
+            assert!(duty < heartbeat.ttl, "{unit}: a duty that hangs: {duty:?}");
+            // The last heartbeat may be an interval old, with its jitter.
+            let all = heartbeat.interval.mul_f64(1.1) + back;
+            assert!(
+                all < heartbeat.ttl,
+                "{unit}: one that stands still: {all:?}"
+            );
+        }
+    }
 }

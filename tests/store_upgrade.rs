@@ -225,6 +225,58 @@ async fn the_older_store_is_kept_as_it_was() {
     }
 }
 
+/// Upgrade, go back, work on, upgrade again: the work of that time is kept, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_another_state_is_not_the_copy() {
+    let scratch = Scratch::new();
+    old(&scratch).await;
+    scratch.open().await.close().await;
+    let first = kept(&scratch);
+    let before = std::fs::read(&first).expect("a copy");
+    let further = scratch.beside(&format!(".before-schema-{SCHEMA_VERSION}.2"));
+    // Back to the older one, a while later.
+    let go_back = || {
+        for suffix in ["-wal", "-shm"] {
+            // Gone with the last who had it open.
+            let _ = std::fs::remove_file(scratch.beside(suffix));
+        }
+        std::fs::copy(&first, scratch.path()).expect("copied");
+        let raw = scratch.raw();
+        raw.pragma_update(None, "journal_mode", "wal").expect("set");
+        let file = std::fs::File::options().append(true).open(&first);
+        let hour = std::time::Duration::from_secs(3600);
+        let then = before_now(hour);
+        file.and_then(|file| file.set_modified(then)).expect("set");
+        raw
+    };
+    drop(go_back());
+    scratch.open().await.close().await;
+    assert!(!further.exists(), "nothing was done meanwhile");
+
+    go_back()
+        .execute(
+            "UPDATE messages SET message = 'of that week' WHERE id = 2",
+            [],
+        )
+        .expect("worked");
+    scratch.open().await.close().await;
+    assert_eq!(versions(&scratch), (SCHEMA_VERSION, 1));
+    let copy = rusqlite::Connection::open(&further).expect("a copy");
+    let said: String = copy
+        .query_row("SELECT message FROM messages WHERE id = 2", [], |row| {
+            row.get(0)
+        })
+        .expect("whole");
+    assert_eq!(said, "of that week");
+    assert_eq!(std::fs::read(&first).expect("still there"), before);
+}
+
+/// When a file was written that is so old.
+fn before_now(age: std::time::Duration) -> std::time::SystemTime {
+    let now = mcp_bridge::clock::now();
+    std::time::SystemTime::from(now.checked_sub(age).expect("a time"))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_of_this_schema_is_not_copied() {
     let scratch = Scratch::new();

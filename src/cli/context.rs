@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::args::Global;
 use super::error::CliError;
 use super::output::session_name;
-use crate::credentials::{Credentials, CredentialsError};
+use crate::credentials::{Credentials, CredentialsError, OF_THE_SERVICE};
 use crate::model::Label;
 use crate::store::locate::{self, Hints, Location, Origin};
 use crate::store::sqlite::Create;
@@ -240,13 +240,10 @@ impl Context {
     }
 }
 
-/// Where the service's own credentials stand, if it is installed: root's.
-const SERVICE_CREDENTIALS: &str = "/etc/mcp-bridge/credentials";
-
 /// Where `conversation new` writes credentials unless it is told otherwise.
 #[must_use]
 pub(super) fn credentials_directory() -> Option<PathBuf> {
-    let service = Path::new(SERVICE_CREDENTIALS);
+    let service = Path::new(OF_THE_SERVICE);
     if rustix::process::geteuid().is_root() && service.is_dir() {
         return Some(service.to_owned());
     }
@@ -276,7 +273,13 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, CredentialsError> {
         let known = [directory.join(format!("{name}.toml")), directory.join(path)]
             .into_iter()
             .find(|candidate| candidate.exists());
-        return Ok(vec![known.unwrap_or_else(|| path.to_owned())]);
+        return match known {
+            Some(file) => Ok(vec![file]),
+            None => Err(CredentialsError::Unknown {
+                name: name.into_owned(),
+                directory,
+            }),
+        };
     }
     Ok(vec![path.to_owned()])
 }

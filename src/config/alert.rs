@@ -88,12 +88,19 @@ fn webhook(
     let timeout = found.duration(|| place("timeout"), raw.timeout, TIMEOUT);
     let tries = found.number(|| place("tries"), raw.tries, TRIES);
     let backoff = found.duration(|| place("backoff"), raw.backoff, BACKOFF);
+    let mut not_handed_over = Vec::new();
     let mut file = |key: &str, name: Option<&str>| match name {
         Some("") => {
             found.invalid(place(key), "is empty; name a file, or take the key out");
             None
         }
-        name => name.map(|name| dirs.resolve(name)),
+        name => name.map(|name| {
+            let path = dirs.resolve(name);
+            if dirs.not_handed_over(name, &path) {
+                not_handed_over.push(path.clone());
+            }
+            path
+        }),
     };
     let secret_file = file("secret_file", raw.secret_file.as_deref());
     let url_file = file("url_file", raw.url_file.as_deref());
@@ -119,6 +126,7 @@ fn webhook(
     Some(WebhookSettings {
         address,
         secret_file,
+        not_handed_over,
         timeout,
         tries,
         backoff,

@@ -48,6 +48,9 @@ pub struct WebhookSettings {
     /// The file with the key that signs, an absolute path, read at each alert;
     /// `None` signs nothing.
     pub secret_file: Option<PathBuf>,
+    /// Those of its files that the service manager, which hands over such, has
+    /// not handed over.
+    pub not_handed_over: Vec<PathBuf>,
     /// After which one try has failed, from the look-up of the name to the
     /// answer, 100 ms to 60 s.
     pub timeout: Duration,

@@ -43,6 +43,7 @@ pub use orchestrator_settings::{
     HousekeepingSettings, MatchRole, OrchestratorSettings, ReassignmentSettings, WatchdogSettings,
 };
 pub use sessions::LOADED_AS;
+pub(crate) use settings::is_closed;
 pub use settings::{
     AdapterSettings, AgentSettings, ExecSettings, FileMode, FileSettings, HeartbeatSettings,
     LogSettings, MessageWatchSettings, ProofSettings, RoleSettings, ServiceSettings,

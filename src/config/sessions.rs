@@ -67,6 +67,15 @@ impl CredentialsDirs {
     }
 }
 
+impl CredentialsDirs {
+    /// Whether `path`, which is where `name` was found, is none that the service
+    /// manager has handed over, although it hands over such files.
+    pub(super) fn not_handed_over(&self, name: &str, path: &Path) -> bool {
+        let handed = self.systemd.as_ref();
+        handed.is_some_and(|handed| Path::new(name).is_relative() && !path.starts_with(handed))
+    }
+}
+
 pub(super) fn sessions(
     found: &mut Findings,
     layered: &[LayeredSession],
@@ -82,6 +91,10 @@ pub(super) fn sessions(
                 check_taken(found, session, credentials, &mut taken);
             }
             SessionSettings {
+                not_handed_over: credentials.as_deref().is_some_and(|path| {
+                    let name = session.raw.credentials.as_deref();
+                    name.is_some_and(|name| dirs.not_handed_over(name, path))
+                }),
                 credentials: credentials.unwrap_or_default(),
                 proof: proof(found, session),
                 wake: wake

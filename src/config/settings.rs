@@ -4,10 +4,10 @@
 //! equal when nothing changed for the daemon, which is what a reload asks.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::alert_settings::AlertSettings;
+use super::alert_settings::{AlertAdapterSettings, AlertSettings};
 use super::orchestrator_settings::OrchestratorSettings;
 
 /// The settings of one daemon.
@@ -142,6 +142,9 @@ pub enum WatchMode {
 pub struct SessionSettings {
     /// The credentials file, an absolute path; it need not be there yet.
     pub credentials: PathBuf,
+    /// Whether the service manager hands over files of such a name and has not
+    /// handed over this one: one that may be read all the same needs no more.
+    pub not_handed_over: bool,
     /// How the agent is known to live.
     pub proof: ProofSettings,
     /// How the agent is woken: the global `[wake]` with this session's own keys over it.
@@ -226,6 +229,32 @@ pub enum FileMode {
     Append,
     /// Sets its modification time.
     Touch,
+}
+
+impl Settings {
+    /// Files that this process can read only when the service manager hands
+    /// them over, which it does at the next start.
+    #[must_use]
+    pub fn awaits_start(&self) -> Vec<&Path> {
+        let sessions = self.agents.sessions.iter();
+        let sessions = sessions
+            .filter(|session| session.not_handed_over)
+            .map(|session| session.credentials.as_path());
+        let webhooks = self.alert.adapters.iter().filter_map(|way| match way {
+            AlertAdapterSettings::Webhook(webhook) => Some(&webhook.not_handed_over),
+            AlertAdapterSettings::Exec(_) => None,
+        });
+        sessions
+            .chain(webhooks.flatten().map(PathBuf::as_path))
+            .filter(|path| is_closed(path))
+            .collect()
+    }
+}
+
+/// Whether the file is kept from us; one that is not there yet is not.
+pub(crate) fn is_closed(path: &Path) -> bool {
+    std::fs::File::open(path)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// The dotted keys that differ and that a reload cannot apply.

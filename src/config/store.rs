@@ -46,7 +46,12 @@ pub(super) fn store(
                     Some(url)
                 }
                 Err(why) => {
-                    found.invalid(at, why);
+                    let unread = dirs.not_handed_over(name, &file);
+                    let remedy = match unread.then(crate::credentials::restart_command) {
+                        Some(command) => format!("; {command} loads it"),
+                        None => String::new(),
+                    };
+                    found.invalid(at, format!("{why}{remedy}"));
                     None
                 }
             };

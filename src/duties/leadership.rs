@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::store_keeper::StoreLink;
-use super::{Duty, Report, Round, bounded};
+use super::{Duty, Patience, Report, Round, bounded};
 use crate::clock;
 use crate::config::{RoleSettings, Settings};
 use crate::store::{DaemonRef, Leader, Lease, SharedStore, StoreError};
@@ -72,9 +72,13 @@ impl Leadership {
         store: &SharedStore,
         daemon: &DaemonRef,
     ) -> Result<String, StoreError> {
+        let patience = Patience::begin();
         let leader = self.acting.borrow().clone();
         if let Some(leader) = leader.filter(|leader| leader.daemon == *daemon) {
-            match bounded(store.location(), store.renew_lead(&leader)).await {
+            match patience
+                .bounded(store.location(), store.renew_lead(&leader))
+                .await
+            {
                 Ok(()) => return Ok(acting(&leader)),
                 Err(StoreError::NotLeading(epoch)) => {
                     warn!(
@@ -86,14 +90,14 @@ impl Leadership {
                 Err(error) => return Err(error),
             }
         }
-        let lease = bounded(store.location(), store.lease()).await?;
+        let lease = patience.bounded(store.location(), store.lease()).await?;
         if !self.may_take(lease.as_ref(), daemon) {
             let holder = lease.and_then(|lease| lease.holder);
             let holder = holder.map_or_else(|| "nobody".to_owned(), |holder| holder.id);
             return Ok(format!("standing by for {holder}"));
         }
         let take = store.take_lead(daemon, lease.as_ref(), self.ttl, clock::now());
-        let Some(leader) = bounded(store.location(), take).await? else {
+        let Some(leader) = patience.bounded(store.location(), take).await? else {
             return Ok("standing by".into());
         };
         info!(

@@ -39,9 +39,10 @@ pub trait Duty: Send + 'static {
     fn name(&self) -> &'static str;
 
     /// Longest time that a round may take. One that has not returned by then
-    /// counts as hung: the watchdog is no longer pinged.
+    /// counts as hung: the watchdog is no longer pinged. Whoever needs longer
+    /// does it beside its rounds.
     fn deadline(&self) -> Duration {
-        Duration::from_secs(15)
+        DEADLINE
     }
 
     /// One round. Returns well before its deadline, whatever the store does.
@@ -84,8 +85,14 @@ pub trait Report: Send {
 /// as trouble: an outage is a state, not a reason for the watchdog to bite.
 pub const STORE_PATIENCE: Duration = Duration::from_secs(4);
 
-/// How long all calls of one round may take together, below every deadline.
-const ROUND_PATIENCE: Duration = Duration::from_secs(10);
+/// How long all calls of one round may take together. What is left up to the
+/// deadline is for a machine that is slow.
+const ROUND_PATIENCE: Duration = Duration::from_secs(6);
+
+/// When a round counts as hung. Together with the units' `WatchdogSec=`,
+/// `RestartSec=` and the start it stays below a heartbeat's `ttl`: a duty that
+/// hangs costs nobody the session (`tests/shipped_config.rs`).
+pub const DEADLINE: Duration = Duration::from_secs(8);
 
 /// A store call with a bound. The transaction of a call that is given up is
 /// rolled back.

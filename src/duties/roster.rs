@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::Patience;
-use crate::config::{SessionSettings, WakeSettings};
-use crate::credentials::Credentials;
+use crate::config::{SessionSettings, WakeSettings, is_closed};
+use crate::credentials::{Credentials, CredentialsError};
 use crate::file_stamp::FileStamp;
 use crate::model::{Label, SessionKey};
 use crate::store::locate;
@@ -76,6 +76,8 @@ type Complaints = HashMap<String, String>;
 #[derive(Debug)]
 struct Entry {
     path: PathBuf,
+    /// As in the settings.
+    not_handed_over: bool,
     wake: Arc<WakeSettings>,
     /// The file as it was when it was read.
     stamp: Option<FileStamp>,
@@ -106,10 +108,12 @@ impl Roster {
                 match old.iter().position(|e| e.path == session.credentials) {
                     Some(index) => Entry {
                         wake,
+                        not_handed_over: session.not_handed_over,
                         ..old.swap_remove(index)
                     },
                     None => Entry {
                         path: session.credentials.clone(),
+                        not_handed_over: session.not_handed_over,
                         wake,
                         stamp: None,
                         callers: Vec::new(),
@@ -198,10 +202,7 @@ impl Roster {
     pub fn trouble(&self) -> Option<(usize, &str)> {
         let complaints = || self.unreadable.values().chain(self.refused.values());
         let first = complaints().min()?;
-        Some((
-            complaints().count(),
-            first.lines().next().unwrap_or_default(),
-        ))
+        Some((complaints().count(), first))
     }
 
     /// Reads the files that are new or were written again. Their sessions are
@@ -235,6 +236,11 @@ impl Roster {
                 // A file that vanished after it was read: its sessions are
                 // proven by what was in it. A restart will ask again.
                 Err(error) => {
+                    let error = if entry.not_handed_over && is_closed(&entry.path) {
+                        CredentialsError::NotHandedOver(entry.path.clone())
+                    } else {
+                        error
+                    };
                     unreadable.insert(name(&entry.path), error.to_string());
                 }
             }

@@ -9,19 +9,22 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use super::alerts::AlertDesk;
-use super::{Duty, Report, Round, bounded};
+use super::{Duty, Patience, Report, Round, STORE_PATIENCE};
 use crate::config::Settings;
 use crate::model::alert::AlertKind;
 use crate::store::locate::{self, Location};
-use crate::store::sqlite::Create;
+use crate::store::sqlite::{Create, Opening};
 use crate::store::{ErrorClass, SharedStore, StoreError};
 
 /// How often the store is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How long a round looks after an opening that takes long.
+const GLANCE: Duration = Duration::from_millis(100);
 /// A log above this is written back, a part at a time.
 const CHECKPOINT_ABOVE: u64 = 4 * MEBIBYTE;
 /// At most so often: one that a reader holds up would be tried in vain.
@@ -42,6 +45,8 @@ pub type StoreLink = watch::Receiver<Option<SharedStore>>;
 pub struct StoreKeeper {
     location: Location,
     link: watch::Sender<Option<SharedStore>>,
+    /// An opening that is under way.
+    opening: Option<OpeningTask>,
     /// What was said last, so that it is said once.
     trouble: Option<String>,
     /// The answering time that is shown: a new one only when it differs by
@@ -54,12 +59,35 @@ pub struct StoreKeeper {
     since: Option<Instant>,
 }
 
+/// An opening may take as long as a copy of the store and a change of its
+/// schema, which nobody shall cut short: it would begin anew each time. So it
+/// runs beside the rounds, which look whether it has ended.
+#[derive(Debug)]
+struct OpeningTask {
+    task: JoinHandle<Result<SharedStore, StoreError>>,
+    at: Arc<Opening>,
+    /// Whether a round has waited for it in vain.
+    long: bool,
+    /// Whether it was said that the schema is changed.
+    told: bool,
+}
+
 /// What the keeper found.
 #[derive(Debug)]
 pub struct StoreReport {
     location: Location,
-    state: Result<Duration, String>,
+    state: State,
     waiting: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Answers in so much time.
+    Well(Duration),
+    /// It is being brought to this schema.
+    Migrating(i64),
+    /// Cannot be used; what to do stands below.
+    Trouble(String),
 }
 
 impl StoreKeeper {
@@ -70,6 +98,7 @@ impl StoreKeeper {
         let keeper = Self {
             location,
             link,
+            opening: None,
             trouble: None,
             shown: None,
             checkpointed: None,
@@ -80,33 +109,65 @@ impl StoreKeeper {
         (keeper, receiver)
     }
 
-    async fn open(&mut self) -> Result<SharedStore, StoreError> {
-        // SQLite would open it for reading, and leave files beside it that its
-        // owner may not write.
-        self.ensure_writable()?;
+    /// The store, or how far it is: opening ends in a later round if it must.
+    async fn open(&mut self) -> Result<Result<SharedStore, i64>, StoreError> {
+        if self.opening.is_none() {
+            // SQLite would open it for reading, and leave files beside it that
+            // its owner may not write.
+            self.ensure_writable()?;
+        }
+        let opening = self.opening.get_or_insert_with(|| {
+            let at = Arc::new(Opening::default());
+            let (location, telling) = (self.location.clone(), Arc::clone(&at));
+            OpeningTask {
+                task: tokio::spawn(async move {
+                    locate::open_telling(&location, Create::No, &telling).await
+                }),
+                at,
+                long: false,
+                told: false,
+            }
+        });
         // Another process may hold the lock for as long as it likes.
-        let opening = locate::open(&self.location, Create::No);
-        let store = bounded(&self.location.path, opening).await?;
+        let patience = if opening.long { GLANCE } else { STORE_PATIENCE };
+        let Ok(ended) = timeout(patience, &mut opening.task).await else {
+            opening.long = true;
+            let Some(schema) = opening.at.migrating() else {
+                return Err(StoreError::Busy(self.location.path.clone()));
+            };
+            if !std::mem::replace(&mut opening.told, true) {
+                info!(event = "store-migrating", store = %self.location.path.display(), "bringing the store to schema {schema}");
+            }
+            return Ok(Err(schema));
+        };
+        self.opening = None;
+        let died = |error: JoinError| StoreError::Io(self.location.path.clone(), error.to_string());
+        let store = ended.map_err(died)??;
         info!(event = "store-open", store = %self.location.path.display(), "store open");
         self.link.send_replace(Some(Arc::clone(&store)));
-        Ok(store)
+        Ok(Ok(store))
     }
 
-    async fn look(&mut self) -> Result<Duration, StoreError> {
+    async fn look(&mut self) -> Result<State, StoreError> {
         let known = self.link.borrow().clone();
         let store = match known {
             Some(store) => store,
-            None => self.open().await?,
+            None => match self.open().await? {
+                Ok(store) => store,
+                Err(schema) => return Ok(State::Migrating(schema)),
+            },
         };
-        let probe = bounded(&self.location.path, store.probe()).await?;
-        self.tend_log(&store, probe.log_bytes).await;
+        // After an opening that took its time, the round has not begun yet.
+        let patience = Patience::begin();
+        let probe = patience.bounded(&self.location.path, store.probe()).await?;
+        self.tend_log(&store, probe.log_bytes, patience).await;
         let shown = *self.shown.get_or_insert(probe.took);
         if probe.took > shown * 2 + NOISE || probe.took * 2 + NOISE < shown {
             self.shown = Some(probe.took);
         }
         // Connections that are open may go on; whoever comes next may not.
         self.ensure_writable()?;
-        Ok(self.shown.unwrap_or(probe.took))
+        Ok(State::Well(self.shown.unwrap_or(probe.took)))
     }
 
     /// Whether the file system lets us write the file; one that is not there is
@@ -154,7 +215,7 @@ impl StoreKeeper {
         }
     }
 
-    async fn tend_log(&mut self, store: &SharedStore, bytes: u64) {
+    async fn tend_log(&mut self, store: &SharedStore, bytes: u64, patience: Patience) {
         if bytes > ALARM_ABOVE {
             if !self.alarmed {
                 error!(
@@ -173,7 +234,8 @@ impl StoreKeeper {
             .is_none_or(|then| then.elapsed() >= CHECKPOINT_EVERY);
         if bytes > CHECKPOINT_ABOVE && due {
             self.checkpointed = Some(Instant::now());
-            if let Err(error) = bounded(&self.location.path, store.checkpoint()).await {
+            let back = patience.bounded(&self.location.path, store.checkpoint());
+            if let Err(error) = back.await {
                 warn!(event = "store-log-kept", %error, "the store's log was not written back");
             }
         }
@@ -189,12 +251,13 @@ impl Duty for StoreKeeper {
 
     async fn tick(&mut self) -> Round<StoreReport> {
         let state = match self.look().await {
-            Ok(took) => {
+            Ok(state @ State::Migrating(_)) => state,
+            Ok(state) => {
                 if self.trouble.take().is_some() {
                     self.alert(None);
                     info!(event = "store-recovered", store = %self.location.path.display(), "store ok again");
                 }
-                Ok(took)
+                state
             }
             Err(error) => {
                 self.give_up(&error);
@@ -204,7 +267,7 @@ impl Duty for StoreKeeper {
                     warn!(event = "store-trouble", store = %self.location.path.display(), "{error}");
                     self.trouble = Some(said.clone());
                 }
-                Err(said)
+                State::Trouble(error.to_string())
             }
         };
         Round {
@@ -223,17 +286,20 @@ impl Duty for StoreKeeper {
 
 impl Report for StoreReport {
     fn summary(&self) -> String {
+        let path = self.location.path.display();
         match &self.state {
-            Ok(took) => format!("store ok (sqlite, {:.1} ms)", took.as_secs_f64() * 1e3),
-            Err(_) if self.waiting => {
-                format!("waiting for the store {}", self.location.path.display())
-            }
-            Err(why) => why.clone(),
+            State::Well(took) => format!("store ok (sqlite, {:.1} ms)", took.as_secs_f64() * 1e3),
+            State::Migrating(schema) => format!("bringing the store {path} to schema {schema}"),
+            State::Trouble(_) if self.waiting => format!("waiting for the store {path}"),
+            State::Trouble(why) => why.lines().next().unwrap_or_default().to_owned(),
         }
     }
 
     fn trouble(&self) -> Option<String> {
-        self.state.as_ref().err().cloned()
+        match &self.state {
+            State::Trouble(why) => Some(why.clone()),
+            State::Well(_) | State::Migrating(_) => None,
+        }
     }
 
     fn already_told(&self) -> bool {

@@ -105,7 +105,7 @@ pub static EVENTS: &[Event] = &[
         "reload-partial",
         Warning,
         "",
-        "a changed key waits for a restart",
+        "a changed key, or a file that the service was not given, waits for a restart",
     )
     .id("fc439b9309eb4a1bb1c1c3f54ab82c18"),
     event(
@@ -155,6 +155,12 @@ pub static EVENTS: &[Event] = &[
         Info,
         "COPY",
         "a store of an older version is kept as a copy before it is brought up to date",
+    ),
+    event(
+        "store-migrating",
+        Info,
+        "STORE",
+        "a store of an older version is being brought up to date, which takes a while",
     ),
     event("store-recovered", Info, "STORE", "it can again"),
     event(

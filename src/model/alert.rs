@@ -38,7 +38,7 @@ pub struct Alert {
     pub at: Timestamp,
     /// Reminders so far, this one included.
     pub reminders: u32,
-    /// Who says it: `host:instance`.
+    /// Who says it: `host:instance`, or `host:user/instance` of a user's own.
     pub daemon: String,
 }
 

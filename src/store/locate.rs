@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use etcetera::BaseStrategy;
 
-use super::sqlite::{Create, SqliteStore};
+use super::sqlite::{Create, Durability, Opening, SqliteStore};
 use super::{Result, SharedStore, StoreError};
 
 /// The variable that names a store.
@@ -153,7 +153,21 @@ pub fn state_directory() -> Option<PathBuf> {
 /// # Errors
 /// As [`SqliteStore::open`].
 pub async fn open(location: &Location, create: Create) -> Result<SharedStore> {
-    Ok(Arc::new(SqliteStore::open(&location.path, create).await?))
+    open_telling(location, create, &Opening::default()).await
+}
+
+/// Opens the store at a location, and tells what it is at if that takes long.
+///
+/// # Errors
+/// As [`SqliteStore::open`].
+pub async fn open_telling(
+    location: &Location,
+    create: Create,
+    opening: &Opening,
+) -> Result<SharedStore> {
+    let (path, durability) = (&location.path, Durability::Full);
+    let store = SqliteStore::open_telling(path, create, durability, opening).await?;
+    Ok(Arc::new(store))
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ pub struct Boot {
 /// A daemon that introduces itself.
 #[derive(Debug, Clone)]
 pub struct DaemonInfo {
-    /// `host:instance`; the same after a restart.
+    /// `host:instance`, or `host:user/instance` of a user's own; the same after a restart.
     pub id: String,
     /// `worker` or `orchestrator`.
     pub role: &'static str,
@@ -107,7 +107,7 @@ pub struct DaemonInfo {
 /// A daemon in one of its lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaemonRef {
-    /// `host:instance`.
+    /// `host:instance`, or `host:user/instance` of a user's own.
     pub id: String,
     /// Grows with each start.
     pub epoch: i64,
@@ -116,7 +116,7 @@ pub struct DaemonRef {
 /// A daemon as `status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DaemonView {
-    /// `host:instance`.
+    /// `host:instance`, or `host:user/instance` of a user's own.
     pub id: String,
     /// Grows with each start.
     pub epoch: i64,

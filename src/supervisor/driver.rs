@@ -43,9 +43,8 @@ impl<D: Duty> Driver<D> {
                 trouble = news;
             }
             debug!(%summary, "round");
-            let headline = now_trouble.map(|why| why.lines().next().unwrap_or_default().to_owned());
             self.board
-                .returned(name, summary, headline, round.next, generation);
+                .returned(name, summary, now_trouble, round.next, generation);
             tokio::select! {
                 () = self.soft.cancelled() => break,
                 () = self.bell.0.notified() => {}

@@ -121,12 +121,13 @@ impl Board {
         let mut words: Vec<&str> = duties
             .iter()
             .map(|entry| {
-                entry
-                    .trouble
-                    .as_ref()
+                let trouble = entry.trouble.as_deref();
+                // What to do stands below, and not on a line of status.
+                trouble
                     .filter(|_| entry.summary.is_empty())
-                    .unwrap_or(&entry.summary)
-                    .as_str()
+                    .map_or(entry.summary.as_str(), |why| {
+                        why.lines().next().unwrap_or_default()
+                    })
             })
             .filter(|words| !words.is_empty())
             .collect();
@@ -175,7 +176,7 @@ mod tests {
         board.returned(
             "two",
             String::new(),
-            Some("store: busy".into()),
+            Some("store: busy\n  try again".into()),
             start + seconds(30),
             1,
         );
@@ -185,6 +186,8 @@ mod tests {
         board.returned("one", "well".into(), None, start + seconds(61), 1);
         assert_eq!(board.overdue(start + seconds(41)), Some("two"));
         assert_eq!(board.words(), "well; store: busy");
+        let trouble = board.states().pop().and_then(|state| state.trouble);
+        assert_eq!(trouble.as_deref(), Some("store: busy\n  try again"));
     }
 
     #[test]

@@ -35,7 +35,19 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A look that comes so much later says more about us than about the duties.
 const LATE: Duration = Duration::from_secs(3);
 /// How long duties that were aborted may take to end.
-const LAST_BREATH: Duration = Duration::from_millis(500);
+const LAST_BREATH: Duration = Duration::from_millis(300);
+/// What a stop may take after the grace period is over, with the last breath and
+/// the store's closing: less than 5 s in all, as it is by default.
+const AFTER_GRACE: Duration = Duration::from_millis(700);
+
+/// How it ended, and until when the rest may take its time.
+#[derive(Debug)]
+pub struct Stopped {
+    /// What the process ends with.
+    pub exit: Exit,
+    /// When it shall have ended.
+    pub until: Instant,
+}
 
 /// Settings with the number of the reload that brought them.
 #[derive(Debug, Clone)]
@@ -48,6 +60,8 @@ struct InForce {
 #[derive(Debug)]
 pub struct Supervisor {
     settings: watch::Sender<InForce>,
+    /// What a key that needs a restart is compared with.
+    started_with: Settings,
     board: Arc<Board>,
     soft: CancellationToken,
     duties: JoinSet<&'static str>,
@@ -64,6 +78,7 @@ impl Supervisor {
     pub fn new(settings: Settings, instance: Instance, manager: Box<dyn ServiceManager>) -> Self {
         let role = settings.role.name();
         Self {
+            started_with: settings.clone(),
             settings: watch::Sender::new(InForce {
                 generation: 1,
                 settings: Arc::new(settings),
@@ -105,7 +120,7 @@ impl Supervisor {
         mut self,
         config: PathBuf,
         mut signals: impl Stream<Item = i32> + Unpin,
-    ) -> anyhow::Result<Exit> {
+    ) -> anyhow::Result<Stopped> {
         let watchdog = self.manager.watchdog();
         let mut look = tokio::time::interval(watchdog.map_or(LOOK, |limit| (limit / 3).min(LOOK)));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -138,10 +153,12 @@ impl Supervisor {
                 () = reload_overdue(&told) => self.settle_reload(&mut told),
             }
         };
-        self.manager.tell(News::Stopping);
-        let exit = self.drain(exit, &mut signals).await;
+        let grace = self.settings.borrow().settings.service.shutdown_grace;
+        let until = Instant::now() + grace + AFTER_GRACE;
+        self.manager.tell(News::Stopping(grace + AFTER_GRACE));
+        let exit = self.drain(exit, grace, &mut signals).await;
         self.instance.remove_state();
-        Ok(exit)
+        Ok(Stopped { exit, until })
     }
 
     /// One look at health. `false` if a duty hangs and nobody but us would
@@ -154,23 +171,22 @@ impl Supervisor {
         }
         told.looked = Some(now);
         let Some(hung) = self.board.overdue(now) else {
-            told.hung = false;
+            told.hung = None;
             if watched {
                 self.manager.tell(News::Ping);
             }
             self.tell(told);
             return true;
         };
-        if !told.hung {
+        if told.hung != Some(hung) {
             error!(
                 event = "duty-hung",
                 duty = hung,
                 "the duty {hung} has not returned by its deadline"
             );
-            let status = format!("the duty {hung} hangs");
-            self.manager.tell(News::Status(&status));
         }
-        told.hung = true;
+        told.hung = Some(hung);
+        self.tell(told);
         watched
     }
 
@@ -207,10 +223,13 @@ impl Supervisor {
             .as_ref()
             .and_then(|last| last.error.as_deref())
             .and_then(|error| error.lines().next());
-        let words = self.board.words();
+        let words = match told.hung {
+            Some(hung) => format!("the duty {hung} hangs"),
+            None => format!("{}: {}", self.role, self.board.words()),
+        };
         match refused {
-            Some(why) => format!("{}: {words}; reload refused: {why}", self.role),
-            None => format!("{}: {words}", self.role),
+            Some(why) => format!("{words}; reload refused: {why}"),
+            None => words,
         }
     }
 
@@ -230,8 +249,12 @@ impl Supervisor {
 
     /// Lets every duty finish its round, and no longer than the grace period;
     /// a second signal ends the patience.
-    async fn drain(&mut self, exit: Exit, signals: &mut (impl Stream<Item = i32> + Unpin)) -> Exit {
-        let grace = self.settings.borrow().settings.service.shutdown_grace;
+    async fn drain(
+        &mut self,
+        exit: Exit,
+        grace: Duration,
+        signals: &mut (impl Stream<Item = i32> + Unpin),
+    ) -> Exit {
         info!(event = "stopping", "stopping");
         self.soft.cancel();
         let (duties, names) = (&mut self.duties, &self.names);
@@ -290,7 +313,7 @@ async fn terminated(signals: &mut (impl Stream<Item = i32> + Unpin)) {
 struct Told {
     ready: bool,
     looked: Option<Instant>,
-    hung: bool,
+    hung: Option<&'static str>,
     status: String,
     state: Option<StateFile>,
     state_failed: bool,

@@ -13,7 +13,8 @@ use tracing::{error, info, warn};
 use super::state_file::LastReload;
 use super::{InForce, Supervisor, Told};
 use crate::clock;
-use crate::config::{self, restart_keys};
+use crate::config::{self, Settings, restart_keys};
+use crate::credentials::restart_command;
 use crate::service_manager::News;
 
 /// How long duties may take to finish the round that is under way.
@@ -23,7 +24,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(super) struct Pending {
     generation: u64,
-    needs_restart: Vec<&'static str>,
+    needs_restart: Vec<String>,
     /// When a duty that has not taken them is named.
     pub(super) end: Instant,
 }
@@ -50,15 +51,8 @@ impl Supervisor {
                 self.end_reload(Err(refused.to_string()), told);
             }
             Ok(settings) => {
-                let old = self.settings.borrow().clone();
-                let restart = restart_keys(&old.settings, &settings);
-                for key in &restart {
-                    warn!(
-                        event = "reload-partial",
-                        "{key} changed: that needs a restart"
-                    );
-                }
-                let generation = old.generation + 1;
+                let restart = self.needs_restart(&settings);
+                let generation = self.settings.borrow().generation + 1;
                 told.pending = Some(Pending {
                     generation,
                     needs_restart: restart,
@@ -70,6 +64,30 @@ impl Supervisor {
                 });
             }
         }
+    }
+
+    /// What will count after a restart only, by name: keys that are not what
+    /// they were at the start, however many reloads ago, and files that the
+    /// service manager hands over at a start.
+    fn needs_restart(&self, settings: &Settings) -> Vec<String> {
+        let keys = restart_keys(&self.started_with, settings);
+        for key in &keys {
+            warn!(
+                event = "reload-partial",
+                "{key} changed: that needs a restart"
+            );
+        }
+        let files = settings.awaits_start();
+        for file in &files {
+            let file = file.display();
+            warn!(
+                event = "reload-partial",
+                "{file} was not handed over: {} loads it",
+                restart_command()
+            );
+        }
+        let files = files.iter().map(|file| file.display().to_string());
+        keys.into_iter().map(str::to_owned).chain(files).collect()
     }
 
     /// Ends a reload that is in force in every duty, or has taken too long.
@@ -86,10 +104,10 @@ impl Supervisor {
         }
     }
 
-    fn end_reload(&self, outcome: Result<Vec<&'static str>, String>, told: &mut Told) {
+    fn end_reload(&self, outcome: Result<Vec<String>, String>, told: &mut Told) {
         told.pending = None;
         let (error, needs_restart) = match outcome {
-            Ok(restart) => (None, restart.into_iter().map(str::to_owned).collect()),
+            Ok(restart) => (None, restart),
             Err(error) => (Some(error), Vec::new()),
         };
         told.last_reload = Some(LastReload {

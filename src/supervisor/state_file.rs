@@ -13,6 +13,7 @@ use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
 use serde::{Deserialize, Serialize};
 
 use crate::store::locate;
+use crate::{config, host};
 
 /// What a daemon says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +48,8 @@ pub struct LastReload {
     pub at: Timestamp,
     /// Why the new settings were refused.
     pub error: Option<String>,
-    /// Keys that changed and will count after a restart.
+    /// Keys that are not as they were at the start, and files that came after
+    /// it: they will count after a restart.
     pub needs_restart: Vec<String>,
 }
 
@@ -58,7 +60,7 @@ pub struct DutyState {
     pub name: String,
     /// What it is doing.
     pub summary: String,
-    /// What keeps it from its work.
+    /// What keeps it from its work; what to do, if anything, stands below.
     pub trouble: Option<String>,
 }
 
@@ -66,6 +68,8 @@ pub struct DutyState {
 #[derive(Debug)]
 pub struct Instance {
     state: PathBuf,
+    /// See [`Instance::name`].
+    name: String,
     /// Locked as long as this process lives. A process's own lock, not flock's:
     /// that one would live on in a command that is being started at the moment
     /// when we are killed, and the next start would be refused. The file must
@@ -74,16 +78,22 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Claims the name. `state` is where the state file goes, if not into the
-    /// runtime directory.
+    /// Claims the name of the daemon that is configured at `config`. `state` is
+    /// where the state file goes, if not into the runtime directory.
     ///
     /// # Errors
     /// If another daemon has the name, or the directory cannot be written.
-    pub fn claim(name: &str, state: Option<&Path>) -> anyhow::Result<Self> {
-        let state = state_path(name, state)?;
+    pub fn claim(config: &Path, state: Option<&Path>) -> anyhow::Result<Self> {
+        let instance = config::instance(config);
+        let state = state_path(config, state)?;
         if let Some(directory) = state.parent() {
-            std::fs::create_dir_all(directory)
-                .with_context(|| format!("directory {} cannot be made", directory.display()))?;
+            std::fs::create_dir_all(directory).with_context(|| {
+                let remedy = match state.starts_with(SYSTEM_STATE) {
+                    true => format!("\n  this configuration is the service's: systemctl start mcp-bridged@{instance}"),
+                    false => String::new(),
+                };
+                format!("directory {} cannot be made{remedy}", directory.display())
+            })?;
         }
         let path = lock_path(&state);
         let lock = File::options()
@@ -96,10 +106,28 @@ impl Instance {
             // Nameless: in another process id namespace, or gone at this moment.
             let by = holder(&lock).map_or_else(String::new, |pid| format!(" (pid {pid})"));
             anyhow::bail!(
-                "another mcp-bridged runs as `{name}`{by}\n  stop it, or name another configuration file"
+                "another mcp-bridged runs as `{instance}`{by}\n  stop it, or name another configuration file"
             );
         }
-        Ok(Self { state, _lock: lock })
+        let name = if is_system(config) || state.starts_with(SYSTEM_STATE) {
+            instance
+        } else {
+            let user = rustix::process::geteuid().as_raw();
+            format!("{}/{instance}", host::user_name(user))
+        };
+        Ok(Self {
+            state,
+            name,
+            _lock: lock,
+        })
+    }
+
+    /// What tells this daemon from every other one of this machine: `worker` of
+    /// the machine's own, `alice/worker` of a user's. Each user may have one of
+    /// a name, and all of them may share a store.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn write_state(&self, state: &StateFile) -> anyhow::Result<()> {
@@ -121,17 +149,17 @@ impl Instance {
     }
 }
 
-/// The state file of the daemon called `name`; `configured` is
+/// The state file of the daemon that is configured at `config`; `configured` is
 /// `service.state_file`.
 ///
 /// # Errors
 /// If nothing is configured and this user has no directory for it.
-pub fn state_path(name: &str, configured: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub fn state_path(config: &Path, configured: Option<&Path>) -> anyhow::Result<PathBuf> {
     match configured {
         Some(path) => Ok(path.to_owned()),
-        None => Ok(runtime_directory()
+        None => Ok(runtime_directory(config)
             .context("no directory for the state file: set service.state_file")?
-            .join(format!("{name}.json"))),
+            .join(format!("{}.json", config::instance(config)))),
     }
 }
 
@@ -156,16 +184,32 @@ fn holder(lock: &File) -> Option<Pid> {
         .pid
 }
 
-/// Where state files go: the service's runtime directory, the user's, or
-/// beside the user's store.
-fn runtime_directory() -> Option<PathBuf> {
+/// The machine's own configurations, and where their services keep their state.
+const SYSTEM: &str = "/etc/mcp-bridge";
+const SYSTEM_STATE: &str = "/run/mcp-bridge";
+
+/// Whether a configuration is one of the machine's own.
+fn is_system(config: &Path) -> bool {
+    let path = std::path::absolute(config).ok();
+    path.as_deref().and_then(Path::parent) == Some(Path::new(SYSTEM))
+}
+
+/// Where state files go: the directory that the service manager made, or would
+/// have made for this configuration. So whoever calls the daemon by hand finds
+/// the one that the service manager started. Otherwise beside the user's store.
+fn runtime_directory(config: &Path) -> Option<PathBuf> {
     let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty());
     if let Some(directories) = from("RUNTIME_DIRECTORY") {
         // systemd separates several with colons.
         return std::env::split_paths(&directories).next();
     }
+    let instance = config::instance(config);
+    // Not on macOS, which has no such place.
+    if is_system(config) && Path::new("/run").is_dir() {
+        return Some(Path::new(SYSTEM_STATE).join(instance));
+    }
     if let Some(user) = from("XDG_RUNTIME_DIR") {
-        return Some(PathBuf::from(user).join("mcp-bridge"));
+        return Some(PathBuf::from(user).join("mcp-bridge").join(instance));
     }
     locate::state_directory().map(|directory| directory.join("run"))
 }

@@ -16,6 +16,7 @@ use crate::duties::{Duty, Report};
 #[derive(Debug, Clone, Default)]
 struct Told {
     lines: Arc<Mutex<Vec<String>>>,
+    stopping: Arc<Mutex<Option<Instant>>>,
     watchdog: Option<Duration>,
 }
 
@@ -32,6 +33,9 @@ impl Told {
 
 impl ServiceManager for Told {
     fn tell(&self, news: News<'_>) {
+        if let News::Stopping(_) = news {
+            *self.stopping.lock().expect("whole") = Some(Instant::now());
+        }
         self.lines.lock().expect("whole").push(format!("{news:?}"));
     }
 
@@ -45,6 +49,8 @@ enum Mood {
     Well,
     HangsIn(u32),
     PanicsIn(u32),
+    /// So many seconds.
+    LateIn(u32, u32),
     ReturnsIn(u32),
 }
 
@@ -79,6 +85,9 @@ impl Duty for Fake {
         self.rounds += 1;
         match self.mood {
             Mood::HangsIn(round) if round == self.rounds => std::future::pending().await,
+            Mood::LateIn(round, seconds) if round == self.rounds => {
+                tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+            }
             Mood::PanicsIn(round) if round == self.rounds => panic!("a duty that panics"),
             // A store that takes its time is no reason to bite.
             Mood::ReturnsIn(seconds) => {
@@ -118,7 +127,7 @@ impl Case {
         std::fs::write(&config, "role = \"worker\"\n").expect("written");
         let settings = config::load(&config, []).expect("settings");
         let instance =
-            Instance::claim("worker", Some(&dir.path().join("state.json"))).expect("claimed");
+            Instance::claim(&config, Some(&dir.path().join("state.json"))).expect("claimed");
         let told = Told {
             watchdog,
             ..Told::default()
@@ -160,7 +169,21 @@ impl Case {
             self.supervisor.run(config, signals),
             meanwhile(&self.signal, &self.told)
         );
-        exit.expect("an exit code")
+        let Stopped { exit, until } = exit.expect("an exit code");
+        // Nothing else has happened since, and time is paused.
+        let begun = self
+            .told
+            .stopping
+            .lock()
+            .expect("whole")
+            .expect("it stopped");
+        assert!(
+            until - begun < Duration::from_secs(5),
+            "{:?}",
+            until - begun
+        );
+        assert!(Instant::now() < until, "time is left to close the store");
+        exit
     }
 }
 
@@ -185,7 +208,7 @@ async fn a_duty_that_hangs_is_not_vouched_for_under_a_watchdog() {
     let case = Case::new(Mood::HangsIn(3), Some(Duration::from_secs(6)));
     let exit = case
         .run(async |signal, told| {
-            // Two rounds of 5 s, and 15 s until the third must have returned.
+            // Two rounds of 5 s, and 8 s until the third must have returned.
             seconds(40).await;
             let pings = told.count("Ping");
             assert!(pings > 10, "it was well before: {pings}");
@@ -198,8 +221,32 @@ async fn a_duty_that_hangs_is_not_vouched_for_under_a_watchdog() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_duty_that_hung_and_came_back_is_well_in_words_too() {
+    let case = Case::new(Mood::LateIn(3, 12), Some(Duration::from_secs(30)));
+    let state = case.dir.path().join("state.json");
+    let status = || -> String {
+        let said: StateFile =
+            serde_json::from_slice(&std::fs::read(&state).expect("there")).expect("whole");
+        said.status
+    };
+    let exit = case
+        .run(async |signal, told| {
+            seconds(20).await;
+            assert_eq!(told.count("Status(\"the duty two hangs"), 1);
+            assert_eq!(status(), "the duty two hangs");
+            let well = told.count("Status(\"worker: well");
+            seconds(5).await;
+            assert_eq!(told.count("Status(\"worker: well"), well + 1);
+            assert_eq!(status(), "worker: well");
+            signal.send(SIGTERM).expect("sent");
+        })
+        .await;
+    assert_eq!(exit, Exit::Success);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_store_is_borne() {
-    let case = Case::new(Mood::ReturnsIn(12), Some(Duration::from_secs(6)));
+    let case = Case::new(Mood::ReturnsIn(7), Some(Duration::from_secs(6)));
     let exit = case
         .run(async |signal, told| {
             seconds(600).await;

@@ -24,7 +24,9 @@ fn write(settings: &FileSettings, line: &[u8]) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new()
         .append(true)
         .create(true)
-        .mode(0o600)
+        // For whoever shares the daemon's group, as the umask and the directory
+        // say: an agent of another user reads it.
+        .mode(0o660)
         // A pipe that nobody reads is an error, not a reason to wait.
         .custom_flags(i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0))
         .open(&settings.path)?;
@@ -52,6 +54,7 @@ fn now() -> rustix::fs::Timespec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn pointer() -> Pointer {
         Pointer {
@@ -78,6 +81,12 @@ mod tests {
         run(&append, &pointer()).await.expect("written");
         run(&append, &pointer()).await.expect("written");
         let text = std::fs::read_to_string(&path).expect("there");
+        let mode = std::fs::metadata(&path).expect("there").permissions();
+        assert_eq!(
+            mode.mode() & 0o607,
+            0o600,
+            "for its owner, and never others"
+        );
         let lines: Vec<serde_json::Value> = text
             .lines()
             .map(|line| serde_json::from_str(line).expect("JSON"))

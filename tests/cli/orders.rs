@@ -202,7 +202,8 @@ fn status_says_who_acts_and_takes_his_word() {
     let mut team = Team::at_work(1);
     let page = team.run(&["status"]).ok().out;
     let host = mcp_bridge::host::name();
-    let leader = format!("orchestrator {host}:orchestrator acting leader (epoch 1)");
+    let user = mcp_bridge::host::user_name(rustix::process::geteuid().as_raw());
+    let leader = format!("orchestrator {host}:{user}/orchestrator acting leader (epoch 1)");
     assert!(page.contains(&leader), "{page}");
     team.add("one");
     team.add("two");
@@ -236,7 +237,7 @@ fn status_says_who_acts_and_takes_his_word() {
     team.scratch.sql(stalled);
     assert_eq!(team.status()["leader"]["acts"], false);
     let page = team.run(&["status"]).ok().out;
-    let gone = format!("nobody acts: {host}:orchestrator is gone (epoch 2)");
+    let gone = format!("nobody acts: {host}:{user}/orchestrator is gone (epoch 2)");
     assert!(page.contains(&gone), "{page}");
     team.scratch
         .sql("UPDATE bridge_daemon SET host = 'elsewhere' WHERE role = 'orchestrator'");

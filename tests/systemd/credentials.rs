@@ -1,6 +1,8 @@
 //! Secrets come as credentials of the service: root's files, which the daemon
 //! can read in its own copy alone.
 
+use serde_json::{Value, json};
+
 use crate::machine::wait_for;
 use crate::needs_a_machine;
 use crate::operator::{
@@ -74,6 +76,25 @@ fn a_credential_that_comes_later_counts_after_a_restart() {
         &machine,
         "\n[[session]]\ncredentials = \"frontend.b.toml\"\nproof = \"none\"\n",
     );
+    machine.sh("systemctl reload mcp-bridged@worker").ok();
+    let state: Value =
+        serde_json::from_str(&machine.read("/run/mcp-bridge/worker/worker.json")).expect("JSON");
+    let file = "/etc/mcp-bridge/credentials/frontend.b.toml";
+    assert_eq!(state["last_reload"]["error"], Value::Null, "{state}");
+    assert_eq!(state["last_reload"]["needs_restart"], json!([file]));
+    let log = machine.sh(&format!("journalctl -u {WORKER} -o cat")).ok();
+    for said in [
+        format!("but {file}: that needs a restart"),
+        format!("credentials {file}: the service was not given this file when it started"),
+        "systemctl restart mcp-bridged@worker loads it".to_owned(),
+    ] {
+        assert!(log.contains(&said), "{said}: {log}");
+    }
+    let found = machine.sh("mcp-bridge doctor");
+    let wanted = format!("{file}: the service started before this file came");
+    assert!(found.out.contains(&wanted), "{found:?}");
     machine.sh("systemctl restart mcp-bridged@worker").ok();
     says(&machine, "2 sessions");
+    let found = machine.sh("mcp-bridge doctor");
+    assert!(!found.out.contains(&wanted), "{found:?}");
 }

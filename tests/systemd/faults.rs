@@ -3,10 +3,13 @@
 use std::process::{Child, Stdio};
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::machine::{Machine, wait_for};
 use crate::needs_a_machine;
 use crate::operator::{
-    STORE, WORKER, alice_sends, bob_reads, bridge, edit, enable, installed, people, says, site,
+    STORE, WORKER, alice_sends, bob_reads, bridge, edit, enable, inbox, installed, people, says,
+    site,
 };
 
 /// Alice writes one message after another until told to stop.
@@ -72,14 +75,77 @@ fn restarts(machine: &Machine, times: usize) {
     machine.wait_show(WORKER, "ActiveState", |state| state == "active");
 }
 
+/// What an orchestrator sees of it all: Bob's session has a task, and keeps it.
+struct Watched<'a> {
+    machine: &'a Machine,
+    /// The task as it was given.
+    task: Value,
+}
+
+impl<'a> Watched<'a> {
+    fn begin(machine: &'a Machine) -> Self {
+        enable(machine, "orchestrator");
+        machine.wait_show("mcp-bridged@orchestrator.service", "StatusText", |status| {
+            status.contains("acting")
+        });
+        bridge(
+            machine,
+            "alice",
+            "task add --role worker --title 'Port the lexer'",
+        )
+        .ok();
+        let task = wait_for("the task at Bob's", || {
+            task(machine).filter(|task| task["state"] == "leased")
+        });
+        // Its message is read, so that what comes is news.
+        assert_eq!(bob_reads(machine).len(), 1);
+        Self { machine, task }
+    }
+
+    /// Nobody was given up, nothing was moved, nobody was alarmed.
+    #[track_caller]
+    fn ends(&self) {
+        let task = task(self.machine).expect("the task");
+        for same in ["id", "state", "fence", "owner"] {
+            assert_eq!(task[same], self.task[same], "{same}: {task}");
+            assert_ne!(task[same], Value::Null, "{same}: {task}");
+        }
+        for event in [
+            "alert-raised",
+            "session-lost",
+            "session-exited",
+            "session-stalled",
+            "task-queued",
+        ] {
+            let log = self
+                .machine
+                .sh(&format!(
+                    "journalctl -u 'mcp-bridged@*' -o cat MCP_EVENT={event}"
+                ))
+                .ok();
+            assert_eq!(log, "", "{event}");
+        }
+    }
+}
+
+/// The one task that there is.
+fn task(machine: &Machine) -> Option<Value> {
+    let listed = bridge(machine, "alice", "task list --all --json").ok();
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    listed.as_array().expect("a list").first().cloned()
+}
+
 #[test]
 fn one_that_stands_still_is_started_again_by_the_watchdog() {
     needs_a_machine!();
     let machine = site();
-    assert_eq!(machine.show(WORKER, "WatchdogUSec"), "30s");
+    assert_eq!(machine.show(WORKER, "WatchdogUSec"), "9s");
     // Sooner, for the test.
     drop_in(&machine, "[Service]\nWatchdogSec=2s\n");
     says(&machine, "1 session alive");
+    let watched = Watched::begin(&machine);
+    says(&machine, "0 unread");
+    let wakes = inbox(&machine).lines().count();
     machine
         .sh(&format!(
             "systemctl kill --kill-whom=main --signal=STOP {WORKER}"
@@ -99,13 +165,20 @@ fn one_that_stands_still_is_started_again_by_the_watchdog() {
         .ok();
     assert!(why.contains("watchdog"), "{why}");
     says(&machine, "1 session alive; 1 unread");
+    wait_for("a wake for what came meanwhile", || {
+        let inbox = inbox(&machine);
+        let last = inbox.lines().nth(wakes)?;
+        last.contains("1 unread message").then_some(())
+    });
     assert_eq!(bob_reads(&machine), ["while it stood still"]);
+    watched.ends();
 }
 
 #[test]
 fn one_that_is_killed_under_load_loses_nothing() {
     needs_a_machine!();
     let machine = site();
+    let watched = Watched::begin(&machine);
     let load = Load::begin(&machine);
     let kills = if std::env::var_os("MCP_BRIDGE_TEST_FULL").is_some() {
         30
@@ -126,6 +199,7 @@ fn one_that_is_killed_under_load_loses_nothing() {
     let wanted: Vec<String> = (1..=sent).map(|n| format!("load {n}")).collect();
     assert_eq!(read, wanted, "each once and in order");
     says(&machine, "1 session alive");
+    watched.ends();
 }
 
 /// Takes a lease on a file, and does not give it back when it is asked to:
@@ -146,6 +220,7 @@ fn a_duty_that_hangs_stops_the_ping() {
     let machine = site();
     drop_in(&machine, "[Service]\nWatchdogSec=2s\n");
     says(&machine, "1 session alive");
+    let watched = Watched::begin(&machine);
     machine.write("/root/lease", LEASE);
     machine
         .sh("install --mode 600 --owner mcp-bridge /etc/mcp-bridge/credentials/backend.b.toml /run/held.toml; \
@@ -174,6 +249,7 @@ fn a_duty_that_hangs_stops_the_ping() {
         ))
         .ok();
     assert!(why.contains("watchdog"), "{why}");
+    watched.ends();
 }
 
 #[test]
@@ -197,6 +273,49 @@ fn a_wrong_configuration_is_said_once_and_not_tried_again() {
     // Put right, it starts.
     machine.sh("sed -i s/intervall/interval/ /etc/mcp-bridge/worker.toml && systemctl start mcp-bridged@worker").ok();
     says(&machine, "waiting for the store");
+}
+
+/// The example for `OnFailure=`, as its first lines say, with a stand-in for
+/// `mail`.
+#[test]
+fn a_unit_that_has_given_up_is_reported() {
+    needs_a_machine!();
+    let machine = installed();
+    machine.write(
+        "/usr/local/bin/mail",
+        "#!/bin/sh\n{ echo \"to $3: $2\"; cat; } >/root/mailed.new && mv /root/mailed.new /root/mailed\n",
+    );
+    let example = "mcp-bridge-failed@.service";
+    machine.write(
+        &format!("/etc/systemd/system/{example}"),
+        include_str!("../../systemd/mcp-bridge-failed@.service"),
+    );
+    machine.sh("chmod 755 /usr/local/bin/mail").ok();
+    let verified = machine.sh(&format!("systemd-analyze verify {example} 2>&1"));
+    assert!(
+        verified.status.success() && !verified.out.contains("mcp-bridge-failed"),
+        "{verified:?}"
+    );
+    machine
+        .sh("mkdir -p /etc/systemd/system/mcp-bridged@worker.service.d")
+        .ok();
+    machine.write(
+        "/etc/systemd/system/mcp-bridged@worker.service.d/override.conf",
+        "[Unit]\nOnFailure=mcp-bridge-failed@%n.service\n",
+    );
+    edit(&machine, "[heartbeat]\nintervall = \"5s\"\n");
+    machine.sh("systemctl daemon-reload").ok();
+    let said = machine.sh("systemctl enable --now mcp-bridged@worker");
+    assert!(!said.status.success(), "{said:?}");
+    wait_for("the mail", || {
+        machine.root("/root/mailed").exists().then_some(())
+    });
+    let mail = machine.read("/root/mailed");
+    assert!(
+        mail.starts_with("to root: mcp-bridged@worker.service failed on "),
+        "{mail}"
+    );
+    assert!(mail.contains("heartbeat.intervall"), "{mail}");
 }
 
 #[test]

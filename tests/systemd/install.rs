@@ -2,17 +2,12 @@
 
 use serde_json::Value;
 
-use crate::machine::{Machine, wait_for};
+use crate::machine::wait_for;
 use crate::needs_a_machine;
 use crate::operator::{
-    STORE, WORKER, agent, alice_sends, bob_reads, bridge, conversation, edit, enable, installed,
-    says, site,
+    STORE, WORKER, agent, alice_sends, bob_reads, bridge, conversation, edit, enable, inbox,
+    installed, says, site,
 };
-
-/// What the daemon did for Bob's agent: a line for each wake.
-fn inbox(machine: &Machine) -> String {
-    std::fs::read_to_string(machine.root("/var/lib/mcp-bridge/inbox")).unwrap_or_default()
-}
 
 #[test]
 fn a_package_one_file_and_one_command() {
@@ -29,6 +24,13 @@ fn a_package_one_file_and_one_command() {
         inbox(&machine).contains("1 unread message").then_some(())
     });
     says(&machine, "1 unread");
+    // It is for Bob's agent, which looks with Bob's eyes, and for nobody else.
+    let seen = machine.sh_as("bob", "cat /var/lib/mcp-bridge/inbox").ok();
+    assert!(seen.contains("1 unread message"), "{seen}");
+    let mode = machine
+        .sh("stat --format='%a %U %G' /var/lib/mcp-bridge/inbox")
+        .ok();
+    assert_eq!(mode.trim(), "660 mcp-bridge mcp-bridge");
     assert_eq!(bob_reads(&machine), ["Port the parser"]);
     says(&machine, "0 unread");
     println!("{}", machine.run(["systemctl", "status", WORKER]).out);
@@ -65,6 +67,33 @@ fn what_root_makes_is_where_the_service_looks() {
     let all = found["findings"].to_string();
     assert!(all.contains("backend.b: alive by process"), "{found}");
     assert!(all.contains("orchestrator: not enabled"), "{found}");
+    // Bob's agent acts for it as Bob, once it has what the error says.
+    let said = machine.sh_as("bob", "mcp-bridge -c backend.b check");
+    let hand_over = "install --mode 600 --owner bob /etc/mcp-bridge/credentials/backend.b.toml /home/bob/.local/state/mcp-bridge/credentials/";
+    assert!(said.err.contains(hand_over), "{said:?}");
+    machine
+        .sh(&format!(
+            "usermod -aG mcp-bridge bob; \
+             runuser -u bob -- mkdir -p -m 700 ~bob/.local/state/mcp-bridge/credentials; {hand_over}"
+        ))
+        .ok();
+    machine
+        .sh("mcp-bridge -c backend.a send 'Port the parser'")
+        .ok();
+    let read = machine.sh_as("bob", "mcp-bridge -c backend.b check").ok();
+    assert!(read.contains("Port the parser"), "{read}");
+    // Root may write where the service may not.
+    machine
+        .sh("sed -i s:/var/lib/mcp-bridge/inbox:/home/bob/inbox: /etc/mcp-bridge/worker.toml")
+        .ok();
+    let said = machine.sh("mcp-bridge doctor");
+    assert_eq!(said.code(), Some(1), "{said:?}");
+    assert!(
+        said.out
+            .contains("/home/bob/inbox: the service may write nothing there")
+            && said.out.contains("sudo -u mcp-bridge mcp-bridge doctor"),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -139,6 +168,30 @@ fn what_is_enabled_comes_up_with_the_machine() {
     assert_eq!(bob_reads(&machine), ["before", "after"]);
 }
 
+/// `apt` ends well all the same: the package is there, and can be put right.
+#[test]
+fn an_upgrade_names_what_does_not_run_after_it() {
+    needs_a_machine!();
+    let machine = site();
+    enable(&machine, "orchestrator");
+    edit(&machine, "[heartbeat]\nintervall = \"5s\"\n");
+    let said = machine.sh("dpkg --install /root/mcp-bridge.deb 2>&1").ok();
+    assert!(
+        said.contains("mcp-bridged@worker.service does not run; this says why: systemctl status"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("@orchestrator.service does not run"),
+        "{said}"
+    );
+    machine
+        .sh("sed -i /intervall/d /etc/mcp-bridge/worker.toml; systemctl start mcp-bridged@worker")
+        .ok();
+    let said = machine.sh("dpkg --install /root/mcp-bridge.deb 2>&1").ok();
+    assert!(!said.contains("does not run"), "{said}");
+    says(&machine, "1 session alive");
+}
+
 #[test]
 fn removed_and_purged() {
     needs_a_machine!();
@@ -166,6 +219,10 @@ fn removed_and_purged() {
             .iter()
             .all(|theirs| !path.starts_with(theirs))
     };
+    // Enabled in every way that there is.
+    machine
+        .sh("systemctl --global enable mcp-bridged@worker")
+        .ok();
     let installed = machine.written("*mcp?bridge*");
     assert!(installed.iter().any(own), "the search finds something");
     machine.sh("dpkg --purge mcp-bridge").ok();

@@ -87,9 +87,15 @@ fn no_token_and_no_message_in_it() {
     needs_a_machine!();
     let machine = site();
     enable(&machine, "orchestrator");
-    machine.sh("sed -i '1i [log]\\nlevel = \"trace\"\\n' /etc/mcp-bridge/worker.toml; \
-                sed -i '/^role/d' /etc/mcp-bridge/worker.toml; sed -i '1i role = \"worker\"' /etc/mcp-bridge/worker.toml; \
-                systemctl restart mcp-bridged@worker").ok();
+    for instance in ["worker", "orchestrator"] {
+        machine
+            .sh(&format!(
+                "mkdir -p /etc/mcp-bridge/{instance}.d && \
+                 printf '[log]\\nlevel = \"trace\"\\n' >/etc/mcp-bridge/{instance}.d/trace.toml && \
+                 systemctl restart mcp-bridged@{instance}"
+            ))
+            .ok();
+    }
     says(&machine, "1 session alive");
     alice_sends(&machine, "marmalade at midnight");
     says(&machine, "1 unread");
@@ -100,14 +106,26 @@ fn no_token_and_no_message_in_it() {
         "task add --role worker --title 'Quince jelly' --body-file body.md",
     )
     .ok();
-    let token = machine
-        .sh("sed -n 's/^token = \"\\(.*\\)\"/\\1/p' ~alice/.local/state/mcp-bridge/credentials/backend.b.toml")
-        .ok();
-    let token = token.trim();
-    assert!(token.len() > 20, "`{token}`");
+    wait_for("the task at Bob's", || {
+        let listed = bridge(&machine, "alice", "task list").ok();
+        listed.contains("backend/b").then_some(())
+    });
+    says(&machine, "2 unread");
+    let token = |side: &str| {
+        let token = machine
+            .sh(&format!("sed -n 's/^token = \"\\(.*\\)\"/\\1/p' ~alice/.local/state/mcp-bridge/credentials/backend.{side}.toml"))
+            .ok();
+        assert!(token.trim().len() > 20, "`{token}`");
+        token.trim().to_owned()
+    };
+    let tokens = [token("a"), token("b")];
+    for role in ["worker", "orchestrator"] {
+        let traced = records(&machine, &format!("MCP_ROLE={role} PRIORITY=7"));
+        assert!(!traced.is_empty(), "{role}: at its most talkative");
+    }
     let everything = machine.sh("journalctl -o export --all").ok();
     assert!(everything.contains("mcp-bridged"));
-    for secret in [token, "marmalade", "too much sugar"] {
+    for secret in [&tokens[0], &tokens[1], "marmalade", "too much sugar"] {
         // Sent by a login shell of a test: its command line is not ours.
         let ours = records(&machine, "")
             .iter()

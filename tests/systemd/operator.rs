@@ -104,6 +104,11 @@ wake.order = ["file"]
 wake.file.path = "/var/lib/mcp-bridge/inbox"
 "#;
 
+/// What the daemon did for Bob's agent: a line for each wake.
+pub(crate) fn inbox(machine: &Machine) -> String {
+    std::fs::read_to_string(machine.root("/var/lib/mcp-bridge/inbox")).unwrap_or_default()
+}
+
 /// All of it, with the worker enabled and ready.
 pub(crate) fn site() -> Machine {
     let machine = installed();

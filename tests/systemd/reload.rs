@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, wait_for};
 use crate::needs_a_machine;
 use crate::operator::{WORKER, says, site};
 
@@ -78,15 +78,61 @@ fn a_key_that_needs_a_restart_is_named() {
         path,
         &format!("{}\n[log]\nlevel = \"debug\"\n", machine.read(path)),
     );
-    let said = machine.sh("runuser -u mcp-bridge -- env RUNTIME_DIRECTORY=/run/mcp-bridge/worker mcp-bridged --config /etc/mcp-bridge/worker.toml --reload").ok();
+    let said = machine.sh(&format!("{BY_HAND} --reload")).ok();
     assert!(
         said.contains("in force") && said.contains("log.level"),
         "{said}"
     );
+}
+
+/// What somebody types who has the configuration's name, and no environment of
+/// the service.
+const BY_HAND: &str = "mcp-bridged --config /etc/mcp-bridge/worker.toml";
+
+#[test]
+fn a_daemon_that_is_called_by_hand_knows_of_the_service() {
+    needs_a_machine!();
+    let machine = site();
+    let pid = machine.show(WORKER, "MainPID");
+    let said = machine.sh(&format!("{BY_HAND} --reload")).ok();
+    assert!(said.contains("in force"), "{said}");
+    // A second one would take the sessions from the service.
+    let said = machine.sh(BY_HAND);
+    assert!(
+        said.err
+            .contains(&format!("another mcp-bridged runs as `worker` (pid {pid})")),
+        "{said:?}"
+    );
+    says(&machine, "1 session alive");
+    // Whoever may not, is told so.
+    let said = machine.sh_as("bob", &format!("{BY_HAND} --reload"));
+    assert!(said.err.contains("was not asked"), "{said:?}");
     machine.sh("systemctl stop mcp-bridged@worker").ok();
-    let said = machine.sh("RUNTIME_DIRECTORY=/run/mcp-bridge/worker mcp-bridged --config /etc/mcp-bridge/worker.toml --reload");
+    let said = machine.sh(&format!("{BY_HAND} --reload"));
     assert!(
         !said.status.success() && said.err.contains("no mcp-bridged runs"),
         "{said:?}"
     );
+    let said = machine.sh_as("bob", BY_HAND);
+    assert!(
+        said.err.contains("/run/mcp-bridge/worker cannot be made")
+            && said.err.contains("systemctl start mcp-bridged@worker"),
+        "{said:?}"
+    );
+    // By root's hand, and what that leaves is in no service's way.
+    machine
+        .sh(&format!("systemd-run --quiet --unit=by-hand {BY_HAND}"))
+        .ok();
+    wait_for("its state", || {
+        machine
+            .root("/run/mcp-bridge/worker/worker.json")
+            .exists()
+            .then_some(())
+    });
+    let said = machine.sh("systemctl start mcp-bridged@worker");
+    assert!(!said.status.success(), "one at a time: {said:?}");
+    machine
+        .sh("systemctl stop by-hand mcp-bridged@worker; systemctl reset-failed; systemctl start mcp-bridged@worker")
+        .ok();
+    says(&machine, "1 session alive");
 }

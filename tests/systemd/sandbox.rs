@@ -14,7 +14,9 @@ can see-agent grep -q sleep /proc/$agent/comm
 can see-start-time cat /proc/$agent/stat
 can see-boot-id cat /proc/sys/kernel/random/boot_id
 can write-state touch /var/lib/mcp-bridge/touched
-can read-own-credential cat "$CREDENTIALS_DIRECTORY/mcp-bridge_backend.b.toml"
+can read-own-credential cat "$MCP_BRIDGE_CREDENTIALS"
+can act-for-its-session mcp-bridge check
+can see-where-all-credentials-are test -n "$CREDENTIALS_DIRECTORY"
 can open-inet perl -MSocket -e 'socket(my $s, AF_INET, SOCK_STREAM, 0) or exit 1'
 can open-netlink perl -MSocket -e 'socket(my $s, 16, SOCK_RAW, 0) or exit 1'
 can read-agent-environment cat /proc/$agent/environ
@@ -26,7 +28,10 @@ can write-etc touch /etc/mcp-bridge/touched
 can write-usr touch /usr/touched
 can write-home touch /home/touched
 can write-run touch /run/touched
+can write-open-srv touch /srv/open/touched
+can write-open-home touch /home/open/touched
 can see-tmp ls /tmp/outside
+can see-device cat /dev/outside
 can see-disk ls /dev/vda
 can see-kernel-log cat /dev/kmsg
 can make-setuid bash -c 'cp /bin/true /var/lib/mcp-bridge/s && chmod u+s /var/lib/mcp-bridge/s'
@@ -38,12 +43,13 @@ can gain-privileges grep -q 'NoNewPrivs:.0' /proc/self/status
 mv /var/lib/mcp-bridge/probed.new /var/lib/mcp-bridge/probed
 "#;
 
-const MUST: [&str; 6] = [
+const MUST: [&str; 7] = [
     "see-agent",
     "see-start-time",
     "see-boot-id",
     "write-state",
     "read-own-credential",
+    "act-for-its-session",
     "open-inet",
 ];
 
@@ -54,8 +60,12 @@ fn the_unit_sees_what_it_must_and_nothing_more() {
     people(&machine);
     agent(&machine);
     machine.write("/usr/local/bin/probe", PROBE);
+    // Open to everybody: only the sandbox refuses these.
     machine
-        .sh("chmod 755 /usr/local/bin/probe; touch /tmp/outside")
+        .sh(
+            "chmod 755 /usr/local/bin/probe; touch /tmp/outside; echo hello >/dev/outside; \
+             mkdir --mode 777 /srv/open /home/open",
+        )
         .ok();
     edit(
         &machine,
@@ -78,6 +88,32 @@ fn the_unit_sees_what_it_must_and_nothing_more() {
         let (name, answer) = line.split_once(' ').expect("a question and its answer");
         let wanted = if MUST.contains(&name) { "yes" } else { "no" };
         assert_eq!(answer, wanted, "{name}");
+    }
+    // It says the same as ProtectSystem=strict, of homes alone.
+    let homes = machine.show("mcp-bridged@worker.service", "ProtectHome");
+    assert_eq!(homes, "read-only");
+
+    // Without its wall, each of these is answered otherwise.
+    machine
+        .sh("mkdir -p /etc/systemd/system/mcp-bridged@.service.d")
+        .ok();
+    machine.write(
+        "/etc/systemd/system/mcp-bridged@.service.d/open.conf",
+        "[Service]\nProtectSystem=no\nProtectHome=no\nPrivateTmp=no\nPrivateDevices=no\nDevicePolicy=auto\n",
+    );
+    machine
+        .sh("systemctl daemon-reload; rm /var/lib/mcp-bridge/probed; systemctl restart mcp-bridged@worker")
+        .ok();
+    alice_sends(&machine, "look around again");
+    wait_for("the probe", || {
+        machine
+            .root("/var/lib/mcp-bridge/probed")
+            .exists()
+            .then_some(())
+    });
+    let probed = machine.read("/var/lib/mcp-bridge/probed");
+    for name in ["write-open-srv", "write-open-home", "see-tmp", "see-device"] {
+        assert!(probed.contains(&format!("{name} yes")), "{name}: {probed}");
     }
 }
 

@@ -1,8 +1,10 @@
 //! `systemctl --user`, for somebody whose agents run in their own session.
 
+use serde_json::Value;
+
 use crate::machine::{Machine, Said, wait_for};
 use crate::needs_a_machine;
-use crate::operator::installed;
+use crate::operator::{STORE, installed, says, site};
 
 /// A command as Carol, with her own systemd.
 #[track_caller]
@@ -13,19 +15,88 @@ fn carol(machine: &Machine, script: &str) -> Said {
     )
 }
 
-#[test]
-fn an_ordinary_user_has_a_daemon_of_their_own() {
-    needs_a_machine!();
-    let machine = installed();
+/// Carol, of these groups, with her own systemd.
+fn with_carol(machine: &Machine, groups: &str) {
     machine
-        .sh("useradd --create-home carol && loginctl enable-linger carol")
+        .sh(&format!(
+            "useradd --create-home {groups} carol && loginctl enable-linger carol"
+        ))
         .ok();
     wait_for("Carol's systemd", || {
-        carol(&machine, "systemctl --user is-system-running")
+        carol(machine, "systemctl --user is-system-running")
             .out
             .contains("running")
             .then_some(())
     });
+}
+
+/// Each knows the other by name, and neither takes the other's place.
+#[test]
+fn the_machine_s_daemon_and_a_user_s_share_a_store() {
+    needs_a_machine!();
+    let machine = site();
+    with_carol(&machine, "--groups mcp-bridge");
+    carol(
+        &machine,
+        &format!(
+            "mcp-bridge --store {STORE} conversation new --label hers && mkdir -p ~/.config/mcp-bridge && \
+             printf 'role = \"worker\"\\n[store]\\nurl = \"{STORE}\"\\n[[session]]\\ncredentials = \"%s\"\\nproof = \"none\"\\n' \
+             ~/.local/state/mcp-bridge/credentials/hers.b.toml >~/.config/mcp-bridge/worker.toml && \
+             systemctl --user enable --now mcp-bridged@worker"
+        ),
+    )
+    .ok();
+    says(&machine, "worker: 1 session alive");
+    let daemons = || -> Vec<(String, String)> {
+        let said = machine
+            .sh(&format!("mcp-bridge --store {STORE} status --json"))
+            .ok();
+        let status: Value = serde_json::from_str(&said).expect("JSON");
+        let text = |daemon: &Value, key: &str| daemon[key].as_str().expect(key).to_owned();
+        let all = status["daemons"].as_array().expect("a list");
+        let mut all: Vec<_> = all
+            .iter()
+            .map(|daemon| (text(daemon, "id"), text(daemon, "state")))
+            .collect();
+        all.sort();
+        all
+    };
+    let host = machine.sh("hostname").ok();
+    let (system, hers) = (
+        format!("{}:worker", host.trim()),
+        format!("{}:carol/worker", host.trim()),
+    );
+    let are = |of_system: &str, of_carol: &str| {
+        let wanted = [(&hers, of_carol), (&system, of_system)]
+            .map(|(id, state)| (id.clone(), state.to_owned()));
+        let found = wait_for("the daemons", || {
+            let found = daemons();
+            (found.len() == 2).then_some(found)
+        });
+        assert_eq!(found, wanted);
+    };
+    are("running", "running");
+    // The end of one is not the other's.
+    carol(&machine, "systemctl --user stop mcp-bridged@worker").ok();
+    are("running", "stopped");
+    let found = carol(&machine, "mcp-bridge doctor --json").ok();
+    let found: Value = serde_json::from_str(&found).expect("JSON");
+    let start = "systemctl --user enable --now mcp-bridged@worker";
+    let hers: Vec<_> = found["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|finding| finding["remedy"] == start)
+        .collect();
+    assert_eq!(hers.len(), 1, "{found}");
+    says(&machine, "worker: 1 session alive");
+}
+
+#[test]
+fn an_ordinary_user_has_a_daemon_of_their_own() {
+    needs_a_machine!();
+    let machine = installed();
+    with_carol(&machine, "");
     carol(
         &machine,
         "mcp-bridge conversation new --label backend && mkdir -p ~/.config/mcp-bridge && \
@@ -52,6 +123,14 @@ fn an_ordinary_user_has_a_daemon_of_their_own() {
     status("1 unread");
     let read = carol(&machine, "mcp-bridge -c backend.b check").ok();
     assert!(read.contains("Port the parser"), "{read}");
+    // The package's own configurations are nobody's here, and no fault of hers.
+    let found = carol(&machine, "mcp-bridge doctor --json").ok();
+    let found: Value = serde_json::from_str(&found).expect("JSON");
+    assert_eq!(found["counts"]["fail"], 0, "{found}");
+    // By hand, too.
+    let reload = "mcp-bridged --config ~/.config/mcp-bridge/worker.toml --reload";
+    let said = carol(&machine, reload).ok();
+    assert!(said.contains("in force"), "{said}");
     // Reloads are as good as the system's.
     carol(
         &machine,

@@ -18,6 +18,8 @@ pub(super) struct Facts {
     pub(super) now: Timestamp,
     /// Where configurations were looked for, if none was named.
     pub(super) looked_in: Vec<PathBuf>,
+    /// Whether whoever asks may read and write everything.
+    pub(super) as_root: bool,
     pub(super) configs: Vec<Config>,
     pub(super) daemons: Vec<Daemon>,
     pub(super) stores: Vec<Store>,
@@ -115,6 +117,8 @@ pub(super) struct Store {
     pub(super) outcome: Result<Inspection, (String, String)>,
     /// Whether it is not there, and nobody said that it should be.
     pub(super) not_yet: bool,
+    /// Whether it is that of a daemon which runs or is enabled, or this user's.
+    pub(super) in_use: bool,
     pub(super) file: Option<Permissions>,
     pub(super) directory: Option<Permissions>,
     /// Free and all bytes.

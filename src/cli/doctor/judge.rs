@@ -82,7 +82,10 @@ fn services(facts: &Facts) -> Vec<Finding> {
         .flat_map(|daemon| service(daemon, &facts.version))
         .collect();
     for config in &facts.configs {
-        let known = facts.daemons.iter().any(|d| d.instance == config.instance);
+        let known = facts
+            .daemons
+            .iter()
+            .any(|daemon| (&daemon.instance, daemon.home) == (&config.instance, config.home));
         if !known {
             let start = match config.home {
                 Home::Elsewhere => format!("mcp-bridged --config {}", config.path.display()),
@@ -96,6 +99,13 @@ fn services(facts: &Facts) -> Vec<Finding> {
                 found.push(Finding::note("service", text));
             }
         }
+    }
+    let system = |home, in_use| home == Home::System && in_use;
+    let asked_of_system = facts.configs.iter().any(|c| system(c.home, c.enabled))
+        || facts.daemons.iter().any(|d| system(d.home, d.runs));
+    if facts.as_root && asked_of_system {
+        let text = "asked as root, who may read and write more than the service; its user sees: sudo -u mcp-bridge mcp-bridge doctor";
+        found.push(Finding::note("service", text));
     }
     found
 }

@@ -1,16 +1,22 @@
 //! A copy of the store for keeps: one that an operator asks for, and the one
 //! that is kept before an older schema is brought up to date.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::info;
 
 use super::copy::{self, Attendant};
 use super::file::{self, FileId, Files, beside};
 use super::inspect::{self, Inspection};
 use super::partial::{Access, Partial};
+use crate::clock;
 use crate::store::{Result, StoreError};
 
 /// What a name that is not whole yet ends with.
@@ -116,28 +122,37 @@ fn ensure_other(database: &Path, target: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A copy that is so young is the one that is wanted: another opening made it,
+/// or an earlier try of this one. Whoever tries again and again, while others
+/// write, shall not fill the disk.
+const JUST_NOW: Duration = Duration::from_secs(60);
+
 /// Sees to it that a copy of the store as it is before schema `next` stands
 /// beside it. `false` if another process is making one at this moment. The
 /// store must be open, and nobody is held up.
+///
+/// One that is there from an earlier upgrade, after which somebody went back
+/// and worked on, is another state: it stays, and a further one is kept.
 ///
 /// # Errors
 /// [`StoreError::NoRoomToMigrate`], or that it cannot be written.
 pub(super) fn before_migration(files: &Files, next: i64) -> Result<bool> {
     let database = &files.database;
-    let kept = beside(database, &format!(".before-schema-{next}"));
-    if kept.symlink_metadata().is_ok() {
+    let first = beside(database, &format!(".before-schema-{next}"));
+    if copies(&first).0.is_some_and(|copy| is_of_now(&copy)) {
         return Ok(true);
     }
     let cannot = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(files.named.clone()),
-        _ => StoreError::CannotWrite(kept.clone(), error.to_string()),
+        _ => StoreError::CannotWrite(first.clone(), error.to_string()),
     };
     let access = Access::of(database).map_err(cannot)?.private();
-    let Some(partial) = Partial::claim(&beside(&kept, PARTIAL), access).map_err(cannot)? else {
+    let Some(partial) = Partial::claim(&beside(&first, PARTIAL), access).map_err(cannot)? else {
         return Ok(false);
     };
     // Whoever filled it before may have ended between the two questions.
-    if kept.symlink_metadata().is_ok() {
+    let (newest, kept) = copies(&first);
+    if newest.as_deref().is_some_and(is_of_now) {
         return Ok(true);
     }
     let source = copy::reader(database)?;
@@ -166,7 +181,72 @@ pub(super) fn before_migration(files: &Files, next: i64) -> Result<bool> {
         }
     })?;
     drop(source);
-    // If another one was quicker, there is one.
-    partial.keep(&kept, false).map_err(cannot)?;
+    let known = newest.is_some_and(|newest| {
+        // One that cannot be read is none.
+        same_content(&newest, partial.path()).unwrap_or(false)
+    });
+    if !known {
+        // If another one was quicker, there is one.
+        partial.keep(&kept, false).map_err(cannot)?;
+    }
     Ok(true)
 }
+
+/// The newest of the copies, `first` or one with a number behind it, and what
+/// the next one is called.
+fn copies(first: &Path) -> (Option<PathBuf>, PathBuf) {
+    let mut newest = None;
+    let mut next = first.to_owned();
+    for number in 2_u32.. {
+        if next.symlink_metadata().is_err() {
+            break;
+        }
+        newest = Some(next);
+        next = beside(first, &format!(".{number}"));
+    }
+    (newest, next)
+}
+
+fn is_of_now(copy: &Path) -> bool {
+    let made = copy.metadata().and_then(|meta| meta.modified()).ok();
+    let made = made.and_then(|made| Timestamp::try_from(made).ok());
+    let age = made.and_then(|made| Duration::try_from(clock::now().duration_since(made)).ok());
+    age.is_some_and(|age| age < JUST_NOW)
+}
+
+/// Whether two copies hold the same, page by page.
+fn same_content(one: &Path, other: &Path) -> std::io::Result<bool> {
+    let open = |path: &Path| -> std::io::Result<(u64, BufReader<File>)> {
+        let file = File::open(path)?;
+        Ok((file.metadata()?.len(), BufReader::with_capacity(PART, file)))
+    };
+    let ((length, mut one), (other_length, mut other)) = (open(one)?, open(other)?);
+    if length != other_length {
+        return Ok(false);
+    }
+    let mut begun = false;
+    loop {
+        let (ours, theirs) = (one.fill_buf()?, other.fill_buf()?);
+        let count = ours.len().min(theirs.len());
+        if count == 0 {
+            return Ok(true);
+        }
+        let same = ours[..count]
+            .iter()
+            .zip(&theirs[..count])
+            .enumerate()
+            .all(|(at, (a, b))| a == b || (!begun && COUNTERS.iter().any(|c| c.contains(&at))));
+        if !same {
+            return Ok(false);
+        }
+        begun = true;
+        one.consume(count);
+        other.consume(count);
+    }
+}
+
+/// How much is compared at once, more than a header.
+const PART: usize = 1 << 16;
+/// Where a database's header counts its changes, and says who made the last:
+/// that differs between copies of the same.
+const COUNTERS: [Range<usize>; 2] = [24..28, 92..100];

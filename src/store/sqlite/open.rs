@@ -1,7 +1,7 @@
 //! Opening: which file, which SQLite, which schema.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -63,6 +63,22 @@ pub enum Create {
     No,
 }
 
+/// What an opening that takes long is at, for whoever waits for it.
+#[derive(Debug, Default)]
+pub struct Opening(AtomicI64);
+
+impl Opening {
+    /// The schema that the store is being brought to, if it is.
+    #[must_use]
+    pub fn migrating(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|&schema| schema != 0)
+    }
+
+    fn at(&self, migrating: Option<i64>) {
+        self.0.store(migrating.unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
 impl SqliteStore {
     /// Opens the store at `path`; adopts a database that the Python bridge
     /// made, and brings an older schema up to date, of which it keeps a copy.
@@ -84,6 +100,16 @@ impl SqliteStore {
         path: &Path,
         create: Create,
         messages: Durability,
+    ) -> Result<Self> {
+        Self::open_telling(path, create, messages, &Opening::default()).await
+    }
+
+    /// Like [`SqliteStore::open_with_durability`], and tells what it is at.
+    pub(crate) async fn open_telling(
+        path: &Path,
+        create: Create,
+        messages: Durability,
+        opening: &Opening,
     ) -> Result<Self> {
         refuse_old_sqlite(rusqlite::version_number())?;
         let path = std::path::absolute(path)
@@ -113,7 +139,11 @@ impl SqliteStore {
         };
         let deadline = clock::since_boot() + PATIENCE;
         loop {
-            match store.run("opening it", store.prepare(create)).await {
+            let prepared = store
+                .run("opening it", store.prepare(create, opening))
+                .await;
+            opening.at(None);
+            match prepared {
                 Ok(()) => break,
                 // Somebody else is making the store now, or changing it.
                 Err(StoreError::Busy(_)) if clock::since_boot() < deadline => {
@@ -129,7 +159,7 @@ impl SqliteStore {
     }
 
     /// Brings the schema up to date, one process at a time.
-    async fn prepare(&self, create: Create) -> std::result::Result<(), Fault> {
+    async fn prepare(&self, create: Create, opening: &Opening) -> std::result::Result<(), Fault> {
         let mut connection = self.messages.pool.acquire().await?;
         let found = self.schema(&mut connection, create).await?;
         if found == Some(SCHEMA_VERSION) {
@@ -137,13 +167,17 @@ impl SqliteStore {
         }
         drop(connection);
         if found.is_some() {
+            opening.at(Some(SCHEMA_VERSION));
             self.keep_a_copy().await?;
+            // Whoever has the write lock now is another story.
+            opening.at(None);
         }
         // One of sqlx's transactions, because its migrations count theirs.
         let mut write = self.messages.pool.begin_with("BEGIN IMMEDIATE").await?;
         // Another process may have done it while this one waited for the lock.
         let found = self.schema(&mut write, create).await?;
         if found.is_none_or(|version| version < SCHEMA_VERSION) {
+            opening.at(Some(SCHEMA_VERSION));
             migrate(&mut write, found.is_none()).await?;
         }
         write.commit().await?;

@@ -8,6 +8,7 @@ use rustix::fs::{Access, access};
 use tokio::sync::Notify;
 
 use super::environment;
+use super::sandbox::{self, Sandbox};
 use crate::cli::doctor::facts::{Adapter, Config, Configured, Daemon, Home, Life, Session};
 use crate::command::{self, Ended};
 use crate::config::{
@@ -50,23 +51,32 @@ pub(super) async fn facts(loaded: &Loaded, daemons: &[Daemon]) -> Config {
     let outcome = match &loaded.settings {
         Err(errors) => Err(errors.each().map(ToString::to_string).collect()),
         Ok(settings) => {
-            let daemon = daemons
-                .iter()
-                .find(|d| d.runs && d.instance == loaded.instance);
+            let daemon = daemons.iter().find(|daemon| is_of(daemon, loaded));
             let other = other_user(loaded, daemon);
+            let sandbox = sandbox::of(loaded).await;
             let mut sessions = Vec::new();
             for session in &settings.agents.sessions {
                 sessions.push(Session {
                     name: name(&session.credentials),
-                    proof: life(session, other.as_deref()).await,
-                    wakes: session.wake.adapters.iter().map(wake).collect(),
+                    proof: life(session, other.as_deref(), &sandbox).await,
+                    wakes: session
+                        .wake
+                        .adapters
+                        .iter()
+                        .map(|adapter| wake(adapter, &sandbox))
+                        .collect(),
                 });
             }
             Ok(Configured {
                 role: settings.role.name(),
                 drop_ins: config::drop_in_count(&loaded.path),
                 sessions,
-                alerts: settings.alert.adapters.iter().map(alert).collect(),
+                alerts: settings
+                    .alert
+                    .adapters
+                    .iter()
+                    .map(|adapter| alert(adapter, &sandbox))
+                    .collect(),
             })
         }
     };
@@ -77,6 +87,19 @@ pub(super) async fn facts(loaded: &Loaded, daemons: &[Daemon]) -> Config {
         enabled: is_enabled(loaded.home, &loaded.instance),
         outcome,
     }
+}
+
+/// Whether this is the configuration's daemon, and runs.
+fn is_of(daemon: &Daemon, loaded: &Loaded) -> bool {
+    daemon.runs && (&daemon.instance, daemon.home) == (&loaded.instance, loaded.home)
+}
+
+/// Whether a daemon has this configuration, or shall have: those that a package
+/// brought are nobody's until they are enabled.
+pub(super) fn is_in_use(loaded: &Loaded, daemons: &[Daemon]) -> bool {
+    loaded.home == Home::Elsewhere
+        || is_enabled(loaded.home, &loaded.instance)
+        || daemons.iter().any(|daemon| is_of(daemon, loaded))
 }
 
 /// What a session's file is called, however the service manager calls it.
@@ -122,7 +145,12 @@ fn other_user(loaded: &Loaded, daemon: Option<&Daemon>) -> Option<String> {
     }
 }
 
-async fn life(session: &SessionSettings, other: Option<&str>) -> Life {
+async fn life(session: &SessionSettings, other: Option<&str>, sandbox: &Sandbox) -> Life {
+    if let ProofSettings::PidFile(path) = &session.proof
+        && let Some((what, _)) = sandbox.hides(path)
+    {
+        return Life::Unproven(what);
+    }
     match &session.proof {
         ProofSettings::None => Life::None,
         ProofSettings::Exec { command, timeout } => {
@@ -156,13 +184,16 @@ async fn life(session: &SessionSettings, other: Option<&str>) -> Life {
     }
 }
 
-fn wake(settings: &AdapterSettings) -> Adapter {
+fn wake(settings: &AdapterSettings, sandbox: &Sandbox) -> Adapter {
     match settings {
-        AdapterSettings::Exec(exec) => program(&exec.command),
+        AdapterSettings::Exec(exec) => program(&exec.command, sandbox),
         AdapterSettings::File(file) => {
             let path = &file.path;
             let directory = path.parent().unwrap_or(Path::new("/"));
-            let trouble = if path.symlink_metadata().is_ok() {
+            let refused = sandbox.refuses(path);
+            let trouble = if refused.is_some() {
+                refused
+            } else if path.symlink_metadata().is_ok() {
                 (access(path, Access::WRITE_OK).is_err() || path.is_dir()).then(|| {
                     let what = format!("{}: this user may not write it", path.display());
                     (
@@ -192,15 +223,15 @@ fn wake(settings: &AdapterSettings) -> Adapter {
     }
 }
 
-fn alert(settings: &AlertAdapterSettings) -> Adapter {
+fn alert(settings: &AlertAdapterSettings, sandbox: &Sandbox) -> Adapter {
     match settings {
-        AlertAdapterSettings::Exec(exec) => program(&exec.command),
+        AlertAdapterSettings::Exec(exec) => program(&exec.command, sandbox),
         AlertAdapterSettings::Webhook(webhook) => self::webhook(webhook),
     }
 }
 
 /// A command by its program alone: arguments are nobody's business.
-fn program(command: &[String]) -> Adapter {
+fn program(command: &[String], sandbox: &Sandbox) -> Adapter {
     let name = command.first().map_or("", String::as_str);
     let executable = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
     let trouble = if name.contains('/') {
@@ -227,7 +258,9 @@ fn program(command: &[String]) -> Adapter {
     Adapter {
         name: "exec",
         target: name.to_owned(),
-        trouble: trouble.map(|(what, remedy)| (format!("{name}: {what}"), remedy.to_owned())),
+        trouble: sandbox.hides(Path::new(name)).or_else(|| {
+            trouble.map(|(what, remedy)| (format!("{name}: {what}"), remedy.to_owned()))
+        }),
         doubt: None,
     }
 }

@@ -1,6 +1,8 @@
 //! Files with tokens in them: who may read them, and what the store says of
 //! them. No token leaves this file.
 
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -25,6 +27,7 @@ pub(super) async fn credentials(
     now: Timestamp,
 ) -> Vec<CredentialsFile> {
     let mut files: Vec<(PathBuf, bool, Option<&Location>)> = Vec::new();
+    let mut not_loaded: HashMap<PathBuf, &str> = HashMap::new();
     for config in configs {
         let Ok(settings) = &config.settings else {
             continue;
@@ -32,6 +35,9 @@ pub(super) async fn credentials(
         let store = stores::of(config, locations);
         for session in &settings.agents.sessions {
             files.push((session.credentials.clone(), true, store));
+            if session.not_handed_over && is_kept_from_service(&session.credentials) {
+                not_loaded.insert(session.credentials.clone(), &config.instance);
+            }
         }
     }
     let own = credentials_directory().filter(|_| all);
@@ -44,6 +50,13 @@ pub(super) async fn credentials(
     let mut found = Vec::new();
     for (path, configured, meant) in files {
         let outcome = match Credentials::read(&path) {
+            Ok(_) if not_loaded.contains_key(&path) => Err(CredentialsTrouble::Wrong(
+                format!(
+                    "{}: the service started before this file came",
+                    path.display()
+                ),
+                format!("systemctl restart mcp-bridged@{}", not_loaded[&path]),
+            )),
             Err(error) => Err(trouble(&path, &error)),
             Ok(credentials) => {
                 let place = match (&credentials.store, meant) {
@@ -70,6 +83,15 @@ pub(super) async fn credentials(
         }
     }
     found
+}
+
+/// Whether only root may look into its directory, so that the service has what
+/// it was given at its start.
+fn is_kept_from_service(file: &Path) -> bool {
+    let directory = file
+        .parent()
+        .and_then(|directory| directory.metadata().ok());
+    directory.is_some_and(|meta| meta.uid() == 0 && meta.mode() & 0o077 == 0)
 }
 
 /// Opens a store that would not be changed by it.

@@ -44,10 +44,7 @@ pub(super) fn daemons(configs: &[Loaded], all: bool) -> Vec<Daemon> {
             let bytes = std::fs::read(&state_path).ok()?;
             // A file that is none of ours is nobody's daemon.
             let state: StateFile = serde_json::from_slice(&bytes).ok()?;
-            let home = configs
-                .iter()
-                .find(|config| config.instance == instance)
-                .map_or(home, |config| config.home);
+            let home = home_of(configs, &instance, home);
             Some(Daemon {
                 runs: runs(&state_path, &state),
                 instance,
@@ -57,6 +54,21 @@ pub(super) fn daemons(configs: &[Loaded], all: bool) -> Vec<Daemon> {
             })
         })
         .collect()
+}
+
+/// How the daemon is started that keeps its state in a place of `home`. The
+/// machine's and each user's may have the same name; one that a user started by
+/// hand keeps its state where those of his service manager do.
+fn home_of(configs: &[Loaded], instance: &str, home: Home) -> Home {
+    let mut homes = configs
+        .iter()
+        .filter(|config| config.instance == instance)
+        .map(|config| config.home);
+    let is_own = |of: Home| (of == Home::System) == (home == Home::System);
+    if homes.clone().any(|of| of == home) {
+        return home;
+    }
+    homes.find(|&of| is_own(of)).unwrap_or(home)
 }
 
 /// `*.json` here and one level below.

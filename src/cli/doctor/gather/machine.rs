@@ -48,7 +48,7 @@ pub(super) fn inotify(daemons: &[Daemon]) -> Option<Inotify> {
     }
     let (user, (instances, watches)) = users.into_iter().max_by_key(|(_, used)| *used)?;
     Some(Inotify {
-        user: super::stores::user_name(user),
+        user: crate::host::user_name(user),
         instances,
         most_instances: limit("max_user_instances")?,
         watches,

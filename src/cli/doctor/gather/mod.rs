@@ -4,6 +4,7 @@ mod configs;
 mod credentials;
 mod daemons;
 mod machine;
+mod sandbox;
 mod stores;
 
 use std::path::{Path, PathBuf};
@@ -32,8 +33,13 @@ pub(super) async fn gather(named: &[PathBuf], context: &Context) -> anyhow::Resu
     for one in &loaded {
         configs.push(configs::facts(one, &daemons).await);
     }
-    let locations = stores::locations(&loaded, context)?;
-    let stores: Vec<_> = locations.iter().map(stores::store).collect();
+    let in_use = |one: &configs::Loaded| configs::is_in_use(one, &daemons);
+    let (locations, used) = stores::locations(&loaded, in_use, context)?;
+    let stores: Vec<_> = locations
+        .iter()
+        .enumerate()
+        .map(|(index, location)| stores::store(location, index < used))
+        .collect();
     let now = clock::now();
     let credentials = credentials::credentials(&loaded, &locations, named.is_empty(), now).await;
     let shared = stores.iter().any(stores::is_shared);
@@ -41,6 +47,7 @@ pub(super) async fn gather(named: &[PathBuf], context: &Context) -> anyhow::Resu
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now,
         looked_in,
+        as_root: rustix::process::geteuid().is_root(),
         configs,
         inotify: machine::inotify(&daemons),
         daemons,

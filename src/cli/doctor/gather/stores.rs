@@ -9,16 +9,22 @@ use rustix::fs::{Access, access};
 use super::configs::Loaded;
 use crate::cli::context::Context;
 use crate::cli::doctor::facts::{Permissions, Store};
+use crate::host;
 use crate::store::StoreError;
 use crate::store::locate::{self, Hints, Location, Origin};
 use crate::store::sqlite::{self, Kind};
 
-/// Each once. A daemon's is what its configuration says: its environment is
-/// not ours.
-pub(super) fn locations(configs: &[Loaded], context: &Context) -> anyhow::Result<Vec<Location>> {
+/// Each once, and first those that somebody uses: `in_use` of the
+/// configurations and this user's own. The second number is how many. A daemon's
+/// is what its configuration says: its environment is not ours.
+pub(super) fn locations(
+    configs: &[Loaded],
+    in_use: impl Fn(&Loaded) -> bool,
+    context: &Context,
+) -> anyhow::Result<(Vec<Location>, usize)> {
     let environment = std::env::var(locate::VARIABLE).ok();
     let mut found: Vec<Location> = Vec::new();
-    let mut add = |location: Location| {
+    let add = |found: &mut Vec<Location>, location: Location| {
         let known = found
             .iter()
             .any(|other| real(&other.path) == real(&location.path));
@@ -26,23 +32,35 @@ pub(super) fn locations(configs: &[Loaded], context: &Context) -> anyhow::Result
             found.push(location);
         }
     };
-    for config in configs {
+    let meant = |config: &Loaded| -> anyhow::Result<Option<Location>> {
         let Ok(settings) = &config.settings else {
-            continue;
+            return Ok(None);
         };
         let url = settings.store.url.as_deref();
-        add(locate::locate(&Hints {
+        Ok(Some(locate::locate(&Hints {
             configuration: url,
             environment: environment.as_deref().filter(|_| url.is_none()),
             ..Hints::default()
-        })?);
+        })?))
+    };
+    let (used, spare): (Vec<_>, Vec<_>) = configs.iter().partition(|config| in_use(config));
+    for config in used {
+        if let Some(location) = meant(config)? {
+            add(&mut found, location);
+        }
     }
     let own = context.location()?;
     // Beside the daemons' stores, this user's own counts if there is one.
     if configs.is_empty() || own.origin != Origin::Default || own.path.exists() {
-        add(own);
+        add(&mut found, own);
     }
-    Ok(found)
+    let count = found.len();
+    for config in spare {
+        if let Some(location) = meant(config)? {
+            add(&mut found, location);
+        }
+    }
+    Ok((found, count))
 }
 
 /// The store that a configuration means, of those that were found.
@@ -67,13 +85,14 @@ fn real(path: &Path) -> std::path::PathBuf {
         .unwrap_or_else(|_| path.to_owned())
 }
 
-pub(super) fn store(location: &Location) -> Store {
+pub(super) fn store(location: &Location, in_use: bool) -> Store {
     let path = real(&location.path);
     let directory = path.parent().unwrap_or(Path::new("/"));
     let outcome = sqlite::inspect(&path, true);
     Store {
         not_yet: matches!(outcome, Err(StoreError::Missing(_)))
             && location.origin == Origin::Default,
+        in_use,
         outcome: outcome.map_err(|error| {
             let all = error.to_string();
             let (what, remedy) = all.split_once('\n').unwrap_or((&all, ""));
@@ -91,28 +110,10 @@ fn permissions(path: &Path) -> Option<Permissions> {
     let meta = std::fs::metadata(path).ok()?;
     Some(Permissions {
         mode: meta.mode() & 0o7777,
-        user: user_name(meta.uid()),
-        group: name_in("/etc/group", meta.gid()),
+        user: host::user_name(meta.uid()),
+        group: host::group_name(meta.gid()),
         writable: access(path, Access::WRITE_OK).is_ok(),
     })
-}
-
-pub(super) fn user_name(id: u32) -> String {
-    name_in("/etc/passwd", id)
-}
-
-/// The name of a number, or the number itself.
-fn name_in(file: &str, id: u32) -> String {
-    let number = id.to_string();
-    let known = std::fs::read_to_string(file).unwrap_or_default();
-    known
-        .lines()
-        .find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1)? == number).then(|| name.to_owned())
-        })
-        .unwrap_or(number)
 }
 
 /// Whether the Python bridge may be writing it, too.

@@ -1,7 +1,7 @@
 //! What is found of a store and of who else writes it.
 
 use crate::cli::doctor::facts::{Facts, Permissions, Store};
-use crate::cli::doctor::finding::Finding;
+use crate::cli::doctor::finding::{Finding, Level};
 use crate::store::sqlite::{Inspection, Kind, SCHEMA_VERSION};
 use crate::text;
 
@@ -16,7 +16,23 @@ const LITTLE: u64 = 100 * MEBIBYTE;
 const LITTLE_PERCENT: u64 = 5;
 const ENOUGH: u64 = 5 * GIBIBYTE;
 
+/// What is wrong with a store that nobody uses is no fault of this machine.
 pub(super) fn store(store: &Store) -> Vec<Finding> {
+    let found = findings(store);
+    if store.in_use {
+        return found;
+    }
+    let wrong = found.iter().find(|finding| finding.level >= Level::Warn);
+    match wrong {
+        None => found,
+        Some(wrong) => {
+            let text = format!("{}; no daemon that is enabled uses it", wrong.text);
+            vec![Finding::note(TOPIC, text)]
+        }
+    }
+}
+
+fn findings(store: &Store) -> Vec<Finding> {
     let path = store.path.display();
     let found = match &store.outcome {
         Ok(found) => found,

@@ -53,6 +53,7 @@ fn store() -> Store {
         path: "/s/bridge.db".into(),
         outcome: Ok(inspection()),
         not_yet: false,
+        in_use: true,
         file: Some(permissions(0o660)),
         directory: Some(permissions(0o2770)),
         room: Some((50_000 * MEBIBYTE, 100_000 * MEBIBYTE)),
@@ -123,6 +124,7 @@ fn sound() -> Facts {
         version: "1.0.0".into(),
         now: now(),
         looked_in: Vec::new(),
+        as_root: false,
         configs: vec![config(session())],
         daemons: vec![daemon()],
         stores: vec![store()],
@@ -323,6 +325,55 @@ fn daemons() {
             .contains("refused, the old settings go on: x.toml: wrong")
     );
     assert!(reload(None, &["role"]).ends_with("systemctl restart mcp-bridged@worker"));
+}
+
+/// The machine's runs, the user's of the same name does not.
+#[test]
+fn a_daemon_of_another_home_is_another_daemon() {
+    let mut facts = sound();
+    let own = Config {
+        path: "/home/me/.config/mcp-bridge/worker.toml".into(),
+        home: Home::User,
+        ..config(session())
+    };
+    facts.configs.push(own);
+    assert_eq!(
+        only(&facts),
+        "Warn service worker: no such daemon runs: systemctl --user enable --now mcp-bridged@worker"
+    );
+}
+
+#[test]
+fn who_asks_as_root_is_told_what_that_is_worth() {
+    let mut facts = sound();
+    facts.as_root = true;
+    assert_eq!(wrong(&facts), []);
+    let told = |facts: &Facts| {
+        let found = judge(facts);
+        found.iter().any(|f| f.text.contains("sudo -u mcp-bridge"))
+    };
+    assert!(told(&facts));
+    facts.daemons.clear();
+    facts.configs[0].enabled = false;
+    assert!(!told(&facts), "there is no service");
+}
+
+#[test]
+fn a_store_that_no_enabled_daemon_uses_is_worth_a_note() {
+    let mut facts = sound();
+    facts.stores[0].outcome = Err((
+        "store /s/bridge.db: permission denied".into(),
+        String::new(),
+    ));
+    assert!(only(&facts).starts_with("Fail store"));
+    facts.stores[0].in_use = false;
+    assert_eq!(wrong(&facts), []);
+    let found = judge(&facts);
+    let noted = "store /s/bridge.db: permission denied; no daemon that is enabled uses it";
+    assert!(
+        found.iter().any(|finding| finding.text == noted),
+        "{found:?}"
+    );
 }
 
 #[test]
