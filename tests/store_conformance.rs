@@ -261,6 +261,7 @@ macro_rules! every_case {
                 a_renewed_lease_is_not_taken
                 a_lease_that_was_given_up_is_free
                 a_later_life_of_the_same_daemon_is_another
+                whoever_acts_no_more_writes_nothing
                 of_two_that_take_one_gets_it
             }
             findings {

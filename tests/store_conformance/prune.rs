@@ -31,7 +31,7 @@ fn late() -> Timestamp {
 }
 
 async fn prune(store: &dyn Store, now: Timestamp) -> Pruned {
-    store.prune(&keep(DAY), now).await.expect("pruned")
+    store.prune(None, &keep(DAY), now).await.expect("pruned")
 }
 
 /// Rows of a table.
@@ -230,12 +230,12 @@ pub(crate) async fn alerts_and_audit_go_after_their_time(backend: &impl Backend)
             text: "x".into(),
             by: "x".into(),
         };
-        assert!(store.raise_alert(&new, at(1)).await.expect("raised"));
+        assert!(store.raise_alert(None, &new, at(1)).await.expect("raised"));
     };
     raise("over").await;
     raise("open").await;
     let over = store
-        .recover_alert(AlertKind::StoreTrouble, "over", at(2))
+        .recover_alert(None, AlertKind::StoreTrouble, "over", at(2))
         .await;
     assert!(over.expect("ended"));
     for n in 0..600 {
