@@ -321,6 +321,7 @@ macro_rules! every_case {
                 whoever_has_a_task_keeps_its_conversation
                 tasks_that_are_over_go_after_their_time
                 alerts_and_audit_go_after_their_time
+                daemons_that_do_not_come_back_go
                 a_second_call_goes_on
                 orphans_of_ours_vanish
                 alerts_about_what_has_ended_end

@@ -238,7 +238,7 @@ pub struct Retention {
     /// Messages that were read, receipts and wakes, and conversations that
     /// ended, with all that belongs to them.
     pub messages: Duration,
-    /// Audit rows.
+    /// Audit rows, and daemons that keep nobody and were not heard of.
     pub audit: Duration,
     /// Tasks that are over.
     pub tasks: Duration,

@@ -164,7 +164,7 @@ pub(crate) async fn whoever_acts_no_more_writes_nothing(backend: &impl Backend) 
     let written = || WRITTEN.map(|sql| backend.foreign(sql));
     let before = written();
 
-    fn refused<T: Debug>(answer: Result<T>) {
+    fn refused<T: Debug>(answer: &Result<T>) {
         assert!(
             matches!(answer, Err(StoreError::NotLeading(2))),
             "{answer:?}"
@@ -172,17 +172,17 @@ pub(crate) async fn whoever_acts_no_more_writes_nothing(backend: &impl Backend) 
     }
     // Long after everything has ended that can.
     let now = at(1_000_000);
-    refused(store.renew_lead(&old).await);
-    refused(store.settle(&old, &[lost], now).await);
-    refused(store.move_tasks(&old, &[to], now).await);
-    refused(store.raise_alert(Some(&old), &another, now).await);
+    refused(&store.renew_lead(&old).await);
+    refused(&store.settle(&old, &[lost], now).await);
+    refused(&store.move_tasks(&old, &[to], now).await);
+    refused(&store.raise_alert(Some(&old), &another, now).await);
     let (kind, subject) = (open.kind, open.subject.as_str());
-    refused(store.recover_alert(Some(&old), kind, subject, now).await);
+    refused(&store.recover_alert(Some(&old), kind, subject, now).await);
     for told in [Noted::Raised, Noted::Reminder, Noted::Recovered] {
-        refused(store.note_alerts(&old, &[note(told)]).await);
+        refused(&store.note_alerts(&old, &[note(told)]).await);
     }
-    refused(store.set_capacity(Some(&old), 7).await);
-    refused(store.prune(Some(&old), &keep, now).await);
+    refused(&store.set_capacity(Some(&old), 7).await);
+    refused(&store.prune(Some(&old), &keep, now).await);
     store.give_up_lead(&old).await.expect("asked");
     assert_eq!(written(), before);
 }

@@ -31,6 +31,12 @@ pub(in crate::cli) struct Outlook {
 enum Lead {
     /// This one.
     Acts { daemon: String, epoch: i64 },
+    /// This one has the lead, and is elsewhere: whether it acts is not known.
+    Unheard {
+        daemon: String,
+        epoch: i64,
+        heard: String,
+    },
     /// Nobody, and why.
     Nobody { epoch: i64, why: String },
     /// There never was one.
@@ -57,7 +63,7 @@ impl Outlook {
                     .await?
                     .iter()
                     .any(|alert| is_open(alert) && alert.kind == AlertKind::NoActingLeader);
-                lead(lease, daemons, missed)
+                lead(lease, daemons, missed, now)
             }
         };
         let controls = store.controls(now).await?;
@@ -85,7 +91,7 @@ impl Outlook {
 }
 
 /// A holder that is known to be gone does not act, whatever the row says.
-fn lead(lease: Lease, daemons: &[DaemonView], missed: bool) -> Lead {
+fn lead(lease: Lease, daemons: &[DaemonView], missed: bool, now: Timestamp) -> Lead {
     let epoch = lease.epoch;
     let nobody = |why: String| Lead::Nobody { epoch, why };
     let Some(holder) = lease.holder else {
@@ -94,9 +100,15 @@ fn lead(lease: Lease, daemons: &[DaemonView], missed: bool) -> Lead {
     let known = daemons
         .iter()
         .find(|daemon| daemon.id == holder.id && daemon.epoch == holder.epoch);
-    match known.map(|daemon| daemons::fate(daemon).0) {
-        Some("gone") => nobody(format!("{} is gone", holder.id)),
-        Some("stopped") => nobody(format!("{} was stopped", holder.id)),
+    let fate = known.map(|daemon| (daemon, daemons::fate(daemon, now).0));
+    match fate {
+        Some((_, "gone")) => nobody(format!("{} is gone", holder.id)),
+        Some((_, "stopped")) => nobody(format!("{} was stopped", holder.id)),
+        Some((daemon, "silent")) => Lead::Unheard {
+            daemon: holder.id,
+            epoch,
+            heard: daemons::heard(daemon, now),
+        },
         _ if missed => nobody(format!("nothing is heard of {}", holder.id)),
         _ => Lead::Acts {
             daemon: holder.id,
@@ -144,6 +156,16 @@ impl Fleet {
                 let daemon = printable(daemon);
                 out.push_str(&format!(
                     "orchestrator {BOLD}{daemon}{BOLD:#} {GOOD}acting leader{GOOD:#} (epoch {epoch})\n"
+                ));
+            }
+            Lead::Unheard {
+                daemon,
+                epoch,
+                heard,
+            } => {
+                let daemon = printable(daemon);
+                out.push_str(&format!(
+                    "orchestrator {BOLD}{daemon}{BOLD:#} {WARN}{heard}{WARN:#} (epoch {epoch})\n"
                 ));
             }
             Lead::Nobody { epoch, why } => {
@@ -210,6 +232,7 @@ impl Fleet {
         let (acts, daemon, epoch) = match &self.outlook.lead {
             Lead::Never => (false, None, None),
             Lead::Acts { daemon, epoch } => (true, Some(daemon), Some(epoch)),
+            Lead::Unheard { daemon, epoch, .. } => (false, Some(daemon), Some(epoch)),
             Lead::Nobody { epoch, .. } => (false, None, Some(epoch)),
         };
         let tasks: serde_json::Map<String, Value> = TaskState::ALL

@@ -70,7 +70,9 @@ impl Reports for SqliteStore {
                 "SELECT daemon_id, epoch, role, host, boot_id, pid, version, started_ms, stopped_ms,
                         (SELECT count(*) FROM bridge_heartbeat h
                          WHERE h.daemon_id = d.daemon_id AND h.daemon_epoch = d.epoch
-                           AND NOT h.released)
+                           AND NOT h.released),
+                        max(started_ms, coalesce(stopped_ms, 0), coalesce(
+                            (SELECT n FROM bridge_signal WHERE name = 'seen:' || d.daemon_id), 0))
                  FROM bridge_daemon d ORDER BY daemon_id",
             )
             .fetch_all(&mut *self.reader().await?)
@@ -88,6 +90,7 @@ impl Reports for SqliteStore {
                         started_at: from_millis(row.try_get(7)?),
                         stopped_at: row.try_get::<Option<i64>, _>(8)?.map(from_millis),
                         sessions: row.try_get(9)?,
+                        seen_at: from_millis(row.try_get(10)?),
                     })
                 })
                 .collect()
