@@ -1,6 +1,7 @@
 //! Alerts as the store keeps them, and what operators tell the orchestrator.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -10,6 +11,9 @@ use super::{Leader, Result};
 use crate::model::alert::AlertKind;
 use crate::model::task::TaskId;
 use crate::model::{Label, SessionKey};
+
+/// How long telling an alert may take before it is worth a word.
+const TELLING: Duration = Duration::from_mins(1);
 
 /// An alert in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,6 +66,17 @@ impl AlertRow {
             id: self.id,
             raised_at: self.raised_at,
         }
+    }
+
+    /// Whether it should have been told by now and was not: an adapter fails,
+    /// its kind is muted, or nobody acts.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        let (due, since) = match self.recovered_at {
+            None => (ToldEdge::Raised, self.raised_at),
+            Some(at) => (ToldEdge::All, at),
+        };
+        self.told < due && crate::text::elapsed(since, now) > TELLING
     }
 
     /// What people call what it is about.

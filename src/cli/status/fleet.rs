@@ -127,6 +127,7 @@ pub(super) struct Fleet {
     tasks: HashMap<String, u64>,
     alerts: Vec<AlertRow>,
     open: usize,
+    overdue: usize,
 }
 
 impl Fleet {
@@ -144,6 +145,7 @@ impl Fleet {
             tasks: store.task_counts().await?,
             alerts,
             open: open.iter().filter(|alert| is_open(alert)).count(),
+            overdue: open.iter().filter(|alert| alert.is_overdue(now)).count(),
         })
     }
 
@@ -220,8 +222,12 @@ impl Fleet {
         );
         let style = if self.open > 0 { BAD } else { DIM };
         let since = text::short_duration(text::elapsed(last.raised_at, now));
+        let untold = match self.overdue {
+            0 => String::new(),
+            untold => format!(", {BAD}{untold} not told{BAD:#}"),
+        };
         format!(
-            "{more}{count} in 24h, {style}{} open{style:#}, last: {} {since} ago\n",
+            "{more}{count} in 24h, {style}{} open{style:#}{untold}, last: {} {since} ago\n",
             self.open,
             printable(&in_words(last))
         )
