@@ -319,7 +319,7 @@ fn orchestrator_duties(
     settings: &OrchestratorSettings,
     sight: Sight,
     watchdog_bell: &DutyBell,
-) -> LeaderLink {
+) -> (LeaderLink, DutyBell) {
     let [leadership_bell, reassignment_bell, housekeeping_bell] =
         [(); 3].map(|()| DutyBell::default());
     let Sight {
@@ -335,7 +335,7 @@ fn orchestrator_duties(
         forward(leader.clone(), bell.clone());
         forward(store.clone(), bell.clone());
     }
-    let eyes = (store.clone(), leader.clone());
+    let eyes = (store, leader.clone());
     let fleet = SharedFleet::default();
     let watchdog = Watchdog::new(
         settings,
@@ -344,13 +344,14 @@ fn orchestrator_duties(
         desk.clone(),
         (reassignment_bell.clone(), leadership_bell.clone()),
     );
-    let reassignment = Reassignment::new(settings, eyes, fleet, desk, leadership_bell.clone());
-    let housekeeping = Housekeeping::new(settings, store, leader.clone());
+    let reassignment =
+        Reassignment::new(settings, eyes.clone(), fleet, desk, leadership_bell.clone());
+    let housekeeping = Housekeeping::new(settings, eyes, leadership_bell.clone());
     supervisor.spawn(leadership, &leadership_bell);
     supervisor.spawn(watchdog, watchdog_bell);
     supervisor.spawn(reassignment, &reassignment_bell);
     supervisor.spawn(housekeeping, &housekeeping_bell);
-    leader
+    (leader, leadership_bell)
 }
 
 /// Rings a duty's bell whenever something that it depends on changes.

@@ -9,12 +9,16 @@
 
 #[path = "orchestrator/fleet.rs"]
 mod fleet;
+#[path = "common/http.rs"]
+mod http;
 #[path = "orchestrator/leading.rs"]
 mod leading;
 #[path = "orchestrator/orders.rs"]
 mod orders;
 #[path = "common/daemon.rs"]
 mod rig;
+#[path = "orchestrator/telling.rs"]
+mod telling;
 
 use std::time::{Duration, Instant};
 

@@ -262,6 +262,7 @@ macro_rules! every_case {
                 a_renewed_lease_is_not_taken
                 a_lease_that_was_given_up_is_free
                 a_later_life_of_the_same_daemon_is_another
+                whoever_acts_no_more_writes_nothing
                 of_two_that_take_one_gets_it
             }
             findings {
@@ -321,6 +322,7 @@ macro_rules! every_case {
                 whoever_has_a_task_keeps_its_conversation
                 tasks_that_are_over_go_after_their_time
                 alerts_and_audit_go_after_their_time
+                daemons_that_do_not_come_back_go
                 a_second_call_goes_on
                 orphans_of_ours_vanish
                 alerts_about_what_has_ended_end

@@ -47,7 +47,27 @@ struct Outgoing<'a> {
 /// Each adapter that failed, in the order of the settings.
 pub async fn deliver(settings: &AlertSettings, alert: &Alert) -> Result<(), Vec<Failure>> {
     journal::tell(alert);
-    let told = settings.adapters.iter().map(|adapter| async move {
+    tell(settings.adapters.iter(), alert).await
+}
+
+/// Tells those of the adapters that are named: they could not be told before.
+///
+/// # Errors
+/// As [`deliver`].
+pub async fn deliver_again(
+    settings: &AlertSettings,
+    alert: &Alert,
+    to: &[&str],
+) -> Result<(), Vec<Failure>> {
+    let adapters = settings.adapters.iter();
+    tell(adapters.filter(|one| to.contains(&one.name())), alert).await
+}
+
+async fn tell(
+    adapters: impl Iterator<Item = &AlertAdapterSettings>,
+    alert: &Alert,
+) -> Result<(), Vec<Failure>> {
+    let told = adapters.map(|adapter| async move {
         let outcome = match adapter {
             AlertAdapterSettings::Exec(settings) => exec::run(settings, alert).await,
             AlertAdapterSettings::Webhook(settings) => webhook::run(settings, alert).await,

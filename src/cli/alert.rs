@@ -120,10 +120,13 @@ async fn list(all: bool, limit: u32, context: &Context) -> anyhow::Result<Exit> 
     }
     let mut table = Table::new(&["ID", "SINCE", "KIND", "ABOUT", "STATE", "WHAT"]);
     for alert in &alerts {
-        let (state, style) = match alert.recovered_at {
+        let (mut state, style) = match alert.recovered_at {
             Some(at) => (format!("over {}", relative(at, now)), GOOD),
             None => ("open".to_owned(), style(alert)),
         };
+        if alert.is_overdue(now) {
+            state += ", not told";
+        }
         table.row([
             Cell::new(alert.id.to_string(), DIM),
             Cell::from(relative(alert.raised_at, now)),

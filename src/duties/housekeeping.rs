@@ -8,10 +8,10 @@ use tracing::info;
 
 use super::leadership::LeaderLink;
 use super::store_keeper::StoreLink;
-use super::{Duty, Patience, Report, Round};
+use super::{Duty, DutyBell, Patience, Report, Round};
 use crate::clock;
 use crate::config::{HousekeepingSettings, OrchestratorSettings, RoleSettings, Settings};
-use crate::store::{Pruned, Retention, SharedStore, StoreError};
+use crate::store::{Leader, Pruned, Retention, SharedStore, StoreError};
 
 /// Between two parts of one round: others want the lock, too.
 const BREATH: Duration = Duration::from_millis(20);
@@ -24,6 +24,8 @@ pub struct Housekeeping {
     settings: HousekeepingSettings,
     link: StoreLink,
     leader: LeaderLink,
+    /// Rung when somebody else seems to act.
+    leadership: DutyBell,
 }
 
 /// What a round did.
@@ -39,15 +41,24 @@ pub struct HousekeepingReport {
 impl Housekeeping {
     /// The duty.
     #[must_use]
-    pub fn new(settings: &OrchestratorSettings, link: StoreLink, leader: LeaderLink) -> Self {
+    pub fn new(
+        settings: &OrchestratorSettings,
+        (link, leader): (StoreLink, LeaderLink),
+        leadership: DutyBell,
+    ) -> Self {
         Self {
             settings: settings.housekeeping.clone(),
             link,
             leader,
+            leadership,
         }
     }
 
-    async fn round(&self, store: &SharedStore) -> Result<HousekeepingReport, StoreError> {
+    async fn round(
+        &self,
+        store: &SharedStore,
+        leader: &Leader,
+    ) -> Result<HousekeepingReport, StoreError> {
         let patience = Patience::begin();
         let retention = Retention {
             messages: self.settings.keep_messages,
@@ -57,7 +68,7 @@ impl Housekeeping {
         };
         let mut report = HousekeepingReport::default();
         loop {
-            let part = store.prune(&retention, clock::now());
+            let part = store.prune(Some(leader), &retention, clock::now());
             let part = patience.bounded(store.location(), part).await?;
             report.pruned += part;
             report.more = part.total() > 0;
@@ -78,15 +89,19 @@ impl Duty for Housekeeping {
 
     async fn tick(&mut self) -> Round<HousekeepingReport> {
         let store = self.link.borrow().clone();
-        let acts = self.leader.borrow().is_some();
-        let Some(store) = store.filter(|_| acts) else {
+        let leader = self.leader.borrow().clone();
+        let Some((store, leader)) = store.zip(leader) else {
             return Round {
                 report: HousekeepingReport::default(),
                 next: Instant::now() + STANDBY.min(self.settings.interval),
             };
         };
-        let report = match self.round(&store).await {
+        let report = match self.round(&store, &leader).await {
             Ok(report) => report,
+            Err(StoreError::NotLeading(_)) => {
+                self.leadership.ring();
+                HousekeepingReport::default()
+            }
             Err(error) => HousekeepingReport {
                 trouble: Some(error.to_string()),
                 ..HousekeepingReport::default()

@@ -71,7 +71,7 @@ impl Leadership {
         &mut self,
         store: &SharedStore,
         daemon: &DaemonRef,
-    ) -> Result<String, StoreError> {
+    ) -> Result<LeadershipReport, StoreError> {
         let patience = Patience::begin();
         let leader = self.acting.borrow().clone();
         if let Some(leader) = leader.filter(|leader| leader.daemon == *daemon) {
@@ -79,7 +79,7 @@ impl Leadership {
                 .bounded(store.location(), store.renew_lead(&leader))
                 .await
             {
-                Ok(()) => return Ok(acting(&leader)),
+                Ok(()) => return Ok(acting(&leader).into()),
                 Err(StoreError::NotLeading(epoch)) => {
                     warn!(
                         event = "lead-lost",
@@ -93,12 +93,11 @@ impl Leadership {
         let lease = patience.bounded(store.location(), store.lease()).await?;
         if !self.may_take(lease.as_ref(), daemon) {
             let holder = lease.and_then(|lease| lease.holder);
-            let holder = holder.map_or_else(|| "nobody".to_owned(), |holder| holder.id);
-            return Ok(format!("standing by for {holder}"));
+            return Ok(standing_by(holder.as_ref(), daemon));
         }
         let take = store.take_lead(daemon, lease.as_ref(), self.ttl, clock::now());
         let Some(leader) = patience.bounded(store.location(), take).await? else {
-            return Ok("standing by".into());
+            return Ok("standing by".to_owned().into());
         };
         info!(
             event = "lead-taken",
@@ -109,7 +108,7 @@ impl Leadership {
         let words = acting(&leader);
         self.seen = None;
         self.publish(Some(leader));
-        Ok(words)
+        Ok(words.into())
     }
 
     /// Whether the lease is free: given back, an earlier life's of this very
@@ -124,7 +123,7 @@ impl Leadership {
         let Some(holder) = &lease.holder else {
             return true;
         };
-        if holder.id == daemon.id {
+        if is_earlier_life(holder, daemon) {
             return true;
         }
         match &self.seen {
@@ -152,6 +151,40 @@ fn acting(leader: &Leader) -> String {
     format!("acting leader (epoch {})", leader.epoch)
 }
 
+/// Whether `holder` is this daemon before it was started again: each start is
+/// registered with a higher epoch. Another that took the same name later is
+/// somebody else, and alive.
+fn is_earlier_life(holder: &DaemonRef, daemon: &DaemonRef) -> bool {
+    holder.id == daemon.id && holder.epoch < daemon.epoch
+}
+
+/// Two of one name do not share the lead by turns, but they are a mistake.
+fn standing_by(holder: Option<&DaemonRef>, daemon: &DaemonRef) -> LeadershipReport {
+    let Some(holder) = holder else {
+        return "standing by for nobody".to_owned().into();
+    };
+    let name = &holder.id;
+    if *name != daemon.id || holder.epoch == daemon.epoch {
+        return format!("standing by for {name}").into();
+    }
+    LeadershipReport {
+        words: format!("standing by for another {name}"),
+        trouble: Some(format!(
+            "another daemon on this host is called {name}, too, and acts; a daemon is named by \
+             its configuration file: give one of the two another name, or stop it"
+        )),
+    }
+}
+
+impl From<String> for LeadershipReport {
+    fn from(words: String) -> Self {
+        Self {
+            words,
+            trouble: None,
+        }
+    }
+}
+
 impl Duty for Leadership {
     type Report = LeadershipReport;
 
@@ -165,7 +198,7 @@ impl Duty for Leadership {
         let mut report = LeadershipReport::default();
         if let (Some(store), Some(daemon)) = (store, daemon) {
             match self.round(&store, &daemon).await {
-                Ok(words) => report.words = words,
+                Ok(found) => report = found,
                 Err(error) => report.trouble = Some(error.to_string()),
             }
         } else {
@@ -210,5 +243,25 @@ impl Report for LeadershipReport {
 
     fn trouble(&self) -> Option<String> {
         self.trouble.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_earlier_life_is_followed_at_once() {
+        let named = |id: &str, epoch| DaemonRef {
+            id: id.into(),
+            epoch,
+        };
+        let this = named("host:orchestrator", 3);
+        assert!(is_earlier_life(&named("host:orchestrator", 2), &this));
+        assert!(!is_earlier_life(&named("host:orchestrator", 4), &this));
+        assert!(!is_earlier_life(&named("other:orchestrator", 2), &this));
+        let trouble = |holder| standing_by(Some(&holder), &this).trouble;
+        assert!(trouble(named("host:orchestrator", 4)).is_some());
+        assert!(trouble(named("other:orchestrator", 4)).is_none());
     }
 }

@@ -96,7 +96,7 @@ impl Reassignment {
         leader: &Leader,
     ) -> Result<ReassignmentReport, StoreError> {
         let patience = Patience::begin();
-        self.tell_capacity(store, patience).await?;
+        self.tell_capacity(store, leader, patience).await?;
         let revocable = self.revocable();
         let waiting = store.waiting_tasks(&revocable, self.settings.losses_within, clock::now());
         let waiting = patience.bounded(store.location(), waiting).await?;
@@ -149,13 +149,14 @@ impl Reassignment {
     async fn tell_capacity(
         &mut self,
         store: &SharedStore,
+        leader: &Leader,
         patience: Patience,
     ) -> Result<(), StoreError> {
         let capacity = self.settings.capacity;
         let same =
             |(known, told): &(SharedStore, u32)| Arc::ptr_eq(known, store) && *told == capacity;
         if !self.told.as_ref().is_some_and(same) {
-            let telling = store.set_capacity(capacity);
+            let telling = store.set_capacity(Some(leader), capacity);
             patience.bounded(store.location(), telling).await?;
             self.told = Some((Arc::clone(store), capacity));
         }
@@ -348,13 +349,14 @@ impl Reassignment {
                         by: leader.daemon.id.clone(),
                         told: false,
                     };
-                    let raising = store.raise_alert(&alert, wall);
+                    let raising = store.raise_alert(Some(leader), &alert, wall);
                     patience.bounded(store.location(), raising).await?;
                     *told = true;
                     self.desk.look();
                 }
                 (false, true) => {
-                    let ending = store.recover_alert(AlertKind::NoHealthyWorker, &subject, wall);
+                    let kind = AlertKind::NoHealthyWorker;
+                    let ending = store.recover_alert(Some(leader), kind, &subject, wall);
                     patience.bounded(store.location(), ending).await?;
                     *told = false;
                     self.desk.look();
@@ -385,6 +387,8 @@ impl Duty for Reassignment {
         let (Some(store), Some(leader)) = (store, leader) else {
             self.starved.clear();
             self.adopted = None;
+            // Whoever acts meanwhile may say otherwise.
+            self.told = None;
             return Round {
                 report: ReassignmentReport::default(),
                 next: Instant::now() + LOOK,

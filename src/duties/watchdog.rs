@@ -131,14 +131,22 @@ impl Watchdog {
             self.correlated = None;
         }
         if let Some(leader) = leader {
-            self.judge(store, &leader, patience).await?;
+            let judged = self.judge(store, &leader, patience).await;
             if signalled || self.round.settled > 0 {
                 self.reassignment.ring();
             }
             if self.round.settled > 0 {
                 self.desk.look();
             }
-            self.tell_correlated(store, &leader, patience).await?;
+            let told = match judged {
+                Ok(()) => self.tell_correlated(store, &leader, patience).await,
+                failed => failed,
+            };
+            if let Err(StoreError::NotLeading(_)) = told {
+                self.leadership.ring();
+                return Ok(());
+            }
+            told?;
         }
         Ok(())
     }
@@ -218,13 +226,7 @@ impl Watchdog {
                 }
             }
         }
-        match outcome {
-            Err(StoreError::NotLeading(_)) => {
-                self.leadership.ring();
-                Ok(())
-            }
-            other => other,
-        }
+        outcome
     }
 
     /// Whoever gives out tasks goes by how sessions fare when they are judged,

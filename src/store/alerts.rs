@@ -1,15 +1,19 @@
 //! Alerts as the store keeps them, and what operators tell the orchestrator.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Result;
+use super::{Leader, Result};
 use crate::model::alert::AlertKind;
 use crate::model::task::TaskId;
 use crate::model::{Label, SessionKey};
+
+/// How long telling an alert may take before it is worth a word.
+const TELLING: Duration = Duration::from_mins(1);
 
 /// An alert in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,7 +48,7 @@ pub struct AlertRow {
 }
 
 /// Which edge of an alert was told last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ToldEdge {
     /// None.
     None,
@@ -55,6 +59,26 @@ pub enum ToldEdge {
 }
 
 impl AlertRow {
+    /// Which one it is.
+    #[must_use]
+    pub fn reference(&self) -> AlertRef {
+        AlertRef {
+            id: self.id,
+            raised_at: self.raised_at,
+        }
+    }
+
+    /// Whether it should have been told by now and was not: an adapter fails,
+    /// its kind is muted, or nobody acts.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        let (due, since) = match self.recovered_at {
+            None => (ToldEdge::Raised, self.raised_at),
+            Some(at) => (ToldEdge::All, at),
+        };
+        self.told < due && crate::text::elapsed(since, now) > TELLING
+    }
+
     /// What people call what it is about.
     #[must_use]
     pub fn about(&self) -> String {
@@ -63,6 +87,36 @@ impl AlertRow {
             _ => self.subject.clone(),
         }
     }
+}
+
+/// An alert of the store. Its id alone would do, if no backup were ever brought
+/// back: then a number is given again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AlertRef {
+    /// Its id.
+    pub id: i64,
+    /// When it was raised.
+    pub raised_at: Timestamp,
+}
+
+/// What was told of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// Its beginning.
+    Raised,
+    /// Its end.
+    Recovered,
+    /// That it lasts, once more.
+    Reminder,
+}
+
+/// That something was told of an alert, to be written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlertNote {
+    /// Of which.
+    pub alert: AlertRef,
+    /// What.
+    pub told: Noted,
 }
 
 fn kind_word<S: serde::Serializer>(
@@ -130,11 +184,31 @@ pub struct Control {
 /// What is told to the operator, and by him.
 #[async_trait]
 pub trait Alerts: Send + Sync {
-    /// Raises an alert unless it is open already. `true` if it is new.
-    async fn raise_alert(&self, alert: &NewAlert, now: Timestamp) -> Result<bool>;
+    /// Raises an alert unless it is open already. `true` if it is new. An
+    /// orchestrator that acts names its lease; what a daemon sees by itself
+    /// needs none.
+    ///
+    /// # Errors
+    /// [`super::StoreError::NotLeading`].
+    async fn raise_alert(
+        &self,
+        leader: Option<&Leader>,
+        alert: &NewAlert,
+        now: Timestamp,
+    ) -> Result<bool>;
 
-    /// Ends an alert. `true` if it was open.
-    async fn recover_alert(&self, kind: AlertKind, subject: &str, now: Timestamp) -> Result<bool>;
+    /// Ends an alert. `true` if it was open. The leader as in
+    /// [`Alerts::raise_alert`].
+    ///
+    /// # Errors
+    /// [`super::StoreError::NotLeading`].
+    async fn recover_alert(
+        &self,
+        leader: Option<&Leader>,
+        kind: AlertKind,
+        subject: &str,
+        now: Timestamp,
+    ) -> Result<bool>;
 
     /// Alerts that are open, and those that began or ended and were not told.
     async fn open_alerts(&self) -> Result<Vec<AlertRow>>;
@@ -142,11 +216,12 @@ pub trait Alerts: Send + Sync {
     /// The newest alerts, newest last.
     async fn alerts(&self, limit: u32) -> Result<Vec<AlertRow>>;
 
-    /// Notes that the beginning, or the end, of an alert was told.
-    async fn alert_told(&self, id: i64, recovered: bool) -> Result<()>;
-
-    /// Notes one more reminder.
-    async fn alert_reminded(&self, id: i64) -> Result<()>;
+    /// Notes what was told, all of it or nothing. A note about an alert that is
+    /// not there any more is of no meaning.
+    ///
+    /// # Errors
+    /// [`super::StoreError::NotLeading`].
+    async fn note_alerts(&self, leader: &Leader, notes: &[AlertNote]) -> Result<()>;
 
     /// Says something to the orchestrator, until an end.
     async fn set_control(&self, control: &Control) -> Result<()>;

@@ -238,7 +238,7 @@ pub struct Retention {
     /// Messages that were read, receipts and wakes, and conversations that
     /// ended, with all that belongs to them.
     pub messages: Duration,
-    /// Audit rows.
+    /// Audit rows, and daemons that keep nobody and were not heard of.
     pub audit: Duration,
     /// Tasks that are over.
     pub tasks: Duration,
@@ -341,8 +341,12 @@ pub trait Orchestration: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<Moved>>;
 
-    /// How many tasks a session may have that says nothing of its own.
-    async fn set_capacity(&self, capacity: u32) -> Result<()>;
+    /// How many tasks a session may have that says nothing of its own. An
+    /// orchestrator that acts names its lease.
+    ///
+    /// # Errors
+    /// [`super::StoreError::NotLeading`].
+    async fn set_capacity(&self, leader: Option<&Leader>, capacity: u32) -> Result<()>;
 
     /// How many tasks this session may have; `None` takes the word back.
     ///
@@ -352,6 +356,15 @@ pub trait Orchestration: Send + Sync {
     -> Result<()>;
 
     /// Takes away what ended long ago, a part at a time; returns what it took,
-    /// nothing if there is nothing left.
-    async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<Pruned>;
+    /// nothing if there is nothing left. An orchestrator that acts names its
+    /// lease.
+    ///
+    /// # Errors
+    /// [`super::StoreError::NotLeading`].
+    async fn prune(
+        &self,
+        leader: Option<&Leader>,
+        retention: &Retention,
+        now: Timestamp,
+    ) -> Result<Pruned>;
 }

@@ -134,6 +134,9 @@ pub struct DaemonView {
     pub started_at: Timestamp,
     /// When it stopped cleanly.
     pub stopped_at: Option<Timestamp>,
+    /// When it was last heard of, by its own wall clock: about once a minute
+    /// while it runs.
+    pub seen_at: Timestamp,
     /// Sessions whose heartbeat is its own.
     pub sessions: u64,
 }
@@ -179,7 +182,8 @@ pub struct BeatRound<'a> {
     pub daemon: &'a DaemonRef,
     /// How long it is good for.
     pub ttl: Duration,
-    /// Whether to copy it into the table that the Python bridge reads.
+    /// Whether to copy it into the table that the Python bridge reads, and to
+    /// write down that the daemon runs.
     pub mirror: bool,
     /// This machine's boot.
     pub boot: &'a Boot,

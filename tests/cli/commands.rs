@@ -270,6 +270,41 @@ fn status_tells_who_is_alive_and_who_has_mail() {
 }
 
 #[test]
+fn a_daemon_elsewhere_is_said_to_run_while_it_says_so() {
+    let scratch = Scratch::with_conversation();
+    scratch.sql(
+        "INSERT INTO bridge_daemon (daemon_id, epoch, role, host, boot_id, pid, version, started_ms)
+         VALUES ('elsewhere:boss', 3, 'orchestrator', 'elsewhere', 'x', 17, '1.2.3',
+                 (unixepoch() - 86400) * 1000)",
+    );
+    scratch.sql(
+        "INSERT INTO bridge_signal (name, n)
+         VALUES ('seen:elsewhere:boss', (unixepoch() - 10800) * 1000)",
+    );
+    scratch.sql(
+        "INSERT INTO bridge_leader (one, epoch, holder, holder_epoch, renew_seq, ttl_ms, since_ms)
+         VALUES (1, 2, 'elsewhere:boss', 3, 7, 10000, (unixepoch() - 86400) * 1000)",
+    );
+    let page = scratch.run(&["status"]).ok().shows();
+    assert!(
+        page.contains("elsewhere:boss  orchestrator  last heard of 3h ago"),
+        "{page}"
+    );
+    assert!(
+        page.contains("orchestrator elsewhere:boss last heard of 3h ago (epoch 2)"),
+        "{page}"
+    );
+    let status = scratch.run(&["status", "--json"]).ok().json();
+    assert_eq!(status["daemons"][0]["state"], "silent");
+    assert_eq!(status["leader"]["acts"], false);
+    assert_eq!(status["leader"]["daemon"], "elsewhere:boss");
+    scratch.sql("UPDATE bridge_signal SET n = unixepoch() * 1000");
+    let status = scratch.run(&["status", "--json"]).ok().json();
+    assert_eq!(status["daemons"][0]["state"], "running");
+    assert_eq!(status["leader"]["acts"], true);
+}
+
+#[test]
 fn a_daemon_of_this_machine_whose_process_is_gone_is_said_to_be_gone() {
     let scratch = Scratch::with_conversation();
     let (host, boot) = (mcp_bridge::host::name(), mcp_bridge::host::boot().id);

@@ -190,6 +190,18 @@ fn alerts_are_listed_and_counted() {
             .contains("2 alerts in 24h, 1 open, last: team-1/b lost 0s ago"),
         "{page:?}"
     );
+    // What nobody could be told is said to be so.
+    team.scratch
+        .sql("UPDATE bridge_alert SET raised_ms = raised_ms - 120000");
+    assert_snapshot!(team.run(&["alert", "list"]).ok().shows(), @r"
+    ID  SINCE   KIND  ABOUT     STATE           WHAT
+    2   2m ago  lost  team-1/b  open, not told  what�[2J was seen
+    ");
+    let page = team.run(&["status"]).ok().shows();
+    assert!(page.contains("1 open, 1 not told, last"), "{page}");
+    team.scratch.sql("UPDATE bridge_alert SET told = 1");
+    let page = team.run(&["status"]).ok().shows();
+    assert!(page.contains("1 open, last"), "{page}");
     let alerts = team.status()["alerts"].clone();
     assert_eq!(
         (&alerts["in_24h"], &alerts["open"], &alerts["last"]["kind"]),

@@ -92,3 +92,42 @@ fn a_leader_that_is_restarted_goes_on_at_once() {
     again.says("acting for the fleet (epoch 2)");
     println!("started to acting: {:?}", begun.elapsed());
 }
+
+/// As a system unit and a user unit of the same name are.
+#[test]
+fn of_two_with_the_same_name_one_leads_and_the_other_says_why_not() {
+    let fleet = Fleet::new(1);
+    let mut first = fleet.orchestrator(QUICK_WATCHDOG);
+    let directory = fleet.rig.path("user");
+    std::fs::create_dir(&directory).expect("made");
+    let config = fleet.rig.path("orchestrator.conf.toml");
+    let text = std::fs::read_to_string(&config).expect("written before");
+    let state = |path: std::path::PathBuf| format!("\"{}\"", path.display());
+    let text = text.replace(
+        &state(fleet.rig.path("orchestrator.state.json")),
+        &state(directory.join("orchestrator.state.json")),
+    );
+    let config = directory.join("orchestrator.conf.toml");
+    std::fs::write(&config, text).expect("written");
+    let mut second = fleet.rig.daemon(&config);
+    // It may be the first one after a restart, for all it can tell.
+    second.says("acting for the fleet (epoch 2)");
+    first.says("is called");
+    let shown = first.shows("it to stand by", |state| {
+        state.status.contains("standing by for another")
+    });
+    let trouble = shown.duties.iter().find_map(|duty| duty.trouble.clone());
+    assert!(trouble.is_some_and(|why| why.contains("give one of the two another name")));
+    // Several renewals, and several looks of the other.
+    let until = Instant::now() + Duration::from_secs(3);
+    wait_for("both to have had their chance", || {
+        (Instant::now() > until).then_some(())
+    });
+    let lease = fleet.rig.block_on(fleet.rig.store.lease());
+    assert_eq!(lease.expect("read").expect("a lease").epoch, 2);
+    assert_eq!(second.stop(), Some(0));
+    first.says("acting for the fleet (epoch 3)");
+    first.shows("that it leads", |state| {
+        state.status.contains("acting leader") && state.duties.iter().all(|d| d.trouble.is_none())
+    });
+}

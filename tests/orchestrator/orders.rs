@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::fleet::{Fleet, QUICK_WATCHDOG, TTL};
 use crate::rig::wait_for;
 
-fn say(fleet: &Fleet, kind: ControlKind, subject: &str) {
+pub(crate) fn say(fleet: &Fleet, kind: ControlKind, subject: &str) {
     let now = clock::now();
     let control = Control {
         kind,
@@ -26,15 +26,21 @@ fn say(fleet: &Fleet, kind: ControlKind, subject: &str) {
         .expect("said");
 }
 
-fn alerts(path: &Path) -> Vec<Value> {
+pub(crate) fn alerts(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect()
 }
 
+/// Takes it back.
+pub(crate) fn take_back(fleet: &Fleet, kind: ControlKind, subject: &str) {
+    let cleared = fleet.rig.store.clear_control(kind, subject, clock::now());
+    assert!(fleet.rig.block_on(cleared).expect("cleared"));
+}
+
 /// An orchestrator's settings that append each alert to a file.
-fn with_alerts(fleet: &Fleet, more: &str) -> (String, std::path::PathBuf) {
+pub(crate) fn with_alerts(fleet: &Fleet, more: &str) -> (String, std::path::PathBuf) {
     let told = fleet.rig.path("alerts.jsonl");
     let script = fleet
         .rig
@@ -48,7 +54,7 @@ fn with_alerts(fleet: &Fleet, more: &str) -> (String, std::path::PathBuf) {
 
 /// Until so many edges of the first alert of a kind are noted as told: whoever
 /// follows one that was killed before that tells them again.
-fn noted_as_told(fleet: &Fleet, kind: &str, edges: i64) {
+pub(crate) fn noted_as_told(fleet: &Fleet, kind: &str, edges: i64) {
     wait_for("an alert noted as told", || {
         let told = fleet.rig.foreign().query_row(
             "SELECT told FROM bridge_alert WHERE kind = ?1 ORDER BY alert_id LIMIT 1",
@@ -161,11 +167,7 @@ fn on_hold_nobody_is_given_up() {
         (Instant::now() > until).then_some(())
     });
     assert_eq!(fleet.task(task).fence, Fence(1));
-    let cleared = fleet
-        .rig
-        .store
-        .clear_control(ControlKind::Hold, "", clock::now());
-    assert!(fleet.rig.block_on(cleared).expect("cleared"));
+    take_back(&fleet, ControlKind::Hold, "");
     assert_eq!(fleet.owner(task, 2), 1 - owner);
 }
 

@@ -1,7 +1,9 @@
 //! Alerts, from edge to edge, and what operators say, until its end.
 
 use mcp_bridge::model::alert::AlertKind;
-use mcp_bridge::store::{Alerts, Control, ControlKind, NewAlert, ToldEdge};
+use mcp_bridge::store::{
+    AlertNote, AlertRef, Alerts, Control, ControlKind, NewAlert, Noted, ToldEdge,
+};
 
 use crate::Backend;
 use crate::common::{at, pair};
@@ -19,12 +21,14 @@ fn alert(kind: AlertKind, subject: &str) -> NewAlert {
 }
 
 async fn raise(store: &dyn Alerts, kind: AlertKind, subject: &str, second: i64) -> bool {
-    let raised = store.raise_alert(&alert(kind, subject), at(second)).await;
+    let raised = store
+        .raise_alert(None, &alert(kind, subject), at(second))
+        .await;
     raised.expect("asked")
 }
 
 async fn recover(store: &dyn Alerts, kind: AlertKind, subject: &str, second: i64) -> bool {
-    let ended = store.recover_alert(kind, subject, at(second)).await;
+    let ended = store.recover_alert(None, kind, subject, at(second)).await;
     ended.expect("asked")
 }
 
@@ -62,7 +66,7 @@ pub(crate) async fn an_alert_says_what_it_is_about(backend: &impl Backend) {
         session: Some(session.clone()),
         ..alert(AlertKind::WakeListSpent, "x")
     };
-    assert!(store.raise_alert(&new, at(1)).await.expect("raised"));
+    assert!(store.raise_alert(None, &new, at(1)).await.expect("raised"));
     let shown = store.open_alerts().await.expect("listed").remove(0);
     assert_eq!(
         (shown.kind, shown.session),
@@ -82,17 +86,29 @@ pub(crate) async fn each_edge_is_told_once(backend: &impl Backend) {
     let store = backend.open().await;
     let kind = AlertKind::Lost;
     raise(&*store, kind, "x", 1).await;
-    let id = store.open_alerts().await.expect("listed")[0].id;
+    let leader = crate::work::lead(&*store).await;
+    let alert = store.open_alerts().await.expect("listed")[0].reference();
+    let note = async |alert, told| {
+        let notes = [AlertNote { alert, told }];
+        store.note_alerts(&leader, &notes).await.expect("noted");
+    };
     let shown = async || {
         let open = store.open_alerts().await.expect("listed");
         open.first()
             .map(|alert| (alert.told, alert.reminders, alert.recovered_at.is_some()))
     };
     assert_eq!(shown().await, Some((ToldEdge::None, 0, false)));
-    store.alert_told(id, false).await.expect("noted");
+    // One of before a backup was brought back, that had the same number.
+    let other = AlertRef {
+        raised_at: at(0),
+        ..alert
+    };
+    note(other, Noted::Raised).await;
+    assert_eq!(shown().await, Some((ToldEdge::None, 0, false)));
+    note(alert, Noted::Raised).await;
     assert_eq!(shown().await, Some((ToldEdge::Raised, 0, false)));
     for round in 1..=2 {
-        store.alert_reminded(id).await.expect("noted");
+        note(alert, Noted::Reminder).await;
         assert_eq!(shown().await, Some((ToldEdge::Raised, round, false)));
     }
     recover(&*store, kind, "x", 2).await;
@@ -101,13 +117,13 @@ pub(crate) async fn each_edge_is_told_once(backend: &impl Backend) {
         Some((ToldEdge::Raised, 2, true)),
         "its end is still to be told"
     );
-    store.alert_told(id, false).await.expect("noted");
+    note(alert, Noted::Raised).await;
     assert_eq!(
         shown().await,
         Some((ToldEdge::Raised, 2, true)),
         "that was its beginning"
     );
-    store.alert_told(id, true).await.expect("noted");
+    note(alert, Noted::Recovered).await;
     assert_eq!(shown().await, None);
     // One that began and ended untold is still there to be told of.
     raise(&*store, kind, "y", 3).await;

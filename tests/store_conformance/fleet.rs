@@ -308,7 +308,7 @@ pub(crate) async fn cleaning_up_hides_no_change(backend: &impl Backend) {
     }
     let cursor = all(&*store).await.1;
     let keep = crate::prune::keep(Duration::from_secs(10));
-    store.prune(&keep, at(1_000)).await.expect("pruned");
+    store.prune(None, &keep, at(1_000)).await.expect("pruned");
     assert!(store.conversation(&short.id).await.is_err(), "it is gone");
     beat(&*store, &keeper, &[&pair.b.session]).await;
     say(&*store, &pair.a, "x", at(1_001)).await;

@@ -1,12 +1,16 @@
 //! Who acts: one, by compare-and-set on what was seen.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
-use mcp_bridge::store::{DaemonRef, Leader, Lease, Store, StoreError};
+use mcp_bridge::model::alert::AlertKind;
+use mcp_bridge::store::{
+    AlertNote, DaemonRef, Leader, Lease, NewAlert, Noted, Result, Store, StoreError, Why,
+};
 
 use crate::Backend;
-use crate::common::at;
-use crate::work::audited;
+use crate::common::{at, pair};
+use crate::work::{add, audited, finding, planned, seen, shown};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -111,6 +115,76 @@ pub(crate) async fn a_later_life_of_the_same_daemon_is_another(backend: &impl Ba
     };
     let refused = store.renew_lead(&later).await;
     assert!(matches!(refused, Err(StoreError::NotLeading(_))));
+}
+
+/// Everything that an orchestrator may have written, and how far the audit log
+/// goes.
+const WRITTEN: [&str; 7] = [
+    "SELECT group_concat(id || read) FROM messages",
+    "SELECT group_concat(id) FROM audit_log",
+    "SELECT group_concat(task_id || state || fence) FROM bridge_task",
+    "SELECT group_concat(alert_id || kind || reminders || told || coalesce(recovered_ms, ''))
+     FROM bridge_alert",
+    "SELECT group_concat(conversation_id || coalesce(standing, '')) FROM bridge_session",
+    "SELECT group_concat(key || value) FROM bridge_setting",
+    "SELECT group_concat(epoch || coalesce(holder, '') || renew_seq) FROM bridge_leader",
+];
+
+pub(crate) async fn whoever_acts_no_more_writes_nothing(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, at(0)).await;
+    let task = add(&*store, "Port the parser").await;
+    let old = take(&*store, "one", None).await.expect("free");
+    let open = NewAlert {
+        kind: AlertKind::NoHealthyWorker,
+        subject: "role worker".into(),
+        session: None,
+        text: "what happened".into(),
+        by: "one".into(),
+        told: false,
+    };
+    let raised = store.raise_alert(Some(&old), &open, at(8)).await;
+    assert!(raised.expect("it leads"));
+    let alert = store.open_alerts().await.expect("listed")[0].reference();
+    // It has what it would write in hand, and is paused.
+    let lost = finding(&seen(&*store, &pair.b.session).await, "lost");
+    let to = planned(
+        &shown(&*store, task).await,
+        Some(&pair.b.session),
+        Why::Waited,
+    );
+    let note = |told| AlertNote { alert, told };
+    let another = NewAlert {
+        kind: AlertKind::CorrelatedSilence,
+        ..open.clone()
+    };
+    let keep = crate::prune::keep(Duration::from_secs(1));
+    let lease = lease(&*store).await;
+    take(&*store, "two", Some(&lease)).await.expect("taken");
+    let written = || WRITTEN.map(|sql| backend.foreign(sql));
+    let before = written();
+
+    fn refused<T: Debug>(answer: &Result<T>) {
+        assert!(
+            matches!(answer, Err(StoreError::NotLeading(2))),
+            "{answer:?}"
+        );
+    }
+    // Long after everything has ended that can.
+    let now = at(1_000_000);
+    refused(&store.renew_lead(&old).await);
+    refused(&store.settle(&old, &[lost], now).await);
+    refused(&store.move_tasks(&old, &[to], now).await);
+    refused(&store.raise_alert(Some(&old), &another, now).await);
+    let (kind, subject) = (open.kind, open.subject.as_str());
+    refused(&store.recover_alert(Some(&old), kind, subject, now).await);
+    for told in [Noted::Raised, Noted::Reminder, Noted::Recovered] {
+        refused(&store.note_alerts(&old, &[note(told)]).await);
+    }
+    refused(&store.set_capacity(Some(&old), 7).await);
+    refused(&store.prune(Some(&old), &keep, now).await);
+    store.give_up_lead(&old).await.expect("asked");
+    assert_eq!(written(), before);
 }
 
 pub(crate) async fn of_two_that_take_one_gets_it(backend: &impl Backend) {

@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use mcp_bridge::model::SessionKey;
 use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::task::TaskState;
-use mcp_bridge::store::{NewAlert, Pruned, Retention, Store, TaskFilter};
+use mcp_bridge::store::{BeatRound, DaemonRef, NewAlert, Pruned, Retention, Store, TaskFilter};
 
 use crate::Backend;
-use crate::common::{Pair, at, pair, receive, say, unlimited};
+use crate::common::{Pair, at, boot, pair, receive, say, unlimited};
 use crate::task_ends::dead;
 use crate::work::{add, alarms, beat, claimed, daemon, done, roomy};
 
@@ -31,7 +31,7 @@ fn late() -> Timestamp {
 }
 
 async fn prune(store: &dyn Store, now: Timestamp) -> Pruned {
-    store.prune(&keep(DAY), now).await.expect("pruned")
+    store.prune(None, &keep(DAY), now).await.expect("pruned")
 }
 
 /// Rows of a table.
@@ -230,12 +230,12 @@ pub(crate) async fn alerts_and_audit_go_after_their_time(backend: &impl Backend)
             text: "x".into(),
             by: "x".into(),
         };
-        assert!(store.raise_alert(&new, at(1)).await.expect("raised"));
+        assert!(store.raise_alert(None, &new, at(1)).await.expect("raised"));
     };
     raise("over").await;
     raise("open").await;
     let over = store
-        .recover_alert(AlertKind::StoreTrouble, "over", at(2))
+        .recover_alert(None, AlertKind::StoreTrouble, "over", at(2))
         .await;
     assert!(over.expect("ended"));
     for n in 0..600 {
@@ -258,6 +258,52 @@ pub(crate) async fn alerts_and_audit_go_after_their_time(backend: &impl Backend)
         [(AlertKind::StoreTrouble, "open".into())]
     );
     assert_eq!(crate::work::audited(&*store).await, ["recent"]);
+}
+
+pub(crate) async fn daemons_that_do_not_come_back_go(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, late()).await;
+    for host in ["gone", "idle", "keeps"] {
+        daemon(&*store, host).await;
+    }
+    let [idle, keeps] = ["idle:worker", "keeps:worker"].map(|id| DaemonRef {
+        id: id.into(),
+        epoch: 1,
+    });
+    // Heard of once, long ago, and its session's heartbeat is its own.
+    beat(&*store, &keeps, &[&pair.b.session]).await;
+    let leads = crate::work::lead(&*store).await.daemon.id;
+    backend.foreign(&format!(
+        "INSERT INTO bridge_daemon (daemon_id, epoch, role, host, boot_id, pid, version, started_ms)
+         VALUES ('{leads}', 1, 'orchestrator', 'host', 'x', 1, '1', 0)"
+    ));
+    // One that keeps nobody says that it runs all the same.
+    let round = BeatRound {
+        beats: &[],
+        daemon: &idle,
+        ttl: crate::work::TTL,
+        mirror: true,
+        boot: &boot("x", 100),
+        now: late(),
+    };
+    store.beat(&round).await.expect("beaten");
+    let heard = async |id: &str| {
+        let listed = store.daemons().await.expect("listed");
+        let found = listed.into_iter().find(|daemon| daemon.id == id);
+        found.map(|daemon| daemon.seen_at)
+    };
+    assert_eq!(heard("gone:worker").await, Some(at(0)));
+    assert_eq!(heard("idle:worker").await, Some(late()));
+    prune(&*store, late()).await;
+    assert_eq!(heard("gone:worker").await, None);
+    for id in [&idle.id, &keeps.id, &leads] {
+        assert!(heard(id).await.is_some(), "{id}");
+    }
+    // What is left of it would make a later one of its name look old.
+    assert_eq!(
+        count(backend, "bridge_signal WHERE name = 'seen:gone:worker'"),
+        0
+    );
 }
 
 pub(crate) async fn a_second_call_goes_on(backend: &impl Backend) {

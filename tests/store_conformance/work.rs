@@ -255,5 +255,5 @@ pub(crate) async fn audited(store: &dyn Store) -> Vec<String> {
 
 /// Several tasks for one session.
 pub(crate) async fn roomy(store: &dyn Store) {
-    store.set_capacity(9).await.expect("set");
+    store.set_capacity(None, 9).await.expect("set");
 }

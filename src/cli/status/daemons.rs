@@ -1,20 +1,30 @@
 //! The daemons of a store, and what became of them.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::cli::output::printable;
-use crate::cli::table::{BAD, BOLD, Cell, DIM, GOOD, Table};
+use crate::cli::table::{BAD, BOLD, Cell, DIM, GOOD, Table, WARN};
 use crate::store::DaemonView;
 use crate::{host, text};
 
-/// What became of a daemon, as far as this machine can tell.
-pub(super) fn fate(daemon: &DaemonView) -> (&'static str, anstyle::Style) {
+/// A daemon writes about once a minute that it runs. Beyond this it is not said
+/// of one elsewhere; with room for clocks that differ.
+const HEARD: Duration = Duration::from_mins(5);
+
+/// What became of a daemon, as far as this machine can tell. Of another one's it
+/// is only known when it was last heard of.
+pub(super) fn fate(daemon: &DaemonView, now: Timestamp) -> (&'static str, anstyle::Style) {
     if daemon.stopped_at.is_some() {
         return ("stopped", DIM);
     }
     if daemon.host != host::name() {
-        return ("running", GOOD);
+        return match text::elapsed(daemon.seen_at, now) > HEARD {
+            true => ("silent", WARN),
+            false => ("running", GOOD),
+        };
     }
     // Not by the boot id as well: a container gives itself one, and the sandbox
     // of a service in it has the machine's.
@@ -22,6 +32,12 @@ pub(super) fn fate(daemon: &DaemonView) -> (&'static str, anstyle::Style) {
         return ("gone", BAD);
     }
     ("running", GOOD)
+}
+
+/// `last heard of 3h ago`.
+pub(super) fn heard(daemon: &DaemonView, now: Timestamp) -> String {
+    let ago = text::short_duration(text::elapsed(daemon.seen_at, now));
+    format!("last heard of {ago} ago")
 }
 
 /// Whether a process of this id is there, and is a daemon of ours.
@@ -40,12 +56,12 @@ pub(super) fn table(daemons: &[DaemonView], now: Timestamp) -> Table {
         "DAEMON", "ROLE", "STATE", "SINCE", "SESSIONS", "PID", "VERSION",
     ]);
     for daemon in daemons {
-        let (state, style) = fate(daemon);
+        let (state, style) = fate(daemon, now);
         let since = daemon.stopped_at.unwrap_or(daemon.started_at);
-        let note = if state == "gone" {
-            "gone (it did not stop cleanly)"
-        } else {
-            state
+        let note = match state {
+            "gone" => "gone (it did not stop cleanly)".to_owned(),
+            "silent" => heard(daemon, now),
+            state => state.to_owned(),
         };
         table.row([
             Cell::new(printable(&daemon.id).into_owned(), BOLD),
@@ -61,8 +77,8 @@ pub(super) fn table(daemons: &[DaemonView], now: Timestamp) -> Table {
 }
 
 /// A daemon as JSON, with its fate in a word.
-pub(super) fn json(daemon: &DaemonView) -> Result<Value, serde_json::Error> {
+pub(super) fn json(daemon: &DaemonView, now: Timestamp) -> Result<Value, serde_json::Error> {
     let mut object = serde_json::to_value(daemon)?;
-    object["state"] = fate(daemon).0.into();
+    object["state"] = fate(daemon, now).0.into();
     Ok(object)
 }

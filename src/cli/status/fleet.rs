@@ -31,6 +31,12 @@ pub(in crate::cli) struct Outlook {
 enum Lead {
     /// This one.
     Acts { daemon: String, epoch: i64 },
+    /// This one has the lead, and is elsewhere: whether it acts is not known.
+    Unheard {
+        daemon: String,
+        epoch: i64,
+        heard: String,
+    },
     /// Nobody, and why.
     Nobody { epoch: i64, why: String },
     /// There never was one.
@@ -57,7 +63,7 @@ impl Outlook {
                     .await?
                     .iter()
                     .any(|alert| is_open(alert) && alert.kind == AlertKind::NoActingLeader);
-                lead(lease, daemons, missed)
+                lead(lease, daemons, missed, now)
             }
         };
         let controls = store.controls(now).await?;
@@ -85,7 +91,7 @@ impl Outlook {
 }
 
 /// A holder that is known to be gone does not act, whatever the row says.
-fn lead(lease: Lease, daemons: &[DaemonView], missed: bool) -> Lead {
+fn lead(lease: Lease, daemons: &[DaemonView], missed: bool, now: Timestamp) -> Lead {
     let epoch = lease.epoch;
     let nobody = |why: String| Lead::Nobody { epoch, why };
     let Some(holder) = lease.holder else {
@@ -94,9 +100,15 @@ fn lead(lease: Lease, daemons: &[DaemonView], missed: bool) -> Lead {
     let known = daemons
         .iter()
         .find(|daemon| daemon.id == holder.id && daemon.epoch == holder.epoch);
-    match known.map(|daemon| daemons::fate(daemon).0) {
-        Some("gone") => nobody(format!("{} is gone", holder.id)),
-        Some("stopped") => nobody(format!("{} was stopped", holder.id)),
+    let fate = known.map(|daemon| (daemon, daemons::fate(daemon, now).0));
+    match fate {
+        Some((_, "gone")) => nobody(format!("{} is gone", holder.id)),
+        Some((_, "stopped")) => nobody(format!("{} was stopped", holder.id)),
+        Some((daemon, "silent")) => Lead::Unheard {
+            daemon: holder.id,
+            epoch,
+            heard: daemons::heard(daemon, now),
+        },
         _ if missed => nobody(format!("nothing is heard of {}", holder.id)),
         _ => Lead::Acts {
             daemon: holder.id,
@@ -115,6 +127,7 @@ pub(super) struct Fleet {
     tasks: HashMap<String, u64>,
     alerts: Vec<AlertRow>,
     open: usize,
+    overdue: usize,
 }
 
 impl Fleet {
@@ -132,6 +145,7 @@ impl Fleet {
             tasks: store.task_counts().await?,
             alerts,
             open: open.iter().filter(|alert| is_open(alert)).count(),
+            overdue: open.iter().filter(|alert| alert.is_overdue(now)).count(),
         })
     }
 
@@ -144,6 +158,16 @@ impl Fleet {
                 let daemon = printable(daemon);
                 out.push_str(&format!(
                     "orchestrator {BOLD}{daemon}{BOLD:#} {GOOD}acting leader{GOOD:#} (epoch {epoch})\n"
+                ));
+            }
+            Lead::Unheard {
+                daemon,
+                epoch,
+                heard,
+            } => {
+                let daemon = printable(daemon);
+                out.push_str(&format!(
+                    "orchestrator {BOLD}{daemon}{BOLD:#} {WARN}{heard}{WARN:#} (epoch {epoch})\n"
                 ));
             }
             Lead::Nobody { epoch, why } => {
@@ -198,8 +222,12 @@ impl Fleet {
         );
         let style = if self.open > 0 { BAD } else { DIM };
         let since = text::short_duration(text::elapsed(last.raised_at, now));
+        let untold = match self.overdue {
+            0 => String::new(),
+            untold => format!(", {BAD}{untold} not told{BAD:#}"),
+        };
         format!(
-            "{more}{count} in 24h, {style}{} open{style:#}, last: {} {since} ago\n",
+            "{more}{count} in 24h, {style}{} open{style:#}{untold}, last: {} {since} ago\n",
             self.open,
             printable(&in_words(last))
         )
@@ -210,6 +238,7 @@ impl Fleet {
         let (acts, daemon, epoch) = match &self.outlook.lead {
             Lead::Never => (false, None, None),
             Lead::Acts { daemon, epoch } => (true, Some(daemon), Some(epoch)),
+            Lead::Unheard { daemon, epoch, .. } => (false, Some(daemon), Some(epoch)),
             Lead::Nobody { epoch, .. } => (false, None, Some(epoch)),
         };
         let tasks: serde_json::Map<String, Value> = TaskState::ALL

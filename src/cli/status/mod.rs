@@ -68,7 +68,7 @@ pub(super) async fn run(_: StatusArgs, context: &Context) -> anyhow::Result<Exit
             let mut all = fleet.json()?;
             all["store"] = json!(store.location());
             all["sessions"] = sessions_json(&sessions, &fleet.outlook, now)?;
-            let daemons = daemons.iter().map(daemons::json);
+            let daemons = daemons.iter().map(|daemon| daemons::json(daemon, now));
             all["daemons"] = daemons.collect::<Result<Vec<_>, _>>()?.into();
             print_json(&all)?;
         }

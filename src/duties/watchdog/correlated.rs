@@ -34,11 +34,11 @@ impl Watchdog {
                     by: leader.daemon.id.clone(),
                     told: false,
                 };
-                let raising = store.raise_alert(&alert, clock::now());
+                let raising = store.raise_alert(Some(leader), &alert, clock::now());
                 patience.bounded(store.location(), raising).await?
             }
             None => {
-                let ending = store.recover_alert(kind, subject, clock::now());
+                let ending = store.recover_alert(Some(leader), kind, subject, clock::now());
                 patience.bounded(store.location(), ending).await?
             }
         };

@@ -9,10 +9,12 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::tasks::{session_of, signal};
-use super::{Durability, Ring, SqliteStore, controls, from_millis, millis};
+use super::{Durability, Ring, SqliteStore, controls, from_millis, leader, millis};
 use crate::model::alert::AlertKind;
 use crate::model::{SessionKey, TaskId};
-use crate::store::{AlertRow, Alerts, Control, ControlKind, NewAlert, Result, ToldEdge};
+use crate::store::{
+    AlertNote, AlertRow, Alerts, Control, ControlKind, Leader, NewAlert, Noted, Result, ToldEdge,
+};
 
 /// An alert to be raised inside another transaction.
 pub(super) struct Raise<'a> {
@@ -72,9 +74,15 @@ pub(super) async fn recover(
 
 #[async_trait]
 impl Alerts for SqliteStore {
-    async fn raise_alert(&self, alert: &NewAlert, now: Timestamp) -> Result<bool> {
+    async fn raise_alert(
+        &self,
+        leader: Option<&Leader>,
+        alert: &NewAlert,
+        now: Timestamp,
+    ) -> Result<bool> {
         self.run("raising an alert", async {
             let mut write = self.write(Durability::Full).await?;
+            leader::ensure_if(write.connection(), leader).await?;
             let raise_it = Raise {
                 kind: alert.kind,
                 subject: &alert.subject,
@@ -100,9 +108,16 @@ impl Alerts for SqliteStore {
         .await
     }
 
-    async fn recover_alert(&self, kind: AlertKind, subject: &str, now: Timestamp) -> Result<bool> {
+    async fn recover_alert(
+        &self,
+        leader: Option<&Leader>,
+        kind: AlertKind,
+        subject: &str,
+        now: Timestamp,
+    ) -> Result<bool> {
         self.run("ending an alert", async {
             let mut write = self.write(Durability::Normal).await?;
+            leader::ensure_if(write.connection(), leader).await?;
             let ended = recover(write.connection(), kind, subject, now).await?;
             write.commit(Ring::No).await?;
             Ok(ended)
@@ -147,26 +162,30 @@ impl Alerts for SqliteStore {
         .await
     }
 
-    async fn alert_told(&self, id: i64, recovered: bool) -> Result<()> {
-        self.run("noting an alert as told", async {
+    async fn note_alerts(&self, leader: &Leader, notes: &[AlertNote]) -> Result<()> {
+        if notes.is_empty() {
+            return Ok(());
+        }
+        self.run("noting what was told", async {
             let mut write = self.write(Durability::Normal).await?;
-            sqlx::query("UPDATE bridge_alert SET told = max(told, ?2) WHERE alert_id = ?1")
-                .bind(id)
-                .bind(if recovered { 2 } else { 1 })
+            leader::ensure(write.connection(), leader).await?;
+            for note in notes {
+                let (told, reminders) = match note.told {
+                    Noted::Raised => (1, 0),
+                    Noted::Recovered => (2, 0),
+                    Noted::Reminder => (0, 1),
+                };
+                sqlx::query(
+                    "UPDATE bridge_alert SET told = max(told, ?3), reminders = reminders + ?4
+                     WHERE alert_id = ?1 AND raised_ms = ?2",
+                )
+                .bind(note.alert.id)
+                .bind(millis(note.alert.raised_at))
+                .bind(told)
+                .bind(reminders)
                 .execute(write.connection())
                 .await?;
-            write.commit(Ring::No).await
-        })
-        .await
-    }
-
-    async fn alert_reminded(&self, id: i64) -> Result<()> {
-        self.run("noting a reminder", async {
-            let mut write = self.write(Durability::Normal).await?;
-            sqlx::query("UPDATE bridge_alert SET reminders = reminders + 1 WHERE alert_id = ?1")
-                .bind(id)
-                .execute(write.connection())
-                .await?;
+            }
             write.commit(Ring::No).await
         })
         .await

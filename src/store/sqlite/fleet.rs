@@ -182,9 +182,10 @@ impl Orchestration for SqliteStore {
         .await
     }
 
-    async fn set_capacity(&self, capacity: u32) -> Result<()> {
+    async fn set_capacity(&self, leader: Option<&Leader>, capacity: u32) -> Result<()> {
         let settings = [("task.capacity", capacity.to_string())];
-        self.run("setting the capacity", self.set(&settings)).await
+        self.run("setting the capacity", self.set(leader, &settings))
+            .await
     }
 
     async fn set_session_capacity(
@@ -218,9 +219,15 @@ impl Orchestration for SqliteStore {
         .await
     }
 
-    async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<Pruned> {
+    async fn prune(
+        &self,
+        leader: Option<&Leader>,
+        retention: &Retention,
+        now: Timestamp,
+    ) -> Result<Pruned> {
         self.run("taking away what ended", async {
             let mut write = self.write(Durability::Normal).await?;
+            leader::ensure_if(write.connection(), leader).await?;
             let pruned = prune::part(write.connection(), retention, now).await?;
             write.commit(Ring::No).await?;
             Ok(pruned)

@@ -130,6 +130,17 @@ pub(super) async fn ensure(
     Ok(())
 }
 
+/// The same for what others may write as well.
+pub(super) async fn ensure_if(
+    connection: &mut SqliteConnection,
+    leader: Option<&Leader>,
+) -> Result<(), Fault> {
+    match leader {
+        Some(leader) => ensure(connection, leader).await,
+        None => Ok(()),
+    }
+}
+
 async fn not_leading(connection: &mut SqliteConnection) -> Result<Fault, Fault> {
     let epoch: Option<i64> = sqlx::query_scalar("SELECT epoch FROM bridge_leader")
         .fetch_optional(connection)

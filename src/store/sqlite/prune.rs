@@ -106,6 +106,7 @@ pub(super) async fn part(
              SELECT kind, subject FROM bridge_control WHERE until_ms < ?1 LIMIT ?2)",
         ago(retention.alerts)
     );
+    daemons(connection, ago(retention.audit)).await?;
     moot(connection, now).await?;
     Ok(Pruned {
         messages,
@@ -114,6 +115,30 @@ pub(super) async fn part(
         tasks,
         alerts,
     })
+}
+
+/// Daemons that nobody has heard of since, and that nothing names: one that
+/// comes back after all is registered with its first epoch again.
+async fn daemons(connection: &mut SqliteConnection, before: i64) -> Result<(), Fault> {
+    sqlx::query(
+        "DELETE FROM bridge_daemon AS d
+         WHERE max(d.started_ms, coalesce(d.stopped_ms, 0), coalesce(
+                   (SELECT n FROM bridge_signal WHERE name = 'seen:' || d.daemon_id), 0)) < ?1
+           AND NOT EXISTS (SELECT 1 FROM bridge_heartbeat h WHERE h.daemon_id = d.daemon_id)
+           AND NOT EXISTS (SELECT 1 FROM bridge_leader l WHERE l.holder = d.daemon_id)
+           -- The newest change stays: numbers that were seen must not come again.
+           AND d.change < (SELECT max(change) FROM bridge_daemon)",
+    )
+    .bind(before)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "DELETE FROM bridge_signal WHERE name GLOB 'seen:*'
+           AND substr(name, 6) NOT IN (SELECT daemon_id FROM bridge_daemon)",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// What belongs to messages that were just taken away.

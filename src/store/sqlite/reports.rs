@@ -8,13 +8,13 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::{Durability, Ring, SqliteStore, from_millis, shared};
+use super::{Durability, Ring, SqliteStore, from_millis, leader, shared};
 use crate::model::health::Turn;
 use crate::model::rate::RateLimits;
 use crate::model::session::{Heartbeat, ProofKind, SessionView};
 use crate::model::token::TokenStorage;
 use crate::model::{ConversationId, SessionKey, Side, timestamp};
-use crate::store::{AuditEntry, AuditFilter, DaemonView, Reports, Result, StoreCheck};
+use crate::store::{AuditEntry, AuditFilter, DaemonView, Leader, Reports, Result, StoreCheck};
 
 #[async_trait]
 impl Reports for SqliteStore {
@@ -70,7 +70,9 @@ impl Reports for SqliteStore {
                 "SELECT daemon_id, epoch, role, host, boot_id, pid, version, started_ms, stopped_ms,
                         (SELECT count(*) FROM bridge_heartbeat h
                          WHERE h.daemon_id = d.daemon_id AND h.daemon_epoch = d.epoch
-                           AND NOT h.released)
+                           AND NOT h.released),
+                        max(started_ms, coalesce(stopped_ms, 0), coalesce(
+                            (SELECT n FROM bridge_signal WHERE name = 'seen:' || d.daemon_id), 0))
                  FROM bridge_daemon d ORDER BY daemon_id",
             )
             .fetch_all(&mut *self.reader().await?)
@@ -88,6 +90,7 @@ impl Reports for SqliteStore {
                         started_at: from_millis(row.try_get(7)?),
                         stopped_at: row.try_get::<Option<i64>, _>(8)?.map(from_millis),
                         sessions: row.try_get(9)?,
+                        seen_at: from_millis(row.try_get(10)?),
                     })
                 })
                 .collect()
@@ -149,12 +152,13 @@ impl Reports for SqliteStore {
             ("rate.per_hour", limits.per_hour.to_string()),
             ("rate.per_day", limits.per_day.to_string()),
         ];
-        self.run("setting the limits", self.set(&settings)).await
+        self.run("setting the limits", self.set(None, &settings))
+            .await
     }
 
     async fn set_token_storage(&self, storage: TokenStorage) -> Result<()> {
         let settings = [("token_storage", storage.as_str().to_owned())];
-        self.run("setting the token storage", self.set(&settings))
+        self.run("setting the token storage", self.set(None, &settings))
             .await
     }
 
@@ -197,8 +201,13 @@ impl Reports for SqliteStore {
 }
 
 impl SqliteStore {
-    pub(super) async fn set(&self, settings: &[(&str, String)]) -> std::result::Result<(), Fault> {
+    pub(super) async fn set(
+        &self,
+        leader: Option<&Leader>,
+        settings: &[(&str, String)],
+    ) -> std::result::Result<(), Fault> {
         let mut write = self.write(Durability::Full).await?;
+        leader::ensure_if(write.connection(), leader).await?;
         for (key, value) in settings {
             sqlx::query(
                 "INSERT INTO bridge_setting (key, value) VALUES (?1, ?2)

@@ -205,7 +205,7 @@ fn duties(settings: &Settings, links: (StoreLink, LeaderLink)) -> anyhow::Result
     let alerts = Alerts::new(
         &settings.alert,
         links.0,
-        Some(links.1),
+        Some((links.1, DutyBell::default())),
         "bench".to_owned(),
         (alerts_bell.clone(), post),
     );

@@ -10,7 +10,7 @@ use sqlx::{Row as _, SqliteConnection};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use round::{advance, as_json, changed, mirror, owners, renew, upsert};
+use round::{advance, as_json, changed, mirror, owners, renew, seen, upsert};
 
 use super::fault::Fault;
 use super::fleet::bump;
@@ -63,11 +63,18 @@ impl Heartbeats for SqliteStore {
     }
 
     async fn beat(&self, round: &BeatRound<'_>) -> Result<BeatReport> {
-        if round.beats.is_empty() {
+        if round.beats.is_empty() && !round.mirror {
             return Ok(BeatReport::default());
         }
         self.run("writing heartbeats", async {
             let mut write = self.write(Durability::Normal).await?;
+            if round.mirror {
+                seen(write.connection(), round.daemon, round.now).await?;
+            }
+            if round.beats.is_empty() {
+                write.commit(Ring::No).await?;
+                return Ok(BeatReport::default());
+            }
             // In the order of the rows: ids are random, and with thousands of
             // them a page is written once instead of once a row.
             let mut sorted: Vec<&Beat> = round.beats.iter().collect();

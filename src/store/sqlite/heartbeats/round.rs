@@ -50,6 +50,24 @@ pub(super) async fn changed(
     Ok(changed > 0)
 }
 
+/// A daemon runs, also one that keeps nobody: for people, and for whoever takes
+/// away the rows of those that do not come back.
+pub(super) async fn seen(
+    connection: &mut SqliteConnection,
+    daemon: &DaemonRef,
+    now: Timestamp,
+) -> std::result::Result<(), Fault> {
+    sqlx::query(
+        "INSERT INTO bridge_signal (name, n) VALUES ('seen:' || ?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET n = excluded.n",
+    )
+    .bind(&daemon.id)
+    .bind(millis(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Writes the heartbeats of sessions that this life of the daemon has already,
 /// which is nearly all of them nearly always, and returns how many those were.
 /// It names no column of an index: an index entry that is written anew costs as
