@@ -229,6 +229,7 @@ macro_rules! every_case {
                 the_oldest_of_the_caller_s_role_is_claimed
                 a_named_task_is_had_or_refused
                 a_session_has_as_many_as_it_may
+                an_agent_that_has_ended_claims_nothing
                 a_session_that_is_drained_claims_nothing
                 a_wrong_token_claims_and_writes_nothing
                 of_two_that_claim_one_gets_it
