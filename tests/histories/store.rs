@@ -270,19 +270,19 @@ impl Store {
     ) -> Result<(), Refused> {
         self.acts(acting, now)?;
         let row = &mut self.sessions[session];
-        let gone = matches!(standing, Standing::Lost { .. } | Standing::Exited { .. });
+        let lost = matches!(standing, Standing::Lost { .. });
         if (row.seq, row.activity) != judged
-            || (gone && self.hold && self.sabotage != Sabotage::IgnoreHold)
+            || (lost && self.hold && self.sabotage != Sabotage::IgnoreHold)
         {
             return Err(Refused::Stale);
         }
         row.standing = standing;
         row.eased = now;
         self.changed(session);
-        if gone {
+        if lost {
             let hold = self.hold;
             self.oracle.must(Check::HoldHolds, now, !hold, || {
-                format!("session {session} ended during a hold")
+                format!("session {session} was lost during a hold")
             });
         }
         Ok(())

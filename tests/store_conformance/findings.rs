@@ -4,7 +4,7 @@
 use mcp_bridge::model::ConversationId;
 use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::{SessionKey, Side};
-use mcp_bridge::store::{Moved, Why};
+use mcp_bridge::store::{Control, ControlKind, Moved, Why};
 
 use crate::Backend;
 use crate::common::{at, pair, pairs, receive, say};
@@ -75,6 +75,26 @@ pub(crate) async fn a_finding_that_holds_is_written(backend: &impl Backend) {
     );
     let nothing = store.settle(&leader, &[], at(41)).await;
     assert!(nothing.expect("asked").is_empty());
+}
+
+pub(crate) async fn a_hold_since_the_look_voids_a_loss_and_no_exit(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    let hold = Control {
+        kind: ControlKind::Hold,
+        subject: String::new(),
+        since: at(30),
+        until: at(45),
+    };
+    let found = async |standing| finding(&seen(&*store, session).await, standing);
+    let (lost, exited) = (found("lost").await, found("exited").await);
+    store.set_control(&hold).await.expect("set");
+    let settled = store.settle(&leader, &[lost, exited], at(40)).await;
+    assert_eq!(settled.expect("settled"), [false, true]);
+    find(&*store, &leader, session, "well", at(41)).await;
+    find(&*store, &leader, session, "lost", at(46)).await;
 }
 
 pub(crate) async fn an_alert_is_raised_once(backend: &impl Backend) {

@@ -33,13 +33,15 @@ pub(super) async fn settle(
 ) -> Result<bool, Fault> {
     let session = &finding.session;
     let row = sqlx::query(
-        "SELECT h.seq, coalesce(s.activity_seq, 0), s.standing, s.standing_ms, h.released
+        "SELECT h.seq, coalesce(s.activity_seq, 0), s.standing, s.standing_ms, h.released,
+                EXISTS (SELECT 1 FROM bridge_control WHERE kind = 'hold' AND until_ms > ?3)
          FROM (SELECT 1)
          LEFT JOIN bridge_heartbeat h ON h.conversation_id = ?1 AND h.session_id = ?2
          LEFT JOIN bridge_session s ON s.conversation_id = ?1 AND s.session_id = ?2",
     )
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
+    .bind(millis(now))
     .fetch_one(&mut *connection)
     .await?;
     let before: Option<String> = row.try_get(2)?;
@@ -49,7 +51,9 @@ pub(super) async fn settle(
     // no such proof: whatever came meanwhile is more of the same.
     let as_seen = row.try_get::<Option<i64>, _>(0)? == finding.seq
         && row.try_get::<i64, _>(1)? == finding.activity;
-    if !well && !as_seen {
+    // An operator's hold may have come since the look.
+    let held = finding.standing == "lost" && row.try_get(5)?;
+    if !well && (!as_seen || held) {
         return Ok(false);
     }
     fleet::bump(connection, session).await?;
