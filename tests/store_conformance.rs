@@ -200,6 +200,7 @@ macro_rules! every_case {
                 renewals_never_shorten_and_never_reopen
                 the_mirror_touches_only_the_time
                 an_exit_is_noted_once_by_its_owner
+                an_exit_that_was_missed_is_noted_of_the_process_that_was
                 a_stopped_daemon_lets_go
                 a_call_counts_as_life_and_steals_nothing
                 a_thousand_sessions_in_one_beat

@@ -6,47 +6,65 @@ use tracing::{debug, info, warn};
 use super::Heartbeat;
 use crate::duties::Patience;
 use crate::duties::roster::{Kept, Sessions};
-use crate::host;
+use crate::liveness::Verdict;
 use crate::model::SessionKey;
 use crate::store::{DaemonRef, Process, SharedStore, StoreError};
+use crate::{host, liveness};
 
 impl Heartbeat {
-    /// Agents whose pid file names a number that another process has by now:
-    /// the heartbeat of an earlier life of this daemon, or of another daemon on
-    /// this host, knew the same number with another start.
-    pub(super) async fn mistaken(
+    /// Compares sessions that are new with the processes that an earlier life of
+    /// this daemon, or another daemon on this host, knew of them. A number that
+    /// another process has by now proves no life; and whoever ended while nobody
+    /// watched has ended none the less, which is certain and need not wait until
+    /// its silence is over.
+    pub(super) async fn compare(
         &mut self,
         store: &SharedStore,
         sessions: &Sessions,
+        verdicts: &mut [Verdict],
         patience: Patience,
-    ) -> Result<Vec<usize>, StoreError> {
+    ) -> Result<(), StoreError> {
         let new: Vec<&Kept> = sessions
             .iter()
             .filter(|kept| !self.compared.contains(&kept.key))
             .collect();
         if new.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let keys: Vec<SessionKey> = new.iter().map(|kept| kept.key.clone()).collect();
         let known = patience
             .bounded(store.location(), store.processes(&keys))
             .await?;
         let boot = host::boot();
-        let mut mistaken = Vec::new();
         for (session, known) in new.into_iter().zip(known) {
             let here = |known: &Process| known.boot_id == boot.id && known.pid_ns == boot.pid_ns;
-            let (Some(known), Some(found)) =
-                (known.filter(here), self.proofs[session.agent].process())
-            else {
+            let Some(known) = known.filter(here) else {
+                self.compared.insert(session.key.clone());
                 continue;
             };
-            if found.took_the_number_of(&known.id) {
-                self.proofs[session.agent].mistaken();
-                mistaken.push(session.agent);
+            let (proof, verdict) = (
+                &mut self.proofs[session.agent],
+                &mut verdicts[session.agent],
+            );
+            if let Some(found) = proof.process()
+                && found.took_the_number_of(&known.id)
+            {
+                proof.mistaken();
+                *verdict = Verdict::Exited;
+            }
+            let ended = liveness::has_ended(known.id);
+            if ended && matches!(verdict, Verdict::Unproven(_)) && proof.missed() {
+                *verdict = Verdict::Exited;
+            }
+            // One that runs and that nothing names yet is looked at again.
+            if ended || !matches!(verdict, Verdict::Unproven(_)) {
+                self.compared.insert(session.key.clone());
+            }
+            if ended {
+                self.missed.insert(session.key.clone(), known);
             }
         }
-        self.compared.extend(keys);
-        Ok(mistaken)
+        Ok(())
     }
 
     pub(super) async fn tell_exit(
@@ -71,7 +89,11 @@ impl Heartbeat {
             }
         };
         if !told {
-            let exit = store.record_exit(&session.key, daemon, now);
+            let missed = self.missed.get(&session.key);
+            let exit = match missed {
+                Some(process) => store.record_missed_exit(&session.key, daemon, process, now),
+                None => store.record_exit(&session.key, daemon, now),
+            };
             if !patience.bounded(store.location(), exit).await? {
                 debug!(session = %session.key, "its heartbeat is not ours");
             }
