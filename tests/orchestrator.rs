@@ -301,6 +301,38 @@ fn a_task_waits_for_somebody_healthy() {
 }
 
 #[test]
+fn a_task_that_is_given_by_hand_to_somebody_who_is_gone_goes_on() {
+    let mut fleet = Fleet::new(1);
+    let caller = fleet.rig.pair("caller");
+    let ttl = Duration::from_secs(1);
+    let short = QUICK_WATCHDOG.replace("[watchdog]\n", "[watchdog]\ndefault_ttl = \"1s\"\n");
+    let mut orchestrator = fleet.orchestrator(&short);
+    fleet.workers_ready();
+    // It called once, and no daemon keeps it: it holds nothing, and nobody
+    // misses it.
+    fleet.rig.fetch(&caller.b);
+    let until = Instant::now() + ttl * 3;
+    wait_for("its time to be over", || {
+        (Instant::now() > until).then_some(())
+    });
+    let other = fleet.add("Test the parser");
+    assert_eq!(fleet.owner(other, 1), 0);
+    let task = fleet.add("Port the parser");
+    let given = fleet
+        .rig
+        .store
+        .reassign_task(task, Some(&caller.b.session), clock::now());
+    assert_eq!(fleet.rig.block_on(given).expect("given").fence, Fence(1));
+    orchestrator.says("caller/b (backend) is lost");
+    wait_for("the task to wait", || {
+        (fleet.state(task) == TaskState::Queued).then_some(())
+    });
+    let worker = fleet.workers[0].pair.b.clone();
+    fleet.done(&worker, other, 1).expect("done");
+    assert_eq!(fleet.owner(task, 3), 0);
+}
+
+#[test]
 fn a_task_that_kills_its_owners_is_given_up() {
     let mut fleet = Fleet::new(1);
     let mut orchestrator = fleet.orchestrator(QUICK_WATCHDOG);

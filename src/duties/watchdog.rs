@@ -12,7 +12,7 @@ mod correlated;
 mod look;
 mod report;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +69,9 @@ pub struct Watchdog {
     /// Whether the store says that many hosts fell silent together, as far as
     /// that is known: whoever acted before may have said so.
     correlated: Option<bool>,
+    /// Losses that mattered to nobody, because nobody promised to keep those
+    /// sessions and they held nothing. Given something, they matter.
+    unsaid: HashMap<SessionKey, Change>,
     /// Somebody's health changed since the last count.
     recount: bool,
     round: WatchdogReport,
@@ -104,6 +107,7 @@ impl Watchdog {
             blind: false,
             controls: Vec::new(),
             correlated: None,
+            unsaid: HashMap::new(),
             recount: true,
             round: WatchdogReport::default(),
         }
@@ -168,6 +172,7 @@ impl Watchdog {
         *self.fleet.lock() = FleetState::default();
         self.known = Some(Arc::clone(store));
         self.cursor = Cursor::default();
+        self.unsaid.clear();
         self.full_look = FullLook::begin(true);
     }
 
@@ -283,6 +288,7 @@ impl Watchdog {
     fn note(&mut self, change: &Change) -> Option<Finding> {
         let mut fleet = self.fleet.lock();
         let known = fleet.sessions.get_mut(&change.key)?;
+        self.unsaid.remove(&change.key);
         known.health = change.to;
         known.revocable = change.may_revoke;
         let standing = match change.to {
@@ -300,6 +306,7 @@ impl Watchdog {
         // Nobody promised to keep it, and it holds nothing: a person who typed
         // a command is not lost when he types no other.
         if change.to == Health::Lost && known.row.beat.is_none() && known.row.open_tasks == 0 {
+            self.unsaid.insert(change.key.clone(), change.clone());
             return None;
         }
         let kind = match change.to {

@@ -141,6 +141,7 @@ impl Watchdog {
             .sessions
             .retain(|key, _| there.contains(key));
         self.touched.retain(|key| there.contains(key));
+        self.unsaid.retain(|key, _| there.contains(key));
         self.full_look = FullLook::Due(now + FULL_LOOK);
         self.recount = true;
         Ok(())
@@ -154,6 +155,11 @@ impl Watchdog {
             let draining = self.is_draining(&row.key, row.host.as_deref());
             self.observer.sighted(&sighting(&row, draining), now);
             self.touched.insert(row.key.clone());
+            if row.open_tasks > 0
+                && let Some(unsaid) = self.unsaid.remove(&row.key)
+            {
+                self.observer.take_back(&unsaid);
+            }
             if let FullLook::At { there, .. } = &mut self.full_look {
                 there.insert(row.key.clone());
             }
