@@ -307,6 +307,7 @@ macro_rules! every_case {
                 the_old_owner_is_too_late
                 buried_is_dead_and_told
                 an_old_leader_moves_and_finds_nothing
+                many_of_one_role_hide_no_other
                 waiting_are_those_that_need_somebody
             }
             alerts {

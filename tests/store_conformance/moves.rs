@@ -409,6 +409,21 @@ pub(crate) async fn an_old_leader_moves_and_finds_nothing(backend: &impl Backend
     untouched(&*store, &scene.task, &scene.heir.b.session).await;
 }
 
+pub(crate) async fn many_of_one_role_hide_no_other(backend: &impl Backend) {
+    let store = backend.open().await;
+    backend.foreign(
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5100)
+         INSERT INTO bridge_task (role, title, body, created_ms, changed_ms)
+         SELECT 'wroker', 'x', 'x', 0, 0 FROM n",
+    );
+    let id = add(&*store, "for somebody").await;
+    let waiting = store.waiting_tasks(&[], WITHIN, at(50)).await;
+    let waiting = waiting.expect("looked");
+    assert_eq!(waiting.len(), 5_001, "of each the oldest");
+    assert_eq!((waiting[0].task, waiting[5_000].task), (TaskId(1), id));
+    assert!(waiting.is_sorted_by_key(|waiting| waiting.task));
+}
+
 pub(crate) async fn waiting_are_those_that_need_somebody(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&*store).await;

@@ -17,7 +17,8 @@ use crate::store::{
 };
 use crate::text::millis as duration_millis;
 
-/// Most tasks that wait and are looked at in one round.
+/// Most tasks of a role that wait and are looked at in one round: those of a
+/// role that nobody has must not hide those of the others.
 const WAITING: u32 = 5_000;
 
 #[async_trait]
@@ -111,7 +112,15 @@ impl Orchestration for SqliteStore {
             let stalled: Vec<String> = stalled.iter().map(SessionKey::to_string).collect();
             let since = millis(now).saturating_sub(duration_millis(losses_within));
             let rows = sqlx::query(
-                "SELECT t.task_id, t.role, t.fence, t.owner_conversation, t.owner_session,
+                // From role to role along the index, and of each the oldest.
+                "WITH RECURSIVE roles(role) AS (
+                     SELECT min(role) FROM bridge_task INDEXED BY bridge_task_role
+                     WHERE state IN ('queued', 'retry_wait') AND role > ''
+                     UNION ALL
+                     SELECT (SELECT min(role) FROM bridge_task INDEXED BY bridge_task_role
+                             WHERE state IN ('queued', 'retry_wait') AND role > roles.role)
+                     FROM roles WHERE role IS NOT NULL)
+                 SELECT t.task_id, t.role, t.fence, t.owner_conversation, t.owner_session,
                         t.last_conversation, t.last_session,
                         (SELECT count(*) FROM bridge_task_history y WHERE y.task_id = t.task_id
                              AND y.event IN ('lost', 'exited', 'stalled') AND y.at_ms > ?2
@@ -119,12 +128,14 @@ impl Orchestration for SqliteStore {
                              AND y.history_id > (
                                  SELECT coalesce(max(d.history_id), 0) FROM bridge_task_history d
                                  WHERE d.task_id = t.task_id AND d.event = 'dead'))
-                 FROM (SELECT task_id FROM (
-                           SELECT task_id FROM bridge_task INDEXED BY bridge_task_waiting
-                           WHERE state IN ('queued', 'retry_wait')
+                 FROM (SELECT q.task_id AS task_id FROM roles CROSS JOIN bridge_task q
+                       WHERE q.task_id IN (
+                           SELECT b.task_id FROM bridge_task b INDEXED BY bridge_task_role
+                           WHERE b.role = roles.role AND b.state IN ('queued', 'retry_wait')
                              -- A clock that was set must not keep a task waiting for hours.
-                             AND (state = 'queued' OR retry_ms <= ?3 OR retry_ms > ?3 + 2700000)
-                           ORDER BY task_id LIMIT ?4)
+                             AND (b.state = 'queued' OR b.retry_ms <= ?3
+                                  OR b.retry_ms > ?3 + 2700000)
+                           ORDER BY b.task_id LIMIT ?4)
                        UNION ALL
                        SELECT task_id FROM bridge_session s CROSS JOIN bridge_task o
                            ON o.owner_conversation = s.conversation_id
@@ -135,7 +146,8 @@ impl Orchestration for SqliteStore {
                            ON o.owner_conversation = substr(j.value, 1, instr(j.value, '/') - 1)
                               AND o.owner_session = substr(j.value, instr(j.value, '/') + 1)
                               AND o.state = 'leased') w
-                 JOIN bridge_task t USING (task_id) GROUP BY t.task_id ORDER BY t.task_id",
+                 CROSS JOIN bridge_task t ON t.task_id = w.task_id
+                 GROUP BY t.task_id ORDER BY t.task_id",
             )
             .bind(json!(stalled).to_string())
             .bind(since)
