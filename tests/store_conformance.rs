@@ -299,6 +299,7 @@ macro_rules! every_case {
                 a_fence_that_moved_on_voids_it
                 an_owner_that_is_back_voids_it
                 a_beat_after_the_verdict_voids_it
+                a_call_after_the_verdict_voids_it
                 a_stalled_owner_hears_that_it_must_stop
                 a_target_that_cannot_voids_it
                 one_that_is_void_does_not_void_the_others

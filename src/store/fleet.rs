@@ -123,7 +123,8 @@ pub struct SeenSession {
     pub capacity: Option<u32>,
     /// What was found before: `well`, `stalled`, `lost`, ...
     pub standing: Option<String>,
-    /// The heartbeat that was found on.
+    /// The heartbeat that was found on; below zero if the session did
+    /// something since, so that the verdict does not hold any more.
     pub standing_seq: Option<i64>,
 }
 

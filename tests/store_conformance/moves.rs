@@ -173,6 +173,36 @@ pub(crate) async fn a_beat_after_the_verdict_voids_it(backend: &impl Backend) {
     untouched(&*store, &scene.task, &scene.heir.b.session).await;
 }
 
+pub(crate) async fn a_call_after_the_verdict_voids_it(backend: &impl Backend) {
+    let store = backend.open().await;
+    let scene = scene(&*store).await;
+    // With a heartbeat and without one.
+    let keeper = daemon(&*store, "hera").await;
+    let other = pair(&*store, at(0)).await;
+    beat(&*store, &keeper, &[&other.b.session]).await;
+    let kept = claimed(&*store, &other.b, "kept").await;
+    for (owner, task) in [(&scene.gone.b, &scene.task), (&other.b, &kept)] {
+        for (standing, why) in [("lost", Why::Lost), ("stalled", Why::Stalled)] {
+            find(&*store, &scene.leader, &owner.session, standing, at(40)).await;
+            let note = "still at it".parse().expect("a note");
+            let noted = store.task_progress(owner, task.id, task.fence, &note, None, at(41));
+            noted.await.expect("noted");
+            let to_heir = planned(task, Some(&scene.heir.b.session), why);
+            let why = void(make(&*store, &scene.leader, to_heir).await);
+            assert_eq!(why, "its owner is back", "{standing}");
+            untouched(&*store, task, &scene.heir.b.session).await;
+        }
+        // A word of the dead is no life.
+        find(&*store, &scene.leader, &owner.session, "exited", at(42)).await;
+        read(&*store, owner).await;
+    }
+    let exited = planned(&kept, Some(&scene.heir.b.session), Why::Exited);
+    assert_eq!(
+        make(&*store, &scene.leader, exited).await,
+        Moved::Made(Fence(2))
+    );
+}
+
 pub(crate) async fn a_stalled_owner_hears_that_it_must_stop(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&*store).await;

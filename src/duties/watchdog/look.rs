@@ -292,6 +292,7 @@ fn sighting(row: &SeenSession, draining: bool) -> Sighting {
         open_tasks: row.open_tasks,
         draining,
         standing: match row.standing.as_deref() {
+            Some("stalled") if seq < 0 => Standing::Stirred,
             Some("stalled") => Standing::Stalled,
             Some("lost") => Standing::Lost { seq },
             Some("exited") => Standing::Exited { seq },

@@ -328,6 +328,38 @@ fn an_operators_hold_keeps_losses_back_until_it_ends_and_no_exits() {
 }
 
 #[test]
+fn a_verdict_that_was_overtaken_before_the_first_look_does_not_stand() {
+    let called = |standing| Sighting {
+        activity: 7,
+        standing,
+        ..Sighting::new(key(1))
+    };
+    for (standing, stands) in [
+        (Standing::Lost { seq: 0 }, Health::Lost),
+        (Standing::Lost { seq: -1 }, Health::Active),
+        (Standing::Stirred, Health::Active),
+    ] {
+        let mut observer = observer();
+        look(&mut observer, &[called(standing)], at(100));
+        assert_eq!(observer.health(&key(1)), Some(stands), "{standing:?}");
+    }
+    let mut observer = observer();
+    let owes = |standing| Sighting {
+        open_tasks: 1,
+        ..called(standing)
+    };
+    look(&mut observer, &[owes(Standing::Stalled)], at(100));
+    assert_eq!(observer.health(&key(1)), Some(Health::Stalled));
+    let mut moved = owes(Standing::Stirred);
+    moved.activity += 1;
+    let changes = look(&mut observer, &[moved], at(101));
+    assert_eq!(
+        verdicts(&changes),
+        [(key(1), Health::Stalled, Health::Active)]
+    );
+}
+
+#[test]
 fn whoever_is_forgotten_is_not_said_and_does_not_count() {
     let mut observer = ten_hosts();
     observer.retain(&HashSet::from([key(0), key(10)]));

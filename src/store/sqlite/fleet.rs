@@ -8,6 +8,7 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
+use super::messages::OVERTAKEN;
 use super::tasks::{self, Cause, Target, session_of};
 use super::{Durability, Ring, SqliteStore, findings, leader, millis, prune, seen};
 use crate::model::{Fence, SessionKey, TaskId};
@@ -273,14 +274,17 @@ async fn make(
         return Ok(Moved::Void("somebody else moved or ended it".into()));
     }
     if let Some(owner) = &found.owner {
-        // A beat since the verdict is life, although nobody wrote so yet.
+        // A beat since the verdict is life, and a call is life and progress,
+        // although nobody wrote so yet.
         let standing: Option<String> = sqlx::query_scalar(
-            "SELECT iif(s.standing = 'stalled' OR h.seq IS s.standing_seq, s.standing, NULL)
+            "SELECT iif(iif(s.standing = 'stalled', s.standing_seq IS NOT ?3,
+                            h.seq IS s.standing_seq), s.standing, NULL)
              FROM bridge_session s LEFT JOIN bridge_heartbeat h USING (conversation_id, session_id)
              WHERE s.conversation_id = ?1 AND s.session_id = ?2",
         )
         .bind(owner.conversation.as_str())
         .bind(owner.side.as_str())
+        .bind(OVERTAKEN)
         .fetch_optional(&mut *connection)
         .await?
         .flatten();
