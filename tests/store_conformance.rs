@@ -272,6 +272,8 @@ macro_rules! every_case {
                 an_alert_is_raised_once
                 one_standing_ends_the_alert_of_another
                 the_notice_names_unread_mail
+                the_notice_names_what_was_in_its_hand
+                what_another_program_wrote_since_voids_a_loss
                 one_that_returns_hears_what_it_lost
                 one_that_lost_nothing_hears_nothing
                 a_foreign_session_is_found_like_any

@@ -72,6 +72,9 @@ pub struct Watchdog {
     /// Losses that mattered to nobody, because nobody promised to keep those
     /// sessions and they held nothing. Given something, they matter.
     unsaid: HashMap<SessionKey, Change>,
+    /// Whose row was another than the one that was judged. What another program
+    /// writes moves none of our counters, so these are read by name.
+    reread: Vec<SessionKey>,
     /// Somebody's health changed since the last count.
     recount: bool,
     round: WatchdogReport,
@@ -108,6 +111,7 @@ impl Watchdog {
             controls: Vec::new(),
             correlated: None,
             unsaid: HashMap::new(),
+            reread: Vec::new(),
             recount: true,
             round: WatchdogReport::default(),
         }
@@ -218,8 +222,9 @@ impl Watchdog {
                     self.written(finding);
                 } else {
                     // Not written, or it gave a sign of life in the last
-                    // moment: it is judged again.
+                    // moment: it is judged again, on the row as it is then.
                     self.observer.take_back(change);
+                    self.reread.push(change.key.clone());
                 }
             }
         }
@@ -322,6 +327,7 @@ impl Watchdog {
             standing,
             seq: change.seq,
             activity: change.activity,
+            foreign: known.row.foreign.clone().unwrap_or_default(),
             // What an operator planned is no incident.
             alert: kind.filter(|_| !known.draining),
             what,

@@ -171,6 +171,9 @@ pub struct Finding {
     pub seq: Option<i64>,
     /// The activity that was judged.
     pub activity: i64,
+    /// What another program had written of it, empty if nothing: an agent of
+    /// that program gives its signs of life there alone.
+    pub foreign: String,
     /// The alert that begins with it; every other open one of the session ends.
     pub alert: Option<AlertKind>,
     /// What was seen, for the alert, which says by itself whom it is about.

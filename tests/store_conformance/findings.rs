@@ -175,6 +175,63 @@ pub(crate) async fn the_notice_names_unread_mail(backend: &impl Backend) {
     assert_eq!(seen(&*store, &pair.b.session).await.unread, 12);
 }
 
+pub(crate) async fn the_notice_names_what_was_in_its_hand(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let keeper = daemon(&*store, "hera").await;
+    for (pair, standing) in pairs.iter().zip(["lost", "exited"]) {
+        let session = &pair.b.session;
+        beat(&*store, &keeper, &[session]).await;
+        let done = say(&*store, &pair.a, "done with", at(1)).await;
+        read(&*store, &pair.b).await;
+        let held = say(&*store, &pair.a, "in its hand", at(2)).await;
+        // This call acknowledges what the one before handed out.
+        read(&*store, &pair.b).await;
+        let unread = say(&*store, &pair.a, "unread", at(3)).await;
+        if standing == "exited" {
+            let noted = store.record_exit(session, &keeper, at(4)).await;
+            assert!(noted.expect("noted"));
+        }
+        find(&*store, &leader, session, standing, at(40)).await;
+        let told = read(&*store, &pair.a).await;
+        assert_eq!(told.len(), 1);
+        assert_eq!(
+            told[0].metadata["unread"],
+            serde_json::json!([held, unread])
+        );
+        let words = &told[0].message;
+        assert!(
+            words.contains(&format!("2 messages: {held}, {unread}.")),
+            "{words}"
+        );
+        assert!(!words.contains(&format!(" {done},")), "{words}");
+    }
+}
+
+pub(crate) async fn what_another_program_wrote_since_voids_a_loss(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    let write = |status: &str, time: &str| {
+        backend.foreign(&format!(
+            "INSERT OR REPLACE INTO session_status (conversation_id, session_id, status, last_heartbeat)
+             VALUES ('{}', 'b', '{status}', '2025-11-13T02:13:{time}')",
+            pair.id
+        ));
+    };
+    let mut looks = vec![finding(&seen(&*store, session).await, "lost")];
+    for (status, time) in [("working", "21"), ("blocked", "21"), ("blocked", "59")] {
+        write(status, time);
+        let settled = store.settle(&leader, &looks, at(40)).await;
+        assert_eq!(settled.expect("settled"), [false], "{status} {time}");
+        looks = vec![finding(&seen(&*store, session).await, "lost")];
+    }
+    let settled = store.settle(&leader, &looks, at(41)).await;
+    assert_eq!(settled.expect("settled"), [true], "as it was seen");
+}
+
 async fn epoch(backend: &impl Backend, session: &SessionKey) -> String {
     let row = backend.foreign(&format!(
         "SELECT epoch FROM bridge_session WHERE conversation_id = '{}' AND session_id = '{}'",

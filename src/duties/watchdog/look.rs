@@ -94,6 +94,7 @@ impl Watchdog {
         self.take_in(sessions, now);
         let mut wanted = self.take_pulses(pulses, now);
         wanted.extend_from_slice(arrived);
+        wanted.append(&mut self.reread);
         if !wanted.is_empty() {
             let these = store.fleet(Wanted::These(&wanted), wall);
             let these = patience.bounded(store.location(), these).await?;

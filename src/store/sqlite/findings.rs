@@ -34,8 +34,11 @@ pub(super) async fn settle(
     let session = &finding.session;
     let row = sqlx::query(
         "SELECT h.seq, coalesce(s.activity_seq, 0), s.standing, s.standing_ms, h.released,
-                EXISTS (SELECT 1 FROM bridge_control WHERE kind = 'hold' AND until_ms > ?3)
+                EXISTS (SELECT 1 FROM bridge_control WHERE kind = 'hold' AND until_ms > ?3),
+                iif(st.last_heartbeat IS NOT h.mirrored,
+                    st.last_heartbeat || ' ' || st.status, NULL)
          FROM (SELECT 1)
+         LEFT JOIN session_status st ON st.conversation_id = ?1 AND st.session_id = ?2
          LEFT JOIN bridge_heartbeat h ON h.conversation_id = ?1 AND h.session_id = ?2
          LEFT JOIN bridge_session s ON s.conversation_id = ?1 AND s.session_id = ?2",
     )
@@ -50,7 +53,8 @@ pub(super) async fn settle(
     // Life that was not seen yet is life. A session that is well again needs
     // no such proof: whatever came meanwhile is more of the same.
     let as_seen = row.try_get::<Option<i64>, _>(0)? == finding.seq
-        && row.try_get::<i64, _>(1)? == finding.activity;
+        && row.try_get::<i64, _>(1)? == finding.activity
+        && (finding.standing != "lost" || shared::text(&row, 6)? == finding.foreign);
     // An operator's hold may have come since the look.
     let held = finding.standing == "lost" && row.try_get(5)?;
     if !well && (!as_seen || held) {
@@ -128,9 +132,14 @@ async fn tell_gone(
         return Ok(());
     }
     let unread: Vec<i64> = sqlx::query_scalar(
+        // What was in its hand counts as well: it may have done nothing with it.
         "SELECT id FROM messages
          WHERE conversation_id = ?1 AND to_session IN (?2, 'session_' || ?2) AND read = 0
-         ORDER BY id",
+         UNION
+         SELECT message_id FROM bridge_receipt
+         WHERE conversation_id = ?1 AND session_id = ?2
+           AND acked_ms IS NULL AND written_ms IS NULL
+         ORDER BY 1",
     )
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
@@ -144,7 +153,7 @@ async fn tell_gone(
             more => format!(" and {more} more"),
         };
         words.push_str(&format!(
-            "\nIt has not read {}: {}{more}. Those of a task go with the task.",
+            "\nIt has not read, or not acknowledged, {}: {}{more}. Those of a task go with the task.",
             text::count(unread.len() as u64, "message"),
             first.join(", ")
         ));
