@@ -209,6 +209,29 @@ fn a_stalled_session_is_an_alert_and_its_task_stays() {
 }
 
 #[test]
+fn whoever_has_read_its_mail_and_sits_on_a_task_is_reminded() {
+    let mut fleet = Fleet::new(1);
+    let mut orchestrator = fleet.orchestrator(fleet::QUICK_STALL);
+    fleet.workers_ready();
+    let task = fleet.add("Port the parser");
+    fleet.owner(task, 1);
+    let caller = fleet.workers[0].pair.b.clone();
+    assert_eq!(fleet.rig.fetch(&caller).len(), 1);
+    // What wakes it is mail: the rest is the wake's.
+    wait_for("a reminder", || {
+        (fleet.rig.view(&caller.session).unread == 1).then_some(())
+    });
+    fleet
+        .progress(&caller, task, 1, "still at it")
+        .expect("mine");
+    orchestrator.says("moves again");
+    wait_for("its end", || {
+        (fleet.rig.view(&caller.session).unread == 0).then_some(())
+    });
+    assert_eq!(fleet.task(task).fence, Fence(1));
+}
+
+#[test]
 fn a_stalled_session_whose_client_reports_turns_loses_its_task() {
     let mut fleet = Fleet::new(2);
     let mut orchestrator = fleet.orchestrator(fleet::QUICK_STALL);

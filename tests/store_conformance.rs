@@ -32,6 +32,8 @@ mod moves;
 mod prune;
 #[path = "store_conformance/reassign.rs"]
 mod reassign;
+#[path = "store_conformance/reminders.rs"]
+mod reminders;
 #[path = "store_conformance/reports.rs"]
 mod reports;
 #[path = "store_conformance/task_ends.rs"]
@@ -278,6 +280,11 @@ macro_rules! every_case {
                 one_that_lost_nothing_hears_nothing
                 a_foreign_session_is_found_like_any
                 what_a_lost_agent_had_in_its_hand_is_handed_out_again
+            }
+            reminders {
+                of_a_task_and_not_of_mail
+                unread_it_is_no_debt
+                three_times_without_progress
             }
             fleet {
                 a_row_tells_everything

@@ -7,7 +7,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::alerts::{self, Raise};
 use super::fault::Fault;
-use super::{fleet, from_millis, messages, millis, notices, shared};
+use super::{fleet, from_millis, messages, millis, notices, reminder, shared};
 use crate::model::alert::AlertKind;
 use crate::model::{SessionKey, Side};
 use crate::store::{Finding, Leader};
@@ -96,6 +96,13 @@ pub(super) async fn settle(
             by: &leader.daemon.id,
         };
         alerts::raise(connection, &raise, now).await?;
+    }
+    match (before.as_deref() == Some("stalled"), finding.standing) {
+        (false, "stalled") => reminder::remind(connection, session, now).await?,
+        (true, standing) if standing != "stalled" => {
+            reminder::take_back(connection, session, now).await?;
+        }
+        _ => {}
     }
     let gone = matches!(finding.standing, "lost" | "exited");
     if gone && before.as_deref() != Some(finding.standing) {

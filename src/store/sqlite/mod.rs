@@ -25,6 +25,7 @@ mod numbers;
 mod open;
 mod partial;
 mod prune;
+mod reminder;
 mod reports;
 mod restore;
 mod seen;
