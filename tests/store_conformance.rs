@@ -309,6 +309,7 @@ macro_rules! every_case {
                 an_owner_that_is_back_voids_it
                 a_beat_after_the_verdict_voids_it
                 a_call_after_the_verdict_voids_it
+                a_daemon_that_stops_after_an_exit_voids_nothing
                 a_stalled_owner_hears_that_it_must_stop
                 a_target_that_cannot_voids_it
                 one_that_is_void_does_not_void_the_others

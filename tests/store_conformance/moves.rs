@@ -203,6 +203,22 @@ pub(crate) async fn a_call_after_the_verdict_voids_it(backend: &impl Backend) {
     );
 }
 
+pub(crate) async fn a_daemon_that_stops_after_an_exit_voids_nothing(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let keeper = daemon(&*store, "hera").await;
+    let session = &pairs[0].b.session;
+    let task = claimed(&*store, &pairs[0].b, "one").await;
+    beat(&*store, &keeper, &[session]).await;
+    let noted = store.record_exit(session, &keeper, at(20)).await;
+    assert!(noted.expect("noted"));
+    find(&*store, &leader, session, "exited", at(21)).await;
+    store.release(&keeper, None, at(22)).await.expect("stopped");
+    let moved = planned(&task, Some(&pairs[1].b.session), Why::Exited);
+    assert_eq!(make(&*store, &leader, moved).await, Moved::Made(Fence(2)));
+}
+
 pub(crate) async fn a_stalled_owner_hears_that_it_must_stop(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&*store).await;

@@ -277,8 +277,11 @@ async fn make(
         // A beat since the verdict is life, and a call is life and progress,
         // although nobody wrote so yet.
         let standing: Option<String> = sqlx::query_scalar(
-            "SELECT iif(iif(s.standing = 'stalled', s.standing_seq IS NOT ?3,
-                            h.seq IS s.standing_seq), s.standing, NULL)
+            "SELECT iif(CASE s.standing
+                            WHEN 'stalled' THEN s.standing_seq IS NOT ?3
+                            -- Its daemon may have let go of the dead since.
+                            WHEN 'exited' THEN h.exited_ms IS NOT NULL OR h.seq IS s.standing_seq
+                            ELSE h.seq IS s.standing_seq END, s.standing, NULL)
              FROM bridge_session s LEFT JOIN bridge_heartbeat h USING (conversation_id, session_id)
              WHERE s.conversation_id = ?1 AND s.session_id = ?2",
         )
