@@ -78,6 +78,47 @@ fn an_agent_that_was_started_again_is_alive_again() {
 }
 
 #[test]
+fn an_end_while_the_daemon_was_down_is_noticed_when_it_is_back() {
+    let rig = Rig::new();
+    let names = ["ended", "tidy", "number", "again", "same"];
+    let pairs = names.map(|name| rig.pair(name));
+    let mut agents = names.map(|name| Agent::with_file(&rig, &format!("{name}.pid")));
+    let sessions: String = names.iter().map(|name| by_file(&rig, name)).collect();
+    // By silence it would be noticed in minutes.
+    let daemon = rig.worker(&format!("{RARE}{sessions}"));
+    for pair in &pairs {
+        rig.becomes(&pair.b.session, Life::Alive);
+    }
+    assert_eq!(daemon.stop(), Some(0));
+    for agent in &mut agents[..2] {
+        agent.end();
+    }
+    std::fs::remove_file(rig.path("tidy.pid")).expect("removed");
+    // As if another process had the number by now.
+    let number = &pairs[2].b.session.conversation;
+    rig.foreign()
+        .execute(
+            "UPDATE bridge_heartbeat SET pid_start = pid_start - 1 WHERE conversation_id = ?1",
+            [number.as_str()],
+        )
+        .expect("set");
+    agents[3].end();
+    agents[3] = Agent::with_file(&rig, "again.pid");
+    let mut daemon = rig.worker(&format!("{RARE}{sessions}"));
+    for (name, pair) in names.iter().zip(&pairs).take(3) {
+        daemon.says(&format!("the agent of {name}/b has ended"));
+        rig.becomes(&pair.b.session, Life::Exited);
+    }
+    for pair in &pairs[3..] {
+        rig.becomes(&pair.b.session, Life::Alive);
+    }
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.never("again/b has ended");
+    said.never("same/b has ended");
+}
+
+#[test]
 fn a_stopped_agent_is_alive() {
     let rig = Rig::new();
     let pair = rig.pair("one");

@@ -21,7 +21,7 @@ const GROWING: [(&str, &[&str]); 8] = [
     ("bridge_receipt", &["r", "bridge_receipt"]),
     ("bridge_client_message", &["c", "bridge_client_message"]),
     ("bridge_wake", &["w", "bridge_wake"]),
-    ("bridge_task", &["t", "o", "bridge_task"]),
+    ("bridge_task", &["t", "o", "q", "b", "bridge_task"]),
     (
         "bridge_task_history",
         &["h", "y", "d", "bridge_task_history"],
@@ -32,11 +32,7 @@ const GROWING: [(&str, &[&str]); 8] = [
 
 /// Partial indexes of what is open: they grow with the fleet and its work, not
 /// with what was.
-const OPEN: [&str; 3] = [
-    "bridge_wake_open",
-    "bridge_task_waiting",
-    "bridge_task_owner",
-];
+const OPEN: [&str; 2] = ["bridge_wake_open", "bridge_task_owner"];
 
 /// Statements that may walk, by a part of them, and why.
 const MAY_WALK: [(&str, &str); 8] = [

@@ -32,6 +32,8 @@ mod moves;
 mod prune;
 #[path = "store_conformance/reassign.rs"]
 mod reassign;
+#[path = "store_conformance/reminders.rs"]
+mod reminders;
 #[path = "store_conformance/reports.rs"]
 mod reports;
 #[path = "store_conformance/task_ends.rs"]
@@ -201,6 +203,7 @@ macro_rules! every_case {
                 what_expired_is_renewed_for_whoever_kept_it_to_its_end
                 the_mirror_touches_only_the_time
                 an_exit_is_noted_once_by_its_owner
+                an_exit_that_was_missed_is_noted_of_the_process_that_was
                 a_stopped_daemon_lets_go
                 a_call_counts_as_life_and_steals_nothing
                 a_thousand_sessions_in_one_beat
@@ -230,6 +233,7 @@ macro_rules! every_case {
                 the_oldest_of_the_caller_s_role_is_claimed
                 a_named_task_is_had_or_refused
                 a_session_has_as_many_as_it_may
+                an_agent_that_has_ended_claims_nothing
                 a_session_that_is_drained_claims_nothing
                 a_wrong_token_claims_and_writes_nothing
                 of_two_that_claim_one_gets_it
@@ -268,13 +272,21 @@ macro_rules! every_case {
             findings {
                 life_that_was_not_seen_is_life
                 a_finding_that_holds_is_written
+                a_hold_since_the_look_voids_a_loss_and_no_exit
                 an_alert_is_raised_once
                 one_standing_ends_the_alert_of_another
                 the_notice_names_unread_mail
+                the_notice_names_what_was_in_its_hand
+                what_another_program_wrote_since_voids_a_loss
                 one_that_returns_hears_what_it_lost
                 one_that_lost_nothing_hears_nothing
                 a_foreign_session_is_found_like_any
                 what_a_lost_agent_had_in_its_hand_is_handed_out_again
+            }
+            reminders {
+                of_a_task_and_not_of_mail
+                unread_it_is_no_debt
+                three_times_without_progress
             }
             fleet {
                 a_row_tells_everything
@@ -298,6 +310,8 @@ macro_rules! every_case {
                 a_fence_that_moved_on_voids_it
                 an_owner_that_is_back_voids_it
                 a_beat_after_the_verdict_voids_it
+                a_call_after_the_verdict_voids_it
+                a_daemon_that_stops_after_an_exit_voids_nothing
                 a_stalled_owner_hears_that_it_must_stop
                 a_target_that_cannot_voids_it
                 one_that_is_void_does_not_void_the_others
@@ -306,6 +320,7 @@ macro_rules! every_case {
                 the_old_owner_is_too_late
                 buried_is_dead_and_told
                 an_old_leader_moves_and_finds_nothing
+                many_of_one_role_hide_no_other
                 waiting_are_those_that_need_somebody
             }
             alerts {

@@ -137,7 +137,9 @@ pub(super) async fn hold(command: HoldCommand, context: &Context) -> anyhow::Res
             let control = say(&store, ControlKind::Hold, FLEET.to_owned(), time).await?;
             store.close().await;
             let time = left(control.until, control.since);
-            let said = format!("the watchdog is on hold for {time}: it gives nobody up\n");
+            let said = format!(
+                "the watchdog is on hold for {time}: it gives nobody up who falls silent\n"
+            );
             show_on(context, &control, &said)
         }
         HoldCommand::Off => {

@@ -23,7 +23,9 @@ use super::{Duty, DutyBell, Patience, Round, bounded};
 use crate::config::{AgentSettings, HeartbeatSettings, Settings};
 use crate::liveness::{Proof, Verdict};
 use crate::model::SessionKey;
-use crate::store::{Beat, BeatReport, BeatRound, DaemonInfo, DaemonRef, SharedStore, StoreError};
+use crate::store::{
+    Beat, BeatReport, BeatRound, DaemonInfo, DaemonRef, Process, SharedStore, StoreError,
+};
 use crate::{clock, host, text};
 
 /// The duty.
@@ -54,6 +56,8 @@ pub struct Heartbeat {
     /// Sessions whose process was compared with what the store says of it: once
     /// for each store.
     compared: HashSet<SessionKey>,
+    /// Processes that ended unseen, as the store names them.
+    missed: HashMap<SessionKey, Process>,
 }
 
 impl Heartbeat {
@@ -86,6 +90,7 @@ impl Heartbeat {
             asked: None,
             mirrored: None,
             compared: HashSet::new(),
+            missed: HashMap::new(),
         };
         (duty, receiver)
     }
@@ -106,9 +111,7 @@ impl Heartbeat {
             .await?;
 
         let mut verdicts = self.check();
-        for agent in self.compare(store, &roll, patience).await? {
-            verdicts[agent] = Verdict::Exited;
-        }
+        self.compare(store, &roll, &mut verdicts, patience).await?;
         if self
             .revive(store, &daemon, (&roll, &verdicts), now, patience)
             .await?
@@ -149,6 +152,7 @@ impl Heartbeat {
         for session in living {
             // A new agent took the place of one that had ended.
             self.exits.remove(&session.key);
+            self.missed.remove(&session.key);
             if let Some(owner) = elsewhere.get(&session.key) {
                 self.held.remove(&session.key);
                 let why = format!("daemon {owner} keeps this session; one daemon owns a session");
@@ -219,6 +223,7 @@ impl Heartbeat {
         self.complaints.retain(|key, _| named.contains(key));
         self.compared.retain(|key| named.contains(key));
         self.exits.retain(|key, _| named.contains(key));
+        self.missed.retain(|key, _| named.contains(key));
         if !gone.is_empty() {
             let released = store.release(daemon, Some(&gone), now);
             let count = patience.bounded(store.location(), released).await?;
@@ -255,6 +260,7 @@ impl Heartbeat {
         self.held.clear();
         self.mirrored = None;
         self.compared.clear();
+        self.missed.clear();
         Ok(daemon)
     }
 

@@ -12,7 +12,7 @@ mod correlated;
 mod look;
 mod report;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +69,12 @@ pub struct Watchdog {
     /// Whether the store says that many hosts fell silent together, as far as
     /// that is known: whoever acted before may have said so.
     correlated: Option<bool>,
+    /// Losses that mattered to nobody, because nobody promised to keep those
+    /// sessions and they held nothing. Given something, they matter.
+    unsaid: HashMap<SessionKey, Change>,
+    /// Whose row was another than the one that was judged. What another program
+    /// writes moves none of our counters, so these are read by name.
+    reread: Vec<SessionKey>,
     /// Somebody's health changed since the last count.
     recount: bool,
     round: WatchdogReport,
@@ -104,6 +110,8 @@ impl Watchdog {
             blind: false,
             controls: Vec::new(),
             correlated: None,
+            unsaid: HashMap::new(),
+            reread: Vec::new(),
             recount: true,
             round: WatchdogReport::default(),
         }
@@ -176,6 +184,7 @@ impl Watchdog {
         *self.fleet.lock() = FleetState::default();
         self.known = Some(Arc::clone(store));
         self.cursor = Cursor::default();
+        self.unsaid.clear();
         self.full_look = FullLook::begin(true);
     }
 
@@ -221,8 +230,9 @@ impl Watchdog {
                     self.written(finding);
                 } else {
                     // Not written, or it gave a sign of life in the last
-                    // moment: it is judged again.
+                    // moment: it is judged again, on the row as it is then.
                     self.observer.take_back(change);
+                    self.reread.push(change.key.clone());
                 }
             }
         }
@@ -285,6 +295,7 @@ impl Watchdog {
     fn note(&mut self, change: &Change) -> Option<Finding> {
         let mut fleet = self.fleet.lock();
         let known = fleet.sessions.get_mut(&change.key)?;
+        self.unsaid.remove(&change.key);
         known.health = change.to;
         known.revocable = change.may_revoke;
         let standing = match change.to {
@@ -302,6 +313,7 @@ impl Watchdog {
         // Nobody promised to keep it, and it holds nothing: a person who typed
         // a command is not lost when he types no other.
         if change.to == Health::Lost && known.row.beat.is_none() && known.row.open_tasks == 0 {
+            self.unsaid.insert(change.key.clone(), change.clone());
             return None;
         }
         let kind = match change.to {
@@ -317,6 +329,7 @@ impl Watchdog {
             standing,
             seq: change.seq,
             activity: change.activity,
+            foreign: known.row.foreign.clone().unwrap_or_default(),
             // What an operator planned is no incident.
             alert: kind.filter(|_| !known.draining),
             what,
@@ -345,7 +358,7 @@ impl Watchdog {
 
     fn holds(&mut self) {
         self.round.hold = if self.controls.iter().any(|c| c.kind == ControlKind::Hold) {
-            Some("on hold: nobody is given up".into())
+            Some("on hold: nobody is given up who falls silent".into())
         } else if self.observer.correlated().is_some() {
             Some("many hosts are silent together: nobody is given up".into())
         } else {

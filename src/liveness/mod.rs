@@ -17,7 +17,7 @@ use crate::model::session::ProofKind;
 use crate::store::ProcessId;
 use probe::Probe;
 use process::Process;
-pub use process::runs;
+pub use process::{has_ended, runs};
 
 /// What is known of an agent at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +117,20 @@ impl Proof {
         if let State::Watched(_, seen) = self.state {
             self.state = State::Ended(seen);
         }
+    }
+
+    /// The process that a proof like this named before is known to have ended,
+    /// and this one has found none: the same, without having watched it.
+    /// `false` if it is no proof by a process, or there is one.
+    pub fn missed(&mut self) -> bool {
+        if !matches!(self.state, State::Absent) {
+            return false;
+        }
+        self.state = State::Ended(match &self.settings {
+            ProofSettings::PidFile(path) => FileStamp::of(path),
+            _ => None,
+        });
+        true
     }
 
     fn check_process(
@@ -291,10 +305,28 @@ mod tests {
             assert!(!same.took_the_number_of(&process), "nobody told {same:?}");
             assert!(!process.took_the_number_of(&same), "nobody told {same:?}");
         }
+        assert!(has_ended(later) && !has_ended(process) && !has_ended(started(0)));
         case.proof.mistaken();
         assert_eq!(case.check(), Verdict::Exited);
         case.write(&format!("{}\n", agent.0.id()));
         assert_eq!(case.check(), ALIVE, "written again");
+    }
+
+    #[tokio::test]
+    async fn an_end_that_was_missed_is_an_exit_until_the_file_is_written_again() {
+        let (mut case, mut first) = (Case::new(), Agent::start());
+        let pid = first.0.id().to_string();
+        case.write(&pid);
+        first.end();
+        assert!(matches!(case.check(), Verdict::Unproven(_)));
+        assert!(case.proof.missed());
+        assert_eq!(case.check(), Verdict::Exited);
+        std::fs::remove_file(case.dir.path().join("pid")).expect("removed");
+        assert_eq!(case.check(), Verdict::Exited);
+        let second = Agent::start();
+        case.write(&second.0.id().to_string());
+        assert_eq!(case.check(), ALIVE);
+        assert!(!case.proof.missed(), "there is one");
     }
 
     #[tokio::test]

@@ -21,3 +21,12 @@ pub(super) use system::Process;
 pub fn runs(process: ProcessId) -> bool {
     i32::try_from(process.pid).is_ok_and(|pid| system::runs(pid, process.start))
 }
+
+/// Whether this very process is known to have ended: its number is nobody's, or
+/// a later one's. `false` where that cannot be told, which is not what
+/// [`runs`] answers then.
+#[must_use]
+pub fn has_ended(process: ProcessId) -> bool {
+    process.start != 0
+        && i32::try_from(process.pid).is_ok_and(|pid| system::has_ended(pid, process.start))
+}

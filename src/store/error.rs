@@ -207,7 +207,9 @@ impl StoreError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Task(TaskError::StaleLease { .. }) => ErrorClass::Stale,
-            Self::Task(TaskError::AtCapacity { .. } | TaskError::Draining(_)) => ErrorClass::Retry,
+            Self::Task(
+                TaskError::AtCapacity { .. } | TaskError::Draining(_) | TaskError::Exited(_),
+            ) => ErrorClass::Retry,
             Self::NotLeading(_) => ErrorClass::Denied,
             Self::Task(_)
             | Self::Invalid(_)

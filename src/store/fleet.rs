@@ -123,7 +123,8 @@ pub struct SeenSession {
     pub capacity: Option<u32>,
     /// What was found before: `well`, `stalled`, `lost`, ...
     pub standing: Option<String>,
-    /// The heartbeat that was found on.
+    /// The heartbeat that was found on; below zero if the session did
+    /// something since, so that the verdict does not hold any more.
     pub standing_seq: Option<i64>,
 }
 
@@ -170,6 +171,9 @@ pub struct Finding {
     pub seq: Option<i64>,
     /// The activity that was judged.
     pub activity: i64,
+    /// What another program had written of it, empty if nothing: an agent of
+    /// that program gives its signs of life there alone.
+    pub foreign: String,
     /// The alert that begins with it; every other open one of the session ends.
     pub alert: Option<AlertKind>,
     /// What was seen, for the alert, which says by itself whom it is about.

@@ -194,6 +194,17 @@ pub trait Heartbeats: Send + Sync {
         now: Timestamp,
     ) -> Result<bool>;
 
+    /// Notes that this process of a session's agent ended while its daemon was
+    /// down: an earlier life of the same daemon wrote its heartbeat. `false` if
+    /// the heartbeat is another daemon's, or names another process.
+    async fn record_missed_exit(
+        &self,
+        session: &SessionKey,
+        daemon: &DaemonRef,
+        process: &Process,
+        now: Timestamp,
+    ) -> Result<bool>;
+
     /// A clean stop: lets go of sessions without calling them dead. With no
     /// sessions named, of all of them, and notes the daemon as stopped.
     async fn release(

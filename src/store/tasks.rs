@@ -217,6 +217,11 @@ pub enum TaskError {
         /// What it may have.
         capacity: i64,
     },
+    /// Its agent's process was seen to have ended.
+    #[error(
+        "the agent process of {0} has ended: it gets no task\n  start the agent, and see that its proof (the pid file, for example) names the new process; its daemon notices within seconds"
+    )]
+    Exited(SessionKey),
     /// An operator is draining the session or its host.
     #[error("{0} is being drained: it gets no new tasks\n  `mcp-bridge status` says until when")]
     Draining(SessionKey),
@@ -283,7 +288,8 @@ pub trait Tasks: Send + Sync {
     ///
     /// # Errors
     /// Credentials; [`TaskError::Taken`] and its like for a task
-    /// that was named; [`TaskError::AtCapacity`].
+    /// that was named; [`TaskError::AtCapacity`]; [`TaskError::Exited`] for a
+    /// session whose process is known to have ended.
     async fn claim_task(
         &self,
         caller: &Caller,

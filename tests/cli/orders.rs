@@ -86,7 +86,7 @@ fn whom_to_drain_is_named_without_a_doubt() {
 fn orders_have_an_end_and_status_shows_them() {
     let team = Team::new(1);
     let held = team.run(&["hold", "on"]).ok();
-    assert_snapshot!(held.shows(), @"the watchdog is on hold for 1h: it gives nobody up");
+    assert_snapshot!(held.shows(), @"the watchdog is on hold for 1h: it gives nobody up who falls silent");
     assert_snapshot!(held.says(), @"0: note: no orchestrator acts for this store now");
     assert_snapshot!(team.run(&["alert", "mute", "stalled", "--for", "2h"]).ok().shows(), @"alerts of the kind `stalled` are muted for 2h");
     let said = team

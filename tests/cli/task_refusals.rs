@@ -4,6 +4,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
+use crate::common::wait_until;
 use crate::team::Team;
 
 #[test]
@@ -163,6 +164,24 @@ fn a_dead_session_gets_nothing_by_hand_either() {
             .concat()
             .contains("Stop working on it")
     );
+}
+
+#[test]
+fn whoever_s_agent_has_ended_gets_no_task() {
+    let mut team = Team::at_work(1);
+    team.kill_agent(1);
+    let ended = "SELECT count(*) FROM bridge_heartbeat WHERE exited_ms IS NOT NULL";
+    wait_until("its end is noted", || team.scratch.number(ended) == 1);
+    team.add("one");
+    assert_snapshot!(team.worker(1, &["task", "claim"]).says(), @r"
+    75: error: the agent process of conv_ID/b has ended: it gets no task
+      start the agent, and see that its proof (the pid file, for example) names the new process; its daemon notices within seconds
+    ");
+    assert_snapshot!(team.run(&["task", "reassign", "1", "team-1"]).says(), @r"
+    65: error: conv_ID/b cannot take task 1: its agent's process has ended, and its proof names no new one
+      `mcp-bridge status` shows who can, and --queue leaves it to the orchestrator
+    ");
+    assert_eq!(team.task("1")["fence"], 0);
 }
 
 #[test]

@@ -209,6 +209,21 @@ impl Rig {
             .map_or(0, |heartbeat| heartbeat.seq)
     }
 
+    /// How long ago the session's last heartbeat was written, on the boot clock.
+    #[allow(dead_code, reason = "for tests of silence")]
+    pub(crate) fn silent_for(&self, session: &SessionKey) -> Duration {
+        let written: i64 = self
+            .foreign()
+            .query_row(
+                "SELECT beat_boot_ms FROM bridge_heartbeat
+                 WHERE conversation_id = ?1 AND session_id = ?2",
+                [session.conversation.as_str(), session.side.as_str()],
+                |row| row.get(0),
+            )
+            .expect("a heartbeat");
+        clock::since_boot() - Duration::from_millis(u64::try_from(written).expect("a time"))
+    }
+
     /// Waits until the session has been kept alive by rounds that began now.
     #[track_caller]
     pub(crate) fn goes_on(&self, session: &SessionKey) {
@@ -342,6 +357,8 @@ pub(crate) fn session(name: &str, proof: &str) -> String {
 /// A running daemon; killed, and waited for, when it is dropped.
 pub(crate) struct Daemon {
     pub(crate) child: Child,
+    /// The daemon itself, if the child is a program that waits for it.
+    itself: Option<Pid>,
     state: PathBuf,
     lines: Receiver<String>,
     pub(crate) log: Vec<String>,
@@ -368,10 +385,31 @@ impl Daemon {
         let state = name.replace(".conf.toml", ".state.json");
         Self {
             child,
+            itself: None,
             state: config.with_file_name(state),
             lines,
             log: Vec::new(),
         }
+    }
+
+    /// Starts it among processes of its own, as on another machine: it cannot
+    /// look at anybody's agent. `None` where this user may not do that.
+    #[allow(dead_code, reason = "not every binary has daemons that look at agents")]
+    pub(crate) fn start_apart(rig: &Rig, config: &Path) -> Option<Self> {
+        let apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+        let mut probe = Command::new(apart[0]);
+        probe.args(&apart[1..]).arg("true").stderr(Stdio::null());
+        if !rustix::process::geteuid().is_root() || !probe.status().is_ok_and(|s| s.success()) {
+            println!("skipped: processes of its own want root, and unshare");
+            return None;
+        }
+        let mut daemon = Self::start(&mut rig.command_behind(&apart, config), config);
+        daemon.ready();
+        let of = daemon.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children"));
+        let child = children.expect("a list").trim().parse().expect("one child");
+        daemon.itself = Pid::from_raw(child);
+        Some(daemon)
     }
 
     pub(crate) fn ready(&mut self) {
@@ -417,7 +455,7 @@ impl Daemon {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
+        let pid = self.itself.unwrap_or_else(|| Pid::from_child(&self.child));
         kill_process(pid, signal).expect("signalled");
     }
 

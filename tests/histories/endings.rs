@@ -129,11 +129,13 @@ impl Orchestrator {
         }
         self.was_correlated = correlated;
         let looked = std::mem::replace(&mut self.looked, now);
-        if correlated || store.hold || self.observer.is_held() {
-            return;
-        }
+        let held = correlated || store.hold || self.observer.is_held();
         for at in 0..store.sessions.len() {
             let row = &store.sessions[at];
+            // No hold keeps an exit back.
+            if held && !row.exited {
+                continue;
+            }
             if !row.is_well() || (self.host == Some(row.host) && alive(at)) {
                 continue;
             }

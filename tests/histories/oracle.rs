@@ -22,7 +22,7 @@ pub(crate) enum Check {
     /// A death is found within the ttl and a second of good observation, a
     /// confirmed exit within a second.
     DeathsFound,
-    /// Nobody expires during an operator's hold.
+    /// Nobody is lost during an operator's hold; an exit counts.
     HoldHolds,
     /// Nobody has more tasks than he may.
     CapacityKept,

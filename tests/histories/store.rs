@@ -37,7 +37,28 @@ pub(crate) struct SessionRow {
 
 impl SessionRow {
     pub(crate) fn is_well(&self) -> bool {
-        matches!(self.standing, Standing::Well | Standing::Stalled)
+        use Standing::{Stalled, Stirred, Well};
+        matches!(self.standing, Well | Stalled | Stirred)
+    }
+
+    /// What was found of it, and nothing came since that overtakes it: its
+    /// tasks may be taken.
+    fn verdict_holds(&self) -> bool {
+        match self.standing {
+            Standing::Lost { seq } => seq == self.seq,
+            Standing::Exited { seq } => self.exited || seq == self.seq,
+            Standing::Stalled => true,
+            Standing::Well | Standing::Stirred | Standing::NeverStarted => false,
+        }
+    }
+
+    /// Whether something may be given to it, or claimed by it.
+    fn is_there(&self) -> bool {
+        let gone = matches!(
+            self.standing,
+            Standing::Lost { .. } | Standing::Exited { .. }
+        );
+        !gone && !self.exited
     }
 
     pub(crate) fn ttl(&self) -> Ms {
@@ -115,9 +136,12 @@ impl Store {
 
     pub(crate) fn release(&mut self, session: usize, now: Ms) {
         let row = &mut self.sessions[session];
-        if row.kept && !row.exited {
+        if row.kept {
             row.kept = false;
-            row.life = now;
+            row.seq += 1;
+            if !row.exited {
+                row.life = now;
+            }
             self.changed(session);
         }
     }
@@ -132,28 +156,35 @@ impl Store {
         }
     }
 
-    /// An agent's first call: the row is a living agent's again.
+    /// An agent's first call. An exit is taken back by its daemon alone.
     pub(crate) fn register(&mut self, session: usize, now: Ms) {
-        let row = &mut self.sessions[session];
-        row.seq += 1;
-        row.exited = false;
-        row.turn = Turn::Unknown;
+        self.sessions[session].turn = Turn::Unknown;
         self.call(session, now);
     }
 
     /// An authenticated call of the agent; it reads its mail.
     pub(crate) fn call(&mut self, session: usize, now: Ms) {
+        self.sessions[session].unread = 0;
+        self.touch(session, now);
+    }
+
+    /// What every call of the agent does: a verdict on its silence is overtaken.
+    fn touch(&mut self, session: usize, now: Ms) {
         let row = &mut self.sessions[session];
         row.activity += 1;
-        row.unread = 0;
         row.life = now;
+        match row.standing {
+            Standing::Lost { .. } => row.standing = Standing::Lost { seq: -1 },
+            Standing::Stalled => row.standing = Standing::Stirred,
+            _ => {}
+        }
         self.changed(session);
     }
 
     pub(crate) fn claim(&mut self, session: usize, task: usize, now: Ms) -> Result<Fence, Refused> {
         let row = &self.sessions[session];
         if self.tasks[task].state != TaskState::Queued
-            || !row.is_well()
+            || row.exited
             || (row.open >= row.capacity && self.sabotage != Sabotage::IgnoreCapacity)
         {
             return Err(Refused::Stale);
@@ -204,7 +235,9 @@ impl Store {
 
     pub(crate) fn progress(&mut self, session: usize, task: usize, fence: Fence, now: Ms) {
         // Refused: the agent sees that when it reads next.
-        let _ = self.owned(session, task, fence, now);
+        if self.owned(session, task, fence, now).is_ok() {
+            self.touch(session, now);
+        }
     }
 
     pub(crate) fn done(&mut self, session: usize, task: usize, fence: Fence, now: Ms) {
@@ -213,6 +246,7 @@ impl Store {
             self.tasks[task].state = TaskState::Done;
             self.tasks[task].changed = now;
             self.oracle.took_effect(task, now);
+            self.touch(session, now);
         }
     }
 
@@ -220,6 +254,7 @@ impl Store {
         if self.owned(session, task, fence, now).is_err() {
             return;
         }
+        self.touch(session, now);
         self.let_go(task, now);
         let row = &mut self.tasks[task];
         row.failures += 1;
@@ -270,19 +305,19 @@ impl Store {
     ) -> Result<(), Refused> {
         self.acts(acting, now)?;
         let row = &mut self.sessions[session];
-        let gone = matches!(standing, Standing::Lost { .. } | Standing::Exited { .. });
-        if (row.seq, row.activity) != judged
-            || (gone && self.hold && self.sabotage != Sabotage::IgnoreHold)
+        let lost = matches!(standing, Standing::Lost { .. });
+        if (standing != Standing::Well && (row.seq, row.activity) != judged)
+            || (lost && self.hold && self.sabotage != Sabotage::IgnoreHold)
         {
             return Err(Refused::Stale);
         }
         row.standing = standing;
         row.eased = now;
         self.changed(session);
-        if gone {
+        if lost {
             let hold = self.hold;
             self.oracle.must(Check::HoldHolds, now, !hold, || {
-                format!("session {session} ended during a hold")
+                format!("session {session} was lost during a hold")
             });
         }
         Ok(())
@@ -300,7 +335,10 @@ impl Store {
         let (row, target) = (&self.tasks[task], &self.sessions[to]);
         let full = target.open >= target.capacity && self.sabotage != Sabotage::IgnoreCapacity;
         let waits = matches!(row.state, TaskState::Queued | TaskState::Leased);
-        if row.fence != fence || !waits || !target.is_well() || full {
+        let back = row
+            .owner
+            .is_some_and(|owner| owner == to || !self.sessions[owner].verdict_holds());
+        if row.fence != fence || !waits || back || !target.is_there() || full {
             return Err(Refused::Stale);
         }
         if taken {
@@ -322,7 +360,10 @@ impl Store {
     ) -> Result<(), Refused> {
         self.acts(acting, now)?;
         let row = &self.tasks[task];
-        if row.fence != fence || !row.state.is_open() {
+        let back = row
+            .owner
+            .is_some_and(|owner| !self.sessions[owner].verdict_holds());
+        if row.fence != fence || !row.state.is_open() || back {
             return Err(Refused::Stale);
         }
         if taken {

@@ -111,6 +111,22 @@ impl Fleet {
         daemon
     }
 
+    /// An orchestrator on another machine, as it were: where the agents' processes
+    /// can be looked at, that spares whoever its silence would lose wrongly, and
+    /// a test of silence could not fail. `None` where there can be none.
+    pub(crate) fn orchestrator_apart(&self, text: &str) -> Option<Daemon> {
+        let config = self.rig.config_of("orchestrator", "orchestrator", text);
+        let mut daemon = Daemon::start_apart(&self.rig, &config)?;
+        daemon.says("acting for the fleet");
+        Some(daemon)
+    }
+
+    /// How long ago the last heartbeat of a worker was written.
+    pub(crate) fn silent_for(&self, worker: usize) -> Duration {
+        let session = &self.workers[worker].pair.b.session;
+        self.rig.silent_for(session)
+    }
+
     /// An orchestrator that may have to wait.
     pub(crate) fn standby(&self, name: &str, text: &str) -> Daemon {
         let config = self.rig.config_of("orchestrator", name, text);

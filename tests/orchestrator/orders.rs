@@ -153,8 +153,8 @@ fn an_alert_command_that_fails_is_said_and_the_rest_goes_on() {
 }
 
 #[test]
-fn on_hold_nobody_is_given_up() {
-    let mut fleet = Fleet::new(2);
+fn on_hold_nobody_is_given_up_who_falls_silent_and_who_has_ended_is() {
+    let mut fleet = Fleet::new(3);
     let orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();
     let task = fleet.add("Port the parser");
@@ -167,8 +167,17 @@ fn on_hold_nobody_is_given_up() {
         (Instant::now() > until).then_some(())
     });
     assert_eq!(fleet.task(task).fence, Fence(1));
+    // An end is no silence.
+    let other = fleet.add("Test the parser");
+    let ended = fleet.owner(other, 1);
+    fleet.workers[ended].agent.end();
+    let heir = fleet.owner(other, 2);
+    assert!(heir != owner && heir != ended);
     take_back(&fleet, ControlKind::Hold, "");
-    assert_eq!(fleet.owner(task, 2), 1 - owner);
+    // The heir has its hands full: the first task waits for it.
+    wait_for("the silent one to be given up", || {
+        (fleet.task(task).fence == Fence(2)).then_some(())
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use mcp_bridge::model::ConversationId;
 use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::{SessionKey, Side};
-use mcp_bridge::store::{Moved, Why};
+use mcp_bridge::store::{Control, ControlKind, Moved, Why};
 
 use crate::Backend;
 use crate::common::{at, pair, pairs, receive, say};
@@ -75,6 +75,26 @@ pub(crate) async fn a_finding_that_holds_is_written(backend: &impl Backend) {
     );
     let nothing = store.settle(&leader, &[], at(41)).await;
     assert!(nothing.expect("asked").is_empty());
+}
+
+pub(crate) async fn a_hold_since_the_look_voids_a_loss_and_no_exit(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    let hold = Control {
+        kind: ControlKind::Hold,
+        subject: String::new(),
+        since: at(30),
+        until: at(45),
+    };
+    let found = async |standing| finding(&seen(&*store, session).await, standing);
+    let (lost, exited) = (found("lost").await, found("exited").await);
+    store.set_control(&hold).await.expect("set");
+    let settled = store.settle(&leader, &[lost, exited], at(40)).await;
+    assert_eq!(settled.expect("settled"), [false, true]);
+    find(&*store, &leader, session, "well", at(41)).await;
+    find(&*store, &leader, session, "lost", at(46)).await;
 }
 
 pub(crate) async fn an_alert_is_raised_once(backend: &impl Backend) {
@@ -153,6 +173,63 @@ pub(crate) async fn the_notice_names_unread_mail(backend: &impl Backend) {
     // An orchestrator's own side has nobody above it to tell.
     lose(&*store, &leader, &pair.a.session).await;
     assert_eq!(seen(&*store, &pair.b.session).await.unread, 12);
+}
+
+pub(crate) async fn the_notice_names_what_was_in_its_hand(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let keeper = daemon(&*store, "hera").await;
+    for (pair, standing) in pairs.iter().zip(["lost", "exited"]) {
+        let session = &pair.b.session;
+        beat(&*store, &keeper, &[session]).await;
+        let done = say(&*store, &pair.a, "done with", at(1)).await;
+        read(&*store, &pair.b).await;
+        let held = say(&*store, &pair.a, "in its hand", at(2)).await;
+        // This call acknowledges what the one before handed out.
+        read(&*store, &pair.b).await;
+        let unread = say(&*store, &pair.a, "unread", at(3)).await;
+        if standing == "exited" {
+            let noted = store.record_exit(session, &keeper, at(4)).await;
+            assert!(noted.expect("noted"));
+        }
+        find(&*store, &leader, session, standing, at(40)).await;
+        let told = read(&*store, &pair.a).await;
+        assert_eq!(told.len(), 1);
+        assert_eq!(
+            told[0].metadata["unread"],
+            serde_json::json!([held, unread])
+        );
+        let words = &told[0].message;
+        assert!(
+            words.contains(&format!("2 messages: {held}, {unread}.")),
+            "{words}"
+        );
+        assert!(!words.contains(&format!(" {done},")), "{words}");
+    }
+}
+
+pub(crate) async fn what_another_program_wrote_since_voids_a_loss(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    let write = |status: &str, time: &str| {
+        backend.foreign(&format!(
+            "INSERT OR REPLACE INTO session_status (conversation_id, session_id, status, last_heartbeat)
+             VALUES ('{}', 'b', '{status}', '2025-11-13T02:13:{time}')",
+            pair.id
+        ));
+    };
+    let mut looks = vec![finding(&seen(&*store, session).await, "lost")];
+    for (status, time) in [("working", "21"), ("blocked", "21"), ("blocked", "59")] {
+        write(status, time);
+        let settled = store.settle(&leader, &looks, at(40)).await;
+        assert_eq!(settled.expect("settled"), [false], "{status} {time}");
+        looks = vec![finding(&seen(&*store, session).await, "lost")];
+    }
+    let settled = store.settle(&leader, &looks, at(41)).await;
+    assert_eq!(settled.expect("settled"), [true], "as it was seen");
 }
 
 async fn epoch(backend: &impl Backend, session: &SessionKey) -> String {

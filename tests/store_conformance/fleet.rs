@@ -171,6 +171,8 @@ pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend
     expect("a beat", &[one]).await;
     assert!(store.record_exit(one, keeper, at(2)).await.expect("noted"));
     expect("an exit", &[one]).await;
+    beat(&*store, keeper, &[one]).await;
+    expect("a new agent", &[one]).await;
     let named = std::slice::from_ref(two);
     assert_eq!(
         store

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use mcp_bridge::model::SessionKey;
 use mcp_bridge::model::session::{Life, ProofKind, SessionView};
 use mcp_bridge::store::{
-    Beat, BeatReport, BeatRound, Boot, DaemonInfo, DaemonRef, Store, StoreError,
+    Beat, BeatReport, BeatRound, Boot, DaemonInfo, DaemonRef, Process, ProcessId, Store, StoreError,
 };
 
 use crate::Backend;
@@ -403,6 +403,49 @@ pub(crate) async fn an_exit_is_noted_once_by_its_owner(backend: &impl Backend) {
     let heartbeat = view(&*store, session).await.heartbeat.expect("some");
     assert_eq!(heartbeat.exited_at, None);
     assert!(ended().await.is_empty());
+}
+
+pub(crate) async fn an_exit_that_was_missed_is_noted_of_the_process_that_was(
+    backend: &impl Backend,
+) {
+    let store = backend.open().await;
+    let other = register(&*store, "host:other").await;
+    let first = register(&*store, "host:worker").await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    let named = |_: &mut BeatRound<'_>, beats: &mut Vec<Beat>| {
+        beats[0].process = Some(ProcessId {
+            pid: 1_000,
+            start: 7,
+        });
+    };
+    beat_with(&*store, &first, &[session], &boot("x", 100), at(1), named).await;
+    store.release(&first, None, at(2)).await.expect("released");
+    let second = register(&*store, "host:worker").await;
+    let of = store.processes(std::slice::from_ref(session)).await;
+    let process = of.expect("looked").remove(0).expect("one");
+    let missed = async |daemon: &DaemonRef, process: &Process| {
+        let noted = store.record_missed_exit(session, daemon, process, at(3));
+        noted.await.expect("asked")
+    };
+    assert!(!missed(&other, &process).await, "not its daemon");
+    let boot_id = "y".to_owned();
+    let of_another_boot = Process {
+        boot_id,
+        ..process.clone()
+    };
+    assert!(!missed(&second, &of_another_boot).await);
+    let mut later = process.clone();
+    later.id.start += 1;
+    assert!(!missed(&second, &later).await, "another process");
+    let before = seq(&*store, session).await;
+    assert!(missed(&second, &process).await);
+    assert!(!missed(&second, &process).await, "noted twice");
+    assert_eq!(view(&*store, session).await.life(at(4)), Life::Exited);
+    assert!(seq(&*store, session).await > before);
+    // The next agent is not the one that ended.
+    beat(&*store, &second, session, &boot("x", 110)).await;
+    assert!(!missed(&first, &process).await, "an older life knows less");
 }
 
 pub(crate) async fn a_stopped_daemon_lets_go(backend: &impl Backend) {

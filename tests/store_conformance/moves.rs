@@ -173,6 +173,52 @@ pub(crate) async fn a_beat_after_the_verdict_voids_it(backend: &impl Backend) {
     untouched(&*store, &scene.task, &scene.heir.b.session).await;
 }
 
+pub(crate) async fn a_call_after_the_verdict_voids_it(backend: &impl Backend) {
+    let store = backend.open().await;
+    let scene = scene(&*store).await;
+    // With a heartbeat and without one.
+    let keeper = daemon(&*store, "hera").await;
+    let other = pair(&*store, at(0)).await;
+    beat(&*store, &keeper, &[&other.b.session]).await;
+    let kept = claimed(&*store, &other.b, "kept").await;
+    for (owner, task) in [(&scene.gone.b, &scene.task), (&other.b, &kept)] {
+        for (standing, why) in [("lost", Why::Lost), ("stalled", Why::Stalled)] {
+            find(&*store, &scene.leader, &owner.session, standing, at(40)).await;
+            let note = "still at it".parse().expect("a note");
+            let noted = store.task_progress(owner, task.id, task.fence, &note, None, at(41));
+            noted.await.expect("noted");
+            let to_heir = planned(task, Some(&scene.heir.b.session), why);
+            let why = void(make(&*store, &scene.leader, to_heir).await);
+            assert_eq!(why, "its owner is back", "{standing}");
+            untouched(&*store, task, &scene.heir.b.session).await;
+        }
+        // A word of the dead is no life.
+        find(&*store, &scene.leader, &owner.session, "exited", at(42)).await;
+        read(&*store, owner).await;
+    }
+    let exited = planned(&kept, Some(&scene.heir.b.session), Why::Exited);
+    assert_eq!(
+        make(&*store, &scene.leader, exited).await,
+        Moved::Made(Fence(2))
+    );
+}
+
+pub(crate) async fn a_daemon_that_stops_after_an_exit_voids_nothing(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let keeper = daemon(&*store, "hera").await;
+    let session = &pairs[0].b.session;
+    let task = claimed(&*store, &pairs[0].b, "one").await;
+    beat(&*store, &keeper, &[session]).await;
+    let noted = store.record_exit(session, &keeper, at(20)).await;
+    assert!(noted.expect("noted"));
+    find(&*store, &leader, session, "exited", at(21)).await;
+    store.release(&keeper, None, at(22)).await.expect("stopped");
+    let moved = planned(&task, Some(&pairs[1].b.session), Why::Exited);
+    assert_eq!(make(&*store, &leader, moved).await, Moved::Made(Fence(2)));
+}
+
 pub(crate) async fn a_stalled_owner_hears_that_it_must_stop(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&*store).await;
@@ -407,6 +453,21 @@ pub(crate) async fn an_old_leader_moves_and_finds_nothing(backend: &impl Backend
     assert_eq!(audited(&*store).await.len(), before);
     assert_eq!(alarms(&*store).await.len(), 1, "only the one of before");
     untouched(&*store, &scene.task, &scene.heir.b.session).await;
+}
+
+pub(crate) async fn many_of_one_role_hide_no_other(backend: &impl Backend) {
+    let store = backend.open().await;
+    backend.foreign(
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5100)
+         INSERT INTO bridge_task (role, title, body, created_ms, changed_ms)
+         SELECT 'wroker', 'x', 'x', 0, 0 FROM n",
+    );
+    let id = add(&*store, "for somebody").await;
+    let waiting = store.waiting_tasks(&[], WITHIN, at(50)).await;
+    let waiting = waiting.expect("looked");
+    assert_eq!(waiting.len(), 5_001, "of each the oldest");
+    assert_eq!((waiting[0].task, waiting[5_000].task), (TaskId(1), id));
+    assert!(waiting.is_sorted_by_key(|waiting| waiting.task));
 }
 
 pub(crate) async fn waiting_are_those_that_need_somebody(backend: &impl Backend) {

@@ -11,8 +11,8 @@ use mcp_bridge::store::{
 use crate::Backend;
 use crate::common::{Pair, at, pair, pairs};
 use crate::work::{
-    add, add_for, audited, beat, claim, claimed, daemon, done, events, fail, refused, roomy, shown,
-    task,
+    add, add_for, audited, beat, claim, claimed, daemon, done, events, fail, find, lead, lose,
+    refused, roomy, shown, task,
 };
 
 fn named(title: &str, id: &str) -> NewTask {
@@ -251,6 +251,34 @@ pub(crate) async fn a_session_has_as_many_as_it_may(backend: &impl Backend) {
     let nowhere = Pair::random().b.session;
     let unknown = store.set_session_capacity(&nowhere, Some(1)).await;
     assert!(matches!(unknown, Err(StoreError::NoConversation(..))));
+}
+
+pub(crate) async fn an_agent_that_has_ended_claims_nothing(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let (ended, silent) = (&pairs[0].b, &pairs[1].b);
+    let keeper = daemon(&*store, "hera").await;
+    beat(&*store, &keeper, &[&ended.session, &silent.session]).await;
+    let noted = store.record_exit(&ended.session, &keeper, at(8)).await;
+    assert!(noted.expect("noted"));
+    let id = add(&*store, "one").await;
+    let refusal = TaskError::Exited(ended.session.clone());
+    // Whether or not an orchestrator has seen it by now.
+    for named in [None, Some(id)] {
+        assert_eq!(
+            refused(store.claim_task(ended, named, at(10)).await),
+            refusal
+        );
+        find(&*store, &leader, &ended.session, "exited", at(9)).await;
+    }
+    assert_eq!(events(&*store, id).await, ["added 0"]);
+    // Silence is only what somebody did not see: who asks is there.
+    lose(&*store, &leader, &silent.session).await;
+    assert_eq!(claim(&*store, silent).await.id, id);
+    // A new agent is in its place.
+    beat(&*store, &keeper, &[&ended.session]).await;
+    claimed(&*store, ended, "two").await;
 }
 
 pub(crate) async fn a_session_that_is_drained_claims_nothing(backend: &impl Backend) {

@@ -170,6 +170,7 @@ pub(crate) fn finding(seen: &SeenSession, standing: &'static str) -> Finding {
         standing,
         seq: seen.beat.as_ref().map(|beat| beat.seq),
         activity: seen.activity,
+        foreign: seen.foreign.clone().unwrap_or_default(),
         alert,
         what: "what was seen".into(),
         text: format!("{} is {standing}", seen.key),

@@ -6,28 +6,32 @@ use tracing::{debug, info, warn};
 use super::Heartbeat;
 use crate::duties::Patience;
 use crate::duties::roster::{Kept, RollCall};
-use crate::host;
+use crate::liveness::Verdict;
 use crate::model::SessionKey;
 use crate::store::{DaemonRef, Process, SharedStore, StoreError};
+use crate::{host, liveness};
 
 impl Heartbeat {
-    /// What an earlier life of this daemon, or another daemon on this host, knew
-    /// of the agents. Returns those whose pid file names a number that another
-    /// process has by now: the last heartbeat knew the same number with another
-    /// start. Agents whose end was noted have ended until somebody is proven.
+    /// Compares sessions that are new with the processes that an earlier life of
+    /// this daemon, or another daemon on this host, knew of them. A number that
+    /// another process has by now proves no life; and whoever ended while nobody
+    /// watched has ended none the less, which is certain and need not wait until
+    /// its silence is over. Agents whose end was noted have ended until somebody
+    /// is proven.
     pub(super) async fn compare(
         &mut self,
         store: &SharedStore,
         roll: &RollCall,
+        verdicts: &mut [Verdict],
         patience: Patience,
-    ) -> Result<Vec<usize>, StoreError> {
+    ) -> Result<(), StoreError> {
         let (keys, agents): (Vec<SessionKey>, Vec<usize>) = roll
             .known()
             .filter(|(key, _)| !self.compared.contains(key))
             .map(|(key, agent)| (key.clone(), agent))
             .unzip();
         if keys.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let known = patience
             .bounded(store.location(), store.processes(&keys))
@@ -39,20 +43,32 @@ impl Heartbeat {
             self.exits.entry(key).or_insert(true);
         }
         let boot = host::boot();
-        let mut mistaken = Vec::new();
-        for (agent, known) in agents.into_iter().zip(known) {
+        for ((key, agent), known) in keys.into_iter().zip(agents).zip(known) {
             let here = |known: &Process| known.boot_id == boot.id && known.pid_ns == boot.pid_ns;
-            let (Some(known), Some(found)) = (known.filter(here), self.proofs[agent].process())
-            else {
+            let Some(known) = known.filter(here) else {
+                self.compared.insert(key);
                 continue;
             };
-            if found.took_the_number_of(&known.id) {
-                self.proofs[agent].mistaken();
-                mistaken.push(agent);
+            let (proof, verdict) = (&mut self.proofs[agent], &mut verdicts[agent]);
+            if let Some(found) = proof.process()
+                && found.took_the_number_of(&known.id)
+            {
+                proof.mistaken();
+                *verdict = Verdict::Exited;
+            }
+            let ended = liveness::has_ended(known.id);
+            if ended && matches!(verdict, Verdict::Unproven(_)) && proof.missed() {
+                *verdict = Verdict::Exited;
+            }
+            if ended {
+                self.missed.insert(key.clone(), known);
+            }
+            // One that runs and that nothing names yet is looked at again.
+            if ended || !matches!(verdict, Verdict::Unproven(_)) {
+                self.compared.insert(key);
             }
         }
-        self.compared.extend(keys);
-        Ok(mistaken)
+        Ok(())
     }
 
     pub(super) async fn tell_exit(
@@ -77,7 +93,11 @@ impl Heartbeat {
             }
         };
         if !told {
-            let exit = store.record_exit(&session.key, daemon, now);
+            let missed = self.missed.get(&session.key);
+            let exit = match missed {
+                Some(process) => store.record_missed_exit(&session.key, daemon, process, now),
+                None => store.record_exit(&session.key, daemon, now),
+            };
             if !patience.bounded(store.location(), exit).await? {
                 debug!(session = %session.key, "its heartbeat is not ours");
             }

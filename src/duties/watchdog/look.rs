@@ -94,6 +94,7 @@ impl Watchdog {
         self.take_in(sessions, now);
         let mut wanted = self.take_pulses(pulses, now);
         wanted.extend_from_slice(arrived);
+        wanted.append(&mut self.reread);
         if !wanted.is_empty() {
             let these = store.fleet(Wanted::These(&wanted), wall);
             let these = patience.bounded(store.location(), these).await?;
@@ -141,6 +142,7 @@ impl Watchdog {
             .sessions
             .retain(|key, _| there.contains(key));
         self.touched.retain(|key| there.contains(key));
+        self.unsaid.retain(|key, _| there.contains(key));
         self.full_look = FullLook::Due(now + FULL_LOOK);
         self.recount = true;
         Ok(())
@@ -154,6 +156,11 @@ impl Watchdog {
             let draining = self.is_draining(&row.key, row.host.as_deref());
             self.observer.sighted(&sighting(&row, draining), now);
             self.touched.insert(row.key.clone());
+            if row.open_tasks > 0
+                && let Some(unsaid) = self.unsaid.remove(&row.key)
+            {
+                self.observer.take_back(&unsaid);
+            }
             if let FullLook::At { there, .. } = &mut self.full_look {
                 there.insert(row.key.clone());
             }
@@ -286,6 +293,7 @@ fn sighting(row: &SeenSession, draining: bool) -> Sighting {
         open_tasks: row.open_tasks,
         draining,
         standing: match row.standing.as_deref() {
+            Some("stalled") if seq < 0 => Standing::Stirred,
             Some("stalled") => Standing::Stalled,
             Some("lost") => Standing::Lost { seq },
             Some("exited") => Standing::Exited { seq },

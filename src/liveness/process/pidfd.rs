@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, getpgid, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -27,7 +28,7 @@ impl Process {
     pub(in crate::liveness) fn watch(pid: i32, ended: Arc<Notify>) -> Result<Self, String> {
         let id = Pid::from_raw(pid).ok_or_else(|| format!("{pid} is not a process id"))?;
         let descriptor = pidfd_open(id, PidfdFlags::NONBLOCK).map_err(|error| match error {
-            rustix::io::Errno::SRCH => format!("there is no process {pid}"),
+            Errno::SRCH => format!("there is no process {pid}"),
             rustix::io::Errno::INVAL => format!("{pid} is a thread, not a process"),
             error => format!("process {pid} cannot be watched: {error}"),
         })?;
@@ -83,6 +84,17 @@ impl Process {
 /// Whether the process with this number and this start runs.
 pub(super) fn runs(pid: i32, start: i64) -> bool {
     stat(pid).is_some_and(|(state, began)| began == start && !matches!(state, 'Z' | 'X'))
+}
+
+/// Where `/proc` hides other users' processes, only the kernel's own word that
+/// there is none counts.
+pub(super) fn has_ended(pid: i32, start: i64) -> bool {
+    match stat(pid) {
+        Some((state, began)) => began != start || matches!(state, 'Z' | 'X'),
+        None => {
+            Pid::from_raw(pid).is_some_and(|pid| matches!(getpgid(Some(pid)), Err(Errno::SRCH)))
+        }
+    }
 }
 
 /// State of a process, and its start in clock ticks since boot, from proc(5).

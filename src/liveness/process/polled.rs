@@ -80,6 +80,12 @@ pub(super) fn runs(pid: i32, start: i64) -> bool {
         && (start == 0 || ps::start(pid).is_none_or(|began| began == start))
 }
 
+/// A second to and fro is no other start: some systems derive it anew each time.
+pub(super) fn has_ended(pid: i32, start: i64) -> bool {
+    let other = |began: i64| began.abs_diff(start) > 1;
+    Pid::from_raw(pid).is_some_and(|at| !is_there(at) || ps::start(pid).is_some_and(other))
+}
+
 /// Whether there is a process of this number, whoever's it is. Not by kill(2):
 /// that finds a zombie, too, on macOS, and this does not.
 fn is_there(pid: Pid) -> bool {
@@ -163,7 +169,9 @@ mod tests {
         assert!((-1..=1).any(|off| runs(pid, id.start + off)));
         assert!(!runs(pid, id.start - 60));
         assert!(runs(pid, 0), "where nobody tells");
+        assert!(has_ended(pid, id.start - 60) && !has_ended(pid, id.start));
         end(child);
         assert!(!runs(pid, id.start) && !runs(pid, 0));
+        assert!(has_ended(pid, id.start));
     }
 }

@@ -165,7 +165,7 @@ impl Entry {
             Standing::Lost { seq: judged } => {
                 self.reported = Health::Lost;
                 // Life after the verdict moves the heartbeat on.
-                if !returned && seq.is_none_or(|seq| seq == judged) {
+                if !returned && seq.map_or(judged >= 0, |seq| seq == judged) {
                     self.seen.standing = Some(Health::Lost);
                 }
             }
@@ -179,6 +179,7 @@ impl Entry {
                     self.seen.standing = Some(Health::Stalled);
                 }
             }
+            Standing::Stirred => self.reported = Health::Stalled,
             Standing::NeverStarted => {
                 self.reported = Health::NeverStarted;
                 if !returned && !self.seen.promised {

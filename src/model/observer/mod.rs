@@ -36,7 +36,7 @@ pub struct Observer {
     dirty: Vec<usize>,
     /// Whoever is suspect: the ones that a new beginning concerns.
     silent: BTreeSet<usize>,
-    /// Whose end is not said because of a hold.
+    /// Whose silence is over its ttl and not said because of a hold.
     kept_back: BTreeSet<usize>,
     /// Said to be lost by the last [`Self::due`], and from what.
     candidates: HashMap<usize, Health>,
@@ -211,8 +211,10 @@ impl Observer {
         self.mark(at);
     }
 
-    /// An operator's hold: nobody expires and no exit is said while it is on.
-    /// When it ends at `now`, silence counts from there.
+    /// An operator's hold: nobody expires while it is on. An exit is a fact and
+    /// no silence, and is said all the same: whoever kept it back would go on
+    /// giving tasks to the dead. When it ends at `now`, silence counts from
+    /// there.
     pub fn set_hold(&mut self, on: bool, now: Duration) {
         let ended = mem::replace(&mut self.hold, on) && !on;
         if ended {
@@ -297,12 +299,6 @@ impl Observer {
             if verdict.health == Health::Lost && !stands {
                 over.push(at);
                 verdict.health = Health::Suspect;
-            } else if verdict.health == Health::Exited
-                && self.hold
-                && entry.reported != Health::Exited
-            {
-                self.kept_back.insert(at);
-                verdict.health = entry.health;
             }
             entry.judged(verdict);
             self.settle(at, verdict.until);

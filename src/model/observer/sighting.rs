@@ -26,9 +26,12 @@ pub enum Standing {
     Well,
     /// It was found stalled.
     Stalled,
+    /// It was found stalled, and did something since.
+    Stirred,
     /// It was lost, judged on this heartbeat.
     Lost {
-        /// The heartbeat's number; 0 if there was none.
+        /// The heartbeat's number; 0 if there was none, below that if the
+        /// session did something since.
         seq: i64,
     },
     /// It ended, as this heartbeat said.

@@ -301,7 +301,7 @@ fn stalled_is_said_and_revoked_once_each_and_ends_with_activity() {
 }
 
 #[test]
-fn an_operators_hold_keeps_exits_and_losses_back_until_it_ends() {
+fn an_operators_hold_keeps_losses_back_until_it_ends_and_no_exits() {
     let mut observer = observer();
     look(&mut observer, &[kept(1, 1), kept(2, 1)], at(100));
     observer.set_hold(true, at(101));
@@ -310,20 +310,52 @@ fn an_operators_hold_keeps_exits_and_losses_back_until_it_ends() {
         exited: true,
         ..beat
     });
-    for second in [102, 130, 900] {
-        let changes = look(&mut observer, std::slice::from_ref(&gone), at(second));
-        assert_eq!(verdicts(&changes), []);
-    }
-    observer.set_hold(false, at(1_000));
-    let changes = observer.due(at(1_000));
+    let changes = look(&mut observer, std::slice::from_ref(&gone), at(102));
     assert_eq!(
         verdicts(&changes),
         [(key(2), Health::Active, Health::Exited)]
     );
+    for second in [111, 130, 900] {
+        assert_eq!(verdicts(&observer.due(at(second))), []);
+    }
+    observer.set_hold(false, at(1_000));
+    assert_eq!(verdicts(&observer.due(at(1_000))), []);
     assert_eq!(verdicts(&observer.due(at(1_019))), []);
     assert_eq!(
         verdicts(&observer.due(at(1_020))),
         [(key(1), Health::Suspect, Health::Lost)]
+    );
+}
+
+#[test]
+fn a_verdict_that_was_overtaken_before_the_first_look_does_not_stand() {
+    let called = |standing| Sighting {
+        activity: 7,
+        standing,
+        ..Sighting::new(key(1))
+    };
+    for (standing, stands) in [
+        (Standing::Lost { seq: 0 }, Health::Lost),
+        (Standing::Lost { seq: -1 }, Health::Active),
+        (Standing::Stirred, Health::Active),
+    ] {
+        let mut observer = observer();
+        look(&mut observer, &[called(standing)], at(100));
+        assert_eq!(observer.health(&key(1)), Some(stands), "{standing:?}");
+    }
+    let mut observer = observer();
+    let owes = |standing| Sighting {
+        open_tasks: 1,
+        ..called(standing)
+    };
+    look(&mut observer, &[owes(Standing::Stalled)], at(100));
+    assert_eq!(observer.health(&key(1)), Some(Health::Stalled));
+    let mut moved = owes(Standing::Stirred);
+    moved.activity += 1;
+    let changes = look(&mut observer, &[moved], at(101));
+    assert_eq!(
+        verdicts(&changes),
+        [(key(1), Health::Stalled, Health::Active)]
     );
 }
 

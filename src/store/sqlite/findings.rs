@@ -7,7 +7,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::alerts::{self, Raise};
 use super::fault::Fault;
-use super::{fleet, from_millis, messages, millis, notices, shared};
+use super::{fleet, from_millis, messages, millis, notices, reminder, shared};
 use crate::model::alert::AlertKind;
 use crate::model::{SessionKey, Side};
 use crate::store::{Finding, Leader};
@@ -33,13 +33,18 @@ pub(super) async fn settle(
 ) -> Result<bool, Fault> {
     let session = &finding.session;
     let row = sqlx::query(
-        "SELECT h.seq, coalesce(s.activity_seq, 0), s.standing, s.standing_ms, h.released
+        "SELECT h.seq, coalesce(s.activity_seq, 0), s.standing, s.standing_ms, h.released,
+                EXISTS (SELECT 1 FROM bridge_control WHERE kind = 'hold' AND until_ms > ?3),
+                iif(st.last_heartbeat IS NOT h.mirrored,
+                    st.last_heartbeat || ' ' || st.status, NULL)
          FROM (SELECT 1)
+         LEFT JOIN session_status st ON st.conversation_id = ?1 AND st.session_id = ?2
          LEFT JOIN bridge_heartbeat h ON h.conversation_id = ?1 AND h.session_id = ?2
          LEFT JOIN bridge_session s ON s.conversation_id = ?1 AND s.session_id = ?2",
     )
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
+    .bind(millis(now))
     .fetch_one(&mut *connection)
     .await?;
     let before: Option<String> = row.try_get(2)?;
@@ -48,8 +53,11 @@ pub(super) async fn settle(
     // Life that was not seen yet is life. A session that is well again needs
     // no such proof: whatever came meanwhile is more of the same.
     let as_seen = row.try_get::<Option<i64>, _>(0)? == finding.seq
-        && row.try_get::<i64, _>(1)? == finding.activity;
-    if !well && !as_seen {
+        && row.try_get::<i64, _>(1)? == finding.activity
+        && (finding.standing != "lost" || shared::text(&row, 6)? == finding.foreign);
+    // An operator's hold may have come since the look.
+    let held = finding.standing == "lost" && row.try_get(5)?;
+    if !well && (!as_seen || held) {
         return Ok(false);
     }
     fleet::bump(connection, session).await?;
@@ -89,6 +97,13 @@ pub(super) async fn settle(
         };
         alerts::raise(connection, &raise, now).await?;
     }
+    match (before.as_deref() == Some("stalled"), finding.standing) {
+        (false, "stalled") => reminder::remind(connection, session, now).await?,
+        (true, standing) if standing != "stalled" => {
+            reminder::take_back(connection, session, now).await?;
+        }
+        _ => {}
+    }
     let gone = matches!(finding.standing, "lost" | "exited");
     if gone && before.as_deref() != Some(finding.standing) {
         messages::hand_out_again(connection, session).await?;
@@ -124,9 +139,14 @@ async fn tell_gone(
         return Ok(());
     }
     let unread: Vec<i64> = sqlx::query_scalar(
+        // What was in its hand counts as well: it may have done nothing with it.
         "SELECT id FROM messages
          WHERE conversation_id = ?1 AND to_session IN (?2, 'session_' || ?2) AND read = 0
-         ORDER BY id",
+         UNION
+         SELECT message_id FROM bridge_receipt
+         WHERE conversation_id = ?1 AND session_id = ?2
+           AND acked_ms IS NULL AND written_ms IS NULL
+         ORDER BY 1",
     )
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
@@ -140,7 +160,7 @@ async fn tell_gone(
             more => format!(" and {more} more"),
         };
         words.push_str(&format!(
-            "\nIt has not read {}: {}{more}. Those of a task go with the task.",
+            "\nIt has not read, or not acknowledged, {}: {}{more}. Those of a task go with the task.",
             text::count(unread.len() as u64, "message"),
             first.join(", ")
         ));

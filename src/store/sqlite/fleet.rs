@@ -8,6 +8,7 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
+use super::messages::OVERTAKEN;
 use super::tasks::{self, Cause, Target, session_of};
 use super::{Durability, Ring, SqliteStore, findings, leader, millis, prune, seen};
 use crate::model::{Fence, SessionKey, TaskId};
@@ -17,7 +18,8 @@ use crate::store::{
 };
 use crate::text::millis as duration_millis;
 
-/// Most tasks that wait and are looked at in one round.
+/// Most tasks of a role that wait and are looked at in one round: those of a
+/// role that nobody has must not hide those of the others.
 const WAITING: u32 = 5_000;
 
 #[async_trait]
@@ -111,7 +113,15 @@ impl Orchestration for SqliteStore {
             let stalled: Vec<String> = stalled.iter().map(SessionKey::to_string).collect();
             let since = millis(now).saturating_sub(duration_millis(losses_within));
             let rows = sqlx::query(
-                "SELECT t.task_id, t.role, t.fence, t.owner_conversation, t.owner_session,
+                // From role to role along the index, and of each the oldest.
+                "WITH RECURSIVE roles(role) AS (
+                     SELECT min(role) FROM bridge_task INDEXED BY bridge_task_role
+                     WHERE state IN ('queued', 'retry_wait') AND role > ''
+                     UNION ALL
+                     SELECT (SELECT min(role) FROM bridge_task INDEXED BY bridge_task_role
+                             WHERE state IN ('queued', 'retry_wait') AND role > roles.role)
+                     FROM roles WHERE role IS NOT NULL)
+                 SELECT t.task_id, t.role, t.fence, t.owner_conversation, t.owner_session,
                         t.last_conversation, t.last_session,
                         (SELECT count(*) FROM bridge_task_history y WHERE y.task_id = t.task_id
                              AND y.event IN ('lost', 'exited', 'stalled') AND y.at_ms > ?2
@@ -119,12 +129,14 @@ impl Orchestration for SqliteStore {
                              AND y.history_id > (
                                  SELECT coalesce(max(d.history_id), 0) FROM bridge_task_history d
                                  WHERE d.task_id = t.task_id AND d.event = 'dead'))
-                 FROM (SELECT task_id FROM (
-                           SELECT task_id FROM bridge_task INDEXED BY bridge_task_waiting
-                           WHERE state IN ('queued', 'retry_wait')
+                 FROM (SELECT q.task_id AS task_id FROM roles CROSS JOIN bridge_task q
+                       WHERE q.task_id IN (
+                           SELECT b.task_id FROM bridge_task b INDEXED BY bridge_task_role
+                           WHERE b.role = roles.role AND b.state IN ('queued', 'retry_wait')
                              -- A clock that was set must not keep a task waiting for hours.
-                             AND (state = 'queued' OR retry_ms <= ?3 OR retry_ms > ?3 + 2700000)
-                           ORDER BY task_id LIMIT ?4)
+                             AND (b.state = 'queued' OR b.retry_ms <= ?3
+                                  OR b.retry_ms > ?3 + 2700000)
+                           ORDER BY b.task_id LIMIT ?4)
                        UNION ALL
                        SELECT task_id FROM bridge_session s CROSS JOIN bridge_task o
                            ON o.owner_conversation = s.conversation_id
@@ -135,7 +147,8 @@ impl Orchestration for SqliteStore {
                            ON o.owner_conversation = substr(j.value, 1, instr(j.value, '/') - 1)
                               AND o.owner_session = substr(j.value, instr(j.value, '/') + 1)
                               AND o.state = 'leased') w
-                 JOIN bridge_task t USING (task_id) GROUP BY t.task_id ORDER BY t.task_id",
+                 CROSS JOIN bridge_task t ON t.task_id = w.task_id
+                 GROUP BY t.task_id ORDER BY t.task_id",
             )
             .bind(json!(stalled).to_string())
             .bind(since)
@@ -268,14 +281,20 @@ async fn make(
         return Ok(Moved::Void("somebody else moved or ended it".into()));
     }
     if let Some(owner) = &found.owner {
-        // A beat since the verdict is life, although nobody wrote so yet.
+        // A beat since the verdict is life, and a call is life and progress,
+        // although nobody wrote so yet.
         let standing: Option<String> = sqlx::query_scalar(
-            "SELECT iif(s.standing = 'stalled' OR h.seq IS s.standing_seq, s.standing, NULL)
+            "SELECT iif(CASE s.standing
+                            WHEN 'stalled' THEN s.standing_seq IS NOT ?3
+                            -- Its daemon may have let go of the dead since.
+                            WHEN 'exited' THEN h.exited_ms IS NOT NULL OR h.seq IS s.standing_seq
+                            ELSE h.seq IS s.standing_seq END, s.standing, NULL)
              FROM bridge_session s LEFT JOIN bridge_heartbeat h USING (conversation_id, session_id)
              WHERE s.conversation_id = ?1 AND s.session_id = ?2",
         )
         .bind(owner.conversation.as_str())
         .bind(owner.side.as_str())
+        .bind(OVERTAKEN)
         .fetch_optional(&mut *connection)
         .await?
         .flatten();

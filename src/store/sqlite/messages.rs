@@ -15,6 +15,10 @@ use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey, timestamp};
 use crate::store::{Caller, FetchId, Fetched, Messages, Result, Sent, StoreError};
 
+/// In the place of the heartbeat that a verdict rests on: the session did
+/// something since, and no task is taken from it for that verdict.
+pub(super) const OVERTAKEN: i64 = -1;
+
 #[async_trait]
 impl Messages for SqliteStore {
     async fn send(&self, from: &Caller, drafts: &[Draft], now: Timestamp) -> Result<Vec<Sent>> {
@@ -397,7 +401,9 @@ async fn acknowledge_one(
     Ok(changed)
 }
 
-/// Notes an authenticated call of the agent itself.
+/// Notes an authenticated call of the agent itself. A verdict that rests on its
+/// silence is overtaken by that at once, before whoever found it looks again; an
+/// end of its process is not.
 pub(super) async fn touch(
     connection: &mut SqliteConnection,
     session: &SessionKey,
@@ -426,11 +432,13 @@ async fn note(
          ON CONFLICT (conversation_id, session_id) DO UPDATE SET
              activity_seq = activity_seq + 1,
              activity_ms = coalesce(excluded.activity_ms, activity_ms),
-             change = excluded.change",
+             change = excluded.change,
+             standing_seq = iif(standing IN ('lost', 'stalled'), ?4, standing_seq)",
     )
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
     .bind(did.map(millis))
+    .bind(OVERTAKEN)
     .execute(connection)
     .await?;
     Ok(())

@@ -132,7 +132,7 @@ pub(super) async fn withdraw(
         // sent to the session.
         "SELECT m.id FROM bridge_task_message l CROSS JOIN messages m ON m.id = l.message_id
          WHERE l.task_id = ?1 AND m.conversation_id = ?2 AND m.to_session = ?3
-           AND m.from_session = 'system' AND m.metadata ->> 'event' = 'task'
+           AND m.from_session = 'system' AND m.metadata ->> 'event' IN ('task', 'reminder')
            AND (m.read = 0 OR EXISTS (SELECT 1 FROM bridge_receipt r
                                       WHERE r.message_id = m.id AND r.acked_ms IS NULL
                                         AND r.written_ms IS NULL))",
@@ -166,7 +166,7 @@ pub(super) async fn hand_over(
                    AND acked_ms IS NULL AND written_ms IS NULL)
            AND NOT (m.from_session = 'system'
                     AND coalesce(iif(json_valid(m.metadata), m.metadata ->> 'event', ''), '')
-                        IN ('task', 'task-moved', 'task-taken', 'task-ended'))
+                        IN ('task', 'task-moved', 'task-taken', 'task-ended', 'reminder'))
            AND (m.id IN (SELECT message_id FROM bridge_task_message WHERE task_id = ?1)
                 OR iif(json_valid(m.metadata), m.metadata ->> 'task_id', NULL) IN (?1, CAST(?1 AS TEXT)))
          ORDER BY m.id",
@@ -208,7 +208,7 @@ pub(super) async fn hand_over(
 }
 
 /// Marks messages as read that their reader shall not get any more, and why.
-async fn settle(
+pub(super) async fn settle(
     connection: &mut SqliteConnection,
     messages: &[i64],
     reader: &SessionKey,

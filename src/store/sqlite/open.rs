@@ -50,6 +50,11 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
             "work",
             include_str!("../../../migrations/sqlite/0002_work.sql"),
         ),
+        step(
+            3,
+            "roles",
+            include_str!("../../../migrations/sqlite/0003_roles.sql"),
+        ),
     ])
 });
 

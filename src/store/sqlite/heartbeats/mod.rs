@@ -197,41 +197,17 @@ impl Heartbeats for SqliteStore {
         daemon: &DaemonRef,
         now: Timestamp,
     ) -> Result<bool> {
-        self.run("noting an exit", async {
-            let mut write = self.write(Durability::Full).await?;
-            let changed = sqlx::query(
-                "UPDATE bridge_heartbeat SET exited_ms = ?5, seq = seq + 1
-                 WHERE conversation_id = ?1 AND session_id = ?2
-                   AND daemon_id = ?3 AND daemon_epoch = ?4 AND exited_ms IS NULL",
-            )
-            .bind(session.conversation.as_str())
-            .bind(session.side.as_str())
-            .bind(&daemon.id)
-            .bind(daemon.epoch)
-            .bind(millis(now))
-            .execute(write.connection())
-            .await?
-            .rows_affected();
-            if changed > 0 {
-                bump(write.connection(), session).await?;
-                hand_out_again(write.connection(), session).await?;
-                shared::audit(
-                    write.connection(),
-                    Some(&session.conversation),
-                    Some(session.side),
-                    "session_exited",
-                    json!({ "daemon": daemon.id }),
-                    now,
-                )
-                .await?;
-                // The orchestrator waits for this as a reader waits for mail.
-                signal(write.connection()).await?;
-            }
-            let ring = if changed > 0 { Ring::Yes } else { Ring::No };
-            write.commit(ring).await?;
-            Ok(changed > 0)
-        })
-        .await
+        self.note_exit(session, daemon, None, now).await
+    }
+
+    async fn record_missed_exit(
+        &self,
+        session: &SessionKey,
+        daemon: &DaemonRef,
+        process: &Process,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.note_exit(session, daemon, Some(process), now).await
     }
 
     async fn release(
@@ -314,6 +290,61 @@ impl Heartbeats for SqliteStore {
             let mail = mail_of(write.connection(), std::slice::from_ref(&caller.session)).await?;
             write.commit(Ring::No).await?;
             Ok(mail.first().copied().unwrap_or_default())
+        })
+        .await
+    }
+}
+
+impl SqliteStore {
+    /// Notes an exit in a heartbeat of this life of the daemon, or in one of an
+    /// earlier life that names `missed`.
+    async fn note_exit(
+        &self,
+        session: &SessionKey,
+        daemon: &DaemonRef,
+        missed: Option<&Process>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.run("noting an exit", async {
+            let mut write = self.write(Durability::Full).await?;
+            let changed = sqlx::query(
+                "UPDATE bridge_heartbeat SET exited_ms = ?5, seq = seq + 1
+                 WHERE conversation_id = ?1 AND session_id = ?2
+                   AND daemon_id = ?3 AND exited_ms IS NULL
+                   AND iif(?6 IS NULL, daemon_epoch = ?4,
+                           daemon_epoch <= ?4 AND boot_id = ?6 AND pid_ns = ?7
+                           AND pid = ?8 AND pid_start = ?9)",
+            )
+            .bind(session.conversation.as_str())
+            .bind(session.side.as_str())
+            .bind(&daemon.id)
+            .bind(daemon.epoch)
+            .bind(millis(now))
+            .bind(missed.map(|process| &process.boot_id))
+            .bind(missed.map(|process| process.pid_ns))
+            .bind(missed.map(|process| process.id.pid))
+            .bind(missed.map(|process| process.id.start))
+            .execute(write.connection())
+            .await?
+            .rows_affected();
+            if changed > 0 {
+                bump(write.connection(), session).await?;
+                hand_out_again(write.connection(), session).await?;
+                shared::audit(
+                    write.connection(),
+                    Some(&session.conversation),
+                    Some(session.side),
+                    "session_exited",
+                    json!({ "daemon": daemon.id }),
+                    now,
+                )
+                .await?;
+                // The orchestrator waits for this as a reader waits for mail.
+                signal(write.connection()).await?;
+            }
+            let ring = if changed > 0 { Ring::Yes } else { Ring::No };
+            write.commit(ring).await?;
+            Ok(changed > 0)
         })
         .await
     }

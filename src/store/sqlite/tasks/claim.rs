@@ -60,7 +60,7 @@ pub(super) async fn oldest_waiting(
     let row = sqlx::query(concat!(
         "SELECT ",
         task_columns!(),
-        " FROM bridge_task t INDEXED BY bridge_task_waiting LEFT JOIN bridge_conversation l
+        " FROM bridge_task t INDEXED BY bridge_task_role LEFT JOIN bridge_conversation l
               ON l.conversation_id = t.owner_conversation
           WHERE t.state IN ('queued', 'retry_wait') AND t.role = ?1
             AND (t.state = 'queued' OR t.retry_ms <= ?2

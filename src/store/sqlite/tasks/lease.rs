@@ -208,6 +208,8 @@ async fn tell(
 pub(in crate::store::sqlite) struct Fitness {
     /// Why its conversation carries nothing, if so.
     gone: Option<&'static str>,
+    /// Its daemon saw its agent's process end, and no other in its place.
+    exited: bool,
     draining: bool,
     open: i64,
     capacity: i64,
@@ -225,8 +227,10 @@ pub(in crate::store::sqlite) async fn fitness(
                 coalesce(s.capacity, (SELECT CAST(value AS INTEGER) FROM bridge_setting
                                       WHERE key = 'task.capacity'), 1),
                 (SELECT count(*) FROM bridge_task t WHERE t.state = 'leased'
-                     AND t.owner_conversation = ?1 AND t.owner_session = ?2)
+                     AND t.owner_conversation = ?1 AND t.owner_session = ?2),
+                h.exited_ms IS NOT NULL
          FROM (SELECT 1) LEFT JOIN conversations c ON c.id = ?1
+         LEFT JOIN bridge_heartbeat h ON h.conversation_id = ?1 AND h.session_id = ?2
          LEFT JOIN bridge_conversation l ON l.conversation_id = ?1
          LEFT JOIN bridge_session s ON s.conversation_id = ?1 AND s.session_id = ?2",
     )
@@ -236,10 +240,13 @@ pub(in crate::store::sqlite) async fn fitness(
     .fetch_one(&mut *connection)
     .await?;
     let standing: Option<&str> = row.try_get(2)?;
+    let exited = row.try_get(5)?;
     let gone = if row.try_get(1)? {
         Some("its conversation was closed")
     } else if row.try_get(0)? {
         Some("its conversation has ended")
+    } else if exited {
+        Some("its agent's process has ended, and its proof names no new one")
     } else if matches!(standing, Some("lost" | "exited")) {
         Some("its agent is gone")
     } else {
@@ -247,6 +254,7 @@ pub(in crate::store::sqlite) async fn fitness(
     };
     Ok(Fitness {
         gone,
+        exited,
         draining: controls::draining(connection, session, now).await?,
         open: row.try_get(4)?,
         capacity: row.try_get(3)?,
@@ -254,9 +262,14 @@ pub(in crate::store::sqlite) async fn fitness(
 }
 
 impl Fitness {
-    /// For a session that asks by itself: it is there, whatever was thought.
+    /// For a session that asks by itself: it is there, whatever was thought of
+    /// its silence. An end that was seen is no thought: the task would be taken
+    /// from it at once, and count as one that kills its owners.
     pub(in crate::store::sqlite) fn admits(&self, session: &SessionKey) -> Result<(), StoreError> {
         let session = session.clone();
+        if self.exited {
+            return Err(TaskError::Exited(session).into());
+        }
         if self.draining {
             return Err(TaskError::Draining(session).into());
         }
