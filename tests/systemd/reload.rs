@@ -131,6 +131,14 @@ fn a_daemon_that_is_called_by_hand_knows_of_the_service() {
     });
     let said = machine.sh("systemctl start mcp-bridged@worker");
     assert!(!said.status.success(), "one at a time: {said:?}");
+    // Nor do the tries after it.
+    machine.wait_show(WORKER, "NRestarts", |count| {
+        count.parse::<u32>().is_ok_and(|count| count >= 3)
+    });
+    assert_ne!(machine.show(WORKER, "ActiveState"), "active");
+    let owner = machine.read("/run/mcp-bridge/worker/worker.json");
+    let pid = machine.show("by-hand", "MainPID");
+    assert!(owner.contains(&format!("\"pid\": {pid},")), "{owner}");
     machine
         .sh("systemctl stop by-hand mcp-bridged@worker; systemctl reset-failed; systemctl start mcp-bridged@worker")
         .ok();
