@@ -283,7 +283,7 @@ fn finding(session: &SessionKey, standing: &'static str, seq: i64) -> Finding {
         standing,
         seq: Some(seq),
         activity: 0,
-        foreign: None,
+        foreign: String::new(),
         alert,
         what: "silent".into(),
         text: "what was seen".into(),
