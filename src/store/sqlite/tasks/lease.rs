@@ -256,7 +256,7 @@ pub(in crate::store::sqlite) async fn fitness(
 impl Fitness {
     /// For a session that asks by itself: it is there, whatever was thought.
     pub(in crate::store::sqlite) fn admits(&self, session: &SessionKey) -> Result<(), StoreError> {
-        let session = session.clone();
+        let session = session.clone().into();
         if self.draining {
             return Err(TaskError::Draining(session).into());
         }
@@ -279,7 +279,7 @@ impl Fitness {
         task: TaskId,
     ) -> Result<(), StoreError> {
         if let Some(why) = self.gone {
-            let (session, why) = (session.clone(), why.to_owned());
+            let (session, why) = (session.clone().into(), why.to_owned());
             return Err(TaskError::Unfit { session, task, why }.into());
         }
         self.admits(session)
