@@ -149,6 +149,31 @@ pub struct Ended {
     pub repeated: bool,
 }
 
+/// A session as people call it: `backend-1/b`, or by its key where it has no
+/// label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionName {
+    /// Which.
+    pub key: SessionKey,
+    /// Its conversation's label, once the store was asked.
+    pub label: Option<Label>,
+}
+
+impl From<SessionKey> for SessionName {
+    fn from(key: SessionKey) -> Self {
+        Self { key, label: None }
+    }
+}
+
+impl std::fmt::Display for SessionName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.label {
+            Some(label) => write!(f, "{label}/{}", self.key.side),
+            None => self.key.fmt(f),
+        }
+    }
+}
+
 /// Why a task cannot be had, written or moved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TaskError {
@@ -200,7 +225,7 @@ pub enum TaskError {
         /// Whom it waits for.
         role: String,
         /// Who asked.
-        session: SessionKey,
+        session: SessionName,
         /// What that one is.
         yours: String,
     },
@@ -211,7 +236,7 @@ pub enum TaskError {
     )]
     AtCapacity {
         /// Who.
-        session: SessionKey,
+        session: SessionName,
         /// What it has.
         open: i64,
         /// What it may have.
@@ -221,17 +246,17 @@ pub enum TaskError {
     #[error(
         "the agent process of {0} has ended: it gets no task\n  start the agent, and see that its proof (the pid file, for example) names the new process; its daemon notices within seconds"
     )]
-    Exited(SessionKey),
+    Exited(SessionName),
     /// An operator is draining the session or its host.
     #[error("{0} is being drained: it gets no new tasks\n  `mcp-bridge status` says until when")]
-    Draining(SessionKey),
+    Draining(SessionName),
     /// The session cannot take it.
     #[error(
         "{session} cannot take task {task}: {why}\n  `mcp-bridge status` shows who can, and --queue leaves it to the orchestrator"
     )]
     Unfit {
         /// Who.
-        session: SessionKey,
+        session: SessionName,
         /// What.
         task: TaskId,
         /// Why.
@@ -247,6 +272,20 @@ pub enum TaskError {
         /// The task that has it.
         task: TaskId,
     },
+}
+
+impl TaskError {
+    /// The session that it names.
+    pub(crate) fn session_mut(&mut self) -> Option<&mut SessionName> {
+        match self {
+            Self::OtherRole { session, .. }
+            | Self::AtCapacity { session, .. }
+            | Self::Exited(session)
+            | Self::Draining(session)
+            | Self::Unfit { session, .. } => Some(session),
+            _ => None,
+        }
+    }
 }
 
 /// Two fences that differ tell an agent how it came about.

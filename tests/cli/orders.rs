@@ -24,11 +24,11 @@ fn a_session_that_is_drained_gets_no_new_tasks_until_it_is_over() {
     );
     team.worker(1, &["task", "done", "1", "--fence", "1"]).ok();
     assert_snapshot!(team.worker(1, &["task", "claim"]).says(), @r"
-    75: error: conv_ID/b is being drained: it gets no new tasks
+    75: error: team-1/b is being drained: it gets no new tasks
       `mcp-bridge status` says until when
     ");
     assert_snapshot!(team.run(&["task", "reassign", "2", "team-1/b"]).says(), @r"
-    75: error: conv_ID/b is being drained: it gets no new tasks
+    75: error: team-1/b is being drained: it gets no new tasks
       `mcp-bridge status` says until when
     ");
 
@@ -150,7 +150,7 @@ fn a_capacity_is_kept_to() {
     assert!(page.contains("1/2"), "{page}");
     team.worker(1, &["task", "claim"]).ok();
     assert_snapshot!(team.worker(1, &["task", "claim"]).says(), @r"
-    75: error: conv_ID/b has 2 open tasks, and 2 is all it may have
+    75: error: team-1/b has 2 open tasks, and 2 is all it may have
       end one first: mcp-bridge task done TASK --fence N
     ");
     assert_snapshot!(team.run(&["capacity", "team-1", "default"]).ok().shows(), @"team-1/b may have as many tasks at once as the orchestrator's configuration says");

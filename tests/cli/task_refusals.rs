@@ -73,7 +73,7 @@ fn a_task_for_a_role_that_nobody_has_is_added_with_a_word_about_it() {
     assert_snapshot!(added.says(), @"0: note: no open session has the role `bakend`; did you mean `backend`? (there are backend, orchestrator); the task waits until one has");
     assert_snapshot!(added.shows(), @"task 1 queued");
     assert_snapshot!(team.worker(1, &["task", "claim", "1"]).says(), @r"
-    65: error: task 1 is for the role `bakend`, and conv_ID/b is `backend`
+    65: error: task 1 is for the role `bakend`, and team-1/b is `backend`
       `mcp-bridge task claim` without a number gives you one of yours
     ");
 }
@@ -89,7 +89,7 @@ fn a_claim_of_what_is_taken_and_words_with_an_old_fence_are_refused() {
       `mcp-bridge task claim` without a number gives you one that is free
     ");
     assert_snapshot!(team.worker(1, &["task", "claim", "2"]).says(), @r"
-    75: error: conv_ID/b has 1 open task, and 1 is all it may have
+    75: error: team-1/b has 1 open task, and 1 is all it may have
       end one first: mcp-bridge task done TASK --fence N
     ");
     assert_snapshot!(team.worker(1, &["task", "claim", "9"]).says(), @r"
@@ -145,12 +145,12 @@ fn a_dead_session_gets_nothing_by_hand_either() {
              (SELECT conversation_id FROM bridge_conversation WHERE label = 'team-2')",
     );
     assert_snapshot!(team.run(&["task", "reassign", "1", "team-2"]).says(), @r"
-    65: error: conv_ID/b cannot take task 1: its agent is gone
+    65: error: team-2/b cannot take task 1: its agent is gone
       `mcp-bridge status` shows who can, and --queue leaves it to the orchestrator
     ");
     team.run(&["conversation", "close", "team-2"]).ok();
     assert_snapshot!(team.run(&["task", "reassign", "1", "team-2"]).says(), @r"
-    65: error: conv_ID/b cannot take task 1: its conversation was closed
+    65: error: team-2/b cannot take task 1: its conversation was closed
       `mcp-bridge status` shows who can, and --queue leaves it to the orchestrator
     ");
     assert_snapshot!(team.run(&["task", "reassign", "1", "teem-1"]).says(), @r"

@@ -222,7 +222,7 @@ pub(crate) async fn to_a_session_that_cannot_is_refused(backend: &impl Backend) 
     store.set_control(&drain).await.expect("set");
     assert_eq!(
         unfit(&*store, task, drained).await,
-        TaskError::Draining(drained.clone())
+        TaskError::Draining(drained.clone().into())
     );
     let nowhere = Pair::random().b.session;
     assert_eq!(

@@ -197,7 +197,7 @@ pub(crate) async fn a_named_task_is_had_or_refused(backend: &impl Backend) {
     let expected = TaskError::OtherRole {
         task: third,
         role: "reviewer".into(),
-        session: two.b.session.clone(),
+        session: two.b.session.clone().into(),
         yours: "worker".into(),
     };
     assert_eq!(other, expected);
@@ -207,7 +207,7 @@ pub(crate) async fn a_named_task_is_had_or_refused(backend: &impl Backend) {
 
 fn full(session: &SessionKey, open: i64) -> TaskError {
     TaskError::AtCapacity {
-        session: session.clone(),
+        session: session.clone().into(),
         open,
         capacity: open,
     }
@@ -263,7 +263,7 @@ pub(crate) async fn an_agent_that_has_ended_claims_nothing(backend: &impl Backen
     let noted = store.record_exit(&ended.session, &keeper, at(8)).await;
     assert!(noted.expect("noted"));
     let id = add(&*store, "one").await;
-    let refusal = TaskError::Exited(ended.session.clone());
+    let refusal = TaskError::Exited(ended.session.clone().into());
     // Whether or not an orchestrator has seen it by now.
     for named in [None, Some(id)] {
         assert_eq!(
@@ -305,12 +305,12 @@ pub(crate) async fn a_session_that_is_drained_claims_nothing(backend: &impl Back
     let set = store.set_control(&drain(&one.session.to_string())).await;
     set.expect("set");
     let refusal = refused(store.claim_task(one, None, at(10)).await);
-    assert_eq!(refusal, TaskError::Draining(one.session.clone()));
+    assert_eq!(refusal, TaskError::Draining(one.session.clone().into()));
     claim(&*store, &pairs[1].b).await;
     store.set_control(&drain("host:ares")).await.expect("set");
     let two = &pairs[2].b;
     let refusal = refused(store.claim_task(two, None, at(10)).await);
-    assert_eq!(refusal, TaskError::Draining(two.session.clone()));
+    assert_eq!(refusal, TaskError::Draining(two.session.clone().into()));
     let later = store.claim_task(two, None, at(100)).await;
     assert!(later.expect("it has ended").is_some());
 }

@@ -48,9 +48,10 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Sqlite, SqliteConnection};
 
-use super::Result;
+use super::{Result, StoreError};
 use crate::clock;
 use crate::doorbell::Bell;
+use crate::model::{Label, SessionKey};
 pub use backup::{Copied, backup};
 pub use copy::{Attendant, Progress};
 use fault::Fault;
@@ -199,14 +200,36 @@ impl SqliteStore {
         doing: &'static str,
         call: impl Future<Output = std::result::Result<T, Fault>> + Send,
     ) -> Result<T> {
-        call.await.map_err(|fault| match fault {
+        let fault = match call.await {
+            Ok(done) => return Ok(done),
+            Err(fault) => fault,
+        };
+        Err(match fault {
             // A file that vanished explains whatever SQLite said about it.
             Fault::Sql(error) => match self.files.ensure_same() {
                 Err(replaced) => replaced,
                 Ok(()) => Fault::Sql(error).explain(self.path(), doing),
             },
+            Fault::Store(StoreError::Task(mut refusal)) => {
+                if let Some(session) = refusal.session_mut() {
+                    session.label = self.label_of(&session.key).await;
+                }
+                refusal.into()
+            }
             fault @ Fault::Store(_) => fault.explain(self.path(), doing),
         })
+    }
+
+    /// For the words of a refusal: without it, the key has to do.
+    async fn label_of(&self, session: &SessionKey) -> Option<Label> {
+        let mut reader = self.reader().await.ok()?;
+        let label: Option<String> =
+            sqlx::query_scalar("SELECT label FROM bridge_conversation WHERE conversation_id = ?1")
+                .bind(session.conversation.as_str())
+                .fetch_optional(&mut *reader)
+                .await
+                .ok()??;
+        label?.parse().ok()
     }
 }
 

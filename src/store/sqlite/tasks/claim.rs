@@ -36,7 +36,7 @@ pub(super) fn claimable(
         (None, TaskState::Queued | TaskState::RetryWait) => Err(TaskError::OtherRole {
             task: task.id,
             role: task.role.clone(),
-            session: session.clone(),
+            session: session.clone().into(),
             yours: role.to_owned(),
         }
         .into()),

@@ -266,7 +266,7 @@ impl Fitness {
     /// its silence. An end that was seen is no thought: the task would be taken
     /// from it at once, and count as one that kills its owners.
     pub(in crate::store::sqlite) fn admits(&self, session: &SessionKey) -> Result<(), StoreError> {
-        let session = session.clone();
+        let session = session.clone().into();
         if self.exited {
             return Err(TaskError::Exited(session).into());
         }
@@ -292,7 +292,7 @@ impl Fitness {
         task: TaskId,
     ) -> Result<(), StoreError> {
         if let Some(why) = self.gone {
-            let (session, why) = (session.clone(), why.to_owned());
+            let (session, why) = (session.clone().into(), why.to_owned());
             return Err(TaskError::Unfit { session, task, why }.into());
         }
         self.admits(session)

@@ -251,7 +251,7 @@ impl Tasks for SqliteStore {
             }
             if let Some(to) = to {
                 if found.owner.as_ref() == Some(to) {
-                    let (session, why) = (to.clone(), HAS_IT.to_owned());
+                    let (session, why) = (to.clone().into(), HAS_IT.to_owned());
                     return Err(StoreError::from(TaskError::Unfit { session, task, why }).into());
                 }
                 fitness(connection, to, now).await?.takes(to, task)?;
