@@ -2,31 +2,83 @@
 #![expect(clippy::expect_used, reason = "without it a test has nothing to say")]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-/// Processes that name `directory` in their arguments.
-fn left_running(directory: &Path) -> Vec<String> {
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Processes that name `directory` in their arguments, with their ids.
+fn left_running(directory: &Path) -> Vec<(i32, String)> {
     let wanted = directory.display().to_string();
     std::fs::read_dir("/proc")
         .expect("processes")
-        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
-        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-        .filter(|line| line.contains(&wanted))
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            Some((id, String::from_utf8_lossy(&line).replace('\0', " ")))
+        })
+        .filter(|(_, line)| line.contains(&wanted))
         .collect()
+}
+
+/// Whether it holds soon; longer than anything takes on the slowest machine.
+fn soon(mut holds: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        if holds() {
+            return true;
+        }
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn command(scratch: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
+    command
+        .arg("demo")
+        .args(arguments)
+        .env("TMPDIR", scratch)
+        .env("NO_COLOR", "1")
+        // A store that somebody named in the environment is none of its.
+        .env("MCP_BRIDGE_STORE", scratch.join("not-this-one.db"));
+    command
 }
 
 fn demo(arguments: &[&str]) -> (std::process::Output, tempfile::TempDir) {
     let scratch = tempfile::tempdir().expect("a directory");
-    let output = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-        .arg("demo")
-        .args(arguments)
-        .env("TMPDIR", scratch.path())
-        .env("NO_COLOR", "1")
-        // A store that somebody named in the environment is none of its.
-        .env("MCP_BRIDGE_STORE", scratch.path().join("not-this-one.db"))
-        .output()
-        .expect("the demo");
-    (output, scratch)
+    let output = command(scratch.path(), arguments).output();
+    (output.expect("the demo"), scratch)
+}
+
+#[test]
+fn nothing_outlives_it_however_it_ends() {
+    for signal in [Signal::KILL, Signal::HUP] {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let mut demo = command(scratch.path(), &["--tasks", "100"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the demo");
+        // Five daemons, four agents, and the orchestrator's.
+        let all = soon(|| left_running(scratch.path()).len() >= 10);
+        let pid = Pid::from_raw(demo.id().try_into().expect("a number")).expect("a process");
+        kill_process(pid, signal).expect("it runs");
+        let ended = demo.wait().expect("it ends");
+        let gone = soon(|| left_running(scratch.path()).is_empty());
+        let left = left_running(scratch.path());
+        for (pid, _) in &left {
+            // Not even by a test.
+            let _ = kill_process(Pid::from_raw(*pid).expect("a process"), Signal::KILL);
+        }
+        assert!(all, "it never had all of its processes");
+        assert!(gone, "{signal:?}: left running: {left:#?}");
+        // It was heard, and ended in order.
+        assert_eq!(ended.code(), (signal == Signal::HUP).then_some(1));
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::cast::ROLE;
 use crate::cli::Exit;
 use crate::cli::follow::{Begin, Following, follow};
+use crate::cli::{Exit, leash};
 use crate::credentials::Credentials;
 use crate::doorbell::Mode;
 use crate::model::health::Turn;
@@ -75,9 +76,8 @@ fn tell(told: &Told) -> std::io::Result<()> {
 }
 
 async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, Arc<SqliteStore>, String)> {
-    // Whoever started this is gone: so is the stage.
-    #[cfg(target_os = "linux")]
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // Without whoever started this there is no stage.
+    leash::hold()?;
     let credentials = Credentials::read(credentials)?;
     let location = locate::locate(&Hints {
         credentials: credentials.store.as_deref(),

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::actors::Told;
+use crate::cli::leash::Leash;
 use crate::clock;
 use crate::credentials::Credentials;
 use crate::model::rate::RateLimits;
@@ -45,6 +46,7 @@ pub(super) struct Stage {
     /// The workers' sessions.
     pub(super) sessions: Vec<SessionKey>,
     told: mpsc::UnboundedSender<Told>,
+    leash: Leash,
 }
 
 impl Stage {
@@ -67,6 +69,7 @@ impl Stage {
             database,
             sessions: Vec::new(),
             told,
+            leash: Leash::new()?,
         };
         let mut orchestrator = Vec::new();
         for number in 1..=WORKERS {
@@ -195,16 +198,15 @@ impl Stage {
                 command.env_remove(name);
             }
         }
+        self.leash.put_on(&mut command)?;
         let child = command
             .arg0("mcp-bridged")
             .arg("--config")
             .arg(self.config(name))
             .env("NOTIFY_SOCKET", &socket)
             .env_remove("WATCHDOG_USEC")
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(append(&self.log(name))?)
-            .kill_on_drop(true)
             .spawn()
             .context("mcp-bridged cannot be started")?;
         let ready = async {
@@ -262,13 +264,13 @@ impl Stage {
     }
 
     fn actor(&self, name: &str, arguments: &[&std::ffi::OsStr]) -> anyhow::Result<Child> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        self.leash.put_on(&mut command)?;
+        let mut child = command
             .arg("demo")
             .args(arguments)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(append(&self.log(name))?)
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{name} cannot be started"))?;
         let stdout = child.stdout.take().context("no stdout")?;

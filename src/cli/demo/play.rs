@@ -5,8 +5,6 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::StreamExt;
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook_tokio::Signals;
 use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -15,7 +13,7 @@ use super::actors::Told;
 use super::cast::{Stage, TTL, WORKERS};
 use super::record::Record;
 use super::view::{View, words};
-use crate::cli::Exit;
+use crate::cli::{Exit, leash};
 use crate::clock;
 use crate::model::session::Life;
 use crate::model::task::TaskState;
@@ -27,10 +25,11 @@ use crate::text;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(tasks: u32, json: bool) -> anyhow::Result<Exit> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = leash::endings()?;
     tokio::select! {
         played = play(tasks, json) => played,
-        // Children die with their handles.
+        // Children die with their handles, and with this process if it cannot
+        // even do this.
         _ = signals.next() => anyhow::bail!("interrupted"),
     }
 }
