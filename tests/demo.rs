@@ -94,9 +94,18 @@ fn it_loses_nothing_and_leaves_nothing_running() {
         ("done_once", 8),
         ("done_twice", 0),
         ("lost", 0),
+        ("twice", 0),
     ] {
         assert_eq!(summary[field], wanted, "{field}: {told}");
     }
+    let count = |field: &str| summary[field].as_u64().expect(field);
+    assert_eq!(
+        count("read") + count("handed_on"),
+        count("messages"),
+        "{told}"
+    );
+    // At least one into each hand, a word in the middle, and the end.
+    assert!(count("read") >= 3 * 8, "{told}");
     assert!(summary["refused"].as_u64() > Some(0), "{told}");
     let each = summary["each"].as_array().expect("the tasks");
     let why: Vec<String> = each.iter().map(|task| task["why"].to_string()).collect();

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::SignedDuration;
+use rusqlite::{Connection, OpenFlags};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::actors::Told;
+use super::mail::{self, Stored};
 use crate::cli::leash::Leash;
 use crate::clock;
 use crate::credentials::Credentials;
@@ -47,6 +49,8 @@ pub(super) struct Stage {
     pub(super) sessions: Vec<SessionKey>,
     told: mpsc::UnboundedSender<Told>,
     leash: Leash,
+    /// For what no call of the store tells: kept as long as the stage.
+    raw: Connection,
 }
 
 impl Stage {
@@ -63,6 +67,7 @@ impl Stage {
         };
         let store = locate::open(&location, Create::Yes).await?;
         store.set_rate_limits(RateLimits::NONE).await?;
+        let raw = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let mut stage = Self {
             directory,
             store,
@@ -70,6 +75,7 @@ impl Stage {
             sessions: Vec::new(),
             told,
             leash: Leash::new()?,
+            raw,
         };
         let mut orchestrator = Vec::new();
         for number in 1..=WORKERS {
@@ -287,6 +293,22 @@ impl Stage {
             }
         });
         Ok(child)
+    }
+
+    /// All messages that were ever stored.
+    pub(super) fn messages(&self) -> anyhow::Result<Vec<Stored>> {
+        let mut all = self
+            .raw
+            .prepare_cached("SELECT id, metadata FROM messages")?;
+        let rows = all.query_map([], |row| {
+            let metadata: Option<String> = row.get(1)?;
+            let metadata = metadata.and_then(|text| serde_json::from_str(&text).ok());
+            Ok(Stored {
+                id: row.get(0)?,
+                claim: metadata.as_ref().and_then(mail::claim),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// What a process that failed had to say.
