@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::TaskError;
 use crate::model::message::InvalidMessage;
-use crate::model::rate::RateLimited;
+use crate::model::rate::{RateLimited, Window};
 use crate::model::{ConversationId, Label, MessageId, SessionKey};
 use crate::text::bytes;
 
@@ -163,6 +163,13 @@ pub enum StoreError {
     RateLimited(SessionKey, RateLimited),
     /// The client message id was used for another text.
     #[error(
+    /// More messages at once than a window has room for.
+    #[error(
+        "the batch has {1} messages, and {0} may send {limit} per {name}: it can never be sent as a whole; nothing was sent\n  send it in parts of {limit} at most, or allow more: mcp-bridge store limits --per-{name} {1}",
+        limit = .2.limit,
+        name = .2.name
+    )]
+    BatchTooBig(SessionKey, usize, Window),
         "client message id `{id}` was already used for message {message}, with another text\n  give every message an id of its own"
     )]
     ClientIdReused {
@@ -216,6 +223,7 @@ impl StoreError {
             | Self::NoMessage(..)
             | Self::NoConversation(..)
             | Self::Taken(_)
+            | Self::BatchTooBig(..)
             | Self::Unsupported(_) => ErrorClass::Input,
             Self::WrongToken(_) | Self::Expired { .. } | Self::Closed(_) => ErrorClass::Denied,
             Self::RateLimited(..) | Self::Busy(_) | Self::InUse(..) => ErrorClass::Retry,

@@ -36,6 +36,25 @@ fn messages_that_are_none() {
 #[test]
 fn arguments_that_mean_nothing() {
     let scratch = Scratch::with_conversation();
+#[test]
+fn a_batch_that_is_more_than_may_ever_be_sent() {
+    let scratch = Scratch::with_conversation();
+    let command = scratch.bridge_as("work.a", &["send", "--batch"]);
+    let sent = scratch.outcome_with_input(command, "hi\n".repeat(101).as_bytes());
+    assert_snapshot!(sent.says(), @r"
+    65: error: the batch has 101 messages, and conv_ID/a may send 100 per minute: it can never be sent as a whole; nothing was sent
+      send it in parts of 100 at most, or allow more: mcp-bridge store limits --per-minute 101
+    ");
+    assert_eq!(scratch.number("SELECT count(*) FROM messages"), 0);
+    scratch
+        .run(&["store", "limits", "--per-minute", "101"])
+        .ok();
+    let command = scratch.bridge_as("work.a", &["send", "--batch"]);
+    scratch
+        .outcome_with_input(command, "hi\n".repeat(101).as_bytes())
+        .ok();
+}
+
     assert_snapshot!(scratch.run_as("work.a", &["send", "--to", "work", "work", "hi"]).says(), @"2: error: --to names the conversation already: give the text only, in quotes");
     assert_snapshot!(scratch.run_as("work.a", &["send", "work", "hi", "--batch"]).says(), @"2: error: the text is given twice: leave it out, or --body-file and --batch");
     for args in [
