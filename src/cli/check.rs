@@ -29,7 +29,8 @@ Examples:
   mcp-bridge -c team.orchestrator check --json | jq '.messages[].message'
 
 No mail is no failure: the exit code is 0. A message that was fetched counts as
-acknowledged when the same session checks again, or by `mcp-bridge ack`.")]
+acknowledged when the same session calls again (`check`, `send`, or a word about
+a task in its name), or by `mcp-bridge ack`.")]
 pub(super) struct CheckArgs {
     /// Show the messages and leave them unread
     #[arg(long)]
