@@ -81,6 +81,7 @@ impl Exit {
                 | CliError::SessionOrHost(_)
                 | CliError::NotUtf8 { .. }
                 | CliError::Tasks { .. }
+                | CliError::NoFile(..)
                 | CliError::NoSuchMessage(_)
                 | CliError::NoSuchConversation { .. }
                 | CliError::Exists(_) => Self::Input,

@@ -153,7 +153,9 @@ pub enum StoreError {
     )]
     LabelTaken(Label),
     /// No message of that id for this session.
-    #[error("there is no message {0} for {1}")]
+    #[error(
+        "there is no message {0} for {1}\n  `mcp-bridge check` and `watch` show each message with its id, to the session that it is for"
+    )]
     NoMessage(MessageId, SessionKey),
     /// The message breaks a limit.
     #[error(transparent)]
@@ -161,8 +163,6 @@ pub enum StoreError {
     /// Too many messages.
     #[error("{0} has sent too much: {1}")]
     RateLimited(SessionKey, RateLimited),
-    /// The client message id was used for another text.
-    #[error(
     /// More messages at once than a window has room for.
     #[error(
         "the batch has {1} messages, and {0} may send {limit} per {name}: it can never be sent as a whole; nothing was sent\n  send it in parts of {limit} at most, or allow more: mcp-bridge store limits --per-{name} {1}",
@@ -170,6 +170,8 @@ pub enum StoreError {
         name = .2.name
     )]
     BatchTooBig(SessionKey, usize, Window),
+    /// The client message id was used for another text.
+    #[error(
         "client message id `{id}` was already used for message {message}, with another text\n  give every message an id of its own"
     )]
     ClientIdReused {
@@ -221,9 +223,9 @@ impl StoreError {
             | Self::ClientIdReused { .. }
             | Self::LabelTaken(_)
             | Self::NoMessage(..)
+            | Self::BatchTooBig(..)
             | Self::NoConversation(..)
             | Self::Taken(_)
-            | Self::BatchTooBig(..)
             | Self::Unsupported(_) => ErrorClass::Input,
             Self::WrongToken(_) | Self::Expired { .. } | Self::Closed(_) => ErrorClass::Denied,
             Self::RateLimited(..) | Self::Busy(_) | Self::InUse(..) => ErrorClass::Retry,

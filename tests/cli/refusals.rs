@@ -21,9 +21,12 @@ fn messages_that_are_none() {
 
     let files: Vec<&str> = std::iter::repeat_n(["--file", "x"], 21).flatten().collect();
     let args: Vec<&str> = ["send", "hi"].into_iter().chain(files).collect();
-    assert_snapshot!(scratch.run_as("work.a", &args).says(), @"65: error: the message names 21 files, 20 are allowed");
+    assert_snapshot!(scratch.run_as("work.a", &args).says(), @"65: error: the message names 21 files, 20 are allowed; name their directory, or send the rest with another message");
     assert_snapshot!(scratch.run_as("work.a", &["send", "hi", "--id", "a b"]).says(), @"65: error: the client message id is malformed: it has 1 to 128 printable ASCII characters without spaces");
-    assert_snapshot!(scratch.run_as("work.a", &["send", "--body-file", "none"]).says(), @"1: error: none: No such file or directory (os error 2)");
+    assert_snapshot!(scratch.run_as("work.a", &["send", "--body-file", "none"]).says(), @r"
+    65: error: none: it cannot be read: No such file or directory (os error 2)
+      name a file that is there and that this user may read
+    ");
     assert_eq!(
         scratch
             .run_as("work.a", &["send", "hi", "--action", "shout"])
@@ -33,9 +36,6 @@ fn messages_that_are_none() {
     assert_eq!(scratch.number("SELECT count(*) FROM messages"), 1);
 }
 
-#[test]
-fn arguments_that_mean_nothing() {
-    let scratch = Scratch::with_conversation();
 #[test]
 fn a_batch_that_is_more_than_may_ever_be_sent() {
     let scratch = Scratch::with_conversation();
@@ -55,6 +55,9 @@ fn a_batch_that_is_more_than_may_ever_be_sent() {
         .ok();
 }
 
+#[test]
+fn arguments_that_mean_nothing() {
+    let scratch = Scratch::with_conversation();
     assert_snapshot!(scratch.run_as("work.a", &["send", "--to", "work", "work", "hi"]).says(), @"2: error: --to names the conversation already: give the text only, in quotes");
     assert_snapshot!(scratch.run_as("work.a", &["send", "work", "hi", "--batch"]).says(), @"2: error: the text is given twice: leave it out, or --body-file and --batch");
     for args in [
@@ -89,7 +92,10 @@ fn conversations_that_are_none() {
     77: error: the credentials have no conversation `conv_ID`
       they have: work
     ");
-    assert_snapshot!(scratch.run_as("work.b", &["ack", "17"]).says(), @"65: error: there is no message 17 for conv_ID/b");
+    assert_snapshot!(scratch.run_as("work.b", &["ack", "17"]).says(), @r"
+    65: error: there is no message 17 for conv_ID/b
+      `mcp-bridge check` and `watch` show each message with its id, to the session that it is for
+    ");
 }
 
 #[test]
