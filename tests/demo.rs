@@ -1,40 +1,15 @@
 //! The demo: the main job on real processes, and nothing left behind.
 #![expect(clippy::expect_used, reason = "without it a test has nothing to say")]
 
+#[path = "common/processes.rs"]
+mod processes;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-/// Processes that name `directory` in their arguments, with their ids.
-fn left_running(directory: &Path) -> Vec<(i32, String)> {
-    let wanted = directory.display().to_string();
-    std::fs::read_dir("/proc")
-        .expect("processes")
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let id = entry.file_name().to_str()?.parse().ok()?;
-            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-            Some((id, String::from_utf8_lossy(&line).replace('\0', " ")))
-        })
-        .filter(|(_, line)| line.contains(&wanted))
-        .collect()
-}
-
-/// Whether it holds soon; longer than anything takes on the slowest machine.
-fn soon(mut holds: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        if holds() {
-            return true;
-        }
-        if Instant::now() > end {
-            return false;
-        }
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
+use processes::{end_with, left_running};
 
 fn command(scratch: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
@@ -64,18 +39,7 @@ fn nothing_outlives_it_however_it_ends() {
             .spawn()
             .expect("the demo");
         // Five daemons, four agents, and the orchestrator's.
-        let all = soon(|| left_running(scratch.path()).len() >= 10);
-        let pid = Pid::from_raw(demo.id().try_into().expect("a number")).expect("a process");
-        kill_process(pid, signal).expect("it runs");
-        let ended = demo.wait().expect("it ends");
-        let gone = soon(|| left_running(scratch.path()).is_empty());
-        let left = left_running(scratch.path());
-        for (pid, _) in &left {
-            // Not even by a test.
-            let _ = kill_process(Pid::from_raw(*pid).expect("a process"), Signal::KILL);
-        }
-        assert!(all, "it never had all of its processes");
-        assert!(gone, "{signal:?}: left running: {left:#?}");
+        let ended = end_with(&mut demo, signal, scratch.path(), 10);
         // It was heard, and ended in order.
         assert_eq!(ended.code(), (signal == Signal::HUP).then_some(1));
     }
