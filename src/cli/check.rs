@@ -48,7 +48,7 @@ Examples:
 pub(super) struct AckArgs {
     /// Ids of messages
     #[arg(required = true, value_name = "ID")]
-    ids: Vec<i64>,
+    ids: Vec<MessageId>,
 }
 
 /// One session's mail.
@@ -244,7 +244,7 @@ pub(super) fn framed(
 
 pub(super) async fn acknowledge(args: AckArgs, context: &Context) -> anyhow::Result<Exit> {
     let (store, acting) = context.open_acting().await?;
-    let ids: Vec<MessageId> = args.ids.iter().copied().map(MessageId).collect();
+    let ids = args.ids;
     let now = clock::now();
     let mut acknowledged = 0;
     match acting.members.as_slice() {

@@ -17,6 +17,21 @@ pub enum CliError {
         "no credentials: this command acts for a session\n  name its file: --credentials FILE, or MCP_BRIDGE_CREDENTIALS in the environment{0}"
     )]
     NoCredentials(String),
+    /// A name that is no file here, and none of the default directory.
+    #[error(
+        "credentials `{name}`: there is no such file here, and no {name}.toml in {}{hint}{have}",
+        .directory.display()
+    )]
+    NoSuchCredentials {
+        /// As it was written.
+        name: String,
+        /// Where names are looked for.
+        directory: PathBuf,
+        /// `; did you mean ...?`
+        hint: String,
+        /// What there is, on a line of its own.
+        have: String,
+    },
     /// Files that are good for different stores.
     #[error(
         "the credentials name two stores, {0} and {1}\n  use those of one store, or say which one with --store"

@@ -70,6 +70,7 @@ impl Exit {
             return Some(match error {
                 CliError::NoStore(_) => Self::Unavailable,
                 CliError::NoCredentials(_)
+                | CliError::NoSuchCredentials { .. }
                 | CliError::TwoStores(..)
                 | CliError::TwoTokens(..)
                 | CliError::NotMine { .. } => Self::Denied,

@@ -106,7 +106,7 @@ pub enum StoreError {
     #[error("{}: there is such a file already; nothing was written\n  name another file, or write over it with --force", .0.display())]
     Taken(PathBuf),
     /// A copy that cannot be written where it shall be.
-    #[error("{}: it cannot be written: {}; nothing was left there", .0.display(), .1)]
+    #[error("{}: it cannot be written: {}; nothing was left there\n  name a file in a directory that is there and that this user may write to", .0.display(), .1)]
     CannotWrite(PathBuf, String),
     /// Not a file to restore a store from.
     #[error("backup {}: {}; nothing was changed\n  name another backup", .0.display(), .1)]

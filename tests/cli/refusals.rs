@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use insta::assert_snapshot;
 
-use crate::common::{Ran, Scratch, all_say};
+use crate::common::{Ran, Scratch, all_say, is_root};
 
 #[test]
 fn messages_that_are_none() {
@@ -34,6 +34,30 @@ fn messages_that_are_none() {
         Some(2)
     );
     assert_eq!(scratch.number("SELECT count(*) FROM messages"), 1);
+}
+
+#[test]
+fn credentials_that_nobody_has() {
+    let scratch = Scratch::new();
+    // Root's stand elsewhere.
+    let run = |args: &[&str]| match is_root() {
+        true => scratch.outcome(scratch.as_nobody(args)),
+        false => scratch.run(args),
+    };
+    assert_snapshot!(run(&["-c", "work.c", "check"]).says(), @r"
+    77: error: credentials `work.c`: there is no such file here, and no work.c.toml in <dir>/.local/state/mcp-bridge/credentials
+      `mcp-bridge conversation new` writes one for each side
+    ");
+    run(&["conversation", "new", "--label", "work"]).ok();
+    assert_snapshot!(run(&["-c", "work.c", "check"]).says(), @r"
+    77: error: credentials `work.c`: there is no such file here, and no work.c.toml in <dir>/.local/state/mcp-bridge/credentials; did you mean `work.a`?
+      for example: --credentials work.a   (there are: work.a, work.b)
+    ");
+    assert_snapshot!(run(&["-c", "work.b", "ack", "x"]).says(), @r"
+    2: error: invalid value 'x' for '<ID>...': `x` is not a message id: it is a positive whole number, as `check` shows it
+
+    For more information, try '--help'.
+    ");
 }
 
 #[test]

@@ -226,12 +226,12 @@ fn typed(line: &str, comment: Comment) -> Vec<Vec<String>> {
     {
         calls.last_mut().expect("one").push(done);
     }
-    calls.into_iter().filter_map(ours).collect()
+    calls.iter().filter_map(|call| ours(call)).collect()
 }
 
 /// Without what stands before the program: `sudo -u mcp-bridge`, `VAR=value`,
 /// a directory, a cargo that builds it first.
-fn ours(words: Vec<String>) -> Option<Vec<String>> {
+fn ours(words: &[String]) -> Option<Vec<String>> {
     if let Some(rest) = words.join(" ").strip_prefix("cargo run --release -- ") {
         let arguments = rest.split(' ').map(str::to_owned);
         return Some(
