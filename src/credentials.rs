@@ -53,14 +53,6 @@ pub enum CredentialsError {
     /// No such file.
     #[error("credentials {}: there is no such file\n  `mcp-bridge conversation new` writes them", .0.display())]
     Missing(PathBuf),
-    /// No file of this name, neither here nor in the directory for them.
-    #[error("credentials {name}: there is no such file, and no {name}.toml in {}\n  `mcp-bridge conversation new` writes them{}", .directory.display(), handed(.name, .directory))]
-    Unknown {
-        /// As it was written.
-        name: String,
-        /// Where this user's stand.
-        directory: PathBuf,
-    },
     /// The service manager hands such files over when the service starts, and
     /// this one came later.
     #[error("credentials {}: the service was not given this file when it started\n  {} loads it", .0.display(), restart_command())]
@@ -98,16 +90,17 @@ pub enum CredentialsError {
 /// Where root's conversations have theirs, for the service.
 pub(crate) const OF_THE_SERVICE: &str = "/etc/mcp-bridge/credentials";
 
-/// How an agent gets those of a conversation that root made.
-fn handed(name: &str, directory: &Path) -> String {
+/// How an agent gets those of a conversation that root made, on lines of their
+/// own; nothing where there is no service.
+pub(crate) fn handed_over(name: &str, directory: &Path) -> String {
     if !Path::new(OF_THE_SERVICE).is_dir() || directory.starts_with(OF_THE_SERVICE) {
         return String::new();
     }
     let user = crate::host::user_name(rustix::process::geteuid().as_raw());
     let there = directory.display();
     format!(
-        ", for whoever runs it; root hands over those of the service's sessions:\n  \
-         mkdir -p -m 700 {there}   and, as root,\n  \
+        "\n  for a session of the service, root hands it over:\n    \
+         mkdir -p -m 700 {there}   and, as root,\n    \
          install --mode 600 --owner {user} {OF_THE_SERVICE}/{name}.toml {there}/"
     )
 }

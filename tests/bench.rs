@@ -5,8 +5,11 @@
     reason = "without it a test has nothing to say; what it measured, it prints"
 )]
 
+#[path = "common/processes.rs"]
+mod processes;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -49,6 +52,31 @@ fn assert_isolated(part: &Value) {
             part["isolated"]
         );
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_daemon_outlives_a_measurement_that_is_killed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
+        .args([
+            "bench",
+            "watchdog",
+            "--only",
+            "detection",
+            "--hosts",
+            "3",
+            "--sessions",
+            "3",
+            "--dir",
+        ])
+        .arg(dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    // Itself, the orchestrator's daemon, and three workers'.
+    processes::end_with(&mut bench, rustix::process::Signal::KILL, dir.path(), 5);
 }
 
 #[test]

@@ -1,32 +1,48 @@
 //! The demo: the main job on real processes, and nothing left behind.
 #![expect(clippy::expect_used, reason = "without it a test has nothing to say")]
 
-use std::path::Path;
-use std::process::Command;
+#[path = "common/processes.rs"]
+mod processes;
 
-/// Processes that name `directory` in their arguments.
-fn left_running(directory: &Path) -> Vec<String> {
-    let wanted = directory.display().to_string();
-    std::fs::read_dir("/proc")
-        .expect("processes")
-        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
-        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-        .filter(|line| line.contains(&wanted))
-        .collect()
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+
+use processes::{end_with, left_running};
+
+fn command(scratch: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
+    command
+        .arg("demo")
+        .args(arguments)
+        .env("TMPDIR", scratch)
+        .env("NO_COLOR", "1")
+        // A store that somebody named in the environment is none of its.
+        .env("MCP_BRIDGE_STORE", scratch.join("not-this-one.db"));
+    command
 }
 
 fn demo(arguments: &[&str]) -> (std::process::Output, tempfile::TempDir) {
     let scratch = tempfile::tempdir().expect("a directory");
-    let output = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-        .arg("demo")
-        .args(arguments)
-        .env("TMPDIR", scratch.path())
-        .env("NO_COLOR", "1")
-        // A store that somebody named in the environment is none of its.
-        .env("MCP_BRIDGE_STORE", scratch.path().join("not-this-one.db"))
-        .output()
-        .expect("the demo");
-    (output, scratch)
+    let output = command(scratch.path(), arguments).output();
+    (output.expect("the demo"), scratch)
+}
+
+#[test]
+fn nothing_outlives_it_however_it_ends() {
+    for signal in [Signal::KILL, Signal::HUP] {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let mut demo = command(scratch.path(), &["--tasks", "100"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the demo");
+        // Five daemons, four agents, and the orchestrator's.
+        let ended = end_with(&mut demo, signal, scratch.path(), 10);
+        // It was heard, and ended in order.
+        assert_eq!(ended.code(), (signal == Signal::HUP).then_some(1));
+    }
 }
 
 #[test]
@@ -42,9 +58,18 @@ fn it_loses_nothing_and_leaves_nothing_running() {
         ("done_once", 8),
         ("done_twice", 0),
         ("lost", 0),
+        ("twice", 0),
     ] {
         assert_eq!(summary[field], wanted, "{field}: {told}");
     }
+    let count = |field: &str| summary[field].as_u64().expect(field);
+    assert_eq!(
+        count("read") + count("handed_on"),
+        count("messages"),
+        "{told}"
+    );
+    // At least one into each hand, a word in the middle, and the end.
+    assert!(count("read") >= 3 * 8, "{told}");
     assert!(summary["refused"].as_u64() > Some(0), "{told}");
     let each = summary["each"].as_array().expect("the tasks");
     let why: Vec<String> = each.iter().map(|task| task["why"].to_string()).collect();

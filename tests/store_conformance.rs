@@ -176,6 +176,7 @@ macro_rules! every_case {
                 a_client_id_makes_one_message
                 a_batch_is_stored_whole_or_not_at_all
                 rate_limits_say_how_long_to_wait
+                a_batch_beyond_a_window_is_never_a_matter_of_time
                 duplicates_do_not_count
                 a_sender_s_limits_are_its_own
                 a_clock_that_jumped_locks_nobody_out

@@ -10,13 +10,17 @@
 #[path = "common/store.rs"]
 mod common;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
-use mcp_bridge::model::SessionKey;
-use mcp_bridge::model::message::Message;
+use mcp_bridge::clock;
+use mcp_bridge::credentials::Credentials;
+use mcp_bridge::model::message::{Message, Sender};
 use mcp_bridge::model::token::Token;
+use mcp_bridge::model::{MessageId, SessionKey, Side};
 use mcp_bridge::store::{Caller, Store};
 
 use common::{Pair, Scratch, at, child, draft, report, reported, told, unlimited};
@@ -137,6 +141,26 @@ async fn read_round(
     count
 }
 
+/// What was promised to the senders, held against what came to their readers.
+fn figures(
+    promised: &HashMap<SessionKey, Vec<usize>>,
+    got: &BTreeMap<SessionKey, Vec<Message>>,
+) -> [usize; 3] {
+    let [mut lost, mut twice, mut disordered] = [0; 3];
+    for (session, promised) in promised {
+        let got = got.get(session).map(Vec::as_slice).unwrap_or_default();
+        let numbers: Vec<usize> = got
+            .iter()
+            .map(|message| message.message.parse().expect("a number"))
+            .collect();
+        let distinct: HashSet<&usize> = numbers.iter().collect();
+        lost += promised.iter().filter(|n| !distinct.contains(n)).count();
+        twice += numbers.len() - distinct.len();
+        disordered += numbers.windows(2).filter(|two| two[1] < two[0]).count();
+    }
+    [lost, twice, disordered]
+}
+
 /// The oracle: each acknowledged number came once, numbers and ids ascend.
 fn nothing_is_wrong(
     promised: &HashMap<SessionKey, Vec<usize>>,
@@ -202,6 +226,117 @@ async fn eight_processes_write_and_one_reads() {
     let check = store.check().await.expect("checked");
     assert!(check.problems.is_empty() && check.unread == 0, "{check:?}");
     store.close().await;
+}
+
+/// Sends so many numbered messages as a person or a script does: a process of
+/// the command line for one of them, then one for a batch, and so on. Returns
+/// what was acknowledged, and what else they said.
+fn send_by_command_line(credentials: &Path, count: usize) -> (Vec<usize>, String) {
+    let (mut promised, mut said) = (Vec::new(), String::new());
+    while promised.len() < count {
+        let next = promised.len();
+        let batch = next % 20 != 0;
+        let numbers = next..(next + if batch { 19 } else { 1 }).min(count);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
+        command.arg("--credentials").arg(credentials).arg("send");
+        if batch {
+            command.arg("--batch");
+        }
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("mcp-bridge");
+        let lines: Vec<String> = numbers.clone().map(|n| format!("{n}\n")).collect();
+        let mut input = process.stdin.take().expect("piped");
+        input
+            .write_all(lines.concat().as_bytes())
+            .expect("it reads");
+        drop(input);
+        let output = process.wait_with_output().expect("it ends");
+        said.push_str(&String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            break;
+        }
+        promised.extend(numbers);
+    }
+    (promised, said)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_processes_of_the_command_line_write_and_one_reads() {
+    let each = if common::full() { 10_000 } else { 1_600 } / WRITERS;
+    let scratch = Scratch::new();
+    let store = scratch.make().await;
+    unlimited(&*store).await;
+    let pairs = common::pairs(&*store, WRITERS, clock::now()).await;
+    let readers: Vec<Caller> = pairs.iter().map(|pair| pair.b.clone()).collect();
+    let began = Instant::now();
+    let writers: Vec<_> = pairs
+        .iter()
+        .map(|pair| {
+            let file = scratch.directory().join(format!("{}.toml", pair.id));
+            let credentials = Credentials {
+                store: Some(scratch.path().display().to_string()),
+                label: None,
+                callers: vec![pair.a.clone()],
+                source: None,
+            };
+            credentials.write(&file).expect("written");
+            let session = pair.a.session.clone();
+            std::thread::spawn(move || (session, send_by_command_line(&file, each)))
+        })
+        .collect();
+    let mut got = BTreeMap::new();
+    while !writers.iter().all(std::thread::JoinHandle::is_finished) {
+        read_round(&*store, &readers, &mut got).await;
+    }
+    while read_round(&*store, &readers, &mut got).await > 0 {}
+    let took = began.elapsed();
+    let (mut promised, mut said) = (HashMap::new(), String::new());
+    for writer in writers {
+        let (session, (numbers, words)) = writer.join().expect("no panic");
+        promised.insert(session, numbers);
+        said.push_str(&words);
+    }
+    let [lost, twice, disordered] = figures(&promised, &got);
+    let sent: usize = promised.values().map(Vec::len).sum();
+    println!(
+        "{sent} messages from {WRITERS} concurrent writer processes in {:.1} s: {lost} lost, {twice} twice, \
+         {disordered} out of order; `database is locked` shown {} times",
+        took.as_secs_f64(),
+        said.matches("database is locked").count()
+    );
+    assert_eq!(said, "", "nobody is told of trouble");
+    assert_eq!([sent, lost, twice, disordered], [each * WRITERS, 0, 0, 0]);
+    assert_eq!(nothing_is_wrong(&promised, &got), sent);
+    store.close().await;
+}
+
+#[test]
+fn the_figures_count_what_is_wrong() {
+    let session: SessionKey = "conv_0123456789abcdef/a".parse().expect("a session");
+    let message = |n: &usize| Message {
+        id: MessageId(1),
+        conversation: session.conversation.clone(),
+        from: Sender::Session(Side::A),
+        to: Side::B,
+        message: n.to_string(),
+        metadata: serde_json::json!({}),
+        sent_at: None,
+    };
+    let count = |promised: &[usize], got: &[usize]| {
+        let got = got.iter().map(message).collect();
+        figures(
+            &HashMap::from([(session.clone(), promised.to_vec())]),
+            &BTreeMap::from([(session.clone(), got)]),
+        )
+    };
+    assert_eq!(count(&[0, 1, 2], &[0, 1, 2]), [0, 0, 0]);
+    assert_eq!(count(&[0, 1, 2], &[0, 2]), [1, 0, 0]);
+    assert_eq!(count(&[0, 1, 2], &[0, 1, 1, 2]), [0, 1, 0]);
+    assert_eq!(count(&[0, 1, 2], &[0, 2, 1]), [0, 0, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

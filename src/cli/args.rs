@@ -114,7 +114,7 @@ pub(super) enum Command {
     #[command(after_help = "\
 Examples:
   mcp-bridge demo
-  mcp-bridge demo --messages 900 --json | tail -1 | jq .summary")]
+  mcp-bridge demo --tasks 30 --json | jq .summary")]
     Demo(demo::DemoArgs),
     /// Measure how fast messages arrive, and whether they all do
     #[command(after_help = "\

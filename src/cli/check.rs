@@ -29,7 +29,8 @@ Examples:
   mcp-bridge -c team.orchestrator check --json | jq '.messages[].message'
 
 No mail is no failure: the exit code is 0. A message that was fetched counts as
-acknowledged when the same session checks again, or by `mcp-bridge ack`.")]
+acknowledged when the same session calls again (`check`, `send`, or a word about
+a task in its name), or by `mcp-bridge ack`.")]
 pub(super) struct CheckArgs {
     /// Show the messages and leave them unread
     #[arg(long)]
@@ -47,7 +48,7 @@ Examples:
 pub(super) struct AckArgs {
     /// Ids of messages
     #[arg(required = true, value_name = "ID")]
-    ids: Vec<i64>,
+    ids: Vec<MessageId>,
 }
 
 /// One session's mail.
@@ -243,7 +244,7 @@ pub(super) fn framed(
 
 pub(super) async fn acknowledge(args: AckArgs, context: &Context) -> anyhow::Result<Exit> {
     let (store, acting) = context.open_acting().await?;
-    let ids: Vec<MessageId> = args.ids.iter().copied().map(MessageId).collect();
+    let ids = args.ids;
     let now = clock::now();
     let mut acknowledged = 0;
     match acting.members.as_slice() {

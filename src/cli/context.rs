@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::args::Global;
-use super::error::CliError;
+use super::error::{CliError, did_you_mean};
 use super::output::session_name;
-use crate::credentials::{Credentials, CredentialsError, OF_THE_SERVICE};
+use crate::credentials::{self, Credentials, CredentialsError, OF_THE_SERVICE};
 use crate::model::Label;
 use crate::store::locate::{self, Hints, Location, Origin};
 use crate::store::sqlite::Create;
@@ -252,14 +252,14 @@ pub(super) fn credentials_directory() -> Option<PathBuf> {
 
 /// A file is itself, a directory all `*.toml` in it, and a bare name that is
 /// neither a file of the directory above.
-fn files(path: &Path) -> Result<Vec<PathBuf>, CredentialsError> {
+fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if path.is_dir() {
         let found = toml_files(path).map_err(|error| {
             CredentialsError::Unreadable(path.to_owned(), format!("cannot be listed: {error}"))
         })?;
         return if found.is_empty() {
             let what = "there is no *.toml in this directory".to_owned();
-            Err(CredentialsError::Unreadable(path.to_owned(), what))
+            Err(CredentialsError::Unreadable(path.to_owned(), what).into())
         } else {
             Ok(found)
         };
@@ -273,12 +273,16 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, CredentialsError> {
         let known = [directory.join(format!("{name}.toml")), directory.join(path)]
             .into_iter()
             .find(|candidate| candidate.exists());
+        let names = known_names();
         return match known {
             Some(file) => Ok(vec![file]),
-            None => Err(CredentialsError::Unknown {
+            None => Err(CliError::NoSuchCredentials {
+                hint: did_you_mean(&name, names.iter().map(String::as_str)),
+                have: what_there_is() + &credentials::handed_over(&name, &directory),
                 name: name.into_owned(),
                 directory,
-            }),
+            }
+            .into()),
         };
     }
     Ok(vec![path.to_owned()])

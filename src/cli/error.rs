@@ -1,6 +1,8 @@
 //! What can go wrong on the command line itself. First what happened to which
 //! thing, then, on lines of their own, what to do.
 
+use std::path::PathBuf;
+
 use crate::model::{MessageId, SessionKey};
 use crate::store::locate::Location;
 
@@ -15,6 +17,21 @@ pub enum CliError {
         "no credentials: this command acts for a session\n  name its file: --credentials FILE, or MCP_BRIDGE_CREDENTIALS in the environment{0}"
     )]
     NoCredentials(String),
+    /// A name that is no file here, and none of the default directory.
+    #[error(
+        "credentials `{name}`: there is no such file here, and no {name}.toml in {}{hint}{have}",
+        .directory.display()
+    )]
+    NoSuchCredentials {
+        /// As it was written.
+        name: String,
+        /// Where names are looked for.
+        directory: PathBuf,
+        /// `; did you mean ...?`
+        hint: String,
+        /// What there is, on a line of its own.
+        have: String,
+    },
     /// Files that are good for different stores.
     #[error(
         "the credentials name two stores, {0} and {1}\n  use those of one store, or say which one with --store"
@@ -49,7 +66,9 @@ pub enum CliError {
         hint: String,
     },
     /// No message of that id for any of the sessions.
-    #[error("there is no message {0} for any session of the credentials")]
+    #[error(
+        "there is no message {0} for any session of the credentials\n  `mcp-bridge check` and `watch` show each message with its id, to the session that it is for"
+    )]
     NoSuchMessage(MessageId),
     /// No session and no host of that name.
     #[error(
@@ -89,6 +108,9 @@ pub enum CliError {
         /// The first byte that is wrong.
         at: usize,
     },
+    /// A file with a text in it that cannot be read.
+    #[error("{}: it cannot be read: {}\n  name a file that is there and that this user may read", .0.display(), .1)]
+    NoFile(PathBuf, std::io::Error),
     /// A list of tasks that cannot be read.
     #[error("{source_name}: {place}{what}\n  nothing was added")]
     Tasks {
@@ -106,7 +128,7 @@ pub enum CliError {
     #[error(
         "{0} exists already; nothing was made\n  choose another --label or --out, or move it away"
     )]
-    Exists(std::path::PathBuf),
+    Exists(PathBuf),
     /// Messages that were fetched and reached nobody.
     #[error(
         "the output could not be written ({0}); the messages count as unread and will be shown again"

@@ -70,6 +70,7 @@ impl Exit {
             return Some(match error {
                 CliError::NoStore(_) => Self::Unavailable,
                 CliError::NoCredentials(_)
+                | CliError::NoSuchCredentials { .. }
                 | CliError::TwoStores(..)
                 | CliError::TwoTokens(..)
                 | CliError::NotMine { .. } => Self::Denied,
@@ -81,6 +82,7 @@ impl Exit {
                 | CliError::SessionOrHost(_)
                 | CliError::NotUtf8 { .. }
                 | CliError::Tasks { .. }
+                | CliError::NoFile(..)
                 | CliError::NoSuchMessage(_)
                 | CliError::NoSuchConversation { .. }
                 | CliError::Exists(_) => Self::Input,

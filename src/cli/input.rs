@@ -32,7 +32,7 @@ pub(super) fn read_all(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
             .read_to_end(&mut bytes)?;
         Ok::<_, std::io::Error>(bytes)
     };
-    read().map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+    read().map_err(|error| CliError::NoFile(path.to_owned(), error).into())
 }
 
 /// The same of standard input.

@@ -16,6 +16,7 @@ mod exit;
 pub mod follow;
 mod heartbeat;
 mod input;
+mod leash;
 mod named;
 mod orders;
 pub mod output;
@@ -43,7 +44,10 @@ pub use exit::{Exit, report};
 #[must_use]
 pub fn main() -> ExitCode {
     if called_as_the_daemon() {
-        return crate::daemon::main();
+        return match leash::is_on().then(leash::hold) {
+            Some(Err(error)) => report(&error.into()).into(),
+            _ => crate::daemon::main(),
+        };
     }
     let here = std::env::current_dir().ok();
     match CompleteEnv::with_factory(Cli::command).try_complete(std::env::args_os(), here.as_deref())

@@ -133,7 +133,9 @@ pub struct MessageWatchSettings {
 pub enum WatchMode {
     /// The doorbell, and the full look as a backstop.
     Events,
-    /// The full look only.
+    /// No event counts, as on a file system that has none: the store is asked
+    /// for its data version every few milliseconds. The full look stands behind
+    /// that, too.
     Poll,
 }
 

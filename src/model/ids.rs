@@ -26,6 +26,9 @@ pub enum InvalidId {
     /// Not a positive whole number.
     #[error("`{0}` is not a task id: it is a positive whole number, as `task list` shows it")]
     Task(String),
+    /// Not a positive whole number.
+    #[error("`{0}` is not a message id: it is a positive whole number, as `check` shows it")]
+    Message(String),
 }
 
 /// Error texts quote what people typed; a pasted megabyte must not come back.
@@ -208,6 +211,16 @@ impl fmt::Display for SessionKey {
 )]
 #[serde(transparent)]
 pub struct MessageId(pub i64);
+
+impl FromStr for MessageId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        match text.parse() {
+            Ok(id @ 1..) => Ok(Self(id)),
+            _ => Err(InvalidId::Message(quoted(text))),
+        }
+    }
+}
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -33,7 +33,9 @@ pub enum InvalidMessage {
     #[error("the message contains a NUL character at byte {0}; remove it")]
     Nul(usize),
     /// Over [`MAX_FILES`].
-    #[error("the message names {0} files, {MAX_FILES} are allowed")]
+    #[error(
+        "the message names {0} files, {MAX_FILES} are allowed; name their directory, or send the rest with another message"
+    )]
     TooManyFiles(usize),
     /// Not one of the five action types.
     #[error("`{0}` is not an action type: it is question, info, proposal, blocked or complete")]

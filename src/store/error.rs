@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::TaskError;
 use crate::model::message::InvalidMessage;
-use crate::model::rate::RateLimited;
+use crate::model::rate::{RateLimited, Window};
 use crate::model::{ConversationId, Label, MessageId, SessionKey};
 use crate::text::bytes;
 
@@ -106,7 +106,7 @@ pub enum StoreError {
     #[error("{}: there is such a file already; nothing was written\n  name another file, or write over it with --force", .0.display())]
     Taken(PathBuf),
     /// A copy that cannot be written where it shall be.
-    #[error("{}: it cannot be written: {}; nothing was left there", .0.display(), .1)]
+    #[error("{}: it cannot be written: {}; nothing was left there\n  name a file in a directory that is there and that this user may write to", .0.display(), .1)]
     CannotWrite(PathBuf, String),
     /// Not a file to restore a store from.
     #[error("backup {}: {}; nothing was changed\n  name another backup", .0.display(), .1)]
@@ -153,7 +153,9 @@ pub enum StoreError {
     )]
     LabelTaken(Label),
     /// No message of that id for this session.
-    #[error("there is no message {0} for {1}")]
+    #[error(
+        "there is no message {0} for {1}\n  `mcp-bridge check` and `watch` show each message with its id, to the session that it is for"
+    )]
     NoMessage(MessageId, SessionKey),
     /// The message breaks a limit.
     #[error(transparent)]
@@ -161,6 +163,13 @@ pub enum StoreError {
     /// Too many messages.
     #[error("{0} has sent too much: {1}")]
     RateLimited(SessionKey, RateLimited),
+    /// More messages at once than a window has room for.
+    #[error(
+        "the batch has {1} messages, and {0} may send {limit} per {name}: it can never be sent as a whole; nothing was sent\n  send it in parts of {limit} at most, or allow more: mcp-bridge store limits --per-{name} {1}",
+        limit = .2.limit,
+        name = .2.name
+    )]
+    BatchTooBig(SessionKey, usize, Window),
     /// The client message id was used for another text.
     #[error(
         "client message id `{id}` was already used for message {message}, with another text\n  give every message an id of its own"
@@ -216,6 +225,7 @@ impl StoreError {
             | Self::ClientIdReused { .. }
             | Self::LabelTaken(_)
             | Self::NoMessage(..)
+            | Self::BatchTooBig(..)
             | Self::NoConversation(..)
             | Self::Taken(_)
             | Self::Unsupported(_) => ErrorClass::Input,

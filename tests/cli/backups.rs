@@ -137,7 +137,10 @@ fn nothing_is_overwritten_unasked_and_the_store_never() {
             "{refused:?}"
         );
     }
-    assert_snapshot!(scratch.run(&["store", "backup", "no/such/copy.db"]).says(), @"69: error: <dir>/no/such/copy.db: it cannot be written: No such file or directory (os error 2); nothing was left there");
+    assert_snapshot!(scratch.run(&["store", "backup", "no/such/copy.db"]).says(), @r"
+    69: error: <dir>/no/such/copy.db: it cannot be written: No such file or directory (os error 2); nothing was left there
+      name a file in a directory that is there and that this user may write to
+    ");
     assert_eq!(scratch.number("SELECT count(*) FROM messages"), 1);
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use insta::assert_snapshot;
 
-use crate::common::{Ran, Scratch, all_say};
+use crate::common::{Ran, Scratch, all_say, is_root};
 
 #[test]
 fn messages_that_are_none() {
@@ -21,9 +21,12 @@ fn messages_that_are_none() {
 
     let files: Vec<&str> = std::iter::repeat_n(["--file", "x"], 21).flatten().collect();
     let args: Vec<&str> = ["send", "hi"].into_iter().chain(files).collect();
-    assert_snapshot!(scratch.run_as("work.a", &args).says(), @"65: error: the message names 21 files, 20 are allowed");
+    assert_snapshot!(scratch.run_as("work.a", &args).says(), @"65: error: the message names 21 files, 20 are allowed; name their directory, or send the rest with another message");
     assert_snapshot!(scratch.run_as("work.a", &["send", "hi", "--id", "a b"]).says(), @"65: error: the client message id is malformed: it has 1 to 128 printable ASCII characters without spaces");
-    assert_snapshot!(scratch.run_as("work.a", &["send", "--body-file", "none"]).says(), @"1: error: none: No such file or directory (os error 2)");
+    assert_snapshot!(scratch.run_as("work.a", &["send", "--body-file", "none"]).says(), @r"
+    65: error: none: it cannot be read: No such file or directory (os error 2)
+      name a file that is there and that this user may read
+    ");
     assert_eq!(
         scratch
             .run_as("work.a", &["send", "hi", "--action", "shout"])
@@ -31,6 +34,49 @@ fn messages_that_are_none() {
         Some(2)
     );
     assert_eq!(scratch.number("SELECT count(*) FROM messages"), 1);
+}
+
+#[test]
+fn credentials_that_nobody_has() {
+    let scratch = Scratch::new();
+    // Root's stand elsewhere.
+    let run = |args: &[&str]| match is_root() {
+        true => scratch.outcome(scratch.as_nobody(args)),
+        false => scratch.run(args),
+    };
+    assert_snapshot!(run(&["-c", "work.c", "check"]).says(), @r"
+    77: error: credentials `work.c`: there is no such file here, and no work.c.toml in <dir>/.local/state/mcp-bridge/credentials
+      `mcp-bridge conversation new` writes one for each side
+    ");
+    run(&["conversation", "new", "--label", "work"]).ok();
+    assert_snapshot!(run(&["-c", "work.c", "check"]).says(), @r"
+    77: error: credentials `work.c`: there is no such file here, and no work.c.toml in <dir>/.local/state/mcp-bridge/credentials; did you mean `work.a`?
+      for example: --credentials work.a   (there are: work.a, work.b)
+    ");
+    assert_snapshot!(run(&["-c", "work.b", "ack", "x"]).says(), @r"
+    2: error: invalid value 'x' for '<ID>...': `x` is not a message id: it is a positive whole number, as `check` shows it
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_batch_that_is_more_than_may_ever_be_sent() {
+    let scratch = Scratch::with_conversation();
+    let command = scratch.bridge_as("work.a", &["send", "--batch"]);
+    let sent = scratch.outcome_with_input(command, "hi\n".repeat(101).as_bytes());
+    assert_snapshot!(sent.says(), @r"
+    65: error: the batch has 101 messages, and conv_ID/a may send 100 per minute: it can never be sent as a whole; nothing was sent
+      send it in parts of 100 at most, or allow more: mcp-bridge store limits --per-minute 101
+    ");
+    assert_eq!(scratch.number("SELECT count(*) FROM messages"), 0);
+    scratch
+        .run(&["store", "limits", "--per-minute", "101"])
+        .ok();
+    let command = scratch.bridge_as("work.a", &["send", "--batch"]);
+    scratch
+        .outcome_with_input(command, "hi\n".repeat(101).as_bytes())
+        .ok();
 }
 
 #[test]
@@ -70,7 +116,10 @@ fn conversations_that_are_none() {
     77: error: the credentials have no conversation `conv_ID`
       they have: work
     ");
-    assert_snapshot!(scratch.run_as("work.b", &["ack", "17"]).says(), @"65: error: there is no message 17 for conv_ID/b");
+    assert_snapshot!(scratch.run_as("work.b", &["ack", "17"]).says(), @r"
+    65: error: there is no message 17 for conv_ID/b
+      `mcp-bridge check` and `watch` show each message with its id, to the session that it is for
+    ");
 }
 
 #[test]

@@ -24,7 +24,10 @@ fn texts_that_are_none_are_refused() {
     assert_snapshot!(add(&["--title", "t", "--body-file", "-"], b"a\xff").says(), @"65: error: the body is not UTF-8 (first wrong byte at 1); put binary data in a file and name it with --file");
     assert_snapshot!(add(&["--title", "a\nb"], b"").says(), @"65: error: the title has a line break or a control character at byte 1; it is one plain line");
     assert_snapshot!(add(&["--title", ""], b"").says(), @"65: error: the title is empty");
-    assert_snapshot!(add(&["--title", "t", "--body-file", "none.md"], b"").says(), @"1: error: none.md: No such file or directory (os error 2)");
+    assert_snapshot!(add(&["--title", "t", "--body-file", "none.md"], b"").says(), @r"
+    65: error: none.md: it cannot be read: No such file or directory (os error 2)
+      name a file that is there and that this user may read
+    ");
     for args in [
         &["task", "add", "--title", "t"][..],
         &["task", "add", "--role", "", "--title", "t"],

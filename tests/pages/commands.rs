@@ -26,7 +26,9 @@ fn one(roff: &mut Roff, command: &Command, before: &str) {
         return;
     }
     let name = format!("{before}{}", command.get_name());
-    if command.has_subcommands() {
+    // The demo's own parts are no commands of a group.
+    let shown = |inner: &Command| !inner.is_hide_set() && inner.get_name() != "help";
+    if command.get_subcommands().any(shown) {
         for inner in command.get_subcommands() {
             one(roff, inner, &format!("{name} "));
         }

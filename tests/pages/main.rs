@@ -14,6 +14,7 @@
 )]
 
 mod commands;
+mod examples;
 mod keys;
 mod markup;
 mod render;

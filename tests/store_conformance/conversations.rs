@@ -95,7 +95,12 @@ pub(crate) async fn listing_and_showing(backend: &impl Backend) {
         .expect("made");
     say(&*store, &new.a, "hello", at(20)).await;
     say(&*store, &new.b, "hello yourself", at(21)).await;
-    let _ = store.fetch(&new.b, 10, at(22)).await.expect("fetched");
+    let fetched = store.fetch(&new.b, 10, at(22)).await.expect("fetched");
+    let owed = store.conversation(&new.id).await.expect("shown").unread;
+    assert_eq!(owed, 2, "what nobody confirmed may have reached nobody");
+    let fetch = fetched.id.expect("something");
+    let confirmed = store.fetch_written(&fetch, at(23)).await;
+    confirmed.expect("confirmed");
     let all = store.conversations().await.expect("listed");
     let ids: Vec<_> = all.iter().map(|c| &c.id).collect();
     assert_eq!(ids, [&old.id, &new.id], "oldest first");

@@ -8,7 +8,7 @@ use mcp_bridge::model::health::Turn;
 use mcp_bridge::model::session::ProofKind;
 use mcp_bridge::model::{ConversationId, SessionKey, Side};
 use mcp_bridge::store::{
-    Beat, BeatRound, Cursor, Process, ProcessId, SeenBeat, SeenSession, Store, Wanted, Why,
+    Beat, BeatRound, Caller, Cursor, Process, ProcessId, SeenBeat, SeenSession, Store, Wanted, Why,
 };
 
 use crate::Backend;
@@ -441,8 +441,19 @@ pub(crate) async fn unread_and_tasks_are_counted(backend: &impl Backend) {
     ));
     let first = claimed(&*store, &pair.b, "one").await;
     claimed(&*store, &pair.b, "two").await;
+    // Whoever is asked says the same.
     let counts = async || {
         let seen = seen(&*store, &pair.b.session).await;
+        let mail = store.mail(std::slice::from_ref(&pair.b.session)).await;
+        assert_eq!(mail.expect("looked")[0].unread, seen.unread);
+        let shown = store.sessions(at(0)).await.expect("listed");
+        let of = |caller: &Caller| shown.iter().find(|view| view.key == caller.session);
+        let [a, b] = [&pair.a, &pair.b].map(|caller| of(caller).expect("listed").unread);
+        assert_eq!(b, seen.unread);
+        let conversation = store.conversation(&pair.id).await.expect("shown");
+        assert_eq!(conversation.unread, a + b);
+        let check = store.check().await.expect("checked");
+        assert_eq!(check.unread, a + b);
         (seen.unread, seen.open_tasks)
     };
     assert_eq!(counts().await, (4, 2));

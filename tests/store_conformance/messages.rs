@@ -309,6 +309,38 @@ pub(crate) async fn duplicates_do_not_count(backend: &impl Backend) {
     assert!(store.send(&pair.a, &[draft("z")], at(6)).await.is_err());
 }
 
+pub(crate) async fn a_batch_beyond_a_window_is_never_a_matter_of_time(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, at(0)).await;
+    let limits = RateLimits {
+        per_minute: 5,
+        per_hour: 3,
+        per_day: 0,
+    };
+    store.set_rate_limits(limits).await.expect("set");
+    let send = async |count: usize, second| {
+        let drafts = vec![draft("x"); count];
+        store.send(&pair.a, &drafts, at(second)).await.map(drop)
+    };
+    let too_big = async |count, second| match send(count, second).await {
+        Err(StoreError::BatchTooBig(key, size, window)) if key == pair.a.session => {
+            (size, window.name, window.limit)
+        }
+        other => panic!("{count} at {second}: {other:?}"),
+    };
+    assert_eq!(too_big(4, 0).await, (4, "hour", 3));
+    assert_eq!(too_big(6, 0).await, (6, "minute", 5));
+    send(1, 1).await.expect("a part of it");
+    assert_eq!(too_big(4, 2).await, (4, "hour", 3), "not first a wait");
+    let later = send(3, 3).await;
+    assert!(
+        matches!(later, Err(StoreError::RateLimited(..))),
+        "{later:?}"
+    );
+    let all = store.conversation(&pair.id).await.expect("shown");
+    assert_eq!(all.messages, 1, "all or none");
+}
+
 pub(crate) async fn a_sender_s_limits_are_its_own(backend: &impl Backend) {
     let store = backend.open().await;
     let pairs = pairs(&*store, 2, at(0)).await;

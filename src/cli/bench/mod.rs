@@ -29,9 +29,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::StreamExt;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::Exit;
+use super::{Exit, leash};
 
 /// Arguments of `mcp-bridge bench`.
 #[derive(Debug, clap::Args)]
@@ -177,8 +176,7 @@ pub async fn run(args: BenchArgs, json: bool) -> anyhow::Result<Exit> {
     if matches!(args.what, What::Child) {
         return measure.await;
     }
-    let mut signals =
-        signal_hook_tokio::Signals::new([SIGINT, SIGTERM]).context("listening for signals")?;
+    let mut signals = leash::endings().context("listening for signals")?;
     // Dropping the measurement ends its children and removes its directory.
     tokio::select! {
         done = measure => done,

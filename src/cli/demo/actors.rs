@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::cast::ROLE;
-use crate::cli::Exit;
+use super::mail::InHand;
 use crate::cli::follow::{Begin, Following, follow};
+use crate::cli::{Exit, leash};
 use crate::credentials::Credentials;
 use crate::doorbell::Mode;
 use crate::model::health::Turn;
@@ -38,6 +39,8 @@ const CALL: Duration = Duration::from_secs(4);
 pub(super) enum Told {
     /// COMMIT of the new tasks returned.
     Added { tasks: Vec<i64>, at: u64 },
+    /// These were fetched, by this process.
+    Got { process: u32, messages: Vec<InHand> },
     /// An agent has a task in its hand.
     Taken {
         task: i64,
@@ -74,10 +77,20 @@ fn tell(told: &Told) -> std::io::Result<()> {
     out.flush()
 }
 
+/// Told before the fetch is confirmed: a kill in between hands them out again.
+fn got(messages: &[Message]) -> std::io::Result<()> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    tell(&Told::Got {
+        process: std::process::id(),
+        messages: messages.iter().map(InHand::from).collect(),
+    })
+}
+
 async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, Arc<SqliteStore>, String)> {
-    // Whoever started this is gone: so is the stage.
-    #[cfg(target_os = "linux")]
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // Without whoever started this there is no stage.
+    leash::hold()?;
     let credentials = Credentials::read(credentials)?;
     let location = locate::locate(&Hints {
         credentials: credentials.store.as_deref(),
@@ -135,12 +148,13 @@ impl Agent {
     async fn read_mail(&self) -> anyhow::Result<()> {
         let fetched = self.store.fetch(&self.me, 100, clock::now()).await?;
         let at = clock::monotonic_nanos();
+        got(&fetched.messages)?;
         // Whatever is in hand now is this process's to do, or to lose.
         if let Some(id) = &fetched.id {
             self.store.fetch_written(id, clock::now()).await?;
         }
         for message in &fetched.messages {
-            let Some((task, fence)) = task_in(message) else {
+            let Some((task, fence)) = InHand::from(message).task() else {
                 continue;
             };
             tell(&Told::Taken {
@@ -200,16 +214,6 @@ impl Agent {
     }
 }
 
-/// The task that a message hands out, and its fence.
-fn task_in(message: &Message) -> Option<(TaskId, Fence)> {
-    let field = |name: &str| message.metadata.get(name);
-    if field("event")?.as_str()? != "task" {
-        return None;
-    }
-    let number = |name: &str| field(name)?.as_i64();
-    Some((TaskId(number("task_id")?), Fence(number("fence")?)))
-}
-
 /// Adds the tasks, and tells of every message the moment it is pushed.
 pub(super) async fn orchestrator(credentials: &Path, tasks: u32) -> anyhow::Result<Exit> {
     let (callers, store, _) = enter(credentials).await?;
@@ -242,6 +246,7 @@ pub(super) async fn orchestrator(credentials: &Path, tasks: u32) -> anyhow::Resu
             tokio::time::sleep(Duration::from_millis(200)).await;
             for caller in &callers {
                 let fetched = store.fetch(caller, 100, clock::now()).await?;
+                got(&fetched.messages)?;
                 if let Some(id) = &fetched.id {
                     store.fetch_written(id, clock::now()).await?;
                 }

@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::SignedDuration;
+use rusqlite::{Connection, OpenFlags};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::actors::Told;
+use super::mail::{self, Stored};
+use crate::cli::leash::Leash;
 use crate::clock;
 use crate::credentials::Credentials;
 use crate::model::rate::RateLimits;
@@ -45,6 +48,9 @@ pub(super) struct Stage {
     /// The workers' sessions.
     pub(super) sessions: Vec<SessionKey>,
     told: mpsc::UnboundedSender<Told>,
+    leash: Leash,
+    /// For what no call of the store tells: kept as long as the stage.
+    raw: Connection,
 }
 
 impl Stage {
@@ -61,12 +67,15 @@ impl Stage {
         };
         let store = locate::open(&location, Create::Yes).await?;
         store.set_rate_limits(RateLimits::NONE).await?;
+        let raw = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let mut stage = Self {
             directory,
             store,
             database,
             sessions: Vec::new(),
             told,
+            leash: Leash::new()?,
+            raw,
         };
         let mut orchestrator = Vec::new();
         for number in 1..=WORKERS {
@@ -195,16 +204,15 @@ impl Stage {
                 command.env_remove(name);
             }
         }
+        self.leash.put_on(&mut command)?;
         let child = command
             .arg0("mcp-bridged")
             .arg("--config")
             .arg(self.config(name))
             .env("NOTIFY_SOCKET", &socket)
             .env_remove("WATCHDOG_USEC")
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(append(&self.log(name))?)
-            .kill_on_drop(true)
             .spawn()
             .context("mcp-bridged cannot be started")?;
         let ready = async {
@@ -262,13 +270,13 @@ impl Stage {
     }
 
     fn actor(&self, name: &str, arguments: &[&std::ffi::OsStr]) -> anyhow::Result<Child> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        self.leash.put_on(&mut command)?;
+        let mut child = command
             .arg("demo")
             .args(arguments)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(append(&self.log(name))?)
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{name} cannot be started"))?;
         let stdout = child.stdout.take().context("no stdout")?;
@@ -285,6 +293,22 @@ impl Stage {
             }
         });
         Ok(child)
+    }
+
+    /// All messages that were ever stored.
+    pub(super) fn messages(&self) -> anyhow::Result<Vec<Stored>> {
+        let mut all = self
+            .raw
+            .prepare_cached("SELECT id, metadata FROM messages")?;
+        let rows = all.query_map([], |row| {
+            let metadata: Option<String> = row.get(1)?;
+            let metadata = metadata.and_then(|text| serde_json::from_str(&text).ok());
+            Ok(Stored {
+                id: row.get(0)?,
+                claim: metadata.as_ref().and_then(mail::claim),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// What a process that failed had to say.

@@ -8,6 +8,7 @@
 
 mod actors;
 mod cast;
+mod mail;
 mod play;
 mod record;
 mod view;

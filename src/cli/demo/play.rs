@@ -5,17 +5,16 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::StreamExt;
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook_tokio::Signals;
 use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::actors::Told;
 use super::cast::{Stage, TTL, WORKERS};
+use super::mail::Tally;
 use super::record::Record;
 use super::view::{View, words};
-use crate::cli::Exit;
+use crate::cli::{Exit, leash};
 use crate::clock;
 use crate::model::session::Life;
 use crate::model::task::TaskState;
@@ -27,10 +26,11 @@ use crate::text;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(tasks: u32, json: bool) -> anyhow::Result<Exit> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = leash::endings()?;
     tokio::select! {
         played = play(tasks, json) => played,
-        // Children die with their handles.
+        // Children die with their handles, and with this process if it cannot
+        // even do this.
         _ = signals.next() => anyhow::bail!("interrupted"),
     }
 }
@@ -77,9 +77,9 @@ async fn play(tasks: u32, json: bool) -> anyhow::Result<Exit> {
     if let Some(late) = late {
         play.signal_agent(late, Signal::CONT)?;
     }
-    let read = play.all_mail_is_read().await;
+    let mail = play.all_mail_arrives().await;
     play.curtain(&mut orchestrator).await?;
-    let summary = play.record.summary(&play.tasks().await?, read?);
+    let summary = play.record.summary(&play.tasks().await?, mail?);
     play.view.summary(&summary, &play.stage);
     let clean = summary.is_clean() && all.is_ok();
     Ok(if clean { Exit::Success } else { Exit::Failure })
@@ -268,16 +268,13 @@ impl Play {
         }
     }
 
-    /// The rest of the mail: everybody who lives has read everything.
-    async fn all_mail_is_read(&mut self) -> anyhow::Result<(u64, u64)> {
+    /// The rest of the mail: whoever lives says of everything that it is there.
+    async fn all_mail_arrives(&mut self) -> anyhow::Result<Tally> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let conversations = self.stage.store.conversations().await?;
-            let messages = conversations.iter().map(|c| c.messages).sum();
-            // Nobody reads what was written to a worker that stays dead.
-            let unread = conversations.iter().map(|c| c.unread).sum();
-            if unread == 0 || Instant::now() > end {
-                return Ok((messages, unread));
+            let mail = self.record.ledger.tally(&self.stage.messages()?);
+            if mail.lost == 0 || Instant::now() > end {
+                return Ok(mail);
             }
             self.listen_for(Duration::from_millis(50)).await?;
         }
@@ -313,6 +310,10 @@ impl Play {
 
     async fn kill_agent(&mut self, number: usize) -> anyhow::Result<()> {
         if let Some(mut agent) = self.agents[number - 1].take() {
+            agent
+                .id()
+                .into_iter()
+                .for_each(|id| self.record.ledger.killed(id));
             agent.kill().await?;
         }
         Ok(())

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::actors::Told;
+use super::mail::{Ledger, Tally};
 use crate::store::{Task, TaskEvent};
 
 /// Everything that was told.
@@ -27,6 +28,8 @@ pub(super) struct Record {
     /// When it was read.
     heard: HashMap<i64, u64>,
     heard_end: HashMap<i64, u64>,
+    /// Who has which message.
+    pub(super) ledger: Ledger,
     /// Times that the play took, in nanoseconds.
     pub(super) noticed: Vec<u64>,
     pub(super) exit_to_owner: Vec<u64>,
@@ -42,9 +45,8 @@ pub(super) struct Summary {
     /// Late words that were refused: of the agent that stalled, one for each
     /// task that it had.
     pub(super) refused: usize,
-    pub(super) messages: u64,
-    pub(super) read: u64,
-    pub(super) lost: u64,
+    #[serde(flatten)]
+    pub(super) mail: Tally,
     /// COMMIT returned to the line in a process that follows.
     pub(super) commit_to_reader: Option<Percentiles>,
     pub(super) exit_to_noticed: Option<Percentiles>,
@@ -76,7 +78,8 @@ pub(super) struct Percentiles {
 impl Summary {
     /// Whether everything went as it should.
     pub(super) fn is_clean(&self) -> bool {
-        self.done_once == self.tasks && self.done_twice == 0 && self.lost == 0 && self.refused > 0
+        let mail = self.mail.lost == 0 && self.mail.twice == 0;
+        self.done_once == self.tasks && self.done_twice == 0 && mail && self.refused > 0
     }
 }
 
@@ -89,7 +92,9 @@ impl Record {
             }
             Told::Sent { id, at } => {
                 self.sent.insert(*id, *at);
+                self.ledger.sent(*id);
             }
+            Told::Got { process, messages } => self.ledger.got(*process, messages),
             Told::Done { task, who, at, .. } => {
                 self.done.entry(*task).or_default().push(who.clone());
                 self.ended.insert(*task, *at);
@@ -114,13 +119,9 @@ impl Record {
         self.heard_end.len()
     }
 
-    /// The figures, with each task as the store has it, and the messages that
-    /// nobody has read.
-    pub(super) fn summary(
-        &self,
-        tasks: &[(Task, Vec<TaskEvent>)],
-        (messages, unread): (u64, u64),
-    ) -> Summary {
+    /// The figures, with each task as the store has it, and what came of the
+    /// messages.
+    pub(super) fn summary(&self, tasks: &[(Task, Vec<TaskEvent>)], mail: Tally) -> Summary {
         let paired = |from: &HashMap<i64, u64>, to: &HashMap<i64, u64>| -> Vec<u64> {
             let pairs = from
                 .iter()
@@ -148,9 +149,7 @@ impl Record {
             done_once: ended.iter().filter(|ends| **ends == 1).count(),
             done_twice: ended.iter().filter(|ends| **ends > 1).count(),
             refused: self.refused,
-            messages,
-            read: messages - unread,
-            lost: unread,
+            mail,
             commit_to_reader: percentiles(&to_reader),
             exit_to_noticed: percentiles(&self.noticed),
             exit_to_owner: percentiles(&self.exit_to_owner),

@@ -80,10 +80,15 @@ impl View {
         }
         self.print("");
         self.print(tasks(summary).trim_end());
+        let mail = summary.mail;
+        let handed_on = match mail.handed_on {
+            0 => String::new(),
+            some => format!(", {some} handed on"),
+        };
         let style = if summary.is_clean() { GOOD } else { WARN }.bold();
         self.print(&format!(
-            "\n  {style}tasks {} of {} done, each once{style:#} · messages {} sent, {} read, {} lost",
-            summary.done_once, summary.tasks, summary.messages, summary.read, summary.lost
+            "\n  {style}tasks {} of {} done, each once{style:#} · messages {} sent, {} read{handed_on}, {} lost, {} twice",
+            summary.done_once, summary.tasks, mail.messages, mail.read, mail.lost, mail.twice
         ));
         if !summary.is_clean() {
             self.print(&format!(

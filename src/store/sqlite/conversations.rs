@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
+use super::owed::owed_mail;
 use super::{Durability, Ring, SqliteStore, from_millis, millis, shared};
 use crate::model::session::Conversation;
 use crate::model::token::TokenStorage;
@@ -31,15 +32,18 @@ impl Conversations for SqliteStore {
 
     async fn conversations(&self) -> Result<Vec<Conversation>> {
         self.run("listing conversations", async {
-            let rows = sqlx::query(
+            let rows = sqlx::query(concat!(
                 "SELECT c.id, l.label, c.session_a_role, c.session_b_role, c.created_at,
                         c.expires_at, l.closed_ms,
                         (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id),
-                        (SELECT count(*) FROM messages m INDEXED BY bridge_messages_unread
-                         WHERE m.conversation_id = c.id AND m.read = 0)
+                        (SELECT sum((SELECT count(*) FROM (",
+                owed_mail!(),
+                ")))
+                         FROM (SELECT c.id AS conversation, 'a' AS side
+                               UNION ALL SELECT c.id, 'b') w)
                  FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
                  ORDER BY c.created_at, c.id",
-            )
+            ))
             .fetch_all(&mut *self.reader().await?)
             .await?;
             // A row whose id is no id is some other program's; it cannot be
@@ -54,15 +58,18 @@ impl Conversations for SqliteStore {
 
     async fn conversation(&self, id: &ConversationId) -> Result<Conversation> {
         self.run("reading a conversation", async {
-            sqlx::query(
+            sqlx::query(concat!(
                 "SELECT c.id, l.label, c.session_a_role, c.session_b_role, c.created_at,
                         c.expires_at, l.closed_ms,
                         (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id),
-                        (SELECT count(*) FROM messages m INDEXED BY bridge_messages_unread
-                         WHERE m.conversation_id = c.id AND m.read = 0)
+                        (SELECT sum((SELECT count(*) FROM (",
+                owed_mail!(),
+                ")))
+                         FROM (SELECT c.id AS conversation, 'a' AS side
+                               UNION ALL SELECT c.id, 'b') w)
                  FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
                  WHERE c.id = ?1",
-            )
+            ))
             .bind(id.as_str())
             .fetch_optional(&mut *self.reader().await?)
             .await?

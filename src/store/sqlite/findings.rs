@@ -7,6 +7,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::alerts::{self, Raise};
 use super::fault::Fault;
+use super::owed::owed_mail;
 use super::{fleet, from_millis, messages, millis, notices, reminder, shared};
 use crate::model::alert::AlertKind;
 use crate::model::{SessionKey, Side};
@@ -138,16 +139,13 @@ async fn tell_gone(
     if session.side == Side::A {
         return Ok(());
     }
-    let unread: Vec<i64> = sqlx::query_scalar(
-        // What was in its hand counts as well: it may have done nothing with it.
-        "SELECT id FROM messages
-         WHERE conversation_id = ?1 AND to_session IN (?2, 'session_' || ?2) AND read = 0
-         UNION
-         SELECT message_id FROM bridge_receipt
-         WHERE conversation_id = ?1 AND session_id = ?2
-           AND acked_ms IS NULL AND written_ms IS NULL
-         ORDER BY 1",
-    )
+    // What was in its hand counts as well: it may have done nothing with it.
+    let unread: Vec<i64> = sqlx::query_scalar(concat!(
+        "WITH w(conversation, side) AS (SELECT ?1, ?2)
+         SELECT j.value FROM w CROSS JOIN json_each((SELECT json_group_array(id) FROM (",
+        owed_mail!(),
+        "))) j ORDER BY j.value",
+    ))
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
     .fetch_all(&mut *connection)

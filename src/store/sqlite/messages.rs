@@ -6,7 +6,10 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::{Durability, Ring, SqliteStore, from_millis, millis, notices, reports, shared, tasks};
+use super::owed::owed_mail;
+use super::{
+    Durability, Ring, SqliteStore, from_millis, limits, millis, notices, reports, shared, tasks,
+};
 use crate::model::health::Turn;
 use crate::model::message::{Draft, Message};
 use crate::model::rate::RateLimits;
@@ -27,10 +30,11 @@ impl Messages for SqliteStore {
             let connection = write.connection();
             self.authenticate(connection, from, now).await?;
             came_back(connection, &from.session, now).await?;
-            let limits = reports::rate_limits(connection).await?;
-            let mut sent = Vec::with_capacity(drafts.len());
+            let allowed = reports::rate_limits(connection).await?;
+            let mut sent: Vec<Sent> = Vec::with_capacity(drafts.len());
             for draft in drafts {
-                sent.push(send_one(connection, &from.session, draft, limits, now).await?);
+                let one = send_one(connection, &from.session, draft, allowed, now).await;
+                sent.push(one.map_err(|why| limits::of_batch(why, drafts, &sent, allowed))?);
             }
             touch(connection, &from.session, now).await?;
             let ring = if sent.iter().all(|sent| sent.duplicate) {
@@ -177,7 +181,7 @@ async fn send_one(
         // A message about a task that never was would go nowhere with it.
         tasks::get(connection, task).await?;
     }
-    keep_limits(connection, from, limits, now).await?;
+    limits::keep(connection, from, limits, now).await?;
     let id = sqlx::query(
         "INSERT INTO messages (conversation_id, from_session, to_session, message, metadata, timestamp)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -229,31 +233,6 @@ async fn send_one(
     })
 }
 
-async fn keep_limits(
-    connection: &mut SqliteConnection,
-    from: &SessionKey,
-    limits: RateLimits,
-    now: Timestamp,
-) -> std::result::Result<(), Fault> {
-    for window in limits.windows() {
-        let nth_newest: Option<String> = sqlx::query_scalar(
-            "SELECT timestamp FROM messages
-             WHERE conversation_id = ?1 AND from_session = ?2 AND timestamp <= ?3
-             ORDER BY timestamp DESC LIMIT 1 OFFSET ?4",
-        )
-        .bind(from.conversation.as_str())
-        .bind(from.side.as_str())
-        .bind(timestamp::to_text(now))
-        .bind(i64::from(window.limit) - 1)
-        .fetch_optional(&mut *connection)
-        .await?;
-        window
-            .admit(nth_newest.as_deref().and_then(timestamp::from_text), now)
-            .map_err(|full| StoreError::RateLimited(from.clone(), full))?;
-    }
-    Ok(())
-}
-
 /// The agent itself called again, so it has seen what an earlier fetch wrote
 /// to it: that is acknowledged now.
 pub(super) async fn came_back(
@@ -292,24 +271,22 @@ pub(super) async fn hand_out_again(
     Ok(())
 }
 
-/// Unread messages, and those handed out by a call that died before it could
-/// answer.
+/// The messages that a session is owed, the oldest first.
 async fn owed(
     connection: &mut SqliteConnection,
     session: &SessionKey,
     limit: u32,
 ) -> std::result::Result<Vec<Message>, Fault> {
-    let rows = sqlx::query(
-        "SELECT id, conversation_id, from_session, to_session, message, metadata, timestamp
-         FROM messages WHERE id IN (
-             SELECT id FROM messages
-             WHERE conversation_id = ?1 AND to_session IN (?2, 'session_' || ?2) AND read = 0
-             UNION
-             SELECT message_id FROM bridge_receipt
-             WHERE conversation_id = ?1 AND session_id = ?2
-               AND acked_ms IS NULL AND written_ms IS NULL)
-         ORDER BY id LIMIT ?3",
-    )
+    let rows = sqlx::query(concat!(
+        "WITH w(conversation, side) AS (SELECT ?1, ?2)
+         SELECT m.id, m.conversation_id, m.from_session, m.to_session, m.message, m.metadata,
+                m.timestamp
+         FROM w CROSS JOIN json_each((SELECT json_group_array(DISTINCT id) FROM (",
+        owed_mail!(),
+        "))) j
+         CROSS JOIN messages m ON m.id = j.value
+         ORDER BY m.id LIMIT ?3",
+    ))
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
     .bind(limit)
@@ -453,39 +430,29 @@ pub(super) async fn mail_of(
         .iter()
         .map(|session| [session.conversation.as_str(), session.side.as_str()])
         .collect();
-    let rows = sqlx::query(
-        // CROSS JOIN keeps the sessions in the outer loop, so that the partial
-        // indexes answer.
-        "WITH w AS (SELECT key, value ->> 0 AS conversation, value ->> 1 AS side,
-                           'session_' || (value ->> 1) AS long_side FROM json_each(?1)),
-         owed AS (
-             SELECT w.key AS key, m.id AS id FROM w CROSS JOIN messages m
-             ON m.conversation_id = w.conversation AND m.to_session IN (w.side, w.long_side)
-                AND m.read = 0
-             UNION ALL
-             SELECT w.key, r.message_id FROM w CROSS JOIN bridge_receipt r
-             ON r.conversation_id = w.conversation AND r.session_id = w.side
-                AND r.acked_ms IS NULL AND r.written_ms IS NULL),
-         total AS (SELECT key, min(id) AS oldest, max(id) AS newest, count(*) AS unread
-                   FROM owed GROUP BY key)
-         SELECT w.key, total.oldest, total.newest, coalesce(total.unread, 0),
-                s.activity_ms, s.turn
-         FROM w LEFT JOIN total ON total.key = w.key
-         LEFT JOIN bridge_session s
+    let rows = sqlx::query(concat!(
+        "WITH w AS (SELECT key, value ->> 0 AS conversation, value ->> 1 AS side
+                    FROM json_each(?1))
+         SELECT (SELECT json_array(min(id), max(id), count(*)) FROM (",
+        owed_mail!(),
+        ")), s.activity_ms, s.turn
+         FROM w LEFT JOIN bridge_session s
              ON s.conversation_id = w.conversation AND s.session_id = w.side
          ORDER BY w.key",
-    )
+    ))
     .bind(json!(wanted).to_string())
     .fetch_all(connection)
     .await?;
     rows.iter()
         .map(|row| {
+            let total: (Option<i64>, Option<i64>, u64) =
+                serde_json::from_str(row.try_get(0)?).map_err(|e| sqlx::Error::Decode(e.into()))?;
             Ok(Mail {
-                oldest_unread: row.try_get::<Option<i64>, _>(1)?.map(MessageId),
-                newest_unread: row.try_get::<Option<i64>, _>(2)?.map(MessageId),
-                unread: row.try_get(3)?,
-                acted_at: row.try_get::<Option<i64>, _>(4)?.map(from_millis),
-                in_turn: row.try_get::<Option<&str>, _>(5)? == Some(Turn::Inside.as_str()),
+                oldest_unread: total.0.map(MessageId),
+                newest_unread: total.1.map(MessageId),
+                unread: total.2,
+                acted_at: row.try_get::<Option<i64>, _>(1)?.map(from_millis),
+                in_turn: row.try_get::<Option<&str>, _>(2)? == Some(Turn::Inside.as_str()),
             })
         })
         .collect()

@@ -8,6 +8,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::alerts::{self, Raise};
 use super::fault::Fault;
+use super::owed::owed_mail;
 use super::{millis, shared};
 use crate::model::alert::AlertKind;
 use crate::model::task::{Fence, TaskId};
@@ -155,22 +156,20 @@ pub(super) async fn hand_over(
     to: &SessionKey,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    let rows = sqlx::query(
-        "SELECT m.id, m.from_session, m.message FROM messages m
-         WHERE m.id IN (
-                 SELECT id FROM messages
-                 WHERE conversation_id = ?2 AND to_session IN (?3, 'session_' || ?3) AND read = 0
-                 UNION
-                 SELECT message_id FROM bridge_receipt
-                 WHERE conversation_id = ?2 AND session_id = ?3
-                   AND acked_ms IS NULL AND written_ms IS NULL)
-           AND NOT (m.from_session = 'system'
+    let rows = sqlx::query(concat!(
+        "WITH w(conversation, side) AS (SELECT ?2, ?3)
+         SELECT m.id, m.from_session, m.message
+         FROM w CROSS JOIN json_each((SELECT json_group_array(DISTINCT id) FROM (",
+        owed_mail!(),
+        "))) j
+         CROSS JOIN messages m ON m.id = j.value
+         WHERE NOT (m.from_session = 'system'
                     AND coalesce(iif(json_valid(m.metadata), m.metadata ->> 'event', ''), '')
                         IN ('task', 'task-moved', 'task-taken', 'task-ended', 'reminder'))
            AND (m.id IN (SELECT message_id FROM bridge_task_message WHERE task_id = ?1)
                 OR iif(json_valid(m.metadata), m.metadata ->> 'task_id', NULL) IN (?1, CAST(?1 AS TEXT)))
          ORDER BY m.id",
-    )
+    ))
     .bind(task.0)
     .bind(from.conversation.as_str())
     .bind(from.side.as_str())

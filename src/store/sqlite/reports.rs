@@ -8,6 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
+use super::owed::owed_mail;
 use super::{Durability, Ring, SqliteStore, from_millis, leader, shared};
 use crate::model::health::Turn;
 use crate::model::rate::RateLimits;
@@ -20,38 +21,39 @@ use crate::store::{AuditEntry, AuditFilter, DaemonView, Leader, Reports, Result,
 impl Reports for SqliteStore {
     async fn sessions(&self, since: Timestamp) -> Result<Vec<SessionView>> {
         self.run("listing sessions", async {
-            let rows = sqlx::query(
-                "SELECT c.id, side.id AS side, l.label,
-                        iif(side.id = 'a', c.session_a_role, c.session_b_role) AS role,
+            let rows = sqlx::query(concat!(
+                "SELECT c.id, w.side AS side, l.label,
+                        iif(w.side = 'a', c.session_a_role, c.session_b_role) AS role,
                         c.expires_at, h.seq, h.beat_ms, h.ttl_ms, h.proof, h.exited_ms,
                         h.daemon_id, h.released, h.pid, s.activity_ms, st.status,
                         s.capacity, s.standing, s.standing_ms, s.turn, s.busy_until_ms, d.host,
                         g.client || coalesce(' ' || g.client_version, '') AS client,
                         (SELECT count(*) FROM bridge_task t INDEXED BY bridge_task_owner
-                         WHERE t.owner_conversation = c.id AND t.owner_session = side.id
+                         WHERE t.owner_conversation = c.id AND t.owner_session = w.side
                            AND t.state = 'leased') AS open_tasks,
-                        (SELECT count(*) FROM messages m WHERE m.conversation_id = c.id
-                             AND m.to_session IN (side.id, 'session_' || side.id) AND m.read = 0)
-                            AS unread,
-                        (SELECT w.adapter || ': ' || coalesce(w.outcome, 'waiting') ||
-                                coalesce(' (' || w.reason || ')', '')
-                         FROM bridge_wake w
-                         WHERE w.conversation_id = c.id AND w.session_id = side.id
-                         ORDER BY w.wake_id DESC LIMIT 1) AS wake
-                 FROM conversations c
-                 CROSS JOIN (SELECT 'a' AS id UNION ALL SELECT 'b') side
+                        (SELECT count(*) FROM (",
+                owed_mail!(),
+                ")) AS unread,
+                        (SELECT k.adapter || ': ' || coalesce(k.outcome, 'waiting') ||
+                                coalesce(' (' || k.reason || ')', '')
+                         FROM bridge_wake k
+                         WHERE k.conversation_id = c.id AND k.session_id = w.side
+                         ORDER BY k.wake_id DESC LIMIT 1) AS wake
+                 FROM (SELECT id AS conversation, side FROM conversations
+                       CROSS JOIN (SELECT 'a' AS side UNION ALL SELECT 'b')) w
+                 CROSS JOIN conversations c ON c.id = w.conversation
                  LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
                  LEFT JOIN bridge_heartbeat h
-                     ON h.conversation_id = c.id AND h.session_id = side.id
+                     ON h.conversation_id = c.id AND h.session_id = w.side
                  LEFT JOIN bridge_session s
-                     ON s.conversation_id = c.id AND s.session_id = side.id
+                     ON s.conversation_id = c.id AND s.session_id = w.side
                  LEFT JOIN session_status st
-                     ON st.conversation_id = c.id AND st.session_id = side.id
+                     ON st.conversation_id = c.id AND st.session_id = w.side
                  LEFT JOIN bridge_daemon d ON d.daemon_id = h.daemon_id
                  LEFT JOIN bridge_agent g ON g.agent_id = s.agent_id
                  WHERE replace(c.expires_at, ' ', 'T') >= ?1 AND l.closed_ms IS NULL
-                 ORDER BY l.label IS NULL, l.label, c.created_at, c.id, side.id",
-            )
+                 ORDER BY l.label IS NULL, l.label, c.created_at, c.id, w.side",
+            ))
             .bind(timestamp::to_text(since))
             .fetch_all(&mut *self.reader().await?)
             .await?;
@@ -173,7 +175,9 @@ impl Reports for SqliteStore {
                 .await?;
             let row = sqlx::query(
                 "SELECT (SELECT count(*) FROM conversations), (SELECT count(*) FROM messages),
-                        (SELECT count(*) FROM messages WHERE read = 0),
+                        (SELECT count(*) FROM messages WHERE read = 0)
+                            + (SELECT count(*) FROM bridge_receipt r
+                               WHERE r.acked_ms IS NULL AND r.written_ms IS NULL),
                         (SELECT version FROM bridge_schema), sqlite_version(),
                         (SELECT value FROM bridge_setting WHERE key = 'token_storage'),
                         (SELECT value FROM bridge_setting WHERE key = 'origin')",

@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
+use super::owed::owed_mail;
 use super::shared;
 use crate::model::{ConversationId, Label, SessionKey, timestamp};
 use crate::store::{Cursor, Fleet, Process, ProcessId, Pulse, SeenBeat, SeenSession, Wanted};
@@ -73,12 +74,9 @@ macro_rules! fleet {
                 iif(st.last_heartbeat IS NOT h.mirrored, st.last_heartbeat || ' ' || st.status, NULL)
                     AS foreign_mark,
                 st.status AS reported,
-                (SELECT count(*) FROM messages m INDEXED BY bridge_messages_unread
-                     WHERE m.conversation_id = c.id
-                       AND m.to_session IN (w.side, 'session_' || w.side) AND m.read = 0)
-                + (SELECT count(*) FROM bridge_receipt r INDEXED BY bridge_receipt_open
-                       WHERE r.conversation_id = c.id AND r.session_id = w.side
-                         AND r.acked_ms IS NULL AND r.written_ms IS NULL) AS unread,
+                (SELECT count(*) FROM (",
+            owed_mail!(),
+            ")) AS unread,
                 (SELECT count(*) FROM bridge_task t INDEXED BY bridge_task_owner
                      WHERE t.owner_conversation = c.id AND t.owner_session = w.side
                        AND t.state = 'leased') AS open_tasks

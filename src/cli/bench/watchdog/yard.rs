@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::bench::child::{Child, Job};
 use crate::cli::bench::scratch::{Login, Scratch, make_store};
+use crate::cli::leash::Leash;
 use crate::clock;
 use crate::credentials::Credentials;
 use crate::store::sqlite::{Create, SqliteStore};
@@ -116,6 +117,7 @@ pub(super) struct Yard {
     /// Whether the daemons have hosts of their own: the orchestrator cannot
     /// look at their processes.
     pub(super) isolated: bool,
+    leash: Leash,
 }
 
 impl Yard {
@@ -141,6 +143,7 @@ impl Yard {
             daemons: (0..hosts).map(|_| None).collect(),
             orchestrator: None,
             isolated: can_isolate().await,
+            leash: Leash::new()?,
             directory,
         };
         for (n, pair) in pairs.iter().enumerate() {
@@ -283,15 +286,14 @@ impl Yard {
                 command.env_remove(name);
             }
         }
+        self.leash.put_on(&mut command)?;
         let process = command
             .arg("--config")
             .arg(self.directory.join(format!("{name}.toml")))
             .env("NOTIFY_SOCKET", &socket)
             .env_remove("WATCHDOG_USEC")
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
-            .kill_on_drop(true)
             .spawn()
             .context("mcp-bridged cannot be started")?;
         let ready = async {
@@ -324,7 +326,10 @@ impl Yard {
         if !self.isolated {
             return Command::new(program);
         }
-        let mut command = Command::new("unshare");
+        // The daemon's parent is `unshare` where that stays, so that has to end
+        // with this process as well, also if the daemon is stopped.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", "unshare"]);
         command.args(["--user", "--map-root-user", "--uts"]);
         if name == ORCHESTRATOR {
             command.args(["--pid", "--fork", "--kill-child"]);
@@ -464,7 +469,8 @@ fn quoted(path: &Path) -> String {
 
 /// Whether this user may make hosts with names of their own.
 async fn can_isolate() -> bool {
-    let probe = Command::new("unshare")
+    let probe = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--", "unshare"])
         .args(["--user", "--map-root-user", "--uts", "--pid", "--fork"])
         .args(["--", "hostname", "probe"])
         .stdin(Stdio::null())

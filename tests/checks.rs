@@ -1,0 +1,119 @@
+//! What `tests/run` says of what it lacks: before anything is built, and at the
+//! end of what it could not look at. Its cargo is a stand-in here.
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "without it a test has nothing to say"
+)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const CARGO: &str = r#"#!/bin/sh
+echo "$1" >>"$STAND_IN_SAID"
+case "$1" in
+  install) echo "error: no network" >&2; exit 101 ;;
+  test) echo "test result: ok. 1 passed" ;;
+esac
+"#;
+
+fn program(directory: &Path, name: &str, text: &str) {
+    let path = directory.join(name);
+    fs::write(&path, text).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+}
+
+/// Runs it on a machine that has these tools of cargo and no others. Returns
+/// what its cargo was asked for, too.
+fn run(tools: &[&str]) -> (Output, Vec<String>) {
+    let home = tempfile::tempdir().expect("a directory");
+    let bin = home.path().join("bin");
+    fs::create_dir(&bin).expect("made");
+    program(&bin, "cargo", CARGO);
+    // It is not to change the machine for this.
+    program(&bin, "apt-get", "#!/bin/sh\nexit 1\n");
+    for tool in tools {
+        program(&bin, tool, "#!/bin/sh\n");
+    }
+    let said = home.path().join("said");
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/run"))
+        .env_clear()
+        .env(
+            "PATH",
+            format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", bin.display()),
+        )
+        .env("HOME", home.path())
+        .env("CARGO_HOME", home.path())
+        .env("CARGO_TARGET_DIR", home.path().join("target"))
+        .env("STAND_IN_SAID", &said)
+        .output()
+        .expect("tests/run");
+    let said = fs::read_to_string(said).unwrap_or_default();
+    (output, said.lines().map(str::to_owned).collect())
+}
+
+/// Whether this machine lacks one of Debian's packages: then there is nothing
+/// further to see.
+fn lacks_packages(output: &Output) -> bool {
+    let error = String::from_utf8_lossy(&output.stderr);
+    let lacks = error.contains("missing: ") && !error.contains("missing: cargo-deb");
+    if lacks {
+        assert_eq!(output.status.code(), Some(1));
+        println!("skipped: {error}");
+    }
+    lacks
+}
+
+#[test]
+fn without_cargo_deb_and_a_network_it_says_so_before_it_builds() {
+    let (output, asked) = run(&[]);
+    if lacks_packages(&output) {
+        return;
+    }
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let last = error.lines().last().expect("a line");
+    assert!(
+        last.starts_with("missing: cargo-deb; ")
+            && last.contains("cargo install --locked cargo-deb"),
+        "{error}"
+    );
+    assert_eq!(asked, ["install"]);
+}
+
+#[test]
+fn its_last_lines_name_what_was_not_looked_at() {
+    let (output, _) = run(&["cargo-deb"]);
+    if lacks_packages(&output) {
+        return;
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{error}");
+    let (_, end) = text
+        .split_once("== all that was looked at is well; of the tests\n")
+        .unwrap_or_else(|| panic!("{text}"));
+    for words in [
+        "test result: ok",
+        "not looked at:",
+        "  macOS: ",
+        "  licences, ",
+    ] {
+        assert!(end.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn with_its_tools_it_passes_over_nothing_of_theirs() {
+    let (output, asked) = run(&["cargo-deb", "cargo-deny"]);
+    if lacks_packages(&output) {
+        return;
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (_, end) = text.rsplit_once("\n== ").expect("its end");
+    assert!(!end.contains("licences"), "{text}");
+    assert!(asked.contains(&"deny".to_owned()), "{asked:?}");
+}
