@@ -283,6 +283,7 @@ fn finding(session: &SessionKey, standing: &'static str, seq: i64) -> Finding {
         standing,
         seq: Some(seq),
         activity: 0,
+        foreign: String::new(),
         alert,
         what: "silent".into(),
         text: "what was seen".into(),
