@@ -44,14 +44,8 @@ fn assert_clean(dir: &Path) {
 /// Where the orchestrator can look at the agents' processes, it spares whoever
 /// its silence would lose wrongly, and nothing is measured.
 fn assert_isolated(part: &Value) {
-    if rustix::process::geteuid().is_root() {
-        assert_eq!(part["isolated"], true, "{part}");
-    } else {
-        println!(
-            "skipped: hosts of their own want root ({})",
-            part["isolated"]
-        );
-    }
+    let root = rustix::process::geteuid().is_root();
+    assert!(!root || part["isolated"] == true, "{part}");
 }
 
 #[cfg(target_os = "linux")]

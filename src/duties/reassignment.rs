@@ -320,6 +320,8 @@ impl Reassignment {
         let served: HashSet<&str> = candidates
             .iter()
             .filter(|candidate| candidate.health.is_alive() && !candidate.draining)
+            // It takes no task, and nobody knows when it will.
+            .filter(|candidate| candidate.health != Health::Waiting)
             .map(|candidate| candidate.role.as_str())
             .collect();
         let starving: HashSet<&str> = waiting

@@ -189,8 +189,9 @@ pub struct Observed {
     pub busy_until: Option<Duration>,
     /// What its client reports about turns.
     pub turn: Turn,
-    /// It said that it waits for a permission or is rate limited.
-    pub waiting: bool,
+    /// Until when its word counts that it waits for a permission or is rate
+    /// limited. It is an excuse for a while, and not for ever.
+    pub waiting_until: Option<Duration>,
     /// Since when it has unread mail or an unfinished task.
     pub owes_since: Option<Duration>,
     /// It is to end: nothing new, and nobody misses it if it never started.
@@ -215,7 +216,7 @@ impl Observed {
             exited: false,
             busy_until: None,
             turn: Turn::Unknown,
-            waiting: false,
+            waiting_until: None,
             owes_since: None,
             draining: false,
             standing: None,
@@ -322,8 +323,8 @@ fn progress(
     now: Duration,
     policy: &HealthPolicy,
 ) -> Verdict {
-    if seen.waiting {
-        return Verdict::of(Health::Waiting, None);
+    if let Some(until) = seen.waiting_until.filter(|&until| until > now) {
+        return Verdict::of(Health::Waiting, Some(until));
     }
     if seen.turn == Turn::Inside {
         return Verdict::of(Health::Busy, None);

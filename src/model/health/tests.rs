@@ -133,7 +133,7 @@ fn a_session_that_is_busy_or_waits_is_not_stalled_however_long() {
     };
     assert_eq!(health(&inside, now), Health::Busy);
     let waits = Observed {
-        waiting: true,
+        waiting_until: Some(Duration::MAX),
         ..owes
     };
     assert_eq!(health(&waits, now), Health::Waiting);
@@ -235,7 +235,7 @@ fn observed() -> impl Strategy<Value = Observed> {
             promised: lives.4,
             busy_until: progress.0,
             turn: progress.1,
-            waiting: progress.2,
+            waiting_until: progress.2.then_some(Duration::MAX),
             owes_since: progress.3,
             draining: progress.4,
             ttl,
@@ -301,7 +301,7 @@ proptest! {
     ) {
         let verdict = classify(&seen, good_since, now, &HealthPolicy::default());
         if verdict.health == Health::Stalled {
-            prop_assert!(seen.owes_since.is_some() && !seen.waiting);
+            prop_assert!(seen.owes_since.is_some() && seen.waiting_until.is_none());
             prop_assert!(seen.turn != Turn::Inside);
             prop_assert!(seen.busy_until.is_none_or(|until| until <= now));
         }

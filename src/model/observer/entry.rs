@@ -41,6 +41,8 @@ pub(super) struct Entry {
     activity: i64,
     foreign: Option<String>,
     declaration: Option<i64>,
+    /// It says that it waits, whether or not that still counts.
+    waits: bool,
     stored: Standing,
 }
 
@@ -68,6 +70,7 @@ impl Entry {
             activity: sighting.activity,
             foreign: sighting.foreign.clone(),
             declaration: None,
+            waits: false,
             stored: Standing::Well,
         };
         if promised {
@@ -75,6 +78,7 @@ impl Entry {
             entry.reported = Health::Active;
         }
         entry.note_the_rest(sighting, now);
+        entry.note_waiting(sighting, (false, false), now, policy);
         entry.set_ttl(policy);
         entry.adopt(sighting.standing, false, false);
         entry
@@ -84,7 +88,10 @@ impl Entry {
     pub(super) fn see(&mut self, sighting: &Sighting, now: Duration, policy: &HealthPolicy) {
         let before = self.seen.standing;
         let moved = self.note_beat(sighting.beat, now);
-        let acted = self.activity != sighting.activity || self.foreign != sighting.foreign;
+        let called = self.activity != sighting.activity;
+        let wrote = self.foreign != sighting.foreign;
+        self.note_waiting(sighting, (called, wrote), now, policy);
+        let acted = called || wrote;
         if acted {
             self.activity = sighting.activity;
             self.foreign.clone_from(&sighting.foreign);
@@ -134,10 +141,29 @@ impl Entry {
             self.seen.busy_until = sighting.busy.map(|(_, length)| now + length.min(MAX_BUSY));
         }
         self.seen.turn = sighting.turn;
-        self.seen.waiting = sighting.waiting;
         self.seen.draining = sighting.draining;
         let owes = sighting.unread > 0 || sighting.open_tasks > 0;
         self.seen.owes_since = owes.then(|| self.seen.owes_since.unwrap_or(now));
+    }
+
+    /// Its word that it waits counts from when it was seen to say so. Whoever
+    /// `called` since and did not write it again does something, and waits no
+    /// more; and who waits for longer than anybody would is stalled like any
+    /// other, so that its operator hears of it.
+    fn note_waiting(
+        &mut self,
+        sighting: &Sighting,
+        (called, wrote): (bool, bool),
+        now: Duration,
+        policy: &HealthPolicy,
+    ) {
+        let waited = mem::replace(&mut self.waits, sighting.waiting);
+        let anew = !waited || (wrote && sighting.foreign.is_some());
+        if !sighting.waiting || (called && !anew) {
+            self.seen.waiting_until = None;
+        } else if anew {
+            self.seen.waiting_until = Some(now + policy.revoke_after);
+        }
     }
 
     pub(super) fn set_ttl(&mut self, policy: &HealthPolicy) {

@@ -360,6 +360,35 @@ fn a_verdict_that_was_overtaken_before_the_first_look_does_not_stand() {
 }
 
 #[test]
+fn a_word_that_it_waits_is_an_excuse_until_it_calls_or_for_five_minutes() {
+    let says = |status: &str, activity| Sighting {
+        unread: 1,
+        activity,
+        waiting: true,
+        foreign: Some(status.to_owned()),
+        ..kept(1, 1)
+    };
+    let mut observer = observer();
+    let mut health = |sighting: &Sighting, second: u32| {
+        let mut beats = sighting.clone();
+        beats.beat = kept(1, i64::from(second)).beat;
+        look(&mut observer, &[beats], at(second));
+        observer.health(&key(1)).expect("known")
+    };
+    for second in (100..400).step_by(5) {
+        assert_eq!(health(&says("t0", 1), second), Health::Waiting, "{second}");
+    }
+    assert_eq!(health(&says("t0", 1), 400), Health::Stalled);
+    // Said again, and then it does something else.
+    assert_eq!(health(&says("t1", 1), 405), Health::Waiting);
+    assert_eq!(health(&says("t1", 2), 410), Health::Active);
+    for second in (415..530).step_by(5) {
+        assert_eq!(health(&says("t1", 2), second), Health::Active, "{second}");
+    }
+    assert_eq!(health(&says("t1", 2), 530), Health::Stalled);
+}
+
+#[test]
 fn whoever_is_forgotten_is_not_said_and_does_not_count() {
     let mut observer = ten_hosts();
     observer.retain(&HashSet::from([key(0), key(10)]));
