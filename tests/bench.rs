@@ -2,6 +2,7 @@
 //! count, how they end. No figure is judged.
 #![expect(
     clippy::expect_used,
+    clippy::print_stdout,
     reason = "without it a test has nothing to say; what it measured, it prints"
 )]
 

@@ -302,10 +302,12 @@ impl Stage {
             .prepare_cached("SELECT id, metadata FROM messages")?;
         let rows = all.query_map([], |row| {
             let metadata: Option<String> = row.get(1)?;
-            let metadata = metadata.and_then(|text| serde_json::from_str(&text).ok());
+            let metadata: Option<serde_json::Value> =
+                metadata.and_then(|text| serde_json::from_str(&text).ok());
             Ok(Stored {
                 id: row.get(0)?,
                 claim: metadata.as_ref().and_then(mail::claim),
+                reminder: metadata.is_some_and(|metadata| metadata["event"] == "reminder"),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

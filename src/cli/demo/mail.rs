@@ -17,6 +17,8 @@ pub(super) struct Stored {
     pub(super) id: i64,
     /// The task that it hands out.
     pub(super) claim: Option<Claim>,
+    /// A reminder: it is taken back, unread, when whoever it is for moves.
+    pub(super) reminder: bool,
 }
 
 /// A message in an actor's hand.
@@ -110,6 +112,15 @@ impl Ledger {
         let all: HashSet<i64> = claims.keys().chain(&self.sent).copied().collect();
         let (read, missing): (Vec<i64>, Vec<i64>) =
             all.into_iter().partition(|id| self.got.contains_key(id));
+        let reminders: HashSet<i64> = stored
+            .iter()
+            .filter(|one| one.reminder)
+            .map(|one| one.id)
+            .collect();
+        let missing: Vec<i64> = missing
+            .into_iter()
+            .filter(|id| !reminders.contains(id))
+            .collect();
         let handed_on = missing.iter().filter(|id| {
             let claim = claims.get(id).copied().flatten();
             let moved = claim.is_some_and(|(task, fence)| {
@@ -142,7 +153,11 @@ mod tests {
     use super::*;
 
     fn stored(id: i64, claim: Option<Claim>) -> Stored {
-        Stored { id, claim }
+        Stored {
+            id,
+            claim,
+            reminder: false,
+        }
     }
 
     fn hand(id: i64, claim: Option<Claim>, instead_of: Option<i64>) -> InHand {
@@ -172,6 +187,10 @@ mod tests {
         assert_eq!(tally(&ledger, &[all[0], stored(3, None)]), [3, 1, 0, 2, 0]);
         ledger.got(8, &[hand(2, None, None)]);
         assert_eq!(tally(&ledger, &all), [2, 2, 0, 0, 0]);
+        // What was taken back was for nobody in the end.
+        let mut reminder = stored(4, None);
+        reminder.reminder = true;
+        assert_eq!(tally(&ledger, &[all[0], all[1], reminder]), [2, 2, 0, 0, 0]);
     }
 
     #[test]
