@@ -215,7 +215,10 @@ impl Duty for Alerts {
         if let Some((store, leader)) = store.zip(leader) {
             let written = self.telling.write(&store, &leader, Patience::begin());
             if let Err(error) = written.await {
-                info!(%error, "what was told is not noted, and may be told again");
+                info!(
+                    event = "alerts-not-noted", %error,
+                    "what was told is not noted, and may be told again"
+                );
             }
         }
         self.telling.stop().await;

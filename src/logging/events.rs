@@ -378,6 +378,12 @@ pub static EVENTS: &[Event] = &[
         "not told, as an operator ordered",
     ),
     event(
+        "alerts-not-noted",
+        Info,
+        "",
+        "the daemon ended before the store took what it had told",
+    ),
+    event(
         "alert-not-told",
         Error,
         "ADAPTER",

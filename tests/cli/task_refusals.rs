@@ -177,11 +177,11 @@ fn whoever_s_agent_has_ended_gets_no_task() {
     wait_until("its end is noted", || team.scratch.number(ended) == 1);
     team.add("one");
     assert_snapshot!(team.worker(1, &["task", "claim"]).says(), @r"
-    75: error: the agent process of conv_ID/b has ended: it gets no task
+    75: error: the agent process of team-1/b has ended: it gets no task
       start the agent, and see that its proof (the pid file, for example) names the new process; its daemon notices within seconds
     ");
     assert_snapshot!(team.run(&["task", "reassign", "1", "team-1"]).says(), @r"
-    65: error: conv_ID/b cannot take task 1: its agent's process has ended, and its proof names no new one
+    65: error: team-1/b cannot take task 1: its agent's process has ended, and its proof names no new one
       `mcp-bridge status` shows who can, and --queue leaves it to the orchestrator
     ");
     assert_eq!(team.task("1")["fence"], 0);
