@@ -358,7 +358,7 @@ impl Watchdog {
 
     fn holds(&mut self) {
         self.round.hold = if self.controls.iter().any(|c| c.kind == ControlKind::Hold) {
-            Some("on hold: nobody is given up who falls silent".into())
+            Some("on hold: nobody who falls silent is given up".into())
         } else if self.observer.correlated().is_some() {
             Some("many hosts are silent together: nobody is given up".into())
         } else {

@@ -118,7 +118,7 @@ fn orders_have_an_end_and_status_shows_them() {
     assert_eq!((span(0), span(1)), (3_600, 7_200));
     let page = team.run(&["status"]).ok().out;
     assert!(
-        page.contains("the watchdog is on hold: nobody is given up, ends in "),
+        page.contains("the watchdog is on hold: nobody who falls silent is given up, ends in "),
         "{page}"
     );
     assert!(

@@ -263,7 +263,9 @@ impl Fleet {
 /// An order in a few words.
 fn said(control: &Control, sessions: &[SessionView]) -> String {
     match control.kind {
-        ControlKind::Hold => "the watchdog is on hold: nobody is given up".to_owned(),
+        ControlKind::Hold => {
+            "the watchdog is on hold: nobody who falls silent is given up".to_owned()
+        }
         ControlKind::Mute => format!(
             "alerts of the kind {} are muted",
             printable(&control.subject)
