@@ -1,10 +1,6 @@
 //! The measuring commands, in a very short form: what they print, what they
 //! count, how they end. No figure is judged.
-#![expect(
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "without it a test has nothing to say; what it measured, it prints"
-)]
+#![expect(clippy::expect_used, reason = "without it a test has nothing to say")]
 
 #[path = "common/processes.rs"]
 mod processes;

@@ -2,7 +2,9 @@
 //! sessions that are gone, at a bounded rate. What is planned is pure; what is
 //! written is checked again by the store, fence by fence.
 
-use std::collections::{HashMap, HashSet};
+mod starved;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,22 +20,17 @@ use crate::clock;
 use crate::config::{
     MatchRole, OrchestratorSettings, ReassignmentSettings, RoleSettings, Settings,
 };
-use crate::model::alert::AlertKind;
 use crate::model::assignment::{
     self, Action, AssignmentPolicy, Candidate, MoveBudget, OpenTask, Place,
 };
 use crate::model::health::Health;
 use crate::model::{SessionKey, TaskId};
-use crate::store::{Leader, Move, Moved, NewAlert, SharedStore, StoreError, Waiting, Why};
+use crate::store::{Leader, Move, Moved, SharedStore, StoreError, Waiting, Why};
 use crate::text;
 
 /// Between two looks for tasks that nobody rang for: a pause after a failure
 /// may be over.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long tasks wait for somebody healthy before the operator hears of it.
-const GRACE: Duration = Duration::from_secs(5);
-/// What an alert about a role is about, before its name.
-const ROLE: &str = "role ";
 
 /// The duty.
 pub struct Reassignment {
@@ -280,95 +277,6 @@ impl Reassignment {
                 "task {task} waits: nobody healthy can take it (fence {fence})"
             ),
         }
-    }
-
-    /// What an orchestrator that acted before us raised is ours to end.
-    async fn adopt(
-        &mut self,
-        store: &SharedStore,
-        leader: &Leader,
-        patience: Patience,
-    ) -> Result<(), StoreError> {
-        if self.adopted == Some(leader.epoch) {
-            return Ok(());
-        }
-        let open = patience.bounded(store.location(), store.open_alerts());
-        let now = clock::since_boot();
-        for row in open.await? {
-            if row.kind == AlertKind::NoHealthyWorker
-                && row.recovered_at.is_none()
-                && let Some(role) = row.subject.strip_prefix(ROLE)
-            {
-                self.starved.insert(role.to_owned(), (now, true));
-            }
-        }
-        self.adopted = Some(leader.epoch);
-        Ok(())
-    }
-
-    /// Roles whose tasks wait although nobody healthy has them: that is not
-    /// for us to cure.
-    async fn tell_starved(
-        &mut self,
-        store: &SharedStore,
-        leader: &Leader,
-        patience: Patience,
-        waiting: &[Waiting],
-        candidates: &[Candidate],
-    ) -> Result<(), StoreError> {
-        let any = self.settings.match_role == MatchRole::Any;
-        let served: HashSet<&str> = candidates
-            .iter()
-            .filter(|candidate| candidate.health.is_alive() && !candidate.draining)
-            // It takes no task, and nobody knows when it will.
-            .filter(|candidate| candidate.health != Health::Waiting)
-            .map(|candidate| candidate.role.as_str())
-            .collect();
-        let starving: HashSet<&str> = waiting
-            .iter()
-            .map(|task| task.role.as_str())
-            .filter(|role| !served.contains(role) && (!any || served.is_empty()))
-            .collect();
-        let now = clock::since_boot();
-        for role in &starving {
-            self.starved
-                .entry((*role).to_owned())
-                .or_insert((now, false));
-        }
-        let wall = clock::now();
-        let due = |since: Duration| now.saturating_sub(since) >= GRACE;
-        for (role, (since, told)) in &mut self.starved {
-            let subject = format!("{ROLE}{role}");
-            match (starving.contains(role.as_str()), *told) {
-                (true, false) if due(*since) => {
-                    let alert = NewAlert {
-                        kind: AlertKind::NoHealthyWorker,
-                        subject,
-                        session: None,
-                        text: format!(
-                            "tasks for the role `{role}` wait, and nobody healthy has it"
-                        ),
-                        by: leader.daemon.id.clone(),
-                        told: false,
-                    };
-                    let raising = store.raise_alert(Some(leader), &alert, wall);
-                    patience.bounded(store.location(), raising).await?;
-                    *told = true;
-                    self.desk.look();
-                }
-                (false, true) => {
-                    let kind = AlertKind::NoHealthyWorker;
-                    let ending = store.recover_alert(Some(leader), kind, &subject, wall);
-                    patience.bounded(store.location(), ending).await?;
-                    *told = false;
-                    self.desk.look();
-                }
-                _ => {}
-            }
-        }
-        self.starved
-            .retain(|role, _| starving.contains(role.as_str()));
-        Ok(())
     }
 }
 

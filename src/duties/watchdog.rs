@@ -11,26 +11,26 @@
 mod correlated;
 mod look;
 mod report;
+mod verdicts;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::alerts::AlertDesk;
 use super::fleet::{FleetPost, FleetState, SharedFleet};
 use super::leadership::LeaderLink;
 use super::store_keeper::StoreLink;
-use super::{Duty, DutyBell, Patience, Round, words};
+use super::{Duty, DutyBell, Patience, Round};
 use crate::config::{OrchestratorSettings, RoleSettings, Settings, WatchdogSettings};
 use crate::model::SessionKey;
-use crate::model::alert::AlertKind;
 use crate::model::health::{Health, HealthPolicy};
 use crate::model::observer::{Change, CorrelationPolicy, Observer};
 use crate::store::{Control, ControlKind, Cursor, Finding, Leader, SharedStore, StoreError};
-use crate::{clock, host, liveness, text};
+use crate::{clock, text};
 use look::FullLook;
 pub use report::WatchdogReport;
 
@@ -226,7 +226,7 @@ impl Watchdog {
             for ((change, finding), settled) in judged.iter().zip(findings).zip(settled) {
                 if settled {
                     self.round.settled += 1;
-                    say(change, finding);
+                    verdicts::say(change, finding);
                     self.written(finding);
                 } else {
                     // Not written, or it gave a sign of life in the last
@@ -258,85 +258,6 @@ impl Watchdog {
         }
     }
 
-    /// On this very host the process itself can be asked: a daemon that died is
-    /// not its agents' death.
-    fn spare_the_living(&mut self, changes: Vec<Change>) -> Vec<Change> {
-        let boot = host::boot();
-        let mut rest = Vec::with_capacity(changes.len());
-        for change in changes {
-            let lives = change.to == Health::Lost && {
-                let fleet = self.fleet.lock();
-                let row = fleet.sessions.get(&change.key).map(|known| &known.row);
-                let process = row
-                    .and_then(|row| row.beat.as_ref())
-                    .and_then(|beat| beat.process.as_ref());
-                process.is_some_and(|process| {
-                    process.boot_id == boot.id
-                        && process.pid_ns == boot.pid_ns
-                        && liveness::runs(process.id)
-                })
-            };
-            if lives {
-                self.observer
-                    .process_alive(&change.key, clock::since_boot());
-                info!(
-                    event = "session-kept",
-                    conversation = %change.key.conversation, session = %change.key,
-                    "{} has no daemon that beats for it, but its agent runs", change.key
-                );
-            } else {
-                rest.push(change);
-            }
-        }
-        rest
-    }
-
-    /// Notes a change, and makes the finding of it if the store has to know.
-    fn note(&mut self, change: &Change) -> Option<Finding> {
-        let mut fleet = self.fleet.lock();
-        let known = fleet.sessions.get_mut(&change.key)?;
-        self.unsaid.remove(&change.key);
-        known.health = change.to;
-        known.revocable = change.may_revoke;
-        let standing = match change.to {
-            // Suspicion comes and goes, and changes nothing.
-            Health::Suspect => return None,
-            Health::NeverStarted => "never_started",
-            Health::Stalled => "stalled",
-            Health::Lost => "lost",
-            Health::Exited => "exited",
-            _ => "well",
-        };
-        if known.row.standing.as_deref().unwrap_or("well") == standing {
-            return None;
-        }
-        // Nobody promised to keep it, and it holds nothing: a person who typed
-        // a command is not lost when he types no other.
-        if change.to == Health::Lost && known.row.beat.is_none() && known.row.open_tasks == 0 {
-            self.unsaid.insert(change.key.clone(), change.clone());
-            return None;
-        }
-        let kind = match change.to {
-            Health::NeverStarted => Some(AlertKind::NeverStarted),
-            Health::Stalled => Some(AlertKind::Stalled),
-            Health::Lost => Some(AlertKind::Lost),
-            Health::Exited => Some(AlertKind::Exited),
-            _ => None,
-        };
-        let (what, text) = words::of_change(known, change, self.settings.stalled_after);
-        Some(Finding {
-            session: change.key.clone(),
-            standing,
-            seq: change.seq,
-            activity: change.activity,
-            foreign: known.row.foreign.clone().unwrap_or_default(),
-            // What an operator planned is no incident.
-            alert: kind.filter(|_| !known.draining),
-            what,
-            text,
-        })
-    }
-
     fn count(&mut self) {
         if !std::mem::take(&mut self.recount) {
             return;
@@ -365,22 +286,6 @@ impl Watchdog {
             None
         };
     }
-}
-
-fn say(change: &Change, finding: &Finding) {
-    let (conversation, session) = (&change.key.conversation, &change.key);
-    // Named one by one, so that a search for an event finds its place.
-    let event = match change.to {
-        Health::Lost => "session-lost",
-        Health::Exited => "session-exited",
-        Health::Stalled => "session-stalled",
-        Health::NeverStarted => "session-never-started",
-        _ => {
-            info!(event = "session-recovered", %conversation, %session, "{}", finding.text);
-            return;
-        }
-    };
-    warn!(event, %conversation, %session, "{}", finding.text);
 }
 
 fn policies(settings: &WatchdogSettings) -> (HealthPolicy, CorrelationPolicy) {

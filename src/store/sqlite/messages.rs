@@ -6,11 +6,8 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::owed::owed_mail;
-use super::{
-    Durability, Ring, SqliteStore, from_millis, limits, millis, notices, reports, shared, tasks,
-};
-use crate::model::health::Turn;
+use super::owed::{mail_of, owed_mail};
+use super::{Durability, Ring, SqliteStore, limits, millis, notices, reports, shared, tasks};
 use crate::model::message::{Draft, Message};
 use crate::model::rate::RateLimits;
 use crate::model::redact::{redact, redact_json};
@@ -419,41 +416,4 @@ async fn note(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// Unread mail of many sessions: one statement, one index probe a session.
-pub(super) async fn mail_of(
-    connection: &mut SqliteConnection,
-    sessions: &[SessionKey],
-) -> std::result::Result<Vec<Mail>, Fault> {
-    let wanted: Vec<[&str; 2]> = sessions
-        .iter()
-        .map(|session| [session.conversation.as_str(), session.side.as_str()])
-        .collect();
-    let rows = sqlx::query(concat!(
-        "WITH w AS (SELECT key, value ->> 0 AS conversation, value ->> 1 AS side
-                    FROM json_each(?1))
-         SELECT (SELECT json_array(min(id), max(id), count(*)) FROM (",
-        owed_mail!(),
-        ")), s.activity_ms, s.turn
-         FROM w LEFT JOIN bridge_session s
-             ON s.conversation_id = w.conversation AND s.session_id = w.side
-         ORDER BY w.key",
-    ))
-    .bind(json!(wanted).to_string())
-    .fetch_all(connection)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let total: (Option<i64>, Option<i64>, u64) =
-                serde_json::from_str(row.try_get(0)?).map_err(|e| sqlx::Error::Decode(e.into()))?;
-            Ok(Mail {
-                oldest_unread: total.0.map(MessageId),
-                newest_unread: total.1.map(MessageId),
-                unread: total.2,
-                acted_at: row.try_get::<Option<i64>, _>(1)?.map(from_millis),
-                in_turn: row.try_get::<Option<&str>, _>(2)? == Some(Turn::Inside.as_str()),
-            })
-        })
-        .collect()
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::{from_millis, messages, notices};
+use super::{from_millis, notices, owed};
 use crate::model::{SessionKey, TaskId, timestamp};
 use crate::text;
 
@@ -22,7 +22,7 @@ pub(super) async fn remind(
     session: &SessionKey,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    let mail = messages::mail_of(connection, std::slice::from_ref(session)).await?;
+    let mail = owed::mail_of(connection, std::slice::from_ref(session)).await?;
     if mail.iter().any(|mail| mail.unread > 0) {
         return Ok(());
     }

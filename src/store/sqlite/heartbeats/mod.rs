@@ -14,7 +14,8 @@ use round::{advance, as_json, changed, mirror, owners, renew, seen, upsert};
 
 use super::fault::Fault;
 use super::fleet::bump;
-use super::messages::{called, hand_out_again, mail_of, touch};
+use super::messages::{called, hand_out_again, touch};
+use super::owed::mail_of;
 use super::tasks::signal;
 use super::{Durability, Ring, SqliteStore, millis, shared};
 use crate::model::SessionKey;
