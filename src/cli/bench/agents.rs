@@ -160,7 +160,8 @@ async fn send_as(
     for seq in last + 1.. {
         // Agents do not work in step: between nothing and twice the mean.
         next += Duration::from_secs_f64(2.0 * fastrand::f64() / pace.rate);
-        if next >= pace.until {
+        // One that cannot keep up has still only the time that it was given.
+        if next.max(Instant::now()) >= pace.until {
             break;
         }
         sleep_until(next).await;

@@ -42,6 +42,9 @@ pub(super) struct Mass {
     pub(super) lost_in_hold: u64,
     /// Given up although they were back.
     pub(super) returned_and_lost: u64,
+    /// The longest time between two heartbeats of those who were back. From half
+    /// a ttl on they were silent, too, by the fault of this machine.
+    longest_pause_seconds: f64,
     pub(super) lost_after: u64,
     pub(super) moves: usize,
     /// In any second, by the store's history.
@@ -135,9 +138,11 @@ impl Stage {
         }
         let entered = Instant::now();
         let mut lost_in_hold = 0;
+        let mut pauses = Pauses::default();
         // The alert is written a little after the hold began.
         while entered.elapsed() < HOLD.mul_f64(0.9) {
             round(store, back).await?;
+            pauses.beaten();
             lost_in_hold = lost_in_hold.max(self.gone()?);
         }
         let expected = (all.len() - back.len()) * TASKS;
@@ -149,6 +154,7 @@ impl Stage {
                 self.gone()?
             );
             round(store, back).await?;
+            pauses.beaten();
         }
         let moves = self.moved()?;
         let [first, last] = [moves.first(), moves.last()].map(|at| at.copied().unwrap_or(0));
@@ -169,6 +175,7 @@ impl Stage {
             alerts: self.alerts()?,
             lost_in_hold,
             returned_and_lost: self.gone_of(back)?,
+            longest_pause_seconds: pauses.longest.as_secs_f64(),
             lost_after: self.gone()?,
             moves: moves.len(),
             most_moves_in_a_second: moves.iter().map(window).max().unwrap_or(0),
@@ -217,6 +224,22 @@ impl Stage {
         )?;
         let rows = query.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// How long whoever is back was silent at most.
+#[derive(Debug, Default)]
+struct Pauses {
+    last: Option<Instant>,
+    longest: Duration,
+}
+
+impl Pauses {
+    fn beaten(&mut self) {
+        let now = Instant::now();
+        if let Some(last) = self.last.replace(now) {
+            self.longest = self.longest.max(now - last);
+        }
     }
 }
 
