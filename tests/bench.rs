@@ -47,11 +47,12 @@ fn assert_isolated(part: &Value) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn no_daemon_outlives_a_measurement_that_is_killed() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut bench = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-        .args([
-            "bench",
+fn no_daemon_outlives_a_measurement() {
+    use rustix::process::Signal;
+
+    for signal in [Signal::KILL, Signal::HUP] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let args = [
             "watchdog",
             "--only",
             "detection",
@@ -59,15 +60,23 @@ fn no_daemon_outlives_a_measurement_that_is_killed() {
             "3",
             "--sessions",
             "3",
-            "--dir",
-        ])
-        .arg(dir.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program runs");
-    // Itself, the orchestrator's daemon, and three workers'.
-    processes::end_with(&mut bench, rustix::process::Signal::KILL, dir.path(), 5);
+        ];
+        let mut bench = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
+            .arg("bench")
+            .args(args)
+            .arg("--dir")
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program runs");
+        // Itself, the orchestrator's daemon, and three workers'.
+        processes::end_with(&mut bench, signal, dir.path(), 5);
+        // Nobody can tidy up after a kill.
+        if signal != Signal::KILL {
+            assert_clean(dir.path());
+        }
+    }
 }
 
 #[test]

@@ -166,11 +166,17 @@ impl Drop for Child {
         // Neither fails for a child that is alive, and one that has ended
         // needs neither.
         let _ = self.process.start_kill();
-        for _ in 0..5_000 {
-            if !matches!(self.process.try_wait(), Ok(None)) {
-                break;
-            }
-            std::thread::park_timeout(Duration::from_millis(1));
+        await_end(&mut self.process);
+    }
+}
+
+/// Waits for a process that was killed, where nothing can be awaited: the
+/// directory that it works in is removed next.
+pub(super) fn await_end(process: &mut tokio::process::Child) {
+    for _ in 0..5_000 {
+        if !matches!(process.try_wait(), Ok(None)) {
+            break;
         }
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cli::bench::child::{Child, Job};
+use crate::cli::bench::child::{Child, Job, await_end};
 use crate::cli::bench::scratch::{Login, Scratch, make_store};
 use crate::cli::leash::Leash;
 use crate::clock;
@@ -99,8 +99,12 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // One that was stopped would not die of a program before it.
-        let _ = self.signal(Signal::KILL);
+        // One that has ended leaves its number to others.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            // One that was stopped would not die of a program before it.
+            let _ = self.signal(Signal::KILL);
+            await_end(&mut self.process);
+        }
     }
 }
 
