@@ -2,11 +2,12 @@
 //! count, how they end. No figure is judged.
 #![expect(clippy::expect_used, reason = "without it a test has nothing to say")]
 
+#[cfg(target_os = "linux")]
 #[path = "common/processes.rs"]
 mod processes;
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -48,6 +49,8 @@ fn assert_isolated(part: &Value) {
 #[cfg(target_os = "linux")]
 #[test]
 fn no_daemon_outlives_a_measurement() {
+    use std::process::Stdio;
+
     use rustix::process::Signal;
 
     for signal in [Signal::KILL, Signal::HUP] {

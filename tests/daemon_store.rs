@@ -21,7 +21,6 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Connection as _, SqlSafeStr as _};
 
 use rig::{Agent, Daemon, QUICK, Rig, session, wait_for};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 fn one_session() -> String {
     format!("{QUICK}{}", session("one", "\"none\""))
@@ -340,8 +339,12 @@ fn a_store_that_may_not_be_written_is_named_and_taken_when_it_may() {
     assert!(said.0.len() < 40, "{}", said.0.join("\n"));
 }
 
+// A limit is set from outside on Linux alone.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_refuses_writes_while_it_runs_is_trouble_and_no_death() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
     let rig = Rig::new();
     let pair = rig.pair("one");
     // Past its limit a file is not written: as on a full disk, but for this
