@@ -39,12 +39,18 @@ pub(crate) fn take_back(fleet: &Fleet, kind: ControlKind, subject: &str) {
     assert!(fleet.rig.block_on(cleared).expect("cleared"));
 }
 
-/// An orchestrator's settings that append each alert to a file.
-pub(crate) fn with_alerts(fleet: &Fleet, more: &str) -> (String, std::path::PathBuf) {
+/// A command that appends each alert to a file, and that file.
+pub(crate) fn teller(fleet: &Fleet) -> (std::path::PathBuf, std::path::PathBuf) {
     let told = fleet.rig.path("alerts.jsonl");
     let script = fleet
         .rig
         .script("alert", &format!("cat >> {0}; echo >> {0}", told.display()));
+    (script, told)
+}
+
+/// An orchestrator's settings that append each alert to a file.
+pub(crate) fn with_alerts(fleet: &Fleet, more: &str) -> (String, std::path::PathBuf) {
+    let (script, told) = teller(fleet);
     let text = format!(
         "{QUICK_WATCHDOG}{more}[alert]\norder = [\"exec\"]\n[alert.exec]\ncommand = [\"{}\"]\n",
         script.display()
@@ -220,10 +226,7 @@ fn workers_tell_that_nobody_acts() {
     let mut fleet = Fleet::new(1);
     let orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();
-    let told = fleet.rig.path("alerts.jsonl");
-    let script = fleet
-        .rig
-        .script("alert", &format!("cat >> {0}; echo >> {0}", told.display()));
+    let (script, told) = teller(&fleet);
     let config = fleet.rig.config(
         "watcher",
         &format!(

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::fleet::{Fleet, QUICK_WATCHDOG};
 use crate::http::{Answer, Server};
-use crate::orders::{alerts, noted_as_told, say, take_back, with_alerts};
+use crate::orders::{alerts, noted_as_told, say, take_back, teller, with_alerts};
 use crate::rig::{Daemon, wait_for};
 
 fn edges(told: &Path) -> Vec<String> {
@@ -191,10 +191,7 @@ fn of_all_workers_one_tells_that_nobody_acts() {
     let mut fleet = Fleet::new(1);
     let orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();
-    let told = fleet.rig.path("alerts.jsonl");
-    let script = fleet
-        .rig
-        .script("alert", &format!("cat >> {0}; echo >> {0}", told.display()));
+    let (script, told) = teller(&fleet);
     let watchers: Vec<Daemon> = (0..3)
         .map(|n| {
             let text = format!(
