@@ -88,6 +88,8 @@ fn an_end_while_the_daemon_was_down_is_noticed_when_it_is_back() {
     let daemon = rig.worker(&format!("{RARE}{sessions}"));
     for pair in &pairs {
         rig.becomes(&pair.b.session, Life::Alive);
+        rig.send(&pair.a, "in its hand");
+        assert_eq!(rig.fetch(&pair.b), ["in its hand"]);
     }
     assert_eq!(daemon.stop(), Some(0));
     for agent in &mut agents[..2] {

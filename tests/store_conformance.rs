@@ -205,6 +205,8 @@ macro_rules! every_case {
                 the_mirror_touches_only_the_time
                 an_exit_is_noted_once_by_its_owner
                 an_exit_that_was_missed_is_noted_of_the_process_that_was
+                what_an_agent_had_in_its_hand_goes_to_its_successor
+                after_a_reboot_what_was_in_a_hand_is_handed_out_again
                 a_stopped_daemon_lets_go
                 a_call_counts_as_life_and_steals_nothing
                 a_thousand_sessions_in_one_beat

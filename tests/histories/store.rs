@@ -150,6 +150,7 @@ impl Store {
         let row = &mut self.sessions[session];
         if !row.exited {
             row.exited = true;
+            row.turn = Turn::Unknown;
             row.seq += 1;
             row.exited_at = now;
             self.changed(session);
@@ -158,7 +159,6 @@ impl Store {
 
     /// An agent's first call. An exit is taken back by its daemon alone.
     pub(crate) fn register(&mut self, session: usize, now: Ms) {
-        self.sessions[session].turn = Turn::Unknown;
         self.call(session, now);
     }
 

@@ -1,13 +1,16 @@
 //! Findings: written if what they rest on still holds, with all that must be
 //! told.
 
+use std::time::Duration;
+
 use mcp_bridge::model::ConversationId;
 use mcp_bridge::model::alert::AlertKind;
+use mcp_bridge::model::health::Turn;
 use mcp_bridge::model::{SessionKey, Side};
 use mcp_bridge::store::{Control, ControlKind, Moved, Why};
 
 use crate::Backend;
-use crate::common::{at, pair, pairs, receive, say};
+use crate::common::{at, boot, pair, pairs, receive, say};
 use crate::work::{
     alarms, audited, beat, claimed, daemon, find, finding, lead, lose, make, news, planned, read,
     roomy, seen,
@@ -348,8 +351,16 @@ pub(crate) async fn what_a_lost_agent_had_in_its_hand_is_handed_out_again(backen
     let leader = lead(&*store).await;
     let keeper = daemon(&*store, "hera").await;
     let pairs = pairs(&*store, 3, at(0)).await;
+    let in_turn = async || {
+        let sessions: Vec<_> = pairs.iter().map(|pair| pair.b.session.clone()).collect();
+        let mail = store.mail(&sessions).await.expect("looked");
+        mail.iter().map(|mail| mail.in_turn).collect::<Vec<_>>()
+    };
     for pair in &pairs {
         beat(&*store, &keeper, &[&pair.b.session]).await;
+        let (ttl, turn, here) = (Duration::from_secs(20), Some(Turn::Inside), boot("x", 1));
+        let call = store.call_in(&pair.b, ttl, turn, &here, at(1));
+        call.await.expect("called");
         say(&*store, &pair.a, "acknowledged", at(1)).await;
         receive(&*store, &pair.b, at(2)).await;
         say(&*store, &pair.a, "in its hand", at(3)).await;
@@ -358,6 +369,8 @@ pub(crate) async fn what_a_lost_agent_had_in_its_hand_is_handed_out_again(backen
     lose(&*store, &leader, &pairs[0].b.session).await;
     let exit = store.record_exit(&pairs[1].b.session, &keeper, at(5)).await;
     assert!(exit.expect("noted"));
+    // Nor does a turn outlive its agent.
+    assert_eq!(in_turn().await, [false, false, true]);
     for ended in &pairs[..2] {
         assert_eq!(receive(&*store, &ended.b, at(6)).await, ["in its hand"]);
     }

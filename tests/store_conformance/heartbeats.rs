@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mcp_bridge::model::SessionKey;
+use mcp_bridge::model::health::Turn;
 use mcp_bridge::model::session::{Life, ProofKind, SessionView};
 use mcp_bridge::store::{
     Beat, BeatReport, BeatRound, Boot, DaemonInfo, DaemonRef, Process, ProcessId, Store, StoreError,
 };
 
 use crate::Backend;
-use crate::common::{Pair, at, boot, pair, pairs, say};
+use crate::common::{Pair, at, boot, pair, pairs, receive, say};
 
 const TTL: Duration = Duration::from_secs(20);
 
@@ -446,6 +447,121 @@ pub(crate) async fn an_exit_that_was_missed_is_noted_of_the_process_that_was(
     // The next agent is not the one that ended.
     beat(&*store, &second, session, &boot("x", 110)).await;
     assert!(!missed(&first, &process).await, "an older life knows less");
+}
+
+/// Nobody noted how the agent before ended: the heartbeat names another process.
+pub(crate) async fn what_an_agent_had_in_its_hand_goes_to_its_successor(backend: &impl Backend) {
+    let store = backend.open().await;
+    let keeper = register(&*store, "host:worker").await;
+    let other = register(&*store, "host:other").await;
+    let (here, rebooted) = (boot("x", 100), boot("y", 1));
+    let process = |pid, start| ProcessId { pid, start };
+    let first = process(1_000, 7);
+    // Who beats after the first agent, and whether it is another one.
+    let cases = [
+        ("the same", &keeper, Some(first), &here, false),
+        (
+            "another start",
+            &keeper,
+            Some(process(1_000, 8)),
+            &here,
+            true,
+        ),
+        (
+            "another number",
+            &keeper,
+            Some(process(1_001, 9)),
+            &here,
+            true,
+        ),
+        ("of another boot", &other, Some(first), &rebooted, true),
+        (
+            "a start not known",
+            &keeper,
+            Some(process(1_000, 0)),
+            &here,
+            false,
+        ),
+        ("no process", &keeper, None, &here, false),
+        (
+            "another daemon's",
+            &other,
+            Some(process(1_001, 9)),
+            &here,
+            false,
+        ),
+    ];
+    for (what, by, next, boot, succeeds) in cases {
+        let pair = pair(&*store, at(0)).await;
+        let session = &pair.b.session;
+        let beat_of = async |daemon, process, boot| {
+            beat_with(&*store, daemon, &[session], boot, at(1), |_, beats| {
+                beats[0].process = process;
+            })
+            .await;
+        };
+        beat_of(&keeper, Some(first), &here).await;
+        let call = store.call_in(&pair.b, TTL, Some(Turn::Inside), &here, at(1));
+        assert!(call.await.expect("called").in_turn);
+        beat_of(&keeper, Some(first), &here).await;
+        say(&*store, &pair.a, "in its hand", at(2)).await;
+        assert_eq!(receive(&*store, &pair.b, at(3)).await, ["in its hand"]);
+        beat_of(by, next, boot).await;
+        let mail = store.mail(std::slice::from_ref(session)).await;
+        assert_eq!(mail.expect("looked")[0].in_turn, !succeeds, "{what}");
+        let got = receive(&*store, &pair.b, at(4)).await;
+        assert_eq!(got.is_empty(), !succeeds, "{what}: {got:?}");
+        // And once only.
+        beat_of(by, next, boot).await;
+        assert!(receive(&*store, &pair.b, at(5)).await.is_empty(), "{what}");
+    }
+}
+
+/// The successor may read before the first heartbeat that names him.
+pub(crate) async fn after_a_reboot_what_was_in_a_hand_is_handed_out_again(backend: &impl Backend) {
+    let store = backend.open().await;
+    let keeper = register(&*store, "host:worker").await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    for (pair, pid) in pairs.iter().zip([Some(1_000), None]) {
+        let session = &pair.b.session;
+        beat_with(
+            &*store,
+            &keeper,
+            &[session],
+            &boot("x", 100),
+            at(1),
+            |_, beats| {
+                beats[0].process = pid.map(|pid| ProcessId { pid, start: 7 });
+            },
+        )
+        .await;
+        say(&*store, &pair.a, "in its hand", at(2)).await;
+        receive(&*store, &pair.b, at(3)).await;
+    }
+    let info = DaemonInfo {
+        id: keeper.id.clone(),
+        role: "worker",
+        host: "host".into(),
+        boot_id: "y".into(),
+        pid: 4_243,
+    };
+    let keeper = store.register_daemon(&info, at(4)).await.expect("known");
+    assert_eq!(receive(&*store, &pairs[0].b, at(5)).await, ["in its hand"]);
+    // What the successor has read by then is his.
+    beat_with(
+        &*store,
+        &keeper,
+        &[&pairs[0].b.session],
+        &boot("y", 9),
+        at(6),
+        |_, beats| {
+            beats[0].process = Some(ProcessId { pid: 900, start: 5 });
+        },
+    )
+    .await;
+    assert!(receive(&*store, &pairs[0].b, at(7)).await.is_empty());
+    // One that no process proves may well live elsewhere.
+    assert!(receive(&*store, &pairs[1].b, at(5)).await.is_empty());
 }
 
 pub(crate) async fn a_stopped_daemon_lets_go(backend: &impl Backend) {

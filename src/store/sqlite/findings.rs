@@ -107,7 +107,7 @@ pub(super) async fn settle(
     }
     let gone = matches!(finding.standing, "lost" | "exited");
     if gone && before.as_deref() != Some(finding.standing) {
-        messages::hand_out_again(connection, session).await?;
+        messages::agent_ended(connection, session).await?;
         tell_gone(connection, finding, now).await?;
     }
     if returned {

@@ -250,9 +250,10 @@ pub(super) async fn came_back(
     Ok(())
 }
 
-/// The agent ended with messages in its hand that it may not have acted on:
-/// whoever comes back for the session gets them again.
-pub(super) async fn hand_out_again(
+/// The agent ended. It may not have acted on the messages in its hand: whoever
+/// comes back for the session gets them again. And a turn that it was in is
+/// nobody's, or its successor would be busy for ever.
+pub(super) async fn agent_ended(
     connection: &mut SqliteConnection,
     session: &SessionKey,
 ) -> std::result::Result<(), Fault> {
@@ -260,6 +261,15 @@ pub(super) async fn hand_out_again(
         "UPDATE bridge_receipt SET written_ms = NULL
          WHERE conversation_id = ?1 AND session_id = ?2
            AND acked_ms IS NULL AND written_ms IS NOT NULL",
+    )
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "UPDATE bridge_session SET turn = NULL,
+             change = (SELECT coalesce(max(change), 0) + 1 FROM bridge_session)
+         WHERE conversation_id = ?1 AND session_id = ?2 AND turn IS NOT NULL",
     )
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())

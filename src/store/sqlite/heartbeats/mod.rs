@@ -10,11 +10,11 @@ use sqlx::{Row as _, SqliteConnection};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use round::{advance, as_json, changed, mirror, owners, renew, seen, upsert};
+use round::{advance, as_json, changed, mirror, owners, renew, seen, succeeded, upsert};
 
 use super::fault::Fault;
 use super::fleet::bump;
-use super::messages::{called, hand_out_again, touch};
+use super::messages::{agent_ended, called, touch};
 use super::owed::mail_of;
 use super::tasks::signal;
 use super::{Durability, Ring, SqliteStore, millis, shared};
@@ -57,6 +57,11 @@ impl Heartbeats for SqliteStore {
             .bind(millis(now))
             .execute(write.connection())
             .await?;
+            // No process outlives its boot, and its successor may read before the
+            // first heartbeat that names him.
+            for session in of_another_boot(write.connection(), daemon).await? {
+                agent_ended(write.connection(), &session).await?;
+            }
             write.commit(Ring::No).await?;
             Ok(DaemonRef { id: daemon.id.clone(), epoch })
         })
@@ -81,8 +86,11 @@ impl Heartbeats for SqliteStore {
             let mut sorted: Vec<&Beat> = round.beats.iter().collect();
             sorted.sort_unstable_by(|one, other| one.session.cmp(&other.session));
             let beats = as_json(&sorted);
+            let all = u64::try_from(sorted.len()).unwrap_or(u64::MAX);
             let mut beaten = advance(write.connection(), round, &beats).await?;
-            if beaten < u64::try_from(round.beats.len()).unwrap_or(u64::MAX) {
+            let mut successors = Vec::new();
+            if beaten < all {
+                successors = succeeded(write.connection(), round, &beats).await?;
                 beaten += upsert(write.connection(), round, &beats).await?;
             }
             if !changed(write.connection(), round.daemon).await? {
@@ -92,11 +100,14 @@ impl Heartbeats for SqliteStore {
             }
             // Rarely any: asked for only then, because ten thousand answers
             // cost more than the heartbeats themselves.
-            let owners = if beaten < u64::try_from(sorted.len()).unwrap_or(u64::MAX) {
+            let owners = if beaten < all {
                 owners(write.connection(), round.daemon, &beats).await?
             } else {
                 HashMap::new()
             };
+            for place in successors.iter().filter(|n| !owners.contains_key(n)) {
+                agent_ended(write.connection(), &sorted[*place].session).await?;
+            }
             let mine = || {
                 let all = sorted.iter().enumerate();
                 all.filter_map(|(n, beat)| (!owners.contains_key(&n)).then_some(*beat))
@@ -330,7 +341,7 @@ impl SqliteStore {
             .rows_affected();
             if changed > 0 {
                 bump(write.connection(), session).await?;
-                hand_out_again(write.connection(), session).await?;
+                agent_ended(write.connection(), session).await?;
                 shared::audit(
                     write.connection(),
                     Some(&session.conversation),
@@ -349,6 +360,32 @@ impl SqliteStore {
         })
         .await
     }
+}
+
+/// The sessions that this daemon kept by their processes in an earlier boot; what
+/// is said of those processes is taken back.
+async fn of_another_boot(
+    connection: &mut SqliteConnection,
+    daemon: &DaemonInfo,
+) -> std::result::Result<Vec<SessionKey>, Fault> {
+    let rows = sqlx::query(
+        "UPDATE bridge_heartbeat SET pid = NULL, pid_start = NULL
+         WHERE daemon_id = ?1 AND boot_id <> ?2 AND pid IS NOT NULL AND exited_ms IS NULL
+         RETURNING conversation_id, session_id",
+    )
+    .bind(&daemon.id)
+    .bind(&daemon.boot_id)
+    .fetch_all(connection)
+    .await?;
+    let mut sessions = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (conversation, side) = (row.try_get::<&str, _>(0)?, row.try_get::<&str, _>(1)?);
+        // Only we write there; what cannot be read is nobody's.
+        if let (Ok(conversation), Ok(side)) = (conversation.parse(), side.parse()) {
+            sessions.push(SessionKey::new(conversation, side));
+        }
+    }
+    Ok(sessions)
 }
 
 /// What the agent's client says of its turns, in the row that [`touch`] made

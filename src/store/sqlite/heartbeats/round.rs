@@ -68,8 +68,9 @@ pub(super) async fn seen(
     Ok(())
 }
 
-/// Writes the heartbeats of sessions that this life of the daemon has already,
-/// which is nearly all of them nearly always, and returns how many those were.
+/// Writes the heartbeats of sessions that this life of the daemon has already, by
+/// the same process, which is nearly all of them nearly always, and returns how
+/// many those were.
 /// It names no column of an index: an index entry that is written anew costs as
 /// much as the row.
 pub(super) async fn advance(
@@ -81,11 +82,11 @@ pub(super) async fn advance(
         // `+`: not by the daemon's index. The sessions are named one by one.
         "UPDATE bridge_heartbeat SET
              seq = seq + 1, boot_id = ?2, pid_ns = ?3, beat_boot_ms = ?4, beat_ms = ?5,
-             ttl_ms = ?6, proof = b.value ->> 2, pid = b.value ->> 3, pid_start = b.value ->> 4,
-             released = 0, exited_ms = NULL
+             ttl_ms = ?6, proof = b.value ->> 2, released = 0, exited_ms = NULL
          FROM json_each(?1) b
          WHERE conversation_id = b.value ->> 0 AND session_id = b.value ->> 1
-           AND +daemon_id = ?7 AND daemon_epoch = ?8",
+           AND +daemon_id = ?7 AND daemon_epoch = ?8
+           AND pid IS b.value ->> 3 AND pid_start IS b.value ->> 4",
     )
     .bind(beats)
     .bind(&round.boot.id)
@@ -104,7 +105,7 @@ pub(super) async fn advance(
 /// Writes the heartbeats of other sessions that may be written and returns how
 /// many those were. A session is free if nobody had it, its daemon let go, went
 /// silent for its whole ttl, or lived in another boot; one and the same daemon
-/// may only go forward in its epochs.
+/// may only go forward in its epochs, or from one process to the next.
 pub(super) async fn upsert(
     connection: &mut SqliteConnection,
     round: &BeatRound<'_>,
@@ -125,9 +126,12 @@ pub(super) async fn upsert(
              released = 0, exited_ms = NULL
          WHERE CASE
              WHEN bridge_heartbeat.daemon_id IS NULL THEN true
-             -- One of this epoch was written a moment ago.
+             -- One of this epoch and this process was written a moment ago.
              WHEN bridge_heartbeat.daemon_id IS excluded.daemon_id
                  THEN bridge_heartbeat.daemon_epoch < excluded.daemon_epoch
+                     OR bridge_heartbeat.daemon_epoch = excluded.daemon_epoch
+                         AND (bridge_heartbeat.pid IS NOT excluded.pid
+                             OR bridge_heartbeat.pid_start IS NOT excluded.pid_start)
              ELSE bridge_heartbeat.released
                  OR bridge_heartbeat.boot_id <> excluded.boot_id
                  OR bridge_heartbeat.beat_boot_ms + bridge_heartbeat.ttl_ms
@@ -146,6 +150,34 @@ pub(super) async fn upsert(
     .await?
     .rows_affected();
     Ok(written)
+}
+
+/// The sessions whose heartbeat is about to name another process than before, by
+/// their place in the round: nobody noted how the one before ended, but ended it
+/// has. A start that is not known tells nothing, nor does a number of another
+/// namespace.
+pub(super) async fn succeeded(
+    connection: &mut SqliteConnection,
+    round: &BeatRound<'_>,
+    beats: &str,
+) -> std::result::Result<Vec<usize>, Fault> {
+    let places: Vec<i64> = sqlx::query_scalar(
+        "SELECT b.key FROM json_each(?1) b CROSS JOIN bridge_heartbeat h
+         ON h.conversation_id = b.value ->> 0 AND h.session_id = b.value ->> 1
+         WHERE h.exited_ms IS NULL AND h.pid IS NOT NULL AND b.value ->> 3 IS NOT NULL
+           AND (h.boot_id <> ?2
+                OR h.pid_ns IS ?3
+                   AND (h.pid <> b.value ->> 3
+                        OR 0 NOT IN (h.pid_start, b.value ->> 4)
+                           AND h.pid_start <> b.value ->> 4))",
+    )
+    .bind(beats)
+    .bind(&round.boot.id)
+    .bind(round.boot.pid_ns)
+    .fetch_all(connection)
+    .await?;
+    let places = places.into_iter();
+    Ok(places.filter_map(|n| usize::try_from(n).ok()).collect())
 }
 
 /// The sessions that were not ours to beat, by their place in the round, and
