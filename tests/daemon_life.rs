@@ -114,10 +114,31 @@ fn an_end_while_the_daemon_was_down_is_noticed_when_it_is_back() {
     for pair in &pairs[3..] {
         rig.becomes(&pair.b.session, Life::Alive);
     }
+    // Whoever comes after one that ended gets what that had not acknowledged.
+    for pair in &pairs[..4] {
+        assert_eq!(rig.fetch(&pair.b), ["in its hand"]);
+    }
+    assert!(rig.fetch(&pairs[4].b).is_empty());
     let (code, said) = daemon.finish();
     assert_eq!(code, Some(0));
     said.never("again/b has ended");
     said.never("same/b has ended");
+}
+
+#[test]
+fn an_end_before_the_first_heartbeat_of_a_new_daemon_is_noted_of_the_last_one() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let mut agent = Agent::with_file(&rig, "one.pid");
+    let mut daemon = rig.worker(&format!("{RARE}{}", by_file(&rig, "one")));
+    rig.becomes(&pair.b.session, Life::Alive);
+    // As if its own first heartbeat had failed: the last is of an earlier life.
+    let set = "UPDATE bridge_heartbeat SET daemon_epoch = daemon_epoch - 1";
+    rig.foreign().execute(set, []).expect("set");
+    agent.end();
+    daemon.says("the agent of one/b has ended");
+    rig.becomes(&pair.b.session, Life::Exited);
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::duties::Patience;
 use crate::duties::roster::{Kept, RollCall};
 use crate::liveness::Verdict;
 use crate::model::SessionKey;
-use crate::store::{DaemonRef, Process, SharedStore, StoreError};
+use crate::store::{Boot, DaemonRef, Process, SharedStore, StoreError};
 use crate::{host, liveness};
 
 impl Heartbeat {
@@ -44,8 +44,7 @@ impl Heartbeat {
         }
         let boot = host::boot();
         for ((key, agent), known) in keys.into_iter().zip(agents).zip(known) {
-            let here = |known: &Process| known.boot_id == boot.id && known.pid_ns == boot.pid_ns;
-            let Some(known) = known.filter(here) else {
+            let Some(known) = known.filter(|known| is_here(known, &boot)) else {
                 self.compared.insert(key);
                 continue;
             };
@@ -98,12 +97,37 @@ impl Heartbeat {
                 Some(process) => store.record_missed_exit(&session.key, daemon, process, now),
                 None => store.record_exit(&session.key, daemon, now),
             };
-            if !patience.bounded(store.location(), exit).await? {
+            if !patience.bounded(store.location(), exit).await?
+                && !self
+                    .end_of_an_earlier_life(store, daemon, session, now, patience)
+                    .await?
+            {
                 debug!(session = %session.key, "its heartbeat is not ours");
             }
             self.exits.insert(session.key.clone(), true);
         }
         Ok(())
+    }
+
+    /// The agent ended before this life of the daemon had written a heartbeat of
+    /// it: the last one is of an earlier life, and names the process.
+    async fn end_of_an_earlier_life(
+        &self,
+        store: &SharedStore,
+        daemon: &DaemonRef,
+        session: &Kept,
+        now: Timestamp,
+        patience: Patience,
+    ) -> Result<bool, StoreError> {
+        let known = store.processes(std::slice::from_ref(&session.key));
+        let known = patience.bounded(store.location(), known).await?;
+        let boot = host::boot();
+        let ended = |known: &Process| is_here(known, &boot) && liveness::has_ended(known.id);
+        let Some(process) = known.into_iter().flatten().next().filter(ended) else {
+            return Ok(false);
+        };
+        let exit = store.record_missed_exit(&session.key, daemon, &process, now);
+        patience.bounded(store.location(), exit).await
     }
 
     pub(super) fn complain(&mut self, session: &Kept, why: String) {
@@ -126,6 +150,11 @@ impl Heartbeat {
             );
         }
     }
+}
+
+/// Whether the number means a process that could be asked about here.
+fn is_here(process: &Process, boot: &Boot) -> bool {
+    process.boot_id == boot.id && process.pid_ns == boot.pid_ns
 }
 
 fn name(session: &Kept) -> String {
