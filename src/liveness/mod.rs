@@ -45,8 +45,13 @@ pub struct Proof {
 enum State {
     /// Nothing to look at.
     None,
-    /// No process has been found yet.
-    Absent,
+    /// No process has been found yet: the state of the file at the last look,
+    /// and whether it named a process that was not there. Whoever has the number
+    /// later is somebody else.
+    Absent {
+        seen: Option<FileStamp>,
+        stale: bool,
+    },
     /// A process that is watched, and the state of the file that named it.
     Watched(Process, Option<FileStamp>),
     /// A process that ended, and the state of the file that named it: the
@@ -66,7 +71,10 @@ impl Proof {
             ProofSettings::Exec { command, timeout } => {
                 State::Probed(Probe::new(command.clone(), *timeout))
             }
-            ProofSettings::Pid(_) | ProofSettings::PidFile(_) => State::Absent,
+            ProofSettings::Pid(_) | ProofSettings::PidFile(_) => State::Absent {
+                seen: None,
+                stale: false,
+            },
         };
         Self {
             settings: settings.clone(),
@@ -123,13 +131,10 @@ impl Proof {
     /// and this one has found none: the same, without having watched it.
     /// `false` if it is no proof by a process, or there is one.
     pub fn missed(&mut self) -> bool {
-        if !matches!(self.state, State::Absent) {
+        let State::Absent { seen, .. } = self.state else {
             return false;
-        }
-        self.state = State::Ended(match &self.settings {
-            ProofSettings::PidFile(path) => FileStamp::of(path),
-            _ => None,
-        });
+        };
+        self.state = State::Ended(seen);
         true
     }
 
@@ -166,10 +171,20 @@ impl Proof {
                 self.state = State::Ended(seen);
                 return Verdict::Exited;
             }
-            (Err(why), None) => return Verdict::Unproven(why),
+            (Err(why), None) => {
+                self.state = State::Absent {
+                    seen: stamp,
+                    stale: false,
+                };
+                return Verdict::Unproven(why);
+            }
         };
         let watched = Process::watch(pid, Arc::clone(&self.changed));
         match (watched, known) {
+            (Ok(_), None) if self.is_stale(stamp) => Verdict::Unproven(format!(
+                "process {pid} began after its pid file was written, so it is another one; \
+                 write the file again"
+            )),
             (Ok(process), _) => {
                 let id = process.id();
                 self.state = State::Watched(process, stamp);
@@ -180,8 +195,20 @@ impl Proof {
                 Verdict::Exited
             }
             // The one that was watched lives, but the file means another one.
-            (Err(why), _) => Verdict::Unproven(why),
+            (Err(why), Some((true, _))) => Verdict::Unproven(why),
+            (Err(why), None) => {
+                self.state = State::Absent {
+                    seen: stamp,
+                    stale: stamp.is_some() && process::is_nobodys(pid),
+                };
+                Verdict::Unproven(why)
+            }
         }
+    }
+
+    /// The file is as it was when the process that it names was not there.
+    fn is_stale(&self, stamp: Option<FileStamp>) -> bool {
+        matches!(self.state, State::Absent { seen, stale: true } if seen == stamp)
     }
 }
 
@@ -327,6 +354,53 @@ mod tests {
         case.write(&second.0.id().to_string());
         assert_eq!(case.check(), ALIVE);
         assert!(!case.proof.missed(), "there is one");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_named_nobody_names_no_later_process() {
+        let (mut case, agent) = (Case::new(), Agent::start());
+        case.write(&agent.0.id().to_string());
+        // As left by a boot in which another process had the number.
+        case.proof.state = State::Absent {
+            seen: FileStamp::of(&case.dir.path().join("pid")),
+            stale: true,
+        };
+        for _ in 0..2 {
+            let Verdict::Unproven(why) = case.check() else {
+                panic!("it is another one");
+            };
+            assert!(why.contains("write the file again"), "{why}");
+        }
+        case.write(&format!("{}\n", agent.0.id()));
+        assert_eq!(case.check(), ALIVE);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_stale_once_it_named_nobody() {
+        let (mut case, mut agent) = (Case::new(), Agent::start());
+        case.write("half");
+        assert!(matches!(case.check(), Verdict::Unproven(_)));
+        assert!(
+            !case
+                .proof
+                .is_stale(FileStamp::of(&case.dir.path().join("pid")))
+        );
+        agent.end();
+        case.write(&agent.0.id().to_string());
+        assert!(matches!(case.check(), Verdict::Unproven(_)));
+        assert!(
+            case.proof
+                .is_stale(FileStamp::of(&case.dir.path().join("pid")))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_written_after_the_look_that_missed_an_end_names_the_next_agent() {
+        let (mut case, agent) = (Case::new(), Agent::start());
+        assert!(matches!(case.check(), Verdict::Unproven(_)));
+        case.write(&agent.0.id().to_string());
+        assert!(case.proof.missed());
+        assert_eq!(case.check(), ALIVE);
     }
 
     #[tokio::test]

@@ -6,6 +6,9 @@ mod pidfd;
 #[cfg(any(test, not(target_os = "linux")))]
 mod polled;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, getpgid};
+
 use crate::store::ProcessId;
 
 #[cfg(target_os = "linux")]
@@ -29,4 +32,10 @@ pub fn runs(process: ProcessId) -> bool {
 pub fn has_ended(process: ProcessId) -> bool {
     process.start != 0
         && i32::try_from(process.pid).is_ok_and(|pid| system::has_ended(pid, process.start))
+}
+
+/// Whether no process has this number, by the kernel's own word: `/proc` may hide
+/// those of other users.
+pub(super) fn is_nobodys(pid: i32) -> bool {
+    Pid::from_raw(pid).is_some_and(|pid| matches!(getpgid(Some(pid)), Err(Errno::SRCH)))
 }

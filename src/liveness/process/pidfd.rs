@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, getpgid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -86,14 +86,10 @@ pub(super) fn runs(pid: i32, start: i64) -> bool {
     stat(pid).is_some_and(|(state, began)| began == start && !matches!(state, 'Z' | 'X'))
 }
 
-/// Where `/proc` hides other users' processes, only the kernel's own word that
-/// there is none counts.
 pub(super) fn has_ended(pid: i32, start: i64) -> bool {
     match stat(pid) {
         Some((state, began)) => began != start || matches!(state, 'Z' | 'X'),
-        None => {
-            Pid::from_raw(pid).is_some_and(|pid| matches!(getpgid(Some(pid)), Err(Errno::SRCH)))
-        }
+        None => super::is_nobodys(pid),
     }
 }
 
