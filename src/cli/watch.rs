@@ -143,8 +143,9 @@ fn write_out(line: &[u8]) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Resolves when the other end of standard output is closed. A watch would
-/// find out with the next message only, which may never come.
+/// Resolves when the other end of standard output is closed: an error on a
+/// pipe, a hang-up on a socket or a terminal. A watch would find out with the
+/// next message only, which may never come.
 async fn reader_gone() {
     let mut look = tokio::time::interval(READER_LOOK);
     loop {
@@ -155,7 +156,7 @@ async fn reader_gone() {
         if poll(&mut polled, Some(&now)).is_ok()
             && polled[0]
                 .revents()
-                .intersects(PollFlags::ERR | PollFlags::NVAL)
+                .intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL)
         {
             return;
         }

@@ -202,3 +202,15 @@ fn a_reader_that_went_away_ends_it() {
     drop(watch.child.stdout.take());
     assert_eq!(watch.end(), Some(0));
 }
+
+#[test]
+fn a_reader_at_a_socket_that_went_away_ends_it() {
+    let scratch = Scratch::with_conversation();
+    // Some clients give their children one end of a socket pair.
+    let (ours, its) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let mut watch = scratch.bridge_as("work.b", &["watch"]);
+    watch.stdout(std::os::fd::OwnedFd::from(its));
+    let mut watch = Running::start(&mut watch);
+    drop(ours);
+    assert_eq!(watch.end(), Some(0));
+}

@@ -263,10 +263,12 @@ impl Running {
 
     /// Starts it; nobody reads its standard output.
     pub fn unread(command: &mut Command) -> Self {
-        let child = command
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        Self::start(command.stdout(Stdio::piped()))
+    }
+
+    /// Starts it as it is.
+    pub fn start(command: &mut Command) -> Self {
+        let child = command.spawn().expect("the program starts");
         Self { child, lines: None }
     }
 
