@@ -33,7 +33,7 @@ use crate::duties::{DutyBell, FleetPost, SharedFleet};
 use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
 use crate::store::locate::{self, Location};
-use crate::supervisor::{self, Instance, Stopped, Supervisor};
+use crate::supervisor::{self, Instance, ReloadRequestError, Stopped, Supervisor};
 use crate::{host, logging, text};
 
 /// Keeps the agents of this machine alive and woken: heartbeats that prove the
@@ -126,16 +126,24 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
     exit
 }
 
-/// Asks for a reload. A configuration that is wrong may have moved the state
-/// file, so then the daemon is looked for where it is by default.
+/// Asks for a reload. A configuration that is wrong, or that moves the state file,
+/// does not say where the daemon writes its own: then it is looked for where it is
+/// by default.
 fn reload(config: &Path) -> anyhow::Result<Exit> {
     let settings = config::load(config, config::environment());
     let state_file = settings
         .as_ref()
         .ok()
         .and_then(|settings| settings.service.state_file.as_deref());
-    let state = supervisor::state_path(config, state_file)?;
-    let answer = match supervisor::request_reload(&state) {
+    let mut answer = supervisor::request_reload(&supervisor::state_path(config, state_file)?);
+    if state_file.is_some()
+        && matches!(answer, Err(ReloadRequestError::NotRunning(_)))
+        && let Ok(default) = supervisor::state_path(config, None)
+        && let Ok(other) = supervisor::request_reload(&default)
+    {
+        answer = Ok(other);
+    }
+    let answer = match answer {
         Ok(answer) => answer,
         Err(nobody) => {
             // Nobody there to refuse it, or not where it should be.

@@ -246,6 +246,47 @@ fn a_reload_takes_what_is_right_and_keeps_what_works() {
 }
 
 #[test]
+fn a_reload_that_moves_the_state_file_finds_the_daemon_and_applies_the_rest() {
+    let rig = Rig::new();
+    let (one, two) = (rig.pair("one"), rig.pair("two"));
+    let config = rig.path("moved.toml");
+    let write = |more: &str| {
+        let store = rig.path("bridge.db");
+        let text = format!(
+            "role = \"worker\"\n[store]\nurl = \"{}\"\n{QUICK}{}{more}",
+            store.display(),
+            session("one", "\"none\"")
+        );
+        std::fs::write(&config, text).expect("written");
+    };
+    let command = || {
+        let mut command = rig.command(&config);
+        command.env("XDG_RUNTIME_DIR", rig.dir.path());
+        command
+    };
+    write("");
+    let mut daemon = Daemon::start(&mut command(), &config);
+    daemon.says("ready: ");
+    rig.becomes(&one.b.session, Life::Alive);
+    let elsewhere = rig.path("elsewhere.json");
+    write(&format!(
+        "{}[service]\nstate_file = \"{}\"\n",
+        session("two", "\"none\""),
+        elsewhere.display()
+    ));
+    let asked = command().arg("--reload").output();
+    let asked = asked.expect("it runs");
+    let said = String::from_utf8_lossy(&asked.stdout);
+    assert_eq!(asked.status.code(), Some(0), "{asked:?}");
+    assert!(
+        said.contains("but service.state_file: that needs a restart"),
+        "{said}"
+    );
+    rig.becomes(&two.b.session, Life::Alive);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn thirty_reloads_under_load_lose_nothing() {
     let rig = Rig::new();
     rig.without_limits();

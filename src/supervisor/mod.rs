@@ -202,11 +202,12 @@ impl Supervisor {
                 if !told.state_failed {
                     warn!(event = "state-file-trouble", %error, "the state file cannot be written");
                 }
+                // Tried again with the next look.
                 told.state_failed = true;
             } else {
                 told.state_failed = false;
+                told.state = Some(state);
             }
-            told.state = Some(state);
         }
         if now_ready {
             self.manager.tell(News::Ready(&status));

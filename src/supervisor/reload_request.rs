@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadRequestError {
     /// Nobody to ask.
-    #[error("no mcp-bridged runs that writes {}\n  start it, or name the configuration that it was started with", .0.display())]
+    #[error("no mcp-bridged runs that writes {}\n  start it, or name the configuration that it was started with; a new service.state_file needs a restart", .0.display())]
     NotRunning(PathBuf),
 
     /// It is another user's.
