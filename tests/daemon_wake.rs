@@ -224,6 +224,8 @@ fn what_a_command_says_is_logged_on_one_line_and_mail_never() {
         ("hangs", "echo no pane of that name; sleep 1000".to_owned()),
         ("fetches", format!("{bridge} check")),
         ("fails", format!("{bridge} check; exit 3")),
+        ("peeks", format!("{bridge} check --peek")),
+        ("watches", format!("timeout 1 {bridge} watch; exit 3")),
         ("floods", "head -c 100000 /dev/zero | tr '\\0' y".to_owned()),
     ];
     let mut text = String::new();
@@ -241,12 +243,16 @@ fn what_a_command_says_is_logged_on_one_line_and_mail_never() {
     for pair in &pairs {
         rig.send(&pair.a, "the secret plan");
     }
-    let [talks, hangs, fetches, _, floods] = &pairs;
+    let [talks, hangs, fetches, _, peeks, watches, floods] = &pairs;
     let said = |pair: &rig::Pair, what: &str| format!("woke {} said: {what}", pair.b.session);
     let line = daemon.says(&said(talks, "sent a nudge to the pane"));
     assert!(line.contains("event=\"wake-output\""), "{line}");
     daemon.says("within 500ms and was killed; it said: no pane of that name");
-    daemon.says(&said(fetches, "(not shown"));
+    for pair in [fetches, peeks] {
+        daemon.says(&said(pair, "(not shown"));
+    }
+    let row = rig.last_wake(&watches.b.session, "spent");
+    assert!(row.reason.contains("(not shown"), "{row:?}");
     let line = daemon.says(&said(floods, "yyy"));
     assert!((1000..1500).contains(&line.len()), "{} bytes", line.len());
     let row = rig.last_wake(&hangs.b.session, "spent");
@@ -312,6 +318,54 @@ fn a_hundred_messages_are_one_wake() {
     let (code, said) = daemon.finish();
     assert_eq!(code, Some(0));
     assert_eq!(said.count("waking"), 2);
+}
+
+#[test]
+fn an_agent_of_many_sessions_is_called_once_for_all_of_them() {
+    let rig = Rig::new();
+    let pairs: Vec<_> = (0..10)
+        .map(|number| rig.pair_without_file(&format!("team-{number}")))
+        .collect();
+    let callers: Vec<_> = pairs.iter().map(|pair| &pair.b).collect();
+    rig.write_credentials("team", &callers);
+    let daemon = rig.worker(&by_file(&rig, "team", "verify_within = \"10m\""));
+    let inbox = inbox(&rig, "team");
+    for pair in &pairs {
+        rig.send(&pair.a, "done");
+    }
+    daemon.shows("all of them", |s| {
+        s.status.contains("10 unread, 1 session woken")
+    });
+    for pair in &pairs {
+        assert_eq!(rig.fetch(&pair.b), ["done"]);
+    }
+    daemon.shows("none of them", |s| s.status.contains("0 unread"));
+    assert_eq!(lines(&inbox), 1);
+    // What it left is called for as soon as it has looked at the other.
+    rig.send(&pairs[0].a, "again");
+    has_lines(&inbox, 2);
+    rig.send(&pairs[1].a, "again");
+    daemon.shows("both", |s| s.status.contains("2 unread, 1 session woken"));
+    assert_eq!(lines(&inbox), 2);
+    assert_eq!(rig.fetch(&pairs[0].b), ["again"]);
+    has_lines(&inbox, 3);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_session_that_its_agent_never_looks_at_holds_up_no_other() {
+    let rig = Rig::new();
+    let (ignored, other) = (rig.pair_without_file("one"), rig.pair_without_file("two"));
+    rig.write_credentials("team", &[&ignored.b, &other.b]);
+    let keys = "verify_within = \"200ms\"\nbackoff = \"1h\"\nbackoff_max = \"1h\"";
+    let mut daemon = rig.worker(&by_file(&rig, "team", keys));
+    rig.send(&ignored.a, "for nobody");
+    has_lines(&inbox(&rig, "team"), 1);
+    rig.send(&other.a, "hello");
+    daemon.says(&format!("{} was not woken by file", ignored.b.session));
+    has_lines(&inbox(&rig, "team"), 2);
+    rig.last_wake(&other.b.session, "spent");
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 #[test]

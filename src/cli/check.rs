@@ -19,6 +19,7 @@ use crate::model::message::{Message, Sender};
 use crate::model::{Label, MessageId};
 use crate::store::{FetchId, SharedStore, StoreError, Verified};
 use crate::text;
+use crate::wake;
 
 /// Fetches the unread messages of all sessions of the credentials.
 #[derive(Debug, Args)]
@@ -76,6 +77,9 @@ pub(super) async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Ex
     let (store, acting) = context.open_acting().await?;
     let now = clock::now();
     let (live, refused) = verify(&store, acting, now).await?;
+    if args.peek {
+        note_look(&store, &live, now).await?;
+    }
     let fetched = fetch(&store, live, &args, now).await?;
     let shown = if context.json() {
         print_json(&json(&fetched))
@@ -124,6 +128,21 @@ pub(super) async fn verify(
         }
     }
     Ok((live, refused))
+}
+
+/// Notes a look that leaves no other trace, if a wake's command has it: what that
+/// prints is logged unless its agent did something meanwhile, and mail never is.
+pub(super) async fn note_look(
+    store: &SharedStore,
+    live: &[(Member, Verified)],
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    if std::env::var_os(wake::SESSION_VARIABLE).is_some() {
+        for (member, _) in live {
+            store.acknowledge(&member.caller, &[], now).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn fetch(

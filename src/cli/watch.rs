@@ -88,6 +88,7 @@ async fn watch(args: WatchArgs, context: &Context) -> anyhow::Result<Exit> {
     if live.is_empty() {
         return Ok(refused.unwrap_or(Exit::Denied));
     }
+    check::note_look(&store, &live, clock::now()).await?;
     let callers: Vec<_> = live.iter().map(|(m, _)| m.caller.clone()).collect();
     let following = Following {
         begin: if args.new { Begin::Now } else { Begin::Unread },

@@ -6,6 +6,7 @@
 //! decisions of `model::wake` say what to do. A full look at all sessions
 //! stands behind the doorbell.
 
+mod called;
 mod report;
 mod returned;
 
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::alerts::AlertDesk;
+use called::Called;
 pub use report::MessageWatchReport;
 
 use super::fleet::FleetPost;
@@ -47,6 +49,8 @@ pub struct MessageWatch {
     known: Option<SharedStore>,
     /// One for each session that has mail, or had some lately.
     states: HashMap<SessionKey, Watched>,
+    /// Agents that hold several sessions and were called for one of them.
+    called: Called,
     full_look: Instant,
 }
 
@@ -75,7 +79,8 @@ struct Watched {
     mail: Mail,
     /// When to look again, since boot.
     until: Option<Duration>,
-    /// An adapter that still runs stands in the way of the next wake.
+    /// An adapter that still runs, or a wake for another session of the same
+    /// agent, stands in the way of the next wake.
     held_up: bool,
 }
 
@@ -83,6 +88,11 @@ impl Watched {
     /// Whether any news may change what is to be done.
     fn is_open(&self) -> bool {
         self.held_up || self.state != WakeState::Quiet
+    }
+
+    /// It was woken, and a fetch is awaited.
+    fn is_fired(&self) -> bool {
+        matches!(self.state, WakeState::Fired { .. })
     }
 }
 
@@ -110,6 +120,7 @@ impl MessageWatch {
             mounted: None,
             known: None,
             states: HashMap::new(),
+            called: Called::default(),
             full_look: Instant::now(),
         }
     }
@@ -129,7 +140,10 @@ impl MessageWatch {
                 .bounded(store.location(), store.mail(&keys))
                 .await?
         };
-        for (session, mail) in due.into_iter().zip(mails) {
+        let mut asked: Vec<(Kept, Mail)> = due.into_iter().zip(mails).collect();
+        // Wakes that are under way first: what came of them decides on others.
+        asked.sort_by_key(|(session, _)| !self.is_fired(&session.key));
+        for (session, mail) in asked {
             if patience.is_over() {
                 // The rest in the next round, at once.
                 self.full_look = Instant::now();
@@ -154,6 +168,7 @@ impl MessageWatch {
         if !self.known.as_ref().is_some_and(|k| Arc::ptr_eq(k, store)) {
             // Its messages have other numbers.
             self.states.clear();
+            self.called = Called::default();
             self.waker.forget();
             self.known = Some(Arc::clone(store));
         }
@@ -215,6 +230,7 @@ impl MessageWatch {
         if roster_changed {
             let kept: HashSet<&SessionKey> = sessions.iter().map(|kept| &kept.key).collect();
             self.states.retain(|key, _| kept.contains(key));
+            self.called.keep_only(&kept);
             self.waker.keep_only(&kept);
         }
         let all = roster_changed || Instant::now() >= self.full_look;
@@ -253,9 +269,22 @@ impl MessageWatch {
                     break Ok(());
                 }
                 WakeStep::Fire { adapter, mark } => {
+                    if let Some(until) = self.waits_for_another(&session, now) {
+                        watched.held_up = true;
+                        watched.until = Some(until);
+                        break Ok(());
+                    }
+                    let agent = self.sessions_of(&session);
                     let fired = self
                         .waker
-                        .fire(store, &session, (adapter, mark), mail, &policy, patience)
+                        .fire(
+                            store,
+                            &session,
+                            (adapter, mark),
+                            (mail, &agent),
+                            &policy,
+                            patience,
+                        )
                         .await;
                     watched.until = Some(now + policy.verify_within);
                     match fired {
@@ -263,6 +292,10 @@ impl MessageWatch {
                         Err(error) => break Err(error),
                         Ok(Fired::Started) => {
                             watched.state = state;
+                            if agent.len() > 1 {
+                                let until = now + policy.verify_within;
+                                self.called.begin(&session, mail.acted_at, until);
+                            }
                             break Ok(());
                         }
                         // Its return rings the bell.
@@ -307,11 +340,7 @@ impl MessageWatch {
     }
 
     fn report(&self) -> MessageWatchReport {
-        let awaiting = self
-            .states
-            .values()
-            .filter(|watched| matches!(watched.state, WakeState::Fired { .. }))
-            .count();
+        let awaiting = self.states.values().filter(|w| w.is_fired()).count();
         if let Some(Mounted { post, .. }) = &self.mounted {
             let open = self.states.values().any(Watched::is_open);
             post.awaiting.store(open, Ordering::Release);

@@ -2,6 +2,7 @@
 //! the row with what came of it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -26,8 +27,9 @@ pub(super) struct Finished {
     /// Which wake it was: index in the list, and the newest message.
     pub(super) adapter: usize,
     pub(super) mark: MessageId,
-    /// When the session had last done something before it was run.
-    pub(super) acted_at: Option<Timestamp>,
+    /// When the sessions that its credentials act for had last done something
+    /// before it was run.
+    pub(super) acted_at: Vec<(SessionKey, Option<Timestamp>)>,
     /// What came of it.
     pub(super) returned: Returned,
 }
@@ -38,8 +40,8 @@ pub(super) enum Fired {
     Started,
     /// Somebody else is waking this session at the moment.
     Elsewhere,
-    /// The same command still runs for an earlier wake of this session, within
-    /// its time limit: a second one beside it would only pile up.
+    /// The same command still runs for an earlier wake of this agent, within its
+    /// time limit: a second one beside it would only pile up.
     Running,
     /// It cannot be started.
     Failed(&'static str),
@@ -51,8 +53,9 @@ pub(super) struct Waker {
     bell: DutyBell,
     desk: AlertDesk,
     tasks: JoinSet<()>,
-    /// Adapters that have not returned, each at most once for a session.
-    running: HashSet<(SessionKey, &'static str)>,
+    /// Adapters that have not returned, each at most once for an agent, which is
+    /// known by its credentials.
+    running: HashSet<(PathBuf, &'static str)>,
     /// Claimed rows.
     open: HashMap<SessionKey, Open>,
     /// What became of claimed rows and is not in the store yet.
@@ -91,20 +94,21 @@ impl Waker {
         }
     }
 
-    /// Claims the wake and starts the adapter.
+    /// Claims the wake and starts the adapter. `agent` are all sessions that the
+    /// agent of this one holds.
     pub(super) async fn fire(
         &mut self,
         store: &SharedStore,
         session: &Kept,
         (adapter, mark): (usize, MessageId),
-        mail: Mail,
+        (mail, agent): (Mail, &[SessionKey]),
         policy: &WakePolicy,
         patience: Patience,
     ) -> Result<Fired, StoreError> {
         let Some(settings) = session.wake.adapters.get(adapter) else {
             return Ok(Fired::Failed("it is not in the list any more"));
         };
-        let run = (session.key.clone(), settings.name());
+        let run = (session.credentials.clone(), settings.name());
         if self.running.contains(&run) {
             return Ok(match settings {
                 // Killed at its time limit, so it is not for long.
@@ -114,6 +118,15 @@ impl Waker {
         }
         // An open row of ours would be taken over and its end be lost.
         self.flush(store, patience).await?;
+        let acted_at = if let [_] = agent {
+            vec![(session.key.clone(), mail.acted_at)]
+        } else {
+            let mails = patience
+                .bounded(store.location(), store.mail(agent))
+                .await?;
+            let mails = mails.into_iter().map(|mail| mail.acted_at);
+            agent.iter().cloned().zip(mails).collect()
+        };
         let claim = WakeClaim {
             session: &session.key,
             mark,
@@ -159,7 +172,7 @@ impl Waker {
         let work = async move {
             let finished = Finished {
                 returned: wake::run(&settings, &pointer).await,
-                acted_at: mail.acted_at,
+                acted_at,
                 session,
                 policy,
                 adapter,
@@ -183,7 +196,8 @@ impl Waker {
     pub(super) fn finished(&mut self) -> Option<Finished> {
         let finished = self.finished.try_recv().ok()?;
         let name = adapter_name(&finished.session, finished.adapter);
-        self.running.remove(&(finished.session.key.clone(), name));
+        let agent = finished.session.credentials.clone();
+        self.running.remove(&(agent, name));
         Some(finished)
     }
 

@@ -40,7 +40,7 @@ fn environment(pointer: &Pointer) -> [(&'static str, String); 7] {
             "MCP_BRIDGE_WAKE_CONVERSATION",
             pointer.session.conversation.to_string(),
         ),
-        ("MCP_BRIDGE_WAKE_SESSION", pointer.session.side.to_string()),
+        (super::SESSION_VARIABLE, pointer.session.side.to_string()),
         ("MCP_BRIDGE_WAKE_LABEL", label.unwrap_or_default()),
         ("MCP_BRIDGE_WAKE_UNREAD", pointer.unread.to_string()),
         ("MCP_BRIDGE_WAKE_TEXT", pointer.text.clone()),

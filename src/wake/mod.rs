@@ -15,6 +15,9 @@ use crate::config::AdapterSettings;
 use crate::model::{Label, MessageId, SessionKey};
 use crate::text;
 
+/// Set in the environment of a wake's command.
+pub const SESSION_VARIABLE: &str = "MCP_BRIDGE_WAKE_SESSION";
+
 /// What a wake tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pointer {

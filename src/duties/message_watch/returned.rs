@@ -7,7 +7,7 @@ use crate::clock;
 use crate::duties::Patience;
 use crate::duties::wakes::{Finished, adapter_name};
 use crate::model::SessionKey;
-use crate::model::wake::{self, WakeState, WakeStep};
+use crate::model::wake::{self, Mail, WakeState, WakeStep};
 use crate::store::SharedStore;
 
 /// In the place of what may be mail: that is in no log.
@@ -26,9 +26,9 @@ impl MessageWatch {
         }
     }
 
-    /// A command has the credentials of its session and may print what it
-    /// fetched. Shown is only what was said while the session did nothing; if
-    /// the store cannot tell, nothing.
+    /// A command has the credentials of its agent and may print what it read.
+    /// Shown is only what was said while none of the agent's sessions did
+    /// anything; if the store cannot tell, nothing.
     async fn hide_mail(&self, finished: &mut [Finished], store: &SharedStore, patience: Patience) {
         let mut loud: Vec<&mut Finished> = finished
             .iter_mut()
@@ -37,12 +37,14 @@ impl MessageWatch {
         if loud.is_empty() {
             return;
         }
-        let keys: Vec<SessionKey> = loud.iter().map(|one| one.session.key.clone()).collect();
+        let before = loud.iter().flat_map(|one| &one.acted_at);
+        let keys: Vec<SessionKey> = before.map(|(key, _)| key.clone()).collect();
         let mails = patience.bounded(store.location(), store.mail(&keys)).await;
-        let mails = mails.unwrap_or_default();
-        for (number, one) in loud.iter_mut().enumerate() {
-            let mail = mails.get(number);
-            if mail.is_none_or(|mail| mail.acted_at != one.acted_at) {
+        let mut mails = mails.unwrap_or_default().into_iter();
+        for one in &mut loud {
+            let now: Vec<Mail> = mails.by_ref().take(one.acted_at.len()).collect();
+            let before = one.acted_at.iter().map(|(_, before)| *before);
+            if !now.iter().map(|mail| mail.acted_at).eq(before) {
                 one.returned.said = NOT_SHOWN.to_owned();
             }
         }
