@@ -325,6 +325,7 @@ macro_rules! every_case {
                 an_old_leader_moves_and_finds_nothing
                 many_of_one_role_hide_no_other
                 waiting_are_those_that_need_somebody
+                an_owner_whose_conversation_was_cleaned_away_is_gone
             }
             alerts {
                 one_of_a_kind_is_open_for_a_subject

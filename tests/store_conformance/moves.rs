@@ -513,3 +513,38 @@ pub(crate) async fn waiting_are_those_that_need_somebody(backend: &impl Backend)
         .expect("looked");
     assert_eq!(waiting[0].losses, 0);
 }
+
+pub(crate) async fn an_owner_whose_conversation_was_cleaned_away_is_gone(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pairs = pairs(&*store, 4, at(0)).await;
+    let (heir, kept) = (&pairs[0].b, &pairs[1].b);
+    let held = claimed(&*store, kept, "held").await;
+    let mut left = Vec::new();
+    for pair in &pairs[2..] {
+        left.push(claimed(&*store, &pair.b, "left behind").await);
+        // As the other bridge's cleanup does it.
+        for table in ["messages WHERE conversation_id", "conversations WHERE id"] {
+            backend.foreign(&format!("DELETE FROM {table} = '{}'", pair.id));
+        }
+    }
+    let waiting = store.waiting_tasks(&[], WITHIN, at(50)).await;
+    let waiting = waiting.expect("looked");
+    let found: Vec<_> = waiting.iter().map(|w| (w.task, w.owner.clone())).collect();
+    let expected = [0, 1].map(|n| (left[n].id, Some(pairs[n + 2].b.session.clone())));
+    assert_eq!(found, expected);
+    // Nobody's verdict can stand for it any more, nor will one come.
+    let to_heir = planned(&left[0], Some(&heir.session), Why::Lost);
+    assert_eq!(make(&*store, &leader, to_heir).await, Moved::Made(Fence(2)));
+    assert_eq!(news(&*store, heir).await, ["task"]);
+    assert_eq!(
+        events(&*store, left[0].id).await[2..],
+        ["lost 1", "given 2"]
+    );
+    let to_queue = planned(&left[1], None, Why::Stalled);
+    assert_eq!(
+        make(&*store, &leader, to_queue).await,
+        Moved::Made(Fence(2))
+    );
+    void(make(&*store, &leader, planned(&held, None, Why::Lost)).await);
+}

@@ -143,6 +143,11 @@ impl Orchestration for SqliteStore {
                               AND o.owner_session = s.session_id AND o.state = 'leased'
                        WHERE s.standing IN ('lost', 'exited')
                        UNION ALL
+                       -- The Python bridge's cleanup asks nobody who has a task.
+                       SELECT o.task_id FROM bridge_task o INDEXED BY bridge_task_owner
+                       WHERE o.state = 'leased' AND NOT EXISTS (
+                           SELECT 1 FROM conversations c WHERE c.id = o.owner_conversation)
+                       UNION ALL
                        SELECT task_id FROM json_each(?1) j CROSS JOIN bridge_task o
                            ON o.owner_conversation = substr(j.value, 1, instr(j.value, '/') - 1)
                               AND o.owner_session = substr(j.value, instr(j.value, '/') + 1)
@@ -208,12 +213,7 @@ impl Orchestration for SqliteStore {
     ) -> Result<()> {
         self.run("setting a capacity", async {
             let mut write = self.write(Durability::Full).await?;
-            let known: bool =
-                sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM conversations WHERE id = ?1)")
-                    .bind(session.conversation.as_str())
-                    .fetch_one(write.connection())
-                    .await?;
-            if !known {
+            if !is_there(write.connection(), session).await? {
                 return Err(self.no_conversation(&session.conversation).into());
             }
             bump(write.connection(), session).await?;
@@ -266,6 +266,19 @@ pub(super) async fn bump(
     Ok(())
 }
 
+/// Whether a session's conversation still stands in the shared table.
+async fn is_there(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+) -> std::result::Result<bool, Fault> {
+    Ok(
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM conversations WHERE id = ?1)")
+            .bind(session.conversation.as_str())
+            .fetch_one(connection)
+            .await?,
+    )
+}
+
 async fn make(
     connection: &mut SqliteConnection,
     planned: &Move,
@@ -299,6 +312,8 @@ async fn make(
         .await?
         .flatten();
         let holds = match planned.why {
+            // Without its conversation nobody can come back, nor be found lost.
+            Why::Lost | Why::Exited | Why::Stalled if !is_there(connection, owner).await? => true,
             Why::Lost | Why::Exited => matches!(standing.as_deref(), Some("lost" | "exited")),
             Why::Stalled => standing.as_deref() == Some("stalled"),
             Why::Waited => false,
