@@ -31,6 +31,9 @@ use crate::text;
 /// Between two looks for tasks that nobody rang for: a pause after a failure
 /// may be over.
 const LOOK: Duration = Duration::from_secs(2);
+/// Moves of one transaction. A rate that the store cannot keep up with costs a
+/// round its end and not its work, and others write in between.
+const MOVES: usize = 50;
 
 /// The duty.
 pub struct Reassignment {
@@ -61,6 +64,8 @@ pub struct ReassignmentReport {
     pub taken: usize,
     trouble: Option<String>,
     acts: bool,
+    /// Its time was over before its plan was written.
+    goes_on: bool,
 }
 
 impl Reassignment {
@@ -116,7 +121,28 @@ impl Reassignment {
         if moves.is_empty() {
             return Ok(report);
         }
-        let made = store.move_tasks(leader, &moves, clock::now());
+        let mut parts = moves.chunks(MOVES).peekable();
+        while let Some(moves) = parts.next() {
+            self.carry_out(store, leader, patience, moves, &mut report)
+                .await?;
+            if patience.is_over() {
+                report.goes_on = parts.peek().is_some();
+                break;
+            }
+        }
+        Ok(report)
+    }
+
+    /// Writes a part of the plan, and says what became of it.
+    async fn carry_out(
+        &mut self,
+        store: &SharedStore,
+        leader: &Leader,
+        patience: Patience,
+        moves: &[Move],
+        report: &mut ReassignmentReport,
+    ) -> Result<(), StoreError> {
+        let made = store.move_tasks(leader, moves, clock::now());
         let made = patience.bounded(store.location(), made).await?;
         let count = made
             .iter()
@@ -138,7 +164,7 @@ impl Reassignment {
                 }
             }
         }
-        Ok(report)
+        Ok(())
     }
 
     /// How many tasks a session may have stands in the store, so that an agent
@@ -320,6 +346,7 @@ impl Duty for Reassignment {
         let now = clock::since_boot();
         let pause = match self.budget.next(now) {
             Some(next) if report.waiting > 0 => next.saturating_sub(now),
+            _ if report.goes_on => Duration::ZERO,
             _ => LOOK,
         };
         Round {

@@ -1,0 +1,98 @@
+use super::*;
+use crate::cli::bench::scratch::make_store;
+use crate::model::TaskId;
+use crate::store::{NewConversation, NewTask};
+
+const TTL: Duration = Duration::from_secs(3600);
+
+/// Three pages of the look at all: whoever is gone by then is forgotten,
+/// and nobody else, also not who came while the pages were turned.
+#[tokio::test]
+async fn a_look_at_all_forgets_who_is_not_there_any_more() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("bridge.db");
+    let pairs = make_store(&path, 600).await.expect("made");
+    let keys = sessions_of(&pairs);
+    let mut desk = Desk::open(&path, "").await.expect("open");
+    let host = desk.host("host", keys.clone()).await.expect("known");
+    desk.beat(&host, TTL, false).await.expect("beaten");
+    assert_eq!(desk.tick().await.expect("ticked").1.alive, 1200);
+
+    // One ends: nothing says so but that its row is not there.
+    let gone = &keys[700].conversation;
+    let raw = rusqlite::Connection::open(&path).expect("open");
+    let statement = "UPDATE conversations SET expires_at = '2020-01-01T00:00:00.000000'
+         WHERE id = ?1";
+    raw.execute(statement, [gone.as_str()]).expect("ended");
+    desk.watchdog.look_at_all_soon();
+    let mut read = Vec::new();
+    read.push(desk.tick().await.expect("ticked").1.read);
+    // One begins while the pages are turned, before the first of them.
+    let id = crate::model::ConversationId::from_random([0; 8]);
+    let [token_a, token_b] = Side::BOTH.map(|side| {
+        let session = SessionKey::new(id.clone(), side);
+        crate::model::token::Token::generate(&session, &[7; 32])
+    });
+    let new = NewConversation {
+        id: id.clone(),
+        label: None,
+        role_a: "sender".into(),
+        role_b: "reader".into(),
+        token_a,
+        token_b,
+        expires_at: clock::now() + jiff::SignedDuration::from_hours(1),
+    };
+    let made = desk.store.create_conversations(&[new], clock::now()).await;
+    made.expect("made");
+    let both = Side::BOTH.map(|side| SessionKey::new(id.clone(), side));
+    let late = desk.host("late", both.to_vec()).await.expect("known");
+    desk.beat(&late, TTL, false).await.expect("beaten");
+    for _ in 0..2 {
+        read.push(desk.tick().await.expect("ticked").1.read);
+    }
+    let (_, report) = desk.tick().await.expect("ticked");
+    assert_eq!(report.alive, 1200, "two went, two came; pages {read:?}");
+    // A page has 500; besides them the two that began, more than once.
+    assert!(read.iter().all(|read| *read <= 510), "{read:?}");
+    desk.close().await;
+}
+
+/// Tasks for the role of all readers.
+async fn add(store: &SharedStore, many: usize) -> Vec<TaskId> {
+    let task = NewTask {
+        role: "reader".into(),
+        title: "work".parse().expect("a title"),
+        body: "work".parse().expect("a body"),
+        files: Vec::new(),
+        client_id: None,
+    };
+    let tasks = vec![task; many];
+    let added = store.add_tasks(None, &tasks, clock::now()).await;
+    added.expect("added").iter().map(|task| task.id).collect()
+}
+
+/// A large plan is several transactions: a store that is too slow for all
+/// of it takes a part, and others write between two parts.
+#[tokio::test]
+async fn many_moves_are_written_in_parts() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("bridge.db");
+    let pairs = make_store(&path, 120).await.expect("made");
+    let text = "[reassignment]\nmoves_per_second = 10000\n";
+    let mut desk = Desk::open(&path, text).await.expect("open");
+    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
+    desk.beat(&host, TTL, false).await.expect("beaten");
+    add(&desk.store, 120).await;
+    desk.tick().await.expect("ticked");
+    let raw = rusqlite::Connection::open(&path).expect("open");
+    let signalled = || -> i64 {
+        let query = "SELECT n FROM bridge_signal WHERE name = 'work'";
+        raw.query_row(query, [], |row| row.get(0)).expect("asked")
+    };
+    let before = signalled();
+    let report = desk.rest.reassignment.tick().await.report;
+    assert_eq!((report.given, report.waiting), (120, 0));
+    // Each transaction says once that there is something to look at.
+    assert_eq!(signalled() - before, 3);
+    desk.close().await;
+}
