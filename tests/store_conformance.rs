@@ -276,6 +276,7 @@ macro_rules! every_case {
                 life_that_was_not_seen_is_life
                 a_finding_that_holds_is_written
                 a_hold_since_the_look_voids_a_loss_and_no_exit
+                an_end_since_the_look_voids_it
                 an_alert_is_raised_once
                 one_standing_ends_the_alert_of_another
                 the_notice_names_unread_mail

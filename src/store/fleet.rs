@@ -152,6 +152,9 @@ pub struct Fleet {
     /// Those of which nothing is new but this; also of conversations that have
     /// ended. None of them is among `sessions`.
     pub pulses: Vec<Pulse>,
+    /// Whoever was named, or changed, and is not in the fleet: its conversation
+    /// has ended, and it has no task.
+    pub gone: Vec<SessionKey>,
     /// Of a page: the conversation that it ended with; `None` if it was the
     /// last.
     pub page_end: Option<ConversationId>,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::SignedDuration;
 use mcp_bridge::clock;
 use mcp_bridge::model::task::Fence;
-use mcp_bridge::store::{Alerts, Control, ControlKind};
+use mcp_bridge::store::{Alerts, Control, ControlKind, Conversations};
 use serde_json::Value;
 
 use crate::fleet::{Fleet, QUICK_WATCHDOG, TTL};
@@ -208,6 +208,31 @@ fn a_session_that_is_drained_gets_nothing_new_and_its_end_is_no_alert() {
             .all(|alert| alert["subject"] == "worker-1/b")
     );
     assert_eq!(fleet.task(waits).fence, Fence(0));
+}
+
+#[test]
+fn a_conversation_that_is_closed_is_no_loss() {
+    let mut fleet = Fleet::new(2);
+    let orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
+    fleet.workers_ready();
+    // Both are known, and hold nothing.
+    let tasks = ["Port the parser", "Test the parser"].map(|title| fleet.add(title));
+    for task in tasks {
+        let caller = fleet.workers[fleet.owner(task, 1)].pair.b.clone();
+        fleet.done(&caller, task, 1).expect("done");
+    }
+    let id = fleet.workers[0].pair.b.session.conversation.clone();
+    let closed = fleet.rig.store.close_conversation(&id, clock::now());
+    fleet.rig.block_on(closed).expect("closed");
+    // While it runs, it would be spared for that.
+    fleet.workers[0].agent.end();
+    let until = Instant::now() + TTL * 3;
+    wait_for("the ttl to be over", || {
+        (Instant::now() > until).then_some(())
+    });
+    let next = fleet.add("Document the parser");
+    assert_eq!(fleet.owner(next, 1), 1);
+    orchestrator.finish().1.never("worker-0/b (backend)");
 }
 
 #[test]

@@ -100,6 +100,40 @@ pub(crate) async fn a_hold_since_the_look_voids_a_loss_and_no_exit(backend: &imp
     find(&*store, &leader, session, "lost", at(46)).await;
 }
 
+pub(crate) async fn an_end_since_the_look_voids_it(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pairs = pairs(&*store, 3, at(0)).await;
+    let keeper = daemon(&*store, "hera").await;
+    let sessions = [0, 1, 2].map(|n| &pairs[n].b.session);
+    beat(&*store, &keeper, &sessions).await;
+    claimed(&*store, &pairs[2].b, "one").await;
+    let standings = ["lost", "exited", "stalled", "never_started"];
+    let mut looks = Vec::new();
+    for session in sessions {
+        let seen = seen(&*store, session).await;
+        looks.push(standings.map(|standing| finding(&seen, standing)));
+    }
+    for ended in [&pairs[0].id, &pairs[2].id] {
+        let closed = store.close_conversation(ended, at(30)).await;
+        closed.expect("closed");
+    }
+    for table in ["messages WHERE conversation_id", "conversations WHERE id"] {
+        backend.foreign(&format!("DELETE FROM {table} = '{}'", pairs[1].id));
+    }
+    for (look, watched) in looks.iter().zip([false, false, true]) {
+        let settled = store.settle(&leader, look, at(40)).await;
+        // One with a task is watched until that has moved.
+        assert_eq!(settled.expect("settled"), [watched; 4], "{look:?}");
+    }
+    let subject = sessions[2].to_string();
+    assert_eq!(
+        alarms(&*store).await,
+        [(AlertKind::NeverStarted, subject)],
+        "nobody else's"
+    );
+}
+
 pub(crate) async fn an_alert_is_raised_once(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&*store).await;

@@ -330,6 +330,7 @@ pub(crate) async fn only_open_conversations_are_in_it(backend: &impl Backend) {
     let keeper = daemon(&*store, "hera").await;
     let sessions = [&pairs[0].b, &pairs[1].b, &short.b].map(|caller| &caller.session);
     beat(&*store, &keeper, &sessions).await;
+    let cursor = all(&*store).await.1;
     store
         .close_conversation(&pairs[1].id, at(10))
         .await
@@ -343,6 +344,19 @@ pub(crate) async fn only_open_conversations_are_in_it(backend: &impl Backend) {
     for session in &sessions[1..] {
         assert_eq!(look(&*store, session).await, None);
     }
+    // Whoever asks for one, or for what changed, hears that it ended.
+    let gone = async |wanted: Wanted<'_>| {
+        let fleet = store.fleet(wanted, at(20)).await.expect("looked");
+        let gone = fleet.gone.iter().map(ToString::to_string);
+        gone.collect::<BTreeSet<_>>()
+    };
+    let named: Vec<SessionKey> = sessions.map(Clone::clone).into();
+    let ended: BTreeSet<String> = [1, 2].map(|n| sessions[n].to_string()).into();
+    assert_eq!(gone(Wanted::These(&named)).await, ended);
+    let closed: BTreeSet<String> = [&pairs[1].a, &pairs[1].b]
+        .map(|caller| caller.session.to_string())
+        .into();
+    assert_eq!(gone(Wanted::Since(cursor)).await, closed);
     // Renewed, it is there again.
     let until = at(20) + SignedDuration::from_hours(1);
     let renewed = store.renew_conversation(&short.id, until, at(16)).await;

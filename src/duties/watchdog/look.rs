@@ -86,12 +86,14 @@ impl Watchdog {
         let Fleet {
             sessions,
             pulses,
+            gone,
             cursor,
             ..
         } = patience.bounded(store.location(), fleet).await?;
         // When it was seen, not when it was asked for.
         let now = clock::since_boot();
         self.take_in(sessions, now);
+        self.forget(&gone);
         let mut wanted = self.take_pulses(pulses, now);
         wanted.extend_from_slice(arrived);
         wanted.append(&mut self.reread);
@@ -99,6 +101,7 @@ impl Watchdog {
             let these = store.fleet(Wanted::These(&wanted), wall);
             let these = patience.bounded(store.location(), these).await?;
             self.take_in(these.sessions, clock::since_boot());
+            self.forget(&these.gone);
         }
         self.cursor = cursor;
         Ok(true)
@@ -182,6 +185,17 @@ impl Watchdog {
         }
     }
 
+    /// Forgets whose conversation has ended: their silence is none.
+    fn forget(&mut self, gone: &[SessionKey]) {
+        let mut fleet = self.fleet.lock();
+        for key in gone {
+            self.recount |= self.observer.forget(key);
+            fleet.sessions.remove(key);
+            self.touched.remove(key);
+            self.unsaid.remove(key);
+        }
+    }
+
     /// Takes what is new of sessions that are known; returns the others, whose
     /// rows are wanted whole.
     fn take_pulses(&mut self, pulses: Vec<Pulse>, now: Duration) -> Vec<SessionKey> {
@@ -238,7 +252,7 @@ impl Watchdog {
         }
         let these = store.fleet(Wanted::These(&stalled), clock::now());
         let these = match patience.bounded(store.location(), these).await {
-            Ok(these) => these.sessions,
+            Ok(these) => these,
             Err(error) => {
                 // None of what was just judged is written.
                 for change in &changes {
@@ -249,6 +263,7 @@ impl Watchdog {
         };
         let fleet = self.fleet.lock();
         let moved: HashSet<SessionKey> = these
+            .sessions
             .iter()
             .filter(|row| {
                 let known = fleet.sessions.get(&row.key);
@@ -258,7 +273,9 @@ impl Watchdog {
             .map(|row| row.key.clone())
             .collect();
         drop(fleet);
-        self.take_in(these, clock::since_boot());
+        self.take_in(these.sessions, clock::since_boot());
+        // No finding is made of one that is not known.
+        self.forget(&these.gone);
         let (back, rest): (Vec<Change>, Vec<Change>) = changes
             .into_iter()
             .partition(|change| change.to == Health::Stalled && moved.contains(&change.key));

@@ -156,20 +156,33 @@ impl Observer {
             .map(|(_, &at)| at)
             .collect();
         for at in gone {
-            let Some(entry) = self.entries[at].take() else {
-                continue;
-            };
-            self.hosts
-                .recount(entry.host.as_ref(), entry.counted, Counted::Not);
-            if let Some(deadline) = entry.deadline {
-                self.deadlines.remove(&(deadline, at));
-            }
-            self.silent.remove(&at);
-            self.kept_back.remove(&at);
-            self.candidates.remove(&at);
-            self.index.remove(&entry.key);
-            self.free.push(at);
+            self.remove(at);
         }
+    }
+
+    /// Forgets one session. `false` if it was not known.
+    pub fn forget(&mut self, key: &SessionKey) -> bool {
+        let known = self.index.get(key).copied();
+        if let Some(at) = known {
+            self.remove(at);
+        }
+        known.is_some()
+    }
+
+    fn remove(&mut self, at: usize) {
+        let Some(entry) = self.entries[at].take() else {
+            return;
+        };
+        self.hosts
+            .recount(entry.host.as_ref(), entry.counted, Counted::Not);
+        if let Some(deadline) = entry.deadline {
+            self.deadlines.remove(&(deadline, at));
+        }
+        self.silent.remove(&at);
+        self.kept_back.remove(&at);
+        self.candidates.remove(&at);
+        self.index.remove(&entry.key);
+        self.free.push(at);
     }
 
     /// The agent's process was seen alive on this host at `now`: good for one

@@ -9,11 +9,13 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
+use super::fleet::bump;
 use super::owed::owed_mail;
+use super::tasks::signal;
 use super::{Durability, Ring, SqliteStore, from_millis, millis, shared};
 use crate::model::session::Conversation;
 use crate::model::token::TokenStorage;
-use crate::model::{ConversationId, Label, Side, timestamp};
+use crate::model::{ConversationId, Label, SessionKey, Side, timestamp};
 use crate::store::{Caller, Conversations, NewConversation, Result, StoreError, Verified};
 
 #[async_trait]
@@ -136,7 +138,14 @@ impl Conversations for SqliteStore {
                 now,
             )
             .await?;
-            write.commit(Ring::No).await
+            // Their daemon keeps neither any more: whoever watches must not
+            // take that for silence.
+            for side in Side::BOTH {
+                let session = SessionKey::new(id.clone(), side);
+                bump(write.connection(), &session).await?;
+            }
+            signal(write.connection()).await?;
+            write.commit(Ring::Yes).await
         })
         .await
     }

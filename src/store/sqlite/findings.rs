@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::owed::owed_mail;
 use super::{fleet, from_millis, messages, millis, notices, reminder, shared};
 use crate::model::alert::AlertKind;
-use crate::model::{SessionKey, Side};
+use crate::model::{SessionKey, Side, timestamp};
 use crate::store::{Finding, Leader};
 use crate::text;
 
@@ -37,7 +37,16 @@ pub(super) async fn settle(
         "SELECT h.seq, coalesce(s.activity_seq, 0), s.standing, s.standing_ms, h.released,
                 EXISTS (SELECT 1 FROM bridge_control WHERE kind = 'hold' AND until_ms > ?3),
                 iif(st.last_heartbeat IS NOT h.mirrored,
-                    st.last_heartbeat || ' ' || st.status, NULL)
+                    st.last_heartbeat || ' ' || st.status, NULL),
+                -- Whether it is in the fleet, as `seen` has it.
+                EXISTS (
+                    SELECT 1 FROM conversations c
+                    LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
+                    WHERE c.id = ?1
+                      AND ((replace(c.expires_at, ' ', 'T') > ?4 AND l.closed_ms IS NULL)
+                           OR EXISTS (SELECT 1 FROM bridge_task t INDEXED BY bridge_task_owner
+                                      WHERE t.owner_conversation = ?1 AND t.owner_session = ?2
+                                        AND t.state = 'leased')))
          FROM (SELECT 1)
          LEFT JOIN session_status st ON st.conversation_id = ?1 AND st.session_id = ?2
          LEFT JOIN bridge_heartbeat h ON h.conversation_id = ?1 AND h.session_id = ?2
@@ -46,6 +55,7 @@ pub(super) async fn settle(
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
     .bind(millis(now))
+    .bind(timestamp::to_text(now))
     .fetch_one(&mut *connection)
     .await?;
     let before: Option<String> = row.try_get(2)?;
@@ -58,7 +68,9 @@ pub(super) async fn settle(
         && (finding.standing != "lost" || shared::text(&row, 6)? == finding.foreign);
     // An operator's hold may have come since the look.
     let held = finding.standing == "lost" && row.try_get(5)?;
-    if !well && (!as_seen || held) {
+    // One that was closed has a reason to be silent, and is nobody's loss.
+    let watched: bool = row.try_get(7)?;
+    if !well && (!as_seen || held || !watched) {
         return Ok(false);
     }
     fleet::bump(connection, session).await?;

@@ -97,7 +97,12 @@ impl Orchestration for SqliteStore {
                 let one = findings::settle(write.connection(), leader, finding, now).await?;
                 settled.push(one);
             }
-            write.commit(Ring::Yes).await?;
+            let ring = if settled.contains(&true) {
+                Ring::Yes
+            } else {
+                Ring::No
+            };
+            write.commit(ring).await?;
             Ok(settled)
         })
         .await

@@ -41,9 +41,18 @@ pub(super) async fn fleet(
     {
         fleet.page_end = page_end(connection, after.as_ref(), *conversations).await?;
     }
+    // Before the rows are read, for the same reason.
+    let named = match &wanted {
+        Wanted::These(sessions) => sessions.to_vec(),
+        Wanted::Since(since) => changed(connection, *since).await?,
+        Wanted::All | Wanted::Page { .. } => Vec::new(),
+    };
     for row in &rows(connection, &wanted, now, fleet.page_end.as_ref()).await? {
         fleet.sessions.extend(seen(row)?);
     }
+    let there: HashSet<&SessionKey> = fleet.sessions.iter().map(|seen| &seen.key).collect();
+    fleet.gone = named;
+    fleet.gone.retain(|key| !there.contains(key));
     if let Wanted::Since(since) = wanted {
         fleet.pulses = pulses(connection, since, &fleet.sessions, now).await?;
     }
@@ -131,6 +140,26 @@ async fn rows(
         }
     };
     Ok(query.fetch_all(connection).await?)
+}
+
+/// Sessions that changed since, whether or not they are still in the fleet.
+async fn changed(
+    connection: &mut SqliteConnection,
+    since: Cursor,
+) -> std::result::Result<Vec<SessionKey>, Fault> {
+    let rows =
+        sqlx::query("SELECT conversation_id, session_id FROM bridge_session WHERE change > ?1")
+            .bind(since.sessions)
+            .fetch_all(connection)
+            .await?;
+    let mut changed = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (conversation, side) = (row.try_get::<&str, _>(0)?, row.try_get::<&str, _>(1)?);
+        if let (Ok(conversation), Ok(side)) = (conversation.parse(), side.parse()) {
+            changed.push(SessionKey::new(conversation, side));
+        }
+    }
+    Ok(changed)
 }
 
 /// The conversation that ends a page; `None` if the page has no end.

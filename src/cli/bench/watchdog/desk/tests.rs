@@ -96,3 +96,47 @@ async fn many_moves_are_written_in_parts() {
     assert_eq!(signalled() - before, 3);
     desk.close().await;
 }
+
+/// Nobody keeps the sessions of a conversation that was closed: whoever looked
+/// on would take that for silence, of whole hosts at worst.
+#[tokio::test]
+async fn a_conversation_that_is_closed_is_forgotten_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("bridge.db");
+    let pairs = make_store(&path, 3).await.expect("made");
+    let mut desk = Desk::open(&path, "").await.expect("open");
+    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
+    desk.beat(&host, TTL, false).await.expect("beaten");
+    assert_eq!(desk.tick().await.expect("ticked").1.alive, 6);
+    let id = pairs[0].reader.conversation();
+    let closed = desk.store.close_conversation(id, clock::now()).await;
+    closed.expect("closed");
+    assert_eq!(desk.tick().await.expect("ticked").1.alive, 4);
+    desk.close().await;
+}
+
+/// Where nothing says that a conversation has ended, the verdict on its silence
+/// finds it out: it is not written, and not judged again and again.
+#[tokio::test]
+async fn silence_after_the_end_of_a_conversation_is_no_loss() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("bridge.db");
+    let pairs = make_store(&path, 1).await.expect("made");
+    let mut desk = Desk::open(&path, "").await.expect("open");
+    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
+    let short = Duration::from_millis(200);
+    desk.beat(&host, short, false).await.expect("beaten");
+    assert_eq!(desk.tick().await.expect("ticked").1.alive, 2);
+    let raw = rusqlite::Connection::open(&path).expect("open");
+    let statement = "UPDATE conversations SET expires_at = '2020-01-01T00:00:00.000000'";
+    raw.execute(statement, []).expect("ended");
+    let mut report = desk.tick().await.expect("ticked").1;
+    while report.alive > 0 {
+        report = desk.tick().await.expect("ticked").1;
+    }
+    // What was not written is read again, and is not there.
+    assert_eq!(desk.tick().await.expect("ticked").1.gone, 0);
+    let alerts = desk.store.open_alerts().await.expect("listed");
+    assert!(alerts.is_empty(), "{alerts:?}");
+    desk.close().await;
+}
