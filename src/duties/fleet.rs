@@ -39,6 +39,9 @@ pub(super) struct FleetState {
     pub(super) sessions: HashMap<SessionKey, Known>,
     /// Whether this orchestrator acts and has judged them all.
     pub(super) judged: bool,
+    /// To whom the store gave nothing that was planned for them: their rows
+    /// are others than those that were read.
+    pub(super) refused: HashSet<SessionKey>,
 }
 
 /// Shared by the watchdog, which writes it, and the reassignment.

@@ -161,6 +161,8 @@ impl Reassignment {
                 }
                 Moved::Void(why) => {
                     debug!(task = %planned.task, "not moved: {why}");
+                    // Read again soon, so that the next plan names another.
+                    self.fleet.lock().refused.extend(planned.to.clone());
                 }
             }
         }

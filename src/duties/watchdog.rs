@@ -66,6 +66,8 @@ pub struct Watchdog {
     /// The last look failed.
     blind: bool,
     controls: Vec<Control>,
+    /// What was drained when the whole fleet was last held against it.
+    drains: Vec<String>,
     /// Whether the store says that many hosts fell silent together, as far as
     /// that is known: whoever acted before may have said so.
     correlated: Option<bool>,
@@ -109,6 +111,7 @@ impl Watchdog {
             looked: None,
             blind: false,
             controls: Vec::new(),
+            drains: Vec::new(),
             correlated: None,
             unsaid: HashMap::new(),
             reread: Vec::new(),

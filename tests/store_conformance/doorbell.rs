@@ -308,4 +308,16 @@ pub(crate) async fn work_is_signalled(backend: &impl Backend) {
         .await
         .expect("set");
     signalled("a capacity to be signalled").await;
+    let leader = crate::work::lead(&*store).await;
+    signalled("the next leader to be signalled").await;
+    // Whoever planned it would be rung by it, and plan it again.
+    let void = crate::work::planned(&task, Some(session), mcp_bridge::store::Why::Waited);
+    crate::work::void(crate::work::make(&*store, &leader, void).await);
+    let id = say(&*store, &pair.a, "x", at(60)).await;
+    heard.wait_for(id).await;
+    assert_eq!(
+        *signals.lock().expect("whole"),
+        told,
+        "a void move is no work"
+    );
 }

@@ -97,6 +97,7 @@ impl Watchdog {
         let mut wanted = self.take_pulses(pulses, now);
         wanted.extend_from_slice(arrived);
         wanted.append(&mut self.reread);
+        wanted.extend(self.fleet.lock().refused.drain());
         if !wanted.is_empty() {
             let these = store.fleet(Wanted::These(&wanted), wall);
             let these = patience.bounded(store.location(), these).await?;
@@ -104,6 +105,7 @@ impl Watchdog {
             self.forget(&these.gone);
         }
         self.cursor = cursor;
+        self.take_drains(clock::since_boot());
         Ok(true)
     }
 
@@ -225,6 +227,28 @@ impl Watchdog {
             self.touched.insert(pulse.key);
         }
         unknown
+    }
+
+    /// A drain concerns sessions of which nothing else is new.
+    fn take_drains(&mut self, now: Duration) {
+        let drains = self.controls.iter();
+        let drains: Vec<String> = drains
+            .filter(|control| control.kind == ControlKind::Drain)
+            .map(|control| control.subject.clone())
+            .collect();
+        if drains == self.drains {
+            return;
+        }
+        self.drains = drains;
+        let mut fleet = self.fleet.lock();
+        for (key, known) in &mut fleet.sessions {
+            let draining = self.is_draining(key, known.row.host.as_deref());
+            if draining != known.draining {
+                known.draining = draining;
+                self.observer.sighted(&sighting(&known.row, draining), now);
+                self.touched.insert(key.clone());
+            }
+        }
     }
 
     fn is_draining(&self, key: &SessionKey, on: Option<&str>) -> bool {

@@ -198,8 +198,15 @@ impl Orchestration for SqliteStore {
             for planned in moves {
                 made.push(make(write.connection(), planned, now).await?);
             }
-            tasks::signal(write.connection()).await?;
-            write.commit(Ring::Yes).await?;
+            // Whoever planned what is void is not to be rung for it, and plan
+            // the same again.
+            let ring = if made.iter().any(|made| matches!(made, Moved::Made(_))) {
+                tasks::signal(write.connection()).await?;
+                Ring::Yes
+            } else {
+                Ring::No
+            };
+            write.commit(ring).await?;
             Ok(made)
         })
         .await

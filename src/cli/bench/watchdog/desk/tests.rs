@@ -1,7 +1,7 @@
 use super::*;
 use crate::cli::bench::scratch::make_store;
 use crate::model::TaskId;
-use crate::store::{NewConversation, NewTask};
+use crate::store::{Control, ControlKind, NewConversation, NewTask};
 
 const TTL: Duration = Duration::from_secs(3600);
 
@@ -94,6 +94,77 @@ async fn many_moves_are_written_in_parts() {
     assert_eq!((report.given, report.waiting), (120, 0));
     // Each transaction says once that there is something to look at.
     assert_eq!(signalled() - before, 3);
+    desk.close().await;
+}
+
+fn drain(session: &SessionKey) -> Control {
+    let since = clock::now();
+    Control {
+        kind: ControlKind::Drain,
+        subject: session.to_string(),
+        since,
+        until: since + jiff::SignedDuration::from_hours(1),
+    }
+}
+
+/// Of a session that is drained nothing else is new, and so nothing of it is
+/// read: the next task goes past it all the same, and back to it afterwards.
+#[tokio::test]
+async fn a_drain_holds_from_the_next_look_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("bridge.db");
+    let pairs = make_store(&path, 2).await.expect("made");
+    let mut desk = Desk::open(&path, "").await.expect("open");
+    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
+    desk.beat(&host, TTL, false).await.expect("beaten");
+    desk.tick().await.expect("ticked");
+    let mut readers = [1, 3].map(|n| host.keys[n].clone());
+    // Of two that have nothing the first would get it.
+    readers.sort();
+    let control = drain(&readers[0]);
+    desk.store.set_control(&control).await.expect("set");
+    for drained in [true, false] {
+        let task = add(&desk.store, 1).await[0];
+        desk.tick().await.expect("ticked");
+        let report = desk.rest.reassignment.tick().await.report;
+        assert_eq!((report.given, report.waiting), (1, 0), "drained: {drained}");
+        let owner = desk.store.task(task).await.expect("there").0.owner;
+        assert_eq!(owner.as_ref(), Some(&readers[usize::from(drained)]));
+        let (kind, now) = (ControlKind::Drain, clock::now());
+        let cleared = desk.store.clear_control(kind, &control.subject, now).await;
+        assert_eq!(cleared.expect("asked"), drained);
+    }
+    desk.close().await;
+}
+
+/// Whoever was drained after the last look is refused what was planned for it,
+/// and read again before the next plan.
+#[tokio::test]
+async fn a_task_that_was_refused_goes_to_another() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("bridge.db");
+    let pairs = make_store(&path, 2).await.expect("made");
+    let mut desk = Desk::open(&path, "").await.expect("open");
+    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
+    desk.beat(&host, TTL, false).await.expect("beaten");
+    desk.tick().await.expect("ticked");
+    let mut readers = [1, 3].map(|n| host.keys[n].clone());
+    readers.sort();
+    // As another program ends it: no counter of ours moves by that.
+    let raw = rusqlite::Connection::open(&path).expect("open");
+    let statement = "UPDATE conversations SET expires_at = '2020-01-01T00:00:00.000000'
+         WHERE id = ?1";
+    let ended = raw.execute(statement, [readers[0].conversation.as_str()]);
+    ended.expect("ended");
+    let task = add(&desk.store, 1).await[0];
+    let mut given = Vec::new();
+    for _ in 0..2 {
+        desk.tick().await.expect("ticked");
+        given.push(desk.rest.reassignment.tick().await.report.given);
+    }
+    assert_eq!(given, [0, 1], "refused once");
+    let owner = desk.store.task(task).await.expect("there").0.owner;
+    assert_eq!(owner.as_ref(), Some(&readers[1]));
     desk.close().await;
 }
 
