@@ -379,7 +379,7 @@ fn mail_that_was_read_before_the_wake_fires_wakes_nobody() {
     has_lines(&inbox(&rig, "one"), 1);
     rig.fetch(&one.b);
     rig.last_wake(&one.b.session, "verified");
-    daemon.signal(Signal::STOP);
+    daemon.pause(&rig);
     rig.send(&one.a, "second");
     assert_eq!(rig.fetch(&one.b), ["second"]);
     rig.send(&two.a, "third");

@@ -272,7 +272,7 @@ fn a_worker_that_pauses_is_not_lost_and_one_that_pauses_too_long_once() {
     let first = fleet.owner(task, 1);
     let session = fleet.workers[first].pair.b.session.clone();
     for _ in 0..3 {
-        fleet.workers[first].signal(Signal::STOP);
+        fleet.workers[first].pause(&fleet.rig);
         let until = Instant::now() + fleet::TTL.mul_f64(0.5);
         wait_for("the pause", || (Instant::now() > until).then_some(()));
         fleet.workers[first].signal(Signal::CONT);
@@ -280,7 +280,7 @@ fn a_worker_that_pauses_is_not_lost_and_one_that_pauses_too_long_once() {
     }
     assert_eq!(fleet.task(task).fence, Fence(1));
     // Its agent goes away during a pause, and nobody can tell.
-    fleet.workers[first].signal(Signal::STOP);
+    fleet.workers[first].pause(&fleet.rig);
     fleet.workers[first].agent.end();
     assert_eq!(fleet.owner(task, 2), 1 - first);
     fleet.workers[first].begin_agent(&fleet.rig);
@@ -303,7 +303,7 @@ fn an_orchestrator_that_was_paused_gives_nobody_up_at_once() {
     fleet.workers_ready();
     let task = fleet.add("Port the parser");
     let owner = fleet.owner(task, 1);
-    orchestrator.signal(Signal::STOP);
+    orchestrator.pause(&fleet.rig);
     let until = Instant::now() + fleet::TTL + Duration::from_secs(4);
     wait_for("a long pause", || (Instant::now() > until).then_some(()));
     orchestrator.signal(Signal::CONT);

@@ -22,7 +22,9 @@ use mcp_bridge::model::session::{Life, SessionView};
 use mcp_bridge::model::token::Token;
 use mcp_bridge::model::{ConversationId, SessionKey, Side};
 use mcp_bridge::store::sqlite::{Create, SqliteStore};
-use mcp_bridge::store::{Caller, Conversations, Messages, NewConversation, Reports, StoreError};
+use mcp_bridge::store::{
+    Caller, Conversations, FetchId, Messages, NewConversation, Reports, StoreError,
+};
 use mcp_bridge::supervisor::StateFile;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -457,6 +459,25 @@ impl Daemon {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.itself.unwrap_or_else(|| Pid::from_child(&self.child));
         kill_process(pid, signal).expect("signalled");
+    }
+
+    /// Makes it stand still, where it does not keep everybody else from writing:
+    /// stopped in the middle of a write, it would.
+    #[track_caller]
+    pub(crate) fn pause(&self, rig: &Rig) {
+        wait_for("a pause outside of a write", || {
+            self.signal(Signal::STOP);
+            let free = rig.block_on(async {
+                let nobody = FetchId("nobody".into());
+                let write = rig.store.fetch_written(&nobody, clock::now());
+                tokio::time::timeout(Duration::from_millis(300), write).await
+            });
+            if !matches!(free, Ok(Ok(()))) {
+                self.signal(Signal::CONT);
+                return None;
+            }
+            Some(())
+        });
     }
 
     /// Reloads and waits for what comes of it.

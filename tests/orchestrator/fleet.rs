@@ -41,6 +41,10 @@ impl Worker {
         self.daemon.as_ref().expect("a daemon").signal(signal);
     }
 
+    pub(crate) fn pause(&self, rig: &Rig) {
+        self.daemon.as_ref().expect("a daemon").pause(rig);
+    }
+
     pub(crate) fn kill_daemon(&mut self) {
         self.daemon.take().expect("a daemon").kill();
     }

@@ -48,7 +48,7 @@ fn a_leader_that_was_paused_finds_out_and_writes_nothing() {
         .block_on(fleet.rig.store.lease())
         .expect("read")
         .expect("a lease");
-    first.signal(Signal::STOP);
+    first.pause(&fleet.rig);
     second.says("acting for the fleet (epoch 2)");
     // What the old one had in hand is refused.
     let leader = mcp_bridge::store::Leader {
