@@ -187,6 +187,9 @@ pub struct Observed {
     pub exited: bool,
     /// Until when it said that it would be busy.
     pub busy_until: Option<Duration>,
+    /// The same where no daemon keeps it: until then nothing else could show
+    /// its life, and its word does. A daemon that is silent breaks no word.
+    pub vouched_until: Option<Duration>,
     /// What its client reports about turns.
     pub turn: Turn,
     /// Until when its word counts that it waits for a permission or is rate
@@ -215,6 +218,7 @@ impl Observed {
             process_seen_alive: None,
             exited: false,
             busy_until: None,
+            vouched_until: None,
             turn: Turn::Unknown,
             waiting_until: None,
             owes_since: None,
@@ -223,13 +227,19 @@ impl Observed {
         }
     }
 
-    /// The last sign of life, or of the row itself where there was none.
+    /// The last sign of life, or of the row itself where there was none; ahead
+    /// of now while its word stands for its life.
     #[must_use]
     pub fn life_seen(&self) -> Duration {
-        [self.beat_seen, self.activity_seen, self.process_seen_alive]
-            .into_iter()
-            .flatten()
-            .fold(self.first_seen, Duration::max)
+        [
+            self.beat_seen,
+            self.activity_seen,
+            self.process_seen_alive,
+            self.vouched_until,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.first_seen, Duration::max)
     }
 
     /// Silence that counts: since the last sign of life, or since the observer

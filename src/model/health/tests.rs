@@ -150,6 +150,28 @@ fn a_session_that_is_busy_or_waits_is_not_stalled_however_long() {
 }
 
 #[test]
+fn the_word_of_one_that_no_daemon_keeps_is_life_until_then_and_no_daemons_is() {
+    let said = Observed {
+        busy_until: Some(at(2_200)),
+        owes_since: Some(at(1_000)),
+        ..kept()
+    };
+    assert_eq!(health(&said, at(1_020)), Health::Lost);
+    let unkept = Observed {
+        vouched_until: said.busy_until,
+        ttl: at(300),
+        ..said
+    };
+    for second in [1_300, 2_199] {
+        assert_eq!(health(&unkept, at(second)), Health::Busy, "{second}");
+    }
+    assert_eq!(judge(&unkept, at(1_300)).until, Some(at(2_200)));
+    assert_eq!(unkept.silent_for(Duration::ZERO, at(1_300)), Duration::ZERO);
+    assert_eq!(health(&unkept, at(2_499)), Health::Suspect);
+    assert_eq!(health(&unkept, at(2_500)), Health::Lost);
+}
+
+#[test]
 fn only_a_client_that_reports_turns_has_its_tasks_taken() {
     let owes = Observed {
         owes_since: Some(at(1_000)),
@@ -212,7 +234,8 @@ fn observed() -> impl Strategy<Value = Observed> {
     let maybe = || proptest::option::of(instant());
     let lives = (instant(), maybe(), maybe(), maybe(), any::<bool>());
     let turn = proptest::sample::select(vec![Turn::Unknown, Turn::Outside, Turn::Inside]);
-    let progress = (maybe(), turn, any::<bool>(), maybe(), any::<bool>());
+    let busy = (maybe(), any::<bool>());
+    let progress = (busy, turn, any::<bool>(), maybe(), any::<bool>());
     let ttl = proptest::sample::select(vec![at(2), TTL, at(300)]);
     let standing = proptest::sample::select(vec![
         None,
@@ -233,7 +256,8 @@ fn observed() -> impl Strategy<Value = Observed> {
             activity_seen: lives.2,
             process_seen_alive: lives.3,
             promised: lives.4,
-            busy_until: progress.0,
+            busy_until: progress.0.0,
+            vouched_until: progress.0.0.filter(|_| progress.0.1),
             turn: progress.1,
             waiting_until: progress.2.then_some(Duration::MAX),
             owes_since: progress.3,
@@ -279,7 +303,8 @@ proptest! {
     ) {
         let verdict = classify(&seen, good_since, now, &HealthPolicy::default());
         let signs = [seen.beat_seen, seen.activity_seen, seen.process_seen_alive];
-        let fresh = signs.iter().flatten().any(|&sign| now < sign + seen.ttl)
+        let lives = signs.iter().chain([&seen.vouched_until]).flatten();
+        let fresh = lives.into_iter().any(|&sign| now < sign + seen.ttl)
             || now < good_since + seen.ttl;
         let started = seen.promised || signs.iter().any(Option::is_some);
         if seen.exited {

@@ -172,6 +172,8 @@ impl Entry {
             Some(beat) => beat.ttl.max(policy.default_ttl),
             None => policy.default_ttl,
         };
+        let kept = self.beat.is_some_and(|beat| beat.kept);
+        self.seen.vouched_until = self.seen.busy_until.filter(|_| !kept);
     }
 
     /// Takes over the verdict that stands in the store, so that nobody says it
