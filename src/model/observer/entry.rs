@@ -50,7 +50,9 @@ impl Entry {
     /// A first sight. It says that the row is there, not when it was written:
     /// the times in it are another machine's.
     pub(super) fn new(sighting: &Sighting, now: Duration, policy: &HealthPolicy) -> Self {
-        let promised = sighting.beat.is_some() || sighting.activity > 0;
+        // Also what the other bridge noted of it: it started there.
+        let promised =
+            sighting.beat.is_some() || sighting.activity > 0 || sighting.foreign.is_some();
         let mut entry = Self {
             key: sighting.key.clone(),
             host: None,

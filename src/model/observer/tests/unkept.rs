@@ -37,3 +37,20 @@ fn whoever_no_daemon_keeps_is_not_missed_while_it_is_busy_as_it_said() {
     look(&mut observer, &[says], at(100));
     assert_eq!(one(&observer.due(at(120))).1, Health::Lost);
 }
+
+#[test]
+fn whoever_gave_its_signs_to_the_other_bridge_alone_has_started_there() {
+    let mut observer = observer();
+    let there = Sighting {
+        foreign: Some("2026-01-01T00:00:00 working".into()),
+        open_tasks: 1,
+        ..Sighting::new(key(1))
+    };
+    look(&mut observer, &[there], at(100));
+    assert_eq!(verdicts(&observer.due(at(399))), [], "an old acquaintance");
+    assert_eq!(
+        verdicts(&observer.due(at(400))),
+        [(key(1), Health::Suspect, Health::Lost)],
+        "and its task is taken if it died before we came"
+    );
+}
