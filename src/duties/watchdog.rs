@@ -258,6 +258,7 @@ impl Watchdog {
     fn written(&self, finding: &Finding) {
         if let Some(known) = self.fleet.lock().sessions.get_mut(&finding.session) {
             known.row.standing = Some(finding.standing.to_owned());
+            known.row.standing_seq = finding.seq;
         }
     }
 

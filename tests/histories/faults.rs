@@ -26,6 +26,9 @@ pub(crate) enum Fault {
     Hold(Ms),
     EndHold,
     Stick(usize, Ms),
+    /// The next loss is overtaken: a heartbeat arrives that was on its way when
+    /// the host died, and whoever wrote the loss dies before he sees it.
+    LateBeat,
 }
 
 impl Fault {
@@ -49,7 +52,8 @@ impl Fault {
             | Self::StartDaemon(_)
             | Self::StartOrchestrator(_)
             | Self::KillHost(_)
-            | Self::EndHold => 0,
+            | Self::EndHold
+            | Self::LateBeat => 0,
         }
     }
 }
@@ -129,6 +133,13 @@ pub(crate) fn scenario(
     faults
 }
 
+/// What would hardly come about by itself: a session is lost, then there is a
+/// sign of it that nobody judges, and then none any more.
+pub(crate) fn relapse(rng: &mut Rng, hosts: usize) -> [(Ms, Fault); 2] {
+    let (at, host) = (rng.u64(4_000..15_000), rng.usize(0..hosts));
+    [(at, Fault::LateBeat), (at, Fault::SilentHost(host, 45_000))]
+}
+
 /// Does it.
 pub(crate) fn strike(world: &mut World, fault: Fault) {
     let now = world.now;
@@ -197,6 +208,7 @@ pub(crate) fn strike(world: &mut World, fault: Fault) {
         }
         Fault::Hold(_) => world.store.hold = true,
         Fault::EndHold => world.store.hold = false,
+        Fault::LateBeat => world.late_beat = true,
         Fault::Stick(session, ms) => {
             let until = &mut world.agents[session].stuck_until;
             *until = (*until).max(now + ms);

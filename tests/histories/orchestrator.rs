@@ -8,7 +8,7 @@ use mcp_bridge::model::assignment::{
     Action, AssignmentPolicy, Candidate, MoveBudget, OpenTask, Place, plan,
 };
 use mcp_bridge::model::health::{Health, HealthPolicy};
-use mcp_bridge::model::observer::{Beat, Change, CorrelationPolicy, Observer, Sighting, Standing};
+use mcp_bridge::model::observer::{Beat, Change, CorrelationPolicy, Observer, Sighting};
 use mcp_bridge::model::task::TaskState;
 use mcp_bridge::model::{Fence, SessionKey, TaskId};
 
@@ -245,6 +245,9 @@ impl Orchestrator {
             let session = self.session(&change.key);
             self.revoked &= !(1 << session);
             self.revoked |= u64::from(change.may_revoke) << session;
+            if !change.is_news_to(self.sightings[session].standing) {
+                continue;
+            }
             self.writes.push(Write::Verdict { change, session });
         }
         for (at, task) in store.tasks.iter().enumerate() {
@@ -388,17 +391,11 @@ impl Orchestrator {
         alive: impl Fn(usize) -> bool,
         now: Ms,
     ) -> Result<(), Refused> {
-        let seq = change.seq.unwrap_or(0);
-        let standing = match change.to {
-            Health::Lost => Standing::Lost { seq },
-            Health::Exited => Standing::Exited { seq },
-            Health::Stalled => Standing::Stalled,
-            Health::NeverStarted => Standing::NeverStarted,
-            // Nothing that anybody but us has to know, or a recovery.
-            Health::Suspect => return Ok(()),
-            _ if store.sessions[session].standing == Standing::Well => return Ok(()),
-            _ => Standing::Well,
+        // Suspicion is nothing that anybody but us has to know.
+        let Some(standing) = change.standing() else {
+            return Ok(());
         };
+        let seq = change.seq.unwrap_or(0);
         store.judge(acting, session, (seq, change.activity), standing, now)?;
         if change.to == Health::Lost {
             let row = &store.sessions[session];

@@ -85,6 +85,8 @@ pub(crate) struct World {
     pub(crate) orchestrators: Vec<(Process, Option<Orchestrator>, u32)>,
     /// Stop so long before the next write, once there is one.
     pub(crate) stop_before_write: Vec<Ms>,
+    /// A heartbeat follows the next loss.
+    pub(crate) late_beat: bool,
     pub(crate) keys: Vec<SessionKey>,
     pub(crate) limit: usize,
     /// Writes that are dropped or sent twice, of a hundred.
@@ -137,7 +139,10 @@ impl World {
         let keys = (0..sessions as u64)
             .map(|at| SessionKey::new(ConversationId::from_random(at.to_be_bytes()), Side::B))
             .collect();
-        let faults = faults::scenario(&mut rng, mild, poison, hosts, sessions);
+        let mut faults = faults::scenario(&mut rng, mild, poison, hosts, sessions);
+        if seed % 16 == 1 {
+            faults.extend(faults::relapse(&mut rng, hosts));
+        }
         let last_fault = faults.iter().map(|(at, fault)| at + fault.lasts()).max();
         let mut world = Self {
             now: 0,
@@ -155,6 +160,7 @@ impl World {
                 .map(|_| (Process::default(), None, 0))
                 .collect(),
             stop_before_write: vec![0; 2],
+            late_beat: false,
             keys,
             limit,
             loss: if mild { 0 } else { [0, 2, 10][rng.usize(0..3)] },
@@ -231,6 +237,7 @@ impl World {
     fn heal(&mut self) {
         (self.loss, self.twice) = (0, 0);
         self.store.hold = false;
+        self.late_beat = false;
         for who in 0..self.orchestrators.len() {
             if !self.orchestrators[who].0.alive {
                 self.start_orchestrator(who);
@@ -326,16 +333,31 @@ impl World {
         let Some(orchestrator) = orchestrator else {
             return;
         };
-        let lost_before = self.store.sessions.iter().filter(|s| is_lost(s)).count();
+        let before: Vec<bool> = self.store.sessions.iter().map(is_lost).collect();
         let agents = &self.agents;
         let alive = |session: usize| agents[session].process.alive;
         let eager = orchestrator.write(&mut self.store, alive, self.now);
         let next = orchestrator.plan_next(eager, self.now);
-        let lost = self.store.sessions.iter().filter(|s| is_lost(s)).count();
         self.at(next, Event::Look(who, tick));
-        if lost > lost_before {
+        let lost = |(row, before): (&SessionRow, &bool)| is_lost(row) && !before;
+        if let Some(lost) = self.store.sessions.iter().zip(&before).position(lost) {
             self.check_losses();
+            if std::mem::take(&mut self.late_beat) {
+                self.relapse(who, lost);
+            }
         }
+    }
+
+    fn relapse(&mut self, who: usize, lost: usize) {
+        let host = self.store.sessions[lost].host;
+        faults::strike(self, Fault::KillHost(host));
+        faults::strike(self, Fault::KillOrchestrator(who, 0));
+        let delay = self.rng.u64(1..300);
+        self.at(self.now + delay, Event::Arrive(Op::Beat(1 << lost)));
+        // Another has long taken over.
+        self.faults
+            .push((self.now + 20_000, Fault::StartOrchestrator(who)));
+        self.at(self.now + 20_000, Event::Fault(self.faults.len() - 1));
     }
 }
 

@@ -312,7 +312,6 @@ impl Watchdog {
 
 /// A row as the observer takes it.
 fn sighting(row: &SeenSession, draining: bool) -> Sighting {
-    let seq = row.standing_seq.unwrap_or(0);
     Sighting {
         host: row.host.clone(),
         beat: row.beat.as_ref().map(|beat| Beat {
@@ -333,14 +332,20 @@ fn sighting(row: &SeenSession, draining: bool) -> Sighting {
         unread: row.unread,
         open_tasks: row.open_tasks,
         draining,
-        standing: match row.standing.as_deref() {
-            Some("stalled") if seq < 0 => Standing::Stirred,
-            Some("stalled") => Standing::Stalled,
-            Some("lost") => Standing::Lost { seq },
-            Some("exited") => Standing::Exited { seq },
-            Some("never_started") => Standing::NeverStarted,
-            _ => Standing::Well,
-        },
+        standing: standing(row),
         ..Sighting::new(row.key.clone())
+    }
+}
+
+/// What the store holds about it.
+pub(super) fn standing(row: &SeenSession) -> Standing {
+    let seq = row.standing_seq.unwrap_or(0);
+    match row.standing.as_deref() {
+        Some("stalled") if seq < 0 => Standing::Stirred,
+        Some("stalled") => Standing::Stalled,
+        Some("lost") => Standing::Lost { seq },
+        Some("exited") => Standing::Exited { seq },
+        Some("never_started") => Standing::NeverStarted,
+        _ => Standing::Well,
     }
 }

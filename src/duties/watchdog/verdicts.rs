@@ -4,10 +4,11 @@
 use tracing::{info, warn};
 
 use super::Watchdog;
+use super::look::standing;
 use crate::duties::words;
 use crate::model::alert::AlertKind;
 use crate::model::health::Health;
-use crate::model::observer::Change;
+use crate::model::observer::{Change, Standing};
 use crate::store::Finding;
 use crate::{clock, host, liveness};
 
@@ -52,18 +53,16 @@ impl Watchdog {
         self.unsaid.remove(&change.key);
         known.health = change.to;
         known.revocable = change.may_revoke;
-        let standing = match change.to {
-            // Suspicion comes and goes, and changes nothing.
-            Health::Suspect => return None,
-            Health::NeverStarted => "never_started",
-            Health::Stalled => "stalled",
-            Health::Lost => "lost",
-            Health::Exited => "exited",
-            _ => "well",
+        let standing = change
+            .standing()
+            .filter(|_| change.is_news_to(standing(&known.row)))?;
+        let standing = match standing {
+            Standing::NeverStarted => "never_started",
+            Standing::Stalled | Standing::Stirred => "stalled",
+            Standing::Lost { .. } => "lost",
+            Standing::Exited { .. } => "exited",
+            Standing::Well => "well",
         };
-        if known.row.standing.as_deref().unwrap_or("well") == standing {
-            return None;
-        }
         // Nobody promised to keep it, and it holds nothing: a person who typed
         // a command is not lost when he types no other.
         if change.to == Health::Lost && known.row.beat.is_none() && known.row.open_tasks == 0 {

@@ -29,6 +29,9 @@ pub(super) struct Entry {
     pub(super) health: Health,
     /// What the store holds, or will hold when the last change is written.
     pub(super) reported: Health,
+    /// A sign of life came after the loss, or of motion after the stall, that
+    /// was reported: the same again is news.
+    pub(super) overtaken: bool,
     /// Whether it was said, and whether it is so, that its tasks may be taken.
     pub(super) revocable: bool,
     may_revoke: bool,
@@ -63,6 +66,7 @@ impl Entry {
             },
             health: Health::Starting,
             reported: Health::Starting,
+            overtaken: false,
             revocable: false,
             may_revoke: false,
             deadline: None,
@@ -100,6 +104,7 @@ impl Entry {
             self.seen.activity_seen = Some(now);
             self.seen.standing = None;
         }
+        self.overtaken |= before == Some(self.reported) && self.seen.standing != before;
         self.note_the_rest(sighting, now);
         self.set_ttl(policy);
         if sighting.standing != self.stored {
@@ -198,6 +203,7 @@ impl Entry {
                 if !returned && seq.map_or(judged >= 0, |seq| seq == judged) {
                     self.seen.standing = Some(Health::Lost);
                 }
+                self.overtaken = self.seen.standing != Some(Health::Lost);
             }
             Standing::Exited { seq: judged } => {
                 self.reported = Health::Exited;
@@ -208,8 +214,12 @@ impl Entry {
                 if !stirred {
                     self.seen.standing = Some(Health::Stalled);
                 }
+                self.overtaken = self.seen.standing != Some(Health::Stalled);
             }
-            Standing::Stirred => self.reported = Health::Stalled,
+            Standing::Stirred => {
+                self.reported = Health::Stalled;
+                self.overtaken = true;
+            }
             Standing::NeverStarted => {
                 self.reported = Health::NeverStarted;
                 if !returned && !self.seen.promised {
@@ -243,7 +253,13 @@ impl Entry {
 
     /// What has not been said yet; it counts as said from now on.
     pub(super) fn news(&mut self) -> Option<News> {
-        let from = mem::replace(&mut self.reported, self.health);
+        let overtaken = mem::take(&mut self.overtaken);
+        let from = match mem::replace(&mut self.reported, self.health) {
+            // It was back for a moment, in which nobody judged it.
+            Health::Lost if overtaken && self.health == Health::Lost => Health::Suspect,
+            Health::Stalled if overtaken && self.health == Health::Stalled => Health::Active,
+            reported => reported,
+        };
         let may_take = mem::replace(&mut self.revocable, self.may_revoke);
         let news = from != self.health || (self.may_revoke && !may_take);
         news.then_some(News {

@@ -215,6 +215,7 @@ impl Observer {
             && entry.reported == change.to
         {
             entry.reported = change.from;
+            entry.overtaken |= change.from != change.to;
             entry.revocable = false;
             if entry.seen.standing == Some(change.to) && change.from != change.to {
                 entry.seen.standing = None;

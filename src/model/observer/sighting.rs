@@ -117,3 +117,32 @@ pub struct Change {
     /// It was to end: planned work is not an incident.
     pub draining: bool,
 }
+
+impl Change {
+    /// What the store is to hold of it; `None` of suspicion, which comes and
+    /// goes.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        let seq = self.seq.unwrap_or(0);
+        Some(match self.to {
+            Health::Suspect => return None,
+            Health::NeverStarted => Standing::NeverStarted,
+            Health::Stalled => Standing::Stalled,
+            Health::Lost => Standing::Lost { seq },
+            Health::Exited => Standing::Exited { seq },
+            _ => Standing::Well,
+        })
+    }
+
+    /// Whether the store, which holds `held`, has to hold something else. The
+    /// same word is not enough where a sign of life came after it: nobody takes
+    /// the tasks of one who may be back.
+    #[must_use]
+    pub fn is_news_to(&self, held: Standing) -> bool {
+        match (self.standing(), held) {
+            // An end is one, whatever its daemon wrote since.
+            (None, _) | (Some(Standing::Exited { .. }), Standing::Exited { .. }) => false,
+            (Some(standing), held) => standing != held,
+        }
+    }
+}

@@ -7,6 +7,7 @@ use correlated::ten_hosts;
 
 mod correlated;
 mod random;
+mod standing;
 mod unkept;
 
 const SECOND: Duration = Duration::from_secs(1);

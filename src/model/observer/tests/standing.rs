@@ -1,0 +1,47 @@
+//! What was said and stands, and what came since.
+
+use super::*;
+
+#[test]
+fn whoever_was_back_for_a_beat_that_nobody_judged_is_lost_anew() {
+    let lost = |beat| Sighting {
+        standing: Standing::Lost { seq: 7 },
+        ..kept(1, beat)
+    };
+    // It was known before, or comes to us as it is.
+    for first in [vec![kept(1, 7), lost(7), lost(8)], vec![lost(8)]] {
+        let mut standby = observer();
+        for sighting in &first {
+            standby.sighted(sighting, at(100));
+        }
+        let changes = standby.due(at(120));
+        assert_eq!(one(&changes), (Health::Suspect, Health::Lost));
+        let change = &changes[0];
+        assert_eq!(change.standing(), Some(Standing::Lost { seq: 8 }));
+        assert!(change.is_news_to(Standing::Lost { seq: 7 }));
+        assert!(!change.is_news_to(Standing::Lost { seq: 8 }));
+        // As often as it could not be written.
+        standby.take_back(change);
+        assert_eq!(standby.due(at(121)), changes_at(&changes, at(21)));
+        assert_eq!(look(&mut standby, &[lost(8)], at(122)), []);
+    }
+    // The same of a stall, and of who was suspect in between.
+    let stalled = |second: u32, standing, activity| Sighting {
+        standing,
+        activity,
+        open_tasks: 1,
+        ..kept(1, i64::from(second))
+    };
+    let mut standby = observer();
+    standby.sighted(&stalled(100, Standing::Stalled, 1), at(100));
+    standby.sighted(&stalled(105, Standing::Stirred, 2), at(105));
+    standby.sighted(&stalled(225, Standing::Stirred, 2), at(225));
+    let changes = standby.due(at(225));
+    assert_eq!(one(&changes), (Health::Active, Health::Stalled));
+    assert!(changes[0].is_news_to(Standing::Stirred));
+    let mut late = observer();
+    late.sighted(&lost(7), at(100));
+    late.sighted(&lost(8), at(101));
+    assert_eq!(one(&late.due(at(112))), (Health::Lost, Health::Suspect));
+    assert_eq!(one(&late.due(at(121))), (Health::Suspect, Health::Lost));
+}
