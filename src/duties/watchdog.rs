@@ -140,6 +140,7 @@ impl Watchdog {
         if leader.is_none() {
             self.fleet.lock().judged = false;
             self.correlated = None;
+            self.observer.stand_by();
         }
         if let Some(leader) = leader {
             let judged = self.judge(store, &leader, patience).await;

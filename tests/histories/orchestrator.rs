@@ -210,6 +210,7 @@ impl Orchestrator {
     fn seek_to_lead(&mut self, store: &Store, now: Ms) {
         self.leads = None;
         self.leads_since = Ms::MAX;
+        self.observer.stand_by();
         let leader = &store.leader;
         if self.renewal.0 != leader.renewed {
             self.renewal = (leader.renewed, now);

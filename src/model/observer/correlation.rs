@@ -185,6 +185,11 @@ impl Hosts {
         }
     }
 
+    /// Ends a hold, and what followed it, without a ruling.
+    pub(super) fn forget(&mut self) {
+        self.state = State::Calm;
+    }
+
     pub(super) fn correlated(&self) -> Option<Correlated> {
         match self.state {
             State::Holding { since } => Some(Correlated {

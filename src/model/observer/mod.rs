@@ -237,6 +237,13 @@ impl Observer {
         }
     }
 
+    /// It acts no more: whoever acts meanwhile sees for himself which hosts are
+    /// silent together. When it acts again, it begins anew with that.
+    pub fn stand_by(&mut self) {
+        self.hosts.forget();
+        self.release();
+    }
+
     /// Judges anew whoever was kept back.
     fn release(&mut self) {
         for at in mem::take(&mut self.kept_back) {
@@ -253,21 +260,19 @@ impl Observer {
         let mut judged = Vec::new();
         loop {
             let over = self.judge_due(now, &mut judged);
-            if self.hold {
-                self.kept_back.extend(over);
-                break;
-            }
-            match self.hosts.rule(!over.is_empty(), now) {
-                Ruling::Keep => {
-                    self.kept_back.extend(over);
-                    break;
-                }
-                Ruling::Expire => {
+            // Planned silence is no alarm: under an operator's hold none of
+            // ours begins. One that was on goes on, and ends.
+            match self.hosts.rule(!over.is_empty() && !self.hold, now) {
+                Ruling::Expire if !self.hold => {
                     let kept_back = mem::take(&mut self.kept_back);
                     for at in kept_back.into_iter().chain(over) {
                         self.expire(at);
                         judged.push(at);
                     }
+                    break;
+                }
+                Ruling::Keep | Ruling::Expire => {
+                    self.kept_back.extend(over);
                     break;
                 }
                 Ruling::StartOver => {

@@ -94,3 +94,44 @@ fn when_the_hold_is_over_expiry_goes_on_for_whoever_falls_silent_with_them() {
     assert_eq!(verdicts(&said).len(), 3, "no second hold for one silence");
     assert_eq!(observer.correlated(), None);
 }
+
+#[test]
+fn under_an_operators_hold_a_correlated_one_ends_in_its_time_and_none_begins() {
+    let mut observer = ten_hosts();
+    beats(&mut observer, 4, 105..200);
+    assert!(observer.correlated().is_some());
+    observer.set_hold(true, at(200));
+    let said = beats(&mut observer, 4, 200..421);
+    assert_eq!(observer.correlated(), None, "its time is over");
+    assert!(
+        observer.next().is_none_or(|next| next > at(420)),
+        "it spins"
+    );
+    let said = [said, beats(&mut observer, 0, 425..500)].concat();
+    assert_eq!(verdicts(&said), [], "the operator's is on");
+    assert_eq!(observer.correlated(), None, "and was planned");
+    // And if the others come back before.
+    let mut observer = ten_hosts();
+    beats(&mut observer, 4, 105..200);
+    observer.set_hold(true, at(200));
+    beats(&mut observer, 10, 200..206);
+    assert_eq!(observer.correlated(), None, "they are back");
+}
+
+#[test]
+fn whoever_stood_by_begins_a_hold_of_its_own() {
+    let mut observer = ten_hosts();
+    beats(&mut observer, 4, 105..200);
+    let first = observer.correlated().expect("six of ten").since;
+    assert_eq!(first, at(120));
+    observer.stand_by();
+    assert_eq!(observer.correlated(), None);
+    // It looks on, and does not ask; it acts again when the first were over.
+    let fleet: Vec<_> = (0..4).map(|n| kept(n * 10, 900)).collect();
+    for sighting in &fleet {
+        observer.sighted(sighting, at(600));
+    }
+    assert_eq!(verdicts(&observer.due(at(601))), []);
+    let correlated = observer.correlated().expect("they are silent still");
+    assert_eq!(correlated.since, at(601));
+}
