@@ -120,20 +120,34 @@ async fn bounded_until<T>(
 /// more than its deadline.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    begun: Instant,
+    /// Nothing more is begun then.
+    over: Instant,
+    /// What was begun is given up then.
+    end: Instant,
 }
 
 impl Patience {
     /// For a round that begins now.
     pub(crate) fn begin() -> Self {
+        let now = Instant::now();
         Self {
-            begun: Instant::now(),
+            over: now + STORE_PATIENCE,
+            end: now + ROUND_PATIENCE,
+        }
+    }
+
+    /// For a round that has done enough.
+    #[cfg(test)]
+    pub(crate) fn spent() -> Self {
+        Self {
+            over: Instant::now(),
+            ..Self::begin()
         }
     }
 
     /// Whether this round should leave the rest to the next one.
     pub(crate) fn is_over(self) -> bool {
-        self.begun.elapsed() >= STORE_PATIENCE
+        Instant::now() >= self.over
     }
 
     /// [`bounded`], and not beyond the round's own end.
@@ -142,7 +156,7 @@ impl Patience {
         location: &Path,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let end = (Instant::now() + STORE_PATIENCE).min(self.begun + ROUND_PATIENCE);
+        let end = (Instant::now() + STORE_PATIENCE).min(self.end);
         bounded_until(end, location, call).await
     }
 }

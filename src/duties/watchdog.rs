@@ -24,12 +24,12 @@ use super::alerts::AlertDesk;
 use super::fleet::{FleetPost, FleetState, SharedFleet};
 use super::leadership::LeaderLink;
 use super::store_keeper::StoreLink;
-use super::{Duty, DutyBell, Patience, Round};
+use super::{Duty, DutyBell, Patience, ROUND_PATIENCE, Round};
 use crate::config::{OrchestratorSettings, RoleSettings, Settings, WatchdogSettings};
 use crate::model::SessionKey;
 use crate::model::health::{Health, HealthPolicy};
 use crate::model::observer::{Change, CorrelationPolicy, Observer};
-use crate::store::{Control, ControlKind, Cursor, Finding, Leader, SharedStore, StoreError};
+use crate::store::{Control, ControlKind, Cursor, Leader, SharedStore, StoreError};
 use crate::{clock, text};
 use look::FullLook;
 pub use report::WatchdogReport;
@@ -37,8 +37,6 @@ pub use report::WatchdogReport;
 /// A look that comes so much later than it should was kept from its work: what
 /// it did not see says nothing.
 const LATE: Duration = Duration::from_secs(3);
-/// Findings of one transaction.
-const FINDINGS: usize = 500;
 /// The shortest sleep between two rounds that nobody rang for.
 const LEAST: Duration = Duration::from_millis(20);
 
@@ -65,6 +63,8 @@ pub struct Watchdog {
     looked: Option<Duration>,
     /// The last look failed.
     blind: bool,
+    /// The last round had more to write than it had time for.
+    unwritten: bool,
     controls: Vec<Control>,
     /// What was drained when the whole fleet was last held against it.
     drains: Vec<String>,
@@ -110,6 +110,7 @@ impl Watchdog {
             full_look: FullLook::begin(true),
             looked: None,
             blind: false,
+            unwritten: false,
             controls: Vec::new(),
             drains: Vec::new(),
             correlated: None,
@@ -120,8 +121,7 @@ impl Watchdog {
         }
     }
 
-    async fn round(&mut self, store: &SharedStore) -> Result<(), StoreError> {
-        let patience = Patience::begin();
+    async fn round(&mut self, store: &SharedStore, patience: Patience) -> Result<(), StoreError> {
         if !self
             .known
             .as_ref()
@@ -151,6 +151,7 @@ impl Watchdog {
                 self.desk.look();
             }
             let told = match judged {
+                Ok(()) if self.unwritten => Ok(()),
                 Ok(()) => self.tell_correlated(store, &leader, patience).await,
                 failed => failed,
             };
@@ -167,7 +168,14 @@ impl Watchdog {
     /// seen the signs of life of that time.
     fn mind_the_gap(&mut self, now: Duration) {
         let gap = now.saturating_sub(self.looked.replace(now).unwrap_or(now));
-        let late = gap > self.settings.check_interval + LATE;
+        // Whoever writes all the time that a round has is late, and not blind: a
+        // mass loss would otherwise undo itself.
+        let own = if std::mem::take(&mut self.unwritten) {
+            ROUND_PATIENCE
+        } else {
+            Duration::ZERO
+        };
+        let late = gap > self.settings.check_interval + LATE + own;
         if late {
             warn!(
                 event = "watchdog-late",
@@ -178,6 +186,24 @@ impl Watchdog {
         if late || std::mem::take(&mut self.blind) {
             self.observer.interrupted(now);
         }
+    }
+
+    /// A round that has no time left for a second part, and how many findings
+    /// it wrote. It is as late as such a round makes the next one.
+    #[cfg(test)]
+    pub(crate) async fn round_without_time(
+        &mut self,
+        store: &SharedStore,
+    ) -> Result<usize, StoreError> {
+        self.round.settled = 0;
+        self.round(store, Patience::spent()).await?;
+        let took = if self.unwritten {
+            ROUND_PATIENCE
+        } else {
+            Duration::ZERO
+        };
+        self.looked = self.looked.map(|looked| looked.saturating_sub(took));
+        Ok(self.round.settled)
     }
 
     /// Another store has other sessions.
@@ -206,41 +232,7 @@ impl Watchdog {
         let changes = self.look_again_at_stalled(store, changes, patience).await?;
         self.publish_health();
         self.recount |= !changes.is_empty();
-        let (mut judged, mut findings) = (Vec::new(), Vec::new());
-        for change in changes {
-            if let Some(finding) = self.note(&change) {
-                judged.push(change);
-                findings.push(finding);
-            }
-        }
-        let mut outcome = Ok(());
-        for (judged, findings) in judged.chunks(FINDINGS).zip(findings.chunks(FINDINGS)) {
-            let settled = match outcome {
-                Ok(()) => {
-                    let settled = store.settle(leader, findings, clock::now());
-                    patience.bounded(store.location(), settled).await
-                }
-                // The rest would fail as well.
-                Err(_) => Ok(vec![false; findings.len()]),
-            };
-            let settled = settled.unwrap_or_else(|error| {
-                outcome = Err(error);
-                vec![false; findings.len()]
-            });
-            for ((change, finding), settled) in judged.iter().zip(findings).zip(settled) {
-                if settled {
-                    self.round.settled += 1;
-                    verdicts::say(change, finding);
-                    self.written(finding);
-                } else {
-                    // Not written, or it gave a sign of life in the last
-                    // moment: it is judged again, on the row as it is then.
-                    self.observer.take_back(change);
-                    self.reread.push(change.key.clone());
-                }
-            }
-        }
-        outcome
+        self.write(store, leader, changes, patience).await
     }
 
     /// Whoever gives out tasks goes by how sessions fare when they are judged,
@@ -254,13 +246,6 @@ impl Watchdog {
             }
         }
         fleet.judged = true;
-    }
-
-    fn written(&self, finding: &Finding) {
-        if let Some(known) = self.fleet.lock().sessions.get_mut(&finding.session) {
-            known.row.standing = Some(finding.standing.to_owned());
-            known.row.standing_seq = finding.seq;
-        }
     }
 
     fn count(&mut self) {
@@ -322,7 +307,7 @@ impl Duty for Watchdog {
         self.round.trouble = None;
         (self.round.read, self.round.settled) = (0, 0);
         if let Some(store) = store {
-            if let Err(error) = self.round(&store).await {
+            if let Err(error) = self.round(&store, Patience::begin()).await {
                 self.blind = true;
                 self.round.trouble = Some(error.to_string());
             }

@@ -5,12 +5,15 @@ use tracing::{info, warn};
 
 use super::Watchdog;
 use super::look::standing;
-use crate::duties::words;
+use crate::duties::{Patience, words};
 use crate::model::alert::AlertKind;
 use crate::model::health::Health;
 use crate::model::observer::{Change, Standing};
-use crate::store::Finding;
+use crate::store::{Finding, Leader, SharedStore, StoreError};
 use crate::{clock, host, liveness};
+
+/// Findings of one transaction.
+const FINDINGS: usize = 500;
 
 impl Watchdog {
     /// On this very host the process itself can be asked: a daemon that died is
@@ -89,9 +92,71 @@ impl Watchdog {
             text,
         })
     }
+
+    /// Writes what the store has to know of these, part by part.
+    pub(super) async fn write(
+        &mut self,
+        store: &SharedStore,
+        leader: &Leader,
+        changes: Vec<Change>,
+        patience: Patience,
+    ) -> Result<(), StoreError> {
+        let (mut judged, mut findings) = (Vec::new(), Vec::new());
+        for change in changes {
+            if let Some(finding) = self.note(&change) {
+                judged.push(change);
+                findings.push(finding);
+            }
+        }
+        let mut outcome = Ok(());
+        let parts = judged.chunks(FINDINGS).zip(findings.chunks(FINDINGS));
+        for (part, (judged, findings)) in parts.enumerate() {
+            // A first part is written in any case, so that every round gets on.
+            self.unwritten |= outcome.is_ok() && part > 0 && patience.is_over();
+            if self.unwritten {
+                for change in judged {
+                    self.observer.take_back(change);
+                    self.touched.insert(change.key.clone());
+                }
+                continue;
+            }
+            let settled = match outcome {
+                Ok(()) => {
+                    let settled = store.settle(leader, findings, clock::now());
+                    patience.bounded(store.location(), settled).await
+                }
+                // The rest would fail as well.
+                Err(_) => Ok(vec![false; findings.len()]),
+            };
+            let settled = settled.unwrap_or_else(|error| {
+                outcome = Err(error);
+                vec![false; findings.len()]
+            });
+            for ((change, finding), settled) in judged.iter().zip(findings).zip(settled) {
+                if settled {
+                    self.round.settled += 1;
+                    say(change, finding);
+                    self.written(finding);
+                } else {
+                    // Not written, or it gave a sign of life in the last
+                    // moment: it is judged again, on the row as it is then.
+                    self.observer.take_back(change);
+                    self.reread.push(change.key.clone());
+                }
+            }
+        }
+        outcome
+    }
+
+    fn written(&self, finding: &Finding) {
+        if let Some(known) = self.fleet.lock().sessions.get_mut(&finding.session) {
+            known.row.standing = Some(finding.standing.to_owned());
+            known.row.standing_seq = finding.seq;
+        }
+    }
 }
 
-pub(super) fn say(change: &Change, finding: &Finding) {
+fn say(change: &Change, finding: &Finding) {
     let (conversation, session) = (&change.key.conversation, &change.key);
     // Named one by one, so that a search for an event finds its place.
     let event = match change.to {

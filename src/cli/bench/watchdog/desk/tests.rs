@@ -211,3 +211,29 @@ async fn silence_after_the_end_of_a_conversation_is_no_loss() {
     assert!(alerts.is_empty(), "{alerts:?}");
     desk.close().await;
 }
+
+/// More than is written in one part, and than a round has time for.
+#[tokio::test]
+async fn a_mass_loss_that_takes_many_rounds_to_write_is_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("bridge.db");
+    let pairs = make_store(&path, 600).await.expect("made");
+    let mut desk = Desk::open(&path, "").await.expect("open");
+    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
+    let ttl = Duration::from_millis(500);
+    desk.beat(&host, ttl, false).await.expect("beaten");
+    assert_eq!(desk.tick().await.expect("ticked").1.alive, 1200);
+
+    let store = Arc::clone(&desk.store);
+    let mut parts = Vec::new();
+    while parts.iter().sum::<usize>() < 1200 {
+        match desk.watchdog.round_without_time(&store).await {
+            Ok(0) => assert!(parts.is_empty(), "the rest came alive: {parts:?}"),
+            Ok(settled) => parts.push(settled),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(parts, [500, 500, 200]);
+    assert_eq!(desk.tick().await.expect("ticked").1.gone, 1200);
+    desk.close().await;
+}
