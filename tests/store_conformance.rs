@@ -278,6 +278,7 @@ macro_rules! every_case {
                 a_hold_since_the_look_voids_a_loss_and_no_exit
                 an_end_since_the_look_voids_it
                 an_alert_is_raised_once
+                a_stall_may_be_told_of_later
                 one_standing_ends_the_alert_of_another
                 the_notice_names_unread_mail
                 the_notice_names_what_was_in_its_hand

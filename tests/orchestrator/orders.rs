@@ -236,6 +236,27 @@ fn a_conversation_that_is_closed_is_no_loss() {
 }
 
 #[test]
+fn a_stall_that_a_drain_kept_quiet_is_told_when_the_drain_ends() {
+    let mut fleet = Fleet::new(1);
+    let (text, told) = with_alerts(&fleet, "idle_after = \"1s\"\nstalled_after = \"3s\"\n");
+    let mut orchestrator = fleet.orchestrator(&text);
+    fleet.workers_ready();
+    let task = fleet.add("Port the parser");
+    assert_eq!(fleet.owner(task, 1), 0);
+    let drained = fleet.workers[0].pair.b.session.to_string();
+    say(&fleet, ControlKind::Drain, &drained);
+    orchestrator.says("worker-0/b (backend) is stalled");
+    assert!(alerts(&told).is_empty(), "planned work is no incident");
+    take_back(&fleet, ControlKind::Drain, &drained);
+    let alert = wait_for("an alert", || alerts(&told).into_iter().next());
+    assert_eq!(
+        (&alert["kind"], &alert["edge"]),
+        (&"stalled".into(), &"raised".into())
+    );
+    assert_eq!(fleet.owner(task, 1), 0);
+}
+
+#[test]
 fn a_session_that_never_starts_is_reported() {
     let fleet = Fleet::new(1);
     let pair = fleet.rig.pair("late");

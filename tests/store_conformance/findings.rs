@@ -157,6 +157,35 @@ pub(crate) async fn an_alert_is_raised_once(backend: &impl Backend) {
     );
 }
 
+pub(crate) async fn a_stall_may_be_told_of_later(backend: &impl Backend) {
+    let store = backend.open().await;
+    let leader = lead(&*store).await;
+    let pair = pair(&*store, at(0)).await;
+    claimed(&*store, &pair.b, "Port the parser").await;
+    let session = &pair.b.session;
+    let since = async || {
+        let all = store.sessions(at(90)).await.expect("listed");
+        all.into_iter().find(|view| view.key == *session)
+    };
+    let mut quiet = finding(&seen(&*store, session).await, "stalled");
+    quiet.alert = None;
+    let settled = store.settle(&leader, &[quiet], at(40)).await;
+    assert_eq!(settled.expect("settled"), [true]);
+    assert!(alarms(&*store).await.is_empty());
+    find(&*store, &leader, session, "stalled", at(60)).await;
+    assert_eq!(
+        alarms(&*store).await,
+        [(AlertKind::Stalled, session.to_string())]
+    );
+    let view = since().await.expect("there");
+    assert_eq!(view.standing_at, Some(at(40)), "it is the same stall");
+    assert_eq!(read(&*store, &pair.b).await.len(), 1, "reminded once");
+    // It moved, and nobody saw that before it stood still again.
+    find(&*store, &leader, session, "stalled", at(80)).await;
+    let view = since().await.expect("there");
+    assert_eq!(view.standing_at, Some(at(80)), "and this is another");
+}
+
 pub(crate) async fn one_standing_ends_the_alert_of_another(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&*store).await;

@@ -19,6 +19,7 @@ pub(super) struct News {
     pub(super) from: Health,
     pub(super) to: Health,
     pub(super) may_revoke: bool,
+    pub(super) untold: bool,
 }
 
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(super) struct Entry {
     /// A sign of life came after the loss, or of motion after the stall, that
     /// was reported: the same again is news.
     pub(super) overtaken: bool,
+    /// It was found stalled while it drained: nobody was told of it.
+    pub(super) hushed: bool,
     /// Whether it was said, and whether it is so, that its tasks may be taken.
     pub(super) revocable: bool,
     may_revoke: bool,
@@ -67,6 +70,7 @@ impl Entry {
             health: Health::Starting,
             reported: Health::Starting,
             overtaken: false,
+            hushed: false,
             revocable: false,
             may_revoke: false,
             deadline: None,
@@ -210,7 +214,9 @@ impl Entry {
                 self.seen.exited |= seq.is_none_or(|seq| seq == judged);
             }
             Standing::Stalled => {
-                self.reported = Health::Stalled;
+                if mem::replace(&mut self.reported, Health::Stalled) != Health::Stalled {
+                    self.hushed = self.seen.draining;
+                }
                 if !stirred {
                     self.seen.standing = Some(Health::Stalled);
                 }
@@ -261,11 +267,22 @@ impl Entry {
             reported => reported,
         };
         let may_take = mem::replace(&mut self.revocable, self.may_revoke);
-        let news = from != self.health || (self.may_revoke && !may_take);
+        let draining = self.seen.draining;
+        // What was no incident while it drained is one when that ends.
+        let untold = self.hushed && !draining && self.health == Health::Stalled;
+        self.hushed = match self.health {
+            Health::Stalled if self.stored != Standing::Stalled => draining,
+            Health::Stalled => self.hushed && draining,
+            // The stall stands.
+            Health::Suspect => self.hushed,
+            _ => false,
+        };
+        let news = from != self.health || (self.may_revoke && !may_take) || untold;
         news.then_some(News {
             from,
             to: self.health,
             may_revoke: self.may_revoke,
+            untold,
         })
     }
 

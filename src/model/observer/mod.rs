@@ -216,6 +216,7 @@ impl Observer {
         {
             entry.reported = change.from;
             entry.overtaken |= change.from != change.to;
+            entry.hushed |= change.untold;
             entry.revocable = false;
             if entry.seen.standing == Some(change.to) && change.from != change.to {
                 entry.seen.standing = None;
@@ -374,6 +375,7 @@ impl Observer {
             silent_for: entry.seen.silent_for(self.good_since, now),
             may_revoke: news.may_revoke,
             draining: entry.seen.draining,
+            untold: news.untold,
         })
     }
 

@@ -116,6 +116,9 @@ pub struct Change {
     pub may_revoke: bool,
     /// It was to end: planned work is not an incident.
     pub draining: bool,
+    /// It was found stalled while it was to end, which is over: the store holds
+    /// that already, and nobody was told.
+    pub untold: bool,
 }
 
 impl Change {
@@ -142,7 +145,7 @@ impl Change {
         match (self.standing(), held) {
             // An end is one, whatever its daemon wrote since.
             (None, _) | (Some(Standing::Exited { .. }), Standing::Exited { .. }) => false,
-            (Some(standing), held) => standing != held,
+            (Some(standing), held) => standing != held || self.untold,
         }
     }
 }

@@ -7,6 +7,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::alerts::{self, Raise};
 use super::fault::Fault;
+use super::messages::OVERTAKEN;
 use super::owed::owed_mail;
 use super::{fleet, from_millis, messages, millis, notices, reminder, shared};
 use crate::model::alert::AlertKind;
@@ -77,10 +78,12 @@ pub(super) async fn settle(
     let returned = well && matches!(before.as_deref(), Some("lost" | "exited"));
     sqlx::query(
         // Lost and then exited is one absence: what it lost is told from its
-        // beginning.
+        // beginning. A stall of which somebody has to be told only now is the
+        // same stall.
         "UPDATE bridge_session SET standing = ?3, standing_seq = ?4,
-             standing_ms = iif(standing IN ('lost', 'exited') AND ?3 IN ('lost', 'exited'),
-                               standing_ms, ?5),
+             standing_ms = iif(standing IN ('lost', 'exited') AND ?3 IN ('lost', 'exited')
+                               OR standing = 'stalled' AND ?3 = 'stalled'
+                                  AND standing_seq IS NOT ?7, standing_ms, ?5),
              epoch = epoch + ?6
          WHERE conversation_id = ?1 AND session_id = ?2",
     )
@@ -90,6 +93,7 @@ pub(super) async fn settle(
     .bind(finding.seq)
     .bind(millis(now))
     .bind(returned)
+    .bind(OVERTAKEN)
     .execute(&mut *connection)
     .await?;
     let subject = session.to_string();

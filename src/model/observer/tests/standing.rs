@@ -45,3 +45,48 @@ fn whoever_was_back_for_a_beat_that_nobody_judged_is_lost_anew() {
     assert_eq!(one(&late.due(at(112))), (Health::Lost, Health::Suspect));
     assert_eq!(one(&late.due(at(121))), (Health::Suspect, Health::Lost));
 }
+
+#[test]
+fn a_stall_that_a_drain_kept_quiet_is_said_when_the_drain_ends() {
+    let seen = |second: u32, draining, standing| Sighting {
+        draining,
+        standing,
+        open_tasks: 1,
+        ..kept(1, i64::from(second))
+    };
+    let mut said = Vec::new();
+    let mut early = observer();
+    for second in (100..400).step_by(5) {
+        let standing = if second > 220 {
+            Standing::Stalled
+        } else {
+            Standing::Well
+        };
+        let sighting = seen(second, second < 300, standing);
+        for change in look(&mut early, &[sighting], at(second)) {
+            said.push((second, change.from, change.to, change.untold));
+            assert!(change.is_news_to(standing));
+            // As often as it could not be written.
+            if second == 300 {
+                early.take_back(&change);
+            }
+        }
+    }
+    let stalled = Health::Stalled;
+    let expected = [
+        (220, Health::Active, stalled, false),
+        (300, stalled, stalled, true),
+        (305, stalled, stalled, true),
+    ];
+    assert_eq!(said, expected);
+    // Whoever comes while it drains knows it, too, and one that was told of is
+    // not told of again.
+    for (first, untold) in [(true, true), (false, false)] {
+        let mut late = observer();
+        let stalled = Standing::Stalled;
+        look(&mut late, &[seen(100, first, stalled)], at(100));
+        look(&mut late, &[seen(105, true, stalled)], at(105));
+        let changes = look(&mut late, &[seen(110, false, stalled)], at(110));
+        assert_eq!(changes.iter().any(|c| c.untold), untold);
+    }
+}
