@@ -184,6 +184,23 @@ async fn an_older_store_keeps_every_row_and_works() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_from_before_the_first_release_is_brought_up_to_date() {
+    let scratch = Scratch::new();
+    let pair = old(&scratch).await;
+    // Its tables were STRICT, and what made them had another checksum.
+    let then = "b419e618b1905f8c90916b81d46d013a246e52acb8439c09\
+                fce1161b711631df36324e0c47866b4823afeb65ae88c4e2";
+    let changed = scratch.raw().execute(
+        &format!("UPDATE _sqlx_migrations SET checksum = x'{then}' WHERE version = 1"),
+        [],
+    );
+    assert_eq!(changed.expect("set"), 1);
+    let store = scratch.open().await;
+    assert_eq!(versions(&scratch), (SCHEMA_VERSION, 1));
+    assert_eq!(receive(&*store, &pair.b, at(21)).await, ["unread"]);
+}
+
 /// What an older store is kept as, before it gets another schema.
 fn kept(scratch: &Scratch) -> PathBuf {
     scratch.beside(&format!(".before-schema-{SCHEMA_VERSION}"))

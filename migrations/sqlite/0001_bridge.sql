@@ -3,6 +3,10 @@
 -- shared ones: that bridge's cleanup ignores keys, so orphans must be borne.
 -- Times in shared tables are naive UTC text; in ours, integer milliseconds
 -- since 1970 (_ms) or since boot (_boot_ms).
+--
+-- The Python bridge's SQLite reads all of this before its first statement, and
+-- one that is old reads nothing at all if it cannot read a part: no STRICT, no
+-- iif(), nothing else that came after 3.8.
 
 CREATE TABLE IF NOT EXISTS conversations (
     id TEXT PRIMARY KEY,
@@ -56,19 +60,19 @@ CREATE TABLE bridge_schema (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     version INTEGER NOT NULL,
     min_compatible INTEGER NOT NULL
-) STRICT;
+);
 
 -- Settings that all processes on this store must agree on.
 CREATE TABLE bridge_setting (
     key TEXT PRIMARY KEY,
     value TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+) WITHOUT ROWID;
 
 CREATE TABLE bridge_conversation (
     conversation_id TEXT PRIMARY KEY,
     label TEXT,
     closed_ms INTEGER
-) STRICT, WITHOUT ROWID;
+) WITHOUT ROWID;
 CREATE UNIQUE INDEX bridge_conversation_label
     ON bridge_conversation (label) WHERE closed_ms IS NULL;
 
@@ -82,7 +86,7 @@ CREATE TABLE bridge_agent (
     client TEXT,
     client_version TEXT,
     registered_ms INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) WITHOUT ROWID;
 
 -- activity_seq grows with every authenticated call of the agent itself.
 CREATE TABLE bridge_session (
@@ -93,7 +97,7 @@ CREATE TABLE bridge_session (
     activity_ms INTEGER,
     busy_until_ms INTEGER,
     PRIMARY KEY (conversation_id, session_id)
-) STRICT, WITHOUT ROWID;
+) WITHOUT ROWID;
 
 -- Fetched, its reply written, acknowledged: three steps, three times. A
 -- message that was fetched by a call which died before it answered is given
@@ -106,7 +110,7 @@ CREATE TABLE bridge_receipt (
     fetched_ms INTEGER NOT NULL,
     written_ms INTEGER,
     acked_ms INTEGER
-) STRICT;
+);
 CREATE INDEX bridge_receipt_open
     ON bridge_receipt (conversation_id, session_id, message_id) WHERE acked_ms IS NULL;
 -- The replies that are under way, to be confirmed by the name of the fetch.
@@ -120,7 +124,7 @@ CREATE TABLE bridge_client_message (
     client_id TEXT NOT NULL,
     message_id INTEGER NOT NULL,
     PRIMARY KEY (conversation_id, session_id, client_id)
-) STRICT, WITHOUT ROWID;
+) WITHOUT ROWID;
 
 -- A daemon keeps its row over restarts; the epoch tells them apart.
 CREATE TABLE bridge_daemon (
@@ -133,7 +137,7 @@ CREATE TABLE bridge_daemon (
     version TEXT NOT NULL,
     started_ms INTEGER NOT NULL,
     stopped_ms INTEGER
-) STRICT, WITHOUT ROWID;
+) WITHOUT ROWID;
 
 -- Narrow, because it is written all the time. beat_boot_ms is comparable only
 -- between rows of one boot_id; beat_ms is for people.
@@ -152,7 +156,7 @@ CREATE TABLE bridge_heartbeat (
     released INTEGER NOT NULL DEFAULT 0,
     exited_ms INTEGER,
     PRIMARY KEY (conversation_id, session_id)
-) STRICT, WITHOUT ROWID;
+) WITHOUT ROWID;
 
 -- One open wake a session: whoever inserts it wakes, the others do not.
 CREATE TABLE bridge_wake (
@@ -169,7 +173,7 @@ CREATE TABLE bridge_wake (
     reason TEXT,
     created_ms INTEGER NOT NULL,
     ended_ms INTEGER
-) STRICT;
+);
 CREATE UNIQUE INDEX bridge_wake_open
     ON bridge_wake (conversation_id, session_id) WHERE ended_ms IS NULL;
 CREATE INDEX bridge_wake_session

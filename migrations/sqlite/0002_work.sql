@@ -59,7 +59,7 @@ CREATE TABLE bridge_task (
     created_ms INTEGER NOT NULL,
     changed_ms INTEGER NOT NULL,
     CHECK ((state = 'leased') = (owner_conversation IS NOT NULL))
-) STRICT;
+);
 CREATE INDEX bridge_task_owner
     ON bridge_task (owner_conversation, owner_session) WHERE state = 'leased';
 CREATE INDEX bridge_task_waiting
@@ -76,7 +76,7 @@ CREATE TABLE bridge_task_history (
     session_id TEXT,
     at_ms INTEGER NOT NULL,
     note TEXT
-) STRICT;
+);
 CREATE INDEX bridge_task_history_task ON bridge_task_history (task_id, history_id);
 CREATE INDEX bridge_task_history_session
     ON bridge_task_history (conversation_id, session_id, history_id);
@@ -85,7 +85,7 @@ CREATE INDEX bridge_task_history_session
 CREATE TABLE bridge_task_message (
     message_id INTEGER PRIMARY KEY,
     task_id INTEGER NOT NULL REFERENCES bridge_task (task_id) ON DELETE CASCADE
-) STRICT;
+);
 CREATE INDEX bridge_task_message_task ON bridge_task_message (task_id);
 
 -- One orchestrator acts. Whoever saw renew_seq stand still for ttl_ms on a
@@ -98,14 +98,14 @@ CREATE TABLE bridge_leader (
     renew_seq INTEGER NOT NULL,
     ttl_ms INTEGER NOT NULL,
     since_ms INTEGER NOT NULL
-) STRICT;
+);
 
 -- Counters that are hints for whoever waits, as the doorbell is: data stands
 -- in the other tables.
 CREATE TABLE bridge_signal (
     name TEXT PRIMARY KEY,
     n INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) WITHOUT ROWID;
 
 -- An alert is open until its matter recovers. told is the edge that the
 -- adapters have been told of: 1 raised, 2 recovered.
@@ -122,11 +122,11 @@ CREATE TABLE bridge_alert (
     recovered_ms INTEGER,
     reminders INTEGER NOT NULL DEFAULT 0,
     told INTEGER NOT NULL DEFAULT 0
-) STRICT;
+);
 CREATE UNIQUE INDEX bridge_alert_open
     ON bridge_alert (kind, subject) WHERE recovered_ms IS NULL;
 CREATE INDEX bridge_alert_untold
-    ON bridge_alert (alert_id) WHERE told < iif(recovered_ms IS NULL, 1, 2);
+    ON bridge_alert (alert_id) WHERE told < CASE WHEN recovered_ms IS NULL THEN 1 ELSE 2 END;
 
 -- What an operator said: drain a session or a host, hold the watchdog, mute a
 -- kind of alert; each until its end.
@@ -136,7 +136,7 @@ CREATE TABLE bridge_control (
     set_ms INTEGER NOT NULL,
     until_ms INTEGER NOT NULL,
     PRIMARY KEY (kind, subject)
-) STRICT, WITHOUT ROWID;
+) WITHOUT ROWID;
 
 -- Whoever is gone may still have tasks.
 CREATE INDEX bridge_session_gone

@@ -135,7 +135,7 @@ impl Alerts for SqliteStore {
                      SELECT alert_id FROM bridge_alert WHERE recovered_ms IS NULL
                      UNION ALL
                      SELECT alert_id FROM bridge_alert
-                     WHERE told < iif(recovered_ms IS NULL, 1, 2))
+                     WHERE told < CASE WHEN recovered_ms IS NULL THEN 1 ELSE 2 END)
                  ORDER BY alert_id",
             )
             .fetch_all(&mut *self.reader().await?)

@@ -58,6 +58,20 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     ])
 });
 
+/// The checksums of migrations as they were before the first release, when our
+/// tables were STRICT, and the same but for that: a store of then is brought up
+/// to date as any other.
+const STRICT_ONES: [(i64, &str); 2] = [
+    (
+        1,
+        "B419E618B1905F8C90916B81D46D013A246E52ACB8439C09FCE1161B711631DF36324E0C47866B4823AFEB65AE88C4E2",
+    ),
+    (
+        2,
+        "14D2C9FD2EA02EADA3FAE3130C16DA221E063BE4762F7C937D00C58DD54D99D84682A7D50CBCDC545F6421F9CDCEEC29",
+    ),
+];
+
 /// Whether a missing store is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Create {
@@ -272,6 +286,9 @@ async fn migrate(
 ) -> std::result::Result<(), Fault> {
     let adopted = first_time && shared::exists(connection).await?;
     shared::upgrade_session_status(connection).await?;
+    if !first_time {
+        take_for_ours(connection).await?;
+    }
     // Inside our transaction: sqlx's own steps become savepoints of it.
     MIGRATIONS
         .run_direct(None, connection, false)
@@ -305,6 +322,24 @@ async fn migrate(
                 .execute(&mut *connection)
                 .await?;
         }
+    }
+    Ok(())
+}
+
+/// Lets [`STRICT_ONES`] pass for the migrations of today.
+async fn take_for_ours(connection: &mut SqliteConnection) -> std::result::Result<(), Fault> {
+    for (version, then) in STRICT_ONES {
+        let Some(step) = MIGRATIONS.iter().find(|step| step.version == version) else {
+            continue;
+        };
+        sqlx::query(
+            "UPDATE _sqlx_migrations SET checksum = ?2 WHERE version = ?1 AND hex(checksum) = ?3",
+        )
+        .bind(version)
+        .bind(&*step.checksum)
+        .bind(then)
+        .execute(&mut *connection)
+        .await?;
     }
     Ok(())
 }

@@ -198,6 +198,11 @@ pub(super) fn foreign_writer(facts: &Facts) -> Option<Finding> {
     const BUG: &str = "can lose commits while several programs write (fixed in 3.51.3)";
     const REMEDY: &str = "run the Python bridge with a newer SQLite, or retire it";
     Some(match facts.python.as_ref()? {
+        Ok(version) if is_too_old(version) => Finding::fail(
+            TOPIC,
+            format!("python3 has SQLite {version}, which cannot read the store (3.8.2 can)"),
+            REMEDY,
+        ),
         Ok(version) if has_reset_bug(version) => Finding::warn(
             TOPIC,
             format!("python3 writes with SQLite {version}, which {BUG}"),
@@ -213,17 +218,27 @@ pub(super) fn foreign_writer(facts: &Facts) -> Option<Finding> {
     })
 }
 
+/// Before 3.8.2, which was the first with WITHOUT ROWID: it reads nothing of a
+/// database with such a table in it.
+fn is_too_old(version: &str) -> bool {
+    numbers(version) < (3, 8, 2)
+}
+
 /// 3.7.0 to 3.51.2, but for the two that got the repair.
 fn has_reset_bug(version: &str) -> bool {
-    let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
-    let mut next = || numbers.next().unwrap_or(0);
-    match (next(), next(), next()) {
+    match numbers(version) {
         (3, 51, patch) => patch < 3,
         (3, 50, patch) => patch < 7,
         (3, 44, patch) => patch < 6,
         (3, minor, _) => (7..51).contains(&minor),
         _ => false,
     }
+}
+
+fn numbers(version: &str) -> (u32, u32, u32) {
+    let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next(), next())
 }
 
 #[cfg(test)]

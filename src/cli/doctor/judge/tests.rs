@@ -451,6 +451,8 @@ fn the_other_writer() {
         with(move |facts| facts.python = Some(Ok(version)))
     };
     assert!(python("3.40.1").starts_with("Warn python python3 writes with SQLite 3.40.1"));
+    assert!(python("3.26.0").starts_with("Warn "));
+    assert!(python("3.7.17").starts_with("Fail python python3 has SQLite 3.7.17, which cannot"));
     let mut facts = sound();
     facts.python = Some(Ok("3.51.3".into()));
     assert_eq!(wrong(&facts), []);
