@@ -303,6 +303,7 @@ macro_rules! every_case {
                 only_open_conversations_are_in_it
                 one_that_ended_with_a_task_is_still_watched
                 a_foreign_mark_is_somebody_else_s
+                what_scripts_write_of_a_session_is_seen
                 unread_and_tasks_are_counted
                 kept_is_what_a_daemon_keeps
                 a_turn_stands_until_another_is_told

@@ -387,6 +387,65 @@ pub(crate) async fn one_that_ended_with_a_task_is_still_watched(backend: &impl B
     assert_eq!(look(&*store, &pairs[0].b.session).await, None);
 }
 
+pub(crate) async fn what_scripts_write_of_a_session_is_seen(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    let leader = lead(&*store).await;
+    let write = |side: &str, status: &str, heartbeat: &str| {
+        backend.foreign(&format!(
+            "INSERT INTO session_status VALUES ('{}', '{side}', '{status}', '2025-11-13{heartbeat}')
+             ON CONFLICT (conversation_id, session_id)
+             DO UPDATE SET status = excluded.status, last_heartbeat = excluded.last_heartbeat",
+            pair.id
+        ));
+    };
+    // The mark, if the word is this one, and the same in every look.
+    let mark = async |word: &str| {
+        let seen = seen(&*store, session).await;
+        assert_eq!(seen.reported.as_deref(), Some(word));
+        let shown = store.sessions(at(0)).await.expect("listed");
+        let shown = shown.into_iter().find(|shown| shown.key == *session);
+        assert_eq!(shown.expect("listed").reported, seen.reported);
+        seen.foreign
+    };
+    write("session_b", "active", "T02:20:00");
+    let first = mark("active").await;
+    assert!(first.is_some(), "a script's heartbeat");
+    // It goes on, and whoever was about to call the session lost is wrong.
+    let lost = crate::work::finding(&seen(&*store, session).await, "lost");
+    write("session_b", "active", "T02:20:30");
+    let settled = store.settle(&leader, &[lost], at(40)).await;
+    assert_eq!(settled.expect("asked"), [false]);
+    let second = mark("active").await;
+    assert!(second.is_some() && second != first);
+    // A daemon's sign of life in the other row is not its.
+    let keeper = daemon(&*store, "hera").await;
+    beat_with(&*store, &keeper, &[session], true).await;
+    assert_eq!(mark("active").await, second);
+    // The newer one of the two, whichever it is and however it is spelled; but
+    // a heartbeat takes back no word of the agent's.
+    write("b", "waiting", " 02:21:00");
+    let third = mark("waiting").await;
+    assert!(third.is_some() && third != second);
+    write("session_b", "active", "T02:21:30");
+    let fourth = mark("waiting").await;
+    assert!(fourth.is_some() && fourth != third);
+    write("session_b", "blocked", "T02:22:00");
+    let fifth = mark("blocked").await;
+    write("b", "working", "T02:21:59");
+    assert_eq!(mark("blocked").await, fifth, "an older one");
+    // In a pulse as in the whole row.
+    let (_, cursor) = all(&*store).await;
+    beat(&*store, &keeper, &[session]).await;
+    let fleet = store.fleet(Wanted::Since(cursor), at(20)).await;
+    let pulses = fleet.expect("looked").pulses;
+    assert_eq!(
+        (&pulses[0].foreign, pulses[0].reported.as_deref()),
+        (&fifth, Some("blocked"))
+    );
+}
+
 pub(crate) async fn a_foreign_mark_is_somebody_else_s(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&*store, at(0)).await;

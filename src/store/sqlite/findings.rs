@@ -9,6 +9,7 @@ use super::alerts::{self, Raise};
 use super::fault::Fault;
 use super::messages::OVERTAKEN;
 use super::owed::owed_mail;
+use super::shared::foreign_mark;
 use super::{fleet, from_millis, messages, millis, notices, reminder, shared};
 use crate::model::alert::AlertKind;
 use crate::model::{SessionKey, Side, timestamp};
@@ -34,11 +35,11 @@ pub(super) async fn settle(
     now: Timestamp,
 ) -> Result<bool, Fault> {
     let session = &finding.session;
-    let row = sqlx::query(
+    let row = sqlx::query(concat!(
         "SELECT h.seq, coalesce(s.activity_seq, 0), s.standing, s.standing_ms, h.released,
-                EXISTS (SELECT 1 FROM bridge_control WHERE kind = 'hold' AND until_ms > ?3),
-                iif(st.last_heartbeat IS NOT h.mirrored,
-                    st.last_heartbeat || ' ' || st.status, NULL),
+                EXISTS (SELECT 1 FROM bridge_control WHERE kind = 'hold' AND until_ms > ?3), ",
+        foreign_mark!(),
+        ",
                 -- Whether it is in the fleet, as `seen` has it.
                 EXISTS (
                     SELECT 1 FROM conversations c
@@ -50,9 +51,11 @@ pub(super) async fn settle(
                                         AND t.state = 'leased')))
          FROM (SELECT 1)
          LEFT JOIN session_status st ON st.conversation_id = ?1 AND st.session_id = ?2
+         LEFT JOIN session_status so
+             ON so.conversation_id = ?1 AND so.session_id = 'session_' || ?2
          LEFT JOIN bridge_heartbeat h ON h.conversation_id = ?1 AND h.session_id = ?2
          LEFT JOIN bridge_session s ON s.conversation_id = ?1 AND s.session_id = ?2",
-    )
+    ))
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
     .bind(millis(now))

@@ -9,6 +9,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::owed::owed_mail;
+use super::shared::reported;
 use super::{Durability, Ring, SqliteStore, from_millis, leader, shared};
 use crate::model::health::Turn;
 use crate::model::rate::RateLimits;
@@ -25,7 +26,9 @@ impl Reports for SqliteStore {
                 "SELECT c.id, w.side AS side, l.label,
                         iif(w.side = 'a', c.session_a_role, c.session_b_role) AS role,
                         c.expires_at, h.seq, h.beat_ms, h.ttl_ms, h.proof, h.exited_ms,
-                        h.daemon_id, h.released, h.pid, s.activity_ms, st.status,
+                        h.daemon_id, h.released, h.pid, s.activity_ms, ",
+                reported!(),
+                " AS status,
                         s.capacity, s.standing, s.standing_ms, s.turn, s.busy_until_ms, d.host,
                         g.client || coalesce(' ' || g.client_version, '') AS client,
                         (SELECT count(*) FROM bridge_task t INDEXED BY bridge_task_owner
@@ -49,6 +52,8 @@ impl Reports for SqliteStore {
                      ON s.conversation_id = c.id AND s.session_id = w.side
                  LEFT JOIN session_status st
                      ON st.conversation_id = c.id AND st.session_id = w.side
+                 LEFT JOIN session_status so
+                     ON so.conversation_id = c.id AND so.session_id = 'session_' || w.side
                  LEFT JOIN bridge_daemon d ON d.daemon_id = h.daemon_id
                  LEFT JOIN bridge_agent g ON g.agent_id = s.agent_id
                  WHERE replace(c.expires_at, ' ', 'T') >= ?1 AND l.closed_ms IS NULL

@@ -11,7 +11,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::owed::owed_mail;
-use super::shared;
+use super::shared::{self, foreign_mark, reported};
 use crate::model::{ConversationId, Label, SessionKey, timestamp};
 use crate::store::{Cursor, Fleet, Process, ProcessId, Pulse, SeenBeat, SeenSession, Wanted};
 
@@ -80,9 +80,12 @@ macro_rules! fleet {
                 iif(replace(c.expires_at, ' ', 'T') > ?1 AND l.closed_ms IS NULL, s.capacity, 0)
                     AS capacity,
                 s.standing AS standing, s.standing_seq AS standing_seq,
-                iif(st.last_heartbeat IS NOT h.mirrored, st.last_heartbeat || ' ' || st.status, NULL)
-                    AS foreign_mark,
-                st.status AS reported,
+                ",
+            foreign_mark!(),
+            " AS foreign_mark,
+                ",
+            reported!(),
+            " AS reported,
                 (SELECT count(*) FROM (",
             owed_mail!(),
             ")) AS unread,
@@ -95,6 +98,8 @@ macro_rules! fleet {
             LEFT JOIN bridge_daemon d ON d.daemon_id = h.daemon_id
             LEFT JOIN bridge_session s ON s.conversation_id = c.id AND s.session_id = w.side
             LEFT JOIN session_status st ON st.conversation_id = c.id AND st.session_id = w.side
+            LEFT JOIN session_status so
+                ON so.conversation_id = c.id AND so.session_id = 'session_' || w.side
             WHERE (replace(c.expires_at, ' ', 'T') > ?1 AND l.closed_ms IS NULL)
                OR EXISTS (SELECT 1 FROM bridge_task t INDEXED BY bridge_task_owner
                           WHERE t.owner_conversation = c.id AND t.owner_session = w.side
@@ -189,19 +194,24 @@ async fn pulses(
     now: Timestamp,
 ) -> std::result::Result<Vec<Pulse>, Fault> {
     let whole: HashSet<&SessionKey> = whole.iter().map(|seen| &seen.key).collect();
-    let rows = sqlx::query(
+    let rows = sqlx::query(concat!(
         "SELECT h.conversation_id, h.session_id, d.host, h.seq, h.ttl_ms,
                 h.daemon_id IS NOT NULL AND NOT h.released, h.exited_ms IS NOT NULL,
-                h.pid, h.pid_start, h.boot_id, h.pid_ns, st.status,
-                iif(st.last_heartbeat IS NOT h.mirrored,
-                    st.last_heartbeat || ' ' || st.status, NULL)
+                h.pid, h.pid_start, h.boot_id, h.pid_ns, ",
+        reported!(),
+        ", ",
+        foreign_mark!(),
+        "
          FROM bridge_daemon d CROSS JOIN bridge_heartbeat h ON h.daemon_id = d.daemon_id
          CROSS JOIN conversations c ON c.id = h.conversation_id
          LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
          LEFT JOIN session_status st
              ON st.conversation_id = h.conversation_id AND st.session_id = h.session_id
+         LEFT JOIN session_status so
+             ON so.conversation_id = h.conversation_id
+                AND so.session_id = 'session_' || h.session_id
          WHERE d.change > ?1 AND replace(c.expires_at, ' ', 'T') > ?2 AND l.closed_ms IS NULL",
-    )
+    ))
     .bind(since.beats)
     .bind(timestamp::to_text(now))
     .fetch_all(connection)

@@ -23,6 +23,37 @@ pub(super) const MISSING_COLUMNS: &str = "SELECT count(*) FROM (
          ) wanted
          WHERE NOT EXISTS (SELECT 1 FROM pragma_table_info(wanted.tab) WHERE name = wanted.col)";
 
+/// The sign that somebody other than us gave of a session, by its rows of
+/// `session_status`: `st` of the side, which ours mirror their heartbeat `h` to,
+/// and `so` of the side as scripts spell it (`session_b`). The newer one counts,
+/// but for what we wrote ourselves.
+macro_rules! foreign_mark {
+    () => {
+        "CASE WHEN st.last_heartbeat IS NOT h.mirrored
+                   AND (so.last_heartbeat IS NULL
+                        OR replace(st.last_heartbeat, ' ', 'T')
+                           >= replace(so.last_heartbeat, ' ', 'T'))
+              THEN st.last_heartbeat || ' ' || st.status
+              ELSE so.last_heartbeat || ' ' || so.status END"
+    };
+}
+
+/// What a session last said of itself, by the same two rows. `active` is what
+/// keepalive scripts and our mirror write in a loop: it takes back no word of the
+/// agent's own.
+macro_rules! reported {
+    () => {
+        "CASE WHEN so.status IS NULL THEN st.status
+              WHEN coalesce(st.status, 'active') = 'active' THEN so.status
+              WHEN so.status = 'active'
+                   OR replace(st.last_heartbeat, ' ', 'T')
+                      >= replace(so.last_heartbeat, ' ', 'T') THEN st.status
+              ELSE so.status END"
+    };
+}
+
+pub(super) use {foreign_mark, reported};
+
 /// Whether that bridge's tables stand here already.
 pub(super) async fn exists(connection: &mut SqliteConnection) -> Result<bool, Fault> {
     let missing: i64 = sqlx::query_scalar(MISSING_COLUMNS)
