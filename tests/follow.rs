@@ -1,4 +1,9 @@
-//! Following mail: where it begins.
+//! Following mail: where it begins, and that nothing is left out.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot set up its case has nothing to say"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,71 +11,126 @@ use std::time::Duration;
 use mcp_bridge::cli::follow::{Begin, Following, follow};
 use mcp_bridge::clock;
 use mcp_bridge::doorbell::Mode;
-use mcp_bridge::model::message::Draft;
+use mcp_bridge::model::message::{Draft, Message};
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::token::Token;
 use mcp_bridge::model::{ConversationId, SessionKey, Side};
 use mcp_bridge::store::sqlite::{Create, SqliteStore};
 use mcp_bridge::store::{Caller, NewConversation, SharedStore};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+/// A store with a conversation in which as much is sent as it takes.
+struct Site {
+    _dir: tempfile::TempDir,
+    store: SharedStore,
+    a: Caller,
+    b: Caller,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("bridge.db");
+        let store = SqliteStore::open(&path, Create::Yes).await.expect("made");
+        let store: SharedStore = Arc::new(store);
+        let id = ConversationId::from_random([7; 8]);
+        let [a, b] = Side::BOTH.map(|side| {
+            let session = SessionKey::new(id.clone(), side);
+            let token = Token::generate(&session, &[9; 32]);
+            Caller { session, token }
+        });
+        let conversation = NewConversation {
+            id,
+            label: None,
+            role_a: "a".into(),
+            role_b: "b".into(),
+            token_a: a.token.clone(),
+            token_b: b.token.clone(),
+            expires_at: clock::now() + jiff::SignedDuration::from_hours(1),
+        };
+        store
+            .create_conversations(&[conversation], clock::now())
+            .await
+            .expect("made");
+        let limits = RateLimits {
+            per_minute: 1_000_000,
+            per_hour: 1_000_000,
+            per_day: 1_000_000,
+        };
+        store.set_rate_limits(limits).await.expect("set");
+        Self {
+            _dir: dir,
+            store,
+            a,
+            b,
+        }
+    }
+
+    async fn send(&self, texts: &[&str]) {
+        let draft = |text: &&str| Draft::text(text.parse().expect("a body"));
+        let drafts: Vec<Draft> = texts.iter().map(draft).collect();
+        let sent = self.store.send(&self.a, &drafts, clock::now()).await;
+        sent.expect("sent");
+    }
+
+    /// Follows `b`'s mail with a full look so often.
+    fn follow(
+        &self,
+        begin: Begin,
+        full_look: Duration,
+    ) -> (JoinHandle<anyhow::Result<()>>, UnboundedReceiver<String>) {
+        let (shown, lines) = mpsc::unbounded_channel();
+        let following = Following {
+            begin,
+            mode: Mode::Events,
+            full_look,
+        };
+        let (store, callers) = (Arc::clone(&self.store), [self.b.clone()]);
+        let follower = tokio::spawn(async move {
+            let sink = Box::new(move |message: &Message| {
+                let _ = shown.send(message.message.clone());
+                Ok(())
+            });
+            follow(&store, &callers, following, sink).await
+        });
+        (follower, lines)
+    }
+}
+
+async fn next(lines: &mut UnboundedReceiver<String>) -> String {
+    let line = timeout(Duration::from_secs(60), lines.recv()).await;
+    line.expect("in time").expect("it goes on")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_of_several_pages_comes_whole_and_once() {
+    let site = Site::new().await;
+    let old: Vec<String> = (0..350).map(|n| format!("old {n}")).collect();
+    let texts: Vec<&str> = old.iter().map(String::as_str).collect();
+    site.send(&texts).await;
+    let (follower, mut lines) = site.follow(Begin::Unread, Duration::from_secs(3_600));
+    for text in &old {
+        assert_eq!(next(&mut lines).await, *text);
+    }
+    for number in 0..50 {
+        let new = format!("new {number}");
+        site.send(&[&new]).await;
+        assert_eq!(next(&mut lines).await, new);
+    }
+    follower.abort();
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_now_on_shows_no_old_mail_at_a_full_look_either() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("bridge.db");
-    let store = SqliteStore::open(&path, Create::Yes).await.expect("made");
-    let store: SharedStore = Arc::new(store);
-    let id = ConversationId::from_random([7; 8]);
-    let [a, b] = Side::BOTH.map(|side| {
-        let session = SessionKey::new(id.clone(), side);
-        let token = Token::generate(&session, &[9; 32]);
-        Caller { session, token }
-    });
-    let conversation = NewConversation {
-        id,
-        label: None,
-        role_a: "a".into(),
-        role_b: "b".into(),
-        token_a: a.token.clone(),
-        token_b: b.token.clone(),
-        expires_at: clock::now() + jiff::SignedDuration::from_hours(1),
-    };
-    store
-        .create_conversations(&[conversation], clock::now())
-        .await
-        .expect("made");
-    // Sent is as often as it takes.
-    let limits = RateLimits {
-        per_minute: 1_000_000,
-        per_hour: 1_000_000,
-        per_day: 1_000_000,
-    };
-    store.set_rate_limits(limits).await.expect("set");
-    let send = async |text: &str| {
-        let draft = Draft::text(text.parse().expect("a body"));
-        store.send(&a, &[draft], clock::now()).await.expect("sent");
-    };
-    send("old").await;
-
-    let (shown, mut lines) = mpsc::unbounded_channel();
-    let following = Following {
-        begin: Begin::Now,
-        mode: Mode::Events,
-        full_look: Duration::from_millis(1),
-    };
-    let (follower, callers) = (Arc::clone(&store), [b]);
-    let follower = tokio::spawn(async move {
-        let sink = Box::new(move |message: &mcp_bridge::model::message::Message| {
-            let _ = shown.send(message.message.clone());
-            Ok(())
-        });
-        follow(&follower, &callers, following, sink).await
-    });
+    let site = Site::new().await;
+    site.send(&["old"]).await;
+    let (follower, mut lines) = site.follow(Begin::Now, Duration::from_millis(1));
     // Whatever comes before it listens is old, too: the first line that comes
     // says that it does.
     let first = loop {
-        send("first").await;
+        site.send(&["first"]).await;
         match timeout(Duration::from_millis(100), lines.recv()).await {
             Ok(line) => break line,
             Err(_) => assert!(!follower.is_finished(), "it ended"),
@@ -80,10 +140,9 @@ async fn from_now_on_shows_no_old_mail_at_a_full_look_either() {
     // Many looks long, nothing comes but what is sent now.
     for number in 0..50 {
         let new = format!("new {number}");
-        send(&new).await;
+        site.send(&[&new]).await;
         loop {
-            let line = timeout(Duration::from_secs(60), lines.recv()).await;
-            let line = line.expect("in time").expect("it goes on");
+            let line = next(&mut lines).await;
             assert_ne!(line, "old");
             if line == new {
                 break;

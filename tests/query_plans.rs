@@ -255,3 +255,40 @@ async fn nothing_walks_through_what_grows() {
     // One that excuses nothing is an error in itself.
     assert_eq!(excused.len(), MAY_WALK.len() + 1, "{excused:#?}");
 }
+
+#[tokio::test]
+async fn a_page_of_mail_costs_a_page() {
+    let scratch = common::Scratch::fast();
+    scratch.make().await.close().await;
+    let raw = scratch.raw();
+    raw.execute_batch(
+        "INSERT INTO conversations VALUES ('conv_0123456789abcdef', 'x', 'y', '', '', '', '');
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+         INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp, read)
+         SELECT 'conv_0123456789abcdef', 'a', iif(i % 2, 'b', 'session_b'), 'x', '', i % 3 = 0
+         FROM n;
+         INSERT INTO bridge_receipt (message_id, conversation_id, session_id, fetch_id, fetched_ms)
+         SELECT id, conversation_id, 'b', 'f', 1 FROM messages WHERE read = 1;",
+    )
+    .expect("filled");
+    let statements = statements();
+    let page = statements.iter().find(|(_, sql)| {
+        sql.contains("INDEXED BY bridge_receipt_open") && sql.contains("m.metadata")
+    });
+    let (_, sql) = page.expect("what hands out and shows mail");
+    let mut statement = raw.prepare(sql).expect("good SQL");
+    let mut ask = |after: i64| -> (Vec<i64>, i32) {
+        let rows = statement.query_map(("conv_0123456789abcdef", "b", after, 10), |row| row.get(0));
+        let ids = rows
+            .expect("read")
+            .map(|id| id.expect("a number"))
+            .collect();
+        let steps = statement.reset_status(rusqlite::StatementStatus::VmStep);
+        (ids, steps)
+    };
+    for after in [0, 5_000] {
+        let (ids, steps) = ask(after);
+        assert_eq!(ids, (after + 1..=after + 10).collect::<Vec<_>>());
+        assert!(steps < 5_000, "{steps} steps for ten of ten thousand");
+    }
+}

@@ -187,6 +187,7 @@ macro_rules! every_case {
                 acknowledging_by_id
                 a_limit_leaves_the_rest
                 peeking_marks_nothing
+                a_page_begins_behind_a_message
                 mail_is_answered_in_order
                 foreign_spellings_are_read
                 concurrent_fetches_lose_nothing

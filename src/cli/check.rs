@@ -160,7 +160,7 @@ async fn fetch(
             fetched.remaining += waiting.unread;
             continue;
         } else if args.peek {
-            let messages = store.peek(&member.caller, room, now).await?;
+            let messages = store.peek(&member.caller, None, room, now).await?;
             let shown = u64::try_from(messages.len()).unwrap_or(u64::MAX);
             fetched.remaining += waiting.unread.saturating_sub(shown);
             messages

@@ -40,6 +40,9 @@ pub struct Following {
     pub full_look: Duration,
 }
 
+/// Messages that a full look reads at once.
+const PAGE: u32 = 100;
+
 struct Follower {
     /// The newest message that each session was shown.
     cursors: HashMap<SessionKey, MessageId>,
@@ -163,31 +166,42 @@ async fn pass_over_unread(
     callers: &[Caller],
     follower: &Mutex<Follower>,
 ) -> anyhow::Result<()> {
-    for caller in callers {
-        let unread = store.peek(caller, u32::MAX, clock::now()).await?;
-        let newest = unread.iter().map(|message| message.id).max();
-        let mut follower = follower.lock().unwrap_or_else(PoisonError::into_inner);
-        follower
-            .cursors
-            .insert(caller.session.clone(), newest.unwrap_or_default());
-    }
+    let sessions: Vec<SessionKey> = callers.iter().map(|c| c.session.clone()).collect();
+    let mail = store.mail(&sessions).await?;
+    let newest = mail.iter().map(|mail| mail.newest_unread);
+    follower
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .cursors
+        .extend(
+            sessions
+                .into_iter()
+                .zip(newest.map(Option::unwrap_or_default)),
+        );
     Ok(())
 }
 
-/// The full look.
+/// The full look, at what was not shown yet.
 async fn show_unread(
     store: &SharedStore,
     callers: &[Caller],
     follower: &Mutex<Follower>,
 ) -> anyhow::Result<()> {
     for caller in callers {
-        let found = store.peek(caller, u32::MAX, clock::now()).await;
-        match found {
-            Err(error) if callers.len() == 1 => return Err(error.into()),
-            found => follower
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take_up(&caller.session, found)?,
+        let lock = || follower.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = lock().cursors.get(&caller.session).copied();
+        loop {
+            let found = store.peek(caller, shown, PAGE, clock::now()).await;
+            let last = found.as_ref().ok().and_then(|page| page.last());
+            let last = last.map(|message| message.id);
+            match found {
+                Err(error) if callers.len() == 1 => return Err(error.into()),
+                found => lock().take_up(&caller.session, found)?,
+            }
+            if last.is_none() {
+                break;
+            }
+            shown = last;
         }
     }
     let refused = follower

@@ -126,11 +126,18 @@ pub trait Messages: Send + Sync {
     /// Wrong, missing or expired credentials.
     async fn fetch(&self, caller: &Caller, limit: u32, now: Timestamp) -> Result<Fetched>;
 
-    /// Like [`Messages::fetch`], but marks nothing.
+    /// Like [`Messages::fetch`], but marks nothing; only what came behind the
+    /// message `after`, if one is named.
     ///
     /// # Errors
     /// Wrong, missing or expired credentials.
-    async fn peek(&self, caller: &Caller, limit: u32, now: Timestamp) -> Result<Vec<Message>>;
+    async fn peek(
+        &self,
+        caller: &Caller,
+        after: Option<MessageId>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<Message>>;
 
     /// The reply to a fetch reached its reader.
     async fn fetch_written(&self, fetch: &FetchId, now: Timestamp) -> Result<()>;

@@ -65,7 +65,7 @@ async fn refusals(store: &dyn Store, caller: &Caller, second: i64) -> Vec<StoreE
             .await
             .expect_err("send"),
         store.fetch(caller, 9, now).await.expect_err("fetch"),
-        store.peek(caller, 9, now).await.expect_err("peek"),
+        store.peek(caller, None, 9, now).await.expect_err("peek"),
         store
             .acknowledge(caller, &[], now)
             .await
@@ -451,7 +451,7 @@ pub(crate) async fn heartbeats_and_looks_acknowledge_nothing(backend: &impl Back
         .call_in(&pair.b, ttl, None, &boot("x", 1), at(3))
         .await
         .expect("called");
-    store.peek(&pair.b, 9, at(4)).await.expect("peeked");
+    store.peek(&pair.b, None, 9, at(4)).await.expect("peeked");
     store
         .verify(std::slice::from_ref(&pair.b), at(5))
         .await
@@ -526,7 +526,7 @@ pub(crate) async fn peeking_marks_nothing(backend: &impl Backend) {
         say(&*store, &pair.a, &format!("{n}"), at(1)).await;
     }
     for _ in 0..2 {
-        let seen = store.peek(&pair.b, 2, at(2)).await.expect("peeked");
+        let seen = store.peek(&pair.b, None, 2, at(2)).await.expect("peeked");
         let seen: Vec<&str> = seen.iter().map(|m| &*m.message).collect();
         assert_eq!(seen, ["0", "1"]);
     }
@@ -536,8 +536,47 @@ pub(crate) async fn peeking_marks_nothing(backend: &impl Backend) {
     assert_eq!((mail[0].unread, mail[0].acted_at), (3, None));
     // What a dead call took is shown too.
     let _lost = store.fetch(&pair.b, 1, at(3)).await.expect("fetched");
-    let seen = store.peek(&pair.b, 9, at(4)).await.expect("peeked");
+    let seen = store.peek(&pair.b, None, 9, at(4)).await.expect("peeked");
     assert_eq!(seen.len(), 3);
+}
+
+pub(crate) async fn a_page_begins_behind_a_message(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, at(0)).await;
+    let mut ids = Vec::new();
+    for n in 0..4 {
+        ids.push(say(&*store, &pair.a, &format!("{n}"), at(1)).await);
+    }
+    // Two that a dead call took, and one as a script spells its reader.
+    let _lost = store.fetch(&pair.b, 2, at(2)).await.expect("fetched");
+    backend.foreign(&format!(
+        "INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp)
+         VALUES ('{}', 'a', 'session_b', 'long', '2025-11-13T02:13:25')",
+        pair.id
+    ));
+    let page = async |after: Option<MessageId>, limit: u32| -> Vec<MessageId> {
+        let page = store.peek(&pair.b, after, limit, at(3)).await;
+        page.expect("peeked").into_iter().map(|m| m.id).collect()
+    };
+    let all = page(None, 9).await;
+    assert_eq!(all.len(), 5);
+    assert_eq!(
+        all[..4],
+        ids.iter().copied().map(MessageId).collect::<Vec<_>>()
+    );
+    for limit in [1, 2, 3, 5] {
+        let mut paged = Vec::new();
+        for _ in &all {
+            paged.extend(page(paged.last().copied(), limit).await);
+        }
+        assert_eq!(paged, all, "{limit} at a time");
+    }
+    assert_eq!(page(all.last().copied(), 9).await, []);
+    // One that the other bridge's cleanup took takes nobody's place.
+    backend.foreign(&format!("DELETE FROM messages WHERE id = {}", ids[0]));
+    assert_eq!(page(None, 1).await, all[1..2]);
+    let fetched = store.fetch(&pair.b, 1, at(4)).await.expect("fetched");
+    assert_eq!(fetched.messages[0].id, all[1]);
 }
 
 pub(crate) async fn mail_is_answered_in_order(backend: &impl Backend) {
@@ -601,7 +640,7 @@ pub(crate) async fn foreign_spellings_are_read(backend: &impl Backend) {
     let session = std::slice::from_ref(&pair.b.session);
     let mail = store.mail(session).await.expect("looked");
     assert_eq!(mail[0].unread, 4);
-    let peeked = store.peek(&pair.b, 9, at(6)).await.expect("peeked");
+    let peeked = store.peek(&pair.b, None, 9, at(6)).await.expect("peeked");
     let fetched = store.fetch(&pair.b, 9, at(6)).await.expect("fetched");
     assert_eq!(peeked, fetched.messages);
     let [system, long, word, bytes] = &fetched.messages[..] else {

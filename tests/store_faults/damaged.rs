@@ -38,7 +38,7 @@ async fn survives(path: &Path, pair: &Pair) -> Result<(), StoreError> {
     let _ = store.daemons().await;
     let _ = store.mail(std::slice::from_ref(&pair.b.session)).await;
     let _ = store.verify(std::slice::from_ref(&pair.b), now).await;
-    let _ = store.peek(&pair.b, 500, now).await;
+    let _ = store.peek(&pair.b, None, 500, now).await;
     let filter = AuditFilter {
         limit: 500,
         ..AuditFilter::default()

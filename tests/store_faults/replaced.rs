@@ -54,7 +54,7 @@ async fn refusals(store: &SharedStore, pair: &Pair) -> Vec<(&'static str, StoreE
     refused!(
         send(&pair.a, &[draft("x")], now),
         fetch(&pair.b, 9, now),
-        peek(&pair.b, 9, now),
+        peek(&pair.b, None, 9, now),
         acknowledge(&pair.b, &[], now),
         mail(&session),
         beat(&round),

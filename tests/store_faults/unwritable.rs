@@ -201,7 +201,10 @@ async fn full_and_freed(disk: &Path) {
                 "{beaten:?}"
             );
         }
-        let seen = store.peek(&pair.b, 10_000, at(3)).await.expect("read");
+        let seen = store
+            .peek(&pair.b, None, 10_000, at(3))
+            .await
+            .expect("read");
         assert_eq!(seen.len(), acknowledged.len(), "a row nobody was told of");
         std::fs::remove_file(filler).expect("freed");
         // By itself, at once, with the same handle.

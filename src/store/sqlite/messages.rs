@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::owed::{mail_of, owed_mail};
+use super::owed::{mail_of, owed};
 use super::{Durability, Ring, SqliteStore, limits, millis, notices, reports, shared, tasks};
 use crate::model::message::{Draft, Message};
 use crate::model::rate::RateLimits;
@@ -51,7 +51,7 @@ impl Messages for SqliteStore {
             let connection = write.connection();
             self.authenticate(connection, caller, now).await?;
             came_back(connection, &caller.session, now).await?;
-            let messages = owed(connection, &caller.session, limit).await?;
+            let messages = owed(connection, &caller.session, None, limit).await?;
             let id = if messages.is_empty() {
                 None
             } else {
@@ -75,11 +75,17 @@ impl Messages for SqliteStore {
         .await
     }
 
-    async fn peek(&self, caller: &Caller, limit: u32, now: Timestamp) -> Result<Vec<Message>> {
+    async fn peek(
+        &self,
+        caller: &Caller,
+        after: Option<MessageId>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<Message>> {
         self.run("looking at messages", async {
             let mut connection = self.reader().await?;
             self.authenticate(&mut connection, caller, now).await?;
-            owed(&mut connection, &caller.session, limit).await
+            owed(&mut connection, &caller.session, after, limit).await
         })
         .await
     }
@@ -276,34 +282,6 @@ pub(super) async fn agent_ended(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// The messages that a session is owed, the oldest first.
-async fn owed(
-    connection: &mut SqliteConnection,
-    session: &SessionKey,
-    limit: u32,
-) -> std::result::Result<Vec<Message>, Fault> {
-    let rows = sqlx::query(concat!(
-        "WITH w(conversation, side) AS (SELECT ?1, ?2)
-         SELECT m.id, m.conversation_id, m.from_session, m.to_session, m.message, m.metadata,
-                m.timestamp
-         FROM w CROSS JOIN json_each((SELECT json_group_array(DISTINCT id) FROM (",
-        owed_mail!(),
-        "))) j
-         CROSS JOIN messages m ON m.id = j.value
-         ORDER BY m.id LIMIT ?3",
-    ))
-    .bind(session.conversation.as_str())
-    .bind(session.side.as_str())
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
-    let mut messages = Vec::with_capacity(rows.len());
-    for row in &rows {
-        messages.extend(shared::message(row)?);
-    }
-    Ok(messages)
 }
 
 async fn hand_out(
