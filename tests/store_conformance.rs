@@ -234,6 +234,7 @@ macro_rules! every_case {
                 all_are_added_or_none
                 a_client_id_makes_one_task
                 secrets_are_taken_out
+                secrets_in_the_names_of_files_are_taken_out
                 the_oldest_of_the_caller_s_role_is_claimed
                 a_named_task_is_had_or_refused
                 a_session_has_as_many_as_it_may

@@ -93,6 +93,28 @@ pub(crate) async fn a_client_id_makes_one_task(backend: &impl Backend) {
     assert!(!theirs.expect("added")[0].duplicate);
 }
 
+pub(crate) async fn secrets_in_the_names_of_files_are_taken_out(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, at(0)).await;
+    let key = format!("AKIA{}", "IOSFODNN7EXAMPLE");
+    let new = NewTask {
+        files: vec!["src/a.rs".into(), format!("notes/{key}.md")],
+        ..task("one")
+    };
+    let added = store.add_tasks(None, &[new], at(5)).await.expect("added");
+    assert_eq!(added[0].redacted, [SecretKind::AwsKey]);
+    let task = claim(&*store, &pair.b).await;
+    assert_eq!(task.files[0], "src/a.rs");
+    assert!(task.files[1].starts_with("notes/") && !task.files[1].contains(&key));
+    // Neither where it stands nor where it went.
+    let stored = backend.foreign(
+        "SELECT message || metadata FROM messages
+         UNION ALL SELECT files FROM bridge_task UNION ALL SELECT details FROM audit_log",
+    );
+    assert!(stored.iter().any(|text| text.contains("src/a.rs")));
+    assert!(!stored.concat().contains(&key), "{stored:#?}");
+}
+
 pub(crate) async fn secrets_are_taken_out(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&*store, at(0)).await;

@@ -20,12 +20,15 @@ pub(super) async fn add(
     now: Timestamp,
 ) -> std::result::Result<Added, Fault> {
     let (title, body) = (redact(task.title.as_str()), redact(task.body.as_str()));
+    let files: Vec<_> = task.files.iter().map(|file| redact(file)).collect();
     let mut redacted = title.kinds;
-    for kind in body.kinds {
-        if !redacted.contains(&kind) {
-            redacted.push(kind);
+    let others = files.iter().flat_map(|file| &file.kinds);
+    for kind in body.kinds.iter().chain(others) {
+        if !redacted.contains(kind) {
+            redacted.push(*kind);
         }
     }
+    let files: Vec<&str> = files.iter().map(|file| &*file.text).collect();
     let creator = creator.map(SessionKey::to_string).unwrap_or_default();
     if let Some(id) = &task.client_id
         && let Some(row) = sqlx::query(
@@ -61,7 +64,7 @@ pub(super) async fn add(
     .bind(&task.role)
     .bind(&*title.text)
     .bind(&*body.text)
-    .bind(json!(task.files).to_string())
+    .bind(json!(files).to_string())
     .bind(&creator)
     .bind(task.client_id.as_ref().map(ClientMessageId::as_str))
     .bind(millis(now))
