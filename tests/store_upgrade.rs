@@ -22,11 +22,12 @@ use mcp_bridge::model::task::Fence;
 use mcp_bridge::store::sqlite::{Create, SCHEMA_VERSION};
 use mcp_bridge::store::{ErrorClass, NewTask, Wanted};
 use rusqlite::types::Value;
+use rustix::fs::{FlockOperation, flock};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Connection as _, SqlSafeStr as _};
 
 use common::{
-    Pair, Scratch, at, child, open, receive, report, reported, say, skipped, told, try_open,
+    Pair, Scratch, at, child, open, receive, report, reported, say, skipped, told, try_open, until,
 };
 
 /// As version 1 made it, and as it noted that it did.
@@ -342,6 +343,26 @@ async fn writers_go_on_while_it_is_kept() {
     };
     assert_eq!(count(&scratch.path()), written, "nothing is lost");
     assert!(count(&kept(&scratch)) <= written);
+    assert_eq!(versions(&scratch), (SCHEMA_VERSION, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_changes_the_schema_queues_as_any_writer() {
+    let scratch = Scratch::new();
+    old(&scratch).await;
+    let writer = scratch.raw();
+    writer.execute_batch("BEGIN IMMEDIATE").expect("begun");
+    let path = scratch.path();
+    let opening = tokio::spawn(async move { open(&path, Create::No).await });
+    // Its copy is made, and it is the first in the queue.
+    until("its turn", async || {
+        let queue = std::fs::File::open(scratch.beside("-bell")).ok()?;
+        flock(&queue, FlockOperation::NonBlockingLockExclusive).err()
+    })
+    .await;
+    assert!(kept(&scratch).exists());
+    writer.execute_batch("COMMIT").expect("ended");
+    opening.await.expect("it ends").close().await;
     assert_eq!(versions(&scratch), (SCHEMA_VERSION, 1));
 }
 

@@ -10,9 +10,9 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqliteConnection};
 
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use super::file::{self, FileId, Files};
-use super::turnstile::Turnstile;
+use super::turnstile::{Place, Turnstile};
 use super::{Durability, PATIENCE, SCHEMA_VERSION, SqliteStore, Writer, backup, shared};
 use crate::clock;
 use crate::doorbell::Bell;
@@ -191,8 +191,21 @@ impl SqliteStore {
             // Whoever has the write lock now is another story.
             opening.at(None);
         }
-        // One of sqlx's transactions, because its migrations count theirs.
-        let mut write = self.messages.pool.begin_with("BEGIN IMMEDIATE").await?;
+        // As any writer: behind those that wait already, and as patient, however
+        // long the copy took. Where there was no store there is no queue.
+        let deadline = clock::since_boot() + PATIENCE;
+        let mut place = match found {
+            Some(_) => self.messages.turnstile.line_up(),
+            None => Place::Nowhere(0),
+        };
+        let mut write = loop {
+            place.wait().await;
+            // One of sqlx's transactions, because its migrations count theirs.
+            match self.messages.pool.begin_with("BEGIN IMMEDIATE").await {
+                Err(error) if fault::is_busy(&error) && clock::since_boot() < deadline => {}
+                begun => break begun?,
+            }
+        };
         // Another process may have done it while this one waited for the lock.
         let found = self.schema(&mut write, create).await?;
         if found.is_none_or(|version| version < SCHEMA_VERSION) {
@@ -200,6 +213,7 @@ impl SqliteStore {
             migrate(&mut write, found.is_none()).await?;
         }
         write.commit().await?;
+        drop(place);
         // From the log into the file: whatever becomes of the log, the file
         // says by itself that it is a store. Who is reading may prevent it.
         let _ = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
