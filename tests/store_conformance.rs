@@ -346,6 +346,8 @@ macro_rules! every_case {
                 whoever_has_a_task_keeps_its_conversation
                 tasks_that_are_over_go_after_their_time
                 alerts_and_audit_go_after_their_time
+                audit_behind_a_clock_that_ran_ahead_goes
+                wakes_that_ended_count
                 daemons_that_do_not_come_back_go
                 a_second_call_goes_on
                 orphans_of_ours_vanish

@@ -113,11 +113,18 @@ impl Duty for Housekeeping {
             audit,
             tasks,
             alerts,
+            wakes,
         } = report.pruned;
         if report.pruned.total() > 0 {
             info!(
                 event = "housekeeping",
-                messages, conversations, audit, tasks, alerts, "took away what ended long ago"
+                messages,
+                conversations,
+                audit,
+                tasks,
+                alerts,
+                wakes,
+                "took away what ended long ago"
             );
         }
         let pause = if report.more {

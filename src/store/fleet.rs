@@ -266,6 +266,8 @@ pub struct Pruned {
     pub tasks: u64,
     /// Alerts.
     pub alerts: u64,
+    /// Wakes.
+    pub wakes: u64,
 }
 
 impl std::ops::AddAssign for Pruned {
@@ -275,6 +277,7 @@ impl std::ops::AddAssign for Pruned {
         self.audit += other.audit;
         self.tasks += other.tasks;
         self.alerts += other.alerts;
+        self.wakes += other.wakes;
     }
 }
 
@@ -282,7 +285,7 @@ impl Pruned {
     /// All rows.
     #[must_use]
     pub fn total(self) -> u64 {
-        self.messages + self.conversations + self.audit + self.tasks + self.alerts
+        self.messages + self.conversations + self.audit + self.tasks + self.alerts + self.wakes
     }
 }
 

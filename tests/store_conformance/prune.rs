@@ -260,6 +260,53 @@ pub(crate) async fn alerts_and_audit_go_after_their_time(backend: &impl Backend)
     assert_eq!(crate::work::audited(&*store).await, ["recent"]);
 }
 
+pub(crate) async fn audit_behind_a_clock_that_ran_ahead_goes(backend: &impl Backend) {
+    let store = backend.open().await;
+    let insert = |rows: u32, action: &str, time: &str| {
+        backend.foreign(&format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+             INSERT INTO audit_log (action, timestamp) SELECT '{action}', '{time}' FROM n"
+        ));
+    };
+    let recent = mcp_bridge::model::timestamp::to_text(late());
+    // More than one look passes by.
+    insert(5_100, "ahead", "2099-01-01T00:00:00");
+    insert(600, "old", "2025-11-13T02:13:20");
+    insert(1, "recent", &recent);
+    let mut parts = Vec::new();
+    for _ in 0..6 {
+        let pruned = prune(&*store, late()).await;
+        assert_eq!(pruned.total(), pruned.audit);
+        parts.push(pruned.audit);
+    }
+    assert_eq!(parts, [0, 500, 100, 0, 0, 0]);
+    insert(7, "old", "2025-11-13T02:13:20");
+    let mut later = 0;
+    for _ in 0..3 {
+        later += prune(&*store, late()).await.audit;
+    }
+    assert_eq!(later, 7, "and so it goes on");
+    assert_eq!(count(backend, "audit_log WHERE action = 'ahead'"), 5_100);
+    assert_eq!(count(backend, "audit_log WHERE action = 'recent'"), 1);
+}
+
+pub(crate) async fn wakes_that_ended_count(backend: &impl Backend) {
+    let store = backend.open().await;
+    let open = pair(&*store, late()).await;
+    backend.foreign(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700)
+         INSERT INTO bridge_wake (conversation_id, session_id, mark, claimant, boot_id,
+                                  lease_boot_ms, created_ms, ended_ms)
+         SELECT '{}', 'b', i, 'x', 'x', 1, 1, 1 FROM n",
+        open.id
+    ));
+    for (wakes, left) in [(500, 200), (200, 0), (0, 0)] {
+        let pruned = prune(&*store, late()).await;
+        assert_eq!((pruned.wakes, pruned.total()), (wakes, wakes));
+        assert_eq!(count(backend, "bridge_wake"), left);
+    }
+}
+
 pub(crate) async fn daemons_that_do_not_come_back_go(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&*store, late()).await;

@@ -16,7 +16,7 @@ use crate::text::millis as duration_millis;
 /// Rows of one kind that one part takes.
 const PART: i64 = 500;
 
-/// Receipts that one part looks at.
+/// Receipts, or audit rows, that one part looks at.
 const LOOK: i64 = 5_000;
 
 /// A statement that binds a time and [`PART`].
@@ -73,20 +73,13 @@ pub(super) async fn part(
     );
     orphans(connection).await?;
     let old = ago(retention.messages);
-    delete!(
+    let wakes = delete!(
         connection,
         "DELETE FROM bridge_wake WHERE wake_id IN (
              SELECT wake_id FROM bridge_wake WHERE ended_ms < ?1 LIMIT ?2)",
         old
     );
-    // From the oldest on: nobody counts through what is to stay.
-    let audit = delete!(
-        connection,
-        "DELETE FROM audit_log WHERE id IN (
-             SELECT id FROM (SELECT id, timestamp FROM audit_log ORDER BY id LIMIT ?2)
-             WHERE replace(timestamp, ' ', 'T') < ?1)",
-        text_ago(retention.audit)
-    );
+    let audit = audit(connection, &text_ago(retention.audit)).await?;
     let tasks = delete!(
         connection,
         "DELETE FROM bridge_task WHERE task_id IN (
@@ -114,7 +107,75 @@ pub(super) async fn part(
         audit,
         tasks,
         alerts,
+        wakes,
     })
+}
+
+/// Audit rows, from the oldest on: nobody counts through what is to stay. But
+/// where a clock ran ahead, the oldest are of a time to come, and what stands
+/// behind them is looked through a part at a time.
+async fn audit(connection: &mut SqliteConnection, before: &str) -> Result<u64, Fault> {
+    let oldest = delete!(
+        connection,
+        "DELETE FROM audit_log WHERE id IN (
+             SELECT id FROM (SELECT id, timestamp FROM audit_log ORDER BY id LIMIT ?2)
+             WHERE replace(timestamp, ' ', 'T') < ?1)",
+        before
+    );
+    if oldest > 0 {
+        return Ok(oldest);
+    }
+    let from = looked_to(connection, "audit").await?;
+    let row = sqlx::query(
+        "SELECT count(*), coalesce(max(id), 0) FROM (
+             SELECT id FROM audit_log WHERE id > ?1 ORDER BY id LIMIT ?2)",
+    )
+    .bind(from)
+    .bind(LOOK)
+    .fetch_one(&mut *connection)
+    .await?;
+    let (looked, until): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let behind = sqlx::query(
+        "DELETE FROM audit_log WHERE id IN (
+             SELECT id FROM audit_log WHERE id > ?3 AND id <= ?4
+               AND replace(timestamp, ' ', 'T') < ?1 ORDER BY id LIMIT ?2)",
+    )
+    .bind(before)
+    .bind(PART)
+    .bind(from)
+    .bind(until)
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    // Where something went there may be more.
+    let next = match (behind, looked) {
+        (0, ..LOOK) => 0,
+        (0, _) => until,
+        _ => from,
+    };
+    look_on(connection, "audit", next).await?;
+    Ok(behind)
+}
+
+/// Where the last look through rows of this name ended; 0 for the beginning.
+async fn looked_to(connection: &mut SqliteConnection, name: &str) -> Result<i64, Fault> {
+    let until = sqlx::query_scalar("SELECT coalesce(max(n), 0) FROM bridge_signal WHERE name = ?1")
+        .bind(name)
+        .fetch_one(connection)
+        .await?;
+    Ok(until)
+}
+
+async fn look_on(connection: &mut SqliteConnection, name: &str, until: i64) -> Result<(), Fault> {
+    sqlx::query(
+        "INSERT INTO bridge_signal (name, n) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET n = excluded.n",
+    )
+    .bind(name)
+    .bind(until)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Daemons that nobody has heard of since, and that nothing names: one that
@@ -191,10 +252,7 @@ async fn orphans(connection: &mut SqliteConnection) -> Result<(), Fault> {
 /// the receipts themselves tells of them, so each call looks through a part of
 /// them and the next one goes on from there.
 async fn receipts(connection: &mut SqliteConnection) -> Result<(), Fault> {
-    let from: i64 =
-        sqlx::query_scalar("SELECT coalesce(max(n), 0) FROM bridge_signal WHERE name = 'receipts'")
-            .fetch_one(&mut *connection)
-            .await?;
+    let from = looked_to(connection, "receipts").await?;
     let row = sqlx::query(
         "SELECT count(*), coalesce(max(message_id), 0) FROM (
              SELECT message_id FROM bridge_receipt WHERE message_id > ?1
@@ -213,14 +271,8 @@ async fn receipts(connection: &mut SqliteConnection) -> Result<(), Fault> {
     .bind(until)
     .execute(&mut *connection)
     .await?;
-    sqlx::query(
-        "INSERT INTO bridge_signal (name, n) VALUES ('receipts', ?1)
-         ON CONFLICT (name) DO UPDATE SET n = excluded.n",
-    )
-    .bind(if looked < LOOK { 0 } else { until })
-    .execute(connection)
-    .await?;
-    Ok(())
+    let next = if looked < LOOK { 0 } else { until };
+    look_on(connection, "receipts", next).await
 }
 
 /// Ends the alerts that nobody can do anything about any more: about a task
