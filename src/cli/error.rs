@@ -111,6 +111,11 @@ pub enum CliError {
     /// A file with a text in it that cannot be read.
     #[error("{}: it cannot be read: {}\n  name a file that is there and that this user may read", .0.display(), .1)]
     NoFile(PathBuf, std::io::Error),
+    /// More than is read at once.
+    #[error(
+        "{0}: it has more than {1} MiB, and nothing of it was used\n  give it in parts, or put it in a file and name it with --file"
+    )]
+    TooMuch(String, u64),
     /// A list of tasks that cannot be read.
     #[error("{source_name}: {place}{what}\n  nothing was added")]
     Tasks {

@@ -81,6 +81,7 @@ impl Exit {
                 | CliError::NoSuchHost { .. }
                 | CliError::SessionOrHost(_)
                 | CliError::NotUtf8 { .. }
+                | CliError::TooMuch(..)
                 | CliError::Tasks { .. }
                 | CliError::NoFile(..)
                 | CliError::NoSuchMessage(_)

@@ -12,15 +12,26 @@ use super::output::note;
 /// is refused.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// The bytes of a file, the longest text's and no more.
+/// The bytes of a file, all of them or none.
 pub(super) fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
-    read_all(path, MOST_BYTES)
+    whole(read_all(path, MOST_BYTES + 1)?, || {
+        path.display().to_string()
+    })
 }
 
 /// The bytes of standard input; a person at a terminal is told what is waited
 /// for.
 pub(super) fn read_input(what: &str) -> anyhow::Result<Vec<u8>> {
-    read_all_input(what, MOST_BYTES)
+    let bytes = read_all_input(what, MOST_BYTES + 1)?;
+    whole(bytes, || "standard input".to_owned())
+}
+
+/// What was cut is not what was meant, whether or not the rest makes sense.
+fn whole(bytes: Vec<u8>, source_name: impl FnOnce() -> String) -> anyhow::Result<Vec<u8>> {
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MOST_BYTES {
+        return Err(CliError::TooMuch(source_name(), MOST_BYTES >> 20).into());
+    }
+    Ok(bytes)
 }
 
 /// The bytes of a file, or of standard input for `-`: at most `most` of them.

@@ -112,6 +112,19 @@ fn a_batch_is_one_message_a_line_all_or_none() {
     assert_snapshot!(batch(b"one\n\ntwo\nthree\n").ok().shows(), @"sent 3 messages (1 to 3) to work/b");
     assert_snapshot!(batch(b"four\nfi\xffve\n").says(), @"65: error: line 2: the message is not UTF-8 (first wrong byte at 2); put binary data in a file and name it with --file");
     assert_eq!(scratch.number("SELECT count(*) FROM messages"), 3);
+    // What is read has an end, and nothing is sent of what goes on behind it.
+    scratch.run(&["store", "limits", "--off"]).ok();
+    let line = format!("{}\n", "x".repeat(40_000));
+    let mut long = line.repeat((16 << 20) / line.len());
+    long.push_str(&"y".repeat((16 << 20) - long.len()));
+    let whole = batch(long.as_bytes()).ok().shows();
+    assert_snapshot!(whole, @"sent 420 messages (4 to 423) to work/b");
+    long.push_str("y\nthe rest\n");
+    assert_snapshot!(batch(long.as_bytes()).says(), @r"
+    65: error: standard input: it has more than 16 MiB, and nothing of it was used
+      give it in parts, or put it in a file and name it with --file
+    ");
+    assert_eq!(scratch.number("SELECT count(*) FROM messages"), 423);
 }
 
 #[test]
