@@ -83,11 +83,12 @@ pub(crate) async fn a_row_tells_everything(backend: &impl Backend) {
     let set = store.set_session_capacity(session, Some(4)).await;
     set.expect("set");
     say(&*store, &named.a, "hello", at(12)).await;
+    lose(&*store, &lead(&*store).await, session).await;
+    // A verdict ends a turn; this one began after it.
     backend.foreign(&format!(
         "UPDATE bridge_session SET turn = 'inside' WHERE conversation_id = '{}'",
         named.id
     ));
-    lose(&*store, &lead(&*store).await, session).await;
     let process = Process {
         boot_id: "x".into(),
         pid_ns: 4_026_531_836,

@@ -246,7 +246,8 @@ pub static KEYS: &[Key] = &[
     orchestrators(
         "watchdog.default_ttl",
         Duration(orchestrator::DEFAULT_TTL),
-        "how long a session without a daemon may be silent",
+        "how long a session without a daemon may be silent, beyond a time for which it \
+         said that it is busy",
     ),
     orchestrators(
         "watchdog.idle_after",
