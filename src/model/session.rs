@@ -215,8 +215,11 @@ impl SessionView {
         } else {
             beat.ttl
         };
+        // Where no daemon keeps it, its own word is life, too.
+        let kept = beat.daemon.is_some() && !beat.released;
+        let vouched = !kept && self.busy_until.is_some_and(|end| end > now);
         match Duration::try_from(now.duration_since(beat.at)) {
-            Ok(age) if age > ttl => Life::Silent,
+            Ok(age) if age > ttl && !vouched => Life::Silent,
             _ => Life::Alive,
         }
     }

@@ -583,6 +583,18 @@ pub(crate) async fn a_stopped_daemon_lets_go(backend: &impl Backend) {
         assert_eq!(shown.life(at(1 + 299)), Life::Alive);
         assert_eq!(shown.life(at(1 + 301)), Life::Silent);
     }
+    // The word of an agent that nobody keeps counts beyond that.
+    let session = &pairs[0].b.session;
+    backend.foreign(&format!(
+        "INSERT INTO bridge_session (conversation_id, session_id, busy_until_ms)
+         VALUES ('{}', 'b', {})
+         ON CONFLICT DO UPDATE SET busy_until_ms = excluded.busy_until_ms",
+        session.conversation,
+        at(900).as_millisecond()
+    ));
+    let shown = view(&*store, session).await;
+    assert_eq!(shown.life(at(899)), Life::Alive);
+    assert_eq!(shown.life(at(901)), Life::Silent);
     let listed = store.daemons().await.expect("listed");
     assert_eq!(listed[0].sessions, 0);
     assert!(listed[0].stopped_at.is_some());

@@ -157,14 +157,7 @@ async fn changed(
             .bind(since.sessions)
             .fetch_all(connection)
             .await?;
-    let mut changed = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let (conversation, side) = (row.try_get::<&str, _>(0)?, row.try_get::<&str, _>(1)?);
-        if let (Ok(conversation), Ok(side)) = (conversation.parse(), side.parse()) {
-            changed.push(SessionKey::new(conversation, side));
-        }
-    }
-    Ok(changed)
+    Ok(shared::sessions(&rows)?)
 }
 
 /// The conversation that ends a page; `None` if the page has no end.

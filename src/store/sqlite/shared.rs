@@ -9,7 +9,7 @@ use sqlx::{ColumnIndex, Row, SqliteConnection};
 
 use super::fault::Fault;
 use crate::model::message::{Message, Sender};
-use crate::model::{ConversationId, MessageId, Side, timestamp};
+use crate::model::{ConversationId, MessageId, SessionKey, Side, timestamp};
 
 /// How many columns of that bridge's tables are missing. Their names are common
 /// ones, so their columns must be there too: nothing of another program's is
@@ -108,6 +108,19 @@ pub(super) fn message(row: &SqliteRow) -> Result<Option<Message>, sqlx::Error> {
         Some(&text(row, 5)?),
         &text(row, 6)?,
     ))
+}
+
+/// The sessions that the first two columns name. Only we write there; what cannot
+/// be read is nobody's.
+pub(super) fn sessions(rows: &[SqliteRow]) -> Result<Vec<SessionKey>, sqlx::Error> {
+    let mut sessions = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (conversation, side) = (row.try_get::<&str, _>(0)?, row.try_get::<&str, _>(1)?);
+        if let (Ok(conversation), Ok(side)) = (conversation.parse(), side.parse()) {
+            sessions.push(SessionKey::new(conversation, side));
+        }
+    }
+    Ok(sessions)
 }
 
 /// A column's text. A foreign writer may have put bytes there, or none, and

@@ -377,15 +377,7 @@ async fn of_another_boot(
     .bind(&daemon.boot_id)
     .fetch_all(connection)
     .await?;
-    let mut sessions = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let (conversation, side) = (row.try_get::<&str, _>(0)?, row.try_get::<&str, _>(1)?);
-        // Only we write there; what cannot be read is nobody's.
-        if let (Ok(conversation), Ok(side)) = (conversation.parse(), side.parse()) {
-            sessions.push(SessionKey::new(conversation, side));
-        }
-    }
-    Ok(sessions)
+    Ok(shared::sessions(&rows)?)
 }
 
 /// What the agent's client says of its turns, in the row that [`touch`] made

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::*;
 use crate::cli::bench::scratch::make_store;
 use crate::model::TaskId;
@@ -5,17 +7,43 @@ use crate::store::{Control, ControlKind, NewConversation, NewTask};
 
 const TTL: Duration = Duration::from_secs(3600);
 
+/// A store with conversations, and one host that has beaten for all of them.
+struct Scene {
+    dir: tempfile::TempDir,
+    path: PathBuf,
+    pairs: Vec<Pair>,
+    desk: Desk,
+    host: Host,
+}
+
+async fn scene(conversations: u32, text: &str, ttl: Duration) -> Scene {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("bridge.db");
+    let pairs = make_store(&path, conversations).await.expect("made");
+    let desk = Desk::open(&path, text).await.expect("open");
+    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
+    desk.beat(&host, ttl, false).await.expect("beaten");
+    Scene {
+        dir,
+        path,
+        pairs,
+        desk,
+        host,
+    }
+}
+
 /// Three pages of the look at all: whoever is gone by then is forgotten,
 /// and nobody else, also not who came while the pages were turned.
 #[tokio::test]
 async fn a_look_at_all_forgets_who_is_not_there_any_more() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("bridge.db");
-    let pairs = make_store(&path, 600).await.expect("made");
-    let keys = sessions_of(&pairs);
-    let mut desk = Desk::open(&path, "").await.expect("open");
-    let host = desk.host("host", keys.clone()).await.expect("known");
-    desk.beat(&host, TTL, false).await.expect("beaten");
+    let Scene {
+        dir: _dir,
+        path,
+        mut desk,
+        host,
+        ..
+    } = scene(600, "", TTL).await;
+    let keys = host.keys.clone();
     assert_eq!(desk.tick().await.expect("ticked").1.alive, 1200);
 
     // One ends: nothing says so but that its row is not there.
@@ -75,13 +103,13 @@ async fn add(store: &SharedStore, many: usize) -> Vec<TaskId> {
 /// of it takes a part, and others write between two parts.
 #[tokio::test]
 async fn many_moves_are_written_in_parts() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("bridge.db");
-    let pairs = make_store(&path, 120).await.expect("made");
     let text = "[reassignment]\nmoves_per_second = 10000\n";
-    let mut desk = Desk::open(&path, text).await.expect("open");
-    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
-    desk.beat(&host, TTL, false).await.expect("beaten");
+    let Scene {
+        dir: _dir,
+        path,
+        mut desk,
+        ..
+    } = scene(120, text, TTL).await;
     add(&desk.store, 120).await;
     desk.tick().await.expect("ticked");
     let raw = rusqlite::Connection::open(&path).expect("open");
@@ -111,12 +139,12 @@ fn drain(session: &SessionKey) -> Control {
 /// read: the next task goes past it all the same, and back to it afterwards.
 #[tokio::test]
 async fn a_drain_holds_from_the_next_look_on() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("bridge.db");
-    let pairs = make_store(&path, 2).await.expect("made");
-    let mut desk = Desk::open(&path, "").await.expect("open");
-    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
-    desk.beat(&host, TTL, false).await.expect("beaten");
+    let Scene {
+        dir: _dir,
+        mut desk,
+        host,
+        ..
+    } = scene(2, "", TTL).await;
     desk.tick().await.expect("ticked");
     let mut readers = [1, 3].map(|n| host.keys[n].clone());
     // Of two that have nothing the first would get it.
@@ -141,12 +169,13 @@ async fn a_drain_holds_from_the_next_look_on() {
 /// and read again before the next plan.
 #[tokio::test]
 async fn a_task_that_was_refused_goes_to_another() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("bridge.db");
-    let pairs = make_store(&path, 2).await.expect("made");
-    let mut desk = Desk::open(&path, "").await.expect("open");
-    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
-    desk.beat(&host, TTL, false).await.expect("beaten");
+    let Scene {
+        dir: _dir,
+        path,
+        mut desk,
+        host,
+        ..
+    } = scene(2, "", TTL).await;
     desk.tick().await.expect("ticked");
     let mut readers = [1, 3].map(|n| host.keys[n].clone());
     readers.sort();
@@ -172,12 +201,12 @@ async fn a_task_that_was_refused_goes_to_another() {
 /// on would take that for silence, of whole hosts at worst.
 #[tokio::test]
 async fn a_conversation_that_is_closed_is_forgotten_at_once() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("bridge.db");
-    let pairs = make_store(&path, 3).await.expect("made");
-    let mut desk = Desk::open(&path, "").await.expect("open");
-    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
-    desk.beat(&host, TTL, false).await.expect("beaten");
+    let Scene {
+        dir: _dir,
+        pairs,
+        mut desk,
+        ..
+    } = scene(3, "", TTL).await;
     assert_eq!(desk.tick().await.expect("ticked").1.alive, 6);
     let id = pairs[0].reader.conversation();
     let closed = desk.store.close_conversation(id, clock::now()).await;
@@ -190,13 +219,12 @@ async fn a_conversation_that_is_closed_is_forgotten_at_once() {
 /// finds it out: it is not written, and not judged again and again.
 #[tokio::test]
 async fn silence_after_the_end_of_a_conversation_is_no_loss() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("bridge.db");
-    let pairs = make_store(&path, 1).await.expect("made");
-    let mut desk = Desk::open(&path, "").await.expect("open");
-    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
-    let short = Duration::from_millis(200);
-    desk.beat(&host, short, false).await.expect("beaten");
+    let Scene {
+        dir: _dir,
+        path,
+        mut desk,
+        ..
+    } = scene(1, "", Duration::from_millis(200)).await;
     assert_eq!(desk.tick().await.expect("ticked").1.alive, 2);
     let raw = rusqlite::Connection::open(&path).expect("open");
     let statement = "UPDATE conversations SET expires_at = '2020-01-01T00:00:00.000000'";
@@ -215,13 +243,11 @@ async fn silence_after_the_end_of_a_conversation_is_no_loss() {
 /// More than is written in one part, and than a round has time for.
 #[tokio::test]
 async fn a_mass_loss_that_takes_many_rounds_to_write_is_written() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("bridge.db");
-    let pairs = make_store(&path, 600).await.expect("made");
-    let mut desk = Desk::open(&path, "").await.expect("open");
-    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
-    let ttl = Duration::from_millis(500);
-    desk.beat(&host, ttl, false).await.expect("beaten");
+    let Scene {
+        dir: _dir,
+        mut desk,
+        ..
+    } = scene(600, "", Duration::from_millis(500)).await;
     assert_eq!(desk.tick().await.expect("ticked").1.alive, 1200);
 
     let store = Arc::clone(&desk.store);
