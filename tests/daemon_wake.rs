@@ -225,7 +225,7 @@ fn what_a_command_says_is_logged_on_one_line_and_mail_never() {
         ("fetches", format!("{bridge} check")),
         ("fails", format!("{bridge} check; exit 3")),
         ("peeks", format!("{bridge} check --peek")),
-        ("watches", format!("timeout 1 {bridge} watch; exit 3")),
+        ("watches", format!("{bridge} watch | head -n 1; exit 3")),
         ("floods", "head -c 100000 /dev/zero | tr '\\0' y".to_owned()),
     ];
     let mut text = String::new();

@@ -7,10 +7,16 @@
 
 use std::io::{PipeReader, PipeWriter, Read};
 use std::process::Stdio;
+use std::time::Duration;
 
+use anyhow::Context;
+use futures_util::StreamExt;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 use tokio::process::Command;
+
+/// How much later than its children a process may hear of a Ctrl-C.
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// Set for a process that is on a leash.
 const VARIABLE: &str = "MCP_BRIDGE_LEASH";
@@ -63,9 +69,30 @@ fn end() -> ! {
     std::process::exit(1)
 }
 
+/// A play or a measurement, until it is told to end: dropping it ends its processes
+/// and removes its directory. Those that hear of a Ctrl-C before us end as well,
+/// and the failure that this makes is not what there is to say.
+pub(in crate::cli) async fn until_told<T>(
+    work: impl Future<Output = anyhow::Result<T>>,
+    told: &'static str,
+) -> anyhow::Result<T> {
+    let mut signals = endings().context("listening for signals")?;
+    let failed = tokio::select! {
+        done = work => match done {
+            Err(failed) => failed,
+            done => return done,
+        },
+        _ = signals.next() => anyhow::bail!(told),
+    };
+    match tokio::time::timeout(MOMENT, signals.next()).await {
+        Ok(_) => anyhow::bail!(told),
+        Err(_) => Err(failed),
+    }
+}
+
 /// The signals that end a play or a measurement in order. A hang-up that is
 /// ignored, as under `nohup`, stays so.
-pub(in crate::cli) fn endings() -> std::io::Result<Signals> {
+fn endings() -> std::io::Result<Signals> {
     let mut endings = vec![SIGINT, SIGTERM];
     if !is_ignored(SIGHUP) {
         endings.push(SIGHUP);

@@ -2,7 +2,7 @@
 //! it acts. Whatever is killed, its journal stands: one write a line, appended.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -74,10 +74,12 @@ impl Journal {
 }
 
 /// All records of one journal. A torn last line, of a process that was killed
-/// as it wrote, is no record.
+/// as it wrote, is no record; one that was killed before it began has none.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Record>> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.with_context(|| format!("reading {}", path.display()))?,
+    };
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole
         .lines()
@@ -96,6 +98,7 @@ mod tests {
     fn a_torn_line_is_no_record() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("journal");
+        assert_eq!(read(&path).expect("read"), [], "it never began");
         let record = Record::Intent { pair: 1, seq: 7 };
         Journal::open(&path)
             .and_then(|journal| journal.note(&record))

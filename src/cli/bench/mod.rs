@@ -27,9 +27,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
-use futures_util::StreamExt;
-
 use super::{Exit, leash};
 
 /// Arguments of `mcp-bridge bench`.
@@ -176,12 +173,11 @@ pub async fn run(args: BenchArgs, json: bool) -> anyhow::Result<Exit> {
     if matches!(args.what, What::Child) {
         return measure.await;
     }
-    let mut signals = leash::endings().context("listening for signals")?;
-    // Dropping the measurement ends its children and removes its directory.
-    tokio::select! {
-        done = measure => done,
-        _ = signals.next() => anyhow::bail!("interrupted; nothing was measured"),
-    }
+    Box::pin(leash::until_told(
+        measure,
+        "interrupted; nothing was measured",
+    ))
+    .await
 }
 
 /// Prints what a script reads: one line of JSON.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use futures_util::StreamExt;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 use tokio::sync::mpsc;
@@ -26,13 +25,9 @@ use crate::text;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(tasks: u32, json: bool) -> anyhow::Result<Exit> {
-    let mut signals = leash::endings()?;
-    tokio::select! {
-        played = play(tasks, json) => played,
-        // Children die with their handles, and with this process if it cannot
-        // even do this.
-        _ = signals.next() => anyhow::bail!("interrupted"),
-    }
+    // Children die with their handles, and with this process if it cannot even
+    // drop those.
+    leash::until_told(play(tasks, json), "interrupted").await
 }
 
 struct Play {
