@@ -139,6 +139,10 @@ impl Orchestrator {
             if !row.is_well() || (self.host == Some(row.host) && alive(at)) {
                 continue;
             }
+            // A call since the look overtook the verdict: it is judged again.
+            if row.activity != self.sightings[at].activity {
+                continue;
+            }
             let due = self.due(at, row);
             let why = if row.exited { "exited" } else { "silent" };
             let found = due.saturating_add(1_000) >= looked;

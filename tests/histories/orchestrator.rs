@@ -60,7 +60,7 @@ pub(crate) struct Orchestrator {
     boot: Ms,
     pub(crate) observer: Observer,
     budget: MoveBudget,
-    sightings: Vec<Sighting>,
+    pub(crate) sightings: Vec<Sighting>,
     cursor: usize,
     /// The epoch that it acts in.
     pub(crate) leads: Option<i64>,
