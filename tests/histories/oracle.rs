@@ -26,7 +26,7 @@ pub(crate) enum Check {
     HoldHolds,
     /// Nobody has more tasks than he may.
     CapacityKept,
-    /// No more moves in any second than the policy says.
+    /// No more moves of one leader in any second than the policy says.
     MovesLimited,
     /// Writes of two orchestrators are never accepted in one epoch.
     OneLeader,
@@ -53,7 +53,7 @@ struct TaskBook {
 #[derive(Debug)]
 pub(crate) struct Oracle {
     tasks: Vec<TaskBook>,
-    moves: Vec<Ms>,
+    moves: Vec<(i64, Ms)>,
     moves_a_second: usize,
     /// Who wrote in which epoch.
     epochs: Vec<(i64, usize)>,
@@ -135,11 +135,16 @@ impl Oracle {
         });
     }
 
-    pub(crate) fn moved(&mut self, now: Ms) {
-        self.moves.push(now);
+    /// A process that was started again knows nothing of what its earlier life
+    /// moved in the second before.
+    pub(crate) fn moved(&mut self, epoch: i64, now: Ms) {
+        self.moves.push((epoch, now));
         let limit = self.moves_a_second;
         let first = self.moves.len().checked_sub(limit + 1);
-        let holds = first.is_none_or(|first| now - self.moves[first] >= 1_000);
+        let holds = first.is_none_or(|first| {
+            let (of, at) = self.moves[first];
+            of != epoch || now - at >= 1_000
+        });
         self.must(Check::MovesLimited, now, holds, || {
             format!("more than {limit} moves within a second")
         });

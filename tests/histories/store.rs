@@ -345,7 +345,7 @@ impl Store {
             self.loss(task);
         }
         self.grant(task, to, now);
-        self.oracle.moved(now);
+        self.oracle.moved(acting.epoch, now);
         Ok(())
     }
 
@@ -368,7 +368,7 @@ impl Store {
         }
         if taken {
             self.loss(task);
-            self.oracle.moved(now);
+            self.oracle.moved(acting.epoch, now);
         }
         self.let_go(task, now);
         let row = &mut self.tasks[task];
