@@ -53,6 +53,9 @@ impl World {
             .iter()
             .filter_map(|(_, o, _)| o.as_ref())
             .find(|o| o.leads == Some(self.store.leader.epoch));
+        // Only so many move in a second, and the next look may be a second off.
+        let parts = self.store.tasks.len().div_ceil(self.limit);
+        let patience = 5_000 + 2_000 * Ms::try_from(parts).expect("few");
         let mut lost = None;
         for (at, task) in self.store.tasks.iter().enumerate() {
             let settled = task.changed + 5_000 < now;
@@ -81,7 +84,7 @@ impl World {
                     // silent together with most others.
                     let known = leader.is_some_and(|leader| {
                         leader.observer.correlated().is_none()
-                            && leader.due(owner, row).saturating_add(5_000) < now
+                            && leader.due(owner, row).saturating_add(patience) < now
                     });
                     !settled || self.agents[owner].process.alive || !known
                 }

@@ -61,6 +61,12 @@ pub(crate) struct Orchestrator {
     pub(crate) observer: Observer,
     budget: MoveBudget,
     pub(crate) sightings: Vec<Sighting>,
+    /// It has looked and not written yet: one round at a time. A bell that rings
+    /// meanwhile calls for the next one.
+    pub(crate) in_round: bool,
+    pub(crate) rung: bool,
+    /// Whose process ran when it looked.
+    ran: u64,
     cursor: usize,
     /// The epoch that it acts in.
     pub(crate) leads: Option<i64>,
@@ -118,6 +124,9 @@ impl Orchestrator {
             observer: Observer::new(policy(), correlation, millis(now + boot)),
             budget: MoveBudget::new(limit),
             sightings,
+            in_round: false,
+            rung: false,
+            ran: 0,
             cursor: 0,
             leads: None,
             renewal: (u64::MAX, now),
@@ -142,6 +151,8 @@ impl Orchestrator {
     /// write.
     pub(crate) fn look(&mut self, store: &Store, alive: impl Fn(usize) -> bool, now: Ms) -> bool {
         let late = now - std::mem::replace(&mut self.last_look, now) > INTERVAL + LATE;
+        let running = (0..store.sessions.len()).filter(|session| alive(*session));
+        self.ran = running.fold(0, |ran, session| ran | 1 << session);
         if store.is_out(now) {
             self.outage = true;
             return false;
@@ -401,7 +412,9 @@ impl Orchestrator {
         if change.to == Health::Lost {
             let row = &store.sessions[session];
             let (silent, ttl) = (now - row.life, row.ttl());
-            let here = self.host == Some(row.host) && alive(session);
+            // One that began since is not the one that was lost.
+            let ran = self.ran & (1 << session) != 0 && alive(session);
+            let here = self.host == Some(row.host) && ran;
             store
                 .oracle
                 .must(Check::NoFalseLost, now, silent >= ttl && !here, || {

@@ -304,6 +304,10 @@ impl World {
         let Some(orchestrator) = orchestrator else {
             return;
         };
+        if orchestrator.in_round {
+            orchestrator.rung = true;
+            return;
+        }
         *current += 1;
         let tick = *current;
         let agents = &self.agents;
@@ -313,6 +317,7 @@ impl World {
             if stop > 0 {
                 process.stopped_until = self.now + stop;
             }
+            orchestrator.in_round = true;
             let delay = self.rng.u64(1..30);
             self.at(self.now + delay, Event::Write(who, tick));
         } else {
@@ -336,7 +341,9 @@ impl World {
         let before: Vec<bool> = self.store.sessions.iter().map(is_lost).collect();
         let agents = &self.agents;
         let alive = |session: usize| agents[session].process.alive;
-        let eager = orchestrator.write(&mut self.store, alive, self.now);
+        orchestrator.in_round = false;
+        let rung = std::mem::take(&mut orchestrator.rung);
+        let eager = orchestrator.write(&mut self.store, alive, self.now) || rung;
         let next = orchestrator.plan_next(eager, self.now);
         self.at(next, Event::Look(who, tick));
         let lost = |(row, before): (&SessionRow, &bool)| is_lost(row) && !before;
