@@ -269,7 +269,7 @@ impl MessageWatch {
                     break Ok(());
                 }
                 WakeStep::Fire { adapter, mark } => {
-                    if let Some(until) = self.waits_for_another(&session, now) {
+                    if let Some(until) = self.called.holds_up(&session, now) {
                         watched.held_up = true;
                         watched.until = Some(until);
                         break Ok(());
@@ -330,6 +330,8 @@ impl MessageWatch {
                 }
             }
         };
+        let awaited = watched.is_fired().then_some(mail.acted_at);
+        self.called.follow(&session, awaited, now);
         if mail.unread == 0 {
             self.waker.rests(&session);
         }

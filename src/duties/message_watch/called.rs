@@ -46,6 +46,31 @@ impl Called {
         self.0.insert(session.credentials.clone(), call);
     }
 
+    /// What the session is at now: `awaited` is when it last did something, if it
+    /// is woken and has not fetched. The call is over when the agent moves, or
+    /// nothing is awaited any more.
+    pub(super) fn follow(
+        &mut self,
+        session: &Kept,
+        awaited: Option<Option<Timestamp>>,
+        now: Duration,
+    ) {
+        if let Some(call) = self.0.get_mut(&session.credentials)
+            && call.session == session.key
+            && awaited != Some(call.acted_at)
+        {
+            call.over.get_or_insert(now);
+        }
+    }
+
+    /// Until when a session has to wait for what comes of a call of its agent for
+    /// another one.
+    pub(super) fn holds_up(&self, session: &Kept, now: Duration) -> Option<Duration> {
+        let call = self.0.get(&session.credentials)?;
+        let end = call.over.map_or(call.until, |over| over + LOOK);
+        (call.session != session.key && now < end).then_some(end)
+    }
+
     pub(super) fn keep_only(&mut self, kept: &HashSet<&SessionKey>) {
         self.0.retain(|_, call| kept.contains(&call.session));
     }
@@ -67,25 +92,50 @@ impl MessageWatch {
         let keys = std::iter::once(session).chain(others);
         keys.map(|kept| kept.key.clone()).collect()
     }
+}
 
-    /// Until when a session has to wait for what comes of a call of its agent for
-    /// another one.
-    pub(super) fn waits_for_another(&mut self, session: &Kept, now: Duration) -> Option<Duration> {
-        let about = &self.called.0.get(&session.credentials)?.session;
-        if *about == session.key {
-            return None;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::WakeSettings;
+    use crate::model::{ConversationId, Side};
+
+    fn kept(number: u8) -> Kept {
+        Kept {
+            key: SessionKey::new(ConversationId::from_random([number; 8]), Side::A),
+            agent: 0,
+            label: None,
+            role: String::new(),
+            partner_role: String::new(),
+            expires_at: Timestamp::UNIX_EPOCH,
+            credentials: "team.toml".into(),
+            wake: std::sync::Arc::new(WakeSettings {
+                adapters: Vec::new(),
+                verify_within: LOOK,
+                backoff: LOOK,
+                backoff_max: LOOK,
+            }),
         }
-        let watched = self.states.get(about).filter(|watched| watched.is_fired());
-        let acted_at = watched.map(|watched| watched.mail.acted_at);
-        let call = self.called.0.get_mut(&session.credentials)?;
-        if acted_at == Some(call.acted_at) && call.over.is_none() {
-            return Some(call.until.max(now));
-        }
-        let end = *call.over.get_or_insert(now) + LOOK;
-        if now < end {
-            return Some(end);
-        }
-        self.called.0.remove(&session.credentials);
-        None
+    }
+
+    #[test]
+    fn a_call_holds_up_others_until_the_agent_has_looked_and_not_ever_after() {
+        let (one, other) = (kept(1), kept(2));
+        let at = Duration::from_secs;
+        let mut called = Called::default();
+        assert_eq!(called.holds_up(&other, at(1)), None);
+        called.begin(&one, None, at(25));
+        called.follow(&one, Some(None), at(11));
+        assert_eq!(called.holds_up(&one, at(11)), None);
+        assert_eq!(called.holds_up(&other, at(11)), Some(at(25)));
+        // It fetched; its look at the other may be under way.
+        called.follow(&one, None, at(12));
+        called.follow(&one, None, at(13));
+        assert_eq!(called.holds_up(&other, at(12)), Some(at(13)));
+        // New mail an hour later waits for nothing.
+        assert_eq!(called.holds_up(&other, at(13)), None);
+        called.begin(&one, None, at(35));
+        called.follow(&one, Some(Some(Timestamp::UNIX_EPOCH)), at(22));
+        assert_eq!(called.holds_up(&other, at(22)), Some(at(23)), "it moves");
     }
 }

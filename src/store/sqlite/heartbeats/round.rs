@@ -70,9 +70,8 @@ pub(super) async fn seen(
 
 /// Writes the heartbeats of sessions that this life of the daemon has already, by
 /// the same process, which is nearly all of them nearly always, and returns how
-/// many those were.
-/// It names no column of an index: an index entry that is written anew costs as
-/// much as the row.
+/// many those were. It names no column of an index: an index entry that is written
+/// anew costs as much as the row.
 pub(super) async fn advance(
     connection: &mut SqliteConnection,
     round: &BeatRound<'_>,
