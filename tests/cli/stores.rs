@@ -16,11 +16,11 @@ fn init_makes_checks_and_changes_only_what_it_is_told() {
     };
     assert_snapshot!(shown(&["store", "init"]), @r"
     made store <dir>/bridge.db
-      sqlite V · schema 3 · tokens hashed · 100/minute 500/hour 2000/day messages
+      sqlite V · schema 4 · tokens hashed · 100/minute 500/hour 2000/day messages
     ");
     assert_snapshot!(shown(&["store", "init", "--token-storage", "plain", "--per-hour", "0"]), @r"
     store <dir>/bridge.db is there already
-      sqlite V · schema 3 · tokens plain · 100/minute 2000/day messages
+      sqlite V · schema 4 · tokens plain · 100/minute 2000/day messages
     ");
     let again = scratch.run(&["store", "init", "--json"]).ok().json();
     assert_eq!(again["result"], "existing");

@@ -66,7 +66,7 @@ pub use restore::{Restored, candidate, restore};
 use turnstile::{Place, Turnstile};
 
 /// The schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// How long a lock is waited for. SQLite's own waiting is unfair: of eight
 /// writers the unluckiest was seen to wait 0.8 s. Nobody shall be told that the

@@ -55,6 +55,11 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
             "roles",
             include_str!("../../../migrations/sqlite/0003_roles.sql"),
         ),
+        step(
+            4,
+            "safe and truthful",
+            include_str!("../../../migrations/sqlite/0004_safe_and_truthful.sql"),
+        ),
     ])
 });
 

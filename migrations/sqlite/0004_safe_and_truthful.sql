@@ -1,0 +1,2 @@
+-- What keeps rows of others apart from ours, lives from each other, and orders
+-- from hearsay. As before: nothing that came after SQLite 3.8.
