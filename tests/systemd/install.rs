@@ -151,6 +151,19 @@ fn a_worker_and_an_orchestrator_on_one_machine() {
         machine.wait_show(unit, "ActiveState", |state| state == "active");
     }
     assert_ne!(machine.show(WORKER, "MainPID"), before);
+    // It starts what it stopped, and one instance starts no other.
+    machine.sh("systemctl stop mcp-bridged.target").ok();
+    for unit in [WORKER, orchestrator] {
+        machine.wait_show(unit, "ActiveState", |state| state == "inactive");
+    }
+    machine.sh("systemctl start mcp-bridged.target").ok();
+    for unit in [WORKER, orchestrator] {
+        machine.wait_show(unit, "ActiveState", |state| state == "active");
+    }
+    machine
+        .sh("systemctl stop mcp-bridged@orchestrator; systemctl restart mcp-bridged@worker")
+        .ok();
+    assert_eq!(machine.show(orchestrator, "ActiveState"), "inactive");
 }
 
 #[test]
@@ -225,6 +238,8 @@ fn removed_and_purged() {
         .ok();
     let installed = machine.written("*mcp?bridge*");
     assert!(installed.iter().any(own), "the search finds something");
+    // A file that the operator named in the configuration is the operator's.
+    machine.sh("rm /var/lib/mcp-bridge/inbox").ok();
     machine.sh("dpkg --purge mcp-bridge").ok();
     let mut left = machine.written("*mcp?bridge*");
     left.retain(own);
@@ -233,4 +248,22 @@ fn removed_and_purged() {
     machine
         .sh("getent passwd mcp-bridge && getent group mcp-bridge")
         .ok();
+}
+
+/// The state directory is a file system of its own, with a backup in it.
+#[test]
+fn purge_keeps_backups_and_a_mount_point() {
+    needs_a_machine!();
+    let machine = installed();
+    machine
+        .sh("mount -t tmpfs -o mode=2770,uid=mcp-bridge,gid=mcp-bridge state /var/lib/mcp-bridge && \
+             mcp-bridge conversation new --label backend && \
+             mcp-bridge store backup /var/lib/mcp-bridge/weekly.db")
+        .ok();
+    let said = machine.sh("dpkg --purge mcp-bridge 2>&1").ok();
+    assert!(said.contains("left in /var/lib/mcp-bridge"), "{said}");
+    assert!(said.contains("  weekly.db"), "{said}");
+    let left = machine.sh("ls -A /var/lib/mcp-bridge").ok();
+    assert_eq!(left.trim(), "weekly.db");
+    assert!(!machine.root("/etc/mcp-bridge").exists());
 }

@@ -147,3 +147,35 @@ fn an_ordinary_user_has_a_daemon_of_their_own() {
     .ok();
     carol(&machine, "systemctl --user stop mcp-bridged@worker").ok();
 }
+
+/// The program is gone, so what runs it goes, too: a user's service and a daemon
+/// that was started by hand.
+#[test]
+fn removal_ends_daemons_of_users() {
+    needs_a_machine!();
+    let machine = installed();
+    with_carol(&machine, "");
+    carol(
+        &machine,
+        "mcp-bridge conversation new --label backend && mkdir -p ~/.config/mcp-bridge && \
+         cd ~/.config/mcp-bridge && printf 'role = \"worker\"\n' | tee worker.toml >second.toml && \
+         systemctl --user enable --now mcp-bridged@worker && \
+         systemd-run --user --quiet --unit=by-hand --property=Type=notify mcp-bridged --config ~/.config/mcp-bridge/second.toml",
+    )
+    .ok();
+    let running = || {
+        machine
+            .sh("pgrep --full --count 'mcp-bridged --config'")
+            .out
+            .trim()
+            .to_owned()
+    };
+    assert_eq!(running(), "2");
+    machine.sh("dpkg --remove mcp-bridge").ok();
+    wait_for("the end of both", || (running() == "0").then_some(()));
+    let state = carol(
+        &machine,
+        "systemctl --user show --value -p ActiveState mcp-bridged@worker",
+    );
+    assert_eq!(state.out.trim(), "inactive", "ended cleanly");
+}
