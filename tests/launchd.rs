@@ -7,6 +7,7 @@
 )]
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = "/usr/local/bin/mcp-bridged";
 const DAEMONS: [&str; 2] = ["worker", "orchestrator"];
+const LOGS: &str = "org.mcp-bridge.logs";
 const AGENT: &str = "LaunchAgents/org.mcp-bridge.user-worker.plist";
 
 fn daemon(role: &str) -> String {
@@ -80,7 +82,7 @@ fn type_of(key: &str) -> Option<fn(&Value) -> bool> {
         "Umask" | "TimeOut" | "ExitTimeOut" | "ThrottleInterval" | "StartInterval" | "Nice" => {
             Value::is_u64
         }
-        "ProgramArguments" | "WatchPaths" | "QueueDirectories" => {
+        "ProgramArguments" | "WatchPaths" | "QueueDirectories" | "LimitLoadToSessionType" => {
             |value| matches!(value, Value::Array(items) if items.iter().all(Value::is_string))
         }
         "EnvironmentVariables" => |value| each(value, |_, value| value.is_string()),
@@ -148,16 +150,23 @@ fn each_is_named_as_its_label_and_says_how_it_is_installed() {
     }
 }
 
+/// Those that run a daemon.
+fn services() -> impl Iterator<Item = (String, Value)> {
+    let service = |(_, content): &(String, Value)| content["Label"] != LOGS;
+    all().into_iter().filter(service)
+}
+
 #[test]
 fn whatever_ends_badly_is_started_again_and_may_end_in_peace() {
-    for (name, content) in all() {
+    for (name, content) in services() {
         assert_eq!(content["RunAtLoad"], json!(true), "{name}");
         assert_eq!(
             content["KeepAlive"],
             json!({"SuccessfulExit": false}),
             "{name}"
         );
-        assert_eq!(content["ProcessType"], "Background", "{name}");
+        // Any other type has its processor throttled, beside deadlines of 8 s.
+        assert_eq!(content["ProcessType"], "Interactive", "{name}");
 
         let settings = mcp_bridge::config::load(&here("config/worker.toml"), []).expect("valid");
         let seconds = |key: &str| Duration::from_secs(content[key].as_u64().expect("seconds"));
@@ -230,8 +239,10 @@ fn a_daemon_starts_the_program_with_the_shipped_configuration() {
         assert_eq!(content["GroupName"], "_mcpbridge");
         let log = format!("/var/log/mcp-bridge/{role}.log");
         assert_eq!(content["StandardErrorPath"], Value::from(log));
-        // A daemon of the system has no home to keep its state file in.
-        assert!(content["EnvironmentVariables"]["RUNTIME_DIRECTORY"].is_string());
+        // A daemon of the system has no home to keep its state file in, and the
+        // store's directory is the group's.
+        let state = &content["EnvironmentVariables"]["RUNTIME_DIRECTORY"];
+        assert_eq!(state, "/var/db/mcp-bridge");
     }
 }
 
@@ -245,7 +256,7 @@ fn an_agent_finds_the_users_own_files() {
     let [shell, "-c", script] = arguments[..] else {
         panic!("{arguments:?}");
     };
-    assert!(script.starts_with(&format!("exec {PROGRAM} ")), "{script}");
+    assert!(script.contains(&format!("; exec {PROGRAM} ")), "{script}");
 
     let home = TempDir::new().expect("a directory");
     let home = home.path().join("a user's home");
@@ -269,12 +280,97 @@ fn an_agent_finds_the_users_own_files() {
     // What it says, and its status, come through the shell.
     let output = run("role = \"wroker\"\n");
     assert_eq!(output.status.code(), Some(78), "{output:?}");
-    let log = fs::read_to_string(home.join("Library/Logs/mcp-bridge.log")).expect("a log");
+    let path = home.join("Library/Logs/mcp-bridge.log");
+    let log = fs::read_to_string(&path).expect("a log");
     assert!(log.contains("wroker"), "{log}");
+
+    // A large log is moved aside; a small one was not.
+    let large = "x".repeat(5 * 1024 * 1024);
+    fs::write(&path, &large).expect("written");
+    run("role = \"wroker\"\n");
+    assert!(fs::read_to_string(&path).expect("a log").len() < 4_096);
+    let old = fs::read_to_string(path.with_extension("log.0")).expect("the old one");
+    assert!(old == large);
+}
+
+/// By the job's own script: what a daemon has open stays open, and what it
+/// writes next is in the emptied file.
+#[test]
+fn large_logs_are_emptied_under_their_writer() {
+    let content = read("LaunchDaemons/org.mcp-bridge.logs.plist");
+    let script = content["ProgramArguments"][2].as_str().expect("a script");
+    let place = TempDir::new().expect("a directory");
+    let script = script.replace("/var/log/mcp-bridge", &place.path().to_string_lossy());
+    let open = |name: &str| {
+        let path = place.path().join(name);
+        let file = fs::OpenOptions::new().create(true).append(true).open(path);
+        file.expect("opened")
+    };
+    let (mut large, mut small) = (open("worker.log"), open("orchestrator.log"));
+    large.write_all(&[b'x'; 5 * 1024 * 1024]).expect("written");
+    small.write_all(b"short\n").expect("written");
+    let job = Command::new("/bin/sh").args(["-c", &script]).output();
+    assert!(job.expect("a shell").status.success());
+    large.write_all(b"next\n").expect("written");
+    let read = |name: &str| fs::read(place.path().join(name)).unwrap_or_default();
+    assert_eq!(read("worker.log"), b"next\n");
+    assert_eq!(read("worker.log.0").len(), 5 * 1024 * 1024);
+    assert_eq!(read("orchestrator.log"), b"short\n");
+    assert!(!place.path().join("orchestrator.log.0").exists());
 }
 
 fn said(output: &Output, begins: &str) {
     let words = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     assert!(words.starts_with(begins), "{words}");
+}
+
+/// The README's own commands for the machine's worker, in a scratch folder and
+/// without sudo: its daemon can read what they make.
+#[test]
+fn the_machines_worker_is_set_up_as_written() {
+    let page = fs::read_to_string(here("launchd/README.md")).expect("a file");
+    let place = TempDir::new().expect("a directory");
+    let scratch = |text: &str| {
+        let root = place.path().to_string_lossy();
+        ["/var/lib/mcp-bridge", "/etc/mcp-bridge", "/var/db"]
+            .iter()
+            .fold(text.to_owned(), |text, path| {
+                text.replace(path, &format!("{root}{path}"))
+            })
+            .replace("sudo -u _mcpbridge ", "")
+            .replace(
+                "/usr/local/bin/mcp-bridged",
+                env!("CARGO_BIN_EXE_mcp-bridged"),
+            )
+            .replace(
+                "/usr/local/bin/mcp-bridge ",
+                concat!(env!("CARGO_BIN_EXE_mcp-bridge"), " "),
+            )
+    };
+    let run = |command: &str| {
+        let output = Command::new("/bin/sh")
+            .args(["-c", &scratch(command)])
+            .env("HOME", place.path())
+            .output()
+            .expect("a shell");
+        assert!(output.status.success(), "{command}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    run("mkdir -p /var/lib/mcp-bridge /etc/mcp-bridge && mkdir -m 700 /etc/mcp-bridge/credentials");
+    let commands: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .filter(|line| line.contains("/usr/local/bin/mcp-bridge"))
+        .collect();
+    let [new, check] = commands[..] else {
+        panic!("{commands:?}");
+    };
+    run(new);
+    let (_, rest) = page.split_once("```toml\n").expect("a configuration");
+    let (config, _) = rest.split_once("```").expect("its end");
+    let path = scratch("/etc/mcp-bridge/worker.toml");
+    fs::write(path, scratch(config)).expect("written");
+    let said = run(check);
+    assert!(said.contains("role worker, 1 session, "), "{said}");
 }
