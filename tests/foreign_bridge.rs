@@ -15,13 +15,14 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mcp_bridge::clock;
 use mcp_bridge::doorbell::Mode;
 use mcp_bridge::model::message::{ActionType, Sender};
 use mcp_bridge::model::session::ProofKind;
 use mcp_bridge::model::token::{Token, TokenStorage};
 use mcp_bridge::model::{ConversationId, SessionKey, Side, timestamp};
-use mcp_bridge::store::{Beat, BeatRound, Boot, Caller, DaemonInfo, StoreError};
+use mcp_bridge::store::{Beat, BeatRound, Boot, Caller, DaemonInfo, Store, StoreError, Wanted};
 use serde_json::{Value, json};
 
 use common::{Pair, Scratch, draft, receive, say, skipped, unlimited, until};
@@ -276,69 +277,208 @@ async fn what_we_make_there_its_agents_can_use() {
     assert!(store.fetch(&hashed.a, 9, clock::now()).await.is_ok());
 }
 
+/// One round of heartbeats for these sessions, mirrored.
+async fn mirror(
+    store: &dyn Store,
+    sessions: &[&SessionKey],
+    renew_until: Option<Timestamp>,
+    now: Timestamp,
+) {
+    let info = DaemonInfo {
+        id: "host:worker".into(),
+        role: "worker",
+        host: "host".into(),
+        boot_id: "x".into(),
+        pid: 1,
+    };
+    let daemon = store.register_daemon(&info, now).await.expect("known");
+    let beats: Vec<Beat> = sessions
+        .iter()
+        .map(|&session| Beat {
+            session: session.clone(),
+            proof: ProofKind::Process,
+            process: None,
+            renew_until,
+        })
+        .collect();
+    let boot = Boot {
+        id: "x".into(),
+        pid_ns: 1,
+        now: clock::since_boot(),
+    };
+    let round = BeatRound {
+        beats: &beats,
+        daemon: &daemon,
+        ttl: Duration::from_secs(20),
+        mirror: true,
+        boot: &boot,
+        now,
+    };
+    store.beat(&round).await.expect("beaten");
+}
+
+/// The mark that another program left of a session, as an orchestrator sees it.
+async fn foreign_mark(store: &dyn Store, session: &SessionKey) -> Option<String> {
+    let fleet = store
+        .fleet(Wanted::All, clock::now())
+        .await
+        .expect("looked");
+    let mut found = fleet.sessions.into_iter();
+    found
+        .find(|seen| seen.key == *session)
+        .expect("there")
+        .foreign
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn its_older_status_table_is_migrated_row_by_row() {
+async fn its_older_status_table_stays_as_it_is() {
     let scratch = Scratch::new();
     let Some(mut python) = Python::start(&scratch) else {
         return;
     };
     python.must(&json!(["init", true]));
-    let pairs: Vec<Pair> = (0..5).map(|_| python.pair()).collect();
-    for (n, pair) in pairs.iter().enumerate() {
-        let session = ["a", "b", "session_a", "session_b", "b"][n];
-        let status = [
-            json!("working"),
-            json!("active"),
-            Value::Null,
-            json!("blocked"),
-            json!("x"),
-        ];
-        let heartbeat = format!("2025-11-13T16:02:4{n}.123456");
-        let row = json!(["old_status", pair.id, session, heartbeat, status[n]]);
-        python.must(&row);
-    }
-    let store = scratch.open().await;
+    let pairs: Vec<Pair> = (0..3).map(|_| python.pair()).collect();
     let raw = scratch.raw();
-    let mut rows = raw
-        .prepare("SELECT conversation_id, session_id, status, last_heartbeat FROM session_status")
-        .expect("its columns of today");
-    let found: BTreeSet<[String; 4]> = rows
-        .query_map([], |row| {
-            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
-        })
-        .expect("read")
-        .map(|row| row.expect("whole"))
-        .collect();
-    let expected: BTreeSet<[String; 4]> = pairs
+    raw.execute_batch(
+        "CREATE INDEX by_heartbeat ON session_status (last_heartbeat);
+         CREATE VIEW quiet AS SELECT conversation_id FROM session_status WHERE status = 'active';",
+    )
+    .expect("its users' own");
+    let schema = || -> Vec<String> {
+        let mut statement = raw
+            .prepare(
+                "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_schema
+                 WHERE tbl_name IN ('session_status', 'conversations', 'messages', 'audit_log', 'quiet')
+                   AND name NOT LIKE 'bridge\\_%' ESCAPE '\\' ORDER BY 1",
+            )
+            .expect("good SQL");
+        let rows = statement.query_map([], |row| row.get(0)).expect("read");
+        rows.map(|text| text.expect("text")).collect()
+    };
+    let rows = || -> Vec<String> {
+        let mut statement = raw
+            .prepare(
+                "SELECT session_id || ' ' || last_heartbeat || ' ' || coalesce(status, '-')
+                      FROM session_status ORDER BY rowid",
+            )
+            .expect("its columns");
+        let rows = statement.query_map([], |row| row.get(0)).expect("read");
+        rows.map(|text| text.expect("text")).collect()
+    };
+    // By position and by its default, as its scripts write.
+    raw.execute(
+        "INSERT INTO session_status VALUES (?1, 'session_b', '2025-11-13T16:02:45', 'working')",
+        [pairs[0].id.as_str()],
+    )
+    .expect("by position");
+    raw.execute(
+        "INSERT INTO session_status (conversation_id, session_id, last_heartbeat)
+         VALUES (?1, 'a', '2025-11-13T16:02:46')",
+        [pairs[1].id.as_str()],
+    )
+    .expect("by its default");
+    let (before, found) = (schema(), rows());
+
+    let store = scratch.open().await;
+    assert_eq!((schema(), rows()), (before.clone(), found), "the adoption");
+    let marked = foreign_mark(&*store, &pairs[0].b.session).await;
+    assert!(marked.is_some(), "a script's word of `session_b` is of `b`");
+
+    // Both sides of all of them: the row that means a session is touched, one is
+    // put where the key has room for it, and none is replaced.
+    let now = clock::now();
+    let sessions: Vec<&SessionKey> = pairs
         .iter()
-        .enumerate()
-        .map(|(n, pair)| {
-            [
-                pair.id.to_string(),
-                ["a", "b", "a", "b", "b"][n].into(),
-                ["working", "active", "active", "blocked", "x"][n].into(),
-                format!("2025-11-13T16:02:4{n}.123456"),
-            ]
-        })
+        .flat_map(|pair| [&pair.a.session, &pair.b.session])
         .collect();
-    assert_eq!(found, expected);
-    let left: i64 = raw
+    mirror(&*store, &sessions, None, now).await;
+    let at = timestamp::to_text(now);
+    assert_eq!(
+        rows(),
+        [
+            format!("session_b {at} working"),
+            format!("a {at} active"),
+            format!("b {at} active"),
+        ]
+    );
+    for pair in &pairs {
+        for session in [&pair.a.session, &pair.b.session] {
+            assert_eq!(foreign_mark(&*store, session).await, None, "our own mirror");
+        }
+    }
+
+    // One that its other side took over is a change of that side.
+    python.must(&of("status", &pairs[0].a, &[json!("waiting")]));
+    assert!(foreign_mark(&*store, &pairs[0].a.session).await.is_some());
+    assert_eq!(foreign_mark(&*store, &pairs[0].b.session).await, None);
+    mirror(&*store, &[&pairs[0].b.session], None, clock::now()).await;
+    let taken = rows();
+    assert!(
+        taken
+            .iter()
+            .any(|row| row.starts_with("a ") && row.ends_with(" waiting")),
+        "{taken:?}"
+    );
+    assert_eq!(taken.len(), 3, "{taken:?}");
+
+    // Their statements go on working.
+    let id = python_pair(&mut python);
+    python.must(&json!(["old_status", id, "b", "2025-11-13T16:02:47", null]));
+    let quiet: i64 = raw
+        .query_row("SELECT count(*) FROM quiet", [], |row| row.get(0))
+        .expect("a view of theirs");
+    assert_eq!(quiet, 2);
+    assert_eq!(schema(), before, "after the work");
+}
+
+/// The id of a conversation that it makes.
+fn python_pair(python: &mut Python) -> Value {
+    python.must(&json!(["create"]))["id"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_scripts_spell_their_way_stays_the_only_one() {
+    let scratch = Scratch::new();
+    let Some(mut python) = Python::start(&scratch) else {
+        return;
+    };
+    python.must(&json!(["init"]));
+    let pair = python.pair();
+    python.must(&json!([
+        "old_status",
+        pair.id,
+        "session_b",
+        "2025-11-13T16:02:45",
+        "active"
+    ]));
+    let store = scratch.open().await;
+    let first = foreign_mark(&*store, &pair.b.session).await;
+    assert!(first.is_some());
+    mirror(
+        &*store,
+        &[&pair.a.session, &pair.b.session],
+        None,
+        clock::now(),
+    )
+    .await;
+    let raw = scratch.raw();
+    let ids: String = raw
         .query_row(
-            "SELECT count(*) FROM sqlite_schema WHERE name = 'bridge_old_session_status'",
+            "SELECT group_concat(session_id) FROM
+                 (SELECT session_id FROM session_status ORDER BY session_id)",
             [],
             |row| row.get(0),
         )
-        .expect("counted");
-    assert_eq!(left, 0);
-    // Both sides of a conversation have room now.
-    for side in [&pairs[0].a, &pairs[0].b] {
-        python.must(&of("status", side, &[json!("waiting")]));
-    }
-    let shown = store.sessions(clock::now()).await.expect("listed");
-    let waiting = |view: &&mcp_bridge::model::session::SessionView| {
-        view.reported.as_deref() == Some("waiting")
-    };
-    assert_eq!(shown.iter().filter(waiting).count(), 2);
+        .expect("read");
+    assert_eq!(ids, "a,session_b", "no `b` beside `session_b`");
+    assert_eq!(foreign_mark(&*store, &pair.b.session).await, None);
+    raw.execute(
+        "UPDATE session_status SET last_heartbeat = '2025-11-13T16:03:15' WHERE session_id = 'session_b'",
+        [],
+    )
+    .expect("a script beats");
+    let second = foreign_mark(&*store, &pair.b.session).await;
+    assert!(second.is_some() && second != first);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -462,34 +602,9 @@ async fn it_sees_our_sign_of_life() {
     let partner = python.must(&of("partner", &pair.a, &[]));
     assert_eq!(partner, json!({ "status": "unknown", "alive": false }));
     python.must(&of("status", &pair.b, &[json!("blocked")]));
-    let info = DaemonInfo {
-        id: "host:worker".into(),
-        role: "worker",
-        host: "host".into(),
-        boot_id: "x".into(),
-        pid: 1,
-    };
     let now = clock::now();
-    let daemon = store.register_daemon(&info, now).await.expect("known");
-    let beats = [Beat {
-        session: pair.b.session.clone(),
-        proof: ProofKind::Process,
-        process: None,
-        renew_until: Some(now + jiff::SignedDuration::from_hours(5)),
-    }];
-    let round = BeatRound {
-        beats: &beats,
-        daemon: &daemon,
-        ttl: Duration::from_secs(20),
-        mirror: true,
-        boot: &Boot {
-            id: "x".into(),
-            pid_ns: 1,
-            now: clock::since_boot(),
-        },
-        now,
-    };
-    store.beat(&round).await.expect("beaten");
+    let end = now + jiff::SignedDuration::from_hours(5);
+    mirror(&*store, &[&pair.b.session], Some(end), now).await;
     // The status is the agent's own word; only the time is ours.
     let partner = python.must(&of("partner", &pair.a, &[]));
     assert_eq!(

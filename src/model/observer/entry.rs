@@ -99,12 +99,16 @@ impl Entry {
         let before = self.seen.standing;
         let moved = self.note_beat(sighting.beat, now);
         let called = self.activity != sighting.activity;
-        let wrote = self.foreign != sighting.foreign;
+        // A mark that vanished is no sign: our own mirror, or the row of the
+        // conversation's other side, took its place.
+        let wrote = sighting.foreign.is_some() && self.foreign != sighting.foreign;
         self.note_waiting(sighting, (called, wrote), now, policy);
         let acted = called || wrote;
         if acted {
             self.activity = sighting.activity;
-            self.foreign.clone_from(&sighting.foreign);
+            if wrote {
+                self.foreign.clone_from(&sighting.foreign);
+            }
             self.seen.activity_seen = Some(now);
             self.seen.standing = None;
         }
@@ -169,7 +173,7 @@ impl Entry {
         policy: &HealthPolicy,
     ) {
         let waited = mem::replace(&mut self.waits, sighting.waiting);
-        let anew = !waited || (wrote && sighting.foreign.is_some());
+        let anew = !waited || wrote;
         if !sighting.waiting || (called && !anew) {
             self.seen.waiting_until = None;
         } else if anew {

@@ -304,7 +304,6 @@ async fn migrate(
     first_time: bool,
 ) -> std::result::Result<(), Fault> {
     let adopted = first_time && shared::exists(connection).await?;
-    shared::upgrade_session_status(connection).await?;
     if !first_time {
         take_for_ours(connection).await?;
     }

@@ -23,18 +23,20 @@ pub(super) const MISSING_COLUMNS: &str = "SELECT count(*) FROM (
          ) wanted
          WHERE NOT EXISTS (SELECT 1 FROM pragma_table_info(wanted.tab) WHERE name = wanted.col)";
 
-/// The sign that somebody other than us gave of a session, by its rows of
-/// `session_status`: `st` of the side, which ours mirror their heartbeat `h` to,
-/// and `so` of the side as scripts spell it (`session_b`). The newer one counts,
-/// but for what we wrote ourselves.
+/// The sign that another program gave of a session, by its rows of
+/// `session_status`: `st` of the side and `so` of the side as scripts spell it
+/// (`session_b`). Our mirror of the heartbeat `h` writes into either, so what it
+/// wrote is known by its value, and counts under neither id. Of two foreign rows
+/// the newer one counts.
 macro_rules! foreign_mark {
     () => {
-        "CASE WHEN st.last_heartbeat IS NOT h.mirrored
-                   AND (so.last_heartbeat IS NULL
+        "CASE WHEN st.last_heartbeat IS NOT NULL AND st.last_heartbeat IS NOT h.mirrored
+                   AND (so.last_heartbeat IS NULL OR so.last_heartbeat IS h.mirrored
                         OR replace(st.last_heartbeat, ' ', 'T')
                            >= replace(so.last_heartbeat, ' ', 'T'))
-              THEN st.last_heartbeat || ' ' || st.status
-              ELSE so.last_heartbeat || ' ' || so.status END"
+              THEN st.last_heartbeat || ' ' || coalesce(st.status, 'active')
+              WHEN so.last_heartbeat IS NOT h.mirrored
+              THEN so.last_heartbeat || ' ' || coalesce(so.status, 'active') END"
     };
 }
 
@@ -60,40 +62,6 @@ pub(super) async fn exists(connection: &mut SqliteConnection) -> Result<bool, Fa
         .fetch_one(connection)
         .await?;
     Ok(missing == 0)
-}
-
-/// An older bridge keyed `session_status` by the conversation alone, so that
-/// its two sessions overwrote each other. Moves the rows over to the key that
-/// the bridge uses today, losing none.
-pub(super) async fn upgrade_session_status(connection: &mut SqliteConnection) -> Result<(), Fault> {
-    let key: Vec<String> = sqlx::query_scalar(
-        "SELECT name FROM pragma_table_info('session_status') WHERE pk > 0 ORDER BY pk",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    if key != ["conversation_id"] {
-        return Ok(());
-    }
-    for statement in [
-        "ALTER TABLE session_status RENAME TO bridge_old_session_status",
-        "CREATE TABLE session_status (
-             conversation_id TEXT NOT NULL,
-             session_id TEXT NOT NULL,
-             status TEXT NOT NULL,
-             last_heartbeat TEXT NOT NULL,
-             PRIMARY KEY (conversation_id, session_id)
-         )",
-        "INSERT INTO session_status (conversation_id, session_id, status, last_heartbeat)
-         SELECT conversation_id,
-                CASE session_id WHEN 'session_a' THEN 'a' WHEN 'session_b' THEN 'b'
-                    ELSE session_id END,
-                coalesce(status, 'active'), last_heartbeat
-         FROM bridge_old_session_status WHERE conversation_id IS NOT NULL",
-        "DROP TABLE bridge_old_session_status",
-    ] {
-        sqlx::query(statement).execute(&mut *connection).await?;
-    }
-    Ok(())
 }
 
 /// A row of `messages`: id, conversation, from, to, message, metadata,

@@ -239,8 +239,9 @@ pub(super) async fn renew(
 }
 
 /// Copies the sign of life into the table that the Python bridge reads, which
-/// calls a session dead after two minutes. The status there is the agent's
-/// own; only its time is touched.
+/// calls a session dead after two minutes. The rows there are other programs':
+/// only the time of those that mean the session is touched, under the id that
+/// they have (`b`, or `session_b` as scripts spell it).
 pub(super) async fn mirror(
     connection: &mut SqliteConnection,
     sessions: impl Iterator<Item = &SessionKey>,
@@ -250,24 +251,32 @@ pub(super) async fn mirror(
         .map(|session| [session.conversation.as_str(), session.side.as_str()])
         .collect();
     let (sessions, now) = (json!(sessions).to_string(), timestamp::to_text(now));
-    // So that a change by somebody else can be told from ours.
-    sqlx::query(
+    for statement in [
+        // So that a change by another program can be told from ours.
         "UPDATE bridge_heartbeat SET mirrored = ?2 FROM json_each(?1) w
          WHERE conversation_id = w.value ->> 0 AND session_id = w.value ->> 1",
-    )
-    .bind(&sessions)
-    .bind(&now)
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query(
-        "INSERT INTO session_status (conversation_id, session_id, status, last_heartbeat)
-         SELECT value ->> 0, value ->> 1, 'active', ?2 FROM json_each(?1) WHERE true
-         ON CONFLICT (conversation_id, session_id)
-             DO UPDATE SET last_heartbeat = excluded.last_heartbeat",
-    )
-    .bind(&sessions)
-    .bind(&now)
-    .execute(connection)
-    .await?;
+        "UPDATE session_status SET last_heartbeat = ?2 FROM json_each(?1) w
+         WHERE conversation_id = w.value ->> 0
+           AND session_id IN (w.value ->> 1, 'session_' || (w.value ->> 1))",
+        // A session without a row gets one where the table's key leaves room. An
+        // older table has one row for a whole conversation, which is the
+        // worker's: side a takes no room there, and no row is replaced.
+        "INSERT OR IGNORE INTO session_status
+             (conversation_id, session_id, status, last_heartbeat)
+         SELECT w.value ->> 0, w.value ->> 1, 'active', ?2
+         FROM json_each(?1) w
+         WHERE NOT EXISTS (
+                 SELECT 1 FROM session_status s
+                 WHERE s.conversation_id = w.value ->> 0
+                   AND s.session_id IN (w.value ->> 1, 'session_' || (w.value ->> 1)))
+           AND (w.value ->> 1 = 'b'
+                OR (SELECT count(*) FROM pragma_table_info('session_status') WHERE pk > 0) <> 1)",
+    ] {
+        sqlx::query(statement)
+            .bind(&sessions)
+            .bind(&now)
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(())
 }
