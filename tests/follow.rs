@@ -8,13 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_bridge::cli::follow::{Begin, Following, follow};
+use mcp_bridge::cli::follow::{Begin, Ended, Following, follow};
 use mcp_bridge::clock;
-use mcp_bridge::doorbell::Mode;
 use mcp_bridge::model::message::{Draft, Message};
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::token::Token;
-use mcp_bridge::model::{ConversationId, SessionKey, Side};
+use mcp_bridge::model::{ConversationId, SessionKey, Side, timestamp};
 use mcp_bridge::store::sqlite::{Create, SqliteStore};
 use mcp_bridge::store::{Caller, NewConversation, SharedStore};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -84,8 +83,8 @@ impl Site {
         let (shown, lines) = mpsc::unbounded_channel();
         let following = Following {
             begin,
-            mode: Mode::Events,
             full_look,
+            ..Following::default()
         };
         let (store, callers) = (Arc::clone(&self.store), [self.b.clone()]);
         let follower = tokio::spawn(async move {
@@ -93,7 +92,7 @@ impl Site {
                 let _ = shown.send(message.message.clone());
                 Ok(())
             });
-            follow(&store, &callers, following, sink).await
+            follow(&store, &callers, following, sink).await.map(drop)
         });
         (follower, lines)
     }
@@ -152,4 +151,40 @@ async fn from_now_on_shows_no_old_mail_at_a_full_look_either() {
         }
     }
     follower.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_is_renewed_goes_on() {
+    let site = Site::new().await;
+    let id = &site.b.session.conversation;
+    let soon = clock::now() + jiff::SignedDuration::from_secs(2);
+    let (path, end) = (site.store.location(), timestamp::to_text(soon));
+    rusqlite::Connection::open(path)
+        .and_then(|store| store.execute("UPDATE conversations SET expires_at = ?1", [end]))
+        .expect("its end is near");
+    let (follower, mut lines) = site.follow(Begin::Unread, Duration::from_secs(3_600));
+    site.send(&["before"]).await;
+    assert_eq!(next(&mut lines).await, "before");
+    let later = soon + jiff::SignedDuration::from_hours(1);
+    let renewed = site.store.renew_conversation(id, later, clock::now()).await;
+    renewed.expect("renewed");
+    while clock::now() < soon + jiff::SignedDuration::from_millis(100) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    site.send(&["after"]).await;
+    assert_eq!(next(&mut lines).await, "after");
+    assert!(!follower.is_finished());
+    follower.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_limit_ends_a_following() {
+    let site = Site::new().await;
+    let following = Following {
+        limit: Some(Duration::ZERO),
+        ..Following::default()
+    };
+    let callers = [site.b.clone()];
+    let ended = follow(&site.store, &callers, following, Box::new(|_| Ok(()))).await;
+    assert_eq!(ended.expect("it ends"), Ended::TimeUp);
 }

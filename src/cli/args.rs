@@ -12,7 +12,7 @@ use super::completions::{self, CompletionsArgs};
 use super::conversation::ConversationCommand;
 use super::store::StoreCommand;
 use super::task::TaskCommand;
-use super::{audit, bench, check, demo, doctor, heartbeat, orders, send, status, watch};
+use super::{audit, bench, check, demo, doctor, heartbeat, orders, send, status, wait, watch};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -33,7 +33,7 @@ Examples:
 The store is, first that is said: --store, MCP_BRIDGE_STORE, the credentials', this user's own.
 Exit codes: 0 done, 65 wrong input, 69 store not usable now, 75 try again later,
 76 the task is not yours any more, 77 credentials, 78 not a store for this
-program; 2 wrong usage, 1 anything else.";
+program, 124 `wait` reached its time limit; 2 wrong usage, 1 anything else.";
 
 /// Messages between coding agents that arrive: the command line.
 #[derive(Debug, Parser)]
@@ -83,6 +83,8 @@ pub(super) enum Command {
     Ack(check::AckArgs),
     /// Follow new messages: one JSON line each, the moment they are committed
     Watch(watch::WatchArgs),
+    /// Wait for one message, or until a time limit
+    Wait(wait::WaitArgs),
     /// Add, give out, follow and end work
     #[command(subcommand)]
     Task(TaskCommand),

@@ -64,14 +64,19 @@ pub struct Acting {
     store: Option<String>,
     /// The sessions, each once.
     pub members: Vec<Member>,
+    /// Whether their token stood in the environment.
+    from_environment: bool,
 }
 
 impl Acting {
     /// These sessions.
     #[cfg(test)]
     pub(super) fn of(members: Vec<Member>) -> Self {
-        let store = None;
-        Self { store, members }
+        Self {
+            store: None,
+            members,
+            from_environment: false,
+        }
     }
 
     /// The sessions with their tokens.
@@ -202,6 +207,19 @@ impl Context {
         Ok((self.open().await?, acting))
     }
 
+    /// The same for a command that runs on: its environment stays readable as
+    /// long as it runs, so it takes no token from there.
+    ///
+    /// # Errors
+    /// As [`Self::open_acting`].
+    pub async fn open_acting_for_long(&self) -> anyhow::Result<(SharedStore, Acting)> {
+        let (store, acting) = self.open_acting().await?;
+        if acting.from_environment {
+            return Err(CliError::TokenInEnvironment.into());
+        }
+        Ok((store, acting))
+    }
+
     /// For whom this command acts, if for anybody.
     ///
     /// # Errors
@@ -223,6 +241,7 @@ impl Context {
         let mut acting = Acting {
             store: None,
             members: Vec::new(),
+            from_environment: false,
         };
         for path in &self.credentials {
             for file in files(path)? {
@@ -232,7 +251,10 @@ impl Context {
         if acting.members.is_empty() {
             let variables = Credentials::from_environment(|name| std::env::var(name).ok())?;
             match variables {
-                Some(credentials) => acting.add(credentials)?,
+                Some(credentials) => {
+                    acting.add(credentials)?;
+                    acting.from_environment = true;
+                }
                 None => return Err(CliError::NoCredentials(what_there_is()).into()),
             }
         }

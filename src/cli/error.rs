@@ -17,6 +17,11 @@ pub enum CliError {
         "no credentials: this command acts for a session\n  name its file: --credentials FILE, or MCP_BRIDGE_CREDENTIALS in the environment{0}"
     )]
     NoCredentials(String),
+    /// A token in the environment of a command that runs on.
+    #[error(
+        "MCP_BRIDGE_TOKEN is for commands that end at once: this one runs on, and its environment can be read meanwhile\n  put the credentials in a file and name it: --credentials FILE"
+    )]
+    TokenInEnvironment,
     /// A name that is no file here, and none of the default directory.
     #[error(
         "credentials `{name}`: there is no such file here, and no {name}.toml in {}{hint}{have}",

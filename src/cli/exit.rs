@@ -36,6 +36,8 @@ pub enum Exit {
     Denied = 77,
     /// The configuration is wrong, or the store is not one for this program.
     Config = 78,
+    /// No message came within the time limit, as `timeout` ends.
+    TimeUp = 124,
 }
 
 impl From<Exit> for ExitCode {
@@ -70,6 +72,7 @@ impl Exit {
             return Some(match error {
                 CliError::NoStore(_) => Self::Unavailable,
                 CliError::NoCredentials(_)
+                | CliError::TokenInEnvironment
                 | CliError::NoSuchCredentials { .. }
                 | CliError::TwoStores(..)
                 | CliError::TwoTokens(..)

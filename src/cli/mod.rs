@@ -11,6 +11,7 @@ mod context;
 mod conversation;
 pub mod demo;
 mod doctor;
+mod ending;
 mod error;
 mod exit;
 pub mod follow;
@@ -25,6 +26,7 @@ mod status;
 mod store;
 pub mod table;
 mod task;
+mod wait;
 mod watch;
 mod whom;
 
@@ -93,6 +95,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Check(args) => check::run(args, context).await,
         Command::Ack(args) => check::acknowledge(args, context).await,
         Command::Watch(args) => watch::run(args, context).await,
+        Command::Wait(args) => wait::run(args, context).await,
         Command::Task(command) => task::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Conversation(command) => conversation::run(command, context).await,

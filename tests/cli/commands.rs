@@ -373,6 +373,7 @@ fn every_command_has_help_with_examples() {
         "check",
         "ack",
         "watch",
+        "wait",
         "status",
         "heartbeat",
         "audit",

@@ -19,4 +19,5 @@ mod stores;
 mod task_refusals;
 mod tasks;
 mod team;
+mod waiting;
 mod watching;

@@ -143,11 +143,12 @@ impl Scratch {
         command
     }
 
-    /// Ends all conversations, so many seconds ago.
+    /// Ends all conversations, so many seconds ago (ahead, if negative).
     pub fn expire_conversations(&self, seconds: i64) {
         self.sql(&format!(
             "UPDATE conversations SET expires_at =
-                 strftime('%Y-%m-%dT%H:%M:%f000', 'now', '-{seconds} seconds')"
+                 strftime('%Y-%m-%dT%H:%M:%f000', 'now', '{:+} seconds')",
+            -seconds
         ));
     }
 

@@ -126,8 +126,7 @@ async fn watch(job: &ReaderJob, ended: impl Future<Output = ()>) -> anyhow::Resu
     let sink = Arc::clone(&lines);
     let following = Following {
         begin: Begin::Now,
-        mode: Mode::Events,
-        full_look: Duration::from_secs(30),
+        ..Following::default()
     };
     let callers = [job.login.caller()?];
     let following = follow(
@@ -140,7 +139,7 @@ async fn watch(job: &ReaderJob, ended: impl Future<Output = ()>) -> anyhow::Resu
         }),
     );
     tokio::select! {
-        failed = following => failed?,
+        failed = following => drop(failed?),
         () = ended => {}
     }
     store.close().await;

@@ -13,10 +13,9 @@ use tokio::sync::mpsc;
 
 use super::cast::ROLE;
 use super::mail::InHand;
-use crate::cli::follow::{Begin, Following, follow};
+use crate::cli::follow::{Following, follow};
 use crate::cli::{Exit, leash};
 use crate::credentials::Credentials;
-use crate::doorbell::Mode;
 use crate::model::health::Turn;
 use crate::model::message::{Draft, Message};
 use crate::model::{Fence, TaskId};
@@ -218,9 +217,8 @@ impl Agent {
 pub(super) async fn orchestrator(credentials: &Path, tasks: u32) -> anyhow::Result<Exit> {
     let (callers, store, _) = enter(credentials).await?;
     let following = Following {
-        begin: Begin::Unread,
-        mode: Mode::Events,
         full_look: Duration::from_secs(5),
+        ..Following::default()
     };
     let shared: SharedStore = store.clone();
     let listen = follow(&shared, &callers, following, Box::new(hear));
@@ -254,7 +252,7 @@ pub(super) async fn orchestrator(credentials: &Path, tasks: u32) -> anyhow::Resu
         }
     };
     tokio::select! {
-        ended = listen => ended.map(|()| Exit::Success),
+        ended = listen => ended.map(|_| Exit::Success),
         ended = work => ended,
     }
 }
