@@ -4,7 +4,9 @@
 //! What concerns the fleet stands in the store and is told by the orchestrator
 //! that acts, also what its predecessor had no time to tell. What a daemon sees
 //! by itself (its store, its wakes, nobody who acts) it tells itself, because
-//! the store may be the very thing that is broken.
+//! the store may be the very thing that is broken. Such an alert never waits for
+//! the store: it ends a round that does, and is written down when that is possible
+//! again.
 
 mod desk;
 mod leaderless;
@@ -16,7 +18,8 @@ mod telling;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use futures_util::FutureExt as _;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tracing::{field, info};
 
@@ -48,10 +51,13 @@ pub struct Alerts {
     leader: Option<(LeaderLink, DutyBell)>,
     daemon: String,
     said: mpsc::UnboundedReceiver<Said>,
+    urgent: Arc<Notify>,
     own: Own,
     rows: Rows,
     telling: Telling,
     mutes: Mutes,
+    /// Whether the store has yet to say what is muted.
+    mutes_are_due: bool,
     watched: Watched,
 }
 
@@ -81,11 +87,13 @@ impl Alerts {
             link,
             leader,
             daemon,
-            said: post.0,
+            said: post.said,
+            urgent: post.urgent,
             own: Own::default(),
             rows: Rows::default(),
             telling: Telling::new(settings, bell),
             mutes: Mutes::default(),
+            mutes_are_due: true,
             watched: Watched::default(),
         }
     }
@@ -116,6 +124,7 @@ impl Alerts {
         let controls = store.controls(clock::now());
         self.mutes
             .read(patience.bounded(store.location(), controls).await?);
+        self.mutes_are_due = false;
         self.tell_own();
         let leader = self.acting();
         let mut open = self.own.len();
@@ -184,12 +193,22 @@ impl Duty for Alerts {
 
     async fn tick(&mut self) -> Round<AlertsReport> {
         let store = self.link.borrow_and_update().clone();
+        let urgent = Arc::clone(&self.urgent);
+        // What it was rung for so far is told here.
+        let _ = urgent.notified().now_or_never();
+        self.mutes_are_due &= store.is_some();
+        self.tell_own();
         let outcome = match &store {
-            Some(store) => self.round(store).await,
+            Some(store) => tokio::select! {
+                outcome = self.round(store) => outcome,
+                // The bell was rung as well: the next round begins at once.
+                () = urgent.notified() => Ok(self.own.len()),
+            },
             None => Ok(self.own.len()),
         };
         if store.is_none() || outcome.is_err() {
             // The store is what is broken: the operator hears of it all the same.
+            self.mutes_are_due = false;
             self.tell_own();
             self.retry(false);
         }

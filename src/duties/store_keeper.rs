@@ -1,5 +1,5 @@
 //! Duty *store keeper*: opens the store, waits for a missing one, notices when
-//! the file is not ours any more, and keeps its log short.
+//! the file is not ours any more or takes no writes, and keeps its log short.
 //!
 //! It owns the connection; the other duties take what it publishes. It never
 //! makes a store: an empty one in the place of a lost one would hide the loss.
@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::alerts::AlertDesk;
 use super::{Duty, Patience, Report, Round, STORE_PATIENCE};
+use crate::clock;
 use crate::config::Settings;
 use crate::model::alert::AlertKind;
 use crate::store::locate::{self, Location};
@@ -31,8 +32,16 @@ const CHECKPOINT_ABOVE: u64 = 4 * MEBIBYTE;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// A log that cannot be written back grows until the disk is full.
 const ALARM_ABOVE: u64 = 64 * MEBIBYTE;
-/// A trouble that lasts so long is the operator's.
-const LASTS: Duration = Duration::from_secs(10);
+/// A trouble that lasts so long is the operator's. With the pause between two
+/// writes and a look, the operator hears of it within 10 s.
+const LASTS: Duration = Duration::from_secs(2);
+/// So long another program may keep the write lock without being one.
+const LOCK_LASTS: Duration = Duration::from_secs(6);
+/// After so long without a write of anybody here, the keeper tries one: longer
+/// than the pause between two heartbeats, which are writes.
+const QUIET: Duration = Duration::from_secs(6);
+/// Who has waited so long for a write stands in the keeper's way, too.
+const WAITS: Duration = Duration::from_secs(1);
 /// Answering times that differ by less are the same.
 const NOISE: Duration = Duration::from_millis(1);
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -55,8 +64,8 @@ pub struct StoreKeeper {
     checkpointed: Option<Instant>,
     alarmed: bool,
     desk: AlertDesk,
-    /// When the trouble began that lasts.
-    since: Option<Instant>,
+    /// When the trouble began that lasts, since boot.
+    since: Option<Duration>,
 }
 
 /// An opening may take as long as a copy of the store and a change of its
@@ -167,6 +176,7 @@ impl StoreKeeper {
         }
         // Connections that are open may go on; whoever comes next may not.
         self.ensure_writable()?;
+        self.ensure_takes_writes(&store, patience).await?;
         Ok(State::Well(self.shown.unwrap_or(probe.took)))
     }
 
@@ -180,6 +190,38 @@ impl StoreKeeper {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether writes get through: those of the other duties, or one of the
+    /// keeper's own where theirs failed or there are none.
+    async fn ensure_takes_writes(
+        &mut self,
+        store: &SharedStore,
+        patience: Patience,
+    ) -> Result<(), StoreError> {
+        let (now, writes) = (clock::since_boot(), store.writes());
+        let age = |then: Duration| now.saturating_sub(then);
+        let oldest = match (writes.doubtful_since, writes.waiting_since) {
+            (Some(doubtful), Some(waiting)) => Some(doubtful.min(waiting)),
+            (doubtful, waiting) => doubtful.or(waiting),
+        };
+        let outcome = if writes.waiting_since.is_some_and(|then| age(then) > WAITS) {
+            let long = oldest.is_some_and(|then| age(then) >= STORE_PATIENCE);
+            match long || self.trouble.is_some() {
+                true => Err(StoreError::Busy(self.location.path.clone())),
+                false => Ok(()),
+            }
+        } else if writes.doubtful_since.is_some() || writes.last.is_none_or(|at| age(at) > QUIET) {
+            patience
+                .bounded(&self.location.path, store.try_write())
+                .await
+        } else {
+            Ok(())
+        };
+        if outcome.is_err() {
+            self.since = self.since.or(oldest);
+        }
+        outcome
     }
 
     /// Gives up a store that is not the one at the path any more. What failed
@@ -200,19 +242,24 @@ impl StoreKeeper {
     }
 
     /// The operator hears of a trouble that lasts, not of a hiccup.
-    fn alert(&mut self, trouble: Option<&str>) {
-        let subject = self.location.path.display().to_string();
-        match trouble {
-            None => {
-                self.since = None;
-                self.desk.recover(AlertKind::StoreTrouble, &subject);
-            }
-            Some(why) if self.since.get_or_insert_with(Instant::now).elapsed() >= LASTS => {
-                self.desk
-                    .raise(AlertKind::StoreTrouble, &subject, None, why.to_owned());
-            }
-            Some(_) => {}
+    fn alert(&mut self, error: &StoreError) {
+        let now = clock::since_boot();
+        let lasted = now.saturating_sub(*self.since.get_or_insert(now));
+        let bearable = match error {
+            StoreError::Busy(_) => LOCK_LASTS,
+            _ => LASTS,
+        };
+        if lasted >= bearable {
+            let subject = self.location.path.display().to_string();
+            let (kind, why) = (AlertKind::StoreTrouble, error.headline());
+            self.desk.raise(kind, &subject, None, why);
         }
+    }
+
+    fn recover(&mut self) {
+        self.since = None;
+        let subject = self.location.path.display().to_string();
+        self.desk.recover(AlertKind::StoreTrouble, &subject);
     }
 
     async fn tend_log(&mut self, store: &SharedStore, bytes: u64, patience: Patience) {
@@ -254,7 +301,7 @@ impl Duty for StoreKeeper {
             Ok(state @ State::Migrating(_)) => state,
             Ok(state) => {
                 if self.trouble.take().is_some() {
-                    self.alert(None);
+                    self.recover();
                     info!(event = "store-recovered", store = %self.location.path.display(), "store ok again");
                 }
                 state
@@ -262,7 +309,7 @@ impl Duty for StoreKeeper {
             Err(error) => {
                 self.give_up(&error);
                 let said = error.headline();
-                self.alert(Some(&said));
+                self.alert(&error);
                 if self.trouble.as_deref() != Some(&said) {
                     warn!(event = "store-trouble", store = %self.location.path.display(), "{error}");
                     self.trouble = Some(said.clone());

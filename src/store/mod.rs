@@ -294,6 +294,17 @@ pub trait Upkeep: Send + Sync + std::fmt::Debug {
     /// [`StoreError::Replaced`], and whatever the store says.
     async fn probe(&self) -> Result<StoreProbe>;
 
+    /// How this process's own writes fare; asks nobody.
+    fn writes(&self) -> WriteHealth;
+
+    /// Writes a little, to find out whether the store takes writes: at the
+    /// durability of the writes that are in doubt, and without a wait for the
+    /// disk where none is.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being written.
+    async fn try_write(&self) -> Result<()>;
+
     /// Writes what it can of the log back into the database, without waiting
     /// for anyone.
     async fn checkpoint(&self) -> Result<()>;

@@ -283,6 +283,18 @@ pub struct StoreProbe {
     pub log_bytes: u64,
 }
 
+/// How this process's own writes fare. All times are since boot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WriteHealth {
+    /// When a write last got through.
+    pub last: Option<Duration>,
+    /// When the first write began that ended without getting through, if none
+    /// got through since. It may have been refused for a reason of its own.
+    pub doubtful_since: Option<Duration>,
+    /// When the oldest write began that is still under way.
+    pub waiting_since: Option<Duration>,
+}
+
 /// A thorough look at a store.
 #[derive(Debug, Clone, Serialize)]
 pub struct StoreCheck {

@@ -10,6 +10,11 @@ use tokio::time::Instant;
 
 use super::state_file::DutyState;
 
+/// The duty that says how the store is.
+const STORE_KEEPER: &str = "store";
+/// How every error of the store's own begins.
+const STORE_ERROR: &str = "store ";
+
 /// What is known of every duty.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -115,11 +120,17 @@ impl Board {
             .all(|entry| entry.generation >= generation)
     }
 
-    /// What the duties do, in one line.
+    /// What the duties do, in one line. A store that one duty just failed to use
+    /// is not called well, although its keeper has not looked again yet.
     pub(super) fn words(&self) -> String {
         let duties = self.lock();
+        let of_the_store = |why: &String| why.starts_with(STORE_ERROR);
+        let failing = duties
+            .iter()
+            .any(|entry| entry.trouble.as_ref().is_some_and(of_the_store));
         let mut words: Vec<&str> = duties
             .iter()
+            .filter(|entry| entry.name != STORE_KEEPER || entry.trouble.is_some() || !failing)
             .map(|entry| {
                 let trouble = entry.trouble.as_deref();
                 // What to do stands below, and not on a line of status.

@@ -1,6 +1,8 @@
 //! Where duties say what they see by themselves, and where that is taken.
 
-use tokio::sync::mpsc;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc};
 
 use crate::duties::DutyBell;
 use crate::model::SessionKey;
@@ -11,17 +13,32 @@ use crate::model::alert::AlertKind;
 pub struct AlertDesk {
     said: mpsc::UnboundedSender<Said>,
     bell: DutyBell,
+    urgent: Arc<Notify>,
 }
 
 /// What is said at the desk, for the duty.
 #[derive(Debug)]
-pub struct AlertPost(pub(super) mpsc::UnboundedReceiver<Said>);
+pub struct AlertPost {
+    pub(super) said: mpsc::UnboundedReceiver<Said>,
+    /// Rung for what cannot wait until a round with the store has ended.
+    pub(super) urgent: Arc<Notify>,
+}
 
 /// A desk, and what is said there; `bell` is the duty's.
 #[must_use]
 pub fn desk(bell: DutyBell) -> (AlertDesk, AlertPost) {
-    let (said, post) = mpsc::unbounded_channel();
-    (AlertDesk { said, bell }, AlertPost(post))
+    let (sender, said) = mpsc::unbounded_channel();
+    let urgent = Arc::new(Notify::new());
+    let post = AlertPost {
+        said,
+        urgent: Arc::clone(&urgent),
+    };
+    let desk = AlertDesk {
+        said: sender,
+        bell,
+        urgent,
+    };
+    (desk, post)
 }
 
 #[derive(Debug)]
@@ -69,8 +86,12 @@ impl AlertDesk {
     }
 
     fn say(&self, said: Said) {
+        let (Said::Raise { kind, .. } | Said::Recover { kind, .. }) = said;
         // Nobody takes it any more: the daemon is stopping.
         let _ = self.said.send(said);
+        if kind == AlertKind::StoreTrouble {
+            self.urgent.notify_one();
+        }
         self.bell.ring();
     }
 }

@@ -33,6 +33,16 @@ impl Own {
         self.open.len()
     }
 
+    fn begin(&mut self, alert: Alert) {
+        let matter = (alert.kind, alert.subject.clone());
+        let trouble = Trouble {
+            alert,
+            heard: Heard::Nothing,
+            remind: Duration::MAX,
+        };
+        self.open.insert(matter, trouble);
+    }
+
     pub(super) fn is_open(&self, kind: AlertKind, subject: &str) -> bool {
         self.open.contains_key(&(kind, subject.to_owned()))
     }
@@ -61,6 +71,18 @@ enum Heard {
 enum Record {
     Raised(NewAlert, Timestamp),
     Recovered(AlertKind, String, Timestamp),
+}
+
+/// As the store is told of it.
+fn recorded(alert: &Alert) -> NewAlert {
+    NewAlert {
+        kind: alert.kind,
+        subject: alert.subject.clone(),
+        session: alert.session.clone(),
+        text: alert.text.clone(),
+        by: alert.daemon.clone(),
+        told: true,
+    }
 }
 
 impl Alerts {
@@ -96,10 +118,24 @@ impl Alerts {
         if self.own.is_open(kind, subject) {
             return None;
         }
+        let alert = self.found(kind, subject, session, text);
+        let record = (recorded(&alert), alert.since);
+        self.own.begin(alert);
+        Some(record)
+    }
+
+    /// The word of a trouble that this daemon has just found.
+    fn found(
+        &mut self,
+        kind: AlertKind,
+        subject: &str,
+        session: Option<SessionKey>,
+        text: String,
+    ) -> Alert {
         let now = clock::now();
         self.own.numbers += 1;
         let number = self.own.numbers;
-        let alert = Alert {
+        Alert {
             id: format!("{}/{}/{number}", self.daemon, now.as_millisecond()),
             kind,
             edge: Edge::Raised,
@@ -111,22 +147,7 @@ impl Alerts {
             at: now,
             reminders: 0,
             daemon: self.daemon.clone(),
-        };
-        let record = NewAlert {
-            kind,
-            subject: alert.subject.clone(),
-            session: alert.session.clone(),
-            text: alert.text.clone(),
-            by: self.daemon.clone(),
-            told: true,
-        };
-        let trouble = Trouble {
-            alert,
-            heard: Heard::Nothing,
-            remind: Duration::MAX,
-        };
-        self.own.open.insert((kind, subject.to_owned()), trouble);
-        Some((record, now))
+        }
     }
 
     /// What all daemons see alike is told by the one whose word the store took
@@ -138,20 +159,22 @@ impl Alerts {
         store: &SharedStore,
         patience: Patience,
     ) -> Result<(), StoreError> {
-        let Some((alert, at)) = self.begin(kind, subject, None, text) else {
+        if self.own.is_open(kind, subject) {
             return Ok(());
-        };
-        let raising = store.raise_alert(None, &alert, at);
-        let raised = patience.bounded(store.location(), raising).await;
-        if let Ok(true) = raised {
-            self.announce();
-        } else {
-            self.own.open.remove(&(kind, subject.to_owned()));
         }
-        raised.map(|_| ())
+        let alert = self.found(kind, subject, None, text);
+        let record = recorded(&alert);
+        let raising = store.raise_alert(None, &record, alert.since);
+        // Ours only with the answer: the round may end while it is waited for.
+        if patience.bounded(store.location(), raising).await? {
+            self.own.begin(alert);
+            self.announce();
+        }
+        Ok(())
     }
 
-    /// Tells what has begun, or whose mute has ended.
+    /// Tells what has begun, or whose mute has ended. Where the store is still to
+    /// say what is muted, only the trouble with the store itself does not wait.
     pub(super) fn announce(&mut self) {
         let (now, policy) = (clock::since_boot(), self.policy());
         for Trouble {
@@ -160,6 +183,9 @@ impl Alerts {
             remind,
         } in self.own.open.values_mut()
         {
+            if self.mutes_are_due && alert.kind != AlertKind::StoreTrouble {
+                continue;
+            }
             match (*heard, self.mutes.hold(alert.kind)) {
                 (Heard::Told, _) | (Heard::Withheld, true) => {}
                 (Heard::Nothing, true) => {

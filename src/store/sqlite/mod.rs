@@ -38,6 +38,7 @@ mod tasks;
 mod turnstile;
 mod upkeep;
 mod wakes;
+mod writes;
 
 use std::future::Future;
 use std::path::Path;
@@ -64,6 +65,7 @@ pub use mounts::file_system;
 pub use open::{Create, Opening};
 pub use restore::{Restored, candidate, restore};
 use turnstile::{Place, Turnstile};
+use writes::{Attempt, Writes};
 
 /// The schema that this program writes.
 pub const SCHEMA_VERSION: i64 = 4;
@@ -94,6 +96,7 @@ struct Writer {
     /// Whether a transaction may be open on it: one that failed or was
     /// cancelled is rolled back before anybody else gets the connection.
     begun: Arc<AtomicBool>,
+    writes: Arc<Writes>,
 }
 
 /// How much a commit must survive.
@@ -121,6 +124,7 @@ struct Write<'a> {
     connection: PoolConnection<Sqlite>,
     /// Held until the transaction is over.
     place: Place,
+    attempt: Attempt,
 }
 
 impl Write<'_> {
@@ -134,6 +138,7 @@ impl Write<'_> {
     async fn commit(mut self, ring: Ring) -> std::result::Result<(), Fault> {
         sqlx::query("COMMIT").execute(self.connection()).await?;
         self.writer.begun.store(false, Ordering::Release);
+        self.attempt.got_through();
         // Whoever is next need not wait for the rest.
         self.place = Place::Nowhere(0);
         if ring == Ring::Yes {
@@ -164,6 +169,7 @@ impl SqliteStore {
             Durability::Full => &self.messages,
             Durability::Normal => &self.heartbeats,
         };
+        let attempt = writer.writes.begin();
         let mut connection = writer.pool.acquire().await?;
         let deadline = clock::since_boot() + PATIENCE;
         let mut place = writer.turnstile.line_up();
@@ -186,6 +192,7 @@ impl SqliteStore {
             connection,
             place,
             writer,
+            attempt,
         })
     }
 

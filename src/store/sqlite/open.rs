@@ -414,6 +414,7 @@ impl Writer {
             pool,
             turnstile: Turnstile::new(files.beside("-bell")),
             begun,
+            writes: Arc::default(),
         }
     }
 }

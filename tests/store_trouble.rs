@@ -1,0 +1,258 @@
+//! What an operator hears of a store in trouble: from the daemon itself, by its
+//! own adapters, and without the store.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot make its files has nothing to say"
+)]
+
+#[path = "common/daemon.rs"]
+mod rig;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use mcp_bridge::model::session::Life;
+use rig::{Daemon, QUICK, Rig, full, session, wait_for};
+
+/// The time limit for an alert about a store; only the long forms insist on it,
+/// on a machine that has nothing else to do.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A command that writes down each alert: kind and edge on one line.
+fn teller(rig: &Rig) -> String {
+    let told = rig.path("told");
+    let script = rig.script(
+        "tell",
+        &format!(
+            "sed -n 's/.*\"edge\":\"\\([a-z]*\\)\".*\"kind\":\"\\([a-z-]*\\)\".*/\\2 \\1/p;\
+             s/.*\"kind\":\"\\([a-z-]*\\)\".*\"edge\":\"\\([a-z]*\\)\".*/\\1 \\2/p' >> {}",
+            told.display()
+        ),
+    );
+    format!(
+        "[alert]\norder = [\"exec\"]\n[alert.exec]\ncommand = [\"{}\"]\n",
+        script.display()
+    )
+}
+
+fn told(rig: &Rig, what: &str) -> usize {
+    let all = std::fs::read_to_string(rig.path("told")).unwrap_or_default();
+    all.lines().filter(|line| *line == what).count()
+}
+
+/// Waits until the operator was told of the trouble.
+#[track_caller]
+fn raised(rig: &Rig, begun: Instant) {
+    wait_for("an alert", || {
+        (told(rig, "store-trouble raised") == 1).then_some(())
+    });
+    let took = begun.elapsed();
+    println!("alerted after {:.1} s", took.as_secs_f64());
+    assert!(!full() || took < LIMIT, "alerted after {took:?}");
+}
+
+/// Waits for the end of it; nothing was told twice.
+#[track_caller]
+fn recovered(rig: &Rig) {
+    wait_for("the recovery", || {
+        (told(rig, "store-trouble recovered") == 1).then_some(())
+    });
+    assert_eq!(told(rig, "store-trouble raised"), 1);
+}
+
+/// The database and the files beside it.
+fn move_store(rig: &Rig, away: bool) {
+    for suffix in ["", "-wal", "-shm"] {
+        let (here, there) = (
+            rig.path(&format!("bridge.db{suffix}")),
+            rig.path(&format!("away.db{suffix}")),
+        );
+        let (from, to) = if away { (here, there) } else { (there, here) };
+        if from.exists() {
+            std::fs::rename(from, to).expect("moved");
+        }
+    }
+}
+
+#[test]
+fn a_deleted_store_is_alerted_by_both_roles() {
+    for role in ["worker", "orchestrator"] {
+        let rig = Rig::new();
+        let config = rig.config_of(role, role, &teller(&rig));
+        let mut daemon = rig.daemon(&config);
+        daemon.ready();
+        move_store(&rig, true);
+        raised(&rig, Instant::now());
+        move_store(&rig, false);
+        recovered(&rig);
+        assert_eq!(daemon.stop(), Some(0));
+    }
+}
+
+#[test]
+fn a_store_that_is_missing_at_the_start_is_alerted() {
+    let rig = Rig::new();
+    rig.block_on(rig_close(&rig));
+    move_store(&rig, true);
+    let mut daemon = rig.worker(&teller(&rig));
+    raised(&rig, Instant::now());
+    daemon.says("event=\"alert-raised\"");
+    move_store(&rig, false);
+    recovered(&rig);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+async fn rig_close(rig: &Rig) {
+    use mcp_bridge::store::Upkeep as _;
+    rig.store.close().await;
+}
+
+#[test]
+fn a_lock_that_another_program_keeps_is_alerted() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let daemon = rig.worker(&format!(
+        "{}{QUICK}{}",
+        teller(&rig),
+        session("one", "\"none\"")
+    ));
+    rig.becomes(&pair.b.session, Life::Alive);
+    let writer = rig.foreign();
+    writer.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    raised(&rig, Instant::now());
+    let state = daemon.shows("the trouble", |state| {
+        state
+            .duties
+            .iter()
+            .any(|duty| duty.name == "store" && duty.trouble.is_some())
+    });
+    assert!(!state.status.contains("store ok"), "{}", state.status);
+    writer.execute_batch("ROLLBACK").expect("let go");
+    recovered(&rig);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Takes all the room there is.
+fn fill(disk: &Path) -> PathBuf {
+    let filler = disk.join("filler");
+    let mut file = std::fs::File::create(&filler).expect("made");
+    let mut chunk = vec![1_u8; 65_536];
+    while !chunk.is_empty() {
+        if file.write_all(&chunk).is_err() {
+            chunk.truncate(chunk.len() / 2);
+        }
+    }
+    filler
+}
+
+const CHILD: &str = "MCP_BRIDGE_TEST_SMALL_DISK";
+
+/// Runs this test again where it may mount a small disk. `None` in that child.
+fn on_a_small_disk(test: &str) -> Option<()> {
+    if std::env::var_os(CHILD).is_some() {
+        return None;
+    }
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can mount a small disk");
+        return Some(());
+    }
+    let output = Command::new("unshare")
+        .arg("-m")
+        .arg(std::env::current_exe().expect("this program"))
+        .args([test, "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .expect("unshare");
+    let said = String::from_utf8_lossy(&output.stdout);
+    print!("{said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{errors}");
+    Some(())
+}
+
+/// A daemon whose store is on a small disk, and everything else beside it.
+fn on_the_disk(rig: &Rig, role: &str, more: &str) -> (PathBuf, PathBuf) {
+    let disk = rig.path("disk");
+    std::fs::create_dir(&disk).expect("made");
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+        .arg(&disk)
+        .status();
+    assert!(mounted.is_ok_and(|status| status.success()), "mounted");
+    let store = disk.join("bridge.db");
+    let made = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
+        .args(["conversation", "new", "--label", "one", "--store"])
+        .arg(&store)
+        .arg("--out")
+        .arg(rig.dir.path())
+        .env("HOME", rig.dir.path())
+        .output()
+        .expect("run");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let config = rig.path(&format!("{role}.conf.toml"));
+    let text = format!(
+        "role = \"{role}\"\n[store]\nurl = \"{}\"\n[service]\nstate_file = \"{}\"\n{}{more}",
+        store.display(),
+        rig.path(&format!("{role}.state.json")).display(),
+        teller(rig),
+    );
+    std::fs::write(&config, text).expect("written");
+    (disk, config)
+}
+
+/// From the disk's last byte to the alert, and back.
+fn full_and_freed(rig: &Rig, disk: &Path, mut daemon: Daemon) {
+    let filler = fill(disk);
+    raised(rig, Instant::now());
+    let state = daemon.shows("the trouble", |state| state.status.contains("disk is full"));
+    assert!(!state.status.contains("store ok"), "{}", state.status);
+    std::fs::remove_file(filler).expect("freed");
+    recovered(rig);
+    daemon.shows("the recovery", |state| state.status.contains("store ok"));
+    assert!(daemon.is_running());
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_full_disk_is_alerted_by_a_worker() {
+    if on_a_small_disk("a_full_disk_is_alerted_by_a_worker").is_some() {
+        return;
+    }
+    let rig = Rig::new();
+    let (disk, config) = on_the_disk(&rig, "worker", &session("one.b", "\"none\""));
+    let mut daemon = rig.daemon(&config);
+    daemon.ready();
+    full_and_freed(&rig, &disk, daemon);
+}
+
+/// Nobody there has anything to write.
+#[test]
+fn a_full_disk_is_alerted_by_a_worker_without_sessions() {
+    if on_a_small_disk("a_full_disk_is_alerted_by_a_worker_without_sessions").is_some() {
+        return;
+    }
+    let rig = Rig::new();
+    let (disk, config) = on_the_disk(&rig, "worker", "");
+    let mut daemon = rig.daemon(&config);
+    daemon.ready();
+    full_and_freed(&rig, &disk, daemon);
+}
+
+#[test]
+fn a_full_disk_is_alerted_by_an_orchestrator() {
+    if on_a_small_disk("a_full_disk_is_alerted_by_an_orchestrator").is_some() {
+        return;
+    }
+    let rig = Rig::new();
+    let (disk, config) = on_the_disk(&rig, "orchestrator", "");
+    let mut daemon = rig.daemon(&config);
+    daemon.ready();
+    full_and_freed(&rig, &disk, daemon);
+}
