@@ -8,7 +8,7 @@
 //! [[session]]
 //! conversation = "conv_0123456789abcdef"
 //! session = "b"
-//! token = "64 hexadecimal characters"
+//! token = "mcpb_ and 64 hexadecimal characters"
 //! ```
 //!
 //! An agent that acts for several sessions has several `[[session]]` tables.
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::token::{MalformedToken, Token};
+use crate::model::token::{MalformedToken, Token, TokenStorage};
 use crate::model::{ConversationId, InvalidId, Label, SessionKey, Side};
 use crate::store::Caller;
 
@@ -214,12 +214,12 @@ impl Credentials {
         }))
     }
 
-    /// Writes a new file that only its owner can read. An existing file is
-    /// never overwritten.
+    /// Writes a new file that only its owner can read, its tokens as a store of
+    /// this kind has them. An existing file is never overwritten.
     ///
     /// # Errors
     /// [`CredentialsError::Write`].
-    pub fn write(&self, path: &Path) -> Result<(), CredentialsError> {
+    pub fn write(&self, path: &Path, storage: TokenStorage) -> Result<(), CredentialsError> {
         let failed = |error| CredentialsError::Write(path.to_owned(), error);
         let file = File {
             store: self.store.clone(),
@@ -230,7 +230,7 @@ impl Credentials {
                 .map(|caller| Entry {
                     conversation: caller.session.conversation.to_string(),
                     session: caller.session.side.to_string(),
-                    token: caller.token.expose().to_owned(),
+                    token: caller.token.presented(storage),
                 })
                 .collect(),
         };
@@ -343,7 +343,9 @@ mod tests {
     fn what_is_written_is_read_back_and_is_private() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("x.toml");
-        sample().write(&path).expect("written");
+        sample()
+            .write(&path, TokenStorage::Hashed)
+            .expect("written");
         assert_eq!(
             std::fs::metadata(&path).expect("there").mode() & 0o777,
             0o600
@@ -355,7 +357,10 @@ mod tests {
             sample().callers[0].token.expose()
         );
         assert!(
-            matches!(sample().write(&path), Err(CredentialsError::Write(..))),
+            matches!(
+                sample().write(&path, TokenStorage::Hashed),
+                Err(CredentialsError::Write(..))
+            ),
             "overwritten"
         );
     }
@@ -364,7 +369,9 @@ mod tests {
     fn a_file_that_others_can_read_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("x.toml");
-        sample().write(&path).expect("written");
+        sample()
+            .write(&path, TokenStorage::Hashed)
+            .expect("written");
         for mode in [0o644, 0o640, 0o604] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
             let error = Credentials::read(&path).expect_err("too open").to_string();

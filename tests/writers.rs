@@ -283,7 +283,9 @@ async fn eight_processes_of_the_command_line_write_and_one_reads() {
                 callers: vec![pair.a.clone()],
                 source: None,
             };
-            credentials.write(&file).expect("written");
+            credentials
+                .write(&file, mcp_bridge::model::token::TokenStorage::Hashed)
+                .expect("written");
             let session = pair.a.session.clone();
             std::thread::spawn(move || (session, send_by_command_line(&file, each)))
         })

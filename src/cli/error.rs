@@ -139,6 +139,11 @@ pub enum CliError {
         "{0} exists already; nothing was made\n  choose another --label or --out, or move it away"
     )]
     Exists(PathBuf),
+    /// Digests are no tokens.
+    #[error(
+        "conversation {0}: its tokens are stored as digests, so no credentials can be written from them\n  use the files that `conversation new` wrote, or close it and make a new one"
+    )]
+    TokensHashed(String),
     /// Messages that were fetched and reached nobody.
     #[error(
         "the output could not be written ({0}); the messages count as unread and will be shown again"

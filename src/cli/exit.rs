@@ -89,6 +89,7 @@ impl Exit {
                 | CliError::NoFile(..)
                 | CliError::NoSuchMessage(_)
                 | CliError::NoSuchConversation { .. }
+                | CliError::TokensHashed(_)
                 | CliError::Exists(_) => Self::Input,
                 CliError::NotShown(_) => Self::Failure,
             });

@@ -11,14 +11,18 @@ use super::ids::SessionKey;
 /// never 64 characters long, so it can never pass for a token itself.
 const DIGEST_MARKER: &str = "sha256:";
 
-/// A token as its session presents it: 64 hexadecimal characters. Has no
-/// `Display`, and its `Debug` shows nothing.
+/// What a token begins with where the Python bridge need not read it: people and
+/// secret scanners recognise it.
+const PREFIX: &str = "mcpb_";
+
+/// A token as its session presents it: 64 hexadecimal characters, with or without
+/// `mcpb_` before them. Has no `Display`, and its `Debug` shows nothing.
 #[derive(Debug, Clone)]
 pub struct Token(SecretString);
 
 /// A text that cannot be a token. The text itself is not repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the token is malformed: it has 64 hexadecimal characters, this one has {length}{other}",
+#[error("the token is malformed: it has 64 hexadecimal characters after an optional mcpb_, this one has {length}{other}",
     other = if *length == 64 { ", not all of them hexadecimal" } else { "" })]
 pub struct MalformedToken {
     /// Characters that were there.
@@ -32,6 +36,7 @@ impl Token {
     /// [`MalformedToken`] if it is not 64 hexadecimal characters.
     pub fn parse(text: &str) -> Result<Self, MalformedToken> {
         let text = text.trim();
+        let text = text.strip_prefix(PREFIX).unwrap_or(text);
         if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
             Ok(Self(SecretString::from(text.to_ascii_lowercase())))
         } else {
@@ -51,10 +56,20 @@ impl Token {
         Self(SecretString::from(hex::encode(mac.finalize().into_bytes())))
     }
 
-    /// The text, for the credentials file and the store alone.
+    /// The 64 characters, for the store alone.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// The text for a credentials file. Where tokens are kept in the clear, the
+    /// Python bridge may be given the same one, and it takes no prefix.
+    #[must_use]
+    pub fn presented(&self, storage: TokenStorage) -> String {
+        match storage {
+            TokenStorage::Plain => self.expose().to_owned(),
+            TokenStorage::Hashed => format!("{PREFIX}{}", self.expose()),
+        }
     }
 
     /// What the token column holds under `storage`.
@@ -138,6 +153,20 @@ mod tests {
         }
         assert!(!token.matches(""));
         assert!(!token.matches(DIGEST_MARKER));
+    }
+
+    #[test]
+    fn both_forms_of_a_token_are_one() {
+        let token = Token::generate(&session("conv_0123456789abcdef/a"), &[7; 32]);
+        for storage in [TokenStorage::Hashed, TokenStorage::Plain] {
+            let presented = token.presented(storage);
+            let read = Token::parse(&presented).expect("a token");
+            assert_eq!(read.expose(), token.expose());
+        }
+        assert!(token.presented(TokenStorage::Hashed).starts_with("mcpb_"));
+        assert!(Token::parse("mcpb_").is_err());
+        let twice = format!("mcpb_mcpb_{}", token.expose());
+        assert!(Token::parse(&twice).is_err());
     }
 
     #[test]

@@ -33,9 +33,9 @@ use crate::model::health::Turn;
 use crate::model::message::{Draft, Message};
 use crate::model::rate::RateLimits;
 use crate::model::session::{Conversation, SessionView};
-use crate::model::token::TokenStorage;
+use crate::model::token::{Token, TokenStorage};
 use crate::model::wake::Mail;
-use crate::model::{ConversationId, MessageId, SessionKey};
+use crate::model::{ConversationId, Label, MessageId, SessionKey};
 
 /// What a store call returns.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -66,11 +66,34 @@ impl<T> Store for T where
 /// Channels, and who may use them.
 #[async_trait]
 pub trait Conversations: Send + Sync {
-    /// Makes conversations, all of them or none.
+    /// Makes conversations, all of them or none. Returns how their tokens are
+    /// kept.
     ///
     /// # Errors
     /// [`StoreError::LabelTaken`].
-    async fn create_conversations(&self, new: &[NewConversation], now: Timestamp) -> Result<()>;
+    async fn create_conversations(
+        &self,
+        new: &[NewConversation],
+        now: Timestamp,
+    ) -> Result<TokenStorage>;
+
+    /// Gives an open conversation a label in the place of the one that it has.
+    ///
+    /// # Errors
+    /// [`StoreError::NoConversation`], [`StoreError::Closed`],
+    /// [`StoreError::LabelTaken`].
+    async fn label_conversation(
+        &self,
+        id: &ConversationId,
+        label: &Label,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// The tokens of both sides, if the store keeps them in the clear.
+    ///
+    /// # Errors
+    /// [`StoreError::NoConversation`], [`StoreError::Closed`].
+    async fn plain_tokens(&self, id: &ConversationId) -> Result<Option<[Token; 2]>>;
 
     /// All conversations, oldest first.
     async fn conversations(&self) -> Result<Vec<Conversation>>;

@@ -381,6 +381,8 @@ fn every_command_has_help_with_examples() {
         "conversation new",
         "conversation list",
         "conversation show",
+        "conversation label",
+        "conversation credentials",
         "conversation renew",
         "conversation close",
         "store init",

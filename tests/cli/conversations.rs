@@ -208,3 +208,72 @@ fn a_closed_one_stays_closed() {
       make a new one: mcp-bridge conversation new
     ");
 }
+
+#[test]
+fn a_label_is_given_and_changed() {
+    let scratch = Scratch::with_conversation();
+    scratch.conversation(&["--label", "other"]);
+    let said = scratch
+        .run(&["conversation", "label", "work", "backend-1"])
+        .ok();
+    assert_snapshot!(said.shows(), @"conversation conv_ID is backend-1");
+    scratch.run(&["conversation", "show", "backend-1"]).ok();
+    assert_eq!(
+        scratch.run(&["conversation", "show", "work"]).code,
+        Some(65)
+    );
+    // Its own label again is no conflict; another's is.
+    scratch
+        .run(&["conversation", "label", "backend-1", "backend-1"])
+        .ok();
+    let taken = scratch.run(&["conversation", "label", "backend-1", "other"]);
+    assert!(taken.err.contains("other"), "{taken:?}");
+    assert_ne!(taken.code, Some(0));
+    scratch.run(&["conversation", "show", "backend-1"]).ok();
+    let audit = scratch.run(&["audit", "--json"]).ok();
+    assert!(audit.out.contains("label_conversation"), "{audit:?}");
+    // A closed one keeps the name that it had.
+    scratch.run(&["conversation", "close", "other"]).ok();
+    let closed = scratch.run(&["conversation", "label", "other", "again"]);
+    assert_eq!(closed.code, Some(77), "{closed:?}");
+    scratch
+        .run(&["conversation", "label", "backend-1", "other"])
+        .ok();
+}
+
+#[test]
+fn credentials_are_written_where_tokens_are_plain() {
+    let scratch = Scratch::with_conversation();
+    let refused = scratch.run(&["conversation", "credentials", "work", "--out", "again"]);
+    assert_snapshot!(refused.says(), @r"
+    65: error: conversation work: its tokens are stored as digests, so no credentials can be written from them
+      use the files that `conversation new` wrote, or close it and make a new one
+    ");
+    assert!(!scratch.path("again").exists());
+    scratch
+        .run(&["store", "init", "--token-storage", "plain"])
+        .ok();
+    scratch.conversation(&["--label", "shared"]);
+    let said = scratch
+        .run(&["conversation", "credentials", "shared", "--out", "again"])
+        .ok();
+    assert_snapshot!(said.shows(), @r"
+    <dir>/again/shared.a.toml
+    <dir>/again/shared.b.toml
+    ");
+    assert_eq!(mode(&scratch, "again"), 0o700);
+    assert_eq!(mode(&scratch, "again/shared.b.toml"), 0o600);
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).expect("there");
+    // Word for word what `conversation new` wrote, without the prefix that the
+    // Python bridge does not know.
+    let again = read(scratch.path("again/shared.b.toml"));
+    assert_eq!(again, read(scratch.credentials("shared.b")));
+    assert!(!again.contains("mcpb_"), "{again}");
+    assert!(read(scratch.credentials("work.b")).contains("token = \"mcpb_"));
+    scratch
+        .run(&["-c", "again/shared.a.toml", "send", "hi"])
+        .ok();
+    let twice = scratch.run(&["conversation", "credentials", "shared", "--out", "again"]);
+    assert_eq!(twice.code, Some(77), "{twice:?}");
+    assert!(twice.err.contains("never overwritten"), "{twice:?}");
+}

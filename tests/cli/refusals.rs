@@ -147,14 +147,14 @@ fn credentials_that_cannot_be_used() {
     };
     let token = text
         .split('"')
-        .find(|part| part.len() == 64)
+        .find_map(|part| part.strip_prefix("mcpb_"))
         .expect("a token");
     assert_snapshot!(with(&|text| text.replace(token, &"0".repeat(64))).says(), @r"
     77: error: the token for conv_ID/b is wrong
       use the credentials file that was written when the conversation was made
     ");
     assert_snapshot!(with(&|text| text.replace(token, "short")).says(), @r"
-    77: error: credentials <dir>/credentials/changed.toml: session 1: the token is malformed: it has 64 hexadecimal characters, this one has 5
+    77: error: credentials <dir>/credentials/changed.toml: session 1: the token is malformed: it has 64 hexadecimal characters after an optional mcpb_, this one has 5
       use the file that `mcp-bridge conversation new` wrote
     ");
     assert_snapshot!(with(&|text| text.replace("\"b\"", "\"c\"")).says(), @r"

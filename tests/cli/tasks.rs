@@ -361,3 +361,29 @@ fn back_in_the_queue_it_is_given_to_another() {
     });
     assert!(moved.out.starts_with("task 1 queued"), "{moved:?}");
 }
+
+#[test]
+fn all_tasks_of_a_session_go_to_others() {
+    let team = Team::at_work(3);
+    for title in ["one", "two"] {
+        team.add(title);
+    }
+    wait_until("both are given out", || {
+        ["1", "2"]
+            .iter()
+            .all(|id| team.task(id)["owner_label"].is_string())
+    });
+    let first = team.task("1")["owner_label"].clone();
+    let second = team.task("2")["owner_label"].clone();
+    let owner = first.as_str().expect("a label");
+    team.run(&["drain", owner]).ok();
+    let moved = team.run(&["task", "reassign", "--owner", owner]).ok();
+    assert_eq!(moved.out, format!("task 1 {owner}/b -> the queue\n"));
+    wait_until("another has it", || {
+        let now = team.task("1")["owner_label"].clone();
+        now.is_string() && now != first
+    });
+    assert_eq!(team.task("2")["owner_label"], second, "not this session's");
+    let none = team.run(&["task", "reassign", "--owner", owner]).ok();
+    assert!(none.err.contains("has no open task"), "{none:?}");
+}

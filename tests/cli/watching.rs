@@ -122,7 +122,7 @@ fn no_token_stands_where_ps_shows_it() {
     let text = std::fs::read_to_string(scratch.credentials("work.b")).expect("there");
     let token = text
         .split('"')
-        .find(|part| part.len() == 64)
+        .find_map(|part| part.strip_prefix("mcpb_"))
         .expect("a token");
     let pid = watch.child.id();
     if let Ok(shown) = std::fs::read_to_string(format!("/proc/{pid}/cmdline")) {

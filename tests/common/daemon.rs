@@ -19,7 +19,7 @@ use mcp_bridge::clock;
 use mcp_bridge::credentials::Credentials;
 use mcp_bridge::model::message::Draft;
 use mcp_bridge::model::session::{Life, SessionView};
-use mcp_bridge::model::token::Token;
+use mcp_bridge::model::token::{Token, TokenStorage};
 use mcp_bridge::model::{ConversationId, SessionKey, Side};
 use mcp_bridge::store::sqlite::{Create, SqliteStore};
 use mcp_bridge::store::{
@@ -159,7 +159,9 @@ impl Rig {
             source: None,
         };
         let new = self.path(&format!("{name}.new"));
-        credentials.write(&new).expect("written");
+        credentials
+            .write(&new, TokenStorage::Hashed)
+            .expect("written");
         std::fs::rename(new, self.path(&format!("{name}.toml"))).expect("renamed");
     }
 

@@ -138,7 +138,7 @@ fn child_that_opens() {
             store.close().await;
             made
         });
-        report(&opened.map_or_else(|error| error.to_string(), |()| "ok".into()));
+        report(&opened.map_or_else(|error| error.to_string(), |_| "ok".into()));
     }
 }
 

@@ -1,5 +1,6 @@
 //! `mcp-bridge conversation`: channels between two sessions.
 
+mod adopted;
 mod made;
 mod new;
 
@@ -49,6 +50,10 @@ Examples:
         #[arg(value_name = "CONVERSATION", add = ArgValueCandidates::new(completions::conversations))]
         conversation: String,
     },
+    /// Give a conversation a label
+    Label(adopted::LabelArgs),
+    /// Write credentials files for conversations that the Python bridge made
+    Credentials(adopted::CredentialsArgs),
     /// Let one end later; opens one again that has expired
     Renew(RenewArgs),
     /// End conversations for good
@@ -90,6 +95,8 @@ pub(super) async fn run(command: ConversationCommand, context: &Context) -> anyh
         ConversationCommand::New(args) => new::run(args, context).await,
         ConversationCommand::List { all } => list(all, context).await,
         ConversationCommand::Show { conversation } => show(&conversation, context).await,
+        ConversationCommand::Label(args) => adopted::label(args, context).await,
+        ConversationCommand::Credentials(args) => adopted::credentials(args, context).await,
         ConversationCommand::Renew(args) => renew(args, context).await,
         ConversationCommand::Close { conversations } => close(&conversations, context).await,
     }

@@ -16,7 +16,7 @@ use crate::cli::output::{self, note};
 use crate::clock;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::model::session::Conversation;
-use crate::model::token::Token;
+use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, InvalidId, Label, SessionKey, Side};
 use crate::store::{Caller, NewConversation, SharedStore, StoreError};
 
@@ -82,7 +82,7 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
     let store = context.open_or_create().await?;
     let now = clock::now();
     let mut tries = 0;
-    let (plans, all_a) = loop {
+    let (plans, all_a, storage) = loop {
         let plans = plan(&args, &directory, &store.conversations().await?, now)?;
         let all_a = (args.count.is_some()).then(|| all_a_file(&args, &directory, &plans));
         let files = plans.iter().flat_map(|plan| &plan.files).chain(&all_a);
@@ -96,13 +96,10 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
         tries += 1;
         match store.create_conversations(&new, now).await {
             Err(StoreError::LabelTaken(_)) if args.count.is_some() && tries < TRIES => {}
-            made => {
-                made?;
-                break (plans, all_a);
-            }
+            made => break (plans, all_a, made?),
         }
     };
-    if let Err(error) = write_files(&plans, all_a.as_deref(), &args, store.location()) {
+    if let Err(error) = write_files(&plans, all_a.as_deref(), &args, store.location(), storage) {
         return Err(undo(&store, &plans, all_a.as_deref(), error, now).await);
     }
     made::show(&plans, all_a.as_deref(), &store, context, now)?;
@@ -111,7 +108,7 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
 }
 
 /// The directory for the files, made for this user alone if it is not there.
-fn directory(asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+pub(super) fn directory(asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let directory = match asked.or_else(credentials_directory) {
         Some(directory) => std::path::absolute(directory)?,
         None => {
@@ -215,6 +212,7 @@ fn write_files(
     all_a: Option<&Path>,
     args: &NewArgs,
     store: &Path,
+    storage: TokenStorage,
 ) -> Result<(), CredentialsError> {
     let caller = |new: &NewConversation, side| Caller {
         session: SessionKey::new(new.id.clone(), side),
@@ -231,12 +229,13 @@ fn write_files(
     };
     for plan in plans {
         for (side, path) in Side::BOTH.into_iter().zip(&plan.files) {
-            credentials(plan.new.label.clone(), vec![caller(&plan.new, side)]).write(path)?;
+            credentials(plan.new.label.clone(), vec![caller(&plan.new, side)])
+                .write(path, storage)?;
         }
     }
     if let Some(path) = all_a {
         let callers = plans.iter().map(|plan| caller(&plan.new, Side::A));
-        credentials(args.label.clone(), callers.collect()).write(path)?;
+        credentials(args.label.clone(), callers.collect()).write(path, storage)?;
     }
     Ok(())
 }

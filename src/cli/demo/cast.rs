@@ -22,7 +22,7 @@ use crate::cli::leash::Leash;
 use crate::clock;
 use crate::credentials::Credentials;
 use crate::model::rate::RateLimits;
-use crate::model::token::Token;
+use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, SessionKey, Side};
 use crate::store::locate::{self, Location, Origin};
 use crate::store::sqlite::Create;
@@ -130,7 +130,7 @@ impl Stage {
             callers,
             source: None,
         };
-        Ok(credentials.write(&self.file(&format!("{name}.toml")))?)
+        Ok(credentials.write(&self.file(&format!("{name}.toml")), TokenStorage::Hashed)?)
     }
 
     fn file(&self, name: &str) -> PathBuf {

@@ -14,20 +14,99 @@ use super::owed::owed_mail;
 use super::tasks::signal;
 use super::{Durability, Ring, SqliteStore, from_millis, millis, shared};
 use crate::model::session::Conversation;
-use crate::model::token::TokenStorage;
+use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, Label, SessionKey, Side, timestamp};
 use crate::store::{Caller, Conversations, NewConversation, Result, StoreError, Verified};
 
 #[async_trait]
 impl Conversations for SqliteStore {
-    async fn create_conversations(&self, new: &[NewConversation], now: Timestamp) -> Result<()> {
+    async fn create_conversations(
+        &self,
+        new: &[NewConversation],
+        now: Timestamp,
+    ) -> Result<TokenStorage> {
         self.run("making conversations", async {
             let mut write = self.write(Durability::Full).await?;
             let storage = token_storage(write.connection()).await?;
             for conversation in new {
                 insert(write.connection(), conversation, storage, now).await?;
             }
+            write.commit(Ring::No).await?;
+            Ok(storage)
+        })
+        .await
+    }
+
+    async fn label_conversation(
+        &self,
+        id: &ConversationId,
+        label: &Label,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.run("labelling a conversation", async {
+            let mut write = self.write(Durability::Full).await?;
+            self.open_until(write.connection(), id).await?;
+            free_label(write.connection(), label).await?;
+            // Of the conversation itself, too: an UPSERT names one conflict, and
+            // there are two.
+            sqlx::query(
+                "INSERT INTO bridge_conversation (conversation_id) VALUES (?1)
+                 ON CONFLICT (conversation_id) DO NOTHING",
+            )
+            .bind(id.as_str())
+            .execute(write.connection())
+            .await?;
+            let set = sqlx::query(
+                "UPDATE bridge_conversation SET label = ?2 WHERE conversation_id = ?1
+                   AND NOT EXISTS (SELECT 1 FROM bridge_conversation other
+                       WHERE other.label = ?2 AND other.closed_ms IS NULL
+                         AND other.conversation_id <> ?1)",
+            )
+            .bind(id.as_str())
+            .bind(label.as_str())
+            .execute(write.connection())
+            .await?
+            .rows_affected();
+            if set == 0 {
+                return Err(StoreError::LabelTaken(label.clone()).into());
+            }
+            let details = json!({ "label": label });
+            shared::audit(
+                write.connection(),
+                Some(id),
+                None,
+                "label_conversation",
+                details,
+                now,
+            )
+            .await?;
+            // Whoever shows these sessions shows the new name.
+            for side in Side::BOTH {
+                let session = SessionKey::new(id.clone(), side);
+                bump(write.connection(), &session).await?;
+            }
             write.commit(Ring::No).await
+        })
+        .await
+    }
+
+    async fn plain_tokens(&self, id: &ConversationId) -> Result<Option<[Token; 2]>> {
+        self.run("reading the tokens of a conversation", async {
+            let mut connection = self.reader().await?;
+            self.open_until(&mut connection, id).await?;
+            let row = sqlx::query(
+                "SELECT session_a_token, session_b_token FROM conversations WHERE id = ?1",
+            )
+            .bind(id.as_str())
+            .fetch_optional(&mut *connection)
+            .await?
+            .ok_or_else(|| self.no_conversation(id))?;
+            let [a, b] = [shared::text(&row, 0)?, shared::text(&row, 1)?];
+            // A digest is no token.
+            Ok(Token::parse(&a)
+                .ok()
+                .zip(Token::parse(&b).ok())
+                .map(|(a, b)| [a, b]))
         })
         .await
     }
@@ -321,15 +400,7 @@ async fn insert(
     .execute(&mut *connection)
     .await?;
     if let Some(label) = &new.label {
-        // The Python bridge's cleanup takes conversations away and knows
-        // nothing of our rows: a label must not stay taken by what is gone.
-        sqlx::query(
-            "DELETE FROM bridge_conversation WHERE label = ?1 AND closed_ms IS NULL
-               AND conversation_id NOT IN (SELECT id FROM conversations)",
-        )
-        .bind(label.as_str())
-        .execute(&mut *connection)
-        .await?;
+        free_label(connection, label).await?;
     }
     let taken = sqlx::query(
         "INSERT INTO bridge_conversation (conversation_id, label) VALUES (?1, ?2)
@@ -361,6 +432,22 @@ async fn insert(
         now,
     )
     .await
+}
+
+/// The Python bridge's cleanup takes conversations away and knows nothing of our
+/// rows: a label must not stay taken by what is gone.
+async fn free_label(
+    connection: &mut SqliteConnection,
+    label: &Label,
+) -> std::result::Result<(), Fault> {
+    sqlx::query(
+        "DELETE FROM bridge_conversation WHERE label = ?1 AND closed_ms IS NULL
+           AND conversation_id NOT IN (SELECT id FROM conversations)",
+    )
+    .bind(label.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn token_storage(

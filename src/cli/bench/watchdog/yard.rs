@@ -177,7 +177,10 @@ impl Yard {
             callers: vec![caller.clone()],
             source: None,
         };
-        credentials.write(&self.directory.join(format!("agent-{n}.toml")))?;
+        credentials.write(
+            &self.directory.join(format!("agent-{n}.toml")),
+            crate::model::token::TokenStorage::Hashed,
+        )?;
         self.sessions.push(Session {
             caller,
             agent: None,
