@@ -163,3 +163,36 @@ fn a_restart_by_the_watchdog_takes_less_than_a_heartbeat_is_good_for() {
         }
     }
 }
+
+/// Each package that is linked in stands in the file of licence texts;
+/// packaging/README.md says how that is made anew.
+#[test]
+fn licences_name_every_linked_package() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "--edges=normal",
+            "--prefix=none",
+        ])
+        .args(["--format={p}", "--target=x86_64-unknown-linux-gnu"])
+        .current_dir(root)
+        .output()
+        .expect("cargo");
+    let text = std::fs::read_to_string(format!("{root}/packaging/deb/licences.txt"));
+    let text = text.expect("the licences");
+    let tree = String::from_utf8(tree.stdout).expect("text");
+    let missing: std::collections::BTreeSet<String> = tree
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
+            Some(format!("{name} {version}"))
+        })
+        .filter(|package| !text.lines().any(|line| line.trim() == package))
+        .collect();
+    assert!(tree.lines().count() > 100, "{tree}");
+    assert!(missing.is_empty(), "{missing:?}");
+}
