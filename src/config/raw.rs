@@ -91,6 +91,7 @@ pub(super) struct RawMessageWatch {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawWake {
     pub(super) order: Option<Vec<String>>,
+    pub(super) text: Option<String>,
     pub(super) verify_within: Option<RawDuration>,
     pub(super) backoff: Option<RawDuration>,
     pub(super) backoff_max: Option<RawDuration>,

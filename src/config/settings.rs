@@ -176,6 +176,8 @@ pub enum ProofSettings {
 pub struct WakeSettings {
     /// In the order in which they are tried; none means that nobody is woken.
     pub adapters: Vec<AdapterSettings>,
+    /// What the agent is asked to do, on one line.
+    pub text: String,
     /// How long the agent has to fetch, 100 ms to 10 min.
     pub verify_within: Duration,
     /// Before the second try, 100 ms to 1 h.

@@ -10,6 +10,11 @@ pub(super) const BACKOFF: Limits = limits(secs(30), millis(100), hours(1));
 pub(super) const BACKOFF_MAX: Limits = limits(mins(15), millis(100), hours(24));
 pub(super) const EXEC_TIMEOUT: Limits = limits(secs(10), millis(100), mins(5));
 
+/// Any agent with a shell can do this. One that has tools instead is told so.
+pub(super) const TEXT: &str = "Run: mcp-bridge check";
+/// It may be typed into a terminal.
+const TEXT_MOST: usize = 200;
+
 pub(super) const OUTPUT_LIMIT: usize = 4096;
 pub(super) const OUTPUT_LIMIT_MOST: usize = 1024 * 1024;
 
@@ -83,10 +88,25 @@ impl<'a> WakeView<'a> {
         }
         WakeSettings {
             adapters: self.adapters(found, exec.as_ref(), file.as_ref()),
+            text: self.text(found),
             verify_within,
             backoff,
             backoff_max,
         }
+    }
+
+    fn text(&self, found: &mut Findings) -> String {
+        let (text, at) = self.pick("text", |raw| raw.text.as_deref());
+        let text = text.map_or(TEXT, str::trim);
+        if text.is_empty() {
+            found.invalid(at, "is empty; say what the agent does to read its mail");
+        } else if text.chars().count() > TEXT_MOST || text.chars().any(char::is_control) {
+            found.invalid(
+                at,
+                format!("is one line of at most {TEXT_MOST} printable characters; shorten it"),
+            );
+        }
+        text.to_owned()
     }
 
     fn duration(

@@ -155,7 +155,7 @@ impl Waker {
             newest_message_id: mark,
             credentials: session.credentials.clone(),
             store: store.location().to_owned(),
-            text: Pointer::line(mail.unread, &session.partner_role),
+            text: Pointer::line(mail.unread, &session.partner_role, &session.wake.text),
         };
         if self.given_up.contains(&session.key) {
             debug!(session = %session.key, adapter = settings.name(), "waking again");

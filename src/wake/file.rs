@@ -66,7 +66,7 @@ mod tests {
             newest_message_id: crate::model::MessageId(7),
             credentials: "/c".into(),
             store: "/s".into(),
-            text: Pointer::line(2, "orchestrator"),
+            text: Pointer::line(2, "orchestrator", "Run: mcp-bridge check"),
         }
     }
 

@@ -99,6 +99,11 @@ pub static KEYS: &[Key] = &[
     )
     .such_as(r#"["exec", "file"]"#),
     key(
+        "wake.text",
+        Text(wake::TEXT),
+        "what the agent is asked to do, after who wrote; such as `Call check_messages.` for an agent with the Python bridge's tools",
+    ),
+    key(
         "wake.verify_within",
         Duration(wake::VERIFY_WITHIN),
         "how long the agent has to fetch before the next way is tried",

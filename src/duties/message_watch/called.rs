@@ -111,6 +111,7 @@ mod tests {
             credentials: "team.toml".into(),
             wake: std::sync::Arc::new(WakeSettings {
                 adapters: Vec::new(),
+                text: String::new(),
                 verify_within: LOOK,
                 backoff: LOOK,
                 backoff_max: LOOK,
