@@ -267,3 +267,31 @@ fn purge_keeps_backups_and_a_mount_point() {
     assert_eq!(left.trim(), "weekly.db");
     assert!(!machine.root("/etc/mcp-bridge").exists());
 }
+
+/// The README's way: the package's folder of pid files, and the script that writes
+/// one for the agent's user.
+#[test]
+fn run_agent_proves_an_agent_to_the_service() {
+    needs_a_machine!();
+    let machine = installed();
+    machine
+        .sh("useradd --create-home --groups mcp-bridge bob && mcp-bridge conversation new --label backend")
+        .ok();
+    edit(
+        &machine,
+        "\n[[session]]\ncredentials = \"backend.b.toml\"\nproof = { pid_file = \"/run/mcp-bridge-agents/backend.pid\" }\n",
+    );
+    enable(&machine, "worker");
+    says(&machine, "worker: 0 sessions alive");
+    machine
+        .sh("systemd-run --quiet --unit=agent --uid=bob \
+             /usr/share/doc/mcp-bridge/examples/run-agent backend sleep infinity")
+        .ok();
+    says(&machine, "worker: 1 session alive");
+    let mode = machine
+        .sh("stat --format='%a %U %G' /run/mcp-bridge-agents")
+        .ok();
+    assert_eq!(mode.trim(), "1770 root mcp-bridge");
+    machine.sh("systemctl stop agent").ok();
+    says(&machine, "worker: 0 sessions alive");
+}
