@@ -25,14 +25,21 @@ fn built(name: &str, version: &str) -> PathBuf {
         Err(TryLockError::Error(error)) => panic!("{error}"),
     });
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let newest = ["config", "systemd", "packaging", "docs", "Cargo.toml"]
-        .iter()
-        .map(|part| newest(&root.join(part)))
-        .chain([
-            newest(bridge),
-            newest(Path::new(env!("CARGO_BIN_EXE_mcp-bridged"))),
-        ])
-        .max();
+    let newest = [
+        "config",
+        "systemd",
+        "packaging",
+        "docs",
+        "examples",
+        "Cargo.toml",
+    ]
+    .iter()
+    .map(|part| newest(&root.join(part)))
+    .chain([
+        newest(bridge),
+        newest(Path::new(env!("CARGO_BIN_EXE_mcp-bridged"))),
+    ])
+    .max();
     if Some(modified(&deb)) > newest {
         return deb;
     }
