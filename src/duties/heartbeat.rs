@@ -144,6 +144,9 @@ impl Heartbeat {
         }
         // The living first: a store that is slow today must not cost them.
         let beaten = self.beat(store, &daemon, &beats, now, patience).await?;
+        for session in living.iter().filter(|s| beaten.succeeded.contains(&s.key)) {
+            ends::tell_succeeded(session);
+        }
         let elsewhere: HashMap<&SessionKey, &String> = beaten
             .owned_elsewhere
             .iter()
@@ -284,9 +287,31 @@ impl Heartbeat {
             boot: &boot,
             now,
         };
-        let report = patience
+        let mut report = patience
             .bounded(store.location(), store.beat(&round))
             .await?;
+        // A whole machine that begins anew is taken part by part.
+        while !report.postponed.is_empty() && !patience.is_over() {
+            let rest: HashSet<SessionKey> = report.postponed.drain(..).collect();
+            let rest: Vec<Beat> = beats
+                .iter()
+                .filter(|beat| rest.contains(&beat.session))
+                .cloned()
+                .collect();
+            let part = BeatRound {
+                beats: &rest,
+                ..round
+            };
+            let more = patience
+                .bounded(store.location(), store.beat(&part))
+                .await?;
+            report.owned_elsewhere.extend(more.owned_elsewhere);
+            report.succeeded.extend(more.succeeded);
+            report.postponed = more.postponed;
+        }
+        if !report.postponed.is_empty() {
+            self.bell.ring();
+        }
         if mirror {
             self.mirrored = Some(boot.now);
         }

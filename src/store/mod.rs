@@ -190,7 +190,10 @@ pub trait Heartbeats: Send + Sync {
     async fn register_daemon(&self, daemon: &DaemonInfo, now: Timestamp) -> Result<DaemonRef>;
 
     /// One heartbeat for many sessions, in one statement. A session that
-    /// another live daemon owns is left alone and named in the report.
+    /// another live daemon owns is left alone and named in the report. Where the
+    /// heartbeat names another process than the last one, or follows an end that
+    /// was noted, the agent has a successor: the end is noted, the unacknowledged
+    /// mail is handed out again, and the tasks are given anew, in one transaction.
     async fn beat(&self, round: &BeatRound<'_>) -> Result<BeatReport>;
 
     /// The processes that the last heartbeats named, in the order of the
@@ -225,8 +228,9 @@ pub trait Heartbeats: Send + Sync {
     ) -> Result<bool>;
 
     /// Notes that this process of a session's agent ended while its daemon was
-    /// down: an earlier life of the same daemon wrote its heartbeat. `false` if
-    /// the heartbeat is another daemon's, or names another process.
+    /// down. Whoever wrote the heartbeat that names it: an end that is certain is
+    /// noted by any daemon. `false` if the heartbeat names another process, or a
+    /// later life of the same daemon wrote it.
     async fn record_missed_exit(
         &self,
         session: &SessionKey,

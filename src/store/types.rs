@@ -174,7 +174,7 @@ pub struct Beat {
 }
 
 /// One heartbeat for all sessions of a daemon.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct BeatRound<'a> {
     /// The sessions that are alive.
     pub beats: &'a [Beat],
@@ -198,6 +198,11 @@ pub struct BeatReport {
     pub beaten: u64,
     /// Sessions that another live daemon owns, and its name.
     pub owned_elsewhere: Vec<(SessionKey, String)>,
+    /// Sessions whose agent had ended unseen: this heartbeat is its successor's.
+    pub succeeded: Vec<SessionKey>,
+    /// Sessions that were not written, because so many new lives began at once:
+    /// they want another round.
+    pub postponed: Vec<SessionKey>,
 }
 
 /// Where a new message is.

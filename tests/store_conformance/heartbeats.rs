@@ -7,11 +7,13 @@ use mcp_bridge::model::SessionKey;
 use mcp_bridge::model::health::Turn;
 use mcp_bridge::model::session::{Life, ProofKind, SessionView};
 use mcp_bridge::store::{
-    Beat, BeatReport, BeatRound, Boot, DaemonInfo, DaemonRef, Process, ProcessId, Store, StoreError,
+    Beat, BeatReport, BeatRound, Boot, DaemonInfo, DaemonRef, Process, ProcessId, Store,
+    StoreError, TaskError,
 };
 
 use crate::Backend;
 use crate::common::{Pair, at, boot, pair, pairs, receive, say};
+use crate::work;
 
 const TTL: Duration = Duration::from_secs(20);
 
@@ -71,14 +73,14 @@ async fn beat(
 fn all_beaten(count: u64) -> BeatReport {
     BeatReport {
         beaten: count,
-        owned_elsewhere: Vec::new(),
+        ..BeatReport::default()
     }
 }
 
 fn owned_by(session: &SessionKey, owner: &str) -> BeatReport {
     BeatReport {
-        beaten: 0,
         owned_elsewhere: vec![(session.clone(), owner.into())],
+        ..BeatReport::default()
     }
 }
 
@@ -429,7 +431,6 @@ pub(crate) async fn an_exit_that_was_missed_is_noted_of_the_process_that_was(
         let noted = store.record_missed_exit(session, daemon, process, at(3));
         noted.await.expect("asked")
     };
-    assert!(!missed(&other, &process).await, "not its daemon");
     let boot_id = "y".to_owned();
     let of_another_boot = Process {
         boot_id,
@@ -440,7 +441,7 @@ pub(crate) async fn an_exit_that_was_missed_is_noted_of_the_process_that_was(
     later.id.start += 1;
     assert!(!missed(&second, &later).await, "another process");
     let before = seq(&*store, session).await;
-    assert!(missed(&second, &process).await);
+    assert!(missed(&other, &process).await, "by whoever can tell");
     assert!(!missed(&second, &process).await, "noted twice");
     assert_eq!(view(&*store, session).await.life(at(4)), Life::Exited);
     assert!(seq(&*store, session).await > before);
@@ -454,7 +455,12 @@ pub(crate) async fn what_an_agent_had_in_its_hand_goes_to_its_successor(backend:
     let store = backend.open().await;
     let keeper = register(&*store, "host:worker").await;
     let other = register(&*store, "host:other").await;
+    let successor = register(&*store, "another-host:worker").await;
     let (here, rebooted) = (boot("x", 100), boot("y", 1));
+    let elsewhere = Boot {
+        pid_ns: 4_026_532_999,
+        ..here.clone()
+    };
     let process = |pid, start| ProcessId { pid, start };
     let first = process(1_000, 7);
     // Who beats after the first agent, and whether it is another one.
@@ -490,6 +496,27 @@ pub(crate) async fn what_an_agent_had_in_its_hand_goes_to_its_successor(backend:
             &here,
             false,
         ),
+        (
+            "another namespace and start",
+            &keeper,
+            Some(process(1, 9)),
+            &elsewhere,
+            true,
+        ),
+        (
+            "the same seen from another namespace",
+            &keeper,
+            Some(process(1, 7)),
+            &elsewhere,
+            false,
+        ),
+        (
+            "another daemon's when the first let go",
+            &successor,
+            Some(process(1_001, 9)),
+            &here,
+            true,
+        ),
     ];
     for (what, by, next, boot, succeeds) in cases {
         let pair = pair(&*store, at(0)).await;
@@ -506,6 +533,13 @@ pub(crate) async fn what_an_agent_had_in_its_hand_goes_to_its_successor(backend:
         beat_of(&keeper, Some(first), &here).await;
         say(&*store, &pair.a, "in its hand", at(2)).await;
         assert_eq!(receive(&*store, &pair.b, at(3)).await, ["in its hand"]);
+        if by.id == successor.id {
+            let keys = std::slice::from_ref(session);
+            store
+                .release(&keeper, Some(keys), at(3))
+                .await
+                .expect("let go");
+        }
         beat_of(by, next, boot).await;
         let mail = store.mail(std::slice::from_ref(session)).await;
         assert_eq!(mail.expect("looked")[0].in_turn, !succeeds, "{what}");
@@ -517,7 +551,103 @@ pub(crate) async fn what_an_agent_had_in_its_hand_goes_to_its_successor(backend:
     }
 }
 
-/// The successor may read before the first heartbeat that names him.
+/// Whatever the two lives had: a lease rests on the life that it was given to.
+pub(crate) async fn a_successor_gets_the_tasks_anew_under_a_new_fence(backend: &impl Backend) {
+    let store = backend.open().await;
+    let process = |pid, start| Some(ProcessId { pid, start });
+    let (here, rebooted) = (boot("x", 100), boot("y", 1));
+    let beat_of = async |daemon: &DaemonRef, session: &SessionKey, process, boot: &Boot| {
+        beat_with(&*store, daemon, &[session], boot, at(2), |_, beats| {
+            beats[0].process = process;
+        })
+        .await
+    };
+    for (how, next_daemon, next_boot) in [
+        ("a new process", "host:worker", &here),
+        ("an end that was noted", "host:worker", &here),
+        ("a call between", "host:worker", &here),
+        ("another host name", "container:worker", &here),
+        ("another boot", "host:worker", &rebooted),
+    ] {
+        let keeper = register(&*store, "host:worker").await;
+        let pair = pair(&*store, at(0)).await;
+        let session = &pair.b.session;
+        beat_of(&keeper, session, process(1_000, 7), &here).await;
+        let task = work::claimed(&*store, &pair.b, how).await;
+        store.release(&keeper, None, at(2)).await.expect("let go");
+        let noted = how == "an end that was noted";
+        if noted {
+            let of = store.processes(std::slice::from_ref(session)).await;
+            let of = of.expect("looked").remove(0).expect("one");
+            let end = store.record_missed_exit(session, &keeper, &of, at(2));
+            assert!(end.await.expect("noted"));
+        }
+        if how == "a call between" {
+            let call = store.call_in(&pair.b, TTL, None, &here, at(2));
+            call.await.expect("called");
+        }
+        let next = register(&*store, next_daemon).await;
+        let report = beat_of(&next, session, process(1_001, 9), next_boot).await;
+        let succeeded: &[SessionKey] = if noted {
+            &[]
+        } else {
+            std::slice::from_ref(session)
+        };
+        assert_eq!(report.succeeded, succeeded, "{how}");
+        let shown = work::shown(&*store, task.id).await;
+        assert_eq!(shown.fence, task.fence.next(), "{how}");
+        assert_eq!(shown.owner.as_ref(), Some(session), "{how}");
+        let mail = receive(&*store, &pair.b, at(3)).await;
+        assert!(
+            mail.len() == 1 && mail[0].starts_with(&format!("Task {}: {how}", task.id)),
+            "{how}: {mail:?}"
+        );
+        let late = work::done("late");
+        let old = store.end_task(&pair.b, task.id, task.fence, &late, at(4));
+        assert!(
+            matches!(work::refused(old.await), TaskError::StaleLease { .. }),
+            "{how}"
+        );
+        // Once: the same life goes on with it.
+        beat_of(&next, session, process(1_001, 9), next_boot).await;
+        let again = work::shown(&*store, task.id).await;
+        assert_eq!(again.fence, shown.fence, "{how}");
+        let history = work::events(&*store, task.id).await;
+        assert!(history.iter().any(|e| e.contains("exited")), "{history:?}");
+    }
+}
+
+pub(crate) async fn many_new_lives_at_once_are_taken_part_by_part(backend: &impl Backend) {
+    let store = backend.open().await;
+    let keeper = register(&*store, "host:worker").await;
+    let pairs = pairs(&*store, 130, at(0)).await;
+    let sessions: Vec<&SessionKey> = pairs.iter().map(|pair| &pair.b.session).collect();
+    let life = async |sessions: &[&SessionKey], pid| {
+        beat_with(
+            &*store,
+            &keeper,
+            sessions,
+            &boot("x", 100),
+            at(1),
+            |_, beats| {
+                for beat in beats {
+                    beat.process = Some(ProcessId { pid, start: pid });
+                }
+            },
+        )
+        .await
+    };
+    assert_eq!(life(&sessions, 7).await, all_beaten(130));
+    let first = life(&sessions, 8).await;
+    assert_eq!((first.beaten, first.succeeded.len()), (100, 100));
+    assert_eq!(first.postponed.len(), 30);
+    let rest: Vec<&SessionKey> = first.postponed.iter().collect();
+    let second = life(&rest, 8).await;
+    assert_eq!((second.beaten, second.succeeded.len()), (30, 30));
+    assert_eq!(life(&sessions, 8).await, all_beaten(130));
+}
+
+/// The successor may read before the first heartbeat that names it.
 pub(crate) async fn after_a_reboot_what_was_in_a_hand_is_handed_out_again(backend: &impl Backend) {
     let store = backend.open().await;
     let keeper = register(&*store, "host:worker").await;

@@ -13,11 +13,11 @@ use crate::{host, liveness};
 
 impl Heartbeat {
     /// Compares sessions that are new with the processes that an earlier life of
-    /// this daemon, or another daemon on this host, knew of them. A number that
-    /// another process has by now proves no life; and whoever ended while nobody
-    /// watched has ended none the less, which is certain and need not wait until
-    /// its silence is over. Agents whose end was noted have ended until somebody
-    /// is proven.
+    /// this daemon, or another daemon of this machine, knew of them. A number that
+    /// another process has by now proves no life. An agent that ended while no
+    /// daemon watched has ended none the less, with its boot at the latest: that is
+    /// certain, and need not wait until its silence is over. Agents whose end was
+    /// noted have ended until another process is proven.
     pub(super) async fn compare(
         &mut self,
         store: &SharedStore,
@@ -44,18 +44,20 @@ impl Heartbeat {
         }
         let boot = host::boot();
         for ((key, agent), known) in keys.into_iter().zip(agents).zip(known) {
-            let Some(known) = known.filter(|known| is_here(known, &boot)) else {
+            // What another namespace calls a process nobody here can look at.
+            let Some(known) = known.filter(|k| is_here(k, &boot) || k.boot_id != boot.id) else {
                 self.compared.insert(key);
                 continue;
             };
             let (proof, verdict) = (&mut self.proofs[agent], &mut verdicts[agent]);
-            if let Some(found) = proof.process()
+            if is_here(&known, &boot)
+                && let Some(found) = proof.process()
                 && found.took_the_number_of(&known.id)
             {
                 proof.mistaken();
                 *verdict = Verdict::Exited;
             }
-            let ended = liveness::has_ended(known.id);
+            let ended = has_ended(&known, &boot);
             if ended && matches!(verdict, Verdict::Unproven(_)) && proof.missed() {
                 *verdict = Verdict::Exited;
             }
@@ -122,7 +124,7 @@ impl Heartbeat {
         let known = store.processes(std::slice::from_ref(&session.key));
         let known = patience.bounded(store.location(), known).await?;
         let boot = host::boot();
-        let ended = |known: &Process| is_here(known, &boot) && liveness::has_ended(known.id);
+        let ended = |known: &Process| has_ended(known, &boot);
         let Some(process) = known.into_iter().flatten().next().filter(ended) else {
             return Ok(false);
         };
@@ -150,6 +152,21 @@ impl Heartbeat {
             );
         }
     }
+}
+
+/// The store found that an agent had ended unseen, and did what follows from it.
+pub(super) fn tell_succeeded(session: &Kept) {
+    warn!(
+        event = "session-exited",
+        conversation = %session.key.conversation, session = %session.key,
+        "another process acts for {} than before: the one before ended unseen, and its tasks \
+         and its unacknowledged mail go to this one", name(session)
+    );
+}
+
+/// Whether the process is known to have ended: none outlives its boot.
+fn has_ended(process: &Process, boot: &Boot) -> bool {
+    process.boot_id != boot.id || is_here(process, boot) && liveness::has_ended(process.id)
 }
 
 /// Whether the number means a process that could be asked about here.

@@ -87,7 +87,9 @@ pub(super) async fn hand_out(
             "\nThis is attempt {}. It was with {before} before",
             task.attempts + 1
         ));
-        if let Some(was) = was {
+        if task.owner.as_ref() == Some(to) {
+            words.push_str(" (this session), whose agent ended");
+        } else if let Some(was) = was {
             words.push_str(&format!(", which {was}"));
         }
         words.push_str(".\n");
@@ -252,6 +254,9 @@ pub(super) async fn moved(
     let id = task.id;
     let old = name(connection, owner).await?;
     let went = match to {
+        Some(to) if to == owner => {
+            format!("is with {old} again (fence {fence}), for another agent process there")
+        }
         Some(to) => format!(
             "is now with {} (fence {fence})",
             name(connection, to).await?

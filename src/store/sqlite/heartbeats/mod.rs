@@ -1,27 +1,28 @@
 //! Heartbeats: one statement for all sessions of a daemon.
 
 mod expired;
+mod lives;
 mod round;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
 use sqlx::{Row as _, SqliteConnection};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
-use round::{advance, as_json, changed, mirror, owners, renew, seen, succeeded, upsert};
+use round::{advance, as_json, changed, mirror, renew, seen, succeeded, upsert};
 
 use super::fault::Fault;
 use super::fleet::bump;
-use super::messages::{agent_ended, called, touch};
+use super::messages::{called, touch};
 use super::owed::mail_of;
 use super::tasks::signal;
 use super::{Durability, Ring, SqliteStore, millis, shared};
-use crate::model::SessionKey;
 use crate::model::health::Turn;
 use crate::model::session::ProofKind;
 use crate::model::wake::Mail;
+use crate::model::{SessionKey, timestamp};
 use crate::store::{
     Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Heartbeats, Process,
     ProcessId, Result,
@@ -58,11 +59,19 @@ impl Heartbeats for SqliteStore {
             .execute(write.connection())
             .await?;
             // No process outlives its boot, and its successor may read before the
-            // first heartbeat that names him.
-            for session in of_another_boot(write.connection(), daemon).await? {
-                agent_ended(write.connection(), &session).await?;
+            // first heartbeat that names it.
+            let ended = of_another_boot(write.connection(), daemon, now).await?;
+            for session in &ended {
+                let seen = (daemon.id.as_str(), "another boot");
+                lives::ended(write.connection(), session, seen, now).await?;
             }
-            write.commit(Ring::No).await?;
+            let ring = if ended.is_empty() {
+                Ring::No
+            } else {
+                signal(write.connection()).await?;
+                Ring::Yes
+            };
+            write.commit(ring).await?;
             Ok(DaemonRef { id: daemon.id.clone(), epoch })
         })
         .await
@@ -88,29 +97,21 @@ impl Heartbeats for SqliteStore {
             let beats = as_json(&sorted);
             let all = u64::try_from(sorted.len()).unwrap_or(u64::MAX);
             let mut beaten = advance(write.connection(), round, &beats).await?;
-            let mut successors = Vec::new();
+            let mut rest = lives::Rest::default();
             if beaten < all {
-                successors = succeeded(write.connection(), round, &beats).await?;
-                beaten += upsert(write.connection(), round, &beats).await?;
+                rest = lives::beat_rest(write.connection(), round, &mut sorted).await?;
+                beaten += rest.beaten;
             }
             if !changed(write.connection(), round.daemon).await? {
                 for beat in round.beats {
                     bump(write.connection(), &beat.session).await?;
                 }
             }
-            // Rarely any: asked for only then, because ten thousand answers
-            // cost more than the heartbeats themselves.
-            let owners = if beaten < all {
-                owners(write.connection(), round.daemon, &beats).await?
-            } else {
-                HashMap::new()
-            };
-            for place in successors.iter().filter(|n| !owners.contains_key(n)) {
-                agent_ended(write.connection(), &sorted[*place].session).await?;
-            }
+            let elsewhere: HashSet<&SessionKey> = rest.elsewhere.iter().map(|(s, _)| s).collect();
             let mine = || {
-                let all = sorted.iter().enumerate();
-                all.filter_map(|(n, beat)| (!owners.contains_key(&n)).then_some(*beat))
+                let all = sorted.iter();
+                all.filter(|beat| !elsewhere.contains(&beat.session))
+                    .copied()
             };
             renew(write.connection(), mine()).await?;
             if round.mirror {
@@ -121,16 +122,16 @@ impl Heartbeats for SqliteStore {
                 )
                 .await?;
             }
-            write.commit(Ring::No).await?;
-            let mut owned_elsewhere = Vec::with_capacity(owners.len());
-            for (n, beat) in sorted.iter().enumerate() {
-                if let Some(owner) = owners.get(&n) {
-                    owned_elsewhere.push((beat.session.clone(), owner.clone()));
-                }
-            }
+            // Lost with the power, it is as if this round never was: whatever it
+            // handed out is safe as soon as it was fetched, which is a commit of
+            // its own that waits for the disk.
+            let ring = if rest.began { Ring::Yes } else { Ring::No };
+            write.commit(ring).await?;
             Ok(BeatReport {
                 beaten,
-                owned_elsewhere,
+                owned_elsewhere: rest.elsewhere,
+                succeeded: rest.succeeded,
+                postponed: rest.postponed,
             })
         })
         .await
@@ -291,7 +292,15 @@ impl Heartbeats for SqliteStore {
                 boot,
                 now,
             };
-            upsert(write.connection(), &round, &as_json(&[&beat])).await?;
+            let beats = as_json(&[&beat]);
+            let successor = succeeded(write.connection(), &round, &beats).await?;
+            let written = upsert(write.connection(), &round, &beats).await? > 0;
+            let successor = successor.first().filter(|_| written);
+            if let Some(successor) = successor {
+                let session = &caller.session;
+                lives::begun(write.connection(), session, *successor, "", now).await?;
+                signal(write.connection()).await?;
+            }
             mirror(write.connection(), std::iter::once(&caller.session), now).await?;
             if let Some(turn) = turn {
                 touch(write.connection(), &caller.session, now).await?;
@@ -300,7 +309,8 @@ impl Heartbeats for SqliteStore {
                 called(write.connection(), &caller.session).await?;
             }
             let mail = mail_of(write.connection(), std::slice::from_ref(&caller.session)).await?;
-            write.commit(Ring::No).await?;
+            let ring = successor.map_or(Ring::No, |_| Ring::Yes);
+            write.commit(ring).await?;
             Ok(mail.first().copied().unwrap_or_default())
         })
         .await
@@ -308,8 +318,8 @@ impl Heartbeats for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Notes an exit in a heartbeat of this life of the daemon, or in one of an
-    /// earlier life that names `missed`.
+    /// Notes an exit in a heartbeat of this life of the daemon, or in any that
+    /// names the process `missed`, but for one of a later life of the daemon.
     async fn note_exit(
         &self,
         session: &SessionKey,
@@ -321,11 +331,10 @@ impl SqliteStore {
             let mut write = self.write(Durability::Full).await?;
             let changed = sqlx::query(
                 "UPDATE bridge_heartbeat SET exited_ms = ?5, seq = seq + 1
-                 WHERE conversation_id = ?1 AND session_id = ?2
-                   AND daemon_id = ?3 AND exited_ms IS NULL
-                   AND iif(?6 IS NULL, daemon_epoch = ?4,
-                           daemon_epoch <= ?4 AND boot_id = ?6 AND pid_ns = ?7
-                           AND pid = ?8 AND pid_start = ?9)",
+                 WHERE conversation_id = ?1 AND session_id = ?2 AND exited_ms IS NULL
+                   AND iif(?6 IS NULL, daemon_id = ?3 AND daemon_epoch = ?4,
+                           (daemon_id IS NOT ?3 OR daemon_epoch <= ?4) AND boot_id = ?6
+                           AND pid_ns = ?7 AND pid = ?8 AND pid_start = ?9)",
             )
             .bind(session.conversation.as_str())
             .bind(session.side.as_str())
@@ -340,17 +349,8 @@ impl SqliteStore {
             .await?
             .rows_affected();
             if changed > 0 {
-                bump(write.connection(), session).await?;
-                agent_ended(write.connection(), session).await?;
-                shared::audit(
-                    write.connection(),
-                    Some(&session.conversation),
-                    Some(session.side),
-                    "session_exited",
-                    json!({ "daemon": daemon.id }),
-                    now,
-                )
-                .await?;
+                let seen = (daemon.id.as_str(), "its daemon");
+                lives::ended(write.connection(), session, seen, now).await?;
                 // The orchestrator waits for this as a reader waits for mail.
                 signal(write.connection()).await?;
             }
@@ -362,19 +362,30 @@ impl SqliteStore {
     }
 }
 
-/// The sessions that this daemon kept by their processes in an earlier boot; what
-/// is said of those processes is taken back.
+/// The sessions that this daemon kept by their processes in an earlier boot, and
+/// of which nobody had noted how they ended: it is noted now. A conversation that
+/// expired meanwhile hands nothing out; its agent's end is found when it goes on,
+/// as is that of all beyond the first thousand.
 async fn of_another_boot(
     connection: &mut SqliteConnection,
     daemon: &DaemonInfo,
+    now: Timestamp,
 ) -> std::result::Result<Vec<SessionKey>, Fault> {
     let rows = sqlx::query(
-        "UPDATE bridge_heartbeat SET pid = NULL, pid_start = NULL
-         WHERE daemon_id = ?1 AND boot_id <> ?2 AND pid IS NOT NULL AND exited_ms IS NULL
+        "UPDATE bridge_heartbeat SET exited_ms = ?3, seq = seq + 1
+         WHERE (conversation_id, session_id) IN (
+             SELECT h.conversation_id, h.session_id FROM bridge_heartbeat h
+             JOIN conversations c ON c.id = h.conversation_id
+             LEFT JOIN bridge_conversation l ON l.conversation_id = h.conversation_id
+             WHERE h.daemon_id = ?1 AND h.boot_id <> ?2 AND h.pid IS NOT NULL
+               AND h.exited_ms IS NULL AND l.closed_ms IS NULL
+               AND replace(c.expires_at, ' ', 'T') > ?4 LIMIT 1000)
          RETURNING conversation_id, session_id",
     )
     .bind(&daemon.id)
     .bind(&daemon.boot_id)
+    .bind(millis(now))
+    .bind(timestamp::to_text(now))
     .fetch_all(connection)
     .await?;
     Ok(shared::sessions(&rows)?)

@@ -71,7 +71,9 @@ pub(super) async fn seen(
 /// Writes the heartbeats of sessions that this life of the daemon has already, by
 /// the same process, which is nearly all of them nearly always, and returns how
 /// many those were. It names no column of an index: an index entry that is written
-/// anew costs as much as the row.
+/// anew costs as much as the row. Boot and namespace are those of the daemon's
+/// life. A session whose agent has ended begins a new life, which is more than a
+/// heartbeat.
 pub(super) async fn advance(
     connection: &mut SqliteConnection,
     round: &BeatRound<'_>,
@@ -80,16 +82,15 @@ pub(super) async fn advance(
     let written = sqlx::query(
         // `+`: not by the daemon's index. The sessions are named one by one.
         "UPDATE bridge_heartbeat SET
-             seq = seq + 1, boot_id = ?2, pid_ns = ?3, beat_boot_ms = ?4, beat_ms = ?5,
-             ttl_ms = ?6, proof = b.value ->> 2, released = 0, exited_ms = NULL
+             seq = seq + 1, beat_boot_ms = ?2, beat_ms = ?3, ttl_ms = ?4,
+             proof = b.value ->> 2, released = 0
          FROM json_each(?1) b
          WHERE conversation_id = b.value ->> 0 AND session_id = b.value ->> 1
-           AND +daemon_id = ?7 AND daemon_epoch = ?8
-           AND pid IS b.value ->> 3 AND pid_start IS b.value ->> 4",
+           AND +daemon_id = ?5 AND daemon_epoch = ?6 AND exited_ms IS NULL
+           AND (b.value ->> 3 IS NULL
+                OR pid = b.value ->> 3 AND pid_start = b.value ->> 4)",
     )
     .bind(beats)
-    .bind(&round.boot.id)
-    .bind(round.boot.pid_ns)
     .bind(duration_millis(round.boot.now))
     .bind(millis(round.now))
     .bind(duration_millis(round.ttl))
@@ -104,7 +105,9 @@ pub(super) async fn advance(
 /// Writes the heartbeats of other sessions that may be written and returns how
 /// many those were. A session is free if nobody had it, its daemon let go, went
 /// silent for its whole ttl, or lived in another boot; one and the same daemon
-/// may only go forward in its epochs, or from one process to the next.
+/// may only go forward in its epochs, or from one life of the agent to the next.
+/// A beat that names no process, such as a call of the agent itself, leaves the
+/// one that is known, with the namespace in which its number means something.
 pub(super) async fn upsert(
     connection: &mut SqliteConnection,
     round: &BeatRound<'_>,
@@ -117,19 +120,28 @@ pub(super) async fn upsert(
                 nullif(?7, ''), nullif(?8, 0), value ->> 3, value ->> 4
          FROM json_each(?1) WHERE true
          ON CONFLICT (conversation_id, session_id) DO UPDATE SET
-             seq = seq + 1, boot_id = excluded.boot_id, pid_ns = excluded.pid_ns,
+             seq = seq + 1, boot_id = excluded.boot_id,
+             pid_ns = iif(bridge_heartbeat.pid IS NOT NULL AND excluded.pid IS NULL
+                              AND exited_ms IS NULL AND bridge_heartbeat.boot_id = excluded.boot_id,
+                          bridge_heartbeat.pid_ns, excluded.pid_ns),
+             pid = iif(excluded.pid IS NULL AND exited_ms IS NULL
+                           AND bridge_heartbeat.boot_id = excluded.boot_id,
+                       bridge_heartbeat.pid, excluded.pid),
+             pid_start = iif(excluded.pid IS NULL AND exited_ms IS NULL
+                                 AND bridge_heartbeat.boot_id = excluded.boot_id,
+                             bridge_heartbeat.pid_start, excluded.pid_start),
              beat_boot_ms = excluded.beat_boot_ms, beat_ms = excluded.beat_ms,
              ttl_ms = excluded.ttl_ms, proof = excluded.proof,
              daemon_id = excluded.daemon_id, daemon_epoch = excluded.daemon_epoch,
-             pid = excluded.pid, pid_start = excluded.pid_start,
              released = 0, exited_ms = NULL
          WHERE CASE
              WHEN bridge_heartbeat.daemon_id IS NULL THEN true
-             -- One of this epoch and this process was written a moment ago.
+             -- One of this epoch and this life was written a moment ago.
              WHEN bridge_heartbeat.daemon_id IS excluded.daemon_id
                  THEN bridge_heartbeat.daemon_epoch < excluded.daemon_epoch
                      OR bridge_heartbeat.daemon_epoch = excluded.daemon_epoch
-                         AND (bridge_heartbeat.pid IS NOT excluded.pid
+                         AND (bridge_heartbeat.exited_ms IS NOT NULL
+                             OR bridge_heartbeat.pid IS NOT excluded.pid
                              OR bridge_heartbeat.pid_start IS NOT excluded.pid_start)
              ELSE bridge_heartbeat.released
                  OR bridge_heartbeat.boot_id <> excluded.boot_id
@@ -151,32 +163,52 @@ pub(super) async fn upsert(
     Ok(written)
 }
 
-/// The sessions whose heartbeat is about to name another process than before, by
-/// their place in the round: nobody noted how the one before ended, but ended it
-/// has. A start that is not known tells nothing, nor does a number of another
-/// namespace.
+/// A session whose agent is about to begin another life.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Successor {
+    /// Its place in the round.
+    pub(super) place: usize,
+    /// Whether the end of the life before was noted already.
+    pub(super) noted: bool,
+}
+
+/// The sessions whose agent's last life is over when this round is written: its
+/// end was noted, or the round names another process than the heartbeat before,
+/// whoever wrote that one. No process outlives its boot. A number means something
+/// only in its namespace: seen from another one, the same process has another
+/// number and the same start. A start that is not known tells nothing.
 pub(super) async fn succeeded(
     connection: &mut SqliteConnection,
     round: &BeatRound<'_>,
     beats: &str,
-) -> std::result::Result<Vec<usize>, Fault> {
-    let places: Vec<i64> = sqlx::query_scalar(
-        "SELECT b.key FROM json_each(?1) b CROSS JOIN bridge_heartbeat h
+) -> std::result::Result<Vec<Successor>, Fault> {
+    let rows = sqlx::query(
+        "SELECT b.key, h.exited_ms IS NOT NULL FROM json_each(?1) b CROSS JOIN bridge_heartbeat h
          ON h.conversation_id = b.value ->> 0 AND h.session_id = b.value ->> 1
-         WHERE h.exited_ms IS NULL AND h.pid IS NOT NULL AND b.value ->> 3 IS NOT NULL
-           AND (h.boot_id <> ?2
-                OR h.pid_ns IS ?3
-                   AND (h.pid <> b.value ->> 3
-                        OR 0 NOT IN (h.pid_start, b.value ->> 4)
-                           AND h.pid_start <> b.value ->> 4))",
+         WHERE h.exited_ms IS NOT NULL
+            OR h.pid IS NOT NULL
+               AND (h.boot_id <> ?2
+                    OR b.value ->> 3 IS NOT NULL
+                       AND CASE WHEN h.pid_ns = ?3
+                               THEN h.pid <> b.value ->> 3
+                                   OR 0 NOT IN (h.pid_start, b.value ->> 4)
+                                      AND h.pid_start <> b.value ->> 4
+                               ELSE h.pid_start = 0 OR h.pid_start <> b.value ->> 4 END)
+         ORDER BY b.key",
     )
     .bind(beats)
     .bind(&round.boot.id)
     .bind(round.boot.pid_ns)
     .fetch_all(connection)
     .await?;
-    let places = places.into_iter();
-    Ok(places.filter_map(|n| usize::try_from(n).ok()).collect())
+    let mut successors = Vec::with_capacity(rows.len());
+    for row in &rows {
+        successors.push(Successor {
+            place: usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(usize::MAX),
+            noted: row.try_get(1)?,
+        });
+    }
+    Ok(successors)
 }
 
 /// The sessions that were not ours to beat, by their place in the round, and

@@ -1,6 +1,7 @@
 //! Tasks: added, claimed, written with their fence, ended.
 
 mod add;
+mod anew;
 mod claim;
 mod end;
 mod lease;
@@ -24,6 +25,7 @@ use crate::store::{
     TaskFilter, Tasks,
 };
 use add::add;
+pub(super) use anew::give_anew;
 use claim::{Claimable, busy, claimable, oldest_waiting, over};
 use end::end;
 pub(super) use lease::{Cause, Target, fitness, lease};

@@ -1,0 +1,33 @@
+//! The tasks of a session whose agent ended and has a successor already.
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::{Cause, Target, get, lease};
+use crate::model::SessionKey;
+use crate::model::task::TaskId;
+use crate::store::sqlite::fault::Fault;
+
+/// Gives a session's tasks to its new agent, each with its text and a new fence,
+/// in the transaction of the heartbeat that names that agent.
+pub(in crate::store::sqlite) async fn give_anew(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let tasks: Vec<i64> = sqlx::query_scalar(
+        "SELECT task_id FROM bridge_task INDEXED BY bridge_task_owner
+         WHERE owner_conversation = ?1 AND owner_session = ?2 AND state = 'leased'
+         ORDER BY task_id",
+    )
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .fetch_all(&mut *connection)
+    .await?;
+    for task in tasks {
+        let found = get(connection, TaskId(task)).await?;
+        let target = Target::Given(session);
+        lease(connection, &found, &target, Cause::Exited, now).await?;
+    }
+    Ok(())
+}

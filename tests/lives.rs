@@ -1,0 +1,153 @@
+//! Lives of agents as an operator's machine sees them: the real daemons, agents
+//! that die and come back, and what becomes of their work.
+
+#![allow(
+    clippy::expect_used,
+    reason = "a test that cannot make its files has nothing to say"
+)]
+
+#[path = "common/daemon.rs"]
+mod rig;
+
+use mcp_bridge::clock;
+use mcp_bridge::model::task::TaskState;
+use mcp_bridge::model::{Fence, SessionKey, TaskId};
+use mcp_bridge::store::{AuditFilter, NewTask, Reports, Task, Tasks};
+use rig::{Agent, Daemon, QUICK, Rig, session, wait_for};
+
+/// An orchestrator that looks often, and one worker's part of its settings.
+fn orchestrator(rig: &Rig, more: &str) -> Daemon {
+    let config = rig.config_of(
+        "orchestrator",
+        "boss",
+        &format!("[watchdog]\ncheck_interval = \"100ms\"\n{more}"),
+    );
+    let mut daemon = rig.daemon(&config);
+    daemon.ready();
+    daemon
+}
+
+fn add(rig: &Rig, title: &str) -> TaskId {
+    let task = NewTask {
+        role: "backend".into(),
+        title: title.parse().expect("a title"),
+        body: "what is to be done".parse().expect("a body"),
+        files: Vec::new(),
+        client_id: None,
+    };
+    let tasks = [task];
+    let added = rig.store.add_tasks(None, &tasks, clock::now());
+    rig.block_on(added).expect("added")[0].id
+}
+
+fn task(rig: &Rig, id: TaskId) -> Task {
+    rig.block_on(rig.store.task(id)).expect("there").0
+}
+
+fn events(rig: &Rig, id: TaskId) -> Vec<String> {
+    let (_, events) = rig.block_on(rig.store.task(id)).expect("there");
+    events.into_iter().map(|event| event.event).collect()
+}
+
+#[track_caller]
+fn with(rig: &Rig, id: TaskId, owner: &SessionKey, fence: i64) {
+    wait_for(
+        &format!("task {id} with {owner} under fence {fence}"),
+        || {
+            let task = task(rig, id);
+            (task.state == TaskState::Leased
+                && task.owner.as_ref() == Some(owner)
+                && task.fence == Fence(fence))
+            .then_some(())
+        },
+    );
+}
+
+/// A daemon and its agent die together, and both return at once.
+#[test]
+fn daemon_and_agent_that_return_at_once_begin_anew() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let proof = format!("{{ pid_file = \"{}\" }}", rig.path("pid").display());
+    // A ttl beyond the test: nothing here may rest on silence.
+    let quick = QUICK.replace("5s", "60s");
+    let config = rig.config("worker", &format!("{quick}{}", session("one", &proof)));
+    let _boss = orchestrator(&rig, "");
+    let mut first = Agent::with_file(&rig, "pid");
+    let mut worker = rig.daemon(&config);
+    worker.ready();
+    let id = add(&rig, "both die");
+    with(&rig, id, &pair.b.session, 1);
+    assert_eq!(
+        rig.fetch(&pair.b).len(),
+        1,
+        "the first agent reads its task"
+    );
+
+    worker.kill();
+    first.end();
+    let _second = Agent::with_file(&rig, "pid");
+    let mut worker = rig.daemon(&config);
+    worker.ready();
+    with(&rig, id, &pair.b.session, 2);
+    let mail = rig.fetch(&pair.b);
+    assert_eq!(mail.len(), 1, "{mail:?}");
+    assert!(mail[0].contains("what is to be done") && mail[0].contains("fence is 2"));
+    assert_eq!(events(&rig, id), ["added", "given", "exited", "given"]);
+    let exits = AuditFilter {
+        action: Some("session_exited".into()),
+        limit: 10,
+        ..AuditFilter::default()
+    };
+    let exits = rig.block_on(rig.store.audit(&exits)).expect("listed");
+    assert_eq!(exits.len(), 1);
+}
+
+/// A container with daemon and agent: its agent has the same low number in every
+/// life, and the kernel may give the namespace the same inode again.
+#[test]
+fn container_that_starts_again_begins_anew() {
+    let script = "sleep 1000 & echo $! > pid; exec \"$@\"";
+    let apart = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    ];
+    let mut probe = std::process::Command::new(apart[0]);
+    probe
+        .args(&apart[1..5])
+        .arg("true")
+        .stderr(std::process::Stdio::null());
+    if !probe.status().is_ok_and(|status| status.success()) {
+        println!("skipped: processes of its own want root, and unshare");
+        return;
+    }
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let proof = format!("{{ pid_file = \"{}\" }}", rig.path("pid").display());
+    let quick = QUICK.replace("5s", "60s");
+    let config = rig.config("worker", &format!("{quick}{}", session("one", &proof)));
+    let _boss = orchestrator(&rig, "");
+    let start = || {
+        let mut command = rig.command_behind(&apart, &config);
+        let mut worker = Daemon::start(command.current_dir(rig.dir.path()), &config);
+        worker.ready();
+        worker
+    };
+    let mut worker = start();
+    let id = add(&rig, "the container dies");
+    for fence in 1..4 {
+        with(&rig, id, &pair.b.session, fence);
+        let mail = rig.fetch(&pair.b);
+        assert_eq!(mail.len(), 1, "{mail:?}");
+        assert!(mail[0].contains(&format!("fence is {fence}")), "{mail:?}");
+        worker.kill();
+        worker = start();
+    }
+}
