@@ -240,10 +240,10 @@ fn removed_and_purged() {
     assert!(installed.iter().any(own), "the search finds something");
     // A file that the operator named in the configuration is the operator's.
     machine.sh("rm /var/lib/mcp-bridge/inbox").ok();
-    machine.sh("dpkg --purge mcp-bridge").ok();
+    let said = machine.sh("dpkg --purge mcp-bridge 2>&1").ok();
     let mut left = machine.written("*mcp?bridge*");
     left.retain(own);
-    assert_eq!(left, [""; 0], "left behind");
+    assert_eq!(left, [""; 0], "left behind: {said}");
     // Its user stays: a file elsewhere may be its own.
     machine
         .sh("getent passwd mcp-bridge && getent group mcp-bridge")
