@@ -22,7 +22,7 @@ use crate::config::{
     Settings,
 };
 use crate::duties::alerts::{self, AlertDesk, Alerts};
-use crate::duties::heartbeat::Heartbeat;
+use crate::duties::heartbeat::{Heartbeat, Witnessed};
 use crate::duties::housekeeping::Housekeeping;
 use crate::duties::leadership::{LeaderLink, Leadership, Registration};
 use crate::duties::message_watch::MessageWatch;
@@ -290,6 +290,7 @@ fn duties(
         desk.clone(),
     );
     let registration = heartbeat.registration();
+    let witness = heartbeat.witness();
     // In the order in which the status line tells of them.
     let leader = orchestrator.zip(fleet).map(|(own, post)| {
         let sight = Sight {
@@ -297,6 +298,7 @@ fn duties(
             registration,
             post,
             desk,
+            witness,
         };
         orchestrator_duties(supervisor, own, sight, &watchdog_bell)
     });
@@ -320,6 +322,7 @@ struct Sight {
     registration: Registration,
     post: Arc<FleetPost>,
     desk: AlertDesk,
+    witness: Witnessed,
 }
 
 fn orchestrator_duties(
@@ -335,6 +338,7 @@ fn orchestrator_duties(
         registration,
         post,
         desk,
+        witness,
     } = sight;
     forward(registration.clone(), leadership_bell.clone());
     let (leadership, leader) =
@@ -354,7 +358,7 @@ fn orchestrator_duties(
     );
     let reassignment =
         Reassignment::new(settings, eyes.clone(), fleet, desk, leadership_bell.clone());
-    let housekeeping = Housekeeping::new(settings, eyes, leadership_bell.clone());
+    let housekeeping = Housekeeping::new(settings, eyes, leadership_bell.clone(), witness);
     supervisor.spawn(leadership, &leadership_bell);
     supervisor.spawn(watchdog, watchdog_bell);
     supervisor.spawn(reassignment, &reassignment_bell);

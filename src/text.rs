@@ -73,6 +73,15 @@ pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// A long time as people say it: in days, or in hours below two days.
+#[must_use]
+pub fn days(time: jiff::SignedDuration) -> String {
+    match time.as_hours() {
+        hours @ ..48 => count(hours.unsigned_abs(), "hour"),
+        hours => count((hours / 24).unsigned_abs(), "day"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,8 @@
 
 #[path = "kills/actors.rs"]
 mod actors;
+#[path = "kills/ahead.rs"]
+mod ahead;
 #[path = "kills/check.rs"]
 mod check;
 #[path = "kills/clocks.rs"]

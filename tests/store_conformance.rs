@@ -40,6 +40,8 @@ mod reports;
 mod task_ends;
 #[path = "store_conformance/tasks.rs"]
 mod tasks;
+#[path = "store_conformance/times.rs"]
+mod times;
 #[path = "store_conformance/wakes.rs"]
 mod wakes;
 #[path = "store_conformance/work.rs"]
@@ -354,6 +356,12 @@ macro_rules! every_case {
                 a_second_call_goes_on
                 orphans_of_ours_vanish
                 alerts_about_what_has_ended_end
+            }
+            times {
+                a_clock_set_back_sends_no_more
+                a_clock_set_back_reopens_nothing
+                a_renewal_far_ahead_is_taken_back
+                a_witness_is_the_last_row_of_others
             }
             doorbell {
                 our_own_commits_ring

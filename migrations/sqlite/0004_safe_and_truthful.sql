@@ -1,2 +1,17 @@
 -- What keeps rows of others apart from ours, lives from each other, and orders
 -- from hearsay. As before: nothing that came after SQLite 3.8.
+
+-- The end of a conversation, by two clocks: the wall clock and the boot clock
+-- when it was written, so that a caller whose own clock is behind does not use a
+-- conversation that is over. What a daemon wrote while it renewed is known by its
+-- value: a wrong clock's renewal is taken back.
+ALTER TABLE bridge_conversation ADD COLUMN set_ms INTEGER
+    CHECK (typeof(set_ms) IN ('integer', 'null'));
+ALTER TABLE bridge_conversation ADD COLUMN set_boot_ms INTEGER
+    CHECK (typeof(set_boot_ms) IN ('integer', 'null'));
+ALTER TABLE bridge_conversation ADD COLUMN set_boot_id TEXT
+    CHECK (typeof(set_boot_id) IN ('text', 'null'));
+ALTER TABLE bridge_conversation ADD COLUMN renewed_to TEXT
+    CHECK (typeof(renewed_to) IN ('text', 'null'));
+ALTER TABLE bridge_conversation ADD COLUMN renewed_for_ms INTEGER
+    CHECK (typeof(renewed_for_ms) IN ('integer', 'null'));

@@ -4,6 +4,7 @@
 mod ends;
 mod renewal;
 mod report;
+mod time;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,11 +23,16 @@ use super::store_keeper::StoreLink;
 use super::{Duty, DutyBell, Patience, Round, bounded};
 use crate::config::{AgentSettings, HeartbeatSettings, Settings};
 use crate::liveness::{Proof, Verdict};
-use crate::model::SessionKey;
+use crate::model::wall::Wall;
+use crate::model::{ConversationId, SessionKey};
 use crate::store::{
-    Beat, BeatReport, BeatRound, DaemonInfo, DaemonRef, Process, SharedStore, StoreError,
+    Beat, BeatReport, BeatRound, DaemonInfo, DaemonRef, Process, SharedStore, StoreError, Witness,
 };
 use crate::{clock, host, text};
+
+/// What rows told of the time, and the boot clock then; `None` before a store was
+/// open.
+pub type Witnessed = watch::Receiver<Option<(Witness, Duration)>>;
 
 /// The duty.
 #[derive(Debug)]
@@ -49,6 +55,14 @@ pub struct Heartbeat {
     held: HashSet<SessionKey>,
     /// Said once.
     complaints: HashMap<SessionKey, String>,
+    /// The clock of this machine, as far as it can be believed, and whether it
+    /// could not be a round ago.
+    wall: Option<Wall>,
+    clock_ahead: bool,
+    witnessed: watch::Sender<Option<(Witness, Duration)>>,
+    /// Ends that lie farther away than a renewal of today would set them, by
+    /// conversation: each was looked into.
+    odd_ends: HashMap<ConversationId, Timestamp>,
     /// When the probes were asked, and when the shared table was written: since
     /// boot, which goes on in suspend.
     asked: Option<Duration>,
@@ -87,6 +101,10 @@ impl Heartbeat {
             exits: HashMap::new(),
             held: HashSet::new(),
             complaints: HashMap::new(),
+            wall: None,
+            clock_ahead: false,
+            witnessed: watch::Sender::new(None),
+            odd_ends: HashMap::new(),
             asked: None,
             mirrored: None,
             compared: HashSet::new(),
@@ -102,11 +120,21 @@ impl Heartbeat {
         self.registration.subscribe()
     }
 
+    /// What the rows of the store told of the time before this daemon wrote there,
+    /// and how long the machine ran then.
+    #[must_use]
+    pub fn witness(&self) -> Witnessed {
+        self.witnessed.subscribe()
+    }
+
     async fn round(&mut self, store: &SharedStore) -> Result<HeartbeatReport, StoreError> {
         let patience = Patience::begin();
-        let now = clock::now();
+        let now = self.time(store, patience).await?;
         let daemon = self.register(store, now, patience).await?;
         let mut roll = self.roster.call(store, now, patience).await?;
+        if self.mend(store, &roll, now, patience).await? {
+            roll = self.roster.call(store, now, patience).await?;
+        }
         self.forget_those_taken_out(store, &daemon, now, patience)
             .await?;
 

@@ -4,17 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
+use super::heartbeat::Witnessed;
 use super::leadership::LeaderLink;
 use super::store_keeper::StoreLink;
 use super::{Duty, DutyBell, Patience, Report, Round};
-use crate::clock;
 use crate::config::{HousekeepingSettings, OrchestratorSettings, RoleSettings, Settings};
-use crate::store::{Leader, Pruned, Retention, SharedStore, StoreError};
+use crate::model::wall::{Judged, Wall};
+use crate::store::{Leader, Pruned, Retention, SharedStore, StoreError, Witness};
+use crate::{clock, text};
 
 /// Between two parts of one round: others want the lock, too.
 const BREATH: Duration = Duration::from_millis(20);
+/// How long a clock that is far ahead of the last prune must go on steadily before
+/// something is deleted by it.
+const TRIAL: Duration = Duration::from_secs(4 * 3_600);
 /// The next look of one that is not allowed to work.
 const STANDBY: Duration = Duration::from_secs(60);
 
@@ -26,6 +31,10 @@ pub struct Housekeeping {
     leader: LeaderLink,
     /// Rung when somebody else seems to act.
     leadership: DutyBell,
+    /// What rows told of the time before this daemon wrote any.
+    witness: Witnessed,
+    /// The clock of this machine, as far as it can be believed.
+    wall: Option<Wall>,
 }
 
 /// What a round did.
@@ -36,6 +45,8 @@ pub struct HousekeepingReport {
     /// Whether there may be more.
     pub more: bool,
     trouble: Option<String>,
+    /// For the clock, which is looked at often then.
+    waits: bool,
 }
 
 impl Housekeeping {
@@ -45,21 +56,58 @@ impl Housekeeping {
         settings: &OrchestratorSettings,
         (link, leader): (StoreLink, LeaderLink),
         leadership: DutyBell,
+        witness: Witnessed,
     ) -> Self {
         Self {
             settings: settings.housekeeping.clone(),
             link,
             leader,
             leadership,
+            witness,
+            wall: None,
         }
     }
 
+    /// The time by which something may be deleted: time that nothing but a clock
+    /// far ahead claims has not passed.
+    fn time(&mut self) -> Judged {
+        let boot = clock::since_boot();
+        let wall = self.wall.get_or_insert_with(|| {
+            let (witness, boot) = self.witness.borrow().unwrap_or((Witness::default(), boot));
+            Wall::new(witness.pruned.or(witness.newest), boot, TRIAL)
+        });
+        wall.judge(clock::now(), boot)
+    }
+
     async fn round(
-        &self,
+        &mut self,
         store: &SharedStore,
         leader: &Leader,
     ) -> Result<HousekeepingReport, StoreError> {
+        let judged = self.time();
+        if let Some(ahead) = judged.ahead {
+            return Ok(HousekeepingReport {
+                waits: true,
+                trouble: Some(format!(
+                    "the clock of this machine is {} ahead of what was seen before; nothing is \
+                     taken away until it has gone on steadily for {}\n  \
+                     if it is wrong, set it right",
+                    text::days(ahead),
+                    humantime::format_duration(TRIAL)
+                )),
+                ..HousekeepingReport::default()
+            });
+        }
         let patience = Patience::begin();
+        let mending = store.mend_renewals(judged.now);
+        let mended = patience.bounded(store.location(), mending).await?;
+        if mended > 0 {
+            warn!(
+                event = "renewals-taken-back",
+                "took back the renewals of {}: a clock was far ahead",
+                text::count(mended, "conversation")
+            );
+        }
         let retention = Retention {
             messages: self.settings.keep_messages,
             audit: self.settings.keep_audit,
@@ -68,7 +116,7 @@ impl Housekeeping {
         };
         let mut report = HousekeepingReport::default();
         loop {
-            let part = store.prune(Some(leader), &retention, clock::now());
+            let part = store.prune(Some(leader), &retention, judged.now);
             let part = patience.bounded(store.location(), part).await?;
             report.pruned += part;
             report.more = part.total() > 0;
@@ -129,6 +177,8 @@ impl Duty for Housekeeping {
         }
         let pause = if report.more {
             Duration::from_secs(1)
+        } else if report.waits {
+            STANDBY.min(self.settings.interval)
         } else {
             self.settings.interval
         };

@@ -17,5 +17,6 @@ pub mod task;
 pub mod timestamp;
 pub mod token;
 pub mod wake;
+pub mod wall;
 
 pub use ids::{ConversationId, Fence, InvalidId, Label, MessageId, SessionKey, Side, TaskId};

@@ -184,6 +184,15 @@ pub trait Messages: Send + Sync {
 /// Who is alive.
 #[async_trait]
 pub trait Heartbeats: Send + Sync {
+    /// What the rows tell of the time. Asked before a daemon writes its own first
+    /// row, which proves nothing.
+    async fn witness(&self) -> Result<Witness>;
+
+    /// Takes back the renewals of daemons whose clock was far ahead: an end that
+    /// one wrote and that none could write at `now` becomes the one that it could.
+    /// Returns how many conversations that were.
+    async fn mend_renewals(&self, now: Timestamp) -> Result<u64>;
+
     /// Enters a daemon, with an epoch above all that it had before, and ends
     /// the wakes that its earlier life left open: it died in the middle of
     /// them, and must not wait for its own lease.

@@ -42,6 +42,8 @@ pub struct Caller {
 /// A caller that is who it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
+    /// The time, as far as the store knows better than the caller's own clock.
+    pub now: Timestamp,
     /// When its conversation ends.
     pub expires_at: Timestamp,
     /// The conversation's label.
@@ -50,6 +52,15 @@ pub struct Verified {
     pub role: String,
     /// The partner's role.
     pub partner_role: String,
+}
+
+/// What rows tell of the time: none of them was written later than now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Witness {
+    /// When an agent, an operator or a daemon wrote last.
+    pub newest: Option<Timestamp>,
+    /// When what ended long ago was taken away last.
+    pub pruned: Option<Timestamp>,
 }
 
 /// A message that was stored.

@@ -18,7 +18,7 @@ const ORCHESTRATOR: &str = "[watchdog]\ncheck_interval = \"100ms\"\nleader_ttl =
 const HOUR: i64 = 3_600_000;
 
 /// Debian's libfaketime, if it is there.
-fn library() -> Option<PathBuf> {
+pub(crate) fn library() -> Option<PathBuf> {
     let found = std::fs::read_dir("/usr/lib").ok()?.flatten();
     found
         .map(|place| place.path().join("faketime/libfaketime.so.1"))

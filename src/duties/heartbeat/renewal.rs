@@ -1,15 +1,21 @@
 //! Conversations do not end under living agents: renewed in time, and after a
 //! suspend or an outage of ours also when their time is over.
 
+use std::collections::HashMap;
+
 use jiff::{SignedDuration, Timestamp};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Heartbeat;
 use crate::duties::Patience;
 use crate::duties::roster::{Kept, RollCall};
 use crate::liveness::Verdict;
-use crate::model::SessionKey;
+use crate::model::{ConversationId, SessionKey};
 use crate::store::{DaemonRef, SharedStore, StoreError};
+use crate::text;
+
+/// Ends that are farther away than a renewal sets them by less are no matter.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 impl Heartbeat {
     /// Renews when half of the time is over, so that it is a rare write.
@@ -50,6 +56,44 @@ impl Heartbeat {
             );
         }
         Ok(!renewed.is_empty())
+    }
+
+    /// Takes back the renewals of a clock that was far ahead, where the roll shows
+    /// an end that none could set today. One that an operator set so far away is
+    /// asked about once. `true` if something changed.
+    pub(super) async fn mend(
+        &mut self,
+        store: &SharedStore,
+        roll: &RollCall,
+        now: Timestamp,
+        patience: Patience,
+    ) -> Result<bool, StoreError> {
+        let Some(beyond) = self.end(now, 1).and_then(|end| end.checked_add(DAY).ok()) else {
+            return Ok(false);
+        };
+        let odd: HashMap<ConversationId, Timestamp> = roll
+            .kept
+            .iter()
+            .filter(|kept| kept.expires_at > beyond)
+            .map(|kept| (kept.key.conversation.clone(), kept.expires_at))
+            .collect();
+        let known = odd
+            .iter()
+            .all(|(conversation, end)| self.odd_ends.get(conversation) == Some(end));
+        if known {
+            return Ok(false);
+        }
+        let mending = store.mend_renewals(now);
+        let mended = patience.bounded(store.location(), mending).await?;
+        self.odd_ends = odd;
+        if mended > 0 {
+            warn!(
+                event = "renewals-taken-back",
+                "took back the renewals of {}: a clock was far ahead",
+                text::count(mended, "conversation")
+            );
+        }
+        Ok(mended > 0)
     }
 
     /// The end of a renewal, or a part of the way there; `None` if none is

@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::fleet::bump;
 use super::owed::owed_mail;
 use super::tasks::signal;
-use super::{Durability, Ring, SqliteStore, from_millis, millis, shared};
+use super::{Durability, Ring, SqliteStore, from_millis, millis, shared, times};
 use crate::model::session::Conversation;
 use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, Label, SessionKey, Side, timestamp};
@@ -176,6 +176,7 @@ impl Conversations for SqliteStore {
             if end != Some(holds) {
                 set_end(write.connection(), id, holds).await?;
             }
+            times::set(write.connection(), &[id.as_str()], None, now).await?;
             let details = json!({ "expires_at": timestamp::to_text(holds) });
             shared::audit(
                 write.connection(),
@@ -235,24 +236,31 @@ impl Conversations for SqliteStore {
                 .iter()
                 .map(|c| c.session.conversation.as_str())
                 .collect();
-            let rows = sqlx::query(
+            let mut reader = self.reader().await?;
+            let rows = sqlx::query(concat!(
                 "SELECT c.id, c.session_a_token, c.session_b_token, c.expires_at, l.closed_ms,
-                        l.label, c.session_a_role, c.session_b_role
-                 FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
+                        l.label, c.session_a_role, c.session_b_role, ",
+                times::set_columns!(),
+                " FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
                  WHERE c.id IN (SELECT value FROM json_each(?1))",
-            )
+            ))
             .bind(json!(ids).to_string())
-            .fetch_all(&mut *self.reader().await?)
+            .fetch_all(&mut *reader)
             .await?;
             let mut known = HashMap::with_capacity(rows.len());
+            let mut by_rows = None;
             for row in &rows {
-                known.insert(shared::text(row, 0)?.into_owned(), row);
+                let at = match (times::now_of(row, SET, now)?, by_rows) {
+                    (Some(at), _) | (None, Some(at)) => at,
+                    (None, None) => *by_rows.insert(times::now_by_rows(&mut reader, now).await?),
+                };
+                known.insert(shared::text(row, 0)?.into_owned(), (row, at));
             }
             callers
                 .iter()
                 .map(
                     |caller| match known.get(caller.session.conversation.as_str()) {
-                        Some(row) => judge(row, caller, now).map_err(Fault::from),
+                        Some((row, at)) => judge(row, caller, *at).map_err(Fault::from),
                         None => Ok(Err(self.no_conversation(&caller.session.conversation))),
                     },
                 )
@@ -268,23 +276,29 @@ impl SqliteStore {
     }
 
     /// Refuses a caller that is not who it says; inside a transaction, so that
-    /// what follows rests on it.
+    /// what follows rests on it. `now` is the caller's own clock, which may be
+    /// behind: what follows goes by the time that comes back.
     pub(super) async fn authenticate(
         &self,
         connection: &mut SqliteConnection,
         caller: &Caller,
         now: Timestamp,
     ) -> std::result::Result<Verified, Fault> {
-        let row = sqlx::query(
+        let row = sqlx::query(concat!(
             "SELECT c.id, c.session_a_token, c.session_b_token, c.expires_at, l.closed_ms,
-                    l.label, c.session_a_role, c.session_b_role
-             FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
+                    l.label, c.session_a_role, c.session_b_role, ",
+            times::set_columns!(),
+            " FROM conversations c LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
              WHERE c.id = ?1",
-        )
+        ))
         .bind(caller.session.conversation.as_str())
-        .fetch_optional(connection)
+        .fetch_optional(&mut *connection)
         .await?
         .ok_or_else(|| self.no_conversation(&caller.session.conversation))?;
+        let now = match times::now_of(&row, SET, now)? {
+            Some(now) => now,
+            None => times::now_by_rows(connection, now).await?,
+        };
         Ok(judge(&row, caller, now)??)
     }
 
@@ -323,6 +337,9 @@ async fn set_end(
     Ok(())
 }
 
+/// Where [`times::set_columns`] begin in a row that [`judge`] reads.
+const SET: usize = 8;
+
 /// The row: id, token a, token b, expires_at, closed, label, role a, role b.
 /// The token is checked first: who does not have it learns nothing else.
 fn judge(
@@ -351,6 +368,7 @@ fn judge(
         }));
     }
     Ok(Ok(Verified {
+        now,
         expires_at,
         label: label(row.try_get(5)?),
         role: shared::text(row, role)?.into_owned(),
@@ -415,6 +433,7 @@ async fn insert(
     if let (true, Some(label)) = (taken, &new.label) {
         return Err(StoreError::LabelTaken(label.clone()).into());
     }
+    times::set(&mut *connection, &[new.id.as_str()], None, now).await?;
     for side in Side::BOTH {
         sqlx::query("INSERT INTO bridge_session (conversation_id, session_id) VALUES (?1, ?2)")
             .bind(new.id.as_str())

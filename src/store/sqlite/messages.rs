@@ -25,7 +25,7 @@ impl Messages for SqliteStore {
         self.run("sending", async {
             let mut write = self.write(Durability::Full).await?;
             let connection = write.connection();
-            self.authenticate(connection, from, now).await?;
+            let now = self.authenticate(connection, from, now).await?.now;
             came_back(connection, &from.session, now).await?;
             let allowed = reports::rate_limits(connection).await?;
             let mut sent: Vec<Sent> = Vec::with_capacity(drafts.len());

@@ -35,6 +35,7 @@ mod seen;
 mod shared;
 mod tail;
 mod tasks;
+mod times;
 mod turnstile;
 mod upkeep;
 mod wakes;

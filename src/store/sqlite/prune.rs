@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::millis;
+use super::{millis, times};
 use crate::model::timestamp;
 use crate::store::{Pruned, Retention};
 use crate::text::millis as duration_millis;
@@ -101,6 +101,7 @@ pub(super) async fn part(
     );
     daemons(connection, ago(retention.audit)).await?;
     moot(connection, now).await?;
+    times::pruned(connection, now).await?;
     Ok(Pruned {
         messages,
         conversations,

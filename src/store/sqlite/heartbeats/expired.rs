@@ -8,7 +8,7 @@ use sqlx::{Row as _, SqliteConnection};
 use crate::model::{SessionKey, timestamp};
 use crate::store::DaemonRef;
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::{from_millis, shared};
+use crate::store::sqlite::{from_millis, shared, times};
 
 /// A session that was kept alive until its conversation ended.
 pub(super) struct Ended {
@@ -68,7 +68,8 @@ pub(super) async fn renew(
     (until, now): (Timestamp, Timestamp),
 ) -> Result<bool, Fault> {
     let id = &ended.session.conversation;
-    let until = timestamp::to_text(until);
+    let end = until;
+    let until = timestamp::to_text(end);
     let renewed =
         sqlx::query("UPDATE conversations SET expires_at = ?3 WHERE id = ?1 AND expires_at = ?2")
             .bind(id.as_str())
@@ -79,6 +80,7 @@ pub(super) async fn renew(
             .rows_affected()
             > 0;
     if renewed {
+        times::set(&mut *connection, &[id.as_str()], Some((end, now)), now).await?;
         let details = json!({ "expires_at": until, "daemon": daemon.id });
         let side = Some(ended.session.side);
         shared::audit(

@@ -18,18 +18,35 @@ use super::fleet::bump;
 use super::messages::{called, touch};
 use super::owed::mail_of;
 use super::tasks::signal;
-use super::{Durability, Ring, SqliteStore, millis, shared};
+use super::{Durability, Ring, SqliteStore, millis, shared, times};
 use crate::model::health::Turn;
 use crate::model::session::ProofKind;
 use crate::model::wake::Mail;
 use crate::model::{SessionKey, timestamp};
 use crate::store::{
     Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Heartbeats, Process,
-    ProcessId, Result,
+    ProcessId, Result, Witness,
 };
 
 #[async_trait]
 impl Heartbeats for SqliteStore {
+    async fn witness(&self) -> Result<Witness> {
+        self.run("reading the times of its rows", async {
+            times::witness(&mut *self.reader().await?).await
+        })
+        .await
+    }
+
+    async fn mend_renewals(&self, now: Timestamp) -> Result<u64> {
+        self.run("taking renewals back", async {
+            let mut write = self.write(Durability::Full).await?;
+            let mended = times::mend(write.connection(), now).await?;
+            write.commit(Ring::No).await?;
+            Ok(mended)
+        })
+        .await
+    }
+
     async fn register_daemon(&self, daemon: &DaemonInfo, now: Timestamp) -> Result<DaemonRef> {
         self.run("registering the daemon", async {
             let mut write = self.write(Durability::Full).await?;
@@ -113,7 +130,7 @@ impl Heartbeats for SqliteStore {
                 all.filter(|beat| !elsewhere.contains(&beat.session))
                     .copied()
             };
-            renew(write.connection(), mine()).await?;
+            renew(write.connection(), mine(), round.now).await?;
             if round.mirror {
                 mirror(
                     write.connection(),

@@ -8,7 +8,7 @@ use sqlx::{Row as _, SqliteConnection};
 
 use crate::model::{SessionKey, timestamp};
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::millis;
+use crate::store::sqlite::{millis, times};
 use crate::store::{Beat, BeatRound, DaemonRef};
 use crate::text::millis as duration_millis;
 
@@ -240,20 +240,23 @@ pub(super) async fn owners(
 pub(super) async fn renew(
     connection: &mut SqliteConnection,
     beats: impl Iterator<Item = &Beat>,
+    now: Timestamp,
 ) -> std::result::Result<(), Fault> {
+    let mut until = now;
     let renewals: Vec<[String; 2]> = beats
         .filter_map(|beat| {
-            let until = beat.renew_until?;
+            let end = beat.renew_until?;
+            until = until.max(end);
             Some([
                 beat.session.conversation.to_string(),
-                timestamp::to_text(until),
+                timestamp::to_text(end),
             ])
         })
         .collect();
     if renewals.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let renewed: Vec<String> = sqlx::query_scalar(
         // A closed one stays closed, for the Python bridge too, which knows only
         // this column; and texts of two forms do not sort unless the `T` is
         // there.
@@ -262,12 +265,15 @@ pub(super) async fn renew(
          WHERE conversations.id = r.value ->> 0
            AND replace(conversations.expires_at, ' ', 'T') < r.value ->> 1
            AND NOT EXISTS (SELECT 1 FROM bridge_conversation l
-                           WHERE l.conversation_id = conversations.id AND l.closed_ms IS NOT NULL)",
+                           WHERE l.conversation_id = conversations.id AND l.closed_ms IS NOT NULL)
+         RETURNING id",
     )
     .bind(json!(renewals).to_string())
-    .execute(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    Ok(())
+    let renewed: Vec<&str> = renewed.iter().map(String::as_str).collect();
+    // One daemon renews all of its conversations to the same end.
+    times::set(connection, &renewed, Some((until, now)), now).await
 }
 
 /// Copies the sign of life into the table that the Python bridge reads, which
