@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::files;
 use crate::model::redact::redact;
 
 /// Ours alone: the service manager's sockets and the place of all that it handed
@@ -163,6 +164,9 @@ pub(crate) async fn run(request: &Request<'_>) -> Ended {
             .and_then(Pid::from_raw),
     );
     let kept = Mutex::new(Vec::new());
+    if let Some(leader) = group.0 {
+        files::restore(leader);
+    }
     let ended = timeout(request.timeout, attend(child, request, &kept)).await;
     if ended.is_ok() {
         // Its leader has ended and been waited for. Who else is in it was meant

@@ -34,7 +34,7 @@ use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
 use crate::store::locate::{self, Location};
 use crate::supervisor::{self, Instance, ReloadRequestError, Stopped, Supervisor};
-use crate::{host, logging, text};
+use crate::{files, host, logging, text};
 
 /// Keeps the agents of this machine alive and woken: heartbeats that prove the
 /// agent, messages pushed the moment they are committed.
@@ -108,6 +108,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
         return describe(&settings, &location);
     }
     logging::start(&settings.log.level, settings.role.name())?;
+    files::raise();
     let instance = Instance::claim(&arguments.config, settings.service.state_file.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

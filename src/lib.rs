@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod doorbell;
 pub mod duties;
 mod file_stamp;
+mod files;
 pub mod host;
 pub mod liveness;
 pub mod logging;

@@ -22,13 +22,13 @@ use super::roster::{Kept, Roster, Sessions};
 use super::store_keeper::StoreLink;
 use super::{Duty, DutyBell, Patience, Round, bounded};
 use crate::config::{AgentSettings, HeartbeatSettings, Settings};
-use crate::liveness::{Proof, Verdict};
+use crate::liveness::{Proof, Verdict, Watcher};
 use crate::model::wall::Wall;
 use crate::model::{ConversationId, SessionKey};
 use crate::store::{
     Beat, BeatReport, BeatRound, DaemonInfo, DaemonRef, Process, SharedStore, StoreError, Witness,
 };
-use crate::{clock, host, text};
+use crate::{clock, files, host, text};
 
 /// What rows told of the time, and the boot clock then; `None` before a store was
 /// open.
@@ -46,6 +46,7 @@ pub struct Heartbeat {
     roster: Roster,
     /// One for each `[[session]]`.
     proofs: Vec<Proof>,
+    watcher: Watcher,
     published: watch::Sender<Sessions>,
     registration: watch::Sender<Option<DaemonRef>>,
     /// Sessions whose agent ended and has no successor, and whether that is in
@@ -84,6 +85,7 @@ impl Heartbeat {
         bell: DutyBell,
     ) -> (Self, watch::Receiver<Sessions>) {
         let (published, receiver) = watch::channel(Sessions::default());
+        let watcher = Watcher::new(Arc::clone(&bell.0));
         let duty = Self {
             settings: settings.heartbeat.clone(),
             link,
@@ -93,8 +95,9 @@ impl Heartbeat {
             proofs: settings
                 .sessions
                 .iter()
-                .map(|session| Proof::new(&session.proof, Arc::clone(&bell.0)))
+                .map(|session| Proof::new(&session.proof, &watcher))
                 .collect(),
+            watcher,
             bell,
             published,
             registration: watch::Sender::new(None),
@@ -211,6 +214,17 @@ impl Heartbeat {
         }
         report.elsewhere = elsewhere.len();
         report.alive = beats.len() - report.elsewhere;
+        let starved = verdicts
+            .iter()
+            .filter(|verdict| verdict.lacks_files())
+            .count();
+        if starved > 0 {
+            report.trouble = Some(format!(
+                "{} without proof: {}",
+                text::count(starved as u64, "agent"),
+                files::words()
+            ));
+        }
         if let Some((refused, why)) = self.roster.trouble() {
             report.refused = refused;
             report.trouble = Some(why.to_owned());
@@ -420,8 +434,7 @@ impl Duty for Heartbeat {
                         .is_some_and(|p| *p.settings() == session.proof)
                 })
                 .and_then(Option::take);
-            let proof =
-                kept.unwrap_or_else(|| Proof::new(&session.proof, Arc::clone(&self.bell.0)));
+            let proof = kept.unwrap_or_else(|| Proof::new(&session.proof, &self.watcher));
             self.proofs.push(proof);
         }
     }

@@ -3,21 +3,22 @@
 
 mod probe;
 mod process;
+mod watcher;
 
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
 use crate::config::ProofSettings;
 use crate::file_stamp::FileStamp;
+use crate::files;
 use crate::model::session::ProofKind;
 use crate::store::ProcessId;
 use probe::Probe;
 use process::Process;
 pub use process::{has_ended, runs};
+pub use watcher::Watcher;
 
 /// What is known of an agent at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +38,7 @@ pub enum Verdict {
 pub struct Proof {
     settings: ProofSettings,
     state: State,
-    /// Rung when the verdict may have changed.
-    changed: Arc<Notify>,
+    watcher: Watcher,
 }
 
 #[derive(Debug)]
@@ -53,7 +53,7 @@ enum State {
         stale: bool,
     },
     /// A process that is watched, and the state of the file that named it.
-    Watched(Process, Option<FileStamp>),
+    Watched(Arc<Process>, Option<FileStamp>),
     /// A process that ended, and the state of the file that named it: the
     /// number in there may meanwhile belong to somebody else.
     Ended(Option<FileStamp>),
@@ -61,11 +61,18 @@ enum State {
     Probed(Probe),
 }
 
-impl Proof {
-    /// Begins to look. `changed` is rung when there is news between two
-    /// checks: a process that ends is noticed at once.
+impl Verdict {
+    /// Whether it lacks a proof because no further file can be opened.
     #[must_use]
-    pub fn new(settings: &ProofSettings, changed: Arc<Notify>) -> Self {
+    pub fn lacks_files(&self) -> bool {
+        matches!(self, Self::Unproven(why) if why.contains(files::TOO_MANY))
+    }
+}
+
+impl Proof {
+    /// Begins to look, with what the proofs of a daemon share.
+    #[must_use]
+    pub fn new(settings: &ProofSettings, watcher: &Watcher) -> Self {
         let state = match settings {
             ProofSettings::None => State::None,
             ProofSettings::Exec { command, timeout } => {
@@ -79,7 +86,7 @@ impl Proof {
         Self {
             settings: settings.clone(),
             state,
-            changed,
+            watcher: watcher.clone(),
         }
     }
 
@@ -104,7 +111,7 @@ impl Proof {
                 self.check_process(stamp, || read_pid(&path))
             }
             ProofSettings::None | ProofSettings::Exec { .. } => match &mut self.state {
-                State::Probed(probe) => probe.verdict(ask, &self.changed),
+                State::Probed(probe) => probe.verdict(ask, &self.watcher),
                 _ => Verdict::Alive(ProofKind::None, None),
             },
         }
@@ -179,7 +186,7 @@ impl Proof {
                 return Verdict::Unproven(why);
             }
         };
-        let watched = Process::watch(pid, Arc::clone(&self.changed));
+        let watched = self.watcher.watch(pid);
         match (watched, known) {
             (Ok(_), None) if self.is_stale(stamp) => Verdict::Unproven(format!(
                 "process {pid} began after its pid file was written, so it is another one; \
@@ -266,7 +273,7 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().expect("a directory");
             let settings = ProofSettings::PidFile(dir.path().join("pid"));
-            let proof = Proof::new(&settings, Arc::new(Notify::new()));
+            let proof = Proof::new(&settings, &Watcher::new(Arc::default()));
             Self { dir, proof }
         }
 
@@ -433,7 +440,7 @@ mod tests {
     #[tokio::test]
     async fn an_endless_file_is_read_to_a_limit() {
         let settings = ProofSettings::PidFile("/dev/zero".into());
-        let mut proof = Proof::new(&settings, Arc::new(Notify::new()));
+        let mut proof = Proof::new(&settings, &Watcher::new(Arc::default()));
         assert!(matches!(proof.check(true), Verdict::Unproven(_)));
     }
 }

@@ -4,12 +4,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Verdict;
+use super::{Verdict, Watcher};
 use crate::command::{self, Ended};
 use crate::model::session::ProofKind;
+
+/// How long a probe waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Probe {
@@ -30,22 +33,22 @@ impl Probe {
     }
 
     /// The last answer. Asks again if it is time to, unless the last question
-    /// is still open. `changed` is rung when the answer differs from the one
+    /// is still open. The watcher rings when the answer differs from the one
     /// before.
-    pub(super) fn verdict(&mut self, due: bool, changed: &Arc<Notify>) -> Verdict {
+    pub(super) fn verdict(&mut self, due: bool, watcher: &Watcher) -> Verdict {
         let ask_now = match &self.running {
             None => true,
             Some(task) => due && task.is_finished(),
         };
         if ask_now {
-            let (command, timeout) = (self.command.clone(), self.timeout);
-            let (answer, changed) = (Arc::clone(&self.answer), Arc::clone(changed));
+            let (command, limit) = (self.command.clone(), self.timeout);
+            let (answer, watcher) = (Arc::clone(&self.answer), watcher.clone());
             self.running = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-                let verdict = ask(&command, timeout).await;
+                let verdict = ask(&command, limit, &watcher).await;
                 let mut answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
                 if *answer != verdict {
                     *answer = verdict;
-                    changed.notify_one();
+                    watcher.changed.notify_one();
                 }
             })));
         }
@@ -56,17 +59,56 @@ impl Probe {
     }
 }
 
-async fn ask(command: &[String], timeout: Duration) -> Verdict {
+async fn ask(command: &[String], limit: Duration, watcher: &Watcher) -> Verdict {
+    // A machine starts so many processes at once and no more. A command whose turn
+    // does not come proves nothing: the answer before it grows old.
+    let Ok(Ok(_turn)) = timeout(TURN, watcher.turns.acquire()).await else {
+        return Verdict::Unproven(format!(
+            "the probe was not asked: those of other sessions took longer than {}",
+            humantime::format_duration(TURN)
+        ));
+    };
     let ended = command::run(&command::Request {
         command,
         environment: &[],
         input: Vec::new(),
-        timeout,
+        timeout: limit,
         output_limit: 0,
     })
     .await;
     match ended {
         Ended::Success { .. } => Verdict::Alive(ProofKind::Probe, None),
         other => Verdict::Unproven(format!("the probe {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sixteen_commands_run_at_once_and_no_more() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("log");
+        let words = format!("echo + >> {0}; sleep 0.05; echo - >> {0}", log.display());
+        let command = vec!["sh".to_owned(), "-c".to_owned(), words];
+        let watcher = Watcher::new(Arc::default());
+        let mut probes: Vec<Probe> = (0..60)
+            .map(|_| Probe::new(command.clone(), Duration::from_secs(60)))
+            .collect();
+        for probe in &mut probes {
+            probe.verdict(true, &watcher);
+        }
+        let alive =
+            |probe: &mut Probe| matches!(probe.verdict(false, &watcher), Verdict::Alive(..));
+        while !probes.iter_mut().all(alive) {
+            watcher.changed.notified().await;
+        }
+        let (mut running, mut most) = (0, 0);
+        for line in std::fs::read_to_string(&log).expect("a log").lines() {
+            running += if line == "+" { 1 } else { -1 };
+            most = most.max(running);
+        }
+        assert!((2..=16).contains(&most), "{most}");
     }
 }

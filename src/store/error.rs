@@ -35,6 +35,9 @@ pub enum StoreError {
     /// Opening was refused by the file system.
     #[error("store {}: permission denied{}", .0.display(), .1)]
     Permission(PathBuf, String),
+    /// This process has as many files open as it may.
+    #[error("store {}: {}", .0.display(), .1)]
+    TooManyFiles(PathBuf, String),
     /// The file, its directory or the file system cannot be written.
     #[error("store {}: it is read-only\n  this user needs write permission for the file and its directory, on a file system that is mounted read-write", .0.display())]
     ReadOnly(PathBuf),
@@ -234,6 +237,7 @@ impl StoreError {
             Self::Missing(_)
             | Self::Empty(_)
             | Self::Permission(..)
+            | Self::TooManyFiles(..)
             | Self::ReadOnly(_)
             | Self::Full(_)
             | Self::Io(..)

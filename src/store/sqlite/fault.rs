@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::files;
 use crate::store::StoreError;
 
 /// A failure inside a call: one that already has its words, or SQLite's own.
@@ -60,6 +61,7 @@ pub(super) fn explain_rusqlite(
 fn explain(code: Option<i32>, text: &str, path: &Path, doing: &'static str) -> StoreError {
     let path = path.to_owned();
     match code.map(|code| code & 0xff) {
+        Some(10 | 14) if files::are_exhausted() => StoreError::TooManyFiles(path, files::words()),
         Some(5 | 6) => StoreError::Busy(path),
         Some(8) => StoreError::ReadOnly(path),
         // Out of room shows as this when it is the log's index that cannot grow.

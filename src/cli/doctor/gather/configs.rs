@@ -15,7 +15,7 @@ use crate::config::{
     self, AdapterSettings, AlertAdapterSettings, ConfigError, ProofSettings, SessionSettings,
     Settings, WebhookAddress, WebhookSettings, WebhookUrl,
 };
-use crate::liveness::{Proof, Verdict};
+use crate::liveness::{Proof, Verdict, Watcher};
 
 /// A configuration as it was read.
 pub(super) struct Loaded {
@@ -172,7 +172,7 @@ async fn life(session: &SessionSettings, other: Option<&str>, sandbox: &Sandbox)
             }
         }
         proof @ (ProofSettings::Pid(_) | ProofSettings::PidFile(_)) => {
-            let mut proof = Proof::new(proof, Arc::new(Notify::new()));
+            let mut proof = Proof::new(proof, &Watcher::new(Arc::new(Notify::new())));
             match proof.check(true) {
                 Verdict::Alive(_, Some(process)) => Life::Alive(format!("process {}", process.pid)),
                 Verdict::Alive(_, None) => Life::Alive("its process".into()),
