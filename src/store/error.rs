@@ -78,6 +78,34 @@ pub enum StoreError {
         .1.display()
     )]
     Remains(PathBuf, PathBuf),
+    /// A file beside the database that SQLite must not see.
+    #[error(
+        "store {}: refused because of {}: {why}\n  stop all programs that use the store, find out what put that file there, move it away, and try again",
+        .store.display(),
+        .file.display()
+    )]
+    Beside {
+        /// The store.
+        store: PathBuf,
+        /// The file beside it.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The database file has a second name.
+    #[error(
+        "store {}: the file has {} names (hard links), and SQLite keeps a log for each name: programs that use different names destroy each other's commits\n  remove the other names (find / -xdev -samefile {}); to share a store, share or mount its directory",
+        .0.display(),
+        .1,
+        .0.display()
+    )]
+    Linked(PathBuf, u64),
+    /// The database file is mounted by itself.
+    #[error(
+        "store {}: the file is mounted by itself, without the log that stands beside it where it comes from: programs here and there would destroy each other's commits\n  mount the directory",
+        .0.display()
+    )]
+    Mounted(PathBuf),
     /// A copy of the store needs more room than there is.
     #[error("{}: no room for it: it needs {}, and {} is free; nothing was left there\n  free some space, or name a file on another disk", .file.display(), bytes(*.needed), bytes(*.free))]
     NoRoom {
@@ -253,6 +281,9 @@ impl StoreError {
             | Self::TooNew { .. }
             | Self::OldSqlite(_)
             | Self::BadBackup(..)
+            | Self::Beside { .. }
+            | Self::Linked(..)
+            | Self::Mounted(_)
             | Self::NetworkFileSystem(..) => ErrorClass::Unusable,
             Self::Sql(..) | Self::Stopped => ErrorClass::Other,
         }

@@ -47,7 +47,7 @@ pub fn backup(
 ) -> Result<Copied> {
     let cannot =
         |error: std::io::Error| StoreError::CannotWrite(target.to_owned(), error.to_string());
-    let id = file::examine(store)?;
+    let id = file::examine_store(store)?;
     let database = std::fs::canonicalize(store).unwrap_or_else(|_| store.to_owned());
     ensure_other(&database, target)?;
     if !force && target.symlink_metadata().is_ok() {
@@ -157,7 +157,7 @@ pub(super) fn before_migration(files: &Files, next: i64) -> Result<bool> {
     }
     let source = copy::reader(database)?;
     snapshot(&source, database)?;
-    files.ensure_same()?;
+    files.ensure_usable()?;
     let words = |error| super::fault::explain_rusqlite(&error, database, "reading it");
     let found = inspect::kind(&source).map_err(words)?.schema();
     if found.is_none_or(|schema| schema >= next) {

@@ -16,7 +16,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::fault::explain_rusqlite;
-use super::file;
+use super::{beside, file};
 use crate::store::{Result, StoreError};
 
 /// A mebibyte, with pages of the usual size: often enough for a bar.
@@ -62,6 +62,8 @@ impl Attendant<'_> {
 
 /// Opens a database that others may be writing, to read it.
 pub(super) fn reader(path: &Path) -> Result<Connection> {
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    beside::ensure_fit(&real)?;
     let open = || {
         // In WAL mode a reader, too, writes: into the log's index.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -2,11 +2,14 @@
 //! By path and stat alone: see the module above for why nothing here opens a
 //! file that SQLite has open.
 
+use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
-use super::mounts;
+use rustix::fs::OFlags;
+
+use super::{beside as sidecars, mounts};
 use crate::store::{Result, StoreError};
 
 /// One page of the smallest size there is.
@@ -78,12 +81,32 @@ impl Files {
         });
     }
 
-    /// Whether all of them are still the ones that were opened.
+    /// Whether all of them are still the ones that were opened, and the database
+    /// has no second name.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`], naming the one that is not;
+    /// [`StoreError::Linked`].
+    pub(super) fn ensure_usable(&self) -> Result<()> {
+        let meta = std::fs::metadata(&self.named).ok();
+        self.ensure_all_there(meta.as_ref())?;
+        match meta {
+            Some(meta) => ensure_one_name(&self.named, &meta),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether all of them are still the ones that were opened. What was
+    /// committed meanwhile is theirs, also under a second name.
     ///
     /// # Errors
     /// [`StoreError::Replaced`], naming the one that is not.
     pub(super) fn ensure_same(&self) -> Result<()> {
-        if FileId::of(&self.named) != Some(self.id) {
+        self.ensure_all_there(std::fs::metadata(&self.named).ok().as_ref())
+    }
+
+    fn ensure_all_there(&self, database: Option<&Metadata>) -> Result<()> {
+        if database.map(FileId::from) != Some(self.id) {
             return Err(StoreError::Replaced(self.named.clone()));
         }
         let beside = self.beside.get().map(Vec::as_slice).unwrap_or_default();
@@ -102,6 +125,51 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// Whether the path is a database file with one name and nothing beside it that
+/// SQLite must not see: to be asked before SQLite opens it.
+pub(super) fn examine_store(path: &Path) -> Result<FileId> {
+    let id = examine(path)?;
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if let Ok(meta) = std::fs::metadata(&real) {
+        ensure_one_name(path, &meta)?;
+    }
+    if mounts::is_mount(&real) {
+        return Err(StoreError::Mounted(path.to_owned()));
+    }
+    sidecars::ensure_fit(&real)?;
+    Ok(id)
+}
+
+/// SQLite finds the log and the locks of a database by its name: processes that
+/// use two names of one file know nothing of each other.
+fn ensure_one_name(path: &Path, meta: &Metadata) -> Result<()> {
+    match meta.nlink() {
+        // None: it was deleted, which is another trouble.
+        0 | 1 => Ok(()),
+        names => Err(StoreError::Linked(path.to_owned(), names)),
+    }
+}
+
+/// Opens a file that SQLite uses, once for each file and for ever: closing any
+/// descriptor of it would drop the locks that this process's connections hold.
+pub(super) fn keep_open(path: &Path) -> Option<&'static File> {
+    static KEPT: Mutex<Vec<(FileId, &'static File)>> = Mutex::new(Vec::new());
+    let mut kept = KEPT.lock().ok()?;
+    let id = FileId::of(path)?;
+    if let Some((_, file)) = kept.iter().find(|(known, _)| *known == id) {
+        return Some(file);
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::options()
+        .read(true)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+        .open(path)
+        .ok()?;
+    let file: &'static File = Box::leak(Box::new(file));
+    kept.push((FileId::from(&file.metadata().ok()?), file));
+    Some(file)
 }
 
 /// Whether the path is a file that a store could be in. Says nothing about its

@@ -85,7 +85,7 @@ pub struct Inspection {
 /// # Errors
 /// Whatever is wrong with the file or with SQLite's opening it.
 pub fn inspect(path: &Path, thorough: bool) -> Result<Inspection> {
-    file::examine(path)?;
+    file::examine_store(path)?;
     let connection = copy::reader(path)?;
     look(&connection, path, thorough)
         .map_err(|error| explain_rusqlite(&error, path, "looking at it"))

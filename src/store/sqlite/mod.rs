@@ -8,6 +8,7 @@
 
 mod alerts;
 mod backup;
+mod beside;
 mod controls;
 mod conversations;
 mod copy;
@@ -165,7 +166,7 @@ impl SqliteStore {
     }
 
     async fn write(&self, durability: Durability) -> std::result::Result<Write<'_>, Fault> {
-        self.files.ensure_same()?;
+        self.files.ensure_usable()?;
         let writer = match durability {
             Durability::Full => &self.messages,
             Durability::Normal => &self.heartbeats,
@@ -200,7 +201,7 @@ impl SqliteStore {
     /// A connection for reading. What stands in a file that was replaced is
     /// nothing to go by either.
     async fn reader(&self) -> std::result::Result<PoolConnection<Sqlite>, Fault> {
-        self.files.ensure_same()?;
+        self.files.ensure_usable()?;
         Ok(self.readers.acquire().await?)
     }
 
@@ -216,7 +217,7 @@ impl SqliteStore {
         };
         Err(match fault {
             // A file that vanished explains whatever SQLite said about it.
-            Fault::Sql(error) => match self.files.ensure_same() {
+            Fault::Sql(error) => match self.files.ensure_usable() {
                 Err(replaced) => replaced,
                 Ok(()) => Fault::Sql(error).explain(self.path(), doing),
             },

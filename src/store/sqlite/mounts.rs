@@ -17,6 +17,50 @@ pub fn file_system(path: &Path) -> Option<String> {
     of_network(path, &stat).or_else(|| local(path, &stat))
 }
 
+/// Whether a file is a mount of its own, as when a container is given a single
+/// file: what stands beside it in the directory is not what stands beside it
+/// elsewhere. `path` has no links.
+#[cfg(target_os = "linux")]
+pub(super) fn is_mount(path: &Path) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    match statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()) {
+        Ok(found)
+            if found
+                .stx_attributes_mask
+                .contains(StatxAttributes::MOUNT_ROOT) =>
+        {
+            found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+        }
+        // A kernel before 5.8 does not say it there.
+        _ => std::fs::read_to_string("/proc/self/mountinfo")
+            .is_ok_and(|mounts| is_mount_place(&mounts, path)),
+    }
+}
+
+/// The same elsewhere: only directories are mounted.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_mount(_: &Path) -> bool {
+    false
+}
+
+/// Whether something is mounted at `path`, from proc_pid_mountinfo(5).
+#[cfg(target_os = "linux")]
+fn is_mount_place(mounts: &str, path: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut written = Vec::new();
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => {
+                written.extend_from_slice(format!("\\{byte:03o}").as_bytes());
+            }
+            _ => written.push(byte),
+        }
+    }
+    mounts
+        .lines()
+        .any(|line| line.split(' ').nth(4).map(str::as_bytes) == Some(&written))
+}
+
 #[cfg(target_os = "linux")]
 fn of_network(path: &Path, stat: &StatFs) -> Option<String> {
     match magic(stat) {
@@ -198,11 +242,24 @@ mod tests {
     }
 
     #[test]
+    fn a_mounted_file_is_known_by_its_place() {
+        let mounts = "\
+25 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
+90 25 254:1 /srv/b.db /data/my\\040store/b.db rw - ext4 /dev/vda1 rw
+";
+        assert!(is_mount_place(mounts, Path::new("/data/my store/b.db")));
+        assert!(is_mount_place(mounts, Path::new("/")));
+        assert!(!is_mount_place(mounts, Path::new("/srv/b.db")));
+    }
+
+    #[test]
     fn this_machine_s_own_mounts_can_be_read() {
         use std::os::unix::fs::MetadataExt as _;
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
         let device = std::fs::metadata("/proc").expect("there").dev();
         let device = (rustix::fs::major(device), rustix::fs::minor(device));
         assert_eq!(kind_of(&mounts, device).as_deref(), Some("proc"));
+        assert!(is_mount(Path::new("/proc")));
+        assert!(!is_mount(Path::new("/proc/self/mountinfo")));
     }
 }

@@ -141,7 +141,7 @@ impl SqliteStore {
         if create == Create::Yes {
             file::create(&path)?;
         }
-        let file = match file::examine(&path) {
+        let file = match file::examine_store(&path) {
             Err(StoreError::Empty(_)) if create == Create::Yes => {
                 FileId::of(&path).ok_or_else(|| StoreError::Missing(path.clone()))?
             }
@@ -178,7 +178,7 @@ impl SqliteStore {
             }
         }
         store.files.note_log();
-        store.files.ensure_same()?;
+        store.files.ensure_usable()?;
         Ok(store)
     }
 
@@ -450,7 +450,7 @@ fn pool(files: &Arc<Files>, connections: u32) -> SqlitePoolOptions {
         .test_before_acquire(false)
         // A connection that is opened late must not end up on another file.
         .after_connect(move |_, _| {
-            let same = files.ensure_same();
+            let same = files.ensure_usable();
             Box::pin(async move {
                 same.map_err(|error| sqlx::Error::Configuration(error.headline().into()))
             })

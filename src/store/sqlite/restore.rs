@@ -8,8 +8,8 @@
 //!    the old store had counted;
 //! 2. alone with the old store, its log is written back into it, so that one
 //!    file holds everything;
-//! 3. that file gets a second name; what is left of its log is removed; the
-//!    copy takes the first name, by one rename.
+//! 3. what is left of its log is removed; the copy gets the name under which
+//!    the old file is kept, and the two exchange their names in one step.
 //!
 //! A damaged store cannot write its log back: then the log is kept as well,
 //! under the name that belongs to the kept file.
@@ -19,8 +19,10 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, DropBehavior, OpenFlags};
-use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, fcntl_lock, renameat_with};
+use rustix::io::Errno;
 
+use super::beside as sidecars;
 use super::copy::{self, Attendant};
 use super::fault::explain_rusqlite;
 use super::file::{self, FileId, beside, directory_of};
@@ -107,9 +109,7 @@ pub fn restore(
     let old = Old::quiet(&store)?;
     Numbers::carry_over(old.numbers.as_ref(), partial.path())
         .map_err(|error| explain_rusqlite(&error, &store, "carrying numbers over"))?;
-    let replaced = old.keep(now).map_err(cannot)?;
-    old.clear().map_err(cannot)?;
-    partial.keep(&store, true).map_err(cannot)?;
+    let replaced = old.exchange(partial, now).map_err(cannot)?;
     let damaged = old.damaged;
     let late = match old.id {
         Some(id) => holders::names(&[id], &store),
@@ -217,9 +217,10 @@ impl Old {
         Err(in_use(path))
     }
 
-    /// Gives the old file a second name, and its log, if there is one, that
-    /// which belongs to it.
-    fn keep(&self, now: Timestamp) -> std::io::Result<Option<PathBuf>> {
+    /// Puts the copy in the place of the old file, which gets a name of its own;
+    /// its log, if there is one, gets that which belongs to it. Neither file ever
+    /// has two names: SQLite would keep a log for each.
+    fn exchange(&self, copy: Partial, now: Timestamp) -> std::io::Result<Option<PathBuf>> {
         let stamp = now.strftime("%Y%m%dT%H%M%SZ");
         let name = |n: u32| match n {
             0 => beside(&self.path, &format!(".replaced-{stamp}")),
@@ -227,16 +228,36 @@ impl Old {
         };
         let free = |n: &u32| name(*n).symlink_metadata().is_err();
         let kept = name((0..).find(free).unwrap_or(0));
-        let mut replaced = None;
-        for suffix in ["", "-wal", "-journal"] {
+        let mut log_is_kept = false;
+        for suffix in ["-wal", "-journal"] {
             let old = beside(&self.path, suffix);
-            if std::fs::metadata(&old).is_ok_and(|meta| meta.len() > 0 || suffix.is_empty()) {
+            if std::fs::symlink_metadata(&old).is_ok_and(|meta| meta.len() > 0) {
                 std::fs::hard_link(&old, beside(&kept, suffix))?;
-                replaced = Some(kept.clone());
+                log_is_kept = true;
             }
         }
         sync_directory(directory_of(&self.path))?;
-        Ok(replaced)
+        self.clear()?;
+        if self.id.is_none() {
+            copy.keep(&self.path, true)?;
+            return Ok(log_is_kept.then_some(kept));
+        }
+        if !copy.keep(&kept, false)? {
+            return Err(std::io::Error::other("another process keeps a store there"));
+        }
+        match renameat_with(CWD, &kept, CWD, &self.path, RenameFlags::EXCHANGE) {
+            Ok(()) => {}
+            // Not on this file system: two names for a moment.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                let second = beside(&kept, ".old");
+                std::fs::hard_link(&self.path, &second)?;
+                std::fs::rename(&kept, &self.path)?;
+                std::fs::rename(&second, &kept)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        sync_directory(directory_of(&self.path))?;
+        Ok(Some(kept))
     }
 
     /// Removes what SQLite would take for the new file's own.
@@ -255,6 +276,7 @@ impl Old {
 /// had counted.
 fn fold(path: &Path) -> Result<Numbers> {
     file::examine(path)?;
+    sidecars::ensure_fit(path)?;
     let words = |error: rusqlite::Error| explain_rusqlite(&error, path, "writing its log back");
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(words)?;
@@ -329,6 +351,7 @@ fn is_damage(error: &StoreError) -> bool {
         StoreError::Corrupt(..)
             | StoreError::NotADatabase(_)
             | StoreError::Empty(_)
+            | StoreError::Beside { .. }
             | StoreError::Io(..)
             | StoreError::Sql(..)
     )

@@ -11,16 +11,15 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use super::fault::explain_rusqlite;
-use super::file::{FileId, Files};
-use super::shared;
+use super::file::{Files, keep_open};
+use super::{beside, shared};
 use crate::doorbell::Listener;
 use crate::model::message::Message;
 use crate::model::{MessageId, SessionKey};
@@ -50,7 +49,8 @@ pub(super) struct Tail {
 
 impl Tail {
     pub(super) fn open(files: &Arc<Files>) -> Result<Self> {
-        files.ensure_same()?;
+        files.ensure_usable()?;
+        beside::ensure_fit(&files.database)?;
         let words = |error: rusqlite::Error| explain_rusqlite(&error, &files.named, "watching it");
         let connection = Connection::open_with_flags(
             &files.database,
@@ -91,7 +91,7 @@ impl Tail {
     }
 
     fn words(&self, error: &rusqlite::Error) -> StoreError {
-        match self.files.ensure_same() {
+        match self.files.ensure_usable() {
             Ok(()) => explain_rusqlite(error, &self.files.named, "reading new messages"),
             Err(replaced) => replaced,
         }
@@ -104,31 +104,16 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
-/// Opens the file that holds SQLite's locks, once for each file and for ever:
-/// closing any descriptor of it would drop the locks that this process's
-/// connections hold.
-fn keep_open(path: &Path) -> Option<&'static File> {
-    static KEPT: Mutex<Vec<(FileId, &'static File)>> = Mutex::new(Vec::new());
-    let mut kept = KEPT.lock().ok()?;
-    let id = FileId::of(path)?;
-    if let Some((_, file)) = kept.iter().find(|(known, _)| *known == id) {
-        return Some(file);
-    }
-    let file: &'static File = Box::leak(Box::new(File::open(path).ok()?));
-    kept.push((id, file));
-    Some(file)
-}
-
 impl Look for Tail {
     fn arrivals(&mut self) -> Result<Vec<Arrival>> {
-        self.files.ensure_same()?;
+        self.files.ensure_usable()?;
         let (arrivals, head) = self.arrivals_since().map_err(|error| self.words(&error))?;
         self.head = head;
         Ok(arrivals)
     }
 
     fn messages(&mut self, of: &HashSet<SessionKey>) -> Result<Vec<Message>> {
-        self.files.ensure_same()?;
+        self.files.ensure_usable()?;
         let (messages, head) = self
             .messages_since(of)
             .map_err(|error| self.words(&error))?;
@@ -137,7 +122,7 @@ impl Look for Tail {
     }
 
     fn signalled(&mut self) -> Result<bool> {
-        self.files.ensure_same()?;
+        self.files.ensure_usable()?;
         let signal = self.signal_now().map_err(|error| self.words(&error))?;
         Ok(std::mem::replace(&mut self.signal, signal) != signal)
     }
@@ -241,7 +226,7 @@ impl Listener for Listening {
     }
 
     fn changed(&mut self) -> bool {
-        if self.tail.files.ensure_same().is_err() {
+        if self.tail.files.ensure_usable().is_err() {
             return true;
         }
         match data_version(&self.tail.connection) {
