@@ -167,6 +167,8 @@ macro_rules! every_case {
                 renewing_reads_ends_that_others_wrote
                 renewing_reopens_what_expired
                 closing_is_for_good_and_for_everyone
+                a_label_can_be_changed
+                only_plain_tokens_can_be_read
                 odd_rows_stop_nobody
             }
             messages {
@@ -231,6 +233,7 @@ macro_rules! every_case {
                 limits_are_kept_in_the_store
                 a_check_of_a_sound_store
                 a_probe_and_a_checkpoint
+                a_write_that_got_through_is_known
                 a_closed_handle_does_not_hang
             }
             tasks {

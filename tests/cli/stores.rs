@@ -113,7 +113,7 @@ fn those_that_are_none() {
     assert_snapshot!(with("postgres://me:secret@host/db").says(), @"65: error: store `postgres://...`: only SQLite is supported: write sqlite:/path/to/bridge.db, or just the path");
     scratch.sql("UPDATE bridge_schema SET version = 99, min_compatible = 99");
     assert_snapshot!(with("bridge.db").says(), @r"
-    78: error: store <dir>/bridge.db: it has schema version 99, and this program reads versions up to 3
+    78: error: store <dir>/bridge.db: it has schema version 99, and this program reads versions up to 4
       install a newer mcp-bridge
     ");
 }

@@ -393,3 +393,68 @@ pub(crate) async fn odd_rows_stop_nobody(backend: &impl Backend) {
         .expect("answered");
     assert!(matches!(answers[0], Err(StoreError::Expired { .. })));
 }
+
+pub(crate) async fn a_label_can_be_changed(backend: &impl Backend) {
+    let store = backend.open().await;
+    let (first, second) = (Pair::random(), Pair::random());
+    store
+        .create_conversations(
+            &[first.wanted(at(60)), second.labelled("taken", at(60))],
+            at(0),
+        )
+        .await
+        .expect("made");
+    let label = |text: &str| text.parse().expect("a label");
+    let change = async |name: &str| {
+        store
+            .label_conversation(&first.id, &label(name), at(1))
+            .await
+    };
+    let named = async || {
+        let shown = store.conversation(&first.id).await.expect("there");
+        shown.label.map(|label| label.to_string())
+    };
+    change("one").await.expect("named");
+    change("one").await.expect("its own name again");
+    change("two").await.expect("renamed");
+    assert_eq!(named().await.as_deref(), Some("two"));
+    let error = change("taken").await.expect_err("another's");
+    assert!(matches!(error, StoreError::LabelTaken(_)), "{error}");
+    assert_eq!(named().await.as_deref(), Some("two"), "unchanged");
+    store
+        .close_conversation(&second.id, at(2))
+        .await
+        .expect("closed");
+    change("taken").await.expect("free again");
+    store
+        .close_conversation(&first.id, at(3))
+        .await
+        .expect("closed");
+    let error = change("late").await.expect_err("closed");
+    assert!(matches!(error, StoreError::Closed(_)), "{error}");
+}
+
+pub(crate) async fn only_plain_tokens_can_be_read(backend: &impl Backend) {
+    let store = backend.open().await;
+    let (hashed, plain) = (Pair::random(), Pair::random());
+    for (pair, storage) in [
+        (&hashed, TokenStorage::Hashed),
+        (&plain, TokenStorage::Plain),
+    ] {
+        store.set_token_storage(storage).await.expect("set");
+        let kept = store
+            .create_conversations(&[pair.wanted(at(60))], at(0))
+            .await
+            .expect("made");
+        assert_eq!(kept, storage);
+    }
+    let none = store.plain_tokens(&hashed.id).await.expect("read");
+    assert!(none.is_none());
+    let [a, b] = store
+        .plain_tokens(&plain.id)
+        .await
+        .expect("read")
+        .expect("in the clear");
+    assert_eq!(a.expose(), plain.a.token.expose());
+    assert_eq!(b.expose(), plain.b.token.expose());
+}

@@ -244,3 +244,11 @@ pub(crate) async fn a_closed_handle_does_not_hang(backend: &impl Backend) {
     assert!(store.mail(&[pair.b.session]).await.is_err());
     assert_eq!(backend.foreign("SELECT count(*) FROM messages"), ["0"]);
 }
+
+pub(crate) async fn a_write_that_got_through_is_known(backend: &impl Backend) {
+    let store = backend.open().await;
+    store.try_write().await.expect("written");
+    let health = store.writes();
+    assert!(health.last.is_some(), "{health:?}");
+    assert_eq!((health.doubtful_since, health.waiting_since), (None, None));
+}

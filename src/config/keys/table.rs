@@ -101,8 +101,9 @@ pub static KEYS: &[Key] = &[
     key(
         "wake.text",
         Text(wake::TEXT),
-        "what the agent is asked to do, after who wrote; such as `Call check_messages.` for an agent with the Python bridge's tools",
-    ),
+        "what the agent is asked to do, after who wrote; the example is for an agent with the Python bridge's tools",
+    )
+    .such_as(r#""Call check_messages.""#),
     key(
         "wake.verify_within",
         Duration(wake::VERIFY_WITHIN),
