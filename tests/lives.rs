@@ -12,7 +12,7 @@ mod rig;
 use mcp_bridge::clock;
 use mcp_bridge::model::task::TaskState;
 use mcp_bridge::model::{Fence, SessionKey, TaskId};
-use mcp_bridge::store::{AuditFilter, NewTask, Reports, Task, Tasks};
+use mcp_bridge::store::{AuditFilter, NewTask, Outcome, Reports, Task, Tasks};
 use rig::{Agent, Daemon, QUICK, Rig, session, wait_for};
 
 /// An orchestrator that looks often, and one worker's part of its settings.
@@ -150,4 +150,63 @@ fn container_that_starts_again_begins_anew() {
         worker.kill();
         worker = start();
     }
+}
+
+/// Another program keeps the write lock for longer than any session's ttl: nobody
+/// can write a heartbeat, so nobody is lost, and the owner keeps its task.
+#[test]
+fn foreign_lock_loses_no_session() {
+    let rig = Rig::new();
+    let pairs = [rig.pair("one"), rig.pair("two")];
+    // No process that an orchestrator of the same host could look at.
+    let proof = "{ exec = [\"/bin/true\"] }";
+    let text = format!("{QUICK}{}{}", session("one", proof), session("two", proof));
+    let mut boss = orchestrator(&rig, "");
+    let _worker = rig.worker(&text);
+    let id = add(&rig, "the store is locked");
+    let owner = wait_for("an owner", || task(&rig, id).owner);
+    with(&rig, id, &owner, 1);
+    let foreign = rig.foreign();
+    foreign.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let silent = || {
+        let shortest = pairs.iter().map(|pair| rig.silent_for(&pair.b.session));
+        shortest.min().expect("two")
+    };
+    boss.says("the store could not be written for");
+    let shown = boss.shows("why no session is lost", |state| {
+        state.status.contains("the store could not be written for")
+    });
+    assert!(
+        shown.status.contains("no session is declared lost"),
+        "{}",
+        shown.status
+    );
+    // Twice the ttl, and an end at a moment when a verdict would be due.
+    wait_for("a long silence", || {
+        (silent().as_secs() >= 10).then_some(())
+    });
+    foreign.execute_batch("ROLLBACK").expect("let go");
+    for pair in &pairs {
+        rig.goes_on(&pair.b.session);
+    }
+    boss.says("the store can be written again, after");
+    // A whole ttl later still.
+    let caller = pairs
+        .iter()
+        .find(|pair| pair.b.session == owner)
+        .expect("one");
+    for pair in &pairs {
+        let before = rig.beats(&pair.b.session);
+        wait_for("heartbeats of a whole ttl", || {
+            (rig.beats(&pair.b.session) > before + 50).then_some(())
+        });
+    }
+    let result = Outcome::Done("it is".parse().expect("a result"));
+    let done = rig
+        .store
+        .end_task(&caller.b, id, Fence(1), &result, clock::now());
+    rig.block_on(done).expect("still its owner's");
+    assert_eq!(events(&rig, id), ["added", "given", "done"]);
+    let (_, said) = boss.finish();
+    said.never("session-lost");
 }

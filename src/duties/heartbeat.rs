@@ -34,6 +34,10 @@ use crate::{clock, files, host, text};
 /// open.
 pub type Witnessed = watch::Receiver<Option<(Witness, Duration)>>;
 
+/// Between a round that the store kept from its work and the next: heartbeats
+/// that could not be written are written as soon as possible.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// The duty.
 #[derive(Debug)]
 pub struct Heartbeat {
@@ -400,22 +404,24 @@ impl Duty for Heartbeat {
 
     async fn tick(&mut self) -> Round<HeartbeatReport> {
         let store = self.link.borrow_and_update().clone();
+        let mut next = self.interval();
         let report = match store {
             None => HeartbeatReport {
                 waiting: true,
                 ..HeartbeatReport::default()
             },
-            Some(store) => self
-                .round(&store)
-                .await
-                .unwrap_or_else(|error| HeartbeatReport {
+            Some(store) => self.round(&store).await.unwrap_or_else(|error| {
+                // The first to write when that is possible again.
+                next = next.min(AGAIN);
+                HeartbeatReport {
                     trouble: Some(error.to_string()),
                     ..HeartbeatReport::default()
-                }),
+                }
+            }),
         };
         Round {
             report,
-            next: Instant::now() + self.interval(),
+            next: Instant::now() + next,
         }
     }
 

@@ -20,6 +20,9 @@ use crate::store::{DaemonRef, Leader, Lease, SharedStore, StoreError};
 
 /// How often a lease is renewed within its ttl.
 const RENEWALS: u32 = 4;
+/// A renewal is also what shows that the store takes writes: it comes as often as
+/// heartbeats, however long the ttl.
+const RENEWAL: Duration = Duration::from_millis(2_500);
 /// How often somebody else's lease is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// A look that comes so much later says more about us than about the holder.
@@ -207,7 +210,7 @@ impl Duty for Leadership {
             self.seen = None;
         }
         let pause = match *self.acting.borrow() {
-            Some(_) => self.ttl / RENEWALS,
+            Some(_) => RENEWAL.min(self.ttl / RENEWALS),
             None => LOOK.min(self.ttl / RENEWALS),
         };
         Round {

@@ -12,6 +12,7 @@ mod correlated;
 mod look;
 mod report;
 mod verdicts;
+mod writable;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::store::{Control, ControlKind, Cursor, Leader, SharedStore, StoreError
 use crate::{clock, text};
 use look::FullLook;
 pub use report::WatchdogReport;
+use writable::Writable;
 
 /// A look that comes so much later than it should was kept from its work: what
 /// it did not see says nothing.
@@ -65,6 +67,7 @@ pub struct Watchdog {
     blind: bool,
     /// The last round had more to write than it had time for.
     unwritten: bool,
+    writable: Writable,
     controls: Vec<Control>,
     /// What was drained when the whole fleet was last held against it.
     drains: Vec<String>,
@@ -111,6 +114,7 @@ impl Watchdog {
             looked: None,
             blind: false,
             unwritten: false,
+            writable: Writable::default(),
             controls: Vec::new(),
             drains: Vec::new(),
             correlated: None,
@@ -136,6 +140,7 @@ impl Watchdog {
         }
         let now = clock::since_boot();
         self.mind_the_gap(now);
+        self.mind_the_store(store, now);
         let leader = self.leader.borrow().clone();
         if leader.is_none() {
             self.fleet.lock().judged = false;
@@ -273,7 +278,7 @@ impl Watchdog {
         } else if self.observer.correlated().is_some() {
             Some("many hosts are silent together: nobody is given up".into())
         } else {
-            None
+            self.unwritable()
         };
     }
 }

@@ -316,6 +316,18 @@ pub static EVENTS: &[Event] = &[
     )
     .id("6a2daea911bf4494b4f0d266d85d9a6c"),
     event(
+        "store-unwritable",
+        Warning,
+        "",
+        "the store takes no writes: no silent session is declared lost",
+    ),
+    event(
+        "store-writable",
+        Info,
+        "",
+        "the store takes writes again: silence counts from now",
+    ),
+    event(
         "session-lost",
         Warning,
         "SESSION",

@@ -320,7 +320,9 @@ pub trait Orchestration: Send + Sync {
 
     /// Writes findings; for each, whether what it rests on still held. With it
     /// go the alert, the notice to the orchestrator's side about a session
-    /// that is gone, and the word to one that returned.
+    /// that is gone, and the word to one that returned. A loss is not written by
+    /// a call that had to wait for the store: others may have waited with a sign
+    /// of life.
     ///
     /// # Errors
     /// [`super::StoreError::NotLeading`].

@@ -309,7 +309,26 @@ pub struct WriteHealth {
     pub doubtful_since: Option<Duration>,
     /// When the oldest write began that is still under way.
     pub waiting_since: Option<Duration>,
+    /// Those of the kind that heartbeats are.
+    pub beats: BeatWrites,
 }
+
+/// How the writes fare that wait for the lock and not for the disk, as heartbeats
+/// do. On the boot clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BeatWrites {
+    /// When one last got through.
+    pub last: Option<Duration>,
+    /// When the oldest began that waits still, or has failed with none getting
+    /// through since.
+    pub failing_since: Option<Duration>,
+    /// When one last got through that had waited, or before which others had
+    /// failed, for [`LATE_WRITE`] or longer; and for how long.
+    pub regained: Option<(Duration, Duration)>,
+}
+
+/// A write that takes so long was kept from the store, as those of others were.
+pub const LATE_WRITE: Duration = Duration::from_secs(3);
 
 /// A thorough look at a store.
 #[derive(Debug, Clone, Serialize)]

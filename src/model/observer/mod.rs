@@ -7,6 +7,7 @@
 mod correlation;
 mod entry;
 mod sighting;
+mod writes;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
@@ -15,11 +16,13 @@ use std::time::Duration;
 
 pub use correlation::{Correlated, CorrelationPolicy};
 pub use sighting::{Beat, Change, Sighting, Standing};
+pub use writes::OwnWrites;
 
 use super::health::{self, Health, HealthPolicy};
 use super::ids::SessionKey;
 use correlation::{Counted, Hosts, Ruling};
 use entry::Entry;
+use writes::Writability;
 
 /// The fleet. All `now` are durations since boot on one clock, and never go
 /// back. An orchestrator that does not act looks, too, but does not ask what is
@@ -42,6 +45,7 @@ pub struct Observer {
     candidates: HashMap<usize, Health>,
     hosts: Hosts,
     hold: bool,
+    writability: Writability,
     good_since: Duration,
     latest: Duration,
 }
@@ -62,6 +66,7 @@ impl Observer {
             candidates: HashMap::new(),
             hosts: Hosts::new(correlation),
             hold: false,
+            writability: Writability::default(),
             good_since: now,
             latest: now,
         }
@@ -238,6 +243,24 @@ impl Observer {
         }
     }
 
+    /// How this observer's own writes fared until `now`. While they wait or fail
+    /// nobody can give a sign of life, so nobody is lost; and when one gets through
+    /// after that, silence counts from there. `true` if it does so now.
+    pub fn own_writes(&mut self, writes: &OwnWrites, now: Duration) -> bool {
+        let regained = self.writability.take(writes, now);
+        if regained {
+            self.interrupted(now);
+            self.release();
+        }
+        regained
+    }
+
+    /// Since when the store takes no writes, as far as this observer's own show.
+    #[must_use]
+    pub fn unwritable_since(&self) -> Option<Duration> {
+        self.writability.unwritable_since()
+    }
+
     /// It acts no more: whoever acts meanwhile sees for himself which hosts are
     /// silent together. When it acts again, it begins anew with that.
     pub fn stand_by(&mut self) {
@@ -262,9 +285,11 @@ impl Observer {
         loop {
             let over = self.judge_due(now, &mut judged);
             // Planned silence is no alarm: under an operator's hold none of
-            // ours begins. One that was on goes on, and ends.
-            match self.hosts.rule(!over.is_empty() && !self.hold, now) {
-                Ruling::Expire if !self.hold => {
+            // ours begins. One that was on goes on, and ends. And who cannot
+            // write is not silent.
+            let held = self.hold || self.unwritable_since().is_some();
+            match self.hosts.rule(!over.is_empty() && !held, now) {
+                Ruling::Expire if !held => {
                     let kept_back = mem::take(&mut self.kept_back);
                     for at in kept_back.into_iter().chain(over) {
                         self.expire(at);

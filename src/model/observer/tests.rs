@@ -9,6 +9,7 @@ mod correlated;
 mod random;
 mod standing;
 mod unkept;
+mod writes;
 
 const SECOND: Duration = Duration::from_secs(1);
 

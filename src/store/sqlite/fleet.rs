@@ -91,9 +91,14 @@ impl Orchestration for SqliteStore {
         }
         self.run("writing findings", async {
             let mut write = self.write(Durability::Full).await?;
+            let kept_waiting = write.was_kept_waiting();
             leader::ensure(write.connection(), leader).await?;
             let mut settled = Vec::with_capacity(findings.len());
             for finding in findings {
+                if kept_waiting && finding.standing == "lost" {
+                    settled.push(false);
+                    continue;
+                }
                 let one = findings::settle(write.connection(), leader, finding, now).await?;
                 settled.push(one);
             }

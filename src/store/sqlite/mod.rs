@@ -77,6 +77,10 @@ pub const SCHEMA_VERSION: i64 = 4;
 /// database is locked.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A verdict on silence that waited longer for the lock is judged again: whoever
+/// was to give a sign of life may have waited behind it.
+const WAITED: Duration = Duration::from_secs(1);
+
 /// A store in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -132,6 +136,14 @@ struct Write<'a> {
 impl Write<'_> {
     fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.connection
+    }
+
+    /// Whether it, or another write of this process, had to wait so long for the
+    /// lock that silence meanwhile was no silence.
+    fn was_kept_waiting(&self) -> bool {
+        let beats = self.store.heartbeats.writes.beats();
+        let waits = |since: Duration| clock::since_boot().saturating_sub(since);
+        self.attempt.age() > WAITED || beats.failing_since.is_some_and(|at| waits(at) > WAITED)
     }
 
     /// Commits, and says so only if the files are still the ones at their

@@ -61,6 +61,7 @@ impl Upkeep for SqliteStore {
             last: messages.last.max(heartbeats.last),
             doubtful_since: earlier(messages.doubtful_since, heartbeats.doubtful_since),
             waiting_since: earlier(messages.waiting_since, heartbeats.waiting_since),
+            beats: self.heartbeats.writes.beats(),
         }
     }
 

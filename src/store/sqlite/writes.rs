@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock;
-use crate::store::WriteHealth;
+use crate::store::{BeatWrites, LATE_WRITE, WriteHealth};
 
 /// The writes of one connection, or of one store.
 #[derive(Debug, Default)]
@@ -20,6 +20,7 @@ pub(super) struct Writes(Mutex<State>);
 struct State {
     last: Option<Duration>,
     doubtful: Option<Duration>,
+    regained: Option<(Duration, Duration)>,
     /// When each write that is under way began.
     under_way: BTreeMap<u64, Duration>,
     number: u64,
@@ -45,6 +46,18 @@ impl Writes {
             last: state.last,
             doubtful_since: state.doubtful,
             waiting_since: state.under_way.values().min().copied(),
+            beats: BeatWrites::default(),
+        }
+    }
+
+    /// The same of the writes that heartbeats are among.
+    pub(super) fn beats(&self) -> BeatWrites {
+        let state = self.lock();
+        let waiting = state.under_way.values().min().copied();
+        BeatWrites {
+            last: state.last,
+            failing_since: waiting.into_iter().chain(state.doubtful).min(),
+            regained: state.regained,
         }
     }
 
@@ -62,12 +75,25 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// How long ago it was asked for.
+    pub(super) fn age(&self) -> Duration {
+        let begun = self.writes.lock().under_way.get(&self.number).copied();
+        begun.map_or(Duration::ZERO, |begun| {
+            clock::since_boot().saturating_sub(begun)
+        })
+    }
+
     /// It is committed.
     pub(super) fn got_through(&self) {
+        let now = clock::since_boot();
         let mut state = self.writes.lock();
-        state.under_way.remove(&self.number);
-        state.last = Some(clock::since_boot());
-        state.doubtful = None;
+        let begun = state.under_way.remove(&self.number);
+        let since = begun.into_iter().chain(state.doubtful.take()).min();
+        let waited = since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        if waited >= LATE_WRITE {
+            state.regained = Some((now, waited));
+        }
+        state.last = Some(now);
     }
 }
 

@@ -1,0 +1,82 @@
+use super::*;
+
+/// Own writes that last got through at `last`.
+fn through(last: u32) -> OwnWrites {
+    OwnWrites {
+        last: Some(at(last)),
+        ..OwnWrites::default()
+    }
+}
+
+#[test]
+fn silence_while_the_store_takes_no_writes_is_none() {
+    let mut observer = observer();
+    observer.own_writes(&through(100), at(100));
+    look(&mut observer, &[kept(1, 1)], at(100));
+    let failing = OwnWrites {
+        failing_since: Some(at(102)),
+        ..through(101)
+    };
+    assert!(
+        !observer.own_writes(&failing, at(104)),
+        "it may only be slow"
+    );
+    assert_eq!(observer.unwritable_since(), None);
+    observer.own_writes(&failing, at(105));
+    assert_eq!(observer.unwritable_since(), Some(at(102)));
+    for now in [120, 180] {
+        observer.own_writes(&failing, at(now));
+        assert_eq!(verdicts(&observer.due(at(now))), [], "at {now}");
+    }
+    // It gets through, and one whole ttl of good observation begins.
+    let regained = OwnWrites {
+        regained: Some(at(200)),
+        ..through(200)
+    };
+    assert!(observer.own_writes(&regained, at(200)));
+    assert!(!observer.own_writes(&regained, at(201)), "said once");
+    assert_eq!(verdicts(&observer.due(at(219))), []);
+    assert_eq!(one(&observer.due(at(220))), (Health::Suspect, Health::Lost));
+}
+
+#[test]
+fn a_time_without_writes_that_nobody_saw_begins_anew() {
+    // Between two looks a write waited long and got through.
+    let mut observer = observer();
+    observer.own_writes(&through(100), at(100));
+    look(&mut observer, &[kept(1, 1)], at(100));
+    let regained = OwnWrites {
+        regained: Some(at(119)),
+        ..through(119)
+    };
+    assert!(observer.own_writes(&regained, at(120)));
+    assert_eq!(verdicts(&observer.due(at(120))), []);
+    assert_eq!(one(&observer.due(at(140))), (Health::Active, Health::Lost));
+}
+
+#[test]
+fn an_observer_that_wrote_nothing_for_long_does_not_know() {
+    let mut observer = observer();
+    observer.own_writes(&through(100), at(100));
+    look(&mut observer, &[kept(1, 1)], at(100));
+    assert!(observer.own_writes(&through(120), at(120)));
+    assert_eq!(verdicts(&observer.due(at(120))), []);
+}
+
+#[test]
+fn an_exit_is_said_while_the_store_takes_no_writes() {
+    let mut observer = observer();
+    look(&mut observer, &[kept(1, 1)], at(100));
+    let failing = OwnWrites {
+        failing_since: Some(at(101)),
+        ..through(101)
+    };
+    observer.own_writes(&failing, at(110));
+    let mut ended = kept(1, 2);
+    ended.beat = ended.beat.map(|beat| Beat {
+        exited: true,
+        ..beat
+    });
+    let changes = look(&mut observer, &[ended], at(110));
+    assert_eq!(one(&changes).1, Health::Exited);
+}

@@ -1,0 +1,49 @@
+//! Whether the store takes writes, as the observer's own show: silence while
+//! nobody can write is no silence.
+
+use std::time::Duration;
+
+/// A write that waits or fails for so long was kept from the store.
+const LATE: Duration = Duration::from_secs(3);
+/// Without any write of its own for so long, an observer does not know.
+const UNKNOWN: Duration = Duration::from_secs(10);
+
+/// How the observer's own writes fare, on its boot clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnWrites {
+    /// When one last got through.
+    pub last: Option<Duration>,
+    /// When the oldest began that waits still, or failed with none getting through
+    /// since.
+    pub failing_since: Option<Duration>,
+    /// When one last got through that had waited for long, or after others that
+    /// had failed for long.
+    pub regained: Option<Duration>,
+}
+
+/// What is known of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Writability {
+    last: Option<Duration>,
+    regained: Option<Duration>,
+    unwritable_since: Option<Duration>,
+}
+
+impl Writability {
+    /// `true` if the store takes writes again, after a time without.
+    pub(super) fn take(&mut self, writes: &OwnWrites, now: Duration) -> bool {
+        let gap = writes.last.zip(self.last);
+        let unknown = gap.is_some_and(|(last, before)| last.saturating_sub(before) > UNKNOWN);
+        let regained = writes.regained.is_some() && writes.regained != self.regained;
+        let was_unwritable = self.unwritable_since.is_some();
+        let late = |since: &Duration| now.saturating_sub(*since) >= LATE;
+        self.unwritable_since = writes.failing_since.filter(late);
+        self.last = writes.last.or(self.last);
+        self.regained = writes.regained;
+        regained || self.unwritable_since.is_none() && (unknown || was_unwritable)
+    }
+
+    pub(super) fn unwritable_since(&self) -> Option<Duration> {
+        self.unwritable_since
+    }
+}
