@@ -92,7 +92,7 @@ pub(super) async fn run(command: AlertCommand, context: &Context) -> anyhow::Res
 }
 
 async fn list(all: bool, limit: u32, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.open().await?;
+    let store = context.look().await?;
     let now = clock::now();
     let alerts = if all {
         store.alerts(limit).await?

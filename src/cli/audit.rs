@@ -32,7 +32,7 @@ pub(super) struct AuditArgs {
 }
 
 pub(super) async fn run(args: AuditArgs, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.open().await?;
+    let store = context.look().await?;
     let now = clock::now();
     let conversation = match &args.conversation {
         Some(name) => Some(named::conversation(&store, name, now).await?.id),

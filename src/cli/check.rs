@@ -74,7 +74,10 @@ struct CheckJson<'a> {
 }
 
 pub(super) async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Exit> {
-    let (store, acting) = context.open_acting().await?;
+    let (store, acting) = match args.peek {
+        true => context.look_acting().await?,
+        false => context.open_acting().await?,
+    };
     let now = clock::now();
     let (live, refused) = verify(&store, acting, now).await?;
     if args.peek {

@@ -146,7 +146,7 @@ fn ask(
             credentials: Vec::new(),
             json: false,
         });
-        question(&context.open().await?).await
+        question(&context.look().await?).await
     };
     runtime
         .block_on(async { tokio::time::timeout(PATIENCE, answer).await })

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::args::Global;
 use super::error::{CliError, did_you_mean};
-use super::output::session_name;
+use super::output::{note, session_name};
 use crate::credentials::{self, Credentials, CredentialsError, OF_THE_SERVICE};
 use crate::model::Label;
 use crate::store::locate::{self, Hints, Location, Origin};
-use crate::store::sqlite::Create;
+use crate::store::sqlite::{Brought, Create, Opening, SCHEMA_VERSION};
 use crate::store::{Caller, SharedStore, StoreError};
 
 /// The variable that names credentials files, with `:` between them.
@@ -172,13 +172,22 @@ impl Context {
         })?)
     }
 
-    /// Opens the store.
+    /// Opens the store for a command that writes.
     ///
     /// # Errors
     /// Whatever is wrong with it. One that is missing is named together with
     /// who said that it should be there.
     pub async fn open(&self) -> anyhow::Result<SharedStore> {
         Self::open_at(&self.location()?, Create::No).await
+    }
+
+    /// Opens the store for a command that only looks: it adopts nothing, and
+    /// brings no schema up to date.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; a database that would have to be changed first.
+    pub async fn look(&self) -> anyhow::Result<SharedStore> {
+        Self::open_at(&self.location()?, Create::Look).await
     }
 
     /// Opens the store, or makes it.
@@ -190,7 +199,12 @@ impl Context {
     }
 
     async fn open_at(location: &Location, create: Create) -> anyhow::Result<SharedStore> {
-        match locate::open(location, create).await {
+        let opening = Opening::default();
+        let opened = locate::open_telling(location, create, &opening).await;
+        if let Some(brought) = opening.brought() {
+            note(&what_was_done(location, brought));
+        }
+        match opened {
             Err(StoreError::Missing(_)) if location.origin != Origin::Flag => {
                 Err(CliError::NoStore(location.clone()).into())
             }
@@ -211,13 +225,22 @@ impl Context {
     /// long as it runs, so it takes no token from there.
     ///
     /// # Errors
-    /// As [`Self::open_acting`].
+    /// As [`Self::look_acting`].
     pub async fn open_acting_for_long(&self) -> anyhow::Result<(SharedStore, Acting)> {
-        let (store, acting) = self.open_acting().await?;
+        let (store, acting) = self.look_acting().await?;
         if acting.from_environment {
             return Err(CliError::TokenInEnvironment.into());
         }
         Ok((store, acting))
+    }
+
+    /// As [`Self::open_acting`], for a command that only looks.
+    ///
+    /// # Errors
+    /// As [`Self::look`] and [`Self::acting`].
+    pub async fn look_acting(&self) -> anyhow::Result<(SharedStore, Acting)> {
+        let acting = self.acting()?;
+        Ok((self.look().await?, acting))
     }
 
     /// For whom this command acts, if for anybody.
@@ -260,6 +283,18 @@ impl Context {
         }
         Ok(acting)
     }
+}
+
+/// What the operator must know of a database that was there before.
+fn what_was_done(location: &Location, brought: &Brought) -> String {
+    let path = location.path.display();
+    let done = match brought.from {
+        None => format!("adopted the Python bridge's database {path}"),
+        Some(schema) => {
+            format!("brought the store {path} from schema {schema} to {SCHEMA_VERSION}")
+        }
+    };
+    format!("{done}; a copy of it as it was: {}", brought.copy.display())
 }
 
 /// Where `conversation new` writes credentials unless it is told otherwise.

@@ -149,6 +149,17 @@ impl StoreKeeper {
             }
             return Ok(Err(schema));
         };
+        if let Some(brought) = opening.at.brought() {
+            let (store, copy) = (self.location.path.display(), brought.copy.display());
+            match brought.from {
+                None => {
+                    info!(event = "store-adopted", %store, %copy, "adopted the Python bridge's database; a copy of it as it was is kept");
+                }
+                Some(schema) => {
+                    info!(event = "store-migrated", %store, %copy, "brought the store from schema {schema} up to date; a copy of it as it was is kept");
+                }
+            }
+        }
         self.opening = None;
         let died = |error: JoinError| StoreError::Io(self.location.path.clone(), error.to_string());
         let store = ended.map_err(died)??;

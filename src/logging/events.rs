@@ -154,7 +154,19 @@ pub static EVENTS: &[Event] = &[
         "store-copied",
         Info,
         "COPY",
-        "a store of an older version is kept as a copy before it is brought up to date",
+        "a database is kept as a copy before it is adopted or brought up to date",
+    ),
+    event(
+        "store-adopted",
+        Info,
+        "STORE, COPY",
+        "the Python bridge's database was adopted as it is",
+    ),
+    event(
+        "store-migrated",
+        Info,
+        "STORE, COPY",
+        "a store of an older version was brought up to date",
     ),
     event(
         "store-migrating",

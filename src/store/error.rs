@@ -60,6 +60,17 @@ pub enum StoreError {
         /// The newest version that this program knows.
         ours: i64,
     },
+    /// The Python bridge's, and asked for by a command that only looks.
+    #[error("store {}: this is a database of the Python bridge that no program of mcp-bridge has adopted yet; nothing was changed\n  adopt it: mcp-bridge store init --store {}", .0.display(), .0.display())]
+    NotAdopted(PathBuf),
+    /// Of an older schema, and asked for by a command that only looks.
+    #[error("store {}: it has schema version {found}, older than this program's; nothing was changed\n  bring it up to date: mcp-bridge store init --store {}", .path.display(), .path.display())]
+    OldSchema {
+        /// The store.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
     /// Linked against an SQLite that loses commits.
     #[error(
         "this program is linked with SQLite {0}, which can lose committed data\n  build it with SQLite 3.51.3 or newer"
@@ -273,6 +284,8 @@ impl StoreError {
             | Self::NoRoom { .. }
             | Self::NoRoomToMigrate { .. }
             | Self::CannotWrite(..)
+            | Self::NotAdopted(_)
+            | Self::OldSchema { .. }
             | Self::Replaced(_) => ErrorClass::Unavailable,
             Self::NotAFile(..)
             | Self::NotADatabase(_)

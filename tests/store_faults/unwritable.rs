@@ -246,7 +246,7 @@ async fn read_only_file_system(disk: &Path) {
         let error = try_open(&disk.join("other.db"), create).await;
         let error = error.expect_err("made");
         let expected = match create {
-            Create::No => matches!(error, StoreError::Missing(_)),
+            Create::No | Create::Look => matches!(error, StoreError::Missing(_)),
             Create::Yes => matches!(error, StoreError::ReadOnly(_)),
         };
         assert!(expected, "{error}");

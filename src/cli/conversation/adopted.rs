@@ -69,7 +69,7 @@ pub(super) async fn label(args: LabelArgs, context: &Context) -> anyhow::Result<
 }
 
 pub(super) async fn credentials(args: CredentialsArgs, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.open().await?;
+    let store = context.look().await?;
     let now = clock::now();
     let mut files = Vec::new();
     // All are looked up before the first file is written.

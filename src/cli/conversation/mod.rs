@@ -103,7 +103,7 @@ pub(super) async fn run(command: ConversationCommand, context: &Context) -> anyh
 }
 
 async fn list(all: bool, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.open().await?;
+    let store = context.look().await?;
     let now = clock::now();
     let mut every = store.conversations().await?;
     let location = store.location().display().to_string();
@@ -153,7 +153,7 @@ async fn list(all: bool, context: &Context) -> anyhow::Result<Exit> {
 }
 
 async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.open().await?;
+    let store = context.look().await?;
     let now = clock::now();
     let c = named::conversation(&store, name, now).await?;
     let sessions = store.sessions(now).await?;

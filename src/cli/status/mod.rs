@@ -43,7 +43,7 @@ not move), lost, exited, never started.")]
 pub(super) struct StatusArgs {}
 
 pub(super) async fn run(_: StatusArgs, context: &Context) -> anyhow::Result<Exit> {
-    let store = match context.open().await {
+    let store = match context.look().await {
         Err(error) if !context.json() && is_first_time(&error) => {
             print(&first_screen(&context.location()?))?;
             return Ok(Exit::Success);

@@ -86,19 +86,23 @@ struct Limits {
 }
 
 impl Limits {
+    /// Whether anything was said about them.
+    fn any(&self) -> bool {
+        [self.per_minute, self.per_hour, self.per_day]
+            .iter()
+            .any(Option::is_some)
+    }
+
     /// The limits as they are to be, if anything was said about them.
     fn change(&self, now: RateLimits, off: bool) -> Option<RateLimits> {
         if off {
             return Some(RateLimits::NONE);
         }
-        [self.per_minute, self.per_hour, self.per_day]
-            .iter()
-            .any(Option::is_some)
-            .then(|| RateLimits {
-                per_minute: self.per_minute.unwrap_or(now.per_minute),
-                per_hour: self.per_hour.unwrap_or(now.per_hour),
-                per_day: self.per_day.unwrap_or(now.per_day),
-            })
+        self.any().then(|| RateLimits {
+            per_minute: self.per_minute.unwrap_or(now.per_minute),
+            per_hour: self.per_hour.unwrap_or(now.per_hour),
+            per_day: self.per_day.unwrap_or(now.per_day),
+        })
     }
 }
 
@@ -172,7 +176,7 @@ async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Exit> {
 }
 
 async fn check(context: &Context) -> anyhow::Result<Exit> {
-    let store = context.open().await?;
+    let store = context.look().await?;
     let found = store.check().await?;
     let limits = store.rate_limits().await?;
     store.close().await;
@@ -249,7 +253,11 @@ fn page(found: &StoreCheck, problems: &[String], limits: RateLimits) -> String {
 }
 
 async fn limits(args: LimitsArgs, context: &Context) -> anyhow::Result<Exit> {
-    let store: SharedStore = context.open().await?;
+    let asked = args.off || args.limits.any();
+    let store: SharedStore = match asked {
+        true => context.open().await?,
+        false => context.look().await?,
+    };
     let now = store.rate_limits().await?;
     let change = args.limits.change(now, args.off);
     if let Some(limits) = change {

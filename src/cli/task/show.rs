@@ -58,7 +58,7 @@ pub(super) fn all_tasks() -> ArgValueCandidates {
 
 pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<Exit> {
     let acting = args.mine.then(|| context.acting()).transpose()?;
-    let store = context.open().await?;
+    let store = context.look().await?;
     let now = clock::now();
     let filter = TaskFilter {
         states: match (args.states.as_slice(), args.all) {
@@ -154,7 +154,7 @@ fn table(tasks: &[Task], now: Timestamp) -> Table {
 }
 
 pub(super) async fn one(id: TaskId, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.open().await?;
+    let store = context.look().await?;
     let (task, history) = store.task(id).await?;
     if context.json() {
         let mut object = serde_json::to_value(&task)?;

@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::copy::{self, Attendant};
 use super::file::{self, FileId, Files, beside};
-use super::inspect::{self, Inspection};
+use super::inspect::{self, Inspection, Kind};
 use super::partial::{Access, Partial};
 use crate::clock;
 use crate::store::{Result, StoreError};
@@ -127,20 +127,30 @@ fn ensure_other(database: &Path, target: &Path) -> Result<()> {
 /// write, shall not fill the disk.
 const JUST_NOW: Duration = Duration::from_secs(60);
 
-/// Sees to it that a copy of the store as it is before schema `next` stands
-/// beside it. `false` if another process is making one at this moment. The
-/// store must be open, and nobody is held up.
+/// The copy of a database that is about to get another schema.
+pub(super) enum Kept {
+    /// It stands here.
+    At(PathBuf),
+    /// Another process is making one at this moment.
+    ByAnother,
+    /// There is nothing to keep: the database has the schema already.
+    NotNeeded,
+}
+
+/// Sees to it that a copy of the database as it is before schema `next` stands
+/// beside it: an older store of ours, or the Python bridge's own. The database
+/// must be open; in WAL mode nobody is held up.
 ///
 /// One that is there from an earlier upgrade, after which somebody went back
 /// and worked on, is another state: it stays, and a further one is kept.
 ///
 /// # Errors
 /// [`StoreError::NoRoomToMigrate`], or that it cannot be written.
-pub(super) fn before_migration(files: &Files, next: i64) -> Result<bool> {
+pub(super) fn before_migration(files: &Files, next: i64) -> Result<Kept> {
     let database = &files.database;
     let first = beside(database, &format!(".before-schema-{next}"));
-    if copies(&first).0.is_some_and(|copy| is_of_now(&copy)) {
-        return Ok(true);
+    if let Some(copy) = copies(&first).0.filter(|copy| is_of_now(copy)) {
+        return Ok(Kept::At(copy));
     }
     let cannot = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(files.named.clone()),
@@ -148,20 +158,21 @@ pub(super) fn before_migration(files: &Files, next: i64) -> Result<bool> {
     };
     let access = Access::of(database).map_err(cannot)?.private();
     let Some(partial) = Partial::claim(&beside(&first, PARTIAL), access).map_err(cannot)? else {
-        return Ok(false);
+        return Ok(Kept::ByAnother);
     };
-    // Whoever filled it before may have ended between the two questions.
+    // The process that filled it before may have ended between the two questions.
     let (newest, kept) = copies(&first);
-    if newest.as_deref().is_some_and(is_of_now) {
-        return Ok(true);
+    if let Some(copy) = newest.as_ref().filter(|copy| is_of_now(copy)) {
+        return Ok(Kept::At(copy.clone()));
     }
     let source = copy::reader(database)?;
     snapshot(&source, database)?;
     files.ensure_usable()?;
     let words = |error| super::fault::explain_rusqlite(&error, database, "reading it");
-    let found = inspect::kind(&source).map_err(words)?.schema();
-    if found.is_none_or(|schema| schema >= next) {
-        return Ok(true);
+    match inspect::kind(&source).map_err(words)? {
+        Kind::Own { schema, .. } if schema < next => {}
+        Kind::Bridge => {}
+        Kind::Own { .. } | Kind::Empty | Kind::Foreign => return Ok(Kept::NotNeeded),
     }
     info!(event = "store-copied", copy = %kept.display(), "keeping a copy of the store before it is brought to schema {next}");
     let mut attendant = Attendant {
@@ -181,15 +192,14 @@ pub(super) fn before_migration(files: &Files, next: i64) -> Result<bool> {
         }
     })?;
     drop(source);
-    let known = newest.is_some_and(|newest| {
-        // One that cannot be read is none.
-        same_content(&newest, partial.path()).unwrap_or(false)
-    });
-    if !known {
-        // If another one was quicker, there is one.
-        partial.keep(&kept, false).map_err(cannot)?;
+    // One that cannot be read is none.
+    let known = newest.filter(|newest| same_content(newest, partial.path()).unwrap_or(false));
+    if let Some(known) = known {
+        return Ok(Kept::At(known));
     }
-    Ok(true)
+    // If another one was quicker, there is one.
+    partial.keep(&kept, false).map_err(cannot)?;
+    Ok(Kept::At(kept))
 }
 
 /// The newest of the copies, `first` or one with a number behind it, and what

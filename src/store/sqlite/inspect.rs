@@ -4,12 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::explain_rusqlite;
+use super::file::Files;
 use super::{SCHEMA_VERSION, copy, file, from_millis, shared};
 use crate::model::timestamp;
-use crate::store::Result;
+use crate::store::{Result, StoreError};
 
 /// Whose database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +91,36 @@ pub fn inspect(path: &Path, thorough: bool) -> Result<Inspection> {
     let connection = copy::reader(path)?;
     look(&connection, path, thorough)
         .map_err(|error| explain_rusqlite(&error, path, "looking at it"))
+}
+
+/// Refuses a database that this program would have to change before it could
+/// read it, and leaves no trace at it or beside it.
+///
+/// # Errors
+/// [`StoreError::NotAdopted`], [`StoreError::OldSchema`]; of what else may be
+/// wrong, the opening tells.
+pub(super) fn ensure_current(files: &Files) -> Result<()> {
+    let path = &files.database;
+    let words = |error| explain_rusqlite(&error, &files.named, "looking at it");
+    let has_log = std::fs::metadata(files.beside("-wal")).is_ok_and(|meta| meta.len() > 0);
+    let connection = if has_log {
+        let connection = copy::reader(path)?;
+        // It may be the last one that closes: the log stays as it is.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .map_err(words)?;
+        connection
+    } else {
+        copy::still(path).map_err(words)?
+    };
+    match kind(&connection).map_err(words)? {
+        Kind::Bridge => Err(StoreError::NotAdopted(files.named.clone())),
+        Kind::Own { schema, .. } if schema < SCHEMA_VERSION => Err(StoreError::OldSchema {
+            path: files.named.clone(),
+            found: schema,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The same on an open connection.

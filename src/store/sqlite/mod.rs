@@ -64,7 +64,7 @@ use file::Files;
 pub use file::room;
 pub use inspect::{Inspection, Kind, inspect};
 pub use mounts::file_system;
-pub use open::{Create, Opening};
+pub use open::{Brought, Create, Opening};
 pub use restore::{Restored, candidate, restore};
 use turnstile::{Place, Turnstile};
 use writes::{Attempt, Writes};

@@ -1,19 +1,20 @@
 //! Opening: which file, which SQLite, which schema.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqliteConnection};
 
+use super::backup::Kept;
 use super::fault::{self, Fault};
 use super::file::{self, FileId, Files};
 use super::turnstile::{Place, Turnstile};
-use super::{Durability, PATIENCE, SCHEMA_VERSION, SqliteStore, Writer, backup, shared};
+use super::{Durability, PATIENCE, SCHEMA_VERSION, SqliteStore, Writer, backup, inspect, shared};
 use crate::clock;
 use crate::doorbell::Bell;
 use crate::model::token::TokenStorage;
@@ -77,29 +78,51 @@ const STRICT_ONES: [(i64, &str); 2] = [
     ),
 ];
 
-/// Whether a missing store is made.
+/// What an opening may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Create {
-    /// It is made: `store init`, `conversation new`, the demo.
+    /// A missing store is made: `store init`, `conversation new`, the demo.
     Yes,
-    /// It is an error: everybody else. A daemon must never put an empty store
-    /// in the place of a lost one.
+    /// A missing store is an error: daemons and every other command that writes.
+    /// A daemon must never put an empty store in the place of a lost one.
     No,
+    /// Nothing: for a command that only looks. A database that was not adopted,
+    /// or has an older schema, is refused as it is.
+    Look,
+}
+
+/// What an opening did to a database that was there before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brought {
+    /// The schema that it had; `None` for the Python bridge's own.
+    pub from: Option<i64>,
+    /// The copy of it as it was.
+    pub copy: PathBuf,
 }
 
 /// What an opening that takes long is at, for whoever waits for it.
 #[derive(Debug, Default)]
-pub struct Opening(AtomicI64);
+pub struct Opening {
+    migrating: AtomicI64,
+    brought: OnceLock<Brought>,
+}
 
 impl Opening {
     /// The schema that the store is being brought to, if it is.
     #[must_use]
     pub fn migrating(&self) -> Option<i64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|&schema| schema != 0)
+        Some(self.migrating.load(Ordering::Relaxed)).filter(|&schema| schema != 0)
+    }
+
+    /// What it did to a database that was there before, if it did anything.
+    #[must_use]
+    pub fn brought(&self) -> Option<&Brought> {
+        self.brought.get()
     }
 
     fn at(&self, migrating: Option<i64>) {
-        self.0.store(migrating.unwrap_or(0), Ordering::Relaxed);
+        self.migrating
+            .store(migrating.unwrap_or(0), Ordering::Relaxed);
     }
 }
 
@@ -148,6 +171,9 @@ impl SqliteStore {
             other => other?,
         };
         let files = Arc::new(Files::new(path, file));
+        if create == Create::Look {
+            inspect::ensure_current(&files)?;
+        }
         let store = Self {
             messages: Writer::new(&files, messages, "store-messages"),
             heartbeats: Writer::new(&files, Durability::Normal, "store-beats"),
@@ -186,22 +212,41 @@ impl SqliteStore {
     async fn prepare(&self, create: Create, opening: &Opening) -> std::result::Result<(), Fault> {
         let mut connection = self.messages.pool.acquire().await?;
         let found = self.schema(&mut connection, create).await?;
-        if found == Some(SCHEMA_VERSION) {
-            return Ok(());
-        }
+        let there = match found {
+            Found::Own(SCHEMA_VERSION) => {
+                if create != Create::Look {
+                    write_ahead(&mut connection).await?;
+                }
+                return Ok(());
+            }
+            Found::Own(schema) if create == Create::Look => {
+                return Err(StoreError::OldSchema {
+                    path: self.path().to_owned(),
+                    found: schema,
+                }
+                .into());
+            }
+            Found::Bridge if create == Create::Look => {
+                return Err(StoreError::NotAdopted(self.path().to_owned()).into());
+            }
+            Found::Own(_) | Found::Bridge => true,
+            Found::Nothing => false,
+        };
         drop(connection);
-        if found.is_some() {
+        let mut copy = None;
+        if there {
             opening.at(Some(SCHEMA_VERSION));
-            self.keep_a_copy().await?;
-            // Whoever has the write lock now is another story.
+            copy = self.keep_a_copy().await?;
+            // A writer that has the lock now is another matter.
             opening.at(None);
         }
+        write_ahead(&mut *self.messages.pool.acquire().await?).await?;
         // As any writer: behind those that wait already, and as patient, however
         // long the copy took. Where there was no store there is no queue.
         let deadline = clock::since_boot() + PATIENCE;
-        let mut place = match found {
-            Some(_) => self.messages.turnstile.line_up(),
-            None => Place::Nowhere(0),
+        let mut place = match there {
+            true => self.messages.turnstile.line_up(),
+            false => Place::Nowhere(0),
         };
         let mut write = loop {
             place.wait().await;
@@ -213,11 +258,19 @@ impl SqliteStore {
         };
         // Another process may have done it while this one waited for the lock.
         let found = self.schema(&mut write, create).await?;
-        if found.is_none_or(|version| version < SCHEMA_VERSION) {
+        let changed = found != Found::Own(SCHEMA_VERSION);
+        if changed {
             opening.at(Some(SCHEMA_VERSION));
-            migrate(&mut write, found.is_none()).await?;
+            migrate(&mut write, &found).await?;
         }
         write.commit().await?;
+        if let (true, Some(copy)) = (changed, copy) {
+            let from = match found {
+                Found::Own(schema) => Some(schema),
+                Found::Bridge | Found::Nothing => None,
+            };
+            let _ = opening.brought.set(Brought { from, copy });
+        }
         drop(place);
         // From the log into the file: whatever becomes of the log, the file
         // says by itself that it is a store. Who is reading may prevent it.
@@ -230,7 +283,7 @@ impl SqliteStore {
     /// Keeps a copy of a store that is about to get another schema, before the
     /// write lock is taken: nobody waits for it but us. A caller that loses
     /// patience leaves it to be finished, and finds it the next time.
-    async fn keep_a_copy(&self) -> Result<()> {
+    async fn keep_a_copy(&self) -> Result<Option<PathBuf>> {
         loop {
             let files = Arc::clone(&self.files);
             let copied = tokio::task::spawn_blocking(move || {
@@ -239,20 +292,21 @@ impl SqliteStore {
             let copied = copied
                 .await
                 .map_err(|died| StoreError::Io(self.path().to_owned(), died.to_string()))?;
-            if copied? {
-                return Ok(());
+            match copied? {
+                Kept::At(copy) => return Ok(Some(copy)),
+                Kept::NotNeeded => return Ok(None),
+                Kept::ByAnother => {}
             }
             tokio::time::sleep(ANOTHER_COPIES).await;
         }
     }
 
-    /// The schema version that is there; `None` for a database without our
-    /// tables, which is the Python bridge's or, where one may be made, empty.
+    /// Whose database it is, and of which schema.
     async fn schema(
         &self,
         connection: &mut SqliteConnection,
         create: Create,
-    ) -> std::result::Result<Option<i64>, Fault> {
+    ) -> std::result::Result<Found, Fault> {
         let rows = sqlx::query("SELECT type, name, sql FROM sqlite_schema")
             .fetch_all(&mut *connection)
             .await?;
@@ -284,26 +338,48 @@ impl SqliteStore {
                 .into())
             } else {
                 // A newer one that this program may use is as good as ours.
-                Ok(Some(found.min(SCHEMA_VERSION)))
+                Ok(Found::Own(found.min(SCHEMA_VERSION)))
             };
         }
         if shared::exists(connection).await? {
-            Ok(None)
+            Ok(Found::Bridge)
         } else if !tables.is_empty() {
             Err(StoreError::Foreign(self.path().to_owned()).into())
         } else if create == Create::Yes {
-            Ok(None)
+            Ok(Found::Nothing)
         } else {
             Err(StoreError::Empty(self.path().to_owned()).into())
         }
     }
 }
 
+/// Whose database a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// One of ours, of this schema: a newer one that this program may use counts
+    /// as its own.
+    Own(i64),
+    /// The Python bridge's, as it made it.
+    Bridge,
+    /// An empty file, where a store may be made.
+    Nothing,
+}
+
+/// Sees to it that the database is in WAL mode, which stands in the file: it is
+/// changed only by a program that may change the file.
+async fn write_ahead(connection: &mut SqliteConnection) -> std::result::Result<(), Fault> {
+    sqlx::query("PRAGMA journal_mode = wal")
+        .fetch_one(connection)
+        .await?;
+    Ok(())
+}
+
 async fn migrate(
     connection: &mut SqliteConnection,
-    first_time: bool,
+    found: &Found,
 ) -> std::result::Result<(), Fault> {
-    let adopted = first_time && shared::exists(connection).await?;
+    let adopted = *found == Found::Bridge;
+    let first_time = !matches!(found, Found::Own(_));
     if !first_time {
         take_for_ours(connection).await?;
     }
@@ -428,7 +504,6 @@ fn options(
     SqliteConnectOptions::new()
         .filename(&files.database)
         .create_if_missing(false)
-        .journal_mode(SqliteJournalMode::Wal)
         .synchronous(match durability {
             Durability::Full => SqliteSynchronous::Full,
             Durability::Normal => SqliteSynchronous::Normal,

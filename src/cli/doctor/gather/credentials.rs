@@ -14,7 +14,7 @@ use crate::cli::doctor::facts::{CredentialsFile, CredentialsTrouble, Standing};
 use crate::cli::output::session_name;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::store::locate::{self, Location};
-use crate::store::sqlite::{self, Create, Kind, SCHEMA_VERSION};
+use crate::store::sqlite::Create;
 use crate::store::{Caller, SharedStore, StoreError};
 use crate::text;
 
@@ -102,17 +102,13 @@ async fn open(
     if let Some((_, store)) = opened.iter().find(|(known, _)| *known == path) {
         return store.clone();
     }
-    let current = sqlite::inspect(&path, false).is_ok_and(|found| {
-        matches!(found.kind, Kind::Own { schema, needed, .. }
-            if schema >= SCHEMA_VERSION && needed <= SCHEMA_VERSION)
-    });
     let hints = locate::Hints {
         flag: path.to_str(),
         ..locate::Hints::default()
     };
     let store = match locate::locate(&hints) {
-        Ok(location) if current => locate::open(&location, Create::No).await.ok(),
-        _ => None,
+        Ok(location) => locate::open(&location, Create::Look).await.ok(),
+        Err(_) => None,
     };
     opened.push((path, store.clone()));
     store

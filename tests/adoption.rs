@@ -1,0 +1,223 @@
+//! A database that this program did not make: who may change it, and what must
+//! not stand in it. The commands are the real ones.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot set up its case has nothing to say"
+)]
+
+#[path = "common/store.rs"]
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::Scratch;
+use rusqlite::Connection;
+
+/// The four shared tables, as the Python bridge makes them.
+const BRIDGE: &str = "
+    CREATE TABLE conversations (
+        id TEXT PRIMARY KEY, session_a_role TEXT NOT NULL, session_b_role TEXT NOT NULL,
+        session_a_token TEXT NOT NULL, session_b_token TEXT NOT NULL,
+        created_at TEXT NOT NULL, expires_at TEXT NOT NULL);
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, conversation_id TEXT NOT NULL,
+        from_session TEXT NOT NULL, to_session TEXT NOT NULL, message TEXT NOT NULL,
+        metadata TEXT, timestamp TEXT NOT NULL, read INTEGER DEFAULT 0,
+        FOREIGN KEY (conversation_id) REFERENCES conversations(id));
+    CREATE TABLE session_status (
+        conversation_id TEXT NOT NULL, session_id TEXT NOT NULL, status TEXT NOT NULL,
+        last_heartbeat TEXT NOT NULL, PRIMARY KEY (conversation_id, session_id));
+    CREATE TABLE audit_log (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, conversation_id TEXT, session_id TEXT,
+        action TEXT NOT NULL, details TEXT, timestamp TEXT NOT NULL);
+";
+
+const ID: &str = "conv_0123456789abcdef";
+
+/// A directory with a database, and a user's home beside it.
+struct Site {
+    store: Scratch,
+    home: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let site = Self {
+            store: Scratch::new(),
+            home: tempfile::tempdir().expect("a home"),
+        };
+        for side in ["a", "b"] {
+            let text = format!(
+                "store = {:?}\n[[session]]\nconversation = \"{ID}\"\nsession = \"{side}\"\ntoken = \"{}\"\n",
+                site.store.path(),
+                side.repeat(64)
+            );
+            let path = site.credentials(side);
+            fs::write(&path, text).expect("written");
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            fs::set_permissions(&path, private).expect("set");
+        }
+        site
+    }
+
+    /// With the Python bridge's database in it, one conversation and one message.
+    fn adoptable() -> Self {
+        let site = Self::new();
+        let raw = site.raw();
+        raw.execute_batch(BRIDGE).expect("made");
+        site.fill(&raw);
+        site
+    }
+
+    /// With a store of an older schema.
+    fn older() -> Self {
+        let site = Self::new();
+        let raw = site.raw();
+        for step in [
+            include_str!("../migrations/sqlite/0001_bridge.sql"),
+            include_str!("../migrations/sqlite/0002_work.sql"),
+            include_str!("../migrations/sqlite/0003_roles.sql"),
+            "INSERT INTO bridge_schema VALUES (1, 3, 1);
+             INSERT INTO bridge_setting VALUES ('token_storage', 'plain'), ('origin', 'own');",
+        ] {
+            raw.execute_batch(step).expect("made");
+        }
+        site.fill(&raw);
+        site
+    }
+
+    fn fill(&self, raw: &Connection) {
+        let (a, b) = ("a".repeat(64), "b".repeat(64));
+        raw.execute_batch(&format!(
+            "INSERT INTO conversations VALUES ('{ID}', 'planner', 'builder', '{a}', '{b}',
+                 '2025-11-13T02:13:20.000000', '2999-11-13T05:13:20.000000');
+             INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp)
+             VALUES ('{ID}', 'a', 'b', 'hello', '2025-11-13T02:13:21.000000');"
+        ))
+        .expect("filled");
+    }
+
+    fn raw(&self) -> Connection {
+        self.store.raw()
+    }
+
+    fn credentials(&self, side: &str) -> std::path::PathBuf {
+        self.home.path().join(format!("{side}.toml"))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("XDG_CONFIG_HOME", self.home.path().join("config"))
+            .env("MCP_BRIDGE_STORE", self.store.path());
+        command
+    }
+
+    /// The exit code of a command, and what it says on both outputs.
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.command(arguments).output().expect("a program");
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
+    }
+
+    /// The same for the session of one side.
+    fn run_as(&self, side: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let credentials = self.credentials(side);
+        let mut all = vec!["--credentials", credentials.to_str().expect("text")];
+        all.extend(arguments);
+        self.run(&all)
+    }
+
+    /// Every file of the store's directory.
+    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(self.store.directory()).expect("listed");
+        entries
+            .map(|entry| {
+                let path = entry.expect("one").path();
+                let name = path
+                    .file_name()
+                    .expect("a name")
+                    .to_string_lossy()
+                    .into_owned();
+                (name, fs::read(&path).expect("read"))
+            })
+            .collect()
+    }
+}
+
+fn count(path: &Path, question: &str) -> i64 {
+    let raw = Connection::open(path).expect("opened");
+    raw.query_row(question, [], |row| row.get(0))
+        .expect("counted")
+}
+
+const OURS: &str = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'bridge\\_%' ESCAPE '\\'";
+
+#[test]
+fn commands_that_only_look_change_nothing() {
+    let wal = Site::adoptable();
+    wal.raw()
+        .pragma_update(None, "journal_mode", "wal")
+        .expect("set");
+    for site in [Site::adoptable(), wal, Site::older()] {
+        let before = site.files();
+        for arguments in [
+            &["status"] as &[&str],
+            &["status", "--json"],
+            &["conversation", "list"],
+            &["conversation", "show", ID],
+            &["audit"],
+            &["task", "list"],
+            &["alert", "list"],
+            &["store", "check"],
+            &["store", "limits"],
+        ] {
+            let (code, said) = site.run(arguments);
+            assert_eq!(code, Some(69), "{arguments:?}: {said}");
+            assert!(
+                said.contains("mcp-bridge store init"),
+                "{arguments:?}: {said}"
+            );
+            assert!(site.files() == before, "{arguments:?} changed something");
+        }
+        for arguments in [&["check", "--peek"] as &[&str], &["watch"]] {
+            let (code, said) = site.run_as("b", arguments);
+            assert_eq!(code, Some(69), "{arguments:?}: {said}");
+            assert!(site.files() == before, "{arguments:?} changed something");
+        }
+        let (_, said) = site.run(&["doctor"]);
+        assert!(said.contains("bridge.db"), "{said}");
+        assert!(site.files() == before, "doctor changed something");
+    }
+}
+
+#[test]
+fn a_command_that_writes_adopts_and_says_so() {
+    let site = Site::adoptable();
+    let (code, said) = site.run_as("b", &["send", "an answer"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("adopted the Python bridge's database"),
+        "{said}"
+    );
+    let copy = site.store.directory().join(format!(
+        "bridge.db.before-schema-{}",
+        mcp_bridge::store::sqlite::SCHEMA_VERSION
+    ));
+    assert!(said.contains(copy.to_str().expect("text")), "{said}");
+    assert_eq!(count(&copy, OURS), 0, "the copy is as it was");
+    assert_eq!(count(&copy, "SELECT count(*) FROM messages"), 1);
+    let (_, said) = site.run_as("b", &["send", "another"]);
+    assert!(!said.contains("adopted"), "once: {said}");
+    assert_eq!(site.run(&["status"]).0, Some(0));
+}
