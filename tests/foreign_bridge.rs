@@ -201,7 +201,7 @@ async fn its_database_is_adopted_and_its_agents_go_on() {
 /// part of it reads nothing of the database, and Python's is 3.26 on RHEL 8, 3.34
 /// on RHEL 9 and Debian 11: a word belongs here only if 3.8.2 knew it already,
 /// which is where WITHOUT ROWID came.
-const OLD_WORDS: &str = "AUTOINCREMENT BIGINT BLOB BOOLEAN CASCADE CASE CHECK CREATE
+const OLD_WORDS: &str = "typeof AUTOINCREMENT BIGINT BLOB BOOLEAN CASCADE CASE CHECK CREATE
     CURRENT_TIMESTAMP DEFAULT DELETE ELSE END FOREIGN IN INDEX INTEGER IS KEY NOT NULL ON PRIMARY
     REFERENCES ROWID TABLE TEXT THEN TIMESTAMP UNIQUE WHEN WHERE WITHOUT";
 

@@ -7,6 +7,8 @@
     reason = "a test that cannot make its files has nothing to say; what it measured, it prints"
 )]
 
+#[path = "orchestrator/elsewhere.rs"]
+mod elsewhere;
 #[path = "orchestrator/fleet.rs"]
 mod fleet;
 #[path = "common/http.rs"]

@@ -304,6 +304,8 @@ macro_rules! every_case {
             }
             fleet {
                 a_row_tells_everything
+                what_the_other_bridge_did_is_in_the_row
+                a_side_that_only_sends_is_unused
                 three_ways_to_the_same_row
                 what_changed_is_seen_and_nothing_else
                 a_heartbeat_alone_is_a_pulse

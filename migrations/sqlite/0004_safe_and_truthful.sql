@@ -15,3 +15,11 @@ ALTER TABLE bridge_conversation ADD COLUMN renewed_to TEXT
     CHECK (typeof(renewed_to) IN ('text', 'null'));
 ALTER TABLE bridge_conversation ADD COLUMN renewed_for_ms INTEGER
     CHECK (typeof(renewed_for_ms) IN ('integer', 'null'));
+
+-- When a session last fetched its mail: a side `a` that never did, and that
+-- nothing keeps, is where an operator sends from, and no agent.
+ALTER TABLE bridge_session ADD COLUMN fetched_ms INTEGER
+    CHECK (typeof(fetched_ms) IN ('integer', 'null'));
+UPDATE bridge_session SET fetched_ms = coalesce(activity_ms, 0)
+    WHERE session_id = 'a'
+      AND conversation_id IN (SELECT conversation_id FROM bridge_receipt WHERE session_id = 'a');

@@ -204,7 +204,8 @@ impl Reassignment {
             key: known.row.key.clone(),
             role: known.row.role.clone(),
             health: known.health,
-            draining: known.draining,
+            // Our programs can hand it a task by hand; nothing fetches it by itself.
+            draining: known.draining || known.row.is_elsewhere(),
             open: known.row.open_tasks,
             capacity: known.row.capacity.unwrap_or(self.settings.capacity),
         };

@@ -234,7 +234,7 @@ impl Watchdog {
             .observer
             .due(self.looked.unwrap_or_else(clock::since_boot));
         let changes = self.spare_the_living(changes);
-        let changes = self.look_again_at_stalled(store, changes, patience).await?;
+        let changes = self.look_again(store, changes, patience).await?;
         self.publish_health();
         self.recount |= !changes.is_empty();
         self.write(store, leader, changes, patience).await

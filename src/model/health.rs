@@ -199,6 +199,8 @@ pub struct Observed {
     pub owes_since: Option<Duration>,
     /// It is to end: nothing new, and nobody misses it if it never started.
     pub draining: bool,
+    /// No agent uses it: it is where an operator sends from, and is not missed.
+    pub unused: bool,
     /// The verdict that stands: [`Health::Lost`], [`Health::Stalled`] or
     /// [`Health::NeverStarted`] are taken back by a sign of the session, never
     /// because the observer itself was late. Whoever observes clears it then.
@@ -223,6 +225,7 @@ impl Observed {
             waiting_until: None,
             owes_since: None,
             draining: false,
+            unused: false,
             standing: None,
         }
     }
@@ -290,6 +293,9 @@ pub fn classify(
 ) -> Verdict {
     if seen.exited {
         return Verdict::of(Health::Exited, None);
+    }
+    if seen.unused {
+        return Verdict::of(Health::Starting, None);
     }
     if seen.standing == Some(Health::Lost) {
         return Verdict::of(Health::Lost, None);

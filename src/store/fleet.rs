@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{DaemonRef, ProcessId, Result};
 use crate::model::alert::AlertKind;
 use crate::model::task::{Fence, TaskId};
-use crate::model::{ConversationId, Label, SessionKey};
+use crate::model::{ConversationId, Label, SessionKey, Side};
 
 /// The lease of whoever acts for the fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +107,13 @@ pub struct SeenSession {
     pub activity: i64,
     /// What another program wrote of it into the shared tables.
     pub foreign: Option<String>,
+    /// When it sent its newest message, through whichever program.
+    pub spoken: Option<String>,
+    /// The newest message that it read through the other bridge, where nothing
+    /// beats for it.
+    pub read_there: Option<i64>,
+    /// Whether it ever fetched its mail here.
+    pub fetched: bool,
     /// Grows with each declaration of being busy, and for how long the last
     /// one was.
     pub busy: Option<(i64, Duration)>,
@@ -126,6 +133,28 @@ pub struct SeenSession {
     /// The heartbeat that was found on; below zero if the session did
     /// something since, so that the verdict does not hold any more.
     pub standing_seq: Option<i64>,
+}
+
+impl SeenSession {
+    /// Only the other bridge, or a script, speaks for it.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        let heard = self.foreign.is_some() || self.spoken.is_some() || self.read_there.is_some();
+        self.beat.is_none() && self.activity == 0 && heard
+    }
+
+    /// A side `a` that no agent uses: an operator sends from it, if anyone does.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        self.key.side == Side::A
+            && self.beat.is_none()
+            && !self.fetched
+            && self.foreign.is_none()
+            && self.read_there.is_none()
+            && self.turn.is_none()
+            && self.busy.is_none()
+            && self.open_tasks == 0
+    }
 }
 
 /// A session's heartbeat and what comes with one: what is new of most sessions

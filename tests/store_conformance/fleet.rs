@@ -60,6 +60,9 @@ pub(crate) async fn a_row_tells_everything(backend: &impl Backend) {
         beat: None,
         activity: 0,
         foreign: None,
+        spoken: None,
+        read_there: None,
+        fetched: false,
         busy: None,
         turn: None,
         reported: None,
@@ -117,6 +120,60 @@ pub(crate) async fn a_row_tells_everything(backend: &impl Backend) {
         ..bare
     };
     assert_eq!(seen(&*store, session).await, expected);
+}
+
+pub(crate) async fn what_the_other_bridge_did_is_in_the_row(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, at(0)).await;
+    let sent = |from: &str, to: &str, time: &str, read: u8| {
+        backend.foreign(&format!(
+            "INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp, read)
+             VALUES ('{}', '{from}', '{to}', 'x', '{time}', {read})",
+            pair.id
+        ));
+    };
+    let marks = async || {
+        let row = seen(&*store, &pair.b.session).await;
+        let elsewhere = row.is_elsewhere();
+        (row.spoken, row.read_there, elsewhere, row.fetched)
+    };
+    assert_eq!(marks().await, (None, None, false, false));
+    sent("a", "b", "2025-11-13T02:13:21", 0);
+    assert_eq!(marks().await, (None, None, false, false), "not read yet");
+    backend.foreign("UPDATE messages SET read = 1");
+    assert_eq!(marks().await, (None, Some(1), true, false));
+    sent("session_b", "a", "2025-11-13T02:13:22", 0);
+    sent("b", "session_a", "2025-11-13T02:13:23", 0);
+    let spoken = Some("2025-11-13T02:13:23".to_owned());
+    assert_eq!(marks().await, (spoken.clone(), Some(1), true, false));
+    // A script that beats marks mail read with no agent looking.
+    backend.foreign(&format!(
+        "INSERT INTO session_status (conversation_id, session_id, status, last_heartbeat)
+         VALUES ('{}', 'b', 'active', '2025-11-13T02:13:20')",
+        pair.id
+    ));
+    assert_eq!(marks().await, (spoken, None, true, false));
+    // What our own reader read is no mark of the other bridge.
+    assert_eq!(receive(&*store, &pair.a, at(30)).await.len(), 2);
+    let a = seen(&*store, &pair.a.session).await;
+    assert_eq!(
+        (a.read_there, a.fetched, a.is_unused()),
+        (None, true, false)
+    );
+}
+
+pub(crate) async fn a_side_that_only_sends_is_unused(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, at(0)).await;
+    let unused = async |session: &SessionKey| seen(&*store, session).await.is_unused();
+    assert!(unused(&pair.a.session).await);
+    assert!(!unused(&pair.b.session).await, "an agent is awaited there");
+    say(&*store, &pair.a, "x", at(1)).await;
+    say(&*store, &pair.b, "an answer", at(2)).await;
+    assert!(unused(&pair.a.session).await);
+    let keeper = daemon(&*store, "hera").await;
+    beat(&*store, &keeper, &[&pair.a.session]).await;
+    assert!(!unused(&pair.a.session).await, "a daemon keeps it");
 }
 
 pub(crate) async fn three_ways_to_the_same_row(backend: &impl Backend) {

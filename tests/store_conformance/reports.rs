@@ -54,7 +54,7 @@ pub(crate) async fn sessions_show_everything(backend: &impl Backend) {
     };
     assert_eq!(a.label.as_ref().map(Label::as_str), Some("api"));
     assert_eq!((&*a.role, &*b.role), ("orchestrator", "worker"));
-    assert_eq!((a.activity_at, b.activity_at), (Some(at(6)), None));
+    assert_eq!((a.activity_at, b.activity_at), (Some(at(6)), Some(at(0))));
     assert_eq!((a.unread, b.unread), (0, 2));
     assert_eq!(b.reported.as_deref(), Some("waiting"));
     assert_eq!(b.wake.as_deref(), Some("file: failed (no such file)"));

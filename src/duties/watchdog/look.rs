@@ -10,7 +10,7 @@ use super::Watchdog;
 use crate::clock;
 use crate::model::health::{Health, Turn};
 use crate::model::observer::{Beat, Change, Sighting, Standing};
-use crate::model::{ConversationId, SessionKey};
+use crate::model::{ConversationId, SessionKey, timestamp};
 use crate::store::{ControlKind, Fleet, Pulse, SeenSession, SharedStore, StoreError, Wanted};
 
 /// Between the end of one look at the whole fleet and the next.
@@ -159,7 +159,8 @@ impl Watchdog {
         let mut fleet = self.fleet.lock();
         for row in rows {
             let draining = self.is_draining(&row.key, row.host.as_deref());
-            self.observer.sighted(&sighting(&row, draining), now);
+            self.observer
+                .sighted(&sighting(&row, draining, self.settings.default_ttl), now);
             self.touched.insert(row.key.clone());
             if row.open_tasks > 0
                 && let Some(unsaid) = self.unsaid.remove(&row.key)
@@ -222,8 +223,10 @@ impl Watchdog {
             known.row.beat = Some(pulse.beat);
             known.row.foreign = pulse.foreign;
             known.row.reported = pulse.reported;
-            self.observer
-                .sighted(&sighting(&known.row, known.draining), now);
+            self.observer.sighted(
+                &sighting(&known.row, known.draining, self.settings.default_ttl),
+                now,
+            );
             self.touched.insert(pulse.key);
         }
         unknown
@@ -245,7 +248,10 @@ impl Watchdog {
             let draining = self.is_draining(key, known.row.host.as_deref());
             if draining != known.draining {
                 known.draining = draining;
-                self.observer.sighted(&sighting(&known.row, draining), now);
+                self.observer.sighted(
+                    &sighting(&known.row, draining, self.settings.default_ttl),
+                    now,
+                );
                 self.touched.insert(key.clone());
             }
         }
@@ -261,16 +267,28 @@ impl Watchdog {
         })
     }
 
-    /// What a session owes is read whole only when something of its own
-    /// changes: another program may have read its mail since.
-    pub(super) async fn look_again_at_stalled(
+    /// What a session owes, and what it did through the other bridge, is read whole
+    /// only when something of its own changes here: it may have read, written or
+    /// called there since.
+    pub(super) async fn look_again(
         &mut self,
         store: &SharedStore,
         changes: Vec<Change>,
         patience: Patience,
     ) -> Result<Vec<Change>, StoreError> {
-        let stalled = changes.iter().filter(|change| change.to == Health::Stalled);
-        let stalled: Vec<SessionKey> = stalled.map(|change| change.key.clone()).collect();
+        let stalled: Vec<SessionKey> = {
+            let fleet = self.fleet.lock();
+            let kept = |key| {
+                let known: Option<&Known> = fleet.sessions.get(key);
+                known.is_some_and(|known| known.row.beat.as_ref().is_some_and(|beat| beat.kept))
+            };
+            let asked = changes.iter().filter(|change| match change.to {
+                Health::Stalled => true,
+                Health::Lost | Health::NeverStarted => !kept(&change.key),
+                _ => false,
+            });
+            asked.map(|change| change.key.clone()).collect()
+        };
         if stalled.is_empty() {
             return Ok(changes);
         }
@@ -290,9 +308,14 @@ impl Watchdog {
             .sessions
             .iter()
             .filter(|row| {
-                let known = fleet.sessions.get(&row.key);
-                row.unread == 0 && row.open_tasks == 0
-                    || known.is_some_and(|known| known.row.foreign != row.foreign)
+                let known = fleet.sessions.get(&row.key).map(|known| &known.row);
+                known.is_some_and(|known| {
+                    known.foreign != row.foreign
+                        || known.spoken != row.spoken
+                        || known.read_there != row.read_there
+                        || (known.unread, known.open_tasks) != (0, 0)
+                            && (row.unread, row.open_tasks) == (0, 0)
+                })
             })
             .map(|row| row.key.clone())
             .collect();
@@ -302,7 +325,7 @@ impl Watchdog {
         self.forget(&these.gone);
         let (back, rest): (Vec<Change>, Vec<Change>) = changes
             .into_iter()
-            .partition(|change| change.to == Health::Stalled && moved.contains(&change.key));
+            .partition(|change| stalled.contains(&change.key) && moved.contains(&change.key));
         for change in &back {
             self.observer.take_back(change);
         }
@@ -311,7 +334,7 @@ impl Watchdog {
 }
 
 /// A row as the observer takes it.
-fn sighting(row: &SeenSession, draining: bool) -> Sighting {
+fn sighting(row: &SeenSession, draining: bool, default_ttl: Duration) -> Sighting {
     Sighting {
         host: row.host.clone(),
         beat: row.beat.as_ref().map(|beat| Beat {
@@ -322,6 +345,10 @@ fn sighting(row: &SeenSession, draining: bool) -> Sighting {
         }),
         activity: row.activity,
         foreign: row.foreign.clone(),
+        spoken: row.spoken.clone(),
+        read_there: row.read_there,
+        fresh: is_fresh(row, default_ttl),
+        unused: row.is_unused(),
         busy: row.busy,
         turn: match row.turn {
             None => Turn::Unknown,
@@ -335,6 +362,24 @@ fn sighting(row: &SeenSession, draining: bool) -> Sighting {
         standing: standing(row),
         ..Sighting::new(row.key.clone())
     }
+}
+
+/// Whether another program noted a sign of the session within this time. This is
+/// the one place where a time of another clock counts: it is all that is known of a
+/// session that is seen for the first time. What our own programs noted is not meant.
+fn is_fresh(row: &SeenSession, within: Duration) -> bool {
+    let status = row
+        .foreign
+        .as_deref()
+        .and_then(|mark| mark.rsplit_once(' '));
+    let spoken = row.spoken.as_deref().filter(|_| row.activity == 0);
+    let within = jiff::SignedDuration::try_from(within).unwrap_or(jiff::SignedDuration::MAX);
+    status
+        .map(|(at, _)| at)
+        .into_iter()
+        .chain(spoken)
+        .filter_map(timestamp::from_text)
+        .any(|at| clock::now().duration_since(at) < within)
 }
 
 /// What the store holds about it.

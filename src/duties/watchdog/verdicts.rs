@@ -66,9 +66,11 @@ impl Watchdog {
             Standing::Exited { .. } => "exited",
             Standing::Well => "well",
         };
-        // Nobody promised to keep it, and it holds nothing: a person who typed
-        // a command is not lost when he types no other.
-        if change.to == Health::Lost && known.row.beat.is_none() && known.row.open_tasks == 0 {
+        // Nothing promised to keep it, and it holds nothing: a person who typed a
+        // command is not lost when no other follows. An agent of the other bridge
+        // that was heard is.
+        let unkept = known.row.beat.is_none() && known.row.open_tasks == 0;
+        if change.to == Health::Lost && unkept && !change.heard {
             self.unsaid.insert(change.key.clone(), change.clone());
             return None;
         }

@@ -74,7 +74,7 @@ impl AlertKind {
     #[must_use]
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::NeverStarted => "start its agent, or close its conversation",
+            Self::NeverStarted => "start its agent, or drain it if it is to start later",
             Self::Stalled => "look at its agent: it may hang, or wait for somebody",
             Self::Lost => "see whether its machine and mcp-bridged on it run",
             Self::Exited => "start its agent again if it is still wanted",

@@ -46,6 +46,10 @@ pub(super) struct Entry {
     beat: Option<Beat>,
     activity: i64,
     foreign: Option<String>,
+    spoken: Option<String>,
+    read_there: Option<i64>,
+    /// It gave a sign through the other bridge that was seen, or lately.
+    heard: bool,
     declaration: Option<i64>,
     /// It says that it waits, whether or not that still counts.
     waits: bool,
@@ -57,8 +61,11 @@ impl Entry {
     /// the times in it are another machine's.
     pub(super) fn new(sighting: &Sighting, now: Duration, policy: &HealthPolicy) -> Self {
         // Also what the other bridge noted of it: it started there.
-        let promised =
-            sighting.beat.is_some() || sighting.activity > 0 || sighting.foreign.is_some();
+        let promised = sighting.beat.is_some()
+            || sighting.activity > 0
+            || sighting.foreign.is_some()
+            || sighting.spoken.is_some()
+            || sighting.read_there.is_some();
         let mut entry = Self {
             key: sighting.key.clone(),
             host: None,
@@ -79,11 +86,14 @@ impl Entry {
             beat: sighting.beat,
             activity: sighting.activity,
             foreign: sighting.foreign.clone(),
+            spoken: sighting.spoken.clone(),
+            read_there: sighting.read_there,
+            heard: sighting.fresh,
             declaration: None,
             waits: false,
             stored: Standing::Well,
         };
-        if promised {
+        if promised && !sighting.unused {
             entry.health = Health::Active;
             entry.reported = Health::Active;
         }
@@ -103,7 +113,16 @@ impl Entry {
         // conversation's other side, took its place.
         let wrote = sighting.foreign.is_some() && self.foreign != sighting.foreign;
         self.note_waiting(sighting, (called, wrote), now, policy);
-        let acted = called || wrote;
+        // A call of ours that sends is both.
+        let spoke = sighting.spoken.is_some() && self.spoken != sighting.spoken;
+        let read = sighting.read_there.is_some() && self.read_there != sighting.read_there;
+        self.heard |= wrote || read || (spoke && !called);
+        self.spoken.clone_from(&sighting.spoken);
+        self.read_there = sighting.read_there;
+        if read {
+            self.show_life(now);
+        }
+        let acted = called || wrote || spoke;
         if acted {
             self.activity = sighting.activity;
             if wrote {
@@ -141,12 +160,18 @@ impl Entry {
         self.seen.promised = true;
         self.seen.exited = beat.exited;
         if !beat.exited {
-            self.seen.beat_seen = Some(now);
-            if self.seen.standing != Some(Health::Stalled) {
-                self.seen.standing = None;
-            }
+            self.show_life(now);
         }
         !beat.exited
+    }
+
+    /// It lives, whether or not it moves.
+    fn show_life(&mut self, now: Duration) {
+        self.seen.promised = true;
+        self.seen.beat_seen = Some(now);
+        if self.seen.standing != Some(Health::Stalled) {
+            self.seen.standing = None;
+        }
     }
 
     fn note_the_rest(&mut self, sighting: &Sighting, now: Duration) {
@@ -157,6 +182,7 @@ impl Entry {
         }
         self.seen.turn = sighting.turn;
         self.seen.draining = sighting.draining;
+        self.seen.unused = sighting.unused;
         let owes = sighting.unread > 0 || sighting.open_tasks > 0;
         self.seen.owes_since = owes.then(|| self.seen.owes_since.unwrap_or(now));
     }
@@ -288,6 +314,11 @@ impl Entry {
             may_revoke: self.may_revoke,
             untold,
         })
+    }
+
+    /// Whether it gave a sign through the other bridge that counts.
+    pub(super) fn is_heard(&self) -> bool {
+        self.heard
     }
 
     pub(super) fn seq(&self) -> Option<i64> {

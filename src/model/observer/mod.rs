@@ -400,6 +400,7 @@ impl Observer {
             silent_for: entry.seen.silent_for(self.good_since, now),
             may_revoke: news.may_revoke,
             draining: entry.seen.draining,
+            heard: entry.is_heard(),
             untold: news.untold,
         })
     }

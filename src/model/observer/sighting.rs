@@ -57,6 +57,15 @@ pub struct Sighting {
     /// Something that the other bridge changes when the agent does something
     /// there.
     pub foreign: Option<String>,
+    /// The same of the messages that it sent through whichever program.
+    pub spoken: Option<String>,
+    /// The newest message that it read through the other bridge: a sign of life,
+    /// and nothing that it did.
+    pub read_there: Option<i64>,
+    /// What the other bridge noted of it was noted a short time ago.
+    pub fresh: bool,
+    /// Nobody acts for it: it is where an operator sends from.
+    pub unused: bool,
     /// Number and length of its last word that it will be busy.
     pub busy: Option<(i64, Duration)>,
     /// What its client reports about turns.
@@ -83,6 +92,10 @@ impl Sighting {
             beat: None,
             activity: 0,
             foreign: None,
+            spoken: None,
+            read_there: None,
+            fresh: false,
+            unused: false,
             busy: None,
             turn: Turn::Unknown,
             waiting: false,
@@ -116,6 +129,8 @@ pub struct Change {
     pub may_revoke: bool,
     /// It was to end: planned work is not an incident.
     pub draining: bool,
+    /// It was heard through the other bridge: its silence is a loss.
+    pub heard: bool,
     /// It was found stalled while it was to end, which is over: the store holds
     /// that already, and nobody was told.
     pub untold: bool,

@@ -9,7 +9,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::owed::owed_mail;
-use super::shared::reported;
+use super::shared::{foreign_mark, reported, spoken_mark};
 use super::{Durability, Ring, SqliteStore, from_millis, leader, shared};
 use crate::model::health::Turn;
 use crate::model::rate::RateLimits;
@@ -28,7 +28,11 @@ impl Reports for SqliteStore {
                         c.expires_at, h.seq, h.beat_ms, h.ttl_ms, h.proof, h.exited_ms,
                         h.daemon_id, h.released, h.pid, s.activity_ms, ",
                 reported!(),
-                " AS status,
+                " AS status, ",
+                foreign_mark!(),
+                " AS foreign_mark, ",
+                spoken_mark!(),
+                " AS spoken_mark,
                         s.capacity, s.standing, s.standing_ms, s.turn, s.busy_until_ms, d.host,
                         g.client || coalesce(' ' || g.client_version, '') AS client,
                         (SELECT count(*) FROM bridge_task t INDEXED BY bridge_task_owner
@@ -288,7 +292,14 @@ fn session(row: &SqliteRow) -> std::result::Result<Option<SessionView>, sqlx::Er
         role: shared::text(row, "role")?.into_owned(),
         expires_at: timestamp::from_text(&shared::text(row, "expires_at")?),
         heartbeat,
-        activity_at: time("activity_ms")?,
+        // What it did through the other bridge is its doing, too.
+        activity_at: time("activity_ms")?
+            .max(timestamp::from_text(&shared::text(row, "spoken_mark")?))
+            .max(
+                shared::text(row, "foreign_mark")?
+                    .rsplit_once(' ')
+                    .and_then(|(at, _)| timestamp::from_text(at)),
+            ),
         reported: Some(shared::text(row, "status")?.into_owned()).filter(|word| !word.is_empty()),
         unread: row.try_get("unread")?,
         wake: row.try_get("wake")?,

@@ -11,7 +11,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::owed::owed_mail;
-use super::shared::{self, foreign_mark, reported};
+use super::shared::{self, foreign_mark, read_mark, reported, spoken_mark};
 use crate::model::{ConversationId, Label, SessionKey, timestamp};
 use crate::store::{Cursor, Fleet, Process, ProcessId, Pulse, SeenBeat, SeenSession, Wanted};
 
@@ -83,6 +83,12 @@ macro_rules! fleet {
                 ",
             foreign_mark!(),
             " AS foreign_mark,
+                ",
+            spoken_mark!(),
+            " AS spoken_mark,
+                ",
+            read_mark!(),
+            " AS read_mark, s.fetched_ms IS NOT NULL AS fetched,
                 ",
             reported!(),
             " AS reported,
@@ -283,6 +289,9 @@ fn seen(row: &SqliteRow) -> std::result::Result<Option<SeenSession>, sqlx::Error
         beat,
         activity: row.try_get("activity")?,
         foreign: some(shared::text(row, "foreign_mark")?.into_owned()),
+        spoken: some(shared::text(row, "spoken_mark")?.into_owned()),
+        read_there: row.try_get("read_mark")?,
+        fetched: row.try_get("fetched")?,
         busy: busy
             .map(|time| Ok::<_, sqlx::Error>((row.try_get("busy_seq")?, duration(time))))
             .transpose()?,

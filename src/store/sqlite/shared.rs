@@ -54,7 +54,37 @@ macro_rules! reported {
     };
 }
 
-pub(super) use {foreign_mark, reported};
+/// When a session sent its newest message, by whichever program, for a session
+/// (`c.id`, `w.side`).
+macro_rules! spoken_mark {
+    () => {
+        "(SELECT max(timestamp) FROM (
+              SELECT max(timestamp) AS timestamp FROM messages INDEXED BY bridge_messages_sent
+                  WHERE conversation_id = c.id AND from_session = w.side
+              UNION ALL
+              SELECT max(timestamp) FROM messages INDEXED BY bridge_messages_sent
+                  WHERE conversation_id = c.id AND from_session = 'session_' || w.side))"
+    };
+}
+
+/// The newest message that the other bridge handed to a session: read, and without
+/// a receipt of ours. Of the partner's newest few, which that bridge hands out all
+/// at once. Only where neither a daemon nor a script beats for the session: a
+/// script's watcher marks mail as read that its agent has not seen.
+macro_rules! read_mark {
+    () => {
+        "CASE WHEN h.daemon_id IS NULL AND st.session_id IS NULL AND so.session_id IS NULL THEN
+             (SELECT max(m.id) FROM (
+                  SELECT id, read FROM messages INDEXED BY bridge_messages_sent
+                  WHERE conversation_id = c.id
+                    AND from_session = iif(w.side = 'a', 'b', 'a')
+                  ORDER BY timestamp DESC LIMIT 8) m
+              WHERE m.read = 1
+                AND NOT EXISTS (SELECT 1 FROM bridge_receipt r WHERE r.message_id = m.id)) END"
+    };
+}
+
+pub(super) use {foreign_mark, read_mark, reported, spoken_mark};
 
 /// Whether that bridge's tables stand here already.
 pub(super) async fn exists(connection: &mut SqliteConnection) -> Result<bool, Fault> {

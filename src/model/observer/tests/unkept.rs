@@ -54,3 +54,114 @@ fn whoever_gave_its_signs_to_the_other_bridge_alone_has_started_there() {
         "and its task is taken if it died before we came"
     );
 }
+
+/// What the other bridge notes of a session that speaks there alone.
+fn there(mark: Option<&str>, spoken: Option<&str>, read: Option<i64>) -> Sighting {
+    Sighting {
+        foreign: mark.map(Into::into),
+        spoken: spoken.map(Into::into),
+        read_there: read,
+        unread: 1,
+        ..Sighting::new(key(1))
+    }
+}
+
+#[test]
+fn an_agent_of_the_other_bridge_is_heard_and_lost_like_any_other() {
+    for signs in [
+        [
+            there(None, None, None),
+            there(Some("t1 active"), None, None),
+        ],
+        [there(None, None, None), there(None, Some("t1"), None)],
+        [there(None, None, None), there(None, None, Some(7))],
+    ] {
+        let mut observer = observer();
+        look(&mut observer, &signs[..1], at(100));
+        look(&mut observer, &signs[1..], at(210));
+        assert_ne!(observer.health(&key(1)), Some(Health::NeverStarted));
+        let changes = observer.due(at(509));
+        assert!(
+            changes.iter().all(|change| !change.to.is_gone()),
+            "{changes:?}"
+        );
+        let changes = observer.due(at(510));
+        assert_eq!(one(&changes).1, Health::Lost);
+        assert!(changes.iter().all(|change| change.heard), "{changes:?}");
+    }
+}
+
+#[test]
+fn a_fresh_mark_of_the_other_bridge_was_heard_and_an_old_one_was_not() {
+    for fresh in [true, false] {
+        let mut observer = observer();
+        let first = Sighting {
+            fresh,
+            ..there(Some("t1 active"), None, None)
+        };
+        look(&mut observer, &[first], at(100));
+        let changes = observer.due(at(400));
+        let lost = changes.iter().find(|change| change.to == Health::Lost);
+        assert_eq!(lost.map(|change| change.heard), Some(fresh));
+    }
+}
+
+#[test]
+fn a_message_through_the_other_bridge_is_activity_and_reading_is_not() {
+    // A daemon of ours keeps it, so that it is not lost meanwhile.
+    let mut now = 100;
+    let mut beats = |observer: &mut Observer, sighting: &Sighting, until: u32| {
+        let mut all = Vec::new();
+        while now < until {
+            now += 5;
+            let sighting = Sighting {
+                beat: kept(1, i64::from(now)).beat,
+                ..sighting.clone()
+            };
+            all.extend(look(observer, &[sighting], at(now)));
+        }
+        verdicts(&all)
+    };
+    let mut observer = observer();
+    assert_eq!(
+        beats(&mut observer, &there(None, Some("t1"), None), 200),
+        []
+    );
+    assert_eq!(
+        beats(&mut observer, &there(None, Some("t2"), None), 320),
+        []
+    );
+    let stalled = [(key(1), Health::Active, Health::Stalled)];
+    let read = there(None, Some("t2"), Some(7));
+    assert_eq!(beats(&mut observer, &read, 330), stalled);
+    let again = there(None, Some("t3"), Some(7));
+    let moves = [(key(1), Health::Stalled, Health::Active)];
+    assert_eq!(beats(&mut observer, &again, 335), moves);
+}
+
+#[test]
+fn a_side_that_no_agent_uses_is_not_missed() {
+    let mut observer = observer();
+    let unused = |activity, unread| Sighting {
+        activity,
+        unread,
+        unused: true,
+        ..Sighting::new(key(1))
+    };
+    for (second, sighting) in [
+        (100, unused(0, 0)),
+        (150, unused(3, 0)),
+        (160, unused(3, 2)),
+    ] {
+        assert_eq!(look(&mut observer, &[sighting], at(second)), []);
+    }
+    assert_eq!(observer.due(at(100_000)), []);
+    assert_eq!(observer.next(), None);
+    // An agent begins to use it.
+    let used = Sighting {
+        unused: false,
+        ..unused(4, 0)
+    };
+    look(&mut observer, &[used], at(100_100));
+    assert_eq!(observer.health(&key(1)), Some(Health::Active));
+}
