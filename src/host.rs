@@ -36,16 +36,28 @@ pub fn group_name(id: u32) -> String {
 }
 
 fn name_in(file: &str, id: u32) -> String {
+    field_in(file, id, 0).unwrap_or_else(|| id.to_string())
+}
+
+/// Who is in a group besides those whose first group it is, as the file tells.
+pub(crate) fn group_members(id: u32) -> Vec<String> {
+    let members = field_in("/etc/group", id, 3).unwrap_or_default();
+    let names = members.split(',').map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A field of the line whose third field is this number.
+fn field_in(file: &str, id: u32, field: usize) -> Option<String> {
     let number = id.to_string();
     let known = std::fs::read_to_string(file).unwrap_or_default();
-    known
-        .lines()
-        .find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1)? == number).then(|| name.to_owned())
-        })
-        .unwrap_or(number)
+    known.lines().find_map(|line| {
+        let found = line.split(':').nth(2)? == number;
+        let wanted = line.split(':').nth(field).filter(|_| found);
+        wanted.map(str::to_owned)
+    })
 }
 
 #[cfg(target_os = "linux")]

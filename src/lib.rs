@@ -15,6 +15,7 @@ pub mod doorbell;
 pub mod duties;
 mod file_stamp;
 mod files;
+mod guarded;
 pub mod host;
 pub mod liveness;
 pub mod logging;
