@@ -136,10 +136,10 @@ fn reload(config: &Path) -> anyhow::Result<Exit> {
         .as_ref()
         .ok()
         .and_then(|settings| settings.service.state_file.as_deref());
-    let mut answer = supervisor::request_reload(&supervisor::state_path(config, state_file)?);
+    let mut answer = supervisor::request_reload(&supervisor::find_state(config, state_file)?);
     if state_file.is_some()
         && matches!(answer, Err(ReloadRequestError::NotRunning(_)))
-        && let Ok(default) = supervisor::state_path(config, None)
+        && let Ok(default) = supervisor::find_state(config, None)
         && let Ok(other) = supervisor::request_reload(&default)
     {
         answer = Ok(other);

@@ -27,7 +27,10 @@ use crate::logging;
 use crate::service_manager::{News, ServiceManager};
 use health::Board;
 pub use reload_request::{ReloadRequestError, request_reload};
-pub use state_file::{DutyState, Instance, LastReload, StateFile, running, state_path};
+pub use state_file::{
+    DutyState, Instance, LastReload, StateFile, find_state, read as read_state, running, state_path,
+};
+pub(crate) use state_file::{lock_is_closed, user_directories};
 
 /// How often health is looked at where no service manager asks.
 const LOOK: Duration = Duration::from_secs(1);

@@ -1,9 +1,9 @@
 //! The state file: what a reload that waits, `status` and `doctor` read. It is
 //! replaced as a whole, so that a reader sees one state or the next.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -13,7 +13,7 @@ use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
 use serde::{Deserialize, Serialize};
 
 use crate::store::locate;
-use crate::{config, host};
+use crate::{config, guarded, host};
 
 /// What a daemon says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,32 +82,32 @@ impl Instance {
     /// where the state file goes, if not into the runtime directory.
     ///
     /// # Errors
-    /// If another daemon has the name, or the directory cannot be written.
+    /// If another daemon has the name, or the directory cannot be written, or
+    /// others can write it.
     pub fn claim(config: &Path, state: Option<&Path>) -> anyhow::Result<Self> {
         let instance = config::instance(config);
+        let configured = state.is_some();
         let state = state_path(config, state)?;
+        if !configured && let Some(pid) = running_elsewhere(config, &state) {
+            return Err(taken(&instance, Some(pid)));
+        }
         if let Some(directory) = state.parent() {
-            std::fs::create_dir_all(directory).with_context(|| {
+            make(directory).with_context(|| {
                 let remedy = match state.starts_with(SYSTEM_STATE) {
                     true => format!("\n  this configuration is the service's: systemctl start mcp-bridged@{instance}"),
                     false => String::new(),
                 };
                 format!("directory {} cannot be made{remedy}", directory.display())
             })?;
+            ensure_private(directory)?;
         }
         let path = lock_path(&state);
-        let lock = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
+        let (lock, _) = guarded::open_or_make(&path, 0o644)
             .with_context(|| format!("lock {} cannot be opened", path.display()))?;
         if fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             // Nameless: in another process id namespace, or gone at this moment.
-            let by = holder(&lock).map_or_else(String::new, |pid| format!(" (pid {pid})"));
-            anyhow::bail!(
-                "another mcp-bridged runs as `{instance}`{by}\n  stop it, or name another configuration file"
-            );
+            let holder = holder(&lock).map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+            return Err(taken(&instance, holder));
         }
         let name = if is_system(config) || state.starts_with(SYSTEM_STATE) {
             instance
@@ -131,11 +131,17 @@ impl Instance {
     }
 
     pub(super) fn write_state(&self, state: &StateFile) -> anyhow::Result<()> {
-        // Always the same name: whoever has the lock is the only writer, and
-        // one that is killed in between leaves nothing that piles up.
+        // Always the same name: the daemon that has the lock is the only
+        // writer, and one that is killed in between leaves nothing that piles
+        // up. Whatever stands under that name is removed and never written to.
         let new = self.state.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.set_permissions(Permissions::from_mode(0o644))?;
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| new.display().to_string());
+            }
+            _ => {}
+        }
+        let mut file = guarded::make(&new, 0o644)?;
         serde_json::to_writer_pretty(&mut file, state)?;
         file.write_all(b"\n")?;
         std::fs::rename(&new, &self.state)?;
@@ -149,18 +155,69 @@ impl Instance {
     }
 }
 
+fn taken(instance: &str, holder: Option<u32>) -> anyhow::Error {
+    let by = holder.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    anyhow::anyhow!(
+        "another mcp-bridged runs as `{instance}`{by}\n  stop it, or name another configuration file"
+    )
+}
+
+/// Makes a directory that only this user may write, if it is not there. Others
+/// may read a state file.
+fn make(directory: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o755).create(directory)
+}
+
+/// Refuses a place in which others could put their own files for ours.
+fn ensure_private(directory: &Path) -> anyhow::Result<()> {
+    match guarded::exposed(directory) {
+        None => Ok(()),
+        Some(place) => anyhow::bail!(
+            "state directory {}: others than this user may write {}\n  set service.state_file to a file in a directory that only this user may write",
+            directory.display(),
+            place.display()
+        ),
+    }
+}
+
 /// The state file of the daemon that is configured at `config`; `configured` is
-/// `service.state_file`.
+/// `service.state_file`. Otherwise that of a daemon that runs, and where none
+/// does, the first place that this process would use.
 ///
 /// # Errors
 /// If nothing is configured and this user has no directory for it.
 pub fn state_path(config: &Path, configured: Option<&Path>) -> anyhow::Result<PathBuf> {
-    match configured {
-        Some(path) => Ok(path.to_owned()),
-        None => Ok(runtime_directory(config)
-            .context("no directory for the state file: set service.state_file")?
-            .join(format!("{}.json", config::instance(config)))),
+    if let Some(path) = configured {
+        return Ok(path.to_owned());
     }
+    places(config).into_iter().next().context(
+        "no directory for the state file that only this user may write: set service.state_file",
+    )
+}
+
+/// The same for a reader. A daemon that was started with another environment,
+/// by cron for one, keeps its state in another of this user's places.
+///
+/// # Errors
+/// As [`state_path`].
+pub fn find_state(config: &Path, configured: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let usual = state_path(config, configured)?;
+    if configured.is_some() || running(&usual).is_some() {
+        return Ok(usual);
+    }
+    let mut others = places(config).into_iter();
+    let found = others.find(|place| running(place).is_some());
+    Ok(found.unwrap_or(usual))
+}
+
+/// A daemon of this configuration that keeps its state in another place.
+fn running_elsewhere(config: &Path, here: &Path) -> Option<u32> {
+    let others = places(config).into_iter().filter(|place| place != here);
+    others
+        .filter_map(|place| running(&place))
+        .map(|state| state.pid)
+        .next()
 }
 
 /// What a running daemon says of itself; `None` if none runs that writes here.
@@ -168,9 +225,23 @@ pub fn state_path(config: &Path, configured: Option<&Path>) -> anyhow::Result<Pa
 /// A daemon that was killed leaves its file, but not its lock.
 #[must_use]
 pub fn running(state: &Path) -> Option<StateFile> {
-    let said: StateFile = serde_json::from_slice(&std::fs::read(state).ok()?).ok()?;
-    let lock = File::open(lock_path(state)).ok()?;
+    let said = read(state)?;
+    let lock = guarded::open(&lock_path(state)).ok()?;
     (holder(&lock)?.as_raw_nonzero().get().unsigned_abs() == said.pid).then_some(said)
+}
+
+/// What stands in a state file, of a daemon that runs or one that was killed;
+/// `None` for a file that is not one.
+#[must_use]
+pub fn read(state: &Path) -> Option<StateFile> {
+    let bytes = guarded::read(state, guarded::MOST_BYTES).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Whether the lock beside a state file is kept from this user.
+pub(crate) fn lock_is_closed(state: &Path) -> bool {
+    guarded::open(&lock_path(state))
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 fn lock_path(state: &Path) -> PathBuf {
@@ -194,22 +265,46 @@ fn is_system(config: &Path) -> bool {
     path.as_deref().and_then(Path::parent) == Some(Path::new(SYSTEM))
 }
 
-/// Where state files go: the directory that the service manager made, or would
-/// have made for this configuration. So whoever calls the daemon by hand finds
-/// the one that the service manager started. Otherwise beside the user's store.
-fn runtime_directory(config: &Path) -> Option<PathBuf> {
+/// Where root's daemons keep their state that are neither the service's nor of
+/// a login.
+const ROOT_STATE: [&str; 2] = ["/run/mcp-bridge-root", "/var/run/mcp-bridge-root"];
+
+/// Where the state file of this configuration may be, best first: the directory
+/// that the service manager made, or would have made for it, so that a daemon
+/// that was called by hand finds the one that the service manager started; else
+/// one that only this user may write. Never one that a group shares, like that
+/// of a store.
+fn places(config: &Path) -> Vec<PathBuf> {
     let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty());
+    let instance = config::instance(config);
+    let file = format!("{instance}.json");
     if let Some(directories) = from("RUNTIME_DIRECTORY") {
         // systemd separates several with colons.
-        return std::env::split_paths(&directories).next();
+        let first = std::env::split_paths(&directories).next();
+        return first.map(|place| place.join(file)).into_iter().collect();
     }
-    let instance = config::instance(config);
     // Not on macOS, which has no such place.
     if is_system(config) && Path::new("/run").is_dir() {
-        return Some(Path::new(SYSTEM_STATE).join(instance));
+        return vec![Path::new(SYSTEM_STATE).join(&instance).join(file)];
     }
-    if let Some(user) = from("XDG_RUNTIME_DIR") {
-        return Some(PathBuf::from(user).join("mcp-bridge").join(instance));
-    }
-    locate::state_directory().map(|directory| directory.join("run"))
+    let (login, own) = user_directories();
+    let places = login.into_iter().chain(own);
+    places
+        .map(|directory| directory.join(&instance).join(&file))
+        .collect()
+}
+
+/// The directories below which this user's daemons keep their state: the
+/// login's, where the user's service manager makes one for each daemon, and the
+/// user's own. Not one that others may write.
+pub(crate) fn user_directories() -> (Option<PathBuf>, Option<PathBuf>) {
+    let login = std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty());
+    let login = login.map(|directory| PathBuf::from(directory).join("mcp-bridge"));
+    let own = match rustix::process::geteuid().is_root() {
+        true if Path::new("/run").is_dir() => Some(PathBuf::from(ROOT_STATE[0])),
+        true => Some(PathBuf::from(ROOT_STATE[1])),
+        false => locate::state_directory().map(|directory| directory.join("run")),
+    };
+    let private = |directory: &PathBuf| guarded::exposed(directory).is_none();
+    (login.filter(private), own.filter(private))
 }

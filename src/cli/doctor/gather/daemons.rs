@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::configs::Loaded;
 use crate::cli::doctor::facts::{Daemon, Home};
-use crate::store::locate;
-use crate::supervisor::{StateFile, running};
+use crate::supervisor::{StateFile, lock_is_closed, read_state, running, user_directories};
 
 /// A system service's runtime directories, one each or one for all.
 const SYSTEM: &str = "/run/mcp-bridge";
@@ -17,12 +16,9 @@ pub(super) fn daemons(configs: &[Loaded], all: bool) -> Vec<Daemon> {
     // By its file, so that one that is found in two ways is one.
     let mut files: BTreeMap<PathBuf, (String, Home)> = BTreeMap::new();
     let mut places = vec![(PathBuf::from(SYSTEM), Home::System)];
-    if let Some(user) = std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty()) {
-        places.push((PathBuf::from(user).join("mcp-bridge"), Home::User));
-    }
-    if let Some(state) = locate::state_directory() {
-        places.push((state.join("run"), Home::Elsewhere));
-    }
+    let (login, own) = user_directories();
+    places.extend(login.map(|place| (place, Home::User)));
+    places.extend(own.map(|place| (place, Home::Elsewhere)));
     for (place, home) in &places {
         for path in states_in(place) {
             let instance = stem(&path);
@@ -41,9 +37,8 @@ pub(super) fn daemons(configs: &[Loaded], all: bool) -> Vec<Daemon> {
     files
         .into_iter()
         .filter_map(|(state_path, (instance, home))| {
-            let bytes = std::fs::read(&state_path).ok()?;
-            // A file that is none of ours is nobody's daemon.
-            let state: StateFile = serde_json::from_slice(&bytes).ok()?;
+            // A file that is none of ours is no daemon's.
+            let state = read_state(&state_path)?;
             let home = home_of(configs, &instance, home);
             Some(Daemon {
                 runs: runs(&state_path, &state),
@@ -99,9 +94,7 @@ fn runs(path: &Path, state: &StateFile) -> bool {
     if running(path).is_some() {
         return true;
     }
-    let unreadable = std::fs::File::open(path.with_extension("lock"))
-        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
-    unreadable
+    lock_is_closed(path)
         && std::fs::read_to_string(format!("/proc/{}/comm", state.pid))
             .is_ok_and(|name| name.starts_with("mcp-bridge"))
 }
