@@ -1,16 +1,16 @@
-//! Adapter `file`: a line, or a new time, in a file that the agent's client
-//! watches.
+//! Adapter `file`: a line, or a new time, in a file or a pipe that the agent's
+//! client watches. The agent may write its directory, and put a link there: none
+//! is followed.
 
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
 
 use crate::config::{FileMode, FileSettings};
+use crate::guarded;
 
 use super::Pointer;
 
 pub(super) async fn run(settings: &FileSettings, pointer: &Pointer) -> Result<(), String> {
-    let mut line = serde_json::to_vec(pointer).map_err(|error| error.to_string())?;
-    line.push(b'\n');
+    let line = line(pointer).map_err(|error| error.to_string())?;
     let settings = settings.clone();
     let path = settings.path.clone();
     // A file may stand on anything, also on what hangs.
@@ -20,16 +20,39 @@ pub(super) async fn run(settings: &FileSettings, pointer: &Pointer) -> Result<()
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// The pointer as one line of JSON in which every character of a text that a
+/// shell or a terminal could act on is an escape: a role is free text of another
+/// party, and what reads the file may be anything.
+fn line(pointer: &Pointer) -> serde_json::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut line, Escaping);
+    serde::Serialize::serialize(pointer, &mut serializer)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+struct Escaping;
+
+impl serde_json::ser::Formatter for Escaping {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> std::io::Result<()>
+    where
+        W: ?Sized + std::io::Write,
+    {
+        for c in fragment.chars() {
+            if c.is_ascii_alphanumeric() || " _-./:@,+=%".contains(c) {
+                write!(writer, "{c}")?;
+                continue;
+            }
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn write(settings: &FileSettings, line: &[u8]) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        // For whoever shares the daemon's group, as the umask and the directory
-        // say: an agent of another user reads it.
-        .mode(0o660)
-        // A pipe that nobody reads is an error, not a reason to wait.
-        .custom_flags(i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0))
-        .open(&settings.path)?;
+    let mut file = guarded::open_to_append(&settings.path)?;
     match settings.mode {
         // One write, so that lines of several writers do not mix.
         FileMode::Append => file.write_all(line),
@@ -101,6 +124,49 @@ mod tests {
         };
         run(&touch, &pointer()).await.expect("touched");
         assert_eq!(std::fs::read_to_string(&path).expect("there"), text);
+    }
+
+    #[test]
+    fn no_character_of_a_role_acts_on_a_shell() {
+        let role = "a$(touch PWN)`x`\n;|&<>!*?~#'\"\\\u{1b}\u{202e}\u{2028}\u{e0041}é";
+        let pointer = Pointer {
+            role: role.into(),
+            ..pointer()
+        };
+        let line = String::from_utf8(line(&pointer).expect("JSON")).expect("text");
+        let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(read["role"], role, "nothing is lost");
+        let strange =
+            |c: char| "$`;|&<>!*?~#'()".contains(c) || !(c.is_ascii_graphic() || c == ' ');
+        assert!(
+            line.ends_with("\n") && !line.trim_end().contains(strange),
+            "{line}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_link_in_the_place_of_the_file_is_not_followed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (victim, path) = (dir.path().join("victim"), dir.path().join("inbox"));
+        std::fs::write(&victim, "").expect("written");
+        for mode in [FileMode::Append, FileMode::Touch] {
+            let settings = FileSettings {
+                path: path.clone(),
+                mode,
+            };
+            let refused = async || run(&settings, &pointer()).await.expect_err("refused");
+            std::os::unix::fs::symlink(&victim, &path).expect("linked");
+            assert!(refused().await.contains("symbolic link"));
+            std::fs::remove_file(&path).expect("removed");
+            std::os::unix::fs::symlink(dir.path().join("new"), &path).expect("linked");
+            assert!(refused().await.contains("symbolic link"));
+            std::fs::remove_file(&path).expect("removed");
+            std::fs::hard_link(&victim, &path).expect("linked");
+            assert!(refused().await.contains("hard link"));
+            std::fs::remove_file(&path).expect("removed");
+        }
+        assert_eq!(std::fs::metadata(&victim).expect("there").len(), 0);
+        assert!(!dir.path().join("new").exists());
     }
 
     #[tokio::test]
