@@ -15,11 +15,12 @@
 
 use std::fmt;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::guarded;
 use crate::model::token::{MalformedToken, Token, TokenStorage};
 use crate::model::{ConversationId, InvalidId, Label, SessionKey, Side};
 use crate::store::Caller;
@@ -139,18 +140,16 @@ impl Credentials {
             ),
             _ => CredentialsError::Unreadable(path.to_owned(), error.to_string()),
         };
-        let meta = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
-        if !meta.is_file() {
-            return Err(CredentialsError::Unreadable(
-                path.to_owned(),
-                "this is not a file".into(),
-            ));
-        }
+        let file = guarded::open_named(path).map_err(|error| unreadable(&error))?;
+        let meta = file.metadata().map_err(|error| unreadable(&error))?;
         let mode = meta.mode() & 0o7777;
         if mode & 0o077 != 0 && !from_service_manager(path) {
             return Err(CredentialsError::TooOpen(path.to_owned(), mode));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+        let bytes =
+            guarded::bounded(&file, guarded::MOST_BYTES).map_err(|error| unreadable(&error))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| CredentialsError::Malformed(path.to_owned(), "it is not UTF-8".into()))?;
         Self::parse(&text, path)
     }
 
@@ -236,12 +235,7 @@ impl Credentials {
         };
         let text = toml::to_string(&file)
             .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
-        let mut out = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
+        let mut out = guarded::make(path, 0o600).map_err(failed)?;
         writeln!(
             out,
             "# Credentials of mcp-bridge: who has this file is this session."

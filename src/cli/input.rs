@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use super::error::CliError;
 use super::output::note;
+use crate::guarded;
 
 /// More than the longest text has bytes, and little enough to be read before it
 /// is refused.
@@ -38,12 +39,25 @@ fn whole(bytes: Vec<u8>, source_name: impl FnOnce() -> String) -> anyhow::Result
 pub(super) fn read_all(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
     let read = || {
         let mut bytes = Vec::new();
-        std::fs::File::open(path)?
-            .take(most)
-            .read_to_end(&mut bytes)?;
+        let file = match is_descriptor(path) {
+            true => std::fs::File::open(path)?,
+            false => guarded::open_named(path)?,
+        };
+        file.take(most).read_to_end(&mut bytes)?;
         Ok::<_, std::io::Error>(bytes)
     };
     read().map_err(|error| CliError::NoFile(path.to_owned(), error).into())
+}
+
+/// Whether a path means something that this process has open already, such as
+/// the pipe of a shell's `<(command)`: only that is waited for.
+fn is_descriptor(path: &Path) -> bool {
+    let own = format!("/proc/{}/fd", std::process::id());
+    path == Path::new("/dev/stdin")
+        || path.parent().is_some_and(|directory| {
+            let places = ["/dev/fd", "/proc/self/fd", &own];
+            places.iter().any(|place| directory == Path::new(place))
+        })
 }
 
 /// The same of standard input.

@@ -3,7 +3,6 @@
 //! Each is read and held against the raw shape by itself, before anything is
 //! merged, so that an error names the source that the key came from.
 
-use std::fs;
 use std::path::Path;
 
 use figment::error::{Actual, Kind};
@@ -12,6 +11,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::error::{ConfigError, Place, Source, all_of, did_you_mean};
 use super::raw::{RawSession, RawSettings};
+use crate::guarded;
 
 /// How many errors of shape one source may report.
 const MOST_ERRORS: usize = 20;
@@ -30,7 +30,8 @@ pub(super) struct Layer {
 impl Layer {
     /// Reads and parses one file.
     pub(super) fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = fs::read(path).map_err(|cause| ConfigError::Unreadable {
+        let read = guarded::read_named(path, guarded::MOST_BYTES);
+        let bytes = read.map_err(|cause| ConfigError::Unreadable {
             path: path.to_owned(),
             cause,
         })?;

@@ -1,10 +1,10 @@
 //! Reads a file whose content is shown to nobody: a URL with a key in it, a
 //! password. What is wrong is said by the file's name alone.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
+
+use crate::guarded;
 
 /// Bytes of a file with a URL or a key.
 const LIMIT: u64 = 64 * 1024;
@@ -31,16 +31,10 @@ pub(crate) fn named(path: &Path, why: &str) -> String {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    OpenOptions::new()
-        .read(true)
-        // A pipe that nobody writes is empty, not a reason to wait.
-        .custom_flags(i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0))
-        .open(path)?
-        .take(LIMIT + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(io::Error::other("is too long for a URL or a key"));
+    match guarded::read_named(path, LIMIT) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(io::Error::other("is too long for a URL or a key"))
+        }
+        read => read,
     }
-    Ok(bytes)
 }

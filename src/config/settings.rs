@@ -257,7 +257,7 @@ impl Settings {
 
 /// Whether the file is kept from us; one that is not there yet is not.
 pub(crate) fn is_closed(path: &Path) -> bool {
-    std::fs::File::open(path)
+    crate::guarded::open_named(path)
         .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 

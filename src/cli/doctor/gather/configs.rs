@@ -15,6 +15,7 @@ use crate::config::{
     self, AdapterSettings, AlertAdapterSettings, ConfigError, ProofSettings, SessionSettings,
     Settings, WebhookAddress, WebhookSettings, WebhookUrl,
 };
+use crate::guarded;
 use crate::liveness::{Proof, Verdict, Watcher};
 
 /// A configuration as it was read.
@@ -307,9 +308,14 @@ fn webhook(settings: &WebhookSettings) -> Adapter {
 /// A file with a secret in it; notes what is wrong with the file.
 fn secret(path: &Path, adapter: &mut Adapter) -> Option<String> {
     let shown = path.display();
-    match std::fs::read_to_string(path) {
-        Ok(text) => {
-            let mode = std::fs::metadata(path).map_or(0, |meta| meta.mode() & 0o777);
+    let read = || {
+        let file = guarded::open_named(path)?;
+        let mode = file.metadata()?.mode() & 0o777;
+        let bytes = guarded::bounded(&file, guarded::MOST_BYTES)?;
+        Ok::<_, std::io::Error>((String::from_utf8_lossy(&bytes).into_owned(), mode))
+    };
+    match read() {
+        Ok((text, mode)) => {
             if mode & 0o007 != 0 {
                 let what = format!("{shown}: everybody may read it (mode {mode:o})");
                 adapter.doubt = Some((what, format!("chmod o-rwx {shown}")));

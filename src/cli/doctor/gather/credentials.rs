@@ -12,6 +12,7 @@ use super::stores;
 use crate::cli::context::credentials_directory;
 use crate::cli::doctor::facts::{CredentialsFile, CredentialsTrouble, Standing};
 use crate::cli::output::session_name;
+use crate::config::is_closed;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::store::locate::{self, Location};
 use crate::store::sqlite::Create;
@@ -148,9 +149,7 @@ fn trouble(path: &Path, error: &CredentialsError) -> CredentialsTrouble {
     if let CredentialsError::Missing(_) = error {
         return CredentialsTrouble::Missing;
     }
-    let closed = std::fs::File::open(path)
-        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
-    if closed {
+    if is_closed(path) {
         return CredentialsTrouble::NotOurs;
     }
     let all = error.to_string();
