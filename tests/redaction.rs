@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use mcp_bridge::model::redact::{SecretKind, redact, redact_json};
+use mcp_bridge::model::redact::{SecretKind, redact, redact_json, redact_within};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -95,6 +95,103 @@ fn formats_go_wherever_they_stand() {
             assert_eq!(redacted.kinds, [kind]);
         }
     }
+}
+
+/// Texts from a file. A `§` in a token keeps scanners from taking the file for a
+/// leak.
+fn texts(json: &str) -> Vec<String> {
+    let texts: Vec<String> = serde_json::from_str(json).expect("a list of texts");
+    texts.iter().map(|text| text.replace('§', "")).collect()
+}
+
+#[test]
+fn reported_and_invented_secrets_go() {
+    for json in [
+        include_str!("redaction/given-secrets.json"),
+        include_str!("redaction/secrets.json"),
+    ] {
+        for (text, marked) in texts(json)
+            .iter()
+            .zip(serde_json::from_str::<Vec<String>>(json).expect("a list"))
+        {
+            let redacted = redact(text);
+            assert!(!redacted.kinds.is_empty(), "{text:?} stayed");
+            // No marked token is left in one piece.
+            for token in marked.split(|c: char| c.is_whitespace() || "\"'<>;,=/&|@:".contains(c)) {
+                let whole = token.replace('§', "");
+                let secret = token.contains('§')
+                    && whole.len() >= 20
+                    && whole.contains(|c: char| c.is_ascii_digit());
+                assert!(
+                    !secret || whole.contains('.') || !redacted.text.contains(&whole),
+                    "{text:?} -> {:?}",
+                    redacted.text
+                );
+            }
+            assert_eq!(redact(&redacted.text).text, redacted.text);
+        }
+    }
+}
+
+#[test]
+fn reported_and_invented_innocents_stay() {
+    for json in [
+        include_str!("redaction/given-innocent.json"),
+        include_str!("redaction/innocent.json"),
+    ] {
+        for text in texts(json) {
+            assert_eq!(redact(&text).text, text);
+        }
+    }
+}
+
+/// What the Python bridge's rules take out that a word list would spare.
+#[test]
+fn the_python_bridges_plain_passwords_go() {
+    check(&[
+        ("password: letmein", "password: PASSWORD_REDACTED"),
+        ("password hunter2", "password PASSWORD_REDACTED"),
+        ("Bearer abcdefghijklmnop", "Bearer BEARER_TOKEN_REDACTED"),
+        ("secret: opensesame\nnext", "secret: SECRET_REDACTED\nnext"),
+    ]);
+}
+
+#[test]
+fn a_hidden_character_hides_no_secret() {
+    let token = format!("gh{}{}", "p_", noise(36));
+    let (head, tail) = token.split_at(12);
+    for hidden in [
+        "\u{200b}",
+        "\u{feff}",
+        "\u{202e}",
+        "\u{ad}",
+        "\u{e0041}",
+        "\u{1b}[31m",
+    ] {
+        let redacted = redact(&format!("é {head}{hidden}{tail}{hidden} é"))
+            .text
+            .into_owned();
+        assert_eq!(redacted, format!("é GITHUB_TOKEN_REDACTED{hidden} é"));
+    }
+    check(&[
+        ("password：x9y8z7", "password：PASSWORD_REDACTED"),
+        (
+            "ｐａｓｓｗｏｒｄ＝x9y8z7",
+            "ｐａｓｓｗｏｒｄ＝PASSWORD_REDACTED",
+        ),
+        ("password:\u{a0}x9y8z7", "password:\u{a0}PASSWORD_REDACTED"),
+    ]);
+}
+
+#[test]
+fn a_text_at_its_limit_does_not_outgrow_it() {
+    let text = "pwd=1\n".repeat(8_333);
+    let redacted = redact_within(&text, 50_000);
+    assert!(redact(&text).text.len() > 50_000);
+    assert!(redacted.text.chars().count() <= 50_000 && !redacted.text.contains('1'));
+    assert_eq!(redacted.kinds, [SecretKind::Password]);
+    assert_eq!(redact_within(&redacted.text, 50_000).text, redacted.text);
+    assert_eq!(redact_within("pwd=1", 50_000).text, "pwd=PASSWORD_REDACTED");
 }
 
 #[test]

@@ -11,107 +11,21 @@
 //! speaks against it: a mangled line costs a question, a leaked key a rotation.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde_json::Value;
 
 use self::assignment::{Name, is_literal_secret};
-use self::rules::{COMPILED, RULES};
+pub use self::kind::SecretKind;
+use self::rules::{COMPILED, Found};
+use self::view::View;
 
 mod assignment;
+mod contexts;
+mod formats;
+mod kind;
 mod rules;
-
-/// What sort of secret was taken out; the declaration order is the report order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecretKind {
-    /// AWS access key id, long-lived (`AKIA`) or temporary (`ASIA`).
-    AwsKey,
-    /// PEM, OpenSSH or PGP private key block, complete or cut off.
-    PrivateKey,
-    /// Credential after the word `Bearer`.
-    BearerToken,
-    /// Value of a password assignment, or the password inside a URL.
-    Password,
-    /// Value of an API key assignment.
-    ApiKey,
-    /// Value assigned to a secret, a token or a private, access or signing key.
-    Secret,
-    /// GitHub token of any type.
-    GithubToken,
-    /// OpenAI key, and the `sk-` keys of services that copied its format.
-    OpenaiKey,
-    /// Anthropic key.
-    AnthropicKey,
-    /// Slack token or incoming webhook URL.
-    SlackToken,
-    /// JSON Web Token.
-    Jwt,
-    /// Google API key.
-    GoogleKey,
-    /// npm access token.
-    NpmToken,
-    /// GitLab token.
-    GitlabToken,
-}
-
-impl SecretKind {
-    /// Every kind, in report order.
-    pub const ALL: [Self; 14] = [
-        Self::AwsKey,
-        Self::PrivateKey,
-        Self::BearerToken,
-        Self::Password,
-        Self::ApiKey,
-        Self::Secret,
-        Self::GithubToken,
-        Self::OpenaiKey,
-        Self::AnthropicKey,
-        Self::SlackToken,
-        Self::Jwt,
-        Self::GoogleKey,
-        Self::NpmToken,
-        Self::GitlabToken,
-    ];
-
-    /// The stable name for audit rows.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        self.names().0
-    }
-
-    /// The word that stands in the place of the secret.
-    #[must_use]
-    pub const fn replacement(self) -> &'static str {
-        self.names().1
-    }
-
-    // The first eight words are those of the Python bridge.
-    const fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::AwsKey => ("aws_key", "AWS_KEY_REDACTED"),
-            Self::PrivateKey => ("private_key", "PRIVATE_KEY_REDACTED"),
-            Self::BearerToken => ("bearer_token", "BEARER_TOKEN_REDACTED"),
-            Self::Password => ("password", "PASSWORD_REDACTED"),
-            Self::ApiKey => ("api_key", "API_KEY_REDACTED"),
-            Self::Secret => ("secret", "SECRET_REDACTED"),
-            Self::GithubToken => ("github_token", "GITHUB_TOKEN_REDACTED"),
-            Self::OpenaiKey => ("openai_key", "OPENAI_KEY_REDACTED"),
-            Self::AnthropicKey => ("anthropic_key", "ANTHROPIC_KEY_REDACTED"),
-            Self::SlackToken => ("slack_token", "SLACK_TOKEN_REDACTED"),
-            Self::Jwt => ("jwt", "JWT_REDACTED"),
-            Self::GoogleKey => ("google_key", "GOOGLE_KEY_REDACTED"),
-            Self::NpmToken => ("npm_token", "NPM_TOKEN_REDACTED"),
-            Self::GitlabToken => ("gitlab_token", "GITLAB_TOKEN_REDACTED"),
-        }
-    }
-}
-
-impl fmt::Display for SecretKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+mod value;
+mod view;
 
 /// A text without its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,12 +41,33 @@ pub struct Redacted<'a> {
 /// Idempotent, and linear in the length of the text.
 #[must_use]
 pub fn redact(text: &str) -> Redacted<'_> {
+    with_words(text, SecretKind::replacement)
+}
+
+/// Like [`redact`], for a text of at most `limit` characters that must not have
+/// more afterwards: where the replacements are too long for that, asterisks stand
+/// in their place.
+#[must_use]
+pub fn redact_within(text: &str, limit: usize) -> Redacted<'_> {
+    let redacted = redact(text);
+    // No text has more characters than bytes.
+    if redacted.text.len() <= limit || redacted.text.chars().count() <= limit {
+        return redacted;
+    }
+    with_words(text, |_| MASK)
+}
+
+/// No longer than the shortest secret of two characters and more; of one
+/// character it takes one.
+const MASK: &str = "**";
+
+fn with_words(text: &str, word: fn(SecretKind) -> &'static str) -> Redacted<'_> {
     let mut kinds = Vec::new();
     let mut text = Cow::Borrowed(text);
     // A replacement can complete another match (a value too short to be a token
     // grows), so a changed text is looked at again. The bound keeps time linear.
     for _ in 0..4 {
-        match pass(&text, &mut kinds) {
+        match pass(&text, word, &mut kinds) {
             Some(changed) => text = Cow::Owned(changed),
             None => break,
         }
@@ -183,24 +118,46 @@ fn redact_member(value: &mut Value, name: Option<Name>, kinds: &mut Vec<SecretKi
     }
 }
 
-fn pass(text: &str, kinds: &mut Vec<SecretKind>) -> Option<String> {
+fn pass(
+    text: &str,
+    word: fn(SecretKind) -> &'static str,
+    kinds: &mut Vec<SecretKind>,
+) -> Option<String> {
     let mut changed: Option<String> = None;
-    for index in COMPILED.triggers.matches(text) {
+    let signs = COMPILED.triggers.matches(&View::new(text).text);
+    for index in signs {
         let current = changed.as_deref().unwrap_or(text);
-        let found = (RULES[index].find)(&COMPILED.patterns[index], RULES[index].kind, current);
-        if found.is_empty() {
-            continue;
+        let view = View::new(current);
+        let found = COMPILED.rules[index].find(&view.text);
+        if !found.is_empty() {
+            changed = Some(replace(current, &view, found, word, kinds));
         }
-        let mut output = String::with_capacity(current.len());
-        let mut copied = 0;
-        for (range, kind) in found {
-            output.push_str(&current[copied..range.start]);
-            output.push_str(kind.replacement());
-            copied = range.end;
-            kinds.push(kind);
-        }
-        output.push_str(&current[copied..]);
-        changed = Some(output);
     }
     changed
+}
+
+fn replace(
+    current: &str,
+    view: &View<'_>,
+    found: Vec<Found>,
+    word: fn(SecretKind) -> &'static str,
+    kinds: &mut Vec<SecretKind>,
+) -> String {
+    let mut output = String::with_capacity(current.len());
+    let mut copied = 0;
+    for (range, kind) in found {
+        let range = view.original(&range);
+        let word = word(kind);
+        output.push_str(&current[copied..range.start]);
+        // A mask never makes a text longer.
+        output.push_str(if word == MASK && range.len() < MASK.len() {
+            "*"
+        } else {
+            word
+        });
+        copied = range.end;
+        kinds.push(kind);
+    }
+    output.push_str(&current[copied..]);
+    output
 }

@@ -6,19 +6,34 @@ use regex::{Captures, Regex};
 
 use super::SecretKind;
 use super::rules::{COMPILED, Found};
+use super::value::{
+    is_common, is_harmless, is_lone_word, is_replacement, is_sentence, looks_random,
+};
 
 /// `<password>...</password>`.
-pub(super) fn elements(pattern: &Regex, _: SecretKind, text: &str) -> Vec<Found> {
+pub(super) fn elements(pattern: &Regex, text: &str) -> Vec<Found> {
+    named_values(pattern, text, |_| true)
+}
+
+/// Name and value side by side, as arguments or as attributes. Captions of forms
+/// look the same.
+pub(super) fn pairs(pattern: &Regex, text: &str) -> Vec<Found> {
+    named_values(pattern, text, looks_random)
+}
+
+fn named_values(pattern: &Regex, text: &str, also: fn(&str) -> bool) -> Vec<Found> {
     let elements = pattern
         .captures_iter(text)
         .filter_map(|found| Some((Name::of(&found)?, found.name("value")?)));
     elements
-        .filter(|(name, value)| is_literal_secret(value.as_str(), name.claim))
+        .filter(|(name, value)| {
+            is_literal_secret(value.as_str(), name.claim) && also(value.as_str())
+        })
         .map(|(name, value)| (value.range(), name.kind))
         .collect()
 }
 
-pub(super) fn assignments(pattern: &Regex, _: SecretKind, text: &str) -> Vec<Found> {
+pub(super) fn assignments(pattern: &Regex, text: &str) -> Vec<Found> {
     let mut found = Vec::new();
     let mut from = 0;
     while let Some(captures) = pattern.captures_at(text, from) {
@@ -31,17 +46,18 @@ pub(super) fn assignments(pattern: &Regex, _: SecretKind, text: &str) -> Vec<Fou
         // An ARN (`arn:aws:secretsmanager:...:secret:name`) says where a secret is.
         let near = &before[before.floor_char_boundary(before.len().saturating_sub(96))..];
         let arn = near.ends_with(':') && near.contains("secretsmanager:");
-        if path || arn {
+        if path || arn || named_otherwise(before, name) {
             continue;
         }
         let value = quoted(text, from, name.claim).unwrap_or_else(|| {
-            let code = captures.name("compare").is_some() || name.claim == Claim::Pass;
+            let code = captures.name("compare").is_some();
             let set = whole.as_str().strip_suffix('=');
             let set = set.is_some_and(|name| name.ends_with(|c: char| c.is_ascii_alphanumeric()));
+            let colon = whole.as_str().trim_end().ends_with([':', '*']);
             let length = if code {
                 None
             } else {
-                unquoted(rest, name, set)
+                unquoted(rest, name, set).or_else(|| lone_word(rest, name, colon))
             };
             length.map(|length| from..from + length)
         });
@@ -60,8 +76,60 @@ pub(super) enum Claim {
     Strong,
     /// Parsers have tokens too: only what looks random is one.
     Token,
-    /// The same, and only in quotes.
+    /// The same, and outside of quotes only letters and digits mixed.
     Pass,
+}
+
+/// `existingSecret`, `stop_token`: the word before the name makes it the name of
+/// another thing.
+fn named_otherwise(before: &str, name: Name) -> bool {
+    let near = &before.as_bytes()[before.len().saturating_sub(24)..];
+    let prefix = near
+        .iter()
+        .rposition(|byte| !byte.is_ascii_alphanumeric() && !b"_-".contains(byte))
+        .map_or(near, |index| &near[index + 1..]);
+    let prefix = prefix.to_ascii_lowercase();
+    let prefix = prefix.trim_ascii_end();
+    let ends = |words: &[&str]| {
+        let prefix = match prefix.last() {
+            Some(b'_' | b'-') => &prefix[..prefix.len() - 1],
+            _ => prefix,
+        };
+        words.iter().any(|word| prefix.ends_with(word.as_bytes()))
+    };
+    match name.claim {
+        Claim::Strong => ends(&["existing"]),
+        Claim::Token | Claim::Pass => ends(&[
+            "existing",
+            "eos",
+            "bos",
+            "pad",
+            "unk",
+            "sep",
+            "cls",
+            "mask",
+            "stop",
+            "start",
+            "end",
+            "special",
+            "max",
+            "min",
+            "num",
+            "next",
+            "prev",
+            "page",
+            "continuation",
+            "public",
+            "primary",
+            "foreign",
+            "cache",
+            "sort",
+            "partition",
+            "index",
+            "cancellation",
+            "image",
+        ]),
+    }
 }
 
 /// A name that announces a secret.
@@ -79,6 +147,7 @@ impl Name {
             ("api_key", SecretKind::ApiKey, Claim::Strong),
             ("secret", SecretKind::Secret, Claim::Strong),
             ("token", SecretKind::Secret, Claim::Token),
+            ("key", SecretKind::Secret, Claim::Token),
             ("pass", SecretKind::Password, Claim::Pass),
         ];
         groups.into_iter().find_map(|(group, kind, claim)| {
@@ -128,7 +197,10 @@ fn quoted(text: &str, at: usize, claim: Claim) -> Option<Option<Range<usize>>> {
     let near = &literal[literal.floor_char_boundary(end.saturating_sub(64))..];
     let after = body[end..].trim_start_matches(['\\', '"', '\'', '`', ' ']);
     let name = after.starts_with([':', '=']) && COMPILED.member_name.is_match(near);
-    Some((!name && is_literal_secret(literal, claim)).then_some(start..start + end))
+    // `'x' * 80` makes one up.
+    let repeated = after.starts_with('*') && !after.starts_with("**") && literal.len() <= 2;
+    let secret = !name && !repeated && is_literal_secret(literal, claim);
+    Some(secret.then_some(start..start + end))
 }
 
 /// Where a literal ends whose quote was escaped by `depth` backslashes.
@@ -193,8 +265,22 @@ fn unquoted(rest: &str, name: Name, set: bool) -> Option<usize> {
     if word.is_empty() || (token && word.len() < 6) || harmless(core) || harmless(word) {
         return None;
     }
+    if name.claim == Claim::Pass {
+        let digits = word.bytes().filter(u8::is_ascii_digit).count();
+        let letters = word.bytes().filter(u8::is_ascii_alphabetic).count();
+        return (word.len() >= 8 && digits > 0 && letters >= 4).then_some(core.len());
+    }
     let plain = set && (!token || name.shouted);
     (plain || looks_random(word)).then_some(core.len())
+}
+
+/// `password: letmein`, and nothing else on its line; what all the world has as a
+/// password in any place.
+fn lone_word(rest: &str, name: Name, colon: bool) -> Option<usize> {
+    let value = &rest[..value_end(rest)];
+    let core = value.trim_end_matches([',', ';', '.', '!', ':', ')', ']', '}', '>', '*', '|']);
+    let lone = colon && is_lone_word(core, &rest[core.len()..]);
+    (name.claim == Claim::Strong && (lone || is_common(core))).then_some(core.len())
 }
 
 fn value_end(rest: &str) -> usize {
@@ -217,59 +303,5 @@ pub(super) fn is_literal_secret(literal: &str, claim: Claim) -> bool {
     if weak && (core.len() < 6 || core.contains(char::is_whitespace) || !looks_random(core)) {
         return false;
     }
-    !is_harmless(core, weak)
+    !is_harmless(core, weak) && !is_sentence(core)
 }
-
-/// A placeholder, a type or a state; with `numbers` also a count.
-pub(super) fn is_harmless(value: &str, numbers: bool) -> bool {
-    is_placeholder(value)
-        || HARMLESS.iter().any(|word| word.eq_ignore_ascii_case(value))
-        || (numbers && value.len() <= 256 && COMPILED.number.is_match(value))
-}
-
-/// Nothing, a mask, a reference, or redacted already.
-pub(super) fn is_placeholder(value: &str) -> bool {
-    // None is longer than that, and a bounded look keeps time linear.
-    value.is_empty()
-        || is_replacement(value)
-        || (value.len() <= 256 && COMPILED.reference.is_match(value))
-}
-
-fn is_replacement(value: &str) -> bool {
-    SecretKind::ALL
-        .iter()
-        .any(|kind| kind.replacement() == value)
-}
-
-/// Digits, symbols, or letters that no word or camelCase name would put together.
-pub(super) fn looks_random(value: &str) -> bool {
-    let telling = |byte: u8| {
-        byte.is_ascii_digit() || (byte.is_ascii_punctuation() && !b"-_./':".contains(&byte))
-    };
-    let vowel = |c: char| !c.is_ascii_lowercase() || "aeiouy".contains(c);
-    value.len() > 256
-        || value.bytes().any(telling)
-        || value.split(vowel).any(|consonants| consonants.len() >= 7)
-        || value.split(|c: char| !c.is_ascii_alphabetic()).any(jumbled)
-}
-
-/// Letters without the rhythm of a word, an acronym or a camelCase name.
-fn jumbled(letters: &str) -> bool {
-    let lower = letters
-        .split(|c: char| c.is_ascii_uppercase())
-        .filter(|run| !run.is_empty());
-    let (runs, short) = lower.fold((0, 0), |(runs, short), run| {
-        (runs + 1, short + usize::from(run.len() <= 2))
-    });
-    (letters.len() >= 24 && runs <= 1) || (letters.len() >= 8 && short >= 2 && short * 2 > runs)
-}
-
-#[rustfmt::skip]
-const HARMLESS: [&str; 70] = [
-    "none", "null", "nil", "undefined", "true", "false", "yes", "no", "on", "off", "self", "this",
-    "string", "str", "text", "bytes", "char", "varchar", "int", "integer", "bool", "boolean", "number",
-    "any", "object", "uuid", "hex", "u8", "u16", "u32", "u64", "u128", "i32", "i64", "f64", "int32", "int64",
-    "password", "passwd", "passphrase", "pwd", "pass", "pw", "secret", "token", "key", "api_key", "apikey",
-    "value", "input", "prompt", "required", "optional", "hidden", "masked", "redacted", "[redacted]", "omitted",
-    "base64", "utf8", "utf-8", "md5", "sha1", "sha256", "sha512", "argon2", "argon2id", "pbkdf2", "oauth2", "rfc6750",
-];

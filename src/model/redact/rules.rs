@@ -6,37 +6,57 @@ use std::sync::LazyLock;
 use regex::{Regex, RegexSet};
 
 use super::SecretKind;
-use super::assignment::{assignments, elements, is_harmless, is_placeholder, looks_random};
+use super::assignment::{assignments, elements, pairs};
+use super::contexts::{CONTEXTS, Context, PAIRS};
+use super::formats::{FORMATS, Format};
+use super::value::{is_bearer, is_placeholder};
 
 /// A secret's place in the text, and what it is.
 pub(super) type Found = (Range<usize>, SecretKind);
 
-type Finder = fn(&Regex, SecretKind, &str) -> Vec<Found>;
+/// What a rule looks for, beside its pattern.
+#[derive(Clone, Copy)]
+pub(super) enum Looks {
+    /// A function knows.
+    By(fn(&Regex, &str) -> Vec<Found>),
+    For(&'static Format),
+    Around(&'static Context),
+}
 
 pub(super) struct Rule {
-    pub(super) kind: SecretKind,
-    pub(super) find: Finder,
-    /// Cheap sign that the rule may apply; one scan looks for all of them.
-    pub(super) trigger: &'static str,
-    pub(super) pattern: &'static str,
+    looks: Looks,
+    pattern: Pattern,
 }
 
-// A token may follow a word boundary, the `_` of a longer name, or the `\n` of
-// an escaped string, whose `n` would hide the boundary.
-macro_rules! token {
-    ($($part:literal),+) => { concat!(r"(?-u)(?:\b|_|\\[nrt])(", $($part),+, ")") };
+impl Rule {
+    /// All that this rule finds, in order.
+    pub(super) fn find(&self, text: &str) -> Vec<Found> {
+        match self.looks {
+            Looks::By(function) => function(&self.pattern, text),
+            Looks::For(format) => formats(&self.pattern, format, text),
+            Looks::Around(context) => contexts(&self.pattern, context, text),
+        }
+    }
 }
+
+/// What may stand before a token: a word boundary, the `_` of a longer name, the
+/// `\n` of an escaped string, whose `n` would hide the boundary, or an escape of a
+/// URL.
+const TOKEN: &str = r"(?-u)(?:\b|_|\\[nrt]|%[0-9A-F]{2})((?:";
 
 // Names that announce a secret. `pass` alone also counts tests, so it is weak.
 macro_rules! names {
     () => {
         concat!(
-            r"(?i:(?P<password>pass(?:[_-]?word|wd|[_-]?phrase|code|wort)|(?:\b|_)pwd",
+            r"(?i:(?P<password>pass(?:[_-]?word|wd|[_-]?phrase|code|wort)|(?:\b|_)pwd|\bpw",
             r"|(?:db|user|admin|root|smtp|mail|mysql|pg|redis|ftp|login|sudo)[_-]?pass)",
             r"|(?P<api_key>api[_ -]?key)",
             r"|(?P<secret>secret(?:[_-]?(?:access[_-]?)?key(?:[_-]?base)?)?",
-            r"|(?:access|private|encryption|signing|auth|master)[_-]?key)",
-            r"|(?P<token>token)|(?P<pass>\bpass))",
+            r"|(?:access|private|encryption|signing|auth|master|pre-?shared|account)[_-]?key|\bpsk)",
+            r"|(?P<token>token|credentials?)|(?P<key>(?:deploy|storage|license|webhook|service|ssh|session|client|consumer",
+            r"|app|application|hmac|jwt|bot|subscription|admin|write|ingest|integration|shared|crypt|cipher|aes|seed|wallet|tls|ssl|host",
+            r"|openai|anthropic|datadog|dd|cohere|mistral|algolia|sentry|stripe|twilio|sendgrid|cloudflare|mailgun|pagerduty)",
+            r"[_-]?key(?:[_-]?data)?)|(?P<pass>\bpass))",
             r"(?i:[_-]?(?:confirm(?:ation)?|value|old|new|prod(?:uction)?|staging|dev|test|live|backup))?"
         )
     };
@@ -53,53 +73,69 @@ const ASSIGNMENT: &str = concat!(
     r"(?:(?:some|ok|string::from|secretstr(?:ing)?(?:::new|::from)?|secret::new)\()*[\[(<*]*",
 );
 
-// In order: each rule sees what the rules above it left.
-#[rustfmt::skip]
-pub(super) const RULES: [Rule; 15] = [
-    rule(SecretKind::PrivateKey, private_keys, "BEGIN ",
-        "-{4,5} ?(BEGIN|END) [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"),
-    // A `/` may stand in a password; behind a number it begins a port's path.
-    rule(SecretKind::Password, url_passwords, "://",
-        r#"://[^\s:/@?#\[\]"'<>`]*:(?:([^\s/?#"'<>`]+)|([0-9]*[^0-9\s/?#@"'<>`][^\s@"'<>`]*))@"#),
-    rule(SecretKind::BearerToken, bearer_tokens, r"(?i-u)bearer(?:[ \t:=]|%20)",
-        r"(?i-u)(?:bearer(?:[ \t:=]|%20)+)+([a-z0-9._~+/-][a-z0-9._~+/=-]*)"),
-    // The longest formats first: chance may put a short one inside them.
-    rule(SecretKind::Jwt, formats, "eyJ", token!("eyJ[A-Za-z0-9_-]{6,}(?:[.][A-Za-z0-9_-]+){2,4}")),
-    rule(SecretKind::AnthropicKey, formats, "sk-ant-", token!("sk-ant-[A-Za-z0-9_-]{16,}")),
-    rule(SecretKind::OpenaiKey, formats, "sk-", token!(
-        "sk-(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{20,}",
-        "|(?:[a-z0-9]{2,8}-){0,2}[A-Za-z0-9]{20}[A-Za-z0-9_-]*)")),
-    rule(SecretKind::GithubToken, formats, "gh[pousr]_|github_pat_", token!(
-        "(?:gh[pousr]_[A-Za-z0-9]{30}|github_pat_[A-Za-z0-9]{20})[A-Za-z0-9_]*")),
-    rule(SecretKind::SlackToken, formats, "xox[a-z]|xapp-|hooks[.]slack", token!(
-        "(?:xox[a-z](?:[.]xox[a-z])?|xapp)-[A-Za-z0-9-]{10,}",
-        "|(?:https?://)?hooks[.]slack[.]com/[a-z]+/[A-Za-z0-9/_-]{8,}")),
-    rule(SecretKind::AwsKey, formats, "AKIA|ASIA", token!("(?:AKIA|ASIA)[0-9A-Z]{16,}")),
-    rule(SecretKind::GoogleKey, formats, "AIza", token!("AIza[A-Za-z0-9_-]{35,}")),
-    rule(SecretKind::NpmToken, formats, "npm_", token!("npm_[A-Za-z0-9]{36,}")),
-    rule(SecretKind::GitlabToken, formats, "gl(?:pat|ptt|dt|rt|cbt)-", token!(
-        "gl(?:pat|ptt|dt|rt|cbt)-[A-Za-z0-9_-]{20,}(?:[.][A-Za-z0-9]+)*")),
-    // The kind of the last three is that of the name that they find.
-    rule(SecretKind::Secret, elements, "</",
-        concat!("(?i-u)<[a-z0-9_:.-]*", names!(), "[0-9]?>(?P<value>(?u:[^<>]+))</")),
-    rule(SecretKind::Secret, assignments, "--",
-        concat!("(?i-u)--[a-z0-9_-]*", names!(), r"[0-9]?[ \t]+[\[(<]*")),
-    rule(SecretKind::Secret, assignments, concat!("(?-u)", names!()), ASSIGNMENT),
+/// A rule that a function knows: that, a cheap sign that it may apply, and the
+/// pattern that it gets.
+type Known = (fn(&Regex, &str) -> Vec<Found>, &'static str, &'static str);
+
+const FIRST: [Known; 2] = [
+    (
+        private_keys,
+        "BEGIN ",
+        "-{4,5} ?(BEGIN|END) [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}",
+    ),
+    // A `/` may stand in a password, but not on the web; behind a number it begins
+    // a port's path.
+    (
+        url_passwords,
+        "://",
+        r#"([A-Za-z0-9+.-]*)://[^\s:/@?#\[\]"'<>`]*:(?:([^\s/?#"'<>`]+)|([0-9]*[^0-9\s/?#@"'<>`][^\s@"'<>`]*))@"#,
+    ),
 ];
 
-const fn rule(
-    kind: SecretKind,
-    find: Finder,
-    trigger: &'static str,
-    pattern: &'static str,
-) -> Rule {
-    Rule {
-        kind,
-        find,
-        trigger,
-        pattern,
-    }
-}
+const BEARER: Known = (
+    bearer_tokens,
+    r"(?i-u)bearer(?:[ \t:=]|%20)",
+    r#"(?i-u)(authorization[: ="'\t]{1,4})?(bearer(?:[ \t:=]|%20)+)+([a-z0-9._~+/-][a-z0-9._~+/=-]*)"#,
+);
+
+// The kind of these is that of the name that they find.
+const NAMED: [Known; 5] = [
+    (
+        elements,
+        "</",
+        concat!(
+            "(?i-u)<[a-z0-9_:.-]*",
+            names!(),
+            "[0-9]?>(?P<value>(?u:[^<>]+))</"
+        ),
+    ),
+    // `define('DB_PASSWORD', '...')`.
+    (
+        pairs,
+        r#"["'][ \t]*,"#,
+        concat!(
+            r#"(?i-u)[a-z0-9_]\([ \t]*["'][a-z0-9_. -]*"#,
+            names!(),
+            r#"[0-9]?["'][ \t]*,[ \t]*["'](?P<value>(?u:[^"'\n]+))["']"#
+        ),
+    ),
+    // `key="password" value="..."`, `- name: PASSWORD` above `value: ...`.
+    (
+        pairs,
+        "(?i-u)value",
+        concat!(
+            r#"(?i-u)\b(?:key|name|id)["']?\s*[:=]\s*["']?[a-z0-9_.-]*"#,
+            names!(),
+            r#"[0-9]?["']?\s*,?\s*["']?value["']?\s*[:=]\s*["']?(?P<value>(?u:[^"'\s]+))"#
+        ),
+    ),
+    (
+        assignments,
+        "--",
+        concat!("(?i-u)--[a-z0-9_-]*", names!(), r"[0-9]?[ \t]+[\[(<]*"),
+    ),
+    (assignments, concat!("(?-u)", names!()), ASSIGNMENT),
+];
 
 /// Compiled when it is first needed: most messages need none, and compiling
 /// all of them takes longer than all else that `send` does.
@@ -107,7 +143,8 @@ pub(super) type Pattern = LazyLock<Regex, Box<dyn FnOnce() -> Regex + Send + Syn
 
 pub(super) struct Compiled {
     pub(super) triggers: RegexSet,
-    pub(super) patterns: Vec<Pattern>,
+    /// In order: each sees what those above it left.
+    pub(super) rules: Vec<Rule>,
     pub(super) member_name: Pattern,
     /// The header lines of a key block.
     pub(super) key_headers: Pattern,
@@ -123,15 +160,48 @@ pub(super) struct Compiled {
     pub(super) number: Pattern,
     /// The next field of `a=1,b=2`, after its delimiter.
     pub(super) field: Pattern,
+    /// A whole value that names an algorithm, an encoding or a length.
+    pub(super) algorithm: Pattern,
+    /// A whole value that a test made up.
+    pub(super) dummy: Pattern,
 }
 
 pub(super) static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
     let regex = |pattern: &'static str| -> Pattern {
         LazyLock::new(Box::new(move || constant(Regex::new(pattern))))
     };
+    let mut signs = Vec::new();
+    let mut rules = Vec::new();
+    let mut add = |sign, looks, pattern| {
+        signs.push(sign);
+        rules.push(Rule { looks, pattern });
+    };
+    for (function, sign, pattern) in FIRST {
+        add(sign, Looks::By(function), regex(pattern));
+    }
+    for context in PAIRS {
+        add(context.sign, Looks::Around(context), regex(context.pattern));
+    }
+    let (function, sign, pattern) = BEARER;
+    add(sign, Looks::By(function), regex(pattern));
+    for format in FORMATS {
+        let pattern = format.pattern;
+        let token = move || constant(Regex::new(&[TOKEN, pattern, "))"].concat()));
+        add(
+            format.sign,
+            Looks::For(format),
+            LazyLock::new(Box::new(token)),
+        );
+    }
+    for context in CONTEXTS {
+        add(context.sign, Looks::Around(context), regex(context.pattern));
+    }
+    for (function, sign, pattern) in NAMED {
+        add(sign, Looks::By(function), regex(pattern));
+    }
     Compiled {
-        triggers: constant(RegexSet::new(RULES.iter().map(|rule| rule.trigger))),
-        patterns: RULES.iter().map(|rule| regex(rule.pattern)).collect(),
+        triggers: constant(RegexSet::new(signs)),
+        rules,
         member_name: regex(concat!("(?-u)", names!(), "[0-9]?$")),
         key_headers: regex(
             r#"^(?:\s*(?:\\[nr]\s*)*(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash) ?:[^\n\\"]*)*"#,
@@ -140,11 +210,11 @@ pub(super) static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
         expression: regex(concat!(
             r"(?-u)^(?:[$#]?\{|[$%]\(|\\[nrt]|[&*!@]*(?:[A-Za-z_$]+|[A-Za-z_][A-Za-z0-9]*_[A-Za-z0-9_]+",
             r"|(?:[A-Za-z_$][A-Za-z0-9_$]*(?:\.|::|->|\?\.))+[A-Za-z_$][A-Za-z0-9_$]*",
-            r"|(?i:sha[0-9]+|base64|md5|argon2|pbkdf2))[!?]?(?:::)?[(\[<{])"
+            r"|(?i:sha[0-9]+|base64|md5|argon2|pbkdf2))[!?]?(?:::)?[(\[<{]|[A-Za-z_][A-Za-z0-9_]*\(\))"
         )),
         reference: regex(concat!(
             r"^(?:\$\{.*\}|\$\(.*\)|\$(?:env:)?[A-Za-z_.]+|\$[A-Z_][A-Z0-9_]*|[#%]?\{.*\}|<[A-Za-z][^<>]*>|\[[A-Za-z _-]*\]",
-            r"|%\([A-Za-z_]+\)s|(?:%[A-Za-z_]+%?[:/@]?)+|[*•.…_?#:\\-]+|[xX]{3,}",
+            r"|%\([A-Za-z_]+\)s|<\|[A-Za-z_ -]{1,40}\|>|(?:%[A-Za-z_]+%?[:/@]?)+|[*•.…_?#:\\-]+|[xX]{3,}",
             r"|(?i:your)[ _-][A-Za-z _-]+|[A-Z]+(?:_[A-Z]+)*_(?:PASSWORD|PASSWD|PASS|PWD|SECRET|TOKEN|KEY)",
             r"|(?:op|vault|arn|ssm|env|file|keyring):[A-Za-z/][A-Za-z0-9_./:@#-]*",
             r"|(?:~|\.{0,2})(?:/[A-Za-z_.-]+[0-9]{0,4}[A-Za-z_.-]*){2,}/?)$"
@@ -160,6 +230,20 @@ pub(super) static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
             r"|(?:u?int|[uif])(?:8|16|32|64|128)(?:_t)?)$"
         )),
         field: regex(r"(?-u)^[A-Za-z_][A-Za-z0-9_.-]{0,40}="),
+        algorithm: regex(concat!(
+            r"(?i-u)^(?:(?:hmac[-_]?|pbkdf2[-_]|ssha|pkcs)?sha[-_]?[0-9]{1,3}|md[2-6]|[hrep]s(?:256|384|512)|eddsa|es256k|aes[-_]?[0-9]{0,3}",
+            r"|base-?(?:16|32|36|58|62|64|85)|utf-?(?:8|16|32)|uuid(?:v?[1-8])?|argon2(?:id|i|d)?|b?s?crypt[0-9]{0,2}|pbkdf2|oauth-?[12](?:[.]0)?",
+            r"|ed25519|x25519|curve25519|rsa[-_]?[0-9]*|ecdsa|chacha20|poly1305|blake[23][bs]?|3des|des3|rc[2456]|2fa|mfa|totp|hotp|x509|pkcs-?[0-9]+|ipv[46]|http2?|tls1?",
+            r"|null|none|nil|undefined|string|text|str|bytes|int|bool|value|field|param|arg|input|foo|bar|baz|type|item|option",
+            r"|[0-9]{1,4}[-_ ]?(?:bit|byte|char|character|digit|letter|word|day|hour|min|minute|sec|second|ms|kb|mb|k|b|x|d|h|m|s)s?)",
+            r"(?:url|[0-9]{1,2})?(?:[-_/+.](?:[a-z]{1,12}|[0-9]{1,4})){0,4}$"
+        )),
+        dummy: regex(concat!(
+            r"(?i-u)^(?:(?:wrong|test|dummy|fake|example|sample|mock|invalid|bad|incorrect|some|any|not[-_]?(?:a|the)|another|other)",
+            r"[-_ ]?(?:real[-_ ]?)?(?:password|passwd|pass|secret|token|key|api[-_]?key|value)?[0-9]{0,3}",
+            r"|change[-_ ]?(?:me|this|it)(?:[-_ ][a-z0-9]+)*[0-9!]{0,3}|(?:my|the|your|a|insert|put|enter|add|use)[-_ ](?:[a-z]+[-_ ])*(?:password|secret|token|key|here|value)(?:[-_ ]here)?",
+            r"|replace[-_ ]?(?:me|this)?(?:[-_ ][a-z]+)*|x{3,}[-x]*|todo|tbd|fixme|n/a|placeholder|[a-z-]*example[a-z-]*|foo(?:bar)?[0-9]*|lorem)$"
+        )),
     }
 });
 
@@ -171,35 +255,90 @@ fn constant<T>(compiled: Result<T, regex::Error>) -> T {
     compiled.expect("a constant pattern")
 }
 
-fn formats(pattern: &Regex, kind: SecretKind, text: &str) -> Vec<Found> {
+fn formats(pattern: &Regex, format: &Format, text: &str) -> Vec<Found> {
     let tokens = pattern.captures_iter(text).filter_map(|found| found.get(1));
-    tokens.map(|token| (token.range(), kind)).collect()
-}
-
-fn url_passwords(pattern: &Regex, kind: SecretKind, text: &str) -> Vec<Found> {
-    let passwords = pattern
-        .captures_iter(text)
-        .filter_map(|found| found.get(1).or_else(|| found.get(2)));
-    passwords
-        .filter(|password| !is_placeholder(password.as_str()))
-        .map(|password| (password.range(), kind))
+    tokens
+        .filter(|token| {
+            let next = text.as_bytes().get(token.end());
+            !next.is_some_and(u8::is_ascii_alphanumeric)
+                && format.check.holds(token.as_str(), format.sign.len())
+        })
+        .map(|token| (token.range(), format.kind))
         .collect()
 }
 
-fn bearer_tokens(pattern: &Regex, kind: SecretKind, text: &str) -> Vec<Found> {
-    let tokens = pattern.captures_iter(text).filter_map(|found| found.get(1));
+fn contexts(pattern: &Regex, context: &Context, text: &str) -> Vec<Found> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(captures) = pattern.captures_at(text, from) {
+        let (Some(whole), Some(secret)) = (captures.get(0), captures.name("s")) else {
+            break;
+        };
+        let core = secret.as_str().trim_end_matches(['.', ',', ')', '*']);
+        let core = if core.is_empty() {
+            secret.as_str()
+        } else {
+            core
+        };
+        let lead = captures.name("lead").map_or("", |lead| lead.as_str());
+        if context.check.holds(core) && !is_about_content(lead) {
+            found.push((secret.start()..secret.start() + core.len(), context.kind));
+            from = secret.end();
+        } else {
+            // A second context may begin in what was no secret. The bound keeps
+            // time linear.
+            from = match secret.len() {
+                0..=256 => secret.start().max(whole.start() + 1),
+                _ => secret.end(),
+            };
+            from = text.ceil_char_boundary(from);
+        }
+    }
+    found
+}
+
+/// `token image sha256: 64 digits`: a hash of something.
+fn is_about_content(lead: &str) -> bool {
+    let lead = lead.to_ascii_lowercase();
+    let words = [
+        "sha",
+        "digest",
+        "hash",
+        "checksum",
+        "commit",
+        "image",
+        "fingerprint",
+        "etag",
+    ];
+    words.iter().any(|word| lead.contains(word))
+}
+
+fn url_passwords(pattern: &Regex, text: &str) -> Vec<Found> {
+    let passwords = pattern.captures_iter(text).filter_map(|found| {
+        let web = found.get(1)?.as_str();
+        let web = web.eq_ignore_ascii_case("http") || web.eq_ignore_ascii_case("https");
+        found.get(2).or_else(|| found.get(3).filter(|_| !web))
+    });
+    passwords
+        .filter(|password| !is_placeholder(password.as_str()))
+        .map(|password| (password.range(), SecretKind::Password))
+        .collect()
+}
+
+fn bearer_tokens(pattern: &Regex, text: &str) -> Vec<Found> {
+    let tokens = pattern.captures_iter(text).filter_map(|found| {
+        let named = found.get(1).is_some() || found.get(2)?.as_str().starts_with('B');
+        Some((named, found.get(3)?))
+    });
     tokens
-        .map(|token| (token.start(), token.as_str().trim_end_matches('.')))
-        .filter(|(_, token)| {
-            let word = token.split('=').next().unwrap_or_default();
-            word.len() >= 6 && looks_random(word) && !is_harmless(word, true)
-        })
-        .map(|(start, token)| (start..start + token.len(), kind))
+        .map(|(named, token)| (named, token.start(), token.as_str().trim_end_matches('.')))
+        .filter(|(named, _, token)| is_bearer(token, *named))
+        .map(|(_, start, token)| (start..start + token.len(), SecretKind::BearerToken))
         .collect()
 }
 
 /// Key blocks; one without its end goes up to the end of its base64 body.
-fn private_keys(pattern: &Regex, kind: SecretKind, text: &str) -> Vec<Found> {
+fn private_keys(pattern: &Regex, text: &str) -> Vec<Found> {
     let markers: Vec<_> = pattern
         .captures_iter(text)
         .filter_map(|found| Some((found.get(0)?, found.get(1)?)))
@@ -219,7 +358,7 @@ fn private_keys(pattern: &Regex, kind: SecretKind, text: &str) -> Vec<Found> {
                     marker.end() + key_body(&text[marker.end()..limit])?
                 }
             };
-            Some((marker.start()..end, kind))
+            Some((marker.start()..end, SecretKind::PrivateKey))
         })
         .collect()
 }
@@ -265,7 +404,8 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        for pattern in COMPILED.patterns.iter().chain([
+        let rules = COMPILED.rules.iter().map(|rule| &rule.pattern);
+        for pattern in rules.chain([
             &COMPILED.member_name,
             &COMPILED.key_headers,
             &COMPILED.quote,
@@ -274,6 +414,8 @@ mod tests {
             &COMPILED.variable,
             &COMPILED.number,
             &COMPILED.field,
+            &COMPILED.algorithm,
+            &COMPILED.dummy,
         ]) {
             LazyLock::force(pattern);
         }
