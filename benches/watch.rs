@@ -140,6 +140,7 @@ fn plans(criterion: &mut Criterion) {
                 fence: Fence(1),
                 last_owner: Some(key(id % count)),
                 losses: 0,
+                fetched: true,
             })
             .collect();
         let sessions: Vec<Candidate> = (0..count)
@@ -148,6 +149,7 @@ fn plans(criterion: &mut Criterion) {
                 role: roles[n % 4].into(),
                 health: Health::Idle,
                 draining: false,
+                paused: false,
                 open: 0,
                 capacity: 3,
             })

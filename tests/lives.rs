@@ -10,9 +10,10 @@
 mod rig;
 
 use mcp_bridge::clock;
+use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::task::TaskState;
 use mcp_bridge::model::{Fence, SessionKey, TaskId};
-use mcp_bridge::store::{AuditFilter, NewTask, Outcome, Reports, Task, Tasks};
+use mcp_bridge::store::{Alerts, AuditFilter, NewTask, Outcome, Reports, Task, Tasks};
 use rig::{Agent, Daemon, QUICK, Rig, session, wait_for};
 
 /// An orchestrator that looks often, and one worker's part of its settings.
@@ -209,4 +210,60 @@ fn foreign_lock_loses_no_session() {
     assert_eq!(events(&rig, id), ["added", "given", "done"]);
     let (_, said) = boss.finish();
     said.never("session-lost");
+}
+
+/// An agent that ends as soon as it was given a task, again and again.
+#[test]
+fn crashing_agent_costs_no_task_and_is_named() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let proof = format!("{{ pid_file = \"{}\" }}", rig.path("pid").display());
+    let _boss = orchestrator(&rig, "");
+    let mut agent = Agent::with_file(&rig, "pid");
+    let _worker = rig.worker(&format!("{QUICK}{}", session("one", &proof)));
+    let tasks: Vec<TaskId> = ["first", "second"].map(|title| add(&rig, title)).into();
+    let crashing = || {
+        let alerts = rig.block_on(rig.store.open_alerts()).expect("listed");
+        alerts
+            .into_iter()
+            .find(|alert| alert.kind == AlertKind::Crashing)
+    };
+    let mut lives = 0;
+    let alert = wait_for("an alert about the session", || {
+        let held = tasks.iter().any(|id| task(&rig, *id).owner.is_some());
+        if held && lives < 10 {
+            lives += 1;
+            agent.end();
+            agent = Agent::with_file(&rig, "pid");
+            // This life is seen before it ends, too.
+            rig.goes_on(&pair.b.session);
+        }
+        crashing()
+    });
+    assert_eq!(alert.session.as_ref(), Some(&pair.b.session));
+    assert!(
+        alert.text.contains("after a pause of 10 seconds"),
+        "{}",
+        alert.text
+    );
+    assert_eq!(lives, 2, "the third life waits");
+    for id in &tasks {
+        let task = task(&rig, *id);
+        assert_eq!(task.state, TaskState::Queued, "{task:?}");
+    }
+    // The pause is over; the agent works, and all is forgiven.
+    for id in tasks {
+        let fence = wait_for("a task", || {
+            let task = task(&rig, id);
+            (task.owner.as_ref() == Some(&pair.b.session)).then_some(task.fence)
+        });
+        let result = Outcome::Done("it is".parse().expect("a result"));
+        let done = rig
+            .store
+            .end_task(&pair.b, id, fence, &result, clock::now());
+        rig.block_on(done).expect("done");
+    }
+    wait_for("the end of the alert", || {
+        crashing().is_none().then_some(())
+    });
 }

@@ -369,22 +369,16 @@ fn a_task_that_is_given_by_hand_to_somebody_who_is_gone_goes_on() {
 
 #[test]
 fn a_task_that_kills_its_owners_is_given_up() {
-    let mut fleet = Fleet::new(1);
+    let mut fleet = Fleet::new(3);
     let mut orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();
     let task = fleet.add("Poison");
-    let mut fence = 1;
-    for _ in 0..2 {
-        fleet.owner(task, fence);
-        fleet.workers[0].agent.end();
-        wait_for("the task to wait", || {
-            (fleet.state(task) == TaskState::Queued).then_some(())
-        });
-        fleet.workers[0].begin_agent(&fleet.rig);
-        fence += 2;
+    for fence in 1..=3 {
+        let owner = fleet.owner(task, fence);
+        // One that never read it would not count.
+        fleet.rig.fetch(&fleet.workers[owner].pair.b);
+        fleet.workers[owner].agent.end();
     }
-    fleet.owner(task, fence);
-    fleet.workers[0].agent.end();
     wait_for("the end of it", || {
         (fleet.state(task) == TaskState::Dead).then_some(())
     });

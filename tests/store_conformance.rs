@@ -212,6 +212,7 @@ macro_rules! every_case {
                 an_exit_that_was_missed_is_noted_of_the_process_that_was
                 what_an_agent_had_in_its_hand_goes_to_its_successor
                 a_successor_gets_the_tasks_anew_under_a_new_fence
+                a_crashing_agent_costs_no_task_and_gets_no_more
                 many_new_lives_at_once_are_taken_part_by_part
                 after_a_reboot_what_was_in_a_hand_is_handed_out_again
                 a_stopped_daemon_lets_go

@@ -23,3 +23,11 @@ ALTER TABLE bridge_session ADD COLUMN fetched_ms INTEGER
 UPDATE bridge_session SET fetched_ms = coalesce(activity_ms, 0)
     WHERE session_id = 'a'
       AND conversation_id IN (SELECT conversation_id FROM bridge_receipt WHERE session_id = 'a');
+
+-- How many times in a row a session's agent ended right after it was given a
+-- task; and whether a loss counts against its task, which it does only if that
+-- owner had fetched it.
+ALTER TABLE bridge_session ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0
+    CHECK (typeof(crashes) = 'integer');
+ALTER TABLE bridge_task_history ADD COLUMN counts INTEGER NOT NULL DEFAULT 1
+    CHECK (counts IN (0, 1));

@@ -177,7 +177,7 @@ impl Duty for Housekeeping {
         }
         let pause = if report.more {
             Duration::from_secs(1)
-        } else if report.waits {
+        } else if report.waits || report.trouble.is_some() {
             STANDBY.min(self.settings.interval)
         } else {
             self.settings.interval

@@ -2,9 +2,10 @@
 //! sessions that are gone, at a bounded rate. What is planned is pure; what is
 //! written is checked again by the store, fence by fence.
 
+mod crashing;
 mod starved;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::config::{
     MatchRole, OrchestratorSettings, ReassignmentSettings, RoleSettings, Settings,
 };
 use crate::model::assignment::{
-    self, Action, AssignmentPolicy, Candidate, MoveBudget, OpenTask, Place,
+    self, Action, AssignmentPolicy, Candidate, Crashes, MoveBudget, OpenTask, Place,
 };
 use crate::model::health::Health;
 use crate::model::{SessionKey, TaskId};
@@ -45,10 +46,13 @@ pub struct Reassignment {
     leadership: DutyBell,
     budget: MoveBudget,
     /// The store that knows the capacity of this configuration.
-    told: Option<(SharedStore, u32)>,
+    told: Option<(SharedStore, (u32, u32))>,
     /// Roles whose tasks wait for somebody healthy, since when, and whether
     /// that stands in the store as an alert.
     starved: HashMap<String, (Duration, bool)>,
+    crashes: Crashes,
+    /// Sessions that crash, as the store's alerts say.
+    crashing: HashSet<String>,
     /// Since which epoch we know what whoever acted before had raised.
     adopted: Option<i64>,
 }
@@ -88,6 +92,8 @@ impl Reassignment {
             budget: MoveBudget::new(moves(&settings.reassignment)),
             told: None,
             starved: HashMap::new(),
+            crashes: Crashes::default(),
+            crashing: HashSet::new(),
             adopted: None,
         }
     }
@@ -111,6 +117,7 @@ impl Reassignment {
             return Ok(report);
         };
         self.adopt(store, leader, patience).await?;
+        self.tell_crashing(store, leader, patience).await?;
         self.tell_starved(store, leader, patience, &waiting, &candidates)
             .await?;
         if waiting.is_empty() {
@@ -177,13 +184,14 @@ impl Reassignment {
         leader: &Leader,
         patience: Patience,
     ) -> Result<(), StoreError> {
-        let capacity = self.settings.capacity;
-        let same =
-            |(known, told): &(SharedStore, u32)| Arc::ptr_eq(known, store) && *told == capacity;
+        let (capacity, losses) = (self.settings.capacity, self.settings.max_losses);
+        let same = |(known, told): &(SharedStore, (u32, u32))| {
+            Arc::ptr_eq(known, store) && *told == (capacity, losses)
+        };
         if !self.told.as_ref().is_some_and(same) {
-            let telling = store.set_capacity(Some(leader), capacity);
+            let telling = store.set_capacity(Some(leader), capacity, losses);
             patience.bounded(store.location(), telling).await?;
-            self.told = Some((Arc::clone(store), capacity));
+            self.told = Some((Arc::clone(store), (capacity, losses)));
         }
         Ok(())
     }
@@ -195,17 +203,24 @@ impl Reassignment {
     }
 
     /// Whoever may get something; `None` before the fleet was judged.
-    fn candidates(&self) -> Option<Vec<Candidate>> {
+    fn candidates(&mut self) -> Option<Vec<Candidate>> {
         let fleet = self.fleet.lock();
         if !fleet.judged {
             return None;
         }
+        let now = clock::since_boot();
+        let rows = fleet.sessions.values().map(|known| &known.row);
+        let counts = rows.map(|row| (row.key.clone(), row.crashes));
+        self.crashes
+            .see(counts.filter(|(_, crashes)| *crashes > 0), now);
+        let crashes = &self.crashes;
         let candidate = |known: &Known| Candidate {
             key: known.row.key.clone(),
             role: known.row.role.clone(),
             health: known.health,
             // Our programs can hand it a task by hand; nothing fetches it by itself.
             draining: known.draining || known.row.is_elsewhere(),
+            paused: crashes.is_paused(&known.row.key, now),
             open: known.row.open_tasks,
             capacity: known.row.capacity.unwrap_or(self.settings.capacity),
         };
@@ -231,6 +246,7 @@ impl Reassignment {
                 fence: task.fence,
                 last_owner: task.owner.clone().or_else(|| task.last_owner.clone()),
                 losses: task.losses,
+                fetched: task.fetched,
             })
             .collect();
         let owners: HashMap<TaskId, &SessionKey> = waiting
@@ -325,6 +341,7 @@ impl Duty for Reassignment {
         let leader = self.leader.borrow_and_update().clone();
         let (Some(store), Some(leader)) = (store, leader) else {
             self.starved.clear();
+            self.crashing.clear();
             self.adopted = None;
             // Whoever acts meanwhile may say otherwise.
             self.told = None;

@@ -4,9 +4,13 @@
 //! out: every action names the fence that it was decided on, and is written
 //! only if that fence still stands.
 
+mod crashes;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
+
+pub use crashes::{CRASH_WITHIN, Crashes, crash_pause};
 
 use super::health::Health;
 use super::ids::{Fence, SessionKey, TaskId};
@@ -60,9 +64,12 @@ pub struct OpenTask {
     pub fence: Fence,
     /// Who has or had it last.
     pub last_owner: Option<SessionKey>,
-    /// Owners that it lost within the window, without the one that it is being
-    /// taken from now.
+    /// Owners that had fetched it and that it lost within the window, each session
+    /// once, without the one that it is being taken from now.
     pub losses: u32,
+    /// Whether the one that it is being taken from now had fetched it: an owner
+    /// that never knew of it was not lost by it.
+    pub fetched: bool,
 }
 
 /// A session that may get tasks.
@@ -76,6 +83,8 @@ pub struct Candidate {
     pub health: Health,
     /// It gets nothing new.
     pub draining: bool,
+    /// Its agents end right after they are given a task: it waits for the next.
+    pub paused: bool,
     /// Tasks that it has.
     pub open: u32,
     /// Tasks that it may have.
@@ -84,7 +93,7 @@ pub struct Candidate {
 
 impl Candidate {
     fn may_take(&self) -> bool {
-        self.health.takes_work() && !self.draining && self.open < self.capacity
+        self.health.takes_work() && !self.draining && !self.paused && self.open < self.capacity
     }
 }
 
@@ -164,7 +173,9 @@ pub fn plan(
         let (id, fence) = (task.id, task.fence);
         let orphaned = task.place == Place::Orphaned;
         let from = task.last_owner.clone().filter(|_| orphaned);
-        let losses = task.losses.saturating_add(u32::from(orphaned));
+        let losses = task
+            .losses
+            .saturating_add(u32::from(orphaned && task.fetched));
         if losses >= policy.max_losses {
             actions.push(Action::Bury {
                 task: id,

@@ -128,6 +128,8 @@ pub struct SeenSession {
     /// How many it may have, if that was said of it; none once its
     /// conversation has ended.
     pub capacity: Option<u32>,
+    /// How many times in a row its agent ended right after it was given a task.
+    pub crashes: u32,
     /// What was found before: `well`, `stalled`, `lost`, ...
     pub standing: Option<String>,
     /// The heartbeat that was found on; below zero if the session did
@@ -264,8 +266,10 @@ pub struct Waiting {
     pub owner: Option<SessionKey>,
     /// Who had it before.
     pub last_owner: Option<SessionKey>,
-    /// Owners that it lost lately.
+    /// Other sessions that had fetched it and that it lost lately.
     pub losses: u32,
+    /// Whether the one that has it had fetched it, now or before.
+    pub fetched: bool,
 }
 
 /// How long what has ended is kept.
@@ -382,12 +386,18 @@ pub trait Orchestration: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<Moved>>;
 
-    /// How many tasks a session may have that says nothing of its own. An
+    /// How many tasks a session may have that says nothing of its own, and how many
+    /// owners a task may lose. An
     /// orchestrator that acts names its lease.
     ///
     /// # Errors
     /// [`super::StoreError::NotLeading`].
-    async fn set_capacity(&self, leader: Option<&Leader>, capacity: u32) -> Result<()>;
+    async fn set_capacity(
+        &self,
+        leader: Option<&Leader>,
+        capacity: u32,
+        max_losses: u32,
+    ) -> Result<()>;
 
     /// How many tasks this session may have; `None` takes the word back.
     ///

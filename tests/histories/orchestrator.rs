@@ -297,6 +297,7 @@ impl Orchestrator {
                     } else {
                         task.losses
                     },
+                    fetched: true,
                 })
             })
             .collect();
@@ -315,6 +316,7 @@ impl Orchestrator {
                     role: ROLES[row.role].into(),
                     health: self.observer.health(&sighting.key)?,
                     draining: false,
+                    paused: false,
                     open: if blind { 0 } else { row.open },
                     capacity: row.capacity,
                 })

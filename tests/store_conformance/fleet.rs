@@ -69,6 +69,7 @@ pub(crate) async fn a_row_tells_everything(backend: &impl Backend) {
         unread: 0,
         open_tasks: 0,
         capacity: None,
+        crashes: 0,
         standing: None,
         standing_seq: None,
     };

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use mcp_bridge::model::SessionKey;
 use mcp_bridge::model::health::Turn;
 use mcp_bridge::model::session::{Life, ProofKind, SessionView};
+use mcp_bridge::model::task::TaskState;
 use mcp_bridge::store::{
     Beat, BeatReport, BeatRound, Boot, DaemonInfo, DaemonRef, Process, ProcessId, Store,
-    StoreError, TaskError,
+    StoreError, TaskError, Why,
 };
 
 use crate::Backend;
@@ -615,6 +616,67 @@ pub(crate) async fn a_successor_gets_the_tasks_anew_under_a_new_fence(backend: &
         let history = work::events(&*store, task.id).await;
         assert!(history.iter().any(|e| e.contains("exited")), "{history:?}");
     }
+}
+
+/// An agent that ends right after each task that it is given.
+pub(crate) async fn a_crashing_agent_costs_no_task_and_gets_no_more(backend: &impl Backend) {
+    let store = backend.open().await;
+    let keeper = register(&*store, "host:worker").await;
+    let leader = work::lead(&*store).await;
+    let pair = pair(&*store, at(0)).await;
+    let session = &pair.b.session;
+    let life = async |start| {
+        beat_with(
+            &*store,
+            &keeper,
+            &[session],
+            &boot("x", 100),
+            at(2),
+            |_, beats| {
+                beats[0].process = Some(ProcessId { pid: 1_000, start });
+            },
+        )
+        .await
+    };
+    let waiting = async || {
+        let waiting = store.waiting_tasks(&[], work::WITHIN, at(2)).await;
+        waiting.expect("looked").remove(0)
+    };
+    life(1).await;
+    let id = work::add(&*store, "innocent").await;
+    let queued = work::shown(&*store, id).await;
+    let given = work::planned(&queued, Some(session), Why::Waited);
+    work::make(&*store, &leader, given).await;
+    let crashes = async || work::seen(&*store, session).await.crashes;
+    // Once is no pattern: the next agent gets it at once.
+    life(2).await;
+    assert_eq!(crashes().await, 1);
+    assert_eq!(work::shown(&*store, id).await.owner.as_ref(), Some(session));
+    // Twice is: whoever gives out tasks decides.
+    life(3).await;
+    assert_eq!(crashes().await, 2);
+    let task = work::shown(&*store, id).await;
+    assert_eq!((task.state, task.owner), (TaskState::Queued, None));
+    let task = waiting().await;
+    assert_eq!(
+        (task.losses, task.fetched),
+        (0, false),
+        "it was never fetched"
+    );
+    // What it had fetched counts, but one session counts once.
+    for start in 4..8 {
+        let task = work::claim(&*store, &pair.b).await;
+        assert_eq!(task.id, id);
+        life(start).await;
+    }
+    assert_eq!(crashes().await, 6);
+    assert_eq!(waiting().await.losses, 1);
+    // A task that it ends shows that it was something else.
+    let task = work::claim(&*store, &pair.b).await;
+    let done = work::done("it is");
+    let end = store.end_task(&pair.b, id, task.fence, &done, at(3));
+    end.await.expect("done");
+    assert_eq!(crashes().await, 0);
 }
 
 pub(crate) async fn many_new_lives_at_once_are_taken_part_by_part(backend: &impl Backend) {

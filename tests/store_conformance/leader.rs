@@ -181,7 +181,7 @@ pub(crate) async fn whoever_acts_no_more_writes_nothing(backend: &impl Backend) 
     for told in [Noted::Raised, Noted::Reminder, Noted::Recovered] {
         refused(&store.note_alerts(&old, &[note(told)]).await);
     }
-    refused(&store.set_capacity(Some(&old), 7).await);
+    refused(&store.set_capacity(Some(&old), 7, 3).await);
     refused(&store.prune(Some(&old), &keep, now).await);
     store.give_up_lead(&old).await.expect("asked");
     assert_eq!(written(), before);

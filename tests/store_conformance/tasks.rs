@@ -245,7 +245,7 @@ pub(crate) async fn a_session_has_as_many_as_it_may(backend: &impl Backend) {
     let first = claim(&*store, one).await;
     let refusal = refused(store.claim_task(one, None, at(11)).await);
     assert_eq!(refusal, full(&one.session, 1), "one is the default");
-    store.set_capacity(None, 2).await.expect("set");
+    store.set_capacity(None, 2, 3).await.expect("set");
     claim(&*store, one).await;
     let refusal = refused(store.claim_task(one, None, at(11)).await);
     assert_eq!(refusal, full(&one.session, 2), "two for everyone");
@@ -368,7 +368,7 @@ pub(crate) async fn a_wrong_token_claims_and_writes_nothing(backend: &impl Backe
 pub(crate) async fn of_two_that_claim_one_gets_it(backend: &impl Backend) {
     let (one, two) = (backend.open().await, backend.open().await);
     roomy(&*one).await;
-    one.set_capacity(None, 100).await.expect("set");
+    one.set_capacity(None, 100, 3).await.expect("set");
     let pairs = pairs(&*one, 2, at(0)).await;
     for round in 0..50 {
         let id = add(&*one, &format!("task {round}")).await;

@@ -256,5 +256,5 @@ pub(crate) async fn audited(store: &dyn Store) -> Vec<String> {
 
 /// Several tasks for one session.
 pub(crate) async fn roomy(store: &dyn Store) {
-    store.set_capacity(None, 9).await.expect("set");
+    store.set_capacity(None, 9, 3).await.expect("set");
 }

@@ -298,6 +298,7 @@ fn in_words(alert: &AlertRow) -> String {
         AlertKind::Stalled => "stalled",
         AlertKind::Lost => "lost",
         AlertKind::Exited => "exited",
+        AlertKind::Crashing => "crashing",
         AlertKind::TaskDead => "given up",
         AlertKind::NoHealthyWorker => "has no healthy worker",
         AlertKind::CorrelatedSilence => "silent together",

@@ -31,6 +31,9 @@ impl Reassignment {
         let open = patience.bounded(store.location(), store.open_alerts());
         let now = clock::since_boot();
         for row in open.await? {
+            if row.kind == AlertKind::Crashing && row.recovered_at.is_none() {
+                self.crashing.insert(row.subject.clone());
+            }
             if row.kind == AlertKind::NoHealthyWorker
                 && row.recovered_at.is_none()
                 && let Some(role) = row.subject.strip_prefix(ROLE)

@@ -15,6 +15,8 @@ pub enum AlertKind {
     Lost,
     /// A session's agent process ended.
     Exited,
+    /// A session's agents end right after they are given a task.
+    Crashing,
     /// A task was given up.
     TaskDead,
     /// Tasks wait and nobody healthy may take them.
@@ -34,11 +36,12 @@ pub(super) const RECOVERED: &str = "a2abc4a5e8b34b91b3f2c0d301d9e385";
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NeverStarted,
         Self::Stalled,
         Self::Lost,
         Self::Exited,
+        Self::Crashing,
         Self::TaskDead,
         Self::NoHealthyWorker,
         Self::CorrelatedSilence,
@@ -55,6 +58,7 @@ impl AlertKind {
             Self::Stalled => "stalled",
             Self::Lost => "lost",
             Self::Exited => "exited",
+            Self::Crashing => "crashing",
             Self::TaskDead => "task-dead",
             Self::NoHealthyWorker => "no-healthy-worker",
             Self::CorrelatedSilence => "correlated-silence",
@@ -78,6 +82,7 @@ impl AlertKind {
             Self::Stalled => "look at its agent: it may hang, or wait for somebody",
             Self::Lost => "see whether its machine and mcp-bridged on it run",
             Self::Exited => "start its agent again if it is still wanted",
+            Self::Crashing => "see why its agent ends, and mend or stop it",
             Self::TaskDead => "read why it failed, mend that, and add it again",
             Self::NoHealthyWorker => "start an agent of the role that the waiting tasks want",
             Self::CorrelatedSilence => "see whether the network or the store is the cause",
@@ -98,9 +103,11 @@ impl AlertKind {
                 Severity::Critical
             }
             Self::Lost | Self::TaskDead | Self::NoHealthyWorker => Severity::Error,
-            Self::NeverStarted | Self::Stalled | Self::Exited | Self::WakeListSpent => {
-                Severity::Warning
-            }
+            Self::NeverStarted
+            | Self::Stalled
+            | Self::Exited
+            | Self::Crashing
+            | Self::WakeListSpent => Severity::Warning,
         }
     }
 
@@ -112,6 +119,7 @@ impl AlertKind {
             Self::Stalled => "482da10a634846528f1e299be6acbe42",
             Self::Lost => "53d4582334d54287b95e2c03a3d9da67",
             Self::Exited => "81b68ef860c144baaf4ddb1b4ea4610e",
+            Self::Crashing => "6436673235b44a199adeb9840cce3614",
             Self::TaskDead => "c1b690f2c1994857a2b734f403fa463e",
             Self::NoHealthyWorker => "f0f6c4b259294342b79d58f1241a3c69",
             Self::CorrelatedSilence => "46242acd74d24a95a5a8cc64601a3fe0",
@@ -211,7 +219,7 @@ mod tests {
     #[test]
     fn words_and_ids_are_each_their_own_and_read_back() {
         let ids: HashSet<&str> = AlertKind::ALL.map(AlertKind::message_id).into();
-        assert_eq!(ids.len(), 10);
+        assert_eq!(ids.len(), 11);
         for id in ids.iter().chain([&RECOVERED]) {
             let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
             assert!(id.len() == 32 && id.chars().all(hex), "{id}");
@@ -251,6 +259,7 @@ mod tests {
         482da10a634846528f1e299be6acbe42 stalled
         53d4582334d54287b95e2c03a3d9da67 lost
         81b68ef860c144baaf4ddb1b4ea4610e exited
+        6436673235b44a199adeb9840cce3614 crashing
         c1b690f2c1994857a2b734f403fa463e task-dead
         f0f6c4b259294342b79d58f1241a3c69 no-healthy-worker
         46242acd74d24a95a5a8cc64601a3fe0 correlated-silence

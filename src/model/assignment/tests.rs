@@ -15,6 +15,7 @@ fn worker(n: u64, open: u32) -> Candidate {
         role: "backend".into(),
         health: Health::Idle,
         draining: false,
+        paused: false,
         open,
         capacity: 3,
     }
@@ -28,6 +29,7 @@ fn queued(id: i64) -> OpenTask {
         fence: Fence(id * 10),
         last_owner: None,
         losses: 0,
+        fetched: true,
     }
 }
 
@@ -171,6 +173,28 @@ fn the_third_lost_owner_is_the_last() {
 }
 
 #[test]
+fn an_owner_that_never_fetched_a_task_does_not_count() {
+    let innocent = OpenTask {
+        losses: 2,
+        fetched: false,
+        ..orphan(1, 7)
+    };
+    let again = moves(&planned(&[innocent], &[worker(1, 0)]));
+    assert_eq!(again, [(1, key(1))]);
+}
+
+#[test]
+fn a_session_in_a_pause_is_given_nothing() {
+    let paused = Candidate {
+        paused: true,
+        ..worker(1, 0)
+    };
+    assert_eq!(planned(&[queued(1)], std::slice::from_ref(&paused)), []);
+    let other = [paused, worker(2, 0)];
+    assert_eq!(moves(&planned(&[queued(1)], &other)), [(1, key(2))]);
+}
+
+#[test]
 fn the_budget_slides_and_counts_what_was_written() {
     let at = Duration::from_millis;
     let mut budget = MoveBudget::new(5);
@@ -205,6 +229,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 role,
                 health,
                 draining,
+                paused: false,
                 open,
                 capacity,
             })
@@ -231,6 +256,7 @@ fn tasks() -> impl Strategy<Value = Vec<OpenTask>> {
                 },
                 last_owner: owner.map(key),
                 losses,
+                fetched: true,
                 ..queued(id)
             })
             .collect()

@@ -52,6 +52,22 @@ pub(super) async fn raise(
     Ok(new == 1)
 }
 
+/// Whether one of this kind is open for the subject.
+pub(super) async fn is_open(
+    connection: &mut SqliteConnection,
+    kind: AlertKind,
+    subject: &str,
+) -> std::result::Result<bool, Fault> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM bridge_alert
+                        WHERE kind = ?1 AND subject = ?2 AND recovered_ms IS NULL)",
+    )
+    .bind(kind.as_str())
+    .bind(subject)
+    .fetch_one(connection)
+    .await?)
+}
+
 /// Ends the alert of this kind about the subject.
 pub(super) async fn recover(
     connection: &mut SqliteConnection,

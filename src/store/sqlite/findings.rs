@@ -106,7 +106,10 @@ pub(super) async fn settle(
     {
         alerts::recover(connection, kind, &subject, now).await?;
     }
-    if let Some(kind) = finding.alert {
+    // Of an agent that ends again and again, the alert that says so is open.
+    let crashes = finding.alert == Some(AlertKind::Exited)
+        && alerts::is_open(connection, AlertKind::Crashing, &subject).await?;
+    if let Some(kind) = finding.alert.filter(|_| !crashes) {
         let raise = Raise {
             kind,
             subject: &subject,

@@ -9,7 +9,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::messages::OVERTAKEN;
-use super::tasks::{self, Cause, Target, session_of};
+use super::tasks::{self, Cause, Target, counted, fetched, session_of};
 use super::{Durability, Ring, SqliteStore, findings, leader, millis, prune, seen};
 use crate::model::{Fence, SessionKey, TaskId};
 use crate::store::{
@@ -122,7 +122,7 @@ impl Orchestration for SqliteStore {
         self.run("looking for tasks that wait", async {
             let stalled: Vec<String> = stalled.iter().map(SessionKey::to_string).collect();
             let since = millis(now).saturating_sub(duration_millis(losses_within));
-            let rows = sqlx::query(
+            let rows = sqlx::query(concat!(
                 // From role to role along the index, and of each the oldest.
                 "WITH RECURSIVE roles(role) AS (
                      SELECT min(role) FROM bridge_task INDEXED BY bridge_task_role
@@ -133,12 +133,21 @@ impl Orchestration for SqliteStore {
                      FROM roles WHERE role IS NOT NULL)
                  SELECT t.task_id, t.role, t.fence, t.owner_conversation, t.owner_session,
                         t.last_conversation, t.last_session,
-                        (SELECT count(*) FROM bridge_task_history y WHERE y.task_id = t.task_id
-                             AND y.event IN ('lost', 'exited', 'stalled') AND y.at_ms > ?2
-                             -- One that was given up and brought back begins anew.
-                             AND y.history_id > (
-                                 SELECT coalesce(max(d.history_id), 0) FROM bridge_task_history d
-                                 WHERE d.task_id = t.task_id AND d.event = 'dead'))
+                        -- Each session once, and without the owner of today.
+                        (SELECT count(DISTINCT y.conversation_id || '/' || y.session_id)
+                         FROM bridge_task_history y
+                         WHERE NOT (y.conversation_id IS t.owner_conversation
+                                    AND y.session_id IS t.owner_session) AND ",
+                counted!(),
+                "),
+                        t.owner_conversation IS NOT NULL
+                            AND (",
+                fetched!(),
+                " OR EXISTS (SELECT 1 FROM bridge_task_history y
+                             WHERE y.conversation_id = t.owner_conversation
+                               AND y.session_id = t.owner_session AND ",
+                counted!(),
+                "))
                  FROM (SELECT q.task_id AS task_id FROM roles CROSS JOIN bridge_task q
                        WHERE q.task_id IN (
                            SELECT b.task_id FROM bridge_task b INDEXED BY bridge_task_role
@@ -164,7 +173,7 @@ impl Orchestration for SqliteStore {
                               AND o.state = 'leased') w
                  CROSS JOIN bridge_task t ON t.task_id = w.task_id
                  GROUP BY t.task_id ORDER BY t.task_id",
-            )
+            ))
             .bind(json!(stalled).to_string())
             .bind(since)
             .bind(millis(now))
@@ -180,6 +189,7 @@ impl Orchestration for SqliteStore {
                         owner: session_of(row.try_get(3)?, row.try_get(4)?),
                         last_owner: session_of(row.try_get(5)?, row.try_get(6)?),
                         losses: row.try_get(7)?,
+                        fetched: row.try_get(8)?,
                     })
                 })
                 .collect()
@@ -217,8 +227,16 @@ impl Orchestration for SqliteStore {
         .await
     }
 
-    async fn set_capacity(&self, leader: Option<&Leader>, capacity: u32) -> Result<()> {
-        let settings = [("task.capacity", capacity.to_string())];
+    async fn set_capacity(
+        &self,
+        leader: Option<&Leader>,
+        capacity: u32,
+        max_losses: u32,
+    ) -> Result<()> {
+        let settings = [
+            ("task.capacity", capacity.to_string()),
+            ("task.max_losses", max_losses.to_string()),
+        ];
         self.run("setting the capacity", self.set(leader, &settings))
             .await
     }

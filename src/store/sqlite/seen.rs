@@ -79,7 +79,7 @@ macro_rules! fleet {
                 s.busy_for_ms AS busy_for_ms, s.turn AS turn,
                 iif(replace(c.expires_at, ' ', 'T') > ?1 AND l.closed_ms IS NULL, s.capacity, 0)
                     AS capacity,
-                s.standing AS standing, s.standing_seq AS standing_seq,
+                coalesce(s.crashes, 0) AS crashes, s.standing AS standing, s.standing_seq AS standing_seq,
                 ",
             foreign_mark!(),
             " AS foreign_mark,
@@ -302,6 +302,7 @@ fn seen(row: &SqliteRow) -> std::result::Result<Option<SeenSession>, sqlx::Error
         unread: row.try_get("unread")?,
         open_tasks: row.try_get("open_tasks")?,
         capacity: row.try_get("capacity")?,
+        crashes: row.try_get("crashes")?,
         standing: row.try_get("standing")?,
         standing_seq: row.try_get("standing_seq")?,
     }))

@@ -29,6 +29,7 @@ pub(super) async fn ended(
 ) -> Result<(), Fault> {
     bump(connection, session).await?;
     agent_ended(connection, session).await?;
+    tasks::agent_ended(connection, session, now).await?;
     shared::audit(
         connection,
         Some(&session.conversation),

@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{Cause, Target, get, lease};
+use super::{Cause, Target, get, lease, losses};
 use crate::model::SessionKey;
 use crate::model::task::TaskId;
 use crate::store::sqlite::fault::Fault;
 
 /// Gives a session's tasks to its new agent, each with its text and a new fence,
-/// in the transaction of the heartbeat that names that agent.
+/// in the transaction of the heartbeat that names that agent; into the queue, if
+/// the session's agents end one after the other.
 pub(in crate::store::sqlite) async fn give_anew(
     connection: &mut SqliteConnection,
     session: &SessionKey,
@@ -26,7 +27,11 @@ pub(in crate::store::sqlite) async fn give_anew(
     .await?;
     for task in tasks {
         let found = get(connection, TaskId(task)).await?;
-        let target = Target::Given(session);
+        let target = if losses::may_go_on(connection, found.id, session).await? {
+            Target::Given(session)
+        } else {
+            Target::Queue
+        };
         lease(connection, &found, &target, Cause::Exited, now).await?;
     }
     Ok(())

@@ -71,6 +71,7 @@ pub(super) async fn end(
     if ended == 0 {
         return Err(stale(connection, task, fence).await?.into());
     }
+    super::losses::forgive(connection, session).await?;
     let at = (task, fence);
     let note = text.as_deref().filter(|_| failed);
     let event = if failed { "failed" } else { "done" };

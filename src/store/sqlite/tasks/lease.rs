@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
+use super::losses;
 use super::rows::history;
 use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
@@ -84,6 +85,10 @@ pub(in crate::store::sqlite) async fn lease(
         _ => None,
     };
     let fence = found.fence.next();
+    let went = found.owner.as_ref().and(cause.of_owner());
+    if let (Some((word, _)), true) = (went, cause != Cause::Operator) {
+        losses::note(connection, found.id, word, now).await?;
+    }
     let changed = sqlx::query(
         "UPDATE bridge_task SET state = ?3, fence = ?4, owner_conversation = ?5,
              owner_session = ?6, attempts = attempts + (?5 IS NOT NULL), retry_ms = NULL,
@@ -114,16 +119,9 @@ pub(in crate::store::sqlite) async fn lease(
         let subject = notices::task_subject(found.id);
         alerts::recover(connection, AlertKind::TaskDead, &subject, now).await?;
     }
-    if let (Some(owner), Some((word, _))) = (&found.owner, cause.of_owner()) {
-        history(
-            connection,
-            (found.id, found.fence),
-            word,
-            Some(owner),
-            None,
-            now,
-        )
-        .await?;
+    if let (Some(owner), Some((word, _)), Cause::Operator) = (&found.owner, went, cause) {
+        let (at, owner) = ((found.id, found.fence), Some(owner));
+        history(connection, at, word, owner, None, now).await?;
     }
     history(connection, (found.id, fence), event, to, reason, now).await?;
     tell(connection, found, fence, target, cause, now).await?;

@@ -5,6 +5,7 @@ mod anew;
 mod claim;
 mod end;
 mod lease;
+mod losses;
 mod rows;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub(super) use anew::give_anew;
 use claim::{Claimable, busy, claimable, oldest_waiting, over};
 use end::end;
 pub(super) use lease::{Cause, Target, fitness, lease};
+pub(super) use losses::{agent_ended, counted, fetched};
 pub(super) use rows::session_of;
 use rows::{history_of, row_of, stale, task_columns};
 

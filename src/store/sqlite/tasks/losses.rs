@@ -1,0 +1,137 @@
+//! Owners that went away, as they count: against a task only if that owner had
+//! fetched it, and each session once; against a session if its agent ended right
+//! after it was given a task.
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use crate::model::SessionKey;
+use crate::model::assignment::CRASH_WITHIN;
+use crate::model::task::TaskId;
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::millis;
+use crate::text::millis as duration_millis;
+
+/// Whether the owner of a leased task `t` got to know it in this lease: it claimed
+/// it, read the message that gave it, or reported on it. One that did nothing of
+/// that was not killed by it.
+macro_rules! fetched {
+    () => {
+        "(EXISTS (SELECT 1 FROM bridge_task_history c WHERE c.task_id = t.task_id
+                      AND c.fence = t.fence AND c.event = 'claimed')
+          OR coalesce(t.progress_ms > t.changed_ms, 0)
+          OR EXISTS (SELECT 1 FROM bridge_task_message k CROSS JOIN messages m
+                         ON m.id = k.message_id
+                     WHERE k.task_id = t.task_id AND m.conversation_id = t.owner_conversation
+                       AND m.to_session = t.owner_session AND m.from_session = 'system'
+                       AND m.read = 1
+                       AND iif(json_valid(m.metadata), m.metadata ->> 'fence', NULL) = t.fence))"
+    };
+}
+pub(in crate::store::sqlite) use fetched;
+
+/// The events of a task `t` that count as losses since the time `?2`. One that was
+/// given up and brought back begins anew.
+macro_rules! counted {
+    () => {
+        "y.task_id = t.task_id AND y.counts = 1
+         AND y.event IN ('lost', 'exited', 'stalled') AND y.at_ms > ?2
+         AND y.history_id > (SELECT coalesce(max(d.history_id), 0) FROM bridge_task_history d
+                             WHERE d.task_id = t.task_id AND d.event = 'dead')"
+    };
+}
+pub(in crate::store::sqlite) use counted;
+
+/// Notes in a task's history that its owner went away, before it is taken from it.
+pub(super) async fn note(
+    connection: &mut SqliteConnection,
+    task: TaskId,
+    event: &str,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    sqlx::query(concat!(
+        "INSERT INTO bridge_task_history (task_id, fence, event, conversation_id, session_id,
+             at_ms, counts, note)
+         SELECT task_id, fence, ?2, owner_conversation, owner_session, ?3, fetched,
+                iif(fetched, NULL, 'it had not read the task, which does not count against it')
+         FROM (SELECT t.*, ",
+        fetched!(),
+        " AS fetched FROM bridge_task t WHERE t.task_id = ?1)",
+    ))
+    .bind(task.0)
+    .bind(event)
+    .bind(millis(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// An agent ended: whether right after it was given a task. Without one, it tells
+/// nothing.
+pub(in crate::store::sqlite) async fn agent_ended(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE bridge_session SET crashes = iif(
+             (SELECT max(t.changed_ms) FROM bridge_task t INDEXED BY bridge_task_owner
+              WHERE t.owner_conversation = ?1 AND t.owner_session = ?2 AND t.state = 'leased')
+                 > ?3, crashes + 1, 0)
+         WHERE conversation_id = ?1 AND session_id = ?2
+           AND EXISTS (SELECT 1 FROM bridge_task t INDEXED BY bridge_task_owner
+                       WHERE t.owner_conversation = ?1 AND t.owner_session = ?2
+                         AND t.state = 'leased')",
+    )
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .bind(millis(now).saturating_sub(duration_millis(CRASH_WITHIN)))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// It got a task to its end: what came before was something else.
+pub(super) async fn forgive(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE bridge_session SET crashes = 0
+         WHERE conversation_id = ?1 AND session_id = ?2 AND crashes > 0",
+    )
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Whether a task may go to its own session again at once, now that another agent
+/// is there: not when they end one after the other, and not when the task may be
+/// what kills its owners. Whoever gives out tasks decides then.
+pub(super) async fn may_go_on(
+    connection: &mut SqliteConnection,
+    task: TaskId,
+    session: &SessionKey,
+) -> Result<bool, Fault> {
+    Ok(sqlx::query_scalar(concat!(
+        "SELECT coalesce((SELECT crashes FROM bridge_session
+                          WHERE conversation_id = ?3 AND session_id = ?4), 0) < 2
+            AND (SELECT count(DISTINCT y.conversation_id || '/' || y.session_id)
+                 FROM bridge_task t CROSS JOIN bridge_task_history y
+                 WHERE t.task_id = ?1 AND (y.conversation_id, y.session_id) <> (?3, ?4) AND ",
+        counted!(),
+        ") + (SELECT ",
+        fetched!(),
+        " FROM bridge_task t WHERE t.task_id = ?1)
+            < coalesce((SELECT CAST(value AS INTEGER) FROM bridge_setting
+                        WHERE key = 'task.max_losses'), 3)",
+    ))
+    .bind(task.0)
+    .bind(i64::MIN)
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .fetch_one(connection)
+    .await?)
+}
