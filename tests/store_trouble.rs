@@ -196,26 +196,71 @@ fn on_the_disk(rig: &Rig, role: &str, more: &str) -> (PathBuf, PathBuf) {
         "{}",
         String::from_utf8_lossy(&made.stderr)
     );
-    let config = rig.path(&format!("{role}.conf.toml"));
+    // Where the commands look for daemons of this user.
+    std::fs::create_dir(rig.path("mcp-bridge")).expect("made");
+    let config = rig.path(&format!("mcp-bridge/{role}.conf.toml"));
     let text = format!(
         "role = \"{role}\"\n[store]\nurl = \"{}\"\n[service]\nstate_file = \"{}\"\n{}{more}",
         store.display(),
-        rig.path(&format!("{role}.state.json")).display(),
+        rig.path(&format!("mcp-bridge/{role}.state.json")).display(),
         teller(rig),
     );
     std::fs::write(&config, text).expect("written");
     (disk, config)
 }
 
+/// What `mcp-bridge` says of a store, and its exit code.
+fn bridge(rig: &Rig, store: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
+        .args(args)
+        .arg("--store")
+        .arg(store)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", rig.dir.path())
+        .env("XDG_RUNTIME_DIR", rig.dir.path())
+        .output()
+        .expect("run");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
 /// From the disk's last byte to the alert, and back.
 fn full_and_freed(rig: &Rig, disk: &Path, mut daemon: Daemon) {
+    // A reader that stays keeps the log from beginning anew in its own room.
+    let reader = rusqlite::Connection::open(disk.join("bridge.db")).expect("opened");
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM messages")
+        .expect("read");
     let filler = fill(disk);
     raised(rig, Instant::now());
     let state = daemon.shows("the trouble", |state| state.status.contains("disk is full"));
     assert!(!state.status.contains("store ok"), "{}", state.status);
+    let store = disk.join("bridge.db");
+    let (code, page, _) = bridge(rig, &store, &["status"]);
+    assert_eq!(code, Some(69), "{page}");
+    assert!(
+        page.contains("one/b") && page.contains("disk is full"),
+        "{page}"
+    );
+    let (code, json, _) = bridge(rig, &store, &["status", "--json"]);
+    assert_eq!(code, Some(69), "{json}");
+    assert!(json.contains("\"not-writable\""), "{json}");
+    let (code, line, _) = bridge(rig, &store, &["health"]);
+    assert_eq!((code, line.lines().count()), (Some(69), 1), "{line}");
+    assert!(line.contains("disk is full"), "{line}");
     std::fs::remove_file(filler).expect("freed");
+    reader.execute_batch("ROLLBACK").expect("let go");
     recovered(rig);
     daemon.shows("the recovery", |state| state.status.contains("store ok"));
+    for command in ["status", "health"] {
+        let (code, said, errors) = bridge(rig, &store, &[command]);
+        assert_eq!(code, Some(0), "{command}: {said}{errors}");
+    }
     assert!(daemon.is_running());
     assert_eq!(daemon.stop(), Some(0));
 }
@@ -226,7 +271,7 @@ fn a_full_disk_is_alerted_by_a_worker() {
         return;
     }
     let rig = Rig::new();
-    let (disk, config) = on_the_disk(&rig, "worker", &session("one.b", "\"none\""));
+    let (disk, config) = on_the_disk(&rig, "worker", &session("../one.b", "\"none\""));
     let mut daemon = rig.daemon(&config);
     daemon.ready();
     full_and_freed(&rig, &disk, daemon);

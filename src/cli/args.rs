@@ -12,7 +12,9 @@ use super::completions::{self, CompletionsArgs};
 use super::conversation::ConversationCommand;
 use super::store::StoreCommand;
 use super::task::TaskCommand;
-use super::{audit, bench, check, demo, doctor, heartbeat, orders, send, status, wait, watch};
+use super::{
+    audit, bench, check, demo, doctor, health, heartbeat, orders, send, status, wait, watch,
+};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -112,6 +114,8 @@ pub(super) enum Command {
     Store(StoreCommand),
     /// Find what is wrong with this machine's configuration, store and daemons
     Doctor(doctor::DoctorArgs),
+    /// Say in a line whether daemons and store are well, for scripts
+    Health(health::HealthArgs),
     /// See it all at work in a scratch store, in half a minute
     #[command(after_help = "\
 Examples:

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::Global;
 use super::error::{CliError, did_you_mean};
+use super::heard;
 use super::output::{note, session_name};
 use crate::credentials::{self, Credentials, CredentialsError, OF_THE_SERVICE};
 use crate::model::Label;
@@ -190,12 +191,60 @@ impl Context {
         Self::open_at(&self.location()?, Create::Look).await
     }
 
-    /// Opens the store, or makes it.
+    /// Opens the store, or makes it where none was lost.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_or_create(&self) -> anyhow::Result<SharedStore> {
+        let location = self.location()?;
+        if location.path.symlink_metadata().is_err() {
+            match Self::lost(&location) {
+                StoreError::Missing(_) => {}
+                lost => return Err(lost.into()),
+            }
+        }
+        Self::open_at(&location, Create::Yes).await
+    }
+
+    /// Opens the store, or makes it, whatever was there before.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_or_begin_anew(&self) -> anyhow::Result<SharedStore> {
         Self::open_at(&self.location()?, Create::Yes).await
+    }
+
+    /// The error for a place where no store is, with who said that one should be.
+    pub(super) fn missing(location: &Location) -> anyhow::Error {
+        match Self::lost(location) {
+            StoreError::Missing(_) if location.origin != Origin::Flag => {
+                CliError::NoStore(location.clone()).into()
+            }
+            error => error.into(),
+        }
+    }
+
+    /// Lost, or never made? That one was there is said by what stands beside it,
+    /// by a daemon that uses it, or by credentials of this user.
+    pub(super) fn lost(location: &Location) -> StoreError {
+        let path = std::path::absolute(&location.path).unwrap_or_else(|_| location.path.clone());
+        let error = StoreError::missing(path.clone());
+        if matches!(error, StoreError::Lost { .. }) {
+            return error;
+        }
+        let heard = heard::of(&path);
+        let sign = heard
+            .first()
+            .map(|daemon| format!("daemon {} uses it", daemon.name()))
+            .or_else(|| {
+                let file = credentials_for(&path)?;
+                Some(format!("the credentials {} are for it", file.display()))
+            });
+        let backup = None;
+        match sign {
+            Some(sign) => StoreError::Lost { path, sign, backup },
+            None => error,
+        }
     }
 
     async fn open_at(location: &Location, create: Create) -> anyhow::Result<SharedStore> {
@@ -205,9 +254,7 @@ impl Context {
             note(&what_was_done(location, brought));
         }
         match opened {
-            Err(StoreError::Missing(_)) if location.origin != Origin::Flag => {
-                Err(CliError::NoStore(location.clone()).into())
-            }
+            Err(StoreError::Missing(_)) => Err(Self::missing(location)),
             other => Ok(other?),
         }
     }
@@ -305,6 +352,15 @@ pub(super) fn credentials_directory() -> Option<PathBuf> {
         return Some(service.to_owned());
     }
     Some(locate::state_directory()?.join("credentials"))
+}
+
+/// Credentials in the default directory that name the store at `path`.
+fn credentials_for(path: &Path) -> Option<PathBuf> {
+    let files = toml_files(&credentials_directory()?).ok()?;
+    files.into_iter().find(|file| {
+        let store = Credentials::read(file).ok().and_then(|found| found.store);
+        store.is_some_and(|store| locate::is_at(&store, path))
+    })
 }
 
 /// A file is itself, a directory all `*.toml` in it, and a bare name that is

@@ -15,6 +15,8 @@ mod ending;
 mod error;
 mod exit;
 pub mod follow;
+mod health;
+mod heard;
 mod heartbeat;
 mod input;
 mod leash;
@@ -107,6 +109,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Audit(args) => audit::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,
+        Command::Health(args) => health::run(args, context).await,
         Command::Demo(args) => demo::run(args, context.json()).await,
         Command::Bench(args) => bench::run(args, context.json()).await,
         Command::Completions(args) => completions::run(&args),

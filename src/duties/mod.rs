@@ -12,12 +12,14 @@ pub mod leadership;
 pub mod message_watch;
 pub mod reassignment;
 pub mod roster;
+mod state;
 pub mod store_keeper;
 mod wakes;
 pub mod watchdog;
 mod words;
 
 pub use fleet::{FleetPost, SharedFleet};
+pub use state::{SessionState, StoreCondition, StoreState};
 
 use std::future::Future;
 use std::path::Path;
@@ -74,6 +76,16 @@ pub trait Report: Send {
     /// What keeps it from its work, if anything does. The first line is enough
     /// to show; what to do may stand below.
     fn trouble(&self) -> Option<String>;
+
+    /// Its word about the store, if that is its business.
+    fn store(&self) -> Option<StoreState> {
+        None
+    }
+
+    /// Its word about sessions in trouble.
+    fn sessions(&self) -> Vec<SessionState> {
+        Vec::new()
+    }
 
     /// Whether the duty has logged its trouble itself, in more words.
     fn already_told(&self) -> bool {

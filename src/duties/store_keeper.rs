@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use super::alerts::AlertDesk;
-use super::{Duty, Patience, Report, Round, STORE_PATIENCE};
+use super::{Duty, Patience, Report, Round, STORE_PATIENCE, StoreCondition, StoreState};
 use crate::clock;
 use crate::config::Settings;
 use crate::model::alert::AlertKind;
@@ -66,6 +66,8 @@ pub struct StoreKeeper {
     desk: AlertDesk,
     /// When the trouble began that lasts, since boot.
     since: Option<Duration>,
+    /// Whether it answered in this round.
+    answers: bool,
 }
 
 /// An opening may take as long as a copy of the store and a change of its
@@ -87,6 +89,7 @@ pub struct StoreReport {
     location: Location,
     state: State,
     waiting: bool,
+    answers: bool,
 }
 
 #[derive(Debug)]
@@ -114,6 +117,7 @@ impl StoreKeeper {
             alarmed: false,
             desk,
             since: None,
+            answers: false,
         };
         (keeper, receiver)
     }
@@ -180,6 +184,7 @@ impl StoreKeeper {
         // After an opening that took its time, the round has not begun yet.
         let patience = Patience::begin();
         let probe = patience.bounded(&self.location.path, store.probe()).await?;
+        self.answers = true;
         self.tend_log(&store, probe.log_bytes, patience).await;
         let shown = *self.shown.get_or_insert(probe.took);
         if probe.took > shown * 2 + NOISE || probe.took * 2 + NOISE < shown {
@@ -238,8 +243,10 @@ impl StoreKeeper {
     /// Gives up a store that is not the one at the path any more. What failed
     /// otherwise may work again, on the same connections.
     fn give_up(&mut self, error: &StoreError) {
-        let lost = matches!(error, StoreError::Replaced(_) | StoreError::Missing(_))
-            || error.class() == ErrorClass::Unusable;
+        let lost = matches!(
+            error,
+            StoreError::Replaced(_) | StoreError::Missing(_) | StoreError::Lost { .. }
+        ) || error.class() == ErrorClass::Unusable;
         if lost {
             self.let_go();
         }
@@ -271,6 +278,9 @@ impl StoreKeeper {
         self.since = None;
         let subject = self.location.path.display().to_string();
         self.desk.recover(AlertKind::StoreTrouble, &subject);
+        // It is the same as before, and yet news: whose round failed meanwhile
+        // tries again now, whenever the next one was due.
+        self.link.send_modify(|_| {});
     }
 
     async fn tend_log(&mut self, store: &SharedStore, bytes: u64, patience: Patience) {
@@ -308,6 +318,7 @@ impl Duty for StoreKeeper {
     }
 
     async fn tick(&mut self) -> Round<StoreReport> {
+        self.answers = false;
         let state = match self.look().await {
             Ok(state @ State::Migrating(_)) => state,
             Ok(state) => {
@@ -332,6 +343,7 @@ impl Duty for StoreKeeper {
             report: StoreReport {
                 location: self.location.clone(),
                 waiting: self.link.borrow().is_none(),
+                answers: self.answers,
                 state,
             },
             next: Instant::now() + INTERVAL,
@@ -358,6 +370,25 @@ impl Report for StoreReport {
             State::Trouble(why) => Some(why.clone()),
             State::Well(_) | State::Migrating(_) => None,
         }
+    }
+
+    fn store(&self) -> Option<StoreState> {
+        let condition = match &self.state {
+            State::Well(_) => StoreCondition::Well,
+            State::Migrating(_) => StoreCondition::Migrating,
+            State::Trouble(_) if self.answers => StoreCondition::NotWritable,
+            State::Trouble(_) => StoreCondition::NotUsable,
+        };
+        let trouble = match &self.state {
+            State::Trouble(why) => why.lines().next().map(str::to_owned),
+            State::Migrating(_) => Some(self.summary()),
+            State::Well(_) => None,
+        };
+        Some(StoreState {
+            path: self.location.path.clone(),
+            condition,
+            trouble,
+        })
     }
 
     fn already_told(&self) -> bool {

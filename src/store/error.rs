@@ -1,6 +1,6 @@
 //! What can go wrong with a store, in words for the person who must act.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -17,6 +17,16 @@ pub enum StoreError {
     /// No file there.
     #[error("store {}: there is no such file\n  make one: mcp-bridge store init --store {}", .0.display(), .0.display())]
     Missing(PathBuf),
+    /// No file there any more.
+    #[error("store {}: there is no such file, but there was: {}{}", .path.display(), .sign, lost(.path, .backup.as_deref()))]
+    Lost {
+        /// The store.
+        path: PathBuf,
+        /// What says so.
+        sign: String,
+        /// The newest copy of it.
+        backup: Option<PathBuf>,
+    },
     /// A file with nothing in it.
     #[error("store {}: the file is empty\n  if that is right, make it a store: mcp-bridge store init --store {}", .0.display(), .0.display())]
     Empty(PathBuf),
@@ -252,7 +262,34 @@ pub enum ErrorClass {
     Other,
 }
 
+/// What to do about a store that is gone.
+fn lost(path: &Path, backup: Option<&Path>) -> String {
+    let path = path.display();
+    let restore = backup.map_or_else(
+        || "put the file back".to_owned(),
+        |backup| {
+            let backup = backup.display();
+            format!("restore its newest copy: mcp-bridge store restore {backup} --store {path}")
+        },
+    );
+    format!("\n  {restore}\n  or begin anew, without it: mcp-bridge store init --store {path}")
+}
+
 impl StoreError {
+    /// The error for a path where no store is: lost, if something says that one
+    /// was there.
+    #[must_use]
+    pub fn missing(path: PathBuf) -> Self {
+        match super::traces::of(&path) {
+            None => Self::Missing(path),
+            Some(found) => {
+                let sign = format!("{} is still there", found.sign.display());
+                let backup = found.backup;
+                Self::Lost { path, sign, backup }
+            }
+        }
+    }
+
     /// The class of this error.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
@@ -274,6 +311,7 @@ impl StoreError {
             Self::WrongToken(_) | Self::Expired { .. } | Self::Closed(_) => ErrorClass::Denied,
             Self::RateLimited(..) | Self::Busy(_) | Self::InUse(..) => ErrorClass::Retry,
             Self::Missing(_)
+            | Self::Lost { .. }
             | Self::Empty(_)
             | Self::Permission(..)
             | Self::TooManyFiles(..)

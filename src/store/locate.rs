@@ -166,8 +166,11 @@ pub async fn open_telling(
     opening: &Opening,
 ) -> Result<SharedStore> {
     let (path, durability) = (&location.path, Durability::Full);
-    let store = SqliteStore::open_telling(path, create, durability, opening).await?;
-    Ok(Arc::new(store))
+    match SqliteStore::open_telling(path, create, durability, opening).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(StoreError::Missing(path)) => Err(StoreError::missing(path)),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod fleet;
 pub mod locate;
 pub mod sqlite;
 mod tasks;
+mod traces;
 mod types;
 
 use std::collections::HashSet;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::InForce;
-use super::health::Board;
+use super::health::{Board, Said};
 use crate::duties::{Duty, DutyBell, Report};
 
 pub(super) struct Driver<D> {
@@ -43,8 +43,13 @@ impl<D: Duty> Driver<D> {
                 trouble = news;
             }
             debug!(%summary, "round");
-            self.board
-                .returned(name, summary, now_trouble, round.next, generation);
+            let said = Said {
+                summary,
+                trouble: now_trouble,
+                store: round.report.store(),
+                sessions: round.report.sessions(),
+            };
+            self.board.returned(name, said, round.next, generation);
             tokio::select! {
                 () = self.soft.cancelled() => break,
                 () = self.bell.0.notified() => {}

@@ -1,7 +1,7 @@
 //! Health is earned: a duty is well if its last round returned by its own
 //! deadline, with a result or with a named trouble.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::state_file::DutyState;
+use crate::duties::{SessionState, StoreState};
 
 /// The duty that says how the store is.
 const STORE_KEEPER: &str = "store";
@@ -30,9 +31,20 @@ struct Entry {
     due: Option<Instant>,
     returned: bool,
     generation: u64,
-    summary: String,
-    trouble: Option<String>,
+    said: Said,
 }
+
+/// What a duty said after a round.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) summary: String,
+    pub(super) trouble: Option<String>,
+    pub(super) store: Option<StoreState>,
+    pub(super) sessions: Vec<SessionState>,
+}
+
+/// So many sessions in trouble stand in the state file.
+const MOST_SESSIONS: usize = 1_000;
 
 impl Board {
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
@@ -53,8 +65,7 @@ impl Board {
             due: None,
             returned: false,
             generation: 0,
-            summary: String::new(),
-            trouble: None,
+            said: Said::default(),
         });
     }
 
@@ -64,24 +75,13 @@ impl Board {
     }
 
     /// A round returned; the next one begins at `next` at the latest.
-    pub(super) fn returned(
-        &self,
-        name: &'static str,
-        summary: String,
-        trouble: Option<String>,
-        next: Instant,
-        generation: u64,
-    ) {
+    pub(super) fn returned(&self, name: &'static str, said: Said, next: Instant, generation: u64) {
         self.with(name, |entry| {
             entry.due = Some(next + entry.deadline);
-            let news = !entry.returned
-                || entry.generation != generation
-                || entry.summary != summary
-                || entry.trouble != trouble;
+            let news = !entry.returned || entry.generation != generation || entry.said != said;
             entry.returned = true;
             entry.generation = generation;
-            entry.summary = summary;
-            entry.trouble = trouble;
+            entry.said = said;
             if news {
                 self.news.notify_one();
             }
@@ -127,16 +127,16 @@ impl Board {
         let of_the_store = |why: &String| why.starts_with(STORE_ERROR);
         let failing = duties
             .iter()
-            .any(|entry| entry.trouble.as_ref().is_some_and(of_the_store));
+            .any(|entry| entry.said.trouble.as_ref().is_some_and(of_the_store));
         let mut words: Vec<&str> = duties
             .iter()
-            .filter(|entry| entry.name != STORE_KEEPER || entry.trouble.is_some() || !failing)
+            .filter(|entry| entry.name != STORE_KEEPER || entry.said.trouble.is_some() || !failing)
             .map(|entry| {
-                let trouble = entry.trouble.as_deref();
+                let trouble = entry.said.trouble.as_deref();
                 // What to do stands below, and not on a line of status.
                 trouble
-                    .filter(|_| entry.summary.is_empty())
-                    .map_or(entry.summary.as_str(), |why| {
+                    .filter(|_| entry.said.summary.is_empty())
+                    .map_or(entry.said.summary.as_str(), |why| {
                         why.lines().next().unwrap_or_default()
                     })
             })
@@ -152,14 +152,33 @@ impl Board {
         }
     }
 
+    /// The store, by the word of its keeper.
+    pub(super) fn store(&self) -> Option<StoreState> {
+        self.lock()
+            .iter()
+            .find_map(|entry| entry.said.store.clone())
+    }
+
+    /// Sessions in trouble, each once with all that duties say of it.
+    pub(super) fn sessions(&self) -> Vec<SessionState> {
+        let duties = self.lock();
+        let mut all: BTreeMap<&str, SessionState> = BTreeMap::new();
+        for said in duties.iter().flat_map(|entry| &entry.said.sessions) {
+            let session = all.entry(&said.session).or_insert_with(|| said.clone());
+            session.life = session.life.take().or_else(|| said.life.clone());
+            session.wake = session.wake.take().or_else(|| said.wake.clone());
+        }
+        all.into_values().take(MOST_SESSIONS).collect()
+    }
+
     /// For the state file.
     pub(super) fn states(&self) -> Vec<DutyState> {
         self.lock()
             .iter()
             .map(|entry| DutyState {
                 name: entry.name.to_owned(),
-                summary: entry.summary.clone(),
-                trouble: entry.trouble.clone(),
+                summary: entry.said.summary.clone(),
+                trouble: entry.said.trouble.clone(),
             })
             .collect()
     }
@@ -168,6 +187,58 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn well() -> Said {
+        Said {
+            summary: "well".into(),
+            ..Said::default()
+        }
+    }
+
+    #[test]
+    fn a_store_that_a_duty_cannot_use_is_not_called_well() {
+        let board = Board::default();
+        let now = Instant::now();
+        let said = |summary: &str, trouble: Option<&str>| Said {
+            summary: summary.into(),
+            trouble: trouble.map(str::to_owned),
+            ..Said::default()
+        };
+        let full = "store /s: the disk is full";
+        for name in ["heartbeat", STORE_KEEPER] {
+            board.enter(name, Duration::from_secs(1));
+        }
+        board.returned("heartbeat", said("", Some(full)), now, 1);
+        board.returned(STORE_KEEPER, said("store ok", None), now, 1);
+        assert_eq!(board.words(), full);
+        board.returned(STORE_KEEPER, said(full, Some(full)), now, 1);
+        assert_eq!(board.words(), full);
+        board.returned("heartbeat", said("1 session alive", None), now, 1);
+        board.returned(STORE_KEEPER, said("store ok", None), now, 1);
+        assert_eq!(board.words(), "1 session alive; store ok");
+    }
+
+    #[test]
+    fn a_session_in_two_troubles_is_one() {
+        let board = Board::default();
+        let now = Instant::now();
+        let about = |life: Option<&str>, wake: Option<&str>| Said {
+            sessions: vec![SessionState {
+                session: "conv_0123456789abcdef/b".into(),
+                name: "one/b".into(),
+                life: life.map(str::to_owned),
+                wake: wake.map(str::to_owned),
+            }],
+            ..Said::default()
+        };
+        for name in ["heartbeat", "message-watch"] {
+            board.enter(name, Duration::from_secs(1));
+        }
+        board.returned("heartbeat", about(Some("no pid file"), None), now, 1);
+        board.returned("message-watch", about(None, Some("exec: failed")), now, 1);
+        let both = about(Some("no pid file"), Some("exec: failed")).sessions;
+        assert_eq!(board.sessions(), both);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_round_that_does_not_return_is_noticed_and_one_that_fails_is_not() {
@@ -183,18 +254,16 @@ mod tests {
         );
         board.begins("one", start);
         board.begins("two", start);
-        board.returned("one", "well".into(), None, start + seconds(30), 1);
-        board.returned(
-            "two",
-            String::new(),
-            Some("store: busy\n  try again".into()),
-            start + seconds(30),
-            1,
-        );
+        board.returned("one", well(), start + seconds(30), 1);
+        let busy = Said {
+            trouble: Some("store: busy\n  try again".into()),
+            ..Said::default()
+        };
+        board.returned("two", busy, start + seconds(30), 1);
         assert_eq!(board.overdue(start + seconds(40)), None);
         board.begins("two", start + seconds(30));
         board.begins("one", start + seconds(31));
-        board.returned("one", "well".into(), None, start + seconds(61), 1);
+        board.returned("one", well(), start + seconds(61), 1);
         assert_eq!(board.overdue(start + seconds(41)), Some("two"));
         assert_eq!(board.words(), "well; store: busy");
         let trouble = board.states().pop().and_then(|state| state.trouble);
@@ -207,8 +276,8 @@ mod tests {
         let now = Instant::now();
         board.enter("one", Duration::from_secs(1));
         board.enter("two", Duration::from_secs(1));
-        board.returned("one", String::new(), None, now, 2);
-        board.returned("two", String::new(), None, now, 1);
+        board.returned("one", Said::default(), now, 2);
+        board.returned("two", Said::default(), now, 1);
         assert!(board.all_returned() && board.all_in(1) && !board.all_in(2));
     }
 }

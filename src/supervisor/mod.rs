@@ -248,6 +248,8 @@ impl Supervisor {
             last_reload: told.last_reload.clone(),
             status: status.to_owned(),
             duties: self.board.states(),
+            store: self.board.store(),
+            sessions: self.board.sessions(),
         }
     }
 

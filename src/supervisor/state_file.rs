@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
 use serde::{Deserialize, Serialize};
 
+use crate::duties::{SessionState, StoreState};
 use crate::store::locate;
 use crate::{config, guarded, host};
 
@@ -37,6 +38,12 @@ pub struct StateFile {
     pub status: String,
     /// The duties.
     pub duties: Vec<DutyState>,
+    /// The store, as the daemon sees it.
+    #[serde(default)]
+    pub store: Option<StoreState>,
+    /// Sessions in trouble, as the daemon sees them.
+    #[serde(default)]
+    pub sessions: Vec<SessionState>,
 }
 
 /// How a reload went.

@@ -165,7 +165,7 @@ fn stores_that_are_not_what_they_should_be_are_left_as_they_are() {
     std::fs::remove_file(scratch.store()).expect("removed");
     let ran = doctor(&scratch);
     assert!(
-        store(&ran).contains("there is no such file: make one"),
+        store(&ran).contains("there is no such file, but there was"),
         "{ran:?}"
     );
     assert!(!scratch.store().exists(), "it makes nothing");

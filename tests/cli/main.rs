@@ -12,6 +12,7 @@ mod backups;
 mod commands;
 mod conversations;
 mod doctor;
+mod health;
 mod orders;
 mod reading;
 mod refusals;

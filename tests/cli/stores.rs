@@ -72,6 +72,69 @@ fn one_that_is_missing() {
 }
 
 #[test]
+fn one_that_was_deleted_is_no_new_installation() {
+    let scratch = Scratch::with_conversation();
+    scratch
+        .run(&["store", "backup", "bridge-20261125T151641Z.backup.db"])
+        .ok();
+    for suffix in ["", "-wal", "-shm", "-bell"] {
+        let _ = std::fs::remove_file(scratch.path(&format!("bridge.db{suffix}")));
+    }
+    let remedy = format!(
+        "store restore {}/bridge-20261125T151641Z.backup.db --store {}/bridge.db",
+        scratch.dir().display(),
+        scratch.dir().display()
+    );
+    let commands: [&[&str]; 6] = [
+        &["status"],
+        &["conversation", "new", "--label", "other"],
+        &["conversation", "list"],
+        &["audit"],
+        &["store", "check"],
+        &["store", "backup", "other.db"],
+    ];
+    for command in commands {
+        let ran = scratch.run(command);
+        let said = format!("{command:?}: {}{}", ran.out, ran.err);
+        assert_eq!(ran.code, Some(69), "{said}");
+        assert!(said.contains(&remedy), "{said}");
+        assert!(!scratch.store().exists(), "{said}");
+    }
+    let doctor = scratch.run(&["doctor"]);
+    assert_eq!(doctor.code, Some(1), "{}", doctor.out);
+    assert!(doctor.out.contains(&remedy), "{}", doctor.out);
+    // As it is told, it comes back.
+    let mut words: Vec<&str> = remedy.split(' ').collect();
+    words.push("--yes");
+    scratch.run(&words).ok();
+    scratch.run(&["status"]).ok();
+}
+
+#[test]
+fn one_that_credentials_are_for_was_there() {
+    let scratch = Scratch::new();
+    if is_root() && !can_run("setpriv", &["--version"]) {
+        return not_tried("a user's own store", "this is root, and setpriv is missing");
+    }
+    let run = |args: &[&str]| {
+        let mut command = match is_root() {
+            true => scratch.as_nobody(args),
+            false => scratch.bridge(args),
+        };
+        command.env_remove("MCP_BRIDGE_STORE");
+        scratch.outcome(command)
+    };
+    run(&["conversation", "new", "--label", "one"]).ok();
+    let place = scratch.path(".local/state/mcp-bridge");
+    for suffix in ["", "-wal", "-shm", "-bell"] {
+        let _ = std::fs::remove_file(place.join(format!("bridge.db{suffix}")));
+    }
+    let ran = run(&["status"]);
+    assert_eq!(ran.code, Some(69), "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("credentials"), "{}", ran.err);
+}
+
+#[test]
 fn a_new_user_s_first_screen() {
     let scratch = Scratch::new();
     let mut first = if is_root() {

@@ -154,8 +154,9 @@ fn a_store_that_is_missing_is_named() {
     let scratch = Scratch::with_conversation();
     std::fs::remove_file(scratch.store()).expect("removed");
     assert_snapshot!(scratch.run_as("work.b", &["watch"]).says(), @r"
-    69: error: store <dir>/bridge.db (from MCP_BRIDGE_STORE): there is no such file
-      make one: mcp-bridge conversation new
+    69: error: store <dir>/bridge.db: there is no such file, but there was: <dir>/bridge.db-bell is still there
+      put the file back
+      or begin anew, without it: mcp-bridge store init --store <dir>/bridge.db
     ");
 }
 

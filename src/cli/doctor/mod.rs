@@ -17,6 +17,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::exit::Exit;
+use super::heard::Heard;
 use super::output::{print, print_json};
 use finding::Level;
 
@@ -39,6 +40,19 @@ pub(super) struct DoctorArgs {
     /// ~/.config/mcp-bridge/*.toml; may be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Vec<PathBuf>,
+}
+
+/// A daemon that runs, died or should run on this machine.
+pub(super) struct Expected {
+    pub(super) instance: String,
+    /// What it says, or said last.
+    pub(super) heard: Option<Heard>,
+}
+
+/// The daemons of these configurations, or of all that this machine and this
+/// user have.
+pub(super) fn daemons(named: &[PathBuf]) -> Vec<Expected> {
+    gather::expected(named)
 }
 
 /// Where standard output has no width of its own.

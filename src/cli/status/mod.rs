@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::CliError;
 use super::context::Context;
 use super::exit::Exit;
-use super::output::{self, print, print_json};
+use super::heard::{self, Heard};
+use super::output::{self, print, print_json, printable};
 use super::table::{BOLD, Cell, DIM, Table};
 use crate::clock;
 use crate::model::session::SessionView;
 use crate::store::locate::{Location, Origin};
-use crate::store::{DaemonView, SharedStore};
+use crate::store::{DaemonView, SharedStore, StoreError};
 use fleet::Fleet;
 pub(super) use fleet::Outlook;
 pub(super) use sessions::{sessions_json, table};
@@ -39,41 +40,116 @@ States: starting (nothing heard yet), active, busy (inside a turn, or it said
 so), idle (no call for a minute), silent (no heartbeat for longer than it is
 good for), exited (the agent's process ended), expired (the conversation's time
 ran out). Where an orchestrator acts, its word counts: stalled (owes and does
-not move), lost, exited, never started.")]
+not move), lost, exited, never started.
+
+A daemon of this machine that says that something is wrong is quoted below them.
+Exit codes: 0; 69 if the store cannot be read, or a daemon that uses it says that
+it cannot be used or written. What is known without it is shown all the same.")]
 pub(super) struct StatusArgs {}
 
 pub(super) async fn run(_: StatusArgs, context: &Context) -> anyhow::Result<Exit> {
-    let store = match context.look().await {
-        Err(error) if !context.json() && is_first_time(&error) => {
-            print(&first_screen(&context.location()?))?;
-            return Ok(Exit::Success);
+    let location = context.location()?;
+    match read(context).await {
+        Ok((all, exit)) => {
+            all.show(context.json())?;
+            Ok(exit)
         }
-        opened => opened?,
-    };
+        Err(error) if !context.json() && is_first_time(&error) => {
+            print(&first_screen(&location))?;
+            Ok(Exit::Success)
+        }
+        Err(error) if is_outage(&error) => {
+            unreadable(&error, &location, context.json())?;
+            Ok(Exit::Unavailable)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What there is to show.
+enum Shown {
+    Page(String),
+    Json(Value),
+}
+
+impl Shown {
+    fn show(&self, json: bool) -> anyhow::Result<()> {
+        match self {
+            Self::Page(page) => Ok(print(page)?),
+            Self::Json(all) if json => print_json(all),
+            Self::Json(_) => Ok(()),
+        }
+    }
+}
+
+/// All that the store and its daemons say. A store that a daemon cannot use is
+/// not to be relied on, although this command could read it.
+async fn read(context: &Context) -> anyhow::Result<(Shown, Exit)> {
+    let store = context.look().await?;
     let now = clock::now();
     let mut sessions = store.sessions(now - ENDED_SHOWN).await?;
     // A stable order: the sides of a conversation stay together.
     sessions.sort_by_cached_key(|session| output::by_label(session.label.as_ref()));
     let daemons = store.daemons().await?;
     let fleet = Fleet::of(&store, &daemons, now).await?;
-    let page = if context.json() {
-        None
+    let heard = heard::of(store.location());
+    let exit = match heard.iter().any(|daemon| daemon.store_trouble().is_some()) {
+        true => Exit::Unavailable,
+        false => Exit::Success,
+    };
+    let shown = if context.json() {
+        let mut all = fleet.json()?;
+        all["store"] = json!(store.location());
+        all["sessions"] = sessions_json(&sessions, &fleet.outlook, now)?;
+        let daemons = daemons.iter().map(|daemon| daemons::json(daemon, now));
+        all["daemons"] = daemons.collect::<Result<Vec<_>, _>>()?.into();
+        all["heard"] = heard.iter().map(Heard::json).collect();
+        Shown::Json(all)
     } else {
-        Some(page(&store, &sessions, &daemons, &fleet, now))
+        let mut page = page(&store, &sessions, &daemons, &fleet, now);
+        let heard = heard::lines(&heard);
+        if !heard.is_empty() {
+            page.push_str(&format!("\n{heard}"));
+        }
+        Shown::Page(page)
     };
     store.close().await;
-    match page {
-        Some(page) => print(&page)?,
-        None => {
-            let mut all = fleet.json()?;
-            all["store"] = json!(store.location());
-            all["sessions"] = sessions_json(&sessions, &fleet.outlook, now)?;
-            let daemons = daemons.iter().map(|daemon| daemons::json(daemon, now));
-            all["daemons"] = daemons.collect::<Result<Vec<_>, _>>()?.into();
-            print_json(&all)?;
-        }
+    Ok((shown, exit))
+}
+
+/// Whether it is the store that cannot be read, rather than that it must be
+/// changed first.
+fn is_outage(error: &anyhow::Error) -> bool {
+    if let Some(StoreError::NotAdopted(_) | StoreError::OldSchema { .. }) = error.downcast_ref() {
+        return false;
     }
-    Ok(Exit::Success)
+    matches!(error.downcast_ref(), Some(CliError::NoStore(_)))
+        || matches!(error.downcast_ref::<StoreError>(), Some(error) if error.is_outage())
+}
+
+/// What can be said without the store: why it cannot be read, and what the
+/// daemons know that use it.
+fn unreadable(error: &anyhow::Error, location: &Location, json: bool) -> anyhow::Result<()> {
+    let path = std::path::absolute(&location.path)?;
+    let heard = heard::of(&path);
+    if json {
+        let error = error.to_string();
+        print_json(&json!({
+            "store": path,
+            "error": error.lines().next(),
+            "heard": heard.iter().map(Heard::json).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        let mut page = String::new();
+        for daemon in &heard {
+            let (name, status) = (daemon.name(), printable(&daemon.state.status));
+            page.push_str(&format!("{BOLD}{name}{BOLD:#} says: {status}\n"));
+        }
+        print(&page)?;
+    }
+    // Its code is this command's own: whatever is wrong, there is no status.
+    let _ = super::report(error);
+    Ok(())
 }
 
 /// Nobody said that there is a store, and there is none.

@@ -9,13 +9,11 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::attend::attend;
-use crate::cli::CliError;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{print, print_json};
 use crate::cli::table::{BOLD, GOOD};
 use crate::store::StoreError;
-use crate::store::locate::Origin;
 use crate::store::sqlite::{self, Inspection};
 use crate::{clock, text};
 
@@ -50,9 +48,7 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<E
     let (from, to, force) = (store.clone(), target, args.force);
     let copied = attend(move |attendant| sqlite::backup(&from, &to, force, attendant)).await;
     let copied = copied.map_err(|error| match error.downcast_ref() {
-        Some(StoreError::Missing(_)) if location.origin != Origin::Flag => {
-            CliError::NoStore(location).into()
-        }
+        Some(StoreError::Missing(_)) => Context::missing(&location),
         _ => error,
     })?;
     let took = clock::since_boot().saturating_sub(began);

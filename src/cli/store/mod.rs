@@ -119,7 +119,7 @@ pub(super) async fn run(command: StoreCommand, context: &Context) -> anyhow::Res
 async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Exit> {
     let location = context.location()?;
     let was_there = std::fs::metadata(&location.path).is_ok_and(|meta| meta.len() > 0);
-    let store = context.open_or_create().await?;
+    let store = context.open_or_begin_anew().await?;
     let storage = args
         .token_storage
         .as_deref()

@@ -62,7 +62,7 @@ pub use copy::{Attendant, Progress};
 use fault::Fault;
 use file::Files;
 pub use file::room;
-pub use inspect::{Inspection, Kind, inspect};
+pub use inspect::{Inspection, Kind, answers, inspect};
 pub use mounts::file_system;
 pub use open::{Brought, Create, Opening};
 pub use restore::{Restored, candidate, restore};

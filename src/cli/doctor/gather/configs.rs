@@ -113,7 +113,7 @@ fn name(credentials: &Path) -> String {
 }
 
 /// Whether some target wants the service: systemd keeps that as links.
-fn is_enabled(home: Home, instance: &str) -> bool {
+pub(super) fn is_enabled(home: Home, instance: &str) -> bool {
     let units = match home {
         Home::System => Some(PathBuf::from("/etc/systemd/system")),
         Home::User => super::user_units(),

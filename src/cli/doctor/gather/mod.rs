@@ -9,8 +9,10 @@ mod stores;
 
 use std::path::{Path, PathBuf};
 
+use super::Expected;
 use super::facts::{Config, Facts, Home};
 use crate::cli::context::Context;
+use crate::cli::heard::Heard;
 use crate::clock;
 use crate::config;
 
@@ -23,11 +25,7 @@ pub(super) async fn gather(named: &[PathBuf], context: &Context) -> anyhow::Resu
         true => directories(),
         false => Vec::new(),
     };
-    let paths: Vec<PathBuf> = match named.is_empty() {
-        true => looked_in.iter().flat_map(|d| configs::toml_in(d)).collect(),
-        false => named.to_vec(),
-    };
-    let loaded: Vec<configs::Loaded> = paths.iter().map(|p| configs::load(p, home(p))).collect();
+    let loaded = load(named, &looked_in);
     let daemons = daemons::daemons(&loaded, named.is_empty());
     let mut configs: Vec<Config> = Vec::new();
     for one in &loaded {
@@ -59,6 +57,43 @@ pub(super) async fn gather(named: &[PathBuf], context: &Context) -> anyhow::Resu
             false => None,
         },
     })
+}
+
+fn load(named: &[PathBuf], looked_in: &[PathBuf]) -> Vec<configs::Loaded> {
+    let paths: Vec<PathBuf> = match named.is_empty() {
+        true => looked_in.iter().flat_map(|d| configs::toml_in(d)).collect(),
+        false => named.to_vec(),
+    };
+    paths.iter().map(|p| configs::load(p, home(p))).collect()
+}
+
+/// The daemons that run, died or should run, without a look at anything else.
+pub(super) fn expected(named: &[PathBuf]) -> Vec<Expected> {
+    let loaded = load(named, &directories());
+    let daemons = daemons::daemons(&loaded, named.is_empty());
+    let mut all: Vec<Expected> = daemons
+        .iter()
+        .map(|daemon| Expected {
+            instance: daemon.instance.clone(),
+            heard: Some(Heard {
+                instance: daemon.instance.clone(),
+                state: daemon.state.clone(),
+                runs: daemon.runs,
+            }),
+        })
+        .collect();
+    for one in &loaded {
+        let known = daemons
+            .iter()
+            .any(|daemon| (&daemon.instance, daemon.home) == (&one.instance, one.home));
+        if !known && (!named.is_empty() || configs::is_enabled(one.home, &one.instance)) {
+            all.push(Expected {
+                instance: one.instance.clone(),
+                heard: None,
+            });
+        }
+    }
+    all
 }
 
 /// Where configurations are that nobody names.

@@ -88,7 +88,13 @@ fn real(path: &Path) -> std::path::PathBuf {
 pub(super) fn store(location: &Location, in_use: bool) -> Store {
     let path = real(&location.path);
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let outcome = sqlite::inspect(&path, true);
+    let outcome = match sqlite::inspect(&path, true) {
+        Err(StoreError::Missing(_)) => Err(Context::lost(&Location {
+            path: path.clone(),
+            origin: location.origin,
+        })),
+        other => other,
+    };
     Store {
         not_yet: matches!(outcome, Err(StoreError::Missing(_)))
             && location.origin == Origin::Default,

@@ -75,6 +75,8 @@ fn daemon() -> Daemon {
             reloads: 0,
             last_reload: None,
             status: "worker: 1 session alive".into(),
+            store: None,
+            sessions: Vec::new(),
             duties: vec![DutyState {
                 name: "store".into(),
                 summary: "store ok".into(),
