@@ -255,7 +255,11 @@ fn ensure_one_name(file: &File) -> io::Result<()> {
     }
 }
 
-fn ensure_link_is_trusted(path: &Path) -> io::Result<()> {
+/// Refuses a link of another user in a directory that another may write.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`] for such a link; the system's.
+pub(crate) fn ensure_link_is_trusted(path: &Path) -> io::Result<()> {
     let link = path.symlink_metadata()?;
     if !link.is_symlink() || is_trusted(link.uid()) {
         return Ok(());

@@ -51,6 +51,9 @@ pub enum StoreError {
     /// The file, its directory or the file system cannot be written.
     #[error("store {}: it is read-only\n  this user needs write permission for the file and its directory, on a file system that is mounted read-write", .0.display())]
     ReadOnly(PathBuf),
+    /// Another user decides what stands at the path.
+    #[error("store {}: {}", .0.display(), .1)]
+    Untrusted(PathBuf, String),
     /// No room.
     #[error("store {}: the disk is full; nothing was stored\n  free some space and try again", .0.display())]
     Full(PathBuf),
@@ -326,6 +329,7 @@ impl StoreError {
             | Self::OldSchema { .. }
             | Self::Replaced(_) => ErrorClass::Unavailable,
             Self::NotAFile(..)
+            | Self::Untrusted(..)
             | Self::NotADatabase(_)
             | Self::Foreign(_)
             | Self::Corrupt(..)

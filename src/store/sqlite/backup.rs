@@ -17,6 +17,7 @@ use super::file::{self, FileId, Files, beside};
 use super::inspect::{self, Inspection, Kind};
 use super::partial::{Access, Partial};
 use crate::clock;
+use crate::guarded;
 use crate::store::{Result, StoreError};
 
 /// What a name that is not whole yet ends with.
@@ -218,7 +219,9 @@ fn copies(first: &Path) -> (Option<PathBuf>, PathBuf) {
 }
 
 fn is_of_now(copy: &Path) -> bool {
-    let made = copy.metadata().and_then(|meta| meta.modified()).ok();
+    // A link says nothing of the store.
+    let made = copy.symlink_metadata().ok().filter(|meta| meta.is_file());
+    let made = made.and_then(|meta| meta.modified().ok());
     let made = made.and_then(|made| Timestamp::try_from(made).ok());
     let age = made.and_then(|made| Duration::try_from(clock::now().duration_since(made)).ok());
     age.is_some_and(|age| age < JUST_NOW)
@@ -227,7 +230,7 @@ fn is_of_now(copy: &Path) -> bool {
 /// Whether two copies hold the same, page by page.
 fn same_content(one: &Path, other: &Path) -> std::io::Result<bool> {
     let open = |path: &Path| -> std::io::Result<(u64, BufReader<File>)> {
-        let file = File::open(path)?;
+        let file = guarded::open(path)?;
         Ok((file.metadata()?.len(), BufReader::with_capacity(PART, file)))
     };
     let ((length, mut one), (other_length, mut other)) = (open(one)?, open(other)?);

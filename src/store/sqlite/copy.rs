@@ -117,7 +117,9 @@ pub(super) fn copy(
     let open = || {
         // Nobody else knows this file: no locks on it, and no journal, for one
         // that is not finished is thrown away.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let target = Connection::open_with_flags_and_vfs(to, flags, c"unix-none")?;
         target.pragma_update(None, "journal_mode", "off")?;
         target.pragma_update(None, "synchronous", "off")?;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock};
 
 use rustix::fs::OFlags;
 
-use super::{beside as sidecars, mounts};
+use super::{beside as sidecars, mounts, owners};
 use crate::store::{Result, StoreError};
 
 /// One page of the smallest size there is.
@@ -26,6 +26,11 @@ impl FileId {
     /// The file that stands at `path` now.
     pub(super) fn of(path: &Path) -> Option<Self> {
         Some(Self::from(&std::fs::metadata(path).ok()?))
+    }
+
+    /// What stands at `path` itself, be it a link.
+    pub(super) fn there(path: &Path) -> Option<Self> {
+        Some(Self::from(&path.symlink_metadata().ok()?))
     }
 }
 
@@ -130,8 +135,10 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// Whether the path is a database file with one name and nothing beside it that
 /// SQLite must not see: to be asked before SQLite opens it.
 pub(super) fn examine_store(path: &Path) -> Result<FileId> {
+    owners::ensure_path(path)?;
     let id = examine(path)?;
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    owners::ensure_owner(&real)?;
     if let Ok(meta) = std::fs::metadata(&real) {
         ensure_one_name(path, &meta)?;
     }
@@ -236,6 +243,8 @@ pub(super) fn create(path: &Path) -> Result<()> {
     }
     refuse_network_file_system(directory)?;
     refuse_remains(path)?;
+    owners::ensure_path(path)?;
+    owners::ensure_owner(path)?;
     let mode = mode_in(directory);
     match std::fs::OpenOptions::new()
         .write(true)
@@ -244,7 +253,8 @@ pub(super) fn create(path: &Path) -> Result<()> {
         .open(path)
     {
         // The umask may have taken the group's bits.
-        Ok(_) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        Ok(made) => owners::give(&made, directory)
+            .and_then(|()| made.set_permissions(std::fs::Permissions::from_mode(mode)))
             .map_err(|error| denied(&error)),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(denied(&error)),

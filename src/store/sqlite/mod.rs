@@ -27,6 +27,7 @@ mod notices;
 mod numbers;
 mod open;
 mod owed;
+mod owners;
 mod partial;
 mod prune;
 mod reminder;

@@ -41,7 +41,9 @@ impl Numbers {
     /// Lets the database at `path`, which nobody else knows, count on from
     /// there; without numbers, from a safe distance.
     pub(super) fn carry_over(numbers: Option<&Self>, path: &Path) -> rusqlite::Result<()> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let mut connection = Connection::open_with_flags_and_vfs(path, flags, c"unix-none")?;
         // Alone with it, SQLite needs no shared memory for its log.
         connection.pragma_update(None, "locking_mode", "exclusive")?;

@@ -4,15 +4,14 @@
 
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    CWD, FlockOperation, Gid, OFlags, RenameFlags, Uid, fchown, flock, renameat_with,
-};
+use rustix::fs::{CWD, FlockOperation, Gid, RenameFlags, Uid, fchown, flock, renameat_with};
 use rustix::io::Errno;
 
 use super::file::{FileId, beside, directory_of};
+use crate::guarded;
 
 /// Who may use a database: a copy of it holds the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +48,8 @@ impl Access {
         }
     }
 
-    /// Gives the file to them, as far as this user may; `false` if its group is
-    /// another one in the end, which then gets nothing.
+    /// Gives the file to them, as far as this user may; `false` if its owner or
+    /// its group is another one in the end. Another group gets nothing.
     fn give(self, file: &File) -> io::Result<bool> {
         let (user, group) = (Uid::from_raw(self.user), Gid::from_raw(self.group));
         // Only root gives a file away; its group may be any that we are in.
@@ -67,7 +66,7 @@ impl Access {
         if meta.mode() & 0o777 != mode {
             file.set_permissions(Permissions::from_mode(mode))?;
         }
-        Ok(theirs)
+        Ok(theirs && meta.uid() == self.user)
     }
 }
 
@@ -80,38 +79,58 @@ pub(super) struct Partial {
     file: File,
     id: FileId,
     kept: bool,
-    /// Whether it has the group that it was wanted for.
+    /// Whether it has the owner and the group that it was wanted for.
     pub(super) shared: bool,
 }
 
 impl Partial {
     /// Begins the file at `path`, empty. `None` if another process is filling
     /// it now.
+    ///
+    /// It is always a new file: one that another user put there, or has open,
+    /// is removed and never filled. What is no file there is an error.
     pub(super) fn claim(path: &Path, access: Access) -> io::Result<Option<Self>> {
+        let path = real(path)?;
         loop {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(access.mode & 0o600)
-                // Never through a link that somebody put there.
-                .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0))
-                .open(path)?;
-            // A file system without such locks has no second process either.
+            match guarded::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                    return Err(named(&path, error));
+                }
+                left => {
+                    // A file system without such locks has no second process
+                    // either; another user's that may not be read has nobody.
+                    if let Ok(left) = &left
+                        && let Err(Errno::WOULDBLOCK) =
+                            flock(left, FlockOperation::NonBlockingLockExclusive)
+                    {
+                        return Ok(None);
+                    }
+                    // Whoever had it before may have given it its name
+                    // meanwhile: then this is somebody's whole copy.
+                    if let Ok(left) = left
+                        && FileId::there(&path) != Some(FileId::from(&left.metadata()?))
+                    {
+                        continue;
+                    }
+                    std::fs::remove_file(&path).map_err(|error| named(&path, error))?;
+                }
+            }
+            let file = match guarded::make(&path, 0o600) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made?,
+            };
             if let Err(Errno::WOULDBLOCK) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 return Ok(None);
             }
             let id = FileId::from(&file.metadata()?);
-            // Whoever had it before may have given it its name meanwhile: then
-            // this is somebody's whole copy.
-            if FileId::of(path) != Some(id) {
+            // Another process may have taken it for one that was left.
+            if FileId::there(&path) != Some(id) {
                 continue;
             }
-            file.set_len(0)?;
             let shared = access.give(&file)?;
             let partial = Self {
-                path: path.to_owned(),
+                path,
                 file,
                 id,
                 kept: false,
@@ -131,11 +150,12 @@ impl Partial {
     /// already and `replace` was not wanted.
     pub(super) fn keep(mut self, name: &Path, replace: bool) -> io::Result<bool> {
         self.file.sync_all()?;
-        if FileId::of(&self.path) != Some(self.id) {
+        if FileId::there(&self.path) != Some(self.id) {
             return Err(io::Error::other("another process took it away"));
         }
         self.sweep();
         if replace {
+            ensure_replaceable(name)?;
             std::fs::rename(&self.path, name)?;
         } else {
             match renameat_with(CWD, &self.path, CWD, name, RenameFlags::NOREPLACE) {
@@ -170,7 +190,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.kept && FileId::of(&self.path) == Some(self.id) {
+        if !self.kept && FileId::there(&self.path) == Some(self.id) {
             self.sweep();
             // What cannot be removed is taken over the next time.
             let _ = std::fs::remove_file(&self.path);
@@ -180,7 +200,30 @@ impl Drop for Partial {
 
 /// Makes a name that was made or changed in a directory outlive a power failure.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+    guarded::directory(directory)?.sync_all()
+}
+
+/// The path without links: SQLite is told to follow none.
+fn real(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(std::fs::canonicalize(directory_of(path))?.join(name))
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Only a file may be written over, never what stands for a device or leads
+/// elsewhere.
+fn ensure_replaceable(name: &Path) -> io::Result<()> {
+    let there = name.symlink_metadata().ok();
+    match there.and_then(|meta| guarded::other_kind(meta.file_type())) {
+        Some(kind) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("there is a {kind} of that name, and only a file is written over"),
+        )),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -209,6 +252,31 @@ mod tests {
         drop(first);
         assert!(!path.exists(), "what is not whole does not stay");
         assert!(Partial::claim(&path, access()).expect("asked").is_some());
+    }
+
+    #[test]
+    fn what_others_put_in_its_place_is_never_filled() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, victim) = (dir.path().join("x.partial"), dir.path().join("victim"));
+        std::fs::write(&victim, "kept").expect("written");
+        for target in [victim.as_path(), Path::new("nowhere")] {
+            symlink(target, &path).expect("linked");
+            let refused = Partial::claim(&path, access()).expect_err("a link");
+            assert!(refused.to_string().contains("symbolic link"), "{refused}");
+            std::fs::remove_file(&path).expect("removed");
+        }
+        std::fs::hard_link(&victim, &path).expect("linked");
+        let held = File::open(&path).expect("there");
+        let partial = Partial::claim(&path, access()).expect("claimed");
+        let partial = partial.expect("nobody fills it");
+        std::fs::write(partial.path(), "new").expect("written");
+        assert_eq!(std::fs::read(&victim).expect("there"), b"kept");
+        assert_eq!(held.metadata().expect("known").len(), 4, "another file");
+        symlink(&victim, dir.path().join("y")).expect("linked");
+        let refused = partial.keep(&dir.path().join("y"), true);
+        let refused = refused.expect_err("a link").to_string();
+        assert!(refused.contains("symbolic link"), "{refused}");
     }
 
     #[test]

@@ -30,6 +30,7 @@ use super::holders;
 use super::inspect::{self, Inspection};
 use super::numbers::Numbers;
 use super::partial::{Access, Partial, sync_directory};
+use crate::guarded;
 use crate::store::{ErrorClass, Result, StoreError};
 
 /// What belongs to a database besides its file.
@@ -101,7 +102,7 @@ pub fn restore(
         .map_err(cannot)?
         .ok_or_else(|| StoreError::InUse(store.clone(), "another restore".into()))?;
     if !partial.shared {
-        let why = "this user cannot give it to the store's group; run this as its owner or as root";
+        let why = "this user cannot give it to the store's owner and group; run this as its owner or as root";
         return Err(StoreError::CannotWrite(store.clone(), why.into()));
     }
     take(file, &store, &partial, attendant)?;
@@ -306,8 +307,8 @@ fn fold(path: &Path) -> Result<Numbers> {
 
 /// Locks all of the file against everybody.
 fn lock(path: &Path) -> Result<File> {
-    let file = File::options().read(true).write(true).open(path);
-    let file = file.map_err(|error| StoreError::Io(path.to_owned(), error.to_string()))?;
+    let file = guarded::open_to_write(path)
+        .map_err(|error| StoreError::Io(path.to_owned(), error.to_string()))?;
     match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(_) => Err(StoreError::InUse(path.to_owned(), holders::locker(&file))),
