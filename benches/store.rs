@@ -103,6 +103,7 @@ impl World {
             mirror,
             boot: &boot("x", now),
             now: at(3),
+            wall: at(3),
         };
         self.store.beat(&round).await.expect("beaten");
     }

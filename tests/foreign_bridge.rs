@@ -313,6 +313,7 @@ async fn mirror(
         mirror: true,
         boot: &boot,
         now,
+        wall: now,
     };
     store.beat(&round).await.expect("beaten");
 }

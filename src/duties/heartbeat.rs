@@ -332,6 +332,7 @@ impl Heartbeat {
             mirror,
             boot: &boot,
             now,
+            wall: clock::now(),
         };
         let mut report = patience
             .bounded(store.location(), store.beat(&round))

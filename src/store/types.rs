@@ -198,8 +198,11 @@ pub struct BeatRound<'a> {
     pub mirror: bool,
     /// This machine's boot.
     pub boot: &'a Boot,
-    /// Wall time.
+    /// The time that conversations are renewed by.
     pub now: Timestamp,
+    /// What the machine's own clock shows, right or wrong: the Python bridge
+    /// compares the mirrored time with that.
+    pub wall: Timestamp,
 }
 
 /// What a heartbeat did.

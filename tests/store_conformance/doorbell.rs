@@ -220,6 +220,7 @@ async fn beat(store: &SharedStore, session: &SessionKey) {
         mirror: false,
         boot: &boot("x", 1),
         now: at(1),
+        wall: at(1),
     };
     store.beat(&round).await.expect("beaten");
 }

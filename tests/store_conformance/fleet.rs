@@ -669,6 +669,7 @@ pub(crate) async fn processes_are_told_as_they_beat(backend: &impl Backend) {
         mirror: false,
         boot: &boot("x", 101),
         now: at(2),
+        wall: at(2),
     };
     store.beat(&round).await.expect("beaten");
     let asked = [

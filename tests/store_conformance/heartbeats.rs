@@ -53,6 +53,7 @@ async fn beat_with(
         mirror: false,
         boot,
         now,
+        wall: now,
     };
     more(&mut round, &mut beats);
     let round = BeatRound {

@@ -332,6 +332,7 @@ pub(crate) async fn daemons_that_do_not_come_back_go(backend: &impl Backend) {
         mirror: true,
         boot: &boot("x", 100),
         now: late(),
+        wall: late(),
     };
     store.beat(&round).await.expect("beaten");
     let heard = async |id: &str| {

@@ -84,6 +84,7 @@ async fn renew(store: &dyn Store, daemon: &DaemonRef, pair: &Pair, now: i64, unt
         mirror: false,
         boot: &boot("x", 100),
         now: at(now),
+        wall: at(now),
     };
     store.beat(&round).await.expect("beaten");
 }

@@ -141,6 +141,7 @@ pub(crate) async fn beat_with(
         mirror,
         boot: &boot("x", 100),
         now: at(1),
+        wall: at(1),
     };
     store.beat(&round).await.expect("beaten");
 }

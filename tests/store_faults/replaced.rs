@@ -35,6 +35,7 @@ async fn refusals(store: &SharedStore, pair: &Pair) -> Vec<(&'static str, StoreE
         mirror: true,
         boot: &boot("x", 1),
         now,
+        wall: now,
     };
     let new = [Pair::random().wanted(at(100))];
     let filter = AuditFilter {

@@ -169,6 +169,7 @@ pub(super) async fn beat(
         mirror,
         boot: &boot,
         now: clock::now(),
+        wall: clock::now(),
     };
     let begun = clock::monotonic_nanos();
     let report = store.beat(&round).await?;

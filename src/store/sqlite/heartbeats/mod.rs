@@ -135,7 +135,7 @@ impl Heartbeats for SqliteStore {
                 mirror(
                     write.connection(),
                     mine().map(|beat| &beat.session),
-                    round.now,
+                    round.wall,
                 )
                 .await?;
             }
@@ -308,6 +308,7 @@ impl Heartbeats for SqliteStore {
                 mirror: true,
                 boot,
                 now,
+                wall: now,
             };
             let beats = as_json(&[&beat]);
             let successor = succeeded(write.connection(), &round, &beats).await?;
