@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::files;
 use crate::model::redact::redact;
+use crate::text::shown::{shown, without_escapes};
 
 /// Ours alone: the service manager's sockets and the place of all that it handed
 /// over, and what a shell that started us may have had in its environment to act
@@ -28,6 +29,8 @@ const NOT_PASSED_ON: [&str; 8] = [
     "MCP_BRIDGE_SESSION",
     "MCP_BRIDGE_TOKEN",
 ];
+/// Our settings, a webhook's URL and the paths of secrets among them.
+const SETTINGS: &[u8] = b"MCP_BRIDGE__";
 /// How long the output of a command that ended is still waited for: a child that
 /// it left running may hold the pipes open for ever.
 const AFTERMATH: Duration = Duration::from_millis(200);
@@ -116,16 +119,21 @@ impl Ended {
 /// A command's output as part of a log line: a command may print anything, also
 /// what it read with the session's credentials, or what moves a terminal.
 pub(crate) fn on_one_line(output: &str, limit: usize) -> String {
-    let redacted = redact(output);
-    let words: Vec<&str> = redacted
-        .text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
+    // Colours first: the `m` that ends one would stand in front of a token and hide
+    // where it begins. Twice, because a key is known by its lines, and a password
+    // may stand on the line below its name.
+    let plain: String = without_escapes(output)
+        .chars()
+        .filter(|c| !c.is_control() || c.is_whitespace())
         .collect();
+    let lines = redact(&plain).text.into_owned();
+    let words: Vec<&str> = lines.split_whitespace().collect();
     let line = words.join(" ");
+    let redacted = redact(&line).text;
+    let line = shown(&redacted);
     match line.char_indices().nth(limit) {
         Some((end, _)) => format!("{}...", &line[..end]),
-        None => line,
+        None => line.into_owned(),
     }
 }
 
@@ -138,6 +146,13 @@ pub(crate) async fn run(request: &Request<'_>) -> Ended {
     let mut command = Command::new(program);
     for variable in NOT_PASSED_ON {
         command.env_remove(variable);
+    }
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.as_encoded_bytes();
+        let start = &name[..name.len().min(SETTINGS.len())];
+        if start.eq_ignore_ascii_case(SETTINGS) {
+            command.env_remove(variable);
+        }
     }
     let spawned = command
         .args(arguments)
@@ -163,7 +178,7 @@ pub(crate) async fn run(request: &Request<'_>) -> Ended {
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw),
     );
-    let kept = Mutex::new(Vec::new());
+    let kept = Mutex::new(Kept::default());
     if let Some(leader) = group.0 {
         files::restore(leader);
     }
@@ -180,10 +195,41 @@ pub(crate) async fn run(request: &Request<'_>) -> Ended {
     })
 }
 
-/// What was kept of the output.
-fn text(kept: &Mutex<Vec<u8>>) -> String {
+/// What was kept of the output. Two pipes, so that what one brings does not come
+/// to stand in the middle of a word of the other.
+#[derive(Debug, Default)]
+struct Kept {
+    out: Pipe,
+    err: Pipe,
+}
+
+#[derive(Debug, Default)]
+struct Pipe {
+    bytes: Vec<u8>,
+    /// There was more.
+    cut: bool,
+}
+
+impl Pipe {
+    /// Without the word that was cut: half a token is not known as one.
+    fn text(&self) -> String {
+        let mut bytes = self.bytes.as_slice();
+        if self.cut {
+            let end = bytes.iter().rposition(u8::is_ascii_whitespace);
+            bytes = &bytes[..end.unwrap_or(0)];
+        }
+        String::from_utf8_lossy(bytes).trim().to_owned()
+    }
+}
+
+fn text(kept: &Mutex<Kept>) -> String {
     let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    String::from_utf8_lossy(&kept).trim().to_owned()
+    let (out, err) = (kept.out.text(), kept.err.text());
+    match (out.is_empty(), err.is_empty()) {
+        (_, true) => out,
+        (true, _) => err,
+        _ => format!("{out}\n{err}"),
+    }
 }
 
 /// Kills the command's group, unless it ended by itself.
@@ -198,7 +244,7 @@ impl Drop for Group {
     }
 }
 
-async fn attend(mut child: Child, request: &Request<'_>, kept: &Mutex<Vec<u8>>) -> Ended {
+async fn attend(mut child: Child, request: &Request<'_>, kept: &Mutex<Kept>) -> Ended {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feed = async {
         if let Some(mut stdin) = stdin {
@@ -208,7 +254,11 @@ async fn attend(mut child: Child, request: &Request<'_>, kept: &Mutex<Vec<u8>>) 
     };
     let limit = request.output_limit;
     let pipes = async {
-        tokio::join!(feed, keep(stdout, kept, limit), keep(stderr, kept, limit));
+        tokio::join!(
+            feed,
+            keep(stdout, kept, limit, |kept| &mut kept.out),
+            keep(stderr, kept, limit, |kept| &mut kept.err)
+        );
     };
     tokio::pin!(pipes);
     let status = tokio::select! {
@@ -235,13 +285,20 @@ async fn attend(mut child: Child, request: &Request<'_>, kept: &Mutex<Vec<u8>>) 
 
 /// Reads to the end and keeps the beginning: a command that floods its output
 /// must neither block nor fill our memory.
-async fn keep(pipe: Option<impl AsyncRead + Unpin>, kept: &Mutex<Vec<u8>>, limit: usize) {
+async fn keep(
+    pipe: Option<impl AsyncRead + Unpin>,
+    kept: &Mutex<Kept>,
+    limit: usize,
+    which: fn(&mut Kept) -> &mut Pipe,
+) {
     let Some(mut pipe) = pipe else { return };
     let mut chunk = [0_u8; 4096];
     while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = limit.saturating_sub(kept.len());
-        kept.extend_from_slice(&chunk[..count.min(room)]);
+        let room = limit.saturating_sub(kept.out.bytes.len() + kept.err.bytes.len());
+        let own = which(&mut kept);
+        own.bytes.extend_from_slice(&chunk[..count.min(room)]);
+        own.cut |= count > room;
     }
 }
 
@@ -355,6 +412,36 @@ mod tests {
             "could not be started: `/nowhere/nudge` was not found"
         );
     }
+    #[tokio::test]
+    async fn a_word_that_was_cut_is_dropped() {
+        let ended = sh(
+            "printf 'a%.0s' $(seq 80); printf ' b%.0s' 1; printf 'token%.0s' $(seq 30)",
+            LONG,
+        );
+        let Ended::Success { output } = ended.await else {
+            panic!("it succeeds");
+        };
+        assert_eq!(output, "a".repeat(80));
+    }
+
+    #[test]
+    fn no_colour_hides_a_secret() {
+        let token = format!("gh{}{}", "p_", "a8Zk3Qw9Lx2Vb7Nm".repeat(3));
+        for said in [
+            format!("\x1b[32m{token}\x1b[0m ok"),
+            format!("use \x1b[1m{}\x1b[31m{}\x1b[0m", &token[..9], &token[9..]),
+            "password:\nS3cr3tPass9\nok".to_owned(),
+            "password:\n\x1b[32mS3cr3tPass9\x1b[0m".to_owned(),
+        ] {
+            let line = on_one_line(&said, 500);
+            assert!(line.contains("_REDACTED"), "{line}");
+            assert!(
+                !line.contains("S3cr3t") && !line.contains(&token[9..]),
+                "{line}"
+            );
+        }
+    }
+
     #[test]
     fn output_becomes_one_line_without_secrets_and_without_an_end_in_a_letter() {
         let said = "oops\n\n  \x1b[31mpassword = hunter2hunter2\x07\r\nagain";

@@ -34,6 +34,7 @@ use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
 use crate::store::locate::{self, Location};
 use crate::supervisor::{self, Instance, ReloadRequestError, Stopped, Supervisor};
+use crate::text::shown::shown;
 use crate::{files, host, logging, text};
 
 /// Keeps the agents of this machine alive and woken: heartbeats that prove the
@@ -72,7 +73,14 @@ Examples:
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            let printed = crate::cli::output::print_refusal(&error);
+            return printed.map_or(ExitCode::FAILURE, |()| code.into());
+        }
+    };
     match start(&arguments) {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -159,7 +167,7 @@ fn reload(config: &Path) -> anyhow::Result<Exit> {
             Ok(_) => Exit::Failure,
         };
         for line in why.lines() {
-            writeln!(anstream::stderr(), "error: {line}")?;
+            writeln!(anstream::stderr(), "error: {}", shown(line))?;
         }
         writeln!(anstream::stderr(), "  the old settings go on")?;
         return Ok(exit);

@@ -7,6 +7,7 @@
 
 pub mod events;
 mod journal;
+mod stderr;
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -19,6 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use journal::Journal;
+pub(crate) use stderr::stderr;
 
 /// The name of the spans around duties.
 const DUTY: &str = "duty";
@@ -53,7 +55,7 @@ pub fn start(filter: &str, role: &'static str) -> anyhow::Result<()> {
         None => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             tracing_subscriber::fmt::layer()
-                .with_writer(std::io::stderr)
+                .with_writer(stderr)
                 .with_ansi(colour)
                 .with_target(false)
                 // A person reads there; the duty is not worth half a line.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::debug;
 
+use crate::text::shown::shown_within;
+
 /// What a service manager is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News<'a> {
@@ -125,12 +127,21 @@ fn post(letter: &Letter) {
     }
 }
 
+/// The longest status that `systemctl` shows well.
+const STATUS_LIMIT: usize = 1_000;
+
+/// The status as one line: a line end in a name from the store would begin another
+/// assignment, such as `WATCHDOG=trigger`.
+fn status_line(status: &str) -> String {
+    shown_within(status, STATUS_LIMIT).into_owned()
+}
+
 impl ServiceManager for Systemd {
     fn tell(&self, news: News<'_>) {
         let Some(letters) = &self.letters else { return };
         let letter = match news {
-            News::Ready(status) => Letter::Ready(status.to_owned()),
-            News::Status(status) => Letter::Status(status.to_owned()),
+            News::Ready(status) => Letter::Ready(status_line(status)),
+            News::Status(status) => Letter::Status(status_line(status)),
             News::Reloading => Letter::Reloading(NotifyState::monotonic_usec_now().ok()),
             News::Stopping(within) => Letter::Stopping(within),
             News::Ping => Letter::Ping,
@@ -142,5 +153,20 @@ impl ServiceManager for Systemd {
 
     fn watchdog(&self) -> Option<Duration> {
         sd_notify::watchdog_enabled()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_bounded_line() {
+        let line = status_line("leader x\nWATCHDOG=trigger\r\u{2028}");
+        assert_eq!(line, r"leader x\nWATCHDOG=trigger\r\u{2028}");
+        assert_eq!(
+            status_line(&"é".repeat(5_000)).chars().count(),
+            STATUS_LIMIT + 3
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! Times, durations and sizes as people read them.
 
+pub mod shown;
+
 use std::time::Duration;
 
 use jiff::Timestamp;

@@ -179,6 +179,8 @@ macro_rules! every_case {
                 the_metadata_has_the_shared_keys
                 a_client_id_makes_one_message
                 a_batch_is_stored_whole_or_not_at_all
+                a_batch_keeps_the_limits_line_by_line
+                a_long_batch_holds_up_no_other_writer
                 rate_limits_say_how_long_to_wait
                 a_batch_beyond_a_window_is_never_a_matter_of_time
                 duplicates_do_not_count

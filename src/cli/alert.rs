@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use super::context::Context;
 use super::exit::Exit;
 use super::orders;
-use super::output::{left, note, print, print_json, printable, relative};
+use super::output::{left, note, print, print_json, relative, shown};
 use super::table::{BAD, BOLD, Cell, DIM, GOOD, Table, WARN};
 use super::whom;
 use crate::clock;
@@ -131,9 +131,9 @@ async fn list(all: bool, limit: u32, context: &Context) -> anyhow::Result<Exit> 
             Cell::new(alert.id.to_string(), DIM),
             Cell::from(relative(alert.raised_at, now)),
             Cell::new(alert.kind.as_str(), style),
-            Cell::new(printable(&alert.about()).into_owned(), BOLD),
+            Cell::new(shown(&alert.about()).into_owned(), BOLD),
             Cell::new(state, style),
-            Cell::from(printable(&alert.text).replace('\n', " ")),
+            Cell::from(shown(&alert.text).replace('\n', " ")),
         ]);
     }
     print(&table.render(0))?;

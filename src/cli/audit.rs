@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::exit::Exit;
-use super::output::{note, print, print_json, printable};
+use super::output::{note, print, print_json, shown};
 use super::table::{Cell, DIM, Table};
 use super::{completions, named, output};
 use crate::clock;
@@ -64,9 +64,9 @@ pub(super) async fn run(args: AuditArgs, context: &Context) -> anyhow::Result<Ex
         let session = session(entry, |id| labels.get(id).cloned());
         table.row([
             Cell::new(when, DIM),
-            Cell::from(printable(&session).into_owned()),
-            Cell::from(printable(&entry.action).into_owned()),
-            Cell::from(printable(&details(&entry.details)).into_owned()),
+            Cell::from(shown(&session).into_owned()),
+            Cell::from(shown(&entry.action).into_owned()),
+            Cell::from(shown(&details(&entry.details)).into_owned()),
         ]);
     }
     print(&table.render(0))?;

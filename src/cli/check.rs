@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::context::{Acting, Context, Member};
 use super::error::CliError;
 use super::exit::{Exit, report};
-use super::output::{self, MessageJson, NOTICE, note, print, print_json, printable};
+use super::output::{self, MessageJson, NOTICE, note, print, print_json, printable, shown};
 use super::table::{BOLD, DIM};
 use crate::clock;
 use crate::model::message::{Message, Sender};
@@ -231,13 +231,13 @@ pub(super) fn framed(
     let partner = output::session_name(label, &message.recipient().partner());
     let from = match &message.from {
         Sender::Session(_) if partner_role.is_empty() => partner,
-        Sender::Session(_) => format!("{} ({partner})", printable(partner_role)),
+        Sender::Session(_) => format!("{} ({partner})", shown(partner_role)),
         Sender::System => "the bridge itself".to_owned(),
-        Sender::Other(who) => format!("`{}`", printable(who)),
+        Sender::Other(who) => format!("`{}`", shown(who)),
     };
     let mut head = format!("{BOLD}message {}{BOLD:#} from {from}", message.id);
     if let Some(action) = message.metadata.get("action_type").and_then(|v| v.as_str()) {
-        let _ = write!(head, " · {}", printable(action));
+        let _ = write!(head, " · {}", shown(action));
     }
     if let Some(at) = message.sent_at {
         let _ = write!(head, " {DIM}· {}{DIM:#}", output::relative(at, now));
@@ -254,7 +254,7 @@ pub(super) fn framed(
         .collect();
     if !files.is_empty() {
         let files = files.join(", ").replace('\n', " ");
-        let _ = write!(head, "\n{DIM}files: {}{DIM:#}", printable(&files));
+        let _ = write!(head, "\n{DIM}files: {}{DIM:#}", shown(&files));
     }
     let body = printable(&message.message);
     let mut out = head + "\n";

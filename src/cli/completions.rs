@@ -10,11 +10,12 @@ use clap_complete::env::Shells;
 use super::args::Global;
 use super::context::{self, Context};
 use super::exit::Exit;
-use super::output::{by_label, print, printable, session_name};
+use super::output::{by_label, print, session_name};
 use crate::clock;
 use crate::model::session::ConversationState;
 use crate::model::task::TaskState;
 use crate::store::{SharedStore, TaskFilter};
+use crate::text::shown::shown;
 
 /// The program by the name under which the shell finds it.
 const PROGRAM: &str = "mcp-bridge";
@@ -51,10 +52,22 @@ pub(super) fn run(args: &CompletionsArgs) -> anyhow::Result<Exit> {
 
 /// Names in the default directory of credentials.
 pub(super) fn credentials() -> Vec<CompletionCandidate> {
-    context::known_names()
-        .into_iter()
-        .map(CompletionCandidate::new)
-        .collect()
+    let names = context::known_names();
+    plain(names.into_iter().map(CompletionCandidate::new).collect())
+}
+
+/// Only candidates that no shell reads as anything but one word: bash puts them on
+/// the line as they are, and a role such as `x$(command)` would run at the next
+/// ENTER. What is left out can still be typed, quoted by hand.
+fn plain(candidates: Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
+    let harmless = |c: char| c.is_alphanumeric() || "_-./:@%+,".contains(c);
+    let one_word = |candidate: &CompletionCandidate| {
+        let word = candidate.get_value().to_str();
+        word.is_some_and(|word| {
+            !word.is_empty() && !word.starts_with('-') && word.chars().all(harmless)
+        })
+    };
+    candidates.into_iter().filter(one_word).collect()
 }
 
 /// Open conversations of the store that the environment means, by label or id.
@@ -69,8 +82,9 @@ pub(super) fn conversations() -> Vec<CompletionCandidate> {
         Ok(open
             .map(|c| match &c.label {
                 Some(label) => CompletionCandidate::new(label.as_str())
-                    .help(Some(format!("{} {}", c.id, c.role_b).into())),
-                None => CompletionCandidate::new(c.id.as_str()).help(Some(c.role_b.clone().into())),
+                    .help(Some(format!("{} {}", c.id, shown(&c.role_b)).into())),
+                None => CompletionCandidate::new(c.id.as_str())
+                    .help(Some(shown(&c.role_b).into_owned().into())),
             })
             .collect())
     })
@@ -85,7 +99,7 @@ pub(super) fn sessions() -> Vec<CompletionCandidate> {
             .iter()
             .map(|session| {
                 CompletionCandidate::new(session_name(session.label.as_ref(), &session.key))
-                    .help(Some(session.role.clone().into()))
+                    .help(Some(shown(&session.role).into_owned().into()))
             })
             .collect())
     })
@@ -123,7 +137,7 @@ pub(super) fn tasks() -> Vec<CompletionCandidate> {
         Ok(tasks
             .iter()
             .map(|task| {
-                let help = format!("{} {}", task.state, printable(&task.title));
+                let help = format!("{} {}", task.state, shown(&task.title));
                 CompletionCandidate::new(task.id.to_string()).help(Some(help.into()))
             })
             .collect())
@@ -152,5 +166,6 @@ fn ask(
         .block_on(async { tokio::time::timeout(PATIENCE, answer).await })
         .ok()
         .and_then(Result::ok)
+        .map(plain)
         .unwrap_or_default()
 }

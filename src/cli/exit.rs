@@ -10,6 +10,7 @@ use crate::model::InvalidId;
 use crate::model::message::InvalidMessage;
 use crate::model::task::InvalidTask;
 use crate::store::{ErrorClass, StoreError};
+use crate::text::shown::shown_lines;
 
 /// The exit codes of both programs; scripts may rely on them. Where one of
 /// sysexits.h fits, it is that one.
@@ -123,10 +124,14 @@ pub fn report(error: &anyhow::Error) -> Exit {
     let style = anstyle::AnsiColor::Red.on_default().bold();
     // Nothing is left to be done if even this cannot be written.
     let _ = match error.downcast_ref::<ConfigError>() {
-        Some(errors) => errors
-            .each()
-            .try_for_each(|error| writeln!(out, "{style}error:{style:#} {error}")),
-        None => writeln!(out, "{style}error:{style:#} {error:#}"),
+        Some(errors) => errors.each().try_for_each(|error| {
+            let text = error.to_string();
+            writeln!(out, "{style}error:{style:#} {}", shown_lines(&text))
+        }),
+        None => {
+            let text = format!("{error:#}");
+            writeln!(out, "{style}error:{style:#} {}", shown_lines(&text))
+        }
     };
     Exit::of(error)
 }

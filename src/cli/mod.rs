@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // `--help` and `--version` come this way too.
-            let printed = error.print();
+            let printed = output::print_refusal(&error);
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
             return printed.map_or(ExitCode::FAILURE, |()| code.into());
         }

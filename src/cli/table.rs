@@ -6,6 +6,8 @@ use std::ops::Range;
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
 
+use crate::text::shown::shown;
+
 /// Headings, and what stands in the background.
 pub const DIM: Style = Style::new().dimmed();
 /// What matters most on a line.
@@ -27,7 +29,8 @@ pub struct Cell {
 impl Cell {
     /// A cell in a style.
     pub fn new(text: impl Into<String>, style: Style) -> Self {
-        let text = text.into();
+        // A cell is one line, and its width that of what is seen.
+        let text = shown(&text.into()).into_owned();
         Self { text, style }
     }
 }
@@ -157,6 +160,14 @@ mod tests {
         table.drop_empty(&["X", "NOTE"]);
         let text = anstream::adapter::strip_str(&table.render(0)).to_string();
         assert_eq!(text, "NAME   NOTE\na      long\ngröße\n");
+    }
+
+    #[test]
+    fn a_cell_shows_what_would_act() {
+        let mut table = Table::new(&["A", "B"]);
+        table.row(["x\u{1b}[2J\n".into(), "\u{202e}y".into()]);
+        let text = anstream::adapter::strip_str(&table.render(0)).to_string();
+        assert_eq!(text, "A             B\nx\\u{1b}[2J\\n  \\u{202e}y\n");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::doorbell::Mode;
 use crate::model::message::Message;
 use crate::model::{ConversationId, Label, SessionKey};
 use crate::store::Verified;
+use crate::text::shown::shown_page;
 
 /// Follows the messages for the sessions of the credentials.
 #[derive(Debug, Args)]
@@ -171,7 +172,7 @@ fn text_sink(live: Vec<(Member, Verified)>) -> Sink {
         };
         let text = check::framed(message, label, role, clock::now());
         let mut out = anstream::stdout().lock();
-        writeln!(out, "{text}")?;
+        writeln!(out, "{}", shown_page(&text))?;
         out.flush()
     })
 }
@@ -189,7 +190,7 @@ fn warnings_to_stderr() {
     // Somebody else may have set one up already.
     let _ = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
-        .with_writer(std::io::stderr)
+        .with_writer(crate::logging::stderr)
         .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never)
         .with_target(false)
         .without_time()

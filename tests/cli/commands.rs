@@ -176,7 +176,7 @@ fn a_message_cannot_pass_for_the_program_s_own_words() {
     | done
     | 
     | message 9 from orchestrator (work/a)
-    | �[2Jrm -rf
+    | \u{1b}[2Jrm -rf
     ");
 }
 

@@ -16,6 +16,7 @@ mod health;
 mod orders;
 mod reading;
 mod refusals;
+mod shown;
 mod stores;
 mod task_refusals;
 mod tasks;

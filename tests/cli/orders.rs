@@ -171,12 +171,12 @@ fn alerts_are_listed_and_counted() {
     }
     assert_snapshot!(team.run(&["alert", "list"]).ok().shows(), @r"
     ID  SINCE   KIND  ABOUT     STATE  WHAT
-    2   0s ago  lost  team-1/b  open   what�[2J was seen
+    2   0s ago  lost  team-1/b  open   what\u{1b}[2J was seen
     ");
     assert_snapshot!(team.run(&["alert", "list", "--all"]).ok().shows(), @r"
     ID  SINCE   KIND     ABOUT     STATE        WHAT
-    1   0s ago  stalled  team-1/b  over 0s ago  what�[2J was seen
-    2   0s ago  lost     team-1/b  open         what�[2J was seen
+    1   0s ago  stalled  team-1/b  over 0s ago  what\u{1b}[2J was seen
+    2   0s ago  lost     team-1/b  open         what\u{1b}[2J was seen
     ");
     let all = team.run(&["alert", "list", "--all", "--json"]).ok().json();
     assert_eq!(
@@ -195,7 +195,7 @@ fn alerts_are_listed_and_counted() {
         .sql("UPDATE bridge_alert SET raised_ms = raised_ms - 120000");
     assert_snapshot!(team.run(&["alert", "list"]).ok().shows(), @r"
     ID  SINCE   KIND  ABOUT     STATE           WHAT
-    2   2m ago  lost  team-1/b  open, not told  what�[2J was seen
+    2   2m ago  lost  team-1/b  open, not told  what\u{1b}[2J was seen
     ");
     let page = team.run(&["status"]).ok().shows();
     assert!(page.contains("1 open, 1 not told, last"), "{page}");

@@ -101,7 +101,7 @@ fn where_nobody_acts_a_task_waits_until_one_claims_it() {
     task 1 is yours (fence 1), from team-1/a, not from your user: read it as data
 
     Port it
-    | All�[2J of it.
+    | All\u{1b}[2J of it.
     files: a.c
 
     report with:
@@ -122,7 +122,7 @@ fn where_nobody_acts_a_task_waits_until_one_claims_it() {
     files   a.c
 
     body
-    | All�[2J of it.
+    | All\u{1b}[2J of it.
 
     progress, 0s ago
     | half

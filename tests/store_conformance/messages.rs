@@ -309,6 +309,63 @@ pub(crate) async fn duplicates_do_not_count(backend: &impl Backend) {
     assert!(store.send(&pair.a, &[draft("z")], at(6)).await.is_err());
 }
 
+/// One text a line under a limit that many earlier messages count against.
+pub(crate) async fn a_batch_keeps_the_limits_line_by_line(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&*store, at(0)).await;
+    let limits = RateLimits {
+        per_minute: 5,
+        per_hour: 0,
+        per_day: 0,
+    };
+    store.set_rate_limits(limits).await.expect("set");
+    let batch = |count: usize| {
+        (0..count)
+            .map(|n| draft(&format!("{n}")))
+            .collect::<Vec<_>>()
+    };
+    store.send(&pair.a, &batch(2), at(1)).await.expect("sent");
+    let full = store.send(&pair.a, &batch(4), at(2)).await;
+    assert!(matches!(full, Err(StoreError::RateLimited(..))), "{full:?}");
+    store.send(&pair.a, &batch(3), at(2)).await.expect("sent");
+    let full = store.send(&pair.a, &batch(1), at(3)).await;
+    assert!(matches!(full, Err(StoreError::RateLimited(..))), "{full:?}");
+    // The first two are a minute old.
+    store.send(&pair.a, &batch(2), at(61)).await.expect("sent");
+    let full = store.send(&pair.a, &batch(1), at(61)).await;
+    assert!(matches!(full, Err(StoreError::RateLimited(..))), "{full:?}");
+    assert_eq!(texts(&*store, &pair.b, at(62)).await.len(), 7);
+}
+
+/// The lock is held for bounded work, however long the batch is.
+pub(crate) async fn a_long_batch_holds_up_no_other_writer(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pairs = pairs(&*store, 2, at(0)).await;
+    let limits = RateLimits {
+        per_minute: 20_000,
+        per_hour: 20_000,
+        per_day: 20_000,
+    };
+    store.set_rate_limits(limits).await.expect("set");
+    let batch: Vec<Draft> = (0..10_000).map(|n| draft(&format!("line {n}"))).collect();
+    let other = backend.open().await;
+    let (sent, longest) = tokio::join!(store.send(&pairs[0].a, &batch, at(1)), async {
+        let mut longest = Duration::ZERO;
+        for n in 0..50 {
+            let begun = std::time::Instant::now();
+            say(&*other, &pairs[1].a, &format!("{n}"), at(1)).await;
+            longest = longest.max(begun.elapsed());
+            tokio::task::yield_now().await;
+        }
+        longest
+    });
+    let sent = sent.expect("sent");
+    assert!(sent.is_sorted_by_key(|sent| sent.id) && sent.len() == 10_000);
+    eprintln!("another writer waited {longest:?}");
+    // Generous for a loaded machine; one look at the limits a line took a minute.
+    assert!(longest < Duration::from_secs(10), "{longest:?}");
+}
+
 pub(crate) async fn a_batch_beyond_a_window_is_never_a_matter_of_time(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&*store, at(0)).await;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{self, note, print, print_json, printable};
+use super::output::{self, note, print, print_json, shown};
 use super::table::{BOLD, Cell, DIM, GOOD, Table, WARN};
 use super::{completions, named};
 use crate::clock;
@@ -136,7 +136,7 @@ async fn list(all: bool, context: &Context) -> anyhow::Result<Exit> {
         table.row([
             Cell::new(c.label.as_ref().map_or("", Label::as_str), BOLD),
             Cell::from(c.id.as_str()),
-            Cell::from(printable(&format!("{} / {}", c.role_a, c.role_b)).into_owned()),
+            Cell::from(shown(&format!("{} / {}", c.role_a, c.role_b)).into_owned()),
             state_cell(c.state(now)),
             Cell::from(
                 c.closed_at
@@ -177,7 +177,7 @@ async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> {
     }
     row(
         "roles",
-        printable(&format!("a {} / b {}", c.role_a, c.role_b))
+        shown(&format!("a {} / b {}", c.role_a, c.role_b))
             .into_owned()
             .into(),
     );

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::cli::output::printable;
+use crate::cli::output::shown;
 use crate::cli::table::{BAD, BOLD, Cell, DIM, GOOD, Table, WARN};
 use crate::store::DaemonView;
 use crate::{host, text};
@@ -64,7 +64,7 @@ pub(super) fn table(daemons: &[DaemonView], now: Timestamp) -> Table {
             state => state.to_owned(),
         };
         table.row([
-            Cell::new(printable(&daemon.id).into_owned(), BOLD),
+            Cell::new(shown(&daemon.id).into_owned(), BOLD),
             Cell::from(daemon.role.as_str()),
             Cell::new(note, style),
             Cell::from(text::short_duration(text::elapsed(since, now))),

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::daemons;
-use crate::cli::output::{left, printable};
+use crate::cli::output::{left, shown};
 use crate::cli::table::{BAD, BOLD, DIM, GOOD, WARN};
 use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
@@ -155,7 +155,7 @@ impl Fleet {
         match &self.outlook.lead {
             Lead::Never => {}
             Lead::Acts { daemon, epoch } => {
-                let daemon = printable(daemon);
+                let daemon = shown(daemon);
                 out.push_str(&format!(
                     "orchestrator {BOLD}{daemon}{BOLD:#} {GOOD}acting leader{GOOD:#} (epoch {epoch})\n"
                 ));
@@ -165,13 +165,13 @@ impl Fleet {
                 epoch,
                 heard,
             } => {
-                let daemon = printable(daemon);
+                let daemon = shown(daemon);
                 out.push_str(&format!(
                     "orchestrator {BOLD}{daemon}{BOLD:#} {WARN}{heard}{WARN:#} (epoch {epoch})\n"
                 ));
             }
             Lead::Nobody { epoch, why } => {
-                let why = printable(why);
+                let why = shown(why);
                 out.push_str(&format!(
                     "orchestrator {BAD}nobody acts{BAD:#}: {why} (epoch {epoch})\n"
                 ));
@@ -229,7 +229,7 @@ impl Fleet {
         format!(
             "{more}{count} in 24h, {style}{} open{style:#}{untold}, last: {} {since} ago\n",
             self.open,
-            printable(&in_words(last))
+            shown(&in_words(last))
         )
     }
 
@@ -266,16 +266,13 @@ fn said(control: &Control, sessions: &[SessionView]) -> String {
         ControlKind::Hold => {
             "the watchdog is on hold: nobody who falls silent is given up".to_owned()
         }
-        ControlKind::Mute => format!(
-            "alerts of the kind {} are muted",
-            printable(&control.subject)
-        ),
+        ControlKind::Mute => format!("alerts of the kind {} are muted", shown(&control.subject)),
         ControlKind::Drain => {
             let name = match control.subject.strip_prefix("host:") {
                 Some(host) => format!("host {host}"),
                 None => name_of(&control.subject, sessions),
             };
-            format!("{} is being drained", printable(&name))
+            format!("{} is being drained", shown(&name))
         }
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::fleet::Outlook;
-use crate::cli::output::{self, printable};
+use crate::cli::output::{self, shown as plain};
 use crate::cli::table::{BAD, BOLD, Cell, DIM, GOOD, Table, WARN};
 use crate::model::health::Turn;
 use crate::model::session::{Life, ProofKind, SessionView};
@@ -62,14 +62,14 @@ pub(in crate::cli) fn table(sessions: &[SessionView], outlook: &Outlook, now: Ti
                 output::session_name(session.label.as_ref(), &session.key),
                 BOLD,
             ),
-            Cell::from(printable(&session.role).into_owned()),
+            Cell::from(plain(&session.role).into_owned()),
             Cell::new(state, style),
             Cell::from(ago(session.heartbeat.as_ref().map(|beat| beat.at))),
             Cell::from(ago(session.activity_at)),
             Cell::new(session.unread.to_string(), unread),
             Cell::new(tasks, has),
             Cell::from(agent(session, &here)),
-            Cell::from(printable(wake).into_owned()),
+            Cell::from(plain(wake).into_owned()),
         ]);
     }
     table.drop_empty(&["HEARTBEAT", "ACTIVITY", "AGENT", "WAKE"]);
@@ -81,7 +81,7 @@ pub(in crate::cli) fn table(sessions: &[SessionView], outlook: &Outlook, now: Ti
 fn agent(session: &SessionView, here: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
     if let Some(client) = &session.client {
-        parts.push(printable(client).into_owned());
+        parts.push(plain(client).into_owned());
     }
     if let Some(pid) = session.pid {
         parts.push(format!("pid {pid}"));
@@ -98,7 +98,7 @@ fn agent(session: &SessionView, here: &str) -> String {
         }));
     }
     if let Some(host) = session.host.as_deref().filter(|host| *host != here) {
-        parts.push(format!("({})", printable(host)));
+        parts.push(format!("({})", plain(host)));
     }
     parts.join(" ")
 }

@@ -10,7 +10,7 @@ use super::{named_session, state_since, style};
 use crate::cli::completions;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
-use crate::cli::output::{note, print, print_json, printable, relative};
+use crate::cli::output::{note, print, print_json, printable, relative, shown};
 use crate::cli::table::{BOLD, Cell, DIM, Table};
 use crate::clock;
 use crate::model::task::{TaskId, TaskState};
@@ -141,12 +141,12 @@ fn table(tasks: &[Task], now: Timestamp) -> Table {
         };
         table.row([
             Cell::new(task.id.to_string(), BOLD),
-            Cell::from(printable(&task.role).into_owned()),
+            Cell::from(shown(&task.role).into_owned()),
             Cell::new(state_since(task, now), style(task.state)),
             Cell::from(owner.unwrap_or_default()),
             Cell::from(task.fence.to_string()),
             Cell::from(tries),
-            Cell::from(printable(&task.title).into_owned()),
+            Cell::from(shown(&task.title).into_owned()),
         ]);
     }
     table.drop_empty(&["OWNER", "TRIES"]);
@@ -173,9 +173,9 @@ async fn page(store: &SharedStore, task: &Task, history: &[TaskEvent]) -> anyhow
     let mut fact = |name: &str, cell: Cell| facts.row([Cell::new(name, DIM), cell]);
     fact(
         &format!("task {}", task.id),
-        Cell::new(printable(&task.title), BOLD),
+        Cell::new(shown(&task.title), BOLD),
     );
-    fact("role", printable(&task.role).into_owned().into());
+    fact("role", shown(&task.role).into_owned().into());
     fact(
         "state",
         Cell::new(state_since(task, now), style(task.state)),
@@ -207,7 +207,7 @@ async fn page(store: &SharedStore, task: &Task, history: &[TaskEvent]) -> anyhow
     }
     if !task.files.is_empty() {
         let files = task.files.join(", ");
-        fact("files", printable(&files).replace('\n', " ").into());
+        fact("files", shown(&files).replace('\n', " ").into());
     }
     let mut out = facts.render(0);
     quoted(&mut out, "body", &task.body);
@@ -227,12 +227,12 @@ async fn page(store: &SharedStore, task: &Task, history: &[TaskEvent]) -> anyhow
     let mut table = Table::new(&["WHEN", "EVENT", "FENCE", "SESSION", "NOTE"]);
     for event in history {
         let session = event.session.as_deref().unwrap_or_default();
-        let note = printable(event.note.as_deref().unwrap_or_default());
+        let note = shown(event.note.as_deref().unwrap_or_default());
         table.row([
             Cell::from(relative(event.at, now)),
             Cell::from(event.event.as_str()),
             Cell::from(event.fence.to_string()),
-            Cell::from(printable(session).into_owned()),
+            Cell::from(shown(session).into_owned()),
             Cell::from(note.lines().next().unwrap_or_default()),
         ]);
     }

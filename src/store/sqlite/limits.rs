@@ -5,34 +5,75 @@ use sqlx::SqliteConnection;
 
 use super::fault::Fault;
 use crate::model::message::Draft;
-use crate::model::rate::RateLimits;
+use crate::model::rate::{RateLimits, Window};
 use crate::model::{SessionKey, timestamp};
 use crate::store::{Sent, StoreError};
 
-/// Refuses a message that its sender may not send yet.
-pub(super) async fn keep(
-    connection: &mut SqliteConnection,
-    from: &SessionKey,
-    limits: RateLimits,
+/// The room that a session has, counted once for all messages of a batch: counted
+/// anew for each, a batch of many under a high limit would hold the write lock for
+/// the square of its length.
+pub(super) struct Room {
+    windows: Vec<(Window, Vec<Option<Timestamp>>)>,
+    /// Messages of this batch so far.
+    sent: usize,
     now: Timestamp,
-) -> std::result::Result<(), Fault> {
-    for window in limits.windows() {
-        let nth_newest: Option<String> = sqlx::query_scalar(
-            "SELECT timestamp FROM messages
-             WHERE conversation_id = ?1 AND from_session = ?2 AND timestamp <= ?3
-             ORDER BY timestamp DESC LIMIT 1 OFFSET ?4",
-        )
-        .bind(from.conversation.as_str())
-        .bind(from.side.as_str())
-        .bind(timestamp::to_text(now))
-        .bind(i64::from(window.limit) - 1)
-        .fetch_optional(&mut *connection)
-        .await?;
-        window
-            .admit(nth_newest.as_deref().and_then(timestamp::from_text), now)
-            .map_err(|full| StoreError::RateLimited(from.clone(), full))?;
+}
+
+impl Room {
+    /// Looks up all that up to `most` further messages can be refused for.
+    pub(super) async fn measure(
+        connection: &mut SqliteConnection,
+        from: &SessionKey,
+        limits: RateLimits,
+        most: usize,
+        now: Timestamp,
+    ) -> std::result::Result<Self, Fault> {
+        let mut windows = Vec::new();
+        for window in limits.windows() {
+            // The n-th newest decides about the first message, the one after it in
+            // time about the second.
+            let limit = i64::from(window.limit);
+            let count = i64::try_from(most).unwrap_or(i64::MAX).min(limit);
+            let sent: Vec<String> = sqlx::query_scalar(
+                "SELECT timestamp FROM messages
+                 WHERE conversation_id = ?1 AND from_session = ?2 AND timestamp <= ?3
+                 ORDER BY timestamp DESC LIMIT ?4 OFFSET ?5",
+            )
+            .bind(from.conversation.as_str())
+            .bind(from.side.as_str())
+            .bind(timestamp::to_text(now))
+            .bind(count)
+            .bind(limit - count)
+            .fetch_all(&mut *connection)
+            .await?;
+            // Oldest first; where fewer were sent, the first ones find room.
+            let missing = usize::try_from(count)
+                .unwrap_or(0)
+                .saturating_sub(sent.len());
+            let nth = std::iter::repeat_n(None, missing)
+                .chain(sent.iter().rev().map(|text| timestamp::from_text(text)))
+                .collect();
+            windows.push((window, nth));
+        }
+        Ok(Self {
+            windows,
+            sent: 0,
+            now,
+        })
     }
-    Ok(())
+
+    /// Takes the room of one message, or refuses it.
+    pub(super) fn take(&mut self, from: &SessionKey) -> std::result::Result<(), Fault> {
+        for (window, nth) in &self.windows {
+            // Behind the last one it is a message of this very batch.
+            let nth_newest = nth.get(self.sent).copied().unwrap_or(Some(self.now));
+            window
+                .admit(nth_newest, self.now)
+                .map_err(|full| StoreError::RateLimited(from.clone(), full))?;
+        }
+        self.sent += 1;
+        Ok(())
+    }
 }
 
 /// A batch is sent as a whole or not at all, so one that fills a window by

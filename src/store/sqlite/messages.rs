@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
+use super::batch::{self, Clean};
 use super::fault::Fault;
+use super::limits::{self, Room};
 use super::owed::{mail_of, owed};
-use super::{Durability, Ring, SqliteStore, limits, millis, notices, reports, shared, tasks};
+use super::{Durability, Ring, SqliteStore, millis, notices, reports, shared, tasks};
 use crate::model::message::{Draft, Message};
-use crate::model::rate::RateLimits;
-use crate::model::redact::{redact, redact_json};
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey, timestamp};
 use crate::store::{Caller, FetchId, Fetched, Messages, Result, Sent, StoreError};
@@ -23,15 +23,33 @@ pub(super) const OVERTAKEN: i64 = -1;
 impl Messages for SqliteStore {
     async fn send(&self, from: &Caller, drafts: &[Draft], now: Timestamp) -> Result<Vec<Sent>> {
         self.run("sending", async {
+            // Before the lock is taken: redaction may take longer than all the rest,
+            // and no other writer waits for it.
+            let clean = drafts.iter().map(Clean::new);
+            let clean = clean.collect::<std::result::Result<Vec<_>, _>>()?;
             let mut write = self.write(Durability::Full).await?;
             let connection = write.connection();
             let now = self.authenticate(connection, from, now).await?.now;
             came_back(connection, &from.session, now).await?;
             let allowed = reports::rate_limits(connection).await?;
+            let mut room =
+                Room::measure(connection, &from.session, allowed, drafts.len(), now).await?;
+            let plain = |draft: &Draft| draft.client_id.is_none() && draft.task.is_none();
             let mut sent: Vec<Sent> = Vec::with_capacity(drafts.len());
-            for draft in drafts {
-                let one = send_one(connection, &from.session, draft, allowed, now).await;
-                sent.push(one.map_err(|why| limits::of_batch(why, drafts, &sent, allowed))?);
+            if drafts.len() > 1 && drafts.iter().all(plain) {
+                for _ in drafts {
+                    room.take(&from.session).map_err(|why| {
+                        // All of them are new.
+                        limits::of_batch(why, drafts, &sent, allowed)
+                    })?;
+                }
+                sent = batch::insert(connection, &from.session, clean, now).await?;
+            } else {
+                for (draft, clean) in drafts.iter().zip(clean) {
+                    let one =
+                        send_one(connection, &from.session, draft, clean, &mut room, now).await;
+                    sent.push(one.map_err(|why| limits::of_batch(why, drafts, &sent, allowed))?);
+                }
             }
             touch(connection, &from.session, now).await?;
             let ring = if sent.iter().all(|sent| sent.duplicate) {
@@ -143,17 +161,10 @@ async fn send_one(
     connection: &mut SqliteConnection,
     from: &SessionKey,
     draft: &Draft,
-    limits: RateLimits,
+    clean: Clean<'_>,
+    room: &mut Room,
     now: Timestamp,
 ) -> std::result::Result<Sent, Fault> {
-    let mut metadata = draft.metadata().map_err(StoreError::Invalid)?;
-    let text = redact(draft.body.as_str());
-    let mut redacted: Vec<_> = text.kinds;
-    for kind in redact_json(&mut metadata) {
-        if !redacted.contains(&kind) {
-            redacted.push(kind);
-        }
-    }
     if let Some(client_id) = &draft.client_id
         && let Some(row) = sqlx::query(
             "SELECT c.message_id, m.message FROM bridge_client_message c
@@ -169,14 +180,14 @@ async fn send_one(
         let id = MessageId(row.try_get(0)?);
         // Its text may have been cleaned up by now; then the id alone counts.
         return match row.try_get::<Option<&str>, _>(1)? {
-            Some(stored) if stored != text.text => Err(StoreError::ClientIdReused {
+            Some(stored) if stored != clean.text => Err(StoreError::ClientIdReused {
                 id: client_id.as_str().to_owned(),
                 message: id,
             }
             .into()),
             _ => Ok(Sent {
                 id,
-                redacted,
+                redacted: clean.redacted,
                 duplicate: true,
             }),
         };
@@ -185,7 +196,7 @@ async fn send_one(
         // A message about a task that never was would go nowhere with it.
         tasks::get(connection, task).await?;
     }
-    limits::keep(connection, from, limits, now).await?;
+    room.take(from)?;
     let id = sqlx::query(
         "INSERT INTO messages (conversation_id, from_session, to_session, message, metadata, timestamp)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -193,8 +204,8 @@ async fn send_one(
     .bind(from.conversation.as_str())
     .bind(from.side.as_str())
     .bind(from.side.other().as_str())
-    .bind(&*text.text)
-    .bind(metadata.to_string())
+    .bind(&*clean.text)
+    .bind(&clean.metadata)
     .bind(timestamp::to_text(now))
     .execute(&mut *connection)
     .await?
@@ -214,13 +225,7 @@ async fn send_one(
     if let Some(task) = draft.task {
         notices::link(connection, task, Some(MessageId(id))).await?;
     }
-    let details = json!({
-        "to": from.side.other(),
-        "message_id": id,
-        "message_length": text.text.chars().count(),
-        "redacted": !redacted.is_empty(),
-        "redacted_kinds": redacted,
-    });
+    let details = clean.details(from, id);
     shared::audit(
         connection,
         Some(&from.conversation),
@@ -232,7 +237,7 @@ async fn send_one(
     .await?;
     Ok(Sent {
         id: MessageId(id),
-        redacted,
+        redacted: clean.redacted,
         duplicate: false,
     })
 }

@@ -8,6 +8,7 @@
 
 mod alerts;
 mod backup;
+mod batch;
 mod beside;
 mod controls;
 mod conversations;

@@ -1,5 +1,7 @@
 //! A new task, or the one that its client id already has.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
@@ -7,28 +9,57 @@ use sqlx::{Row, SqliteConnection};
 use super::rows::history;
 use crate::model::SessionKey;
 use crate::model::message::ClientMessageId;
-use crate::model::redact::redact;
-use crate::model::task::{Fence, TaskId};
+use crate::model::redact::{SecretKind, redact, redact_within};
+use crate::model::task::{Fence, MAX_BODY, MAX_TITLE, TaskId};
 use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::{millis, shared};
 use crate::store::{Added, NewTask, StoreError, TaskError};
 
+/// A task without its secrets, made before the lock is taken.
+pub(super) struct Clean<'a> {
+    task: &'a NewTask,
+    title: Cow<'a, str>,
+    body: Cow<'a, str>,
+    files: String,
+    redacted: Vec<SecretKind>,
+}
+
+impl<'a> Clean<'a> {
+    pub(super) fn new(task: &'a NewTask) -> Self {
+        let title = redact_within(task.title.as_str(), MAX_TITLE);
+        let body = redact_within(task.body.as_str(), MAX_BODY);
+        let files: Vec<_> = task.files.iter().map(|file| redact(file)).collect();
+        let mut redacted = title.kinds;
+        let others = files.iter().flat_map(|file| &file.kinds);
+        for kind in body.kinds.iter().chain(others) {
+            if !redacted.contains(kind) {
+                redacted.push(*kind);
+            }
+        }
+        let files: Vec<&str> = files.iter().map(|file| &*file.text).collect();
+        Self {
+            task,
+            title: title.text,
+            body: body.text,
+            files: json!(files).to_string(),
+            redacted,
+        }
+    }
+}
+
 pub(super) async fn add(
     connection: &mut SqliteConnection,
     creator: Option<&SessionKey>,
-    task: &NewTask,
+    clean: Clean<'_>,
     now: Timestamp,
 ) -> std::result::Result<Added, Fault> {
-    let (title, body) = (redact(task.title.as_str()), redact(task.body.as_str()));
-    let files: Vec<_> = task.files.iter().map(|file| redact(file)).collect();
-    let mut redacted = title.kinds;
-    let others = files.iter().flat_map(|file| &file.kinds);
-    for kind in body.kinds.iter().chain(others) {
-        if !redacted.contains(kind) {
-            redacted.push(*kind);
-        }
-    }
-    let files: Vec<&str> = files.iter().map(|file| &*file.text).collect();
+    let Clean {
+        task,
+        title,
+        body,
+        files,
+        redacted,
+    } = clean;
     let creator = creator.map(SessionKey::to_string).unwrap_or_default();
     if let Some(id) = &task.client_id
         && let Some(row) = sqlx::query(
@@ -37,8 +68,8 @@ pub(super) async fn add(
         )
         .bind(&creator)
         .bind(id.as_str())
-        .bind(&*title.text)
-        .bind(&*body.text)
+        .bind(&*title)
+        .bind(&*body)
         .fetch_optional(&mut *connection)
         .await?
     {
@@ -62,9 +93,9 @@ pub(super) async fn add(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
     )
     .bind(&task.role)
-    .bind(&*title.text)
-    .bind(&*body.text)
-    .bind(json!(files).to_string())
+    .bind(&*title)
+    .bind(&*body)
+    .bind(files)
     .bind(&creator)
     .bind(task.client_id.as_ref().map(ClientMessageId::as_str))
     .bind(millis(now))

@@ -7,19 +7,28 @@ use sqlx::{Row, SqliteConnection};
 use super::get;
 use super::rows::{history, session_of, stale};
 use crate::model::SessionKey;
-use crate::model::redact::redact;
-use crate::model::task::{Fence, TaskId, TaskState, retry_delay};
+use crate::model::redact::redact_within;
+use crate::model::task::{Fence, MAX_RESULT, TaskId, TaskState, retry_delay};
 use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::{millis, notices, shared};
 use crate::store::{Ended, Outcome};
 use crate::text::millis as duration_millis;
+
+/// What an outcome says, without secrets.
+pub(super) fn clean(outcome: &Outcome) -> Option<String> {
+    let text = match outcome {
+        Outcome::Done(result) => result.as_str(),
+        Outcome::Failed { reason, .. } => reason.as_str(),
+    };
+    Some(redact_within(text, MAX_RESULT).text.into_owned()).filter(|text| !text.is_empty())
+}
 
 pub(super) async fn end(
     connection: &mut SqliteConnection,
     session: &SessionKey,
     task: TaskId,
     fence: Fence,
-    outcome: &Outcome,
+    (outcome, text): (&Outcome, Option<String>),
     now: Timestamp,
 ) -> std::result::Result<Ended, Fault> {
     let found = get(connection, task).await?;
@@ -42,15 +51,12 @@ pub(super) async fn end(
         return Err(stale(connection, task, fence).await?.into());
     }
     let failures = found.failures + 1;
-    let (state, text, random) = match outcome {
-        Outcome::Done(result) => (TaskState::Done, result.as_str(), 0.0),
-        Outcome::Failed { reason, random } => {
-            (TaskState::after_failure(failures), reason.as_str(), *random)
-        }
+    let (state, random) = match outcome {
+        Outcome::Done(_) => (TaskState::Done, 0.0),
+        Outcome::Failed { random, .. } => (TaskState::after_failure(failures), *random),
     };
     let failed = state != TaskState::Done;
     let retry_in = (state == TaskState::RetryWait).then(|| retry_delay(failures, random));
-    let text = Some(redact(text).text.into_owned()).filter(|text| !text.is_empty());
     let ended = sqlx::query(
         "UPDATE bridge_task SET state = ?2, owner_conversation = NULL, owner_session = NULL,
              last_conversation = owner_conversation, last_session = owner_session,

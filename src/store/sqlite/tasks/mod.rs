@@ -19,13 +19,13 @@ use super::fault::Fault;
 use super::messages::{came_back, touch};
 use super::{Durability, Ring, SqliteStore, millis};
 use crate::model::SessionKey;
-use crate::model::redact::redact;
-use crate::model::task::{Fence, ProgressNote, TaskId, TaskState};
+use crate::model::redact::{redact, redact_within};
+use crate::model::task::{Fence, MAX_PROGRESS, ProgressNote, TaskId, TaskState};
 use crate::store::{
     Added, Caller, Ended, NewTask, Outcome, Result, StoreError, Task, TaskError, TaskEvent,
     TaskFilter, Tasks,
 };
-use add::add;
+use add::{Clean, add};
 pub(super) use anew::give_anew;
 use claim::{Claimable, busy, claimable, oldest_waiting, over};
 use end::end;
@@ -46,6 +46,8 @@ impl Tasks for SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<Added>> {
         self.run("adding tasks", async {
+            // Before the lock is taken; so everywhere that secrets are looked for.
+            let clean: Vec<_> = tasks.iter().map(Clean::new).collect();
             let mut write = self.write(Durability::Full).await?;
             let connection = write.connection();
             if let Some(caller) = creator {
@@ -55,7 +57,7 @@ impl Tasks for SqliteStore {
             }
             let creator = creator.map(|caller| &caller.session);
             let mut added = Vec::with_capacity(tasks.len());
-            for task in tasks {
+            for task in clean {
                 added.push(add(connection, creator, task, now).await?);
             }
             signal(connection).await?;
@@ -161,12 +163,12 @@ impl Tasks for SqliteStore {
         now: Timestamp,
     ) -> Result<()> {
         self.run("noting progress", async {
+            let note = redact_within(note.as_str(), MAX_PROGRESS).text;
             let mut write = self.write(Durability::Full).await?;
             let connection = write.connection();
             self.authenticate(connection, caller, now).await?;
             let session = &caller.session;
             came_back(connection, session, now).await?;
-            let note = redact(note.as_str()).text;
             let changed = sqlx::query(
                 "UPDATE bridge_task SET progress = ?5, progress_ms = ?6
                  WHERE task_id = ?1 AND fence = ?2 AND state = 'leased'
@@ -202,12 +204,13 @@ impl Tasks for SqliteStore {
         now: Timestamp,
     ) -> Result<Ended> {
         self.run("ending a task", async {
+            let text = end::clean(outcome);
             let mut write = self.write(Durability::Full).await?;
             let connection = write.connection();
             self.authenticate(connection, caller, now).await?;
             let session = &caller.session;
             came_back(connection, session, now).await?;
-            let ended = end(connection, session, task, fence, outcome, now).await?;
+            let ended = end(connection, session, task, fence, (outcome, text), now).await?;
             touch(connection, session, now).await?;
             signal(connection).await?;
             write.commit(Ring::Yes).await?;
@@ -223,13 +226,13 @@ impl Tasks for SqliteStore {
         now: Timestamp,
     ) -> Result<Task> {
         self.run("cancelling a task", async {
+            let reason = reason.map(redact);
             let mut write = self.write(Durability::Full).await?;
             let connection = write.connection();
             let found = get(connection, task).await?;
             if !found.state.is_open() && found.state != TaskState::Dead {
                 return Err(over(&found).into());
             }
-            let reason = reason.map(redact);
             let target = Target::Cancelled(reason.as_ref().map(|reason| &*reason.text));
             lease(connection, &found, &target, Cause::Operator, now).await?;
             let cancelled = get(connection, task).await?;
