@@ -19,6 +19,11 @@ pub(crate) fn program(pid: i32) -> Option<String> {
     Some(path.rsplit('/').next().unwrap_or_default().to_owned())
 }
 
+/// Whether it is stopped by a signal: `T` is what every ps(1) says then.
+pub(crate) fn is_stopped(pid: i32) -> bool {
+    ask(pid, "state=").is_some_and(|state| state.starts_with(['T', 't']))
+}
+
 fn ask(pid: i32, column: &str) -> Option<String> {
     let output = Command::new("/bin/ps")
         .args(["-o", column, "-p"])

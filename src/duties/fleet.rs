@@ -24,6 +24,11 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// Whether its agent's process is stopped by a signal.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.row.beat.as_ref().is_some_and(|beat| beat.stopped)
+    }
+
     /// What people call it.
     pub(super) fn name(&self) -> String {
         match &self.row.label {

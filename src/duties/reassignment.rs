@@ -219,7 +219,7 @@ impl Reassignment {
             role: known.row.role.clone(),
             health: known.health,
             // Our programs can hand it a task by hand; nothing fetches it by itself.
-            draining: known.draining || known.row.is_elsewhere(),
+            draining: known.draining || known.row.is_elsewhere() || known.is_stopped(),
             paused: crashes.is_paused(&known.row.key, now),
             open: known.row.open_tasks,
             capacity: known.row.capacity.unwrap_or(self.settings.capacity),

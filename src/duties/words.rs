@@ -20,6 +20,10 @@ pub(super) fn of_change(
             "has not started",
             "no sign of life since it was made".to_owned(),
         ),
+        Health::Stalled if known.is_stopped() => (
+            "is stalled",
+            format!("its agent's process is stopped (Ctrl-Z or SIGSTOP){holds}: continue it"),
+        ),
         Health::Stalled => (
             "is stalled",
             format!(

@@ -100,6 +100,19 @@ impl Proof {
     /// asked in the background and answers with its last result. `ask` is
     /// whether it is time to ask it again.
     pub fn check(&mut self, ask: bool) -> Verdict {
+        match self.lives(ask) {
+            Verdict::Alive(ProofKind::Process, id) if self.is_stopped() => {
+                Verdict::Alive(ProofKind::Stopped, id)
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        matches!(&self.state, State::Watched(process, _) if process.is_stopped())
+    }
+
+    fn lives(&mut self, ask: bool) -> Verdict {
         match &self.settings {
             ProofSettings::Pid(pid) => {
                 let pid = *pid;
@@ -432,6 +445,23 @@ mod tests {
                     || why.ends_with("a pipe, not a file")),
             "{said:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_stopped_process_is_told() {
+        let agent = Agent::start();
+        let pid = rustix::process::Pid::from_child(&agent.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stopped");
+        // Stopping takes a moment; each question is asked of a watch of its own.
+        let settings = ProofSettings::Pid(pid.as_raw_nonzero().get());
+        loop {
+            let mut proof = Proof::new(&settings, &Watcher::new(Arc::default()));
+            match proof.check(true) {
+                Verdict::Alive(ProofKind::Stopped, Some(_)) => break,
+                Verdict::Alive(ProofKind::Process, Some(_)) => tokio::task::yield_now().await,
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[tokio::test]

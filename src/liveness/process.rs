@@ -6,6 +6,8 @@ mod pidfd;
 #[cfg(any(test, not(target_os = "linux")))]
 mod polled;
 
+use std::time::Duration;
+
 use rustix::io::Errno;
 use rustix::process::{Pid, getpgid};
 
@@ -17,6 +19,10 @@ use pidfd as system;
 use polled as system;
 
 pub(super) use system::Process;
+
+/// How old the answer may be whether a process is stopped: what follows from it is a
+/// matter of minutes, and it costs a file of `/proc`, or a run of ps(1).
+const STOPPED_EVERY: Duration = Duration::from_secs(10);
 
 /// Whether this very process still runs on this machine. `false` for a zombie,
 /// and for a later process with its number.

@@ -199,6 +199,9 @@ pub struct Observed {
     pub owes_since: Option<Duration>,
     /// It is to end: nothing new, and nobody misses it if it never started.
     pub draining: bool,
+    /// Since when its process is stopped by a signal: no turn and no word of being
+    /// busy counts then, and a turn that it is in is something that it owes.
+    pub stopped_since: Option<Duration>,
     /// No agent uses it: it is where an operator sends from, and is not missed.
     pub unused: bool,
     /// The verdict that stands: [`Health::Lost`], [`Health::Stalled`] or
@@ -225,6 +228,7 @@ impl Observed {
             waiting_until: None,
             owes_since: None,
             draining: false,
+            stopped_since: None,
             unused: false,
             standing: None,
         }
@@ -339,22 +343,27 @@ fn progress(
     now: Duration,
     policy: &HealthPolicy,
 ) -> Verdict {
-    if let Some(until) = seen.waiting_until.filter(|&until| until > now) {
-        return Verdict::of(Health::Waiting, Some(until));
+    let stopped = seen.stopped_since;
+    if stopped.is_none() {
+        if let Some(until) = seen.waiting_until.filter(|&until| until > now) {
+            return Verdict::of(Health::Waiting, Some(until));
+        }
+        if seen.turn == Turn::Inside {
+            return Verdict::of(Health::Busy, None);
+        }
+        if let Some(until) = seen.busy_until.filter(|&until| until > now) {
+            return Verdict::of(Health::Busy, Some(until));
+        }
     }
-    if seen.turn == Turn::Inside {
-        return Verdict::of(Health::Busy, None);
-    }
-    if let Some(until) = seen.busy_until.filter(|&until| until > now) {
-        return Verdict::of(Health::Busy, Some(until));
-    }
-    // A declared time that ran out was activity until then.
-    let active = seen
-        .activity_seen
+    // A declared time that ran out was activity until then; so was what it did
+    // until it was stopped.
+    let said = seen.busy_until.filter(|&until| until <= now);
+    let active = [seen.activity_seen, said, stopped]
         .into_iter()
-        .chain(seen.busy_until)
+        .flatten()
         .fold(seen.first_seen, Duration::max);
-    let Some(owes) = seen.owes_since else {
+    let works = seen.turn == Turn::Inside || seen.busy_until.is_some_and(|until| until > now);
+    let Some(owes) = seen.owes_since.or(stopped.filter(|_| works)) else {
         let end = active + policy.idle_after;
         return if now >= end {
             Verdict::of(Health::Idle, None)

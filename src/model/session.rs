@@ -87,6 +87,8 @@ impl fmt::Display for ConversationState {
 pub enum ProofKind {
     /// A process, by pidfd and start time.
     Process,
+    /// The same, and it is stopped (Ctrl-Z, SIGSTOP): it lives, and does nothing.
+    Stopped,
     /// A command that was run.
     Probe,
     /// Nothing: the operator said so.
@@ -101,6 +103,7 @@ impl ProofKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Process => "process",
+            Self::Stopped => "stopped",
             Self::Probe => "probe",
             Self::None => "none",
             Self::Call => "call",
@@ -110,9 +113,15 @@ impl ProofKind {
     /// Reads [`Self::as_str`] back.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Process, Self::Probe, Self::None, Self::Call]
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
+        [
+            Self::Process,
+            Self::Stopped,
+            Self::Probe,
+            Self::None,
+            Self::Call,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == word)
     }
 }
 

@@ -86,6 +86,8 @@ pub struct SeenBeat {
     pub kept: bool,
     /// Whether the agent's process was seen to have ended.
     pub exited: bool,
+    /// Whether that process is stopped: it lives, and does nothing.
+    pub stopped: bool,
     /// The agent's process, if that is what was proven.
     pub process: Option<Process>,
 }

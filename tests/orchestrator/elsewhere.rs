@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mcp_bridge::clock;
 use mcp_bridge::model::timestamp;
 use rusqlite::params;
+use rustix::process::Signal;
 
 use crate::fleet::Fleet;
 use crate::orders::{alerts, with_alerts};
@@ -112,5 +113,40 @@ fn a_kept_agent_that_answers_through_the_other_bridge_is_not_stalled() {
         assert!(!stalled.contains(&"worker-0/b".to_owned()), "{stalled:?}");
         let long = fleet.rig.beats(&fleet.workers[0].pair.b.session) > 60;
         (long && stalled.contains(&"worker-1/b".to_owned())).then_some(())
+    });
+}
+
+#[test]
+fn an_agent_that_is_stopped_inside_a_turn_is_stalled() {
+    let mut fleet = Fleet::new(1);
+    let (text, told) = with_alerts(&fleet, WATCH);
+    let _orchestrator = fleet.orchestrator(&text);
+    fleet.workers_ready();
+    fleet.turn(0, "inside");
+    fleet.workers[0].agent.signal(Signal::STOP);
+    wait_for("the stop to be told", || {
+        let all = alerts(&told);
+        let stalled = all.iter().find(|alert| alert["kind"] == "stalled")?;
+        let words = stalled["text"].as_str().expect("words");
+        assert!(words.contains("is stopped (Ctrl-Z or SIGSTOP)"), "{words}");
+        Some(())
+    });
+    let status = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
+        .arg("--store")
+        .arg(fleet.rig.path("bridge.db"))
+        .args(["status", "--json"])
+        .output()
+        .expect("run");
+    let shown = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(
+        shown.contains("\"proof\": \"stopped\"") || shown.contains("\"proof\":\"stopped\""),
+        "{shown}"
+    );
+    fleet.workers[0].agent.signal(Signal::CONT);
+    wait_for("it to be well again", || {
+        let all = alerts(&told);
+        all.iter()
+            .any(|alert| alert["edge"] == "recovered")
+            .then_some(())
     });
 }

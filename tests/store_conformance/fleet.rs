@@ -108,6 +108,7 @@ pub(crate) async fn a_row_tells_everything(backend: &impl Backend) {
             ttl: TTL,
             kept: true,
             exited: false,
+            stopped: false,
             process: Some(process),
         }),
         activity: 2,

@@ -37,7 +37,8 @@ Examples:
   watch -c mcp-bridge status
 
 States: starting (nothing heard yet), active, busy (inside a turn, or it said
-so), idle (no call for a minute), silent (no heartbeat for longer than it is
+so), idle (no call for a minute), stopped (its process is, by Ctrl-Z or a
+signal), silent (no heartbeat for longer than it is
 good for), exited (the agent's process ended), expired (the conversation's time
 ran out). Where an orchestrator acts, its word counts: stalled (owes and does
 not move), lost, exited, never started.

@@ -89,7 +89,7 @@ fn agent(session: &SessionView, here: &str) -> String {
     if parts.is_empty() {
         parts.extend(session.heartbeat.as_ref().map(|beat| {
             match beat.proof {
-                ProofKind::Process => "a process",
+                ProofKind::Process | ProofKind::Stopped => "a process",
                 ProofKind::Probe => "probed",
                 ProofKind::None => "not proven",
                 ProofKind::Call => "calls in",
@@ -162,6 +162,9 @@ fn state(session: &SessionView, outlook: &Outlook, now: Timestamp) -> State {
     match session.life(now) {
         Life::Exited => state("exited", beat.and_then(|beat| beat.exited_at), BAD),
         Life::Silent => state("silent", beat.map(|beat| beat.at), BAD),
+        Life::Alive if beat.is_some_and(|beat| beat.proof == ProofKind::Stopped) => {
+            state("stopped", None, WARN)
+        }
         Life::Starting if session.activity_at.is_none() => state("starting", None, WARN),
         Life::Alive | Life::Starting if busy => state("busy", None, GOOD),
         // A call is a sign of life, heartbeat or not.

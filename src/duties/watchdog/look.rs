@@ -349,6 +349,7 @@ fn sighting(row: &SeenSession, draining: bool, default_ttl: Duration) -> Sightin
         read_there: row.read_there,
         fresh: is_fresh(row, default_ttl),
         unused: row.is_unused(),
+        stopped: row.beat.as_ref().is_some_and(|beat| beat.stopped),
         busy: row.busy,
         turn: match row.turn {
             None => Turn::Unknown,

@@ -2,7 +2,8 @@
 //! and its end is an event.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -12,6 +13,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::STOPPED_EVERY;
+use crate::clock;
 use crate::store::ProcessId;
 
 /// A watched process. Dropping it ends the watch, not the process.
@@ -21,6 +24,8 @@ pub(in crate::liveness) struct Process {
     #[expect(dead_code, reason = "held for its drop")]
     watch: AbortOnDropHandle<()>,
     id: ProcessId,
+    /// Whether it was stopped when that was looked at last, since boot.
+    stopped: Mutex<(Duration, bool)>,
 }
 
 impl Process {
@@ -56,6 +61,7 @@ impl Process {
                 pid: i64::from(pid),
                 start: stat(pid).map_or(0, |(_, start)| start),
             },
+            stopped: Mutex::default(),
         };
         // A zombie has a number and no life.
         if process.is_alive() {
@@ -67,6 +73,21 @@ impl Process {
 
     pub(in crate::liveness) fn id(&self) -> ProcessId {
         self.id
+    }
+
+    /// Whether it is stopped by a signal or a debugger, as it was at most
+    /// [`STOPPED_EVERY`] ago: nothing rings for that.
+    pub(in crate::liveness) fn is_stopped(&self) -> bool {
+        let now = clock::since_boot();
+        let mut known = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0.is_zero() || now.saturating_sub(known.0) >= STOPPED_EVERY {
+            let state = i32::try_from(self.id.pid).ok().and_then(stat);
+            *known = (
+                now,
+                state.is_some_and(|(state, _)| matches!(state, 'T' | 't')),
+            );
+        }
+        known.1
     }
 
     pub(in crate::liveness) fn is_alive(&self) -> bool {

@@ -10,9 +10,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpgid};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::STOPPED_EVERY;
 use crate::ps;
 use crate::store::ProcessId;
 
@@ -27,6 +28,7 @@ pub(in crate::liveness) struct Process {
     id: ProcessId,
     /// Once gone it stays gone, whoever has the number next.
     gone: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
     #[expect(dead_code, reason = "held for its drop")]
     watch: AbortOnDropHandle<()>,
 }
@@ -40,11 +42,18 @@ impl Process {
         }
         let start = ps::start(pid).unwrap_or(0);
         let gone = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&gone);
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (seen, halted) = (Arc::clone(&gone), Arc::clone(&stopped));
         let watch = tokio::spawn(async move {
             let mut look = interval(EVERY);
             look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut asked: Option<Instant> = None;
             while !seen.load(Ordering::Acquire) && is_there(number) {
+                if asked.is_none_or(|then| then.elapsed() >= STOPPED_EVERY) {
+                    asked = Some(Instant::now());
+                    let answer = tokio::task::spawn_blocking(move || ps::is_stopped(pid)).await;
+                    halted.store(answer.unwrap_or(false), Ordering::Release);
+                }
                 look.tick().await;
             }
             seen.store(true, Ordering::Release);
@@ -57,12 +66,18 @@ impl Process {
                 start,
             },
             gone,
+            stopped,
             watch: AbortOnDropHandle::new(watch),
         })
     }
 
     pub(in crate::liveness) fn id(&self) -> ProcessId {
         self.id
+    }
+
+    /// Whether it was stopped when ps(1) was asked last.
+    pub(in crate::liveness) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     pub(in crate::liveness) fn is_alive(&self) -> bool {
@@ -148,6 +163,23 @@ mod tests {
         // A number that somebody has: our own.
         process.pid = rustix::process::getpid();
         assert!(!process.is_alive());
+    }
+
+    #[tokio::test]
+    async fn a_stopped_process_is_told_by_ps() {
+        let (child, pid) = agent();
+        let number = Pid::from_child(&child);
+        rustix::process::kill_process(number, rustix::process::Signal::STOP).expect("stopped");
+        let process = Process::watch(pid, Arc::default()).expect("watched");
+        timeout(Duration::from_secs(60), async {
+            let mut look = interval(Duration::from_millis(20));
+            while !process.is_stopped() {
+                look.tick().await;
+            }
+        })
+        .await
+        .expect("told");
+        end(child);
     }
 
     #[tokio::test]

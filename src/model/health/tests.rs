@@ -263,6 +263,7 @@ fn observed() -> impl Strategy<Value = Observed> {
             owes_since: progress.3,
             draining: progress.4,
             ttl,
+            stopped_since: None,
             unused: false,
             standing,
             exited,

@@ -183,6 +183,8 @@ impl Entry {
         self.seen.turn = sighting.turn;
         self.seen.draining = sighting.draining;
         self.seen.unused = sighting.unused;
+        let since = self.seen.stopped_since.unwrap_or(now);
+        self.seen.stopped_since = sighting.stopped.then_some(since);
         let owes = sighting.unread > 0 || sighting.open_tasks > 0;
         self.seen.owes_since = owes.then(|| self.seen.owes_since.unwrap_or(now));
     }

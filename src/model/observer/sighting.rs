@@ -70,6 +70,8 @@ pub struct Sighting {
     pub busy: Option<(i64, Duration)>,
     /// What its client reports about turns.
     pub turn: Turn,
+    /// Its process is stopped by a signal.
+    pub stopped: bool,
     /// It waits for a permission or is rate limited.
     pub waiting: bool,
     /// Messages that it has not read.
@@ -98,6 +100,7 @@ impl Sighting {
             unused: false,
             busy: None,
             turn: Turn::Unknown,
+            stopped: false,
             waiting: false,
             unread: 0,
             open_tasks: 0,

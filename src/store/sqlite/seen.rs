@@ -73,7 +73,7 @@ macro_rules! fleet {
                 iif(w.side = 'a', c.session_a_role, c.session_b_role) AS role,
                 d.host AS host, h.seq AS seq, h.ttl_ms AS ttl_ms,
                 h.daemon_id IS NOT NULL AND NOT h.released AS kept,
-                h.exited_ms IS NOT NULL AS exited, h.boot_id AS boot_id, h.pid_ns AS pid_ns,
+                h.exited_ms IS NOT NULL AS exited, h.proof = 'stopped' AS stopped, h.boot_id AS boot_id, h.pid_ns AS pid_ns,
                 h.pid AS pid, h.pid_start AS pid_start,
                 coalesce(s.activity_seq, 0) AS activity, s.busy_seq AS busy_seq,
                 s.busy_for_ms AS busy_for_ms, s.turn AS turn,
@@ -200,7 +200,7 @@ async fn pulses(
         reported!(),
         ", ",
         foreign_mark!(),
-        "
+        ", h.proof = 'stopped'
          FROM bridge_daemon d CROSS JOIN bridge_heartbeat h ON h.daemon_id = d.daemon_id
          CROSS JOIN conversations c ON c.id = h.conversation_id
          LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
@@ -244,6 +244,7 @@ async fn pulses(
                 ttl: Duration::from_millis(u64::try_from(row.try_get::<i64, _>(4)?).unwrap_or(0)),
                 kept: row.try_get(5)?,
                 exited: row.try_get(6)?,
+                stopped: row.try_get(13)?,
                 process,
             },
             reported: some(shared::text(row, 11)?.into_owned()),
@@ -268,6 +269,7 @@ fn seen(row: &SqliteRow) -> std::result::Result<Option<SeenSession>, sqlx::Error
             ttl: duration(row.try_get("ttl_ms")?),
             kept: row.try_get("kept")?,
             exited: row.try_get("exited")?,
+            stopped: row.try_get("stopped")?,
             process: match (row.try_get("pid")?, row.try_get("pid_start")?) {
                 (Some(pid), Some(start)) => Some(Process {
                     boot_id: row.try_get("boot_id")?,

@@ -90,3 +90,40 @@ fn a_stall_that_a_drain_kept_quiet_is_said_when_the_drain_ends() {
         assert_eq!(changes.iter().any(|c| c.untold), untold);
     }
 }
+
+#[test]
+fn an_agent_that_is_stopped_inside_a_turn_stalls_and_moves_again() {
+    let mut observer = observer();
+    let mut all = Vec::new();
+    for second in (100..600).step_by(5) {
+        let sighting = Sighting {
+            turn: Turn::Inside,
+            stopped: (200..450).contains(&second),
+            ..kept(1, i64::from(second))
+        };
+        for change in verdicts(&look(&mut observer, &[sighting], at(second))) {
+            all.push((second, change.1, change.2));
+        }
+    }
+    assert_eq!(
+        all,
+        [
+            (320, Health::Active, Health::Stalled),
+            (450, Health::Stalled, Health::Busy)
+        ]
+    );
+}
+
+#[test]
+fn a_stopped_agent_that_owes_nothing_is_idle() {
+    let mut observer = observer();
+    for second in (100..600).step_by(5) {
+        let sighting = Sighting {
+            turn: Turn::Outside,
+            stopped: true,
+            ..kept(1, i64::from(second))
+        };
+        assert_eq!(verdicts(&look(&mut observer, &[sighting], at(second))), []);
+    }
+    assert_eq!(observer.health(&key(1)), Some(Health::Idle));
+}
