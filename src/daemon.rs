@@ -115,7 +115,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
     if arguments.check {
         return describe(&settings, &location);
     }
-    logging::start(&settings.log.level, settings.role.name())?;
+    let _logging = logging::start(&settings.log.level, settings.role.name())?;
     files::raise();
     let instance = Instance::claim(&arguments.config, settings.service.state_file.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -417,7 +417,7 @@ fn no_log_level_brings_out_a_url_or_a_key() {
 }
 
 fn deliver_with_everything_logged(port: &str) {
-    mcp_bridge::logging::start("trace", "worker").expect("a log");
+    let _logging = mcp_bridge::logging::start("trace", "worker").expect("a log");
     // The client's records come the way of the crate `log`, as this one does.
     log::trace!(target: "other", "a record of the other kind");
     let dir = TempDir::new().expect("a directory");

@@ -531,15 +531,9 @@ fn exit_codes_and_words_for_a_wrong_start() {
     }
 }
 
-/// The journal's socket stands in a name space of our own.
-#[test]
-fn the_journal_gets_fields() {
-    let rig = Rig::new();
-    let pair = rig.pair("one");
-    let config = rig.config(
-        "worker",
-        &format!("{QUICK}{}", session("one", "{ pid = 1 }")),
-    );
+/// A journal's socket, and how to start a program that finds it at its place, in
+/// a name space of its own; `None` where this user may not make one.
+fn behind_a_journal(rig: &Rig) -> Option<(UnixDatagram, Vec<String>)> {
     let journal = UnixDatagram::bind(rig.path("journal")).expect("bound");
     // stderr goes to a socket, too, and its number is what systemd would name.
     let script = format!(
@@ -566,12 +560,53 @@ fn the_journal_gets_fields() {
         .status();
     if !tried.is_ok_and(|status| status.success()) {
         println!("skipped: this user may not make a mount name space");
-        return;
+        return None;
     }
+    Some((journal, wrapper.map(str::to_owned).to_vec()))
+}
+
+#[test]
+fn a_journal_that_stands_still_holds_up_no_duty() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let Some((journal, wrapper)) = behind_a_journal(&rig) else {
+        return;
+    };
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     std::fs::write(rig.path("one.pid"), "").expect("written");
     let mut agent = Agent::with_file(&rig, "one.pid");
     let proof = format!("{{ pid = {} }}", agent.0.id());
-    rig.config("worker", &format!("{QUICK}{}", session("one", &proof)));
+    let trace = "[log]\nlevel = \"trace\"\n";
+    let text = format!("{QUICK}{trace}{}", session("one", &proof));
+    let config = rig.config("worker", &text);
+    let mut daemon = Daemon::start(&mut rig.command_behind(&wrapper, &config), &config);
+    // Its socket holds no more than a few records, and nothing reads them.
+    rig.becomes(&pair.b.session, Life::Alive);
+    agent.end();
+    rig.becomes(&pair.b.session, Life::Exited);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    // Those that the socket held are whole.
+    journal.set_nonblocking(true).expect("set");
+    let mut buffer = vec![0; 1 << 18];
+    let length = journal.recv(&mut buffer).expect("an entry");
+    let first = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    assert!(first.contains("MCP_ROLE=worker"), "{first}");
+}
+
+#[test]
+fn the_journal_gets_fields() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let Some((journal, wrapper)) = behind_a_journal(&rig) else {
+        return;
+    };
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    std::fs::write(rig.path("one.pid"), "").expect("written");
+    let mut agent = Agent::with_file(&rig, "one.pid");
+    let proof = format!("{{ pid = {} }}", agent.0.id());
+    let text = format!("{QUICK}{}", session("one", &proof));
+    let config = rig.config("worker", &text);
     let mut daemon = Daemon::start(&mut rig.command_behind(&wrapper, &config), &config);
     rig.becomes(&pair.b.session, Life::Alive);
     agent.end();

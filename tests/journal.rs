@@ -177,6 +177,7 @@ fn the_ids_of_events_do_not_change() {
     3fe54f03ae9a4291b0900300b9515301 store-trouble
     566628f690514312a4a9e86c92c5a622 store-log-large
     40f81f1c889a4683a8ae3c40b17448cc file-events-lost
+    3c0f5d1be3a945a8a1d1b8f6b0d4c2f7 log-missing
     95797aa77795459e97e1d63994b4c735 session-unproven
     a6394cae5bb84b7ca2791736f31d879b session-exited
     a9f9873a888848639ba3ce6785d220e6 session-refused

@@ -1,30 +1,18 @@
 //! The journal: one line with the fields that an operator filters on.
 //!
-//! `MESSAGE_ID` has no prefix, which the logging layer cannot do, so an alert
-//! goes to journald's own socket, by its native protocol: a datagram of
-//! `FIELD=value` lines (systemd.io/JOURNAL_NATIVE_PROTOCOL). Off systemd, and
-//! where that socket does not take it, it is an ordinary line of the log.
+//! Its `MESSAGE_ID` is the alert's own, which no record of the log has, so it is
+//! made here. Off systemd it is an ordinary line of the log.
 
-use std::io;
-use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use tracing::{error, info, warn};
 
-use tracing::{debug, error, info, warn};
-
-use crate::logging;
+use crate::logging::{self, Record};
 use crate::model::alert::{Alert, Edge, Severity};
 
-const SOCKET: &str = "/run/systemd/journal/socket";
-
-/// Tells it. Never waits: a journal that does not read is passed by.
+/// Tells it. Never waits for the journal.
 pub(super) fn tell(alert: &Alert) {
-    if logging::journal_reads_stderr() {
-        match send(Path::new(SOCKET), alert, logging::role()) {
-            Ok(()) => return,
-            Err(error) => debug!(%error, "the journal's socket did not take an alert"),
-        }
+    if !logging::alert_to_journal(record(alert, logging::role())) {
+        log(alert);
     }
-    log(alert);
 }
 
 /// What happened, for `MCP_EVENT` and the log alike.
@@ -36,16 +24,9 @@ fn event(alert: &Alert) -> &'static str {
     }
 }
 
-fn send(socket: &Path, alert: &Alert, role: Option<&str>) -> io::Result<()> {
-    let datagram = UnixDatagram::unbound()?;
-    datagram.set_nonblocking(true)?;
-    datagram.send_to(&message(alert, role), socket)?;
-    Ok(())
-}
-
-fn message(alert: &Alert, role: Option<&str>) -> Vec<u8> {
-    let mut message = Vec::new();
-    let mut field = |name: &str, value: &str| append(&mut message, name, value);
+fn record(alert: &Alert, role: Option<&str>) -> Record {
+    let mut record = Record::default();
+    let mut field = |name: &str, value: &str| record.field(name, value);
     field("MESSAGE", &alert.line());
     field("MESSAGE_ID", alert.message_id());
     field("PRIORITY", &alert.severity().priority().to_string());
@@ -67,21 +48,7 @@ fn message(alert: &Alert, role: Option<&str>) -> Vec<u8> {
     if let Some(task) = alert.task {
         field("MCP_TASK", &task.to_string());
     }
-    message
-}
-
-/// A value with a line's end in it is given with its length, so that nobody's
-/// text makes a field of its own.
-fn append(message: &mut Vec<u8>, name: &str, value: &str) {
-    message.extend_from_slice(name.as_bytes());
-    if value.contains('\n') {
-        message.push(b'\n');
-        message.extend_from_slice(&(value.len() as u64).to_le_bytes());
-    } else {
-        message.push(b'=');
-    }
-    message.extend_from_slice(value.as_bytes());
-    message.push(b'\n');
+    record
 }
 
 fn log(alert: &Alert) {
@@ -134,43 +101,13 @@ mod tests {
         }
     }
 
-    /// Reads a datagram as journald does.
-    fn fields(mut rest: &[u8]) -> BTreeMap<String, String> {
-        let mut fields = BTreeMap::new();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-        while !rest.is_empty() {
-            let end = rest.iter().position(|b| *b == b'\n').expect("a line");
-            let line = text(&rest[..end]);
-            rest = &rest[end + 1..];
-            let (name, value) = match line.split_once('=') {
-                Some((name, value)) => (name.to_owned(), value.to_owned()),
-                None => {
-                    let (length, after) = rest.split_at(8);
-                    let length = u64::from_le_bytes(length.try_into().expect("8 bytes"));
-                    let (value, after) = after.split_at(usize::try_from(length).expect("small"));
-                    assert_eq!(after[0], b'\n');
-                    rest = &after[1..];
-                    (line, text(value))
-                }
-            };
-            assert!(fields.insert(name.clone(), value).is_none(), "{name} twice");
-        }
-        fields
-    }
-
-    fn received(alert: &Alert) -> BTreeMap<String, String> {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("socket");
-        let socket = UnixDatagram::bind(&path).expect("a socket");
-        send(&path, alert, Some("orchestrator")).expect("sent");
-        let mut datagram = vec![0; 65536];
-        let length = socket.recv(&mut datagram).expect("received");
-        fields(&datagram[..length])
+    fn fields(alert: &Alert) -> BTreeMap<String, String> {
+        logging::fields(&record(alert, Some("orchestrator")).into_bytes())
     }
 
     #[test]
-    fn the_socket_gets_every_field() {
-        let listed: Vec<String> = received(&alert())
+    fn the_record_has_every_field() {
+        let listed: Vec<String> = fields(&alert())
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
@@ -200,7 +137,7 @@ mod tests {
             task: None,
             ..alert()
         };
-        let fields = received(&over);
+        let fields = fields(&over);
         assert_eq!(fields["PRIORITY"], "5");
         assert_eq!(fields["MESSAGE_ID"], over.message_id());
         assert_ne!(fields["MESSAGE_ID"], alert().message_id());
@@ -218,21 +155,10 @@ mod tests {
             text: "y\n_UID=0".into(),
             ..alert()
         };
-        let fields = received(&forged);
+        let fields = fields(&forged);
         assert_eq!(fields["MCP_SUBJECT"], forged.subject);
         assert_eq!(fields["PRIORITY"], "3");
         assert_eq!(fields["MCP_SESSION"], "conv_0123456789abcdef/b");
         assert!(!fields["MESSAGE"].contains('\n') && !fields.contains_key("_UID"));
-    }
-
-    #[test]
-    fn a_socket_that_nobody_reads_is_passed_by() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("socket");
-        let _full = UnixDatagram::bind(&path).expect("a socket");
-        // More than any queue holds; a send that waits would never return.
-        let refused = (0..100_000).find_map(|_| send(&path, &alert(), None).err());
-        let kind = refused.map(|error| error.kind());
-        assert_eq!(kind, Some(io::ErrorKind::WouldBlock));
     }
 }

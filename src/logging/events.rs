@@ -203,6 +203,13 @@ pub static EVENTS: &[Event] = &[
     .id("40f81f1c889a4683a8ae3c40b17448cc"),
     event("file-events-back", Info, "STORE", "it does again"),
     event(
+        "log-missing",
+        Warning,
+        "COUNT",
+        "log records were lost: their reader did not take them in time",
+    )
+    .id("3c0f5d1be3a945a8a1d1b8f6b0d4c2f7"),
+    event(
         "doorbell-died",
         Error,
         "",
@@ -258,6 +265,18 @@ pub static EVENTS: &[Event] = &[
         Info,
         "SESSION",
         "it expired while the daemon was down or the machine asleep, and its agent lives",
+    ),
+    event(
+        "renewals-taken-back",
+        Warning,
+        "",
+        "a clock that was far ahead had renewed conversations beyond their right",
+    ),
+    event(
+        "clock-believed",
+        Info,
+        "",
+        "conversations are renewed by the clock of this machine again",
     ),
     event(
         "sessions-released",

@@ -10,7 +10,7 @@ pub(crate) fn stderr() -> impl Write {
 }
 
 /// Gets each record whole, with its line end.
-struct Lines<W>(W);
+pub(super) struct Lines<W>(pub(super) W);
 
 impl<W: Write> Write for Lines<W> {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
