@@ -187,25 +187,52 @@ fn describe(settings: &Settings, location: &Location) -> anyhow::Result<Exit> {
         settings.source.display(),
         settings.role.name(),
         text::count(settings.agents.sessions.len() as u64, "session"),
-        purpose(&settings.role),
+        purpose(settings),
         told(&settings.alert),
     )?;
+    // No error: a file may come later, and the daemon takes it then.
+    let missing = settings.agents.sessions.iter().filter(|session| {
+        let found = std::fs::symlink_metadata(&session.credentials);
+        found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    });
+    for session in missing {
+        writeln!(
+            anstream::stderr(),
+            "warning: {}: there is no such file, so this session is not kept until it is there\n  \
+             `mcp-bridge conversation new` writes one for each side",
+            session.credentials.display()
+        )?;
+    }
     Ok(Exit::Success)
 }
 
 /// What a daemon of this role will do.
-fn purpose(role: &RoleSettings) -> &'static str {
-    match role {
-        RoleSettings::Worker => "keeps the heartbeats of its agents and wakes them",
+fn purpose(settings: &Settings) -> String {
+    let sessions = &settings.agents.sessions;
+    let woken = sessions
+        .iter()
+        .filter(|session| !session.wake.adapters.is_empty())
+        .count();
+    let wakes = match woken {
+        0 if sessions.is_empty() => "",
+        0 => ", wakes none of them (wake.order is empty)",
+        woken if woken == sessions.len() => " and wakes them",
+        _ => " and wakes some of them (wake.order is empty for others)",
+    };
+    let (whose, fleet) = match &settings.role {
+        RoleSettings::Worker => ("its agents", ""),
         RoleSettings::Orchestrator(own) => match own.reassignment.match_role {
-            MatchRole::Same => {
-                "keeps and wakes its own agents, watches every session, moves tasks of lost sessions to others of their role"
-            }
-            MatchRole::Any => {
-                "keeps and wakes its own agents, watches every session, moves tasks of lost sessions to any other"
-            }
+            MatchRole::Same => (
+                "its own agents",
+                ", watches every session, moves tasks of lost sessions to others of their role",
+            ),
+            MatchRole::Any => (
+                "its own agents",
+                ", watches every session, moves tasks of lost sessions to any other",
+            ),
         },
-    }
+    };
+    format!("keeps the heartbeats of {whose}{wakes}{fleet}")
 }
 
 /// `the journal, exec and webhook`.

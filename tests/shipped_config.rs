@@ -42,11 +42,11 @@ fn both_are_valid_and_say_what_the_daemon_will_do() {
     for (role, does) in [
         (
             "worker",
-            "; keeps the heartbeats of its agents and wakes them; alerts go to the journal\n",
+            "; keeps the heartbeats of its agents; alerts go to the journal\n",
         ),
         (
             "orchestrator",
-            "; keeps and wakes its own agents, watches every session, moves tasks of lost sessions to others of their role; alerts go to the journal\n",
+            "; keeps the heartbeats of its own agents, watches every session, moves tasks of lost sessions to others of their role; alerts go to the journal\n",
         ),
     ] {
         let path = shipped(&format!("{role}.toml"));
@@ -107,6 +107,26 @@ fn what_stands_in_comments_is_valid_and_the_default() {
         assert_eq!(shipped.alert.remind_max, full.alert.remind_max);
         assert_eq!(shipped.alert.no_leader_after, full.alert.no_leader_after);
     }
+}
+
+#[test]
+fn a_credentials_file_that_is_missing_is_named() {
+    let dir = TempDir::new().expect("a directory");
+    let path = dir.path().join("worker.toml");
+    let text = "role = \"worker\"\n[store]\nurl = \"/srv/b.db\"\n\
+        [[session]]\ncredentials = \"/nowhere/work.b.toml\"\nproof = \"none\"\n";
+    fs::write(&path, text).expect("written");
+    let (code, out, err) = check(&path);
+    // It may come later.
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        err.starts_with("warning: /nowhere/work.b.toml: there is no such file"),
+        "{err}"
+    );
+    assert!(
+        out.contains("wakes none of them (wake.order is empty)"),
+        "{out}"
+    );
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl Roster {
                     roll.kept.push(keep(entry, agent, caller.session, verified));
                 }
                 Err(error) => {
-                    let why = words(&error);
+                    let why = words(&error, store.location());
                     let first = roll.refused.insert(name, why).is_none();
                     if first && matches!(error, StoreError::Expired { .. }) {
                         roll.expired.push((caller.session, agent));
@@ -314,11 +314,12 @@ fn about(name: &str) -> (Option<String>, Option<String>, Option<&str>) {
 
 /// An error in words that do not change with the time of day, so that the same
 /// trouble is told once.
-fn words(error: &StoreError) -> String {
+fn words(error: &StoreError, store: &Path) -> String {
     match error {
         StoreError::Expired { id, expired_at, .. } => format!(
             "conversation {id} expired at {expired_at:.0}\n  \
-             renew it: mcp-bridge conversation renew {id} --for 3h"
+             renew it: mcp-bridge --store {} conversation renew {id} --for 3h",
+            store.display()
         ),
         other => other.to_string(),
     }

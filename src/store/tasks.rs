@@ -183,9 +183,9 @@ pub enum TaskError {
     /// The caller's fence is not the one that holds: the task went on without
     /// it.
     #[error(
-        "STALE_LEASE: task {task} {now_with}, and is not yours any more{}\n  \
+        "STALE_LEASE: task {task} {now_with}{}\n  \
          stop working on it and push nothing of it; `mcp-bridge task claim` gives you new work",
-        fences(*.yours, *.fence)
+        not_yours(*.yours, *.fence)
     )]
     StaleLease {
         /// The task.
@@ -289,11 +289,14 @@ impl TaskError {
 }
 
 /// Two fences that differ tell an agent how it came about.
-fn fences(yours: Fence, now: Fence) -> String {
-    if yours == now {
-        String::new()
-    } else {
-        format!(" (your fence is {yours}, it is {now} now)")
+fn not_yours(yours: Fence, now: Fence) -> String {
+    match now {
+        // It was no session's before.
+        Fence(0) => String::new(),
+        now if yours == now => ", and is not yours any more".to_owned(),
+        now => {
+            format!(", and is not yours any more (your fence is {yours}, it is {now} now)")
+        }
     }
 }
 

@@ -204,6 +204,16 @@ fn one_client_id_is_one_task() {
 }
 
 #[test]
+fn a_task_that_was_never_given_out_is_not_called_lost() {
+    let team = Team::new(1);
+    team.add("one");
+    assert_snapshot!(team.worker(1, &["task", "done", "1", "--fence", "1"]).says(), @r"
+    76: error: STALE_LEASE: task 1 was never given out
+      stop working on it and push nothing of it; `mcp-bridge task claim` gives you new work
+    ");
+}
+
+#[test]
 fn of_several_sessions_one_must_be_named() {
     let team = Team::new(2);
     team.add("one");

@@ -124,6 +124,7 @@ pub(super) async fn stale(
     let task = super::get(connection, id).await?;
     let now_with = match task.state {
         TaskState::Leased => format!("is now with {}", task.owner_name()),
+        TaskState::Queued if task.fence == Fence(0) => "was never given out".to_owned(),
         TaskState::Queued => "was taken back and waits for another worker".to_owned(),
         TaskState::RetryWait => "waits for another try".to_owned(),
         TaskState::Done => "is done already".to_owned(),
