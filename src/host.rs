@@ -23,6 +23,29 @@ pub fn name() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }
 
+/// The user who runs this program.
+#[derive(Debug)]
+pub struct Caller {
+    /// The number.
+    pub uid: u32,
+    /// The name, or the number where no file tells it.
+    pub name: String,
+}
+
+/// The user who runs this program, as it was when this was first asked: a thread
+/// that works on a store may act as another user.
+#[must_use]
+pub fn caller() -> &'static Caller {
+    static CALLER: OnceLock<Caller> = OnceLock::new();
+    CALLER.get_or_init(|| {
+        let uid = rustix::process::geteuid().as_raw();
+        Caller {
+            uid,
+            name: user_name(uid),
+        }
+    })
+}
+
 /// A user's name, or the number where no file tells it.
 #[must_use]
 pub fn user_name(id: u32) -> String {

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::context::Context;
 use super::exit::Exit;
+use super::operator;
 use super::orders;
 use super::output::{left, note, print, print_json, relative, shown};
 use super::table::{BAD, BOLD, Cell, DIM, GOOD, Table, WARN};
@@ -67,6 +68,7 @@ pub(super) async fn run(command: AlertCommand, context: &Context) -> anyhow::Res
     match command {
         AlertCommand::List { all, limit } => list(all, limit, context).await,
         AlertCommand::Mute(args) => {
+            operator::ensure(context)?;
             let store = context.open().await?;
             let kind = ControlKind::Mute;
             let control = orders::say(&store, kind, args.kind, args.time).await?;
@@ -79,6 +81,7 @@ pub(super) async fn run(command: AlertCommand, context: &Context) -> anyhow::Res
             orders::show_on(context, &control, &said)
         }
         AlertCommand::Unmute { kind } => {
+            operator::ensure(context)?;
             let store = context.open().await?;
             let was = orders::take_back(&store, ControlKind::Mute, &kind).await?;
             store.close().await;

@@ -13,6 +13,7 @@ use super::context::{Acting, Context, Member};
 use super::error::CliError;
 use super::exit::{Exit, report};
 use super::output::{self, MessageJson, NOTICE, note, print, print_json, printable, shown};
+use super::stdout;
 use super::table::{BOLD, DIM};
 use crate::clock;
 use crate::model::message::{Message, Sender};
@@ -74,6 +75,7 @@ struct CheckJson<'a> {
 }
 
 pub(super) async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Exit> {
+    stdout::ensure_open()?;
     let (store, acting) = match args.peek {
         true => context.look_acting().await?,
         false => context.open_acting().await?,

@@ -17,6 +17,25 @@ pub enum CliError {
         "no credentials: this command acts for a session\n  name its file: --credentials FILE, or MCP_BRIDGE_CREDENTIALS in the environment{0}"
     )]
     NoCredentials(String),
+    /// Standard output was closed before the program started.
+    #[error(
+        "standard output is closed, so nothing could be shown, and nothing was done\n  leave it open, or redirect it to a file"
+    )]
+    NoOutput,
+    /// An order of a user who is no operator of the store.
+    #[error(
+        "this needs an operator of the store: root, or {owner}, who owns {}; you are {caller}\n  sudo mcp-bridge --store {} ...", .directory.display(), .store.display()
+    )]
+    NotOperator {
+        /// The store's directory.
+        directory: PathBuf,
+        /// The user who owns it.
+        owner: String,
+        /// The user who asked.
+        caller: String,
+        /// The store.
+        store: PathBuf,
+    },
     /// A token in the environment of a command that runs on.
     #[error(
         "MCP_BRIDGE_TOKEN is for commands that end at once: this one runs on, and its environment can be read meanwhile\n  put the credentials in a file and name it: --credentials FILE"

@@ -73,6 +73,7 @@ impl Exit {
             return Some(match error {
                 CliError::NoStore(_) => Self::Unavailable,
                 CliError::NoCredentials(_)
+                | CliError::NotOperator { .. }
                 | CliError::TokenInEnvironment
                 | CliError::NoSuchCredentials { .. }
                 | CliError::TwoStores(..)
@@ -92,7 +93,7 @@ impl Exit {
                 | CliError::NoSuchConversation { .. }
                 | CliError::TokensHashed(_)
                 | CliError::Exists(_) => Self::Input,
-                CliError::NotShown(_) => Self::Failure,
+                CliError::NotShown(_) | CliError::NoOutput => Self::Failure,
             });
         }
         if cause.is::<CredentialsError>() {

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::completions;
 use super::context::Context;
 use super::exit::Exit;
+use super::operator;
 use super::output::{left, note, print, print_json};
 use super::table::WARN;
 use super::whom::{self, Whom};
@@ -93,6 +94,7 @@ fn number(text: &str) -> Result<Number, String> {
 }
 
 pub(super) async fn drain(args: DrainArgs, context: &Context) -> anyhow::Result<Exit> {
+    operator::ensure(context)?;
     let store = context.open().await?;
     let whom = whom::session_or_host(&store, &args.whom, clock::now()).await?;
     let name = whom.name();
@@ -131,6 +133,7 @@ async fn still_has(store: &SharedStore, whom: &Whom) -> anyhow::Result<String> {
 }
 
 pub(super) async fn hold(command: HoldCommand, context: &Context) -> anyhow::Result<Exit> {
+    operator::ensure(context)?;
     let store = context.open().await?;
     match command {
         HoldCommand::On { time } => {
@@ -155,6 +158,7 @@ pub(super) async fn hold(command: HoldCommand, context: &Context) -> anyhow::Res
 }
 
 pub(super) async fn capacity(args: CapacityArgs, context: &Context) -> anyhow::Result<Exit> {
+    operator::ensure(context)?;
     let store = context.open().await?;
     let session = whom::session(&store, &args.session, clock::now()).await?;
     let Number(number) = args.number;

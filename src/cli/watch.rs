@@ -18,6 +18,7 @@ use super::ending;
 use super::exit::Exit;
 use super::follow::{Begin, Ended, Following, Sink, follow};
 use super::output::MessageJson;
+use super::stdout;
 use crate::clock;
 use crate::doorbell::Mode;
 use crate::model::message::Message;
@@ -103,6 +104,7 @@ pub(super) fn listen(
     limit: Option<Duration>,
     context: &Context,
 ) -> anyhow::Result<oneshot::Receiver<anyhow::Result<Outcome>>> {
+    stdout::ensure_open()?;
     let (done, ended) = oneshot::channel();
     let context = context.clone();
     std::thread::Builder::new()

@@ -13,6 +13,7 @@ mod commands;
 mod conversations;
 mod doctor;
 mod health;
+mod operators;
 mod orders;
 mod reading;
 mod refusals;

@@ -3,6 +3,8 @@
 use std::process::Stdio;
 
 use insta::assert_snapshot;
+use rustix::io::ioctl_fionread;
+use rustix::process::Signal;
 
 use crate::common::{Running, Scratch, wait_until};
 
@@ -86,4 +88,53 @@ fn other_commands_do_not_mind_a_closed_pipe() {
         .status()
         .expect("runs");
     assert_eq!(ended.code(), Some(0));
+}
+
+#[test]
+fn a_closed_output_confirms_nothing() {
+    let scratch = Scratch::with_conversation();
+    scratch.run_as("work.a", &["send", "hello"]).ok();
+    for command in ["check", "check --json", "wait"] {
+        let mut shell = scratch.program("sh");
+        shell
+            .args(["-c", &format!("\"$0\" {command} >&-")])
+            .arg(env!("CARGO_BIN_EXE_mcp-bridge"))
+            .env("MCP_BRIDGE_CREDENTIALS", scratch.credentials("work.b"));
+        let refused = scratch.outcome(shell);
+        assert_eq!(refused.code, Some(1), "{command}: {refused:?}");
+        assert!(
+            refused.err.contains("standard output is closed"),
+            "{refused:?}"
+        );
+    }
+    let read = scratch.run_as("work.b", &["check", "--json"]).ok().json();
+    assert_eq!(read["messages"][0]["message"], "hello");
+    // A reader that wants none of it is another thing.
+    scratch.run_as("work.a", &["send", "again"]).ok();
+    let mut nothing = scratch.bridge_as("work.b", &["check"]);
+    nothing.stdout(Stdio::null());
+    assert_eq!(nothing.status().expect("it starts").code(), Some(0));
+}
+
+#[test]
+fn mail_that_one_check_is_showing_is_not_handed_to_another() {
+    let scratch = Scratch::with_conversation();
+    for _ in 0..3 {
+        let long = "x".repeat(40_000);
+        scratch.run_as("work.a", &["send", &long]).ok();
+    }
+    let mut first = Running::unread(&mut scratch.bridge_as("work.b", &["check"]));
+    wait_until("the pipe is full", || {
+        let pipe = first.child.stdout.as_ref().expect("a pipe");
+        ioctl_fionread(pipe).is_ok_and(|bytes| bytes > 60_000)
+    });
+    let read = || scratch.run_as("work.b", &["check", "--json"]).ok().json();
+    let count = |read: serde_json::Value| read["messages"].as_array().map(Vec::len);
+    assert_eq!(count(read()), Some(0));
+    scratch.run_as("work.a", &["send", "new"]).ok();
+    assert_eq!(count(read()), Some(1));
+    // It dies before it has shown them.
+    first.signal(Signal::KILL);
+    first.end();
+    assert_eq!(count(read()), Some(3));
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
+use super::operator;
 use super::output::{self, note, print, print_json, shown};
 use super::table::{BOLD, Cell, DIM, GOOD, Table, WARN};
 use super::{completions, named};
@@ -211,6 +212,7 @@ async fn renew(args: RenewArgs, context: &Context) -> anyhow::Result<Exit> {
     let store = context.open().await?;
     let now = clock::now();
     let c = named::conversation(&store, &args.conversation, now).await?;
+    operator::ensure_or_party(context, &store, &c.id).await?;
     let until = new::end(now, args.life)?;
     let holds = store.renew_conversation(&c.id, until, now).await?;
     store.close().await;
@@ -235,6 +237,9 @@ async fn close(names: &[String], context: &Context) -> anyhow::Result<Exit> {
         if conversations.iter().all(|known| known.id != c.id) {
             conversations.push(c);
         }
+    }
+    for c in &conversations {
+        operator::ensure_or_party(context, &store, &c.id).await?;
     }
     let mut closed: Vec<ConversationId> = Vec::new();
     for c in &conversations {

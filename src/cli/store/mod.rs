@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::exit::Exit;
+use super::operator;
 use super::output::{note, print, print_json};
 use super::table::{BAD, BOLD, Cell, DIM, GOOD, Table};
 use crate::model::rate::RateLimits;
@@ -55,6 +56,13 @@ pub(super) struct InitArgs {
     no_rate_limit: bool,
     #[command(flatten)]
     limits: Limits,
+}
+
+impl InitArgs {
+    /// Whether it says more than that there be a store.
+    fn changes_settings(&self) -> bool {
+        self.token_storage.is_some() || self.no_rate_limit || self.limits.any()
+    }
 }
 
 /// Shows the limits, or sets those that are named.
@@ -119,6 +127,9 @@ pub(super) async fn run(command: StoreCommand, context: &Context) -> anyhow::Res
 async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Exit> {
     let location = context.location()?;
     let was_there = std::fs::metadata(&location.path).is_ok_and(|meta| meta.len() > 0);
+    if was_there && args.changes_settings() {
+        operator::ensure(context)?;
+    }
     let store = context.open_or_begin_anew().await?;
     let storage = args
         .token_storage
@@ -254,6 +265,9 @@ fn page(found: &StoreCheck, problems: &[String], limits: RateLimits) -> String {
 
 async fn limits(args: LimitsArgs, context: &Context) -> anyhow::Result<Exit> {
     let asked = args.off || args.limits.any();
+    if asked {
+        operator::ensure(context)?;
+    }
     let store: SharedStore = match asked {
         true => context.open().await?,
         false => context.look().await?,

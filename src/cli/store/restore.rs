@@ -12,6 +12,7 @@ use super::backup::content;
 use crate::cli::CliError;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::operator;
 use crate::cli::output::{note, print, print_json, relative};
 use crate::cli::table::{BOLD, DIM, WARN};
 use crate::clock;
@@ -41,6 +42,7 @@ pub(in crate::cli) struct RestoreArgs {
 }
 
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Exit> {
+    operator::ensure(context)?;
     let store = std::path::absolute(context.location()?.path)?;
     let file = std::path::absolute(&args.file)?;
     let found = sqlite::candidate(&file, &store)?;

@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::word_or_input;
 use crate::cli::output::{note, print, print_json};
-use crate::cli::{completions, whom};
+use crate::cli::{completions, operator, whom};
 use crate::clock;
 use crate::model::task::{ProgressNote, TaskId, TaskState};
 use crate::store::{SharedStore, TaskFilter};
@@ -61,6 +61,7 @@ pub(super) async fn cancel(args: CancelArgs, context: &Context) -> anyhow::Resul
     };
     let store = context.open().await?;
     let (before, _) = store.task(args.task).await?;
+    operator::ensure_or_creator(context, &store, before.creator.as_ref()).await?;
     let reason = reason.as_ref().map(ProgressNote::as_str);
     let task = store.cancel_task(args.task, reason, clock::now()).await?;
     store.close().await;
@@ -94,6 +95,8 @@ async fn one(
     session: Option<&str>,
     context: &Context,
 ) -> anyhow::Result<()> {
+    let (before, _) = store.task(task).await?;
+    operator::ensure_or_creator(context, store, before.creator.as_ref()).await?;
     let now = clock::now();
     let to = match session {
         Some(name) => Some(whom::session(store, name, now).await?),
@@ -124,6 +127,7 @@ async fn one(
 
 /// All that a session has, into the queue.
 async fn all_of(store: &SharedStore, owner: &str, context: &Context) -> anyhow::Result<()> {
+    operator::ensure(context)?;
     let now = clock::now();
     let owner = whom::session(store, owner, now).await?;
     let filter = TaskFilter {

@@ -13,6 +13,7 @@ use crate::cli::context::{Acting, Context, Member};
 use crate::cli::exit::Exit;
 use crate::cli::input::word_or_input;
 use crate::cli::output::{NOTICE, note, print, print_json, printable, relative, shown};
+use crate::cli::stdout;
 use crate::cli::table::{BOLD, DIM, GOOD};
 use crate::cli::{completions, named, whom};
 use crate::clock;
@@ -137,6 +138,8 @@ impl Who {
 }
 
 pub(super) async fn claim(args: ClaimArgs, context: &Context) -> anyhow::Result<Exit> {
+    // A claim that nobody sees would keep the task from everybody else.
+    stdout::ensure_open()?;
     let (store, acting) = open(context).await?;
     let member = args.who.of(&acting)?;
     let claimed = store

@@ -23,7 +23,7 @@ pub(super) async fn set(connection: &mut SqliteConnection, control: &Control) ->
     .await?;
     let details = json!({ "subject": control.subject, "until": control.until.to_string() });
     let action = format!("{}_on", control.kind.as_str());
-    shared::audit(connection, None, None, &action, details, control.since).await
+    shared::audit_order(connection, None, None, &action, details, control.since).await
 }
 
 pub(super) async fn clear(
@@ -45,7 +45,7 @@ pub(super) async fn clear(
     }
     let action = format!("{}_off", kind.as_str());
     let details = json!({ "subject": subject });
-    shared::audit(connection, None, None, &action, details, now).await?;
+    shared::audit_order(connection, None, None, &action, details, now).await?;
     Ok(true)
 }
 

@@ -178,7 +178,7 @@ impl Conversations for SqliteStore {
             }
             times::set(write.connection(), &[id.as_str()], None, now).await?;
             let details = json!({ "expires_at": timestamp::to_text(holds) });
-            shared::audit(
+            shared::audit_order(
                 write.connection(),
                 Some(id),
                 None,
@@ -209,7 +209,7 @@ impl Conversations for SqliteStore {
             .bind(millis(now))
             .execute(write.connection())
             .await?;
-            shared::audit(
+            shared::audit_order(
                 write.connection(),
                 Some(id),
                 None,

@@ -10,7 +10,8 @@ use sqlx::{Row, SqliteConnection};
 use super::fault::Fault;
 use super::messages::OVERTAKEN;
 use super::tasks::{self, Cause, Target, counted, fetched, session_of};
-use super::{Durability, Ring, SqliteStore, findings, leader, millis, prune, seen};
+use super::{Durability, Ring, SqliteStore, findings, leader, millis, prune, seen, shared};
+use crate::clock;
 use crate::model::{Fence, SessionKey, TaskId};
 use crate::store::{
     DaemonRef, Finding, Fleet, Leader, Lease, Move, Moved, Orchestration, Pruned, Result,
@@ -260,6 +261,15 @@ impl Orchestration for SqliteStore {
             .bind(session.side.as_str())
             .bind(capacity)
             .execute(write.connection())
+            .await?;
+            shared::audit_order(
+                write.connection(),
+                Some(&session.conversation),
+                Some(session.side),
+                "capacity",
+                json!({ "capacity": capacity }),
+                clock::now(),
+            )
             .await?;
             tasks::signal(write.connection()).await?;
             write.commit(Ring::Yes).await

@@ -9,7 +9,7 @@ use super::batch::{self, Clean};
 use super::fault::Fault;
 use super::limits::{self, Room};
 use super::owed::{mail_of, owed};
-use super::{Durability, Ring, SqliteStore, millis, notices, reports, shared, tasks};
+use super::{Durability, Ring, SqliteStore, fetchers, millis, notices, reports, shared, tasks};
 use crate::model::message::{Draft, Message};
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey, timestamp};
@@ -69,7 +69,12 @@ impl Messages for SqliteStore {
             let connection = write.connection();
             self.authenticate(connection, caller, now).await?;
             came_back(connection, &caller.session, now).await?;
-            let messages = owed(connection, &caller.session, None, limit).await?;
+            let held = fetchers::held(connection, &caller.session, now).await?;
+            let more = u32::try_from(held.len()).unwrap_or(u32::MAX);
+            let page = limit.saturating_add(more);
+            let mut messages = owed(connection, &caller.session, None, page).await?;
+            messages.retain(|message| !held.contains(&message.id.0));
+            messages.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
             let id = if messages.is_empty() {
                 None
             } else {
@@ -298,11 +303,7 @@ async fn hand_out(
 ) -> std::result::Result<FetchId, Fault> {
     let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
     let ids = json!(ids).to_string();
-    let fetch = FetchId(format!(
-        "{:016x}{:016x}",
-        fastrand::u64(..),
-        fastrand::u64(..)
-    ));
+    let fetch = fetchers::name();
     sqlx::query("UPDATE messages SET read = 1 WHERE id IN (SELECT value FROM json_each(?1))")
         .bind(&ids)
         .execute(&mut *connection)

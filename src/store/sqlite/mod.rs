@@ -14,6 +14,7 @@ mod controls;
 mod conversations;
 mod copy;
 mod fault;
+mod fetchers;
 mod file;
 mod findings;
 mod fleet;

@@ -4,9 +4,13 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, params};
+use serde_json::json;
 
 use super::inspect::has;
+use super::shared;
+use crate::model::timestamp;
 
 /// What is added where the store that was replaced cannot be asked.
 const GAP: i64 = 1_000;
@@ -40,7 +44,13 @@ impl Numbers {
 
     /// Lets the database at `path`, which nobody else knows, count on from
     /// there; without numbers, from a safe distance.
-    pub(super) fn carry_over(numbers: Option<&Self>, path: &Path) -> rusqlite::Result<()> {
+    ///
+    /// The order to restore it, given `now`, stands in its audit log.
+    pub(super) fn carry_over(
+        numbers: Option<&Self>,
+        path: &Path,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
@@ -87,6 +97,16 @@ impl Numbers {
                     change.execute("UPDATE bridge_task SET fence = fence + ?1", [GAP])?;
                 }
             }
+        }
+        if has(&change, "audit_log")? {
+            change.execute(
+                "INSERT INTO audit_log (action, details, timestamp)
+                 VALUES ('restore_store', ?1, ?2)",
+                params![
+                    json!({ "by": shared::ordered_by() }).to_string(),
+                    timestamp::to_text(now)
+                ],
+            )?;
         }
         change.commit()?;
         connection.close().map_err(|(_, error)| error)

@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::owed::owed_mail;
 use super::shared::{foreign_mark, reported, spoken_mark};
 use super::{Durability, Ring, SqliteStore, from_millis, leader, shared};
+use crate::clock;
 use crate::model::health::Turn;
 use crate::model::rate::RateLimits;
 use crate::model::session::{Heartbeat, ProofKind, SessionView};
@@ -163,13 +164,12 @@ impl Reports for SqliteStore {
             ("rate.per_hour", limits.per_hour.to_string()),
             ("rate.per_day", limits.per_day.to_string()),
         ];
-        self.run("setting the limits", self.set(None, &settings))
-            .await
+        self.run("setting the limits", self.order(&settings)).await
     }
 
     async fn set_token_storage(&self, storage: TokenStorage) -> Result<()> {
         let settings = [("token_storage", storage.as_str().to_owned())];
-        self.run("setting the token storage", self.set(None, &settings))
+        self.run("setting the token storage", self.order(&settings))
             .await
     }
 
@@ -221,18 +221,39 @@ impl SqliteStore {
     ) -> std::result::Result<(), Fault> {
         let mut write = self.write(Durability::Full).await?;
         leader::ensure_if(write.connection(), leader).await?;
-        for (key, value) in settings {
-            sqlx::query(
-                "INSERT INTO bridge_setting (key, value) VALUES (?1, ?2)
-                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            )
-            .bind(*key)
-            .bind(value)
-            .execute(write.connection())
-            .await?;
-        }
+        set_each(write.connection(), settings).await?;
         write.commit(Ring::No).await
     }
+
+    /// Settings that an operator orders.
+    async fn order(&self, settings: &[(&str, String)]) -> std::result::Result<(), Fault> {
+        let mut write = self.write(Durability::Full).await?;
+        set_each(write.connection(), settings).await?;
+        let details = settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.as_str().into()))
+            .collect();
+        let (details, now) = (serde_json::Value::Object(details), clock::now());
+        shared::audit_order(write.connection(), None, None, "settings", details, now).await?;
+        write.commit(Ring::No).await
+    }
+}
+
+async fn set_each(
+    connection: &mut SqliteConnection,
+    settings: &[(&str, String)],
+) -> std::result::Result<(), Fault> {
+    for (key, value) in settings {
+        sqlx::query(
+            "INSERT INTO bridge_setting (key, value) VALUES (?1, ?2)
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )
+        .bind(*key)
+        .bind(value)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 /// Bytes of a file; 0 if it is not there.

@@ -108,7 +108,7 @@ pub fn restore(
     take(file, &store, &partial, attendant)?;
     attendant.ensure_wanted()?;
     let old = Old::quiet(&store)?;
-    Numbers::carry_over(old.numbers.as_ref(), partial.path())
+    Numbers::carry_over(old.numbers.as_ref(), partial.path(), now)
         .map_err(|error| explain_rusqlite(&error, &store, "carrying numbers over"))?;
     let replaced = old.exchange(partial, now).map_err(cannot)?;
     let damaged = old.damaged;

@@ -128,11 +128,14 @@ pub(in crate::store::sqlite) async fn lease(
     for session in found.owner.iter().chain(to) {
         fleet::bump(connection, session).await?;
     }
-    let details = json!({
+    let mut details = json!({
         "task_id": found.id, "fence": fence, "state": state, "cause": format!("{cause:?}").to_lowercase(),
         "from": found.owner.as_ref().map(SessionKey::to_string),
         "to": to.map(SessionKey::to_string),
     });
+    if cause == Cause::Operator {
+        details["by"] = shared::ordered_by();
+    }
     let about = to.or(found.owner.as_ref());
     shared::audit(
         connection,

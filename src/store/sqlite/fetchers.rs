@@ -1,0 +1,141 @@
+//! Which process a fetch belongs to, by the fetch's name.
+//!
+//! What one process is about to show is not handed to another one as well. The
+//! first may die before it has shown it: then its messages are handed out again
+//! at once, and after [`LEASE`] even if it lives and shows nothing.
+
+use std::collections::HashSet;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::{Row, SqliteConnection};
+
+use super::fault::Fault;
+use super::millis;
+use crate::host;
+use crate::model::SessionKey;
+use crate::store::FetchId;
+use crate::text::millis as duration_millis;
+
+/// How long a live process may take to show what it fetched.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// The same for a process that cannot be looked at from here.
+const SHORT_LEASE: Duration = Duration::from_secs(5);
+
+/// A new name for a fetch of this process.
+pub(super) fn name() -> FetchId {
+    FetchId(format!("{}.{:016x}", own(), fastrand::u64(..)))
+}
+
+/// PID namespace, process id and start of this process.
+fn own() -> &'static str {
+    static OWN: OnceLock<String> = OnceLock::new();
+    OWN.get_or_init(|| {
+        let pid = std::process::id();
+        let start = start_of(u64::from(pid)).unwrap_or(0);
+        format!("{:x}.{pid:x}.{start:x}", host::boot().pid_ns)
+    })
+}
+
+/// The messages of this session that another process fetched and may be about
+/// to show.
+pub(super) async fn held(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+    now: Timestamp,
+) -> Result<HashSet<i64>, Fault> {
+    let lease = duration_millis(LEASE);
+    let rows = sqlx::query(
+        "SELECT message_id, fetch_id, fetched_ms FROM bridge_receipt INDEXED BY bridge_receipt_open
+         WHERE conversation_id = ?1 AND session_id = ?2
+           AND acked_ms IS NULL AND written_ms IS NULL AND fetched_ms BETWEEN ?3 AND ?4",
+    )
+    .bind(session.conversation.as_str())
+    .bind(session.side.as_str())
+    .bind(millis(now).saturating_sub(lease))
+    .bind(millis(now).saturating_add(lease))
+    .fetch_all(connection)
+    .await?;
+    let mut held = HashSet::new();
+    let mut judged: Option<(String, bool)> = None;
+    for row in &rows {
+        let fetch: String = row.try_get(1)?;
+        // Those of one fetch mostly stand together.
+        let is_held = match &judged {
+            Some((known, is_held)) if *known == fetch => *is_held,
+            _ => {
+                let age = millis(now).saturating_sub(row.try_get::<i64, _>(2)?);
+                is_held(&fetch, age)
+            }
+        };
+        if is_held {
+            held.insert(row.try_get(0)?);
+        }
+        judged = Some((fetch, is_held));
+    }
+    Ok(held)
+}
+
+fn is_held(fetch: &str, age_ms: i64) -> bool {
+    let mut parts = fetch.split('.');
+    let (Some(ns), Some(pid), Some(start), Some(_)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        // Of an older program, which says nothing of itself.
+        return false;
+    };
+    let mut mine = own().split('.');
+    if mine.next() != Some(ns) {
+        return age_ms.saturating_abs() < duration_millis(SHORT_LEASE);
+    }
+    // An earlier call of this very process is over.
+    if mine.next() == Some(pid) && mine.next() == Some(start) {
+        return false;
+    }
+    let number = |text: &str| u64::from_str_radix(text, 16).ok();
+    number(pid)
+        .and_then(start_of)
+        .is_some_and(|began| number(start) == Some(began))
+}
+
+/// When a process started, in the kernel's ticks; `None` where that is not to be
+/// had, or if it has ended.
+fn start_of(pid: u64) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    let start = fields.nth(18)?.parse().ok()?;
+    (!matches!(state, "Z" | "X")).then_some(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_live_process_elsewhere_holds_its_fetch() {
+        assert!(!is_held(&name().0, 0), "this process itself");
+        assert!(!is_held("0123456789abcdef0123456789abcdef", 0));
+        let mut other = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .expect("sleep");
+        let pid = u64::from(other.id());
+        let ns = host::boot().pid_ns;
+        let start = start_of(pid);
+        let fetch = |start: u64| format!("{ns:x}.{pid:x}.{start:x}.0");
+        if let Some(start) = start {
+            assert!(is_held(&fetch(start), 0));
+            assert!(!is_held(&fetch(start + 1), 0), "a later one of its number");
+        }
+        other.kill().expect("killed");
+        other.wait().expect("ended");
+        assert!(!is_held(&fetch(start.unwrap_or(0)), 0));
+        // One in another container has a few seconds.
+        let far = format!("{:x}.1.1.0", ns + 1);
+        assert!(is_held(&far, 4_999) && !is_held(&far, 5_000));
+    }
+}
