@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::host;
+
 /// Bytes that a file of settings, credentials or a daemon's state may have.
 pub(crate) const MOST_BYTES: u64 = 1 << 20;
 
@@ -194,17 +196,12 @@ pub(crate) fn exposed(directory: &Path) -> Option<PathBuf> {
 }
 
 /// Whether the mode lets others than the owner write. A user's own group, in
-/// which nobody else is, is no other.
+/// which nobody else is, is no other, unless the directory is marked as one that
+/// a group shares (its files inherit the group).
 pub(crate) fn others_may_write(meta: &Metadata) -> bool {
-    let mode = meta.mode();
-    mode & 0o002 != 0 || (mode & 0o020 != 0 && !is_own_group(meta.uid(), meta.gid()))
-}
-
-/// Whether a group is a user's alone, as systems make one for each user: it has
-/// the user's number and no other members. What is not in the file is judged by
-/// its number.
-fn is_own_group(user: u32, group: u32) -> bool {
-    user == group && crate::host::group_members(group).is_empty()
+    let (mode, group) = (meta.mode(), meta.gid());
+    let is_own = || meta.uid() == group && mode & 0o2000 == 0 && host::is_own_group(group);
+    mode & 0o002 != 0 || (mode & 0o020 != 0 && !is_own())
 }
 
 /// Whether a file of this owner is as good as our own.
@@ -275,7 +272,7 @@ pub(crate) fn ensure_link_is_trusted(path: &Path) -> io::Result<()> {
         ErrorKind::InvalidInput,
         format!(
             "this is a symbolic link of user {}, which is not followed",
-            crate::host::user_name(link.uid())
+            host::user_name(link.uid())
         ),
     ))
 }
@@ -403,6 +400,8 @@ mod tests {
         };
         set(0o755);
         assert_eq!(exposed(&inner), None);
+        set(0o2775);
+        assert!(exposed(&inner).is_some(), "a group's");
         set(0o777);
         let place = dir.path().canonicalize().expect("there").join("a");
         assert_eq!(exposed(&inner.join("new")).as_ref(), Some(&place));

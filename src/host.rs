@@ -62,14 +62,16 @@ fn name_in(file: &str, id: u32) -> String {
     field_in(file, id, 0).unwrap_or_else(|| id.to_string())
 }
 
-/// Who is in a group besides those whose first group it is, as the file tells.
-pub(crate) fn group_members(id: u32) -> Vec<String> {
-    let members = field_in("/etc/group", id, 3).unwrap_or_default();
-    let names = members.split(',').map(str::trim);
-    names
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
+/// Whether the files tell that nobody is in a group but the user of its number.
+/// A group that they do not know may have any members.
+pub(crate) fn is_own_group(id: u32) -> bool {
+    let number = id.to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let others = users.lines().any(|line| {
+        let mut fields = line.split(':').skip(2);
+        fields.next() != Some(&*number) && fields.next() == Some(&*number)
+    });
+    !others && field_in("/etc/group", id, 3).is_some_and(|members| members.trim().is_empty())
 }
 
 /// A field of the line whose third field is this number.

@@ -107,7 +107,7 @@ pub fn start(filter: &str, role: &'static str) -> anyhow::Result<Logging> {
         }
     };
     tracing_subscriber::registry()
-        .with(filter_fn(|metadata| !may_tell_secrets(metadata.target())))
+        .with(filter_fn(|metadata| !is_kept_out(metadata.target())))
         .with(layer)
         .try_init()
         .context("logging was already started")?;
@@ -150,10 +150,12 @@ pub(crate) fn role() -> Option<&'static str> {
     ROLE.get().copied()
 }
 
-/// The HTTP client logs whole requests at its lower levels, and with them the
-/// URLs of webhooks: no filter of an operator's brings that out.
-fn may_tell_secrets(target: &str) -> bool {
-    target.starts_with("ureq")
+/// What no filter of an operator's brings out. The HTTP client logs whole
+/// requests at its lower levels, and with them the URLs of webhooks. The watch on
+/// the store's directory logs each event there: a log that is kept in that
+/// directory would make an event of each of its own lines.
+fn is_kept_out(target: &str) -> bool {
+    target.starts_with("ureq") || target.starts_with("notify")
 }
 
 /// Whether what we write to stderr is the journal's.
