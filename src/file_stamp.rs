@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
 
 /// A file's state as its metadata tell it. The size is part of it because a
 /// file system's clock may tick only every few milliseconds: a file that was
@@ -16,6 +18,12 @@ pub(crate) struct FileStamp {
 }
 
 impl FileStamp {
+    /// How long ago it was written, by the wall clock.
+    pub(crate) fn age(&self, now: Timestamp) -> Option<Duration> {
+        let modified = Timestamp::try_from(self.modified?).ok()?;
+        Duration::try_from(now.duration_since(modified)).ok()
+    }
+
     /// The state now; `None` if there is no such file.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let meta = std::fs::metadata(path).ok()?;

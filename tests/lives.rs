@@ -143,13 +143,15 @@ fn container_that_starts_again_begins_anew() {
     };
     let mut worker = start();
     let id = add(&rig, "the container dies");
-    for fence in 1..4 {
+    for fence in [1, 2] {
         with(&rig, id, &pair.b.session, fence);
         let mail = rig.fetch(&pair.b);
         assert_eq!(mail.len(), 1, "{mail:?}");
         assert!(mail[0].contains(&format!("fence is {fence}")), "{mail:?}");
-        worker.kill();
-        worker = start();
+        if fence == 1 {
+            worker.kill();
+            worker = start();
+        }
     }
 }
 

@@ -8,7 +8,9 @@ mod watcher;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::clock;
 use crate::config::ProofSettings;
 use crate::file_stamp::FileStamp;
 use crate::files;
@@ -19,6 +21,10 @@ use probe::Probe;
 use process::Process;
 pub use process::{has_ended, runs};
 pub use watcher::Watcher;
+
+/// A pid file that is older than its process by more than this means another one.
+/// Less may come of clocks that tick in steps.
+const OLDER: Duration = Duration::from_secs(2);
 
 /// What is known of an agent at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +44,10 @@ pub enum Verdict {
 pub struct Proof {
     settings: ProofSettings,
     state: State,
+    /// A process that the file names and that began after the file was written.
+    doubted: Option<ProcessId>,
+    /// A process that is meant whatever the file's time says.
+    believed: Option<ProcessId>,
     watcher: Watcher,
 }
 
@@ -86,6 +96,8 @@ impl Proof {
         Self {
             settings: settings.clone(),
             state,
+            doubted: None,
+            believed: None,
             watcher: watcher.clone(),
         }
     }
@@ -139,12 +151,29 @@ impl Proof {
         }
     }
 
-    /// The number belongs to somebody else by now: whoever was meant has ended,
-    /// until the file is written again.
-    pub fn mistaken(&mut self) {
-        if let State::Watched(_, seen) = self.state {
+    /// The number belonged to another process before. A proof by a number alone
+    /// meant that one, which has ended; a pid file that is not older than the
+    /// process of today means this one.
+    pub fn mistaken(&mut self) -> bool {
+        let State::Watched(_, seen) = self.state else {
+            return false;
+        };
+        let by_number = matches!(self.settings, ProofSettings::Pid(_));
+        if by_number {
             self.state = State::Ended(seen);
         }
+        by_number
+    }
+
+    /// A heartbeat named this process before: if it is the one that is doubted for
+    /// the time of its file, a clock was set since, and it is the agent. `true` if
+    /// so; the next check says the same.
+    pub fn believe(&mut self, known: ProcessId) -> bool {
+        let same = self.doubted == Some(known) && known.start != 0;
+        if same {
+            self.believed = Some(known);
+        }
+        same
     }
 
     /// The process that a proof like this named before is known to have ended,
@@ -200,11 +229,20 @@ impl Proof {
             }
         };
         let watched = self.watcher.watch(pid);
+        let found = watched.as_ref().ok().map(|process| process.id());
+        self.doubted = found.filter(|found| self.is_later(*found, stamp));
         match (watched, known) {
-            (Ok(_), None) if self.is_stale(stamp) => Verdict::Unproven(format!(
-                "process {pid} began after its pid file was written, so it is another one; \
-                 write the file again"
-            )),
+            // The file was written again, or copied, and still means an older one.
+            (Ok(_), Some((false, _))) if self.doubted.is_some() => {
+                self.state = State::Ended(stamp);
+                Verdict::Exited
+            }
+            (Ok(_), _) if self.doubted.is_some() || known.is_none() && self.is_stale(stamp) => {
+                Verdict::Unproven(format!(
+                    "process {pid} began after its pid file was written, so it is another one; \
+                     write the file again"
+                ))
+            }
             (Ok(process), _) => {
                 let id = process.id();
                 self.state = State::Watched(process, stamp);
@@ -224,6 +262,13 @@ impl Proof {
                 Verdict::Unproven(why)
             }
         }
+    }
+
+    /// Whether the process began after the file that names it was written.
+    fn is_later(&self, process: ProcessId, stamp: Option<FileStamp>) -> bool {
+        let file = stamp.and_then(|stamp| stamp.age(clock::now()));
+        let ages = file.zip(process::age(process));
+        self.believed != Some(process) && ages.is_some_and(|(file, age)| file > age + OLDER)
     }
 
     /// The file is as it was when the process that it names was not there.
@@ -349,10 +394,55 @@ mod tests {
             assert!(!process.took_the_number_of(&same), "nobody told {same:?}");
         }
         assert!(has_ended(later) && !has_ended(process) && !has_ended(started(0)));
-        case.proof.mistaken();
+        // The file was written after this one began: it is meant.
+        assert!(!case.proof.mistaken());
+        assert_eq!(case.check(), ALIVE);
+        // A number alone means the one that had it.
+        let pid = i32::try_from(agent.0.id()).expect("a number");
+        let mut proof = Proof::new(&ProofSettings::Pid(pid), &Watcher::new(Arc::default()));
+        assert!(matches!(proof.check(true), Verdict::Alive(..)));
+        assert!(proof.mistaken());
+        assert_eq!(proof.check(true), Verdict::Exited);
+    }
+
+    #[tokio::test]
+    async fn a_file_older_than_its_process_means_another_one() {
+        let (mut case, agent) = (Case::new(), Agent::start());
+        case.write(&agent.0.id().to_string());
+        let path = case.dir.path().join("pid");
+        let file = std::fs::File::options().write(true).open(&path);
+        let file = file.expect("there");
+        let written = file.metadata().expect("known").modified().expect("a time");
+        let age = |days: u64| written - Duration::from_secs(days * 86_400);
+        file.set_modified(age(7)).expect("set");
+        let Verdict::Unproven(why) = case.check() else {
+            panic!("it is another one");
+        };
+        assert!(why.contains("write the file again"), "{why}");
+        // One that a heartbeat named before is the agent: a clock was set.
+        let id = case.proof.doubted.expect("doubted");
+        let other = ProcessId {
+            start: id.start + 1,
+            ..id
+        };
+        assert!(!case.proof.believe(other) && case.proof.believe(id));
+        assert_eq!(case.check(), ALIVE);
+        // Nor does an old file mean the successor of one that ended.
+        let (mut case, mut first) = (Case::new(), Agent::start());
+        case.write(&first.0.id().to_string());
+        assert_eq!(case.check(), ALIVE);
+        first.end();
+        let second = Agent::start();
+        case.write(&second.0.id().to_string());
+        let path = case.dir.path().join("pid");
+        let file = std::fs::File::options()
+            .write(true)
+            .open(path)
+            .expect("there");
+        file.set_modified(age(7)).expect("set");
         assert_eq!(case.check(), Verdict::Exited);
-        case.write(&format!("{}\n", agent.0.id()));
-        assert_eq!(case.check(), ALIVE, "written again");
+        case.write(&format!("{}\n", second.0.id()));
+        assert_eq!(case.check(), ALIVE);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpgid};
 
+use crate::clock;
 use crate::store::ProcessId;
 
 #[cfg(target_os = "linux")]
@@ -38,6 +39,24 @@ pub fn runs(process: ProcessId) -> bool {
 pub fn has_ended(process: ProcessId) -> bool {
     process.start != 0
         && i32::try_from(process.pid).is_ok_and(|pid| system::has_ended(pid, process.start))
+}
+
+/// How long ago the process began, where that is known.
+pub(super) fn age(process: ProcessId) -> Option<Duration> {
+    let start = u64::try_from(process.start)
+        .ok()
+        .filter(|start| *start > 0)?;
+    #[cfg(target_os = "linux")]
+    {
+        let ticks = rustix::param::clock_ticks_per_second().max(1);
+        let began = Duration::from_millis(start.saturating_mul(1_000) / ticks);
+        Some(clock::since_boot().saturating_sub(began))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let now = u64::try_from(clock::now().as_second()).ok()?;
+        Some(Duration::from_secs(now.saturating_sub(start)))
+    }
 }
 
 /// Whether no process has this number, by the kernel's own word: `/proc` may hide

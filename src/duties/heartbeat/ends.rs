@@ -13,8 +13,8 @@ use crate::{host, liveness};
 
 impl Heartbeat {
     /// Compares sessions that are new with the processes that an earlier life of
-    /// this daemon, or another daemon of this machine, knew of them. A number that
-    /// another process has by now proves no life. An agent that ended while no
+    /// this daemon, or another daemon of this machine, knew of them. A configured
+    /// number that another process has by now proves no life. An agent that ended while no
     /// daemon watched has ended none the less, with its boot at the latest: that is
     /// certain, and need not wait until its silence is over. Agents whose end was
     /// noted have ended until another process is proven.
@@ -53,11 +53,14 @@ impl Heartbeat {
             if is_here(&known, &boot)
                 && let Some(found) = proof.process()
                 && found.took_the_number_of(&known.id)
+                && proof.mistaken()
             {
-                proof.mistaken();
                 *verdict = Verdict::Exited;
             }
             let ended = has_ended(&known, &boot);
+            if !ended && is_here(&known, &boot) && proof.believe(known.id) {
+                *verdict = proof.check(false);
+            }
             if ended && matches!(verdict, Verdict::Unproven(_)) && proof.missed() {
                 *verdict = Verdict::Exited;
             }
