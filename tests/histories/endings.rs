@@ -132,7 +132,8 @@ impl Orchestrator {
         }
         self.was_correlated = correlated;
         let looked = std::mem::replace(&mut self.looked, now);
-        let held = correlated || store.hold || self.observer.is_held();
+        let unwritable = self.observer.unwritable_since().is_some();
+        let held = correlated || unwritable || store.hold || self.observer.is_held();
         for at in 0..store.sessions.len() {
             let row = &store.sessions[at];
             // No hold keeps an exit back.

@@ -21,6 +21,10 @@ pub(crate) enum Fault {
     KillOrchestrator(usize, Ms),
     StartOrchestrator(usize),
     Outage(Ms),
+    /// Reads are answered, writes wait.
+    Locked(Ms),
+    /// The agent ends and is started again, for so long.
+    Crash(usize, Ms),
     SilentHost(usize, Ms),
     AllSilent(Ms),
     Hold(Ms),
@@ -40,6 +44,8 @@ impl Fault {
             | Self::PauseOrchestrator(_, ms)
             | Self::KillOrchestrator(_, ms)
             | Self::Outage(ms)
+            | Self::Locked(ms)
+            | Self::Crash(_, ms)
             | Self::SilentHost(_, ms)
             | Self::AllSilent(ms)
             | Self::Hold(ms)
@@ -95,7 +101,7 @@ pub(crate) fn scenario(
         let at = start(rng);
         let again = |rng: &mut Rng, range| rng.bool().then(|| rng.u64(range));
         let (host, session, who) = (rng.usize(0..hosts), rng.usize(0..sessions), rng.usize(0..2));
-        let fault = match rng.u8(0..15) {
+        let fault = match rng.u8(0..17) {
             0 => Fault::PauseAgent(session, rng.u64(1_000..30_000)),
             1 => Fault::PauseDaemon(host, rng.u64(1_000..30_000)),
             2 => Fault::PauseOrchestrator(who, rng.u64(1_000..20_000)),
@@ -108,6 +114,8 @@ pub(crate) fn scenario(
             10 => Fault::Outage(rng.u64(200..25_000)),
             11 => Fault::SilentHost(host, rng.u64(3_000..30_000)),
             12 => Fault::AllSilent(rng.u64(16_000..26_000)),
+            14 => Fault::Locked(rng.u64(8_000..30_000)),
+            15 => Fault::Crash(session, rng.u64(10_000..30_000)),
             13 => Fault::Hold(rng.u64(3_000..25_000)),
             _ => Fault::Stick(session, rng.u64(10_000..50_000)),
         };
@@ -196,6 +204,19 @@ pub(crate) fn strike(world: &mut World, fault: Fault) {
             }
         }
         Fault::Outage(ms) => world.store.out_until = world.store.out_until.max(now + ms),
+        Fault::Locked(ms) => {
+            if !world.store.is_locked(now) {
+                world.store.locked = (now, now + ms);
+            }
+        }
+        Fault::Crash(session, left) => {
+            world.kill_agent(session);
+            world.restart_agent(session, 300);
+            if left > 2_000 {
+                let again = Fault::Crash(session, left - 2_000);
+                world.later(2_000, again);
+            }
+        }
         Fault::SilentHost(host, ms) => {
             let until = &mut world.silent_until[host];
             *until = (*until).max(now + ms);

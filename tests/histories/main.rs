@@ -45,6 +45,8 @@ pub(crate) enum Sabotage {
     EpochStands,
     ForgetLosses,
     NoCorrelation,
+    IgnoreLock,
+    CountUnread,
 }
 
 impl Sabotage {
@@ -64,6 +66,8 @@ impl Sabotage {
             Self::EpochStands => Check::OneLeader,
             Self::ForgetLosses => Check::PoisonBuried,
             Self::NoCorrelation => Check::NoMassExpiry,
+            Self::IgnoreLock => Check::NoLossWhileLocked,
+            Self::CountUnread => Check::InnocentLives,
         })
     }
 }
@@ -152,5 +156,7 @@ mod sabotage {
         a_store_whose_epoch_does_not_grow: EpochStands,
         a_watchdog_that_forgets_losses: ForgetLosses,
         a_watchdog_that_expires_all_at_once: NoCorrelation,
+        a_watchdog_that_ignores_its_own_writes: IgnoreLock,
+        a_plan_that_counts_owners_that_never_read_the_task: CountUnread,
     }
 }

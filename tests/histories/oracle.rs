@@ -34,6 +34,10 @@ pub(crate) enum Check {
     PoisonBuried,
     /// Nobody expires while most hosts are silent together.
     NoMassExpiry,
+    /// No session is lost for a silence while the store took no writes.
+    NoLossWhileLocked,
+    /// A task is given up only if three sessions were lost that had read it.
+    InnocentLives,
 }
 
 #[derive(Debug, Clone)]
@@ -47,7 +51,8 @@ pub(crate) struct Violation {
 struct TaskBook {
     fence: i64,
     effects: u32,
-    losses: u32,
+    /// Bit `n`: session `n` had read it and was lost.
+    lost: u64,
 }
 
 #[derive(Debug)]
@@ -96,7 +101,7 @@ impl Oracle {
     /// Somebody got a task, and with it a fence.
     pub(crate) fn granted(&mut self, task: usize, fence: Fence, open: u32, capacity: u32, now: Ms) {
         let before = self.tasks[task].fence;
-        let losses = self.tasks[task].losses;
+        let losses = self.tasks[task].lost.count_ones();
         self.must(Check::OneLiveFence, now, fence.0 > before, || {
             format!("task {task} was given out with fence {fence} after {before}")
         });
@@ -110,8 +115,16 @@ impl Oracle {
     }
 
     /// It was taken from a session that is gone or does not move.
-    pub(crate) fn taken(&mut self, task: usize) {
-        self.tasks[task].losses += 1;
+    pub(crate) fn taken(&mut self, task: usize, owner: usize, known: bool) {
+        self.tasks[task].lost |= u64::from(known) << owner;
+    }
+
+    /// It was given up for its losses.
+    pub(crate) fn given_up(&mut self, task: usize, now: Ms) {
+        let lost = self.tasks[task].lost.count_ones();
+        self.must(Check::InnocentLives, now, lost >= 3, || {
+            format!("task {task} was given up, and {lost} sessions had read it and were lost")
+        });
     }
 
     /// Its fence grew without a new owner.

@@ -8,7 +8,7 @@ use mcp_bridge::model::assignment::{
     Action, AssignmentPolicy, Candidate, MoveBudget, OpenTask, Place, plan,
 };
 use mcp_bridge::model::health::{Health, HealthPolicy};
-use mcp_bridge::model::observer::{Beat, Change, CorrelationPolicy, Observer, Sighting};
+use mcp_bridge::model::observer::{Beat, Change, CorrelationPolicy, Observer, OwnWrites, Sighting};
 use mcp_bridge::model::task::TaskState;
 use mcp_bridge::model::{Fence, SessionKey, TaskId};
 
@@ -77,6 +77,9 @@ pub(crate) struct Orchestrator {
     /// the ttl that it saw.
     pub(crate) life: Vec<(Ms, Ms, Ms)>,
     outage: bool,
+    /// When its own writes last got through, began to fail, and got through again
+    /// after that.
+    wrote: (Ms, Option<Ms>, Option<Ms>),
     full_look: Ms,
     /// Sessions from which tasks may be taken.
     revoked: u64,
@@ -134,6 +137,7 @@ impl Orchestrator {
             last_look: now,
             life: vec![(0, now, DEFAULT_TTL); store.sessions.len()],
             outage: false,
+            wrote: (now, None, None),
             full_look: now,
             revoked: 0,
             good_since: now,
@@ -171,6 +175,17 @@ impl Orchestrator {
         }
         self.observer.set_hold(hold, self.clock(now));
         self.sight(store, now);
+        let (last, failing, regained) = self.wrote;
+        let writes = OwnWrites {
+            last: Some(self.clock(last)),
+            failing_since: failing.map(|since| self.clock(since)),
+            regained: regained.map(|at| self.clock(at)),
+        };
+        if store.sabotage != Sabotage::IgnoreLock
+            && self.observer.own_writes(&writes, self.clock(now))
+        {
+            self.good_since = now;
+        }
         match self.leads {
             Some(epoch) if store.leader.epoch == epoch => self.decide(store, alive, now),
             _ => self.seek_to_lead(store, now),
@@ -292,12 +307,19 @@ impl Orchestrator {
                     place: place(task.owner)?,
                     fence: task.fence,
                     last_owner: task.last.map(|last| self.sightings[last].key.clone()),
-                    losses: if store.sabotage == Sabotage::ForgetLosses {
-                        0
-                    } else {
-                        task.losses
+                    losses: match store.sabotage {
+                        Sabotage::ForgetLosses => 0,
+                        Sabotage::CountUnread => task.takings,
+                        _ => {
+                            let other = |owner: usize| task.lost & !(1 << owner);
+                            task.owner.map_or(task.lost, other).count_ones()
+                        }
                     },
-                    fetched: true,
+                    fetched: store.sabotage == Sabotage::CountUnread
+                        || task.known
+                        || task
+                            .owner
+                            .is_some_and(|owner| task.lost & (1 << owner) != 0),
                 })
             })
             .collect();
@@ -335,8 +357,9 @@ impl Orchestrator {
         now: Ms,
     ) -> bool {
         let writes = std::mem::take(&mut self.writes);
-        if store.is_out(now) {
-            self.outage = true;
+        if !store.takes_writes(now) {
+            self.outage |= store.is_out(now);
+            self.wrote.1 = self.wrote.1.or(Some(now));
             for write in writes {
                 if let Write::Verdict { change, .. } = write {
                     self.observer.take_back(&change);
@@ -344,6 +367,10 @@ impl Orchestrator {
             }
             return false;
         }
+        if self.wrote.1.take().is_some_and(|since| now - since >= LATE) {
+            self.wrote.2 = Some(now);
+        }
+        self.wrote.0 = now;
         let mut eager = false;
         let mut moves = 0;
         for write in writes {
@@ -414,6 +441,17 @@ impl Orchestrator {
         if change.to == Health::Lost {
             let row = &store.sessions[session];
             let (silent, ttl) = (now - row.life, row.ttl());
+            let (from, until) = store.locked;
+            let before = row.life + ttl <= from;
+            // An observer that began just before the end saw no write fail for long.
+            let good = until.saturating_sub(LATE + INTERVAL);
+            let holds = until == 0 || until - from < 8_000 || before || now >= good + ttl;
+            store.oracle.must(Check::NoLossWhileLocked, now, holds, || {
+                format!(
+                    "session {session} was lost, and no write got through from {from} to {until}"
+                )
+            });
+            let row = &store.sessions[session];
             // One that began since is not the one that was lost.
             let ran = self.ran & (1 << session) != 0 && alive(session);
             let here = self.host == Some(row.host) && ran;

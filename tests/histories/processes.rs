@@ -108,7 +108,7 @@ impl World {
 
     pub(crate) fn arrive(&mut self, op: Op) {
         let now = self.now;
-        if self.store.is_out(now) {
+        if !self.store.takes_writes(now) {
             return;
         }
         match op {
@@ -184,7 +184,7 @@ impl World {
             if !process.alive && self.known[session] == process.life {
                 self.send_in_order(host, Op::Exit(session, process.life));
                 // Behind a dead network it tries again.
-                if self.now >= self.silent_until[host] && !self.store.is_out(self.now + 40) {
+                if self.now >= self.silent_until[host] && self.store.takes_writes(self.now + 40) {
                     self.known[session] = 0;
                 }
             }
@@ -229,7 +229,7 @@ impl World {
 
     fn reaches(&self, session: usize) -> bool {
         let host = self.store.sessions[session].host;
-        self.now >= self.silent_until[host] && !self.store.is_out(self.now)
+        self.now >= self.silent_until[host] && self.store.takes_writes(self.now)
     }
 
     fn set_turn(&mut self, session: usize, inside: bool) {
@@ -252,9 +252,10 @@ impl World {
         };
         let agent = &mut self.agents[session];
         agent.work.retain(|&(task, fence, _)| mine(task, fence));
-        for (at, task) in tasks.iter().enumerate() {
+        for (at, task) in self.store.tasks.iter_mut().enumerate() {
             let known = agent.work.iter().any(|&(known, ..)| known == at);
             if task.owner == Some(session) && task.state == TaskState::Leased && !known {
+                task.known = true;
                 agent.work.push((at, task.fence, self.rng.u8(1..6)));
             }
         }
@@ -295,9 +296,12 @@ impl World {
     }
 
     pub(crate) fn restart_agent(&mut self, session: usize, pause: Ms) {
+        self.later(pause, Fault::StartAgent(session));
+    }
+
+    pub(crate) fn later(&mut self, pause: Ms, fault: Fault) {
         // Faults are sorted out of the queue by index.
-        self.faults
-            .push((self.now + pause, Fault::StartAgent(session)));
+        self.faults.push((self.now + pause, fault));
         self.at(self.now + pause, Event::Fault(self.faults.len() - 1));
     }
 }

@@ -73,7 +73,12 @@ pub(crate) struct TaskRow {
     pub(crate) owner: Option<usize>,
     pub(crate) last: Option<usize>,
     pub(crate) fence: Fence,
-    pub(crate) losses: u32,
+    /// Bit `n`: session `n` counts as lost by it.
+    pub(crate) lost: u64,
+    /// How often it was taken from an owner.
+    pub(crate) takings: u32,
+    /// Its owner has read it.
+    pub(crate) known: bool,
     pub(crate) failures: u32,
     pub(crate) retry_at: Ms,
     pub(crate) poison: bool,
@@ -108,6 +113,8 @@ pub(crate) struct Store {
     pub(crate) leader: LeaderRow,
     pub(crate) hold: bool,
     pub(crate) out_until: Ms,
+    /// It takes no writes, from and until.
+    pub(crate) locked: (Ms, Ms),
     /// Bit `n` of the entry at a position: session `n` changed then.
     pub(crate) changes: Vec<u8>,
     pub(crate) sabotage: Sabotage,
@@ -117,6 +124,15 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn is_out(&self, now: Ms) -> bool {
         now < self.out_until
+    }
+
+    pub(crate) fn is_locked(&self, now: Ms) -> bool {
+        now >= self.locked.0 && now < self.locked.1
+    }
+
+    /// Whether a write gets through.
+    pub(crate) fn takes_writes(&self, now: Ms) -> bool {
+        !self.is_out(now) && !self.is_locked(now)
     }
 
     fn changed(&mut self, session: usize) {
@@ -189,7 +205,9 @@ impl Store {
         {
             return Err(Refused::Stale);
         }
-        Ok(self.grant(task, session, now))
+        let fence = self.grant(task, session, now);
+        self.tasks[task].known = true;
+        Ok(fence)
     }
 
     fn grant(&mut self, task: usize, to: usize, now: Ms) -> Fence {
@@ -201,6 +219,7 @@ impl Store {
         row.state = TaskState::Leased;
         row.owner = Some(to);
         row.last = Some(to);
+        row.known = false;
         row.changed = now;
         let fence = row.fence;
         let owner = &mut self.sessions[to];
@@ -377,11 +396,18 @@ impl Store {
         row.changed = now;
         let fence = row.fence;
         self.oracle.fenced(task, fence);
+        if state == TaskState::Dead {
+            self.oracle.given_up(task, now);
+        }
         Ok(())
     }
 
     fn loss(&mut self, task: usize) {
-        self.tasks[task].losses += 1;
-        self.oracle.taken(task);
+        let row = &mut self.tasks[task];
+        row.takings += 1;
+        if let Some(owner) = row.owner {
+            row.lost |= u64::from(row.known) << owner;
+            self.oracle.taken(task, owner, row.known);
+        }
     }
 }
