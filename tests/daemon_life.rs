@@ -104,6 +104,13 @@ fn an_end_while_the_daemon_was_down_is_noticed_when_it_is_back() {
             [number.as_str()],
         )
         .expect("set");
+    let file = std::fs::File::options()
+        .write(true)
+        .open(rig.path("number.pid"));
+    let file = file.expect("there");
+    let written = file.metadata().expect("known").modified().expect("a time");
+    let before = written - std::time::Duration::from_secs(3_600);
+    file.set_modified(before).expect("set");
     agents[3].end();
     agents[3] = Agent::with_file(&rig, "again.pid");
     let mut daemon = rig.worker(&format!("{RARE}{sessions}"));

@@ -14,7 +14,7 @@ use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::task::TaskState;
 use mcp_bridge::model::{Fence, SessionKey, TaskId};
 use mcp_bridge::store::{Alerts, AuditFilter, NewTask, Outcome, Reports, Task, Tasks};
-use rig::{Agent, Daemon, QUICK, Rig, session, wait_for};
+use rig::{Agent, Daemon, QUICK, Rig, is_alive, session, wait_for};
 
 /// An orchestrator that looks often, and one worker's part of its settings.
 fn orchestrator(rig: &Rig, more: &str) -> Daemon {
@@ -149,7 +149,11 @@ fn container_that_starts_again_begins_anew() {
         assert_eq!(mail.len(), 1, "{mail:?}");
         assert!(mail[0].contains(&format!("fence is {fence}")), "{mail:?}");
         if fence == 1 {
+            let of = worker.child.id();
+            let inside = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children"));
+            let inside = inside.expect("a list");
             worker.kill();
+            wait_for("the container's end", || (!is_alive(&inside)).then_some(()));
             worker = start();
         }
     }

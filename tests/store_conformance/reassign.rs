@@ -115,9 +115,19 @@ pub(crate) async fn a_dead_task_gets_another_life(backend: &impl Backend) {
     );
     // What it lost in the life before is not held against it either.
     let poison = add(&*store, "poison").await;
-    for _ in 0..3 {
+    // Each session counts once, and only if it had read the task.
+    let owners = pairs(&*store, 3, at(705)).await;
+    for (owner, reads) in owners
+        .iter()
+        .chain(&owners[..1])
+        .zip([true, true, true, false])
+    {
+        let session = &owner.b.session;
         let given = store.reassign_task(poison, Some(session), at(710)).await;
         let task = given.expect("given");
+        if reads {
+            read(&*store, &owner.b).await;
+        }
         lose(&*store, &leader, session).await;
         let to_queue = crate::work::planned(&task, None, mcp_bridge::store::Why::Lost);
         crate::work::make(&*store, &leader, to_queue).await;
