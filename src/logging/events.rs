@@ -273,6 +273,12 @@ pub static EVENTS: &[Event] = &[
         "a clock that was far ahead had renewed conversations beyond their right",
     ),
     event(
+        "clock-ahead",
+        Warning,
+        "",
+        "the clock of this machine is far ahead: conversations are renewed by the time since boot",
+    ),
+    event(
         "clock-believed",
         Info,
         "",
