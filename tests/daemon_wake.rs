@@ -80,6 +80,7 @@ fn a_command_gets_a_pointer_and_its_own_fetch_is_the_evidence() {
     let mut command = rig.command(&config);
     command
         .env("MCP_BRIDGE_TOKEN", "of somebody else")
+        .env("MCP_BRIDGE__LOG__LEVEL", "info")
         .env("NOTIFY_SOCKET", rig.path("nobody"));
     let mut daemon = Daemon::start(&mut command, &config);
     daemon.ready();
@@ -136,6 +137,7 @@ fn a_command_gets_a_pointer_and_its_own_fetch_is_the_evidence() {
             pair.b.token.expose(),
             "of somebody else",
             "NOTIFY_SOCKET",
+            "MCP_BRIDGE__",
         ] {
             assert!(!told.contains(secret), "{secret} in {told}");
         }

@@ -124,8 +124,8 @@ fn pass(
     kinds: &mut Vec<SecretKind>,
 ) -> Option<String> {
     let mut changed: Option<String> = None;
-    let signs = COMPILED.triggers.matches(&View::new(text).text);
-    for index in signs {
+    let rules = COMPILED.rules_for(&View::new(text).text);
+    for index in rules {
         let current = changed.as_deref().unwrap_or(text);
         let view = View::new(current);
         let found = COMPILED.rules[index].find(&view.text);

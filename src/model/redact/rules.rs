@@ -1,7 +1,7 @@
 //! The rules: what each looks for, and those that know a secret by its shape.
 
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use regex::{Regex, RegexSet};
 
@@ -141,8 +141,80 @@ const NAMED: [Known; 5] = [
 /// all of them takes longer than all else that `send` does.
 pub(super) type Pattern = LazyLock<Regex, Box<dyn FnOnce() -> Regex + Send + Sync>>;
 
+/// Signs of rules, looked for in one scan. Compiling them takes longer than all else
+/// that a short message needs, so it is done for a text that can have them.
+struct Signs {
+    of: Vec<(&'static str, usize)>,
+    /// Whether a text can have any of them.
+    may_have: fn(&str) -> bool,
+    set: OnceLock<RegexSet>,
+}
+
+impl Signs {
+    const fn new(may_have: fn(&str) -> bool) -> Self {
+        Self {
+            of: Vec::new(),
+            may_have,
+            set: OnceLock::new(),
+        }
+    }
+
+    /// The rules whose sign is in the text.
+    fn rules(&self, text: &str) -> impl Iterator<Item = usize> {
+        let matches = (self.may_have)(text).then(|| {
+            let set = || constant(RegexSet::new(self.of.iter().map(|(sign, _)| sign)));
+            self.set.get_or_init(set).matches(text)
+        });
+        let found: Vec<_> = matches.iter().flatten().collect();
+        found.into_iter().map(|index| self.of[index].1)
+    }
+}
+
+/// The shortest token that is known by its format has so many characters.
+const SHORTEST: usize = 12;
+
+/// Whether so many characters stand together as tokens have, capitals or digits
+/// among them.
+fn has_token(text: &str) -> bool {
+    let part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:~$+/=%{}@?".contains(&byte);
+    let (mut run, mut random) = (0, false);
+    text.bytes().any(|byte| {
+        if part(byte) {
+            run += 1;
+            random |= byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        } else {
+            (run, random) = (0, false);
+        }
+        random && run >= SHORTEST
+    })
+}
+
+/// Whether anything stands there that a value has, a separator or a command.
+fn has_context(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let word = |word: &[u8]| {
+        bytes
+            .windows(word.len())
+            .any(|w| w.eq_ignore_ascii_case(word))
+    };
+    bytes
+        .iter()
+        .any(|byte| byte.is_ascii_digit() || b":=@$<{-".contains(byte))
+        || word(b"pass")
+        || word(b"pw")
+}
+
+impl Compiled {
+    /// The rules that may find something, in their order.
+    pub(super) fn rules_for(&self, text: &str) -> Vec<usize> {
+        let mut rules: Vec<_> = self.signs.iter().flat_map(|s| s.rules(text)).collect();
+        rules.sort_unstable();
+        rules
+    }
+}
+
 pub(super) struct Compiled {
-    pub(super) triggers: RegexSet,
+    signs: [Signs; 3],
     /// In order: each sees what those above it left.
     pub(super) rules: Vec<Rule>,
     pub(super) member_name: Pattern,
@@ -170,37 +242,41 @@ pub(super) static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
     let regex = |pattern: &'static str| -> Pattern {
         LazyLock::new(Box::new(move || constant(Regex::new(pattern))))
     };
-    let mut signs = Vec::new();
+    let mut signs = [
+        Signs::new(|_| true),
+        Signs::new(has_token),
+        Signs::new(has_context),
+    ];
+    let [always, of_formats, of_contexts] = &mut signs;
     let mut rules = Vec::new();
-    let mut add = |sign, looks, pattern| {
-        signs.push(sign);
+    let mut add = |signs: &mut Signs, sign, looks, pattern| {
+        signs.of.push((sign, rules.len()));
         rules.push(Rule { looks, pattern });
     };
     for (function, sign, pattern) in FIRST {
-        add(sign, Looks::By(function), regex(pattern));
+        add(always, sign, Looks::By(function), regex(pattern));
     }
     for context in PAIRS {
-        add(context.sign, Looks::Around(context), regex(context.pattern));
+        let pattern = regex(context.pattern);
+        add(of_formats, context.sign, Looks::Around(context), pattern);
     }
     let (function, sign, pattern) = BEARER;
-    add(sign, Looks::By(function), regex(pattern));
+    add(always, sign, Looks::By(function), regex(pattern));
     for format in FORMATS {
         let pattern = format.pattern;
         let token = move || constant(Regex::new(&[TOKEN, pattern, "))"].concat()));
-        add(
-            format.sign,
-            Looks::For(format),
-            LazyLock::new(Box::new(token)),
-        );
+        let pattern = LazyLock::new(Box::new(token) as Box<_>);
+        add(of_formats, format.sign, Looks::For(format), pattern);
     }
     for context in CONTEXTS {
-        add(context.sign, Looks::Around(context), regex(context.pattern));
+        let pattern = regex(context.pattern);
+        add(of_contexts, context.sign, Looks::Around(context), pattern);
     }
     for (function, sign, pattern) in NAMED {
-        add(sign, Looks::By(function), regex(pattern));
+        add(always, sign, Looks::By(function), regex(pattern));
     }
     Compiled {
-        triggers: constant(RegexSet::new(signs)),
+        signs,
         rules,
         member_name: regex(concat!("(?-u)", names!(), "[0-9]?$")),
         key_headers: regex(
