@@ -201,6 +201,7 @@ macro_rules! every_case {
             }
             heartbeats {
                 a_daemon_s_epochs_grow
+                a_daemon_finds_a_later_one_of_its_name
                 a_beat_counts_up
                 two_live_daemons_do_not_share_a_session
                 a_released_session_is_free

@@ -31,3 +31,7 @@ ALTER TABLE bridge_session ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0
     CHECK (typeof(crashes) = 'integer');
 ALTER TABLE bridge_task_history ADD COLUMN counts INTEGER NOT NULL DEFAULT 1
     CHECK (counts IN (0, 1));
+
+-- The process id namespace of a daemon: in another one its number tells nothing.
+ALTER TABLE bridge_daemon ADD COLUMN pid_ns INTEGER
+    CHECK (typeof(pid_ns) IN ('integer', 'null'));

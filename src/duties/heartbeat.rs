@@ -26,7 +26,8 @@ use crate::liveness::{Proof, Verdict, Watcher};
 use crate::model::wall::Wall;
 use crate::model::{ConversationId, SessionKey};
 use crate::store::{
-    Beat, BeatReport, BeatRound, DaemonInfo, DaemonRef, Process, SharedStore, StoreError, Witness,
+    Beat, BeatReport, BeatRound, DaemonInfo, DaemonRef, Namesake, Process, SharedStore, StoreError,
+    Witness,
 };
 use crate::{clock, files, host, text};
 
@@ -68,6 +69,9 @@ pub struct Heartbeat {
     /// Ends that lie farther away than a renewal of today would set them, by
     /// conversation: each was looked into.
     odd_ends: HashMap<ConversationId, Timestamp>,
+    /// Another daemon of this name, and when it was looked for.
+    namesake: Option<Namesake>,
+    namesake_asked: Option<Duration>,
     /// When the probes were asked, and when the shared table was written: since
     /// boot, which goes on in suspend.
     asked: Option<Duration>,
@@ -112,6 +116,8 @@ impl Heartbeat {
             clock_ahead: false,
             witnessed: watch::Sender::new(None),
             odd_ends: HashMap::new(),
+            namesake: None,
+            namesake_asked: None,
             asked: None,
             mirrored: None,
             compared: HashSet::new(),
@@ -229,12 +235,39 @@ impl Heartbeat {
                 files::words()
             ));
         }
+        self.look_for_namesake(store, &daemon, patience).await?;
+        if let Some(other) = &self.namesake {
+            report.trouble = Some(format!(
+                "another daemon is called {}, too: process {} on host {}, beside process {} here; \
+                 a daemon is named by its configuration file: give one of the two another name, \
+                 or stop it",
+                daemon.id, other.pid, other.host, self.info.pid
+            ));
+        }
         if let Some((refused, why)) = self.roster.trouble() {
             report.refused = refused;
             report.trouble = Some(why.to_owned());
             report.told = true;
         }
         Ok(report)
+    }
+
+    /// Looks once a while for a process that registered under this daemon's name
+    /// after it: since this one runs, those are two.
+    async fn look_for_namesake(
+        &mut self,
+        store: &SharedStore,
+        daemon: &DaemonRef,
+        patience: Patience,
+    ) -> Result<(), StoreError> {
+        let now = clock::since_boot();
+        let due = |then| now.saturating_sub(then) >= self.settings.mirror_interval;
+        if self.namesake_asked.is_none_or(due) {
+            let asking = store.namesake(daemon);
+            self.namesake = patience.bounded(store.location(), asking).await?;
+            self.namesake_asked = Some(now);
+        }
+        Ok(())
     }
 
     /// One verdict for each `[[session]]`. A process is looked at each time, a

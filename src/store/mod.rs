@@ -199,6 +199,10 @@ pub trait Heartbeats: Send + Sync {
     /// them, and must not wait for its own lease.
     async fn register_daemon(&self, daemon: &DaemonInfo, now: Timestamp) -> Result<DaemonRef>;
 
+    /// Another process that registered under a daemon's name after it, and has not
+    /// stopped: for a daemon that runs, one too many.
+    async fn namesake(&self, daemon: &DaemonRef) -> Result<Option<Namesake>>;
+
     /// One heartbeat for many sessions, in one statement. A session that
     /// another live daemon owns is left alone and named in the report. Where the
     /// heartbeat names another process than the last one, or follows an end that

@@ -139,6 +139,9 @@ pub struct DaemonView {
     pub boot_id: String,
     /// Process id on its host.
     pub pid: u32,
+    /// The process id namespace that this number belongs to, if it is known.
+    #[serde(skip)]
+    pub pid_ns: Option<i64>,
     /// Program version.
     pub version: String,
     /// When it started.
@@ -150,6 +153,15 @@ pub struct DaemonView {
     pub seen_at: Timestamp,
     /// Sessions whose heartbeat is its own.
     pub sessions: u64,
+}
+
+/// A later process of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namesake {
+    /// The host that it says it runs on.
+    pub host: String,
+    /// Its process id there.
+    pub pid: u32,
 }
 
 /// A process on this boot of this machine; the start tells it from a later one

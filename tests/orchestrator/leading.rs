@@ -131,3 +131,35 @@ fn of_two_with_the_same_name_one_leads_and_the_other_says_why_not() {
         state.status.contains("acting leader") && state.duties.iter().all(|d| d.trouble.is_none())
     });
 }
+
+#[test]
+fn of_two_workers_with_one_name_the_first_names_both() {
+    let fleet = Fleet::new(0);
+    let text = "[heartbeat]\nmirror_interval = \"1s\"\n";
+    let config = fleet.rig.config("worker", text);
+    let mut first = fleet.rig.daemon(&config);
+    first.ready();
+    let directory = fleet.rig.path("user");
+    std::fs::create_dir(&directory).expect("made");
+    let text = std::fs::read_to_string(&config).expect("written before");
+    let state = |path: std::path::PathBuf| format!("\"{}\"", path.display());
+    let text = text.replace(
+        &state(fleet.rig.path("worker.state.json")),
+        &state(directory.join("worker.state.json")),
+    );
+    let other = directory.join("worker.conf.toml");
+    std::fs::write(&other, text).expect("written");
+    let mut second = fleet.rig.daemon(&other);
+    second.ready();
+    first.shows("that there are two", |state| {
+        let trouble = state.duties.iter().find_map(|duty| duty.trouble.clone());
+        trouble.is_some_and(|why| {
+            let both = [second.child.id(), first.child.id()];
+            why.contains("is called") && both.iter().all(|pid| why.contains(&pid.to_string()))
+        })
+    });
+    assert_eq!(second.stop(), Some(0));
+    first.shows("that it is alone", |state| {
+        state.duties.iter().all(|duty| duty.trouble.is_none())
+    });
+}

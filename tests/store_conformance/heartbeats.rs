@@ -870,3 +870,16 @@ pub(crate) async fn a_thousand_sessions_in_one_beat(backend: &impl Backend) {
         .await;
     assert_eq!(mail.expect("looked").len(), 1_000);
 }
+
+pub(crate) async fn a_daemon_finds_a_later_one_of_its_name(backend: &impl Backend) {
+    let store = backend.open().await;
+    let first = register(&*store, "host:worker").await;
+    assert_eq!(store.namesake(&first).await.expect("asked"), None);
+    let second = register(&*store, "host:worker").await;
+    register(&*store, "host:other").await;
+    let found = store.namesake(&first).await.expect("asked");
+    assert!(found.is_some(), "another process has its name");
+    assert_eq!(store.namesake(&second).await.expect("asked"), None);
+    store.release(&second, None, at(9)).await.expect("stopped");
+    assert_eq!(store.namesake(&first).await.expect("asked"), None);
+}

@@ -20,7 +20,9 @@ pub(super) fn fate(daemon: &DaemonView, now: Timestamp) -> (&'static str, anstyl
     if daemon.stopped_at.is_some() {
         return ("stopped", DIM);
     }
-    if daemon.host != host::name() {
+    // The number of a process says nothing in another namespace.
+    let elsewhere = daemon.pid_ns.is_some_and(|ns| ns != host::boot().pid_ns);
+    if daemon.host != host::name() || elsewhere {
         return match text::elapsed(daemon.seen_at, now) > HEARD {
             true => ("silent", WARN),
             false => ("running", GOOD),
@@ -81,4 +83,40 @@ pub(super) fn json(daemon: &DaemonView, now: Timestamp) -> Result<Value, serde_j
     let mut object = serde_json::to_value(daemon)?;
     object["state"] = fate(daemon, now).0.into();
     Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_daemon_of_another_namespace_is_judged_by_what_it_writes() {
+        let now = clock::now();
+        let own = host::boot();
+        let mut daemon = DaemonView {
+            id: "x:orchestrator".into(),
+            epoch: 1,
+            role: "orchestrator".into(),
+            host: host::name(),
+            boot_id: own.id,
+            // No daemon of ours has this number here.
+            pid: 1,
+            pid_ns: Some(own.pid_ns + 1),
+            version: "1".into(),
+            started_at: now,
+            stopped_at: None,
+            seen_at: now,
+            sessions: 0,
+        };
+        assert_eq!(fate(&daemon, now).0, "running");
+        let later = now + SignedDuration::from_mins(6);
+        assert_eq!(fate(&daemon, later).0, "silent");
+        for own_ns in [Some(own.pid_ns), None] {
+            daemon.pid_ns = own_ns;
+            assert_eq!(fate(&daemon, now).0, "gone");
+        }
+    }
 }

@@ -84,7 +84,7 @@ impl Reports for SqliteStore {
                          WHERE h.daemon_id = d.daemon_id AND h.daemon_epoch = d.epoch
                            AND NOT h.released),
                         max(started_ms, coalesce(stopped_ms, 0), coalesce(
-                            (SELECT n FROM bridge_signal WHERE name = 'seen:' || d.daemon_id), 0))
+                            (SELECT n FROM bridge_signal WHERE name = 'seen:' || d.daemon_id), 0)), pid_ns
                  FROM bridge_daemon d ORDER BY daemon_id",
             )
             .fetch_all(&mut *self.reader().await?)
@@ -103,6 +103,7 @@ impl Reports for SqliteStore {
                         stopped_at: row.try_get::<Option<i64>, _>(8)?.map(from_millis),
                         sessions: row.try_get(9)?,
                         seen_at: from_millis(row.try_get(10)?),
+                        pid_ns: row.try_get(11)?,
                     })
                 })
                 .collect()

@@ -19,13 +19,14 @@ use super::messages::{called, touch};
 use super::owed::mail_of;
 use super::tasks::signal;
 use super::{Durability, Ring, SqliteStore, millis, shared, times};
+use crate::host;
 use crate::model::health::Turn;
 use crate::model::session::ProofKind;
 use crate::model::wake::Mail;
 use crate::model::{SessionKey, timestamp};
 use crate::store::{
-    Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Heartbeats, Process,
-    ProcessId, Result, Witness,
+    Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Heartbeats, Namesake,
+    Process, ProcessId, Result, Witness,
 };
 
 #[async_trait]
@@ -51,11 +52,12 @@ impl Heartbeats for SqliteStore {
         self.run("registering the daemon", async {
             let mut write = self.write(Durability::Full).await?;
             let epoch: i64 = sqlx::query_scalar(
-                "INSERT INTO bridge_daemon (daemon_id, epoch, role, host, boot_id, pid, version, started_ms)
-                 VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7)
+                "INSERT INTO bridge_daemon (daemon_id, epoch, role, host, boot_id, pid, version, started_ms, pid_ns)
+                 VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                  ON CONFLICT (daemon_id) DO UPDATE SET epoch = epoch + 1, role = excluded.role,
                      host = excluded.host, boot_id = excluded.boot_id, pid = excluded.pid,
-                     version = excluded.version, started_ms = excluded.started_ms, stopped_ms = NULL
+                     version = excluded.version, started_ms = excluded.started_ms, stopped_ms = NULL,
+                     pid_ns = excluded.pid_ns
                  RETURNING epoch",
             )
             .bind(&daemon.id)
@@ -65,6 +67,7 @@ impl Heartbeats for SqliteStore {
             .bind(i64::from(daemon.pid))
             .bind(env!("CARGO_PKG_VERSION"))
             .bind(millis(now))
+            .bind(host::boot().pid_ns)
             .fetch_one(write.connection())
             .await?;
             sqlx::query(
@@ -90,6 +93,27 @@ impl Heartbeats for SqliteStore {
             };
             write.commit(ring).await?;
             Ok(DaemonRef { id: daemon.id.clone(), epoch })
+        })
+        .await
+    }
+
+    async fn namesake(&self, daemon: &DaemonRef) -> Result<Option<Namesake>> {
+        self.run("looking for a daemon of the same name", async {
+            let row = sqlx::query(
+                "SELECT host, pid FROM bridge_daemon
+                 WHERE daemon_id = ?1 AND epoch > ?2 AND stopped_ms IS NULL",
+            )
+            .bind(&daemon.id)
+            .bind(daemon.epoch)
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
+            let namesake = row.map(|row| {
+                Ok::<_, sqlx::Error>(Namesake {
+                    host: row.try_get(0)?,
+                    pid: row.try_get(1)?,
+                })
+            });
+            Ok(namesake.transpose()?)
         })
         .await
     }
