@@ -300,7 +300,8 @@ fn duties(
     let [keeper_bell, heartbeat_bell, watch_bell] = [(); 3].map(|()| DutyBell::default());
     let [alerts_bell, watchdog_bell] = [(); 2].map(|()| DutyBell::default());
     let (desk, post) = alerts::desk(alerts_bell.clone());
-    let (keeper, store) = StoreKeeper::new(location, desk.clone());
+    let accepted = settings.store.accepted_schema.clone();
+    let (keeper, store) = StoreKeeper::new(location, accepted, desk.clone());
     let name = daemon.id.clone();
     let (heartbeat, sessions) = Heartbeat::new(
         &settings.agents,

@@ -239,7 +239,7 @@ fn the_source_of_a_bad_key_is_named() {
     assert_snapshot!(says("MCP_BRIDGE__HEARTBEAT__TTL", "1s"), @"MCP_BRIDGE__HEARTBEAT__TTL: heartbeat.ttl: 1s is too short; it must be at least 3 x interval (5s by default): 15s");
     assert_snapshot!(says("MCP_BRIDGE__WAKE__ORDER", "exec"), @r#"MCP_BRIDGE__WAKE__ORDER: wake.order: must be a list such as ["exec"], not text"#);
     assert_snapshot!(says("MCP_BRIDGE__SESSION__0__PROOF", "none"), @"MCP_BRIDGE__SESSION__0__PROOF: session: must be a list of tables, each headed [[session]], not a table");
-    assert_snapshot!(says("MCP_BRIDGE__WAKE", "{ exec_command = 1 }"), @"MCP_BRIDGE__WAKE: wake.exec_command: unknown key; the keys known here are `order`, `verify_within`, `backoff`, `backoff_max`, `exec` and `file`");
+    assert_snapshot!(says("MCP_BRIDGE__WAKE", "{ exec_command = 1 }"), @"MCP_BRIDGE__WAKE: wake.exec_command: unknown key; the keys known here are `order`, `text`, `verify_within`, `backoff`, `backoff_max`, `exec` and `file`");
 }
 
 #[test]
@@ -311,6 +311,7 @@ fn the_defaults() {
             store: StoreSettings {
                 url: None,
                 url_file: None,
+                accepted_schema: None,
             },
             log: LogSettings {
                 level: "info",

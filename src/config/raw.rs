@@ -55,6 +55,7 @@ pub(super) struct RawSettings {
 pub(super) struct RawStore {
     pub(super) url: Option<String>,
     pub(super) url_file: Option<String>,
+    pub(super) accepted_schema: Option<String>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

@@ -40,6 +40,8 @@ pub struct StoreSettings {
     /// The file that it stands in, an absolute path; `None` if it stands in the
     /// configuration itself.
     pub url_file: Option<PathBuf>,
+    /// The hash of definitions in the database that the operator accepts.
+    pub accepted_schema: Option<String>,
 }
 
 impl fmt::Debug for StoreSettings {
@@ -48,6 +50,7 @@ impl fmt::Debug for StoreSettings {
         f.debug_struct("StoreSettings")
             .field("url", &self.url.as_ref().map(|_| format_args!("..")))
             .field("url_file", &self.url_file)
+            .field("accepted_schema", &self.accepted_schema)
             .finish()
     }
 }
@@ -273,6 +276,10 @@ pub fn restart_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("role", old.role.name() != new.role.name()),
         ("store.url", other_store && !from_file),
         ("store.url_file", other_store && from_file),
+        (
+            "store.accepted_schema",
+            old.store.accepted_schema != new.store.accepted_schema,
+        ),
         // The subscriber is installed once, before anything else runs.
         ("log.level", old.log.level != new.log.level),
         (

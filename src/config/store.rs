@@ -59,7 +59,18 @@ pub(super) fn store(
         }
         (None, None) => (None, None),
     };
-    StoreSettings { url, url_file }
+    let hash = raw.accepted_schema.clone();
+    if hash.as_deref().is_some_and(|hash| !is_hash(hash)) {
+        found.invalid(
+            origins.place("store.accepted_schema"),
+            "is no hash of 32 hexadecimal digits; `mcp-bridge store check` prints the one that is meant",
+        );
+    }
+    StoreSettings {
+        url,
+        url_file,
+        accepted_schema: hash,
+    }
 }
 
 /// What is wrong with a URL, said of the `file` that it stands in, if any.
@@ -86,4 +97,8 @@ fn check(found: &mut Findings, at: Place, url: &str, file: Option<&str>) {
     };
     let of = file.map(|file| format!("{file}: ")).unwrap_or_default();
     found.invalid(at, format!("{of}{problem}; {REMEDY}"));
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

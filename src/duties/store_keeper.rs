@@ -53,6 +53,7 @@ pub type StoreLink = watch::Receiver<Option<SharedStore>>;
 #[derive(Debug)]
 pub struct StoreKeeper {
     location: Location,
+    accepted: Option<String>,
     link: watch::Sender<Option<SharedStore>>,
     /// An opening that is under way.
     opening: Option<OpeningTask>,
@@ -103,12 +104,14 @@ enum State {
 }
 
 impl StoreKeeper {
-    /// A keeper of the store at `location`, and what it will publish.
+    /// A keeper of the store at `location`, and what it will publish. `accepted` is
+    /// the hash of unknown definitions that the configuration accepts.
     #[must_use]
-    pub fn new(location: Location, desk: AlertDesk) -> (Self, StoreLink) {
+    pub fn new(location: Location, accepted: Option<String>, desk: AlertDesk) -> (Self, StoreLink) {
         let (link, receiver) = watch::channel(None);
         let keeper = Self {
             location,
+            accepted,
             link,
             opening: None,
             trouble: None,
@@ -130,7 +133,7 @@ impl StoreKeeper {
             self.ensure_writable()?;
         }
         let opening = self.opening.get_or_insert_with(|| {
-            let at = Arc::new(Opening::default());
+            let at = Arc::new(Opening::accepting(self.accepted.clone()));
             let (location, telling) = (self.location.clone(), Arc::clone(&at));
             OpeningTask {
                 task: tokio::spawn(async move {

@@ -84,6 +84,24 @@ pub enum StoreError {
         /// Its version.
         found: i64,
     },
+    /// Something in it would run, hide or change rows when we write.
+    #[error("store {}: it holds definitions that this program does not know: {}; nothing was stored\n  look at them: mcp-bridge store check --store {}\n  if they are meant to be there: mcp-bridge store init --accept-schema --store {}", .path.display(), .what.join("; "), .path.display(), .path.display())]
+    UnknownDefinitions {
+        /// The store.
+        path: PathBuf,
+        /// What they are, by name.
+        what: Vec<String>,
+        /// The hash of all of them, which an operator may accept.
+        hash: String,
+    },
+    /// A write that changed nothing, although it had to.
+    #[error("store {}: a row for table {table} was not stored: something in the database kept it out; nothing was stored\n  mcp-bridge store check --store {} looks for it", .path.display(), .path.display())]
+    Swallowed {
+        /// The store.
+        path: PathBuf,
+        /// The table.
+        table: &'static str,
+    },
     /// Linked against an SQLite that loses commits.
     #[error(
         "this program is linked with SQLite {0}, which can lose committed data\n  build it with SQLite 3.51.3 or newer"
@@ -335,6 +353,8 @@ impl StoreError {
             | Self::Corrupt(..)
             | Self::TooNew { .. }
             | Self::OldSqlite(_)
+            | Self::UnknownDefinitions { .. }
+            | Self::Swallowed { .. }
             | Self::BadBackup(..)
             | Self::Beside { .. }
             | Self::Linked(..)

@@ -6,6 +6,7 @@
 //! it changed; zero is an error with a name or a typed "lost the race", never
 //! a success.
 
+pub mod accepted;
 mod alerts;
 mod error;
 mod fleet;

@@ -4,6 +4,9 @@ mod attend;
 mod backup;
 mod restore;
 
+use std::path::Path;
+
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -14,7 +17,7 @@ use super::output::{note, print, print_json};
 use super::table::{BAD, BOLD, Cell, DIM, GOOD, Table};
 use crate::model::rate::RateLimits;
 use crate::model::token::TokenStorage;
-use crate::store::{SharedStore, StoreCheck};
+use crate::store::{SharedStore, StoreCheck, StoreError, accepted, sqlite};
 use crate::text;
 
 /// What to do with the store.
@@ -51,6 +54,11 @@ pub(super) struct InitArgs {
     /// bridge must verify them
     #[arg(long, value_name = "HOW", value_parser = ["hashed", "plain"])]
     token_storage: Option<String>,
+    /// Accept the triggers and other definitions in the database that `store
+    /// check` names; it is noted in your configuration directory, root's counts
+    /// for every user
+    #[arg(long)]
+    accept_schema: bool,
     /// Let everybody send as much as they like
     #[arg(long, conflicts_with_all = ["per_minute", "per_hour", "per_day"])]
     no_rate_limit: bool,
@@ -126,6 +134,9 @@ pub(super) async fn run(command: StoreCommand, context: &Context) -> anyhow::Res
 
 async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Exit> {
     let location = context.location()?;
+    if args.accept_schema {
+        accept(&location.path)?;
+    }
     let was_there = std::fs::metadata(&location.path).is_ok_and(|meta| meta.len() > 0);
     if was_there && args.changes_settings() {
         operator::ensure(context)?;
@@ -186,8 +197,56 @@ async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
+/// Notes that what this program does not know of the database is meant to be
+/// there.
+fn accept(path: &Path) -> anyhow::Result<()> {
+    let found = sqlite::inspect(path, false)?;
+    if found.differences.is_empty() {
+        note("there is nothing to accept: every definition in it is known");
+        return Ok(());
+    }
+    let file = accepted::accept(path, &found.fingerprint).context("noting what was accepted")?;
+    let mut text = format!("accepted, and noted in {}:", file.display());
+    for difference in &found.differences {
+        text.push_str(&format!("\n  {difference}"));
+    }
+    text.push_str(&format!(
+        "\n  for a daemon of another user: store.accepted_schema = \"{}\"",
+        found.fingerprint
+    ));
+    note(&text);
+    Ok(())
+}
+
+/// A store with definitions that are not known is named, and not read.
+fn unknown(error: anyhow::Error, context: &Context) -> anyhow::Result<Exit> {
+    let Some(StoreError::UnknownDefinitions { path, what, hash }) = error.downcast_ref() else {
+        return Err(error);
+    };
+    if context.json() {
+        print_json(&json!({ "location": path, "problems": what, "fingerprint": hash }))?;
+        return Ok(Exit::Config);
+    }
+    let mut out = format!("store {BOLD}{}{BOLD:#}\n", path.display());
+    for difference in what {
+        out.push_str(&format!(
+            "{BAD}problem{BAD:#}: {difference} is not known to this program\n"
+        ));
+    }
+    out.push_str(&format!(
+        "  take it out; or, if it is meant to be there: mcp-bridge store init --accept-schema --store {}\n  \
+         for a daemon of another user: store.accepted_schema = \"{hash}\"\n",
+        path.display()
+    ));
+    print(&out)?;
+    Ok(Exit::Config)
+}
+
 async fn check(context: &Context) -> anyhow::Result<Exit> {
-    let store = context.look().await?;
+    let store = match context.look().await {
+        Ok(store) => store,
+        Err(error) => return unknown(error, context),
+    };
     let found = store.check().await?;
     let limits = store.rate_limits().await?;
     store.close().await;

@@ -38,6 +38,13 @@ pub static KEYS: &[Key] = &[
     .such_as(r#""store.url""#)
     .needs_restart(),
     key(
+        "store.accepted_schema",
+        Text(""),
+        "the hash of triggers and other definitions in the database that `mcp-bridge store check` names, if they are meant to be there",
+    )
+    .such_as(r#""e3b0c44298fc1c149afbf4c8996fb924""#)
+    .needs_restart(),
+    key(
         "log.level",
         Text("info"),
         "`error`, `warn`, `info`, `debug`, `trace`, `off`, or a filter such as `info,mcp_bridge=debug`",

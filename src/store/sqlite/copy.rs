@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::fault::explain_rusqlite;
@@ -60,6 +61,20 @@ impl Attendant<'_> {
     }
 }
 
+/// Lets nothing that stands in the schema run on this connection.
+pub(super) fn harden(connection: &Connection) -> rusqlite::Result<()> {
+    for (config, on) in [
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+    ] {
+        connection.set_db_config(config, on)?;
+    }
+    Ok(())
+}
+
 /// Opens a database that others may be writing, to read it.
 pub(super) fn reader(path: &Path) -> Result<Connection> {
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -68,6 +83,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection> {
         // In WAL mode a reader, too, writes: into the log's index.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
+        harden(&connection)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "query_only", true)?;
         Ok(connection)
@@ -89,7 +105,9 @@ pub(super) fn still(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(uri, flags)
+    let connection = Connection::open_with_flags(uri, flags)?;
+    harden(&connection)?;
+    Ok(connection)
 }
 
 /// Takes the snapshot: from here on the connection sees no later commit.
@@ -123,6 +141,8 @@ pub(super) fn copy(
         let target = Connection::open_with_flags_and_vfs(to, flags, c"unix-none")?;
         target.pragma_update(None, "journal_mode", "off")?;
         target.pragma_update(None, "synchronous", "off")?;
+        // Only now: it would not let the journal be turned off.
+        harden(&target)?;
         Ok(target)
     };
     let theirs = |error: rusqlite::Error| cannot_write(&error, to, needed);

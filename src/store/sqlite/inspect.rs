@@ -9,9 +9,9 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::explain_rusqlite;
 use super::file::Files;
-use super::{SCHEMA_VERSION, copy, file, from_millis, shared};
+use super::{SCHEMA_VERSION, copy, definitions, file, from_millis, shared};
 use crate::model::timestamp;
-use crate::store::{Result, StoreError};
+use crate::store::{Result, StoreError, accepted};
 
 /// Whose database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,12 @@ pub struct Inspection {
     pub bytes: u64,
     /// Bytes of its log.
     pub log_bytes: u64,
+    /// Definitions that this program does not know, by name.
+    pub differences: Vec<String>,
+    /// The hash of all of them.
+    pub fingerprint: String,
+    /// Whether root or this user accepted them.
+    pub accepted: bool,
     /// What a quick look through all of it complains of, if one was wanted.
     pub problem: Option<String>,
 }
@@ -99,7 +105,7 @@ pub fn inspect(path: &Path, thorough: bool) -> Result<Inspection> {
 /// # Errors
 /// [`StoreError::NotAdopted`], [`StoreError::OldSchema`]; of what else may be
 /// wrong, the opening tells.
-pub(super) fn ensure_current(files: &Files) -> Result<()> {
+pub(super) fn ensure_current(files: &Files, configured: Option<&str>) -> Result<()> {
     let path = &files.database;
     let words = |error| explain_rusqlite(&error, &files.named, "looking at it");
     let has_log = std::fs::metadata(files.beside("-wal")).is_ok_and(|meta| meta.len() > 0);
@@ -113,12 +119,18 @@ pub(super) fn ensure_current(files: &Files) -> Result<()> {
     } else {
         copy::still(path).map_err(words)?
     };
+    let objects = definitions::of(&connection).map_err(words)?;
+    let known = |schema| definitions::ensure_known(&objects, schema, &files.named, configured);
+    if definitions::has_schema_table(&objects) && !definitions::says_its_schema(&objects) {
+        known(Some(SCHEMA_VERSION))?;
+    }
     match kind(&connection).map_err(words)? {
         Kind::Bridge => Err(StoreError::NotAdopted(files.named.clone())),
         Kind::Own { schema, .. } if schema < SCHEMA_VERSION => Err(StoreError::OldSchema {
             path: files.named.clone(),
             found: schema,
         }),
+        Kind::Own { schema, needed, .. } if needed <= SCHEMA_VERSION => known(Some(schema)),
         _ => Ok(()),
     }
 }
@@ -140,8 +152,26 @@ pub(super) fn look(
     path: &Path,
     thorough: bool,
 ) -> rusqlite::Result<Inspection> {
-    let kind = kind(connection)?;
-    let known = matches!(kind, Kind::Own { .. } | Kind::Bridge);
+    let objects = definitions::of(connection)?;
+    let hidden = definitions::has_schema_table(&objects) && !definitions::says_its_schema(&objects);
+    let kind = match hidden {
+        // What says whose it is, is not ours: nothing in it is believed.
+        true => Kind::Own {
+            schema: SCHEMA_VERSION,
+            needed: 1,
+            adopted: false,
+        },
+        false => kind(connection)?,
+    };
+    let differences = match kind {
+        Kind::Own { schema, .. } => definitions::differences(&objects, Some(schema)),
+        Kind::Bridge => definitions::differences(&objects, None),
+        Kind::Empty | Kind::Foreign => Vec::new(),
+    };
+    let fingerprint = definitions::fingerprint(&differences);
+    let accepted = !differences.is_empty() && accepted::holds(path, &fingerprint);
+    let known =
+        matches!(kind, Kind::Own { .. } | Kind::Bridge) && (differences.is_empty() || accepted);
     let count = |table: &str| match known {
         true => number(connection, &format!("SELECT count(*) FROM {table}")),
         false => Ok(0),
@@ -167,6 +197,9 @@ pub(super) fn look(
             &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
             "-wal",
         )),
+        differences: differences.into_iter().map(|found| found.what).collect(),
+        fingerprint,
+        accepted,
         problem: Some(problem).filter(|said| said != "ok"),
     })
 }

@@ -13,6 +13,7 @@ mod beside;
 mod controls;
 mod conversations;
 mod copy;
+mod definitions;
 mod fault;
 mod fetchers;
 mod file;
@@ -48,7 +49,7 @@ mod writes;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -93,6 +94,8 @@ pub struct SqliteStore {
     heartbeats: Writer,
     readers: SqlitePool,
     bell: Bell,
+    /// The hash of unknown definitions that the configuration accepts.
+    accepted: Option<String>,
     /// See [`SqliteStore::committed_at`].
     committed_at: AtomicU64,
 }
@@ -105,6 +108,9 @@ struct Writer {
     /// Whether a transaction may be open on it: one that failed or was
     /// cancelled is rolled back before anybody else gets the connection.
     begun: Arc<AtomicBool>,
+    /// The count of changes of the schema up to which its connection knows the
+    /// definitions.
+    checked: Arc<AtomicI64>,
     writes: Arc<Writes>,
 }
 
@@ -190,20 +196,22 @@ impl SqliteStore {
         let mut connection = writer.pool.acquire().await?;
         let deadline = clock::since_boot() + PATIENCE;
         let mut place = writer.turnstile.line_up();
-        loop {
+        let version: i64 = loop {
             place.wait().await;
             writer.begun.store(true, Ordering::Release);
-            match sqlx::query("BEGIN IMMEDIATE")
-                .execute(&mut *connection)
+            match sqlx::query_scalar("BEGIN IMMEDIATE; PRAGMA schema_version")
+                .fetch_one(&mut *connection)
                 .await
             {
-                Ok(_) => break,
+                Ok(version) => break version,
                 Err(error) if fault::is_busy(&error) && clock::since_boot() < deadline => {
                     writer.begun.store(false, Ordering::Release);
                 }
                 Err(error) => return Err(error.into()),
             }
-        }
+        };
+        self.ensure_definitions(writer, &mut connection, version)
+            .await?;
         Ok(Write {
             store: self,
             connection,

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, params};
 use serde_json::json;
 
+use super::copy;
 use super::inspect::has;
 use super::shared;
 use crate::model::timestamp;
@@ -55,6 +56,7 @@ impl Numbers {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let mut connection = Connection::open_with_flags_and_vfs(path, flags, c"unix-none")?;
+        copy::harden(&connection)?;
         // Alone with it, SQLite needs no shared memory for its log.
         connection.pragma_update(None, "locking_mode", "exclusive")?;
         let change = connection.transaction()?;

@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqliteConnection};
 
 use super::backup::Kept;
+use super::definitions::{self, Object};
 use super::fault::{self, Fault};
 use super::file::{self, FileId, Files};
 use super::turnstile::{Place, Turnstile};
@@ -35,34 +36,39 @@ const AT_THE_DOOR: Duration = Duration::from_millis(5);
 const ANOTHER_COPIES: Duration = Duration::from_millis(20);
 
 /// The schema's history, oldest first; what has been released never changes.
+const STEPS: [(i64, &str, &str); 4] = [
+    (
+        1,
+        "bridge",
+        include_str!("../../../migrations/sqlite/0001_bridge.sql"),
+    ),
+    (
+        2,
+        "work",
+        include_str!("../../../migrations/sqlite/0002_work.sql"),
+    ),
+    (
+        3,
+        "roles",
+        include_str!("../../../migrations/sqlite/0003_roles.sql"),
+    ),
+    (
+        4,
+        "safe and truthful",
+        include_str!("../../../migrations/sqlite/0004_safe_and_truthful.sql"),
+    ),
+];
+
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
-    let step = |version, name: &'static str, sql: &'static str| {
+    let step = |&(version, name, sql): &(i64, &'static str, &'static str)| {
         let kind = MigrationType::Simple;
         Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![
-        step(
-            1,
-            "bridge",
-            include_str!("../../../migrations/sqlite/0001_bridge.sql"),
-        ),
-        step(
-            2,
-            "work",
-            include_str!("../../../migrations/sqlite/0002_work.sql"),
-        ),
-        step(
-            3,
-            "roles",
-            include_str!("../../../migrations/sqlite/0003_roles.sql"),
-        ),
-        step(
-            4,
-            "safe and truthful",
-            include_str!("../../../migrations/sqlite/0004_safe_and_truthful.sql"),
-        ),
-    ])
+    Migrator::with_migrations(STEPS.iter().map(step).collect())
 });
+
+/// No count of changes.
+const UNCHECKED: i64 = i64::MIN;
 
 /// The checksums of migrations as they were before the first release, when our
 /// tables were STRICT, and the same but for that: a store of then is brought up
@@ -103,11 +109,22 @@ pub struct Brought {
 /// What an opening that takes long is at, for whoever waits for it.
 #[derive(Debug, Default)]
 pub struct Opening {
+    accepted: Option<String>,
     migrating: AtomicI64,
     brought: OnceLock<Brought>,
 }
 
 impl Opening {
+    /// An opening for which the configuration accepts unknown definitions of
+    /// this hash.
+    #[must_use]
+    pub fn accepting(hash: Option<String>) -> Self {
+        Self {
+            accepted: hash,
+            ..Self::default()
+        }
+    }
+
     /// The schema that the store is being brought to, if it is.
     #[must_use]
     pub fn migrating(&self) -> Option<i64> {
@@ -172,18 +189,19 @@ impl SqliteStore {
         };
         let files = Arc::new(Files::new(path, file));
         if create == Create::Look {
-            inspect::ensure_current(&files)?;
+            inspect::ensure_current(&files, opening.accepted.as_deref())?;
         }
         let store = Self {
             messages: Writer::new(&files, messages, "store-messages"),
             heartbeats: Writer::new(&files, Durability::Normal, "store-beats"),
-            readers: pool(&files, 2).connect_lazy_with(options(
+            readers: pool(&files, 2, None).connect_lazy_with(options(
                 &files,
                 Durability::Normal,
                 PATIENCE,
                 "store-reader",
             )),
             committed_at: AtomicU64::new(0),
+            accepted: opening.accepted.clone(),
             bell: Bell::new(files.beside("-bell")),
             files,
         };
@@ -307,43 +325,25 @@ impl SqliteStore {
         connection: &mut SqliteConnection,
         create: Create,
     ) -> std::result::Result<Found, Fault> {
-        let rows = sqlx::query("SELECT type, name, sql FROM sqlite_schema")
-            .fetch_all(&mut *connection)
-            .await?;
-        let mut tables = Vec::with_capacity(rows.len());
-        for row in &rows {
-            // sqlx takes the names and types of columns for UTF-8 and panics
-            // on its worker's thread when damage made something else of them.
-            let sql: Option<&[u8]> = row.try_get_unchecked(2)?;
-            if std::str::from_utf8(sql.unwrap_or_default()).is_err() {
-                let what = "its schema is not text".to_owned();
-                return Err(StoreError::Corrupt(self.path().to_owned(), what).into());
-            }
-            if shared::text(row, 0)? == "table" {
-                tables.push(shared::text(row, 1)?);
-            }
-        }
-        let has = |name: &str| tables.iter().any(|table| table == name);
-        if has("bridge_schema") {
-            let row = sqlx::query("SELECT version, min_compatible FROM bridge_schema")
-                .fetch_one(&mut *connection)
-                .await?;
-            let (found, needed): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-            return if needed > SCHEMA_VERSION {
-                Err(StoreError::TooNew {
+        let objects = definitions::read(connection, self.path()).await?;
+        if definitions::has_schema_table(&objects) {
+            let (found, needed) = self.versions(connection, &objects).await?;
+            if needed > SCHEMA_VERSION {
+                return Err(StoreError::TooNew {
                     path: self.path().to_owned(),
                     found,
                     ours: SCHEMA_VERSION,
                 }
-                .into())
-            } else {
-                // A newer one that this program may use is as good as ours.
-                Ok(Found::Own(found.min(SCHEMA_VERSION)))
-            };
+                .into());
+            }
+            self.ensure_known(&objects, Some(found))?;
+            // A newer one that this program may use is as good as ours.
+            return Ok(Found::Own(found.min(SCHEMA_VERSION)));
         }
         if shared::exists(connection).await? {
+            self.ensure_known(&objects, None)?;
             Ok(Found::Bridge)
-        } else if !tables.is_empty() {
+        } else if objects.iter().any(|object| object.kind == "table") {
             Err(StoreError::Foreign(self.path().to_owned()).into())
         } else if create == Create::Yes {
             Ok(Found::Nothing)
@@ -351,6 +351,56 @@ impl SqliteStore {
             Err(StoreError::Empty(self.path().to_owned()).into())
         }
     }
+
+    /// The schema that a store of ours says it has, and the oldest program that
+    /// may use it.
+    async fn versions(
+        &self,
+        connection: &mut SqliteConnection,
+        objects: &[Object],
+    ) -> std::result::Result<(i64, i64), Fault> {
+        // Even this must not be asked of a view.
+        if !definitions::says_its_schema(objects) {
+            self.ensure_known(objects, Some(SCHEMA_VERSION))?;
+        }
+        let row = sqlx::query("SELECT version, min_compatible FROM bridge_schema")
+            .fetch_one(connection)
+            .await?;
+        Ok((row.try_get(0)?, row.try_get(1)?))
+    }
+
+    fn ensure_known(&self, objects: &[Object], schema: Option<i64>) -> Result<()> {
+        definitions::ensure_known(objects, schema, self.path(), self.accepted.as_deref())
+    }
+
+    /// Looks whether the definitions are still known, if any may have changed
+    /// since this connection looked: SQLite counts their changes.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownDefinitions`].
+    pub(super) async fn ensure_definitions(
+        &self,
+        writer: &Writer,
+        connection: &mut SqliteConnection,
+        version: i64,
+    ) -> std::result::Result<(), Fault> {
+        if writer.checked.load(Ordering::Relaxed) == version {
+            return Ok(());
+        }
+        let objects = definitions::read(connection, self.path()).await?;
+        let (schema, _) = self.versions(connection, &objects).await?;
+        self.ensure_known(&objects, Some(schema))?;
+        writer.checked.store(version, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The statements that bring an empty database to a schema.
+pub(super) fn steps_to(schema: i64) -> impl Iterator<Item = &'static str> {
+    STEPS
+        .iter()
+        .filter(move |(version, ..)| *version <= schema)
+        .map(|(_, _, sql)| *sql)
 }
 
 /// Whose database a file is.
@@ -465,7 +515,8 @@ impl Writer {
     fn new(files: &Arc<Files>, durability: Durability, thread: &'static str) -> Self {
         let begun = Arc::new(AtomicBool::new(false));
         let check = Arc::clone(&begun);
-        let pool = pool(files, 1)
+        let checked = Arc::new(AtomicI64::new(UNCHECKED));
+        let pool = pool(files, 1, Some(&checked))
             .after_release(move |connection, _| {
                 let check = Arc::clone(&check);
                 Box::pin(async move {
@@ -490,6 +541,7 @@ impl Writer {
             pool,
             turnstile: Turnstile::new(files.beside("-bell")),
             begun,
+            checked,
             writes: Arc::default(),
         }
     }
@@ -510,11 +562,18 @@ fn options(
         })
         .busy_timeout(busy)
         .foreign_keys(true)
+        // What stands in the schema runs nothing that is not harmless.
+        .pragma("trusted_schema", "OFF")
         .thread_name(move |n| format!("{thread}-{n}"))
 }
 
-fn pool(files: &Arc<Files>, connections: u32) -> SqlitePoolOptions {
+fn pool(
+    files: &Arc<Files>,
+    connections: u32,
+    checked: Option<&Arc<AtomicI64>>,
+) -> SqlitePoolOptions {
     let files = Arc::clone(files);
+    let checked = checked.map(Arc::clone);
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE + Duration::from_secs(10))
@@ -525,6 +584,10 @@ fn pool(files: &Arc<Files>, connections: u32) -> SqlitePoolOptions {
         .test_before_acquire(false)
         // A connection that is opened late must not end up on another file.
         .after_connect(move |_, _| {
+            if let Some(checked) = &checked {
+                // What one connection has seen says nothing of another.
+                checked.store(UNCHECKED, Ordering::Relaxed);
+            }
             let same = files.ensure_usable();
             Box::pin(async move {
                 same.map_err(|error| sqlx::Error::Configuration(error.headline().into()))

@@ -67,10 +67,16 @@ pub fn candidate(file: &Path, store: &Path) -> Result<Inspection> {
     }
     let source = source(file)?;
     let found = inspect::look(&source, file, false).map_err(|error| bad(damage(&error)))?;
-    match found.kind.refusal() {
-        Some(why) => Err(bad(why)),
-        None => Ok(found),
+    if let Some(why) = found.kind.refusal() {
+        return Err(bad(why));
     }
+    if !found.differences.is_empty() && !found.accepted {
+        return Err(bad(format!(
+            "it holds definitions that this program does not know: {}",
+            found.differences.join("; ")
+        )));
+    }
+    Ok(found)
 }
 
 /// Restores the store at `store` from the backup `file`.
@@ -281,6 +287,7 @@ fn fold(path: &Path) -> Result<Numbers> {
     let words = |error: rusqlite::Error| explain_rusqlite(&error, path, "writing its log back");
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(words)?;
+    copy::harden(&connection).map_err(words)?;
     // A log that SQLite cannot read would be removed when this is closed.
     let keep = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(keep, true).map_err(words)?;

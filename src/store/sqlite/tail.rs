@@ -17,6 +17,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
+use super::copy;
 use super::fault::explain_rusqlite;
 use super::file::{Files, keep_open};
 use super::{beside, shared};
@@ -57,6 +58,7 @@ impl Tail {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(words)?;
+        copy::harden(&connection).map_err(words)?;
         connection
             .pragma_update(None, "query_only", true)
             .map_err(words)?;

@@ -65,6 +65,16 @@ fn content(store: &Store, found: &Inspection) -> Finding {
         };
         return Finding::fail(TOPIC, format!("{path}: {why}"), remedy);
     }
+    if !found.differences.is_empty() && !found.accepted {
+        let text = format!(
+            "{path}: it holds definitions that this program does not know: {}",
+            found.differences.join("; ")
+        );
+        let remedy = format!(
+            "take them out; or, if they are meant to be there: mcp-bridge store init --accept-schema --store {path}"
+        );
+        return Finding::fail(TOPIC, text, remedy);
+    }
     let engine = &found.engine;
     match found.kind {
         Kind::Bridge => {

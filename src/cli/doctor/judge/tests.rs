@@ -22,6 +22,9 @@ fn now() -> Timestamp {
 
 fn inspection() -> Inspection {
     Inspection {
+        differences: Vec::new(),
+        fingerprint: String::new(),
+        accepted: false,
         path: "/s/bridge.db".into(),
         kind: Kind::Own {
             schema: SCHEMA_VERSION,
