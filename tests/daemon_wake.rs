@@ -202,7 +202,7 @@ fn a_command_that_fails_is_named_and_the_next_way_is_tried() {
             (rows[1].adapter.as_str(), &rows[1].outcome),
             ("file", &None)
         );
-        let line = daemon.says(&format!("{} was not woken by exec", pair.b.session));
+        let line = daemon.says(&format!("{} was not woken by exec", pair.name));
         assert!(line.contains(why) && line.len() < 1200, "{line}");
         assert_eq!(rig.view(&pair.b.session).unread, 1, "nothing is lost");
         assert_eq!(rig.fetch(&pair.b), ["hello"]);
@@ -246,7 +246,7 @@ fn what_a_command_says_is_logged_on_one_line_and_mail_never() {
         rig.send(&pair.a, "the secret plan");
     }
     let [talks, hangs, fetches, _, peeks, watches, floods] = &pairs;
-    let said = |pair: &rig::Pair, what: &str| format!("woke {} said: {what}", pair.b.session);
+    let said = |pair: &rig::Pair, what: &str| format!("woke {} said: {what}", pair.name);
     let line = daemon.says(&said(talks, "sent a nudge to the pane"));
     assert!(line.contains("event=\"wake-output\""), "{line}");
     daemon.says("within 500ms and was killed; it said: no pane of that name");
@@ -364,7 +364,7 @@ fn a_session_that_its_agent_never_looks_at_holds_up_no_other() {
     rig.send(&ignored.a, "for nobody");
     has_lines(&inbox(&rig, "team"), 1);
     rig.send(&other.a, "hello");
-    daemon.says(&format!("{} was not woken by file", ignored.b.session));
+    daemon.says(&format!("{} was not woken by file", ignored.name));
     has_lines(&inbox(&rig, "team"), 2);
     rig.last_wake(&other.b.session, "spent");
     assert_eq!(daemon.stop(), Some(0));
@@ -850,7 +850,7 @@ fn a_pipe_that_nobody_reads_holds_up_neither_wakes_nor_the_stop() {
     let mut daemon = rig.worker(&(by_file(&rig, "one", "") + &by_file(&rig, "two", "")));
     rig.send(&one.a, "hello");
     rig.send(&two.a, "hello");
-    let line = daemon.says(&format!("{} was not woken by file", one.b.session));
+    let line = daemon.says(&format!("{} was not woken by file", one.name));
     assert!(line.contains("one.inbox"), "{line}");
     has_lines(&inbox(&rig, "two"), 1);
     assert_eq!(daemon.stop(), Some(0));

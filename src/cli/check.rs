@@ -230,7 +230,7 @@ pub(super) fn framed(
     partner_role: &str,
     now: Timestamp,
 ) -> String {
-    let partner = output::session_name(label, &message.recipient().partner());
+    let partner = crate::model::session::session_name(label, &message.recipient().partner());
     let from = match &message.from {
         Sender::Session(_) if partner_role.is_empty() => partner,
         Sender::Session(_) => format!("{} ({partner})", shown(partner_role)),

@@ -17,7 +17,7 @@ use super::context::Context;
 use super::doctor::{self, Expected};
 use super::exit::Exit;
 use super::heard::{self, Heard};
-use super::output::{print, print_json, printable};
+use super::output::{print, print_json, shown};
 use crate::store::locate::Origin;
 use crate::store::{StoreError, sqlite};
 
@@ -78,7 +78,7 @@ pub(super) async fn run(args: HealthArgs, context: &Context) -> anyhow::Result<E
     if context.json() {
         print_json(&health.json(&place))?;
     } else {
-        print(&format!("{}\n", printable(&health.why)))?;
+        print(&format!("{}\n", shown(&health.why)))?;
     }
     Ok(health.exit)
 }
@@ -166,7 +166,7 @@ fn judge(all: &[Expected], own: Option<String>, place: &Path) -> Health {
 /// What is wrong with one daemon.
 fn trouble(one: &Expected) -> Option<String> {
     let Some(daemon) = &one.heard else {
-        return Some(format!("{}: no such daemon runs", printable(&one.instance)));
+        return Some(format!("{}: no such daemon runs", shown(&one.instance)));
     };
     let name = daemon.name();
     if !daemon.runs {

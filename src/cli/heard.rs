@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::doctor;
-use super::output::printable;
+use super::output::shown;
 use super::table::{BAD, BOLD};
 use crate::duties::{StoreCondition, StoreState};
 use crate::supervisor::StateFile;
@@ -44,7 +44,7 @@ impl Heard {
 
     /// `worker (pid 17)`.
     pub(super) fn name(&self) -> String {
-        format!("{} (pid {})", printable(&self.instance), self.state.pid)
+        format!("{} (pid {})", shown(&self.instance), self.state.pid)
     }
 
     /// For scripts.
@@ -94,14 +94,14 @@ pub(super) fn lines(daemons: &[Heard]) -> String {
     for daemon in daemons {
         let name = daemon.name();
         if let Some(why) = daemon.store_trouble() {
-            let why = printable(&why).into_owned();
+            let why = shown(&why).into_owned();
             out.push_str(&format!("{BOLD}{name}{BOLD:#} says: {BAD}{why}{BAD:#}\n"));
         }
         for session in &daemon.state.sessions {
             let troubles = [("its life", &session.life), ("its wake", &session.wake)];
             for (what, why) in troubles {
                 if let Some(why) = why {
-                    let (of, why) = (printable(&session.name), printable(why));
+                    let (of, why) = (shown(&session.name), shown(why));
                     out.push_str(&format!(
                         "{BOLD}{name}{BOLD:#} says of {of}: {what}: {why}\n"
                     ));

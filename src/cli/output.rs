@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::model::message::{Message, Sender};
-use crate::model::{ConversationId, Label, MessageId, SessionKey, Side};
+use crate::model::{ConversationId, Label, MessageId, Side};
 use crate::text;
 pub use crate::text::shown::shown;
 use crate::text::shown::{shown_json, shown_lines, shown_page};
@@ -71,15 +71,6 @@ pub fn print_refusal(error: &clap::Error) -> std::io::Result<()> {
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
     shown_lines(text)
-}
-
-/// A session as people call it: `backend-1/b`, or with the conversation's id.
-#[must_use]
-pub fn session_name(label: Option<&Label>, session: &SessionKey) -> String {
-    match label {
-        Some(label) => format!("{label}/{}", session.side),
-        None => session.to_string(),
-    }
 }
 
 /// A conversation as people call it.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::context::{Acting, Member};
 use super::error::{CliError, did_you_mean};
 use super::named;
-use super::output::session_name;
+use crate::model::session::session_name;
 use crate::model::{Label, SessionKey, Side};
 use crate::store::SharedStore;
 

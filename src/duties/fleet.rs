@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::DutyBell;
 use crate::model::SessionKey;
 use crate::model::health::Health;
+use crate::model::session::session_name;
 use crate::store::SeenSession;
 
 /// What is known of one session besides how it fares.
@@ -31,10 +32,7 @@ impl Known {
 
     /// What people call it.
     pub(super) fn name(&self) -> String {
-        match &self.row.label {
-            Some(label) => format!("{label}/{}", self.row.key.side),
-            None => self.row.key.to_string(),
-        }
+        session_name(self.row.label.as_ref(), &self.row.key)
     }
 }
 

@@ -20,7 +20,7 @@ pub use report::HeartbeatReport;
 use super::leadership::Registration;
 use super::roster::{Kept, Roster, Sessions};
 use super::store_keeper::StoreLink;
-use super::{Duty, DutyBell, Patience, Round, bounded};
+use super::{Duty, DutyBell, Patience, Round, SessionState, bounded};
 use crate::config::{AgentSettings, HeartbeatSettings, Settings};
 use crate::liveness::{Proof, Verdict, Watcher};
 use crate::model::wall::Wall;
@@ -178,6 +178,7 @@ impl Heartbeat {
                 Verdict::Exited => ended.push(session),
                 Verdict::Unproven(why) => {
                     report.unproven += 1;
+                    report.silent.push(without_life(session, why.clone()));
                     self.complain(session, why.clone());
                 }
                 Verdict::Asked => report.unproven += 1,
@@ -200,6 +201,7 @@ impl Heartbeat {
             if let Some(owner) = elsewhere.get(&session.key) {
                 self.held.remove(&session.key);
                 let why = format!("daemon {owner} keeps this session; one daemon owns a session");
+                report.silent.push(without_life(session, why.clone()));
                 self.complain(session, why);
             } else {
                 self.held.insert(session.key.clone());
@@ -426,6 +428,16 @@ impl Heartbeat {
     /// do not beat in step.
     fn interval(&self) -> Duration {
         self.settings.interval.mul_f64(0.9 + 0.2 * fastrand::f64())
+    }
+}
+
+/// What is said of a session that gets no heartbeat.
+fn without_life(session: &Kept, why: String) -> SessionState {
+    SessionState {
+        session: session.key.to_string(),
+        name: session.name(),
+        life: Some(why),
+        wake: None,
     }
 }
 

@@ -354,6 +354,7 @@ impl MessageWatch {
                 .map(|watched| watched.mail.unread)
                 .sum(),
             awaiting,
+            unwakeable: self.waker.troubles(),
             ..MessageWatchReport::default()
         }
     }

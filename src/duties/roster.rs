@@ -12,6 +12,7 @@ use super::Patience;
 use crate::config::{SessionSettings, WakeSettings, is_closed};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::file_stamp::FileStamp;
+use crate::model::session::session_name;
 use crate::model::{Label, SessionKey};
 use crate::store::locate;
 use crate::store::{Caller, SharedStore, StoreError, Verified};
@@ -35,6 +36,13 @@ pub struct Kept {
     pub credentials: PathBuf,
     /// How its agent is woken.
     pub wake: Arc<WakeSettings>,
+}
+
+impl Kept {
+    /// What people call it.
+    pub(super) fn name(&self) -> String {
+        session_name(self.label.as_ref(), &self.key)
+    }
 }
 
 /// Kept sessions, published for the duty *message watch*.

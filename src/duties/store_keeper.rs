@@ -273,7 +273,7 @@ impl StoreKeeper {
         if lasted >= bearable {
             let subject = self.location.path.display().to_string();
             let (kind, why) = (AlertKind::StoreTrouble, error.headline());
-            self.desk.raise(kind, &subject, None, why);
+            self.desk.raise(kind, &subject, why);
         }
     }
 

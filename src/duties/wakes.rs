@@ -1,7 +1,7 @@
 //! Running wakes: claim the row, run the adapter beside the duty's rounds, end
 //! the row with what came of it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{Instrument as _, debug, info, warn};
 
 use super::alerts::AlertDesk;
-use super::{DutyBell, Patience};
+use super::{DutyBell, Patience, SessionState};
 use crate::config::AdapterSettings;
 use crate::duties::roster::Kept;
 use crate::model::alert::AlertKind;
@@ -60,8 +60,9 @@ pub(super) struct Waker {
     open: HashMap<SessionKey, Open>,
     /// What became of claimed rows and is not in the store yet.
     endings: VecDeque<Ending>,
-    /// Sessions whose whole list has failed: told once, not with each try.
-    given_up: HashSet<SessionKey>,
+    /// Sessions whose whole list has failed, and why: told once, not with each
+    /// try.
+    given_up: BTreeMap<SessionKey, SessionState>,
     results: mpsc::UnboundedSender<Finished>,
     finished: mpsc::UnboundedReceiver<Finished>,
 }
@@ -88,7 +89,7 @@ impl Waker {
             running: HashSet::new(),
             open: HashMap::new(),
             endings: VecDeque::new(),
-            given_up: HashSet::new(),
+            given_up: BTreeMap::new(),
             results,
             finished,
         }
@@ -157,14 +158,15 @@ impl Waker {
             store: store.location().to_owned(),
             text: Pointer::line(mail.unread, &session.partner_role, &session.wake.text),
         };
-        if self.given_up.contains(&session.key) {
+        if self.given_up.contains_key(&session.key) {
             debug!(session = %session.key, adapter = settings.name(), "waking again");
         } else {
             info!(
-                event = "session-woken", adapter = settings.name(), unread = mail.unread,
-                conversation = %session.key.conversation, session = %session.key,
-                "waking {}", session.key
-            );
+                           event = "session-woken", adapter = settings.name(), unread = mail.unread,
+                           conversation = %session.key.conversation, session = %session.key,
+            label = session.label.as_ref().map(tracing::field::display),
+                           "waking {}", session.name()
+                       );
         }
         self.running.insert(run);
         let (settings, session, policy) = (settings.clone(), session.clone(), *policy);
@@ -205,39 +207,50 @@ impl Waker {
     pub(super) fn verified(&mut self, session: &Kept, adapter: usize) {
         self.well(&session.key);
         info!(
-            event = "wake-verified", adapter = self.name(session, adapter),
-            conversation = %session.key.conversation, session = %session.key,
-            "{} looked", session.key
-        );
+                   event = "wake-verified", adapter = self.name(session, adapter),
+                   conversation = %session.key.conversation, session = %session.key,
+        label = session.label.as_ref().map(tracing::field::display),
+                   "{} looked", session.name()
+               );
         self.end(&session.key, "verified", None);
     }
 
     /// The adapter failed, or its time is over without evidence.
     pub(super) fn unverified(&mut self, session: &Kept, adapter: usize, why: &str, spent: bool) {
         let adapter = self.name(session, adapter);
-        if self.given_up.contains(&session.key) {
+        if self.given_up.contains_key(&session.key) {
             debug!(session = %session.key, adapter, "not woken: {why}");
         } else if spent {
             warn!(
-                event = "wake-list-spent", adapter,
-                conversation = %session.key.conversation, session = %session.key,
-                "{} was not woken by {adapter}: {why}; no other way is left, trying again later",
-                session.key
-            );
-            self.given_up.insert(session.key.clone());
+                           event = "wake-list-spent", adapter,
+                           conversation = %session.key.conversation, session = %session.key,
+            label = session.label.as_ref().map(tracing::field::display),
+                           "{} was not woken by {adapter}: {why}; no other way is left, trying again later",
+                           session.name()
+                       );
+            let state = SessionState {
+                session: session.key.to_string(),
+                name: session.name(),
+                life: None,
+                wake: Some(format!(
+                    "no way to wake it worked; the last, {adapter}: {why}"
+                )),
+            };
+            self.given_up.insert(session.key.clone(), state);
             let text = format!(
                 "no way to wake {} worked; the last, {adapter}: {why}",
-                name(session)
+                session.name()
             );
             let kind = AlertKind::WakeListSpent;
             self.desk
-                .raise(kind, &session.key.to_string(), Some(&session.key), text);
+                .raise_about(kind, &session.key, session.name(), text);
         } else {
             warn!(
-                event = "wake-unverified", adapter,
-                conversation = %session.key.conversation, session = %session.key,
-                "{} was not woken by {adapter}: {why}; trying the next way", session.key
-            );
+                           event = "wake-unverified", adapter,
+                           conversation = %session.key.conversation, session = %session.key,
+            label = session.label.as_ref().map(tracing::field::display),
+                           "{} was not woken by {adapter}: {why}; trying the next way", session.name()
+                       );
         }
         let outcome = if spent { "spent" } else { "unverified" };
         self.end(&session.key, outcome, Some(why.to_owned()));
@@ -255,16 +268,17 @@ impl Waker {
     pub(super) fn rests(&mut self, session: &Kept) {
         if self.well(&session.key) {
             info!(
-                event = "session-looked",
-                conversation = %session.key.conversation, session = %session.key,
-                "{} looked by itself", session.key
-            );
+                           event = "session-looked",
+                           conversation = %session.key.conversation, session = %session.key,
+            label = session.label.as_ref().map(tracing::field::display),
+                           "{} looked by itself", session.name()
+                       );
         }
     }
 
     /// It was woken, or looked by itself. `true` if it had been given up.
     fn well(&mut self, session: &SessionKey) -> bool {
-        let given_up = self.given_up.remove(session);
+        let given_up = self.given_up.remove(session).is_some();
         if given_up {
             self.desk
                 .recover(AlertKind::WakeListSpent, &session.to_string());
@@ -282,7 +296,7 @@ impl Waker {
         }
         let spent: Vec<SessionKey> = self
             .given_up
-            .iter()
+            .keys()
             .filter(|key| !kept.contains(key))
             .cloned()
             .collect();
@@ -321,6 +335,11 @@ impl Waker {
         Ok(())
     }
 
+    /// The sessions that no way could wake.
+    pub(super) fn troubles(&self) -> Vec<SessionState> {
+        self.given_up.values().cloned().collect()
+    }
+
     /// Another store: what was claimed in the old one means nothing there.
     pub(super) fn forget(&mut self) {
         self.open.clear();
@@ -336,13 +355,6 @@ impl Waker {
         if let Err(error) = self.flush(store, Patience::begin()).await {
             debug!(%error, "the wakes that are under way were not ended");
         }
-    }
-}
-
-fn name(session: &Kept) -> String {
-    match &session.label {
-        Some(label) => format!("{label}/{}", session.key.side),
-        None => session.key.to_string(),
     }
 }
 

@@ -59,6 +59,16 @@ impl Conversation {
     }
 }
 
+/// A session as people call it, everywhere: `backend-1/b`, or with the
+/// conversation's id where that has no label.
+#[must_use]
+pub fn session_name(label: Option<&Label>, session: &SessionKey) -> String {
+    match label {
+        Some(label) => format!("{label}/{}", session.side),
+        None => session.to_string(),
+    }
+}
+
 /// Whether a conversation carries messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

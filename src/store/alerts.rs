@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{Leader, Result};
 use crate::model::alert::AlertKind;
+use crate::model::session::session_name;
 use crate::model::task::TaskId;
 use crate::model::{Label, SessionKey};
 
@@ -83,7 +84,7 @@ impl AlertRow {
     #[must_use]
     pub fn about(&self) -> String {
         match (&self.label, &self.session) {
-            (Some(label), Some(session)) => format!("{label}/{}", session.side),
+            (Some(label), Some(session)) => session_name(Some(label), session),
             _ => self.subject.clone(),
         }
     }

@@ -65,6 +65,8 @@ pub(crate) struct Pair {
     pub(crate) id: ConversationId,
     pub(crate) a: Caller,
     pub(crate) b: Caller,
+    /// What people call side b.
+    pub(crate) name: String,
 }
 
 /// A row of `bridge_wake`.
@@ -147,7 +149,8 @@ impl Rig {
         };
         self.block_on(self.store.create_conversations(&[new], now))
             .expect("made");
-        Pair { id, a, b }
+        let name = format!("{name}/b");
+        Pair { id, a, b, name }
     }
 
     /// Writes `NAME.toml`, whole at once, whatever was there.

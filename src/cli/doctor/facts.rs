@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::duties::SessionState;
 use crate::store::sqlite::Inspection;
 use crate::supervisor::StateFile;
 
@@ -69,6 +70,8 @@ pub(super) struct Configured {
 pub(super) struct Session {
     /// What people call it.
     pub(super) name: String,
+    /// What the daemon that runs with this configuration says of it.
+    pub(super) said: Vec<SessionState>,
     pub(super) proof: Life,
     pub(super) wakes: Vec<Adapter>,
 }

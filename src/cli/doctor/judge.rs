@@ -11,6 +11,7 @@ use crate::text;
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut found = configs(facts);
     found.extend(facts.stores.iter().flat_map(store::store));
+    found.extend(store::said(facts));
     found.extend(store::foreign_writer(facts));
     found.push(inotify(facts.inotify.as_ref()));
     found.extend(services(facts));
@@ -18,6 +19,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     found.extend(sessions::credentials(&facts.credentials));
     found.extend(sessions::liveness(&facts.configs));
     found.extend(sessions::wakes(&facts.configs));
+    found.extend(sessions::said_of_others(facts));
     found.extend(sessions::alerts(&facts.configs));
     found
 }

@@ -284,7 +284,7 @@ fn name_of(subject: &str, sessions: &[SessionView]) -> String {
         .find(|session| Some(&session.key) == key.as_ref());
     known.map_or_else(
         || subject.to_owned(),
-        |session| crate::cli::output::session_name(session.label.as_ref(), &session.key),
+        |session| crate::model::session::session_name(session.label.as_ref(), &session.key),
     )
 }
 

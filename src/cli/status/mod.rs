@@ -14,7 +14,7 @@ use super::CliError;
 use super::context::Context;
 use super::exit::Exit;
 use super::heard::{self, Heard};
-use super::output::{self, print, print_json, printable};
+use super::output::{self, print, print_json, shown};
 use super::table::{BOLD, Cell, DIM, Table};
 use crate::clock;
 use crate::model::session::SessionView;
@@ -143,7 +143,7 @@ fn unreadable(error: &anyhow::Error, location: &Location, json: bool) -> anyhow:
     } else {
         let mut page = String::new();
         for daemon in &heard {
-            let (name, status) = (daemon.name(), printable(&daemon.state.status));
+            let (name, status) = (daemon.name(), shown(&daemon.state.status));
             page.push_str(&format!("{BOLD}{name}{BOLD:#} says: {status}\n"));
         }
         print(&page)?;

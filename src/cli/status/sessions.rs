@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::fleet::Outlook;
-use crate::cli::output::{self, shown as plain};
+use crate::cli::output::shown as plain;
 use crate::cli::table::{BAD, BOLD, Cell, DIM, GOOD, Table, WARN};
 use crate::model::health::Turn;
 use crate::model::session::{Life, ProofKind, SessionView};
@@ -59,7 +59,7 @@ pub(in crate::cli) fn table(sessions: &[SessionView], outlook: &Outlook, now: Ti
         };
         table.row([
             Cell::new(
-                output::session_name(session.label.as_ref(), &session.key),
+                crate::model::session::session_name(session.label.as_ref(), &session.key),
                 BOLD,
             ),
             Cell::from(plain(&session.role).into_owned()),

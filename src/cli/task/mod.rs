@@ -13,10 +13,11 @@ use jiff::Timestamp;
 
 use super::context::Context;
 use super::exit::Exit;
-use super::output::{relative, session_name};
+use super::output::relative;
 use super::table::{BAD, DIM, GOOD, WARN};
 use crate::clock;
 use crate::model::redact::SecretKind;
+use crate::model::session::session_name;
 use crate::model::task::TaskState;
 use crate::model::{SessionKey, TaskId};
 use crate::store::{SharedStore, Task};

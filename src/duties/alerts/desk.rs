@@ -46,7 +46,7 @@ pub(super) enum Said {
     Raise {
         kind: AlertKind,
         subject: String,
-        session: Option<SessionKey>,
+        session: Option<(SessionKey, String)>,
         text: String,
     },
     Recover {
@@ -57,17 +57,21 @@ pub(super) enum Said {
 
 impl AlertDesk {
     /// It turned for the worse. Said again while it lasts, it is told once.
-    pub fn raise(
-        &self,
-        kind: AlertKind,
-        subject: &str,
-        session: Option<&SessionKey>,
-        text: String,
-    ) {
+    pub fn raise(&self, kind: AlertKind, subject: &str, text: String) {
         self.say(Said::Raise {
             kind,
             subject: subject.to_owned(),
-            session: session.cloned(),
+            session: None,
+            text,
+        });
+    }
+
+    /// The same about a session, which people call `name`.
+    pub fn raise_about(&self, kind: AlertKind, session: &SessionKey, name: String, text: String) {
+        self.say(Said::Raise {
+            kind,
+            subject: session.to_string(),
+            session: Some((session.clone(), name)),
             text,
         });
     }

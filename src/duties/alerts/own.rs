@@ -33,8 +33,9 @@ impl Own {
         self.open.len()
     }
 
-    fn begin(&mut self, alert: Alert) {
-        let matter = (alert.kind, alert.subject.clone());
+    /// `subject` is the store's word for it; the alert itself has people's.
+    fn begin(&mut self, subject: &str, alert: Alert) {
+        let matter = (alert.kind, subject.to_owned());
         let trouble = Trouble {
             alert,
             heard: Heard::Nothing,
@@ -74,10 +75,10 @@ enum Record {
 }
 
 /// As the store is told of it.
-fn recorded(alert: &Alert) -> NewAlert {
+fn recorded(subject: &str, alert: &Alert) -> NewAlert {
     NewAlert {
         kind: alert.kind,
-        subject: alert.subject.clone(),
+        subject: subject.to_owned(),
         session: alert.session.clone(),
         text: alert.text.clone(),
         by: alert.daemon.clone(),
@@ -112,15 +113,15 @@ impl Alerts {
         &mut self,
         kind: AlertKind,
         subject: &str,
-        session: Option<SessionKey>,
+        session: Option<(SessionKey, String)>,
         text: String,
     ) -> Option<(NewAlert, Timestamp)> {
         if self.own.is_open(kind, subject) {
             return None;
         }
         let alert = self.found(kind, subject, session, text);
-        let record = (recorded(&alert), alert.since);
-        self.own.begin(alert);
+        let record = (recorded(subject, &alert), alert.since);
+        self.own.begin(subject, alert);
         Some(record)
     }
 
@@ -129,9 +130,10 @@ impl Alerts {
         &mut self,
         kind: AlertKind,
         subject: &str,
-        session: Option<SessionKey>,
+        session: Option<(SessionKey, String)>,
         text: String,
     ) -> Alert {
+        let (session, name) = session.unzip();
         let now = clock::now();
         self.own.numbers += 1;
         let number = self.own.numbers;
@@ -139,7 +141,7 @@ impl Alerts {
             id: format!("{}/{}/{number}", self.daemon, now.as_millisecond()),
             kind,
             edge: Edge::Raised,
-            subject: subject.to_owned(),
+            subject: name.unwrap_or_else(|| subject.to_owned()),
             session,
             task: None,
             text,
@@ -163,11 +165,11 @@ impl Alerts {
             return Ok(());
         }
         let alert = self.found(kind, subject, None, text);
-        let record = recorded(&alert);
+        let record = recorded(subject, &alert);
         let raising = store.raise_alert(None, &record, alert.since);
         // Ours only with the answer: the round may end while it is waited for.
         if patience.bounded(store.location(), raising).await? {
-            self.own.begin(alert);
+            self.own.begin(subject, alert);
             self.announce();
         }
         Ok(())

@@ -87,10 +87,11 @@ impl Heartbeat {
             Some(told) => *told,
             None => {
                 warn!(
-                    event = "session-exited",
-                    conversation = %session.key.conversation, session = %session.key,
-                    "the agent of {} has ended", name(session)
-                );
+                                   event = "session-exited",
+                                   conversation = %session.key.conversation, session = %session.key,
+                label = session.label.as_ref().map(tracing::field::display),
+                                   "the agent of {} has ended", session.name()
+                               );
                 self.exits.insert(session.key.clone(), false);
                 self.complaints.remove(&session.key);
                 false
@@ -138,10 +139,11 @@ impl Heartbeat {
     pub(super) fn complain(&mut self, session: &Kept, why: String) {
         if self.complaints.get(&session.key) != Some(&why) {
             warn!(
-                event = "session-unproven",
-                conversation = %session.key.conversation, session = %session.key,
-                "no heartbeat for {}: {why}", name(session)
-            );
+                           event = "session-unproven",
+                           conversation = %session.key.conversation, session = %session.key,
+            label = session.label.as_ref().map(tracing::field::display),
+                           "no heartbeat for {}: {why}", session.name()
+                       );
             self.complaints.insert(session.key.clone(), why);
         }
     }
@@ -149,10 +151,11 @@ impl Heartbeat {
     pub(super) fn settle(&mut self, session: &Kept) {
         if self.complaints.remove(&session.key).is_some() {
             info!(
-                event = "session-alive",
-                conversation = %session.key.conversation, session = %session.key,
-                "{} is alive", name(session)
-            );
+                           event = "session-alive",
+                           conversation = %session.key.conversation, session = %session.key,
+            label = session.label.as_ref().map(tracing::field::display),
+                           "{} is alive", session.name()
+                       );
         }
     }
 }
@@ -160,11 +163,12 @@ impl Heartbeat {
 /// The store found that an agent had ended unseen, and did what follows from it.
 pub(super) fn tell_succeeded(session: &Kept) {
     warn!(
-        event = "session-exited",
-        conversation = %session.key.conversation, session = %session.key,
-        "another process acts for {} than before: the one before ended unseen, and its tasks \
-         and its unacknowledged mail go to this one", name(session)
-    );
+           event = "session-exited",
+           conversation = %session.key.conversation, session = %session.key,
+    label = session.label.as_ref().map(tracing::field::display),
+           "another process acts for {} than before: the one before ended unseen, and its tasks \
+            and its unacknowledged mail go to this one", session.name()
+       );
 }
 
 /// Whether the process is known to have ended: none outlives its boot.
@@ -175,11 +179,4 @@ fn has_ended(process: &Process, boot: &Boot) -> bool {
 /// Whether the number means a process that could be asked about here.
 fn is_here(process: &Process, boot: &Boot) -> bool {
     process.boot_id == boot.id && process.pid_ns == boot.pid_ns
-}
-
-fn name(session: &Kept) -> String {
-    match &session.label {
-        Some(label) => format!("{label}/{}", session.key.side),
-        None => session.key.to_string(),
-    }
 }

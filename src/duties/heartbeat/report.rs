@@ -1,6 +1,6 @@
 //! What a round of heartbeats found, and how it is told in the status line.
 
-use crate::duties::Report;
+use crate::duties::{Report, SessionState};
 use crate::text;
 
 /// What a round of heartbeats found.
@@ -20,6 +20,8 @@ pub struct HeartbeatReport {
     /// The trouble is a session's, which the roster has told in full.
     pub(super) told: bool,
     pub(super) waiting: bool,
+    /// Sessions without a heartbeat, and why.
+    pub(super) silent: Vec<SessionState>,
 }
 
 impl Report for HeartbeatReport {
@@ -44,6 +46,10 @@ impl Report for HeartbeatReport {
 
     fn trouble(&self) -> Option<String> {
         self.trouble.clone()
+    }
+
+    fn sessions(&self) -> Vec<SessionState> {
+        self.silent.clone()
     }
 
     fn already_told(&self) -> bool {

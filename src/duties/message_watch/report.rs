@@ -1,7 +1,7 @@
 //! What a round of the message watch found, and how it is told in the status
 //! line.
 
-use crate::duties::Report;
+use crate::duties::{Report, SessionState};
 use crate::text;
 
 /// What a round of the message watch found.
@@ -13,6 +13,8 @@ pub struct MessageWatchReport {
     pub awaiting: usize,
     pub(super) trouble: Option<String>,
     pub(super) waiting: bool,
+    /// Sessions that no way could wake.
+    pub(super) unwakeable: Vec<SessionState>,
 }
 
 impl Report for MessageWatchReport {
@@ -32,5 +34,9 @@ impl Report for MessageWatchReport {
 
     fn trouble(&self) -> Option<String> {
         self.trouble.clone()
+    }
+
+    fn sessions(&self) -> Vec<SessionState> {
+        self.unwakeable.clone()
     }
 }

@@ -63,10 +63,11 @@ impl MessageWatch {
         let Some(mut why) = returned.failure else {
             if !said.is_empty() {
                 info!(
-                    event = "wake-output", adapter = adapter_name(&session, number),
-                    conversation = %session.key.conversation, session = %session.key,
-                    "the command that woke {} said: {said}", session.key
-                );
+                                   event = "wake-output", adapter = adapter_name(&session, number),
+                                   conversation = %session.key.conversation, session = %session.key,
+                label = session.label.as_ref().map(tracing::field::display),
+                                   "the command that woke {} said: {said}", session.name()
+                               );
             }
             return;
         };

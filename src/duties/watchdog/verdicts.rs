@@ -37,10 +37,17 @@ impl Watchdog {
             if lives {
                 self.observer
                     .process_alive(&change.key, clock::since_boot());
+                let name = self
+                    .fleet
+                    .lock()
+                    .sessions
+                    .get(&change.key)
+                    .map(|known| known.name());
+                let name = name.unwrap_or_else(|| change.key.to_string());
                 info!(
                     event = "session-kept",
                     conversation = %change.key.conversation, session = %change.key,
-                    "{} has no daemon that beats for it, but its agent runs", change.key
+                    "{name} has no daemon that beats for it, but its agent runs"
                 );
             } else {
                 rest.push(change);

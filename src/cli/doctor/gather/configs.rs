@@ -15,6 +15,8 @@ use crate::config::{
     self, AdapterSettings, AlertAdapterSettings, ConfigError, ProofSettings, SessionSettings,
     Settings, WebhookAddress, WebhookSettings, WebhookUrl,
 };
+use crate::credentials::Credentials;
+use crate::duties::SessionState;
 use crate::guarded;
 use crate::liveness::{Proof, Verdict, Watcher};
 
@@ -59,6 +61,7 @@ pub(super) async fn facts(loaded: &Loaded, daemons: &[Daemon]) -> Config {
             for session in &settings.agents.sessions {
                 sessions.push(Session {
                     name: name(&session.credentials),
+                    said: said(&session.credentials, daemon),
                     proof: life(session, other.as_deref(), &sandbox).await,
                     wakes: session
                         .wake
@@ -88,6 +91,25 @@ pub(super) async fn facts(loaded: &Loaded, daemons: &[Daemon]) -> Config {
         enabled: is_enabled(loaded.home, &loaded.instance),
         outcome,
     }
+}
+
+/// What the daemon says of the sessions of a file, as far as we may read it.
+fn said(credentials: &Path, daemon: Option<&Daemon>) -> Vec<SessionState> {
+    let Some(daemon) = daemon.filter(|daemon| !daemon.state.sessions.is_empty()) else {
+        return Vec::new();
+    };
+    let Ok(file) = Credentials::read(credentials) else {
+        return Vec::new();
+    };
+    let keys: Vec<String> = file
+        .callers
+        .iter()
+        .map(|caller| caller.session.to_string())
+        .collect();
+    let all = daemon.state.sessions.iter();
+    all.filter(|said| keys.contains(&said.session))
+        .cloned()
+        .collect()
 }
 
 /// Whether this is the configuration's daemon, and runs.

@@ -2,9 +2,10 @@
 //! lives, the ways to wake them; and of the ways to tell the operator.
 
 use crate::cli::doctor::facts::{
-    Adapter, Config, Configured, CredentialsFile, CredentialsTrouble, Life, Standing,
+    Adapter, Config, Configured, CredentialsFile, CredentialsTrouble, Facts, Life, Standing,
 };
 use crate::cli::doctor::finding::Finding;
+use crate::duties::SessionState;
 use crate::text;
 
 fn said(configs: &[Config]) -> impl Iterator<Item = (&Config, &Configured)> {
@@ -101,6 +102,24 @@ pub(super) fn liveness(configs: &[Config]) -> Vec<Finding> {
     let mut found = Vec::new();
     for session in said(configs).flat_map(|(_, said)| &said.sessions) {
         let name = &session.name;
+        // The daemon's word first. Where its agent is not proven for us either,
+        // ours says what is to be done.
+        if let Life::Alive(by) = &session.proof {
+            let lives: Vec<&SessionState> =
+                session.said.iter().filter(|s| s.life.is_some()).collect();
+            for said in &lives {
+                let why = said.life.as_deref().unwrap_or_default();
+                let text = format!(
+                    "{}: its daemon says: {why}; this command sees it alive by {by}",
+                    said.name
+                );
+                let remedy = "see what the daemon's user may read: sudo -u USER mcp-bridge doctor";
+                found.push(Finding::fail(TOPIC, text, remedy));
+            }
+            if !lives.is_empty() {
+                continue;
+            }
+        }
         found.push(match &session.proof {
             Life::Alive(by) => Finding::ok(TOPIC, format!("{name}: alive by {by}")),
             Life::Unproven(why) => {
@@ -129,6 +148,36 @@ pub(super) fn wakes(configs: &[Config]) -> Vec<Finding> {
         }
         for adapter in &session.wakes {
             found.extend(self::adapter(TOPIC, &session.name, adapter));
+        }
+    }
+    found
+}
+
+/// What daemons say of sessions that no file here names, or that this user may
+/// not read.
+pub(super) fn said_of_others(facts: &Facts) -> Vec<Finding> {
+    let known: Vec<&str> = said(&facts.configs)
+        .flat_map(|(_, said)| &said.sessions)
+        .flat_map(|session| &session.said)
+        .map(|said| said.session.as_str())
+        .collect();
+    let running = facts.daemons.iter().filter(|daemon| daemon.runs);
+    let mut found = Vec::new();
+    for (daemon, said) in running.flat_map(|d| d.state.sessions.iter().map(move |s| (d, s))) {
+        let (by, name) = (&daemon.instance, &said.name);
+        if let Some(why) = &said.wake {
+            let text = format!("{name}: {by} says: {why}");
+            let remedy = "mend the command or file of its wake; the daemon tries again by itself";
+            found.push(Finding::fail("wake", text, remedy));
+        }
+        if let Some(why) = said
+            .life
+            .as_ref()
+            .filter(|_| !known.contains(&said.session.as_str()))
+        {
+            let text = format!("{name}: {by} says: {why}");
+            let remedy = "start the agent, or set the proof that fits it";
+            found.push(Finding::warn("liveness", text, remedy));
         }
     }
     found

@@ -2,6 +2,7 @@
 
 use crate::cli::doctor::facts::{Facts, Permissions, Store};
 use crate::cli::doctor::finding::{Finding, Level};
+use crate::duties::StoreCondition;
 use crate::store::sqlite::{Inspection, Kind, SCHEMA_VERSION};
 use crate::text;
 
@@ -30,6 +31,38 @@ pub(super) fn store(store: &Store) -> Vec<Finding> {
             vec![Finding::note(TOPIC, text)]
         }
     }
+}
+
+/// The word of the daemons that run comes before a look of our own: what they
+/// cannot use is of no use, also where this user sees nothing wrong.
+pub(super) fn said(facts: &Facts) -> Vec<Finding> {
+    let running = facts.daemons.iter().filter(|daemon| daemon.runs);
+    let mut found: Vec<Finding> = Vec::new();
+    for daemon in running {
+        let Some(word) = &daemon.state.store else {
+            continue;
+        };
+        if !matches!(
+            word.condition,
+            StoreCondition::NotWritable | StoreCondition::NotUsable
+        ) {
+            continue;
+        }
+        let place = word.path.display();
+        let why = word.trouble.as_deref().unwrap_or("it cannot be used");
+        let seen = facts.stores.iter().find(|store| store.path == word.path);
+        let differs = match seen.map(|store| findings(store)) {
+            Some(found) if found.iter().all(|finding| finding.level < Level::Warn) => {
+                "; this command sees nothing wrong with it"
+            }
+            _ => "",
+        };
+        let text = format!("{place}: {} says: {why}{differs}", daemon.instance);
+        let remedy =
+            "see that its file system is there, writable and not full, for that daemon's user";
+        found.push(Finding::fail(TOPIC, text, remedy));
+    }
+    found
 }
 
 fn findings(store: &Store) -> Vec<Finding> {

@@ -93,6 +93,7 @@ fn daemon() -> Daemon {
 fn session() -> Session {
     Session {
         name: "backend".into(),
+        said: Vec::new(),
         proof: Life::Alive("process 7".into()),
         wakes: vec![Adapter {
             name: "exec",
