@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::advice;
 use super::args::Global;
 use super::error::{CliError, did_you_mean};
 use super::heard;
@@ -127,6 +128,9 @@ impl Context {
     /// Takes the global options; what they leave open, the environment says.
     #[must_use]
     pub fn new(global: Global) -> Self {
+        if let Some(store) = &global.store {
+            advice::name_store(store);
+        }
         let credentials = if global.credentials.is_empty() {
             std::env::var_os(CREDENTIALS_VARIABLE)
                 .map(|list| std::env::split_paths(&list).collect())

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::advice;
 use super::error::CliError;
 use crate::config::ConfigError;
 use crate::credentials::CredentialsError;
@@ -130,7 +131,7 @@ pub fn report(error: &anyhow::Error) -> Exit {
             writeln!(out, "{style}error:{style:#} {}", shown_lines(&text))
         }),
         None => {
-            let text = format!("{error:#}");
+            let text = advice::with_store(&format!("{error:#}"));
             writeln!(out, "{style}error:{style:#} {}", shown_lines(&text))
         }
     };

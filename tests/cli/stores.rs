@@ -72,6 +72,19 @@ fn one_that_is_missing() {
 }
 
 #[test]
+fn advice_keeps_to_the_store_that_was_named() {
+    let scratch = Scratch::with_conversation();
+    let other = scratch.path("other.db");
+    let other = other.to_str().expect("text");
+    let refused = scratch.run(&["--store", other, "store", "init"]).ok();
+    assert!(refused.out.contains("made store"), "{refused:?}");
+    assert_snapshot!(scratch.run(&["--store", other, "conversation", "show", "conv_0123456789abcdef"]).says(), @r"
+    65: error: conversation conv_ID does not exist in store <dir>/other.db
+      `mcp-bridge --store <dir>/other.db conversation list` shows those that do
+    ");
+}
+
+#[test]
 fn one_that_was_deleted_is_no_new_installation() {
     let scratch = Scratch::with_conversation();
     scratch
