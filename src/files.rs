@@ -45,7 +45,7 @@ pub(crate) fn restore(child: Pid) {
     #[cfg(target_os = "linux")]
     if let Some(started) = STARTED_WITH.get() {
         // One that has ended already needs none.
-        let _ = rustix::process::prlimit(Some(child), Resource::Nofile, started.clone());
+        let _ = rustix::process::prlimit(Some(child), Resource::Nofile, *started);
     }
     #[cfg(not(target_os = "linux"))]
     let _ = child;

@@ -220,7 +220,10 @@ fn copies(first: &Path) -> (Option<PathBuf>, PathBuf) {
 
 fn is_of_now(copy: &Path) -> bool {
     // A link says nothing of the store.
-    let made = copy.symlink_metadata().ok().filter(|meta| meta.is_file());
+    let made = copy
+        .symlink_metadata()
+        .ok()
+        .filter(std::fs::Metadata::is_file);
     let made = made.and_then(|meta| meta.modified().ok());
     let made = made.and_then(|made| Timestamp::try_from(made).ok());
     let age = made.and_then(|made| Duration::try_from(clock::now().duration_since(made)).ok());

@@ -95,7 +95,7 @@ impl Partial {
             match guarded::open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
-                    return Err(named(&path, error));
+                    return Err(named(&path, &error));
                 }
                 left => {
                     // A file system without such locks has no second process
@@ -113,7 +113,7 @@ impl Partial {
                     {
                         continue;
                     }
-                    std::fs::remove_file(&path).map_err(|error| named(&path, error))?;
+                    std::fs::remove_file(&path).map_err(|error| named(&path, &error))?;
                 }
             }
             let file = match guarded::make(&path, 0o600) {
@@ -209,7 +209,7 @@ fn real(path: &Path) -> io::Result<PathBuf> {
     Ok(std::fs::canonicalize(directory_of(path))?.join(name))
 }
 
-fn named(path: &Path, error: io::Error) -> io::Error {
+fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
