@@ -145,6 +145,37 @@ fn a_command_gets_a_pointer_and_its_own_fetch_is_the_evidence() {
 }
 
 #[test]
+fn a_wake_command_is_not_confined_as_the_store_is() {
+    let (rig, outside) = (Rig::new(), tempfile::tempdir().expect("a directory"));
+    let status = outside.path().join("status");
+    let script = format!(
+        "cat /proc/self/status > {0}.part && mv {0}.part {0}",
+        status.display()
+    );
+    let text = woken(
+        "one",
+        "order = [\"exec\"]",
+        &exec(&rig.script("one", &script)),
+    );
+    let pair = rig.pair("one");
+    let daemon = rig.worker(&text);
+    rig.send(&pair.a, "hello");
+    let said = wait_for("a file that the command writes outside the store", || {
+        std::fs::read_to_string(&status).ok()
+    });
+    let line = |text: &str, name: &str| -> Option<String> {
+        text.lines()
+            .find(|line| line.starts_with(name))
+            .map(str::to_owned)
+    };
+    let ours = std::fs::read_to_string("/proc/self/status").expect("readable");
+    for name in ["Uid:", "Groups:", "NoNewPrivs:"] {
+        assert_eq!(line(&said, name), line(&ours, name));
+    }
+    drop(daemon);
+}
+
+#[test]
 fn a_command_that_fails_is_named_and_the_next_way_is_tried() {
     let rig = Rig::new();
     let dir = rig.dir.path().display().to_string();

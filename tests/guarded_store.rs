@@ -15,7 +15,7 @@ use common::{Ran, Running, Scratch, is_root};
 
 /// A command of each way to open a store, with the exit code of a refusal.
 const WAYS: [(&[&str], i32); 8] = [
-    (&["status"], 78),
+    (&["status"], 69),
     (&["conversation", "list"], 78),
     (&["check"], 78),
     (&["send", "hello"], 78),
@@ -215,4 +215,90 @@ fn a_restored_store_has_one_name() {
         }
     }
     assert_eq!(kept, 1);
+}
+
+/// Gives it to a user who is not root.
+fn give(path: &Path) {
+    std::os::unix::fs::chown(path, Some(OTHER), Some(OTHER)).expect("given");
+}
+
+/// A user who is not root.
+const OTHER: u32 = 65_534;
+
+#[test]
+fn root_in_another_user_s_directory_works_as_that_user() {
+    use std::os::unix::fs::MetadataExt as _;
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    give(scratch.dir());
+    scratch.conversation(&["--label", "work"]);
+    scratch.run_as("work.a", &["send", "hello"]).ok();
+    let mut held = Running::lines(scratch.bridge_as("work.b", &["watch", "--json"]));
+    assert_eq!(held.json()["message"], "hello");
+    for suffix in ["", "-wal", "-shm", "-bell"] {
+        let file = scratch.path(&format!("bridge.db{suffix}"));
+        let owner = std::fs::metadata(&file).expect("there").uid();
+        assert_eq!(owner, OTHER, "{}", file.display());
+    }
+    drop(held);
+    scratch.run(&["store", "check"]).ok();
+    // A copy goes where root may write and that user may not.
+    let roots = tempfile::tempdir().expect("a directory");
+    let copy = roots.path().join("copy.db").display().to_string();
+    scratch.run(&["store", "backup", &copy]).ok();
+    scratch.run(&["store", "restore", &copy, "--yes"]).ok();
+    scratch.run_as("work.a", &["send", "more"]).ok();
+    // A store of root's own in that directory is not that user's to write.
+    std::os::unix::fs::chown(scratch.store(), Some(0), Some(0)).expect("taken");
+    let ran = scratch.run_as("work.a", &["send", "hello"]);
+    assert!(matches!(ran.code, Some(69 | 77 | 78)), "{ran:#?}");
+    assert!(ran.err.contains("chown"), "{ran:#?}");
+}
+
+#[test]
+fn links_that_come_and_go_beside_the_store_reach_nothing() {
+    const ROUNDS: usize = 40;
+    let scratch = Scratch::with_conversation();
+    let outside = tempfile::tempdir().expect("a directory");
+    let victim = outside.path().join("victim");
+    std::fs::write(&victim, "dear to its owner").expect("written");
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let running = || !over.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let crafted = crafted_journal(&victim);
+            let journal = scratch.path("bridge.db-journal");
+            let staged = scratch.path("staged");
+            while running() {
+                let _ = std::fs::write(&staged, &crafted);
+                let _ = std::fs::rename(&staged, &journal);
+                let _ = std::fs::remove_file(&journal);
+            }
+        });
+        scope.spawn(|| {
+            let mut round = 0_usize;
+            while running() {
+                round += 1;
+                let suffix = ["-wal", "-shm", "-bell"][round % 3];
+                let link = scratch.path(&format!("bridge.db{suffix}"));
+                let target = outside.path().join(format!("new-{round}"));
+                if std::os::unix::fs::symlink([&victim, &target][round / 3 % 2], &link).is_ok() {
+                    std::thread::yield_now();
+                    let _ = std::fs::remove_file(&link);
+                }
+            }
+        });
+        for round in 0..ROUNDS {
+            let (arguments, _) = WAYS[round % WAYS.len()];
+            // Whether it works does not matter.
+            let _ = scratch.run_as("work.a", arguments);
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let text = std::fs::read_to_string(&victim).expect("the victim is there");
+    assert_eq!(text, "dear to its owner");
+    let there = std::fs::read_dir(outside.path()).expect("readable").count();
+    assert_eq!(there, 1, "a file was made outside");
 }

@@ -127,6 +127,9 @@ pub(super) struct Store {
     /// Free and all bytes.
     pub(super) room: Option<(u64, u64)>,
     pub(super) file_system: Option<String>,
+    /// Whether the kernel keeps the threads that open it in its directory; not
+    /// known where no kernel does.
+    pub(super) confined: Option<bool>,
 }
 
 /// Who may use a file.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::info;
 
+use super::confined::Place;
 use super::copy::{self, Attendant};
 use super::file::{self, FileId, Files, beside};
 use super::inspect::{self, Inspection, Kind};
@@ -62,21 +63,25 @@ pub fn backup(
             let why = "another process is writing it now".to_owned();
             StoreError::CannotWrite(target.to_owned(), why)
         })?;
-    let source = copy::reader(&database)?;
-    snapshot(&source, &database)?;
+    let here = Place::of_database(&database)?;
+    let mut source = here.run(|| snapshot(&database))??;
     // The path meant one file when it was looked at and may mean another now.
     if FileId::of(store) != Some(id) {
         return Err(StoreError::Replaced(store.to_owned()));
     }
-    copy::copy(&source, &database, partial.path(), attendant)
+    let there = Place::of_file(partial.path())?;
+    there
+        .run(|| copy::copy(&mut source, &database, partial.path(), attendant))?
         .map_err(|error| named(error, target))?;
-    drop(source);
-    if let Some(problem) = copy::check(partial.path(), attendant)? {
-        return Err(StoreError::Corrupt(store.to_owned(), problem));
-    }
-    let content = copy::still(partial.path())
-        .and_then(|copy| inspect::look(&copy, target, false))
-        .map_err(|error| StoreError::CannotWrite(target.to_owned(), error.to_string()))?;
+    here.run(|| drop(source))?;
+    let content = there.run(|| {
+        if let Some(problem) = copy::check(partial.path(), attendant)? {
+            return Err(StoreError::Corrupt(store.to_owned(), problem));
+        }
+        copy::still(partial.path())
+            .and_then(|copy| inspect::look(&copy, target, false))
+            .map_err(|error| StoreError::CannotWrite(target.to_owned(), error.to_string()))
+    })??;
     attendant.ensure_wanted()?;
     if !partial.keep(target, force).map_err(cannot)? {
         return Err(StoreError::Taken(target.to_owned()));
@@ -90,9 +95,12 @@ pub fn backup(
     })
 }
 
-fn snapshot(source: &rusqlite::Connection, database: &Path) -> Result<()> {
-    copy::take_snapshot(source)
-        .map_err(|error| super::fault::explain_rusqlite(&error, database, "reading it"))
+/// Opens all the files that it needs: from then on it may be read on any thread.
+fn snapshot(database: &Path) -> Result<rusqlite::Connection> {
+    let source = copy::reader(database)?;
+    copy::take_snapshot(&source)
+        .map_err(|error| super::fault::explain_rusqlite(&error, database, "reading it"))?;
+    Ok(source)
 }
 
 /// An error of the unfinished file is one of the file that was wanted.
@@ -166,8 +174,8 @@ pub(super) fn before_migration(files: &Files, next: i64) -> Result<Kept> {
     if let Some(copy) = newest.as_ref().filter(|copy| is_of_now(copy)) {
         return Ok(Kept::At(copy.clone()));
     }
-    let source = copy::reader(database)?;
-    snapshot(&source, database)?;
+    let here = Place::of_database(database)?;
+    let mut source = here.run(|| snapshot(database))??;
     files.ensure_usable()?;
     let words = |error| super::fault::explain_rusqlite(&error, database, "reading it");
     match inspect::kind(&source).map_err(words)? {
@@ -180,19 +188,19 @@ pub(super) fn before_migration(files: &Files, next: i64) -> Result<Kept> {
         tell: &mut |_| {},
         halt: Arc::new(AtomicBool::new(false)),
     };
-    copy::copy(&source, database, partial.path(), &mut attendant).map_err(|error| {
-        match named(error, &kept) {
-            StoreError::NoRoom { needed, free, .. } => StoreError::NoRoomToMigrate {
-                path: files.named.clone(),
-                schema: next,
-                copy: kept.clone(),
-                needed,
-                free,
-            },
-            other => other,
-        }
+    let there = Place::of_file(partial.path())?;
+    let copied = there.run(|| copy::copy(&mut source, database, partial.path(), &mut attendant))?;
+    copied.map_err(|error| match named(error, &kept) {
+        StoreError::NoRoom { needed, free, .. } => StoreError::NoRoomToMigrate {
+            path: files.named.clone(),
+            schema: next,
+            copy: kept.clone(),
+            needed,
+            free,
+        },
+        other => other,
     })?;
-    drop(source);
+    here.run(|| drop(source))?;
     // One that cannot be read is none.
     let known = newest.filter(|newest| same_content(newest, partial.path()).unwrap_or(false));
     if let Some(known) = known {

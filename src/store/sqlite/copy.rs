@@ -39,7 +39,7 @@ pub enum Progress {
 /// Whoever waits for a long copy.
 pub struct Attendant<'a> {
     /// Is told how far it is.
-    pub tell: &'a mut dyn FnMut(Progress),
+    pub tell: &'a mut (dyn FnMut(Progress) + Send),
     /// Ends it when it is set.
     pub halt: Arc<AtomicBool>,
 }
@@ -86,6 +86,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection> {
         harden(&connection)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "temp_store", "memory")?;
         Ok(connection)
     };
     open().map_err(|error| explain_rusqlite(&error, path, "opening it"))
@@ -118,14 +119,16 @@ pub(super) fn take_snapshot(source: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Copies the snapshot of `source`, which is the database at `from`, into the
-/// empty file at `to`. Returns its bytes.
+/// empty file at `to`. Returns its bytes. Takes the connection for itself alone,
+/// because it runs on another thread than the one that opened it.
 pub(super) fn copy(
-    source: &Connection,
+    source: &mut Connection,
     from: &Path,
     to: &Path,
     attendant: &mut Attendant<'_>,
 ) -> Result<u64> {
     let words = |error: rusqlite::Error| explain_rusqlite(&error, from, "copying it");
+    let source = &*source;
     let pragma = |name| source.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let pages = pragma("page_count").map_err(words)?;
     let page = pragma("page_size").map_err(words)?;
@@ -176,6 +179,7 @@ pub(super) fn check(path: &Path, attendant: &mut Attendant<'_>) -> Result<Option
     let halt = Arc::clone(&attendant.halt);
     let look = || {
         let connection = still(path)?;
+        connection.pragma_update(None, "temp_store", "memory")?;
         connection.progress_handler(ASK, Some(move || halt.load(Ordering::Relaxed)))?;
         let mut statement = connection.prepare("PRAGMA integrity_check(1)")?;
         statement.query_row([], |row| row.get::<_, String>(0))

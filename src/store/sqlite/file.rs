@@ -9,6 +9,7 @@ use std::sync::{Mutex, OnceLock};
 
 use rustix::fs::OFlags;
 
+use super::confined::Place;
 use super::{beside as sidecars, mounts, owners};
 use crate::store::{Result, StoreError};
 
@@ -245,7 +246,14 @@ pub(super) fn create(path: &Path) -> Result<()> {
     refuse_remains(path)?;
     owners::ensure_path(path)?;
     owners::ensure_owner(path)?;
-    let mode = mode_in(directory);
+    // Root makes it as the owner of the directory.
+    Place::of_database(path)?
+        .run(|| make(path, mode_in(directory)))?
+        .map_err(|error| denied(&error))
+}
+
+/// Makes the file, if nothing of that name is there.
+fn make(path: &Path, mode: u32) -> std::io::Result<()> {
     match std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -253,11 +261,10 @@ pub(super) fn create(path: &Path) -> Result<()> {
         .open(path)
     {
         // The umask may have taken the group's bits.
-        Ok(made) => owners::give(&made, directory)
-            .and_then(|()| made.set_permissions(std::fs::Permissions::from_mode(mode)))
-            .map_err(|error| denied(&error)),
+        Ok(made) => owners::give(&made, directory_of(path))
+            .and_then(|()| made.set_permissions(std::fs::Permissions::from_mode(mode))),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(denied(&error)),
+        Err(error) => Err(error),
     }
 }
 
@@ -319,6 +326,16 @@ pub(super) fn permission_remedy(path: &Path) -> String {
         place
     };
     match std::fs::metadata(subject) {
+        // Root works as the owner of the directory.
+        Ok(meta) if rustix::process::geteuid().is_root() => format!(
+            "\n  {} belongs to user {} and group {} with mode {:o}, and root opens a store as the owner of its directory; give the file to that user: chown --reference={} {}",
+            subject.display(),
+            meta.uid(),
+            meta.gid(),
+            meta.mode() & 0o7777,
+            place.display(),
+            subject.display(),
+        ),
         Ok(meta) => format!(
             "\n  {} belongs to user {} and group {} with mode {:o}; run this as a user who may write it, or join that group",
             subject.display(),

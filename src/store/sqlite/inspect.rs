@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::confined::Place;
 use super::fault::explain_rusqlite;
 use super::file::Files;
 use super::{SCHEMA_VERSION, copy, definitions, file, from_millis, shared};
@@ -94,9 +95,12 @@ pub struct Inspection {
 /// Whatever is wrong with the file or with SQLite's opening it.
 pub fn inspect(path: &Path, thorough: bool) -> Result<Inspection> {
     file::examine_store(path)?;
-    let connection = copy::reader(path)?;
-    look(&connection, path, thorough)
-        .map_err(|error| explain_rusqlite(&error, path, "looking at it"))
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    Place::of_database(&real)?.run(|| {
+        let connection = copy::reader(path)?;
+        look(&connection, path, thorough)
+            .map_err(|error| explain_rusqlite(&error, path, "looking at it"))
+    })?
 }
 
 /// Refuses a database that this program would have to change before it could
@@ -142,8 +146,11 @@ pub(super) fn ensure_current(files: &Files, configured: Option<&str>) -> Result<
 /// As [`inspect`].
 pub fn answers(path: &Path) -> Result<Kind> {
     file::examine_store(path)?;
-    let connection = copy::reader(path)?;
-    kind(&connection).map_err(|error| explain_rusqlite(&error, path, "looking at it"))
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    Place::of_database(&real)?.run(|| {
+        let connection = copy::reader(path)?;
+        kind(&connection).map_err(|error| explain_rusqlite(&error, path, "looking at it"))
+    })?
 }
 
 /// The same on an open connection.

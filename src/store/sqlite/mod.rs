@@ -10,6 +10,7 @@ mod alerts;
 mod backup;
 mod batch;
 mod beside;
+mod confined;
 mod controls;
 mod conversations;
 mod copy;
@@ -62,6 +63,8 @@ use crate::clock;
 use crate::doorbell::Bell;
 use crate::model::{Label, SessionKey};
 pub use backup::{Copied, backup};
+use confined::Confined;
+pub use confined::{Confinement, confinement};
 pub use copy::{Attendant, Progress};
 use fault::Fault;
 use file::Files;
@@ -93,6 +96,8 @@ pub struct SqliteStore {
     messages: Writer,
     heartbeats: Writer,
     readers: SqlitePool,
+    /// Opens the connections.
+    confined: Arc<Confined>,
     bell: Bell,
     /// The hash of unknown definitions that the configuration accepts.
     accepted: Option<String>,
@@ -193,7 +198,7 @@ impl SqliteStore {
             Durability::Normal => &self.heartbeats,
         };
         let attempt = writer.writes.begin();
-        let mut connection = writer.pool.acquire().await?;
+        let mut connection = self.connection(&writer.pool).await?;
         let deadline = clock::since_boot() + PATIENCE;
         let mut place = writer.turnstile.line_up();
         let version: i64 = loop {
@@ -225,7 +230,27 @@ impl SqliteStore {
     /// nothing to go by either.
     async fn reader(&self) -> std::result::Result<PoolConnection<Sqlite>, Fault> {
         self.files.ensure_usable()?;
-        Ok(self.readers.acquire().await?)
+        self.connection(&self.readers).await
+    }
+
+    /// A connection of the pool. One that is there costs nothing; a new one is
+    /// opened on the confined thread, on which its own thread is then born.
+    async fn connection(
+        &self,
+        pool: &SqlitePool,
+    ) -> std::result::Result<PoolConnection<Sqlite>, Fault> {
+        if let Some(connection) = pool.try_acquire() {
+            return Ok(connection);
+        }
+        let (pool, files) = (pool.clone(), Arc::clone(&self.files));
+        self.confined
+            .spawn(async move {
+                if pool.size() < pool.options().get_max_connections() {
+                    beside::ensure_fit(&files.database)?;
+                }
+                Ok(pool.acquire().await?)
+            })
+            .await?
     }
 
     /// Runs one call and puts its faults into words; `doing` says what it was.

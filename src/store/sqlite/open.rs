@@ -8,9 +8,10 @@ use std::time::Duration;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Connection as _, Row, SqliteConnection};
 
 use super::backup::Kept;
+use super::confined::Confined;
 use super::definitions::{self, Object};
 use super::fault::{self, Fault};
 use super::file::{self, FileId, Files};
@@ -188,10 +189,12 @@ impl SqliteStore {
             other => other?,
         };
         let files = Arc::new(Files::new(path, file));
+        let confined = Confined::for_database(&files.database)?;
         if create == Create::Look {
-            inspect::ensure_current(&files, opening.accepted.as_deref())?;
+            confined.run(|| inspect::ensure_current(&files, opening.accepted.as_deref()))??;
         }
         let store = Self {
+            confined,
             messages: Writer::new(&files, messages, "store-messages"),
             heartbeats: Writer::new(&files, Durability::Normal, "store-beats"),
             readers: pool(&files, 2, None).connect_lazy_with(options(
@@ -228,7 +231,7 @@ impl SqliteStore {
 
     /// Brings the schema up to date, one process at a time.
     async fn prepare(&self, create: Create, opening: &Opening) -> std::result::Result<(), Fault> {
-        let mut connection = self.messages.pool.acquire().await?;
+        let mut connection = self.connection(&self.messages.pool).await?;
         let found = self.schema(&mut connection, create).await?;
         let there = match found {
             Found::Own(SCHEMA_VERSION) => {
@@ -258,7 +261,8 @@ impl SqliteStore {
             // A writer that has the lock now is another matter.
             opening.at(None);
         }
-        write_ahead(&mut *self.messages.pool.acquire().await?).await?;
+        let mut connection = self.connection(&self.messages.pool).await?;
+        write_ahead(&mut connection).await?;
         // As any writer: behind those that wait already, and as patient, however
         // long the copy took. Where there was no store there is no queue.
         let deadline = clock::since_boot() + PATIENCE;
@@ -269,7 +273,7 @@ impl SqliteStore {
         let mut write = loop {
             place.wait().await;
             // One of sqlx's transactions, because its migrations count theirs.
-            match self.messages.pool.begin_with("BEGIN IMMEDIATE").await {
+            match connection.begin_with("BEGIN IMMEDIATE").await {
                 Err(error) if fault::is_busy(&error) && clock::since_boot() < deadline => {}
                 begun => break begun?,
             }
@@ -293,7 +297,7 @@ impl SqliteStore {
         // From the log into the file: whatever becomes of the log, the file
         // says by itself that it is a store. Who is reading may prevent it.
         let _ = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
-            .fetch_one(&mut *self.messages.pool.acquire().await?)
+            .fetch_one(&mut *connection)
             .await?;
         Ok(())
     }
@@ -564,6 +568,8 @@ fn options(
         .foreign_keys(true)
         // What stands in the schema runs nothing that is not harmless.
         .pragma("trusted_schema", "OFF")
+        // Files of its own elsewhere are none of a confined thread's.
+        .pragma("temp_store", "memory")
         .thread_name(move |n| format!("{thread}-{n}"))
 }
 

@@ -23,6 +23,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, fcntl_lock, renameat_with};
 use rustix::io::Errno;
 
 use super::beside as sidecars;
+use super::confined::Place;
 use super::copy::{self, Attendant};
 use super::fault::explain_rusqlite;
 use super::file::{self, FileId, beside, directory_of};
@@ -65,8 +66,10 @@ pub fn candidate(file: &Path, store: &Path) -> Result<Inspection> {
     if same {
         return Err(bad("that is the store itself".into()));
     }
-    let source = source(file)?;
-    let found = inspect::look(&source, file, false).map_err(|error| bad(damage(&error)))?;
+    let found = Place::of_database(&real(file))?.run(|| {
+        let source = source(file)?;
+        inspect::look(&source, file, false).map_err(|error| bad(damage(&error)))
+    })??;
     if let Some(why) = found.kind.refusal() {
         return Err(bad(why));
     }
@@ -114,7 +117,8 @@ pub fn restore(
     take(file, &store, &partial, attendant)?;
     attendant.ensure_wanted()?;
     let old = Old::quiet(&store)?;
-    Numbers::carry_over(old.numbers.as_ref(), partial.path(), now)
+    Place::of_database(&store)?
+        .run(|| Numbers::carry_over(old.numbers.as_ref(), partial.path(), now))?
         .map_err(|error| explain_rusqlite(&error, &store, "carrying numbers over"))?;
     let replaced = old.exchange(partial, now).map_err(cannot)?;
     let damaged = old.damaged;
@@ -138,9 +142,15 @@ pub fn restore(
 /// Copies the backup beside the store and looks it through.
 fn take(from: &Path, store: &Path, partial: &Partial, attendant: &mut Attendant<'_>) -> Result<()> {
     let bad = |why: String| StoreError::BadBackup(from.to_owned(), why);
-    let source = source(from)?;
-    copy::take_snapshot(&source).map_err(|error| bad(damage(&error)))?;
-    copy::copy(&source, from, partial.path(), attendant).map_err(|error| match error {
+    let here = Place::of_database(&real(from))?;
+    let mut source = here.run(|| {
+        let source = source(from)?;
+        copy::take_snapshot(&source).map_err(|error| bad(damage(&error)))?;
+        Ok::<_, StoreError>(source)
+    })??;
+    let there = Place::of_file(partial.path())?;
+    let copied = there.run(|| copy::copy(&mut source, from, partial.path(), attendant))?;
+    copied.map_err(|error| match error {
         StoreError::NoRoom { needed, free, .. } => StoreError::NoRoom {
             file: store.to_owned(),
             needed,
@@ -154,8 +164,8 @@ fn take(from: &Path, store: &Path, partial: &Partial, attendant: &mut Attendant<
         }
         other => other,
     })?;
-    drop(source);
-    match copy::check(partial.path(), attendant)? {
+    here.run(|| drop(source))?;
+    match there.run(|| copy::check(partial.path(), attendant))?? {
         Some(problem) => Err(bad(format!("it is damaged ({problem})"))),
         None => Ok(()),
     }
@@ -199,7 +209,7 @@ impl Old {
                     _lock: None,
                 });
             };
-            let (numbers, damaged) = match fold(path) {
+            let (numbers, damaged) = match Place::of_database(path)?.run(|| fold(path))? {
                 Ok(numbers) => (Some(numbers), None),
                 Err(StoreError::Busy(_)) => return Err(in_use(path)),
                 Err(error) if is_damage(&error) => (None, Some(reason(&error))),

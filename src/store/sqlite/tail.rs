@@ -61,6 +61,7 @@ impl Tail {
         copy::harden(&connection).map_err(words)?;
         connection
             .pragma_update(None, "query_only", true)
+            .and_then(|()| connection.pragma_update(None, "temp_store", "memory"))
             .map_err(words)?;
         connection
             .busy_timeout(std::time::Duration::from_secs(5))

@@ -23,7 +23,7 @@ impl Upkeep for SqliteStore {
     }
 
     fn doorbell(&self, mode: Mode, on_ring: OnRing) -> Result<Doorbell> {
-        let tail = Tail::open(&self.files)?;
+        let tail = self.confined.run(|| Tail::open(&self.files))??;
         let paths = Paths {
             database: self.files.database.clone(),
             log: self.files.beside("-wal"),

@@ -108,6 +108,10 @@ pub(super) fn store(location: &Location, in_use: bool) -> Store {
         directory: permissions(directory),
         room: sqlite::room(directory),
         file_system: sqlite::file_system(directory),
+        confined: cfg!(target_os = "linux")
+            .then(|| sqlite::confinement(&path).ok())
+            .flatten()
+            .map(|found| found.enforced),
         path,
     }
 }

@@ -81,7 +81,22 @@ fn findings(store: &Store) -> Vec<Finding> {
     findings.extend(permissions(store));
     findings.extend(room(store));
     findings.extend(file_system(store));
+    findings.extend(confinement(store));
     findings
+}
+
+/// In a directory that others may write, the kernel is what stands between a
+/// link that one of them puts there and the files of the user who opens it.
+fn confinement(store: &Store) -> Option<Finding> {
+    let shared = store.directory.as_ref()?.mode & 0o022 != 0;
+    (shared && !store.confined?).then(|| {
+        let text = format!(
+            "{}: others may write its directory, and this kernel does not keep our programs in it (Landlock)",
+            store.path.display()
+        );
+        let remedy = "use Linux 5.13 or newer with the Landlock security module enabled";
+        Finding::note(TOPIC, text).remedy(remedy)
+    })
 }
 
 fn content(store: &Store, found: &Inspection) -> Finding {

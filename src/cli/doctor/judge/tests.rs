@@ -61,6 +61,7 @@ fn store() -> Store {
         directory: Some(permissions(0o2770)),
         room: Some((50_000 * MEBIBYTE, 100_000 * MEBIBYTE)),
         file_system: Some("ext4".into()),
+        confined: Some(true),
     }
 }
 
@@ -258,6 +259,16 @@ fn a_store_and_its_disk() {
     assert!(room(99 * MEBIBYTE, 200 * MEBIBYTE).starts_with("Warn disk 99.0 MiB free"));
     assert!(room(900 * MEBIBYTE, 20_000 * MEBIBYTE).starts_with("Warn disk"));
     assert!(with(|facts| facts.stores[0].file_system = Some("tmpfs".into())).contains("in memory"));
+    for (mode, told) in [(0o2770, true), (0o700, false)] {
+        let free = Store {
+            confined: Some(false),
+            directory: Some(permissions(mode)),
+            ..store()
+        };
+        let found = super::store::store(&free);
+        let landlock = |finding: &Finding| finding.text.contains("Landlock");
+        assert_eq!(found.iter().any(landlock), told, "{mode:o}");
+    }
 }
 
 #[test]

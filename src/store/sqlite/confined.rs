@@ -1,0 +1,490 @@
+//! The threads that open the store's files. Between our look at a file and
+//! SQLite's opening of it, another user who may write the directory can put a
+//! link there. Therefore SQLite opens files only on threads that reach nothing
+//! beyond the directory: Landlock lets them write and read there alone, and in a
+//! process of root's they work as the user whom the directory belongs to.
+//!
+//! Both hold for one thread and for the threads that it starts. sqlx starts a
+//! worker for each connection from the thread that asks for the connection, so
+//! connections are asked for on a thread of ours. All other threads of the
+//! process, and the commands that a daemon starts, stay as they are.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use rustix::process::{Gid, Uid, geteuid};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::file::{FileId, directory_of};
+use crate::store::{Result, StoreError};
+
+/// What holds for the threads that open a store's files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Confinement {
+    /// Whether the kernel keeps them in the directory.
+    pub enforced: bool,
+    /// The user that they work as, if it is another than the process's own.
+    pub user: Option<u32>,
+}
+
+/// The user and the group of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    user: Uid,
+    group: Gid,
+}
+
+/// What holds for the threads that open the database at `path`.
+///
+/// # Errors
+/// If its directory cannot be reached.
+pub fn confinement(path: &Path) -> Result<Confinement> {
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    Ok(Confined::for_database(&real)?.confinement)
+}
+
+/// A directory, or one file, and who works there.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    id: FileId,
+    owner: Option<Owner>,
+    #[cfg(target_os = "linux")]
+    held: std::fs::File,
+}
+
+/// Why a thread did not become one of the owner's.
+struct Unreachable;
+
+impl Place {
+    /// The directory of the database at `path`, which itself is no link.
+    pub(super) fn of_database(path: &Path) -> Result<Self> {
+        let failed = |error: std::io::Error| StoreError::Io(path.to_owned(), error.to_string());
+        let directory = std::fs::canonicalize(directory_of(path)).map_err(failed)?;
+        let mut place = Self::hold(&directory).map_err(failed)?;
+        if geteuid().is_root() {
+            place.owner = owner_in(&directory, path);
+        }
+        Ok(place)
+    }
+
+    /// One file, which this user may write; SQLite opens nothing else.
+    pub(super) fn of_file(path: &Path) -> Result<Self> {
+        Self::hold(path)
+            .map_err(|error| StoreError::CannotWrite(path.to_owned(), error.to_string()))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn hold(path: &Path) -> std::io::Result<Self> {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        let held = std::fs::File::options()
+            .read(true)
+            .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+            .open(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            id: FileId::from(&held.metadata()?),
+            owner: None,
+            held,
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn hold(path: &Path) -> std::io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            id: FileId::from(&std::fs::symlink_metadata(path)?),
+            owner: None,
+        })
+    }
+
+    /// Runs `work` on a thread that is confined to this place, and waits for it.
+    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        let died = |what: &str| StoreError::Io(self.path.clone(), what.to_owned());
+        let span = tracing::Span::current();
+        let mut work = Some(work);
+        let mut owner = self.owner;
+        loop {
+            let ended = std::thread::scope(|scope| {
+                let thread = std::thread::Builder::new().name("store".into());
+                let work = &mut work;
+                let run = || match self.confine(owner) {
+                    Ok(_) => work.take().map(|work| span.in_scope(work)),
+                    Err(Unreachable) => None,
+                };
+                match thread.spawn_scoped(scope, run) {
+                    Ok(thread) => thread
+                        .join()
+                        .map_err(|_| died("a thread of the store panicked")),
+                    Err(error) => Err(died(&error.to_string())),
+                }
+            })?;
+            match ended {
+                Some(done) => return Ok(done),
+                None if owner.is_some() => owner = None,
+                None => return Err(died("a thread of the store did nothing")),
+            }
+        }
+    }
+
+    /// Confines the thread that calls it, for good.
+    fn confine(&self, owner: Option<Owner>) -> std::result::Result<Confinement, Unreachable> {
+        let enforced = self.keep_inside();
+        let user = match owner {
+            Some(owner) if become_owner(owner) => {
+                // A user who cannot come here can do no harm here either.
+                if FileId::of(&self.path) != Some(self.id) {
+                    return Err(Unreachable);
+                }
+                Some(owner.user.as_raw())
+            }
+            _ => None,
+        };
+        Ok(Confinement { enforced, user })
+    }
+
+    /// Lets the thread that calls it write and read nothing but this place, for
+    /// good, and read what every program reads. Whether the kernel does it: one
+    /// before 5.13 does not.
+    #[cfg(target_os = "linux")]
+    fn keep_inside(&self) -> bool {
+        use landlock::{
+            ABI, AccessFs, PathBeneath, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
+            RulesetError, RulesetStatus, path_beneath_rules,
+        };
+        /// Not the file's own: what the libraries read.
+        const SYSTEM: [&str; 5] = ["/proc", "/sys", "/etc", "/usr", "/dev/urandom"];
+        let keep = || -> std::result::Result<bool, RulesetError> {
+            let file = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
+            let here = match self.held.metadata().is_ok_and(|meta| meta.is_dir()) {
+                true => file | AccessFs::MakeReg | AccessFs::RemoveFile,
+                false => file,
+            };
+            let restricted = Ruleset::default()
+                .handle_access(AccessFs::from_write(ABI::V5) | AccessFs::ReadFile)?
+                .create()?
+                .add_rule(PathBeneath::new(&self.held, here))?
+                .add_rules(path_beneath_rules(SYSTEM, AccessFs::ReadFile))?
+                .restrict_self()?;
+            Ok(restricted.ruleset != RulesetStatus::NotEnforced)
+        };
+        keep().unwrap_or_else(|error| {
+            tracing::debug!(%error, "Landlock does not confine the store's threads");
+            false
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn keep_inside(&self) -> bool {
+        false
+    }
+}
+
+/// Whom root works as: the owner of the directory, but in one where everybody
+/// may put files of their own, the owner of the database.
+fn owner_in(directory: &Path, database: &Path) -> Option<Owner> {
+    use std::os::unix::fs::MetadataExt;
+    /// Sticky, and everybody may write.
+    const EVERYBODY: u32 = 0o1002;
+    let meta = std::fs::symlink_metadata(directory).ok()?;
+    let meta = match meta.mode() & EVERYBODY == EVERYBODY {
+        true => std::fs::symlink_metadata(database).ok()?,
+        false => meta,
+    };
+    let owner = Owner {
+        user: Uid::from_raw(meta.uid()),
+        group: Gid::from_raw(meta.gid()),
+    };
+    (!owner.user.is_root()).then_some(owner)
+}
+
+/// Makes the thread that calls it one of that user's, for good. A root that may
+/// not, as in some containers, has little that others could use.
+#[cfg(target_os = "linux")]
+fn become_owner(Owner { user, group }: Owner) -> bool {
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    set_thread_groups(&[group]).is_ok()
+        && set_thread_res_gid(group, group, group).is_ok()
+        && set_thread_res_uid(user, user, user).is_ok()
+}
+
+/// Only Linux has users of a thread.
+#[cfg(not(target_os = "linux"))]
+fn become_owner(_: Owner) -> bool {
+    false
+}
+
+/// A thread that is confined to a store's directory, with a runtime on it.
+#[derive(Debug)]
+pub(super) struct Confined {
+    place: Arc<Place>,
+    runtime: Handle,
+    confinement: Confinement,
+    /// Ends the thread when it is dropped.
+    _end: oneshot::Sender<()>,
+}
+
+/// What a started thread says.
+type Started = std::result::Result<std::io::Result<(Handle, Confinement)>, Unreachable>;
+
+impl Confined {
+    /// The thread for the directory of this database; one for each directory.
+    pub(super) fn for_database(path: &Path) -> Result<Arc<Self>> {
+        static KNOWN: Mutex<Vec<Weak<Confined>>> = Mutex::new(Vec::new());
+        let place = Place::of_database(path)?;
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|one| one.strong_count() > 0);
+        let same = |one: &Arc<Self>| {
+            // Its number is no other directory's while it is held.
+            one.place.id == place.id && one.place.owner == place.owner
+        };
+        if let Some(one) = known.iter().filter_map(Weak::upgrade).find(same) {
+            return Ok(one);
+        }
+        let new = Arc::new(Self::start(place)?);
+        known.push(Arc::downgrade(&new));
+        Ok(new)
+    }
+
+    fn start(place: Place) -> Result<Self> {
+        let place = Arc::new(place);
+        let failed = |error: &str| StoreError::Io(place.path.clone(), error.to_owned());
+        let attempt = |owner| {
+            let (end, ended) = oneshot::channel();
+            let (tell, told) = sync_channel(1);
+            let here = Arc::clone(&place);
+            std::thread::Builder::new()
+                .name("store".into())
+                .spawn(move || serve(&here, owner, &tell, ended))
+                .map_err(|error| failed(&error.to_string()))?;
+            let started = told
+                .recv()
+                .map_err(|_| failed("a thread of the store died"));
+            Ok::<_, StoreError>((started?, end))
+        };
+        let started = match attempt(place.owner)? {
+            (Err(Unreachable), _) => attempt(None)?,
+            started => started,
+        };
+        match started {
+            (Ok(Ok((runtime, confinement))), end) => Ok(Self {
+                place,
+                runtime,
+                confinement,
+                _end: end,
+            }),
+            (Ok(Err(error)), _) => Err(failed(&error.to_string())),
+            (Err(Unreachable), _) => Err(failed("its directory cannot be reached")),
+        }
+    }
+
+    /// Runs `work` on a further thread that is confined in the same way, and
+    /// waits for it.
+    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        self.place.run(work)
+    }
+
+    /// Lets the thread do it, so that the threads which that starts are born
+    /// confined. It ends with its caller.
+    pub(super) async fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T> {
+        AbortOnDropHandle::new(self.runtime.spawn(work))
+            .await
+            .map_err(|_| self.gone())
+    }
+
+    fn gone(&self) -> StoreError {
+        let why = "a thread of the store died".to_owned();
+        StoreError::Io(self.place.path.clone(), why)
+    }
+}
+
+/// A confined thread's life.
+fn serve(
+    place: &Place,
+    owner: Option<Owner>,
+    tell: &SyncSender<Started>,
+    ended: oneshot::Receiver<()>,
+) {
+    let confinement = match place.confine(owner) {
+        Ok(confinement) => confinement,
+        Err(unreachable) => {
+            let _ = tell.send(Err(unreachable));
+            return;
+        }
+    };
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+    {
+        Ok(runtime) => {
+            let _ = tell.send(Ok(Ok((runtime.handle().clone(), confinement))));
+            // Until nobody has the store open any more.
+            let _ = runtime.block_on(ended);
+        }
+        Err(error) => {
+            let _ = tell.send(Ok(Err(error)));
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs;
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    /// A directory for a store, and one beside it.
+    fn places() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (store, other) = (dir.path().join("store"), dir.path().join("other"));
+        fs::create_dir(&store).expect("made");
+        fs::create_dir(&other).expect("made");
+        fs::write(other.join("theirs"), "x").expect("written");
+        (dir, store, other)
+    }
+
+    fn enforced(place: &Place) -> bool {
+        let enforced = place.run(|| place.keep_inside()).expect("ran");
+        if !enforced {
+            eprintln!("not tried: this kernel has no Landlock");
+        }
+        enforced
+    }
+
+    #[test]
+    fn a_confined_thread_writes_in_its_directory_alone() {
+        let (_dir, store, other) = places();
+        let place = Place::of_database(&store.join("bridge.db")).expect("there");
+        if !enforced(&place) {
+            return;
+        }
+        place
+            .run(|| {
+                let theirs = other.join("theirs");
+                let denied = |done: std::io::Result<()>| {
+                    assert_eq!(done.expect_err("done").kind(), ErrorKind::PermissionDenied);
+                };
+                denied(fs::write(other.join("new"), "x"));
+                denied(fs::write(&theirs, "y"));
+                denied(fs::read(&theirs).map(drop));
+                denied(fs::remove_file(&theirs));
+                let link = store.join("link");
+                // Made by another: links are none of SQLite's.
+                denied(std::os::unix::fs::symlink(&theirs, &link));
+                fs::write(store.join("mine"), "x").expect("written");
+                assert_eq!(fs::read_to_string(store.join("mine")).expect("read"), "x");
+                fs::remove_file(store.join("mine")).expect("removed");
+                // And so do the threads that it starts.
+                std::thread::scope(|scope| {
+                    scope.spawn(|| denied(fs::write(&theirs, "y")));
+                });
+            })
+            .expect("ran");
+        assert_eq!(fs::read_to_string(other.join("theirs")).expect("read"), "x");
+        fs::write(other.join("new"), "all other threads stay free").expect("written");
+    }
+
+    #[test]
+    fn sqlite_follows_no_link_out_of_the_directory() {
+        let (_dir, store, other) = places();
+        let database = store.join("bridge.db");
+        let place = Place::of_database(&database).expect("there");
+        if !enforced(&place) {
+            return;
+        }
+        let target = other.join("made-through-a-link");
+        std::os::unix::fs::symlink(&target, store.join("bridge.db-wal")).expect("linked");
+        let opened = place.run(|| {
+            let connection = rusqlite::Connection::open(&database)?;
+            connection.pragma_update(None, "journal_mode", "wal")?;
+            connection.execute_batch("CREATE TABLE t (x)")
+        });
+        opened.expect("ran").expect_err("it was opened");
+        assert!(
+            fs::symlink_metadata(&target).is_err(),
+            "a file was made outside"
+        );
+    }
+
+    #[test]
+    fn a_file_s_place_is_the_file_alone() {
+        let (_dir, store, _) = places();
+        let (mine, beside) = (store.join("mine"), store.join("beside"));
+        for path in [&mine, &beside] {
+            fs::write(path, "x").expect("written");
+        }
+        let place = Place::of_file(&mine).expect("there");
+        if !enforced(&place) {
+            return;
+        }
+        place
+            .run(|| {
+                fs::write(&mine, "y").expect("written");
+                fs::write(&beside, "y").expect_err("beside it");
+                fs::remove_file(&mine).expect_err("removed");
+            })
+            .expect("ran");
+    }
+
+    #[test]
+    fn root_works_as_the_owner_of_the_directory() {
+        const OTHER: u32 = 65_534;
+        if !geteuid().is_root() {
+            return;
+        }
+        let (dir, store, _) = places();
+        let open = |path: &Path| {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("set");
+        };
+        open(dir.path());
+        let roots = store.join("roots");
+        fs::write(&roots, "0600").expect("written");
+        std::os::unix::fs::chown(&store, Some(OTHER), Some(OTHER)).expect("given");
+        let place = Place::of_database(&store.join("bridge.db")).expect("there");
+        let mine = store.join("mine");
+        place
+            .run(|| {
+                assert_eq!(geteuid().as_raw(), OTHER);
+                fs::write(&roots, "x").expect_err("it is root's");
+                fs::write(&mine, "x").expect("written");
+            })
+            .expect("ran");
+        assert!(geteuid().is_root(), "all other threads stay root's");
+        let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(&mine).expect("there"));
+        assert_eq!(owner, OTHER);
+        // Where that user cannot come, root stays root.
+        fs::set_permissions(
+            dir.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o700),
+        )
+        .expect("set");
+        place.run(|| assert!(geteuid().is_root())).expect("ran");
+    }
+
+    #[tokio::test]
+    async fn one_thread_serves_a_directory_until_nobody_has_it() {
+        let (_dir, store, other) = places();
+        let database = store.join("bridge.db");
+        let one = Confined::for_database(&database).expect("started");
+        let again = Confined::for_database(&database).expect("started");
+        assert!(Arc::ptr_eq(&one, &again));
+        let another = Confined::for_database(&other.join("bridge.db")).expect("started");
+        assert!(!Arc::ptr_eq(&one, &another));
+        let thread = || std::thread::current().id();
+        let first = one.spawn(async move { thread() }).await.expect("ran");
+        let second = again.spawn(async move { thread() }).await.expect("ran");
+        assert_eq!(first, second);
+        assert_ne!(first, thread());
+    }
+}
