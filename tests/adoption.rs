@@ -238,7 +238,9 @@ fn a_trigger_stops_the_adoption_until_it_is_accepted() {
         &["status"],
     ] {
         let (code, said) = site.run(arguments);
-        assert_eq!(code, Some(78), "{arguments:?}: {said}");
+        // `status` says with 69 that it could not read the store.
+        let expected = if arguments[0] == "status" { 69 } else { 78 };
+        assert_eq!(code, Some(expected), "{arguments:?}: {said}");
         assert!(said.contains("trigger `thief` on `messages`"), "{said}");
         assert!(site.files() == before, "{arguments:?} changed something");
     }
@@ -320,7 +322,9 @@ fn a_view_in_the_place_of_a_table_lets_nobody_in() {
         &["conversation", "list"],
     ] {
         let (code, said) = site.run(arguments);
-        assert_eq!(code, Some(78), "{arguments:?}: {said}");
+        // `status` says with 69 that it could not read the store.
+        let expected = if arguments[0] == "status" { 69 } else { 78 };
+        assert_eq!(code, Some(expected), "{arguments:?}: {said}");
         assert!(said.contains("view `conversations`"), "{said}");
     }
     assert_eq!(site.run_as("b", &["check"]).0, Some(78));

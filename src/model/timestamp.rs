@@ -26,7 +26,13 @@ pub fn from_text(text: &str) -> Option<Timestamp> {
         return Some(at);
     }
     let naive: DateTime = text.parse().ok()?;
-    TimeZone::UTC.to_timestamp(naive).ok()
+    match TimeZone::UTC.to_timestamp(naive) {
+        Ok(at) => Some(at),
+        // Python's `datetime.max`, which means never, is later than the last time
+        // that we can say.
+        Err(_) if naive.year() > 0 => Some(Timestamp::MAX),
+        Err(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +57,8 @@ mod tests {
         ] {
             assert_eq!(from_text(text), expected, "{text}");
         }
+        let never = from_text("9999-12-31T23:59:59.999999");
+        assert_eq!(never, Some(Timestamp::MAX));
         assert_eq!(from_text("yesterday"), None);
         assert_eq!(from_text(""), None);
     }

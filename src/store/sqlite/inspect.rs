@@ -129,11 +129,17 @@ pub(super) fn ensure_current(files: &Files, configured: Option<&str>) -> Result<
         known(Some(SCHEMA_VERSION))?;
     }
     match kind(&connection).map_err(words)? {
-        Kind::Bridge => Err(StoreError::NotAdopted(files.named.clone())),
-        Kind::Own { schema, .. } if schema < SCHEMA_VERSION => Err(StoreError::OldSchema {
-            path: files.named.clone(),
-            found: schema,
-        }),
+        Kind::Bridge => {
+            known(None)?;
+            Err(StoreError::NotAdopted(files.named.clone()))
+        }
+        Kind::Own { schema, .. } if schema < SCHEMA_VERSION => {
+            known(Some(schema))?;
+            Err(StoreError::OldSchema {
+                path: files.named.clone(),
+                found: schema,
+            })
+        }
         Kind::Own { schema, needed, .. } if needed <= SCHEMA_VERSION => known(Some(schema)),
         _ => Ok(()),
     }
