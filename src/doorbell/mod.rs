@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{JoinHandle, Thread};
 
 pub use bell::Bell;
-pub(crate) use bell::open;
+pub(crate) use bell::{forget_mark, mark, open};
 use watch::Scope;
 
 /// The files of a store that tell of a commit.

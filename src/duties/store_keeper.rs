@@ -248,7 +248,10 @@ impl StoreKeeper {
     fn give_up(&mut self, error: &StoreError) {
         let lost = matches!(
             error,
-            StoreError::Replaced(_) | StoreError::Missing(_) | StoreError::Lost { .. }
+            StoreError::Replaced(_)
+                | StoreError::Older { .. }
+                | StoreError::Missing(_)
+                | StoreError::Lost { .. }
         ) || error.class() == ErrorClass::Unusable;
         if lost {
             self.let_go();

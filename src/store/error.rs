@@ -113,6 +113,22 @@ pub enum StoreError {
     /// The file at the path is not the one that was opened.
     #[error("store {}: the file was deleted or replaced while it was open; nothing was stored in it\n  put the old file back, or restart what uses it", .0.display())]
     Replaced(PathBuf),
+    /// An older copy was written over the database.
+    #[error(
+        "store {}: an older copy was put in its place: its newest message is number {found}, and number {seen} was there; nothing was stored in it\n  stop all programs that use it; then put the newer file back, or, if the older one is right, remove {}",
+        .path.display(),
+        .bell.display()
+    )]
+    Older {
+        /// The store.
+        path: PathBuf,
+        /// The newest message that was there.
+        seen: i64,
+        /// The newest that is there now.
+        found: i64,
+        /// Where the former is noted.
+        bell: PathBuf,
+    },
     /// The database is gone or emptied, but what belongs to it is still there.
     #[error(
         "store {}: there is no database in it, but {} is still there, so one was lost here\n  bring that one back; or stop what still uses it, move that file away, and try again",
@@ -345,6 +361,7 @@ impl StoreError {
             | Self::CannotWrite(..)
             | Self::NotAdopted(_)
             | Self::OldSchema { .. }
+            | Self::Older { .. }
             | Self::Replaced(_) => ErrorClass::Unavailable,
             Self::NotAFile(..)
             | Self::Untrusted(..)

@@ -213,7 +213,7 @@ async fn deleted() {
     }
     // A daemon waits for it; and nobody puts an empty one in its place.
     let error = try_open(&scratch.path(), Create::No).await;
-    assert!(matches!(error, Err(StoreError::Missing(_))), "{error:?}");
+    assert!(matches!(error, Err(StoreError::Lost { .. })), "{error:?}");
     let error = try_open(&scratch.path(), Create::Yes).await;
     let error = error.expect_err("something of it is left");
     let StoreError::Remains(path, left) = &error else {

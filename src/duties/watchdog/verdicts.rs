@@ -42,7 +42,7 @@ impl Watchdog {
                     .lock()
                     .sessions
                     .get(&change.key)
-                    .map(|known| known.name());
+                    .map(super::super::fleet::Known::name);
                 let name = name.unwrap_or_else(|| change.key.to_string());
                 info!(
                     event = "session-kept",

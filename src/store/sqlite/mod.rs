@@ -27,6 +27,7 @@ mod leader;
 mod limits;
 mod messages;
 mod mounts;
+mod newest;
 mod notices;
 mod numbers;
 mod open;
@@ -71,6 +72,7 @@ use file::Files;
 pub use file::room;
 pub use inspect::{Inspection, Kind, answers, inspect};
 pub use mounts::file_system;
+use newest::{Newest, newest};
 pub use open::{Brought, Create, Opening};
 pub use restore::{Restored, candidate, restore};
 use turnstile::{Place, Turnstile};
@@ -99,6 +101,7 @@ pub struct SqliteStore {
     /// Opens the connections.
     confined: Arc<Confined>,
     bell: Bell,
+    newest: Newest,
     /// The hash of unknown definitions that the configuration accepts.
     accepted: Option<String>,
     /// See [`SqliteStore::committed_at`].
@@ -164,7 +167,17 @@ impl Write<'_> {
     /// paths: a commit into a file that somebody renamed away is lost to
     /// everyone else.
     async fn commit(mut self, ring: Ring) -> std::result::Result<(), Fault> {
-        sqlx::query("COMMIT").execute(self.connection()).await?;
+        // What is asked first counts once the commit is on the disk.
+        let full = std::ptr::eq(self.writer, &self.store.messages);
+        let newest: Option<i64> = if full && ring == Ring::Yes {
+            sqlx::query_scalar(concat!("/* then the end */ ", newest!(), "; COMMIT"))
+                .fetch_all(self.connection())
+                .await?
+                .pop()
+        } else {
+            sqlx::query("COMMIT").execute(self.connection()).await?;
+            None
+        };
         self.writer.begun.store(false, Ordering::Release);
         self.attempt.got_through();
         // Whoever is next need not wait for the rest.
@@ -172,7 +185,13 @@ impl Write<'_> {
         if ring == Ring::Yes {
             let now = clock::monotonic_nanos();
             self.store.committed_at.store(now, Ordering::Relaxed);
-            self.store.bell.ring();
+            match newest {
+                Some(newest) => {
+                    self.store.newest.saw(newest);
+                    self.store.bell.ring_at(newest);
+                }
+                None => self.store.bell.ring(),
+            }
         }
         self.store.files.ensure_same()?;
         Ok(())
@@ -201,20 +220,26 @@ impl SqliteStore {
         let mut connection = self.connection(&writer.pool).await?;
         let deadline = clock::since_boot() + PATIENCE;
         let mut place = writer.turnstile.line_up();
-        let version: i64 = loop {
+        let (version, found): (i64, Option<i64>) = loop {
             place.wait().await;
             writer.begun.store(true, Ordering::Release);
-            match sqlx::query_scalar("BEGIN IMMEDIATE; PRAGMA schema_version")
-                .fetch_one(&mut *connection)
-                .await
+            match sqlx::query_as(concat!(
+                "BEGIN IMMEDIATE;
+                 SELECT (SELECT schema_version FROM pragma_schema_version), (",
+                newest!(),
+                ")"
+            ))
+            .fetch_one(&mut *connection)
+            .await
             {
-                Ok(version) => break version,
+                Ok(begun) => break begun,
                 Err(error) if fault::is_busy(&error) && clock::since_boot() < deadline => {
                     writer.begun.store(false, Ordering::Release);
                 }
                 Err(error) => return Err(error.into()),
             }
         };
+        self.newest.ensure_forwards(found, &self.files)?;
         self.ensure_definitions(writer, &mut connection, version)
             .await?;
         Ok(Write {

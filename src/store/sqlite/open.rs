@@ -15,10 +15,11 @@ use super::confined::Confined;
 use super::definitions::{self, Object};
 use super::fault::{self, Fault};
 use super::file::{self, FileId, Files};
+use super::newest::Newest;
 use super::turnstile::{Place, Turnstile};
 use super::{Durability, PATIENCE, SCHEMA_VERSION, SqliteStore, Writer, backup, inspect, shared};
 use crate::clock;
-use crate::doorbell::Bell;
+use crate::doorbell::{self, Bell};
 use crate::model::token::TokenStorage;
 use crate::store::{Result, StoreError};
 
@@ -206,6 +207,7 @@ impl SqliteStore {
             committed_at: AtomicU64::new(0),
             accepted: opening.accepted.clone(),
             bell: Bell::new(files.beside("-bell")),
+            newest: Newest::default(),
             files,
         };
         let deadline = clock::since_boot() + PATIENCE;
@@ -226,7 +228,13 @@ impl SqliteStore {
         }
         store.files.note_log();
         store.files.ensure_usable()?;
+        store.run("opening it", store.look_at_newest()).await?;
         Ok(store)
+    }
+
+    async fn look_at_newest(&self) -> std::result::Result<(), Fault> {
+        let mut connection = self.connection(&self.messages.pool).await?;
+        self.newest.look(&mut connection, &self.files).await
     }
 
     /// Brings the schema up to date, one process at a time.
@@ -286,6 +294,11 @@ impl SqliteStore {
             migrate(&mut write, &found).await?;
         }
         write.commit().await?;
+        if matches!(found, Found::Nothing | Found::Bridge) {
+            // Of another store that was here.
+            doorbell::forget_mark(&self.files.beside("-bell"))
+                .map_err(|error| StoreError::Io(self.path().to_owned(), error.to_string()))?;
+        }
         if let (true, Some(copy)) = (changed, copy) {
             let from = match found {
                 Found::Own(schema) => Some(schema),

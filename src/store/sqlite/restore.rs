@@ -31,6 +31,7 @@ use super::holders;
 use super::inspect::{self, Inspection};
 use super::numbers::Numbers;
 use super::partial::{Access, Partial, sync_directory};
+use crate::doorbell;
 use crate::guarded;
 use crate::store::{ErrorClass, Result, StoreError};
 
@@ -120,6 +121,8 @@ pub fn restore(
     Place::of_database(&store)?
         .run(|| Numbers::carry_over(old.numbers.as_ref(), partial.path(), now))?
         .map_err(|error| explain_rusqlite(&error, &store, "carrying numbers over"))?;
+    // The operator wants the older one.
+    doorbell::forget_mark(&beside(&store, "-bell")).map_err(cannot)?;
     let replaced = old.exchange(partial, now).map_err(cannot)?;
     let damaged = old.damaged;
     let late = match old.id {

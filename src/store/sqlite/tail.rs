@@ -14,12 +14,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use super::copy;
 use super::fault::explain_rusqlite;
 use super::file::{Files, keep_open};
+use super::newest::{Newest, newest};
 use super::{beside, shared};
 use crate::doorbell::Listener;
 use crate::model::message::Message;
@@ -37,6 +38,7 @@ type IndexHeader = [u8; 96];
 /// Reads messages in commit order.
 pub(super) struct Tail {
     files: Arc<Files>,
+    newest: Newest,
     connection: Connection,
     shared_memory: Option<&'static File>,
     /// Newest id that was returned, or was there at the start.
@@ -71,11 +73,14 @@ impl Tail {
                 row.get(0)
             })
             .map_err(words)?;
+        let newest = Newest::default();
+        newest.saw(newest_number(&connection).map_err(words)?.unwrap_or(0));
         let data_version = data_version(&connection).map_err(words)?;
         files.ensure_same()?;
         Ok(Self {
             shared_memory: keep_open(&files.beside("-shm")),
             files: Arc::clone(files),
+            newest,
             connection,
             head,
             // Whatever came before is looked at anyway.
@@ -101,6 +106,11 @@ impl Tail {
     }
 }
 
+fn newest_number(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let mut question = connection.prepare_cached(newest!())?;
+    question.query_row([], |row| row.get(0)).optional()
+}
+
 fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection
         .prepare_cached("PRAGMA data_version")?
@@ -109,14 +119,14 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
 
 impl Look for Tail {
     fn arrivals(&mut self) -> Result<Vec<Arrival>> {
-        self.files.ensure_usable()?;
+        self.ensure_forwards()?;
         let (arrivals, head) = self.arrivals_since().map_err(|error| self.words(&error))?;
         self.head = head;
         Ok(arrivals)
     }
 
     fn messages(&mut self, of: &HashSet<SessionKey>) -> Result<Vec<Message>> {
-        self.files.ensure_usable()?;
+        self.ensure_forwards()?;
         let (messages, head) = self
             .messages_since(of)
             .map_err(|error| self.words(&error))?;
@@ -132,6 +142,14 @@ impl Look for Tail {
 }
 
 impl Tail {
+    /// Whether the store is the one that was opened, and no older copy of it, in
+    /// which it would wait for numbers that do not come.
+    fn ensure_forwards(&self) -> Result<()> {
+        self.files.ensure_usable()?;
+        let found = newest_number(&self.connection).map_err(|error| self.words(&error))?;
+        self.newest.ensure_forwards(found, &self.files)
+    }
+
     /// The header as it is now; half of it may be older than the rest.
     fn header(&self) -> Option<IndexHeader> {
         let mut header = [0; size_of::<IndexHeader>()];

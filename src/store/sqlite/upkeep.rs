@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tracing::{debug, warn};
 
 use super::fault::Fault;
+use super::newest::newest;
 use super::tail::Tail;
 use super::{Durability, Ring, SqliteStore, reports};
 use crate::clock;
@@ -36,10 +37,14 @@ impl Upkeep for SqliteStore {
     async fn probe(&self) -> Result<StoreProbe> {
         let started = clock::since_boot();
         self.run("looking at it", async {
-            sqlx::query("SELECT version FROM bridge_schema")
-                .fetch_one(&mut *self.reader().await?)
-                .await?;
-            Ok(())
+            let found: (i64, Option<i64>) = sqlx::query_as(concat!(
+                "SELECT version, (",
+                newest!(),
+                ") FROM bridge_schema"
+            ))
+            .fetch_one(&mut *self.reader().await?)
+            .await?;
+            Ok(self.newest.ensure_forwards(found.1, &self.files)?)
         })
         .await?;
         Ok(StoreProbe {

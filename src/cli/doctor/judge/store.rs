@@ -51,7 +51,7 @@ pub(super) fn said(facts: &Facts) -> Vec<Finding> {
         let place = word.path.display();
         let why = word.trouble.as_deref().unwrap_or("it cannot be used");
         let seen = facts.stores.iter().find(|store| store.path == word.path);
-        let differs = match seen.map(|store| findings(store)) {
+        let differs = match seen.map(findings) {
             Some(found) if found.iter().all(|finding| finding.level < Level::Warn) => {
                 "; this command sees nothing wrong with it"
             }
