@@ -29,6 +29,8 @@ pub enum Origin {
     Configuration,
     /// The credentials file.
     Credentials,
+    /// Nobody; this user has none, and may use the system's.
+    System,
     /// Nobody.
     Default,
 }
@@ -40,6 +42,7 @@ impl fmt::Display for Origin {
             Self::Environment => "from MCP_BRIDGE_STORE",
             Self::Configuration => "from store.url",
             Self::Credentials => "from the credentials",
+            Self::System => "the system's, as this user has none",
             Self::Default => "the default of this user",
         })
     }
@@ -92,10 +95,36 @@ pub fn locate(hints: &Hints<'_>) -> Result<Location> {
             });
         }
     }
-    Ok(Location {
-        path: default_path(),
-        origin: Origin::Default,
-    })
+    let (own, system) = (default_path(), PathBuf::from(SYSTEM_STORE));
+    Ok(unnamed(own, system, |path| path.exists(), may_use))
+}
+
+/// The store that nothing names: the user's own where it is there, else the
+/// system's where that is there and this user may use it.
+fn unnamed(
+    own: PathBuf,
+    system: PathBuf,
+    exists: impl Fn(&Path) -> bool,
+    may_use: impl Fn(&Path) -> bool,
+) -> Location {
+    match own == system || exists(&own) || !exists(&system) || !may_use(&system) {
+        true => Location {
+            path: own,
+            origin: Origin::Default,
+        },
+        false => Location {
+            path: system,
+            origin: Origin::System,
+        },
+    }
+}
+
+/// Whether this user may read and write a file, and make others beside it.
+fn may_use(path: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    let all = Access::READ_OK | Access::WRITE_OK;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    access(path, all).is_ok() && access(directory, all | Access::EXEC_OK).is_ok()
 }
 
 /// Whether a text names the store at `path`, by whatever way there.
@@ -188,6 +217,30 @@ mod tests {
         let found = locate(&hints).expect("a store");
         assert_eq!(found.path, Path::new("/srv/c.db"));
         assert_eq!(found.origin, Origin::Configuration);
+    }
+
+    #[test]
+    fn the_system_s_store_is_used_where_there_is_no_own_one() {
+        let found = |there: &[&str], usable: bool| {
+            let exists = |path: &Path| there.iter().any(|one| Path::new(one) == path);
+            unnamed("/own".into(), "/system".into(), exists, |_| usable)
+        };
+        for (there, usable, path, origin) in [
+            (&[][..], true, "/own", Origin::Default),
+            (&["/own", "/system"], true, "/own", Origin::Default),
+            (&["/system"], false, "/own", Origin::Default),
+            (&["/system"], true, "/system", Origin::System),
+        ] {
+            let Location {
+                path: meant,
+                origin: by,
+            } = found(there, usable);
+            assert_eq!(
+                (meant.as_path(), by),
+                (Path::new(path), origin),
+                "{there:?}"
+            );
+        }
     }
 
     #[test]
