@@ -17,6 +17,7 @@ use crate::cli::output::{note, print, print_json, relative};
 use crate::cli::table::{BOLD, DIM, WARN};
 use crate::clock;
 use crate::store::sqlite::{self, Inspection};
+use crate::text::shown::shown;
 
 /// Puts a backup in the place of the store. Nobody may be using it: daemons,
 /// agents' own commands and the Python bridge must be stopped. The old database
@@ -110,8 +111,9 @@ fn agreed(store: &Path, found: &Inspection) -> anyhow::Result<bool> {
         Ok(old) => format!("{}{}", content(&old), age(&old)),
         Err(error) => error.headline(),
     };
-    writeln!(out, "the store {BOLD}{}{BOLD:#}", store.display())?;
-    writeln!(out, "  is       {old}")?;
+    let name = store.display().to_string();
+    writeln!(out, "the store {BOLD}{}{BOLD:#}", shown(&name))?;
+    writeln!(out, "  is       {}", shown(&old))?;
     writeln!(out, "  becomes  {}{}", content(found), age(found))?;
     write!(out, "replace it, and keep the old one? [y/N] ")?;
     out.flush()?;
