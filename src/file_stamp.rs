@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 
@@ -18,10 +18,9 @@ pub(crate) struct FileStamp {
 }
 
 impl FileStamp {
-    /// How long ago it was written, by the wall clock.
-    pub(crate) fn age(&self, now: Timestamp) -> Option<Duration> {
-        let modified = Timestamp::try_from(self.modified?).ok()?;
-        Duration::try_from(now.duration_since(modified)).ok()
+    /// When it was written, by the kernel's clock.
+    pub(crate) fn modified(&self) -> Option<Timestamp> {
+        Timestamp::try_from(self.modified?).ok()
     }
 
     /// The state now; `None` if there is no such file.

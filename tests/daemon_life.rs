@@ -176,7 +176,7 @@ fn what_proves_nothing_is_said_once_and_one_bad_session_stops_no_other() {
     for (name, why) in [
         ("missing", "No such file"),
         ("garbage", "holds no process id"),
-        ("directory", "Is a directory"),
+        ("directory", "this is a directory, not a file"),
         ("dead", "there is no process"),
     ] {
         let line = daemon.says(&format!("no heartbeat for {name}/b: "));
@@ -344,7 +344,8 @@ fn an_expired_conversation_is_refused_with_the_remedy_and_taken_when_renewed() {
     let mut daemon = rig.worker(&format!("{QUICK}{sessions}"));
     daemon.says("expired at 2025-11-13T16:02:45Z");
     daemon.says(&format!(
-        "mcp-bridge conversation renew {} --for 3h",
+        "mcp-bridge --store {} conversation renew {} --for 3h",
+        rig.path("bridge.db").display(),
         one.id
     ));
     let refused = |s: &mcp_bridge::supervisor::StateFile| {

@@ -463,7 +463,12 @@ fn exit_codes_and_words_for_a_wrong_start() {
 
     let good = rig.config("good", &session("one", "\"none\""));
     let (code, out, err) = run(&["--config", good.to_str().expect("text"), "--check"]);
-    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(code, Some(0));
+    // Its credentials may come later, and are missed until then.
+    assert!(
+        err.starts_with("warning: ") && err.contains("one.toml: there is no such file"),
+        "{err}"
+    );
     assert!(
         out.contains("ok: ") && out.contains("role worker, 1 session, store "),
         "{out}"

@@ -15,7 +15,8 @@ use std::process::{Command, Stdio};
 use mcp_bridge::clock;
 use mcp_bridge::model::session::Life;
 use mcp_bridge::model::token::Token;
-use mcp_bridge::store::{Reports, Upkeep};
+use mcp_bridge::store::sqlite::{Create, SqliteStore};
+use mcp_bridge::store::{Reports, StoreError, Upkeep};
 use mcp_bridge::supervisor::StateFile;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Connection as _, SqlSafeStr as _};
@@ -246,6 +247,17 @@ fn make_older(rig: &Rig) {
 fn a_long_change_of_the_schema_is_told_and_ends() {
     let rig = Rig::new();
     make_older(&rig);
+    // The trigger that makes it long is one that an operator accepted.
+    let opened = rig.block_on(SqliteStore::open(&rig.path("bridge.db"), Create::No));
+    let Err(StoreError::UnknownDefinitions { hash, .. }) = opened else {
+        panic!("{opened:?}");
+    };
+    std::fs::create_dir(rig.path("worker.conf.d")).expect("made");
+    std::fs::write(
+        rig.path("worker.conf.d/accepted.toml"),
+        format!("[store]\naccepted_schema = {hash:?}\n"),
+    )
+    .expect("written");
     let mut daemon = rig.worker("");
     daemon.shows("it", |state| {
         let keeper = state.duties.iter().find(|duty| duty.name == "store");

@@ -193,8 +193,8 @@ fn a_command_that_fails_is_named_and_the_next_way_is_tried() {
         ),
         (
             "floods",
-            "head -c 100000000 /dev/zero | tr '\\0' x; exit 1".into(),
-            "it said: xxxx",
+            "yes flooded | head -c 100000000; exit 1".into(),
+            "it said: flooded flooded",
         ),
         ("dies", "kill -SEGV $$".into(), "failed: signal: 11"),
     ];
@@ -259,7 +259,7 @@ fn what_a_command_says_is_logged_on_one_line_and_mail_never() {
         ("fails", format!("{bridge} check; exit 3")),
         ("peeks", format!("{bridge} check --peek")),
         ("watches", format!("{bridge} watch | head -n 1; exit 3")),
-        ("floods", "head -c 100000 /dev/zero | tr '\\0' y".to_owned()),
+        ("floods", "yes yyy | head -c 100000".to_owned()),
     ];
     let mut text = String::new();
     let pairs = scripts.each_ref().map(|(name, script)| {
@@ -286,7 +286,7 @@ fn what_a_command_says_is_logged_on_one_line_and_mail_never() {
     }
     let row = rig.last_wake(&watches.b.session, "spent");
     assert!(row.reason.contains("(not shown"), "{row:?}");
-    let line = daemon.says(&said(floods, "yyy"));
+    let line = daemon.says(&said(floods, "yyy yyy"));
     assert!((1000..1500).contains(&line.len()), "{} bytes", line.len());
     let row = rig.last_wake(&hangs.b.session, "spent");
     assert!(row.reason.ends_with("no pane of that name"), "{row:?}");

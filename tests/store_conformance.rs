@@ -353,6 +353,7 @@ macro_rules! every_case {
                 a_control_is_taken_back
             }
             prune {
+                rows_of_an_adopted_store_are_left_alone
                 what_ended_long_ago_is_taken_away
                 nothing_of_an_open_conversation
                 what_nobody_has_read_stays

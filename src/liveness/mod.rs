@@ -8,9 +8,11 @@ mod watcher;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(test)]
 use std::time::Duration;
 
-use crate::clock;
+use jiff::SignedDuration;
+
 use crate::config::ProofSettings;
 use crate::file_stamp::FileStamp;
 use crate::files;
@@ -24,7 +26,7 @@ pub use watcher::Watcher;
 
 /// A pid file that is older than its process by more than this means another one.
 /// Less may come of clocks that tick in steps.
-const OLDER: Duration = Duration::from_secs(2);
+const OLDER: SignedDuration = SignedDuration::from_secs(2);
 
 /// What is known of an agent at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,9 +268,10 @@ impl Proof {
 
     /// Whether the process began after the file that names it was written.
     fn is_later(&self, process: ProcessId, stamp: Option<FileStamp>) -> bool {
-        let file = stamp.and_then(|stamp| stamp.age(clock::now()));
-        let ages = file.zip(process::age(process));
-        self.believed != Some(process) && ages.is_some_and(|(file, age)| file > age + OLDER)
+        let written = stamp.and_then(|stamp| stamp.modified());
+        let times = written.zip(process::began(process));
+        self.believed != Some(process)
+            && times.is_some_and(|(written, began)| began.duration_since(written) > OLDER)
     }
 
     /// The file is as it was when the process that it names was not there.

@@ -8,10 +8,10 @@ mod polled;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpgid};
 
-use crate::clock;
 use crate::store::ProcessId;
 
 #[cfg(target_os = "linux")]
@@ -41,8 +41,9 @@ pub fn has_ended(process: ProcessId) -> bool {
         && i32::try_from(process.pid).is_ok_and(|pid| system::has_ended(pid, process.start))
 }
 
-/// How long ago the process began, where that is known.
-pub(super) fn age(process: ProcessId) -> Option<Duration> {
+/// When the process began, where that is known, to a second and by the clock that
+/// stamps files.
+pub(super) fn began(process: ProcessId) -> Option<Timestamp> {
     let start = u64::try_from(process.start)
         .ok()
         .filter(|start| *start > 0)?;
@@ -50,13 +51,23 @@ pub(super) fn age(process: ProcessId) -> Option<Duration> {
     {
         let ticks = rustix::param::clock_ticks_per_second().max(1);
         let began = Duration::from_millis(start.saturating_mul(1_000) / ticks);
-        Some(clock::since_boot().saturating_sub(began))
+        let booted = Timestamp::from_second(booted()?).ok()?;
+        booted.checked_add(began).ok()
     }
     #[cfg(not(target_os = "linux"))]
     {
-        let now = u64::try_from(clock::now().as_second()).ok()?;
-        Some(Duration::from_secs(now.saturating_sub(start)))
+        Timestamp::from_second(i64::try_from(start).ok()?).ok()
     }
+}
+
+/// When the machine booted, in seconds by the clock that stamps its files. That is
+/// the kernel's own, which no environment variable of ours sets back.
+#[cfg(target_os = "linux")]
+fn booted() -> Option<i64> {
+    // The kernel's own file: no other user can put anything there.
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+    line.trim().parse().ok()
 }
 
 /// Whether no process has this number, by the kernel's own word: `/proc` may hide

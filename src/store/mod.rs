@@ -312,6 +312,9 @@ pub trait Reports: Send + Sync {
     /// Sets how tokens of new conversations are kept.
     async fn set_token_storage(&self, storage: TokenStorage) -> Result<()>;
 
+    /// Sets whether rows of the shared tables are deleted in an adopted store.
+    async fn set_prune_foreign(&self, prune: bool) -> Result<()>;
+
     /// A thorough look: integrity, versions, sizes.
     async fn check(&self) -> Result<StoreCheck>;
 }

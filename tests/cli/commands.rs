@@ -263,15 +263,14 @@ fn status_tells_who_is_alive_and_who_has_mail() {
     scratch.run_as("work.a", &["send", "hi"]).ok();
     let heartbeat = ["heartbeat", "--ttl", "1h", "--turn", "end"];
     scratch.run_as("work.b", &heartbeat).ok();
-    scratch.sql("UPDATE bridge_session SET activity_ms = NULL WHERE session_id = 'a'");
     scratch.sql(
         "INSERT INTO bridge_daemon (daemon_id, epoch, role, host, boot_id, pid, version, started_ms)
          VALUES ('elsewhere:worker', 3, 'worker', 'elsewhere', 'x', 17, '1.2.3', unixepoch() * 1000)",
     );
     assert_snapshot!(scratch.run(&["status"]).ok().shows(), @r"
-    SESSION  ROLE          STATE     HEARTBEAT  ACTIVITY  UNREAD  TASKS  AGENT
-    work/a   orchestrator  starting                       0       0
-    work/b   worker        active    0s         0s        1       0      calls in
+    SESSION  ROLE          STATE   HEARTBEAT  ACTIVITY  UNREAD  TASKS  AGENT
+    work/a   orchestrator  active             0s        0       0
+    work/b   worker        active  0s         0s        1       0      calls in
 
     DAEMON            ROLE    STATE    SINCE  SESSIONS  PID  VERSION
     elsewhere:worker  worker  running  0s     0         17   1.2.3

@@ -421,3 +421,19 @@ pub(crate) async fn alerts_about_what_has_ended_end(backend: &impl Backend) {
         "nobody is told that it recovered: it did not"
     );
 }
+
+pub(crate) async fn rows_of_an_adopted_store_are_left_alone(backend: &impl Backend) {
+    let store = backend.open().await;
+    let _ = lived(&*store, "one").await;
+    let (messages, audit) = (count(backend, "messages"), count(backend, "audit_log"));
+    assert!(messages > 0 && audit > 0);
+    backend.foreign("UPDATE bridge_setting SET value = 'adopted' WHERE key = 'origin'");
+    while prune(&*store, late()).await != Pruned::default() {}
+    assert_eq!(count(backend, "conversations"), 1);
+    assert_eq!(count(backend, "messages"), messages);
+    assert_eq!(count(backend, "audit_log"), audit);
+    // The operator says otherwise.
+    store.set_prune_foreign(true).await.expect("set");
+    while prune(&*store, late()).await != Pruned::default() {}
+    assert_eq!(count(backend, "messages"), 0);
+}

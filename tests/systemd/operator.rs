@@ -28,13 +28,15 @@ macro_rules! needs_a_machine {
 }
 
 /// Alice and Bob of the group, and a store with a conversation between them,
-/// made by Alice.
+/// made by root, as the store's operator.
 pub(crate) fn people(machine: &Machine) {
     machine
         .sh("for who in alice bob; do useradd --create-home --groups mcp-bridge $who; done")
         .ok();
     conversation(machine, "backend");
-    bridge(machine, "alice", "store limits --off").ok();
+    machine
+        .sh(&format!("mcp-bridge --store {STORE} store limits --off"))
+        .ok();
     machine
         .sh("install --mode 600 --owner bob ~alice/.local/state/mcp-bridge/credentials/backend.b.toml ~bob/b.toml")
         .ok();
@@ -42,15 +44,12 @@ pub(crate) fn people(machine: &Machine) {
 
 /// A conversation of Alice's, whose other side the daemon keeps.
 pub(crate) fn conversation(machine: &Machine, label: &str) {
-    bridge(
-        machine,
-        "alice",
-        &format!("conversation new --label {label}"),
-    )
-    .ok();
     machine
         .sh(&format!(
-            "install --mode 600 ~alice/.local/state/mcp-bridge/credentials/{label}.b.toml /etc/mcp-bridge/credentials/"
+            "mcp-bridge --store {STORE} conversation new --label {label} --out /root/made && \
+             runuser -u alice -- mkdir -p -m 700 ~alice/.local/state/mcp-bridge/credentials && \
+             install --mode 600 --owner alice /root/made/{label}.?.toml ~alice/.local/state/mcp-bridge/credentials/ && \
+             install --mode 600 /root/made/{label}.b.toml /etc/mcp-bridge/credentials/"
         ))
         .ok();
 }

@@ -54,6 +54,10 @@ pub(super) struct InitArgs {
     /// bridge must verify them
     #[arg(long, value_name = "HOW", value_parser = ["hashed", "plain"])]
     token_storage: Option<String>,
+    /// Whether housekeeping deletes old rows of the tables that the Python bridge
+    /// made, too; in an adopted store it leaves them alone
+    #[arg(long, value_name = "HOW", value_parser = ["on", "off"])]
+    prune_foreign: Option<String>,
     /// Accept the triggers and other definitions in the database that `store
     /// check` names; it is noted in your configuration directory, root's counts
     /// for every user
@@ -69,7 +73,10 @@ pub(super) struct InitArgs {
 impl InitArgs {
     /// Whether it says more than that there be a store.
     fn changes_settings(&self) -> bool {
-        self.token_storage.is_some() || self.no_rate_limit || self.limits.any()
+        self.token_storage.is_some()
+            || self.prune_foreign.is_some()
+            || self.no_rate_limit
+            || self.limits.any()
     }
 }
 
@@ -148,6 +155,9 @@ async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Exit> {
         .and_then(TokenStorage::from_word);
     if let Some(storage) = storage {
         store.set_token_storage(storage).await?;
+    }
+    if let Some(how) = &args.prune_foreign {
+        store.set_prune_foreign(how == "on").await?;
     }
     let now = store.rate_limits().await?;
     let limits = args.limits.change(now, args.no_rate_limit);

@@ -50,6 +50,8 @@ pub(super) struct Entry {
     read_there: Option<i64>,
     /// It gave a sign through the other bridge that was seen, or lately.
     heard: bool,
+    /// An agent has used it, at some time.
+    was_used: bool,
     declaration: Option<i64>,
     /// It says that it waits, whether or not that still counts.
     waits: bool,
@@ -89,6 +91,7 @@ impl Entry {
             spoken: sighting.spoken.clone(),
             read_there: sighting.read_there,
             heard: sighting.fresh,
+            was_used: false,
             declaration: None,
             waits: false,
             stored: Standing::Well,
@@ -182,7 +185,9 @@ impl Entry {
         }
         self.seen.turn = sighting.turn;
         self.seen.draining = sighting.draining;
-        self.seen.unused = sighting.unused;
+        // What showed its use may be gone from the store later on.
+        self.was_used |= !sighting.unused;
+        self.seen.unused = !self.was_used;
         let since = self.seen.stopped_since.unwrap_or(now);
         self.seen.stopped_since = sighting.stopped.then_some(since);
         let owes = sighting.unread > 0 || sighting.open_tasks > 0;

@@ -8,6 +8,7 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
+use super::reports::PRUNE_FOREIGN;
 use super::{millis, times};
 use crate::model::timestamp;
 use crate::store::{Pruned, Retention};
@@ -42,6 +43,67 @@ pub(super) async fn part(
         let then = Timestamp::from_millisecond(ago(time)).unwrap_or(Timestamp::UNIX_EPOCH);
         timestamp::to_text(then)
     };
+    let shared = match deletes_shared_rows(connection).await? {
+        true => shared_part(connection, retention, &text_ago).await?,
+        false => Pruned::default(),
+    };
+    orphans(connection).await?;
+    let old = ago(retention.messages);
+    let wakes = delete!(
+        connection,
+        "DELETE FROM bridge_wake WHERE wake_id IN (
+             SELECT wake_id FROM bridge_wake WHERE ended_ms < ?1 LIMIT ?2)",
+        old
+    );
+    let tasks = delete!(
+        connection,
+        "DELETE FROM bridge_task WHERE task_id IN (
+             SELECT task_id FROM bridge_task INDEXED BY bridge_task_over
+             WHERE state IN ('done', 'dead', 'cancelled') AND changed_ms < ?1 LIMIT ?2)",
+        ago(retention.tasks)
+    );
+    let alerts = delete!(
+        connection,
+        "DELETE FROM bridge_alert WHERE alert_id IN (
+             SELECT alert_id FROM bridge_alert WHERE recovered_ms < ?1 LIMIT ?2)",
+        ago(retention.alerts)
+    );
+    delete!(
+        connection,
+        "DELETE FROM bridge_control WHERE (kind, subject) IN (
+             SELECT kind, subject FROM bridge_control WHERE until_ms < ?1 LIMIT ?2)",
+        ago(retention.alerts)
+    );
+    daemons(connection, ago(retention.audit)).await?;
+    moot(connection, now).await?;
+    times::pruned(connection, now).await?;
+    Ok(Pruned {
+        tasks,
+        alerts,
+        wakes,
+        ..shared
+    })
+}
+
+/// Whether rows of the four shared tables are ours to delete. In a store that the
+/// Python bridge made they are its own, until the operator says otherwise.
+async fn deletes_shared_rows(connection: &mut SqliteConnection) -> Result<bool, Fault> {
+    let allowed = sqlx::query_scalar(
+        "SELECT coalesce((SELECT value FROM bridge_setting WHERE key = 'origin'), 'own') <> 'adopted'
+             OR coalesce((SELECT value FROM bridge_setting WHERE key = ?1), 'off') = 'on'",
+    )
+    .bind(PRUNE_FOREIGN)
+    .fetch_one(connection)
+    .await?;
+    Ok(allowed)
+}
+
+/// One part of what is due in the shared tables.
+async fn shared_part(
+    connection: &mut SqliteConnection,
+    retention: &Retention,
+    text_ago: &(impl Fn(Duration) -> String + Sync),
+) -> Result<Pruned, Fault> {
     let ended = text_ago(retention.messages);
     // Whoever still has something unread keeps his conversation.
     let read: Vec<i64> = sqlx::query_scalar(
@@ -71,44 +133,12 @@ pub(super) async fn part(
              LIMIT ?2)",
         &ended
     );
-    orphans(connection).await?;
-    let old = ago(retention.messages);
-    let wakes = delete!(
-        connection,
-        "DELETE FROM bridge_wake WHERE wake_id IN (
-             SELECT wake_id FROM bridge_wake WHERE ended_ms < ?1 LIMIT ?2)",
-        old
-    );
     let audit = audit(connection, &text_ago(retention.audit)).await?;
-    let tasks = delete!(
-        connection,
-        "DELETE FROM bridge_task WHERE task_id IN (
-             SELECT task_id FROM bridge_task INDEXED BY bridge_task_over
-             WHERE state IN ('done', 'dead', 'cancelled') AND changed_ms < ?1 LIMIT ?2)",
-        ago(retention.tasks)
-    );
-    let alerts = delete!(
-        connection,
-        "DELETE FROM bridge_alert WHERE alert_id IN (
-             SELECT alert_id FROM bridge_alert WHERE recovered_ms < ?1 LIMIT ?2)",
-        ago(retention.alerts)
-    );
-    delete!(
-        connection,
-        "DELETE FROM bridge_control WHERE (kind, subject) IN (
-             SELECT kind, subject FROM bridge_control WHERE until_ms < ?1 LIMIT ?2)",
-        ago(retention.alerts)
-    );
-    daemons(connection, ago(retention.audit)).await?;
-    moot(connection, now).await?;
-    times::pruned(connection, now).await?;
     Ok(Pruned {
         messages,
         conversations,
         audit,
-        tasks,
-        alerts,
-        wakes,
+        ..Pruned::default()
     })
 }
 

@@ -19,6 +19,9 @@ use crate::model::token::TokenStorage;
 use crate::model::{ConversationId, SessionKey, Side, timestamp};
 use crate::store::{AuditEntry, AuditFilter, DaemonView, Leader, Reports, Result, StoreCheck};
 
+/// The setting that lets housekeeping delete rows of the shared tables.
+pub(super) const PRUNE_FOREIGN: &str = "prune_foreign";
+
 #[async_trait]
 impl Reports for SqliteStore {
     async fn sessions(&self, since: Timestamp) -> Result<Vec<SessionView>> {
@@ -171,6 +174,13 @@ impl Reports for SqliteStore {
     async fn set_token_storage(&self, storage: TokenStorage) -> Result<()> {
         let settings = [("token_storage", storage.as_str().to_owned())];
         self.run("setting the token storage", self.order(&settings))
+            .await
+    }
+
+    async fn set_prune_foreign(&self, prune: bool) -> Result<()> {
+        let word = if prune { "on" } else { "off" };
+        let settings = [(PRUNE_FOREIGN, word.to_owned())];
+        self.run("setting what is deleted", self.order(&settings))
             .await
     }
 
