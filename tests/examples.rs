@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::print_stdout,
     reason = "a script that cannot be run has nothing to say"
 )]
 

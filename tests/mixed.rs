@@ -291,7 +291,7 @@ impl Site {
         let all = self.cli.json(&["alert", "list", "--all", "--json"]);
         let rows = all.as_array().expect("a list").iter();
         rows.filter(|row| kind.is_none_or(|kind| row["kind"] == kind))
-            .map(|row| row.to_string())
+            .map(ToString::to_string)
             .collect()
     }
 }

@@ -3,6 +3,11 @@
 //! Every secret here is put together at run time, so that no scanner takes this
 //! file for a leak.
 
+#![expect(
+    clippy::expect_used,
+    reason = "without its texts a test has nothing to say"
+)]
+
 use std::borrow::Cow;
 
 use mcp_bridge::model::redact::{SecretKind, redact, redact_json, redact_within};

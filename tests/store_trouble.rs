@@ -2,6 +2,7 @@
 //! own adapters, and without the store.
 
 #![expect(
+    clippy::print_stdout,
     clippy::expect_used,
     reason = "a test that cannot make its files has nothing to say"
 )]

@@ -96,7 +96,7 @@ pub fn locate(hints: &Hints<'_>) -> Result<Location> {
         }
     }
     let (own, system) = (default_path(), PathBuf::from(SYSTEM_STORE));
-    Ok(unnamed(own, system, |path| path.exists(), may_use))
+    Ok(unnamed(own, system, Path::exists, may_use))
 }
 
 /// The store that nothing names: the user's own where it is there, else the

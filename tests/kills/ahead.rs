@@ -18,7 +18,7 @@ fn faked(command: &mut Command, library: &Path, wrong: &str) {
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
 }
 
-fn start(rig: &Rig, config: &PathBuf, wrong: Option<(&Path, &str)>) -> Daemon {
+fn start(rig: &Rig, config: &Path, wrong: Option<(&Path, &str)>) -> Daemon {
     let mut command = rig.command(config);
     if let Some((library, wrong)) = wrong {
         faked(&mut command, library, wrong);

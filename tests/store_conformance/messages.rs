@@ -361,7 +361,6 @@ pub(crate) async fn a_long_batch_holds_up_no_other_writer(backend: &impl Backend
     });
     let sent = sent.expect("sent");
     assert!(sent.is_sorted_by_key(|sent| sent.id) && sent.len() == 10_000);
-    eprintln!("another writer waited {longest:?}");
     // Generous for a loaded machine; one look at the limits a line took a minute.
     assert!(longest < Duration::from_secs(10), "{longest:?}");
 }
