@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use mcp_bridge::store::ControlKind;
+use mcp_bridge::store::sqlite::{Create, SqliteStore};
+use mcp_bridge::store::{ControlKind, StoreError};
 use serde_json::Value;
 
 use crate::fleet::{Fleet, QUICK_WATCHDOG};
@@ -50,14 +51,30 @@ fn with_a_fault(fleet: &Fleet) -> (String, PathBuf, PathBuf) {
 
 #[test]
 fn what_could_not_be_written_down_is_told_once_and_its_end_as_well() {
+    const REFUSE: &str = "CREATE TRIGGER refuse BEFORE UPDATE OF told ON bridge_alert
+         BEGIN SELECT RAISE(ABORT, 'not now'); END";
     let mut fleet = Fleet::new(1);
+    fleet.workers_ready();
+    fleet.stop_daemon(0);
+    // Both daemons are told that an operator accepts this trigger.
+    fleet.sql(REFUSE);
+    let path = fleet.rig.path("bridge.db");
+    let opened = fleet.rig.block_on(SqliteStore::open(&path, Create::No));
+    let Err(StoreError::UnknownDefinitions { hash, .. }) = opened else {
+        panic!("{opened:?}");
+    };
+    fleet.sql("DROP TRIGGER refuse");
+    for name in ["worker-0", "orchestrator"] {
+        let drop_ins = fleet.rig.path(&format!("{name}.conf.d"));
+        std::fs::create_dir(&drop_ins).expect("made");
+        let text = format!("[store]\naccepted_schema = {hash:?}\n");
+        std::fs::write(drop_ins.join("accepted.toml"), text).expect("written");
+    }
+    fleet.begin_daemon(0);
     let (text, told) = with_alerts(&fleet, "");
     let orchestrator = fleet.orchestrator(&text);
     fleet.workers_ready();
-    fleet.sql(
-        "CREATE TRIGGER refuse BEFORE UPDATE OF told ON bridge_alert
-         BEGIN SELECT RAISE(ABORT, 'not now'); END",
-    );
+    fleet.sql(REFUSE);
     fleet.workers[0].agent.end();
     wait_for_edges(&told, &["raised"]);
     trouble_of(&orchestrator, "the trouble", |trouble| {
