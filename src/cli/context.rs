@@ -238,8 +238,10 @@ impl Context {
             return error;
         }
         let heard = heard::of(&path);
+        // One that waits for a store proves nothing: it may be the first.
         let sign = heard
-            .first()
+            .iter()
+            .find(|daemon| daemon.store().is_some_and(|store| store.was_open))
             .map(|daemon| format!("daemon {} uses it", daemon.name()))
             .or_else(|| {
                 let file = credentials_for(&path)?;

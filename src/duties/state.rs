@@ -14,6 +14,9 @@ pub struct StoreState {
     pub condition: StoreCondition,
     /// What is wrong with it, in a line.
     pub trouble: Option<String>,
+    /// Whether this daemon has had it open: one that is missing now was there.
+    #[serde(default)]
+    pub was_open: bool,
 }
 
 /// How a store is for the daemon that uses it.

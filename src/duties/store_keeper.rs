@@ -69,6 +69,8 @@ pub struct StoreKeeper {
     since: Option<Duration>,
     /// Whether it answered in this round.
     answers: bool,
+    /// Whether it was open since this daemon began.
+    was_open: bool,
 }
 
 /// An opening may take as long as a copy of the store and a change of its
@@ -91,6 +93,7 @@ pub struct StoreReport {
     state: State,
     waiting: bool,
     answers: bool,
+    was_open: bool,
 }
 
 #[derive(Debug)]
@@ -121,6 +124,7 @@ impl StoreKeeper {
             desk,
             since: None,
             answers: false,
+            was_open: false,
         };
         (keeper, receiver)
     }
@@ -172,6 +176,7 @@ impl StoreKeeper {
         let store = ended.map_err(died)??;
         info!(event = "store-open", store = %self.location.path.display(), "store open");
         self.link.send_replace(Some(Arc::clone(&store)));
+        self.was_open = true;
         Ok(Ok(store))
     }
 
@@ -350,6 +355,7 @@ impl Duty for StoreKeeper {
                 location: self.location.clone(),
                 waiting: self.link.borrow().is_none(),
                 answers: self.answers,
+                was_open: self.was_open,
                 state,
             },
             next: Instant::now() + INTERVAL,
@@ -394,6 +400,7 @@ impl Report for StoreReport {
             path: self.location.path.clone(),
             condition,
             trouble,
+            was_open: self.was_open,
         })
     }
 
