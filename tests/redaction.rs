@@ -161,6 +161,58 @@ fn the_python_bridges_plain_passwords_go() {
     ]);
 }
 
+/// Plain words, where the text around them says that they are a password.
+#[test]
+#[rustfmt::skip]
+fn plain_passwords_in_prose_and_settings_go() {
+    check(&[
+        ("[db]\nuser = app\npassword = dragon\n", "[db]\nuser = app\npassword = PASSWORD_REDACTED\n"),
+        ("DB_PASSWORD = tiger", "DB_PASSWORD = PASSWORD_REDACTED"),
+        ("password: tiger, user: bob", "password: PASSWORD_REDACTED, user: bob"),
+        ("Password: Summer", "Password: PASSWORD_REDACTED"),
+        ("my password is dragon", "my password is PASSWORD_REDACTED"),
+        ("the secret is opensesame", "the secret is SECRET_REDACTED"),
+        ("password set to tig3rlily", "password set to PASSWORD_REDACTED"),
+        ("(password - tig3rlily)", "(password - PASSWORD_REDACTED)"),
+        ("the password (tig3rlily) works", "the password (PASSWORD_REDACTED) works"),
+        ("| password | tig3rlily |", "| password | PASSWORD_REDACTED |"),
+        ("use tig3rlily as the password", "use PASSWORD_REDACTED as the password"),
+        ("my pass is tig3rlily", "my pass is PASSWORD_REDACTED"),
+        ("creds: bob/tig3rlily", "creds: bob/PASSWORD_REDACTED"),
+        ("passphrase: correct horse battery staple", "passphrase: SECRET_REDACTED"),
+        ("seed phrase: legal winner thank year wave sausage worth useful", "seed phrase: SECRET_REDACTED"),
+        ("recovery codes:\n4f7d-92ab", "recovery codes:\nSECRET_REDACTED"),
+        ("CREATE USER bob IDENTIFIED BY 'tiger';", "CREATE USER bob IDENTIFIED BY 'PASSWORD_REDACTED';"),
+        ("get(url, auth=('bob', 'tiger'))", "get(url, auth=('bob', 'PASSWORD_REDACTED'))"),
+        ("db.internal:5432:app:bob:tiger", "db.internal:5432:app:bob:PASSWORD_REDACTED"),
+    ]);
+}
+
+/// The same places, with what is no password.
+#[test]
+fn plain_words_beside_a_name_survive() {
+    let texts = [
+        "password = entered\n",
+        "    let password = tiger;",
+        "password: Optional\nPassword: Forgotten",
+        "password: inherited, user: bob",
+        "the password is correct, and its password is wrong",
+        "password set to expire; password changed to be longer",
+        "password | varchar(64) | not null",
+        "use OAuth2 as the password grant, argon2id as the password hash",
+        "creds: aws/profile",
+        "passphrase: must be four words long",
+        "passphrase: see the team vault entry",
+        "mnemonic: a short hint",
+        "seed phrase: twelve words from the list",
+        "recovery code: see the printout",
+        "each row is identified by session42",
+        "auth = ('user', password)",
+        "error at src/main.rs:12:5: oops",
+    ];
+    check(&texts.map(|text| (text, text)));
+}
+
 #[test]
 fn a_hidden_character_hides_no_secret() {
     let token = format!("gh{}{}", "p_", noise(36));

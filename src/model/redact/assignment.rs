@@ -53,7 +53,8 @@ pub(super) fn assignments(pattern: &Regex, text: &str) -> Vec<Found> {
             let code = captures.name("compare").is_some();
             let set = whole.as_str().strip_suffix('=');
             let set = set.is_some_and(|name| name.ends_with(|c: char| c.is_ascii_alphanumeric()));
-            let colon = whole.as_str().trim_end().ends_with([':', '*']);
+            let colon = whole.as_str().trim_end().ends_with([':', '*'])
+                || (whole.as_str().ends_with("= ") && begins_line(before));
             let length = if code {
                 None
             } else {
@@ -67,6 +68,14 @@ pub(super) fn assignments(pattern: &Regex, text: &str) -> Vec<Found> {
         }
     }
     found
+}
+
+/// `password = dragon` in a file of settings; in code, names of variables stand
+/// there, and something before it.
+fn begins_line(before: &str) -> bool {
+    let line = before.rsplit(['\n', '"', '`']).next().unwrap_or_default();
+    line.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"_.-#".contains(&byte))
 }
 
 /// How much a name says about the value behind it.

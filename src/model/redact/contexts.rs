@@ -26,6 +26,8 @@ pub(super) enum Check {
     Key,
     /// Cookies: one of them has a random value.
     Cookies,
+    /// Words of small letters that make no sentence.
+    Phrase,
 }
 
 impl Check {
@@ -48,6 +50,7 @@ impl Check {
                         || secret.starts_with("{{"))
             }
             Self::Spoken => value::is_spoken(secret),
+            Self::Phrase => value::is_phrase(secret),
             Self::Key => {
                 count(u8::is_ascii_digit) >= 2
                     && count(u8::is_ascii_uppercase) >= 2
@@ -70,7 +73,7 @@ const fn c(kind: K, check: Check, sign: &'static str, pattern: &'static str) -> 
     }
 }
 
-use Check::{Cookies, Given, Key, Random, Spoken};
+use Check::{Cookies, Given, Key, Phrase, Random, Spoken};
 
 /// Before all formats: they would take the sign away.
 #[rustfmt::skip]
@@ -124,12 +127,23 @@ pub(super) const CONTEXTS: &[Context] = &[
     c(K::Password, Given, "@(?:tcp|unix)", r#"[A-Za-z0-9_.-]+:(?P<s>[^@\s"'`]+)@(?:tcp|unix)\("#),
     c(K::Secret, Key, "://", r#"://(?P<s>[A-Za-z0-9_-]{20,})(?::[A-Za-z-]*)?@"#),
     c(K::Password, Random, "(?i-u)[*][0-9A-F]{40}|md5[0-9a-f]{32}", r#"(?i)(?:identified|password|passwd|shadow|hash)[^\n]{0,30}?(?P<s>[*][0-9A-F]{40}|md5[0-9a-f]{32})(?-u:\b)"#),
+    c(K::Password, Given, "(?i-u)identified[ \\t]+by", r#"(?i)(?-u:\b)identified[ \t]+by[ \t]+(?:password[ \t]+)?["'](?P<s>[^\s"']+)["']"#),
+    c(K::Password, Given, "(?i-u)auth|networkcredential", r#"(?i)(?:(?-u:\b)auth[ \t]*=[ \t]*|(?-u:\b)(?:http|set)?_?basic_?auth|[.]auth|networkcredential)\([ \t]*["'][^\s"']{1,64}["'][ \t]*,[ \t]*["'](?P<s>[^\s"']+)["']"#),
+    // pgpass(5): host, port, database, user.
+    c(K::Password, Given, ":5432:|:[*]:", r#"(?m)^[^\s:#]+:(?:5432|[*]):[^\s:]+:[^\s:]+:(?P<s>\S+)$"#),
+    // The words that a wallet or a vault is restored from, and the codes of a lost second factor.
+    c(K::Secret, Phrase, "(?i-u)mnemonic|(?:seed|recovery|backup|secret)[ _-]?(?:phrase|words)|passphrase", r#"(?i)(?-u:\b)(?:mnemonic(?:[ _-]?(?:phrase|words))?|(?:seed|recovery|backup|secret)[ _-]?(?:phrase|words)|passphrase)["'`*]{0,3}[ \t]*(?:(?:is|was)[ \t]+|[:=]+[ \t]*)["'`*]{0,3}(?P<s>[a-z]{3,12}(?:[ -][a-z]{3,12}){3,23})["'`*.!]{0,3}[ \t]*(?:$|[\r\n,;)])"#),
+    c(K::Secret, Random, "(?i-u)(?:recovery|backup)[ _-]codes?", r#"(?i)(?-u:\b)(?:recovery|backup)[ _-]codes?["'`*]{0,3}[ \t]*(?:is|are|[:=])\s*(?P<s>[a-z0-9]{3,10}(?:-[a-z0-9]{3,10})+)"#),
+    c(K::Secret, Random, "SSWS ", r"SSWS (?P<s>[A-Za-z0-9_-]{20,})"),
     // crypt(5), htpasswd, OpenLDAP.
     c(K::PasswordHash, Random, "[$][a-z0-9-]{1,14}[$]", r"(?P<s>[$](?:2[abxy]?|apr1|argon2(?:id|i|d)|scrypt|pbkdf2(?:-sha[0-9]+)?|bcrypt-sha256|sha1|md5|g?y|[1567])[$](?:[A-Za-z0-9=,+./-]*[$]){0,4}[A-Za-z0-9./+=]{16,})"),
     c(K::PasswordHash, Random, "[{]S?SHA", r"(?P<s>[{]S?SHA(?:256|512)?[}][A-Za-z0-9+/]{20,}={0,2})"),
     // Sentences. A name and a value side by side: `password hunter2`.
-    c(K::Password, Spoken, "(?i-u)pass(?:word|wd|phrase|code|wort)|p[ws]d?[ \\t]", r#"(?i)(?-u:\b)(?:pass(?:word|wd|phrase|code|wort)|pwd|pw)[ \t]+(?:(?:is|was|are|ist|to|of|now|=|->|=>)[ \t]+){0,2}[:"'`*]{0,3}(?P<s>[^\s"'`,;<>]{5,})"#),
+    c(K::Password, Spoken, "(?i-u)pass(?:word|wd|phrase|code|wort)|p[ws]d?[ \\t]", r#"(?i)(?-u:\b)(?:pass(?:word|wd|phrase|code|wort)|pwd|pw)[ \t]+(?:(?:is|was|are|ist|to|of|now|set|changed|rotated|updated|=|->|=>|-|–|—|\|)[ \t]+){0,2}[:"'`*(]{0,3}(?P<s>[^\s"'`,;<>]{5,})"#),
     c(K::Password, Spoken, "(?i-u)pass(?:word|wd|phrase|code|wort)s?[ \\t]+(?:for|of|on|to)", r#"(?i)(?-u:\b)pass(?:word|wd|phrase|code|wort)[ \t]+(?:for|of|on|to)[ \t][^\n:.;]{1,40}?(?:[ \t](?:is|was)|:)[ \t]+["'`*]{0,3}(?P<s>[^\s"'`,;<>]{5,})"#),
+    c(K::Password, Spoken, "(?i-u)pass[ \\t]+(?:is|was)", r#"(?i)(?-u:\b)(?:the|my|your|our|his|her|their|new|old|root|admin|login|db|wi-?fi)[ \t]+pass[ \t]+(?:is|was)[ \t]+(?:now[ \t]+)?[:"'`*]{0,3}(?P<s>[^\s"'`,;<>]{5,})"#),
+    c(K::Password, Spoken, "(?i-u)(?:as|is)[ \\t]+(?:[a-z]+[ \\t]+){0,2}pass(?:word|wd|phrase|code|wort)", r#"(?i)(?-u:\b)(?P<s>[^\s"'`,;<>]{5,})["'`*]{0,3}[ \t]+(?:as|is)[ \t]+(?:(?:the|a|my|your|our|new|root|admin|db)[ \t]+){0,2}pass(?:word|wd|phrase|code|wort)(?-u:\b)"#),
+    c(K::Password, Spoken, "(?i-u)creds?[ \\t:=]|credentials[ \\t:=]", r#"(?i)(?-u:\b)(?:creds?|credentials)(?:[ \t]+(?:are|for[ \t]+\S+))?[ \t]*[:=]?[ \t]*["'`*]{0,3}[\w.@-]{2,64}[ \t]?[:/][ \t]?(?P<s>[^\s"'`,;<>:/]{5,})"#),
     c(K::ApiKey, Spoken, "(?i-u)api[_ -]?key[ \\t]", r#"(?i)api[_ -]?key[ \t]+(?:(?:is|was|=|->|=>)[ \t]+){0,2}[:"'`*]{0,3}(?P<s>[^\s"'`,;<>]{6,})"#),
     c(K::Secret, Spoken, "(?i-u)secret[ \\t]|access key[ \\t]|private key[ \\t]|token[ \\t]|credential[ \\t]", r#"(?i)(?-u:\b)(?:(?:client[ _-])?secret(?:[ _-](?:access[ _-])?key)?|(?:access|private)[ _-]key|token|credential)[ \t]+(?:is|was|=|->|=>)[ \t]+(?:now[ \t]+)?[:"'`*]{0,3}(?P<s>[^\s"'`,;<>]{8,})"#),
     c(K::Password, Spoken, "(?i-u)contrase|mot de passe|senha|kennwort|wachtwoord|hasło|парол|密码|密碼|口令|パスワード|비밀번호", r#"(?i)(?:contraseña|mot de passe|senha|kennwort|wachtwoord|hasło|пароль|密码|密碼|口令|パスワード|비밀번호)[ \t]*(?:is|est|es|ist|是|は|[:=])[ \t]*["'`*]{0,3}(?P<s>[^\s"'`,;<>]{5,})"#),

@@ -53,7 +53,7 @@ macro_rules! names {
             r"|(?P<api_key>api[_ -]?key)",
             r"|(?P<secret>secret(?:[_-]?(?:access[_-]?)?key(?:[_-]?base)?)?",
             r"|(?:access|private|encryption|signing|auth|master|pre-?shared|account)[_-]?key|\bpsk)",
-            r"|(?P<token>token|credentials?)|(?P<key>(?:deploy|storage|license|webhook|service|ssh|session|client|consumer",
+            r"|(?P<token>token|credentials?)|(?P<key>(?:deploy|storage|license|webhook|service|ssh|session|client|consumer|wi-?fi|wlan",
             r"|app|application|hmac|jwt|bot|subscription|admin|write|ingest|integration|shared|crypt|cipher|aes|seed|wallet|tls|ssl|host",
             r"|openai|anthropic|datadog|dd|cohere|mistral|algolia|sentry|stripe|twilio|sendgrid|cloudflare|mailgun|pagerduty)",
             r"[_-]?key(?:[_-]?data)?)|(?P<pass>\bpass))",
@@ -201,6 +201,8 @@ fn has_context(text: &str) -> bool {
         .iter()
         .any(|byte| byte.is_ascii_digit() || b":=@$<{-".contains(byte))
         || word(b"pass")
+        || word(b"secret")
+        || word(b"identified by")
         || word(b"pw")
 }
 
@@ -232,6 +234,8 @@ pub(super) struct Compiled {
     pub(super) number: Pattern,
     /// The next field of `a=1,b=2`, after its delimiter.
     pub(super) field: Pattern,
+    /// The next member of `a: 1, b: 2`, after its delimiter.
+    pub(super) member: Pattern,
     /// A whole value that names an algorithm, an encoding or a length.
     pub(super) algorithm: Pattern,
     /// A whole value that a test made up.
@@ -306,6 +310,9 @@ pub(super) static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
             r"|(?:u?int|[uif])(?:8|16|32|64|128)(?:_t)?)$"
         )),
         field: regex(r"(?-u)^[A-Za-z_][A-Za-z0-9_.-]{0,40}="),
+        member: regex(
+            r#"(?-u)^[ \t]*["'`*]{0,3}[A-Za-z_][A-Za-z0-9_ .-]{0,40}["'`*]{0,3}[ \t]*[:=]"#,
+        ),
         algorithm: regex(concat!(
             r"(?i-u)^(?:(?:hmac[-_]?|pbkdf2[-_]|ssha|pkcs)?sha[-_]?[0-9]{1,3}|md[2-6]|[hrep]s(?:256|384|512)|eddsa|es256k|aes[-_]?[0-9]{0,3}",
             r"|base-?(?:16|32|36|58|62|64|85)|utf-?(?:8|16|32)|uuid(?:v?[1-8])?|argon2(?:id|i|d)?|b?s?crypt[0-9]{0,2}|pbkdf2|oauth-?[12](?:[.]0)?",
@@ -490,6 +497,7 @@ mod tests {
             &COMPILED.variable,
             &COMPILED.number,
             &COMPILED.field,
+            &COMPILED.member,
             &COMPILED.algorithm,
             &COMPILED.dummy,
         ]) {

@@ -74,13 +74,27 @@ pub(super) fn is_common(value: &str) -> bool {
     listed(COMMON, value)
 }
 
-/// One word of small letters that says nothing else: behind `password:`, with
-/// nothing after it on its line, that is the password.
+/// Four words or more that make no sentence, as a passphrase has them.
+pub(super) fn is_phrase(value: &str) -> bool {
+    let words = || value.split([' ', '-']);
+    words().count() >= 4
+        && words().all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()))
+        // `correct` is in a passphrase that all the world knows.
+        && !words().any(|word| listed(CAPTION, word) || listed(RULE, word) || listed(LINKS, word))
+}
+
+/// One word that says nothing else: behind `password:`, with nothing after it on
+/// its line or the next field, that is the password.
 pub(super) fn is_lone_word(value: &str, after: &str) -> bool {
-    let word = (5..=32).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_lowercase());
+    let small = value
+        .strip_prefix(|c: char| c.is_ascii_uppercase())
+        .unwrap_or(value);
+    let word = (5..=32).contains(&value.len()) && small.bytes().all(|b| b.is_ascii_lowercase());
     let end = after.trim_start_matches(['.', '!', '*', '`', '"', '\'']);
     let end = end.trim_start_matches([' ', '\t']);
-    word && (end.is_empty() || end.starts_with(['\n', '\r']) || end.starts_with("\\n"))
+    let field = |rest: &str| COMPILED.member.is_match(rest);
+    let next = end.strip_prefix([',', ';']).is_some_and(field);
+    word && (end.is_empty() || end.starts_with(['\n', '\r']) || end.starts_with("\\n") || next)
         && !listed(PROSE, value)
         && !listed(STEMS, value)
         && !is_harmless(value, false)
@@ -152,6 +166,12 @@ const PROSE: &[&str] = &[
     "saved", "shared", "protected", "disabled", "enabled", "supported", "unsupported", "deprecated", "obsolete", "needed",
     "environment", "keyring", "keychain", "manager", "policy", "internationalization", "service", "session", "weak",
     "strong", "short", "exists", "leaked", "found", "confirmed", "pending", "write", "store", "mandatory", "config",
+    "entered", "supplied", "typed", "current", "candidate", "plain", "cleartext", "getpass", "entropy", "buffer", "column",
+    "charfield", "argument", "source", "target", "settings", "options", "credentials", "result", "response", "request",
+    "payload", "previous", "original", "length", "confirm", "forgotten", "visible", "readonly", "nullable", "sensitive",
+    "confidential", "secure", "insecure", "upper", "lower", "ditto", "same", "varies", "unlimited", "undecided",
+    "inherited", "inherit", "account", "enter", "manual", "automatic", "system", "external", "internal", "local", "remote",
+    "temporary", "permanent", "random", "unique", "group", "owner", "email", "phone", "username", "administrator",
 ];
 
 /// Stems of numbered names in code and prose.
@@ -169,7 +189,9 @@ const COMMON: &[&str] = &[
     "letmein", "qwerty", "qwertz", "azerty", "qwertyuiop", "asdfgh", "asdfghjkl", "zxcvbnm", "iloveyou", "swordfish",
     "trustno1", "opensesame", "passw0rd", "p@ssw0rd", "p@ssword", "password1", "password123", "admin123", "abc123",
     "123456", "12345678", "123456789", "hunter2", "correcthorsebatterystaple", "superman", "batman", "sunshine", "princess",
-    "ilovegod", "welcome1", "toor", "letmein123",
+    "ilovegod", "welcome1", "toor", "letmein123", "dragon", "monkey", "football", "baseball", "starwars", "trustnoone", "tigger",
+    "bigdog", "cowboys", "yankees", "corvette", "mustang", "whatever1", "qazwsx", "qwe123", "1q2w3e4r", "zaq12wsx", "passwort",
+    "passwort1", "geheim", "hallo123", "schatz", "motdepasse", "azertyuiop", "contrasena", "foobar123", "s3cr3t", "secret123",
 ];
 
 /// Words of captions: `Mot de passe`, `Your password`, `Forgot the password`.
@@ -179,6 +201,15 @@ const CAPTION: &[&str] = &[
     "reset", "change", "is", "was", "not", "no", "wrong", "of", "for", "to", "and", "or", "with", "password", "passwords", "secret", "token",
     "de", "du", "la", "le", "passe", "oublié", "contraseña", "nueva", "olvidada", "passwort", "vergessen", "neues", "bestätigen",
     "wachtwoord", "senha", "nova", "hasło", "пароль", "parola", "lösenord", "salasana", "adgangskode", "nuova", "key", "api",
+];
+
+/// Words that join sentences; no passphrase is made of them.
+#[rustfmt::skip]
+const LINKS: &[&str] = &[
+    "this", "that", "these", "those", "there", "here", "it's", "they", "you", "who", "which", "when", "where", "what", "how", "see",
+    "are", "were", "been", "has", "have", "had", "will", "would", "may", "might", "can", "does", "did", "only", "use", "used", "using",
+    "from", "into", "inside", "without", "within", "between", "than", "then", "but", "because", "before", "after", "until", "while",
+    "vault", "words", "word", "phrase", "passphrase", "stored", "kept", "known", "written", "random", "generated", "ask", "read",
 ];
 
 /// Words of rules: `must be >= 8`.
