@@ -9,6 +9,7 @@
 #[path = "common/daemon.rs"]
 mod rig;
 
+use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -597,6 +598,30 @@ fn a_journal_that_stands_still_holds_up_no_duty() {
     let length = journal.recv(&mut buffer).expect("an entry");
     let first = String::from_utf8_lossy(&buffer[..length]).into_owned();
     assert!(first.contains("MCP_ROLE=worker"), "{first}");
+}
+
+/// What `daemon 2>&1 | less` leads to, and a terminal that was stopped.
+#[test]
+fn a_pipe_that_nothing_reads_holds_up_no_duty() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    std::fs::write(rig.path("one.pid"), "").expect("written");
+    let mut agent = Agent::with_file(&rig, "one.pid");
+    let proof = format!("{{ pid = {} }}", agent.0.id());
+    let trace = "[log]\nlevel = \"trace\"\n";
+    let text = format!("{QUICK}{trace}{}", session("one", &proof));
+    let config = rig.config("worker", &text);
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    rustix::io::ioctl_fionbio(&writer, true).expect("set");
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).expect("set");
+    let mut daemon = Daemon::start_into(&mut rig.command(&config), &config, writer.into());
+    rig.becomes(&pair.b.session, Life::Alive);
+    agent.end();
+    rig.becomes(&pair.b.session, Life::Exited);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    drop(reader);
 }
 
 #[test]

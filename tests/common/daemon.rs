@@ -388,6 +388,20 @@ impl Daemon {
                 }
             }
         });
+        Self::of(child, config, lines)
+    }
+
+    /// Starts it with its log going to `log`, which the caller has.
+    pub(crate) fn start_into(command: &mut Command, config: &Path, log: Stdio) -> Self {
+        let command = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let child = command.spawn().expect("mcp-bridged");
+        Self::of(child, config, channel().1)
+    }
+
+    fn of(child: Child, config: &Path, lines: Receiver<String>) -> Self {
         let name = config.file_name().and_then(|n| n.to_str()).expect("a name");
         let state = name.replace(".conf.toml", ".state.json");
         Self {

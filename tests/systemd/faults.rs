@@ -13,13 +13,13 @@ use crate::operator::{
 };
 
 /// Alice writes one message after another until told to stop.
-struct Load<'a> {
+pub(crate) struct Load<'a> {
     machine: &'a Machine,
     shell: Child,
 }
 
 impl<'a> Load<'a> {
-    fn begin(machine: &'a Machine) -> Self {
+    pub(crate) fn begin(machine: &'a Machine) -> Self {
         let script = format!(
             "n=0; while [ ! -e stop ]; do n=$((n + 1)); \
              mcp-bridge --store {STORE} -c backend.a send --id load-$n \"load $n\" >/dev/null || exit 1; \
@@ -35,7 +35,7 @@ impl<'a> Load<'a> {
         load
     }
 
-    fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         let text = std::fs::read_to_string(self.machine.root("/home/alice/sent"));
         text.ok()
             .and_then(|text| text.trim().parse().ok())
@@ -47,7 +47,7 @@ impl<'a> Load<'a> {
     }
 
     /// How many were acknowledged.
-    fn end(mut self) -> u64 {
+    pub(crate) fn end(mut self) -> u64 {
         self.machine.write("/home/alice/stop", "");
         assert!(
             self.shell.wait().expect("a child").success(),
@@ -57,7 +57,7 @@ impl<'a> Load<'a> {
     }
 }
 
-fn drop_in(machine: &Machine, text: &str) {
+pub(crate) fn drop_in(machine: &Machine, text: &str) {
     machine
         .sh("mkdir -p /etc/systemd/system/mcp-bridged@.service.d")
         .ok();
@@ -68,7 +68,7 @@ fn drop_in(machine: &Machine, text: &str) {
 }
 
 /// Waits until systemd has started the daemon so many times again.
-fn restarts(machine: &Machine, times: usize) {
+pub(crate) fn restarts(machine: &Machine, times: usize) {
     machine.wait_show(WORKER, "NRestarts", |count| {
         count.parse::<usize>().is_ok_and(|count| count >= times)
     });
@@ -76,14 +76,14 @@ fn restarts(machine: &Machine, times: usize) {
 }
 
 /// What an orchestrator sees of it all: Bob's session has a task, and keeps it.
-struct Watched<'a> {
+pub(crate) struct Watched<'a> {
     machine: &'a Machine,
     /// The task as it was given.
     task: Value,
 }
 
 impl<'a> Watched<'a> {
-    fn begin(machine: &'a Machine) -> Self {
+    pub(crate) fn begin(machine: &'a Machine) -> Self {
         enable(machine, "orchestrator");
         machine.wait_show("mcp-bridged@orchestrator.service", "StatusText", |status| {
             status.contains("acting")
@@ -104,7 +104,7 @@ impl<'a> Watched<'a> {
 
     /// Nobody was given up, nothing was moved, nobody was alarmed.
     #[track_caller]
-    fn ends(&self) {
+    pub(crate) fn ends(&self) {
         let task = task(self.machine).expect("the task");
         for same in ["id", "state", "fence", "owner"] {
             assert_eq!(task[same], self.task[same], "{same}: {task}");

@@ -16,5 +16,6 @@ mod operator;
 mod package;
 mod reload;
 mod sandbox;
+mod stuck;
 mod upgrade;
 mod user;
