@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use rustix::fs::{Gid, Uid, fchown};
 use tracing::debug;
 
+use super::marks::{COUNT_BYTES, counted};
 use crate::guarded;
 
 /// The bell of one store. Rung after COMMIT returned, so whoever looks then
@@ -33,14 +34,14 @@ impl Bell {
     /// Rings. A bell that cannot be rung costs latency and no message: the
     /// listeners' other ways of noticing stand behind it.
     pub fn ring(&self) {
-        // Behind the mark.
-        self.write(b".", MARK_BYTES);
+        // Behind the count.
+        self.write(b".", COUNT_BYTES);
     }
 
     /// Rings, and notes for the processes that come later how far the store has
     /// counted: a number whose commit is on the disk.
-    pub fn ring_at(&self, newest: i64) {
-        self.write(&marked(newest), 0);
+    pub fn ring_at(&self, count: i64) {
+        self.write(&counted(count), 0);
     }
 
     fn write(&self, bytes: &[u8], at: u64) {
@@ -56,36 +57,6 @@ impl Bell {
         {
             debug!(bell = %self.path.display(), %error, "the doorbell cannot be rung");
         }
-    }
-}
-
-/// What a mark takes: the number, and the same with all bits turned, since other
-/// programs may have written something else there.
-const MARK_BYTES: u64 = 16;
-
-fn marked(newest: i64) -> [u8; 16] {
-    let mut mark = [0; 16];
-    mark[..8].copy_from_slice(&newest.to_le_bytes());
-    mark[8..].copy_from_slice(&(!newest).to_le_bytes());
-    mark
-}
-
-/// The number that the bell at `path` was last marked with, if it was.
-pub(crate) fn mark(path: &Path) -> Option<i64> {
-    let mut found = [0; 16];
-    let file = guarded::open(path).ok()?;
-    file.read_exact_at(&mut found, 0).ok()?;
-    let newest = i64::from_le_bytes(found[..8].try_into().ok()?);
-    (marked(newest) == found).then_some(newest)
-}
-
-/// Forgets the mark of the bell at `path`, because another store stands there
-/// now.
-pub(crate) fn forget_mark(path: &Path) -> std::io::Result<()> {
-    match guarded::open_to_write(path) {
-        Ok(file) => file.write_all_at(&[0; 16], 0),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
     }
 }
 
@@ -147,25 +118,6 @@ mod tests {
             open(&bell).expect("made");
             assert_eq!(mode(&bell), expected, "beside {database:o}");
         }
-    }
-
-    #[test]
-    fn a_mark_outlives_other_rings() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("bridge.db-bell");
-        assert_eq!(mark(&path), None);
-        let bell = Bell::new(path.clone());
-        bell.ring();
-        assert_eq!(mark(&path), None);
-        bell.ring_at(4_800);
-        bell.ring();
-        assert_eq!(mark(&path), Some(4_800));
-        // A program from before the marks rings at the front.
-        std::fs::write(&path, ".").expect("written");
-        assert_eq!(mark(&path), None);
-        bell.ring_at(4_801);
-        forget_mark(&path).expect("forgotten");
-        assert_eq!(mark(&path), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::alerts::AlertDesk;
@@ -62,6 +63,8 @@ pub struct StoreKeeper {
     /// The answering time that is shown: a new one only when it differs by
     /// much, or the status line would never rest.
     shown: Option<Duration>,
+    /// A note of how far the store is that is under way.
+    tending: Option<AbortOnDropHandle<Result<(), StoreError>>>,
     checkpointed: Option<Instant>,
     alarmed: bool,
     desk: AlertDesk,
@@ -119,6 +122,7 @@ impl StoreKeeper {
             opening: None,
             trouble: None,
             shown: None,
+            tending: None,
             checkpointed: None,
             alarmed: false,
             desk,
@@ -193,6 +197,7 @@ impl StoreKeeper {
         let patience = Patience::begin();
         let probe = patience.bounded(&self.location.path, store.probe()).await?;
         self.answers = true;
+        self.tend(&store).await?;
         self.tend_log(&store, probe.log_bytes, patience).await;
         let shown = *self.shown.get_or_insert(probe.took);
         if probe.took > shown * 2 + NOISE || probe.took * 2 + NOISE < shown {
@@ -251,19 +256,13 @@ impl StoreKeeper {
     /// Gives up a store that is not the one at the path any more. What failed
     /// otherwise may work again, on the same connections.
     fn give_up(&mut self, error: &StoreError) {
-        let lost = matches!(
-            error,
-            StoreError::Replaced(_)
-                | StoreError::Older { .. }
-                | StoreError::Missing(_)
-                | StoreError::Lost { .. }
-        ) || error.class() == ErrorClass::Unusable;
-        if lost {
+        if error.is_another_file() || error.class() == ErrorClass::Unusable {
             self.let_go();
         }
     }
 
     fn let_go(&mut self) {
+        self.tending = None;
         if let Some(store) = self.link.send_replace(None) {
             // Others may still be in the middle of a call: it fails closed.
             tokio::spawn(async move { store.close().await });
@@ -292,6 +291,23 @@ impl StoreKeeper {
         // It is the same as before, and yet news: whose round failed meanwhile
         // tries again now, whenever the next one was due.
         self.link.send_modify(|_| {});
+    }
+
+    /// Beside the rounds, since it waits for the disk.
+    async fn tend(&mut self, store: &SharedStore) -> Result<(), StoreError> {
+        match self.tending.take() {
+            Some(task) if !task.is_finished() => {
+                self.tending = Some(task);
+                return Ok(());
+            }
+            // One that died begins anew.
+            Some(task) => task.await.unwrap_or(Ok(()))?,
+            None => {}
+        }
+        let store = Arc::clone(store);
+        let task = tokio::spawn(async move { store.tend().await });
+        self.tending = Some(AbortOnDropHandle::new(task));
+        Ok(())
     }
 
     async fn tend_log(&mut self, store: &SharedStore, bytes: u64, patience: Patience) {

@@ -115,18 +115,33 @@ pub enum StoreError {
     Replaced(PathBuf),
     /// An older copy was written over the database.
     #[error(
-        "store {}: an older copy was put in its place: its newest message is number {found}, and number {seen} was there; nothing was stored in it\n  stop all programs that use it; then put the newer file back, or, if the older one is right, remove {}",
+        "store {}: an older copy was put in its place: it has counted {found} messages and changes, and {seen} were there; nothing was stored in it\n  stop all programs that use it; then put the newer file back, or, if the older one is right, remove {}",
         .path.display(),
         .bell.display()
     )]
     Older {
         /// The store.
         path: PathBuf,
-        /// The newest message that was there.
+        /// How far the one that was there had counted.
         seen: i64,
-        /// The newest that is there now.
+        /// How far this one has.
         found: i64,
         /// Where the former is noted.
+        bell: PathBuf,
+    },
+    /// An older copy was put beside the log of the newer database.
+    #[error(
+        "store {}: an older copy was put in its place, but {} was written for the newer one, and together they are damaged; nothing was stored in it\n  stop all programs that use it, and restore a backup: mcp-bridge store restore; or put a database there that is whole, move that log away, and remove {}",
+        .path.display(),
+        .log.display(),
+        .bell.display()
+    )]
+    Mixed {
+        /// The store.
+        path: PathBuf,
+        /// The log.
+        log: PathBuf,
+        /// Where it is noted how far the newer one had counted.
         bell: PathBuf,
     },
     /// The database is gone or emptied, but what belongs to it is still there.
@@ -362,6 +377,7 @@ impl StoreError {
             | Self::NotAdopted(_)
             | Self::OldSchema { .. }
             | Self::Older { .. }
+            | Self::Mixed { .. }
             | Self::Replaced(_) => ErrorClass::Unavailable,
             Self::NotAFile(..)
             | Self::Untrusted(..)
@@ -379,6 +395,20 @@ impl StoreError {
             | Self::NetworkFileSystem(..) => ErrorClass::Unusable,
             Self::Sql(..) | Self::Stopped => ErrorClass::Other,
         }
+    }
+
+    /// Whether the file at the path is another than the one that was opened, or
+    /// an older one.
+    #[must_use]
+    pub fn is_another_file(&self) -> bool {
+        matches!(
+            self,
+            Self::Replaced(_)
+                | Self::Older { .. }
+                | Self::Mixed { .. }
+                | Self::Missing(_)
+                | Self::Lost { .. }
+        )
     }
 
     /// Whether it speaks of the store itself, rather than of one session or

@@ -350,6 +350,14 @@ pub trait Upkeep: Send + Sync + std::fmt::Debug {
     /// Whatever keeps it from being written.
     async fn try_write(&self) -> Result<()>;
 
+    /// Lets the store count on where nothing else does, and notes how far it is:
+    /// by that an older copy is known that is put in its place. For a daemon, about
+    /// once a second.
+    ///
+    /// # Errors
+    /// [`StoreError::Older`] and [`StoreError::Mixed`] of such a copy.
+    async fn tend(&self) -> Result<()>;
+
     /// Writes what it can of the log back into the database, without waiting
     /// for anyone.
     async fn checkpoint(&self) -> Result<()>;

@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock};
 use rustix::fs::OFlags;
 
 use super::confined::Place;
-use super::{beside as sidecars, mounts, owners};
+use super::{base, beside as sidecars, mounts, owners};
 use crate::store::{Result, StoreError};
 
 /// One page of the smallest size there is.
@@ -147,6 +147,7 @@ pub(super) fn examine_store(path: &Path) -> Result<FileId> {
         return Err(StoreError::Mounted(path.to_owned()));
     }
     sidecars::ensure_fit(&real)?;
+    base::ensure_whole(path, &real)?;
     Ok(id)
 }
 

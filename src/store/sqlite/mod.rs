@@ -8,6 +8,7 @@
 
 mod alerts;
 mod backup;
+mod base;
 mod batch;
 mod beside;
 mod confined;
@@ -64,6 +65,7 @@ use crate::clock;
 use crate::doorbell::Bell;
 use crate::model::{Label, SessionKey};
 pub use backup::{Copied, backup};
+use base::Tended;
 use confined::Confined;
 pub use confined::{Confinement, confinement};
 pub use copy::{Attendant, Progress};
@@ -102,6 +104,7 @@ pub struct SqliteStore {
     confined: Arc<Confined>,
     bell: Bell,
     newest: Newest,
+    tended: Arc<Tended>,
     /// The hash of unknown definitions that the configuration accepts.
     accepted: Option<String>,
     /// See [`SqliteStore::committed_at`].
@@ -220,7 +223,7 @@ impl SqliteStore {
         let mut connection = self.connection(&writer.pool).await?;
         let deadline = clock::since_boot() + PATIENCE;
         let mut place = writer.turnstile.line_up();
-        let (version, found): (i64, Option<i64>) = loop {
+        let (version, found): (i64, i64) = loop {
             place.wait().await;
             writer.begun.store(true, Ordering::Release);
             match sqlx::query_as(concat!(
@@ -239,7 +242,9 @@ impl SqliteStore {
                 Err(error) => return Err(error.into()),
             }
         };
-        self.newest.ensure_forwards(found, &self.files)?;
+        // Nothing is committed while the lock is held.
+        let seen = self.newest.seen();
+        self.newest.ensure_forwards(found, seen, &self.files)?;
         self.ensure_definitions(writer, &mut connection, version)
             .await?;
         Ok(Write {

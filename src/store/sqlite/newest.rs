@@ -1,10 +1,11 @@
-//! Time in a store runs forwards. The number of its newest message only grows,
-//! as long as the file is the same: where it is lower than it was, an older copy
-//! was written over the file (`cp`, `.restore`), and messages that were
-//! acknowledged are gone.
+//! Time in a store runs forwards: the numbers that it gives only grow, as long as
+//! the file is the same. Where their sum is lower than it was, an older copy was
+//! written over the file (`cp`, `.restore`), and what was acknowledged is gone.
 //!
-//! A process remembers the highest number that it saw. For the processes that
-//! come later, the highest number whose commit is on the disk stands in the
+//! Messages and rows of the audit log are numbered anyway; a daemon counts on
+//! where neither came for a while, so that a copy without newer messages is known
+//! as well. A process remembers the highest sum that it saw. For the processes
+//! that come later, the highest sum whose commit is on the disk stands in the
 //! bell's file: an older copy leaves that as it is. It costs nothing there, since
 //! the bell is written after each of these commits anyway.
 
@@ -17,11 +18,12 @@ use super::file::Files;
 use crate::doorbell;
 use crate::store::{Result, StoreError};
 
-/// The number of the newest message that there ever was; no row before the first.
-/// A macro, so that it can stand in a longer statement.
+/// How far the store has counted. A macro, so that it can stand in a longer
+/// statement.
 macro_rules! newest {
     () => {
-        "SELECT CAST(seq AS INTEGER) FROM sqlite_sequence WHERE name = 'messages'"
+        "SELECT coalesce(sum(CAST(seq AS INTEGER)), 0) FROM sqlite_sequence
+         WHERE name IN ('messages', 'audit_log', 'bridge_time')"
     };
 }
 pub(super) use newest;
@@ -38,20 +40,23 @@ impl Newest {
         files: &Files,
     ) -> std::result::Result<(), Fault> {
         // Before the look: what is committed meanwhile is newer.
-        let marked = doorbell::mark(&files.beside("-bell")).unwrap_or(0);
-        self.0.fetch_max(marked, Ordering::AcqRel);
-        let found = sqlx::query_scalar(newest!())
-            .fetch_optional(connection)
-            .await?;
-        Ok(self.ensure_forwards(found, files)?)
+        let marked = doorbell::marks(&files.beside("-bell")).count;
+        self.saw(marked.unwrap_or(0));
+        let seen = self.seen();
+        let found = sqlx::query_scalar(newest!()).fetch_one(connection).await?;
+        Ok(self.ensure_forwards(found, seen, files)?)
     }
 
+    /// The highest count that this process saw.
+    pub(super) fn seen(&self) -> i64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Refuses a count that is lower than one that was seen before the look.
+    ///
     /// # Errors
-    /// [`StoreError::Older`] if the newest message that is there is older than
-    /// one that was.
-    pub(super) fn ensure_forwards(&self, found: Option<i64>, files: &Files) -> Result<()> {
-        let found = found.unwrap_or(0);
-        let seen = self.0.load(Ordering::Acquire);
+    /// [`StoreError::Older`].
+    pub(super) fn ensure_forwards(&self, found: i64, seen: i64, files: &Files) -> Result<()> {
         if found < seen {
             return Err(StoreError::Older {
                 path: files.named.clone(),
@@ -64,7 +69,7 @@ impl Newest {
         Ok(())
     }
 
-    /// Takes a committed number into account.
+    /// Takes a committed count into account.
     pub(super) fn saw(&self, newest: i64) {
         self.0.fetch_max(newest, Ordering::AcqRel);
     }

@@ -208,6 +208,7 @@ impl SqliteStore {
             accepted: opening.accepted.clone(),
             bell: Bell::new(files.beside("-bell")),
             newest: Newest::default(),
+            tended: Arc::default(),
             files,
         };
         let deadline = clock::since_boot() + PATIENCE;
@@ -296,7 +297,7 @@ impl SqliteStore {
         write.commit().await?;
         if matches!(found, Found::Nothing | Found::Bridge) {
             // Of another store that was here.
-            doorbell::forget_mark(&self.files.beside("-bell"))
+            doorbell::forget_marks(&self.files.beside("-bell"))
                 .map_err(|error| StoreError::Io(self.path().to_owned(), error.to_string()))?;
         }
         if let (true, Some(copy)) = (changed, copy) {

@@ -122,7 +122,7 @@ pub fn restore(
         .run(|| Numbers::carry_over(old.numbers.as_ref(), partial.path(), now))?
         .map_err(|error| explain_rusqlite(&error, &store, "carrying numbers over"))?;
     // The operator wants the older one.
-    doorbell::forget_mark(&beside(&store, "-bell")).map_err(cannot)?;
+    doorbell::forget_marks(&beside(&store, "-bell")).map_err(cannot)?;
     let replaced = old.exchange(partial, now).map_err(cannot)?;
     let damaged = old.damaged;
     let late = match old.id {

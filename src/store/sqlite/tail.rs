@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use super::copy;
@@ -74,7 +74,7 @@ impl Tail {
             })
             .map_err(words)?;
         let newest = Newest::default();
-        newest.saw(newest_number(&connection).map_err(words)?.unwrap_or(0));
+        newest.saw(newest_number(&connection).map_err(words)?);
         let data_version = data_version(&connection).map_err(words)?;
         files.ensure_same()?;
         Ok(Self {
@@ -106,9 +106,9 @@ impl Tail {
     }
 }
 
-fn newest_number(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+fn newest_number(connection: &Connection) -> rusqlite::Result<i64> {
     let mut question = connection.prepare_cached(newest!())?;
-    question.query_row([], |row| row.get(0)).optional()
+    question.query_row([], |row| row.get(0))
 }
 
 fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -147,7 +147,8 @@ impl Tail {
     fn ensure_forwards(&self) -> Result<()> {
         self.files.ensure_usable()?;
         let found = newest_number(&self.connection).map_err(|error| self.words(&error))?;
-        self.newest.ensure_forwards(found, &self.files)
+        let seen = self.newest.seen();
+        self.newest.ensure_forwards(found, seen, &self.files)
     }
 
     /// The header as it is now; half of it may be older than the rest.

@@ -1,6 +1,7 @@
 //! The store as a thing that can break: probes, checkpoints, the doorbell.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,14 +38,16 @@ impl Upkeep for SqliteStore {
     async fn probe(&self) -> Result<StoreProbe> {
         let started = clock::since_boot();
         self.run("looking at it", async {
-            let found: (i64, Option<i64>) = sqlx::query_as(concat!(
+            // Before the look: another call may commit meanwhile.
+            let seen = self.newest.seen();
+            let found: (i64, i64) = sqlx::query_as(concat!(
                 "SELECT version, (",
                 newest!(),
                 ") FROM bridge_schema"
             ))
             .fetch_one(&mut *self.reader().await?)
             .await?;
-            Ok(self.newest.ensure_forwards(found.1, &self.files)?)
+            Ok(self.newest.ensure_forwards(found.1, seen, &self.files)?)
         })
         .await?;
         Ok(StoreProbe {
@@ -81,6 +84,21 @@ impl Upkeep for SqliteStore {
         .await
     }
 
+    async fn tend(&self) -> Result<()> {
+        if self.tended.stands_still(self.newest.seen())
+            && let Err(error) = self.run("counting on", self.count_on()).await
+        {
+            if error.is_another_file() {
+                return Err(error);
+            }
+            debug!(%error, "the store was not counted on");
+        }
+        let (tended, files) = (Arc::clone(&self.tended), Arc::clone(&self.files));
+        tokio::task::spawn_blocking(move || tended.note(&files))
+            .await
+            .map_err(|died| StoreError::Io(self.path().to_owned(), died.to_string()))?
+    }
+
     async fn checkpoint(&self) -> Result<()> {
         self.run("writing the log back", async {
             sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
@@ -112,6 +130,22 @@ impl Upkeep for SqliteStore {
 }
 
 impl SqliteStore {
+    /// Counts one further, so that a copy from before is known as older.
+    async fn count_on(&self) -> std::result::Result<(), Fault> {
+        let mut write = self.write(Durability::Full).await?;
+        let counted =
+            sqlx::query("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'bridge_time'")
+                .execute(write.connection())
+                .await?;
+        if counted.rows_affected() == 0 {
+            sqlx::query("INSERT INTO sqlite_sequence (name, seq) VALUES ('bridge_time', 1)")
+                .execute(write.connection())
+                .await?;
+        }
+        // Which notes it in the bell's file.
+        write.commit(Ring::Yes).await
+    }
+
     /// SQLite leaves a page alone whose content stays the same: a number counts
     /// on, in a circle, whatever another program made of it.
     async fn count_a_try(&self, durability: Durability) -> std::result::Result<(), Fault> {
