@@ -56,7 +56,7 @@ pub enum CredentialsError {
     Missing(PathBuf),
     /// The service manager hands such files over when the service starts, and
     /// this one came later.
-    #[error("credentials {}: the service was not given this file when it started\n  {} loads it", .0.display(), restart_command())]
+    #[error("credentials {}: the service was not given this file when it started\n  {}", .0.display(), handing_over(.0))]
     NotHandedOver(PathBuf),
     /// The file may not be read, or is no file.
     #[error("credentials {}: {}", .0.display(), .1)]
@@ -243,6 +243,23 @@ impl Credentials {
         .map_err(failed)?;
         out.write_all(text.as_bytes()).map_err(failed)?;
         out.sync_all().map_err(failed)
+    }
+}
+
+/// How a file comes to the service that may not read it where it is: the service
+/// manager hands over, at each start, what is in the directory for it. Whether the
+/// file is there cannot be seen from here.
+pub(crate) fn handing_over(file: &Path) -> String {
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    match directory.ends_with("credentials") {
+        true => format!(
+            "{} loads it if it is there; if it is not, `mcp-bridge conversation new` writes it first",
+            restart_command()
+        ),
+        false => format!(
+            "move it to {}/: the service is given what is in there when it starts",
+            directory.join("credentials").display()
+        ),
     }
 }
 

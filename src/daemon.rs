@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::timeout_at;
 use tracing::{info, warn};
 
+use crate::advice;
 use crate::cli::{Exit, report};
 use crate::config::{
     self, AlertAdapterSettings, AlertSettings, MatchRole, OrchestratorSettings, RoleSettings,
@@ -32,7 +33,7 @@ use crate::duties::watchdog::Watchdog;
 use crate::duties::{DutyBell, FleetPost, SharedFleet};
 use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
-use crate::store::locate::{self, Location};
+use crate::store::locate::{self, Location, Origin};
 use crate::supervisor::{self, Instance, ReloadRequestError, Stopped, Supervisor};
 use crate::text::shown::shown;
 use crate::{files, host, logging, text};
@@ -112,6 +113,12 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
     let settings = config::load(&arguments.config, config::environment())?;
     let variable = std::env::var(locate::VARIABLE).ok();
     let location = store::find(&settings, variable.as_deref())?;
+    // The operator who reads what this daemon advises has another environment.
+    if !matches!(location.origin, Origin::Default | Origin::System)
+        && let Some(path) = location.path.to_str()
+    {
+        advice::name_store(path);
+    }
     if arguments.check {
         return describe(&settings, &location);
     }
@@ -199,8 +206,9 @@ fn describe(settings: &Settings, location: &Location) -> anyhow::Result<Exit> {
         writeln!(
             anstream::stderr(),
             "warning: {}: there is no such file, so this session is not kept until it is there\n  \
-             `mcp-bridge conversation new` writes one for each side",
-            session.credentials.display()
+             {}",
+            session.credentials.display(),
+            advice::with_store("`mcp-bridge conversation new` writes one for each side")
         )?;
     }
     Ok(Exit::Success)

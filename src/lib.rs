@@ -4,6 +4,7 @@
 //! [`supervisor`] and [`duties`], then [`model`], [`store`], [`doorbell`],
 //! [`wake`] and [`alert`]. `docs/architecture.md` tells how a message flows through them.
 
+mod advice;
 pub mod alert;
 pub mod cli;
 pub mod clock;

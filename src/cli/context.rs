@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::advice;
 use super::args::Global;
 use super::error::{CliError, did_you_mean};
 use super::heard;
 use super::output::note;
+use crate::advice;
 use crate::credentials::{self, Credentials, CredentialsError, OF_THE_SERVICE};
 use crate::model::Label;
 use crate::model::session::session_name;
@@ -170,12 +170,19 @@ impl Context {
         } else {
             self.acting()?.store
         };
-        Ok(locate::locate(&Hints {
+        let found = locate::locate(&Hints {
             flag: self.store.as_deref(),
             environment: environment.as_deref(),
             configuration: None,
             credentials: credentials.as_deref(),
-        })?)
+        })?;
+        // A command without these credentials finds another store.
+        if found.origin == Origin::Credentials
+            && let Some(path) = found.path.to_str()
+        {
+            advice::name_store(path);
+        }
+        Ok(found)
     }
 
     /// Opens the store for a command that writes.

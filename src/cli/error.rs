@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 
 use crate::model::{MessageId, SessionKey};
-use crate::store::locate::Location;
+use crate::store::locate::{self, Location, Origin};
 
 /// A failed command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// No store there, and nobody said explicitly that there is one.
-    #[error("store {0}: there is no such file\n  make one: mcp-bridge conversation new")]
+    #[error("store {0}: there is no such file\n  make one: mcp-bridge conversation new{beside}", beside = beside(.0))]
     NoStore(Location),
     /// No credentials, but here are some.
     #[error(
@@ -168,6 +168,19 @@ pub enum CliError {
         "the output could not be written ({0}); the messages count as unread and will be shown again"
     )]
     NotShown(String),
+}
+
+/// The system's store, which a user who has none would use, if that is closed to
+/// this user: a line of its own.
+#[must_use]
+pub(super) fn beside(location: &Location) -> String {
+    let closed = (location.origin == Origin::Default).then(locate::closed_system);
+    closed.flatten().map_or_else(String::new, |system| {
+        format!(
+            "\n  or join the system's store {}: sudo usermod -aG mcp-bridge $USER   (then log in again)",
+            system.display()
+        )
+    })
 }
 
 /// The nearest of `names` to what was written, as the end of an error's line.

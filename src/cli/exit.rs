@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::advice;
 use super::error::CliError;
+use crate::advice;
 use crate::config::ConfigError;
 use crate::credentials::CredentialsError;
 use crate::model::InvalidId;

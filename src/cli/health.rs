@@ -16,9 +16,8 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::doctor::{self, Expected};
 use super::exit::Exit;
-use super::heard::{self, Heard};
+use super::heard::Heard;
 use super::output::{print, print_json, shown};
-use crate::store::locate::Origin;
 use crate::store::{StoreError, sqlite};
 
 /// Says in a line whether the daemons of this machine are well and the store
@@ -48,17 +47,13 @@ const LIMIT: Duration = Duration::from_secs(1);
 pub(super) async fn run(args: HealthArgs, context: &Context) -> anyhow::Result<Exit> {
     let location = context.location()?;
     let place = std::path::absolute(&location.path)?;
-    // Who names a store asks about that one, and not about others beside it.
-    let named = location.origin != Origin::Default;
     let (tell, told) = tokio::sync::oneshot::channel();
     let looking = {
         let place = place.clone();
         move || {
-            let mut all = doctor::daemons(&args.config);
-            all.retain(|one| {
-                let store = one.heard.as_ref().and_then(Heard::store);
-                !named || store.is_none_or(|store| heard::is_same(&store.path, &place))
-            });
+            // Those of another store are another operator's.
+            let mut all = doctor::daemons(&args.config, location);
+            all.retain(|one| !one.other);
             let own = look(&all, &place);
             // Nobody waits any more if it took too long.
             let _ = tell.send((all, own));

@@ -9,6 +9,7 @@ use super::doctor;
 use super::output::shown;
 use super::table::{BAD, BOLD};
 use crate::duties::{StoreCondition, StoreState};
+use crate::store::locate::{Location, Origin};
 use crate::supervisor::StateFile;
 
 /// A daemon of this machine, and what it says.
@@ -64,7 +65,11 @@ impl Heard {
 
 /// The daemons that run and serve the store at `path`.
 pub(super) fn of(path: &Path) -> Vec<Heard> {
-    let all = doctor::daemons(&[]).into_iter();
+    let location = Location {
+        path: path.to_owned(),
+        origin: Origin::Flag,
+    };
+    let all = doctor::daemons(&[], location).into_iter();
     all.filter_map(|one| one.heard)
         .filter(|daemon| daemon.serves(path))
         .collect()

@@ -1,7 +1,6 @@
 //! The command line `mcp-bridge`: arguments, what each command prints, and
 //! which exit code it ends with. The work itself is the store's.
 
-mod advice;
 mod alert;
 mod args;
 mod audit;

@@ -5,7 +5,7 @@ use super::findings::{Findings, Origins};
 use super::raw::RawStore;
 use super::secret_file;
 use super::sessions::CredentialsDirs;
-use super::settings::StoreSettings;
+use super::settings::{StoreSettings, is_closed};
 
 const REMEDY: &str = "write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db";
 
@@ -46,9 +46,11 @@ pub(super) fn store(
                     Some(url)
                 }
                 Err(why) => {
-                    let unread = dirs.not_handed_over(name, &file);
+                    // A restart brings a file that only root may read, not one that
+                    // is not there.
+                    let unread = dirs.not_handed_over(name, &file) && is_closed(&file);
                     let remedy = match unread.then(crate::credentials::restart_command) {
-                        Some(command) => format!("; {command} loads it"),
+                        Some(command) => format!("; {command} loads it if it is there"),
                         None => String::new(),
                     };
                     found.invalid(at, format!("{why}{remedy}"));

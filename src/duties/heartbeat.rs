@@ -436,6 +436,7 @@ fn without_life(session: &Kept, why: String) -> SessionState {
     SessionState {
         session: session.key.to_string(),
         name: session.name(),
+        credentials: session.credentials.clone(),
         life: Some(why),
         wake: None,
     }

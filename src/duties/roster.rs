@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::Patience;
+use crate::advice;
 use crate::config::{SessionSettings, WakeSettings, is_closed};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::file_stamp::FileStamp;
@@ -249,7 +250,8 @@ impl Roster {
                     } else {
                         error
                     };
-                    unreadable.insert(name(&entry.path), error.to_string());
+                    let why = advice::on(&error.to_string(), location);
+                    unreadable.insert(name(&entry.path), why);
                 }
             }
         }
@@ -323,12 +325,12 @@ fn about(name: &str) -> (Option<String>, Option<String>, Option<&str>) {
 /// An error in words that do not change with the time of day, so that the same
 /// trouble is told once.
 fn words(error: &StoreError, store: &Path) -> String {
-    match error {
+    let text = match error {
         StoreError::Expired { id, expired_at, .. } => format!(
             "conversation {id} expired at {expired_at:.0}\n  \
-             renew it: mcp-bridge --store {} conversation renew {id} --for 3h",
-            store.display()
+             renew it: mcp-bridge conversation renew {id} --for 3h"
         ),
         other => other.to_string(),
-    }
+    };
+    advice::on(&text, store)
 }

@@ -40,6 +40,10 @@ pub struct SessionState {
     pub session: String,
     /// What people call it.
     pub name: String,
+    /// The file with its credentials, as the daemon found it: for a reader who may
+    /// not read that file and still knows its name.
+    #[serde(default)]
+    pub credentials: PathBuf,
     /// Why its agent is not proven alive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life: Option<String>,

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 use super::alerts::AlertDesk;
 use super::{Duty, Patience, Report, Round, STORE_PATIENCE, StoreCondition, StoreState};
+use crate::advice;
 use crate::clock;
 use crate::config::Settings;
 use crate::model::alert::AlertKind;
@@ -360,7 +361,7 @@ impl Duty for StoreKeeper {
                 let said = error.headline();
                 self.alert(&error);
                 if self.trouble.as_deref() != Some(&said) {
-                    warn!(event = "store-trouble", store = %self.location.path.display(), "{error}");
+                    warn!(event = "store-trouble", store = %self.location.path.display(), "{}", advice::with_store(&error.to_string()));
                     self.trouble = Some(said.clone());
                 }
                 State::Trouble(error.to_string())

@@ -231,6 +231,7 @@ impl Waker {
             let state = SessionState {
                 session: session.key.to_string(),
                 name: session.name(),
+                credentials: session.credentials.clone(),
                 life: None,
                 wake: Some(format!(
                     "no way to wake it worked; the last, {adapter}: {why}"

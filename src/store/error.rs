@@ -111,7 +111,7 @@ pub enum StoreError {
     #[error("store {}: it is on a network file system ({}), where SQLite's locks do not work\n  put it on a local disk", .0.display(), .1)]
     NetworkFileSystem(PathBuf, String),
     /// The file at the path is not the one that was opened.
-    #[error("store {}: the file was deleted or replaced while it was open; nothing was stored in it\n  put the old file back, or restart what uses it", .0.display())]
+    #[error("store {}: the file was deleted or replaced while it was open; nothing was stored in it\n  put the old file back; a daemon goes on with the file that is there, other programs must be started again", .0.display())]
     Replaced(PathBuf),
     /// An older copy was written over the database.
     #[error(

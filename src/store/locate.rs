@@ -29,9 +29,9 @@ pub enum Origin {
     Configuration,
     /// The credentials file.
     Credentials,
-    /// Nobody; this user has none, and may use the system's.
+    /// Nothing; this user has none, and may use the system's.
     System,
-    /// Nobody.
+    /// Nothing.
     Default,
 }
 
@@ -125,6 +125,18 @@ fn may_use(path: &Path) -> bool {
     let all = Access::READ_OK | Access::WRITE_OK;
     let directory = path.parent().unwrap_or(Path::new("/"));
     access(path, all).is_ok() && access(directory, all | Access::EXEC_OK).is_ok()
+}
+
+/// The system's store, or where it would be, if this user may not use it.
+#[must_use]
+pub fn closed_system() -> Option<&'static Path> {
+    use rustix::fs::{Access, access};
+    let store = Path::new(SYSTEM_STORE);
+    let directory = store.parent()?;
+    let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    // What is in a directory that may not be searched is not known.
+    let closed = directory.is_dir() && access(directory, all).is_err();
+    (closed || (store.exists() && !may_use(store))).then_some(store)
 }
 
 /// Whether a text names the store at `path`, by whatever way there.

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::state_file::DutyState;
+use crate::advice;
 use crate::duties::{SessionState, StoreState};
 
 /// The duty that says how the store is.
@@ -178,7 +179,7 @@ impl Board {
             .map(|entry| DutyState {
                 name: entry.name.to_owned(),
                 summary: entry.said.summary.clone(),
-                trouble: entry.said.trouble.clone(),
+                trouble: entry.said.trouble.as_deref().map(advice::with_store),
             })
             .collect()
     }
@@ -226,6 +227,7 @@ mod tests {
             sessions: vec![SessionState {
                 session: "conv_0123456789abcdef/b".into(),
                 name: "one/b".into(),
+                credentials: std::path::PathBuf::new(),
                 life: life.map(str::to_owned),
                 wake: wake.map(str::to_owned),
             }],

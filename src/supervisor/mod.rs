@@ -30,7 +30,7 @@ pub use reload_request::{ReloadRequestError, request_reload};
 pub use state_file::{
     DutyState, Instance, LastReload, StateFile, find_state, read as read_state, running, state_path,
 };
-pub(crate) use state_file::{lock_is_closed, user_directories};
+pub(crate) use state_file::{is_elsewhere, lock_is_closed, runs, user_directories};
 
 /// How often health is looked at where no service manager asks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -239,6 +239,7 @@ impl Supervisor {
 
     fn state(&self, told: &Told, status: &str) -> StateFile {
         StateFile {
+            pid_ns: crate::host::boot().pid_ns,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             role: self.role.to_owned(),

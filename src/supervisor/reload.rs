@@ -14,7 +14,7 @@ use super::state_file::LastReload;
 use super::{InForce, Supervisor, Told};
 use crate::clock;
 use crate::config::{self, Settings, restart_keys};
-use crate::credentials::restart_command;
+use crate::credentials::handing_over;
 use crate::service_manager::News;
 
 /// How long duties may take to finish the round that is under way.
@@ -79,11 +79,11 @@ impl Supervisor {
         }
         let files = settings.awaits_start();
         for file in &files {
-            let file = file.display();
             warn!(
                 event = "reload-partial",
-                "{file} was not handed over: {} loads it",
-                restart_command()
+                "{} was not handed over: {}",
+                file.display(),
+                handing_over(file)
             );
         }
         let files = files.iter().map(|file| file.display().to_string());

@@ -21,6 +21,9 @@ use crate::{config, guarded, host};
 pub struct StateFile {
     /// Its process.
     pub pid: u32,
+    /// The PID namespace in which that number means it; 0 where there is none.
+    #[serde(default)]
+    pub pid_ns: i64,
     /// The program's version.
     pub version: String,
     /// `worker` or `orchestrator`.
@@ -235,6 +238,25 @@ pub fn running(state: &Path) -> Option<StateFile> {
     let said = read(state)?;
     let lock = guarded::open(&lock_path(state)).ok()?;
     (holder(&lock)?.as_raw_nonzero().get().unsigned_abs() == said.pid).then_some(said)
+}
+
+/// Whether the daemon runs that wrote `said` into this state file: by its lock.
+/// Who holds it is not told by a number that another PID namespace counted.
+#[must_use]
+pub(crate) fn runs(state: &Path, said: &StateFile) -> bool {
+    let Ok(lock) = guarded::open(&lock_path(state)) else {
+        return false;
+    };
+    let Ok(Some(held)) = fcntl_getlk(&lock, &Flock::from(FlockType::WriteLock)) else {
+        return false;
+    };
+    let same = |holder: Pid| holder.as_raw_nonzero().get().unsigned_abs() == said.pid;
+    is_elsewhere(said) || held.pid.is_none_or(same)
+}
+
+/// Whether the number of its process means another one here.
+pub(crate) fn is_elsewhere(said: &StateFile) -> bool {
+    said.pid_ns != 0 && said.pid_ns != host::boot().pid_ns
 }
 
 /// What stands in a state file, of a daemon that runs or one that was killed;

@@ -225,3 +225,40 @@ fn a_machine_without_anything_is_told_so() {
     let ran = scratch.outcome(command).ok();
     assert!(ran.out.contains("no daemon serves this machine"), "{ran:?}");
 }
+
+/// Another operator's daemon on another store: worth a note, and no failure of
+/// this user's commands.
+#[test]
+fn troubles_of_another_store_are_notes() {
+    let scratch = Scratch::with_conversation();
+    let other = scratch.path("other.db");
+    let other = other.to_str().expect("text");
+    scratch.run(&["--store", other, "store", "init"]).ok();
+    let configs = scratch.path(".config/mcp-bridge");
+    std::fs::create_dir_all(&configs).expect("made");
+    let broken = format!(
+        "role = \"worker\"\n[store]\nurl = \"{other}\"\n[service]\nstate_file = \"{}\"\n\
+         [wake]\norder = [\"exec\"]\nexec.command = [\"no-such-command\"]\n\
+         [[session]]\ncredentials = \"{}\"\nproof = \"none\"\n",
+        scratch.path("elsewhere.json").display(),
+        scratch.credentials("work.b").display(),
+    );
+    std::fs::write(configs.join("elsewhere.toml"), broken).expect("written");
+    let ran = scratch.run(&["doctor", "--json"]);
+    let wakes = of(&ran, "wake");
+    let noted = format!("(of store {other}, which this command does not use)");
+    assert!(
+        wakes
+            .iter()
+            .any(|line| line.starts_with("note ") && line.contains(&noted)),
+        "{ran:?}"
+    );
+    assert!(
+        !ran.out.contains("\"level\":\"fail\",\"topic\":\"wake\""),
+        "{ran:?}"
+    );
+    // The operator of that store hears it as what it is.
+    let ran = scratch.run(&["--store", other, "doctor", "--json"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(of(&ran, "wake")[0].starts_with("fail "), "{ran:?}");
+}

@@ -84,6 +84,44 @@ fn advice_keeps_to_the_store_that_was_named() {
     ");
 }
 
+/// A plain command would make the conversation in another store.
+#[test]
+fn advice_to_make_a_conversation_names_the_store() {
+    let scratch = Scratch::with_conversation();
+    let other = scratch.path("other.db");
+    let other = other.to_str().expect("text");
+    scratch.run(&["--store", other, "store", "init"]).ok();
+    let wanted = format!("mcp-bridge --store {other} conversation new");
+    for command in ["status", "conversation list"] {
+        let mut args = vec!["--store", other];
+        args.extend(command.split(' '));
+        let ran = scratch.run(&args).ok();
+        let said = ran.out + &ran.err;
+        assert!(said.contains(&wanted), "{command}: {said}");
+        // A plain command finds that store by itself.
+        let mut plain = scratch.bridge(&args[2..]);
+        plain.env("MCP_BRIDGE_STORE", other);
+        let ran = scratch.outcome(plain).ok();
+        let said = ran.out + &ran.err;
+        assert!(
+            said.contains("mcp-bridge conversation new"),
+            "{command}: {said}"
+        );
+    }
+}
+
+/// These credentials lead to a store that a command without them does not find.
+#[test]
+fn advice_names_the_store_of_the_credentials() {
+    let scratch = Scratch::with_conversation();
+    let mut command = scratch.bridge_as("work.b", &["ack", "4711"]);
+    command.env_remove("MCP_BRIDGE_STORE");
+    let ran = scratch.outcome(command);
+    assert_eq!(ran.code, Some(65), "{}{}", ran.out, ran.err);
+    let wanted = format!("mcp-bridge --store {} check", scratch.store().display());
+    assert!(ran.err.contains(&wanted), "{}", ran.err);
+}
+
 #[test]
 fn one_that_was_deleted_is_no_new_installation() {
     let scratch = Scratch::with_conversation();

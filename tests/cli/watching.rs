@@ -145,7 +145,7 @@ fn a_store_that_is_replaced_ends_it() {
         .replace(&*scratch.dir().to_string_lossy(), "<dir>");
     assert_snapshot!(said, @r"
     error: store <dir>/bridge.db: the file was deleted or replaced while it was open; nothing was stored in it
-      put the old file back, or restart what uses it
+      put the old file back; a daemon goes on with the file that is there, other programs must be started again
     ");
 }
 

@@ -16,6 +16,7 @@ use super::operator;
 use super::output::{self, note, print, print_json, shown};
 use super::table::{BOLD, Cell, DIM, GOOD, Table, WARN};
 use super::{completions, named};
+use crate::advice;
 use crate::clock;
 use crate::model::session::{Conversation, ConversationState};
 use crate::model::{ConversationId, Label};
@@ -122,7 +123,9 @@ async fn list(all: bool, context: &Context) -> anyhow::Result<Exit> {
     }
     if wanted.is_empty() {
         note(&match total {
-            0 => format!("no conversations in {location}\n  make one: mcp-bridge conversation new"),
+            0 => advice::with_store(&format!(
+                "no conversations in {location}\n  make one: mcp-bridge conversation new"
+            )),
             _ => format!(
                 "no open conversations in {location}; {} that ended: --all",
                 u64::try_from(total).unwrap_or(u64::MAX)

@@ -52,6 +52,10 @@ pub(super) struct Config {
     pub(super) home: Home,
     /// Whether its service is to be started with the machine, or its user.
     pub(super) enabled: bool,
+    /// See [`Daemon::other`].
+    pub(super) other: Option<String>,
+    /// The store that it means, as far as that is known.
+    pub(super) store: Option<PathBuf>,
     /// What is wrong with it, or what it says.
     pub(super) outcome: Result<Configured, Vec<String>>,
 }
@@ -72,6 +76,8 @@ pub(super) struct Session {
     pub(super) name: String,
     /// What the daemon that runs with this configuration says of it.
     pub(super) said: Vec<SessionState>,
+    /// Whether such a daemon runs.
+    pub(super) kept: bool,
     pub(super) proof: Life,
     pub(super) wakes: Vec<Adapter>,
 }
@@ -110,6 +116,11 @@ pub(super) struct Daemon {
     pub(super) home: Home,
     pub(super) state: StateFile,
     pub(super) runs: bool,
+    /// Its process, where that number means something here: in this PID namespace.
+    pub(super) process: Option<u32>,
+    /// What it is of, if not of the store that this user's commands use: `store
+    /// /srv/b.db`. Its troubles are not this user's.
+    pub(super) other: Option<String>,
 }
 
 /// A store, and the file system that it is on.
@@ -122,6 +133,10 @@ pub(super) struct Store {
     pub(super) not_yet: bool,
     /// Whether it is that of a daemon which runs or is enabled, or this user's.
     pub(super) in_use: bool,
+    /// Whether it is not the one that this user's commands use.
+    pub(super) other: bool,
+    /// Whether a command that is advised must name it.
+    pub(super) must_name: bool,
     pub(super) file: Option<Permissions>,
     pub(super) directory: Option<Permissions>,
     /// Free and all bytes.
@@ -168,6 +183,10 @@ pub(super) struct CredentialsFile {
     pub(super) path: PathBuf,
     /// Whether a configuration names it, rather than that it only lies there.
     pub(super) configured: bool,
+    /// As that of the configuration that names it.
+    pub(super) other: Option<String>,
+    /// The store that they are for, if a command that is advised must name it.
+    pub(super) store: Option<PathBuf>,
     pub(super) outcome: Result<Vec<(String, Standing)>, CredentialsTrouble>,
 }
 

@@ -81,6 +81,19 @@ impl Finding {
         Self::new(Level::Fail, topic, text).remedy(remedy)
     }
 
+    /// A trouble of `other`, which is not of the store that this user's commands
+    /// use, is only worth knowing.
+    pub(super) fn of(mut self, other: Option<&str>) -> Self {
+        if let Some(other) = other.filter(|_| self.level >= Level::Warn) {
+            self.level = Level::Note;
+            self.text = format!(
+                "{} (of {other}, which this command does not use)",
+                self.text
+            );
+        }
+        self
+    }
+
     pub(super) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into()).filter(|remedy| !remedy.is_empty());
         self

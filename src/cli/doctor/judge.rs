@@ -17,7 +17,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     found.extend(services(facts));
     found.push(clock(facts));
     found.extend(sessions::credentials(&facts.credentials));
-    found.extend(sessions::liveness(&facts.configs));
+    found.extend(sessions::liveness(facts));
     found.extend(sessions::wakes(&facts.configs));
     found.extend(sessions::said_of_others(facts));
     found.extend(sessions::alerts(&facts.configs));
@@ -37,7 +37,17 @@ fn configs(facts: &Facts) -> Vec<Finding> {
         );
         return vec![Finding::note("config", text)];
     }
-    facts.configs.iter().flat_map(config).collect()
+    let all = facts.configs.iter();
+    all.flat_map(|one| of(one.other.as_ref(), config(one)))
+        .collect()
+}
+
+/// Findings of something that may be another store's.
+fn of(other: Option<&String>, found: Vec<Finding>) -> impl Iterator<Item = Finding> {
+    let other = other.cloned();
+    found
+        .into_iter()
+        .map(move |finding| finding.of(other.as_deref()))
 }
 
 fn config(config: &Config) -> Vec<Finding> {
@@ -66,7 +76,7 @@ fn config(config: &Config) -> Vec<Finding> {
 }
 
 /// How this instance is spoken to.
-fn unit(verb: &str, instance: &str, home: Home) -> String {
+pub(super) fn unit(verb: &str, instance: &str, home: Home) -> String {
     match home {
         Home::System => format!("systemctl {verb} mcp-bridged@{instance}"),
         Home::User => format!("systemctl --user {verb} mcp-bridged@{instance}"),
@@ -81,7 +91,7 @@ fn services(facts: &Facts) -> Vec<Finding> {
     let mut found: Vec<Finding> = facts
         .daemons
         .iter()
-        .flat_map(|daemon| service(daemon, &facts.version))
+        .flat_map(|daemon| of(daemon.other.as_ref(), service(daemon, &facts.version)))
         .collect();
     for config in &facts.configs {
         let known = facts
@@ -95,7 +105,8 @@ fn services(facts: &Facts) -> Vec<Finding> {
             };
             if config.enabled || config.home == Home::Elsewhere {
                 let text = format!("{}: no such daemon runs", config.instance);
-                found.push(Finding::warn("service", text, start));
+                let finding = Finding::warn("service", text, start);
+                found.push(finding.of(config.other.as_deref()));
             } else {
                 let text = format!("{}: not enabled; if it is wanted: {start}", config.instance);
                 found.push(Finding::note("service", text));
@@ -219,6 +230,7 @@ fn clock(facts: &Facts) -> Finding {
     let newest = facts
         .stores
         .iter()
+        .filter(|store| !store.other)
         .filter_map(|store| store.outcome.as_ref().ok()?.newest)
         .max();
     if facts.now.as_second() < EARLIEST {

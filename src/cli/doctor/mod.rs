@@ -19,6 +19,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::heard::Heard;
 use super::output::{print, print_json};
+use crate::store::locate::Location;
 use finding::Level;
 
 /// Looks at the configurations, the store and its disk, the limits of the
@@ -45,14 +46,16 @@ pub(super) struct DoctorArgs {
 /// A daemon that runs, died or should run on this machine.
 pub(super) struct Expected {
     pub(super) instance: String,
+    /// Whether it serves another store than this user's commands use.
+    pub(super) other: bool,
     /// What it says, or said last.
     pub(super) heard: Option<Heard>,
 }
 
 /// The daemons of these configurations, or of all that this machine and this
-/// user have.
-pub(super) fn daemons(named: &[PathBuf]) -> Vec<Expected> {
-    gather::expected(named)
+/// user have. `own` is the store that this command uses.
+pub(super) fn daemons(named: &[PathBuf], own: Location) -> Vec<Expected> {
+    gather::expected(named, own)
 }
 
 /// Where standard output has no width of its own.

@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 
 use super::CliError;
 use super::context::Context;
+use super::error::beside;
 use super::exit::Exit;
 use super::heard::{self, Heard};
 use super::output::{self, print, print_json, shown};
 use super::table::{BOLD, Cell, DIM, Table};
+use crate::advice;
 use crate::clock;
 use crate::model::session::SessionView;
 use crate::store::locate::{Location, Origin};
@@ -176,7 +178,11 @@ fn first_screen(location: &Location) -> String {
     ] {
         table.row([Cell::new(command, BOLD), Cell::new(what, DIM)]);
     }
-    format!("no store yet: {location}\n\n{}", table.render(2))
+    format!(
+        "no store yet: {location}{}\n\n{}",
+        beside(location),
+        table.render(2)
+    )
 }
 
 fn page(
@@ -188,8 +194,9 @@ fn page(
 ) -> String {
     let mut out = String::new();
     if sessions.is_empty() {
+        let make = advice::with_store("mcp-bridge conversation new --label backend");
         out.push_str(&format!(
-            "no open conversations in {}\n  make one: mcp-bridge conversation new --label backend\n",
+            "no open conversations in {}\n  make one: {make}\n",
             store.location().display()
         ));
     } else {

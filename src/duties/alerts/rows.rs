@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::telling::Standing;
 use super::{Alerts, say_muted};
+use crate::advice;
 use crate::clock;
 use crate::model::alert::{Alert, AlertKind, Edge, next_reminder};
 use crate::store::{AlertRef, AlertRow, Noted, ToldEdge};
@@ -165,9 +166,10 @@ impl Alerts {
             session: None,
             task: None,
             text: format!(
-                "{} and {} more; mcp-bridge alert list names them all",
+                "{} and {} more; {}",
                 named.join(", "),
-                rows.len() - named.len()
+                rows.len() - named.len(),
+                advice::with_store("mcp-bridge alert list names them all")
             ),
             ..self.alert(&rows[0], edge)
         }

@@ -50,7 +50,12 @@ pub(super) fn load(path: &Path, home: Home) -> Loaded {
 }
 
 /// What a configuration says, held against this machine.
-pub(super) async fn facts(loaded: &Loaded, daemons: &[Daemon]) -> Config {
+pub(super) async fn facts(
+    loaded: &Loaded,
+    daemons: &[Daemon],
+    store: Option<PathBuf>,
+    other: Option<String>,
+) -> Config {
     let outcome = match &loaded.settings {
         Err(errors) => Err(errors.each().map(ToString::to_string).collect()),
         Ok(settings) => {
@@ -62,6 +67,7 @@ pub(super) async fn facts(loaded: &Loaded, daemons: &[Daemon]) -> Config {
                 sessions.push(Session {
                     name: name(&session.credentials),
                     said: said(&session.credentials, daemon),
+                    kept: daemon.is_some(),
                     proof: life(session, other.as_deref(), &sandbox).await,
                     wakes: session
                         .wake
@@ -89,6 +95,8 @@ pub(super) async fn facts(loaded: &Loaded, daemons: &[Daemon]) -> Config {
         instance: loaded.instance.clone(),
         home: loaded.home,
         enabled: is_enabled(loaded.home, &loaded.instance),
+        other,
+        store,
         outcome,
     }
 }
@@ -98,22 +106,29 @@ fn said(credentials: &Path, daemon: Option<&Daemon>) -> Vec<SessionState> {
     let Some(daemon) = daemon.filter(|daemon| !daemon.state.sessions.is_empty()) else {
         return Vec::new();
     };
+    let all = daemon.state.sessions.iter();
     let Ok(file) = Credentials::read(credentials) else {
-        return Vec::new();
+        // The daemon read it: by its name it is known, wherever the service
+        // manager put it.
+        let is = |said: &&SessionState| {
+            let same = said.credentials == credentials;
+            same || (!said.credentials.as_os_str().is_empty()
+                && name(&said.credentials) == name(credentials))
+        };
+        return all.filter(is).cloned().collect();
     };
     let keys: Vec<String> = file
         .callers
         .iter()
         .map(|caller| caller.session.to_string())
         .collect();
-    let all = daemon.state.sessions.iter();
     all.filter(|said| keys.contains(&said.session))
         .cloned()
         .collect()
 }
 
 /// Whether this is the configuration's daemon, and runs.
-fn is_of(daemon: &Daemon, loaded: &Loaded) -> bool {
+pub(super) fn is_of(daemon: &Daemon, loaded: &Loaded) -> bool {
     daemon.runs && (&daemon.instance, daemon.home) == (&loaded.instance, loaded.home)
 }
 
@@ -155,7 +170,7 @@ pub(super) fn is_enabled(home: Home, instance: &str) -> bool {
 fn other_user(loaded: &Loaded, daemon: Option<&Daemon>) -> Option<String> {
     let us = rustix::process::geteuid().as_raw();
     let runs_as = daemon.and_then(|daemon| {
-        let process = format!("/proc/{}", daemon.state.pid);
+        let process = format!("/proc/{}", daemon.process?);
         Some(std::fs::metadata(process).ok()?.uid())
     });
     let owner = std::fs::metadata(&loaded.path).map_or(us, |meta| meta.uid());
@@ -349,6 +364,46 @@ fn secret(path: &Path, adapter: &mut Adapter) -> Option<String> {
             let remedy = "write it, for the daemon's user to read".to_owned();
             adapter.trouble = Some((what, remedy));
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervisor::StateFile;
+
+    fn daemon(credentials: &str) -> Daemon {
+        let state = format!(
+            r#"{{"pid": 1, "version": "1", "role": "worker", "ready": true, "generation": 1,
+                 "reloads": 0, "status": "", "duties": [], "sessions": [{{
+                 "session": "conv_0123456789abcdef/b", "name": "work/b",
+                 "credentials": "{credentials}", "life": "no pid"}}]}}"#
+        );
+        let state: StateFile = serde_json::from_str(&state).expect("a state");
+        Daemon {
+            instance: "worker".into(),
+            state_path: "/run/mcp-bridge/worker/worker.json".into(),
+            home: Home::System,
+            state,
+            runs: true,
+            process: None,
+            other: None,
+        }
+    }
+
+    /// Neither file is there for us, and so neither may be read.
+    #[test]
+    fn a_session_is_known_by_the_file_that_its_daemon_read() {
+        let configured = Path::new("/etc/mcp-bridge/credentials/work.b.toml");
+        for (read, known) in [
+            ("/etc/mcp-bridge/credentials/work.b.toml", true),
+            ("/run/credentials/w.service/mcp-bridge_work.b.toml", true),
+            ("/etc/mcp-bridge/credentials/other.b.toml", false),
+            ("", false),
+        ] {
+            let found = said(configured, Some(&daemon(read)));
+            assert_eq!(!found.is_empty(), known, "{read}");
         }
     }
 }

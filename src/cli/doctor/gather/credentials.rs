@@ -11,6 +11,7 @@ use super::configs::{Loaded, toml_in};
 use super::stores;
 use crate::cli::context::credentials_directory;
 use crate::cli::doctor::facts::{CredentialsFile, CredentialsTrouble, Standing};
+use crate::cli::doctor::judge::unit;
 use crate::config::is_closed;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::model::session::session_name;
@@ -28,7 +29,7 @@ pub(super) async fn credentials(
     now: Timestamp,
 ) -> Vec<CredentialsFile> {
     let mut files: Vec<(PathBuf, bool, Option<&Location>)> = Vec::new();
-    let mut not_loaded: HashMap<PathBuf, &str> = HashMap::new();
+    let mut not_loaded: HashMap<PathBuf, &Loaded> = HashMap::new();
     for config in configs {
         let Ok(settings) = &config.settings else {
             continue;
@@ -37,7 +38,7 @@ pub(super) async fn credentials(
         for session in &settings.agents.sessions {
             files.push((session.credentials.clone(), true, store));
             if session.not_handed_over && is_kept_from_service(&session.credentials) {
-                not_loaded.insert(session.credentials.clone(), &config.instance);
+                not_loaded.insert(session.credentials.clone(), config);
             }
         }
     }
@@ -50,13 +51,18 @@ pub(super) async fn credentials(
     let mut opened: Vec<(PathBuf, Option<SharedStore>)> = Vec::new();
     let mut found = Vec::new();
     for (path, configured, meant) in files {
+        let mut of = meant.map(|meant| meant.path.clone());
         let outcome = match Credentials::read(&path) {
             Ok(_) if not_loaded.contains_key(&path) => Err(CredentialsTrouble::Wrong(
                 format!(
                     "{}: the service started before this file came",
                     path.display()
                 ),
-                format!("systemctl restart mcp-bridged@{}", not_loaded[&path]),
+                unit(
+                    "restart",
+                    &not_loaded[&path].instance,
+                    not_loaded[&path].home,
+                ),
             )),
             Err(error) => Err(trouble(&path, &error)),
             Ok(credentials) => {
@@ -65,6 +71,7 @@ pub(super) async fn credentials(
                     (Some(store), None) => Some(PathBuf::from(store)),
                     (None, None) => locations.last().map(|own| own.path.clone()),
                 };
+                of.clone_from(&place);
                 let store = match place {
                     Some(place) => open(&mut opened, place).await,
                     None => None,
@@ -75,6 +82,8 @@ pub(super) async fn credentials(
         found.push(CredentialsFile {
             path,
             configured,
+            other: None,
+            store: of,
             outcome,
         });
     }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::configs::Loaded;
 use crate::cli::doctor::facts::{Daemon, Home};
-use crate::supervisor::{StateFile, lock_is_closed, read_state, running, user_directories};
+use crate::supervisor::{
+    self, StateFile, is_elsewhere, lock_is_closed, read_state, user_directories,
+};
 
 /// A system service's runtime directories, one each or one for all.
 const SYSTEM: &str = "/run/mcp-bridge";
@@ -42,6 +44,8 @@ pub(super) fn daemons(configs: &[Loaded], all: bool) -> Vec<Daemon> {
             let home = home_of(configs, &instance, home);
             Some(Daemon {
                 runs: runs(&state_path, &state),
+                process: (!is_elsewhere(&state)).then_some(state.pid),
+                other: None,
                 instance,
                 home,
                 state_path,
@@ -89,12 +93,16 @@ fn stem(path: &Path) -> String {
     stem.to_string_lossy().into_owned()
 }
 
-/// The lock says it; where another user's may not be read, the process does.
+/// The lock says it; where another user's may not be read, the process does, if
+/// its number means something here: else the file, which a clean stop removes.
 fn runs(path: &Path, state: &StateFile) -> bool {
-    if running(path).is_some() {
+    if supervisor::runs(path, state) {
         return true;
     }
-    lock_is_closed(path)
-        && std::fs::read_to_string(format!("/proc/{}/comm", state.pid))
+    if !lock_is_closed(path) {
+        return false;
+    }
+    is_elsewhere(state)
+        || std::fs::read_to_string(format!("/proc/{}/comm", state.pid))
             .is_ok_and(|name| name.starts_with("mcp-bridge"))
 }

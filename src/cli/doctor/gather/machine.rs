@@ -21,7 +21,8 @@ pub(super) fn inotify(daemons: &[Daemon]) -> Option<Inotify> {
     let mut users: BTreeMap<u32, (u64, u64)> = daemons
         .iter()
         .filter(|daemon| daemon.runs)
-        .filter_map(|daemon| owner(daemon.state.pid))
+        .filter(|daemon| daemon.other.is_none())
+        .filter_map(|daemon| owner(daemon.process?))
         .chain([us])
         .map(|user| (user, (0, 0)))
         .collect();

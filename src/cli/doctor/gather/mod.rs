@@ -4,6 +4,7 @@ mod configs;
 mod credentials;
 mod daemons;
 mod machine;
+mod own;
 mod sandbox;
 mod stores;
 
@@ -15,6 +16,7 @@ use crate::cli::context::Context;
 use crate::cli::heard::Heard;
 use crate::clock;
 use crate::config;
+use crate::store::locate::Location;
 
 /// Where a system service's configurations are.
 const SYSTEM: &str = "/etc/mcp-bridge";
@@ -26,21 +28,37 @@ pub(super) async fn gather(named: &[PathBuf], context: &Context) -> anyhow::Resu
         false => Vec::new(),
     };
     let loaded = load(named, &looked_in);
-    let daemons = daemons::daemons(&loaded, named.is_empty());
+    let own = own::Own::of(context.location()?, !named.is_empty());
+    let mut daemons = daemons::daemons(&loaded, named.is_empty());
+    for daemon in &mut daemons {
+        daemon.other = own.other(
+            daemon.home,
+            own::store_of_daemon(daemon, &loaded).as_deref(),
+        );
+    }
     let mut configs: Vec<Config> = Vec::new();
     for one in &loaded {
-        configs.push(configs::facts(one, &daemons).await);
+        let store = own::store_of(one, &daemons);
+        let other = own.other(one.home, store.as_deref());
+        configs.push(configs::facts(one, &daemons, store, other).await);
     }
     let in_use = |one: &configs::Loaded| configs::is_in_use(one, &daemons);
     let (locations, used) = stores::locations(&loaded, in_use, context)?;
     let stores: Vec<_> = locations
         .iter()
         .enumerate()
-        .map(|(index, location)| stores::store(location, index < used))
+        .map(|(index, location)| stores::store(location, index < used, &own, &configs))
         .collect();
     let now = clock::now();
-    let credentials = credentials::credentials(&loaded, &locations, named.is_empty(), now).await;
-    let shared = stores.iter().any(stores::is_shared);
+    let mut credentials =
+        credentials::credentials(&loaded, &locations, named.is_empty(), now).await;
+    for file in &mut credentials {
+        file.store = file.store.take().filter(|store| own.must_name(store));
+        let of = loaded.iter().position(|one| names(one, &file.path));
+        file.other = of.and_then(|index| configs[index].other.clone());
+    }
+    let ours = stores.iter().filter(|store| !store.other);
+    let shared = ours.into_iter().any(stores::is_shared);
     Ok(Facts {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now,
@@ -67,14 +85,30 @@ fn load(named: &[PathBuf], looked_in: &[PathBuf]) -> Vec<configs::Loaded> {
     paths.iter().map(|p| configs::load(p, home(p))).collect()
 }
 
+/// Whether a configuration has a session of these credentials.
+fn names(loaded: &configs::Loaded, credentials: &Path) -> bool {
+    let settings = loaded.settings.as_ref();
+    settings.is_ok_and(|settings| {
+        let mut sessions = settings.agents.sessions.iter();
+        sessions.any(|session| session.credentials == credentials)
+    })
+}
+
 /// The daemons that run, died or should run, without a look at anything else.
-pub(super) fn expected(named: &[PathBuf]) -> Vec<Expected> {
+pub(super) fn expected(named: &[PathBuf], own: Location) -> Vec<Expected> {
     let loaded = load(named, &directories());
     let daemons = daemons::daemons(&loaded, named.is_empty());
+    let own = own::Own::of(own, !named.is_empty());
     let mut all: Vec<Expected> = daemons
         .iter()
         .map(|daemon| Expected {
             instance: daemon.instance.clone(),
+            other: own
+                .other(
+                    daemon.home,
+                    own::store_of_daemon(daemon, &loaded).as_deref(),
+                )
+                .is_some(),
             heard: Some(Heard {
                 instance: daemon.instance.clone(),
                 state: daemon.state.clone(),
@@ -89,6 +123,9 @@ pub(super) fn expected(named: &[PathBuf]) -> Vec<Expected> {
         if !known && (!named.is_empty() || configs::is_enabled(one.home, &one.instance)) {
             all.push(Expected {
                 instance: one.instance.clone(),
+                other: own
+                    .other(one.home, own::store_of(one, &daemons).as_deref())
+                    .is_some(),
                 heard: None,
             });
         }

@@ -7,8 +7,10 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use super::configs::Loaded;
+use super::own::Own;
 use crate::cli::context::Context;
-use crate::cli::doctor::facts::{Permissions, Store};
+use crate::cli::doctor::facts::{Config, Permissions, Store};
+use crate::cli::heard::is_same;
 use crate::host;
 use crate::store::StoreError;
 use crate::store::locate::{self, Hints, Location, Origin};
@@ -85,7 +87,7 @@ fn real(path: &Path) -> std::path::PathBuf {
         .unwrap_or_else(|_| path.to_owned())
 }
 
-pub(super) fn store(location: &Location, in_use: bool) -> Store {
+pub(super) fn store(location: &Location, in_use: bool, own: &Own, configs: &[Config]) -> Store {
     let path = real(&location.path);
     let directory = path.parent().unwrap_or(Path::new("/"));
     let outcome = match sqlite::inspect(&path, true) {
@@ -99,6 +101,16 @@ pub(super) fn store(location: &Location, in_use: bool) -> Store {
         not_yet: matches!(outcome, Err(StoreError::Missing(_)))
             && location.origin == Origin::Default,
         in_use,
+        // Of several daemons of a store one may be this user's.
+        other: own.is_other(&path)
+            && !configs.iter().any(|config| {
+                config.other.is_none()
+                    && config
+                        .store
+                        .as_deref()
+                        .is_some_and(|store| is_same(store, &path))
+            }),
+        must_name: own.must_name(&path),
         outcome: outcome.map_err(|error| {
             let all = error.to_string();
             let (what, remedy) = all.split_once('\n').unwrap_or((&all, ""));

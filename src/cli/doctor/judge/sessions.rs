@@ -1,11 +1,13 @@
 //! What is found of sessions: their credentials, the proofs of their agents'
 //! lives, the ways to wake them; and of the ways to tell the operator.
 
+use super::of;
+use crate::advice;
 use crate::cli::doctor::facts::{
-    Adapter, Config, Configured, CredentialsFile, CredentialsTrouble, Facts, Life, Standing,
+    Adapter, Config, Configured, CredentialsFile, CredentialsTrouble, Facts, Life, Session,
+    Standing,
 };
 use crate::cli::doctor::finding::Finding;
-use crate::duties::SessionState;
 use crate::text;
 
 fn said(configs: &[Config]) -> impl Iterator<Item = (&Config, &Configured)> {
@@ -14,6 +16,13 @@ fn said(configs: &[Config]) -> impl Iterator<Item = (&Config, &Configured)> {
         .filter_map(|config| Some((config, config.outcome.as_ref().ok()?)))
 }
 
+fn sessions(configs: &[Config]) -> impl Iterator<Item = (&Config, &Session)> {
+    said(configs).flat_map(|(config, said)| said.sessions.iter().map(move |one| (config, one)))
+}
+
+const LIVENESS: &str = "liveness";
+const START: &str = "start the agent, or set the proof that fits it";
+
 pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
     const TOPIC: &str = "credentials";
     let mut found = Vec::new();
@@ -21,6 +30,13 @@ pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
     let (mut good, mut over, mut private) = (0_u64, 0_u64, 0_u64);
     for file in files {
         let path = file.path.display();
+        let push = |found: &mut Vec<Finding>, finding: Finding| {
+            found.push(finding.of(file.other.as_deref()));
+        };
+        let naming = |text: &str| match &file.store {
+            Some(store) => advice::on(text, store),
+            None => text.to_owned(),
+        };
         let sessions = match &file.outcome {
             Ok(sessions) => sessions,
             Err(CredentialsTrouble::NotOurs) => {
@@ -31,11 +47,11 @@ pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
                 let text = format!("{path}: there is no such file");
                 let remedy =
                     "mcp-bridge conversation new writes one; the daemon takes it when it is there";
-                found.push(Finding::warn(TOPIC, text, remedy));
+                push(&mut found, Finding::warn(TOPIC, text, naming(remedy)));
                 continue;
             }
             Err(CredentialsTrouble::Wrong(what, remedy)) => {
-                found.push(Finding::fail(TOPIC, what, remedy));
+                push(&mut found, Finding::fail(TOPIC, what, remedy));
                 continue;
             }
         };
@@ -48,12 +64,15 @@ pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
                 Standing::WrongToken => {
                     let text = format!("{path}: its token for {session} is wrong");
                     let remedy = "use the file that was written when the conversation was made";
-                    found.push(Finding::fail(TOPIC, text, remedy));
+                    push(&mut found, Finding::fail(TOPIC, text, remedy));
                     continue;
                 }
                 Standing::Expired(ago) => (
                     format!("expired {} ago", text::long_duration(*ago)),
-                    format!("mcp-bridge conversation renew {}", conversation_of(session)),
+                    naming(&format!(
+                        "mcp-bridge conversation renew {}",
+                        conversation_of(session)
+                    )),
                 ),
                 Standing::Closed => ("was closed".to_owned(), "take the session out".to_owned()),
                 Standing::Unknown => (
@@ -63,7 +82,7 @@ pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
             };
             if file.configured {
                 let text = format!("{path}: the conversation of {session} {ended}");
-                found.push(Finding::warn(TOPIC, text, remedy));
+                push(&mut found, Finding::warn(TOPIC, text, remedy));
             } else {
                 over += 1;
             }
@@ -97,48 +116,62 @@ fn conversation_of(session: &str) -> &str {
     session.split_once('/').map_or(session, |(name, _)| name)
 }
 
-pub(super) fn liveness(configs: &[Config]) -> Vec<Finding> {
-    const TOPIC: &str = "liveness";
+pub(super) fn liveness(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
-    for session in said(configs).flat_map(|(_, said)| &said.sessions) {
-        let name = &session.name;
-        // The daemon's word first. Where its agent is not proven for us either,
-        // ours says what is to be done.
-        if let Life::Alive(by) = &session.proof {
-            let lives: Vec<&SessionState> =
-                session.said.iter().filter(|s| s.life.is_some()).collect();
-            for said in &lives {
-                let why = said.life.as_deref().unwrap_or_default();
-                let text = format!(
-                    "{}: its daemon says: {why}; this command sees it alive by {by}",
-                    said.name
-                );
-                let remedy = "see what the daemon's user may read: sudo -u USER mcp-bridge doctor";
-                found.push(Finding::fail(TOPIC, text, remedy));
-            }
-            if !lives.is_empty() {
-                continue;
-            }
-        }
+    for (config, session) in sessions(&facts.configs) {
+        let lives = lives(session);
+        let findings = match lives.is_empty() {
+            true => vec![own_look(session)],
+            false => lives,
+        };
+        found.extend(of(config.other.as_ref(), findings));
+    }
+    found
+}
+
+/// What its daemon says of a session's life, where it says that there is none.
+fn lives(session: &Session) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for said in &session.said {
+        let Some(why) = &said.life else { continue };
+        let says = format!("{}: its daemon says: {why}", said.name);
         found.push(match &session.proof {
-            Life::Alive(by) => Finding::ok(TOPIC, format!("{name}: alive by {by}")),
-            Life::Unproven(why) => {
-                let remedy = "start the agent, or set the proof that fits it";
-                Finding::warn(TOPIC, format!("{name}: {why}"), remedy)
-            }
-            Life::None => {
-                Finding::note(TOPIC, format!("{name}: \"none\": nothing proves its life"))
-            }
-            Life::NotAsked(why) => Finding::skip(TOPIC, format!("{name}: {why}")),
+            Life::Alive(by) => Finding::fail(
+                LIVENESS,
+                format!("{says}; this command sees it alive by {by}"),
+                "see what the daemon's user may read: sudo -u USER mcp-bridge doctor",
+            ),
+            _ => Finding::warn(LIVENESS, says, START),
         });
     }
     found
 }
 
+/// What this command sees of a session of which its daemon says nothing bad.
+fn own_look(session: &Session) -> Finding {
+    let name = &session.name;
+    match &session.proof {
+        Life::Alive(by) => Finding::ok(LIVENESS, format!("{name}: alive by {by}")),
+        Life::Unproven(why) => {
+            let differs = match session.kept {
+                true => "; its daemon says nothing of it",
+                false => "",
+            };
+            Finding::warn(LIVENESS, format!("{name}: {why}{differs}"), START)
+        }
+        Life::None => Finding::note(
+            LIVENESS,
+            format!("{name}: \"none\": nothing proves its life"),
+        ),
+        Life::NotAsked(why) => Finding::skip(LIVENESS, format!("{name}: {why}")),
+    }
+}
+
 pub(super) fn wakes(configs: &[Config]) -> Vec<Finding> {
     const TOPIC: &str = "wake";
     let mut found = Vec::new();
-    for session in said(configs).flat_map(|(_, said)| &said.sessions) {
+    for (config, session) in sessions(configs) {
+        let other = config.other.as_ref();
         if session.wakes.is_empty() {
             let text = format!(
                 "{}: no wake configured: it is not woken when it is idle",
@@ -147,7 +180,7 @@ pub(super) fn wakes(configs: &[Config]) -> Vec<Finding> {
             found.push(Finding::note(TOPIC, text));
         }
         for adapter in &session.wakes {
-            found.extend(self::adapter(TOPIC, &session.name, adapter));
+            found.extend(of(other, self::adapter(TOPIC, &session.name, adapter)));
         }
     }
     found
@@ -156,9 +189,8 @@ pub(super) fn wakes(configs: &[Config]) -> Vec<Finding> {
 /// What daemons say of sessions that no file here names, or that this user may
 /// not read.
 pub(super) fn said_of_others(facts: &Facts) -> Vec<Finding> {
-    let known: Vec<&str> = said(&facts.configs)
-        .flat_map(|(_, said)| &said.sessions)
-        .flat_map(|session| &session.said)
+    let known: Vec<&str> = sessions(&facts.configs)
+        .flat_map(|(_, session)| &session.said)
         .map(|said| said.session.as_str())
         .collect();
     let running = facts.daemons.iter().filter(|daemon| daemon.runs);
@@ -168,7 +200,7 @@ pub(super) fn said_of_others(facts: &Facts) -> Vec<Finding> {
         if let Some(why) = &said.wake {
             let text = format!("{name}: {by} says: {why}");
             let remedy = "mend the command or file of its wake; the daemon tries again by itself";
-            found.push(Finding::fail("wake", text, remedy));
+            found.push(Finding::fail("wake", text, remedy).of(daemon.other.as_deref()));
         }
         if let Some(why) = said
             .life
@@ -176,8 +208,7 @@ pub(super) fn said_of_others(facts: &Facts) -> Vec<Finding> {
             .filter(|_| !known.contains(&said.session.as_str()))
         {
             let text = format!("{name}: {by} says: {why}");
-            let remedy = "start the agent, or set the proof that fits it";
-            found.push(Finding::warn("liveness", text, remedy));
+            found.push(Finding::warn(LIVENESS, text, START).of(daemon.other.as_deref()));
         }
     }
     found
@@ -192,7 +223,8 @@ pub(super) fn alerts(configs: &[Config]) -> Vec<Finding> {
             found.push(Finding::note(TOPIC, text));
         }
         for adapter in &said.alerts {
-            found.extend(self::adapter(TOPIC, &config.instance, adapter));
+            let other = config.other.as_ref();
+            found.extend(of(other, self::adapter(TOPIC, &config.instance, adapter)));
         }
     }
     found

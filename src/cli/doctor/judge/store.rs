@@ -1,5 +1,6 @@
 //! What is found of a store and of who else writes it.
 
+use crate::advice;
 use crate::cli::doctor::facts::{Facts, Permissions, Store};
 use crate::cli::doctor::finding::{Finding, Level};
 use crate::duties::StoreCondition;
@@ -20,14 +21,18 @@ const ENOUGH: u64 = 5 * GIBIBYTE;
 /// What is wrong with a store that nobody uses is no fault of this machine.
 pub(super) fn store(store: &Store) -> Vec<Finding> {
     let found = findings(store);
-    if store.in_use {
+    if store.in_use && !store.other {
         return found;
     }
+    let why = match store.in_use {
+        true => "another store than this command's",
+        false => "no daemon that is enabled uses it",
+    };
     let wrong = found.iter().find(|finding| finding.level >= Level::Warn);
     match wrong {
         None => found,
         Some(wrong) => {
-            let text = format!("{}; no daemon that is enabled uses it", wrong.text);
+            let text = format!("{}; {why}", wrong.text);
             vec![Finding::note(TOPIC, text)]
         }
     }
@@ -60,9 +65,17 @@ pub(super) fn said(facts: &Facts) -> Vec<Finding> {
         let text = format!("{place}: {} says: {why}{differs}", daemon.instance);
         let remedy =
             "see that its file system is there, writable and not full, for that daemon's user";
-        found.push(Finding::fail(TOPIC, text, remedy));
+        found.push(Finding::fail(TOPIC, text, remedy).of(daemon.other.as_deref()));
     }
     found
+}
+
+/// The text, with the store in the commands that it advises, if they must name it.
+fn naming(store: &Store, text: &str) -> String {
+    match store.must_name {
+        true => advice::on(text, &store.path),
+        false => text.to_owned(),
+    }
 }
 
 fn findings(store: &Store) -> Vec<Finding> {
@@ -72,9 +85,9 @@ fn findings(store: &Store) -> Vec<Finding> {
         Err(_) if store.not_yet => {
             let text = format!("there is none yet at {path}");
             let note = Finding::note(TOPIC, text);
-            return vec![note.remedy("mcp-bridge conversation new makes one")];
+            return vec![note.remedy(naming(store, "mcp-bridge conversation new makes one"))];
         }
-        Err((what, remedy)) => return vec![Finding::fail(TOPIC, what, remedy)],
+        Err((what, remedy)) => return vec![Finding::fail(TOPIC, what, naming(store, remedy))],
     };
     let mut findings = vec![content(store, found)];
     findings.extend(log(found));
@@ -104,7 +117,7 @@ fn content(store: &Store, found: &Inspection) -> Finding {
     if let Some(problem) = &found.problem {
         let text = format!("{path}: it is damaged: {problem}");
         let remedy = "stop what uses it, and restore a backup: mcp-bridge store restore FILE";
-        return Finding::fail(TOPIC, text, remedy);
+        return Finding::fail(TOPIC, text, naming(store, remedy));
     }
     if let Some(why) = found.kind.refusal() {
         let remedy = match found.kind {
@@ -127,7 +140,11 @@ fn content(store: &Store, found: &Inspection) -> Finding {
     match found.kind {
         Kind::Bridge => {
             let text = format!("{path}: the Python bridge's, not adopted yet");
-            Finding::warn(TOPIC, text, "mcp-bridge store init adopts it")
+            Finding::warn(
+                TOPIC,
+                text,
+                naming(store, "mcp-bridge store init adopts it"),
+            )
         }
         Kind::Own { schema, .. } if schema < SCHEMA_VERSION => {
             let text = format!(

@@ -57,6 +57,8 @@ fn store() -> Store {
         outcome: Ok(inspection()),
         not_yet: false,
         in_use: true,
+        other: false,
+        must_name: false,
         file: Some(permissions(0o660)),
         directory: Some(permissions(0o2770)),
         room: Some((50_000 * MEBIBYTE, 100_000 * MEBIBYTE)),
@@ -72,6 +74,7 @@ fn daemon() -> Daemon {
         home: Home::System,
         state: StateFile {
             pid: 42,
+            pid_ns: 0,
             version: "1.0.0".into(),
             role: "worker".into(),
             ready: true,
@@ -88,6 +91,8 @@ fn daemon() -> Daemon {
             }],
         },
         runs: true,
+        process: Some(42),
+        other: None,
     }
 }
 
@@ -95,6 +100,7 @@ fn session() -> Session {
     Session {
         name: "backend".into(),
         said: Vec::new(),
+        kept: true,
         proof: Life::Alive("process 7".into()),
         wakes: vec![Adapter {
             name: "exec",
@@ -111,6 +117,8 @@ fn config(session: Session) -> Config {
         instance: "worker".into(),
         home: Home::System,
         enabled: true,
+        other: None,
+        store: Some("/s/bridge.db".into()),
         outcome: Ok(Configured {
             role: "worker",
             drop_ins: 2,
@@ -146,6 +154,8 @@ fn sound() -> Facts {
         credentials: vec![CredentialsFile {
             path: "/c/backend.toml".into(),
             configured: true,
+            other: None,
+            store: None,
             outcome: Ok(vec![("backend/b".into(), Standing::Good)]),
         }],
         python: None,
@@ -473,4 +483,59 @@ fn the_other_writer() {
     let mut facts = sound();
     facts.python = Some(Ok("3.51.3".into()));
     assert_eq!(wrong(&facts), []);
+}
+
+#[test]
+fn troubles_of_another_store_are_worth_a_note() {
+    let other = Some("store /other.db".to_owned());
+    let mut facts = sound();
+    facts.configs[0].outcome = Err(vec!["x.toml: one".into()]);
+    facts.daemons[0].state.duties[0].trouble = Some("away".into());
+    facts.stores[0].outcome = Err(("store /s: gone".into(), String::new()));
+    facts.credentials[0].outcome = Err(CredentialsTrouble::Wrong("open".into(), String::new()));
+    assert_eq!(wrong(&facts).len(), 4);
+    facts.configs[0].other.clone_from(&other);
+    facts.daemons[0].other.clone_from(&other);
+    facts.credentials[0].other = other;
+    facts.stores[0].other = true;
+    assert_eq!(wrong(&facts), []);
+    let notes = judge(&facts);
+    let noted = |text: &str| notes.iter().any(|found| found.text == text);
+    assert!(
+        noted("worker: store: away (of store /other.db, which this command does not use)"),
+        "{notes:?}"
+    );
+    assert!(
+        noted("store /s: gone; another store than this command's"),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn a_daemon_s_word_on_a_life_counts() {
+    use crate::duties::SessionState;
+    let mut doubtful = session();
+    doubtful.proof = Life::Unproven("no pid".into());
+    let mut facts = sound();
+    facts.configs = vec![config(doubtful)];
+    assert!(
+        only(&facts).contains("backend: no pid; its daemon says nothing of it"),
+        "{}",
+        only(&facts)
+    );
+    let mut silent = session();
+    silent.said = vec![SessionState {
+        session: "conv_0123456789abcdef/b".into(),
+        name: "backend/b".into(),
+        credentials: "/c/backend.toml".into(),
+        life: Some("no pid file".into()),
+        wake: None,
+    }];
+    silent.proof = Life::NotAsked("another user's".into());
+    facts.configs = vec![config(silent)];
+    assert!(
+        only(&facts).starts_with("Warn liveness backend/b: its daemon says: no pid file"),
+        "{}",
+        only(&facts)
+    );
 }

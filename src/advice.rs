@@ -1,23 +1,52 @@
-//! The commands that errors advise, for the store that the caller named.
+//! The commands that texts advise, with the store that they must work on: where
+//! a plain command finds another store, the advice names the right one.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
-/// The store that `--store` named.
+/// The store that every advised command of this process must name.
 static NAMED: OnceLock<String> = OnceLock::new();
 
 /// Commands that find a store by themselves.
-const ON_A_STORE: [&str; 6] = ["conversation", "task", "status", "store", "audit", "alert"];
+const ON_A_STORE: [&str; 17] = [
+    "ack",
+    "alert",
+    "audit",
+    "capacity",
+    "check",
+    "conversation",
+    "doctor",
+    "drain",
+    "health",
+    "heartbeat",
+    "hold",
+    "send",
+    "status",
+    "store",
+    "task",
+    "wait",
+    "watch",
+];
 
 /// From now on every advised command names this store as well: without it the
-/// command would find another one.
-pub(super) fn name_store(store: &str) {
+/// command would find another one. The first that is named counts.
+pub(crate) fn name_store(store: &str) {
     NAMED.get_or_init(|| store.to_owned());
 }
 
-/// The text, with the named store in each command of ours.
-pub(super) fn with_store(text: &str) -> String {
+/// The text, with the store of this process in each command of ours, if a plain
+/// command finds another one.
+pub(crate) fn with_store(text: &str) -> String {
     match NAMED.get() {
         Some(store) => insert(text, store),
+        None => text.to_owned(),
+    }
+}
+
+/// The text, with the store at `path` in each command of ours.
+pub(crate) fn on(text: &str, path: &Path) -> String {
+    match path.to_str() {
+        Some(path) => insert(text, path),
         None => text.to_owned(),
     }
 }
