@@ -106,10 +106,20 @@ fn daemon_and_agent_that_return_at_once_begin_anew() {
 }
 
 /// A container with daemon and agent: its agent has the same low number in every
-/// life, and the kernel may give the namespace the same inode again.
+/// life.
 #[test]
 fn container_that_starts_again_begins_anew() {
-    let script = "sleep 1000 & echo $! > pid; exec \"$@\"";
+    starts_again(false);
+}
+
+/// The kernel may give the next container's namespace the number of the last one's.
+#[test]
+fn container_with_the_number_of_the_last_begins_anew() {
+    starts_again(true);
+}
+
+fn starts_again(recycled: bool) {
+    let script = "sleep 1000 & echo $! > pid; until [ -e go ]; do sleep 0.02; done; exec \"$@\"";
     let apart = [
         "unshare",
         "--pid",
@@ -139,10 +149,27 @@ fn container_that_starts_again_begins_anew() {
     let start = || {
         let mut command = rig.command_behind(&apart, &config);
         let mut worker = Daemon::start(command.current_dir(rig.dir.path()), &config);
+        let of = worker.child.id();
+        let inside = wait_for("the container", || {
+            let children = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children"));
+            children.ok().filter(|children| !children.trim().is_empty())
+        });
+        if recycled {
+            let link = std::fs::read_link(format!("/proc/{}/ns/pid", inside.trim()));
+            let link = link.expect("readable").display().to_string();
+            let number: i64 = link
+                .trim_matches(|c: char| !c.is_ascii_digit())
+                .parse()
+                .expect("a number");
+            let raw = rig.foreign();
+            raw.execute("UPDATE bridge_heartbeat SET pid_ns = ?1", [number])
+                .expect("written");
+        }
+        std::fs::write(rig.path("go"), "").expect("written");
         worker.ready();
-        worker
+        (worker, inside)
     };
-    let mut worker = start();
+    let (mut worker, mut inside) = start();
     let id = add(&rig, "the container dies");
     for fence in [1, 2] {
         with(&rig, id, &pair.b.session, fence);
@@ -150,12 +177,10 @@ fn container_that_starts_again_begins_anew() {
         assert_eq!(mail.len(), 1, "{mail:?}");
         assert!(mail[0].contains(&format!("fence is {fence}")), "{mail:?}");
         if fence == 1 {
-            let of = worker.child.id();
-            let inside = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children"));
-            let inside = inside.expect("a list");
             worker.kill();
             wait_for("the container's end", || (!is_alive(&inside)).then_some(()));
-            worker = start();
+            std::fs::remove_file(rig.path("go")).expect("removed");
+            (worker, inside) = start();
         }
     }
 }
