@@ -201,6 +201,50 @@ fn a_writer_that_does_not_let_go_is_trouble_and_no_death() {
     assert_eq!(daemon.stop(), Some(0));
 }
 
+/// A library that makes every fsync take 6 s, if it can be made here.
+fn slow_disk(rig: &Rig) -> Option<PathBuf> {
+    let (source, library) = (rig.path("slow.c"), rig.path("slow.so"));
+    let text = "#include <sys/syscall.h>
+        #include <unistd.h>
+        static int slow(long call, int fd) { sleep(6); return syscall(call, fd); }
+        int fsync(int fd) { return slow(SYS_fsync, fd); }
+        int fdatasync(int fd) { return slow(SYS_fdatasync, fd); }";
+    std::fs::write(&source, text).expect("written");
+    let mut compiler = Command::new("cc");
+    compiler
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(&source);
+    compiler
+        .status()
+        .is_ok_and(|status| status.success())
+        .then_some(library)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_slow_disk_is_named_as_one() {
+    let rig = Rig::new();
+    rig.pair("one");
+    let Some(library) = slow_disk(&rig) else {
+        println!("SKIPPED: a slow disk needs a C compiler");
+        return;
+    };
+    let config = rig.config("worker", &one_session());
+    let mut command = rig.command(&config);
+    command.env("LD_PRELOAD", &library);
+    let mut daemon = Daemon::start(&mut command, &config);
+    daemon.says("the disk is slow: a write waited ");
+    daemon.shows("it", |state| {
+        state.duties.iter().any(|duty| {
+            let trouble = duty.trouble.as_deref().unwrap_or_default();
+            trouble.contains("the disk is slow")
+        })
+    });
+    let (_, said) = daemon.finish();
+    said.never("held the write lock");
+}
+
 /// The rig's store as version 1 had it, and a change of its schema that takes
 /// longer than any call may.
 fn make_older(rig: &Rig) {

@@ -238,6 +238,7 @@ macro_rules! every_case {
                 a_check_of_a_sound_store
                 a_probe_and_a_checkpoint
                 a_write_that_got_through_is_known
+                a_store_that_is_tended_counts_on
                 a_closed_handle_does_not_hang
             }
             tasks {

@@ -251,7 +251,8 @@ fn lock(follower: &Mutex<Follower>) -> MutexGuard<'_, Follower> {
 }
 
 fn is_busy(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(StoreError::Busy(_)))
+    let error: Option<&StoreError> = error.downcast_ref();
+    error.is_some_and(StoreError::is_held_up)
 }
 
 /// How long it is until the first of the conversations ends. Reports those that
@@ -267,7 +268,7 @@ async fn next_end(
     let now = clock::now();
     let verdicts = match store.verify(callers, now).await {
         Ok(verdicts) => verdicts,
-        Err(StoreError::Busy(_)) => return Ok(Duration::MAX),
+        Err(error) if error.is_held_up() => return Ok(Duration::MAX),
         Err(error) => return Err(error.into()),
     };
     let mut first: Option<Timestamp> = None;

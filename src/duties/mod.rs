@@ -30,7 +30,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::Settings;
-use crate::store::StoreError;
+use crate::store::{StoreError, sqlite};
 
 /// One of the daemon's loops.
 pub trait Duty: Send + 'static {
@@ -110,7 +110,7 @@ pub const DEADLINE: Duration = Duration::from_secs(8);
 /// rolled back.
 ///
 /// # Errors
-/// The call's own, or [`StoreError::Busy`] when its time is over.
+/// The call's own, or what [`sqlite::held_up`] says when its time is over.
 pub async fn bounded<T>(
     location: &Path,
     call: impl Future<Output = Result<T, StoreError>>,
@@ -125,7 +125,7 @@ async fn bounded_until<T>(
 ) -> Result<T, StoreError> {
     tokio::time::timeout_at(end, call)
         .await
-        .unwrap_or_else(|_| Err(StoreError::Busy(location.to_owned())))
+        .unwrap_or_else(|_| Err(sqlite::held_up(location)))
 }
 
 /// The time of one round: many calls that are each slow must not add up to

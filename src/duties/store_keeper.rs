@@ -21,7 +21,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::model::alert::AlertKind;
 use crate::store::locate::{self, Location};
-use crate::store::sqlite::{Create, Opening};
+use crate::store::sqlite::{self, Create, Opening};
 use crate::store::{ErrorClass, SharedStore, StoreError};
 
 /// How often the store is looked at.
@@ -238,7 +238,7 @@ impl StoreKeeper {
         let outcome = if writes.waiting_since.is_some_and(|then| age(then) > WAITS) {
             let long = oldest.is_some_and(|then| age(then) >= STORE_PATIENCE);
             match long || self.trouble.is_some() {
-                true => Err(StoreError::Busy(self.location.path.clone())),
+                true => Err(sqlite::held_up(&self.location.path)),
                 false => Ok(()),
             }
         } else if writes.doubtful_since.is_some() || writes.last.is_none_or(|at| age(at) > QUIET) {
@@ -275,7 +275,7 @@ impl StoreKeeper {
         let now = clock::since_boot();
         let lasted = now.saturating_sub(*self.since.get_or_insert(now));
         let bearable = match error {
-            StoreError::Busy(_) => LOCK_LASTS,
+            StoreError::Busy(_) | StoreError::SlowDisk(..) | StoreError::Crowded(_) => LOCK_LASTS,
             _ => LASTS,
         };
         if lasted >= bearable {

@@ -1,6 +1,7 @@
 //! What can go wrong with a store, in words for the person who must act.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -8,7 +9,7 @@ use super::TaskError;
 use crate::model::message::InvalidMessage;
 use crate::model::rate::{RateLimited, Window};
 use crate::model::{ConversationId, Label, MessageId, SessionKey};
-use crate::text::bytes;
+use crate::text::{self, bytes};
 
 /// A failed store call. The first line says what happened to which thing, the
 /// second, if there is one, what to do.
@@ -63,6 +64,12 @@ pub enum StoreError {
     /// Another writer did not let go.
     #[error("store {}: another process held the write lock for too long; nothing was stored\n  try again; `fuser {}` names the processes that have it open", .0.display(), .0.display())]
     Busy(PathBuf),
+    /// The disk took so long for a commit of this process that others wait.
+    #[error("store {}: the disk is slow: a write waited {} for it; what waits behind it is not stored yet\n  find out what else uses that disk, and look at it: dmesg | tail", .0.display(), text::long_duration(*.1))]
+    SlowDisk(PathBuf, Duration),
+    /// Neither the lock nor the disk: this process has too much to write.
+    #[error("store {}: the writes of this process wait for each other; nothing was stored\n  try again; the machine has too much to do, or this process has", .0.display())]
+    Crowded(PathBuf),
     /// Written by a newer version that excludes this one.
     #[error("store {}: it has schema version {found}, and this program reads versions up to {ours}\n  install a newer mcp-bridge", .path.display())]
     TooNew {
@@ -361,7 +368,11 @@ impl StoreError {
             | Self::Taken(_)
             | Self::Unsupported(_) => ErrorClass::Input,
             Self::WrongToken(_) | Self::Expired { .. } | Self::Closed(_) => ErrorClass::Denied,
-            Self::RateLimited(..) | Self::Busy(_) | Self::InUse(..) => ErrorClass::Retry,
+            Self::RateLimited(..)
+            | Self::Busy(_)
+            | Self::SlowDisk(..)
+            | Self::Crowded(_)
+            | Self::InUse(..) => ErrorClass::Retry,
             Self::Missing(_)
             | Self::Lost { .. }
             | Self::Empty(_)
@@ -411,6 +422,12 @@ impl StoreError {
         )
     }
 
+    /// Whether what was asked for may go through a moment later: it waited in vain.
+    #[must_use]
+    pub fn is_held_up(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::SlowDisk(..) | Self::Crowded(_))
+    }
+
     /// Whether it speaks of the store itself, rather than of one session or
     /// one message.
     #[must_use]
@@ -418,7 +435,7 @@ impl StoreError {
         matches!(
             self.class(),
             ErrorClass::Unavailable | ErrorClass::Unusable | ErrorClass::Other
-        ) || matches!(self, Self::Busy(_))
+        ) || self.is_held_up()
     }
 
     /// The first line alone, for a status line or a log field.

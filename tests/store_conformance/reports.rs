@@ -252,3 +252,14 @@ pub(crate) async fn a_write_that_got_through_is_known(backend: &impl Backend) {
     assert!(health.last.is_some(), "{health:?}");
     assert_eq!((health.doubtful_since, health.waiting_since), (None, None));
 }
+
+pub(crate) async fn a_store_that_is_tended_counts_on(backend: &impl Backend) {
+    let store = backend.open().await;
+    assert_eq!(store.writes().last, None);
+    store.tend().await.expect("tended");
+    let first = store.writes().last;
+    assert!(first.is_some(), "it counts");
+    store.tend().await.expect("tended");
+    assert_eq!(store.writes().last, first, "not at once again");
+    store.probe().await.expect("no older copy");
+}

@@ -47,6 +47,8 @@ pub struct Observer {
     hold: bool,
     writability: Writability,
     good_since: Duration,
+    /// The same, but for times without writes.
+    watched_since: Duration,
     latest: Duration,
 }
 
@@ -68,6 +70,7 @@ impl Observer {
             hold: false,
             writability: Writability::default(),
             good_since: now,
+            watched_since: now,
             latest: now,
         }
     }
@@ -143,6 +146,11 @@ impl Observer {
     /// outage of the store. Nobody is lost before one full ttl from here; what
     /// was said before stands.
     pub fn interrupted(&mut self, now: Duration) {
+        self.watched_since = now;
+        self.begin_anew(now);
+    }
+
+    fn begin_anew(&mut self, now: Duration) {
         self.latest = now;
         self.good_since = now;
         // Deadlines only become later by this: whoever comes up too early is
@@ -245,11 +253,12 @@ impl Observer {
 
     /// How this observer's own writes fared until `now`. While they wait or fail
     /// nobody can give a sign of life, so nobody is lost; and when one gets through
-    /// after that, silence counts from there. `true` if it does so now.
+    /// after that, silence counts from there, but for a session that was excused in
+    /// this way several times since its last sign. `true` if it does so now.
     pub fn own_writes(&mut self, writes: &OwnWrites, now: Duration) -> bool {
         let regained = self.writability.take(writes, now);
         if regained {
-            self.interrupted(now);
+            self.begin_anew(now);
             self.release();
         }
         regained
@@ -339,7 +348,11 @@ impl Observer {
                 continue;
             }
             self.kept_back.remove(&at);
-            let mut verdict = health::classify(&entry.seen, self.good_since, now, &self.policy);
+            let good_since = match self.writability.spent(entry.seen.life_seen()) {
+                Some(spent) => spent.max(self.watched_since),
+                None => self.good_since,
+            };
+            let mut verdict = health::classify(&entry.seen, good_since, now, &self.policy);
             let stands = entry.seen.standing == Some(Health::Lost);
             if verdict.health == Health::Lost && !stands {
                 over.push(at);
@@ -388,6 +401,8 @@ impl Observer {
     fn change(&mut self, at: usize, now: Duration) -> Option<Change> {
         let entry = self.entries[at].as_mut()?;
         let news = entry.news()?;
+        let spent = self.writability.spent(entry.seen.life_seen());
+        let good_since = spent.map_or(self.good_since, |spent| spent.max(self.watched_since));
         if news.to == Health::Lost {
             self.candidates.insert(at, news.from);
         }
@@ -397,7 +412,7 @@ impl Observer {
             to: news.to,
             seq: entry.seq(),
             activity: entry.activity(),
-            silent_for: entry.seen.silent_for(self.good_since, now),
+            silent_for: entry.seen.silent_for(good_since, now),
             may_revoke: news.may_revoke,
             draining: entry.seen.draining,
             heard: entry.is_heard(),

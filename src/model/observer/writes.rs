@@ -1,12 +1,20 @@
 //! Whether the store takes writes, as the observer's own show: silence while
 //! nobody can write is no silence.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// A write that waits or fails for so long was kept from the store.
 const LATE: Duration = Duration::from_secs(3);
 /// Without any write of its own for so long, an observer does not know.
 const UNKNOWN: Duration = Duration::from_secs(10);
+
+/// So often in a row a time without writes excuses the silence of one session. The
+/// observer's writes got through in between, and so would a heartbeat: a disk that
+/// is slow for good hides no death.
+const EXCUSES: usize = 3;
+/// So many such times are remembered: more than there are in the longest ttl.
+const REMEMBERED: usize = 1_024;
 
 /// How the observer's own writes fare, on its boot clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,11 +30,13 @@ pub struct OwnWrites {
 }
 
 /// What is known of it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Writability {
     last: Option<Duration>,
     regained: Option<Duration>,
     unwritable_since: Option<Duration>,
+    /// When each time without writes ended.
+    ends: VecDeque<Duration>,
 }
 
 impl Writability {
@@ -40,7 +50,21 @@ impl Writability {
         self.unwritable_since = writes.failing_since.filter(late);
         self.last = writes.last.or(self.last);
         self.regained = writes.regained;
-        regained || self.unwritable_since.is_none() && (unknown || was_unwritable)
+        let again = regained || self.unwritable_since.is_none() && (unknown || was_unwritable);
+        if again {
+            if self.ends.len() == REMEMBERED {
+                self.ends.pop_front();
+            }
+            self.ends.push_back(now);
+        }
+        again
+    }
+
+    /// From when on the silence of a session counts that gave its last sign at
+    /// `life`, if it was excused so often that it is excused no more.
+    pub(super) fn spent(&self, life: Duration) -> Option<Duration> {
+        let after = self.ends.partition_point(|&end| end <= life);
+        self.ends.get(after + EXCUSES - 1).copied()
     }
 
     pub(super) fn unwritable_since(&self) -> Option<Duration> {

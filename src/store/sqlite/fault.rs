@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::writes::held_up;
 use crate::files;
 use crate::store::StoreError;
 
@@ -29,8 +30,8 @@ impl Fault {
     pub(super) fn explain(self, path: &Path, doing: &'static str) -> StoreError {
         match self {
             Self::Store(error) => error,
-            // Whoever has the connection waits for another process's lock.
-            Self::Sql(sqlx::Error::PoolTimedOut) => StoreError::Busy(path.to_owned()),
+            // Another write of this process has the connection for as long.
+            Self::Sql(sqlx::Error::PoolTimedOut) => held_up(path),
             Self::Sql(error) => explain(code(&error), &error.to_string(), path, doing),
         }
     }

@@ -96,7 +96,7 @@ impl Orchestration for SqliteStore {
             leader::ensure(write.connection(), leader).await?;
             let mut settled = Vec::with_capacity(findings.len());
             for finding in findings {
-                if kept_waiting && finding.standing == "lost" {
+                if kept_waiting && finding.standing == "lost" && self.postponed.once_more(finding) {
                     settled.push(false);
                     continue;
                 }

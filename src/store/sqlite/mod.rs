@@ -35,6 +35,7 @@ mod open;
 mod owed;
 mod owners;
 mod partial;
+mod postponed;
 mod prune;
 mod reminder;
 mod reports;
@@ -76,9 +77,11 @@ pub use inspect::{Inspection, Kind, answers, inspect};
 pub use mounts::file_system;
 use newest::{Newest, newest};
 pub use open::{Brought, Create, Opening};
+use postponed::Postponed;
 pub use restore::{Restored, candidate, restore};
 use turnstile::{Place, Turnstile};
-use writes::{Attempt, Writes};
+pub use writes::held_up;
+use writes::{Attempt, Step, Writes};
 
 /// The schema that this program writes.
 pub const SCHEMA_VERSION: i64 = 4;
@@ -105,6 +108,7 @@ pub struct SqliteStore {
     bell: Bell,
     newest: Newest,
     tended: Arc<Tended>,
+    postponed: Postponed,
     /// The hash of unknown definitions that the configuration accepts.
     accepted: Option<String>,
     /// See [`SqliteStore::committed_at`].
@@ -170,6 +174,7 @@ impl Write<'_> {
     /// paths: a commit into a file that somebody renamed away is lost to
     /// everyone else.
     async fn commit(mut self, ring: Ring) -> std::result::Result<(), Fault> {
+        self.attempt.is_at(Step::Disk);
         // What is asked first counts once the commit is on the disk.
         let full = std::ptr::eq(self.writer, &self.store.messages);
         let newest: Option<i64> = if full && ring == Ring::Yes {
@@ -221,6 +226,7 @@ impl SqliteStore {
         };
         let attempt = writer.writes.begin();
         let mut connection = self.connection(&writer.pool).await?;
+        attempt.is_at(Step::Lock);
         let deadline = clock::since_boot() + PATIENCE;
         let mut place = writer.turnstile.line_up();
         let (version, found): (i64, i64) = loop {
@@ -242,6 +248,7 @@ impl SqliteStore {
                 Err(error) => return Err(error.into()),
             }
         };
+        attempt.is_at(Step::Work);
         // Nothing is committed while the lock is held.
         let seen = self.newest.seen();
         self.newest.ensure_forwards(found, seen, &self.files)?;

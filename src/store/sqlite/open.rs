@@ -16,8 +16,11 @@ use super::definitions::{self, Object};
 use super::fault::{self, Fault};
 use super::file::{self, FileId, Files};
 use super::newest::Newest;
+use super::postponed::Postponed;
 use super::turnstile::{Place, Turnstile};
-use super::{Durability, PATIENCE, SCHEMA_VERSION, SqliteStore, Writer, backup, inspect, shared};
+use super::{
+    Durability, PATIENCE, SCHEMA_VERSION, SqliteStore, Writer, backup, inspect, shared, writes,
+};
 use crate::clock;
 use crate::doorbell::{self, Bell};
 use crate::model::token::TokenStorage;
@@ -209,8 +212,12 @@ impl SqliteStore {
             bell: Bell::new(files.beside("-bell")),
             newest: Newest::default(),
             tended: Arc::default(),
+            postponed: Postponed::default(),
             files,
         };
+        for writer in [&store.messages, &store.heartbeats] {
+            writes::register(store.path(), &writer.writes);
+        }
         let deadline = clock::since_boot() + PATIENCE;
         loop {
             let prepared = store
@@ -220,7 +227,7 @@ impl SqliteStore {
             match prepared {
                 Ok(()) => break,
                 // Somebody else is making the store now, or changing it.
-                Err(StoreError::Busy(_)) if clock::since_boot() < deadline => {
+                Err(error) if error.is_held_up() && clock::since_boot() < deadline => {
                     let pause = Duration::from_millis(fastrand::u64(2..20));
                     tokio::time::sleep(pause).await;
                 }
