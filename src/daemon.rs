@@ -182,21 +182,21 @@ fn reload(config: &Path) -> anyhow::Result<Exit> {
     let mut out = anstream::stdout();
     writeln!(out, "reloaded: the new settings are in force")?;
     for key in answer.needs_restart {
-        writeln!(out, "  but {key}: that needs a restart")?;
+        writeln!(out, "  but {}: that needs a restart", shown(&key))?;
     }
     Ok(Exit::Success)
 }
 
 fn describe(settings: &Settings, location: &Location) -> anyhow::Result<Exit> {
-    writeln!(
-        anstream::stdout(),
+    let line = format!(
         "ok: {}: role {}, {}, store {location}; {}; alerts go to {}",
         settings.source.display(),
         settings.role.name(),
         text::count(settings.agents.sessions.len() as u64, "session"),
         purpose(settings),
         told(&settings.alert),
-    )?;
+    );
+    writeln!(anstream::stdout(), "{}", shown(&line))?;
     // No error: a file may come later, and the daemon takes it then.
     let missing = settings.agents.sessions.iter().filter(|session| {
         let found = std::fs::symlink_metadata(&session.credentials);
@@ -207,7 +207,7 @@ fn describe(settings: &Settings, location: &Location) -> anyhow::Result<Exit> {
             anstream::stderr(),
             "warning: {}: there is no such file, so this session is not kept until it is there\n  \
              {}",
-            session.credentials.display(),
+            shown(&session.credentials.display().to_string()),
             advice::with_store("`mcp-bridge conversation new` writes one for each side")
         )?;
     }

@@ -5,7 +5,7 @@
 //! own, or hands out anything but a regular file. What a program finds or makes
 //! in a directory that others may write ([`open`], [`open_to_write`], [`make`])
 //! is never reached through a link. A path that an operator named
-//! ([`open_named`]) may be a link, if nobody but the operator and root can have
+//! ([`open_named`]) may be a link, if only the operator and root can have
 //! put it there. Modes and owners are read and set through the descriptor, for
 //! a path may mean another file a moment later.
 
@@ -37,7 +37,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Opens a file to write into it, or to lock it; a link at `path` is an error,
-/// and so is a file with another name, which may be somebody's elsewhere.
+/// and so is a file with another name, which may belong to another user elsewhere.
 ///
 /// # Errors
 /// The system's, or what it is instead of a file of its own.
@@ -107,7 +107,7 @@ pub(crate) fn make(path: &Path, mode: u32) -> io::Result<File> {
 }
 
 /// Opens a file that an operator named, to read it. A link is followed if its
-/// owner is root or this user, or if nobody else may write its directory.
+/// owner is root or this user, or if no other user may write its directory.
 ///
 /// # Errors
 /// The system's, or what it is instead of a regular file.
@@ -116,7 +116,7 @@ pub(crate) fn open_named(path: &Path) -> io::Result<File> {
     open_at(path, OFlags::RDONLY)
 }
 
-/// Opens a file for a question whose answer harms nobody, whatever file it is
+/// Opens a file for a question whose answer does no harm, whatever file it is
 /// asked of: links are followed.
 ///
 /// # Errors
@@ -196,7 +196,7 @@ pub(crate) fn exposed(directory: &Path) -> Option<PathBuf> {
 }
 
 /// Whether the mode lets others than the owner write. A user's own group, in
-/// which nobody else is, is no other, unless the directory is marked as one that
+/// which no other user is, is no other, unless the directory is marked as one that
 /// a group shares (its files inherit the group).
 pub(crate) fn others_may_write(meta: &Metadata) -> bool {
     let (mode, group) = (meta.mode(), meta.gid());
@@ -382,7 +382,7 @@ mod tests {
             return;
         }
         std::os::unix::fs::lchown(&link, Some(65_534), None).expect("root may");
-        assert!(read_named(&link, 10).is_ok(), "nobody else writes here");
+        assert!(read_named(&link, 10).is_ok(), "no other user writes here");
         let shared = Permissions::from_mode(0o2777);
         std::fs::set_permissions(dir.path(), shared).expect("set");
         let error = read_named(&link, 10).expect_err("a stranger's");

@@ -62,7 +62,7 @@ fn name_in(file: &str, id: u32) -> String {
     field_in(file, id, 0).unwrap_or_else(|| id.to_string())
 }
 
-/// Whether the files tell that nobody is in a group but the user of its number.
+/// Whether the files tell that only the user of its number is in a group.
 /// A group that they do not know may have any members.
 pub(crate) fn is_own_group(id: u32) -> bool {
     let number = id.to_string();

@@ -109,6 +109,24 @@ fn every_record_above_debug_says_which_event_it_is() {
     assert!(said > 45, "{said}");
 }
 
+/// The id is for scripts, the name for people: a record of a session has both.
+#[test]
+fn every_record_of_a_session_has_its_name() {
+    let mut said = 0;
+    for (file, code) in code() {
+        for name in ["info", "warn", "error"] {
+            for call in calls(&code, name) {
+                let fields = call.split('"').step_by(2).collect::<String>();
+                if fields.contains("session = ") || fields.contains("%session") {
+                    said += 1;
+                    assert!(fields.contains("label"), "{file}: {name}!({call})");
+                }
+            }
+        }
+    }
+    assert!(said > 12, "{said}");
+}
+
 #[test]
 fn every_event_of_the_table_stands_in_the_code() {
     let code = code();
@@ -233,7 +251,11 @@ fn the_catalog_explains_every_id_and_no_other() {
             let field = field.strip_prefix("MCP_").expect(field);
             let common = ["ROLE", "DUTY"].contains(&field);
             let own = match event {
-                Some(event) => event.fields.split(", ").any(|own| own == field),
+                // Every record of a session has its name as well.
+                Some(event) => event
+                    .fields
+                    .split(", ")
+                    .any(|own| own == field || (own == "SESSION" && field == "LABEL")),
                 None => ["ALERT", "ALERT_ID", "SUBJECT", "DAEMON"].contains(&field),
             };
             assert!(common || own, "{name} has no field {field}");

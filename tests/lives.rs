@@ -185,8 +185,8 @@ fn starts_again(recycled: bool) {
     }
 }
 
-/// Another program keeps the write lock for longer than any session's ttl: nobody
-/// can write a heartbeat, so nobody is lost, and the owner keeps its task.
+/// Another program keeps the write lock for longer than any session's ttl: no agent
+/// can write a heartbeat, so no session is lost, and the owner keeps its task.
 #[test]
 fn foreign_lock_loses_no_session() {
     let rig = Rig::new();

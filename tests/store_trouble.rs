@@ -278,7 +278,7 @@ fn a_full_disk_is_alerted_by_a_worker() {
     full_and_freed(&rig, &disk, daemon);
 }
 
-/// Nobody there has anything to write.
+/// No program there has anything to write.
 #[test]
 fn a_full_disk_is_alerted_by_a_worker_without_sessions() {
     if on_a_small_disk("a_full_disk_is_alerted_by_a_worker_without_sessions").is_some() {

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::command::{self, Ended, on_one_line};
 use crate::config::ExecSettings;
 use crate::model::alert::Alert;
+use crate::text::shown::shown;
 
 use super::body;
 
@@ -43,7 +44,7 @@ fn environment(alert: &Alert) -> [(&'static str, String); 8] {
         // A NUL would keep the command from being started.
         (
             "MCP_BRIDGE_ALERT_SUBJECT",
-            alert.subject.replace(char::is_control, " "),
+            shown(&alert.subject).into_owned(),
         ),
         (
             "MCP_BRIDGE_ALERT_CONVERSATION",

@@ -44,6 +44,7 @@ fn record(alert: &Alert, role: Option<&str>) -> Record {
         field("MCP_CONVERSATION", &session.conversation.to_string());
         // As everywhere else in our log: the whole name of the session.
         field("MCP_SESSION", &session.to_string());
+        field("MCP_LABEL", &alert.session_name().unwrap_or_default());
     }
     if let Some(task) = alert.task {
         field("MCP_TASK", &task.to_string());
@@ -63,6 +64,7 @@ fn log(alert: &Alert) {
                 conversation =
                     session.map(|session| tracing::field::display(&session.conversation)),
                 session = session.map(tracing::field::display),
+                label = alert.session_name(),
                 task = alert.task,
                 "{}",
                 alert.line()
@@ -118,6 +120,7 @@ mod tests {
         MCP_DAEMON=host-1:orchestrator
         MCP_DUTY=alerts
         MCP_EVENT=alert-raised
+        MCP_LABEL=backend-1/b
         MCP_ROLE=orchestrator
         MCP_SESSION=conv_0123456789abcdef/b
         MCP_SUBJECT=backend-1/b

@@ -1,7 +1,7 @@
 //! `mcp-bridge health`: one word for scripts and load balancers, at once.
 //!
 //! The daemons' word comes first; the store is looked at only where none speaks
-//! for it. Whatever hangs (a file on a dead mount, a lock that somebody keeps)
+//! for it. Whatever hangs (a file on a dead mount, a lock that another process keeps)
 //! ends as an answer within the time limit: the look runs on a thread of its own,
 //! which the process leaves behind.
 
@@ -55,7 +55,7 @@ pub(super) async fn run(args: HealthArgs, context: &Context) -> anyhow::Result<E
             let mut all = doctor::daemons(&args.config, location);
             all.retain(|one| !one.other);
             let own = look(&all, &place);
-            // Nobody waits any more if it took too long.
+            // The receiver is gone if it took too long.
             let _ = tell.send((all, own));
         }
     };

@@ -96,7 +96,7 @@ pub(super) enum Outcome {
 }
 
 /// Prints messages on a thread of its own: it may hang in a write to a pipe that
-/// nobody reads, and must hold up neither a signal nor a time limit. It ends
+/// no program reads, and must hold up neither a signal nor a time limit. It ends
 /// with the process.
 pub(super) fn listen(
     args: ListenArgs,

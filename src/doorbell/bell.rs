@@ -60,7 +60,7 @@ impl Bell {
     }
 }
 
-/// Opens it, or makes it. The store's directory may be a group's: whoever may
+/// Opens it, or makes it. The store's directory may be a group's: a user who may
 /// write there may have put anything under this name.
 pub(crate) fn open(path: &Path) -> std::io::Result<File> {
     let (file, made) = guarded::open_or_make(path, 0o600)?;

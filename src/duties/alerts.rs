@@ -179,6 +179,7 @@ fn say_muted(alert: &Alert) {
         task = alert.task,
         conversation = session.map(|session| field::display(&session.conversation)),
         session = session.map(field::display),
+        label = alert.session_name(),
         "muted: {}",
         alert.line()
     );

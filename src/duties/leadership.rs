@@ -23,6 +23,11 @@ const RENEWALS: u32 = 4;
 /// A renewal is also what shows that the store takes writes: it comes as often as
 /// heartbeats, however long the ttl.
 const RENEWAL: Duration = Duration::from_millis(2_500);
+/// From one renewal of a lease to the next.
+pub(crate) fn renewal(ttl: Duration) -> Duration {
+    RENEWAL.min(ttl / RENEWALS)
+}
+
 /// How often somebody else's lease is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// A look that comes so much later says more about us than about the holder.
@@ -210,7 +215,7 @@ impl Duty for Leadership {
             self.seen = None;
         }
         let pause = match *self.acting.borrow() {
-            Some(_) => RENEWAL.min(self.ttl / RENEWALS),
+            Some(_) => renewal(self.ttl),
             None => LOOK.min(self.ttl / RENEWALS),
         };
         Round {

@@ -315,7 +315,7 @@ impl Reassignment {
             }
             (Some(to), None) => info!(
                 event = "task-given", %task, fence, conversation = %to.conversation, session = %to,
-                "task {task} is with {} (fence {fence})", name(to)
+                label = name(to), "task {task} is with {} (fence {fence})", name(to)
             ),
             (None, None) => info!(
                 event = "task-queued", %task, fence,

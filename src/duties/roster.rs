@@ -288,6 +288,7 @@ fn tell(before: &Complaints, now: &Complaints, there: impl Fn(&str) -> bool) {
             warn!(
                 event = "session-refused",
                 conversation,
+                label = session,
                 session,
                 credentials = file,
                 "{what}"
@@ -300,6 +301,7 @@ fn tell(before: &Complaints, now: &Complaints, there: impl Fn(&str) -> bool) {
             info!(
                 event = "session-accepted",
                 conversation,
+                label = session,
                 session,
                 credentials = file,
                 "credentials hold again"

@@ -280,8 +280,11 @@ impl StoreKeeper {
         };
         if lasted >= bearable {
             let subject = self.location.path.display().to_string();
-            let (kind, why) = (AlertKind::StoreTrouble, error.headline());
-            self.desk.raise(kind, &subject, why);
+            // The subject names the path already.
+            let why = error.headline();
+            let twice = format!("store {subject}: ");
+            let why = why.strip_prefix(&twice).unwrap_or(&why).to_owned();
+            self.desk.raise(AlertKind::StoreTrouble, &subject, why);
         }
     }
 

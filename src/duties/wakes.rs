@@ -164,7 +164,7 @@ impl Waker {
             info!(
                            event = "session-woken", adapter = settings.name(), unread = mail.unread,
                            conversation = %session.key.conversation, session = %session.key,
-            label = session.label.as_ref().map(tracing::field::display),
+            label = session.name(),
                            "waking {}", session.name()
                        );
         }
@@ -209,7 +209,7 @@ impl Waker {
         info!(
                    event = "wake-verified", adapter = self.name(session, adapter),
                    conversation = %session.key.conversation, session = %session.key,
-        label = session.label.as_ref().map(tracing::field::display),
+        label = session.name(),
                    "{} looked", session.name()
                );
         self.end(&session.key, "verified", None);
@@ -224,7 +224,7 @@ impl Waker {
             warn!(
                            event = "wake-list-spent", adapter,
                            conversation = %session.key.conversation, session = %session.key,
-            label = session.label.as_ref().map(tracing::field::display),
+            label = session.name(),
                            "{} was not woken by {adapter}: {why}; no other way is left, trying again later",
                            session.name()
                        );
@@ -249,7 +249,7 @@ impl Waker {
             warn!(
                            event = "wake-unverified", adapter,
                            conversation = %session.key.conversation, session = %session.key,
-            label = session.label.as_ref().map(tracing::field::display),
+            label = session.name(),
                            "{} was not woken by {adapter}: {why}; trying the next way", session.name()
                        );
         }
@@ -271,7 +271,7 @@ impl Waker {
             info!(
                            event = "session-looked",
                            conversation = %session.key.conversation, session = %session.key,
-            label = session.label.as_ref().map(tracing::field::display),
+            label = session.name(),
                            "{} looked by itself", session.name()
                        );
         }

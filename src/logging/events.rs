@@ -40,7 +40,7 @@ pub struct Event {
     /// How bad it is.
     pub level: Level,
     /// Its fields besides `MCP_ROLE` and `MCP_DUTY`, without `MCP_`; where
-    /// there is a session, there is its conversation.
+    /// there is a session, there are its conversation and its label.
     pub fields: &'static str,
     /// What happened.
     pub about: &'static str,

@@ -10,6 +10,7 @@ use serde::ser::{Serialize, Serializer};
 
 pub use self::kind::{AlertKind, Edge, Severity};
 use super::ids::SessionKey;
+use crate::text::shown::shown;
 
 mod kind;
 
@@ -61,6 +62,18 @@ impl Alert {
         }
     }
 
+    /// What people call the session, if it is about one: by its label, or by its
+    /// id where the subject is another thing.
+    #[must_use]
+    pub fn session_name(&self) -> Option<String> {
+        let session = self.session.as_ref()?;
+        let named = self.subject.ends_with(&format!("/{}", session.side));
+        Some(match named {
+            true => self.subject.clone(),
+            false => session.to_string(),
+        })
+    }
+
     /// What a person can do, while there is something to do.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
@@ -82,7 +95,7 @@ impl Alert {
             line += remedy;
         }
         // A role or a task's title is another party's text.
-        line.replace(char::is_control, " ")
+        shown(&line).into_owned()
     }
 }
 
@@ -231,10 +244,11 @@ mod tests {
             "recovered (stalled): backend-1/b: 2 unread messages, no activity for 2 minutes"
         );
         let odd = Alert {
-            text: "role x\nPRIORITY=0\u{1b}[2J".into(),
+            text: "role x\nPRIORITY=0\u{1b}[2J\u{202e}\u{e0041}".into(),
             ..alert(Edge::Raised)
         };
         assert!(!odd.line().contains(char::is_control));
+        assert!(odd.line().is_ascii(), "{}", odd.line());
     }
 
     #[test]

@@ -220,6 +220,17 @@ pub enum Life {
 }
 
 impl SessionView {
+    /// A side `a` that no agent uses: an operator sends from it, if anyone does.
+    #[must_use]
+    pub fn is_operators(&self) -> bool {
+        self.key.side == Side::A
+            && self.heartbeat.is_none()
+            && self.reported.is_none()
+            && self.turn == Turn::Unknown
+            && self.busy_until.is_none()
+            && self.open_tasks == 0
+    }
+
     /// Reads the session's life off its last heartbeat.
     #[must_use]
     pub fn life(&self, now: Timestamp) -> Life {

@@ -82,7 +82,7 @@ impl Wall {
     }
 }
 
-/// The time that it is if nobody set the clock since.
+/// The time that it is if the clock was not set since.
 fn reckoned((wall, then): (Timestamp, Duration), boot: Duration) -> Timestamp {
     let passed = SignedDuration::try_from(boot.saturating_sub(then));
     passed

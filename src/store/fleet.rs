@@ -147,12 +147,13 @@ impl SeenSession {
         self.beat.is_none() && self.activity == 0 && heard
     }
 
-    /// A side `a` that no agent uses: an operator sends from it, if anyone does.
+    /// A side `a` that no agent uses: an operator sends from it, and may look into
+    /// its mail, if anyone does. What a program keeps, a hook reports on, or another
+    /// bridge uses, is an agent's.
     #[must_use]
     pub fn is_unused(&self) -> bool {
         self.key.side == Side::A
             && self.beat.is_none()
-            && !self.fetched
             && self.foreign.is_none()
             && self.read_there.is_none()
             && self.turn.is_none()

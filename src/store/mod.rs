@@ -243,7 +243,7 @@ pub trait Heartbeats: Send + Sync {
     ) -> Result<bool>;
 
     /// Notes that this process of a session's agent ended while its daemon was
-    /// down. Whoever wrote the heartbeat that names it: an end that is certain is
+    /// down. It does not matter who wrote the heartbeat that names it: an end that is certain is
     /// noted by any daemon. `false` if the heartbeat names another process, or a
     /// later life of the same daemon wrote it.
     async fn record_missed_exit(
@@ -339,7 +339,7 @@ pub trait Upkeep: Send + Sync + std::fmt::Debug {
     /// [`StoreError::Replaced`], and whatever the store says.
     async fn probe(&self) -> Result<StoreProbe>;
 
-    /// How this process's own writes fare; asks nobody.
+    /// How this process's own writes fare; asks no store.
     fn writes(&self) -> WriteHealth;
 
     /// Writes a little, to find out whether the store takes writes: at the

@@ -228,7 +228,7 @@ impl Ground {
             Obstacle::Dangling => symlink(self.home(user).join("new"), &path).expect("linked"),
             Obstacle::HardLink => std::fs::hard_link(&victim, &path).expect("linked"),
             Obstacle::Pipe => make("mkfifo", &path, &[]),
-            // The null device: a write there is lost and harms nobody.
+            // The null device: a write there is lost and does no harm.
             Obstacle::Device => make("mknod", &path, &["c", "1", "3"]),
             Obstacle::Directory => std::fs::create_dir(&path).expect("made"),
             Obstacle::Socket => {

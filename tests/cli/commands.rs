@@ -268,9 +268,9 @@ fn status_tells_who_is_alive_and_who_has_mail() {
          VALUES ('elsewhere:worker', 3, 'worker', 'elsewhere', 'x', 17, '1.2.3', unixepoch() * 1000)",
     );
     assert_snapshot!(scratch.run(&["status"]).ok().shows(), @r"
-    SESSION  ROLE          STATE   HEARTBEAT  ACTIVITY  UNREAD  TASKS  AGENT
-    work/a   orchestrator  active             0s        0       0
-    work/b   worker        active  0s         0s        1       0      calls in
+    SESSION  ROLE          STATE     HEARTBEAT  ACTIVITY  UNREAD  TASKS  AGENT
+    work/a   orchestrator  operator             0s        0       0
+    work/b   worker        active    0s         0s        1       0      calls in
 
     DAEMON            ROLE    STATE    SINCE  SESSIONS  PID  VERSION
     elsewhere:worker  worker  running  0s     0         17   1.2.3
@@ -295,7 +295,7 @@ fn a_daemon_elsewhere_is_said_to_run_while_it_says_so() {
     );
     scratch.sql(
         "INSERT INTO bridge_leader (one, epoch, holder, holder_epoch, renew_seq, ttl_ms, since_ms)
-         VALUES (1, 2, 'elsewhere:boss', 3, 7, 10000, (unixepoch() - 86400) * 1000)",
+         VALUES (1, 2, 'elsewhere:boss', 3, 7, 2000, (unixepoch() - 86400) * 1000)",
     );
     let page = scratch.run(&["status"]).ok().shows();
     assert!(
@@ -313,6 +313,10 @@ fn a_daemon_elsewhere_is_said_to_run_while_it_says_so() {
     scratch.sql("UPDATE bridge_signal SET n = unixepoch() * 1000");
     let status = scratch.run(&["status", "--json"]).ok().json();
     assert_eq!(status["daemons"][0]["state"], "running");
+    // It says that it runs, and its lease does not move.
+    assert_eq!(status["leader"]["acts"], false);
+    let status = scratch.while_the_lead_is_renewed(|| scratch.run(&["status", "--json"]));
+    let status = status.ok().json();
     assert_eq!(status["leader"]["acts"], true);
 }
 

@@ -11,6 +11,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,22 @@ impl Scratch {
 
     pub fn store(&self) -> PathBuf {
         self.path("bridge.db")
+    }
+
+    /// What `look` finds while the holder of the lead, wherever it is, renews it.
+    pub fn while_the_lead_is_renewed<T>(&self, look: impl FnOnce() -> T) -> T {
+        let (done, begun) = (AtomicBool::new(false), Instant::now());
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                // It ends by itself if `look` panics.
+                while !done.load(Ordering::Relaxed) && begun.elapsed() < PATIENCE {
+                    self.sql("UPDATE bridge_leader SET renew_seq = renew_seq + 1");
+                }
+            });
+            let found = look();
+            done.store(true, Ordering::Relaxed);
+            found
+        })
     }
 
     /// `credentials/NAME.toml`.

@@ -122,6 +122,27 @@ fn the_tables_of_the_daemons_document() {
     hold(PATH, &text);
 }
 
+/// What a page shows of a store is what the program shows today.
+#[test]
+fn examples_show_the_schema_of_today() {
+    let mut shown = 0;
+    for page in [
+        "README.md",
+        "docs/cli.md",
+        "docs/daemon.md",
+        "docs/migration.md",
+    ] {
+        let text = read(page);
+        for after in text.split(", schema ").skip(1) {
+            let number: String = after.chars().take_while(char::is_ascii_digit).collect();
+            let number: i64 = number.parse().unwrap_or_default();
+            assert_eq!(number, mcp_bridge::store::sqlite::SCHEMA_VERSION, "{page}");
+            shown += 1;
+        }
+    }
+    assert!(shown > 4, "{shown}");
+}
+
 #[test]
 fn the_completions() {
     for (shell, file) in [

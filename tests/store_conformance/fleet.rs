@@ -158,10 +158,7 @@ pub(crate) async fn what_the_other_bridge_did_is_in_the_row(backend: &impl Backe
     // What our own reader read is no mark of the other bridge.
     assert_eq!(receive(&*store, &pair.a, at(30)).await.len(), 2);
     let a = seen(&*store, &pair.a.session).await;
-    assert_eq!(
-        (a.read_there, a.fetched, a.is_unused()),
-        (None, true, false)
-    );
+    assert_eq!((a.read_there, a.fetched, a.is_unused()), (None, true, true));
 }
 
 pub(crate) async fn a_side_that_only_sends_is_unused(backend: &impl Backend) {
@@ -172,6 +169,9 @@ pub(crate) async fn a_side_that_only_sends_is_unused(backend: &impl Backend) {
     assert!(!unused(&pair.b.session).await, "an agent is awaited there");
     say(&*store, &pair.a, "x", at(1)).await;
     say(&*store, &pair.b, "an answer", at(2)).await;
+    assert!(unused(&pair.a.session).await);
+    // An operator reads the answer.
+    assert_eq!(receive(&*store, &pair.a, at(3)).await, ["an answer"]);
     assert!(unused(&pair.a.session).await);
     let keeper = daemon(&*store, "hera").await;
     beat(&*store, &keeper, &[&pair.a.session]).await;

@@ -443,7 +443,10 @@ pub(crate) async fn an_exit_that_was_missed_is_noted_of_the_process_that_was(
     later.id.start += 1;
     assert!(!missed(&second, &later).await, "another process");
     let before = seq(&*store, session).await;
-    assert!(missed(&other, &process).await, "by whoever can tell");
+    assert!(
+        missed(&other, &process).await,
+        "by the program that can tell"
+    );
     assert!(!missed(&second, &process).await, "noted twice");
     assert_eq!(view(&*store, session).await.life(at(4)), Life::Exited);
     assert!(seq(&*store, session).await > before);
@@ -653,7 +656,7 @@ pub(crate) async fn a_crashing_agent_costs_no_task_and_gets_no_more(backend: &im
     life(2).await;
     assert_eq!(crashes().await, 1);
     assert_eq!(work::shown(&*store, id).await.owner.as_ref(), Some(session));
-    // Twice is: whoever gives out tasks decides.
+    // Twice is: the daemon that gives out tasks decides.
     life(3).await;
     assert_eq!(crashes().await, 2);
     let task = work::shown(&*store, id).await;

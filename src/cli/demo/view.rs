@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::cast::Stage;
 use super::record::{Percentiles, Summary};
 use crate::cli::table::{Cell, DIM, GOOD, Table, WARN};
+use crate::text::shown::shown_page;
 
 /// The lines on the screen, and under them how far it is.
 pub(super) struct View {
@@ -42,7 +43,7 @@ impl View {
         }
         // A screen that cannot be written does not stop the play.
         self.bar.suspend(|| {
-            let _ = writeln!(anstream::stdout(), "{line}");
+            let _ = writeln!(anstream::stdout(), "{}", shown_page(line));
         });
     }
 

@@ -20,9 +20,7 @@ pub(super) fn fate(daemon: &DaemonView, now: Timestamp) -> (&'static str, anstyl
     if daemon.stopped_at.is_some() {
         return ("stopped", DIM);
     }
-    // The number of a process says nothing in another namespace.
-    let elsewhere = daemon.pid_ns.is_some_and(|ns| ns != host::boot().pid_ns);
-    if daemon.host != host::name() || elsewhere {
+    if is_elsewhere(daemon) {
         return match text::elapsed(daemon.seen_at, now) > HEARD {
             true => ("silent", WARN),
             false => ("running", GOOD),
@@ -34,6 +32,13 @@ pub(super) fn fate(daemon: &DaemonView, now: Timestamp) -> (&'static str, anstyl
         return ("gone", BAD);
     }
     ("running", GOOD)
+}
+
+/// Whether its process cannot be looked at from here: it is on another machine, or
+/// its number is of another namespace.
+pub(super) fn is_elsewhere(daemon: &DaemonView) -> bool {
+    let other = daemon.pid_ns.is_some_and(|ns| ns != host::boot().pid_ns);
+    daemon.host != host::name() || other
 }
 
 /// `last heard of 3h ago`.

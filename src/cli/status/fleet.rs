@@ -2,13 +2,16 @@
 //! operators said, what was alerted.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::daemons;
 use crate::cli::output::{left, shown};
 use crate::cli::table::{BAD, BOLD, DIM, GOOD, WARN};
+use crate::duties::leadership::renewal;
 use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
 use crate::model::session::SessionView;
@@ -20,6 +23,9 @@ use crate::text;
 const ALERTS: u32 = 1_000;
 /// How far back alerts are counted.
 const COUNTED: SignedDuration = SignedDuration::from_hours(24);
+
+/// How often the lease of a holder elsewhere is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Who acts for a store, and what operators said.
 pub(in crate::cli) struct Outlook {
@@ -63,7 +69,8 @@ impl Outlook {
                     .await?
                     .iter()
                     .any(|alert| is_open(alert) && alert.kind == AlertKind::NoActingLeader);
-                lead(lease, daemons, missed, now)
+                let renewed = renewed_elsewhere(store, &lease, daemons).await?;
+                lead(lease, daemons, renewed, missed, now)
             }
         };
         let controls = store.controls(now).await?;
@@ -90,21 +97,58 @@ impl Outlook {
     }
 }
 
-/// A holder that is known to be gone does not act, whatever the row says.
-fn lead(lease: Lease, daemons: &[DaemonView], missed: bool, now: Timestamp) -> Lead {
+/// The daemon that holds a lease, as it registered.
+fn holder_of<'a>(lease: &Lease, daemons: &'a [DaemonView]) -> Option<&'a DaemonView> {
+    let holder = lease.holder.as_ref()?;
+    let is = |daemon: &&DaemonView| daemon.id == holder.id && daemon.epoch == holder.epoch;
+    daemons.iter().find(is)
+}
+
+/// Whether a holder whose process cannot be looked at from here renews its lease:
+/// the row is watched for two renewals at most. `None` for a holder of this place.
+async fn renewed_elsewhere(
+    store: &SharedStore,
+    lease: &Lease,
+    daemons: &[DaemonView],
+) -> anyhow::Result<Option<bool>> {
+    let elsewhere = holder_of(lease, daemons)
+        .is_some_and(|daemon| daemon.stopped_at.is_none() && daemons::is_elsewhere(daemon));
+    if !elsewhere {
+        return Ok(None);
+    }
+    let end = Instant::now() + 2 * renewal(lease.ttl);
+    while Instant::now() < end {
+        tokio::time::sleep(LOOK).await;
+        if store.lease().await?.as_ref() != Some(lease) {
+            return Ok(Some(true));
+        }
+    }
+    Ok(Some(false))
+}
+
+/// A holder that is known to be gone does not act, whatever the row says. Of one
+/// elsewhere the row alone counts: `renewed`.
+fn lead(
+    lease: Lease,
+    daemons: &[DaemonView],
+    renewed: Option<bool>,
+    missed: bool,
+    now: Timestamp,
+) -> Lead {
+    let fate = holder_of(&lease, daemons).map(|daemon| (daemon, daemons::fate(daemon, now).0));
     let epoch = lease.epoch;
     let nobody = |why: String| Lead::Nobody { epoch, why };
     let Some(holder) = lease.holder else {
         return nobody("the last one gave the lead back".to_owned());
     };
-    let known = daemons
-        .iter()
-        .find(|daemon| daemon.id == holder.id && daemon.epoch == holder.epoch);
-    let fate = known.map(|daemon| (daemon, daemons::fate(daemon, now).0));
     match fate {
         Some((_, "gone")) => nobody(format!("{} is gone", holder.id)),
         Some((_, "stopped")) => nobody(format!("{} was stopped", holder.id)),
-        Some((daemon, "silent")) => Lead::Unheard {
+        Some(_) if renewed == Some(true) => Lead::Acts {
+            daemon: holder.id,
+            epoch,
+        },
+        Some((daemon, _)) if renewed == Some(false) => Lead::Unheard {
             daemon: holder.id,
             epoch,
             heard: daemons::heard(daemon, now),

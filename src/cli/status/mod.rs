@@ -38,7 +38,8 @@ Examples:
   mcp-bridge status --json | jq '.sessions[] | select(.unread > 0)'
   watch -c mcp-bridge status
 
-States: starting (nothing heard yet), active, busy (inside a turn, or it said
+States: starting (nothing heard yet), operator (a side a that no agent uses: an
+operator sends from it), active, busy (inside a turn, or it said
 so), idle (no call for a minute), stopped (its process is, by Ctrl-Z or a
 signal), silent (no heartbeat for longer than it is
 good for), exited (the agent's process ended), expired (the conversation's time

@@ -165,6 +165,7 @@ fn state(session: &SessionView, outlook: &Outlook, now: Timestamp) -> State {
         Life::Alive if beat.is_some_and(|beat| beat.proof == ProofKind::Stopped) => {
             state("stopped", None, WARN)
         }
+        Life::Starting if session.is_operators() => state("operator", None, DIM),
         Life::Starting if session.activity_at.is_none() => state("starting", None, WARN),
         Life::Alive | Life::Starting if busy => state("busy", None, GOOD),
         // A call is a sign of life, heartbeat or not.

@@ -226,13 +226,17 @@ async fn page(store: &SharedStore, task: &Task, history: &[TaskEvent]) -> anyhow
     );
     let mut table = Table::new(&["WHEN", "EVENT", "FENCE", "SESSION", "NOTE"]);
     for event in history {
-        let session = event.session.as_deref().unwrap_or_default();
+        let session = match event.session.as_deref().map(|name| (name, name.parse())) {
+            Some((_, Ok(key))) => named_session(store, &key).await?,
+            Some((name, Err(_))) => name.to_owned(),
+            None => String::new(),
+        };
         let note = shown(event.note.as_deref().unwrap_or_default());
         table.row([
             Cell::from(relative(event.at, now)),
             Cell::from(event.event.as_str()),
             Cell::from(event.fence.to_string()),
-            Cell::from(shown(session).into_owned()),
+            Cell::from(shown(&session).into_owned()),
             Cell::from(note.lines().next().unwrap_or_default()),
         ]);
     }

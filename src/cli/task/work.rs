@@ -138,7 +138,7 @@ impl Who {
 }
 
 pub(super) async fn claim(args: ClaimArgs, context: &Context) -> anyhow::Result<Exit> {
-    // A claim that nobody sees would keep the task from everybody else.
+    // A claim that the agent does not see would keep the task from all others.
     stdout::ensure_open()?;
     let (store, acting) = open(context).await?;
     let member = args.who.of(&acting)?;

@@ -44,7 +44,7 @@ impl Heartbeat {
         }
         let boot = host::boot();
         for ((key, agent), known) in keys.into_iter().zip(agents).zip(known) {
-            // What another namespace calls a process nobody here can look at.
+            // A process of another namespace cannot be looked at from here.
             let Some(known) = known.filter(|k| is_here(k, &boot) || k.boot_id != boot.id) else {
                 self.compared.insert(key);
                 continue;
@@ -89,7 +89,7 @@ impl Heartbeat {
                 warn!(
                                    event = "session-exited",
                                    conversation = %session.key.conversation, session = %session.key,
-                label = session.label.as_ref().map(tracing::field::display),
+                label = session.name(),
                                    "the agent of {} has ended", session.name()
                                );
                 self.exits.insert(session.key.clone(), false);
@@ -141,7 +141,7 @@ impl Heartbeat {
             warn!(
                            event = "session-unproven",
                            conversation = %session.key.conversation, session = %session.key,
-            label = session.label.as_ref().map(tracing::field::display),
+            label = session.name(),
                            "no heartbeat for {}: {why}", session.name()
                        );
             self.complaints.insert(session.key.clone(), why);
@@ -153,7 +153,7 @@ impl Heartbeat {
             info!(
                            event = "session-alive",
                            conversation = %session.key.conversation, session = %session.key,
-            label = session.label.as_ref().map(tracing::field::display),
+            label = session.name(),
                            "{} is alive", session.name()
                        );
         }
@@ -165,7 +165,7 @@ pub(super) fn tell_succeeded(session: &Kept) {
     warn!(
            event = "session-exited",
            conversation = %session.key.conversation, session = %session.key,
-    label = session.label.as_ref().map(tracing::field::display),
+    label = session.name(),
            "another process acts for {} than before: the one before ended unseen, and its tasks \
             and its unacknowledged mail go to this one", session.name()
        );

@@ -10,6 +10,7 @@ use super::Heartbeat;
 use crate::duties::Patience;
 use crate::duties::roster::{Kept, RollCall};
 use crate::liveness::Verdict;
+use crate::model::session::session_name;
 use crate::model::{ConversationId, SessionKey};
 use crate::store::{DaemonRef, SharedStore, StoreError};
 use crate::text;
@@ -47,12 +48,13 @@ impl Heartbeat {
         let renewed = store.renew_expired(daemon, &living, until, now);
         let renewed = patience.bounded(store.location(), renewed).await?;
         for session in &renewed {
+            let known = store.conversation(&session.conversation).await.ok();
+            let name = session_name(known.and_then(|found| found.label).as_ref(), session);
             info!(
                 event = "conversation-renewed",
-                conversation = %session.conversation, session = %session,
-                "conversation {} expired while nobody could renew it, and its agent lives: \
-                 it goes on",
-                session.conversation
+                conversation = %session.conversation, session = %session, label = name,
+                "the conversation of {name} expired while no daemon could renew it, and its \
+                 agent lives: it goes on"
             );
         }
         Ok(!renewed.is_empty())

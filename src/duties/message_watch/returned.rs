@@ -65,7 +65,7 @@ impl MessageWatch {
                 info!(
                                    event = "wake-output", adapter = adapter_name(&session, number),
                                    conversation = %session.key.conversation, session = %session.key,
-                label = session.label.as_ref().map(tracing::field::display),
+                label = session.name(),
                                    "the command that woke {} said: {said}", session.name()
                                );
             }

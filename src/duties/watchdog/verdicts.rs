@@ -5,7 +5,9 @@ use tracing::{info, warn};
 
 use super::Watchdog;
 use super::look::standing;
+use crate::duties::fleet::Known;
 use crate::duties::{Patience, words};
+use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
 use crate::model::health::Health;
 use crate::model::observer::{Change, Standing};
@@ -37,16 +39,10 @@ impl Watchdog {
             if lives {
                 self.observer
                     .process_alive(&change.key, clock::since_boot());
-                let name = self
-                    .fleet
-                    .lock()
-                    .sessions
-                    .get(&change.key)
-                    .map(super::super::fleet::Known::name);
-                let name = name.unwrap_or_else(|| change.key.to_string());
+                let name = self.name_of(&change.key);
                 info!(
                     event = "session-kept",
-                    conversation = %change.key.conversation, session = %change.key,
+                    conversation = %change.key.conversation, session = %change.key, label = name,
                     "{name} has no daemon that beats for it, but its agent runs"
                 );
             } else {
@@ -144,7 +140,7 @@ impl Watchdog {
             for ((change, finding), settled) in judged.iter().zip(findings).zip(settled) {
                 if settled {
                     self.round.settled += 1;
-                    say(change, finding);
+                    say(change, finding, &self.name_of(&change.key));
                     self.written(finding);
                 } else {
                     // Not written, or it gave a sign of life in the last
@@ -157,6 +153,13 @@ impl Watchdog {
         outcome
     }
 
+    /// What people call a session.
+    fn name_of(&self, session: &SessionKey) -> String {
+        let fleet = self.fleet.lock();
+        let known = fleet.sessions.get(session);
+        known.map_or_else(|| session.to_string(), Known::name)
+    }
+
     fn written(&self, finding: &Finding) {
         if let Some(known) = self.fleet.lock().sessions.get_mut(&finding.session) {
             known.row.standing = Some(finding.standing.to_owned());
@@ -165,7 +168,7 @@ impl Watchdog {
     }
 }
 
-fn say(change: &Change, finding: &Finding) {
+fn say(change: &Change, finding: &Finding, label: &str) {
     let (conversation, session) = (&change.key.conversation, &change.key);
     // Named one by one, so that a search for an event finds its place.
     let event = match change.to {
@@ -174,9 +177,9 @@ fn say(change: &Change, finding: &Finding) {
         Health::Stalled => "session-stalled",
         Health::NeverStarted => "session-never-started",
         _ => {
-            info!(event = "session-recovered", %conversation, %session, "{}", finding.text);
+            info!(event = "session-recovered", %conversation, %session, label, "{}", finding.text);
             return;
         }
     };
-    warn!(event, %conversation, %session, "{}", finding.text);
+    warn!(event, %conversation, %session, label, "{}", finding.text);
 }

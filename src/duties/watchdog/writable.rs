@@ -1,4 +1,4 @@
-//! While the store takes no writes nobody can give a sign of life, and silence is
+//! While the store takes no writes no agent can give a sign of life, and silence is
 //! none. What shows it are this daemon's own writes: a leader renews its lease
 //! every few seconds, in the same way as a heartbeat is written.
 
@@ -61,7 +61,7 @@ impl Watchdog {
         }
     }
 
-    /// Why nobody is declared lost, if it is because of this.
+    /// Why no session is declared lost, if it is because of this.
     pub(super) fn unwritable(&self) -> Option<String> {
         let now = clock::since_boot();
         if let Some(since) = self.observer.unwritable_since() {

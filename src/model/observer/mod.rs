@@ -252,7 +252,7 @@ impl Observer {
     }
 
     /// How this observer's own writes fared until `now`. While they wait or fail
-    /// nobody can give a sign of life, so nobody is lost; and when one gets through
+    /// no agent can give a sign of life, so none is lost; and when one gets through
     /// after that, silence counts from there, but for a session that was excused in
     /// this way several times since its last sign. `true` if it does so now.
     pub fn own_writes(&mut self, writes: &OwnWrites, now: Duration) -> bool {

@@ -64,7 +64,7 @@ pub struct Sighting {
     pub read_there: Option<i64>,
     /// What the other bridge noted of it was noted a short time ago.
     pub fresh: bool,
-    /// Nobody acts for it: it is where an operator sends from.
+    /// No agent acts for it: it is where an operator sends from.
     pub unused: bool,
     /// Number and length of its last word that it will be busy.
     pub busy: Option<(i64, Duration)>,

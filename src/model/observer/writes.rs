@@ -1,5 +1,5 @@
 //! Whether the store takes writes, as the observer's own show: silence while
-//! nobody can write is no silence.
+//! no agent can write is no silence.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A text as the rules read it: in plain characters, with the way back.
 //!
 //! A zero-width space inside a token, a full-width colon behind `password` or a
-//! colour code in front of a key hides the secret from a pattern and from nobody
+//! colour code in front of a key hides the secret from a pattern and from no reader
 //! else. The rules look at a copy without them; what they find is cut out of the
 //! text as it was written.
 
@@ -87,7 +87,7 @@ fn needed(text: &str) -> bool {
         || (!text.is_ascii() && text.chars().any(|c| plain(c) != Some(c)))
 }
 
-/// What a character reads as; `None` for what nobody sees.
+/// What a character reads as; `None` for what no reader sees.
 fn plain(c: char) -> Option<char> {
     match c {
         '\u{00ad}'

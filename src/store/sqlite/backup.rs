@@ -148,7 +148,7 @@ pub(super) enum Kept {
 
 /// Sees to it that a copy of the database as it is before schema `next` stands
 /// beside it: an older store of ours, or the Python bridge's own. The database
-/// must be open; in WAL mode nobody is held up.
+/// must be open; in WAL mode it holds up no writer.
 ///
 /// One that is there from an earlier upgrade, after which somebody went back
 /// and worked on, is another state: it stays, and a further one is kept.

@@ -73,7 +73,7 @@ pub(super) async fn insert(
     .bind(json!(rows).to_string())
     .fetch_all(&mut *connection)
     .await?;
-    // Ids ascend in the order of writing; that of RETURNING is nobody's promise.
+    // Ids ascend in the order of writing; SQLite promises nothing of that of RETURNING.
     ids.sort_unstable();
     if ids.len() != clean.len() {
         return Err(sqlx::Error::RowNotFound.into());

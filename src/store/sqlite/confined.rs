@@ -327,7 +327,7 @@ fn serve(
     {
         Ok(runtime) => {
             let _ = tell.send(Ok(Ok((runtime.handle().clone(), confinement))));
-            // Until nobody has the store open any more.
+            // Until no caller has the store open any more.
             let _ = runtime.block_on(ended);
         }
         Err(error) => {

@@ -80,7 +80,7 @@ impl Conversations for SqliteStore {
                 now,
             )
             .await?;
-            // Whoever shows these sessions shows the new name.
+            // Programs that show these sessions show the new name.
             for side in Side::BOTH {
                 let session = SessionKey::new(id.clone(), side);
                 bump(write.connection(), &session).await?;

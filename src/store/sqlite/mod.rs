@@ -91,7 +91,7 @@ pub const SCHEMA_VERSION: i64 = 4;
 /// database is locked.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A verdict on silence that waited longer for the lock is judged again: whoever
+/// A verdict on silence that waited longer for the lock is judged again: a session that
 /// was to give a sign of life may have waited behind it.
 const WAITED: Duration = Duration::from_secs(1);
 

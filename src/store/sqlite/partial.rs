@@ -99,15 +99,15 @@ impl Partial {
                 }
                 left => {
                     // A file system without such locks has no second process
-                    // either; another user's that may not be read has nobody.
+                    // either; another user's that may not be read has no holder.
                     if let Ok(left) = &left
                         && let Err(Errno::WOULDBLOCK) =
                             flock(left, FlockOperation::NonBlockingLockExclusive)
                     {
                         return Ok(None);
                     }
-                    // Whoever had it before may have given it its name
-                    // meanwhile: then this is somebody's whole copy.
+                    // The program that had it before may have given it its name
+                    // meanwhile: then this is a whole copy of that program.
                     if let Ok(left) = left
                         && FileId::there(&path) != Some(FileId::from(&left.metadata()?))
                     {

@@ -13,7 +13,7 @@ pub(super) struct Own {
     path: PathBuf,
     /// Whether a flag, a variable or credentials named it.
     named: bool,
-    /// Whether commands find it that nobody tells where it is.
+    /// Whether a command without an option finds it.
     plain: bool,
     /// Whether this user has a store, so that the machine's is another's.
     apart: bool,

@@ -1,5 +1,5 @@
 //! Where one life of an agent ends and the next begins. An end is noted by
-//! whoever can tell, in one transaction with all that follows from it: what the
+//! the program that can tell, in one transaction with all that follows from it: what the
 //! agent had in its hand is handed out again, and its tasks are given anew.
 
 use std::collections::HashSet;
@@ -20,7 +20,7 @@ use crate::store::{Beat, BeatRound};
 /// machine that was started again has thousands.
 const LIVES: usize = 100;
 
-/// An agent's life is over, which nobody had noted. `how` is what showed it.
+/// An agent's life is over, which was not noted yet. `how` is what showed it.
 pub(super) async fn ended(
     connection: &mut SqliteConnection,
     session: &SessionKey,

@@ -405,7 +405,7 @@ impl SqliteStore {
 }
 
 /// The sessions that this daemon kept by their processes in an earlier boot, and
-/// of which nobody had noted how they ended: it is noted now. A conversation that
+/// of which it was not noted how they ended: it is noted now. A conversation that
 /// expired meanwhile hands nothing out; its agent's end is found when it goes on,
 /// as is that of all beyond the first thousand.
 async fn of_another_boot(

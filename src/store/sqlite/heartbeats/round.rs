@@ -174,7 +174,7 @@ pub(super) struct Successor {
 
 /// The sessions whose agent's last life is over when this round is written: its
 /// end was noted, or the round names another process than the heartbeat before,
-/// whoever wrote that one. No process outlives its boot. A number means something
+/// no matter which program wrote that one. No process outlives its boot. A number means something
 /// only in its namespace: seen from another one, the same process has another
 /// number and the same start. A start that is not known tells nothing.
 pub(super) async fn succeeded(

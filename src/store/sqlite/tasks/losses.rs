@@ -109,7 +109,7 @@ pub(super) async fn forgive(
 
 /// Whether a task may go to its own session again at once, now that another agent
 /// is there: not when they end one after the other, and not when the task may be
-/// what kills its owners. Whoever gives out tasks decides then.
+/// what kills its owners. The daemon that gives out tasks decides then.
 pub(super) async fn may_go_on(
     connection: &mut SqliteConnection,
     task: TaskId,
