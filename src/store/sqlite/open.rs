@@ -421,6 +421,7 @@ impl SqliteStore {
 }
 
 /// The statements that bring an empty database to a schema.
+#[cfg(test)]
 pub(super) fn steps_to(schema: i64) -> impl Iterator<Item = &'static str> {
     STEPS
         .iter()

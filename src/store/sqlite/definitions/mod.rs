@@ -3,12 +3,12 @@
 //! computed columns, constraints that delete. Definitions are compared with those
 //! that we know; of everything else the operator decides, outside the store.
 
+mod known;
 mod shape;
 mod tokens;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -16,9 +16,10 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{Row as _, SqliteConnection};
 
 use super::fault::Fault;
-use super::{SCHEMA_VERSION, open, shared};
+use super::{SCHEMA_VERSION, shared};
 use crate::store::StoreError;
 use crate::store::accepted;
+use known::known;
 use shape::shown_name;
 
 /// The tables that we share with the Python bridge, and what their keys may be.
@@ -50,7 +51,9 @@ pub(super) struct Object {
 impl Object {
     /// Whether `sql` defines the same.
     fn is(&self, sql: &str) -> bool {
-        tokens::same(sql, self.sql.as_deref().unwrap_or_default())
+        let own = self.sql.as_deref().unwrap_or_default();
+        // As it is, in every store of ours: the words are only for the others.
+        own == sql || tokens::same(sql, own)
     }
 }
 
@@ -185,36 +188,6 @@ fn of_theirs(name: &str, sql: &str) -> Option<String> {
     let keys = SHARED.iter().find(|(shared, _)| *shared == name)?.1;
     let fits = keys.iter().any(|key| shape.key == *key);
     (!fits).then(|| format!("its key is ({})", shape.key.join(", ")))
-}
-
-/// What our migrations make, up to a schema: the tables and indexes of ours, by
-/// name. The shared tables are the Python bridge's, and judged by their shape.
-fn known(schema: i64) -> std::sync::Arc<BTreeMap<String, Object>> {
-    type Known = HashMap<i64, std::sync::Arc<BTreeMap<String, Object>>>;
-    static KNOWN: OnceLock<Mutex<Known>> = OnceLock::new();
-    let mut all = KNOWN
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let made = all.entry(schema);
-    std::sync::Arc::clone(made.or_insert_with(|| {
-        let made = made_by_migrations(schema).unwrap_or_default();
-        std::sync::Arc::new(made)
-    }))
-}
-
-fn made_by_migrations(schema: i64) -> rusqlite::Result<BTreeMap<String, Object>> {
-    let connection = Connection::open_in_memory()?;
-    for sql in open::steps_to(schema) {
-        connection.execute_batch(sql)?;
-    }
-    let made = of(&connection)?;
-    let ours = made.into_iter().filter(|object| {
-        object.sql.is_some() && !SHARED.iter().any(|(name, _)| *name == object.name)
-    });
-    Ok(ours
-        .map(|object| (object.name.to_ascii_lowercase(), object))
-        .collect())
 }
 
 /// The objects of an open database.

@@ -1,3 +1,5 @@
+use super::super::open;
+use super::known::{DATA, LINE};
 use super::*;
 
 fn objects(sql: &str) -> Vec<Object> {
@@ -12,6 +14,48 @@ fn objects(sql: &str) -> Vec<Object> {
 fn found(sql: &str) -> Vec<String> {
     let all = differences(&objects(sql), Some(SCHEMA_VERSION));
     all.into_iter().map(|difference| difference.what).collect()
+}
+
+/// The data as the migrations make it.
+fn made_by_migrations() -> String {
+    let mut made: BTreeMap<(String, String), (i64, i64, Object)> = BTreeMap::new();
+    for schema in 1..=SCHEMA_VERSION {
+        let connection = Connection::open_in_memory().expect("opened");
+        for step in open::steps_to(schema) {
+            connection.execute_batch(step).expect("made");
+        }
+        for object in of(&connection).expect("read") {
+            let shared = SHARED.iter().any(|(name, _)| *name == object.name);
+            let Some(sql) = object.sql.clone().filter(|_| !shared) else {
+                continue;
+            };
+            let key = (object.name.to_ascii_lowercase(), sql);
+            made.entry(key).or_insert((schema, schema, object)).1 = schema;
+        }
+    }
+    let mut all: Vec<_> = made.into_iter().collect();
+    all.sort_by_key(|((name, _), (first, ..))| (name.clone(), *first));
+    all.into_iter()
+        .map(|((_, sql), (first, last, object))| {
+            let (kind, name, table) = (object.kind, object.name, object.table);
+            format!("{LINE}{first} {last} {kind} {name} {table}\n{sql}\n")
+        })
+        .collect()
+}
+
+/// With `MCP_BRIDGE_TEST_WRITE` it writes the data anew, for a new migration.
+#[test]
+fn the_known_definitions_are_the_migrations() {
+    let made = made_by_migrations();
+    if std::env::var_os("MCP_BRIDGE_TEST_WRITE").is_some() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/store/sqlite/definitions/known.sql"
+        );
+        std::fs::write(path, &made).expect("written");
+    } else {
+        assert_eq!(made, DATA);
+    }
 }
 
 #[test]
