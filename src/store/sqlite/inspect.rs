@@ -104,12 +104,13 @@ pub fn inspect(path: &Path, thorough: bool) -> Result<Inspection> {
 }
 
 /// Refuses a database that this program would have to change before it could
-/// read it, and leaves no trace at it or beside it.
+/// read it, and leaves no trace at it or beside it. Whether it is one that can be
+/// read as it is; of what else it may be, the opening tells.
 ///
 /// # Errors
 /// [`StoreError::NotAdopted`], [`StoreError::OldSchema`]; of what else may be
 /// wrong, the opening tells.
-pub(super) fn ensure_current(files: &Files, configured: Option<&str>) -> Result<()> {
+pub(super) fn ensure_current(files: &Files, configured: Option<&str>) -> Result<bool> {
     let path = &files.database;
     let words = |error| explain_rusqlite(&error, &files.named, "looking at it");
     let has_log = std::fs::metadata(files.beside("-wal")).is_ok_and(|meta| meta.len() > 0);
@@ -140,8 +141,10 @@ pub(super) fn ensure_current(files: &Files, configured: Option<&str>) -> Result<
                 found: schema,
             })
         }
-        Kind::Own { schema, needed, .. } if needed <= SCHEMA_VERSION => known(Some(schema)),
-        _ => Ok(()),
+        Kind::Own { schema, needed, .. } if needed <= SCHEMA_VERSION => {
+            known(Some(schema)).map(|()| true)
+        }
+        _ => Ok(false),
     }
 }
 

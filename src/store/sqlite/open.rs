@@ -194,9 +194,8 @@ impl SqliteStore {
         };
         let files = Arc::new(Files::new(path, file));
         let confined = Confined::for_database(&files.database)?;
-        if create == Create::Look {
-            confined.run(|| inspect::ensure_current(&files, opening.accepted.as_deref()))??;
-        }
+        let is_current = create == Create::Look
+            && confined.run(|| inspect::ensure_current(&files, opening.accepted.as_deref()))??;
         let store = Self {
             confined,
             messages: Writer::new(&files, messages, "store-messages"),
@@ -219,7 +218,7 @@ impl SqliteStore {
             writes::register(store.path(), &writer.writes);
         }
         let deadline = clock::since_boot() + PATIENCE;
-        loop {
+        while !is_current {
             let prepared = store
                 .run("opening it", store.prepare(create, opening))
                 .await;
@@ -234,15 +233,21 @@ impl SqliteStore {
                 Err(error) => return Err(corrupt_or(error, store.path())),
             }
         }
-        store.files.note_log();
-        store.files.ensure_usable()?;
-        store.run("opening it", store.look_at_newest()).await?;
+        // A command that only looks needs no connection that writes.
+        let first = match is_current {
+            true => &store.readers,
+            false => &store.messages.pool,
+        };
+        let look = async {
+            let mut connection = store.connection(first).await?;
+            store.newest.look(&mut connection, &store.files).await?;
+            // SQLite has the log open since it was asked something.
+            store.files.note_log();
+            Ok(store.files.ensure_usable()?)
+        };
+        let looked = store.run("opening it", look).await;
+        looked.map_err(|error| corrupt_or(error, store.path()))?;
         Ok(store)
-    }
-
-    async fn look_at_newest(&self) -> std::result::Result<(), Fault> {
-        let mut connection = self.connection(&self.messages.pool).await?;
-        self.newest.look(&mut connection, &self.files).await
     }
 
     /// Brings the schema up to date, one process at a time.
