@@ -19,25 +19,6 @@ use mcp_bridge::clock;
 use mcp_bridge::store::StoreError;
 use rusqlite::Connection;
 
-/// The four shared tables, as the Python bridge makes them.
-const BRIDGE: &str = "
-    CREATE TABLE conversations (
-        id TEXT PRIMARY KEY, session_a_role TEXT NOT NULL, session_b_role TEXT NOT NULL,
-        session_a_token TEXT NOT NULL, session_b_token TEXT NOT NULL,
-        created_at TEXT NOT NULL, expires_at TEXT NOT NULL);
-    CREATE TABLE messages (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, conversation_id TEXT NOT NULL,
-        from_session TEXT NOT NULL, to_session TEXT NOT NULL, message TEXT NOT NULL,
-        metadata TEXT, timestamp TEXT NOT NULL, read INTEGER DEFAULT 0,
-        FOREIGN KEY (conversation_id) REFERENCES conversations(id));
-    CREATE TABLE session_status (
-        conversation_id TEXT NOT NULL, session_id TEXT NOT NULL, status TEXT NOT NULL,
-        last_heartbeat TEXT NOT NULL, PRIMARY KEY (conversation_id, session_id));
-    CREATE TABLE audit_log (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, conversation_id TEXT, session_id TEXT,
-        action TEXT NOT NULL, details TEXT, timestamp TEXT NOT NULL);
-";
-
 const ID: &str = "conv_0123456789abcdef";
 
 /// A directory with a database, and a user's home beside it.
@@ -70,7 +51,7 @@ impl Site {
     fn adoptable() -> Self {
         let site = Self::new();
         let raw = site.raw();
-        raw.execute_batch(BRIDGE).expect("made");
+        raw.execute_batch(common::BRIDGE).expect("made");
         site.fill(&raw);
         site
     }

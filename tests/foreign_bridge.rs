@@ -8,6 +8,8 @@
 
 #[path = "common/store.rs"]
 mod common;
+#[path = "common/python.rs"]
+mod python;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -25,7 +27,7 @@ use mcp_bridge::model::{ConversationId, SessionKey, Side, timestamp};
 use mcp_bridge::store::{Beat, BeatRound, Boot, Caller, DaemonInfo, Store, StoreError, Wanted};
 use serde_json::{Value, json};
 
-use common::{Pair, Scratch, draft, receive, say, skipped, unlimited, until};
+use common::{Pair, Scratch, draft, receive, say, unlimited, until};
 
 /// The other program. Ends when it is dropped.
 struct Python {
@@ -38,11 +40,7 @@ impl Python {
     /// `None` where there is no Python with sqlite3, which it says.
     fn start(scratch: &Scratch) -> Option<Self> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/bridge.py");
-        let probe = Command::new("python3")
-            .args(["-c", "import sqlite3"])
-            .output();
-        if !probe.is_ok_and(|out| out.status.success()) {
-            skipped("a foreign writer: there is no python3 with sqlite3 here");
+        if !python::has(Command::new("python3"), "sqlite3") {
             return None;
         }
         let mut process = Command::new("python3")

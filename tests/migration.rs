@@ -4,41 +4,32 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::print_stdout,
     reason = "a step that cannot be taken has nothing to say"
 )]
+
+#[path = "common/python.rs"]
+mod python;
+#[path = "common/waiting.rs"]
+mod waiting;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use waiting::wait_for;
 
 const PAGE: &str = include_str!("../docs/migration.md");
 const CONVERSATION: &str = "conv_0123456789abcdef";
 /// Where the tests run as root.
 const USER: u32 = 61_234;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-#[track_caller]
-fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = condition() {
-            return value;
-        }
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
 }
 
 /// The shell blocks of a step, by its number.
@@ -72,13 +63,11 @@ struct Site {
 impl Site {
     /// `None` where there is no Python with sqlite3, which it says.
     fn new() -> Option<Self> {
-        let probe = Command::new("/usr/bin/env")
+        let mut python = Command::new("/usr/bin/env");
+        python
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .arg("python3")
-            .args(["-c", "import sqlite3"])
-            .output();
-        if !probe.is_ok_and(|out| out.status.success()) {
-            println!("skipped: there is no python3 with sqlite3 here");
+            .arg("python3");
+        if !python::has(python, "sqlite3") {
             return None;
         }
         let site = Self {

@@ -10,6 +10,8 @@
 
 #[path = "common/daemon.rs"]
 mod daemon;
+#[path = "common/python.rs"]
+mod python;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -33,12 +35,7 @@ fn python() -> Option<PathBuf> {
     let target = program.parent()?.parent()?;
     let python = std::env::var_os("MCP_BRIDGE_TEST_PYTHON")
         .map_or_else(|| target.join("python/bin/python"), PathBuf::from);
-    let probe = Command::new(&python).args(["-c", "import mcp"]).output();
-    if probe.is_ok_and(|probe| probe.status.success()) {
-        return Some(python);
-    }
-    println!("skipped: no Python with the package mcp; tests/run makes one");
-    None
+    python::has(Command::new(&python), "mcp").then_some(python)
 }
 
 /// An MCP server as a client has it: its process, and requests one by one.

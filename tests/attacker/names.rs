@@ -111,8 +111,8 @@ fn another_users_commands_reach_nothing_outside() {
     }
 }
 
-/// Obstacles under the names that SQLite opens; a file of the attacker's there
-/// is a journal or a log of another making, which has tests of its own.
+/// Obstacles under the names that SQLite opens. A file of the attacker's in the
+/// place of the log costs the store: each has one of its own.
 #[test]
 fn names_that_sqlite_opens_lead_nowhere() {
     if !possible("an attack by way of SQLite's own files") {
@@ -124,6 +124,9 @@ fn names_that_sqlite_opens_lead_nowhere() {
             if obstacle != Obstacle::File {
                 all(&mut ground, &[name], obstacle, As::Root);
             }
+        }
+        for user in [As::Root, As::Agent] {
+            all(&mut Ground::new(), &[name], Obstacle::File, user);
         }
     }
 }

@@ -8,6 +8,9 @@
     reason = "each test program uses its part; without its files a test has nothing to say"
 )]
 
+#[path = "waiting.rs"]
+mod waiting;
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -27,26 +30,10 @@ use mcp_bridge::store::{
 };
 use mcp_bridge::supervisor::StateFile;
 use rustix::process::{Pid, Signal, kill_process};
-
-/// How long a condition may take before the test gives up; never how long
-/// anything should take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use waiting::{PATIENCE, wait_for};
 
 /// Rounds in quick succession, for tests that wait for the next one.
 pub(crate) const QUICK: &str = "[heartbeat]\ninterval = \"100ms\"\nttl = \"5s\"\n";
-
-/// Waits until `condition` returns something.
-#[track_caller]
-pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = condition() {
-            return value;
-        }
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
 
 /// Whether the long forms are wanted.
 pub(crate) fn full() -> bool {

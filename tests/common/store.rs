@@ -267,6 +267,43 @@ pub(crate) fn reported(line: &str) -> Option<&str> {
     line.split_once("@ ").map(|(_, said)| said)
 }
 
+/// The conversations and their mail, as the Python bridge makes their tables.
+macro_rules! mail_tables {
+    () => {
+        "
+    CREATE TABLE conversations (
+        id TEXT PRIMARY KEY, session_a_role TEXT NOT NULL, session_b_role TEXT NOT NULL,
+        session_a_token TEXT NOT NULL, session_b_token TEXT NOT NULL,
+        created_at TEXT NOT NULL, expires_at TEXT NOT NULL);
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, conversation_id TEXT NOT NULL,
+        from_session TEXT NOT NULL, to_session TEXT NOT NULL, message TEXT NOT NULL,
+        metadata TEXT, timestamp TEXT NOT NULL, read INTEGER DEFAULT 0,
+        FOREIGN KEY (conversation_id) REFERENCES conversations(id));
+"
+    };
+}
+
+/// The four shared tables, as the Python bridge makes them.
+pub(crate) const BRIDGE: &str = concat!(
+    mail_tables!(),
+    "    CREATE TABLE session_status (
+        conversation_id TEXT NOT NULL, session_id TEXT NOT NULL, status TEXT NOT NULL,
+        last_heartbeat TEXT NOT NULL, PRIMARY KEY (conversation_id, session_id));
+    CREATE TABLE audit_log (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, conversation_id TEXT, session_id TEXT,
+        action TEXT NOT NULL, details TEXT, timestamp TEXT NOT NULL);
+"
+);
+
+/// Those of an older one, without a log and with one row a conversation.
+pub(crate) const OLD_BRIDGE: &str = concat!(
+    mail_tables!(),
+    "CREATE TABLE session_status (
+        conversation_id TEXT PRIMARY KEY, session_id TEXT NOT NULL,
+        last_heartbeat TEXT NOT NULL, status TEXT DEFAULT 'active');"
+);
+
 /// Says why a case was not tried here.
 #[expect(
     clippy::print_stderr,

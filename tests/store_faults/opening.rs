@@ -163,7 +163,13 @@ fn processes_that_make_a_store_at_once_make_one() {
         if round % 2 == 1 {
             // One of the Python bridge, with its older status table.
             let raw = rusqlite::Connection::open(&path).expect("made");
-            raw.execute_batch(OLD_BRIDGE).expect("made");
+            raw.execute_batch(common::OLD_BRIDGE).expect("made");
+            raw.execute(
+                "INSERT INTO session_status
+                 VALUES ('conv_0123456789abcdef', 'session_b', '2025-11-13', NULL)",
+                [],
+            )
+            .expect("filled");
         }
         for (_, input, _) in &mut children {
             writeln!(input, "{}", path.display()).expect("it listens");
@@ -185,24 +191,6 @@ fn processes_that_make_a_store_at_once_make_one() {
         assert!(child.wait().expect("it ends").success());
     }
 }
-
-/// The shared tables as an older Python bridge made them, in its own journal
-/// mode, with one row in the one that is migrated.
-const OLD_BRIDGE: &str = "
-    CREATE TABLE conversations (
-        id TEXT PRIMARY KEY, session_a_role TEXT NOT NULL, session_b_role TEXT NOT NULL,
-        session_a_token TEXT NOT NULL, session_b_token TEXT NOT NULL,
-        created_at TEXT NOT NULL, expires_at TEXT NOT NULL);
-    CREATE TABLE messages (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, conversation_id TEXT NOT NULL,
-        from_session TEXT NOT NULL, to_session TEXT NOT NULL, message TEXT NOT NULL,
-        metadata TEXT, timestamp TEXT NOT NULL, read INTEGER DEFAULT 0,
-        FOREIGN KEY (conversation_id) REFERENCES conversations(id));
-    CREATE TABLE session_status (
-        conversation_id TEXT PRIMARY KEY, session_id TEXT NOT NULL,
-        last_heartbeat TEXT NOT NULL, status TEXT DEFAULT 'active');
-    INSERT INTO session_status VALUES ('conv_0123456789abcdef', 'session_b', '2025-11-13', NULL);
-";
 
 #[tokio::test]
 async fn who_makes_it_decides_who_may_use_it() {
