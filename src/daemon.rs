@@ -316,6 +316,7 @@ fn duties(
         daemon,
         store.clone(),
         heartbeat_bell.clone(),
+        desk.clone(),
     );
     forward(store.clone(), heartbeat_bell.clone());
     forward(store.clone(), watch_bell.clone());

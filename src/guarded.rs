@@ -11,6 +11,8 @@
 
 use std::fs::{File, FileType, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read as _};
+#[cfg(target_os = "linux")]
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -70,11 +72,15 @@ pub(crate) fn open_or_make(path: &Path, mode: u32) -> io::Result<(File, bool)> {
 
 /// Opens a file, or a pipe that is read at this moment, to write at its end; a
 /// file that is not there is made for this user and the file's group, as far as
-/// the umask lets the group write. A link is an error.
+/// the umask lets the group write. A link is an error; on the way there, one that
+/// another user may have put there is.
 ///
 /// # Errors
 /// The system's, or what stands there instead.
 pub(crate) fn open_to_append(path: &Path) -> io::Result<File> {
+    // The directory is held open, so that it stays the one that was looked at.
+    #[cfg(target_os = "linux")]
+    let (_directory, path) = &reach(path)?;
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW;
     let pipe_or_file = |kind: FileType| kind.is_fifo() || kind.is_file();
     match open_kind(path, flags, pipe_or_file) {
@@ -277,6 +283,74 @@ pub(crate) fn ensure_link_is_trusted(path: &Path) -> io::Result<()> {
     ))
 }
 
+/// The directory of `path`, reached step by step, and `path` by way of it. A link
+/// on the way is followed if its owner is root or this user, or if no other user
+/// may write the directory that it is in.
+#[cfg(target_os = "linux")]
+fn reach(path: &Path) -> io::Result<(File, PathBuf)> {
+    use std::os::fd::AsRawFd as _;
+    /// As the kernel's own.
+    const MOST_LINKS: u32 = 40;
+    let from = |place: &str| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        retry(|| rustix::fs::open(place, flags, Mode::empty())).map(File::from)
+    };
+    let whole = std::path::absolute(path)?;
+    let (Some(directory), Some(name)) = (whole.parent(), whole.file_name()) else {
+        return Err(is_no_file("directory"));
+    };
+    let mut here = from("/")?;
+    let mut steps: Vec<std::ffi::OsString> = steps_of(directory);
+    let mut links = 0;
+    while let Some(step) = steps.pop() {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let next = File::from(retry(|| {
+            rustix::fs::openat(&here, &step, flags, Mode::empty())
+        })?);
+        let meta = next.metadata()?;
+        if !meta.is_symlink() {
+            here = next;
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(Errno::LOOP.into());
+        }
+        let around = here.metadata()?;
+        let own = is_trusted(around.uid()) && !others_may_write(&around);
+        if !own && !is_trusted(meta.uid()) {
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                format!(
+                    "{} on the way is a symbolic link of user {}, which is not followed",
+                    step.display(),
+                    host::user_name(meta.uid())
+                ),
+            ));
+        }
+        let target = rustix::fs::readlinkat(&next, "", Vec::new())?;
+        let target = Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()));
+        if target.is_absolute() {
+            here = from("/")?;
+        }
+        steps.extend(steps_of(target));
+    }
+    let through = PathBuf::from(format!("/proc/self/fd/{}", here.as_raw_fd())).join(name);
+    Ok((here, through))
+}
+
+/// The names in a path, the last first.
+#[cfg(target_os = "linux")]
+fn steps_of(path: &Path) -> Vec<std::ffi::OsString> {
+    use std::path::Component;
+    let named = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    path.components().rev().filter_map(named).collect()
+}
+
 fn retry<T>(call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     rustix::io::retry_on_intr(call)
 }
@@ -307,6 +381,32 @@ mod tests {
         ]
         .map(|(name, kind)| (place(name), kind))
         .into()
+    }
+
+    /// An agent may write the directory that the file's directory is in.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn appending_follows_no_foreign_link_on_the_way() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (agents, ours) = (dir.path().join("agents"), dir.path().join("ours"));
+        for place in [&agents, &ours] {
+            std::fs::create_dir(place).expect("made");
+        }
+        let open_to_all = Permissions::from_mode(0o777);
+        std::fs::set_permissions(&agents, open_to_all).expect("set");
+        symlink("../ours", agents.join("box")).expect("linked");
+        let inbox = agents.join("box/inbox");
+        open_to_append(&inbox).expect("this user's own link");
+        assert!(ours.join("inbox").exists());
+        std::fs::remove_file(ours.join("inbox")).expect("removed");
+        if std::os::unix::fs::lchown(agents.join("box"), Some(65_534), None).is_err() {
+            println!("skipped: a foreign link: this is not root");
+            return;
+        }
+        let refused = open_to_append(&inbox).expect_err("another user's link");
+        assert!(refused.to_string().contains("symbolic link"), "{refused}");
+        assert!(!ours.join("inbox").exists());
+        open_to_append(&agents.join("plain")).expect("no link on the way");
     }
 
     #[test]

@@ -168,3 +168,26 @@ fn a_store_that_the_daemon_cannot_use_is_a_fail() {
     assert_eq!(bridge(&rig, &["status"]).code, Some(0));
     assert_eq!(daemon.stop(), Some(0));
 }
+
+/// Two containers with one host name and one configuration file, for instance.
+#[test]
+fn two_daemons_of_one_name_raise_an_alert() {
+    let rig = Rig::new();
+    let (mut daemon, _) = worker(&rig, "mirror_interval = \"1s\"\n");
+    let foreign = rig.foreign();
+    let registered =
+        || foreign.execute("UPDATE bridge_daemon SET epoch = epoch + 1, pid = 4711", []);
+    rig::wait_for("a row", || {
+        (registered().expect("written") == 1).then_some(())
+    });
+    let alert = daemon.says("event=\"alert-raised\"");
+    assert!(
+        alert.contains("name-taken: ") && alert.contains("process 4711 on host"),
+        "{alert}"
+    );
+    foreign
+        .execute("UPDATE bridge_daemon SET stopped_ms = 1", [])
+        .expect("written");
+    daemon.says("event=\"alert-recovered\"");
+    assert_eq!(daemon.stop(), Some(0));
+}

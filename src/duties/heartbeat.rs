@@ -17,12 +17,14 @@ use tracing::{info, warn};
 
 pub use report::HeartbeatReport;
 
+use super::alerts::AlertDesk;
 use super::leadership::Registration;
 use super::roster::{Kept, Roster, Sessions};
 use super::store_keeper::StoreLink;
 use super::{Duty, DutyBell, Patience, Round, SessionState, bounded};
 use crate::config::{AgentSettings, HeartbeatSettings, Settings};
 use crate::liveness::{Proof, Verdict, Watcher};
+use crate::model::alert::AlertKind;
 use crate::model::wall::Wall;
 use crate::model::{ConversationId, SessionKey};
 use crate::store::{
@@ -72,6 +74,7 @@ pub struct Heartbeat {
     /// Another daemon of this name, and when it was looked for.
     namesake: Option<Namesake>,
     namesake_asked: Option<Duration>,
+    desk: AlertDesk,
     /// When the probes were asked, and when the shared table was written: since
     /// boot, which goes on in suspend.
     asked: Option<Duration>,
@@ -91,6 +94,7 @@ impl Heartbeat {
         info: DaemonInfo,
         link: StoreLink,
         bell: DutyBell,
+        desk: AlertDesk,
     ) -> (Self, watch::Receiver<Sessions>) {
         let (published, receiver) = watch::channel(Sessions::default());
         let watcher = Watcher::new(Arc::clone(&bell.0));
@@ -118,6 +122,7 @@ impl Heartbeat {
             odd_ends: HashMap::new(),
             namesake: None,
             namesake_asked: None,
+            desk,
             asked: None,
             mirrored: None,
             compared: HashSet::new(),
@@ -266,7 +271,20 @@ impl Heartbeat {
         let due = |then| now.saturating_sub(then) >= self.settings.mirror_interval;
         if self.namesake_asked.is_none_or(due) {
             let asking = store.namesake(daemon);
-            self.namesake = patience.bounded(store.location(), asking).await?;
+            let found = patience.bounded(store.location(), asking).await?;
+            let (kind, subject) = (AlertKind::NameTaken, daemon.id.as_str());
+            match &found {
+                Some(other) => {
+                    let text = format!(
+                        "process {} on host {} has the name of process {} here",
+                        other.pid, other.host, self.info.pid
+                    );
+                    self.desk.raise(kind, subject, text);
+                }
+                None if self.namesake.is_some() => self.desk.recover(kind, subject),
+                None => {}
+            }
+            self.namesake = found;
             self.namesake_asked = Some(now);
         }
         Ok(())

@@ -346,6 +346,7 @@ fn in_words(alert: &AlertRow) -> String {
         AlertKind::StoreTrouble => "in trouble",
         AlertKind::WakeListSpent => "cannot be woken",
         AlertKind::NoActingLeader => "has no acting leader",
+        AlertKind::NameTaken => "runs twice",
     };
     format!("{} {what}", alert.about())
 }

@@ -29,6 +29,8 @@ pub enum AlertKind {
     WakeListSpent,
     /// No orchestrator acts.
     NoActingLeader,
+    /// Two daemons run under one name.
+    NameTaken,
 }
 
 /// `MESSAGE_ID` of everything that is well again, whatever it was.
@@ -36,7 +38,7 @@ pub(super) const RECOVERED: &str = "a2abc4a5e8b34b91b3f2c0d301d9e385";
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NeverStarted,
         Self::Stalled,
         Self::Lost,
@@ -48,6 +50,7 @@ impl AlertKind {
         Self::StoreTrouble,
         Self::WakeListSpent,
         Self::NoActingLeader,
+        Self::NameTaken,
     ];
 
     /// The word on the command line, in JSON and in the store.
@@ -65,6 +68,7 @@ impl AlertKind {
             Self::StoreTrouble => "store-trouble",
             Self::WakeListSpent => "wake-list-spent",
             Self::NoActingLeader => "no-acting-leader",
+            Self::NameTaken => "name-taken",
         }
     }
 
@@ -91,6 +95,9 @@ impl AlertKind {
             Self::NoActingLeader => {
                 "start mcp-bridged in the role orchestrator, or see why it does not act"
             }
+            Self::NameTaken => {
+                "give the configuration file of one of the two another name, or stop it"
+            }
         }
     }
 
@@ -102,7 +109,9 @@ impl AlertKind {
             Self::CorrelatedSilence | Self::StoreTrouble | Self::NoActingLeader => {
                 Severity::Critical
             }
-            Self::Lost | Self::TaskDead | Self::NoHealthyWorker => Severity::Error,
+            Self::Lost | Self::TaskDead | Self::NoHealthyWorker | Self::NameTaken => {
+                Severity::Error
+            }
             Self::NeverStarted
             | Self::Stalled
             | Self::Exited
@@ -126,6 +135,7 @@ impl AlertKind {
             Self::StoreTrouble => "fcd516165dc64708ae1b817439b65e14",
             Self::WakeListSpent => "21e041a7d3e1430b8d7c2f0aaa7ee37b",
             Self::NoActingLeader => "c58604af62654032886bafccd681aa23",
+            Self::NameTaken => "0e10ddf6880bb4998825fcede7ef9cc3",
         }
     }
 }
@@ -219,7 +229,7 @@ mod tests {
     #[test]
     fn words_and_ids_are_each_their_own_and_read_back() {
         let ids: HashSet<&str> = AlertKind::ALL.map(AlertKind::message_id).into();
-        assert_eq!(ids.len(), 11);
+        assert_eq!(ids.len(), AlertKind::ALL.len());
         for id in ids.iter().chain([&RECOVERED]) {
             let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
             assert!(id.len() == 32 && id.chars().all(hex), "{id}");
@@ -266,6 +276,7 @@ mod tests {
         fcd516165dc64708ae1b817439b65e14 store-trouble
         21e041a7d3e1430b8d7c2f0aaa7ee37b wake-list-spent
         c58604af62654032886bafccd681aa23 no-acting-leader
+        0e10ddf6880bb4998825fcede7ef9cc3 name-taken
         ");
         assert_eq!(RECOVERED, "a2abc4a5e8b34b91b3f2c0d301d9e385");
     }
