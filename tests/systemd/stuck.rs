@@ -150,7 +150,7 @@ fn a_journal_that_stands_still_delays_no_round() {
     watched.ends();
 }
 
-/// A file system whose server never answers: whoever looks at a file there waits,
+/// A file system whose server never answers: a program that looks at a file there waits,
 /// until the server ends.
 const HUNG: &str = r#"
 import ctypes, os, time

@@ -2,7 +2,7 @@
 //! it, and another user must not decide on which file.
 //!
 //! A link is followed to the store if the link is root's or this user's, or if
-//! nobody else may write its directory. Root opens a store as the owner of its
+//! no other user may write its directory. Root opens a store as the owner of its
 //! directory: that helps nothing where the directory is root's and others may
 //! write it, and the owner of the directory must own the file. In a directory
 //! that is sticky (`/tmp`) a file belongs to its owner, and root works as that.

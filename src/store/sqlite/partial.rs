@@ -245,7 +245,7 @@ mod tests {
         std::fs::write(&path, "left by one that was killed").expect("written");
         std::fs::write(dir.path().join("x.partial-wal"), "as well").expect("written");
         let first = Partial::claim(&path, access()).expect("claimed");
-        let first = first.expect("nobody fills it");
+        let first = first.expect("no other program fills it");
         assert_eq!(std::fs::metadata(&path).expect("there").len(), 0);
         assert!(!dir.path().join("x.partial-wal").exists());
         assert!(Partial::claim(&path, access()).expect("asked").is_none());
@@ -269,7 +269,7 @@ mod tests {
         std::fs::hard_link(&victim, &path).expect("linked");
         let held = File::open(&path).expect("there");
         let partial = Partial::claim(&path, access()).expect("claimed");
-        let partial = partial.expect("nobody fills it");
+        let partial = partial.expect("no other program fills it");
         std::fs::write(partial.path(), "new").expect("written");
         assert_eq!(std::fs::read(&victim).expect("there"), b"kept");
         assert_eq!(held.metadata().expect("known").len(), 4, "another file");
@@ -285,7 +285,7 @@ mod tests {
         let (path, name) = (dir.path().join("x.partial"), dir.path().join("x"));
         for (text, kept) in [("one", true), ("two", false)] {
             let partial = Partial::claim(&path, access()).expect("claimed");
-            let partial = partial.expect("nobody fills it");
+            let partial = partial.expect("no other program fills it");
             std::fs::write(&path, text).expect("written");
             assert_eq!(partial.keep(&name, false).expect("kept"), kept);
             assert_eq!(std::fs::read_to_string(&name).expect("there"), "one");

@@ -1,7 +1,7 @@
 //! Losses that were not written, because the write had to wait so long for the
 //! lock that a sign of life may have waited behind it. What waited comes before
-//! the next try: whoever is judged in the same way several times gave none. Where
-//! every write waits, as on a disk that is slow for good, nobody would be lost
+//! the next try: a session that is judged in the same way several times gave none. Where
+//! every write waits, as on a disk that is slow for good, no session would be lost
 //! otherwise.
 
 use std::collections::HashMap;
