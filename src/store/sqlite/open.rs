@@ -147,21 +147,8 @@ impl SqliteStore {
         for writer in [&store.messages, &store.heartbeats] {
             writes::register(store.path(), &writer.writes);
         }
-        let deadline = clock::since_boot() + PATIENCE;
-        while !is_current {
-            let prepared = store
-                .run("opening it", store.prepare(create, opening))
-                .await;
-            opening.at(None);
-            match prepared {
-                Ok(()) => break,
-                // Somebody else is making the store now, or changing it.
-                Err(error) if error.is_held_up() && clock::since_boot() < deadline => {
-                    let pause = Duration::from_millis(fastrand::u64(2..20));
-                    tokio::time::sleep(pause).await;
-                }
-                Err(error) => return Err(corrupt_or(error, store.path())),
-            }
+        if !is_current {
+            store.prepare_in_turn(create, opening).await?;
         }
         // A command that only looks needs no connection that writes.
         let first = match is_current {
@@ -178,6 +165,23 @@ impl SqliteStore {
         let looked = store.run("opening it", look).await;
         looked.map_err(|error| corrupt_or(error, store.path()))?;
         Ok(store)
+    }
+
+    async fn prepare_in_turn(&self, create: Create, opening: &Opening) -> Result<()> {
+        let deadline = clock::since_boot() + PATIENCE;
+        loop {
+            let prepared = self.run("opening it", self.prepare(create, opening)).await;
+            opening.at(None);
+            match prepared {
+                Ok(()) => return Ok(()),
+                // Somebody else is making the store now, or changing it.
+                Err(error) if error.is_held_up() && clock::since_boot() < deadline => {
+                    let pause = Duration::from_millis(fastrand::u64(2..20));
+                    tokio::time::sleep(pause).await;
+                }
+                Err(error) => return Err(corrupt_or(error, self.path())),
+            }
+        }
     }
 }
 

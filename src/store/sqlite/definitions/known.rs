@@ -17,7 +17,8 @@ pub(super) const LINE: &str = "---- ";
 /// What our migrations make, up to a schema, by name. The shared tables are the
 /// Python bridge's, and judged by their shape.
 pub(super) fn known(schema: i64) -> Arc<BTreeMap<String, Object>> {
-    static KNOWN: OnceLock<Mutex<HashMap<i64, Arc<BTreeMap<String, Object>>>>> = OnceLock::new();
+    type Schemas = HashMap<i64, Arc<BTreeMap<String, Object>>>;
+    static KNOWN: OnceLock<Mutex<Schemas>> = OnceLock::new();
     let mut all = KNOWN
         .get_or_init(Mutex::default)
         .lock()
