@@ -8,135 +8,16 @@
 
 #[path = "common/store.rs"]
 mod common;
+#[path = "adoption/site.rs"]
+mod site;
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use common::{Scratch, draft, pair};
 use mcp_bridge::clock;
 use mcp_bridge::store::StoreError;
 use rusqlite::Connection;
-
-const ID: &str = "conv_0123456789abcdef";
-
-/// A directory with a database, and a user's home beside it.
-struct Site {
-    store: Scratch,
-    home: tempfile::TempDir,
-}
-
-impl Site {
-    fn new() -> Self {
-        let site = Self {
-            store: Scratch::new(),
-            home: tempfile::tempdir().expect("a home"),
-        };
-        for side in ["a", "b"] {
-            let text = format!(
-                "store = {:?}\n[[session]]\nconversation = \"{ID}\"\nsession = \"{side}\"\ntoken = \"{}\"\n",
-                site.store.path(),
-                side.repeat(64)
-            );
-            let path = site.credentials(side);
-            fs::write(&path, text).expect("written");
-            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-            fs::set_permissions(&path, private).expect("set");
-        }
-        site
-    }
-
-    /// With the Python bridge's database in it, one conversation and one message.
-    fn adoptable() -> Self {
-        let site = Self::new();
-        let raw = site.raw();
-        raw.execute_batch(common::BRIDGE).expect("made");
-        site.fill(&raw);
-        site
-    }
-
-    /// With a store of an older schema.
-    fn older() -> Self {
-        let site = Self::new();
-        let raw = site.raw();
-        for step in [
-            include_str!("../migrations/sqlite/0001_bridge.sql"),
-            include_str!("../migrations/sqlite/0002_work.sql"),
-            include_str!("../migrations/sqlite/0003_roles.sql"),
-            "INSERT INTO bridge_schema VALUES (1, 3, 1);
-             INSERT INTO bridge_setting VALUES ('token_storage', 'plain'), ('origin', 'own');",
-        ] {
-            raw.execute_batch(step).expect("made");
-        }
-        site.fill(&raw);
-        site
-    }
-
-    fn fill(&self, raw: &Connection) {
-        let (a, b) = ("a".repeat(64), "b".repeat(64));
-        raw.execute_batch(&format!(
-            "INSERT INTO conversations VALUES ('{ID}', 'planner', 'builder', '{a}', '{b}',
-                 '2025-11-13T02:13:20.000000', '2999-11-13T05:13:20.000000');
-             INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp)
-             VALUES ('{ID}', 'a', 'b', 'hello', '2025-11-13T02:13:21.000000');"
-        ))
-        .expect("filled");
-    }
-
-    fn raw(&self) -> Connection {
-        self.store.raw()
-    }
-
-    fn credentials(&self, side: &str) -> std::path::PathBuf {
-        self.home.path().join(format!("{side}.toml"))
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
-        command
-            .args(arguments)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("XDG_CONFIG_HOME", self.home.path().join("config"))
-            .env("MCP_BRIDGE_STORE", self.store.path());
-        command
-    }
-
-    /// The exit code of a command, and what it says on both outputs.
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        let output = self.command(arguments).output().expect("a program");
-        let text = [output.stdout, output.stderr].concat();
-        (
-            output.status.code(),
-            String::from_utf8_lossy(&text).into_owned(),
-        )
-    }
-
-    /// The same for the session of one side.
-    fn run_as(&self, side: &str, arguments: &[&str]) -> (Option<i32>, String) {
-        let credentials = self.credentials(side);
-        let mut all = vec!["--credentials", credentials.to_str().expect("text")];
-        all.extend(arguments);
-        self.run(&all)
-    }
-
-    /// Every file of the store's directory.
-    fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        let entries = fs::read_dir(self.store.directory()).expect("listed");
-        entries
-            .map(|entry| {
-                let path = entry.expect("one").path();
-                let name = path
-                    .file_name()
-                    .expect("a name")
-                    .to_string_lossy()
-                    .into_owned();
-                (name, fs::read(&path).expect("read"))
-            })
-            .collect()
-    }
-}
+use site::{ID, Site};
 
 fn count(path: &Path, question: &str) -> i64 {
     let raw = Connection::open(path).expect("opened");
@@ -329,4 +210,71 @@ fn a_backup_that_runs_something_is_not_restored() {
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("trigger `gone` on `bridge_task`"), "{said}");
     assert_eq!(site.run(&["store", "check"]).0, Some(0));
+}
+
+#[test]
+fn a_check_tells_what_was_accepted() {
+    let site = Site::adoptable();
+    site.raw().execute_batch(THIEF).expect("made");
+    let (code, said) = site.run(&["store", "init", "--accept-schema"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = site.run(&["store", "check"]);
+    assert_eq!(code, Some(0), "{said}");
+    let file = site.home.path().join("config/mcp-bridge/accepted-schema");
+    let expected = format!(
+        "accepted, as {} says:\n  trigger `thief` on `messages`\n",
+        file.display()
+    );
+    assert!(said.contains(&expected), "{said}");
+    let (_, said) = site.run(&["store", "check", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&said).expect("an object");
+    assert_eq!(
+        json["accepted"]["definitions"][0],
+        "trigger `thief` on `messages`"
+    );
+    // Its copy has the trigger, too, which is meant to be there.
+    let copy = site.home.path().join("copy.db");
+    let copy = copy.to_str().expect("text");
+    assert_eq!(site.run(&["store", "backup", copy]).0, Some(0));
+    let (code, said) = site.run(&["store", "restore", copy, "--yes"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(site.run(&["status"]).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_believes_no_view_that_came_later() {
+    let scratch = Scratch::new();
+    let store = scratch.make().await;
+    let pair = pair(&*store, clock::now()).await;
+    let look = async || store.peek(&pair.b, None, 9, clock::now()).await;
+    look().await.expect("looked");
+    let raw = scratch.raw();
+    // A table of that name would answer for the count of changes.
+    raw.execute_batch("CREATE TABLE pragma_schema_version (schema_version)")
+        .expect("made");
+    let version: i64 = raw
+        .query_row("PRAGMA main.schema_version", [], |row| row.get(0))
+        .expect("read");
+    raw.execute("INSERT INTO pragma_schema_version VALUES (?1)", [version])
+        .expect("filled");
+    look().await.expect("looked");
+    raw.execute_batch(
+        "ALTER TABLE conversations RENAME TO real_ones;
+         CREATE VIEW conversations AS SELECT * FROM real_ones;",
+    )
+    .expect("made");
+    let verified = store.verify(std::slice::from_ref(&pair.b), clock::now());
+    for error in [
+        look().await.expect_err("believed"),
+        verified.await.expect_err("believed"),
+        store
+            .send(&pair.a, &[draft("x")], clock::now())
+            .await
+            .expect_err("sent"),
+    ] {
+        assert!(
+            matches!(&error, StoreError::UnknownDefinitions { .. }),
+            "{error}"
+        );
+    }
 }

@@ -35,3 +35,15 @@ ALTER TABLE bridge_task_history ADD COLUMN counts INTEGER NOT NULL DEFAULT 1
 -- The process id namespace of a daemon: in another one its number tells nothing.
 ALTER TABLE bridge_daemon ADD COLUMN pid_ns INTEGER
     CHECK (typeof(pid_ns) IN ('integer', 'null'));
+
+-- Which rows of the shared tables we wrote, in a store that the Python bridge made:
+-- housekeeping deletes those alone. Messages (m), audit rows (a), conversations (c),
+-- statuses (s). A row is ours by its id and its time, in microseconds: one that
+-- another program put in its place is not. In a store of our own all of them are
+-- ours, and this is empty.
+CREATE TABLE bridge_ours (
+    kind TEXT NOT NULL CHECK (kind IN ('m', 'a', 'c', 's')),
+    id NOT NULL CHECK (typeof(id) IN ('integer', 'text')),
+    at_us INTEGER NOT NULL CHECK (typeof(at_us) = 'integer'),
+    PRIMARY KEY (kind, id)
+) WITHOUT ROWID;

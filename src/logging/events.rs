@@ -174,6 +174,12 @@ pub static EVENTS: &[Event] = &[
         "STORE",
         "a store of an older version is being brought up to date, which takes a while",
     ),
+    event(
+        "row-odd",
+        Warning,
+        "",
+        "a row of the store has a value of a wrong type and is left out",
+    ),
     event("store-recovered", Info, "STORE", "it can again"),
     event(
         "store-log-large",

@@ -15,12 +15,30 @@ const OF_ROOT: &str = "/etc/mcp-bridge/accepted-schema";
 /// As much of the file is read; a line takes about a hundred bytes.
 const READ: u64 = 1 << 20;
 
-/// Whether root or this user accepted these definitions for this store.
-pub(crate) fn holds(store: &Path, hash: &str) -> bool {
-    let line = line(store, hash);
-    let noted = |file: PathBuf| read(&file).is_some_and(|text| text.lines().any(|l| l == line));
-    let files = [Some(PathBuf::from(OF_ROOT)), own()];
-    files.into_iter().flatten().any(noted)
+/// What root or this user accepted for one store. It is read before a thread is
+/// confined to the store's directory, from which it reaches no configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Accepted(Vec<(String, PathBuf)>);
+
+impl Accepted {
+    /// What was accepted for the store at this path.
+    pub(crate) fn of(store: &Path) -> Self {
+        let mut all = Vec::new();
+        let end = line(store, "");
+        for file in [Some(PathBuf::from(OF_ROOT)), own()].into_iter().flatten() {
+            let text = read(&file).unwrap_or_default();
+            let hashes = text.lines().filter_map(|line| line.strip_suffix(&end));
+            all.extend(hashes.map(|hash| (hash.to_owned(), file.clone())));
+        }
+        Self(all)
+    }
+
+    /// The file in which definitions of this hash were accepted.
+    pub(crate) fn noted_in(&self, hash: &str) -> Option<&Path> {
+        let mut all = self.0.iter();
+        let noted = all.find(|(accepted, _)| accepted == hash);
+        noted.map(|(_, file)| file.as_path())
+    }
 }
 
 /// Notes them; returns the file.

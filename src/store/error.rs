@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::TaskError;
+use super::{TaskError, UsedUp};
 use crate::model::message::InvalidMessage;
 use crate::model::rate::{RateLimited, Window};
 use crate::model::{ConversationId, Label, MessageId, SessionKey};
@@ -108,6 +108,24 @@ pub enum StoreError {
         path: PathBuf,
         /// The table.
         table: &'static str,
+    },
+    /// A table whose ids are used up.
+    #[error("store {}: {}; nothing was stored\n  {}", .path.display(), .what.what(), .what.remedy())]
+    NoIdLeft {
+        /// The store.
+        path: PathBuf,
+        /// The table.
+        what: UsedUp,
+    },
+    /// A row with a value of a wrong type.
+    #[error("store {}: {doing}: a row cannot be read ({what})\n  mcp-bridge store check --store {} names it", .path.display(), .path.display())]
+    OddRow {
+        /// The store.
+        path: PathBuf,
+        /// What needed it.
+        doing: &'static str,
+        /// What is wrong with it.
+        what: String,
     },
     /// Linked against an SQLite that loses commits.
     #[error(
@@ -399,6 +417,8 @@ impl StoreError {
             | Self::OldSqlite(_)
             | Self::UnknownDefinitions { .. }
             | Self::Swallowed { .. }
+            | Self::NoIdLeft { .. }
+            | Self::OddRow { .. }
             | Self::BadBackup(..)
             | Self::Beside { .. }
             | Self::Linked(..)
@@ -432,6 +452,9 @@ impl StoreError {
     /// one message.
     #[must_use]
     pub fn is_outage(&self) -> bool {
+        if matches!(self, Self::OddRow { .. }) {
+            return false;
+        }
         matches!(
             self.class(),
             ErrorClass::Unavailable | ErrorClass::Unusable | ErrorClass::Other

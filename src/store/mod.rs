@@ -15,6 +15,7 @@ pub mod sqlite;
 mod tasks;
 mod traces;
 mod types;
+mod used_up;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -29,6 +30,7 @@ pub use error::{ErrorClass, StoreError};
 pub use fleet::*;
 pub use tasks::*;
 pub use types::*;
+pub use used_up::UsedUp;
 
 use crate::doorbell::{Doorbell, Mode};
 use crate::model::health::Turn;

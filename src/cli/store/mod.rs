@@ -17,6 +17,7 @@ use super::output::{note, print, print_json};
 use super::table::{BAD, BOLD, Cell, DIM, GOOD, Table};
 use crate::model::rate::RateLimits;
 use crate::model::token::TokenStorage;
+use crate::store::sqlite::Inspection;
 use crate::store::{SharedStore, StoreCheck, StoreError, accepted, sqlite};
 use crate::text;
 
@@ -54,8 +55,8 @@ pub(super) struct InitArgs {
     /// bridge must verify them
     #[arg(long, value_name = "HOW", value_parser = ["hashed", "plain"])]
     token_storage: Option<String>,
-    /// Whether housekeeping deletes old rows of the tables that the Python bridge
-    /// made, too; in an adopted store it leaves them alone
+    /// Whether housekeeping deletes old rows that the Python bridge wrote, too; in
+    /// an adopted store it deletes only our own
     #[arg(long, value_name = "HOW", value_parser = ["on", "off"])]
     prune_foreign: Option<String>,
     /// Accept the triggers and other definitions in the database that `store
@@ -260,6 +261,8 @@ async fn check(context: &Context) -> anyhow::Result<Exit> {
     let found = store.check().await?;
     let limits = store.rate_limits().await?;
     store.close().await;
+    let seen = sqlite::inspect(&found.location, false)?;
+    let odd = sqlite::odd_rows(&found.location)?;
     let mut problems = found.problems.clone();
     if found.journal_mode != "wal" {
         problems.push(format!(
@@ -267,6 +270,16 @@ async fn check(context: &Context) -> anyhow::Result<Exit> {
             found.journal_mode
         ));
     }
+    problems.extend(
+        seen.used_up
+            .iter()
+            .map(|table| format!("{}; {}", table.what(), table.remedy())),
+    );
+    problems.extend(odd.into_iter().map(|row| {
+        format!(
+            "{row}: it is left out where rows are listed; put it right with sqlite3, or delete it"
+        )
+    }));
     if context.json() {
         let found = StoreCheck {
             problems: problems.clone(),
@@ -274,9 +287,12 @@ async fn check(context: &Context) -> anyhow::Result<Exit> {
         };
         let mut object = serde_json::to_value(&found)?;
         object["limits"] = limits_json(limits);
+        if let Some(file) = &seen.accepted {
+            object["accepted"] = json!({ "definitions": seen.differences, "noted_in": file });
+        }
         print_json(&object)?;
     } else {
-        print(&page(&found, &problems, limits))?;
+        print(&page(&found, &seen, &problems, limits))?;
     }
     Ok(if problems.is_empty() {
         Exit::Success
@@ -285,7 +301,7 @@ async fn check(context: &Context) -> anyhow::Result<Exit> {
     })
 }
 
-fn page(found: &StoreCheck, problems: &[String], limits: RateLimits) -> String {
+fn page(found: &StoreCheck, seen: &Inspection, problems: &[String], limits: RateLimits) -> String {
     let mut table = Table::plain();
     let mut row = |name: &str, value: String| {
         table.row([Cell::new(name, DIM), value.into()]);
@@ -320,6 +336,12 @@ fn page(found: &StoreCheck, problems: &[String], limits: RateLimits) -> String {
     row("tokens", found.token_storage.to_owned());
     row("limits", limits_line(limits));
     let mut out = table.render(0);
+    if let Some(file) = &seen.accepted {
+        out.push_str(&format!("accepted, as {} says:\n", file.display()));
+        for definition in &seen.differences {
+            out.push_str(&format!("  {definition}\n"));
+        }
+    }
     if problems.is_empty() {
         out.push_str(&format!("{GOOD}ok{GOOD:#}: nothing is wrong with it\n"));
     }

@@ -9,7 +9,8 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::tasks::{session_of, signal};
-use super::{Durability, Ring, SqliteStore, controls, from_millis, leader, millis};
+use super::written::Written as _;
+use super::{Durability, Ring, SqliteStore, controls, from_millis, leader, millis, odd};
 use crate::model::alert::AlertKind;
 use crate::model::{SessionKey, TaskId};
 use crate::store::{
@@ -46,9 +47,12 @@ pub(super) async fn raise(
     .bind(alert.text)
     .bind(alert.by)
     .bind(millis(now))
-    .execute(connection)
+    .execute(&mut *connection)
     .await?
     .rows_affected();
+    if new == 0 && !is_open(connection, alert.kind, alert.subject).await? {
+        return Err(Fault::Swallowed("bridge_alert"));
+    }
     Ok(new == 1)
 }
 
@@ -116,7 +120,8 @@ impl Alerts for SqliteStore {
                 .bind(alert.kind.as_str())
                 .bind(&alert.subject)
                 .execute(write.connection())
-                .await?;
+                .await?
+                .wrote(1, "bridge_alert")?;
             }
             write.commit(Ring::No).await?;
             Ok(new)
@@ -156,7 +161,7 @@ impl Alerts for SqliteStore {
             )
             .fetch_all(&mut *self.reader().await?)
             .await?;
-            rows_of(&rows)
+            Ok(rows_of(&rows))
         })
         .await
     }
@@ -173,7 +178,7 @@ impl Alerts for SqliteStore {
             .bind(limit)
             .fetch_all(&mut *self.reader().await?)
             .await?;
-            rows_of(&rows)
+            Ok(rows_of(&rows))
         })
         .await
     }
@@ -245,24 +250,24 @@ impl Alerts for SqliteStore {
             let rows = sqlx::query("SELECT state, count(*) FROM bridge_task GROUP BY state")
                 .fetch_all(&mut *self.reader().await?)
                 .await?;
-            rows.iter()
-                .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-                .collect()
+            let counts = odd::readable(&rows, "states of tasks", |row| {
+                Ok((row.try_get(0)?, row.try_get(1)?))
+            });
+            Ok(counts.into_iter().collect())
         })
         .await
     }
 }
 
-fn rows_of(rows: &[SqliteRow]) -> std::result::Result<Vec<AlertRow>, Fault> {
-    let mut alerts = Vec::with_capacity(rows.len());
-    for row in rows {
+fn rows_of(rows: &[SqliteRow]) -> Vec<AlertRow> {
+    odd::readable_of_ours(rows, "alerts", |row| {
         // A kind that a newer version raised is that version's to tell.
         let Some(kind) = AlertKind::from_word(row.try_get(1)?) else {
-            continue;
+            return Ok(None);
         };
         let recovered_at = row.try_get::<Option<i64>, _>(9)?.map(from_millis);
         let label: Option<&str> = row.try_get(12)?;
-        alerts.push(AlertRow {
+        Ok(Some(AlertRow {
             id: row.try_get(0)?,
             kind,
             subject: row.try_get(2)?,
@@ -279,7 +284,6 @@ fn rows_of(rows: &[SqliteRow]) -> std::result::Result<Vec<AlertRow>, Fault> {
                 1 => ToldEdge::Raised,
                 _ => ToldEdge::All,
             },
-        });
-    }
-    Ok(alerts)
+        }))
+    })
 }

@@ -19,6 +19,7 @@ use super::inspect::{self, Inspection, Kind};
 use super::partial::{Access, Partial};
 use crate::clock;
 use crate::guarded;
+use crate::store::accepted::Accepted;
 use crate::store::{Result, StoreError};
 
 /// What a name that is not whole yet ends with.
@@ -74,12 +75,13 @@ pub fn backup(
         .run(|| copy::copy(&mut source, &database, partial.path(), attendant))?
         .map_err(|error| named(error, target))?;
     here.run(|| drop(source))?;
+    let accepted = Accepted::of(store);
     let content = there.run(|| {
         if let Some(problem) = copy::check(partial.path(), attendant)? {
             return Err(StoreError::Corrupt(store.to_owned(), problem));
         }
         copy::still(partial.path())
-            .and_then(|copy| inspect::look(&copy, target, false))
+            .and_then(|copy| inspect::look(&copy, target, &accepted, false))
             .map_err(|error| StoreError::CannotWrite(target.to_owned(), error.to_string()))
     })??;
     attendant.ensure_wanted()?;

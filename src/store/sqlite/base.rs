@@ -18,6 +18,7 @@ use rusqlite::Connection;
 
 use super::confined::Place;
 use super::file::{Files, beside};
+use super::newest::newest;
 use super::{copy, file};
 use crate::clock;
 use crate::doorbell::{self, Base};
@@ -95,12 +96,9 @@ fn counts_less(place: &Place, database: &Path, than: i64) -> Result<bool> {
 fn count(database: &Path) -> Option<i64> {
     let ask = || -> rusqlite::Result<Option<i64>> {
         let connection: Connection = copy::still(database)?;
-        connection.query_row(
-            "SELECT sum(CAST(seq AS INTEGER)) FROM sqlite_sequence
-             WHERE name IN ('messages', 'audit_log', 'bridge_time')",
-            [],
-            |row| row.get(0),
-        )
+        connection.query_row(concat!("SELECT nullif((", newest!(), "), 0)"), [], |row| {
+            row.get(0)
+        })
     };
     ask().ok().flatten()
 }

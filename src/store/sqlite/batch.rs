@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
 use super::fault::Fault;
+use super::written::Written as _;
 use crate::model::message::{Draft, MAX_CHARACTERS};
 use crate::model::redact::{SecretKind, redact_json, redact_within};
 use crate::model::{MessageId, SessionKey, timestamp};
@@ -61,7 +62,7 @@ pub(super) async fn insert(
         .iter()
         .map(|clean| (&clean.text, &clean.metadata))
         .collect();
-    let mut ids: Vec<i64> = sqlx::query_scalar(
+    let ids: Vec<i64> = sqlx::query_scalar(
         "INSERT INTO messages (conversation_id, from_session, to_session, message, metadata, timestamp)
          SELECT ?1, ?2, ?3, value ->> 0, value ->> 1, ?4 FROM json_each(?5) ORDER BY key
          RETURNING id",
@@ -74,10 +75,8 @@ pub(super) async fn insert(
     .fetch_all(&mut *connection)
     .await?;
     // Ids ascend in the order of writing; SQLite promises nothing of that of RETURNING.
+    let mut ids = ids.wrote(clean.len(), "messages")?;
     ids.sort_unstable();
-    if ids.len() != clean.len() {
-        return Err(sqlx::Error::RowNotFound.into());
-    }
     let details: Vec<_> = clean
         .iter()
         .zip(&ids)
@@ -92,7 +91,8 @@ pub(super) async fn insert(
     .bind(timestamp::to_text(now))
     .bind(json!(details).to_string())
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(details.len(), "audit_log")?;
     let sent = clean.into_iter().zip(ids).map(|(clean, id)| Sent {
         id: MessageId(id),
         redacted: clean.redacted,

@@ -5,7 +5,8 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::{from_millis, millis, shared};
+use super::written::Written as _;
+use super::{from_millis, millis, odd, shared};
 use crate::model::SessionKey;
 use crate::store::{Control, ControlKind};
 
@@ -20,7 +21,8 @@ pub(super) async fn set(connection: &mut SqliteConnection, control: &Control) ->
     .bind(millis(control.since))
     .bind(millis(control.until))
     .execute(&mut *connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_control")?;
     let details = json!({ "subject": control.subject, "until": control.until.to_string() });
     let action = format!("{}_on", control.kind.as_str());
     shared::audit_order(connection, None, None, &action, details, control.since).await
@@ -60,21 +62,19 @@ pub(super) async fn all(
     .bind(millis(now))
     .fetch_all(connection)
     .await?;
-    let mut controls = Vec::with_capacity(rows.len());
-    for row in &rows {
+    Ok(odd::readable(&rows, "orders", |row| {
         let kind = match row.try_get(0)? {
             "drain" => ControlKind::Drain,
             "hold" => ControlKind::Hold,
             _ => ControlKind::Mute,
         };
-        controls.push(Control {
+        Ok(Control {
             kind,
             subject: row.try_get(1)?,
             since: from_millis(row.try_get(2)?),
             until: from_millis(row.try_get(3)?),
-        });
-    }
-    Ok(controls)
+        })
+    }))
 }
 
 /// Whether a session, or the host of the daemon that keeps it, is drained.

@@ -12,7 +12,8 @@ use super::fault::Fault;
 use super::fleet::bump;
 use super::owed::owed_mail;
 use super::tasks::signal;
-use super::{Durability, Ring, SqliteStore, from_millis, millis, shared, times};
+use super::written::Written as _;
+use super::{Durability, Ring, SqliteStore, from_millis, millis, odd, shared, times};
 use crate::model::session::Conversation;
 use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, Label, SessionKey, Side, timestamp};
@@ -68,7 +69,7 @@ impl Conversations for SqliteStore {
             .await?
             .rows_affected();
             if set == 0 {
-                return Err(StoreError::LabelTaken(label.clone()).into());
+                return Err(not_labelled(write.connection(), label).await?);
             }
             let details = json!({ "label": label });
             shared::audit(
@@ -129,10 +130,7 @@ impl Conversations for SqliteStore {
             .await?;
             // A row whose id is no id is some other program's; it cannot be
             // named on our command line either.
-            rows.iter()
-                .filter_map(|row| conversation(row).transpose())
-                .collect::<std::result::Result<_, _>>()
-                .map_err(Fault::from)
+            Ok(odd::readable_of_ours(&rows, "conversations", conversation))
         })
         .await
     }
@@ -208,7 +206,8 @@ impl Conversations for SqliteStore {
             .bind(id.as_str())
             .bind(millis(now))
             .execute(write.connection())
-            .await?;
+            .await?
+            .wrote(1, "bridge_conversation")?;
             shared::audit_order(
                 write.connection(),
                 Some(id),
@@ -250,7 +249,8 @@ impl Conversations for SqliteStore {
             let mut known = HashMap::with_capacity(rows.len());
             let mut by_rows = None;
             for row in &rows {
-                let at = match (times::now_of(row, SET, now)?, by_rows) {
+                // What cannot be read is not known.
+                let at = match (times::now_of(row, SET, now).unwrap_or(None), by_rows) {
                     (Some(at), _) | (None, Some(at)) => at,
                     (None, None) => *by_rows.insert(times::now_by_rows(&mut reader, now).await?),
                 };
@@ -260,7 +260,9 @@ impl Conversations for SqliteStore {
                 .iter()
                 .map(
                     |caller| match known.get(caller.session.conversation.as_str()) {
-                        Some((row, at)) => judge(row, caller, *at).map_err(Fault::from),
+                        Some((row, at)) => Ok(judge(row, caller, *at).unwrap_or_else(|error| {
+                            Err(Fault::from(error).explain(self.path(), "verifying credentials"))
+                        })),
                         None => Ok(Err(self.no_conversation(&caller.session.conversation))),
                     },
                 )
@@ -295,7 +297,7 @@ impl SqliteStore {
         .fetch_optional(&mut *connection)
         .await?
         .ok_or_else(|| self.no_conversation(&caller.session.conversation))?;
-        let now = match times::now_of(&row, SET, now)? {
+        let now = match times::now_of(&row, SET, now).unwrap_or(None) {
             Some(now) => now,
             None => times::now_by_rows(connection, now).await?,
         };
@@ -333,7 +335,8 @@ async fn set_end(
         .bind(id.as_str())
         .bind(timestamp::to_text(end))
         .execute(connection)
-        .await?;
+        .await?
+        .wrote(1, "conversations")?;
     Ok(())
 }
 
@@ -416,7 +419,8 @@ async fn insert(
     .bind(timestamp::to_text(now))
     .bind(timestamp::to_text(new.expires_at))
     .execute(&mut *connection)
-    .await?;
+    .await?
+    .wrote(1, "conversations")?;
     if let Some(label) = &new.label {
         free_label(connection, label).await?;
     }
@@ -430,8 +434,10 @@ async fn insert(
     .await?
     .rows_affected()
         == 0;
-    if let (true, Some(label)) = (taken, &new.label) {
-        return Err(StoreError::LabelTaken(label.clone()).into());
+    match (taken, &new.label) {
+        (true, Some(label)) => return Err(not_labelled(connection, label).await?),
+        (true, None) => return Err(Fault::Swallowed("bridge_conversation")),
+        (false, _) => {}
     }
     times::set(&mut *connection, &[new.id.as_str()], None, now).await?;
     for side in Side::BOTH {
@@ -439,7 +445,8 @@ async fn insert(
             .bind(new.id.as_str())
             .bind(side.as_str())
             .execute(&mut *connection)
-            .await?;
+            .await?
+            .wrote(1, "bridge_session")?;
     }
     let details = json!({ "roles": [new.role_a, new.role_b], "label": new.label });
     shared::audit(
@@ -467,6 +474,25 @@ async fn free_label(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Why a conversation did not get its label: another one has it, or the row was
+/// kept out.
+async fn not_labelled(
+    connection: &mut SqliteConnection,
+    label: &Label,
+) -> std::result::Result<Fault, Fault> {
+    let taken: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM bridge_conversation WHERE label = ?1 AND closed_ms IS NULL)",
+    )
+    .bind(label.as_str())
+    .fetch_one(connection)
+    .await?;
+    Ok(if taken {
+        StoreError::LabelTaken(label.clone()).into()
+    } else {
+        Fault::Swallowed("bridge_conversation")
+    })
 }
 
 async fn token_storage(

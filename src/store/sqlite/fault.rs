@@ -11,6 +11,9 @@ use crate::store::StoreError;
 pub(super) enum Fault {
     Store(StoreError),
     Sql(sqlx::Error),
+    /// A statement that had to write rows of this table reported success, and the
+    /// rows are not there.
+    Swallowed(&'static str),
 }
 
 impl From<StoreError> for Fault {
@@ -30,8 +33,17 @@ impl Fault {
     pub(super) fn explain(self, path: &Path, doing: &'static str) -> StoreError {
         match self {
             Self::Store(error) => error,
+            Self::Swallowed(table) => {
+                let path = path.to_owned();
+                StoreError::Swallowed { path, table }
+            }
             // Another write of this process has the connection for as long.
             Self::Sql(sqlx::Error::PoolTimedOut) => held_up(path),
+            Self::Sql(error @ sqlx::Error::ColumnDecode { .. }) => StoreError::OddRow {
+                path: path.to_owned(),
+                doing,
+                what: error.to_string(),
+            },
             Self::Sql(error) => explain(code(&error), &error.to_string(), path, doing),
         }
     }
@@ -40,6 +52,11 @@ impl Fault {
 /// Whether somebody else has the lock.
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| code & 0xff == 5)
+}
+
+/// Whether SQLite calls it full: the disk, or the ids of a table.
+pub(super) fn is_full(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| code & 0xff == 13)
 }
 
 /// The extended result code.

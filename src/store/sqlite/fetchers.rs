@@ -61,12 +61,13 @@ pub(super) async fn held(
     let mut held = HashSet::new();
     let mut judged: Option<(String, bool)> = None;
     for row in &rows {
-        let fetch: String = row.try_get(1)?;
+        let fetch = super::shared::text(row, 1)?.into_owned();
         // Those of one fetch mostly stand together.
         let is_held = match &judged {
             Some((known, is_held)) if *known == fetch => *is_held,
             _ => {
-                let age = millis(now).saturating_sub(row.try_get::<i64, _>(2)?);
+                let since = row.try_get::<i64, _>(2).unwrap_or(0);
+                let age = millis(now).saturating_sub(since);
                 is_held(&fetch, age)
             }
         };

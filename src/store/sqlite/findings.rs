@@ -10,6 +10,7 @@ use super::fault::Fault;
 use super::messages::OVERTAKEN;
 use super::owed::owed_mail;
 use super::shared::foreign_mark;
+use super::written::Written as _;
 use super::{fleet, from_millis, messages, millis, notices, reminder, shared};
 use crate::model::alert::AlertKind;
 use crate::model::{SessionKey, Side, timestamp};
@@ -98,7 +99,8 @@ pub(super) async fn settle(
     .bind(returned)
     .bind(OVERTAKEN)
     .execute(&mut *connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_session")?;
     let subject = session.to_string();
     for kind in OF_STANDING
         .into_iter()

@@ -9,8 +9,10 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::messages::OVERTAKEN;
+use super::shared::session_change;
 use super::tasks::{self, Cause, Target, counted, fetched, session_of};
-use super::{Durability, Ring, SqliteStore, findings, leader, millis, prune, seen, shared};
+use super::written::Written as _;
+use super::{Durability, Ring, SqliteStore, findings, leader, millis, odd, prune, seen, shared};
 use crate::clock;
 use crate::model::{Fence, SessionKey, TaskId};
 use crate::store::{
@@ -181,19 +183,17 @@ impl Orchestration for SqliteStore {
             .bind(WAITING)
             .fetch_all(&mut *self.reader().await?)
             .await?;
-            rows.iter()
-                .map(|row| {
-                    Ok(Waiting {
-                        task: TaskId(row.try_get(0)?),
-                        role: row.try_get(1)?,
-                        fence: Fence(row.try_get(2)?),
-                        owner: session_of(row.try_get(3)?, row.try_get(4)?),
-                        last_owner: session_of(row.try_get(5)?, row.try_get(6)?),
-                        losses: row.try_get(7)?,
-                        fetched: row.try_get(8)?,
-                    })
+            Ok(odd::readable(&rows, "tasks", |row| {
+                Ok(Waiting {
+                    task: TaskId(row.try_get(0)?),
+                    role: row.try_get(1)?,
+                    fence: Fence(row.try_get(2)?),
+                    owner: session_of(row.try_get(3)?, row.try_get(4)?),
+                    last_owner: session_of(row.try_get(5)?, row.try_get(6)?),
+                    losses: row.try_get(7)?,
+                    fetched: row.try_get(8)?,
                 })
-                .collect()
+            }))
         })
         .await
     }
@@ -261,7 +261,8 @@ impl Orchestration for SqliteStore {
             .bind(session.side.as_str())
             .bind(capacity)
             .execute(write.connection())
-            .await?;
+            .await?
+            .wrote(1, "bridge_session")?;
             shared::audit_order(
                 write.connection(),
                 Some(&session.conversation),
@@ -299,20 +300,23 @@ pub(super) async fn bump(
     connection: &mut SqliteConnection,
     session: &SessionKey,
 ) -> std::result::Result<(), Fault> {
-    sqlx::query(
+    sqlx::query(concat!(
         "INSERT INTO bridge_session (conversation_id, session_id, change)
-         VALUES (?1, ?2, (SELECT coalesce(max(change), 0) + 1 FROM bridge_session))
-         ON CONFLICT (conversation_id, session_id) DO UPDATE SET change = excluded.change",
-    )
+             VALUES (?1, ?2, 1 + (",
+        session_change!(),
+        "))
+             ON CONFLICT (conversation_id, session_id) DO UPDATE SET change = excluded.change"
+    ))
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_session")?;
     Ok(())
 }
 
 /// Whether a session's conversation still stands in the shared table.
-async fn is_there(
+pub(super) async fn is_there(
     connection: &mut SqliteConnection,
     session: &SessionKey,
 ) -> std::result::Result<bool, Fault> {
@@ -332,6 +336,9 @@ async fn make(
     let found = match tasks::get(connection, planned.task).await {
         Err(Fault::Store(StoreError::Task(TaskError::NoTask(_)))) => {
             return Ok(Moved::Void("it is not there any more".into()));
+        }
+        Err(fault) if odd::is_odd(&fault) => {
+            return Ok(Moved::Void("its row cannot be read".into()));
         }
         other => other?,
     };
@@ -370,12 +377,16 @@ async fn make(
     if planned.to.is_some() && planned.to == found.owner {
         return Ok(Moved::Void(tasks::HAS_IT.to_owned()));
     }
-    if let Some(to) = &planned.to
-        && let Err(unfit) = tasks::fitness(connection, to, now)
-            .await?
-            .takes(to, planned.task)
-    {
-        return Ok(Moved::Void(unfit.headline()));
+    if let Some(to) = &planned.to {
+        let fit = match tasks::fitness(connection, to, now).await {
+            Err(fault) if odd::is_odd(&fault) => {
+                return Ok(Moved::Void("its new owner's row cannot be read".into()));
+            }
+            fit => fit?,
+        };
+        if let Err(unfit) = fit.takes(to, planned.task) {
+            return Ok(Moved::Void(unfit.headline()));
+        }
     }
     let target = match (&planned.bury, &planned.to) {
         (Some(why), _) => Target::Dead(why),

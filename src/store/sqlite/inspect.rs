@@ -10,9 +10,11 @@ use rusqlite::{Connection, OptionalExtension};
 use super::confined::Place;
 use super::fault::explain_rusqlite;
 use super::file::Files;
+use super::odd;
 use super::{SCHEMA_VERSION, copy, definitions, file, from_millis, shared};
 use crate::model::timestamp;
-use crate::store::{Result, StoreError, accepted};
+use crate::store::accepted::Accepted;
+use crate::store::{Result, StoreError, UsedUp};
 
 /// Whose database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +85,12 @@ pub struct Inspection {
     pub differences: Vec<String>,
     /// The hash of all of them.
     pub fingerprint: String,
-    /// Whether root or this user accepted them.
-    pub accepted: bool,
+    /// The file in which root or this user accepted them.
+    pub accepted: Option<PathBuf>,
+    /// Rows of ours that cannot be read, if a thorough look was wanted.
+    pub odd: Vec<String>,
+    /// Tables that have no id left for another row.
+    pub used_up: Vec<UsedUp>,
     /// What a quick look through all of it complains of, if one was wanted.
     pub problem: Option<String>,
 }
@@ -96,9 +102,10 @@ pub struct Inspection {
 pub fn inspect(path: &Path, thorough: bool) -> Result<Inspection> {
     file::examine_store(path)?;
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let accepted = Accepted::of(path);
     Place::of_database(&real)?.run(|| {
         let connection = copy::reader(path)?;
-        look(&connection, path, thorough)
+        look(&connection, path, &accepted, thorough)
             .map_err(|error| explain_rusqlite(&error, path, "looking at it"))
     })?
 }
@@ -110,7 +117,7 @@ pub fn inspect(path: &Path, thorough: bool) -> Result<Inspection> {
 /// # Errors
 /// [`StoreError::NotAdopted`], [`StoreError::OldSchema`]; of what else may be
 /// wrong, the opening tells.
-pub(super) fn ensure_current(files: &Files, configured: Option<&str>) -> Result<bool> {
+pub(super) fn ensure_current(files: &Files, accepts: impl Fn(&str) -> bool) -> Result<bool> {
     let path = &files.database;
     let words = |error| explain_rusqlite(&error, &files.named, "looking at it");
     let has_log = std::fs::metadata(files.beside("-wal")).is_ok_and(|meta| meta.len() > 0);
@@ -125,7 +132,7 @@ pub(super) fn ensure_current(files: &Files, configured: Option<&str>) -> Result<
         copy::still(path).map_err(words)?
     };
     let objects = definitions::of(&connection).map_err(words)?;
-    let known = |schema| definitions::ensure_known(&objects, schema, &files.named, configured);
+    let known = |schema| definitions::ensure_known(&objects, schema, &files.named, &accepts);
     if definitions::has_schema_table(&objects) && !definitions::says_its_schema(&objects) {
         known(Some(SCHEMA_VERSION))?;
     }
@@ -162,10 +169,24 @@ pub fn answers(path: &Path) -> Result<Kind> {
     })?
 }
 
+/// Looks for rows of ours that cannot be read, in a store that can be.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn odd_rows(path: &Path) -> Result<Vec<String>> {
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    Place::of_database(&real)?.run(|| {
+        let connection = copy::reader(path)?;
+        odd::rows(&connection, SCHEMA_VERSION)
+            .map_err(|error| explain_rusqlite(&error, path, "looking at its rows"))
+    })?
+}
+
 /// The same on an open connection.
 pub(super) fn look(
     connection: &Connection,
     path: &Path,
+    accepted: &Accepted,
     thorough: bool,
 ) -> rusqlite::Result<Inspection> {
     let objects = definitions::of(connection)?;
@@ -185,9 +206,12 @@ pub(super) fn look(
         Kind::Empty | Kind::Foreign => Vec::new(),
     };
     let fingerprint = definitions::fingerprint(&differences);
-    let accepted = !differences.is_empty() && accepted::holds(path, &fingerprint);
-    let known =
-        matches!(kind, Kind::Own { .. } | Kind::Bridge) && (differences.is_empty() || accepted);
+    let accepted = match differences.is_empty() {
+        true => None,
+        false => accepted.noted_in(&fingerprint).map(Path::to_owned),
+    };
+    let known = matches!(kind, Kind::Own { .. } | Kind::Bridge)
+        && (differences.is_empty() || accepted.is_some());
     let count = |table: &str| match known {
         true => number(connection, &format!("SELECT count(*) FROM {table}")),
         false => Ok(0),
@@ -216,6 +240,14 @@ pub(super) fn look(
         differences: differences.into_iter().map(|found| found.what).collect(),
         fingerprint,
         accepted,
+        odd: match kind {
+            Kind::Own { schema, .. } if known && thorough => odd::rows(connection, schema)?,
+            _ => Vec::new(),
+        },
+        used_up: match kind {
+            Kind::Own { schema: 2.., .. } if known => odd::used_up(connection)?,
+            _ => Vec::new(),
+        },
         problem: Some(problem).filter(|said| said != "ok"),
     })
 }
@@ -276,10 +308,11 @@ fn newest(connection: &Connection, kind: Kind) -> rusqlite::Result<Option<Timest
     let mut times = vec![text("messages")?];
     if let Kind::Own { .. } = kind {
         times.push(text("audit_log")?);
-        let beat: Option<i64> =
-            connection.query_row("SELECT max(beat_ms) FROM bridge_heartbeat", [], |row| {
-                row.get(0)
-            })?;
+        let beat: Option<i64> = connection.query_row(
+            "SELECT max(beat_ms) FROM bridge_heartbeat WHERE typeof(beat_ms) = 'integer'",
+            [],
+            |row| row.get(0),
+        )?;
         times.push(beat.map(from_millis));
     }
     Ok(times.into_iter().flatten().max())

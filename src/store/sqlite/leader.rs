@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::{from_millis, millis, shared};
+use super::{from_millis, millis, odd, shared};
 use crate::store::{DaemonRef, Leader, Lease, StoreError};
 use crate::text::millis as duration_millis;
 
@@ -18,16 +18,19 @@ pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Option<Lea
     )
     .fetch_optional(connection)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let holder: Option<String> = row.try_get(1)?;
-    let epoch: Option<i64> = row.try_get(2)?;
-    Ok(Some(Lease {
-        epoch: row.try_get(0)?,
-        holder: holder.zip(epoch).map(|(id, epoch)| DaemonRef { id, epoch }),
-        renew_seq: row.try_get(3)?,
-        ttl: Duration::from_millis(u64::try_from(row.try_get::<i64, _>(4)?).unwrap_or(0)),
-        since: from_millis(row.try_get(5)?),
-    }))
+    // One that cannot be read is none: whoever takes the lead replaces it.
+    let leases = odd::readable(row.as_slice(), "leases of the lead", |row| {
+        let holder: Option<String> = row.try_get(1)?;
+        let epoch: Option<i64> = row.try_get(2)?;
+        Ok(Lease {
+            epoch: row.try_get(0)?,
+            holder: holder.zip(epoch).map(|(id, epoch)| DaemonRef { id, epoch }),
+            renew_seq: row.try_get(3)?,
+            ttl: Duration::from_millis(u64::try_from(row.try_get::<i64, _>(4)?).unwrap_or(0)),
+            since: from_millis(row.try_get(5)?),
+        })
+    });
+    Ok(leases.into_iter().next())
 }
 
 pub(super) async fn take(
@@ -39,14 +42,27 @@ pub(super) async fn take(
 ) -> Result<Option<Leader>, Fault> {
     let epoch: Option<i64> = match seen {
         None => {
+            let odd = sqlx::query(
+                "DELETE FROM bridge_leader WHERE 'integer' <> typeof(epoch)
+                     OR 'integer' <> typeof(renew_seq) OR 'integer' <> typeof(ttl_ms)
+                     OR 'integer' <> typeof(since_ms)
+                     OR typeof(holder) NOT IN ('text', 'null')
+                     OR typeof(holder_epoch) NOT IN ('integer', 'null')",
+            )
+            .execute(&mut *connection)
+            .await?
+            .rows_affected();
+            // The epoch that was there is not known: one that is above all of them.
+            let epoch = if odd > 0 { millis(now) } else { 1 };
             sqlx::query_scalar(
                 "INSERT INTO bridge_leader (one, epoch, holder, holder_epoch, renew_seq, ttl_ms, since_ms)
-                 VALUES (1, 1, ?1, ?2, 1, ?3, ?4) ON CONFLICT (one) DO NOTHING RETURNING epoch",
+                 VALUES (1, ?5, ?1, ?2, 1, ?3, ?4) ON CONFLICT (one) DO NOTHING RETURNING epoch",
             )
             .bind(&daemon.id)
             .bind(daemon.epoch)
             .bind(duration_millis(ttl))
             .bind(millis(now))
+            .bind(epoch)
             .fetch_optional(&mut *connection)
             .await?
         }
@@ -142,7 +158,7 @@ pub(super) async fn ensure_if(
 }
 
 async fn not_leading(connection: &mut SqliteConnection) -> Result<Fault, Fault> {
-    let epoch: Option<i64> = sqlx::query_scalar("SELECT epoch FROM bridge_leader")
+    let epoch: Option<i64> = sqlx::query_scalar("SELECT CAST(epoch AS INTEGER) FROM bridge_leader")
         .fetch_optional(connection)
         .await?;
     Ok(StoreError::NotLeading(epoch.unwrap_or(0)).into())

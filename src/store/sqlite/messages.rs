@@ -9,6 +9,8 @@ use super::batch::{self, Clean};
 use super::fault::Fault;
 use super::limits::{self, Room};
 use super::owed::{mail_of, owed};
+use super::shared::session_change;
+use super::written::Written as _;
 use super::{Durability, Ring, SqliteStore, fetchers, millis, notices, reports, shared, tasks};
 use crate::model::message::{Draft, Message};
 use crate::model::wake::Mail;
@@ -214,6 +216,7 @@ async fn send_one(
     .bind(timestamp::to_text(now))
     .execute(&mut *connection)
     .await?
+    .wrote(1, "messages")?
     .last_insert_rowid();
     if let Some(client_id) = &draft.client_id {
         sqlx::query(
@@ -225,7 +228,8 @@ async fn send_one(
         .bind(client_id.as_str())
         .bind(id)
         .execute(&mut *connection)
-        .await?;
+        .await?
+        .wrote(1, "bridge_client_message")?;
     }
     if let Some(task) = draft.task {
         notices::link(connection, task, Some(MessageId(id))).await?;
@@ -283,11 +287,12 @@ pub(super) async fn agent_ended(
     .bind(session.side.as_str())
     .execute(&mut *connection)
     .await?;
-    sqlx::query(
-        "UPDATE bridge_session SET turn = NULL,
-             change = (SELECT coalesce(max(change), 0) + 1 FROM bridge_session)
-         WHERE conversation_id = ?1 AND session_id = ?2 AND turn IS NOT NULL",
-    )
+    sqlx::query(concat!(
+        "UPDATE bridge_session SET turn = NULL, change = 1 + (",
+        session_change!(),
+        ")
+             WHERE conversation_id = ?1 AND session_id = ?2 AND turn IS NOT NULL"
+    ))
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
     .execute(connection)
@@ -307,7 +312,8 @@ async fn hand_out(
     sqlx::query("UPDATE messages SET read = 1 WHERE id IN (SELECT value FROM json_each(?1))")
         .bind(&ids)
         .execute(&mut *connection)
-        .await?;
+        .await?
+        .wrote(messages.len(), "messages")?;
     sqlx::query(
         "INSERT INTO bridge_receipt (message_id, conversation_id, session_id, fetch_id, fetched_ms)
          SELECT value, ?2, ?3, ?4, ?5 FROM json_each(?1) WHERE true
@@ -320,7 +326,8 @@ async fn hand_out(
     .bind(&fetch.0)
     .bind(millis(now))
     .execute(&mut *connection)
-    .await?;
+    .await?
+    .wrote(messages.len(), "bridge_receipt")?;
     shared::audit(
         connection,
         Some(&session.conversation),
@@ -367,6 +374,16 @@ async fn acknowledge_one(
     .execute(&mut *connection)
     .await?
     .rows_affected();
+    if changed == 0 {
+        // Acknowledged before, or kept out.
+        sqlx::query_scalar::<_, i64>(
+            "SELECT 1 FROM bridge_receipt WHERE message_id = ?1 AND acked_ms IS NOT NULL",
+        )
+        .bind(id.0)
+        .fetch_optional(&mut *connection)
+        .await?
+        .wrote(1, "bridge_receipt")?;
+    }
     Ok(changed)
 }
 
@@ -416,19 +433,23 @@ async fn note(
     did: Option<Timestamp>,
 ) -> std::result::Result<(), Fault> {
     sqlx::query(
+        concat!(
         "INSERT INTO bridge_session (conversation_id, session_id, activity_seq, activity_ms, change)
-         VALUES (?1, ?2, 1, ?3, (SELECT coalesce(max(change), 0) + 1 FROM bridge_session))
+         VALUES (?1, ?2, 1, ?3, 1 + (",
+        session_change!(),
+        "))
          ON CONFLICT (conversation_id, session_id) DO UPDATE SET
              activity_seq = activity_seq + 1,
              activity_ms = coalesce(excluded.activity_ms, activity_ms),
              change = excluded.change,
-             standing_seq = iif(standing IN ('lost', 'stalled'), ?4, standing_seq)",
+             standing_seq = iif(standing IN ('lost', 'stalled'), ?4, standing_seq)"),
     )
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
     .bind(did.map(millis))
     .bind(OVERTAKEN)
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_session")?;
     Ok(())
 }

@@ -31,7 +31,9 @@ mod mounts;
 mod newest;
 mod notices;
 mod numbers;
+mod odd;
 mod open;
+mod ours;
 mod owed;
 mod owners;
 mod partial;
@@ -51,6 +53,7 @@ mod turnstile;
 mod upkeep;
 mod wakes;
 mod writes;
+mod written;
 
 use std::future::Future;
 use std::path::Path;
@@ -61,9 +64,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqlitePool;
-use sqlx::{Sqlite, SqliteConnection};
+use sqlx::{Row as _, Sqlite, SqliteConnection};
 
-use super::{Result, StoreError};
+use super::{Result, StoreError, UsedUp};
 use crate::clock;
 use crate::doorbell::Bell;
 use crate::model::{Label, SessionKey};
@@ -75,7 +78,7 @@ pub use copy::{Attendant, Progress};
 use fault::Fault;
 use file::Files;
 pub use file::room;
-pub use inspect::{Inspection, Kind, answers, inspect};
+pub use inspect::{Inspection, Kind, answers, inspect, odd_rows};
 pub use mounts::file_system;
 use newest::{Newest, newest};
 pub use open::{Brought, Create, Opening};
@@ -111,6 +114,8 @@ pub struct SqliteStore {
     newest: Newest,
     tended: Arc<Tended>,
     postponed: Postponed,
+    /// The count of changes of the schema up to which readers know the definitions.
+    known: AtomicI64,
     /// The hash of unknown definitions that the configuration accepts.
     accepted: Option<String>,
     /// See [`SqliteStore::committed_at`].
@@ -195,7 +200,7 @@ impl Write<'_> {
         if ring == Ring::Yes {
             let now = clock::monotonic_nanos();
             self.store.committed_at.store(now, Ordering::Relaxed);
-            match newest {
+            match newest.filter(|newest| newest::is_plausible(*newest)) {
                 Some(newest) => {
                     self.store.newest.saw(newest);
                     self.store.bell.ring_at(newest);
@@ -228,19 +233,23 @@ impl SqliteStore {
         };
         let attempt = writer.writes.begin();
         let mut connection = self.connection(&writer.pool).await?;
+        if writer.checked.load(Ordering::Relaxed) == pools::UNCHECKED {
+            ours::note(&mut connection).await;
+        }
         attempt.is_at(Step::Lock);
         let deadline = clock::since_boot() + PATIENCE;
         let mut place = writer.turnstile.line_up();
-        let (version, found): (i64, i64) = loop {
+        let begun = loop {
             place.wait().await;
             writer.begun.store(true, Ordering::Release);
-            match sqlx::query_as(concat!(
-                "BEGIN IMMEDIATE;
-                 SELECT (SELECT schema_version FROM pragma_schema_version), (",
+            // The pragma itself: in the place of its table function there can be a
+            // table of that name.
+            match sqlx::query(concat!(
+                "BEGIN IMMEDIATE; PRAGMA schema_version; SELECT (",
                 newest!(),
                 ")"
             ))
-            .fetch_one(&mut *connection)
+            .fetch_all(&mut *connection)
             .await
             {
                 Ok(begun) => break begun,
@@ -251,10 +260,14 @@ impl SqliteStore {
             }
         };
         attempt.is_at(Step::Work);
+        let [version, found] = &begun[..] else {
+            return Err(sqlx::Error::RowNotFound.into());
+        };
+        let (version, found) = (version.try_get(0)?, found.try_get(0)?);
         // Nothing is committed while the lock is held.
         let seen = self.newest.seen();
         self.newest.ensure_forwards(found, seen, &self.files)?;
-        self.ensure_definitions(writer, &mut connection, version)
+        self.ensure_definitions(&writer.checked, &mut connection, version)
             .await?;
         Ok(Write {
             store: self,
@@ -266,10 +279,16 @@ impl SqliteStore {
     }
 
     /// A connection for reading. What stands in a file that was replaced is
-    /// nothing to go by either.
+    /// nothing to go by either, nor is what a view shows in the place of a table.
     async fn reader(&self) -> std::result::Result<PoolConnection<Sqlite>, Fault> {
         self.files.ensure_usable()?;
-        self.connection(&self.readers).await
+        let mut connection = self.connection(&self.readers).await?;
+        let version = sqlx::query_scalar("PRAGMA schema_version")
+            .fetch_one(&mut *connection)
+            .await?;
+        self.ensure_definitions(&self.known, &mut connection, version)
+            .await?;
+        Ok(connection)
     }
 
     /// A connection of the pool. One that is there costs nothing; a new one is
@@ -306,7 +325,13 @@ impl SqliteStore {
             // A file that vanished explains whatever SQLite said about it.
             Fault::Sql(error) => match self.files.ensure_usable() {
                 Err(replaced) => replaced,
-                Ok(()) => Fault::Sql(error).explain(self.path(), doing),
+                Ok(()) => match self.without_ids(&error).await {
+                    Some(what) => {
+                        let path = self.path().to_owned();
+                        StoreError::NoIdLeft { path, what }
+                    }
+                    None => Fault::Sql(error).explain(self.path(), doing),
+                },
             },
             Fault::Store(StoreError::Task(mut refusal)) => {
                 if let Some(session) = refusal.session_mut() {
@@ -314,8 +339,17 @@ impl SqliteStore {
                 }
                 refusal.into()
             }
-            fault @ Fault::Store(_) => fault.explain(self.path(), doing),
+            fault @ (Fault::Store(_) | Fault::Swallowed(_)) => fault.explain(self.path(), doing),
         })
+    }
+
+    /// The table that has no id left for another row, which SQLite calls a full
+    /// disk.
+    async fn without_ids(&self, error: &sqlx::Error) -> Option<UsedUp> {
+        if !fault::is_full(error) {
+            return None;
+        }
+        odd::without_ids(&mut *self.reader().await.ok()?).await
     }
 
     /// For the words of a refusal: without it, the key has to do.

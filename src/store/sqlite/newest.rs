@@ -22,11 +22,18 @@ use crate::store::{Result, StoreError};
 /// statement.
 macro_rules! newest {
     () => {
-        "SELECT coalesce(sum(CAST(seq AS INTEGER)), 0) FROM sqlite_sequence
+        // The sum of three such numbers is one, too.
+        "SELECT coalesce(sum(max(0, min(CAST(seq AS INTEGER), 1152921504606846976))), 0)
+         FROM sqlite_sequence
          WHERE name IN ('messages', 'audit_log', 'bridge_time')"
     };
 }
 pub(super) use newest;
+
+/// Whether rows that were written one after the other can have come to this count.
+pub(super) fn is_plausible(newest: i64) -> bool {
+    newest < 1 << 60
+}
 
 /// What this process saw of one store.
 #[derive(Debug, Default)]
@@ -69,8 +76,11 @@ impl Newest {
         Ok(())
     }
 
-    /// Takes a committed count into account.
+    /// Takes a committed count into account, if it is one that a store can come to:
+    /// where the last id was given out, an operator sets the count back.
     pub(super) fn saw(&self, newest: i64) {
-        self.0.fetch_max(newest, Ordering::AcqRel);
+        if is_plausible(newest) {
+            self.0.fetch_max(newest, Ordering::AcqRel);
+        }
     }
 }

@@ -8,7 +8,9 @@ use sqlx::{Row, SqliteConnection};
 
 use super::alerts::{self, Raise};
 use super::fault::Fault;
+use super::fleet::is_there;
 use super::owed::owed_mail;
+use super::written::Written as _;
 use super::{millis, shared};
 use crate::model::alert::AlertKind;
 use crate::model::task::{Fence, TaskId};
@@ -38,8 +40,11 @@ pub(super) async fn system_message(
     .bind(text)
     .bind(metadata.to_string())
     .bind(timestamp::to_text(now))
-    .fetch_optional(connection)
+    .fetch_optional(&mut *connection)
     .await?;
+    if id.is_none() && is_there(connection, to).await? {
+        return Err(Fault::Swallowed("messages"));
+    }
     Ok(id.map(MessageId))
 }
 
@@ -52,11 +57,15 @@ pub(super) async fn link(
     let Some(message) = message else {
         return Ok(());
     };
-    sqlx::query("INSERT OR IGNORE INTO bridge_task_message (message_id, task_id) VALUES (?1, ?2)")
-        .bind(message.0)
-        .bind(task.0)
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "INSERT INTO bridge_task_message (message_id, task_id) VALUES (?1, ?2)
+         ON CONFLICT (message_id) DO UPDATE SET task_id = excluded.task_id",
+    )
+    .bind(message.0)
+    .bind(task.0)
+    .execute(connection)
+    .await?
+    .wrote(1, "bridge_task_message")?;
     Ok(())
 }
 
@@ -135,7 +144,8 @@ pub(super) async fn withdraw(
         // sent to the session.
         "SELECT m.id FROM bridge_task_message l CROSS JOIN messages m ON m.id = l.message_id
          WHERE l.task_id = ?1 AND m.conversation_id = ?2 AND m.to_session = ?3
-           AND m.from_session = 'system' AND m.metadata ->> 'event' IN ('task', 'reminder')
+           AND m.from_session = 'system'
+           AND iif(json_valid(m.metadata), m.metadata ->> 'event', NULL) IN ('task', 'reminder')
            AND (m.read = 0 OR EXISTS (SELECT 1 FROM bridge_receipt r
                                       WHERE r.message_id = m.id AND r.acked_ms IS NULL
                                         AND r.written_ms IS NULL))",
@@ -220,7 +230,8 @@ pub(super) async fn settle(
     sqlx::query("UPDATE messages SET read = 1 WHERE id IN (SELECT value FROM json_each(?1))")
         .bind(&ids)
         .execute(&mut *connection)
-        .await?;
+        .await?
+        .wrote(messages.len(), "messages")?;
     sqlx::query(
         "INSERT INTO bridge_receipt (message_id, conversation_id, session_id, fetch_id, fetched_ms,
              written_ms, acked_ms)
@@ -234,7 +245,8 @@ pub(super) async fn settle(
     .bind(why)
     .bind(millis(now))
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(messages.len(), "bridge_receipt")?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::copy;
 use super::inspect::has;
+use super::ours;
 use super::shared;
 use crate::model::timestamp;
 
@@ -59,6 +60,7 @@ impl Numbers {
         copy::harden(&connection)?;
         // Alone with it, SQLite needs no shared memory for its log.
         connection.pragma_update(None, "locking_mode", "exclusive")?;
+        connection.pragma_update(None, "temp_store", "memory")?;
         let change = connection.transaction()?;
         let tasks = has(&change, "bridge_task")?;
         let counted = has(&change, "sqlite_sequence")?;
@@ -100,15 +102,20 @@ impl Numbers {
                 }
             }
         }
+        if has(&change, "bridge_ours")? && change.query_one(ours::ADOPTED, [], |row| row.get(0))? {
+            change.execute_batch(ours::TRIGGERS)?;
+        }
         if has(&change, "audit_log")? {
-            change.execute(
-                "INSERT INTO audit_log (action, details, timestamp)
-                 VALUES ('restore_store', ?1, ?2)",
-                params![
+            // An insertion that writes no row is an error.
+            change
+                .prepare(
+                    "INSERT INTO audit_log (action, details, timestamp)
+                     VALUES ('restore_store', ?1, ?2)",
+                )?
+                .insert(params![
                     json!({ "by": shared::ordered_by() }).to_string(),
                     timestamp::to_text(now)
-                ],
-            )?;
+                ])?;
         }
         change.commit()?;
         connection.close().map_err(|(_, error)| error)

@@ -8,11 +8,12 @@ use std::time::Duration;
 use super::confined::Confined;
 use super::file::{self, FileId, Files};
 use super::newest::Newest;
-use super::pools::{options, pool};
+use super::pools::{UNCHECKED, options, pool};
 use super::postponed::Postponed;
 use super::{Durability, PATIENCE, SqliteStore, Writer, inspect, writes};
 use crate::clock;
 use crate::doorbell::Bell;
+use crate::store::accepted::Accepted;
 use crate::store::{Result, StoreError};
 
 /// The first release without the bug that loses commits after a reset of the
@@ -124,8 +125,12 @@ impl SqliteStore {
         };
         let files = Arc::new(Files::new(path, file));
         let confined = Confined::for_database(&files.database)?;
+        let accepted = Accepted::of(&files.named);
+        let accepts = |hash: &str| {
+            opening.accepted.as_deref() == Some(hash) || accepted.noted_in(hash).is_some()
+        };
         let is_current = create == Create::Look
-            && confined.run(|| inspect::ensure_current(&files, opening.accepted.as_deref()))??;
+            && confined.run(|| inspect::ensure_current(&files, accepts))??;
         let store = Self {
             confined,
             messages: Writer::new(&files, messages, "store-messages"),
@@ -137,6 +142,7 @@ impl SqliteStore {
                 "store-reader",
             )),
             committed_at: AtomicU64::new(0),
+            known: AtomicI64::new(UNCHECKED),
             accepted: opening.accepted.clone(),
             bell: Bell::new(files.beside("-bell")),
             newest: Newest::default(),

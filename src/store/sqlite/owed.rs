@@ -58,8 +58,12 @@ pub(super) async fn mail_of(
                 oldest_unread: total.0.map(MessageId),
                 newest_unread: total.1.map(MessageId),
                 unread: total.2,
-                acted_at: row.try_get::<Option<i64>, _>(1)?.map(from_millis),
-                in_turn: row.try_get::<Option<&str>, _>(2)? == Some(Turn::Inside.as_str()),
+                // One that cannot be read is not known: mail is told of all the same.
+                acted_at: row
+                    .try_get::<Option<i64>, _>(1)
+                    .unwrap_or(None)
+                    .map(from_millis),
+                in_turn: shared::text(row, 2)? == Turn::Inside.as_str(),
             })
         })
         .collect()

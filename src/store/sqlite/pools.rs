@@ -15,7 +15,7 @@ use super::{Durability, PATIENCE, Writer};
 const AT_THE_DOOR: Duration = Duration::from_millis(5);
 
 /// No count of changes.
-const UNCHECKED: i64 = i64::MIN;
+pub(super) const UNCHECKED: i64 = i64::MIN;
 
 impl Writer {
     pub(super) fn new(files: &Arc<Files>, durability: Durability, thread: &'static str) -> Self {

@@ -9,16 +9,18 @@ use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::reports::PRUNE_FOREIGN;
-use super::{millis, times};
+use super::shared::{daemon_change, session_change};
+use super::written::Written as _;
+use super::{millis, ours, times};
 use crate::model::timestamp;
 use crate::store::{Pruned, Retention};
 use crate::text::millis as duration_millis;
 
 /// Rows of one kind that one part takes.
-const PART: i64 = 500;
+pub(super) const PART: i64 = 500;
 
 /// Receipts, or audit rows, that one part looks at.
-const LOOK: i64 = 5_000;
+pub(super) const LOOK: i64 = 5_000;
 
 /// A statement that binds a time and [`PART`].
 macro_rules! delete {
@@ -32,6 +34,30 @@ macro_rules! delete {
     };
 }
 
+/// Whether a message `m` of a conversation `c` that ended before `?1` may go: a
+/// session that still has something unread keeps its conversation.
+macro_rules! due_message {
+    () => {
+        "replace(c.expires_at, ' ', 'T') < ?1 AND replace(m.timestamp, ' ', 'T') < ?1
+         AND m.read = 1
+         AND NOT EXISTS (SELECT 1 FROM bridge_receipt r
+                         WHERE r.message_id = m.id AND r.acked_ms IS NULL
+                           AND r.written_ms IS NULL)"
+    };
+}
+
+/// Whether a conversation `c` that ended before `?1` may go.
+macro_rules! due_conversation {
+    () => {
+        "replace(c.expires_at, ' ', 'T') < ?1
+         AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id)
+         AND NOT EXISTS (SELECT 1 FROM bridge_task t
+                         WHERE t.owner_conversation = c.id AND t.state = 'leased')"
+    };
+}
+
+pub(super) use {due_conversation, due_message};
+
 /// Takes one part of everything that is due.
 pub(super) async fn part(
     connection: &mut SqliteConnection,
@@ -43,11 +69,12 @@ pub(super) async fn part(
         let then = Timestamp::from_millisecond(ago(time)).unwrap_or(Timestamp::UNIX_EPOCH);
         timestamp::to_text(then)
     };
-    let shared = match deletes_shared_rows(connection).await? {
+    let all = deletes_all_shared_rows(connection).await?;
+    let shared = match all {
         true => shared_part(connection, retention, &text_ago).await?,
-        false => Pruned::default(),
+        false => ours::part(connection, retention, &text_ago).await?,
     };
-    orphans(connection).await?;
+    orphans(connection, all).await?;
     let old = ago(retention.messages);
     let wakes = delete!(
         connection,
@@ -85,9 +112,10 @@ pub(super) async fn part(
     })
 }
 
-/// Whether rows of the four shared tables are ours to delete. In a store that the
-/// Python bridge made they are its own, until the operator says otherwise.
-async fn deletes_shared_rows(connection: &mut SqliteConnection) -> Result<bool, Fault> {
+/// Whether all rows of the four shared tables are ours to delete. In a store that
+/// the Python bridge made, those that we did not write are its own, until the
+/// operator says otherwise.
+async fn deletes_all_shared_rows(connection: &mut SqliteConnection) -> Result<bool, Fault> {
     let allowed = sqlx::query_scalar(
         "SELECT coalesce((SELECT value FROM bridge_setting WHERE key = 'origin'), 'own') <> 'adopted'
              OR coalesce((SELECT value FROM bridge_setting WHERE key = ?1), 'off') = 'on'",
@@ -105,17 +133,13 @@ async fn shared_part(
     text_ago: &(impl Fn(Duration) -> String + Sync),
 ) -> Result<Pruned, Fault> {
     let ended = text_ago(retention.messages);
-    // Whoever still has something unread keeps his conversation.
-    let read: Vec<i64> = sqlx::query_scalar(
+    let read: Vec<i64> = sqlx::query_scalar(concat!(
         "DELETE FROM messages WHERE id IN (
              SELECT m.id FROM conversations c CROSS JOIN messages m ON m.conversation_id = c.id
-             WHERE replace(c.expires_at, ' ', 'T') < ?1 AND replace(m.timestamp, ' ', 'T') < ?1
-               AND m.read = 1
-               AND NOT EXISTS (SELECT 1 FROM bridge_receipt r
-                               WHERE r.message_id = m.id AND r.acked_ms IS NULL
-                                 AND r.written_ms IS NULL)
-             LIMIT ?2) RETURNING id",
-    )
+             WHERE ",
+        due_message!(),
+        " LIMIT ?2) RETURNING id",
+    ))
     .bind(&ended)
     .bind(PART)
     .fetch_all(&mut *connection)
@@ -124,13 +148,12 @@ async fn shared_part(
     let messages = u64::try_from(read.len()).unwrap_or(u64::MAX);
     let conversations = delete!(
         connection,
-        "DELETE FROM conversations WHERE id IN (
-             SELECT c.id FROM conversations c
-             WHERE replace(c.expires_at, ' ', 'T') < ?1
-               AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id)
-               AND NOT EXISTS (SELECT 1 FROM bridge_task t
-                               WHERE t.owner_conversation = c.id AND t.state = 'leased')
-             LIMIT ?2)",
+        concat!(
+            "DELETE FROM conversations WHERE id IN (
+                 SELECT c.id FROM conversations c WHERE ",
+            due_conversation!(),
+            " LIMIT ?2)"
+        ),
         &ended
     );
     let audit = audit(connection, &text_ago(retention.audit)).await?;
@@ -189,15 +212,21 @@ async fn audit(connection: &mut SqliteConnection, before: &str) -> Result<u64, F
 }
 
 /// Where the last look through rows of this name ended; 0 for the beginning.
-async fn looked_to(connection: &mut SqliteConnection, name: &str) -> Result<i64, Fault> {
-    let until = sqlx::query_scalar("SELECT coalesce(max(n), 0) FROM bridge_signal WHERE name = ?1")
-        .bind(name)
-        .fetch_one(connection)
-        .await?;
+pub(super) async fn looked_to(connection: &mut SqliteConnection, name: &str) -> Result<i64, Fault> {
+    let until = sqlx::query_scalar(
+        "SELECT CAST(coalesce(max(n), 0) AS INTEGER) FROM bridge_signal WHERE name = ?1",
+    )
+    .bind(name)
+    .fetch_one(connection)
+    .await?;
     Ok(until)
 }
 
-async fn look_on(connection: &mut SqliteConnection, name: &str, until: i64) -> Result<(), Fault> {
+pub(super) async fn look_on(
+    connection: &mut SqliteConnection,
+    name: &str,
+    until: i64,
+) -> Result<(), Fault> {
     sqlx::query(
         "INSERT INTO bridge_signal (name, n) VALUES (?1, ?2)
          ON CONFLICT (name) DO UPDATE SET n = excluded.n",
@@ -205,22 +234,25 @@ async fn look_on(connection: &mut SqliteConnection, name: &str, until: i64) -> R
     .bind(name)
     .bind(until)
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_signal")?;
     Ok(())
 }
 
 /// Daemons that nobody has heard of since, and that nothing names: one that
 /// comes back after all is registered with its first epoch again.
 async fn daemons(connection: &mut SqliteConnection, before: i64) -> Result<(), Fault> {
-    sqlx::query(
+    sqlx::query(concat!(
         "DELETE FROM bridge_daemon AS d
          WHERE max(d.started_ms, coalesce(d.stopped_ms, 0), coalesce(
                    (SELECT n FROM bridge_signal WHERE name = 'seen:' || d.daemon_id), 0)) < ?1
            AND NOT EXISTS (SELECT 1 FROM bridge_heartbeat h WHERE h.daemon_id = d.daemon_id)
            AND NOT EXISTS (SELECT 1 FROM bridge_leader l WHERE l.holder = d.daemon_id)
            -- The newest change stays: numbers that were seen must not come again.
-           AND d.change < (SELECT max(change) FROM bridge_daemon)",
-    )
+           AND d.change < (",
+        daemon_change!(),
+        ")",
+    ))
     .bind(before)
     .execute(&mut *connection)
     .await?;
@@ -234,7 +266,10 @@ async fn daemons(connection: &mut SqliteConnection, before: i64) -> Result<(), F
 }
 
 /// What belongs to messages that were just taken away.
-async fn of_messages(connection: &mut SqliteConnection, gone: &[i64]) -> Result<(), Fault> {
+pub(super) async fn of_messages(
+    connection: &mut SqliteConnection,
+    gone: &[i64],
+) -> Result<(), Fault> {
     let gone = json!(gone).to_string();
     for statement in [
         "DELETE FROM bridge_receipt WHERE message_id IN (SELECT value FROM json_each(?1))",
@@ -249,8 +284,19 @@ async fn of_messages(connection: &mut SqliteConnection, gone: &[i64]) -> Result<
 }
 
 /// Rows of ours that belong to nothing any more, also because the Python
-/// bridge's cleanup took away what they belonged to.
-async fn orphans(connection: &mut SqliteConnection) -> Result<(), Fault> {
+/// bridge's cleanup took away what they belonged to; and statuses, all of them or
+/// those that we wrote.
+async fn orphans(connection: &mut SqliteConnection, all: bool) -> Result<(), Fault> {
+    if all {
+        sqlx::query(
+            "DELETE FROM session_status
+             WHERE conversation_id NOT IN (SELECT id FROM conversations)",
+        )
+        .execute(&mut *connection)
+        .await?;
+    } else {
+        ours::orphans(connection).await?;
+    }
     for statement in [
         // From one conversation to the next, not from one row to the next.
         "WITH RECURSIVE named(id) AS (
@@ -266,12 +312,14 @@ async fn orphans(connection: &mut SqliteConnection) -> Result<(), Fault> {
         "DELETE FROM bridge_heartbeat
          WHERE conversation_id NOT IN (SELECT id FROM conversations)",
         // The newest change stays: numbers that were seen must not come again.
-        "DELETE FROM bridge_session
-         WHERE conversation_id NOT IN (SELECT id FROM conversations)
-           AND change < (SELECT max(change) FROM bridge_session)",
+        concat!(
+            "DELETE FROM bridge_session
+             WHERE conversation_id NOT IN (SELECT id FROM conversations)
+               AND change < (",
+            session_change!(),
+            ")"
+        ),
         "DELETE FROM bridge_conversation
-         WHERE conversation_id NOT IN (SELECT id FROM conversations)",
-        "DELETE FROM session_status
          WHERE conversation_id NOT IN (SELECT id FROM conversations)",
     ] {
         sqlx::query(statement).execute(&mut *connection).await?;

@@ -45,7 +45,8 @@ pub(super) async fn remind(
     let told: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM bridge_task_message l CROSS JOIN messages m ON m.id = l.message_id
          WHERE l.task_id = ?1 AND m.conversation_id = ?2 AND m.to_session = ?3
-           AND m.from_session = 'system' AND m.metadata ->> 'event' = 'reminder'
+           AND m.from_session = 'system'
+           AND iif(json_valid(m.metadata), m.metadata ->> 'event', NULL) = 'reminder'
            AND m.timestamp > ?4",
     )
     .bind(id)

@@ -10,7 +10,8 @@ use sqlx::{Row, SqliteConnection};
 use super::fault::Fault;
 use super::owed::owed_mail;
 use super::shared::{foreign_mark, reported, spoken_mark};
-use super::{Durability, Ring, SqliteStore, from_millis, leader, shared};
+use super::written::Written as _;
+use super::{Durability, Ring, SqliteStore, from_millis, leader, odd, shared};
 use crate::clock;
 use crate::model::health::Turn;
 use crate::model::rate::RateLimits;
@@ -70,11 +71,7 @@ impl Reports for SqliteStore {
             .bind(timestamp::to_text(since))
             .fetch_all(&mut *self.reader().await?)
             .await?;
-            let mut sessions = Vec::with_capacity(rows.len());
-            for row in &rows {
-                sessions.extend(session(row)?);
-            }
-            Ok(sessions)
+            Ok(odd::readable_of_ours(&rows, "sessions", session))
         })
         .await
     }
@@ -92,24 +89,22 @@ impl Reports for SqliteStore {
             )
             .fetch_all(&mut *self.reader().await?)
             .await?;
-            rows.iter()
-                .map(|row| {
-                    Ok(DaemonView {
-                        id: row.try_get(0)?,
-                        epoch: row.try_get(1)?,
-                        role: row.try_get(2)?,
-                        host: row.try_get(3)?,
-                        boot_id: row.try_get(4)?,
-                        pid: row.try_get(5)?,
-                        version: row.try_get(6)?,
-                        started_at: from_millis(row.try_get(7)?),
-                        stopped_at: row.try_get::<Option<i64>, _>(8)?.map(from_millis),
-                        sessions: row.try_get(9)?,
-                        seen_at: from_millis(row.try_get(10)?),
-                        pid_ns: row.try_get(11)?,
-                    })
+            Ok(odd::readable(&rows, "daemons", |row| {
+                Ok(DaemonView {
+                    id: row.try_get(0)?,
+                    epoch: row.try_get(1)?,
+                    role: row.try_get(2)?,
+                    host: row.try_get(3)?,
+                    boot_id: row.try_get(4)?,
+                    pid: row.try_get(5)?,
+                    version: row.try_get(6)?,
+                    started_at: from_millis(row.try_get(7)?),
+                    stopped_at: row.try_get::<Option<i64>, _>(8)?.map(from_millis),
+                    sessions: row.try_get(9)?,
+                    seen_at: from_millis(row.try_get(10)?),
+                    pid_ns: row.try_get(11)?,
                 })
-                .collect()
+            }))
         })
         .await
     }
@@ -204,13 +199,14 @@ impl Reports for SqliteStore {
             )
             .fetch_one(&mut *connection)
             .await?;
-            let storage = TokenStorage::from_word(row.try_get(5)?).unwrap_or(TokenStorage::Hashed);
+            let storage = TokenStorage::from_word(&shared::text(&row, 5)?);
+            let storage = storage.unwrap_or(TokenStorage::Hashed);
             Ok(StoreCheck {
                 location: self.path().to_owned(),
                 engine: format!("sqlite {}", row.try_get::<&str, _>(4)?),
                 schema: row.try_get(3)?,
                 token_storage: storage.as_str(),
-                adopted: row.try_get::<&str, _>(6)? == "adopted",
+                adopted: shared::text(&row, 6)? == "adopted",
                 journal_mode,
                 problems: problems.into_iter().filter(|line| line != "ok").collect(),
                 conversations: row.try_get(0)?,
@@ -262,7 +258,8 @@ async fn set_each(
         .bind(*key)
         .bind(value)
         .execute(&mut *connection)
-        .await?;
+        .await?
+        .wrote(1, "bridge_setting")?;
     }
     Ok(())
 }
@@ -280,10 +277,10 @@ pub(super) async fn rate_limits(
         .await?;
     let mut limits = RateLimits::default();
     for row in &rows {
-        let Ok(limit) = row.try_get::<&str, _>(1)?.parse() else {
+        let Ok(limit) = shared::text(row, 1)?.parse() else {
             continue;
         };
-        match row.try_get(0)? {
+        match &*shared::text(row, 0)? {
             "rate.per_minute" => limits.per_minute = limit,
             "rate.per_hour" => limits.per_hour = limit,
             "rate.per_day" => limits.per_day = limit,

@@ -33,6 +33,7 @@ use super::numbers::Numbers;
 use super::partial::{Access, Partial, sync_directory};
 use crate::doorbell;
 use crate::guarded;
+use crate::store::accepted::Accepted;
 use crate::store::{ErrorClass, Result, StoreError};
 
 /// What belongs to a database besides its file.
@@ -67,14 +68,16 @@ pub fn candidate(file: &Path, store: &Path) -> Result<Inspection> {
     if same {
         return Err(bad("that is the store itself".into()));
     }
+    // What is meant to be in the store may be in its copy.
+    let accepted = Accepted::of(&store);
     let found = Place::of_database(&real(file))?.run(|| {
         let source = source(file)?;
-        inspect::look(&source, file, false).map_err(|error| bad(damage(&error)))
+        inspect::look(&source, file, &accepted, false).map_err(|error| bad(damage(&error)))
     })??;
     if let Some(why) = found.kind.refusal() {
         return Err(bad(why));
     }
-    if !found.differences.is_empty() && !found.accepted {
+    if !found.differences.is_empty() && found.accepted.is_none() {
         return Err(bad(format!(
             "it holds definitions that this program does not know: {}",
             found.differences.join("; ")

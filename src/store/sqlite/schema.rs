@@ -1,7 +1,7 @@
 //! The schema: whose database a file is, and how it becomes ours and up to date.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -14,10 +14,12 @@ use super::definitions::{self, Object};
 use super::fault::{self, Fault};
 use super::open::{Brought, Create, Opening};
 use super::turnstile::Place;
-use super::{PATIENCE, SCHEMA_VERSION, SqliteStore, Writer, backup, shared};
+use super::written::Written as _;
+use super::{PATIENCE, SCHEMA_VERSION, SqliteStore, backup, shared};
 use crate::clock;
 use crate::doorbell;
 use crate::model::token::TokenStorage;
+use crate::store::accepted::Accepted;
 use crate::store::{Result, StoreError};
 
 /// Programs older than this must not write a store of [`SCHEMA_VERSION`].
@@ -182,6 +184,10 @@ impl SqliteStore {
         connection: &mut SqliteConnection,
         create: Create,
     ) -> std::result::Result<Found, Fault> {
+        // First: what changes after it is looked at again.
+        let version = sqlx::query_scalar("PRAGMA schema_version")
+            .fetch_one(&mut *connection)
+            .await?;
         let objects = definitions::read(connection, self.path()).await?;
         if definitions::has_schema_table(&objects) {
             let (found, needed) = self.versions(connection, &objects).await?;
@@ -194,6 +200,7 @@ impl SqliteStore {
                 .into());
             }
             self.ensure_known(&objects, Some(found))?;
+            self.known.store(version, Ordering::Relaxed);
             // A newer one that this program may use is as good as ours.
             return Ok(Found::Own(found.min(SCHEMA_VERSION)));
         }
@@ -227,27 +234,31 @@ impl SqliteStore {
     }
 
     fn ensure_known(&self, objects: &[Object], schema: Option<i64>) -> Result<()> {
-        definitions::ensure_known(objects, schema, self.path(), self.accepted.as_deref())
+        definitions::ensure_known(objects, schema, self.path(), |hash| {
+            // Read anew each time: an operator may have accepted them meanwhile.
+            self.accepted.as_deref() == Some(hash)
+                || Accepted::of(self.path()).noted_in(hash).is_some()
+        })
     }
 
     /// Looks whether the definitions are still known, if any may have changed
-    /// since this connection looked: SQLite counts their changes.
+    /// since the last look, `checked`: SQLite counts their changes.
     ///
     /// # Errors
     /// [`StoreError::UnknownDefinitions`].
     pub(super) async fn ensure_definitions(
         &self,
-        writer: &Writer,
+        checked: &AtomicI64,
         connection: &mut SqliteConnection,
         version: i64,
     ) -> std::result::Result<(), Fault> {
-        if writer.checked.load(Ordering::Relaxed) == version {
+        if checked.load(Ordering::Relaxed) == version {
             return Ok(());
         }
         let objects = definitions::read(connection, self.path()).await?;
         let (schema, _) = self.versions(connection, &objects).await?;
         self.ensure_known(&objects, Some(schema))?;
-        writer.checked.store(version, Ordering::Relaxed);
+        checked.store(version, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -307,7 +318,8 @@ async fn migrate(
     .bind(SCHEMA_VERSION)
     .bind(MIN_COMPATIBLE)
     .execute(&mut *connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_schema")?;
     if first_time {
         // That bridge compares tokens as they stand: in a database of its own,
         // new ones must stand there in the clear, or its agents cannot log in.
@@ -322,7 +334,8 @@ async fn migrate(
                 .bind(key)
                 .bind(value)
                 .execute(&mut *connection)
-                .await?;
+                .await?
+                .wrote(1, "bridge_setting")?;
         }
     }
     Ok(())

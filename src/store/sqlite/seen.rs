@@ -10,8 +10,11 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
+use super::odd;
 use super::owed::owed_mail;
-use super::shared::{self, foreign_mark, read_mark, reported, spoken_mark};
+use super::shared::{
+    self, daemon_change, foreign_mark, read_mark, reported, session_change, spoken_mark,
+};
 use crate::model::{ConversationId, Label, SessionKey, timestamp};
 use crate::store::{Cursor, Fleet, Process, ProcessId, Pulse, SeenBeat, SeenSession, Wanted};
 
@@ -21,10 +24,13 @@ pub(super) async fn fleet(
     now: Timestamp,
 ) -> std::result::Result<Fleet, Fault> {
     // First: what changes while the rows are read is read again.
-    let row = sqlx::query(
-        "SELECT (SELECT coalesce(max(change), 0) FROM bridge_daemon),
-                (SELECT coalesce(max(change), 0) FROM bridge_session)",
-    )
+    let row = sqlx::query(concat!(
+        "SELECT (",
+        daemon_change!(),
+        "), (",
+        session_change!(),
+        ")"
+    ))
     .fetch_one(&mut *connection)
     .await?;
     let mut fleet = Fleet {
@@ -47,9 +53,8 @@ pub(super) async fn fleet(
         Wanted::Since(since) => changed(connection, *since).await?,
         Wanted::All | Wanted::Page { .. } => Vec::new(),
     };
-    for row in &rows(connection, &wanted, now, fleet.page_end.as_ref()).await? {
-        fleet.sessions.extend(seen(row)?);
-    }
+    let rows = rows(connection, &wanted, now, fleet.page_end.as_ref()).await?;
+    fleet.sessions = odd::readable_of_ours(&rows, "sessions", seen);
     let there: HashSet<&SessionKey> = fleet.sessions.iter().map(|seen| &seen.key).collect();
     fleet.gone = named;
     fleet.gone.retain(|key| !there.contains(key));
@@ -215,17 +220,15 @@ async fn pulses(
     .bind(timestamp::to_text(now))
     .fetch_all(connection)
     .await?;
-    let mut pulses = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let (Ok(conversation), Ok(side)) = (
-            row.try_get::<&str, _>(0)?.parse(),
-            row.try_get::<&str, _>(1)?.parse(),
-        ) else {
-            continue;
+    Ok(odd::readable_of_ours(&rows, "heartbeats", |row| {
+        let (Ok(conversation), Ok(side)) =
+            (shared::text(row, 0)?.parse(), shared::text(row, 1)?.parse())
+        else {
+            return Ok(None);
         };
         let key = SessionKey::new(conversation, side);
         if whole.contains(&key) {
-            continue;
+            return Ok(None);
         }
         let process = match (row.try_get(7)?, row.try_get(8)?) {
             (Some(pid), Some(start)) => Some(Process {
@@ -236,7 +239,7 @@ async fn pulses(
             _ => None,
         };
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
-        pulses.push(Pulse {
+        Ok(Some(Pulse {
             key,
             host: row.try_get(2)?,
             beat: SeenBeat {
@@ -249,9 +252,8 @@ async fn pulses(
             },
             reported: some(shared::text(row, 11)?.into_owned()),
             foreign: some(shared::text(row, 12)?.into_owned()),
-        });
-    }
-    Ok(pulses)
+        }))
+    }))
 }
 
 fn seen(row: &SqliteRow) -> std::result::Result<Option<SeenSession>, sqlx::Error> {

@@ -8,6 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{ColumnIndex, Row, SqliteConnection};
 
 use super::fault::Fault;
+use super::written::Written as _;
 use crate::host;
 use crate::model::message::{Message, Sender};
 use crate::model::{ConversationId, MessageId, SessionKey, Side, timestamp};
@@ -85,7 +86,24 @@ macro_rules! read_mark {
     };
 }
 
-pub(super) use {foreign_mark, read_mark, reported, spoken_mark};
+/// The newest change of a session, 0 without one. An odd one that no count comes
+/// to, or that is no number, counts nothing.
+macro_rules! session_change {
+    () => {
+        "SELECT CAST(coalesce(max(change), 0) AS INTEGER) FROM bridge_session
+         WHERE change < 4611686018427387904"
+    };
+}
+
+/// The same of a daemon.
+macro_rules! daemon_change {
+    () => {
+        "SELECT CAST(coalesce(max(change), 0) AS INTEGER) FROM bridge_daemon
+         WHERE change < 4611686018427387904"
+    };
+}
+
+pub(super) use {daemon_change, foreign_mark, read_mark, reported, session_change, spoken_mark};
 
 /// Whether that bridge's tables stand here already.
 pub(super) async fn exists(connection: &mut SqliteConnection) -> Result<bool, Fault> {
@@ -114,7 +132,7 @@ pub(super) fn message(row: &SqliteRow) -> Result<Option<Message>, sqlx::Error> {
 pub(super) fn sessions(rows: &[SqliteRow]) -> Result<Vec<SessionKey>, sqlx::Error> {
     let mut sessions = Vec::with_capacity(rows.len());
     for row in rows {
-        let (conversation, side) = (row.try_get::<&str, _>(0)?, row.try_get::<&str, _>(1)?);
+        let (conversation, side) = (text(row, 0)?, text(row, 1)?);
         if let (Ok(conversation), Ok(side)) = (conversation.parse(), side.parse()) {
             sessions.push(SessionKey::new(conversation, side));
         }
@@ -193,6 +211,7 @@ pub(super) async fn audit(
     .bind(details.to_string())
     .bind(timestamp::to_text(now))
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(1, "audit_log")?;
     Ok(())
 }

@@ -160,7 +160,7 @@ impl Tail {
 
     fn signal_now(&self) -> rusqlite::Result<i64> {
         self.connection
-            .prepare_cached("SELECT coalesce(max(n), 0) FROM bridge_signal WHERE name = 'work'")?
+            .prepare_cached("SELECT CAST(coalesce(max(n), 0) AS INTEGER) FROM bridge_signal WHERE name = 'work'")?
             .query_row([], |row| row.get(0))
     }
 

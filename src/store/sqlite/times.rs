@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
+use super::written::Written as _;
 use super::{from_millis, millis, shared};
 use crate::host;
 use crate::model::timestamp;
@@ -47,13 +48,15 @@ pub(super) async fn witness(connection: &mut SqliteConnection) -> Result<Witness
     .bind(PRUNED)
     .fetch_one(connection)
     .await?;
-    let mut newest = row.try_get::<Option<i64>, _>(3)?.map(from_millis);
+    // What cannot be read tells no time.
+    let number = |column: usize| row.try_get::<Option<i64>, _>(column).unwrap_or(None);
+    let mut newest = number(3).map(from_millis);
     for column in 0..3 {
         newest = newest.max(timestamp::from_text(&shared::text(&row, column)?));
     }
     Ok(Witness {
         newest,
-        pruned: row.try_get::<Option<i64>, _>(4)?.map(from_millis),
+        pruned: number(4).map(from_millis),
     })
 }
 
@@ -66,7 +69,8 @@ pub(super) async fn pruned(connection: &mut SqliteConnection, now: Timestamp) ->
     .bind(PRUNED)
     .bind(millis(now))
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_signal")?;
     Ok(())
 }
 
@@ -96,7 +100,8 @@ pub(super) async fn set(
     .bind(renewed.map(|(until, _)| timestamp::to_text(until)))
     .bind(life)
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(conversations.len(), "bridge_conversation")?;
     Ok(())
 }
 
@@ -175,7 +180,10 @@ pub(super) async fn mend(connection: &mut SqliteConnection, now: Timestamp) -> R
     .await?;
     let mut mended = 0;
     for row in &rows {
-        let life: i64 = row.try_get::<Option<i64>, _>(2)?.unwrap_or(0);
+        let life = row
+            .try_get::<Option<i64>, _>(2)
+            .unwrap_or(None)
+            .unwrap_or(0);
         let end = timestamp::from_text(&shared::text(row, 1)?);
         if end.is_none_or(|end| millis(end) <= beyond.saturating_add(life)) {
             continue;
@@ -186,7 +194,8 @@ pub(super) async fn mend(connection: &mut SqliteConnection, now: Timestamp) -> R
             .bind(&*id)
             .bind(timestamp::to_text(until))
             .execute(&mut *connection)
-            .await?;
+            .await?
+            .wrote(1, "conversations")?;
         set(&mut *connection, &[&id], Some((until, now)), now).await?;
         let conversation = id.parse().ok();
         let details =

@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 use super::fault::Fault;
 use super::newest::newest;
 use super::tail::Tail;
+use super::written::Written as _;
 use super::{Durability, Ring, SqliteStore, reports};
 use crate::clock;
 use crate::doorbell::{Doorbell, Mode, Paths};
@@ -155,7 +156,8 @@ impl SqliteStore {
              ON CONFLICT (name) DO UPDATE SET n = (n & 1023) + 1",
         )
         .execute(write.connection())
-        .await?;
+        .await?
+        .wrote(1, "bridge_signal")?;
         write.commit(Ring::No).await
     }
 }

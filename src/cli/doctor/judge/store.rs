@@ -90,6 +90,7 @@ fn findings(store: &Store) -> Vec<Finding> {
         Err((what, remedy)) => return vec![Finding::fail(TOPIC, what, naming(store, remedy))],
     };
     let mut findings = vec![content(store, found)];
+    findings.extend(rows(found));
     findings.extend(log(found));
     findings.extend(permissions(store));
     findings.extend(room(store));
@@ -126,7 +127,7 @@ fn content(store: &Store, found: &Inspection) -> Finding {
         };
         return Finding::fail(TOPIC, format!("{path}: {why}"), remedy);
     }
-    if !found.differences.is_empty() && !found.accepted {
+    if !found.differences.is_empty() && found.accepted.is_none() {
         let text = format!(
             "{path}: it holds definitions that this program does not know: {}",
             found.differences.join("; ")
@@ -171,6 +172,19 @@ fn content(store: &Store, found: &Inspection) -> Finding {
         // Refused above.
         Kind::Empty | Kind::Foreign => Finding::fail(TOPIC, path.to_string(), ""),
     }
+}
+
+fn rows(found: &Inspection) -> impl Iterator<Item = Finding> {
+    let path = &found.path;
+    let used_up = found.used_up.iter().map(move |table| {
+        let text = format!("{}: {}", path.display(), table.what());
+        Finding::fail(TOPIC, text, table.remedy())
+    });
+    let odd = found.odd.iter().map(move |row| {
+        let text = format!("{}: {row}, left out where rows are listed", path.display());
+        Finding::warn(TOPIC, text, "put it right with sqlite3, or delete it")
+    });
+    used_up.chain(odd)
 }
 
 fn log(found: &Inspection) -> Option<Finding> {

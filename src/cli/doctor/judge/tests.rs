@@ -24,7 +24,9 @@ fn inspection() -> Inspection {
     Inspection {
         differences: Vec::new(),
         fingerprint: String::new(),
-        accepted: false,
+        accepted: None,
+        odd: Vec::new(),
+        used_up: Vec::new(),
         path: "/s/bridge.db".into(),
         kind: Kind::Own {
             schema: SCHEMA_VERSION,

@@ -157,6 +157,13 @@ CREATE INDEX bridge_messages_sent
 ---- 1 4 index bridge_messages_unread messages
 CREATE INDEX bridge_messages_unread
     ON messages (conversation_id, to_session, id, read) WHERE read = 0
+---- 4 4 table bridge_ours bridge_ours
+CREATE TABLE bridge_ours (
+    kind TEXT NOT NULL CHECK (kind IN ('m', 'a', 'c', 's')),
+    id NOT NULL CHECK (typeof(id) IN ('integer', 'text')),
+    at_us INTEGER NOT NULL CHECK (typeof(at_us) = 'integer'),
+    PRIMARY KEY (kind, id)
+) WITHOUT ROWID
 ---- 1 4 table bridge_receipt bridge_receipt
 CREATE TABLE bridge_receipt (
     message_id INTEGER PRIMARY KEY,

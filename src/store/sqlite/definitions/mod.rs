@@ -18,9 +18,8 @@ use sqlx::{Row as _, SqliteConnection};
 use super::fault::Fault;
 use super::{SCHEMA_VERSION, shared};
 use crate::store::StoreError;
-use crate::store::accepted;
 use known::known;
-use shape::shown_name;
+pub(super) use shape::shown_name;
 
 /// The tables that we share with the Python bridge, and what their keys may be.
 const SHARED: [(&str, &[&[&str]]); 4] = [
@@ -190,6 +189,13 @@ fn of_theirs(name: &str, sql: &str) -> Option<String> {
     (!fits).then(|| format!("its key is ({})", shape.key.join(", ")))
 }
 
+/// The tables that only we make, in a schema.
+pub(super) fn tables(schema: i64) -> Vec<String> {
+    let known = known(schema.clamp(1, SCHEMA_VERSION));
+    let tables = known.iter().filter(|(_, object)| object.kind == "table");
+    tables.map(|(name, _)| name.clone()).collect()
+}
+
 /// The objects of an open database.
 pub(super) fn of(connection: &Connection) -> rusqlite::Result<Vec<Object>> {
     let mut statement = connection.prepare(OBJECTS)?;
@@ -273,8 +279,7 @@ pub(super) fn fingerprint(differences: &[Difference]) -> String {
         })
 }
 
-/// Refuses what the operator has not accepted. `configured` is the hash that a
-/// daemon's configuration accepts.
+/// Refuses what the operator has not accepted.
 ///
 /// # Errors
 /// [`StoreError::UnknownDefinitions`].
@@ -282,14 +287,14 @@ pub(super) fn ensure_known(
     objects: &[Object],
     schema: Option<i64>,
     path: &Path,
-    configured: Option<&str>,
+    accepts: impl Fn(&str) -> bool,
 ) -> Result<(), StoreError> {
     let found = differences(objects, schema);
     if found.is_empty() {
         return Ok(());
     }
     let hash = fingerprint(&found);
-    if configured == Some(&*hash) || accepted::holds(path, &hash) {
+    if accepts(&hash) {
         return Ok(());
     }
     Err(StoreError::UnknownDefinitions {

@@ -249,7 +249,7 @@ fn shown(token: &Token) -> String {
 }
 
 /// A name as it can be shown: an enemy may have chosen it.
-pub(super) fn shown_name(name: &str) -> String {
+pub(in crate::store::sqlite) fn shown_name(name: &str) -> String {
     const SHOWN: usize = 64;
     let short: String = name.chars().take(SHOWN).collect();
     let more = if short.len() < name.len() { "..." } else { "" };

@@ -46,7 +46,9 @@ pub(super) async fn of(
     for row in &rows {
         let place = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(usize::MAX);
         let written = shared::text(row, 1)?.into_owned();
-        let beat = from_millis(row.try_get(2)?);
+        let Ok(beat) = row.try_get(2).map(from_millis) else {
+            continue;
+        };
         let end = timestamp::from_text(&written);
         if let (Some(session), Some(end)) = (sessions.get(place), end)
             && beat <= end

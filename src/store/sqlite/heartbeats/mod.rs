@@ -7,6 +7,7 @@ mod round;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::model::health::Turn;
 use crate::model::session::ProofKind;
 use crate::model::wake::Mail;
 use crate::model::{SessionKey, timestamp};
+use crate::store::sqlite::written::Written as _;
 use crate::store::{
     Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Heartbeats, Namesake,
     Process, ProcessId, Result, Witness,
@@ -51,7 +53,7 @@ impl Heartbeats for SqliteStore {
     async fn register_daemon(&self, daemon: &DaemonInfo, now: Timestamp) -> Result<DaemonRef> {
         self.run("registering the daemon", async {
             let mut write = self.write(Durability::Full).await?;
-            let epoch: i64 = sqlx::query_scalar(
+            let epoch: Option<i64> = sqlx::query_scalar(
                 "INSERT INTO bridge_daemon (daemon_id, epoch, role, host, boot_id, pid, version, started_ms, pid_ns)
                  VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                  ON CONFLICT (daemon_id) DO UPDATE SET epoch = epoch + 1, role = excluded.role,
@@ -68,8 +70,9 @@ impl Heartbeats for SqliteStore {
             .bind(env!("CARGO_PKG_VERSION"))
             .bind(millis(now))
             .bind(host::boot().pid_ns)
-            .fetch_one(write.connection())
+            .fetch_optional(write.connection())
             .await?;
+            let epoch = epoch.ok_or(Fault::Swallowed("bridge_daemon"))?;
             sqlx::query(
                 "UPDATE bridge_wake SET outcome = 'abandoned', ended_ms = ?2
                  WHERE claimant = ?1 AND ended_ms IS NULL",
@@ -189,16 +192,19 @@ impl Heartbeats for SqliteStore {
             .bind(wanted(sessions))
             .fetch_all(&mut *self.reader().await?)
             .await?;
-            rows.iter()
-                .map(|row| match (row.try_get(2)?, row.try_get(3)?) {
-                    (Some(pid), Some(start)) => Ok(Some(Process {
-                        boot_id: row.try_get(0)?,
-                        pid_ns: row.try_get(1)?,
-                        id: ProcessId { pid, start },
-                    })),
-                    _ => Ok(None),
-                })
-                .collect()
+            let process = |row: &SqliteRow| match (row.try_get(2)?, row.try_get(3)?) {
+                (Some(pid), Some(start)) => Ok(Some(Process {
+                    boot_id: row.try_get(0)?,
+                    pid_ns: row.try_get(1)?,
+                    id: ProcessId { pid, start },
+                })),
+                _ => Ok::<_, sqlx::Error>(None),
+            };
+            // One that cannot be read is not known; each has its place.
+            Ok(rows
+                .iter()
+                .map(|row| process(row).unwrap_or(None))
+                .collect())
         })
         .await
     }
@@ -451,7 +457,8 @@ async fn set_turn(
     .bind(session.side.as_str())
     .bind(word)
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_session")?;
     Ok(())
 }
 

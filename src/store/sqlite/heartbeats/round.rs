@@ -8,7 +8,9 @@ use sqlx::{Row as _, SqliteConnection};
 
 use crate::model::{SessionKey, timestamp};
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::{millis, times};
+use crate::store::sqlite::shared::daemon_change;
+use crate::store::sqlite::written::Written as _;
+use crate::store::sqlite::{millis, shared, times};
 use crate::store::{Beat, BeatRound, DaemonRef};
 use crate::text::millis as duration_millis;
 
@@ -39,10 +41,11 @@ pub(super) async fn changed(
     connection: &mut SqliteConnection,
     daemon: &DaemonRef,
 ) -> std::result::Result<bool, Fault> {
-    let changed = sqlx::query(
-        "UPDATE bridge_daemon SET change = (SELECT max(change) + 1 FROM bridge_daemon)
-         WHERE daemon_id = ?1",
-    )
+    let changed = sqlx::query(concat!(
+        "UPDATE bridge_daemon SET change = 1 + (",
+        daemon_change!(),
+        ") WHERE daemon_id = ?1"
+    ))
     .bind(&daemon.id)
     .execute(connection)
     .await?
@@ -64,7 +67,8 @@ pub(super) async fn seen(
     .bind(&daemon.id)
     .bind(millis(now))
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_signal")?;
     Ok(())
 }
 
@@ -231,8 +235,7 @@ pub(super) async fn owners(
     let mut owners = HashMap::with_capacity(rows.len());
     for row in &rows {
         let place = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(usize::MAX);
-        let owner: Option<String> = row.try_get(1)?;
-        owners.insert(place, owner.unwrap_or_default());
+        owners.insert(place, shared::text(row, 1)?.into_owned());
     }
     Ok(owners)
 }

@@ -12,6 +12,7 @@ use crate::model::message::ClientMessageId;
 use crate::model::redact::{SecretKind, redact, redact_within};
 use crate::model::task::{Fence, MAX_BODY, MAX_TITLE, TaskId};
 use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::written::Written as _;
 use crate::store::sqlite::{millis, shared};
 use crate::store::{Added, NewTask, StoreError, TaskError};
 
@@ -101,6 +102,7 @@ pub(super) async fn add(
     .bind(millis(now))
     .execute(&mut *connection)
     .await?
+    .wrote(1, "bridge_task")?
     .last_insert_rowid();
     let id = TaskId(id);
     history(connection, (id, Fence(0)), "added", None, None, now).await?;

@@ -7,6 +7,7 @@ use super::{Cause, Target, get, lease, losses};
 use crate::model::SessionKey;
 use crate::model::task::TaskId;
 use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::odd;
 
 /// Gives a session's tasks to its new agent, each with its text and a new fence,
 /// in the transaction of the heartbeat that names that agent; into the queue, if
@@ -26,7 +27,11 @@ pub(in crate::store::sqlite) async fn give_anew(
     .fetch_all(&mut *connection)
     .await?;
     for task in tasks {
-        let found = get(connection, TaskId(task)).await?;
+        let found = match get(connection, TaskId(task)).await {
+            // It stays where it is, and holds nothing else up.
+            Err(fault) if odd::is_odd(&fault) => continue,
+            found => found?,
+        };
         let target = if losses::may_go_on(connection, found.id, session).await? {
             Target::Given(session)
         } else {

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
 use super::rows::{row_of, task_columns};
 use crate::model::SessionKey;
 use crate::model::task::TaskState;
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::millis;
+use crate::store::sqlite::written::Written as _;
+use crate::store::sqlite::{millis, odd};
 use crate::store::{StoreError, Task, TaskError};
 use crate::text::millis as duration_millis;
 
@@ -57,7 +59,27 @@ pub(super) async fn oldest_waiting(
     role: &str,
     now: Timestamp,
 ) -> std::result::Result<Option<Task>, Fault> {
-    let row = sqlx::query(concat!(
+    // The first one that can be read: nearly always the first.
+    for page in [1, ODD] {
+        let rows = waiting(connection, role, page, now).await?;
+        let first = odd::readable(&rows, "tasks", row_of).into_iter().next();
+        if first.is_some() || rows.is_empty() {
+            return Ok(first);
+        }
+    }
+    Ok(None)
+}
+
+/// So many tasks that cannot be read may wait before one that can.
+const ODD: i64 = 1_000;
+
+async fn waiting(
+    connection: &mut SqliteConnection,
+    role: &str,
+    limit: i64,
+    now: Timestamp,
+) -> std::result::Result<Vec<SqliteRow>, Fault> {
+    Ok(sqlx::query(concat!(
         "SELECT ",
         task_columns!(),
         " FROM bridge_task t INDEXED BY bridge_task_role LEFT JOIN bridge_conversation l
@@ -66,13 +88,13 @@ pub(super) async fn oldest_waiting(
             AND (t.state = 'queued' OR t.retry_ms <= ?2
                  -- A clock that was set must not keep a task waiting for hours.
                  OR t.retry_ms > ?2 + 2700000)
-          ORDER BY t.task_id LIMIT 1"
+          ORDER BY t.task_id LIMIT ?3"
     ))
     .bind(role)
     .bind(millis(now))
-    .fetch_optional(connection)
-    .await?;
-    Ok(row.as_ref().map(row_of).transpose()?)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?)
 }
 
 /// Declares that the agent may be silent for so long. Who watches counts it
@@ -94,6 +116,7 @@ pub(super) async fn busy(
     .bind(duration_millis(time))
     .bind(millis(now))
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_session")?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::model::SessionKey;
 use crate::model::redact::redact_within;
 use crate::model::task::{Fence, MAX_RESULT, TaskId, TaskState, retry_delay};
 use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::written::Written as _;
 use crate::store::sqlite::{millis, notices, shared};
 use crate::store::{Ended, Outcome};
 use crate::text::millis as duration_millis;
@@ -57,7 +58,7 @@ pub(super) async fn end(
     };
     let failed = state != TaskState::Done;
     let retry_in = (state == TaskState::RetryWait).then(|| retry_delay(failures, random));
-    let ended = sqlx::query(
+    sqlx::query(
         "UPDATE bridge_task SET state = ?2, owner_conversation = NULL, owner_session = NULL,
              last_conversation = owner_conversation, last_session = owner_session,
              failures = failures + ?3, retry_ms = ?4, changed_ms = ?5,
@@ -73,10 +74,8 @@ pub(super) async fn end(
     .bind(fence.0)
     .execute(&mut *connection)
     .await?
-    .rows_affected();
-    if ended == 0 {
-        return Err(stale(connection, task, fence).await?.into());
-    }
+    // It was read in this transaction.
+    .wrote(1, "bridge_task")?;
     super::losses::forgive(connection, session).await?;
     let at = (task, fence);
     let note = text.as_deref().filter(|_| failed);

@@ -11,6 +11,7 @@ use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
 use crate::model::task::{Fence, TaskId, TaskState};
 use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::written::Written as _;
 use crate::store::sqlite::{alerts, controls, fleet, millis, notices, shared};
 use crate::store::{StoreError, Task, TaskError};
 
@@ -89,7 +90,7 @@ pub(in crate::store::sqlite) async fn lease(
     if let (Some((word, _)), true) = (went, cause != Cause::Operator) {
         losses::note(connection, found.id, word, now).await?;
     }
-    let changed = sqlx::query(
+    sqlx::query(
         "UPDATE bridge_task SET state = ?3, fence = ?4, owner_conversation = ?5,
              owner_session = ?6, attempts = attempts + (?5 IS NOT NULL), retry_ms = NULL,
              failures = iif(state = 'dead', 0, failures),
@@ -108,12 +109,8 @@ pub(in crate::store::sqlite) async fn lease(
     .bind(millis(now))
     .execute(&mut *connection)
     .await?
-    .rows_affected();
-    if changed == 0 {
-        return Err(super::rows::stale(connection, found.id, found.fence)
-            .await?
-            .into());
-    }
+    // It was read in this transaction.
+    .wrote(1, "bridge_task")?;
     if found.state == TaskState::Dead {
         // Somebody looked after it: what the operator was told is over.
         let subject = notices::task_subject(found.id);

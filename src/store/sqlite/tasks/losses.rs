@@ -10,6 +10,7 @@ use crate::model::assignment::CRASH_WITHIN;
 use crate::model::task::TaskId;
 use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::millis;
+use crate::store::sqlite::written::Written as _;
 use crate::text::millis as duration_millis;
 
 /// Whether the owner of a leased task `t` got to know it in this lease: it claimed
@@ -62,7 +63,8 @@ pub(super) async fn note(
     .bind(event)
     .bind(millis(now))
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_task_history")?;
     Ok(())
 }
 

@@ -17,10 +17,11 @@ use sqlx::SqliteConnection;
 
 use super::fault::Fault;
 use super::messages::{came_back, touch};
-use super::{Durability, Ring, SqliteStore, millis};
+use super::{Durability, Ring, SqliteStore, millis, odd};
 use crate::model::SessionKey;
 use crate::model::redact::{redact, redact_within};
 use crate::model::task::{Fence, MAX_PROGRESS, ProgressNote, TaskId, TaskState};
+use crate::store::sqlite::written::Written as _;
 use crate::store::{
     Added, Caller, Ended, NewTask, Outcome, Result, StoreError, Task, TaskError, TaskEvent,
     TaskFilter, Tasks,
@@ -32,7 +33,7 @@ use end::end;
 pub(super) use lease::{Cause, Target, fitness, lease};
 pub(super) use losses::{agent_ended, counted, fetched};
 pub(super) use rows::session_of;
-use rows::{history_of, row_of, stale, task_columns};
+use rows::{history_of, not_written, row_of, task_columns};
 
 /// Why a task is not given to its own owner, who would be told to stop.
 pub(super) const HAS_IT: &str = "it has it already";
@@ -92,10 +93,7 @@ impl Tasks for SqliteStore {
             .bind(filter.limit)
             .fetch_all(&mut *self.reader().await?)
             .await?;
-            Ok(rows
-                .iter()
-                .map(row_of)
-                .collect::<std::result::Result<_, _>>()?)
+            Ok(odd::readable(&rows, "tasks", row_of))
         })
         .await
     }
@@ -184,7 +182,7 @@ impl Tasks for SqliteStore {
             .await?
             .rows_affected();
             if changed == 0 {
-                return Err(stale(connection, task, fence).await?.into());
+                return Err(not_written(connection, task, fence, session).await?);
             }
             if let Some(time) = busy_for {
                 busy(connection, session, time, now).await?;
@@ -281,7 +279,8 @@ pub(super) async fn signal(connection: &mut SqliteConnection) -> std::result::Re
          ON CONFLICT (name) DO UPDATE SET n = n + 1",
     )
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_signal")?;
     Ok(())
 }
 

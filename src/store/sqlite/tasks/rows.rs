@@ -7,7 +7,8 @@ use sqlx::{Row, SqliteConnection};
 use crate::model::task::{Fence, TaskId, TaskState};
 use crate::model::{Label, SessionKey};
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::{from_millis, millis};
+use crate::store::sqlite::written::Written as _;
+use crate::store::sqlite::{from_millis, millis, odd};
 use crate::store::{StoreError, Task, TaskError, TaskEvent};
 
 /// What [`row_of`] reads, of a task `t` and its owner's conversation `l`.
@@ -84,7 +85,8 @@ pub(super) async fn history(
     .bind(millis(now))
     .bind(note)
     .execute(connection)
-    .await?;
+    .await?
+    .wrote(1, "bridge_task_history")?;
     Ok(())
 }
 
@@ -102,17 +104,31 @@ pub(super) async fn history_of(
     .bind(task.0)
     .fetch_all(connection)
     .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(TaskEvent {
-                at: from_millis(row.try_get(0)?),
-                event: row.try_get(1)?,
-                fence: Fence(row.try_get(2)?),
-                session: row.try_get(3)?,
-                note: row.try_get(4)?,
-            })
+    Ok(odd::readable(&rows, "events of tasks", |row| {
+        Ok(TaskEvent {
+            at: from_millis(row.try_get(0)?),
+            event: row.try_get(1)?,
+            fence: Fence(row.try_get(2)?),
+            session: row.try_get(3)?,
+            note: row.try_get(4)?,
         })
-        .collect()
+    }))
+}
+
+/// Why a write of its owner changed nothing: what became of the task, or, if
+/// nothing did, that the write was kept out.
+pub(super) async fn not_written(
+    connection: &mut SqliteConnection,
+    id: TaskId,
+    fence: Fence,
+    owner: &SessionKey,
+) -> Result<Fault, Fault> {
+    let task = super::get(connection, id).await?;
+    let as_it_was = task.state == TaskState::Leased && task.fence == fence;
+    if as_it_was && task.owner.as_ref() == Some(owner) {
+        return Ok(Fault::Swallowed("bridge_task"));
+    }
+    Ok(stale(connection, id, fence).await?.into())
 }
 
 /// Why a write with this fence changed nothing: what became of the task.

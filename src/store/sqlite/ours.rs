@@ -1,0 +1,226 @@
+//! In a store that the Python bridge made, the rows of the shared tables that we
+//! did not write are not ours to delete. There our writers note what they write;
+//! housekeeping goes by these notes.
+//!
+//! A trigger of the connection itself (`TEMP`) notes a row with the statement that
+//! writes it, whichever that is: nothing stands in the database's own schema, other
+//! programs' writes note nothing, and a store of our own has no part of it.
+
+use std::time::Duration;
+
+use sqlx::{Row as _, SqliteConnection};
+
+use super::fault::Fault;
+use super::prune::{LOOK, PART, due_conversation, due_message, look_on, looked_to, of_messages};
+use crate::store::{Pruned, Retention};
+
+/// The time of a message `m` as a number: its second, and what it says of it behind
+/// the point. The same text gives the same number, and a text that is no time 0.
+macro_rules! message_us {
+    () => {
+        "coalesce(CAST(strftime('%s', m.timestamp) AS INTEGER) * 1000000
+                      + CAST(substr(m.timestamp, 21, 6) AS INTEGER), 0)"
+    };
+}
+
+/// The same of a row `a` of the audit log.
+macro_rules! audit_us {
+    () => {
+        "coalesce(CAST(strftime('%s', a.timestamp) AS INTEGER) * 1000000
+                      + CAST(substr(a.timestamp, 21, 6) AS INTEGER), 0)"
+    };
+}
+
+/// The same of a conversation `c`.
+macro_rules! conversation_us {
+    () => {
+        "coalesce(CAST(strftime('%s', c.created_at) AS INTEGER) * 1000000
+                      + CAST(substr(c.created_at, 21, 6) AS INTEGER), 0)"
+    };
+}
+
+/// What a connection that writes needs before its first write.
+pub(super) const TRIGGERS: &str = "
+     CREATE TEMP TRIGGER IF NOT EXISTS ours_message AFTER INSERT ON main.messages BEGIN
+         INSERT OR REPLACE INTO bridge_ours (kind, id, at_us) VALUES ('m', NEW.id, coalesce(CAST(strftime('%s', NEW.timestamp) AS INTEGER) * 1000000
+                      + CAST(substr(NEW.timestamp, 21, 6) AS INTEGER), 0)); END;
+     CREATE TEMP TRIGGER IF NOT EXISTS ours_audit AFTER INSERT ON main.audit_log BEGIN
+         INSERT OR REPLACE INTO bridge_ours (kind, id, at_us) VALUES ('a', NEW.id, coalesce(CAST(strftime('%s', NEW.timestamp) AS INTEGER) * 1000000
+                      + CAST(substr(NEW.timestamp, 21, 6) AS INTEGER), 0)); END;
+     CREATE TEMP TRIGGER IF NOT EXISTS ours_conversation AFTER INSERT ON main.conversations BEGIN
+         INSERT OR REPLACE INTO bridge_ours (kind, id, at_us) VALUES ('c', NEW.id, coalesce(CAST(strftime('%s', NEW.created_at) AS INTEGER) * 1000000
+                      + CAST(substr(NEW.created_at, 21, 6) AS INTEGER), 0)); END;
+     CREATE TEMP TRIGGER IF NOT EXISTS ours_status AFTER INSERT ON main.session_status BEGIN
+         INSERT OR REPLACE INTO bridge_ours (kind, id, at_us)
+         VALUES ('s', NEW.conversation_id || '/' || NEW.session_id, 0); END;
+     CREATE TEMP TRIGGER IF NOT EXISTS ours_message_gone AFTER DELETE ON main.messages BEGIN
+         DELETE FROM bridge_ours WHERE kind = 'm' AND id = OLD.id; END;
+     CREATE TEMP TRIGGER IF NOT EXISTS ours_audit_gone AFTER DELETE ON main.audit_log BEGIN
+         DELETE FROM bridge_ours WHERE kind = 'a' AND id = OLD.id; END;
+     CREATE TEMP TRIGGER IF NOT EXISTS ours_conversation_gone AFTER DELETE ON main.conversations BEGIN
+         DELETE FROM bridge_ours WHERE kind = 'c' AND id = OLD.id; END;
+     CREATE TEMP TRIGGER IF NOT EXISTS ours_status_gone AFTER DELETE ON main.session_status BEGIN
+         DELETE FROM bridge_ours
+         WHERE kind = 's' AND id = OLD.conversation_id || '/' || OLD.session_id; END;";
+
+/// Whether the Python bridge made the store.
+pub(super) const ADOPTED: &str =
+    "SELECT EXISTS (SELECT 1 FROM bridge_setting WHERE key = 'origin' AND value = 'adopted')";
+
+/// Lets a connection note from now on what it writes, where that matters. A store
+/// that is not as it must be is refused by the first write itself.
+pub(super) async fn note(connection: &mut SqliteConnection) {
+    let adopted: Result<bool, _> = sqlx::query_scalar(ADOPTED)
+        .fetch_one(&mut *connection)
+        .await;
+    if matches!(adopted, Ok(true)) {
+        let _ = sqlx::raw_sql(TRIGGERS).execute(connection).await;
+    }
+}
+
+/// Takes one part of what is due among the rows that we wrote.
+pub(super) async fn part(
+    connection: &mut SqliteConnection,
+    retention: &Retention,
+    text_ago: &(impl Fn(Duration) -> String + Sync),
+) -> Result<Pruned, Fault> {
+    let ended = text_ago(retention.messages);
+    let read = window(connection, &MESSAGES, &ended).await?;
+    of_messages(connection, &read).await?;
+    let audit = window(connection, &AUDIT, &text_ago(retention.audit)).await?;
+    let conversations = sqlx::query(concat!(
+        "DELETE FROM conversations WHERE id IN (
+             SELECT c.id FROM bridge_ours o CROSS JOIN conversations c ON c.id = o.id
+             WHERE o.kind = 'c' AND o.at_us = ",
+        conversation_us!(),
+        " AND ",
+        due_conversation!(),
+        " LIMIT ?2)"
+    ))
+    .bind(&ended)
+    .bind(PART)
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    Ok(Pruned {
+        messages: u64::try_from(read.len()).unwrap_or(u64::MAX),
+        conversations,
+        audit: u64::try_from(audit.len()).unwrap_or(u64::MAX),
+        ..Pruned::default()
+    })
+}
+
+/// Statuses and notes of what is gone. Before the heartbeats go that tell which
+/// statuses still have the value that we wrote.
+pub(super) async fn orphans(connection: &mut SqliteConnection) -> Result<(), Fault> {
+    for statement in [
+        "DELETE FROM session_status
+         WHERE conversation_id NOT IN (SELECT id FROM conversations)
+           AND EXISTS (SELECT 1 FROM bridge_ours o WHERE o.kind = 's'
+                       AND o.id = session_status.conversation_id || '/' || session_status.session_id)
+           AND EXISTS (SELECT 1 FROM bridge_heartbeat h
+                       WHERE h.conversation_id = session_status.conversation_id
+                         AND h.session_id = session_status.session_id
+                         AND h.mirrored = session_status.last_heartbeat)",
+        "DELETE FROM bridge_ours WHERE kind = 'c' AND id NOT IN (SELECT id FROM conversations)",
+        "DELETE FROM bridge_ours WHERE kind = 's'
+           AND NOT EXISTS (SELECT 1 FROM session_status s
+                           WHERE s.conversation_id = substr(bridge_ours.id, 1, length(bridge_ours.id) - 2)
+                             AND s.session_id = substr(bridge_ours.id, -1))",
+    ] {
+        sqlx::query(statement).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// How the notes of one kind are looked through.
+struct Kind {
+    letter: &'static str,
+    /// Where the last look ended.
+    mark: &'static str,
+    /// Deletes what is due of the notes between two ids.
+    delete: &'static str,
+    /// Takes away notes of rows that are gone or another program's.
+    stale: &'static str,
+}
+
+const MESSAGES: Kind = Kind {
+    letter: "m",
+    mark: "ours:m",
+    delete: concat!(
+        "DELETE FROM messages WHERE id IN (
+             SELECT m.id FROM bridge_ours o CROSS JOIN messages m ON m.id = o.id
+             CROSS JOIN conversations c ON c.id = m.conversation_id
+             WHERE o.kind = 'm' AND o.id > ?3 AND o.id <= ?4 AND o.at_us = ",
+        message_us!(),
+        " AND ",
+        due_message!(),
+        " LIMIT ?2) RETURNING id"
+    ),
+    stale: concat!(
+        "DELETE FROM bridge_ours WHERE kind = 'm' AND id > ?1 AND id <= ?2
+           AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = bridge_ours.id
+                           AND bridge_ours.at_us = ",
+        message_us!(),
+        ")"
+    ),
+};
+
+const AUDIT: Kind = Kind {
+    letter: "a",
+    mark: "ours:a",
+    delete: concat!(
+        "DELETE FROM audit_log WHERE id IN (
+             SELECT a.id FROM bridge_ours o CROSS JOIN audit_log a ON a.id = o.id
+             WHERE o.kind = 'a' AND o.id > ?3 AND o.id <= ?4 AND o.at_us = ",
+        audit_us!(),
+        " AND replace(a.timestamp, ' ', 'T') < ?1 LIMIT ?2) RETURNING id"
+    ),
+    stale: concat!(
+        "DELETE FROM bridge_ours WHERE kind = 'a' AND id > ?1 AND id <= ?2
+           AND NOT EXISTS (SELECT 1 FROM audit_log a WHERE a.id = bridge_ours.id
+                           AND bridge_ours.at_us = ",
+        audit_us!(),
+        ")"
+    ),
+};
+
+/// Looks through the next notes of a kind, and deletes what is due of their rows:
+/// what stays must not be counted through each time.
+async fn window(
+    connection: &mut SqliteConnection,
+    kind: &Kind,
+    before: &str,
+) -> Result<Vec<i64>, Fault> {
+    let from = looked_to(connection, kind.mark).await?;
+    let row = sqlx::query(
+        "SELECT count(*), coalesce(max(id), 0) FROM (
+             SELECT id FROM bridge_ours WHERE kind = ?3 AND id > ?1 ORDER BY id LIMIT ?2)",
+    )
+    .bind(from)
+    .bind(LOOK)
+    .bind(kind.letter)
+    .fetch_one(&mut *connection)
+    .await?;
+    let (looked, until): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let gone: Vec<i64> = sqlx::query_scalar(kind.delete)
+        .bind(before)
+        .bind(PART)
+        .bind(from)
+        .bind(until)
+        .fetch_all(&mut *connection)
+        .await?;
+    sqlx::query(kind.stale)
+        .bind(from)
+        .bind(until)
+        .execute(&mut *connection)
+        .await?;
+    // Where something went there may be more.
+    let next = match (gone.is_empty(), looked) {
+        (true, ..LOOK) => 0,
+        (true, _) => until,
+        (false, _) => from,
+    };
+    look_on(connection, kind.mark, next).await?;
+    Ok(gone)
+}

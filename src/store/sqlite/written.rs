@@ -1,0 +1,47 @@
+//! A row that a statement had to write was written. A trigger with
+//! `raise(ignore)`, or a constraint that ignores its conflicts, keeps a row out and
+//! reports success; an operator may have accepted such a definition. Each write
+//! that must hit counts its rows, so that no caller hears of a row that is not
+//! there.
+
+use sqlx::sqlite::SqliteQueryResult;
+
+use super::fault::Fault;
+
+/// What a statement did, for one that had to change rows.
+pub(super) trait Written: Sized {
+    /// Refuses to go on if it did not change `rows` rows of `table`.
+    ///
+    /// # Errors
+    /// [`Fault::Swallowed`].
+    fn wrote(self, rows: usize, table: &'static str) -> Result<Self, Fault>;
+}
+
+impl Written for SqliteQueryResult {
+    fn wrote(self, rows: usize, table: &'static str) -> Result<Self, Fault> {
+        if u64::try_from(rows) == Ok(self.rows_affected()) {
+            return Ok(self);
+        }
+        Err(Fault::Swallowed(table))
+    }
+}
+
+/// The rows that a statement with `RETURNING` gave back: one for each that it wrote.
+impl<T> Written for Vec<T> {
+    fn wrote(self, rows: usize, table: &'static str) -> Result<Self, Fault> {
+        if self.len() == rows {
+            return Ok(self);
+        }
+        Err(Fault::Swallowed(table))
+    }
+}
+
+/// The same of a statement that writes one row.
+impl<T> Written for Option<T> {
+    fn wrote(self, rows: usize, table: &'static str) -> Result<Self, Fault> {
+        if self.iter().count() == rows {
+            return Ok(self);
+        }
+        Err(Fault::Swallowed(table))
+    }
+}
