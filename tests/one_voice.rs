@@ -127,7 +127,7 @@ fn a_session_that_no_way_wakes_is_a_fail() {
     assert!(alert.contains("wake-list-spent: one/b"), "{alert}");
     let woken = daemon.says("event=\"session-woken\"");
     assert!(
-        woken.contains("waking one/b") && woken.contains("label=one"),
+        woken.contains("waking one/b") && woken.contains("label=\"one/b\""),
         "{woken}"
     );
     rig.fetch(&pair.b);
