@@ -105,18 +105,24 @@ impl<'a> Watched<'a> {
     /// Nobody was given up, nothing was moved, nobody was alarmed.
     #[track_caller]
     pub(crate) fn ends(&self) {
-        let task = task(self.machine).expect("the task");
-        for same in ["id", "state", "fence", "owner"] {
-            assert_eq!(task[same], self.task[same], "{same}: {task}");
-            assert_ne!(task[same], Value::Null, "{same}: {task}");
-        }
-        for event in [
+        self.keeps_its_task(&[
             "alert-raised",
             "session-lost",
             "session-exited",
             "session-stalled",
             "task-queued",
-        ] {
+        ]);
+    }
+
+    /// The task is where it was, and none of these events was told.
+    #[track_caller]
+    pub(crate) fn keeps_its_task(&self, events: &[&str]) {
+        let task = task(self.machine).expect("the task");
+        for same in ["id", "state", "fence", "owner"] {
+            assert_eq!(task[same], self.task[same], "{same}: {task}");
+            assert_ne!(task[same], Value::Null, "{same}: {task}");
+        }
+        for event in events {
             let log = self
                 .machine
                 .sh(&format!(
