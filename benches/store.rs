@@ -153,6 +153,16 @@ fn sending(criterion: &mut Criterion, world: &World) {
                 .iter(async || store.send(from, drafts, at(3)).await.expect("sent"));
         });
     }
+    // As a daemon's door has them: what waits shares a commit.
+    let many: Vec<&Caller> = world.pairs[20..52].iter().map(|pair| &pair.a).collect();
+    group.bench_function("32 callers at once", |bencher| {
+        bencher.to_async(&world.runtime).iter(async || {
+            let sends = many.iter().map(|from| store.send(from, &one, at(3)));
+            futures_util::future::try_join_all(sends)
+                .await
+                .expect("sent")
+        });
+    });
     // The windows as they are by default, nearly full: a message a minute.
     let busy = &world.pairs[11];
     let minutes = AtomicU64::new(1);

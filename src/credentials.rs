@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::guarded;
+use crate::model::session::Caller;
 use crate::model::token::{MalformedToken, Token, TokenStorage};
 use crate::model::{ConversationId, InvalidId, Label, SessionKey, Side};
-use crate::store::Caller;
 
 /// The variables that hold one session's credentials.
 pub const VARIABLES: [&str; 3] = [

@@ -17,7 +17,6 @@ use tokio::time::timeout_at;
 use tracing::{info, warn};
 
 use crate::advice;
-use crate::cli::{Exit, report};
 use crate::config::{
     self, AlertAdapterSettings, AlertSettings, MatchRole, OrchestratorSettings, RoleSettings,
     Settings,
@@ -25,18 +24,20 @@ use crate::config::{
 use crate::duties::alerts::{self, AlertDesk, Alerts};
 use crate::duties::heartbeat::{Heartbeat, Witnessed};
 use crate::duties::housekeeping::Housekeeping;
-use crate::duties::leadership::{LeaderLink, Leadership, Registration};
+use crate::duties::leadership::{Leadership, Registration};
+use crate::duties::links::{LeaderLink, StoreLink};
 use crate::duties::message_watch::MessageWatch;
 use crate::duties::reassignment::Reassignment;
-use crate::duties::store_keeper::{StoreKeeper, StoreLink};
+use crate::duties::store_keeper::StoreKeeper;
 use crate::duties::watchdog::Watchdog;
 use crate::duties::{DutyBell, FleetPost, SharedFleet};
+use crate::exit::{self, Exit};
 use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
 use crate::store::locate::{self, Location, Origin};
 use crate::supervisor::{self, Instance, ReloadRequestError, Stopped, Supervisor};
 use crate::text::shown::shown;
-use crate::{files, host, logging, text};
+use crate::{files, host, leash, logging, text};
 
 /// Keeps the agents of this machine alive and woken: heartbeats that prove the
 /// agent, messages pushed the moment they are committed.
@@ -76,12 +77,11 @@ Examples:
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            let printed = crate::cli::output::print_refusal(&error);
-            return printed.map_or(ExitCode::FAILURE, |()| code.into());
-        }
+        Err(error) => return exit::refuse(&error),
     };
+    if let Some(Err(error)) = leash::is_on().then(leash::hold) {
+        return exit::report(&error.into(), |_| None).into();
+    }
     match start(&arguments) {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
                 // On the status screen, too: there the reason is looked for first.
                 Systemd::new().tell(News::Status(&first_line(&error)));
             }
-            report(&error).into()
+            exit::report(&error, |_| None).into()
         }
     }
 }

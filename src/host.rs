@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::clock;
-use crate::store::Boot;
+use crate::model::process::Boot;
 
 /// This boot of this machine, and how far into it we are.
 #[must_use]

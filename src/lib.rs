@@ -1,8 +1,10 @@
 //! The library behind `mcp-bridged` and `mcp-bridge`; the programs are shims.
 //!
 //! Imports point one way: programs, then [`daemon`] and [`cli`], then
-//! [`supervisor`] and [`duties`], then [`model`], [`store`], [`doorbell`],
-//! [`wake`] and [`alert`]. `docs/architecture.md` tells how a message flows through them.
+//! [`supervisor`], [`duties`] and [`exit`], then [`store`], [`wake`], [`alert`] and
+//! [`liveness`], then [`config`], [`doorbell`] and [`credentials`], then [`model`].
+//! `tests/imports.rs` has the layers and fails where one runs the other way;
+//! `docs/architecture.md` tells how a message flows through them.
 
 mod advice;
 pub mod alert;
@@ -14,10 +16,12 @@ pub mod credentials;
 pub mod daemon;
 pub mod doorbell;
 pub mod duties;
+pub mod exit;
 mod file_stamp;
 mod files;
 mod guarded;
 pub mod host;
+mod leash;
 pub mod liveness;
 pub mod logging;
 pub mod model;

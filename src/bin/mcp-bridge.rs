@@ -1,7 +1,13 @@
-//! `mcp-bridge`: see [`mcp_bridge::cli`].
+//! `mcp-bridge`, and under the daemon's name `mcp-bridged`: one program holds
+//! both.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mcp_bridge::cli::main()
+    let name = std::env::args_os().next();
+    match name.as_deref().map(Path::new).and_then(Path::file_name) {
+        Some(name) if name == "mcp-bridged" => mcp_bridge::daemon::main(),
+        _ => mcp_bridge::cli::main(),
+    }
 }

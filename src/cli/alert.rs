@@ -7,13 +7,13 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
 use super::context::Context;
-use super::exit::Exit;
 use super::operator;
 use super::orders;
 use super::output::{left, note, print, print_json, relative, shown};
 use super::table::{BAD, BOLD, Cell, DIM, GOOD, Table, WARN};
 use super::whom;
 use crate::clock;
+use crate::exit::Exit;
 use crate::model::alert::{AlertKind, Severity};
 use crate::store::{AlertRow, ControlKind};
 

@@ -1,14 +1,12 @@
 //! The arguments of `mcp-bridge`.
 
-use std::path::PathBuf;
-
 use anstyle::AnsiColor;
 use clap::builder::Styles;
-use clap::{Args, Parser, Subcommand};
-use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter};
+use clap::{Parser, Subcommand};
 
 use super::alert::AlertCommand;
-use super::completions::{self, CompletionsArgs};
+use super::completions::CompletionsArgs;
+use super::context::Global;
 use super::conversation::ConversationCommand;
 use super::store::StoreCommand;
 use super::task::TaskCommand;
@@ -55,25 +53,6 @@ pub struct Cli {
     pub(super) global: Global,
     #[command(subcommand)]
     pub(super) command: Command,
-}
-
-/// Options that every command takes.
-#[derive(Debug, Args)]
-pub struct Global {
-    /// The store: a path, or sqlite:/path [env: MCP_BRIDGE_STORE]
-    #[arg(long, global = true, value_name = "URL|PATH", help_heading = "Global options",
-          add = ArgValueCompleter::new(PathCompleter::file()))]
-    pub store: Option<String>,
-
-    /// For whom to act: a file, a directory of files, or a name in the default
-    /// directory; may be repeated [env: MCP_BRIDGE_CREDENTIALS, ':' between]
-    #[arg(short, long, global = true, value_name = "FILE", help_heading = "Global options",
-          add = ArgValueCandidates::new(completions::credentials))]
-    pub credentials: Vec<PathBuf>,
-
-    /// Print JSON, for scripts
-    #[arg(long, global = true, help_heading = "Global options")]
-    pub json: bool,
 }
 
 /// What to do.

@@ -5,11 +5,11 @@ use clap_complete::engine::ArgValueCandidates;
 use serde_json::Value;
 
 use super::context::Context;
-use super::exit::Exit;
 use super::output::{note, print, print_json, shown};
 use super::table::{Cell, DIM, Table};
 use super::{completions, named, output};
 use crate::clock;
+use crate::exit::Exit;
 use crate::store::{AuditEntry, AuditFilter};
 
 /// Shows the newest entries of the audit log, newest last.

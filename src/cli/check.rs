@@ -11,11 +11,12 @@ use serde::Serialize;
 
 use super::context::{Acting, Context, Member};
 use super::error::CliError;
-use super::exit::{Exit, report};
+use super::error::report;
 use super::output::{self, MessageJson, NOTICE, note, print, print_json, printable, shown};
 use super::stdout;
 use super::table::{BOLD, DIM};
 use crate::clock;
+use crate::exit::Exit;
 use crate::model::message::{Message, Sender};
 use crate::model::{Label, MessageId};
 use crate::store::{FetchId, SharedStore, StoreError, Verified};

@@ -7,11 +7,11 @@ use clap::Args;
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::Shells;
 
-use super::args::Global;
+use super::context::Global;
 use super::context::{self, Context};
-use super::exit::Exit;
 use super::output::{by_label, print};
 use crate::clock;
+use crate::exit::Exit;
 use crate::model::session::ConversationState;
 use crate::model::session::session_name;
 use crate::model::task::TaskState;

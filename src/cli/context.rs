@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::Global;
+use clap::Args;
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter};
+
+use super::completions;
 use super::error::{CliError, did_you_mean};
 use super::heard;
 use super::output::note;
@@ -16,6 +19,25 @@ use crate::store::{Caller, SharedStore, StoreError};
 
 /// The variable that names credentials files, with `:` between them.
 pub(super) const CREDENTIALS_VARIABLE: &str = "MCP_BRIDGE_CREDENTIALS";
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The store: a path, or sqlite:/path [env: MCP_BRIDGE_STORE]
+    #[arg(long, global = true, value_name = "URL|PATH", help_heading = "Global options",
+          add = ArgValueCompleter::new(PathCompleter::file()))]
+    pub store: Option<String>,
+
+    /// For whom to act: a file, a directory of files, or a name in the default
+    /// directory; may be repeated [env: MCP_BRIDGE_CREDENTIALS, ':' between]
+    #[arg(short, long, global = true, value_name = "FILE", help_heading = "Global options",
+          add = ArgValueCandidates::new(completions::credentials))]
+    pub credentials: Vec<PathBuf>,
+
+    /// Print JSON, for scripts
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+}
 
 /// The global options, and what the environment says.
 #[derive(Debug, Clone)]

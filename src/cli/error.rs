@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::exit::{self, Exit};
 use crate::model::{MessageId, SessionKey};
 use crate::store::locate::{self, Location, Origin};
 
@@ -193,4 +194,40 @@ pub(super) fn did_you_mean<'a>(written: &str, names: impl IntoIterator<Item = &'
         .min()
         .map(|(_, name)| format!("; did you mean `{name}`?"))
         .unwrap_or_default()
+}
+
+/// The exit code of a cause that only the command line knows.
+pub(super) fn exit_of(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    let error = cause.downcast_ref::<CliError>()?;
+    Some(match error {
+        CliError::NoStore(_) => Exit::Unavailable,
+        CliError::NoCredentials(_)
+        | CliError::NotOperator { .. }
+        | CliError::TokenInEnvironment
+        | CliError::NoSuchCredentials { .. }
+        | CliError::TwoStores(..)
+        | CliError::TwoTokens(..)
+        | CliError::NotMine { .. } => Exit::Denied,
+        CliError::Usage(_) => Exit::Usage,
+        CliError::ToWhom(..)
+        | CliError::ForWhom(..)
+        | CliError::NoSuchWhom { .. }
+        | CliError::NoSuchHost { .. }
+        | CliError::SessionOrHost(_)
+        | CliError::NotUtf8 { .. }
+        | CliError::TooMuch(..)
+        | CliError::Tasks { .. }
+        | CliError::NoFile(..)
+        | CliError::NoSuchMessage(_)
+        | CliError::NoSuchConversation { .. }
+        | CliError::TokensHashed(_)
+        | CliError::Exists(_) => Exit::Input,
+        CliError::NotShown(_) | CliError::NoOutput => Exit::Failure,
+    })
+}
+
+/// Prints an error, and returns its exit code.
+#[must_use]
+pub(super) fn report(error: &anyhow::Error) -> Exit {
+    exit::report(error, exit_of)
 }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
-use super::exit::report;
+use super::error::report;
 use crate::clock;
 use crate::doorbell::Mode;
 use crate::model::message::Message;

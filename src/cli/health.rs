@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::doctor::{self, Expected};
-use super::exit::Exit;
 use super::heard::Heard;
 use super::output::{print, print_json, shown};
+use crate::exit::Exit;
 use crate::store::{StoreError, sqlite};
 
 /// Says in a line whether the daemons of this machine are well and the store

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::check;
 use super::context::Context;
-use super::exit::Exit;
 use super::output::{print, print_json};
+use crate::exit::Exit;
 use crate::model::health::Turn;
 use crate::model::{Label, SessionKey};
 use crate::text;

@@ -13,13 +13,11 @@ pub mod demo;
 mod doctor;
 mod ending;
 mod error;
-mod exit;
 pub mod follow;
 mod health;
 mod heard;
 mod heartbeat;
 mod input;
-mod leash;
 mod named;
 mod operator;
 mod orders;
@@ -34,7 +32,6 @@ mod wait;
 mod watch;
 mod whom;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -44,17 +41,13 @@ pub use args::Cli;
 use args::Command;
 pub use context::{Acting, Context, Member};
 pub use error::CliError;
-pub use exit::{Exit, report};
+use error::report;
+
+use crate::exit::{self, Exit};
 
 /// The program: everything from the arguments to the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    if called_as_the_daemon() {
-        return match leash::is_on().then(leash::hold) {
-            Some(Err(error)) => report(&error.into()).into(),
-            _ => crate::daemon::main(),
-        };
-    }
     let here = std::env::current_dir().ok();
     match CompleteEnv::with_factory(Cli::command).try_complete(std::env::args_os(), here.as_deref())
     {
@@ -64,25 +57,12 @@ pub fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // `--help` and `--version` come this way too.
-            let printed = output::print_refusal(&error);
-            let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            return printed.map_or(ExitCode::FAILURE, |()| code.into());
-        }
+        Err(error) => return exit::refuse(&error),
     };
     let context = Context::new(cli.global);
     block_on(run(cli.command, &context))
         .unwrap_or_else(|error| report(&error))
         .into()
-}
-
-/// Under the daemon's name this program is the daemon, so that the demo needs
-/// no second one beside it.
-fn called_as_the_daemon() -> bool {
-    std::env::args_os()
-        .next()
-        .is_some_and(|name| Path::new(&name).file_name() == Some("mcp-bridged".as_ref()))
 }
 
 /// One thread is enough for what waits on one store.

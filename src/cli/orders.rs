@@ -9,11 +9,11 @@ use serde_json::json;
 
 use super::completions;
 use super::context::Context;
-use super::exit::Exit;
 use super::operator;
 use super::output::{left, note, print, print_json};
 use super::table::WARN;
 use super::whom::{self, Whom};
+use crate::exit::Exit;
 use crate::store::{Control, ControlKind, SharedStore};
 use crate::{clock, text};
 

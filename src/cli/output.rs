@@ -51,21 +51,6 @@ pub fn note(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{}", shown_page(text));
 }
 
-/// What clap says, in its colours; the arguments that it repeats are shown, not
-/// obeyed.
-///
-/// # Errors
-/// If it cannot be written.
-pub fn print_refusal(error: &clap::Error) -> std::io::Result<()> {
-    let page = error.render().ansi().to_string();
-    let page = shown_page(&page);
-    if error.use_stderr() {
-        write!(anstream::stderr().lock(), "{page}")
-    } else {
-        write!(anstream::stdout().lock(), "{page}")
-    }
-}
-
 /// A text that came from elsewhere, of one line or several, without what could
 /// move the cursor or pass for our own colours.
 #[must_use]

@@ -3,12 +3,12 @@
 use humantime::format_duration;
 
 use super::alert_settings::{AlertAdapterSettings, AlertSettings, WebhookAddress, WebhookSettings};
+use super::exec_settings::ExecSettings;
 use super::findings::{
     Findings, Limits, Origins, Range, days, hours, limits, millis, mins, range, secs,
 };
 use super::raw::{RawAlert, RawAlertExec, RawWebhook};
 use super::sessions::CredentialsDirs;
-use super::settings::ExecSettings;
 use super::wake::{EXEC_TIMEOUT, OUTPUT_LIMIT};
 use super::webhook_url::WebhookUrl;
 

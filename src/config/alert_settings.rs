@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::settings::ExecSettings;
+use super::exec_settings::ExecSettings;
 use super::webhook_url::WebhookUrl;
 
 /// `[alert]`. The journal, or the log in its place, is told in any case.

@@ -12,7 +12,7 @@
 //! | `raw` | the shape of the TOML, every key optional |
 //! | `validate`, `store`, `sessions`, `wake`, `alert`, `orchestrator` | defaults, limits, domain types |
 //! | `findings` | the checks they share, and the errors found |
-//! | `settings`, `alert_settings`, `orchestrator_settings`, `webhook_url` | what the rest of the program sees |
+//! | `settings`, `alert_settings`, `exec_settings`, `orchestrator_settings`, `webhook_url` | what the rest of the program sees |
 //! | `error` | the messages |
 //! | `keys` | every key, for the documents |
 //! | `secret_file` | reads a file whose content is shown to nobody |
@@ -20,6 +20,7 @@
 mod alert;
 mod alert_settings;
 mod error;
+mod exec_settings;
 mod findings;
 mod keys;
 mod layer;
@@ -37,6 +38,7 @@ mod webhook_url;
 
 pub use alert_settings::{AlertAdapterSettings, AlertSettings, WebhookAddress, WebhookSettings};
 pub use error::{ConfigError, Place, Source};
+pub use exec_settings::ExecSettings;
 pub use keys::{KEYS, Key, KeyRole};
 pub use load::{drop_in_count, environment, instance, load};
 pub use orchestrator_settings::{
@@ -45,8 +47,8 @@ pub use orchestrator_settings::{
 pub use sessions::LOADED_AS;
 pub(crate) use settings::is_closed;
 pub use settings::{
-    AdapterSettings, AgentSettings, ExecSettings, FileMode, FileSettings, HeartbeatSettings,
-    LogSettings, MessageWatchSettings, ProofSettings, RoleSettings, ServiceSettings,
-    SessionSettings, Settings, StoreSettings, WakeSettings, WatchMode, restart_keys,
+    AdapterSettings, AgentSettings, FileMode, FileSettings, HeartbeatSettings, LogSettings,
+    MessageWatchSettings, ProofSettings, RoleSettings, ServiceSettings, SessionSettings, Settings,
+    StoreSettings, WakeSettings, WatchMode, restart_keys,
 };
 pub use webhook_url::{InvalidWebhookUrl, WebhookUrl};

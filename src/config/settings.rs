@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::alert_settings::{AlertAdapterSettings, AlertSettings};
+use super::exec_settings::ExecSettings;
 use super::orchestrator_settings::OrchestratorSettings;
 
 /// The settings of one daemon.
@@ -207,17 +208,6 @@ impl AdapterSettings {
             Self::File(_) => "file",
         }
     }
-}
-
-/// `[wake.exec]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ExecSettings {
-    /// The program, looked up in PATH when it has no slash, and its arguments; never empty.
-    pub command: Vec<String>,
-    /// After which it is ended, 100 ms to 5 min.
-    pub timeout: Duration,
-    /// How much of its output is kept for the log, in bytes, up to 1 MiB.
-    pub output_limit: usize,
 }
 
 /// `[wake.file]`.

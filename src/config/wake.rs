@@ -1,9 +1,10 @@
 //! `[wake]`, and the keys of `[session.wake]` over it.
 
 use super::error::{Place, Source};
+use super::exec_settings::ExecSettings;
 use super::findings::{Findings, Limits, Origins, hours, limits, millis, mins, secs};
 use super::raw::{RawDuration, RawWake};
-use super::settings::{AdapterSettings, ExecSettings, FileMode, FileSettings, WakeSettings};
+use super::settings::{AdapterSettings, FileMode, FileSettings, WakeSettings};
 
 pub(super) const VERIFY_WITHIN: Limits = limits(secs(15), millis(100), mins(10));
 pub(super) const BACKOFF: Limits = limits(secs(30), millis(100), hours(1));

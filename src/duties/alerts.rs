@@ -23,8 +23,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tracing::{field, info};
 
-use super::leadership::LeaderLink;
-use super::store_keeper::StoreLink;
+use super::links::{LeaderLink, StoreLink};
 use super::{Duty, DutyBell, Patience, Report, Round};
 use crate::config::{AlertSettings, Settings};
 use crate::model::alert::{Alert, AlertKind, ReminderPolicy};

@@ -19,8 +19,8 @@ pub use report::HeartbeatReport;
 
 use super::alerts::AlertDesk;
 use super::leadership::Registration;
+use super::links::StoreLink;
 use super::roster::{Kept, Roster, Sessions};
-use super::store_keeper::StoreLink;
 use super::{Duty, DutyBell, Patience, Round, SessionState, bounded};
 use crate::config::{AgentSettings, HeartbeatSettings, Settings};
 use crate::liveness::{Proof, Verdict, Watcher};

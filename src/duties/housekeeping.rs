@@ -7,8 +7,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::heartbeat::Witnessed;
-use super::leadership::LeaderLink;
-use super::store_keeper::StoreLink;
+use super::links::{LeaderLink, StoreLink};
 use super::{Duty, DutyBell, Patience, Report, Round};
 use crate::config::{HousekeepingSettings, OrchestratorSettings, RoleSettings, Settings};
 use crate::model::wall::{Judged, Wall};

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::store_keeper::StoreLink;
+use super::links::{LeaderLink, StoreLink};
 use super::{Duty, Patience, Report, Round, bounded};
 use crate::clock;
 use crate::config::{RoleSettings, Settings};
@@ -32,9 +32,6 @@ pub(crate) fn renewal(ttl: Duration) -> Duration {
 const LOOK: Duration = Duration::from_secs(1);
 /// A look that comes so much later says more about us than about the holder.
 const LATE: Duration = Duration::from_secs(3);
-
-/// Who acts, if it is this daemon.
-pub type LeaderLink = watch::Receiver<Option<Leader>>;
 
 /// This daemon's row in the store that is open, as the duty *heartbeat*
 /// registers it.

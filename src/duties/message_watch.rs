@@ -19,12 +19,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::alerts::AlertDesk;
+use super::links::StoreLink;
 use called::Called;
 pub use report::MessageWatchReport;
 
 use super::fleet::FleetPost;
 use super::roster::{Kept, Sessions};
-use super::store_keeper::StoreLink;
 use super::wakes::{Fired, Waker};
 use super::{Duty, DutyBell, Patience, Round};
 use crate::clock;

@@ -9,6 +9,7 @@ mod fleet;
 pub mod heartbeat;
 pub mod housekeeping;
 pub mod leadership;
+pub mod links;
 pub mod message_watch;
 pub mod reassignment;
 pub mod roster;

@@ -14,8 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::alerts::AlertDesk;
 use super::fleet::{Known, SharedFleet};
-use super::leadership::LeaderLink;
-use super::store_keeper::StoreLink;
+use super::links::{LeaderLink, StoreLink};
 use super::{Duty, DutyBell, Patience, Report, Round};
 use crate::clock;
 use crate::config::{

@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::alerts::AlertDesk;
+use super::links::StoreLink;
 use super::{Duty, Patience, Report, Round, STORE_PATIENCE, StoreCondition, StoreState};
 use crate::advice;
 use crate::clock;
@@ -47,9 +48,6 @@ const WAITS: Duration = Duration::from_secs(1);
 /// Answering times that differ by less are the same.
 const NOISE: Duration = Duration::from_millis(1);
 const MEBIBYTE: u64 = 1024 * 1024;
-
-/// The store as the other duties see it: there, or waited for.
-pub type StoreLink = watch::Receiver<Option<SharedStore>>;
 
 /// The duty.
 #[derive(Debug)]

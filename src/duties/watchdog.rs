@@ -23,8 +23,7 @@ use tracing::warn;
 
 use super::alerts::AlertDesk;
 use super::fleet::{FleetPost, FleetState, SharedFleet};
-use super::leadership::LeaderLink;
-use super::store_keeper::StoreLink;
+use super::links::{LeaderLink, StoreLink};
 use super::{Duty, DutyBell, Patience, ROUND_PATIENCE, Round};
 use crate::config::{OrchestratorSettings, RoleSettings, Settings, WatchdogSettings};
 use crate::model::SessionKey;

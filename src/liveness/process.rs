@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpgid};
 
-use crate::store::ProcessId;
+use crate::model::process::ProcessId;
 
 #[cfg(target_os = "linux")]
 use pidfd as system;

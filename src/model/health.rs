@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::session::DEFAULT_TTL;
+/// How old a heartbeat of a session without its own `ttl` may be.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(300);
 
 /// The settings that verdicts depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@ pub mod health;
 pub mod ids;
 pub mod message;
 pub mod observer;
+pub mod process;
 pub mod rate;
 pub mod redact;
 pub mod session;

@@ -6,14 +6,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::health::Turn;
+use super::health::{DEFAULT_TTL, Turn};
 use super::ids::{ConversationId, Label, SessionKey, Side};
-
-/// How old a heartbeat of a session without its own `ttl` may be.
-pub const DEFAULT_TTL: Duration = Duration::from_secs(300);
+use super::token::Token;
 
 /// Life of a conversation after its creation: the Python bridge's.
 pub const CONVERSATION_LIFE: Duration = Duration::from_secs(3 * 3600);
+
+/// A session and its proof of being that session.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub session: SessionKey,
+    /// The token, as presented.
+    pub token: Token,
+}
 
 /// A conversation as people see it; tokens are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

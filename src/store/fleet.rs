@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{DaemonRef, ProcessId, Result};
+use super::{DaemonRef, Result};
 use crate::model::alert::AlertKind;
+use crate::model::process::Process;
 use crate::model::task::{Fence, TaskId};
 use crate::model::{ConversationId, Label, SessionKey, Side};
 
@@ -60,18 +61,6 @@ pub enum Wanted<'a> {
     Since(Cursor),
     /// These.
     These(&'a [SessionKey]),
-}
-
-/// A session's process, as its daemon named it: comparable on the same boot
-/// and in the same namespace of process ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
-    /// The kernel's boot id.
-    pub boot_id: String,
-    /// Inode of the namespace of process ids.
-    pub pid_ns: i64,
-    /// The process.
-    pub id: ProcessId,
 }
 
 /// A session's last heartbeat, as far as it matters to who watches it.

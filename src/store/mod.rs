@@ -9,13 +9,19 @@
 pub mod accepted;
 mod alerts;
 mod error;
+pub mod executor;
+mod fetches;
 mod fleet;
 pub mod locate;
+pub mod memory;
+mod ops;
+pub mod rows;
 pub mod sqlite;
 mod tasks;
 mod traces;
 mod types;
 mod used_up;
+mod writes;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -31,15 +37,27 @@ pub use fleet::*;
 pub use tasks::*;
 pub use types::*;
 pub use used_up::UsedUp;
+pub use writes::Writes;
 
 use crate::doorbell::{Doorbell, Mode};
 use crate::model::health::Turn;
 use crate::model::message::{Draft, Message};
+pub use crate::model::process::{Boot, Process, ProcessId};
 use crate::model::rate::RateLimits;
+pub use crate::model::session::Caller;
 use crate::model::session::{Conversation, SessionView};
 use crate::model::token::{Token, TokenStorage};
 use crate::model::wake::Mail;
 use crate::model::{ConversationId, Label, MessageId, SessionKey};
+
+/// How much a commit must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A power failure: messages, and all that a caller hears is stored.
+    Full,
+    /// A crash of the process: heartbeats, activity, wakes.
+    Normal,
+}
 
 /// What a store call returns.
 pub type Result<T> = std::result::Result<T, StoreError>;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::model::process::{Boot, ProcessId};
 use crate::model::redact::SecretKind;
 use crate::model::session::ProofKind;
 use crate::model::token::Token;
@@ -28,15 +29,6 @@ pub struct NewConversation {
     pub token_b: Token,
     /// When it ends unless renewed.
     pub expires_at: Timestamp,
-}
-
-/// A session and its proof of being that session.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// Who.
-    pub session: SessionKey,
-    /// The token, as presented.
-    pub token: Token,
 }
 
 /// A caller that is who it says.
@@ -87,17 +79,6 @@ pub struct Fetched {
     pub messages: Vec<crate::model::message::Message>,
     /// Messages that are still unread after this fetch.
     pub remaining: u64,
-}
-
-/// This boot of this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Boot {
-    /// The kernel's boot id.
-    pub id: String,
-    /// The process id namespace, by inode; 0 where there are none.
-    pub pid_ns: i64,
-    /// Time since boot.
-    pub now: Duration,
 }
 
 /// A daemon that introduces itself.
@@ -162,25 +143,6 @@ pub struct Namesake {
     pub host: String,
     /// Its process id there.
     pub pid: u32,
-}
-
-/// A process on this boot of this machine; the start tells it from a later one
-/// with its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProcessId {
-    /// Process id.
-    pub pid: i64,
-    /// When it started: in clock ticks since boot on Linux, in seconds since
-    /// 1970 elsewhere; 0 where nobody tells.
-    pub start: i64,
-}
-
-impl ProcessId {
-    /// Whether this is a later process with the number of `known`.
-    #[must_use]
-    pub fn took_the_number_of(&self, known: &Self) -> bool {
-        self.pid == known.pid && self.start != known.start && self.start != 0 && known.start != 0
-    }
 }
 
 /// One session's part of a heartbeat.

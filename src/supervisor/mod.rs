@@ -20,9 +20,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, warn};
 
-use crate::cli::Exit;
 use crate::config::Settings;
 use crate::duties::{Duty, DutyBell};
+use crate::exit::Exit;
 use crate::logging;
 use crate::service_manager::{News, ServiceManager};
 use health::Board;

@@ -27,7 +27,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Exit, leash};
+use crate::exit::Exit;
+use crate::leash;
 
 /// Arguments of `mcp-bridge bench`.
 #[derive(Debug, clap::Args)]

@@ -11,13 +11,13 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::error::CliError;
-use super::exit::Exit;
 use super::operator;
 use super::output::{self, note, print, print_json, shown};
 use super::table::{BOLD, Cell, DIM, GOOD, Table, WARN};
 use super::{completions, named};
 use crate::advice;
 use crate::clock;
+use crate::exit::Exit;
 use crate::model::session::{Conversation, ConversationState};
 use crate::model::{ConversationId, Label};
 use crate::text;

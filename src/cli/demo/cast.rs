@@ -18,9 +18,9 @@ use tokio::time::timeout;
 
 use super::actors::Told;
 use super::mail::{self, Stored};
-use crate::cli::leash::Leash;
 use crate::clock;
 use crate::credentials::Credentials;
+use crate::leash::Leash;
 use crate::model::rate::RateLimits;
 use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, SessionKey, Side};

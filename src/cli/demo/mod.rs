@@ -15,7 +15,7 @@ mod view;
 
 use std::path::PathBuf;
 
-use crate::cli::Exit;
+use crate::exit::Exit;
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]

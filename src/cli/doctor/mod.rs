@@ -16,9 +16,9 @@ use clap::builder::ValueHint;
 use serde_json::json;
 
 use super::context::Context;
-use super::exit::Exit;
 use super::heard::Heard;
 use super::output::{print, print_json};
+use crate::exit::Exit;
 use crate::store::locate::Location;
 use finding::Level;
 

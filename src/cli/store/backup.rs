@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::attend::attend;
 use crate::cli::context::Context;
-use crate::cli::exit::Exit;
 use crate::cli::output::{print, print_json};
 use crate::cli::table::{BOLD, GOOD};
+use crate::exit::Exit;
 use crate::store::StoreError;
 use crate::store::sqlite::{self, Inspection};
 use crate::{clock, text};

@@ -11,10 +11,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::context::Context;
-use super::exit::Exit;
 use super::operator;
 use super::output::{note, print, print_json};
 use super::table::{BAD, BOLD, Cell, DIM, GOOD, Table};
+use crate::exit::Exit;
 use crate::model::rate::RateLimits;
 use crate::model::token::TokenStorage;
 use crate::store::sqlite::Inspection;

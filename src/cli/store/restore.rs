@@ -11,11 +11,11 @@ use super::attend::attend;
 use super::backup::content;
 use crate::cli::CliError;
 use crate::cli::context::Context;
-use crate::cli::exit::Exit;
 use crate::cli::operator;
 use crate::cli::output::{note, print, print_json, relative};
 use crate::cli::table::{BOLD, DIM, WARN};
 use crate::clock;
+use crate::exit::Exit;
 use crate::store::sqlite::{self, Inspection};
 use crate::text::shown::shown;
 

@@ -5,11 +5,11 @@ use clap_complete::engine::ArgValueCandidates;
 
 use super::{line, named_session, once_given_out};
 use crate::cli::context::Context;
-use crate::cli::exit::Exit;
 use crate::cli::input::word_or_input;
 use crate::cli::output::{note, print, print_json};
 use crate::cli::{completions, operator, whom};
 use crate::clock;
+use crate::exit::Exit;
 use crate::model::task::{ProgressNote, TaskId, TaskState};
 use crate::store::{SharedStore, TaskFilter};
 

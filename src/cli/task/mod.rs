@@ -12,10 +12,10 @@ use clap::Subcommand;
 use jiff::Timestamp;
 
 use super::context::Context;
-use super::exit::Exit;
 use super::output::relative;
 use super::table::{BAD, DIM, GOOD, WARN};
 use crate::clock;
+use crate::exit::Exit;
 use crate::model::redact::SecretKind;
 use crate::model::session::session_name;
 use crate::model::task::TaskState;

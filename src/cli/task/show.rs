@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use super::{named_session, state_since, style};
 use crate::cli::completions;
 use crate::cli::context::Context;
-use crate::cli::exit::Exit;
 use crate::cli::output::{note, print, print_json, printable, relative, shown};
 use crate::cli::table::{BOLD, Cell, DIM, Table};
 use crate::clock;
+use crate::exit::Exit;
 use crate::model::task::{TaskId, TaskState};
 use crate::store::{SharedStore, Task, TaskEvent, TaskFilter};
 

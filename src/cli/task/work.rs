@@ -10,13 +10,13 @@ use serde_json::json;
 
 use super::named_session;
 use crate::cli::context::{Acting, Context, Member};
-use crate::cli::exit::Exit;
 use crate::cli::input::word_or_input;
 use crate::cli::output::{NOTICE, note, print, print_json, printable, relative, shown};
 use crate::cli::stdout;
 use crate::cli::table::{BOLD, DIM, GOOD};
 use crate::cli::{completions, named, whom};
 use crate::clock;
+use crate::exit::Exit;
 use crate::model::task::{Fence, ProgressNote, TaskId, TaskResult, TaskState};
 use crate::store::{Outcome, SharedStore, Task};
 use crate::text;

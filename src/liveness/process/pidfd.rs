@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::STOPPED_EVERY;
 use crate::clock;
-use crate::store::ProcessId;
+use crate::model::process::ProcessId;
 
 /// A watched process. Dropping it ends the watch, not the process.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::STOPPED_EVERY;
+use crate::model::process::ProcessId;
 use crate::ps;
-use crate::store::ProcessId;
 
 /// How late an end is noticed at most. A number comes back there only after a
 /// hundred thousand others, so nobody else has it meanwhile.

@@ -284,6 +284,11 @@ impl Confined {
         }
     }
 
+    /// The runtime on the thread.
+    pub(super) fn runtime(&self) -> Handle {
+        self.runtime.clone()
+    }
+
     /// Runs `work` on a further thread that is confined in the same way, and
     /// waits for it.
     pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::writes::held_up;
 use crate::files;
 use crate::store::StoreError;
+use crate::store::writes::held_up;
 
 /// A failure inside a call: one that already has its words, or SQLite's own.
 #[derive(Debug)]

@@ -9,15 +9,14 @@
 mod alerts;
 mod backup;
 mod base;
-mod batch;
 mod beside;
 mod confined;
 mod controls;
 mod conversations;
 mod copy;
 mod definitions;
+mod engine;
 mod fault;
-mod fetchers;
 mod file;
 mod findings;
 mod fleet;
@@ -25,7 +24,6 @@ mod heartbeats;
 mod holders;
 mod inspect;
 mod leader;
-mod limits;
 mod messages;
 mod mounts;
 mod newest;
@@ -43,6 +41,7 @@ mod prune;
 mod reminder;
 mod reports;
 mod restore;
+mod rows;
 mod schema;
 mod seen;
 mod shared;
@@ -52,10 +51,10 @@ mod times;
 mod turnstile;
 mod upkeep;
 mod wakes;
-mod writes;
 mod written;
 
 use std::future::Future;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -66,6 +65,10 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Row as _, Sqlite, SqliteConnection};
 
+pub use super::Durability;
+use super::executor::{Executor, PATIENCE, Readers};
+pub use super::writes::held_up;
+use super::writes::{Attempt, Step, Writes};
 use super::{Result, StoreError, UsedUp};
 use crate::clock;
 use crate::doorbell::Bell;
@@ -85,16 +88,12 @@ pub use open::{Brought, Create, Opening};
 use postponed::Postponed;
 pub use restore::{Restored, candidate, restore};
 use turnstile::{Place, Turnstile};
-pub use writes::held_up;
-use writes::{Attempt, Step, Writes};
 
 /// The schema that this program writes.
 pub const SCHEMA_VERSION: i64 = 4;
 
-/// How long a lock is waited for. SQLite's own waiting is unfair: of eight
-/// writers the unluckiest was seen to wait 0.8 s. Nobody shall be told that the
-/// database is locked.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Connections that read for the executors; so many more read for the rest.
+const READERS: usize = 2;
 
 /// A verdict on silence that waited longer for the lock is judged again: a session that
 /// was to give a sign of life may have waited behind it.
@@ -103,10 +102,28 @@ const WAITED: Duration = Duration::from_secs(1);
 /// A store in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
+    opened: Arc<Opened>,
+    full: Executor,
+    normal: Executor,
+    reads: Readers,
+}
+
+impl Deref for SqliteStore {
+    type Target = Opened;
+    fn deref(&self) -> &Opened {
+        &self.opened
+    }
+}
+
+/// The files and the connections.
+#[derive(Debug)]
+pub struct Opened {
     /// The files that were opened; others at the same paths are not ours.
     files: Arc<Files>,
     messages: Writer,
     heartbeats: Writer,
+    /// The executors' own; the same counts of writes.
+    shared: [Writer; 2],
     readers: SqlitePool,
     /// Opens the connections.
     confined: Arc<Confined>,
@@ -118,7 +135,7 @@ pub struct SqliteStore {
     known: AtomicI64,
     /// The hash of unknown definitions that the configuration accepts.
     accepted: Option<String>,
-    /// See [`SqliteStore::committed_at`].
+    /// See [`Opened::committed_at`].
     committed_at: AtomicU64,
 }
 
@@ -136,15 +153,6 @@ struct Writer {
     writes: Arc<Writes>,
 }
 
-/// How much a commit must survive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// A power failure: messages and whatever somebody was told is stored.
-    Full,
-    /// A crash of the process: heartbeats, activity, wakes.
-    Normal,
-}
-
 /// Whether a commit may interest someone who waits for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ring {
@@ -155,16 +163,16 @@ enum Ring {
 /// A write transaction, begun with the lock it needs. Not one of sqlx's: when
 /// SQLite ends a transaction by itself, as it does on a full disk, sqlx goes on
 /// counting it, and its connection can never begin another.
-struct Write<'a> {
-    store: &'a SqliteStore,
-    writer: &'a Writer,
+struct Write {
+    store: Arc<Opened>,
+    durability: Durability,
     connection: PoolConnection<Sqlite>,
     /// Held until the transaction is over.
     place: Place,
     attempt: Attempt,
 }
 
-impl Write<'_> {
+impl Write {
     fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.connection
     }
@@ -182,38 +190,54 @@ impl Write<'_> {
     /// everyone else.
     async fn commit(mut self, ring: Ring) -> std::result::Result<(), Fault> {
         self.attempt.is_at(Step::Disk);
-        // What is asked first counts once the commit is on the disk.
-        let full = std::ptr::eq(self.writer, &self.store.messages);
-        let newest: Option<i64> = if full && ring == Ring::Yes {
-            sqlx::query_scalar(concat!("/* then the end */ ", newest!(), "; COMMIT"))
-                .fetch_all(self.connection())
-                .await?
-                .pop()
-        } else {
-            sqlx::query("COMMIT").execute(self.connection()).await?;
-            None
-        };
-        self.writer.begun.store(false, Ordering::Release);
+        let store = Arc::clone(&self.store);
+        let durability = self.durability;
+        let newest = store.commit(self.connection(), durability, ring).await?;
+        store
+            .writer(durability)
+            .begun
+            .store(false, Ordering::Release);
         self.attempt.got_through();
-        // Whoever is next need not wait for the rest.
+        // The next writer need not wait for the rest.
         self.place = Place::Nowhere(0);
-        if ring == Ring::Yes {
-            let now = clock::monotonic_nanos();
-            self.store.committed_at.store(now, Ordering::Relaxed);
-            match newest.filter(|newest| newest::is_plausible(*newest)) {
-                Some(newest) => {
-                    self.store.newest.saw(newest);
-                    self.store.bell.ring_at(newest);
-                }
-                None => self.store.bell.ring(),
-            }
-        }
-        self.store.files.ensure_same()?;
+        store.ring(ring, newest);
+        store.files.ensure_same()?;
         Ok(())
     }
 }
 
 impl SqliteStore {
+    fn over(opened: Opened) -> Self {
+        let opened = Arc::new(opened);
+        let executor = |durability| engine::executor(Arc::clone(&opened), durability);
+        Self {
+            full: executor(Durability::Full),
+            normal: executor(Durability::Normal),
+            reads: engine::readers(&opened, READERS),
+            opened,
+        }
+    }
+
+    async fn write(&self, durability: Durability) -> std::result::Result<Write, Fault> {
+        self.files.ensure_usable()?;
+        let writer = self.writer(durability);
+        let attempt = writer.writes.begin();
+        let mut connection = self.connection(&writer.pool).await?;
+        attempt.is_at(Step::Lock);
+        let deadline = clock::since_boot() + PATIENCE;
+        let place = self.begin(writer, &mut connection, deadline).await?;
+        attempt.is_at(Step::Work);
+        Ok(Write {
+            store: Arc::clone(&self.opened),
+            durability,
+            connection,
+            place,
+            attempt,
+        })
+    }
+}
+
+impl Opened {
     /// When the newest COMMIT of this process that rings had returned, by
     /// [`clock::monotonic_nanos`]: where the latency of a message begins.
     #[must_use]
@@ -225,19 +249,24 @@ impl SqliteStore {
         &self.files.named
     }
 
-    async fn write(&self, durability: Durability) -> std::result::Result<Write<'_>, Fault> {
-        self.files.ensure_usable()?;
-        let writer = match durability {
+    fn writer(&self, durability: Durability) -> &Writer {
+        match durability {
             Durability::Full => &self.messages,
             Durability::Normal => &self.heartbeats,
-        };
-        let attempt = writer.writes.begin();
-        let mut connection = self.connection(&writer.pool).await?;
-        if writer.checked.load(Ordering::Relaxed) == pools::UNCHECKED {
-            ours::note(&mut connection).await;
         }
-        attempt.is_at(Step::Lock);
-        let deadline = clock::since_boot() + PATIENCE;
+    }
+
+    /// Begins a transaction with the lock that a write needs; the place in the
+    /// queue is held until it is over.
+    async fn begin(
+        &self,
+        writer: &Writer,
+        connection: &mut SqliteConnection,
+        deadline: Duration,
+    ) -> std::result::Result<Place, Fault> {
+        if writer.checked.load(Ordering::Relaxed) == pools::UNCHECKED {
+            ours::note(connection).await;
+        }
         let mut place = writer.turnstile.line_up();
         let begun = loop {
             place.wait().await;
@@ -259,7 +288,6 @@ impl SqliteStore {
                 Err(error) => return Err(error.into()),
             }
         };
-        attempt.is_at(Step::Work);
         let [version, found] = &begun[..] else {
             return Err(sqlx::Error::RowNotFound.into());
         };
@@ -267,15 +295,44 @@ impl SqliteStore {
         // Nothing is committed while the lock is held.
         let seen = self.newest.seen();
         self.newest.ensure_forwards(found, seen, &self.files)?;
-        self.ensure_definitions(&writer.checked, &mut connection, version)
+        self.ensure_definitions(&writer.checked, connection, version)
             .await?;
-        Ok(Write {
-            store: self,
-            connection,
-            place,
-            writer,
-            attempt,
-        })
+        Ok(place)
+    }
+
+    /// Commits; returns how far the store has counted, if others are to look.
+    async fn commit(
+        &self,
+        connection: &mut SqliteConnection,
+        durability: Durability,
+        ring: Ring,
+    ) -> std::result::Result<Option<i64>, Fault> {
+        // What is asked first counts once the commit is on the disk.
+        if durability == Durability::Full && ring == Ring::Yes {
+            let mut newest =
+                sqlx::query_scalar(concat!("/* then the end */ ", newest!(), "; COMMIT"))
+                    .fetch_all(connection)
+                    .await?;
+            return Ok(newest.pop());
+        }
+        sqlx::query("COMMIT").execute(connection).await?;
+        Ok(None)
+    }
+
+    /// Tells those who wait for messages or work that they are to look.
+    fn ring(&self, ring: Ring, newest: Option<i64>) {
+        if ring == Ring::No {
+            return;
+        }
+        let now = clock::monotonic_nanos();
+        self.committed_at.store(now, Ordering::Relaxed);
+        match newest.filter(|newest| newest::is_plausible(*newest)) {
+            Some(newest) => {
+                self.newest.saw(newest);
+                self.bell.ring_at(newest);
+            }
+            None => self.bell.ring(),
+        }
     }
 
     /// A connection for reading. What stands in a file that was replaced is
@@ -283,12 +340,19 @@ impl SqliteStore {
     async fn reader(&self) -> std::result::Result<PoolConnection<Sqlite>, Fault> {
         self.files.ensure_usable()?;
         let mut connection = self.connection(&self.readers).await?;
+        self.ensure_known_to_readers(&mut connection).await?;
+        Ok(connection)
+    }
+
+    async fn ensure_known_to_readers(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> std::result::Result<(), Fault> {
         let version = sqlx::query_scalar("PRAGMA schema_version")
             .fetch_one(&mut *connection)
             .await?;
-        self.ensure_definitions(&self.known, &mut connection, version)
-            .await?;
-        Ok(connection)
+        self.ensure_definitions(&self.known, connection, version)
+            .await
     }
 
     /// A connection of the pool. One that is there costs nothing; a new one is
@@ -322,6 +386,18 @@ impl SqliteStore {
             Err(fault) => fault,
         };
         Err(match fault {
+            Fault::Store(StoreError::Task(mut refusal)) => {
+                if let Some(session) = refusal.session_mut() {
+                    session.label = self.label_of(&session.key).await;
+                }
+                refusal.into()
+            }
+            fault => self.explain(fault, doing).await,
+        })
+    }
+
+    async fn explain(&self, fault: Fault, doing: &'static str) -> StoreError {
+        match fault {
             // A file that vanished explains whatever SQLite said about it.
             Fault::Sql(error) => match self.files.ensure_usable() {
                 Err(replaced) => replaced,
@@ -333,14 +409,8 @@ impl SqliteStore {
                     None => Fault::Sql(error).explain(self.path(), doing),
                 },
             },
-            Fault::Store(StoreError::Task(mut refusal)) => {
-                if let Some(session) = refusal.session_mut() {
-                    session.label = self.label_of(&session.key).await;
-                }
-                refusal.into()
-            }
             fault @ (Fault::Store(_) | Fault::Swallowed(_)) => fault.explain(self.path(), doing),
-        })
+        }
     }
 
     /// The table that has no id left for another row, which SQLite calls a full

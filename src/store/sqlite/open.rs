@@ -10,10 +10,11 @@ use super::file::{self, FileId, Files};
 use super::newest::Newest;
 use super::pools::{UNCHECKED, options, pool};
 use super::postponed::Postponed;
-use super::{Durability, PATIENCE, SqliteStore, Writer, inspect, writes};
+use super::{Durability, Opened, PATIENCE, SqliteStore, Writer, inspect};
 use crate::clock;
 use crate::doorbell::Bell;
 use crate::store::accepted::Accepted;
+use crate::store::writes;
 use crate::store::{Result, StoreError};
 
 /// The first release without the bug that loses commits after a reset of the
@@ -131,11 +132,24 @@ impl SqliteStore {
         };
         let is_current = create == Create::Look
             && confined.run(|| inspect::ensure_current(&files, accepts))??;
-        let store = Self {
+        let (full, normal) = (Arc::default(), Arc::default());
+        for writes in [&full, &normal] {
+            writes::register(&files.named, writes);
+        }
+        let writers = || {
+            let normally = Durability::Normal;
+            [
+                Writer::new(&files, messages, "store-messages", Arc::clone(&full)),
+                Writer::new(&files, normally, "store-beats", Arc::clone(&normal)),
+            ]
+        };
+        let [messages, heartbeats] = writers();
+        let store = Self::over(Opened {
             confined,
-            messages: Writer::new(&files, messages, "store-messages"),
-            heartbeats: Writer::new(&files, Durability::Normal, "store-beats"),
-            readers: pool(&files, 2, None).connect_lazy_with(options(
+            shared: writers(),
+            messages,
+            heartbeats,
+            readers: pool(&files, 4, None).connect_lazy_with(options(
                 &files,
                 Durability::Normal,
                 PATIENCE,
@@ -149,10 +163,7 @@ impl SqliteStore {
             tended: Arc::default(),
             postponed: Postponed::default(),
             files,
-        };
-        for writer in [&store.messages, &store.heartbeats] {
-            writes::register(store.path(), &writer.writes);
-        }
+        });
         if !is_current {
             store.prepare_in_turn(create, opening).await?;
         }

@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use super::file::Files;
 use super::turnstile::Turnstile;
 use super::{Durability, PATIENCE, Writer};
+use crate::store::writes::Writes;
 
 /// How long SQLite itself waits for the write lock: whoever has the turn tries
 /// again after a millisecond or two, and everybody else goes back to the queue.
@@ -18,7 +19,12 @@ const AT_THE_DOOR: Duration = Duration::from_millis(5);
 pub(super) const UNCHECKED: i64 = i64::MIN;
 
 impl Writer {
-    pub(super) fn new(files: &Arc<Files>, durability: Durability, thread: &'static str) -> Self {
+    pub(super) fn new(
+        files: &Arc<Files>,
+        durability: Durability,
+        thread: &'static str,
+        writes: Arc<Writes>,
+    ) -> Self {
         let begun = Arc::new(AtomicBool::new(false));
         let check = Arc::clone(&begun);
         let checked = Arc::new(AtomicI64::new(UNCHECKED));
@@ -48,7 +54,7 @@ impl Writer {
             turnstile: Turnstile::new(files.beside("-bell")),
             begun,
             checked,
-            writes: Arc::default(),
+            writes,
         }
     }
 }

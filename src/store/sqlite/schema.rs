@@ -15,7 +15,7 @@ use super::fault::{self, Fault};
 use super::open::{Brought, Create, Opening};
 use super::turnstile::Place;
 use super::written::Written as _;
-use super::{PATIENCE, SCHEMA_VERSION, SqliteStore, backup, shared};
+use super::{Opened, PATIENCE, SCHEMA_VERSION, SqliteStore, backup, shared};
 use crate::clock;
 use crate::doorbell;
 use crate::model::token::TokenStorage;
@@ -215,7 +215,9 @@ impl SqliteStore {
             Err(StoreError::Empty(self.path().to_owned()).into())
         }
     }
+}
 
+impl Opened {
     /// The schema that a store of ours says it has, and the oldest program that
     /// may use it.
     async fn versions(

@@ -112,11 +112,20 @@ impl Upkeep for SqliteStore {
 
     async fn close(&self) {
         debug!(store = %self.path().display(), "closing the store");
+        let mut threads = self.reads.close();
+        threads.extend(self.full.close());
+        threads.extend(self.normal.close());
         let closed = async {
+            // What was asked for is written yet.
+            for thread in threads {
+                let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            }
             tokio::join!(
                 self.messages.pool.close(),
                 self.heartbeats.pool.close(),
-                self.readers.close()
+                self.readers.close(),
+                self.shared[0].pool.close(),
+                self.shared[1].pool.close(),
             )
         };
         // sqlx waits for ever for a connection whose thread panicked; the end

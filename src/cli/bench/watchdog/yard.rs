@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::bench::child::{Child, Job, await_end};
 use crate::cli::bench::scratch::{Login, Scratch, make_store};
-use crate::cli::leash::Leash;
 use crate::clock;
 use crate::credentials::Credentials;
+use crate::leash::Leash;
 use crate::store::sqlite::{Create, SqliteStore};
 use crate::store::{Caller, NewTask, Tasks, Upkeep};
 

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::error::CliError;
 use crate::advice;
 use crate::config::ConfigError;
 use crate::credentials::CredentialsError;
@@ -11,7 +10,7 @@ use crate::model::InvalidId;
 use crate::model::message::InvalidMessage;
 use crate::model::task::InvalidTask;
 use crate::store::{ErrorClass, StoreError};
-use crate::text::shown::shown_lines;
+use crate::text::shown::{shown_lines, shown_page};
 
 /// The exit codes of both programs; scripts may rely on them. Where one of
 /// sysexits.h fits, it is that one.
@@ -48,13 +47,17 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// The exit code of one cause of an error, if it is one that a face knows.
+pub type OfCause = fn(&(dyn std::error::Error + 'static)) -> Option<Exit>;
+
 impl Exit {
-    /// The code for an error, by the first cause in its chain that has one.
+    /// The code for an error, by the first cause in its chain that has one: by
+    /// `face`, for what a face alone knows, or by the library's errors.
     #[must_use]
-    pub fn of(error: &anyhow::Error) -> Self {
+    pub fn of(error: &anyhow::Error, face: OfCause) -> Self {
         error
             .chain()
-            .find_map(Self::of_cause)
+            .find_map(|cause| face(cause).or_else(|| Self::of_cause(cause)))
             .unwrap_or(Self::Failure)
     }
 
@@ -68,33 +71,6 @@ impl Exit {
                 ErrorClass::Stale => Self::Stale,
                 ErrorClass::Unusable => Self::Config,
                 ErrorClass::Other => Self::Failure,
-            });
-        }
-        if let Some(error) = cause.downcast_ref::<CliError>() {
-            return Some(match error {
-                CliError::NoStore(_) => Self::Unavailable,
-                CliError::NoCredentials(_)
-                | CliError::NotOperator { .. }
-                | CliError::TokenInEnvironment
-                | CliError::NoSuchCredentials { .. }
-                | CliError::TwoStores(..)
-                | CliError::TwoTokens(..)
-                | CliError::NotMine { .. } => Self::Denied,
-                CliError::Usage(_) => Self::Usage,
-                CliError::ToWhom(..)
-                | CliError::ForWhom(..)
-                | CliError::NoSuchWhom { .. }
-                | CliError::NoSuchHost { .. }
-                | CliError::SessionOrHost(_)
-                | CliError::NotUtf8 { .. }
-                | CliError::TooMuch(..)
-                | CliError::Tasks { .. }
-                | CliError::NoFile(..)
-                | CliError::NoSuchMessage(_)
-                | CliError::NoSuchConversation { .. }
-                | CliError::TokensHashed(_)
-                | CliError::Exists(_) => Self::Input,
-                CliError::NotShown(_) | CliError::NoOutput => Self::Failure,
             });
         }
         if cause.is::<CredentialsError>() {
@@ -113,7 +89,7 @@ impl Exit {
 /// Prints an error for a person, `error: ` first, and returns its exit code.
 /// Output that nobody reads any more (`| head`) is no failure.
 #[must_use]
-pub fn report(error: &anyhow::Error) -> Exit {
+pub fn report(error: &anyhow::Error, face: OfCause) -> Exit {
     let closed = error.chain().any(|cause| {
         cause
             .downcast_ref::<std::io::Error>()
@@ -135,5 +111,20 @@ pub fn report(error: &anyhow::Error) -> Exit {
             writeln!(out, "{style}error:{style:#} {}", shown_lines(&text))
         }
     };
-    Exit::of(error)
+    Exit::of(error, face)
+}
+
+/// Prints what clap says of arguments, in its colours; the arguments that it
+/// repeats are shown, not obeyed. `--help` and `--version` come this way too.
+#[must_use]
+pub fn refuse(error: &clap::Error) -> ExitCode {
+    let page = error.render().ansi().to_string();
+    let page = shown_page(&page);
+    let printed = if error.use_stderr() {
+        write!(anstream::stderr().lock(), "{page}")
+    } else {
+        write!(anstream::stdout().lock(), "{page}")
+    };
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    printed.map_or(ExitCode::FAILURE, |()| code.into())
 }

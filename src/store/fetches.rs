@@ -8,14 +8,12 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use sqlx::{Row, SqliteConnection};
+use jiff::{SignedDuration, Timestamp};
 
-use super::fault::Fault;
-use super::millis;
+use super::FetchId;
+use super::rows::Handed;
 use crate::host;
-use crate::model::SessionKey;
-use crate::store::FetchId;
+use crate::model::MessageId;
 use crate::text::millis as duration_millis;
 
 /// How long a live process may take to show what it fetched.
@@ -25,7 +23,7 @@ const LEASE: Duration = Duration::from_secs(30);
 const SHORT_LEASE: Duration = Duration::from_secs(5);
 
 /// A new name for a fetch of this process.
-pub(super) fn name() -> FetchId {
+pub(crate) fn name() -> FetchId {
     FetchId(format!("{}.{:016x}", own(), fastrand::u64(..)))
 }
 
@@ -39,44 +37,34 @@ fn own() -> &'static str {
     })
 }
 
-/// The messages of this session that another process fetched and may be about
-/// to show.
-pub(super) async fn held(
-    connection: &mut SqliteConnection,
-    session: &SessionKey,
-    now: Timestamp,
-) -> Result<HashSet<i64>, Fault> {
-    let lease = duration_millis(LEASE);
-    let rows = sqlx::query(
-        "SELECT message_id, fetch_id, fetched_ms FROM bridge_receipt INDEXED BY bridge_receipt_open
-         WHERE conversation_id = ?1 AND session_id = ?2
-           AND acked_ms IS NULL AND written_ms IS NULL AND fetched_ms BETWEEN ?3 AND ?4",
+/// Between which times a fetch may still be held.
+pub(crate) fn window(now: Timestamp) -> (Timestamp, Timestamp) {
+    let lease = SignedDuration::try_from(LEASE).unwrap_or(SignedDuration::ZERO);
+    (
+        now.checked_sub(lease).unwrap_or(Timestamp::MIN),
+        now.checked_add(lease).unwrap_or(Timestamp::MAX),
     )
-    .bind(session.conversation.as_str())
-    .bind(session.side.as_str())
-    .bind(millis(now).saturating_sub(lease))
-    .bind(millis(now).saturating_add(lease))
-    .fetch_all(connection)
-    .await?;
+}
+
+/// Those messages that another process fetched and may be about to show.
+pub(crate) fn held(handed: &[Handed], now: Timestamp) -> HashSet<MessageId> {
     let mut held = HashSet::new();
-    let mut judged: Option<(String, bool)> = None;
-    for row in &rows {
-        let fetch = super::shared::text(row, 1)?.into_owned();
+    let mut judged: Option<(&FetchId, bool)> = None;
+    for one in handed {
         // Those of one fetch mostly stand together.
-        let is_held = match &judged {
-            Some((known, is_held)) if *known == fetch => *is_held,
+        let is_held = match judged {
+            Some((known, is_held)) if *known == one.fetch => is_held,
             _ => {
-                let since = row.try_get::<i64, _>(2).unwrap_or(0);
-                let age = millis(now).saturating_sub(since);
-                is_held(&fetch, age)
+                let age = now.as_millisecond().saturating_sub(one.at.as_millisecond());
+                is_held(&one.fetch.0, age)
             }
         };
         if is_held {
-            held.insert(row.try_get(0)?);
+            held.insert(one.message);
         }
-        judged = Some((fetch, is_held));
+        judged = Some((&one.fetch, is_held));
     }
-    Ok(held)
+    held
 }
 
 fn is_held(fetch: &str, age_ms: i64) -> bool {

@@ -22,7 +22,7 @@ const RECENT: Duration = Duration::from_secs(60);
 
 /// How far a write is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// It waits for the connection, which another write of this process has.
     Connection,
     /// It waits for the lock.
@@ -43,7 +43,7 @@ struct UnderWay {
 
 /// The writes of one connection, or of one store.
 #[derive(Debug, Default)]
-pub(super) struct Writes(Mutex<State>);
+pub struct Writes(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -66,7 +66,7 @@ impl State {
 
 impl Writes {
     /// A write begins, even if it must wait for the connection first.
-    pub(super) fn begin(self: &Arc<Self>) -> Attempt {
+    pub(crate) fn begin(self: &Arc<Self>) -> Attempt {
         let begun = clock::since_boot();
         let mut state = self.lock();
         state.number += 1;
@@ -83,7 +83,7 @@ impl Writes {
         }
     }
 
-    pub(super) fn health(&self) -> WriteHealth {
+    pub(crate) fn health(&self) -> WriteHealth {
         let state = self.lock();
         WriteHealth {
             last: state.last,
@@ -94,7 +94,7 @@ impl Writes {
     }
 
     /// The same of the writes that heartbeats are among.
-    pub(super) fn beats(&self) -> BeatWrites {
+    pub(crate) fn beats(&self) -> BeatWrites {
         let state = self.lock();
         let waiting = state.waiting_since();
         BeatWrites {
@@ -112,14 +112,14 @@ impl Writes {
 /// A write that is under way. Dropped before it got through, it leaves a doubt:
 /// it failed, its caller lost patience, or it was refused for another reason.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     writes: Arc<Writes>,
     number: u64,
 }
 
 impl Attempt {
     /// How long ago it was asked for.
-    pub(super) fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         let begun = self.writes.lock().under_way.get(&self.number).copied();
         begun.map_or(Duration::ZERO, |write| {
             clock::since_boot().saturating_sub(write.begun)
@@ -127,7 +127,7 @@ impl Attempt {
     }
 
     /// It is at its next step.
-    pub(super) fn is_at(&self, step: Step) {
+    pub(crate) fn is_at(&self, step: Step) {
         let now = clock::since_boot();
         if let Some(write) = self.writes.lock().under_way.get_mut(&self.number) {
             (write.step, write.since) = (step, now);
@@ -135,7 +135,7 @@ impl Attempt {
     }
 
     /// It is committed.
-    pub(super) fn got_through(&self) {
+    pub(crate) fn got_through(&self) {
         let now = clock::since_boot();
         let mut state = self.writes.lock();
         let write = state.under_way.remove(&self.number);
@@ -202,7 +202,7 @@ impl State {
 static KNOWN: Mutex<Vec<(PathBuf, Weak<Writes>)>> = Mutex::new(Vec::new());
 
 /// Lets [`held_up`] know of these writes to the store that people name `path`.
-pub(super) fn register(path: &Path, writes: &Arc<Writes>) {
+pub(crate) fn register(path: &Path, writes: &Arc<Writes>) {
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     known.retain(|(_, one)| one.strong_count() > 0);
     known.push((path.to_owned(), Arc::downgrade(writes)));

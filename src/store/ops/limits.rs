@@ -1,13 +1,12 @@
 //! How much a session may send, counted where it sends.
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
-use super::fault::Fault;
+use crate::model::SessionKey;
 use crate::model::message::Draft;
 use crate::model::rate::{RateLimits, Window};
-use crate::model::{SessionKey, timestamp};
-use crate::store::{Sent, StoreError};
+use crate::store::rows::Rows;
+use crate::store::{Result, Sent, StoreError};
 
 /// The room that a session has, counted once for all messages of a batch: counted
 /// anew for each, a batch of many under a high limit would hold the write lock for
@@ -21,39 +20,25 @@ pub(super) struct Room {
 
 impl Room {
     /// Looks up all that up to `most` further messages can be refused for.
-    pub(super) async fn measure(
-        connection: &mut SqliteConnection,
+    pub(super) fn measure(
+        rows: &mut dyn Rows,
         from: &SessionKey,
         limits: RateLimits,
         most: usize,
         now: Timestamp,
-    ) -> std::result::Result<Self, Fault> {
+    ) -> Result<Self> {
         let mut windows = Vec::new();
         for window in limits.windows() {
             // The n-th newest decides about the first message, the one after it in
             // time about the second.
-            let limit = i64::from(window.limit);
-            let count = i64::try_from(most).unwrap_or(i64::MAX).min(limit);
-            let sent: Vec<String> = sqlx::query_scalar(
-                "SELECT timestamp FROM messages
-                 WHERE conversation_id = ?1 AND from_session = ?2 AND timestamp <= ?3
-                 ORDER BY timestamp DESC LIMIT ?4 OFFSET ?5",
-            )
-            .bind(from.conversation.as_str())
-            .bind(from.side.as_str())
-            .bind(timestamp::to_text(now))
-            .bind(count)
-            .bind(limit - count)
-            .fetch_all(&mut *connection)
-            .await?;
+            let count = u32::try_from(most).unwrap_or(u32::MAX).min(window.limit);
+            let sent = rows.sent_at(from, now, window.limit - count, count)?;
             // Oldest first; where fewer were sent, the first ones find room.
             let missing = usize::try_from(count)
                 .unwrap_or(0)
                 .saturating_sub(sent.len());
-            let nth = std::iter::repeat_n(None, missing)
-                .chain(sent.iter().rev().map(|text| timestamp::from_text(text)))
-                .collect();
-            windows.push((window, nth));
+            let nth = std::iter::repeat_n(None, missing).chain(sent.into_iter().rev());
+            windows.push((window, nth.collect()));
         }
         Ok(Self {
             windows,
@@ -63,7 +48,7 @@ impl Room {
     }
 
     /// Takes the room of one message, or refuses it.
-    pub(super) fn take(&mut self, from: &SessionKey) -> std::result::Result<(), Fault> {
+    pub(super) fn take(&mut self, from: &SessionKey) -> Result<()> {
         for (window, nth) in &self.windows {
             // Behind the last one it is a message of this very batch.
             let nth_newest = nth.get(self.sent).copied().unwrap_or(Some(self.now));
@@ -77,10 +62,15 @@ impl Room {
 }
 
 /// A batch is sent as a whole or not at all, so one that fills a window by
-/// itself will be refused whenever it comes: waiting is no remedy for it.
-/// `sent` of its `drafts` had found room.
-pub(super) fn of_batch(why: Fault, drafts: &[Draft], sent: &[Sent], limits: RateLimits) -> Fault {
-    let Fault::Store(StoreError::RateLimited(session, _)) = &why else {
+/// itself will be refused at any time: waiting is no remedy for it. `sent` of its
+/// `drafts` had found room.
+pub(super) fn of_batch(
+    why: StoreError,
+    drafts: &[Draft],
+    sent: &[Sent],
+    limits: RateLimits,
+) -> StoreError {
+    let StoreError::RateLimited(session, _) = &why else {
         return why;
     };
     let fresh = sent.iter().filter(|sent| !sent.duplicate).count();
@@ -91,7 +81,7 @@ pub(super) fn of_batch(why: Fault, drafts: &[Draft], sent: &[Sent], limits: Rate
         .windows()
         .find(|window| u32::try_from(new).is_ok_and(|new| new > window.limit));
     match never {
-        Some(window) => StoreError::BatchTooBig(session.clone(), drafts.len(), window).into(),
+        Some(window) => StoreError::BatchTooBig(session.clone(), drafts.len(), window),
         None => why,
     }
 }

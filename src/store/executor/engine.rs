@@ -1,0 +1,60 @@
+//! What an executor needs of a database.
+
+use std::time::Duration;
+
+use crate::store::Result;
+use crate::store::rows::Rows;
+
+/// One way to write: a connection, used by one thread.
+pub trait Engine: Send {
+    /// Whether several writes may share a transaction of it. One that reads has no
+    /// commit to share.
+    fn shares(&self) -> bool {
+        true
+    }
+
+    /// Begins a transaction with the lock that a write needs. Tries at least
+    /// once, and again until `deadline` on the boot clock.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], and whatever keeps it from beginning.
+    fn begin(&mut self, deadline: Duration) -> Result<()>;
+
+    /// Begins a part that can be taken back by itself.
+    ///
+    /// # Errors
+    /// If the transaction is over.
+    fn savepoint(&mut self) -> Result<()>;
+
+    /// Keeps the part.
+    ///
+    /// # Errors
+    /// If the transaction is over.
+    fn keep(&mut self) -> Result<()>;
+
+    /// Takes the part back.
+    ///
+    /// # Errors
+    /// If the transaction is over: the engine took back everything.
+    fn take_back(&mut self) -> Result<()>;
+
+    /// Commits, and rings the bell if what was written may interest others.
+    ///
+    /// # Errors
+    /// If it is not committed. What was committed and must not be acknowledged
+    /// is [`Engine::acknowledge`]'s to say.
+    fn commit(&mut self, ring: bool) -> Result<()>;
+
+    /// Whether what was just committed may be acknowledged: a commit into a file
+    /// that was renamed away is lost to everyone else. Asked once for each write.
+    ///
+    /// # Errors
+    /// Why not.
+    fn acknowledge(&mut self) -> Result<()>;
+
+    /// Ends the transaction, if there is one, and keeps nothing of it.
+    fn roll_back(&mut self);
+
+    /// The rows, inside the transaction. `doing` says what a failure happened to.
+    fn rows(&mut self, doing: &'static str) -> &mut dyn Rows;
+}

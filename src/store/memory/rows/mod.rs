@@ -1,0 +1,71 @@
+//! The operations on rows; a file for each trait of the interface.
+
+mod conversations;
+mod messages;
+mod sessions;
+mod settings;
+
+use std::path::Path;
+
+use super::tables::{NAME, Tables};
+use super::{Step, Troubles};
+use crate::store::rows::Rows;
+use crate::store::{Result, StoreError};
+
+pub(super) struct MemoryRows {
+    tables: Tables,
+    troubles: Option<Troubles>,
+    over: bool,
+}
+
+impl MemoryRows {
+    pub(super) fn new(tables: Tables, troubles: Troubles) -> Self {
+        Self {
+            tables,
+            troubles: Some(troubles),
+            over: false,
+        }
+    }
+
+    /// Of a transaction that is over.
+    pub(super) fn over() -> Self {
+        Self {
+            tables: Tables::default(),
+            troubles: None,
+            over: true,
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    pub(super) fn tables(&mut self) -> &mut Tables {
+        &mut self.tables
+    }
+
+    /// The tables, unless this operation is to fail.
+    fn at(&mut self) -> Result<&mut Tables> {
+        if self.over {
+            return Err(StoreError::Io(
+                NAME.into(),
+                "the transaction is over".into(),
+            ));
+        }
+        let trouble = self
+            .troubles
+            .as_ref()
+            .and_then(|troubles| troubles(Step::Row));
+        if let Some(trouble) = trouble {
+            self.over = true;
+            return Err(trouble.fail());
+        }
+        Ok(&mut self.tables)
+    }
+}
+
+impl Rows for MemoryRows {
+    fn store(&self) -> &Path {
+        Path::new(NAME)
+    }
+}

@@ -1,0 +1,23 @@
+//! Sessions.
+
+use jiff::Timestamp;
+
+use super::MemoryRows;
+use crate::model::SessionKey;
+use crate::store::Result;
+use crate::store::rows::SessionRows;
+
+impl SessionRows for MemoryRows {
+    fn note_call(&mut self, session: &SessionKey, did: Option<Timestamp>) -> Result<()> {
+        let row = self.at()?.sessions.entry(session.clone()).or_default();
+        row.calls += 1;
+        row.acted = did.or(row.acted);
+        Ok(())
+    }
+
+    fn note_first_fetch(&mut self, session: &SessionKey, now: Timestamp) -> Result<()> {
+        let row = self.at()?.sessions.entry(session.clone()).or_default();
+        row.first_fetch.get_or_insert(now);
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! The tables themselves.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+
+use crate::model::message::{Message, Sender};
+use crate::model::rate::RateLimits;
+use crate::model::token::TokenStorage;
+use crate::model::{ConversationId, MessageId, SessionKey, Side, TaskId};
+use crate::store::rows::{Audit, Party};
+use crate::store::{FetchId, NewConversation};
+
+/// What errors call the store.
+pub(super) const NAME: &str = "memory";
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tables {
+    pub(super) conversations: HashMap<ConversationId, [Party; 2]>,
+    pub(super) messages: BTreeMap<MessageId, MessageRow>,
+    pub(super) receipts: BTreeMap<MessageId, Receipt>,
+    pub(super) client_messages: HashMap<(SessionKey, String), MessageId>,
+    pub(super) tasks: Vec<TaskId>,
+    pub(super) links: Vec<(TaskId, MessageId)>,
+    pub(super) sessions: HashMap<SessionKey, Session>,
+    pub(super) audit: Vec<(Audit, Timestamp)>,
+    pub(super) limits: RateLimits,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct MessageRow {
+    pub(super) message: Message,
+    pub(super) read: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Receipt {
+    pub(super) session: SessionKey,
+    pub(super) fetch: FetchId,
+    pub(super) fetched: Timestamp,
+    pub(super) written: Option<Timestamp>,
+    pub(super) acked: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Session {
+    pub(super) calls: u64,
+    pub(super) acted: Option<Timestamp>,
+    pub(super) first_fetch: Option<Timestamp>,
+}
+
+impl Tables {
+    pub(super) fn add_conversation(&mut self, new: &NewConversation) {
+        let party = |token: &crate::model::token::Token, role: &str, partner: &str| Party {
+            token: token.stored(TokenStorage::Hashed),
+            role: role.to_owned(),
+            partner_role: partner.to_owned(),
+            label: new.label.clone(),
+            expires_at: Some(new.expires_at),
+            closed: false,
+            set: None,
+        };
+        let parties = [
+            party(&new.token_a, &new.role_a, &new.role_b),
+            party(&new.token_b, &new.role_b, &new.role_a),
+        ];
+        self.conversations.insert(new.id.clone(), parties);
+    }
+
+    pub(super) fn texts(&self) -> Vec<String> {
+        let texts = self.messages.values();
+        texts.map(|row| row.message.message.clone()).collect()
+    }
+
+    pub(super) fn audited(&self, action: &str) -> usize {
+        let rows = self.audit.iter();
+        rows.filter(|(row, _)| row.action == action).count()
+    }
+
+    /// The messages for a session that are unread, or were handed out by a fetch
+    /// that was not confirmed, oldest first.
+    pub(super) fn owed(&self, session: &SessionKey) -> impl Iterator<Item = &Message> {
+        self.messages.iter().filter_map(move |(id, row)| {
+            let message = &row.message;
+            let mine = message.conversation == session.conversation && message.to == session.side;
+            let open = match self.receipts.get(id) {
+                Some(receipt) => receipt.acked.is_none() && receipt.written.is_none(),
+                None => !row.read,
+            };
+            (mine && open).then_some(message)
+        })
+    }
+
+    pub(super) fn sent_by<'a>(&'a self, from: &SessionKey) -> impl Iterator<Item = &'a Message> {
+        let (conversation, sender) = (from.conversation.clone(), Sender::Session(from.side));
+        let messages = self.messages.values().map(|row| &row.message);
+        messages.filter(move |m| m.conversation == conversation && m.from == sender)
+    }
+
+    pub(super) fn party(&self, session: &SessionKey) -> Option<&Party> {
+        let [a, b] = self.conversations.get(&session.conversation)?;
+        Some(match session.side {
+            Side::A => a,
+            Side::B => b,
+        })
+    }
+}

@@ -1,0 +1,261 @@
+//! Messages: sent with their limits kept, handed out at least once.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::limits::{self, Room};
+use super::{authenticate, came_back};
+use crate::model::message::{Draft, MAX_CHARACTERS, Message};
+use crate::model::redact::{redact_json, redact_within};
+use crate::model::{MessageId, SessionKey};
+use crate::store::executor::Transaction;
+use crate::store::fetches;
+use crate::store::rows::{Audit, Clean, Rows};
+use crate::store::{Caller, FetchId, Fetched, Result, Sent, StoreError, TaskError};
+
+/// Takes the secrets out of drafts. Before the transaction: it may take longer
+/// than all the rest, and no other writer waits for it.
+///
+/// # Errors
+/// [`StoreError::Invalid`].
+pub(crate) fn clean(drafts: &[Draft]) -> Result<Vec<Clean>> {
+    let each = drafts.iter().map(|draft| {
+        let mut metadata = draft.metadata().map_err(StoreError::Invalid)?;
+        let text = redact_within(draft.body.as_str(), MAX_CHARACTERS);
+        let mut redacted = text.kinds;
+        for kind in redact_json(&mut metadata) {
+            if !redacted.contains(&kind) {
+                redacted.push(kind);
+            }
+        }
+        Ok(Clean {
+            text: text.text.into_owned(),
+            metadata: metadata.to_string(),
+            redacted,
+        })
+    });
+    each.collect()
+}
+
+/// Stores messages for the partner of a session, all or none. `clean` is what
+/// [`clean`] made of the drafts.
+///
+/// # Errors
+/// As [`crate::store::Messages::send`].
+pub(crate) fn send(
+    transaction: &mut Transaction<'_>,
+    from: &Caller,
+    drafts: &[Draft],
+    clean: &[Clean],
+    now: Timestamp,
+) -> Result<Vec<Sent>> {
+    let rows = transaction.rows();
+    let now = authenticate(rows, from, now)?.now;
+    came_back(rows, from, now)?;
+    let from = &from.session;
+    let allowed = rows.rate_limits()?;
+    let mut room = Room::measure(rows, from, allowed, drafts.len(), now)?;
+    let plain = |draft: &Draft| draft.client_id.is_none() && draft.task.is_none();
+    let mut sent: Vec<Sent> = Vec::with_capacity(drafts.len());
+    if drafts.iter().all(plain) {
+        for _ in drafts {
+            room.take(from)
+                .map_err(|why| limits::of_batch(why, drafts, &[], allowed))?;
+        }
+        sent = store(rows, from, clean, now)?;
+    } else {
+        for (draft, clean) in drafts.iter().zip(clean) {
+            let one = send_one(rows, from, draft, clean, &mut room, now);
+            sent.push(one.map_err(|why| limits::of_batch(why, drafts, &sent, allowed))?);
+        }
+    }
+    rows.note_call(from, Some(now))?;
+    if sent.iter().any(|sent| !sent.duplicate) {
+        transaction.ring();
+    }
+    Ok(sent)
+}
+
+fn send_one(
+    rows: &mut dyn Rows,
+    from: &SessionKey,
+    draft: &Draft,
+    clean: &Clean,
+    room: &mut Room,
+    now: Timestamp,
+) -> Result<Sent> {
+    if let Some(id) = &draft.client_id
+        && let Some(known) = rows.client_message(from, id)?
+    {
+        // Its text may have been cleaned away by now; then the id alone counts.
+        return match known.text {
+            Some(stored) if stored != clean.text => Err(StoreError::ClientIdReused {
+                id: id.as_str().to_owned(),
+                message: known.id,
+            }),
+            _ => Ok(Sent {
+                id: known.id,
+                redacted: clean.redacted.clone(),
+                duplicate: true,
+            }),
+        };
+    }
+    if let Some(task) = draft.task
+        && !rows.has_task(task)?
+    {
+        // A message about a task that never was would go nowhere with it.
+        return Err(StoreError::Task(TaskError::NoTask(task)));
+    }
+    room.take(from)?;
+    let mut sent = store(rows, from, std::slice::from_ref(clean), now)?;
+    let Some(one) = sent.pop() else {
+        return Err(StoreError::Stopped);
+    };
+    if let Some(id) = &draft.client_id {
+        rows.name_message(from, id, one.id)?;
+    }
+    if let Some(task) = draft.task {
+        rows.link_message(task, one.id)?;
+    }
+    Ok(one)
+}
+
+/// Writes the messages, and the audit row of each.
+fn store(
+    rows: &mut dyn Rows,
+    from: &SessionKey,
+    clean: &[Clean],
+    now: Timestamp,
+) -> Result<Vec<Sent>> {
+    let ids = rows.insert_messages(from, clean, now)?;
+    let audit: Vec<_> = clean
+        .iter()
+        .zip(&ids)
+        .map(|(clean, id)| told(clean, from, *id))
+        .collect();
+    rows.audit(&audit, now)?;
+    let sent = clean.iter().zip(ids).map(|(clean, id)| Sent {
+        id,
+        redacted: clean.redacted.clone(),
+        duplicate: false,
+    });
+    Ok(sent.collect())
+}
+
+/// What the audit log says of a message.
+fn told(clean: &Clean, from: &SessionKey, id: MessageId) -> Audit {
+    Audit {
+        conversation: Some(from.conversation.clone()),
+        side: Some(from.side),
+        action: "send_message",
+        details: json!({
+            "to": from.side.other(),
+            "message_id": id,
+            "message_length": clean.text.chars().count(),
+            "redacted": !clean.redacted.is_empty(),
+            "redacted_kinds": clean.redacted,
+        }),
+    }
+}
+
+/// Hands a session its mail, and marks it read.
+///
+/// # Errors
+/// As [`crate::store::Messages::fetch`].
+pub(crate) fn fetch(
+    transaction: &mut Transaction<'_>,
+    caller: &Caller,
+    limit: u32,
+    now: Timestamp,
+) -> Result<Fetched> {
+    let rows = transaction.rows();
+    authenticate(rows, caller, now)?;
+    came_back(rows, caller, now)?;
+    let session = &caller.session;
+    // What another process is about to show is not handed out as well.
+    let (from, to) = fetches::window(now);
+    let held = fetches::held(&rows.handed(session, from, to)?, now);
+    let more = u32::try_from(held.len()).unwrap_or(u32::MAX);
+    let mut messages = rows.owed(session, None, limit.saturating_add(more))?;
+    messages.retain(|message| !held.contains(&message.id));
+    messages.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut id = None;
+    if !messages.is_empty() {
+        let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+        let fetch = fetches::name();
+        rows.hand_out(session, &ids, &fetch, now)?;
+        let audit = Audit {
+            conversation: Some(session.conversation.clone()),
+            side: Some(session.side),
+            action: "get_messages",
+            details: json!({ "count": ids.len() }),
+        };
+        rows.audit(&[audit], now)?;
+        id = Some(fetch);
+    }
+    rows.note_first_fetch(session, now)?;
+    rows.note_call(session, Some(now))?;
+    let left = rows.mail(std::slice::from_ref(session))?;
+    // What this very fetch hands out is not confirmed yet, and still counts as
+    // owed.
+    let handed_out = u64::try_from(messages.len()).unwrap_or(u64::MAX);
+    let remaining = left
+        .first()
+        .map_or(0, |mail| mail.unread.saturating_sub(handed_out));
+    Ok(Fetched {
+        id,
+        messages,
+        remaining,
+    })
+}
+
+/// The answer to a fetch reached its reader.
+///
+/// # Errors
+/// The engine's.
+pub(crate) fn confirm(
+    transaction: &mut Transaction<'_>,
+    fetch: &FetchId,
+    now: Timestamp,
+) -> Result<()> {
+    transaction.rows().confirm(fetch, now)
+}
+
+/// Shows a session its mail and marks nothing.
+///
+/// # Errors
+/// As [`crate::store::Messages::peek`].
+pub(crate) fn peek(
+    rows: &mut dyn Rows,
+    caller: &Caller,
+    after: Option<MessageId>,
+    limit: u32,
+    now: Timestamp,
+) -> Result<Vec<Message>> {
+    authenticate(rows, caller, now)?;
+    rows.owed(&caller.session, after, limit)
+}
+
+/// Acknowledges messages by id.
+///
+/// # Errors
+/// As [`crate::store::Messages::acknowledge`].
+pub(crate) fn acknowledge(
+    transaction: &mut Transaction<'_>,
+    caller: &Caller,
+    messages: &[MessageId],
+    now: Timestamp,
+) -> Result<u64> {
+    let rows = transaction.rows();
+    authenticate(rows, caller, now)?;
+    let session = &caller.session;
+    let mut acknowledged = 0;
+    for id in messages {
+        if !rows.mark_read(session, *id)? {
+            return Err(StoreError::NoMessage(*id, session.clone()));
+        }
+        acknowledged += u64::from(rows.acknowledge(session, *id, now)?);
+    }
+    rows.note_call(session, Some(now))?;
+    Ok(acknowledged)
+}

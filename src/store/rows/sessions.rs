@@ -1,0 +1,22 @@
+//! Rows of ours about sessions.
+
+use jiff::Timestamp;
+
+use crate::model::SessionKey;
+use crate::store::Result;
+
+/// Operations on sessions.
+pub trait SessionRows {
+    /// Counts a call of the agent itself; with a time, it also did something. A
+    /// verdict that rests on its silence is void from then on.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn note_call(&mut self, session: &SessionKey, did: Option<Timestamp>) -> Result<()>;
+
+    /// Notes the first time that a session asked for its mail.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn note_first_fetch(&mut self, session: &SessionKey, now: Timestamp) -> Result<()>;
+}

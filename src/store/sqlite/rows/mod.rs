@@ -1,0 +1,6 @@
+//! The operations on rows, in SQL; a file for each trait of the interface.
+
+mod conversations;
+mod messages;
+mod sessions;
+mod settings;

@@ -1,0 +1,19 @@
+//! Rows of ours about sessions.
+
+use jiff::Timestamp;
+
+use crate::model::SessionKey;
+use crate::store::Result;
+use crate::store::rows::SessionRows;
+use crate::store::sqlite::engine::SqliteRows;
+use crate::store::sqlite::messages;
+
+impl SessionRows for SqliteRows {
+    fn note_call(&mut self, session: &SessionKey, did: Option<Timestamp>) -> Result<()> {
+        self.run(async |connection| messages::note(connection, session, did).await)
+    }
+
+    fn note_first_fetch(&mut self, session: &SessionKey, now: Timestamp) -> Result<()> {
+        self.run(async |connection| messages::fetched(connection, session, now).await)
+    }
+}

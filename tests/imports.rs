@@ -1,0 +1,331 @@
+//! Imports point one way. Each folder of `src` stands on a layer; what it imports
+//! stands on a lower one, or is itself.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot read the source has nothing to say"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// From the bottom. Modules of one layer do not import each other.
+const LAYERS: &[&[&str]] = &[
+    &["model", "text"],
+    &["clock"],
+    &[
+        "advice",
+        "file_stamp",
+        "files",
+        "host",
+        "leash",
+        "logging",
+        "ps",
+        "service_manager",
+    ],
+    &["guarded"],
+    &["command", "credentials", "doorbell"],
+    &["config"],
+    &["alert", "liveness", "store", "wake"],
+    &["duties", "exit"],
+    &["supervisor"],
+    &["cli", "daemon"],
+];
+
+/// Crates that one place alone may name.
+const CRATES: &[(&str, &[&str])] = &[
+    ("sqlx", &["store/sqlite"]),
+    // The bench becomes a program of its own.
+    ("rusqlite", &["store/sqlite", "cli/bench", "cli/demo/cast"]),
+    ("notify", &["doorbell"]),
+    ("sd_notify", &["service_manager"]),
+    ("clap", &["cli", "daemon", "bin", "exit"]),
+    ("figment", &["config"]),
+    ("ureq", &["alert"]),
+    ("landlock", &["store/sqlite"]),
+];
+
+/// A source file: its path under `src` without the extension, and its text
+/// without comments and tests.
+struct Source {
+    name: String,
+    text: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path: PathBuf = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(&root).expect("below").with_extension("");
+            let name = name.to_str().expect("UTF-8").to_owned();
+            let is_test = name.split('/').any(|part| part == "tests");
+            if path.extension().is_some_and(|end| end == "rs") && !is_test {
+                let text = std::fs::read_to_string(&path).expect("text");
+                let text = without_comments_and_tests(&text);
+                found.push(Source { name, text });
+            }
+        }
+    }
+    assert!(found.len() > 200, "the source is elsewhere");
+    found
+}
+
+fn without_comments_and_tests(text: &str) -> String {
+    let tests = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let lines = text[..tests].lines();
+    lines
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A path of a module: `store/sqlite/open` is `[store, sqlite, open]`.
+type Module = Vec<String>;
+
+fn path(name: &str) -> Module {
+    let parts = name.split('/').filter(|part| *part != "mod");
+    parts.map(str::to_owned).collect()
+}
+
+/// The paths that a text names: of `use` with its lists taken apart, and in the
+/// code itself.
+fn paths(text: &str) -> BTreeSet<String> {
+    static USED: LazyLock<Regex> = LazyLock::new(|| pattern(r"\buse\s+([^;]+);"));
+    static NAMED: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b[a-z_]+(?:::\w+)+"));
+    let mut paths = BTreeSet::new();
+    for found in USED.captures_iter(text) {
+        take_apart("", &found[1], &mut paths);
+    }
+    let rest = USED.replace_all(text, "");
+    paths.extend(NAMED.find_iter(&rest).map(|path| path.as_str().to_owned()));
+    paths
+}
+
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("a pattern")
+}
+
+/// `a::{b, c::{d}}` is `a::b` and `a::c::d`.
+fn take_apart(before: &str, tree: &str, paths: &mut BTreeSet<String>) {
+    let tree = tree.trim();
+    let Some((stem, list)) = tree.split_once('{') else {
+        let path = tree.split(" as ").next().unwrap_or_default();
+        paths.insert(format!("{before}{path}"));
+        return;
+    };
+    let stem = format!("{before}{}", stem.trim());
+    let list = list.strip_suffix('}').unwrap_or(list);
+    let (mut depth, mut start) = (0_u32, 0);
+    for (at, character) in list.char_indices().chain([(list.len(), ',')]) {
+        match character {
+            '{' => depth += 1,
+            // The word stands in a text, too.
+            '}' if depth == 0 => return,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                if !list[start..at].trim().is_empty() {
+                    take_apart(&stem, &list[start..at], paths);
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The file that a path, named in the module `own`, is in.
+fn resolved(own: &Module, path: &str, all: &BTreeSet<Module>) -> Option<Module> {
+    let mut parts: Vec<&str> = path.split("::").map(str::trim).collect();
+    let mut whole: Module = match parts[0] {
+        "crate" => Vec::new(),
+        _ => own.clone(),
+    };
+    match parts[0] {
+        "crate" | "self" => drop(parts.remove(0)),
+        "super" => {
+            while parts.first() == Some(&"super") {
+                whole.pop();
+                parts.remove(0);
+            }
+        }
+        // A module of its own, or another crate.
+        child => {
+            whole.push(child.to_owned());
+            let is_mine = all.contains(&whole);
+            whole.pop();
+            if !is_mine {
+                return None;
+            }
+        }
+    }
+    whole.extend(parts.into_iter().map(str::to_owned));
+    while !whole.is_empty() && !all.contains(&whole) {
+        whole.pop();
+    }
+    (!whole.is_empty()).then_some(whole)
+}
+
+/// Which files each file imports.
+fn imports() -> BTreeMap<Module, BTreeSet<Module>> {
+    let sources = sources();
+    let all: BTreeSet<Module> = sources.iter().map(|source| path(&source.name)).collect();
+    let each = sources.iter().map(|source| {
+        let own = path(&source.name);
+        let named = paths(&source.text);
+        let others = named.iter().filter_map(|path| resolved(&own, path, &all));
+        let others = others.filter(|other| *other != own).collect();
+        (own, others)
+    });
+    each.collect()
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+#[test]
+fn imports_point_downwards() {
+    let mut wrong = BTreeMap::<String, BTreeSet<String>>::new();
+    for (own, others) in imports() {
+        let name = own.join("/");
+        if matches!(own[0].as_str(), "lib" | "bin") {
+            continue;
+        }
+        let Some(height) = layer(&own[0]) else {
+            panic!("{} stands on no layer: add it to LAYERS", own[0]);
+        };
+        for other in others.iter().filter(|other| other[0] != own[0]) {
+            if layer(&other[0]).is_none_or(|other| other >= height) {
+                wrong
+                    .entry(name.clone())
+                    .or_default()
+                    .insert(other.join("/"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "these imports point upwards: {wrong:#?}");
+}
+
+/// Circles that are left, each by one of its files. This list only gets shorter.
+const CIRCLES: &[&str] = &[
+    "cli/bench/agents",
+    "cli/bench/latency",
+    "cli/context",
+    "cli/conversation/made",
+    "cli/demo/cast",
+    "cli/doctor/gather/configs",
+    "doorbell/bell",
+    "model/redact/rules",
+    "store/sqlite/findings",
+    "store/sqlite/open",
+    "store/sqlite/file",
+];
+
+#[test]
+fn files_import_each_other_in_no_circle() {
+    let imports = imports();
+    // A file may use what its own folder's `mod` offers to all of them.
+    let above = |own: &Module, other: &Module| own.len() > other.len() && own.starts_with(other);
+    let mut reach: BTreeMap<&Module, BTreeSet<&Module>> = BTreeMap::new();
+    for start in imports.keys() {
+        let mut seen = BTreeSet::new();
+        let mut next = vec![start];
+        while let Some(at) = next.pop() {
+            for other in imports.get(at).into_iter().flatten() {
+                if !above(at, other) && seen.insert(other) {
+                    next.push(other);
+                }
+            }
+        }
+        reach.insert(start, seen);
+    }
+    let mut circles = BTreeSet::new();
+    for (own, seen) in &reach {
+        if seen.contains(own) {
+            let files = seen.iter().filter(|other| {
+                let back = reach.get(*other);
+                back.is_some_and(|back| back.contains(own))
+            });
+            let files: BTreeSet<String> = files.map(|file| file.join("/")).collect();
+            circles.insert(files);
+        }
+    }
+    let known = |circle: &BTreeSet<String>| CIRCLES.iter().any(|file| circle.contains(*file));
+    let new: Vec<_> = circles.iter().filter(|circle| !known(circle)).collect();
+    assert!(new.is_empty(), "new circles of imports: {new:#?}");
+    let gone = CIRCLES
+        .iter()
+        .filter(|file| !circles.iter().any(|circle| circle.contains(**file)));
+    let gone: Vec<_> = gone.collect();
+    assert!(gone.is_empty(), "take these out of CIRCLES: {gone:?}");
+}
+
+#[test]
+fn one_place_names_a_crate() {
+    let sources = sources();
+    let mut wrong = BTreeSet::new();
+    for (name, places) in CRATES {
+        let path = pattern(&format!(r"(^|[^:\w]){name}::"));
+        for source in &sources {
+            let allowed = places.iter().any(|place| {
+                source.name == *place || source.name.starts_with(&format!("{place}/"))
+            });
+            if !allowed && path.is_match(&source.text) {
+                wrong.insert(format!("{} names {name}", source.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn an_import_that_is_turned_round_is_found() {
+    let text = without_comments_and_tests(
+        "use crate::{cli::{Exit, output as o}, text};\n// crate::daemon\n\
+         fn f() { crate::store::x(); super::y::Z; own::w() }\n\
+         #[cfg(test)]\nmod tests { use crate::supervisor; }",
+    );
+    let all = [
+        "cli",
+        "cli/output",
+        "store",
+        "text",
+        "duties",
+        "duties/y",
+        "duties/x",
+    ];
+    let all = all
+        .into_iter()
+        .chain(["duties/x/own", "supervisor", "daemon"]);
+    let all: BTreeSet<Module> = all.map(path).collect();
+    let own = path("duties/x");
+    let named = paths(&text);
+    let found: BTreeSet<String> = named
+        .iter()
+        .filter_map(|path| resolved(&own, path, &all))
+        .map(|module| module.join("/"))
+        .collect();
+    let found: Vec<_> = found.iter().map(String::as_str).collect();
+    assert_eq!(
+        found,
+        [
+            "cli",
+            "cli/output",
+            "duties/x/own",
+            "duties/y",
+            "store",
+            "text"
+        ]
+    );
+    assert!(layer("cli") > layer("duties") && layer("duties") > layer("store"));
+}
