@@ -5,6 +5,7 @@
 
 use tracing::{error, info, warn};
 
+use super::one_line;
 use crate::logging::{self, Record};
 use crate::model::alert::{Alert, Edge, Severity};
 
@@ -27,7 +28,7 @@ fn event(alert: &Alert) -> &'static str {
 fn record(alert: &Alert, role: Option<&str>) -> Record {
     let mut record = Record::default();
     let mut field = |name: &str, value: &str| record.field(name, value);
-    field("MESSAGE", &alert.line());
+    field("MESSAGE", &one_line(alert));
     field("MESSAGE_ID", alert.message_id());
     field("PRIORITY", &alert.severity().priority().to_string());
     field("SYSLOG_IDENTIFIER", "mcp-bridged");
@@ -67,7 +68,7 @@ fn log(alert: &Alert) {
                 label = alert.session_name(),
                 task = alert.task,
                 "{}",
-                alert.line()
+                one_line(alert)
             )
         };
     }

@@ -15,6 +15,7 @@ use tracing::debug;
 
 use crate::config::{AlertAdapterSettings, AlertSettings};
 use crate::model::alert::{Alert, ReminderPolicy};
+use crate::text::shown::shown;
 
 /// An adapter that could not tell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +35,12 @@ struct Outgoing<'a> {
     /// Fresh with each try, so that somebody who recorded one cannot pass it
     /// off as another later: it is signed with the rest.
     sent_at: Timestamp,
+}
+
+/// An alert on one line, which moves no terminal and no log.
+#[must_use]
+pub fn one_line(alert: &Alert) -> String {
+    shown(&alert.line()).into_owned()
 }
 
 /// Tells everybody who is configured, all at once. The journal has it when this
@@ -100,4 +107,30 @@ pub fn reminders(settings: &AlertSettings) -> ReminderPolicy {
 /// The JSON that every adapter hands out, without a line's end.
 fn body(alert: &Alert, sent_at: Timestamp) -> Result<Vec<u8>, String> {
     serde_json::to_vec(&Outgoing { alert, sent_at }).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::alert::{AlertKind, Edge};
+
+    #[test]
+    fn a_line_obeys_no_text_of_another_party() {
+        let odd = Alert {
+            id: "0123456789abcdef".into(),
+            kind: AlertKind::Lost,
+            edge: Edge::Raised,
+            subject: "backend-1/b".into(),
+            session: None,
+            task: None,
+            text: "role x\nPRIORITY=0\u{1b}[2J\u{202e}\u{e0041}".into(),
+            since: Timestamp::UNIX_EPOCH,
+            at: Timestamp::UNIX_EPOCH,
+            reminders: 0,
+            daemon: "host-1:orchestrator".into(),
+        };
+        let line = one_line(&odd);
+        assert!(!line.contains(char::is_control));
+        assert!(line.is_ascii(), "{line}");
+    }
 }

@@ -180,7 +180,7 @@ fn say_muted(alert: &Alert) {
         session = session.map(field::display),
         label = alert.session_name(),
         "muted: {}",
-        alert.line()
+        crate::alert::one_line(alert)
     );
 }
 

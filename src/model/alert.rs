@@ -10,7 +10,6 @@ use serde::ser::{Serialize, Serializer};
 
 pub use self::kind::{AlertKind, Edge, Severity};
 use super::ids::SessionKey;
-use crate::text::shown::shown;
 
 mod kind;
 
@@ -80,8 +79,9 @@ impl Alert {
         (self.edge != Edge::Recovered).then(|| self.kind.remedy())
     }
 
-    /// Everything on one line: `stalled: backend-1/b: 2 unread messages for
-    /// 3 minutes; look at its agent`.
+    /// Everything in words: `stalled: backend-1/b: 2 unread messages for
+    /// 3 minutes; look at its agent`. A role or a task's title in it is another
+    /// party's text, as it was written.
     #[must_use]
     pub fn line(&self) -> String {
         let mut line = match self.edge {
@@ -94,8 +94,7 @@ impl Alert {
             line += "; ";
             line += remedy;
         }
-        // A role or a task's title is another party's text.
-        shown(&line).into_owned()
+        line
     }
 }
 
@@ -243,12 +242,6 @@ mod tests {
             line(Edge::Recovered),
             "recovered (stalled): backend-1/b: 2 unread messages, no activity for 2 minutes"
         );
-        let odd = Alert {
-            text: "role x\nPRIORITY=0\u{1b}[2J\u{202e}\u{e0041}".into(),
-            ..alert(Edge::Raised)
-        };
-        assert!(!odd.line().contains(char::is_control));
-        assert!(odd.line().is_ascii(), "{}", odd.line());
     }
 
     #[test]

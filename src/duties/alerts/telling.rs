@@ -217,7 +217,7 @@ impl Telling {
                 event = "alert-not-told",
                 adapter = failure.adapter,
                 "{failure}; it was about: {}",
-                job.alert.line()
+                alert::one_line(&job.alert)
             );
         }
         let now = clock::since_boot();

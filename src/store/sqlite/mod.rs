@@ -15,6 +15,7 @@ mod controls;
 mod conversations;
 mod copy;
 mod definitions;
+mod due;
 mod engine;
 mod fault;
 mod file;

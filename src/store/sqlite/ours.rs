@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use sqlx::{Row as _, SqliteConnection};
 
+use super::due::{LOOK, PART, due_conversation, due_message, look_on, looked_to, of_messages};
 use super::fault::Fault;
-use super::prune::{LOOK, PART, due_conversation, due_message, look_on, looked_to, of_messages};
 use crate::store::{Pruned, Retention};
 
 /// The time of a message `m` as a number: its second, and what it says of it behind
