@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::model::rate::RateLimits;
-use crate::model::{Side, timestamp};
+use crate::model::{ConversationId, Side, timestamp};
 use crate::store::Result;
 use crate::store::rows::{Audit, SettingRows};
 use crate::store::sqlite::engine::SqliteRows;
@@ -20,7 +20,7 @@ impl SettingRows for SqliteRows {
         let rows: Vec<_> = rows
             .iter()
             .map(|row| {
-                let conversation = row.conversation.as_ref().map(|id| id.as_str());
+                let conversation = row.conversation.as_ref().map(ConversationId::as_str);
                 let side = row.side.map(Side::as_str);
                 (conversation, side, row.action, row.details.to_string())
             })
