@@ -392,7 +392,7 @@ fn a_conversation_that_expired_in_a_suspend_or_an_outage_goes_on_with_its_agent(
     expire(&rig, &one.id);
     rig.config("worker", &text);
     daemon.reload();
-    daemon.says("expired while nobody could renew it, and its agent lives");
+    daemon.says("expired while no daemon could renew it, and its agent lives");
     wait_for("the renewal", renewed);
     rig.goes_on(&one.b.session);
     let (code, said) = daemon.finish();

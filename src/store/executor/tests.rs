@@ -12,7 +12,8 @@ use crate::model::message::Draft;
 use crate::model::token::Token;
 use crate::model::{ConversationId, SessionKey, Side};
 use crate::store::memory::{Memory, Step, Trouble, Troubles};
-use crate::store::{Caller, NewConversation, Sent, ops};
+use crate::store::ops::{conversations, messages};
+use crate::store::{Caller, NewConversation, Sent};
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_763_000_000).expect("in range")
@@ -23,7 +24,7 @@ fn sound() -> Troubles {
 }
 
 /// A store with a conversation, and the caller of its side `a`.
-fn memory() -> (Memory, Caller) {
+async fn memory() -> (Memory, Caller) {
     let memory = Memory::default();
     let id: ConversationId = "conv_0123456789abcdef".parse().expect("an id");
     let token = |side| Token::generate(&SessionKey::new(id.clone(), side), &[7; 32]);
@@ -36,7 +37,14 @@ fn memory() -> (Memory, Caller) {
         token_b: token(Side::B),
         expires_at: now() + jiff::SignedDuration::from_hours(3),
     };
-    memory.add_conversation(&new);
+    let made = vec![new.clone()];
+    memory
+        .open(sound())
+        .write("making one", move |transaction| {
+            conversations::create(transaction, &made, now())
+        })
+        .await
+        .expect("made");
     let caller = Caller {
         session: SessionKey::new(id, Side::A),
         token: new.token_a,
@@ -51,10 +59,10 @@ fn draft(text: &str) -> Draft {
 async fn send(executor: &Executor, from: &Caller, draft: Draft) -> Result<Vec<Sent>> {
     let from = from.clone();
     let drafts = vec![draft];
-    let clean = ops::clean(&drafts).expect("clean");
+    let clean = messages::clean(&drafts).expect("clean");
     executor
         .write("sending", move |transaction| {
-            ops::send(transaction, &from, &drafts, &clean, now())
+            messages::send(transaction, &from, &drafts, &clean, now())
         })
         .await
 }
@@ -124,18 +132,22 @@ fn texts(count: usize) -> Vec<String> {
 
 #[tokio::test]
 async fn callers_that_wait_share_one_commit() {
-    let (memory, from) = memory();
+    let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(sound()));
     let sent = crowd(&executor, &from, &texts(MOST)).await;
     assert!(sent.iter().all(Result::is_ok), "{sent:?}");
-    assert_eq!(memory.commits(), 2, "the one that held them up, and theirs");
+    assert_eq!(
+        memory.commits(),
+        3,
+        "one before, the one that held them up, theirs"
+    );
     assert_eq!(memory.texts().len(), MOST);
     assert_eq!(memory.audited("send_message"), MOST);
 }
 
 #[tokio::test]
 async fn the_order_of_one_sender_is_kept() {
-    let (memory, from) = memory();
+    let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(sound()));
     let held = Held::new(&executor).await;
     let texts = texts(50);
@@ -154,7 +166,7 @@ async fn the_order_of_one_sender_is_kept() {
 
 #[tokio::test]
 async fn a_refused_write_takes_no_other_along() {
-    let (memory, from) = memory();
+    let (memory, from) = memory().await;
     let stranger = Caller {
         token: Token::generate(&from.session, &[8; 32]),
         ..from.clone()
@@ -179,7 +191,7 @@ async fn a_refused_write_takes_no_other_along() {
         })
         .collect();
     assert_eq!(sent, [true, false, true, false, true]);
-    assert_eq!(memory.commits(), 2);
+    assert_eq!(memory.commits(), 3);
     // Nothing of what was refused is there, not even a row that it wrote before.
     assert_eq!(memory.texts().len(), 3);
     assert_eq!(memory.audited("send_message"), 3);
@@ -187,7 +199,7 @@ async fn a_refused_write_takes_no_other_along() {
 
 #[tokio::test]
 async fn what_a_write_did_before_it_refused_is_taken_back() {
-    let (memory, from) = memory();
+    let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(sound()));
     let held = Held::new(&executor).await;
     let other = {
@@ -198,10 +210,10 @@ async fn what_a_write_did_before_it_refused_is_taken_back() {
         let (executor, from) = (Arc::clone(&executor), from.clone());
         tokio::spawn(async move {
             let drafts = vec![draft("written, then taken back")];
-            let clean = ops::clean(&drafts).expect("clean");
+            let clean = messages::clean(&drafts).expect("clean");
             executor
                 .write("sending", move |transaction| {
-                    ops::send(transaction, &from, &drafts, &clean, now())?;
+                    messages::send(transaction, &from, &drafts, &clean, now())?;
                     Err::<(), _>(StoreError::Closed(from.session.conversation.clone()))
                 })
                 .await
@@ -239,7 +251,7 @@ async fn an_engine_that_took_back_everything_is_asked_again_one_by_one() {
         (Step::Begin, 1),
     ] {
         for trouble in [Trouble::Full, Trouble::Io, Trouble::Busy] {
-            let (memory, from) = memory();
+            let (memory, from) = memory().await;
             let executor = Arc::new(memory.open(once(step, nth, trouble)));
             let sent = crowd(&executor, &from, &texts(8)).await;
             assert!(
@@ -248,14 +260,14 @@ async fn an_engine_that_took_back_everything_is_asked_again_one_by_one() {
             );
             assert_eq!(memory.texts(), texts(8), "each once, in order");
             // The one that held them up, what was taken back one by one, and the rest.
-            assert!(memory.commits() > 2, "{step:?} {nth} {trouble:?}");
+            assert!(memory.commits() > 3, "{step:?} {nth} {trouble:?}");
         }
     }
 }
 
 #[tokio::test]
 async fn while_the_disk_is_full_each_hears_of_it_and_nothing_is_stored() {
-    let (memory, from) = memory();
+    let (memory, from) = memory().await;
     let full = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&full);
     let executor = Arc::new(memory.open(Arc::new(move |step| {
@@ -285,7 +297,7 @@ async fn while_the_disk_is_full_each_hears_of_it_and_nothing_is_stored() {
 
 #[tokio::test]
 async fn a_caller_that_left_before_its_turn_writes_nothing() {
-    let (memory, from) = memory();
+    let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(sound()));
     let held = Held::new(&executor).await;
     let left = {
@@ -308,7 +320,7 @@ async fn a_caller_that_left_before_its_turn_writes_nothing() {
 
 #[tokio::test]
 async fn a_process_that_stops_after_its_commit_has_stored_and_answered_nothing() {
-    let (memory, from) = memory();
+    let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(once(Step::Commit, 1, Trouble::Stop)));
     let drafts: Vec<Draft> = (0..4)
         .map(|n| {
@@ -346,7 +358,7 @@ async fn a_process_that_stops_after_its_commit_has_stored_and_answered_nothing()
 
 #[tokio::test]
 async fn a_write_that_panics_takes_no_other_along() {
-    let (memory, from) = memory();
+    let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(sound()));
     let held = Held::new(&executor).await;
     let defect = {
@@ -373,7 +385,7 @@ async fn a_write_that_panics_takes_no_other_along() {
 
 #[tokio::test]
 async fn a_closed_executor_finishes_what_was_asked_for_and_takes_no_more() {
-    let (memory, from) = memory();
+    let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(sound()));
     let held = Held::new(&executor).await;
     let sent = {
@@ -400,7 +412,7 @@ async fn a_closed_executor_finishes_what_was_asked_for_and_takes_no_more() {
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_and_nothing_is_there_twice() {
     for seed in 0..200_u64 {
-        let (memory, from) = memory();
+        let (memory, from) = memory().await;
         let open = |seed: u64| {
             let random = Mutex::new(fastrand::Rng::with_seed(seed));
             memory.open(Arc::new(move |step| {

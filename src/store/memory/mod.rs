@@ -13,7 +13,7 @@ use tables::Tables;
 use super::executor::{Engine, Executor};
 use super::rows::Rows;
 use super::writes::Writes;
-use super::{NewConversation, Result, StoreError};
+use super::{Result, StoreError};
 use crate::clock;
 
 /// Where the engine asks whether it is to fail.
@@ -82,11 +82,6 @@ impl Memory {
             open: None,
         };
         Executor::new(Box::new(engine), Arc::new(Writes::default()))
-    }
-
-    /// Makes a conversation.
-    pub fn add_conversation(&self, new: &NewConversation) {
-        self.lock().tables.add_conversation(new);
     }
 
     /// The texts of all messages, in the order of their ids.

@@ -6,17 +6,16 @@ use jiff::Timestamp;
 
 use crate::model::message::{Message, Sender};
 use crate::model::rate::RateLimits;
-use crate::model::token::TokenStorage;
-use crate::model::{ConversationId, MessageId, SessionKey, Side, TaskId};
-use crate::store::rows::{Audit, Party};
-use crate::store::{FetchId, NewConversation};
+use crate::model::{ConversationId, Label, MessageId, SessionKey, Side, TaskId};
+use crate::store::FetchId;
+use crate::store::rows::{Audit, EndSet, Party};
 
 /// What errors call the store.
 pub(super) const NAME: &str = "memory";
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tables {
-    pub(super) conversations: HashMap<ConversationId, [Party; 2]>,
+    pub(super) conversations: BTreeMap<ConversationId, ConversationRow>,
     pub(super) messages: BTreeMap<MessageId, MessageRow>,
     pub(super) receipts: BTreeMap<MessageId, Receipt>,
     pub(super) client_messages: HashMap<(SessionKey, String), MessageId>,
@@ -25,6 +24,19 @@ pub(super) struct Tables {
     pub(super) sessions: HashMap<SessionKey, Session>,
     pub(super) audit: Vec<(Audit, Timestamp)>,
     pub(super) limits: RateLimits,
+    /// Counts that there is work for an orchestrator.
+    pub(super) work: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ConversationRow {
+    pub(super) tokens: [String; 2],
+    pub(super) roles: [String; 2],
+    pub(super) label: Option<Label>,
+    pub(super) created_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) closed_at: Option<Timestamp>,
+    pub(super) set: Option<EndSet>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,26 +59,10 @@ pub(super) struct Session {
     pub(super) calls: u64,
     pub(super) acted: Option<Timestamp>,
     pub(super) first_fetch: Option<Timestamp>,
+    pub(super) change: u64,
 }
 
 impl Tables {
-    pub(super) fn add_conversation(&mut self, new: &NewConversation) {
-        let party = |token: &crate::model::token::Token, role: &str, partner: &str| Party {
-            token: token.stored(TokenStorage::Hashed),
-            role: role.to_owned(),
-            partner_role: partner.to_owned(),
-            label: new.label.clone(),
-            expires_at: Some(new.expires_at),
-            closed: false,
-            set: None,
-        };
-        let parties = [
-            party(&new.token_a, &new.role_a, &new.role_b),
-            party(&new.token_b, &new.role_b, &new.role_a),
-        ];
-        self.conversations.insert(new.id.clone(), parties);
-    }
-
     pub(super) fn texts(&self) -> Vec<String> {
         let texts = self.messages.values();
         texts.map(|row| row.message.message.clone()).collect()
@@ -97,11 +93,20 @@ impl Tables {
         messages.filter(move |m| m.conversation == conversation && m.from == sender)
     }
 
-    pub(super) fn party(&self, session: &SessionKey) -> Option<&Party> {
-        let [a, b] = self.conversations.get(&session.conversation)?;
-        Some(match session.side {
-            Side::A => a,
-            Side::B => b,
+    pub(super) fn party(&self, session: &SessionKey) -> Option<Party> {
+        let row = self.conversations.get(&session.conversation)?;
+        let (own, other) = match session.side {
+            Side::A => (0, 1),
+            Side::B => (1, 0),
+        };
+        Some(Party {
+            token: row.tokens[own].clone(),
+            role: row.roles[own].clone(),
+            partner_role: row.roles[other].clone(),
+            label: row.label.clone(),
+            expires_at: Some(row.expires_at),
+            closed: row.closed_at.is_some(),
+            set: row.set.clone(),
         })
     }
 }

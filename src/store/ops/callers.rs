@@ -1,9 +1,12 @@
 //! Who calls, at what time, and what a call means by itself.
 
+use std::path::Path;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::host;
-use crate::store::rows::{EndSet, Rows};
+use crate::model::ConversationId;
+use crate::store::rows::{Party, Rows};
 use crate::store::{Caller, Result, StoreError, Verified};
 
 /// A caller's clock may be behind by so much and still be its own.
@@ -13,28 +16,70 @@ const BEHIND: SignedDuration = SignedDuration::from_secs(5);
 /// itself of a clock that ran ahead.
 const PLAUSIBLE: SignedDuration = SignedDuration::from_mins(5);
 
-/// Verifies a caller.
+/// Verifies a caller; inside a transaction, so that what follows rests on it.
+/// `now` is the caller's own clock, which may be behind: what follows goes by the
+/// time that comes back.
 ///
 /// # Errors
-/// Wrong, missing or expired credentials. The token is checked first: a caller
-/// that does not have it learns nothing else.
+/// Wrong, missing or expired credentials.
 pub(crate) fn authenticate(
     rows: &mut dyn Rows,
     caller: &Caller,
     now: Timestamp,
 ) -> Result<Verified> {
-    let id = &caller.session.conversation;
     let Some(party) = rows.party(&caller.session)? else {
-        return Err(StoreError::NoConversation(id.clone(), rows.store().into()));
+        return Err(nowhere(rows.store(), &caller.session.conversation));
     };
-    let now = match party.set.as_ref().and_then(|set| passed_since(set, now)) {
+    let now = match set_time(&party, now) {
         Some(now) => now,
-        None => {
-            let newest = rows.newest_audit()?;
-            let newest = newest.filter(|at| at.duration_since(now) <= PLAUSIBLE);
-            newest.map_or(now, |newest| later(now, newest))
-        }
+        None => row_time(rows.newest_audit()?, now),
     };
+    judge(party, caller, now)
+}
+
+/// Verifies many callers, each with its own answer.
+///
+/// # Errors
+/// The engine's.
+pub(crate) fn verify(
+    rows: &mut dyn Rows,
+    callers: &[Caller],
+    now: Timestamp,
+) -> Result<Vec<Result<Verified>>> {
+    let sessions: Vec<_> = callers
+        .iter()
+        .map(|caller| caller.session.clone())
+        .collect();
+    let parties = rows.parties(&sessions)?;
+    let mut by_rows = None;
+    let mut answers = Vec::with_capacity(callers.len());
+    for (caller, party) in callers.iter().zip(parties) {
+        answers.push(match party {
+            Ok(Some(party)) => {
+                let now = match (set_time(&party, now), by_rows) {
+                    (Some(at), _) | (None, Some(at)) => at,
+                    (None, None) => *by_rows.insert(row_time(rows.newest_audit()?, now)),
+                };
+                judge(party, caller, now)
+            }
+            Ok(None) => Err(nowhere(rows.store(), &caller.session.conversation)),
+            Err(unreadable) => Err(unreadable),
+        });
+    }
+    Ok(answers)
+}
+
+pub(crate) fn nowhere(store: &Path, id: &ConversationId) -> StoreError {
+    StoreError::NoConversation(id.clone(), store.to_owned())
+}
+
+/// Whether a caller is the session that it says it is. The token is checked first:
+/// a caller that does not have it learns nothing else.
+///
+/// # Errors
+/// Wrong or expired credentials.
+pub(crate) fn judge(party: Party, caller: &Caller, now: Timestamp) -> Result<Verified> {
+    let id = &caller.session.conversation;
     if !caller.token.matches(&party.token) {
         return Err(StoreError::WrongToken(caller.session.clone()));
     }
@@ -61,8 +106,9 @@ pub(crate) fn authenticate(
 
 /// The time at a caller's: its own clock, unless the end of its conversation was
 /// set at a time from which more has passed. `None` if that is not known, because
-/// the end was set in another boot.
-fn passed_since(set: &EndSet, own: Timestamp) -> Option<Timestamp> {
+/// the end was set in another boot, or by the Python bridge.
+pub(crate) fn set_time(party: &Party, own: Timestamp) -> Option<Timestamp> {
+    let set = party.set.as_ref()?;
     let boot = host::boot();
     if set.boot_id != boot.id || set.boot_id.is_empty() {
         return None;
@@ -70,6 +116,12 @@ fn passed_since(set: &EndSet, own: Timestamp) -> Option<Timestamp> {
     let passed = SignedDuration::try_from(boot.now.saturating_sub(set.boot)).ok()?;
     let known = set.at.checked_add(passed).unwrap_or(Timestamp::MAX);
     Some(later(own, known))
+}
+
+/// The same where only rows tell: the newest one of any program counts.
+pub(crate) fn row_time(newest: Option<Timestamp>, own: Timestamp) -> Timestamp {
+    let newest = newest.filter(|at| at.duration_since(own) <= PLAUSIBLE);
+    newest.map_or(own, |newest| later(own, newest))
 }
 
 fn later(own: Timestamp, known: Timestamp) -> Timestamp {

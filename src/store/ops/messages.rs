@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::callers::{authenticate, came_back};
 use super::limits::{self, Room};
-use super::{authenticate, came_back};
 use crate::model::message::{Draft, MAX_CHARACTERS, Message};
 use crate::model::redact::{redact_json, redact_within};
 use crate::model::{MessageId, SessionKey};
@@ -147,7 +147,7 @@ fn told(clean: &Clean, from: &SessionKey, id: MessageId) -> Audit {
     Audit {
         conversation: Some(from.conversation.clone()),
         side: Some(from.side),
-        action: "send_message",
+        action: "send_message".into(),
         details: json!({
             "to": from.side.other(),
             "message_id": id,
@@ -187,7 +187,7 @@ pub(crate) fn fetch(
         let audit = Audit {
             conversation: Some(session.conversation.clone()),
             side: Some(session.side),
-            action: "get_messages",
+            action: "get_messages".into(),
             details: json!({ "count": ids.len() }),
         };
         rows.audit(&[audit], now)?;

@@ -1,9 +1,8 @@
 //! What the product's operations mean, written once for every backend: over the
 //! rows of one transaction ([`super::rows`]), without SQL and without I/O.
 
-mod callers;
+mod audit;
+pub(crate) mod callers;
+pub(crate) mod conversations;
 mod limits;
-mod messages;
-
-pub(crate) use callers::{authenticate, came_back};
-pub(crate) use messages::{acknowledge, clean, confirm, fetch, peek, send};
+pub(crate) mod messages;

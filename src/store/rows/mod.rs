@@ -12,7 +12,7 @@ mod settings;
 
 use std::path::Path;
 
-pub use conversations::{ConversationRows, EndSet, Party};
+pub use conversations::{ConversationRows, End, EndSet, Party};
 pub use messages::{Clean, ClientMessage, Handed, MessageRows};
 pub use sessions::SessionRows;
 pub use settings::{Audit, SettingRows};

@@ -19,4 +19,10 @@ pub trait SessionRows {
     /// # Errors
     /// The engine's.
     fn note_first_fetch(&mut self, session: &SessionKey, now: Timestamp) -> Result<()>;
+
+    /// Notes that a session changed, for those who watch it.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn note_change(&mut self, session: &SessionKey) -> Result<()>;
 }

@@ -1,9 +1,12 @@
 //! Settings that all programs on a store share, and the audit log.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::model::rate::RateLimits;
+use crate::model::token::TokenStorage;
 use crate::model::{ConversationId, Side};
 use crate::store::Result;
 
@@ -15,7 +18,7 @@ pub struct Audit {
     /// Who did it.
     pub side: Option<Side>,
     /// A word of the Python bridge's or of ours.
-    pub action: &'static str,
+    pub action: Cow<'static, str>,
     /// No message body and no secret.
     pub details: Value,
 }
@@ -39,4 +42,16 @@ pub trait SettingRows {
     /// # Errors
     /// The engine's.
     fn newest_audit(&mut self) -> Result<Option<Timestamp>>;
+
+    /// How tokens of new conversations are kept.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn token_storage(&mut self) -> Result<TokenStorage>;
+
+    /// Counts that there is work for an orchestrator.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn signal(&mut self) -> Result<()>;
 }

@@ -81,6 +81,10 @@ impl SqliteRows {
         })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        self.opened.path()
+    }
+
     fn execute(&mut self, sql: &'static str) -> Result<()> {
         self.run(async |connection| {
             sqlx::query(sql).execute(connection).await?;

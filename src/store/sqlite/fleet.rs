@@ -15,6 +15,7 @@ use super::written::Written as _;
 use super::{Durability, Ring, SqliteStore, findings, leader, millis, odd, prune, seen, shared};
 use crate::clock;
 use crate::model::{Fence, SessionKey, TaskId};
+use crate::store::ops::callers::nowhere;
 use crate::store::{
     DaemonRef, Finding, Fleet, Leader, Lease, Move, Moved, Orchestration, Pruned, Result,
     Retention, StoreError, TaskError, Waiting, Wanted, Why,
@@ -250,7 +251,7 @@ impl Orchestration for SqliteStore {
         self.run("setting a capacity", async {
             let mut write = self.write(Durability::Full).await?;
             if !is_there(write.connection(), session).await? {
-                return Err(self.no_conversation(&session.conversation).into());
+                return Err(nowhere(self.path(), &session.conversation).into());
             }
             bump(write.connection(), session).await?;
             sqlx::query(

@@ -11,7 +11,7 @@ use super::{SqliteStore, millis};
 use crate::model::message::{Draft, Message};
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey};
-use crate::store::ops;
+use crate::store::ops::messages;
 use crate::store::{Caller, FetchId, Fetched, Messages, Result, Sent};
 
 /// In the place of the heartbeat that a verdict rests on: the session did
@@ -21,11 +21,11 @@ pub(super) const OVERTAKEN: i64 = -1;
 #[async_trait]
 impl Messages for SqliteStore {
     async fn send(&self, from: &Caller, drafts: &[Draft], now: Timestamp) -> Result<Vec<Sent>> {
-        let clean = ops::clean(drafts)?;
+        let clean = messages::clean(drafts)?;
         let (from, drafts) = (from.clone(), drafts.to_vec());
         self.full
             .write("sending", move |transaction| {
-                ops::send(transaction, &from, &drafts, &clean, now)
+                messages::send(transaction, &from, &drafts, &clean, now)
             })
             .await
     }
@@ -34,7 +34,7 @@ impl Messages for SqliteStore {
         let caller = caller.clone();
         self.full
             .write("fetching messages", move |transaction| {
-                ops::fetch(transaction, &caller, limit, now)
+                messages::fetch(transaction, &caller, limit, now)
             })
             .await
     }
@@ -49,7 +49,7 @@ impl Messages for SqliteStore {
         let caller = caller.clone();
         self.reads
             .read("looking at messages", move |rows| {
-                ops::peek(rows, &caller, after, limit, now)
+                messages::peek(rows, &caller, after, limit, now)
             })
             .await
     }
@@ -60,7 +60,7 @@ impl Messages for SqliteStore {
         // what at-least-once means; it needs no fsync.
         self.normal
             .write("confirming a fetch", move |transaction| {
-                ops::confirm(transaction, &fetch, now)
+                messages::confirm(transaction, &fetch, now)
             })
             .await
     }
@@ -74,7 +74,7 @@ impl Messages for SqliteStore {
         let (caller, messages) = (caller.clone(), messages.to_vec());
         self.full
             .write("acknowledging messages", move |transaction| {
-                ops::acknowledge(transaction, &caller, &messages, now)
+                messages::acknowledge(transaction, &caller, &messages, now)
             })
             .await
     }

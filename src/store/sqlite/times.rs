@@ -3,7 +3,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
@@ -13,9 +12,6 @@ use crate::host;
 use crate::model::timestamp;
 use crate::store::Witness;
 use crate::text::millis as duration_millis;
-
-/// A caller's clock may be behind by so much and still be its own.
-const BEHIND: SignedDuration = SignedDuration::from_secs(5);
 
 /// Where no end was set in this boot the newest row tells the time, if it is not
 /// itself of a clock that ran ahead.
@@ -103,62 +99,6 @@ pub(super) async fn set(
     .await?
     .wrote(conversations.len(), "bridge_conversation")?;
     Ok(())
-}
-
-/// The columns that [`now_of`] reads, of `bridge_conversation l`.
-macro_rules! set_columns {
-    () => {
-        "l.set_ms, l.set_boot_ms, l.set_boot_id"
-    };
-}
-pub(super) use set_columns;
-
-/// The time at a caller's: its own clock, unless the end of its conversation was
-/// set at a time from which more has passed. `None` if that is not known, because
-/// the end was set in another boot, or by the Python bridge.
-pub(super) fn now_of(
-    row: &SqliteRow,
-    first: usize,
-    own: Timestamp,
-) -> Result<Option<Timestamp>, sqlx::Error> {
-    let boot = host::boot();
-    let (Some(set), Some(then), Some(id)) = (
-        row.try_get::<Option<i64>, _>(first)?,
-        row.try_get::<Option<i64>, _>(first + 1)?,
-        row.try_get::<Option<&str>, _>(first + 2)?,
-    ) else {
-        return Ok(None);
-    };
-    if id != boot.id || id.is_empty() {
-        return Ok(None);
-    }
-    let passed = duration_millis(boot.now).saturating_sub(then).max(0);
-    Ok(Some(later(own, from_millis(set.saturating_add(passed)))))
-}
-
-/// The same where only rows tell: the newest one of anybody counts.
-pub(super) async fn now_by_rows(
-    connection: &mut SqliteConnection,
-    own: Timestamp,
-) -> Result<Timestamp, Fault> {
-    let row =
-        sqlx::query("SELECT timestamp FROM audit_log WHERE id = (SELECT max(id) FROM audit_log)")
-            .fetch_optional(connection)
-            .await?;
-    let newest = match &row {
-        Some(row) => timestamp::from_text(&shared::text(row, 0)?),
-        None => None,
-    };
-    let newest = newest.filter(|at| at.duration_since(own) <= PLAUSIBLE);
-    Ok(newest.map_or(own, |newest| later(own, newest)))
-}
-
-fn later(own: Timestamp, known: Timestamp) -> Timestamp {
-    if known.duration_since(own) > BEHIND {
-        known
-    } else {
-        own
-    }
 }
 
 /// Takes back what daemons wrote while their clock was far ahead: an end that a

@@ -20,4 +20,11 @@ impl SessionRows for MemoryRows {
         row.first_fetch.get_or_insert(now);
         Ok(())
     }
+
+    fn note_change(&mut self, session: &SessionKey) -> Result<()> {
+        let sessions = &mut self.at()?.sessions;
+        let newest = sessions.values().map(|row| row.change).max().unwrap_or(0);
+        sessions.entry(session.clone()).or_default().change = newest + 1;
+        Ok(())
+    }
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::MemoryRows;
 use crate::model::rate::RateLimits;
+use crate::model::token::TokenStorage;
 use crate::store::Result;
 use crate::store::rows::{Audit, SettingRows};
 
@@ -22,5 +23,15 @@ impl SettingRows for MemoryRows {
 
     fn newest_audit(&mut self) -> Result<Option<Timestamp>> {
         Ok(self.at()?.audit.last().map(|(_, at)| *at))
+    }
+
+    fn token_storage(&mut self) -> Result<TokenStorage> {
+        self.at()?;
+        Ok(TokenStorage::Hashed)
+    }
+
+    fn signal(&mut self) -> Result<()> {
+        self.at()?.work += 1;
+        Ok(())
     }
 }

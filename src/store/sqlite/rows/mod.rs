@@ -4,3 +4,6 @@ mod conversations;
 mod messages;
 mod sessions;
 mod settings;
+
+pub(super) use conversations::party;
+pub(super) use settings::newest_audit;

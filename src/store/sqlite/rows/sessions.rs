@@ -6,7 +6,7 @@ use crate::model::SessionKey;
 use crate::store::Result;
 use crate::store::rows::SessionRows;
 use crate::store::sqlite::engine::SqliteRows;
-use crate::store::sqlite::messages;
+use crate::store::sqlite::{fleet, messages};
 
 impl SessionRows for SqliteRows {
     fn note_call(&mut self, session: &SessionKey, did: Option<Timestamp>) -> Result<()> {
@@ -15,5 +15,9 @@ impl SessionRows for SqliteRows {
 
     fn note_first_fetch(&mut self, session: &SessionKey, now: Timestamp) -> Result<()> {
         self.run(async |connection| messages::fetched(connection, session, now).await)
+    }
+
+    fn note_change(&mut self, session: &SessionKey) -> Result<()> {
+        self.run(async |connection| fleet::bump(connection, session).await)
     }
 }

@@ -2,14 +2,17 @@
 
 use jiff::Timestamp;
 use serde_json::json;
+use sqlx::SqliteConnection;
 
 use crate::model::rate::RateLimits;
+use crate::model::token::TokenStorage;
 use crate::model::{ConversationId, Side, timestamp};
 use crate::store::Result;
 use crate::store::rows::{Audit, SettingRows};
 use crate::store::sqlite::engine::SqliteRows;
+use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::written::Written as _;
-use crate::store::sqlite::{reports, shared};
+use crate::store::sqlite::{reports, shared, tasks};
 
 impl SettingRows for SqliteRows {
     fn rate_limits(&mut self) -> Result<RateLimits> {
@@ -22,7 +25,7 @@ impl SettingRows for SqliteRows {
             .map(|row| {
                 let conversation = row.conversation.as_ref().map(ConversationId::as_str);
                 let side = row.side.map(Side::as_str);
-                (conversation, side, row.action, row.details.to_string())
+                (conversation, side, &*row.action, row.details.to_string())
             })
             .collect();
         self.run(async |connection| {
@@ -41,16 +44,35 @@ impl SettingRows for SqliteRows {
     }
 
     fn newest_audit(&mut self) -> Result<Option<Timestamp>> {
+        self.run(async |connection| newest_audit(connection).await)
+    }
+
+    fn token_storage(&mut self) -> Result<TokenStorage> {
         self.run(async |connection| {
-            let row = sqlx::query(
-                "SELECT timestamp FROM audit_log WHERE id = (SELECT max(id) FROM audit_log)",
-            )
-            .fetch_optional(connection)
-            .await?;
-            Ok(match &row {
-                Some(row) => timestamp::from_text(&shared::text(row, 0)?),
-                None => None,
-            })
+            let word: Option<String> =
+                sqlx::query_scalar("SELECT value FROM bridge_setting WHERE key = 'token_storage'")
+                    .fetch_optional(connection)
+                    .await?;
+            let storage = word.and_then(|word| TokenStorage::from_word(&word));
+            Ok(storage.unwrap_or(TokenStorage::Hashed))
         })
     }
+
+    fn signal(&mut self) -> Result<()> {
+        self.run(async |connection| tasks::signal(connection).await)
+    }
+}
+
+/// See [`SettingRows::newest_audit`].
+pub(in crate::store::sqlite) async fn newest_audit(
+    connection: &mut SqliteConnection,
+) -> std::result::Result<Option<Timestamp>, Fault> {
+    let row =
+        sqlx::query("SELECT timestamp FROM audit_log WHERE id = (SELECT max(id) FROM audit_log)")
+            .fetch_optional(connection)
+            .await?;
+    Ok(match &row {
+        Some(row) => timestamp::from_text(&shared::text(row, 0)?),
+        None => None,
+    })
 }
