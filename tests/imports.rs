@@ -227,7 +227,6 @@ const CIRCLES: &[&str] = &[
     "doorbell/bell",
     "model/redact/rules",
     "store/sqlite/findings",
-    "store/sqlite/open",
     "store/sqlite/file",
 ];
 

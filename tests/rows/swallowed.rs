@@ -14,17 +14,7 @@ const ADD: Given = (
         "task", "add", "--role", "builder", "--title", "one", "--body", "x",
     ],
 );
-const NEW: Given = (
-    None,
-    &[
-        "conversation",
-        "new",
-        "--label",
-        "another",
-        "--out",
-        "credentials",
-    ],
-);
+const NEW: Given = (None, &["conversation", "new", "--label", "another"]);
 
 /// What is kept out, where, and the command that then says so.
 const CASES: [(&str, &str, Given); 13] = [

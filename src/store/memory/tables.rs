@@ -1,14 +1,15 @@
 //! The tables themselves.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::model::message::{Message, Sender};
 use crate::model::rate::RateLimits;
 use crate::model::{ConversationId, Label, MessageId, SessionKey, Side, TaskId};
-use crate::store::FetchId;
 use crate::store::rows::{Audit, EndSet, Party};
+use crate::store::{AlertRow, Control, FetchId, Leader};
 
 /// What errors call the store.
 pub(super) const NAME: &str = "memory";
@@ -23,6 +24,10 @@ pub(super) struct Tables {
     pub(super) links: Vec<(TaskId, MessageId)>,
     pub(super) sessions: HashMap<SessionKey, Session>,
     pub(super) audit: Vec<(Audit, Timestamp)>,
+    pub(super) alerts: Vec<AlertRow>,
+    pub(super) controls: Vec<Control>,
+    pub(super) leader: Option<Leader>,
+    pub(super) wakes: Vec<Wake>,
     pub(super) limits: RateLimits,
     /// Counts that there is work for an orchestrator.
     pub(super) work: u64,
@@ -52,6 +57,15 @@ pub(super) struct Receipt {
     pub(super) fetched: Timestamp,
     pub(super) written: Option<Timestamp>,
     pub(super) acked: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Wake {
+    pub(super) session: SessionKey,
+    pub(super) claim: i64,
+    pub(super) boot_id: String,
+    pub(super) lease_until: Duration,
+    pub(super) over: bool,
 }
 
 #[derive(Debug, Clone, Default)]

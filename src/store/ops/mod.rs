@@ -1,6 +1,7 @@
 //! What the product's operations mean, written once for every backend: over the
 //! rows of one transaction ([`super::rows`]), without SQL and without I/O.
 
+pub(crate) mod alerts;
 mod audit;
 pub(crate) mod callers;
 pub(crate) mod conversations;

@@ -8,24 +8,15 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::tasks::{session_of, signal};
-use super::written::Written as _;
-use super::{Durability, Ring, SqliteStore, controls, from_millis, leader, millis, odd};
+use super::tasks::session_of;
+use super::{SqliteStore, from_millis, millis, odd};
+use crate::model::TaskId;
 use crate::model::alert::AlertKind;
-use crate::model::{SessionKey, TaskId};
+use crate::store::ops::alerts;
+use crate::store::rows::Raise;
 use crate::store::{
-    AlertNote, AlertRow, Alerts, Control, ControlKind, Leader, NewAlert, Noted, Result, ToldEdge,
+    AlertNote, AlertRow, Alerts, Control, ControlKind, Leader, NewAlert, Result, ToldEdge,
 };
-
-/// An alert to be raised inside another transaction.
-pub(super) struct Raise<'a> {
-    pub(super) kind: AlertKind,
-    pub(super) subject: &'a str,
-    pub(super) session: Option<&'a SessionKey>,
-    pub(super) task: Option<TaskId>,
-    pub(super) text: &'a str,
-    pub(super) by: &'a str,
-}
 
 /// Raises it unless one of the kind is open for the subject.
 pub(super) async fn raise(
@@ -100,33 +91,12 @@ impl Alerts for SqliteStore {
         alert: &NewAlert,
         now: Timestamp,
     ) -> Result<bool> {
-        self.run("raising an alert", async {
-            let mut write = self.write(Durability::Full).await?;
-            leader::ensure_if(write.connection(), leader).await?;
-            let raise_it = Raise {
-                kind: alert.kind,
-                subject: &alert.subject,
-                session: alert.session.as_ref(),
-                task: None,
-                text: &alert.text,
-                by: &alert.by,
-            };
-            let new = raise(write.connection(), &raise_it, now).await?;
-            if new && alert.told {
-                sqlx::query(
-                    "UPDATE bridge_alert SET told = 2
-                     WHERE kind = ?1 AND subject = ?2 AND recovered_ms IS NULL",
-                )
-                .bind(alert.kind.as_str())
-                .bind(&alert.subject)
-                .execute(write.connection())
-                .await?
-                .wrote(1, "bridge_alert")?;
-            }
-            write.commit(Ring::No).await?;
-            Ok(new)
-        })
-        .await
+        let (leader, alert) = (leader.cloned(), alert.clone());
+        self.full
+            .write("raising an alert", move |transaction| {
+                alerts::raise(transaction, leader.as_ref(), &alert, now)
+            })
+            .await
     }
 
     async fn recover_alert(
@@ -136,90 +106,45 @@ impl Alerts for SqliteStore {
         subject: &str,
         now: Timestamp,
     ) -> Result<bool> {
-        self.run("ending an alert", async {
-            let mut write = self.write(Durability::Normal).await?;
-            leader::ensure_if(write.connection(), leader).await?;
-            let ended = recover(write.connection(), kind, subject, now).await?;
-            write.commit(Ring::No).await?;
-            Ok(ended)
-        })
-        .await
+        let (leader, subject) = (leader.cloned(), subject.to_owned());
+        self.normal
+            .write("ending an alert", move |transaction| {
+                alerts::recover(transaction, leader.as_ref(), kind, &subject, now)
+            })
+            .await
     }
 
     async fn open_alerts(&self) -> Result<Vec<AlertRow>> {
-        self.run("looking at alerts", async {
-            let rows = sqlx::query(
-                "SELECT alert_id, kind, subject, conversation_id, session_id, task_id, text,
-                        raised_by, raised_ms, recovered_ms, reminders, told, label
-                 FROM bridge_alert LEFT JOIN bridge_conversation USING (conversation_id)
-                 WHERE alert_id IN (
-                     SELECT alert_id FROM bridge_alert WHERE recovered_ms IS NULL
-                     UNION ALL
-                     SELECT alert_id FROM bridge_alert
-                     WHERE told < CASE WHEN recovered_ms IS NULL THEN 1 ELSE 2 END)
-                 ORDER BY alert_id",
-            )
-            .fetch_all(&mut *self.reader().await?)
-            .await?;
-            Ok(rows_of(&rows))
-        })
-        .await
+        self.reads
+            .read("looking at alerts", |rows| rows.open_alerts())
+            .await
     }
 
     async fn alerts(&self, limit: u32) -> Result<Vec<AlertRow>> {
-        self.run("listing alerts", async {
-            let rows = sqlx::query(
-                "SELECT * FROM (
-                     SELECT alert_id, kind, subject, conversation_id, session_id, task_id, text,
-                            raised_by, raised_ms, recovered_ms, reminders, told, label
-                     FROM bridge_alert LEFT JOIN bridge_conversation USING (conversation_id)
-                     ORDER BY alert_id DESC LIMIT ?1) ORDER BY alert_id",
-            )
-            .bind(limit)
-            .fetch_all(&mut *self.reader().await?)
-            .await?;
-            Ok(rows_of(&rows))
-        })
-        .await
+        self.reads
+            .read("listing alerts", move |rows| rows.newest_alerts(limit))
+            .await
     }
 
     async fn note_alerts(&self, leader: &Leader, notes: &[AlertNote]) -> Result<()> {
         if notes.is_empty() {
             return Ok(());
         }
-        self.run("noting what was told", async {
-            let mut write = self.write(Durability::Normal).await?;
-            leader::ensure(write.connection(), leader).await?;
-            for note in notes {
-                let (told, reminders) = match note.told {
-                    Noted::Raised => (1, 0),
-                    Noted::Recovered => (2, 0),
-                    Noted::Reminder => (0, 1),
-                };
-                sqlx::query(
-                    "UPDATE bridge_alert SET told = max(told, ?3), reminders = reminders + ?4
-                     WHERE alert_id = ?1 AND raised_ms = ?2",
-                )
-                .bind(note.alert.id)
-                .bind(millis(note.alert.raised_at))
-                .bind(told)
-                .bind(reminders)
-                .execute(write.connection())
-                .await?;
-            }
-            write.commit(Ring::No).await
-        })
-        .await
+        let (leader, notes) = (leader.clone(), notes.to_vec());
+        self.normal
+            .write("noting what was told", move |transaction| {
+                alerts::note(transaction, &leader, &notes)
+            })
+            .await
     }
 
     async fn set_control(&self, control: &Control) -> Result<()> {
-        self.run("writing down what an operator said", async {
-            let mut write = self.write(Durability::Full).await?;
-            controls::set(write.connection(), control).await?;
-            signal(write.connection()).await?;
-            write.commit(Ring::Yes).await
-        })
-        .await
+        let control = control.clone();
+        self.full
+            .write("writing down what an operator said", move |transaction| {
+                alerts::set_control(transaction, &control)
+            })
+            .await
     }
 
     async fn clear_control(
@@ -228,35 +153,65 @@ impl Alerts for SqliteStore {
         subject: &str,
         now: Timestamp,
     ) -> Result<bool> {
-        self.run("taking back what an operator said", async {
-            let mut write = self.write(Durability::Full).await?;
-            let cleared = controls::clear(write.connection(), kind, subject, now).await?;
-            signal(write.connection()).await?;
-            write.commit(Ring::Yes).await?;
-            Ok(cleared)
-        })
-        .await
+        let subject = subject.to_owned();
+        self.full
+            .write("taking back what an operator said", move |transaction| {
+                alerts::clear_control(transaction, kind, &subject, now)
+            })
+            .await
     }
 
     async fn controls(&self, now: Timestamp) -> Result<Vec<Control>> {
-        self.run("looking at what operators said", async {
-            controls::all(&mut *self.reader().await?, now).await
-        })
-        .await
+        self.reads
+            .read("looking at what operators said", move |rows| {
+                rows.controls(now)
+            })
+            .await
     }
 
     async fn task_counts(&self) -> Result<HashMap<String, u64>> {
-        self.run("counting tasks", async {
-            let rows = sqlx::query("SELECT state, count(*) FROM bridge_task GROUP BY state")
-                .fetch_all(&mut *self.reader().await?)
-                .await?;
-            let counts = odd::readable(&rows, "states of tasks", |row| {
-                Ok((row.try_get(0)?, row.try_get(1)?))
-            });
-            Ok(counts.into_iter().collect())
-        })
-        .await
+        self.reads
+            .read("counting tasks", |rows| rows.task_counts())
+            .await
     }
+}
+
+/// Those that are open, or not told to their end.
+pub(super) async fn open(
+    connection: &mut SqliteConnection,
+) -> std::result::Result<Vec<AlertRow>, Fault> {
+    let rows = sqlx::query(
+        "SELECT alert_id, kind, subject, conversation_id, session_id, task_id, text,
+                raised_by, raised_ms, recovered_ms, reminders, told, label
+         FROM bridge_alert LEFT JOIN bridge_conversation USING (conversation_id)
+         WHERE alert_id IN (
+             SELECT alert_id FROM bridge_alert WHERE recovered_ms IS NULL
+             UNION ALL
+             SELECT alert_id FROM bridge_alert
+             WHERE told < CASE WHEN recovered_ms IS NULL THEN 1 ELSE 2 END)
+         ORDER BY alert_id",
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows_of(&rows))
+}
+
+/// The newest, newest last.
+pub(super) async fn newest(
+    connection: &mut SqliteConnection,
+    limit: u32,
+) -> std::result::Result<Vec<AlertRow>, Fault> {
+    let rows = sqlx::query(
+        "SELECT * FROM (
+             SELECT alert_id, kind, subject, conversation_id, session_id, task_id, text,
+                    raised_by, raised_ms, recovered_ms, reminders, told, label
+             FROM bridge_alert LEFT JOIN bridge_conversation USING (conversation_id)
+             ORDER BY alert_id DESC LIMIT ?1) ORDER BY alert_id",
+    )
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows_of(&rows))
 }
 
 fn rows_of(rows: &[SqliteRow]) -> Vec<AlertRow> {

@@ -1,12 +1,11 @@
 //! What operators said: drain, hold, mute; each until its end.
 
 use jiff::Timestamp;
-use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::written::Written as _;
-use super::{from_millis, millis, odd, shared};
+use super::{from_millis, millis, odd};
 use crate::model::SessionKey;
 use crate::store::{Control, ControlKind};
 
@@ -20,35 +19,26 @@ pub(super) async fn set(connection: &mut SqliteConnection, control: &Control) ->
     .bind(&control.subject)
     .bind(millis(control.since))
     .bind(millis(control.until))
-    .execute(&mut *connection)
+    .execute(connection)
     .await?
     .wrote(1, "bridge_control")?;
-    let details = json!({ "subject": control.subject, "until": control.until.to_string() });
-    let action = format!("{}_on", control.kind.as_str());
-    shared::audit_order(connection, None, None, &action, details, control.since).await
+    Ok(())
 }
 
-pub(super) async fn clear(
+/// Deletes it; returns its end.
+pub(super) async fn delete(
     connection: &mut SqliteConnection,
     kind: ControlKind,
     subject: &str,
-    now: Timestamp,
-) -> Result<bool, Fault> {
-    let held: Option<bool> = sqlx::query_scalar(
-        "DELETE FROM bridge_control WHERE kind = ?1 AND subject = ?2 RETURNING until_ms > ?3",
+) -> Result<Option<Timestamp>, Fault> {
+    let until: Option<i64> = sqlx::query_scalar(
+        "DELETE FROM bridge_control WHERE kind = ?1 AND subject = ?2 RETURNING until_ms",
     )
     .bind(kind.as_str())
     .bind(subject)
-    .bind(millis(now))
-    .fetch_optional(&mut *connection)
+    .fetch_optional(connection)
     .await?;
-    if held != Some(true) {
-        return Ok(false);
-    }
-    let action = format!("{}_off", kind.as_str());
-    let details = json!({ "subject": subject });
-    shared::audit_order(connection, None, None, &action, details, now).await?;
-    Ok(true)
+    Ok(until.map(from_millis))
 }
 
 pub(super) async fn all(

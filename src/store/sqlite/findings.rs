@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-use super::alerts::{self, Raise};
+use super::alerts;
 use super::fault::Fault;
 use super::messages::OVERTAKEN;
 use super::owed::owed_mail;
@@ -14,6 +14,7 @@ use super::written::Written as _;
 use super::{fleet, from_millis, messages, millis, notices, reminder, shared};
 use crate::model::alert::AlertKind;
 use crate::model::{SessionKey, Side, timestamp};
+use crate::store::rows::Raise;
 use crate::store::{Finding, Leader};
 use crate::text;
 

@@ -104,7 +104,7 @@ pub(super) async fn renew(connection: &mut SqliteConnection, leader: &Leader) ->
     .await?
     .rows_affected();
     if renewed == 0 {
-        return Err(not_leading(connection).await?);
+        return Err(StoreError::NotLeading(epoch(connection).await?).into());
     }
     Ok(())
 }
@@ -131,6 +131,15 @@ pub(super) async fn ensure(
     connection: &mut SqliteConnection,
     leader: &Leader,
 ) -> Result<(), Fault> {
+    let acts = acts(connection, leader).await?;
+    Ok(acts.map_err(StoreError::NotLeading)?)
+}
+
+/// Whether this leader acts; if not, the epoch of the one that does.
+pub(super) async fn acts(
+    connection: &mut SqliteConnection,
+    leader: &Leader,
+) -> Result<Result<(), i64>, Fault> {
     let acts: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM bridge_leader
              WHERE epoch = ?1 AND holder = ?2 AND holder_epoch = ?3)",
@@ -140,10 +149,10 @@ pub(super) async fn ensure(
     .bind(leader.daemon.epoch)
     .fetch_one(&mut *connection)
     .await?;
-    if !acts {
-        return Err(not_leading(connection).await?);
+    match acts {
+        true => Ok(Ok(())),
+        false => Ok(Err(epoch(connection).await?)),
     }
-    Ok(())
 }
 
 /// The same for what others may write as well.
@@ -157,9 +166,9 @@ pub(super) async fn ensure_if(
     }
 }
 
-async fn not_leading(connection: &mut SqliteConnection) -> Result<Fault, Fault> {
+async fn epoch(connection: &mut SqliteConnection) -> Result<i64, Fault> {
     let epoch: Option<i64> = sqlx::query_scalar("SELECT CAST(epoch AS INTEGER) FROM bridge_leader")
         .fetch_optional(connection)
         .await?;
-    Ok(StoreError::NotLeading(epoch.unwrap_or(0)).into())
+    Ok(epoch.unwrap_or(0))
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection};
 
-use super::alerts::{self, Raise};
+use super::alerts;
 use super::fault::Fault;
 use super::fleet::is_there;
 use super::owed::owed_mail;
@@ -16,6 +16,7 @@ use crate::model::alert::AlertKind;
 use crate::model::task::{Fence, TaskId};
 use crate::model::{MessageId, SessionKey, Side, timestamp};
 use crate::store::Task;
+use crate::store::rows::Raise;
 use crate::text;
 
 /// Characters of a result that stand in a message; `task show` has the rest.

@@ -3,69 +3,42 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::Row;
 
-use super::{Durability, Ring, SqliteStore, millis};
+use super::SqliteStore;
 use crate::store::{Result, WakeClaim, WakeEnd, WakeRef, Wakes};
-use crate::text::millis as duration_millis;
 
 #[async_trait]
 impl Wakes for SqliteStore {
     async fn claim_wake(&self, claim: &WakeClaim<'_>, now: Timestamp) -> Result<Option<WakeRef>> {
-        self.run("claiming a wake", async {
-            let mut write = self.write(Durability::Normal).await?;
-            let row = sqlx::query(
-                "INSERT INTO bridge_wake (conversation_id, session_id, mark, claimant, boot_id,
-                     lease_boot_ms, adapter, created_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6 + ?7, ?8, ?9)
-                 ON CONFLICT (conversation_id, session_id) WHERE ended_ms IS NULL DO UPDATE SET
-                     mark = excluded.mark, claimant = excluded.claimant, claim = claim + 1,
-                     boot_id = excluded.boot_id, lease_boot_ms = excluded.lease_boot_ms,
-                     adapter = excluded.adapter
-                 WHERE bridge_wake.boot_id <> excluded.boot_id OR bridge_wake.lease_boot_ms < ?6
-                 RETURNING wake_id, claim",
-            )
-            .bind(claim.session.conversation.as_str())
-            .bind(claim.session.side.as_str())
-            .bind(claim.mark.0)
-            .bind(claim.claimant)
-            .bind(&claim.boot.id)
-            .bind(duration_millis(claim.boot.now))
-            .bind(duration_millis(claim.lease))
-            .bind(claim.adapter)
-            .bind(millis(now))
-            .fetch_optional(write.connection())
-            .await?;
-            write.commit(Ring::No).await?;
-            match row {
-                Some(row) => Ok(Some(WakeRef {
-                    id: row.try_get(0)?,
-                    claim: row.try_get(1)?,
-                })),
-                None => Ok(None),
-            }
-        })
-        .await
+        let (session, boot) = (claim.session.clone(), claim.boot.clone());
+        let (adapter, claimant) = (claim.adapter.to_owned(), claim.claimant.to_owned());
+        let (mark, lease) = (claim.mark, claim.lease);
+        self.normal
+            .write("claiming a wake", move |transaction| {
+                let claim = WakeClaim {
+                    session: &session,
+                    mark,
+                    adapter: &adapter,
+                    claimant: &claimant,
+                    lease,
+                    boot: &boot,
+                };
+                transaction.rows().claim(&claim, now)
+            })
+            .await
     }
 
     async fn end_wake(&self, wake: &WakeRef, end: &WakeEnd<'_>, now: Timestamp) -> Result<bool> {
-        self.run("ending a wake", async {
-            let mut write = self.write(Durability::Normal).await?;
-            let changed = sqlx::query(
-                "UPDATE bridge_wake SET outcome = ?3, reason = ?4, ended_ms = ?5
-                 WHERE wake_id = ?1 AND claim = ?2 AND ended_ms IS NULL",
-            )
-            .bind(wake.id)
-            .bind(wake.claim)
-            .bind(end.outcome)
-            .bind(end.reason)
-            .bind(millis(now))
-            .execute(write.connection())
-            .await?
-            .rows_affected();
-            write.commit(Ring::No).await?;
-            Ok(changed == 1)
-        })
-        .await
+        let wake = wake.clone();
+        let (outcome, reason) = (end.outcome.to_owned(), end.reason.map(str::to_owned));
+        self.normal
+            .write("ending a wake", move |transaction| {
+                let end = WakeEnd {
+                    outcome: &outcome,
+                    reason: reason.as_deref(),
+                };
+                transaction.rows().end_wake(&wake, &end, now)
+            })
+            .await
     }
 }

@@ -1,9 +1,11 @@
 //! The operations on rows; a file for each trait of the interface.
 
+mod alerts;
 mod conversations;
 mod messages;
 mod sessions;
 mod settings;
+mod wakes;
 
 use std::path::Path;
 

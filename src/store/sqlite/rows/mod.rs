@@ -1,9 +1,11 @@
 //! The operations on rows, in SQL; a file for each trait of the interface.
 
+mod alerts;
 mod conversations;
 mod messages;
 mod sessions;
 mod settings;
+mod wakes;
 
 pub(super) use conversations::party;
 pub(super) use settings::newest_audit;

@@ -1,0 +1,116 @@
+//! Alerts: open from when they are raised until their matter recovers; and what
+//! operators said: drain, hold, mute, each until its end.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::audit;
+use crate::model::alert::AlertKind;
+use crate::store::executor::Transaction;
+use crate::store::rows::{Raise, Rows};
+use crate::store::{AlertNote, Control, ControlKind, Leader, NewAlert, Result, StoreError};
+
+/// Raises an alert unless one of its kind is open for its subject. Whether it is
+/// new.
+///
+/// # Errors
+/// [`StoreError::NotLeading`].
+pub(crate) fn raise(
+    transaction: &mut Transaction<'_>,
+    leader: Option<&Leader>,
+    alert: &NewAlert,
+    now: Timestamp,
+) -> Result<bool> {
+    let rows = transaction.rows();
+    ensure_acts(rows, leader)?;
+    let raise = Raise {
+        kind: alert.kind,
+        subject: &alert.subject,
+        session: alert.session.as_ref(),
+        task: None,
+        text: &alert.text,
+        by: &alert.by,
+    };
+    let new = rows.raise(&raise, now)?;
+    if new && alert.told {
+        rows.note_all_told(alert.kind, &alert.subject)?;
+    }
+    Ok(new)
+}
+
+/// Ends the alert of this kind about the subject. Whether there was one.
+///
+/// # Errors
+/// [`StoreError::NotLeading`].
+pub(crate) fn recover(
+    transaction: &mut Transaction<'_>,
+    leader: Option<&Leader>,
+    kind: AlertKind,
+    subject: &str,
+    now: Timestamp,
+) -> Result<bool> {
+    let rows = transaction.rows();
+    ensure_acts(rows, leader)?;
+    rows.recover(kind, subject, now)
+}
+
+/// Notes what was told.
+///
+/// # Errors
+/// [`StoreError::NotLeading`].
+pub(crate) fn note(
+    transaction: &mut Transaction<'_>,
+    leader: &Leader,
+    notes: &[AlertNote],
+) -> Result<()> {
+    let rows = transaction.rows();
+    ensure_acts(rows, Some(leader))?;
+    notes.iter().try_for_each(|note| rows.note_told(note))
+}
+
+/// Writes down what an operator said.
+///
+/// # Errors
+/// The engine's.
+pub(crate) fn set_control(transaction: &mut Transaction<'_>, control: &Control) -> Result<()> {
+    let rows = transaction.rows();
+    rows.set_control(control)?;
+    let details = json!({ "subject": control.subject, "until": control.until.to_string() });
+    let action = format!("{}_on", control.kind.as_str());
+    audit::order(rows, None, action, details, control.since)?;
+    rows.signal()?;
+    transaction.ring();
+    Ok(())
+}
+
+/// Takes it back. Whether it held.
+///
+/// # Errors
+/// The engine's.
+pub(crate) fn clear_control(
+    transaction: &mut Transaction<'_>,
+    kind: ControlKind,
+    subject: &str,
+    now: Timestamp,
+) -> Result<bool> {
+    let rows = transaction.rows();
+    let held = rows
+        .delete_control(kind, subject)?
+        .is_some_and(|until| until > now);
+    if held {
+        let action = format!("{}_off", kind.as_str());
+        audit::order(rows, None, action, json!({ "subject": subject }), now)?;
+    }
+    rows.signal()?;
+    transaction.ring();
+    Ok(held)
+}
+
+/// Refuses a writer that does not act any more, inside the transaction of what it
+/// wants to write.
+fn ensure_acts(rows: &mut dyn Rows, leader: Option<&Leader>) -> Result<()> {
+    match leader {
+        Some(leader) => rows.acts(leader)?.map_err(StoreError::NotLeading),
+        None => Ok(()),
+    }
+}

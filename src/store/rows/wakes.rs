@@ -1,0 +1,22 @@
+//! Rows of ours about wakes.
+
+use jiff::Timestamp;
+
+use crate::store::{Result, WakeClaim, WakeEnd, WakeRef};
+
+/// Operations on wakes.
+pub trait WakeRows {
+    /// Claims the right to wake, by compare-and-set: a session has one wake that is
+    /// not over, and its right can be taken over when its lease ended, or its boot
+    /// did. `None` if another one holds it.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn claim(&mut self, claim: &WakeClaim<'_>, now: Timestamp) -> Result<Option<WakeRef>>;
+
+    /// Ends a wake, if the claim still holds. Whether it did.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn end_wake(&mut self, wake: &WakeRef, end: &WakeEnd<'_>, now: Timestamp) -> Result<bool>;
+}
