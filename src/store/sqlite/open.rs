@@ -170,7 +170,7 @@ impl SqliteStore {
         // A command that only looks needs no connection that writes.
         let first = match is_current {
             true => &store.readers,
-            false => &store.messages.pool,
+            false => &store.shared[0].pool,
         };
         let look = async {
             let mut connection = store.connection(first).await?;

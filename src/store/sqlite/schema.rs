@@ -81,7 +81,7 @@ impl SqliteStore {
         create: Create,
         opening: &Opening,
     ) -> std::result::Result<(), Fault> {
-        let mut connection = self.connection(&self.messages.pool).await?;
+        let mut connection = self.connection(&self.shared[0].pool).await?;
         let found = self.schema(&mut connection, create).await?;
         let there = match found {
             Found::Own(SCHEMA_VERSION) => {
@@ -111,13 +111,13 @@ impl SqliteStore {
             // A writer that has the lock now is another matter.
             opening.at(None);
         }
-        let mut connection = self.connection(&self.messages.pool).await?;
+        let mut connection = self.connection(&self.shared[0].pool).await?;
         write_ahead(&mut connection).await?;
         // As any writer: behind those that wait already, and as patient, however
         // long the copy took. Where there was no store there is no queue.
         let deadline = clock::since_boot() + PATIENCE;
         let mut place = match there {
-            true => self.messages.turnstile.line_up(),
+            true => self.shared[0].turnstile.line_up(),
             false => Place::Nowhere(0),
         };
         let mut write = loop {
