@@ -67,6 +67,23 @@ async fn send(executor: &Executor, from: &Caller, draft: Draft) -> Result<Vec<Se
         .await
 }
 
+/// The same on a task of its own.
+fn ask(
+    executor: &Arc<Executor>,
+    from: &Caller,
+    draft: Draft,
+) -> tokio::task::JoinHandle<Result<Vec<Sent>>> {
+    let (executor, from) = (Arc::clone(executor), from.clone());
+    tokio::spawn(async move { send(&executor, &from, draft).await })
+}
+
+/// Until so many writes wait for their turn.
+async fn queued(executor: &Executor, many: usize) {
+    while executor.queued() < many {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Holds up an executor in a write of its own, until it is let go: what is asked
 /// for meanwhile stands in its queue.
 struct Held {
@@ -110,14 +127,9 @@ async fn crowd(
     let held = Held::new(executor).await;
     let sends: Vec<_> = texts
         .iter()
-        .map(|text| {
-            let (executor, from, draft) = (Arc::clone(executor), from.clone(), draft(text));
-            tokio::spawn(async move { send(&executor, &from, draft).await })
-        })
+        .map(|text| ask(executor, from, draft(text)))
         .collect();
-    while executor.queued() < texts.len() {
-        tokio::task::yield_now().await;
-    }
+    queued(&executor, texts.len()).await;
     held.let_go().await.expect("it went on");
     join_all(sends)
         .await
@@ -173,13 +185,9 @@ async fn a_refused_write_takes_no_other_along() {
     };
     let executor = Arc::new(memory.open(sound()));
     let held = Held::new(&executor).await;
-    let sends = [&from, &stranger, &from, &stranger, &from].map(|caller| {
-        let (executor, caller) = (Arc::clone(&executor), caller.clone());
-        tokio::spawn(async move { send(&executor, &caller, draft("hello")).await })
-    });
-    while executor.queued() < sends.len() {
-        tokio::task::yield_now().await;
-    }
+    let sends = [&from, &stranger, &from, &stranger, &from]
+        .map(|caller| ask(&executor, caller, draft("hello")));
+    queued(&executor, sends.len()).await;
     held.let_go().await.expect("it went on");
     let sent: Vec<bool> = join_all(sends)
         .await
@@ -202,10 +210,7 @@ async fn what_a_write_did_before_it_refused_is_taken_back() {
     let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(sound()));
     let held = Held::new(&executor).await;
-    let other = {
-        let (executor, from) = (Arc::clone(&executor), from.clone());
-        tokio::spawn(async move { send(&executor, &from, draft("kept")).await })
-    };
+    let other = ask(&executor, &from, draft("kept"));
     let refused = {
         let (executor, from) = (Arc::clone(&executor), from.clone());
         tokio::spawn(async move {
@@ -219,9 +224,7 @@ async fn what_a_write_did_before_it_refused_is_taken_back() {
                 .await
         })
     };
-    while executor.queued() < 2 {
-        tokio::task::yield_now().await;
-    }
+    queued(&executor, 2).await;
     held.let_go().await.expect("it went on");
     assert!(other.await.expect("ran").is_ok());
     assert!(matches!(
@@ -276,14 +279,9 @@ async fn while_the_disk_is_full_each_hears_of_it_and_nothing_is_stored() {
     let held = Held::new(&executor).await;
     let sends: Vec<_> = texts(5)
         .into_iter()
-        .map(|text| {
-            let (executor, from) = (Arc::clone(&executor), from.clone());
-            tokio::spawn(async move { send(&executor, &from, draft(&text)).await })
-        })
+        .map(|text| ask(&executor, &from, draft(&text)))
         .collect();
-    while executor.queued() < sends.len() {
-        tokio::task::yield_now().await;
-    }
+    queued(&executor, sends.len()).await;
     full.store(true, Ordering::Relaxed);
     assert!(matches!(held.let_go().await, Err(StoreError::Full(_))));
     for sent in join_all(sends).await {
@@ -300,17 +298,9 @@ async fn a_caller_that_left_before_its_turn_writes_nothing() {
     let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(sound()));
     let held = Held::new(&executor).await;
-    let left = {
-        let (executor, from) = (Arc::clone(&executor), from.clone());
-        tokio::spawn(async move { send(&executor, &from, draft("left")).await })
-    };
-    let stayed = {
-        let (executor, from) = (Arc::clone(&executor), from.clone());
-        tokio::spawn(async move { send(&executor, &from, draft("stayed")).await })
-    };
-    while executor.queued() < 2 {
-        tokio::task::yield_now().await;
-    }
+    let left = ask(&executor, &from, draft("left"));
+    let stayed = ask(&executor, &from, draft("stayed"));
+    queued(&executor, 2).await;
     left.abort();
     assert!(left.await.expect_err("aborted").is_cancelled());
     held.let_go().await.expect("it went on");
@@ -334,14 +324,9 @@ async fn a_process_that_stops_after_its_commit_has_stored_and_answered_nothing()
     let held = Held::new(&executor).await;
     let sends: Vec<_> = drafts
         .iter()
-        .map(|draft| {
-            let (executor, from, draft) = (Arc::clone(&executor), from.clone(), draft.clone());
-            tokio::spawn(async move { send(&executor, &from, draft).await })
-        })
+        .map(|draft| ask(&executor, &from, draft.clone()))
         .collect();
-    while executor.queued() < sends.len() {
-        tokio::task::yield_now().await;
-    }
+    queued(&executor, sends.len()).await;
     held.let_go().await.expect("before it stopped");
     for sent in join_all(sends).await {
         assert!(matches!(sent.expect("ran"), Err(StoreError::Stopped)));
@@ -371,13 +356,8 @@ async fn a_write_that_panics_takes_no_other_along() {
                 .await
         })
     };
-    let other = {
-        let (executor, from) = (Arc::clone(&executor), from.clone());
-        tokio::spawn(async move { send(&executor, &from, draft("hello")).await })
-    };
-    while executor.queued() < 2 {
-        tokio::task::yield_now().await;
-    }
+    let other = ask(&executor, &from, draft("hello"));
+    queued(&executor, 2).await;
     held.let_go().await.expect("it went on");
     assert!(defect.await.expect("ran").is_err());
     assert!(other.await.expect("ran").is_ok());
@@ -388,13 +368,8 @@ async fn a_closed_executor_finishes_what_was_asked_for_and_takes_no_more() {
     let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(sound()));
     let held = Held::new(&executor).await;
-    let sent = {
-        let (executor, from) = (Arc::clone(&executor), from.clone());
-        tokio::spawn(async move { send(&executor, &from, draft("asked for")).await })
-    };
-    while executor.queued() < 1 {
-        tokio::task::yield_now().await;
-    }
+    let sent = ask(&executor, &from, draft("asked for"));
+    queued(&executor, 1).await;
     let thread = executor.close().expect("it ran");
     let late = send(&executor, &from, draft("late")).await;
     assert!(matches!(late, Err(StoreError::Stopped)));
