@@ -147,6 +147,7 @@ fn child_on_a_small_disk() {
     }
     report("here");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(many_on_a_full_disk(&disk));
     runtime.block_on(full_and_freed(&disk));
     runtime.block_on(no_room_for_a_new_one(&disk));
     runtime.block_on(read_only_file_system(&disk));
@@ -165,6 +166,54 @@ fn fill(disk: &Path) -> PathBuf {
         }
     }
     filler
+}
+
+/// Many callers at once share commits; when the disk is full, each hears of its own
+/// message, and what is there is what was acknowledged.
+async fn many_on_a_full_disk(disk: &Path) {
+    let store = common::open(&disk.join("many.db"), Create::Yes).await;
+    unlimited(&*store).await;
+    let pair = pair(&*store, at(0)).await;
+    let filler = fill(disk);
+    // Room for a few of them.
+    let length = std::fs::metadata(&filler).expect("there").len();
+    let file = std::fs::File::options().write(true).open(&filler);
+    let shorter = file.and_then(|file| file.set_len(length.saturating_sub(400_000)));
+    shorter.expect("shorter");
+    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+    for round in 0..20 {
+        let texts: Vec<String> = (0..32)
+            .map(|n| format!("{round}.{n}: {}", "z".repeat(n * 100)))
+            .collect();
+        let drafts: Vec<_> = texts.iter().map(|text| [draft(text)]).collect();
+        let sends = drafts.iter().map(|one| store.send(&pair.a, one, at(1)));
+        for (text, sent) in texts
+            .iter()
+            .zip(futures_util::future::join_all(sends).await)
+        {
+            match sent {
+                Ok(_) => acknowledged.push(text.clone()),
+                Err(StoreError::Full(_)) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        if refused > 100 {
+            break;
+        }
+    }
+    assert!(
+        !acknowledged.is_empty() && refused > 0,
+        "the disk filled up"
+    );
+    let seen = store.peek(&pair.b, None, 10_000, at(3)).await;
+    let seen = seen.expect("read").into_iter().map(|m| m.message);
+    assert_eq!(seen.collect::<Vec<_>>(), acknowledged);
+    std::fs::remove_file(filler).expect("freed");
+    say(&*store, &pair.a, "room again", at(4)).await;
+    store.close().await;
+    for entry in std::fs::read_dir(disk).expect("a disk") {
+        std::fs::remove_file(entry.expect("a file").path()).expect("removed");
+    }
 }
 
 async fn full_and_freed(disk: &Path) {
