@@ -224,7 +224,6 @@ const CIRCLES: &[&str] = &[
     "cli/conversation/made",
     "cli/demo/cast",
     "cli/doctor/gather/configs",
-    "doorbell/bell",
     "model/redact/rules",
     "store/sqlite/findings",
     "store/sqlite/file",

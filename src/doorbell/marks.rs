@@ -7,7 +7,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::bell;
+use super::file;
 use crate::guarded;
 
 /// What a count takes: the number, and the same with all bits turned, since other
@@ -81,7 +81,7 @@ pub(crate) fn marks(path: &Path) -> Marks {
 /// # Errors
 /// The system's.
 pub(crate) fn note_base(path: &Path, base: Base) -> std::io::Result<()> {
-    bell::open(path)?.write_all_at(&based(base), BASE_AT as u64)
+    file::open(path)?.write_all_at(&based(base), BASE_AT as u64)
 }
 
 /// Forgets all that is noted in the bell at `path`, because another store stands

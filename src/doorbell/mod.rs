@@ -10,6 +10,7 @@
 //! a grain of a millisecond and a hop between threads costs ten microseconds.
 
 mod bell;
+mod file;
 mod marks;
 pub(crate) mod settle;
 mod watch;
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{JoinHandle, Thread};
 
 pub use bell::Bell;
-pub(crate) use bell::open;
+pub(crate) use file::open;
 pub(crate) use marks::{Base, forget_marks, marks, note_base};
 use watch::Scope;
 
