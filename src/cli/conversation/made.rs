@@ -1,16 +1,21 @@
-//! What `conversation new` prints.
+//! The conversations that `conversation new` makes, and what it prints of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::new::Plan;
 use crate::cli::context::{Context, credentials_directory};
 use crate::cli::output::{self, print, print_json};
 use crate::cli::table::{BOLD, Cell, DIM, Table};
 use crate::model::{ConversationId, Label};
-use crate::store::SharedStore;
+use crate::store::{NewConversation, SharedStore};
+
+/// A conversation to be, and its two files.
+pub(super) struct Plan {
+    pub(super) new: NewConversation,
+    pub(super) files: [PathBuf; 2],
+}
 
 #[derive(Serialize)]
 struct MadeJson<'a> {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::{made, role};
+use super::made::{self, Plan};
+use super::role;
 use crate::cli::context::{Context, credentials_directory};
 use crate::cli::error::CliError;
 use crate::cli::output::{self, note};
@@ -69,12 +70,6 @@ pub(super) fn life(text: &str) -> Result<Duration, String> {
 
 pub(super) fn end(now: Timestamp, life: Duration) -> anyhow::Result<Timestamp> {
     Ok(now.checked_add(life)?)
-}
-
-/// A conversation to be, and its two files.
-pub(super) struct Plan {
-    pub(super) new: NewConversation,
-    pub(super) files: [PathBuf; 2],
 }
 
 pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit> {
