@@ -11,7 +11,6 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::cast::ROLE;
 use super::mail::InHand;
 use crate::cli::follow::{Following, follow};
 use crate::credentials::Credentials;
@@ -27,6 +26,8 @@ use crate::store::{
 };
 use crate::{clock, host};
 
+/// The role of the agents, for which the tasks are.
+pub(super) const ROLE: &str = "worker";
 /// How long a task takes: twice this, with a note in the middle.
 const HALF_A_TASK: Duration = Duration::from_millis(500);
 /// What the agent's own calls are good for; its daemon's heartbeat counts.

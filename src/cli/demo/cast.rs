@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::actors::Told;
+use super::actors::{ROLE, Told};
 use super::mail::{self, Stored};
 use crate::clock;
 use crate::credentials::Credentials;
@@ -30,8 +30,6 @@ use crate::store::{Caller, NewConversation, SharedStore};
 
 /// Workers, each with a daemon and an agent of its own.
 pub(super) const WORKERS: usize = 4;
-/// What they are.
-pub(super) const ROLE: &str = "worker";
 /// Tasks that one of them may have at once.
 const CAPACITY: usize = 4;
 /// How long a heartbeat counts.
