@@ -221,7 +221,6 @@ const CIRCLES: &[&str] = &[
     "cli/bench/agents",
     "cli/bench/latency",
     "cli/context",
-    "cli/doctor/gather/configs",
     "model/redact/rules",
     "store/sqlite/findings",
     "store/sqlite/file",

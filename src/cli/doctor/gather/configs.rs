@@ -61,7 +61,7 @@ pub(super) async fn facts(
         Ok(settings) => {
             let daemon = daemons.iter().find(|daemon| is_of(daemon, loaded));
             let other = other_user(loaded, daemon);
-            let sandbox = sandbox::of(loaded).await;
+            let sandbox = sandbox::of(loaded.home, &loaded.instance).await;
             let mut sessions = Vec::new();
             for session in &settings.agents.sessions {
                 sessions.push(Session {

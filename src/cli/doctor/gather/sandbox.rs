@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::configs::Loaded;
 use crate::cli::doctor::facts::Home;
 use crate::command::{self, Ended};
 
@@ -25,13 +24,13 @@ const ASKED: &str = "--property=ProtectSystem,ProtectHome,PrivateTmp,ReadWritePa
 const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER: usize = 16_384;
 
-/// Whatever keeps the configuration's service from a file; nothing where there
-/// is no such service or no systemd to ask.
-pub(super) async fn of(loaded: &Loaded) -> Sandbox {
-    if loaded.home != Home::System {
+/// What keeps the instance's service from a file; nothing where there is no such
+/// service or no systemd to ask.
+pub(super) async fn of(home: Home, instance: &str) -> Sandbox {
+    if home != Home::System {
         return Sandbox::default();
     }
-    let unit = format!("mcp-bridged@{}.service", loaded.instance);
+    let unit = format!("mcp-bridged@{instance}.service");
     let command = ["systemctl", "show", ASKED, &unit].map(str::to_owned);
     let ended = command::run(&command::Request {
         command: &command,
