@@ -13,8 +13,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
-use super::child::Orders;
 use super::journal::{Cause, Journal, Record};
+use super::orders::Orders;
 use super::scratch::Login;
 use crate::clock;
 use crate::doorbell::Mode;

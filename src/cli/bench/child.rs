@@ -5,7 +5,6 @@
 //! end of its stdin is the end of its work, so that none outlives its parent;
 //! tokens travel there too, never in arguments.
 
-use std::io::BufRead;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,9 +13,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{ChildStdin, ChildStdout, Command};
-use tokio::sync::mpsc;
 
 use super::agents::{ReceiverJob, SenderJob};
+use super::orders::orders;
 use super::readers::ReaderJob;
 use super::writers::WriterJob;
 
@@ -31,9 +30,6 @@ pub(super) enum Job {
     /// Does nothing, as an agent does most of the time.
     Idle,
 }
-
-/// Orders from the parent; closed when it wants the child to end, or died.
-pub(super) type Orders = mpsc::UnboundedReceiver<String>;
 
 /// The child's side.
 pub(super) async fn run() -> anyhow::Result<()> {
@@ -53,23 +49,6 @@ pub(super) async fn run() -> anyhow::Result<()> {
             Ok(())
         }
     }
-}
-
-/// Lines of stdin, read on a thread that nobody waits for: tokio's own stdin
-/// would hold up the end of the process.
-fn orders() -> std::io::Result<Orders> {
-    let (lines, orders) = mpsc::unbounded_channel();
-    std::thread::Builder::new()
-        .name("orders".into())
-        .spawn(move || {
-            for line in std::io::stdin().lock().lines() {
-                let Ok(line) = line else { return };
-                if lines.send(line).is_err() {
-                    return;
-                }
-            }
-        })?;
-    Ok(orders)
 }
 
 /// The parent's side. Dropping it kills the child, and waits for its death: it

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::readers::{Lines, ReaderJob};
+use super::lines::Lines;
 use super::scratch::Login;
 
 /// New rows of one session, read without anything of the store.
@@ -78,7 +78,7 @@ impl Rows {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) async fn run(_: &ReaderJob, _: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub(super) async fn run(_: &Path, _: &Login, _: impl Future<Output = ()>) -> anyhow::Result<Lines> {
     anyhow::bail!("there is no inotify on this system")
 }
 
@@ -90,7 +90,7 @@ mod linux {
     use std::fs::File;
     use std::mem::MaybeUninit;
     use std::os::fd::OwnedFd;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::{Duration, Instant};
@@ -100,7 +100,7 @@ mod linux {
     use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
     use rustix::process::{Flock, FlockType, fcntl_getlk};
 
-    use super::{Lines, ReaderJob, Rows};
+    use super::{Lines, Login, Rows};
     use crate::doorbell::settle::{pause, sharpen_timers};
 
     /// Until the parent wants no more. The thread looks at the flag when it
@@ -108,10 +108,11 @@ mod linux {
     const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
     pub(in super::super) async fn run(
-        job: &ReaderJob,
+        store: &Path,
+        login: &Login,
         ended: impl Future<Output = ()>,
-    ) -> anyhow::Result<()> {
-        let floor = Floor::new(job)?;
+    ) -> anyhow::Result<Lines> {
+        let floor = Floor::new(store, login)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
@@ -119,10 +120,9 @@ mod linux {
             .spawn(move || floor.run(&stopped))?;
         ended.await;
         stop.store(true, Ordering::Release);
-        let lines = tokio::task::spawn_blocking(move || thread.join())
+        tokio::task::spawn_blocking(move || thread.join())
             .await?
-            .map_err(|_| anyhow::anyhow!("the thread of the floor panicked"))??;
-        lines.save(&job.stamps)
+            .map_err(|_| anyhow::anyhow!("the thread of the floor panicked"))?
     }
 
     struct Floor {
@@ -136,16 +136,15 @@ mod linux {
     }
 
     impl Floor {
-        fn new(job: &ReaderJob) -> anyhow::Result<Self> {
-            let name = job
-                .store
+        fn new(store: &Path, login: &Login) -> anyhow::Result<Self> {
+            let name = store
                 .file_name()
                 .and_then(|name| name.to_str())
                 .context("the store has no name")?;
-            let rows = Rows::open(&job.store, &job.login)?;
-            let locks = File::open(PathBuf::from(format!("{}-shm", job.store.display())))?;
+            let rows = Rows::open(store, login)?;
+            let locks = File::open(PathBuf::from(format!("{}-shm", store.display())))?;
             let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-            let directory = job.store.parent().context("the store has no directory")?;
+            let directory = store.parent().context("the store has no directory")?;
             inotify::add_watch(&events, directory, WatchFlags::MODIFY)?;
             Ok(Self {
                 rows,

@@ -14,7 +14,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 
 use super::child::{Child, Job};
-use super::readers::{Reader, ReaderJob, Stamps};
+use super::lines::Stamps;
+use super::readers::{Reader, ReaderJob};
 use super::report::{Report, Settings};
 use super::rows::{ROWS, Row};
 use super::scratch::{Environment, Pair, Scratch, make_store, time_fsync};

@@ -15,6 +15,8 @@ mod floor;
 mod journal;
 mod kills;
 mod latency;
+mod lines;
+mod orders;
 mod readers;
 mod report;
 mod rows;

@@ -1,22 +1,19 @@
 //! Those who receive: the path of `watch`, the daemon's, and a poller. The
 //! bare floor is in [`super::floor`].
 
-use std::collections::HashMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::child::Orders;
+use super::lines::Lines;
+use super::orders::Orders;
 use super::scratch::Login;
 use crate::cli::follow::{Begin, Following, follow};
 use crate::cli::output::MessageJson;
-use crate::clock;
 use crate::doorbell::Mode;
 use crate::store::sqlite::{Create, SqliteStore};
 use crate::store::{Arrival, SharedStore};
@@ -45,70 +42,6 @@ pub(super) struct ReaderJob {
     pub(super) stamps: PathBuf,
 }
 
-/// Times by message id, as one process saw them.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Stamps {
-    times: Vec<(i64, u64)>,
-    /// Looks that were needed for all of them, if somebody counted.
-    pub(super) looks: Option<u64>,
-}
-
-impl Stamps {
-    pub(super) fn add(&mut self, stamp: (i64, u64)) {
-        self.times.push(stamp);
-    }
-
-    pub(super) fn last(&self) -> i64 {
-        self.times.last().map_or(0, |&(id, _)| id)
-    }
-
-    pub(super) fn in_order(&self) -> &[(i64, u64)] {
-        &self.times
-    }
-
-    pub(super) fn by_id(&self) -> HashMap<i64, u64> {
-        self.times.iter().copied().collect()
-    }
-
-    pub(super) fn save(&self, path: &Path) -> anyhow::Result<()> {
-        std::fs::write(path, serde_json::to_vec(self)?).context("writing down the times")
-    }
-
-    pub(super) fn load(path: &Path) -> anyhow::Result<Self> {
-        let bytes = std::fs::read(path).context("reading what a child measured")?;
-        Ok(serde_json::from_slice(&bytes)?)
-    }
-}
-
-/// Writes lines to stdout and notes when each was written.
-#[derive(Debug, Default)]
-pub(super) struct Lines {
-    line: Vec<u8>,
-    stamps: Stamps,
-}
-
-impl Lines {
-    /// One line, as JSON; its time is when the pipe has it.
-    pub(super) fn write(&mut self, id: i64, line: &impl Serialize) -> std::io::Result<()> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, line)?;
-        self.line.push(b'\n');
-        let mut out = std::io::stdout().lock();
-        out.write_all(&self.line)?;
-        out.flush()?;
-        self.stamps.add((id, clock::monotonic_nanos()));
-        Ok(())
-    }
-
-    pub(super) fn looked(&mut self) {
-        *self.stamps.looks.get_or_insert(0) += 1;
-    }
-
-    pub(super) fn save(&self, path: &Path) -> anyhow::Result<()> {
-        self.stamps.save(path)
-    }
-}
-
 /// Reads until the parent wants no more, then writes the times down.
 pub(super) async fn run(job: ReaderJob, mut orders: Orders) -> anyhow::Result<()> {
     let ended = async move { while orders.recv().await.is_some() {} };
@@ -116,7 +49,10 @@ pub(super) async fn run(job: ReaderJob, mut orders: Orders) -> anyhow::Result<()
         Reader::Watch => watch(&job, ended).await,
         Reader::Daemon => daemon(&job, ended).await,
         Reader::Poll => poll(&job, ended).await,
-        Reader::Floor => super::floor::run(&job, ended).await,
+        Reader::Floor => {
+            let lines = super::floor::run(&job.store, &job.login, ended).await?;
+            lines.save(&job.stamps)
+        }
     }
 }
 
@@ -189,7 +125,7 @@ async fn daemon(job: &ReaderJob, ended: impl Future<Output = ()>) -> anyhow::Res
     drop(doorbell);
     store.close().await;
     let mut lines = task.await??;
-    lines.stamps.looks = Some(looks.load(Ordering::Relaxed));
+    lines.looked_in_all(looks.load(Ordering::Relaxed));
     lines.save(&job.stamps)
 }
 

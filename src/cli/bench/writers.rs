@@ -7,8 +7,8 @@ use anyhow::Context;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use super::child::Orders;
-use super::readers::Stamps;
+use super::lines::Stamps;
+use super::orders::Orders;
 use super::scratch::Login;
 use crate::clock;
 use crate::doorbell::Bell;
