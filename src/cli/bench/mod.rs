@@ -16,6 +16,7 @@ mod journal;
 mod kills;
 mod latency;
 mod lines;
+mod measured;
 mod orders;
 mod readers;
 mod report;

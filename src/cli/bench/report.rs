@@ -6,7 +6,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::LatencyArgs;
-use super::latency::Measured;
+use super::measured::Measured;
 use super::rows::{COMPUTED, Goal, TIMES_FLOOR};
 use super::scratch::Environment;
 use super::stats::{Histogram, Micros, time};
