@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::info;
 
+use super::admission::examine_store;
 use super::confined::Place;
 use super::copy::{self, Attendant};
 use super::file::{self, FileId, Files, beside};
@@ -50,7 +51,7 @@ pub fn backup(
 ) -> Result<Copied> {
     let cannot =
         |error: std::io::Error| StoreError::CannotWrite(target.to_owned(), error.to_string());
-    let id = file::examine_store(store)?;
+    let id = examine_store(store)?;
     let database = std::fs::canonicalize(store).unwrap_or_else(|_| store.to_owned());
     ensure_other(&database, target)?;
     if !force && target.symlink_metadata().is_ok() {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::admission::examine_store;
 use super::confined::Place;
 use super::fault::explain_rusqlite;
 use super::file::Files;
@@ -100,7 +101,7 @@ pub struct Inspection {
 /// # Errors
 /// Whatever is wrong with the file or with SQLite's opening it.
 pub fn inspect(path: &Path, thorough: bool) -> Result<Inspection> {
-    file::examine_store(path)?;
+    examine_store(path)?;
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let accepted = Accepted::of(path);
     Place::of_database(&real)?.run(|| {
@@ -161,7 +162,7 @@ pub(super) fn ensure_current(files: &Files, accepts: impl Fn(&str) -> bool) -> R
 /// # Errors
 /// As [`inspect`].
 pub fn answers(path: &Path) -> Result<Kind> {
-    file::examine_store(path)?;
+    examine_store(path)?;
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     Place::of_database(&real)?.run(|| {
         let connection = copy::reader(path)?;

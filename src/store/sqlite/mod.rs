@@ -6,6 +6,7 @@
 //! readers. Nothing in this process ever closes a descriptor of its own on a
 //! database file: that would drop the locks that SQLite holds on it.
 
+mod admission;
 mod alerts;
 mod backup;
 mod base;

@@ -6,11 +6,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::confined::Confined;
-use super::file::{self, FileId, Files};
+use super::file::{FileId, Files};
 use super::newest::Newest;
 use super::pools::{UNCHECKED, options, pool};
 use super::postponed::Postponed;
-use super::{Durability, Opened, PATIENCE, SqliteStore, Writer, inspect};
+use super::{Durability, Opened, PATIENCE, SqliteStore, Writer, admission, inspect};
 use crate::clock;
 use crate::doorbell::Bell;
 use crate::store::accepted::Accepted;
@@ -116,9 +116,9 @@ impl SqliteStore {
         let path = std::path::absolute(path)
             .map_err(|error| StoreError::Io(path.to_owned(), error.to_string()))?;
         if create == Create::Yes {
-            file::create(&path)?;
+            admission::create(&path)?;
         }
-        let file = match file::examine_store(&path) {
+        let file = match admission::examine_store(&path) {
             Err(StoreError::Empty(_)) if create == Create::Yes => {
                 FileId::of(&path).ok_or_else(|| StoreError::Missing(path.clone()))?
             }

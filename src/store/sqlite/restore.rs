@@ -22,6 +22,7 @@ use rusqlite::{Connection, DropBehavior, OpenFlags};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, fcntl_lock, renameat_with};
 use rustix::io::Errno;
 
+use super::admission::mode_in;
 use super::beside as sidecars;
 use super::confined::Place;
 use super::copy::{self, Attendant};
@@ -106,7 +107,7 @@ pub fn restore(
     let cannot = |error: std::io::Error| StoreError::CannotWrite(store.clone(), error.to_string());
     let access = match Access::of(&store) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Access::in_directory(&directory, file::mode_in(&directory))
+            Access::in_directory(&directory, mode_in(&directory))
         }
         access => access,
     };
