@@ -16,13 +16,15 @@ use serde_json::Value;
 
 use self::assignment::{Name, is_literal_secret};
 pub use self::kind::SecretKind;
-use self::rules::{COMPILED, Found};
+use self::patterns::{Found, PATTERNS};
+use self::rules::COMPILED;
 use self::view::View;
 
 mod assignment;
 mod contexts;
 mod formats;
 mod kind;
+mod patterns;
 mod rules;
 mod value;
 mod view;
@@ -109,7 +111,7 @@ fn redact_member(value: &mut Value, name: Option<Name>, kinds: &mut Vec<SecretKi
             .for_each(|item| redact_member(item, name, kinds)),
         Value::Object(members) => {
             for (key, member) in members {
-                let found = COMPILED.member_name.captures(key);
+                let found = PATTERNS.member_name.captures(key);
                 let name = found.and_then(|found| Name::of(&found));
                 redact_member(member, name, kinds);
             }

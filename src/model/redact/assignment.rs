@@ -5,7 +5,7 @@ use std::ops::Range;
 use regex::{Captures, Regex};
 
 use super::SecretKind;
-use super::rules::{COMPILED, Found};
+use super::patterns::{Found, PATTERNS};
 use super::value::{
     is_common, is_harmless, is_lone_word, is_replacement, is_sentence, looks_random,
 };
@@ -182,7 +182,7 @@ impl Name {
 
 /// `None` if no string literal begins at `at`, `Some(None)` if it is no secret.
 fn quoted(text: &str, at: usize, claim: Claim) -> Option<Option<Range<usize>>> {
-    let open = COMPILED.quote.captures(&text[at..])?;
+    let open = PATTERNS.quote.captures(&text[at..])?;
     let (whole, slashes, quotes) = (open.get(0)?, open.get(1)?.len(), open.get(2)?.as_str());
     let quote = *quotes.as_bytes().last()?;
     let start = at + whole.end();
@@ -205,7 +205,7 @@ fn quoted(text: &str, at: usize, claim: Claim) -> Option<Option<Range<usize>>> {
     let literal = &body[..end];
     let near = &literal[literal.floor_char_boundary(end.saturating_sub(64))..];
     let after = body[end..].trim_start_matches(['\\', '"', '\'', '`', ' ']);
-    let name = after.starts_with([':', '=']) && COMPILED.member_name.is_match(near);
+    let name = after.starts_with([':', '=']) && PATTERNS.member_name.is_match(near);
     // `'x' * 80` makes one up.
     let repeated = after.starts_with('*') && !after.starts_with("**") && literal.len() <= 2;
     let secret = !name && !repeated && is_literal_secret(literal, claim);
@@ -261,7 +261,7 @@ fn unquoted(rest: &str, name: Name, set: bool) -> Option<usize> {
     let near = &rest[..rest.floor_char_boundary(256)];
     let brackets = |c: char| c.is_whitespace() || ")]},;=\"'`".contains(c);
     let first = near.split(brackets).next().unwrap_or_default();
-    let code = COMPILED.expression.is_match(rest) || COMPILED.variable.is_match(first);
+    let code = PATTERNS.expression.is_match(rest) || PATTERNS.variable.is_match(first);
     // The user of a URL whose password is gone may be called a token.
     let (user, host) = near.split_once('@').unwrap_or_default();
     let gone = !host.is_empty() && is_replacement(user);
@@ -300,7 +300,7 @@ fn value_end(rest: &str) -> usize {
         '\'' => !next_is(index, u8::is_ascii_alphanumeric),
         '\\' => next_is(index, |byte| b"nrt\"'".contains(byte)),
         '<' => next_is(index, |byte| *byte == b'/'),
-        ',' | ';' | '&' => COMPILED.field.is_match(&rest[index + 1..]),
+        ',' | ';' | '&' => PATTERNS.field.is_match(&rest[index + 1..]),
         _ => c.is_whitespace(),
     });
     end.map_or(rest.len(), |(index, _)| index)

@@ -1,7 +1,7 @@
 //! Judging a value: is it a secret, or a word, a type, a count, a placeholder?
 
 use super::SecretKind;
-use super::rules::COMPILED;
+use super::patterns::PATTERNS;
 
 /// A placeholder, a type or a state; with `numbers` also a count.
 pub(super) fn is_harmless(value: &str, numbers: bool) -> bool {
@@ -9,9 +9,9 @@ pub(super) fn is_harmless(value: &str, numbers: bool) -> bool {
     is_placeholder(value)
         || listed(HARMLESS, word)
         || (value.len() <= 256
-            && (COMPILED.algorithm.is_match(value)
-                || COMPILED.dummy.is_match(value)
-                || (numbers && COMPILED.number.is_match(value))))
+            && (PATTERNS.algorithm.is_match(value)
+                || PATTERNS.dummy.is_match(value)
+                || (numbers && PATTERNS.number.is_match(value))))
 }
 
 /// Nothing, a mask, a reference, or redacted already.
@@ -19,7 +19,7 @@ pub(super) fn is_placeholder(value: &str) -> bool {
     // None is longer than that, and a bounded look keeps time linear.
     value.is_empty()
         || is_replacement(value)
-        || (value.len() <= 256 && COMPILED.reference.is_match(value))
+        || (value.len() <= 256 && PATTERNS.reference.is_match(value))
 }
 
 pub(super) fn is_replacement(value: &str) -> bool {
@@ -92,7 +92,7 @@ pub(super) fn is_lone_word(value: &str, after: &str) -> bool {
     let word = (5..=32).contains(&value.len()) && small.bytes().all(|b| b.is_ascii_lowercase());
     let end = after.trim_start_matches(['.', '!', '*', '`', '"', '\'']);
     let end = end.trim_start_matches([' ', '\t']);
-    let field = |rest: &str| COMPILED.member.is_match(rest);
+    let field = |rest: &str| PATTERNS.member.is_match(rest);
     let next = end.strip_prefix([',', ';']).is_some_and(field);
     word && (end.is_empty() || end.starts_with(['\n', '\r']) || end.starts_with("\\n") || next)
         && !listed(PROSE, value)
