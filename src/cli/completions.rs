@@ -7,8 +7,8 @@ use clap::Args;
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::Shells;
 
-use super::context::Global;
-use super::context::{self, Context};
+use super::candidates::plain;
+use super::context::{Context, Global};
 use super::output::{by_label, print};
 use crate::clock;
 use crate::exit::Exit;
@@ -49,26 +49,6 @@ pub(super) fn run(args: &CompletionsArgs) -> anyhow::Result<Exit> {
     }
     print(&String::from_utf8(script)?)?;
     Ok(Exit::Success)
-}
-
-/// Names in the default directory of credentials.
-pub(super) fn credentials() -> Vec<CompletionCandidate> {
-    let names = context::known_names();
-    plain(names.into_iter().map(CompletionCandidate::new).collect())
-}
-
-/// Only candidates that no shell reads as anything but one word: bash puts them on
-/// the line as they are, and a role such as `x$(command)` would run at the next
-/// ENTER. What is left out can still be typed, quoted by hand.
-fn plain(candidates: Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
-    let harmless = |c: char| c.is_alphanumeric() || "_-./:@%+,".contains(c);
-    let one_word = |candidate: &CompletionCandidate| {
-        let word = candidate.get_value().to_str();
-        word.is_some_and(|word| {
-            !word.is_empty() && !word.starts_with('-') && word.chars().all(harmless)
-        })
-    };
-    candidates.into_iter().filter(one_word).collect()
 }
 
 /// Open conversations of the store that the environment means, by label or id.

@@ -1,16 +1,17 @@
 //! What every command stands on: which store, and for whom.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter};
 
-use super::completions;
-use super::error::{CliError, did_you_mean};
+use super::candidates;
+use super::error::CliError;
 use super::heard;
+use super::known::{credentials_for, files, what_there_is};
 use super::output::note;
 use crate::advice;
-use crate::credentials::{self, Credentials, CredentialsError, OF_THE_SERVICE};
+use crate::credentials::Credentials;
 use crate::model::Label;
 use crate::model::session::session_name;
 use crate::store::locate::{self, Hints, Location, Origin};
@@ -31,7 +32,7 @@ pub struct Global {
     /// For whom to act: a file, a directory of files, or a name in the default
     /// directory; may be repeated [env: MCP_BRIDGE_CREDENTIALS, ':' between]
     #[arg(short, long, global = true, value_name = "FILE", help_heading = "Global options",
-          add = ArgValueCandidates::new(completions::credentials))]
+          add = ArgValueCandidates::new(candidates::credentials))]
     pub credentials: Vec<PathBuf>,
 
     /// Print JSON, for scripts
@@ -378,104 +379,4 @@ fn what_was_done(location: &Location, brought: &Brought) -> String {
         }
     };
     format!("{done}; a copy of it as it was: {}", brought.copy.display())
-}
-
-/// Where `conversation new` writes credentials unless it is told otherwise.
-#[must_use]
-pub(super) fn credentials_directory() -> Option<PathBuf> {
-    let service = Path::new(OF_THE_SERVICE);
-    if rustix::process::geteuid().is_root() && service.is_dir() {
-        return Some(service.to_owned());
-    }
-    Some(locate::state_directory()?.join("credentials"))
-}
-
-/// Credentials in the default directory that name the store at `path`.
-fn credentials_for(path: &Path) -> Option<PathBuf> {
-    let files = toml_files(&credentials_directory()?).ok()?;
-    files.into_iter().find(|file| {
-        let store = Credentials::read(file).ok().and_then(|found| found.store);
-        store.is_some_and(|store| locate::is_at(&store, path))
-    })
-}
-
-/// A file is itself, a directory all `*.toml` in it, and a bare name that is
-/// neither a file of the directory above.
-fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if path.is_dir() {
-        let found = toml_files(path).map_err(|error| {
-            CredentialsError::Unreadable(path.to_owned(), format!("cannot be listed: {error}"))
-        })?;
-        return if found.is_empty() {
-            let what = "there is no *.toml in this directory".to_owned();
-            Err(CredentialsError::Unreadable(path.to_owned(), what).into())
-        } else {
-            Ok(found)
-        };
-    }
-    let bare = path.file_name() == Some(path.as_os_str());
-    if bare
-        && !path.exists()
-        && let Some(directory) = credentials_directory()
-    {
-        let name = path.to_string_lossy();
-        let known = [directory.join(format!("{name}.toml")), directory.join(path)]
-            .into_iter()
-            .find(|candidate| candidate.exists());
-        let names = known_names();
-        return match known {
-            Some(file) => Ok(vec![file]),
-            None => Err(CliError::NoSuchCredentials {
-                hint: did_you_mean(&name, names.iter().map(String::as_str)),
-                have: what_there_is() + &credentials::handed_over(&name, &directory),
-                name: name.into_owned(),
-                directory,
-            }
-            .into()),
-        };
-    }
-    Ok(vec![path.to_owned()])
-}
-
-fn toml_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// The names that stand in the default directory.
-#[must_use]
-pub(super) fn known_names() -> Vec<String> {
-    credentials_directory()
-        .and_then(|directory| toml_files(&directory).ok())
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|path| path.file_stem())
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect()
-}
-
-fn what_there_is() -> String {
-    const SHOWN: usize = 6;
-    let names = known_names();
-    match names.first() {
-        None => "\n  `mcp-bridge conversation new` writes one for each side".to_owned(),
-        Some(first) => {
-            let more = if names.len() > SHOWN { ", ..." } else { "" };
-            let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>();
-            format!(
-                "\n  for example: --credentials {first}   (there are: {}{more})",
-                shown.join(", ")
-            )
-        }
-    }
 }

@@ -14,8 +14,7 @@ use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::doctor::{self, Expected};
-use super::heard::Heard;
+use super::heard::{self, Expected, Heard};
 use super::output::{print, print_json, shown};
 use crate::exit::Exit;
 use crate::store::{StoreError, sqlite};
@@ -52,7 +51,7 @@ pub(super) async fn run(args: HealthArgs, context: &Context) -> anyhow::Result<E
         let place = place.clone();
         move || {
             // Those of another store are another operator's.
-            let mut all = doctor::daemons(&args.config, location);
+            let mut all = heard::expected(&args.config, location);
             all.retain(|one| !one.other);
             let own = look(&all, &place);
             // The receiver is gone if it took too long.

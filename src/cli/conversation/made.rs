@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::context::{Context, credentials_directory};
+use crate::cli::context::Context;
+use crate::cli::known::credentials_directory;
 use crate::cli::output::{self, print, print_json};
 use crate::cli::table::{BOLD, Cell, DIM, Table};
 use crate::model::{ConversationId, Label};

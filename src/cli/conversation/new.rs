@@ -10,8 +10,9 @@ use jiff::Timestamp;
 
 use super::made::{self, Plan};
 use super::role;
-use crate::cli::context::{Context, credentials_directory};
+use crate::cli::context::Context;
 use crate::cli::error::CliError;
+use crate::cli::known::credentials_directory;
 use crate::cli::output::{self, note};
 use crate::clock;
 use crate::credentials::{Credentials, CredentialsError};

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::cli::heard::{Daemon, Home};
 use crate::duties::SessionState;
 use crate::store::sqlite::Inspection;
-use crate::supervisor::StateFile;
 
 /// All of it.
 #[derive(Debug, Default)]
@@ -31,17 +31,6 @@ pub(super) struct Facts {
     /// The SQLite of `python3`, where a store is shared with the Python bridge;
     /// an error if it could not be asked.
     pub(super) python: Option<Result<String, String>>,
-}
-
-/// How a configuration's daemon is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Home {
-    /// `/etc/mcp-bridge`.
-    System,
-    /// `~/.config/mcp-bridge`.
-    User,
-    /// Anywhere.
-    Elsewhere,
 }
 
 /// A configuration file.
@@ -106,21 +95,6 @@ pub(super) struct Adapter {
     pub(super) trouble: Option<(String, String)>,
     /// What is not good about it, and works.
     pub(super) doubt: Option<(String, String)>,
-}
-
-/// A daemon that left a state file.
-#[derive(Debug)]
-pub(super) struct Daemon {
-    pub(super) instance: String,
-    pub(super) state_path: PathBuf,
-    pub(super) home: Home,
-    pub(super) state: StateFile,
-    pub(super) runs: bool,
-    /// Its process, where that number means something here: in this PID namespace.
-    pub(super) process: Option<u32>,
-    /// What it is of, if not of the store that this user's commands use: `store
-    /// /srv/b.db`. Its troubles are not this user's.
-    pub(super) other: Option<String>,
 }
 
 /// A store, and the file system that it is on.

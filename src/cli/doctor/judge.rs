@@ -3,8 +3,9 @@
 mod sessions;
 mod store;
 
-use super::facts::{Config, Daemon, Facts, Home, Inotify, Synchronized};
+use super::facts::{Config, Facts, Inotify, Synchronized};
 use super::finding::Finding;
+use crate::cli::heard::{Daemon, Home};
 use crate::text;
 
 /// Everything that there is to say, by topic.

@@ -16,10 +16,8 @@ use clap::builder::ValueHint;
 use serde_json::json;
 
 use super::context::Context;
-use super::heard::Heard;
 use super::output::{print, print_json};
 use crate::exit::Exit;
-use crate::store::locate::Location;
 use finding::Level;
 
 /// Looks at the configurations, the store and its disk, the limits of the
@@ -41,21 +39,6 @@ pub(super) struct DoctorArgs {
     /// ~/.config/mcp-bridge/*.toml; may be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Vec<PathBuf>,
-}
-
-/// A daemon that runs, died or should run on this machine.
-pub(super) struct Expected {
-    pub(super) instance: String,
-    /// Whether it serves another store than this user's commands use.
-    pub(super) other: bool,
-    /// What it says, or said last.
-    pub(super) heard: Option<Heard>,
-}
-
-/// The daemons of these configurations, or of all that this machine and this
-/// user have. `own` is the store that this command uses.
-pub(super) fn daemons(named: &[PathBuf], own: Location) -> Vec<Expected> {
-    gather::expected(named, own)
 }
 
 /// Where standard output has no width of its own.

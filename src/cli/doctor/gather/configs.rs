@@ -1,4 +1,4 @@
-//! Configurations, and what they name on this machine.
+//! What configurations name on this machine.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -7,47 +7,19 @@ use std::sync::Arc;
 use rustix::fs::{Access, access};
 use tokio::sync::Notify;
 
-use super::environment;
 use super::sandbox::{self, Sandbox};
-use crate::cli::doctor::facts::{Adapter, Config, Configured, Daemon, Home, Life, Session};
+use crate::cli::doctor::facts::{Adapter, Config, Configured, Life, Session};
+use crate::cli::heard::configs::{Loaded, is_enabled};
+use crate::cli::heard::daemons::{Daemon, is_of};
 use crate::command::{self, Ended};
 use crate::config::{
-    self, AdapterSettings, AlertAdapterSettings, ConfigError, ProofSettings, SessionSettings,
-    Settings, WebhookAddress, WebhookSettings, WebhookUrl,
+    self, AdapterSettings, AlertAdapterSettings, ProofSettings, SessionSettings, WebhookAddress,
+    WebhookSettings, WebhookUrl,
 };
 use crate::credentials::Credentials;
 use crate::duties::SessionState;
 use crate::guarded;
 use crate::liveness::{Proof, Verdict, Watcher};
-
-/// A configuration as it was read.
-pub(super) struct Loaded {
-    pub(super) path: PathBuf,
-    pub(super) instance: String,
-    pub(super) home: Home,
-    pub(super) settings: Result<Settings, ConfigError>,
-}
-
-/// `*.toml` in a directory, as far as there is one.
-pub(super) fn toml_in(directory: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|e| e == "toml") && path.is_file())
-        .collect();
-    found.sort();
-    found
-}
-
-pub(super) fn load(path: &Path, home: Home) -> Loaded {
-    let instance = path.file_stem().unwrap_or_default().to_string_lossy();
-    Loaded {
-        path: path.to_owned(),
-        home,
-        settings: config::load(path, environment(&instance)),
-        instance: instance.into_owned(),
-    }
-}
 
 /// What a configuration says, held against this machine.
 pub(super) async fn facts(
@@ -127,19 +99,6 @@ fn said(credentials: &Path, daemon: Option<&Daemon>) -> Vec<SessionState> {
         .collect()
 }
 
-/// Whether this is the configuration's daemon, and runs.
-pub(super) fn is_of(daemon: &Daemon, loaded: &Loaded) -> bool {
-    daemon.runs && (&daemon.instance, daemon.home) == (&loaded.instance, loaded.home)
-}
-
-/// Whether a daemon has this configuration, or shall have: those that a package
-/// brought are nobody's until they are enabled.
-pub(super) fn is_in_use(loaded: &Loaded, daemons: &[Daemon]) -> bool {
-    loaded.home == Home::Elsewhere
-        || is_enabled(loaded.home, &loaded.instance)
-        || daemons.iter().any(|daemon| is_of(daemon, loaded))
-}
-
 /// What a session's file is called, however the service manager calls it.
 fn name(credentials: &Path) -> String {
     let stem = credentials.file_stem().unwrap_or_default();
@@ -147,22 +106,6 @@ fn name(credentials: &Path) -> String {
     stem.strip_prefix(config::LOADED_AS)
         .unwrap_or(&stem)
         .to_owned()
-}
-
-/// Whether some target wants the service: systemd keeps that as links.
-pub(super) fn is_enabled(home: Home, instance: &str) -> bool {
-    let units = match home {
-        Home::System => Some(PathBuf::from("/etc/systemd/system")),
-        Home::User => super::user_units(),
-        Home::Elsewhere => None,
-    };
-    let unit = format!("mcp-bridged@{instance}.service");
-    let entries = units.and_then(|units| std::fs::read_dir(units).ok());
-    entries.into_iter().flatten().flatten().any(|entry| {
-        let path = entry.path();
-        path.extension().is_some_and(|kind| kind == "wants")
-            && path.join(&unit).symlink_metadata().is_ok()
-    })
 }
 
 /// Why what a daemon runs is not run by us: it is another user's, and a command
@@ -371,6 +314,7 @@ fn secret(path: &Path, adapter: &mut Adapter) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::heard::Home;
     use crate::supervisor::StateFile;
 
     fn daemon(credentials: &str) -> Daemon {

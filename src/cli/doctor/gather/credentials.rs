@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::configs::{Loaded, toml_in};
 use super::stores;
-use crate::cli::context::credentials_directory;
 use crate::cli::doctor::facts::{CredentialsFile, CredentialsTrouble, Standing};
 use crate::cli::doctor::judge::unit;
+use crate::cli::heard::configs::{Loaded, toml_in};
+use crate::cli::known::credentials_directory;
 use crate::config::is_closed;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::model::session::session_name;

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::doctor::facts::{Daemon, Inotify, Synchronized};
+use crate::cli::doctor::facts::{Inotify, Synchronized};
+use crate::cli::heard::Daemon;
 use crate::command::{self, Ended, on_one_line};
 
 /// What the users have in use who matter here: this one, and those whose

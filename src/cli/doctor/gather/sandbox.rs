@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::doctor::facts::Home;
+use crate::cli::heard::Home;
 use crate::command::{self, Ended};
 
 /// Of one service of the machine; what is empty holds nobody back.

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use super::configs::Loaded;
-use super::own::Own;
 use crate::cli::context::Context;
 use crate::cli::doctor::facts::{Config, Permissions, Store};
+use crate::cli::heard::configs::Loaded;
 use crate::cli::heard::is_same;
+use crate::cli::heard::own::Own;
 use crate::host;
 use crate::store::StoreError;
 use crate::store::locate::{self, Hints, Location, Origin};

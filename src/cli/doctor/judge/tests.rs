@@ -6,10 +6,11 @@ use jiff::Timestamp;
 
 use super::judge;
 use crate::cli::doctor::facts::{
-    Adapter, Config, Configured, CredentialsFile, CredentialsTrouble, Daemon, Facts, Home, Inotify,
-    Life, Permissions, Session, Standing, Store, Synchronized,
+    Adapter, Config, Configured, CredentialsFile, CredentialsTrouble, Facts, Inotify, Life,
+    Permissions, Session, Standing, Store, Synchronized,
 };
 use crate::cli::doctor::finding::{Finding, Level};
+use crate::cli::heard::{Daemon, Home};
 use crate::store::sqlite::{Inspection, Kind, SCHEMA_VERSION};
 use crate::supervisor::{DutyState, LastReload, StateFile};
 

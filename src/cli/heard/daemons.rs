@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::configs::Loaded;
-use crate::cli::doctor::facts::{Daemon, Home};
+use super::configs::{Home, Loaded, is_enabled};
 use crate::supervisor::{
     self, StateFile, is_elsewhere, lock_is_closed, read_state, user_directories,
 };
@@ -12,9 +11,24 @@ use crate::supervisor::{
 /// A system service's runtime directories, one each or one for all.
 const SYSTEM: &str = "/run/mcp-bridge";
 
+/// A daemon that left a state file.
+#[derive(Debug)]
+pub(in crate::cli) struct Daemon {
+    pub(in crate::cli) instance: String,
+    pub(in crate::cli) state_path: PathBuf,
+    pub(in crate::cli) home: Home,
+    pub(in crate::cli) state: StateFile,
+    pub(in crate::cli) runs: bool,
+    /// Its process, where that number means something here: in this PID namespace.
+    pub(in crate::cli) process: Option<u32>,
+    /// What it is of, if not of the store that this user's commands use: `store
+    /// /srv/b.db`. Its troubles are not this user's.
+    pub(in crate::cli) other: Option<String>,
+}
+
 /// Daemons of the configurations; with `all`, also those whose configuration
 /// was not found.
-pub(super) fn daemons(configs: &[Loaded], all: bool) -> Vec<Daemon> {
+pub(in crate::cli) fn daemons(configs: &[Loaded], all: bool) -> Vec<Daemon> {
     // By its file, so that one that is found in two ways is one.
     let mut files: BTreeMap<PathBuf, (String, Home)> = BTreeMap::new();
     let mut places = vec![(PathBuf::from(SYSTEM), Home::System)];
@@ -53,6 +67,19 @@ pub(super) fn daemons(configs: &[Loaded], all: bool) -> Vec<Daemon> {
             })
         })
         .collect()
+}
+
+/// Whether this is the configuration's daemon, and runs.
+pub(in crate::cli) fn is_of(daemon: &Daemon, loaded: &Loaded) -> bool {
+    daemon.runs && (&daemon.instance, daemon.home) == (&loaded.instance, loaded.home)
+}
+
+/// Whether a daemon has this configuration, or is to have: those that a package
+/// brought belong to no daemon until they are enabled.
+pub(in crate::cli) fn is_in_use(loaded: &Loaded, daemons: &[Daemon]) -> bool {
+    loaded.home == Home::Elsewhere
+        || is_enabled(loaded.home, &loaded.instance)
+        || daemons.iter().any(|daemon| is_of(daemon, loaded))
 }
 
 /// How the daemon is started that keeps its state in a place of `home`. The

@@ -1,16 +1,23 @@
-//! The word of the daemons that run on this machine, as their state files have
-//! it: what `status`, `health` and `doctor` go by first.
+//! The daemons of this machine: which are configured, which run, and their word, as
+//! their state files have it. `status`, `health` and `doctor` go by it first.
+
+pub(super) mod configs;
+pub(super) mod daemons;
+mod expected;
+pub(super) mod own;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::doctor;
 use super::output::shown;
 use super::table::{BAD, BOLD};
 use crate::duties::{StoreCondition, StoreState};
 use crate::store::locate::{Location, Origin};
 use crate::supervisor::StateFile;
+pub(super) use configs::Home;
+pub(super) use daemons::Daemon;
+pub(super) use expected::{Expected, expected};
 
 /// A daemon of this machine, and what it says.
 #[derive(Debug, Clone)]
@@ -69,7 +76,7 @@ pub(super) fn of(path: &Path) -> Vec<Heard> {
         path: path.to_owned(),
         origin: Origin::Flag,
     };
-    let all = doctor::daemons(&[], location).into_iter();
+    let all = expected(&[], location).into_iter();
     all.filter_map(|one| one.heard)
         .filter(|daemon| daemon.serves(path))
         .collect()

@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::configs::{Loaded, is_of};
-use crate::cli::doctor::facts::{Daemon, Home};
-use crate::cli::heard::is_same;
+use super::configs::{Home, Loaded};
+use super::daemons::{Daemon, is_of};
+use super::is_same;
 use crate::store::locate::{self, Hints, Location, Origin};
 
 /// The store that this user's commands use.
-pub(super) struct Own {
+pub(in crate::cli) struct Own {
     path: PathBuf,
     /// Whether a flag, a variable or credentials named it.
     named: bool,
@@ -22,7 +22,7 @@ pub(super) struct Own {
 }
 
 impl Own {
-    pub(super) fn of(location: Location, asked: bool) -> Self {
+    pub(in crate::cli) fn of(location: Location, asked: bool) -> Self {
         let named = !matches!(location.origin, Origin::Default | Origin::System);
         Self {
             named,
@@ -36,7 +36,7 @@ impl Own {
 
     /// What a daemon or configuration is of, if not of this user's store; `store`
     /// is the one that it means, as far as that is known.
-    pub(super) fn other(&self, home: Home, store: Option<&Path>) -> Option<String> {
+    pub(in crate::cli) fn other(&self, home: Home, store: Option<&Path>) -> Option<String> {
         let same = store.is_some_and(|store| is_same(store, &self.path));
         if self.asked || same {
             return None;
@@ -51,18 +51,18 @@ impl Own {
     }
 
     /// Whether `store` is not the one that this user's commands use.
-    pub(super) fn is_other(&self, store: &Path) -> bool {
+    pub(in crate::cli) fn is_other(&self, store: &Path) -> bool {
         !is_same(store, &self.path)
     }
 
     /// Whether a command that works on `store` must name it.
-    pub(super) fn must_name(&self, store: &Path) -> bool {
+    pub(in crate::cli) fn must_name(&self, store: &Path) -> bool {
         !self.plain || self.is_other(store)
     }
 }
 
 /// The store of a configuration: its running daemon's word first.
-pub(super) fn store_of(loaded: &Loaded, daemons: &[Daemon]) -> Option<PathBuf> {
+pub(in crate::cli) fn store_of(loaded: &Loaded, daemons: &[Daemon]) -> Option<PathBuf> {
     let said = daemons
         .iter()
         .find(|daemon| is_of(daemon, loaded))
@@ -74,7 +74,7 @@ pub(super) fn store_of(loaded: &Loaded, daemons: &[Daemon]) -> Option<PathBuf> {
 }
 
 /// The store of a daemon: its own word first.
-pub(super) fn store_of_daemon(daemon: &Daemon, configs: &[Loaded]) -> Option<PathBuf> {
+pub(in crate::cli) fn store_of_daemon(daemon: &Daemon, configs: &[Loaded]) -> Option<PathBuf> {
     let said = daemon.state.store.as_ref().map(|store| store.path.clone());
     said.or_else(|| {
         let mut configs = configs.iter();
