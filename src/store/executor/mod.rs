@@ -9,8 +9,8 @@
 //! that each has an answer of its own. A caller hears of success after COMMIT
 //! and never before.
 //!
-//! A caller that goes away before its write began takes it along; one that goes
-//! away later hears nothing, and the write stands or falls as if it had stayed.
+//! A caller that goes away before its write has the lock takes it along; one that
+//! goes away later hears nothing, and the write stands or falls as if it had stayed.
 
 mod engine;
 #[cfg(test)]
@@ -277,6 +277,10 @@ fn together(engine: &mut dyn Engine, waiting: &mut VecDeque<Box<dyn Write>>) -> 
             break;
         }
         ran += 1;
+        // It may have gone away while the lock was waited for.
+        if !write.is_wanted() {
+            continue;
+        }
         let part = engine.savepoint().and_then(|()| {
             let ended = write.run(engine.rows(write.doing()));
             match ended {
@@ -324,7 +328,9 @@ fn alone(engine: &mut dyn Engine, mut write: Box<dyn Write>) {
     write.is_at(Step::Lock);
     let ended = engine.begin(write.deadline()).and_then(|()| {
         write.is_at(Step::Work);
-        let Some(ring) = write.run(engine.rows(write.doing())) else {
+        let wanted = write.is_wanted();
+        let ran = wanted.then(|| write.run(engine.rows(write.doing())));
+        let Some(ring) = ran.flatten() else {
             engine.roll_back();
             return Ok(());
         };

@@ -309,6 +309,29 @@ async fn a_caller_that_left_before_its_turn_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_caller_that_left_while_another_process_wrote_writes_nothing() {
+    let (memory, from) = memory().await;
+    let other = Arc::new(memory.open(sound()));
+    let executor = Arc::new(memory.open(sound()));
+    let held = Held::new(&other).await;
+    // The first waits for the lock, the others behind it.
+    let first = ask(&executor, &from, draft("first"));
+    while executor.queued() > 0 || executor.busy() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let others = ["left too", "stayed"].map(|text| ask(&executor, &from, draft(text)));
+    queued(&executor, 2).await;
+    let [left, stayed] = others;
+    for gone in [first, left] {
+        gone.abort();
+        assert!(gone.await.expect_err("aborted").is_cancelled());
+    }
+    held.let_go().await.expect("it went on");
+    assert!(stayed.await.expect("ran").is_ok());
+    assert_eq!(memory.texts(), ["stayed"]);
+}
+
+#[tokio::test]
 async fn a_process_that_stops_after_its_commit_has_stored_and_answered_nothing() {
     let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(once(Step::Commit, 1, Trouble::Stop)));
