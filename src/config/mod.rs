@@ -3,7 +3,8 @@
 //! Owns the reading of `/etc/mcp-bridge/<instance>.toml`, of the drop-ins in
 //! `<instance>.d/*.toml` beside it and of `MCP_BRIDGE__SECTION__KEY`, and every
 //! word an operator reads when one of them is wrong. Knows nothing of the
-//! store, of logging or of the duties: it imports nothing else of this crate.
+//! store or of the duties. Of this crate it imports only how files are opened and
+//! what a level of the log may be.
 //!
 //! | file | does |
 //! |---|---|
