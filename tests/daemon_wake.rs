@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use mcp_bridge::model::MessageId;
 use mcp_bridge::model::health::Turn;
 use mcp_bridge::model::session::Life;
+use mcp_bridge::model::wake::WakeOutcome;
 use mcp_bridge::store::{Heartbeats, WakeClaim, Wakes};
 use mcp_bridge::{clock, host};
 use rig::{Agent, Daemon, QUICK, Rig, full, is_alive, session, wait_for};
@@ -665,7 +666,7 @@ fn a_wake_that_somebody_else_has_claimed_is_left_to_him_and_ours_is_not_used_up(
     has_lines(&inbox(&rig, "other"), 4);
     assert_eq!((lines(&runs), lines(&inbox(&rig, "one"))), (0, 0));
     let end = mcp_bridge::store::WakeEnd {
-        outcome: "failed",
+        outcome: WakeOutcome::Spent,
         reason: None,
     };
     rig.block_on(rig.store.end_wake(&waiter, &end, clock::now()))

@@ -14,7 +14,7 @@ use super::{DutyBell, Patience, SessionState};
 use crate::config::AdapterSettings;
 use crate::duties::roster::Kept;
 use crate::model::alert::AlertKind;
-use crate::model::wake::{Mail, WakePolicy};
+use crate::model::wake::{Mail, WakeOutcome, WakePolicy};
 use crate::model::{MessageId, SessionKey};
 use crate::store::{SharedStore, StoreError, WakeClaim, WakeEnd, WakeRef};
 use crate::wake::{self, Pointer, Returned};
@@ -74,7 +74,7 @@ struct Open {
 
 struct Ending {
     wake: WakeRef,
-    outcome: &'static str,
+    outcome: WakeOutcome,
     reason: Option<String>,
 }
 
@@ -212,7 +212,7 @@ impl Waker {
         label = session.name(),
                    "{} looked", session.name()
                );
-        self.end(&session.key, "verified", None);
+        self.end(&session.key, WakeOutcome::Verified, None);
     }
 
     /// The adapter failed, or its time is over without evidence.
@@ -253,7 +253,11 @@ impl Waker {
                            "{} was not woken by {adapter}: {why}; trying the next way", session.name()
                        );
         }
-        let outcome = if spent { "spent" } else { "unverified" };
+        let outcome = if spent {
+            WakeOutcome::Spent
+        } else {
+            WakeOutcome::Unverified
+        };
         self.end(&session.key, outcome, Some(why.to_owned()));
     }
 
@@ -293,7 +297,7 @@ impl Waker {
         let gone = self.open.keys().filter(|key| !kept.contains(key)).cloned();
         for session in gone.collect::<Vec<_>>() {
             let why = "the session is not kept here any more, or its agent has ended";
-            self.end(&session, "abandoned", Some(why.into()));
+            self.end(&session, WakeOutcome::Abandoned, Some(why.into()));
         }
         let spent: Vec<SessionKey> = self
             .given_up
@@ -306,7 +310,7 @@ impl Waker {
         }
     }
 
-    fn end(&mut self, session: &SessionKey, outcome: &'static str, reason: Option<String>) {
+    fn end(&mut self, session: &SessionKey, outcome: WakeOutcome, reason: Option<String>) {
         // Without a row somebody else had the claim, and ends it himself.
         if let Some(Open { wake, .. }) = self.open.remove(session) {
             self.endings.push_back(Ending {

@@ -36,6 +36,32 @@ impl WakePolicy {
     }
 }
 
+/// How a wake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WakeOutcome {
+    /// The agent fetched its mail.
+    Verified,
+    /// It did not, and another adapter is tried.
+    Unverified,
+    /// It did not, and no adapter is left.
+    Spent,
+    /// The session is not kept any more, or its agent has ended.
+    Abandoned,
+}
+
+impl WakeOutcome {
+    /// The word in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Unverified => "unverified",
+            Self::Spent => "spent",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
 /// What the store says of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mail {

@@ -10,6 +10,7 @@ use crate::model::process::{Boot, ProcessId};
 use crate::model::redact::SecretKind;
 use crate::model::session::ProofKind;
 use crate::model::token::Token;
+use crate::model::wake::WakeOutcome;
 use crate::model::{ConversationId, Label, MessageId, SessionKey, Side};
 
 /// A conversation to be made.
@@ -231,8 +232,8 @@ pub struct WakeRef {
 /// How a wake ended.
 #[derive(Debug)]
 pub struct WakeEnd<'a> {
-    /// One word: `verified`, `unverified`, `failed`, `spent`.
-    pub outcome: &'a str,
+    /// What came of it.
+    pub outcome: WakeOutcome,
     /// Why, for people; never a message's text.
     pub reason: Option<&'a str>,
 }

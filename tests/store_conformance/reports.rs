@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::token::TokenStorage;
+use mcp_bridge::model::wake::WakeOutcome;
 use mcp_bridge::model::{Label, MessageId, Side};
 use mcp_bridge::store::{AuditFilter, DaemonInfo, WakeClaim, WakeEnd};
 
@@ -37,7 +38,7 @@ pub(crate) async fn sessions_show_everything(backend: &impl Backend) {
     };
     let wake = store.claim_wake(&claim, at(7)).await.expect("asked");
     let end = WakeEnd {
-        outcome: "failed",
+        outcome: WakeOutcome::Spent,
         reason: Some("no such file"),
     };
     let ended = store.end_wake(&wake.expect("free"), &end, at(8)).await;
@@ -57,7 +58,7 @@ pub(crate) async fn sessions_show_everything(backend: &impl Backend) {
     assert_eq!((a.activity_at, b.activity_at), (Some(at(6)), Some(at(0))));
     assert_eq!((a.unread, b.unread), (0, 2));
     assert_eq!(b.reported.as_deref(), Some("waiting"));
-    assert_eq!(b.wake.as_deref(), Some("file: failed (no such file)"));
+    assert_eq!(b.wake.as_deref(), Some("file: spent (no such file)"));
     assert_eq!((c.wake.as_deref(), c.reported.as_deref()), (None, None));
     assert_eq!(b.expires_at, Some(at(600)));
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mcp_bridge::model::wake::WakeOutcome;
 use mcp_bridge::model::{MessageId, SessionKey};
 use mcp_bridge::store::{Boot, Store, WakeClaim, WakeEnd, WakeRef};
 
@@ -23,7 +24,7 @@ async fn claim(store: &dyn Store, session: &SessionKey, who: &str, boot: &Boot) 
 }
 
 const SPENT: WakeEnd<'_> = WakeEnd {
-    outcome: "spent",
+    outcome: WakeOutcome::Spent,
     reason: Some("nobody fetched"),
 };
 

@@ -30,11 +30,11 @@ impl Wakes for SqliteStore {
 
     async fn end_wake(&self, wake: &WakeRef, end: &WakeEnd<'_>, now: Timestamp) -> Result<bool> {
         let wake = wake.clone();
-        let (outcome, reason) = (end.outcome.to_owned(), end.reason.map(str::to_owned));
+        let (outcome, reason) = (end.outcome, end.reason.map(str::to_owned));
         self.normal
             .write("ending a wake", move |transaction| {
                 let end = WakeEnd {
-                    outcome: &outcome,
+                    outcome,
                     reason: reason.as_deref(),
                 };
                 transaction.rows().end_wake(&wake, &end, now)

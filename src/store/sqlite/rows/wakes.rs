@@ -52,7 +52,7 @@ impl WakeRows for SqliteRows {
             )
             .bind(wake.id)
             .bind(wake.claim)
-            .bind(end.outcome)
+            .bind(end.outcome.as_str())
             .bind(end.reason)
             .bind(millis(now))
             .execute(connection)
