@@ -129,7 +129,7 @@ async fn crowd(
         .iter()
         .map(|text| ask(executor, from, draft(text)))
         .collect();
-    queued(&executor, texts.len()).await;
+    queued(executor, texts.len()).await;
     held.let_go().await.expect("it went on");
     join_all(sends)
         .await
