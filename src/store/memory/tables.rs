@@ -74,6 +74,7 @@ pub(super) struct Session {
     pub(super) acted: Option<Timestamp>,
     pub(super) first_fetch: Option<Timestamp>,
     pub(super) change: u64,
+    pub(super) capacity: Option<u32>,
 }
 
 impl Tables {

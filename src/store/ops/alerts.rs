@@ -108,7 +108,7 @@ pub(crate) fn clear_control(
 
 /// Refuses a writer that does not act any more, inside the transaction of what it
 /// wants to write.
-fn ensure_acts(rows: &mut dyn Rows, leader: Option<&Leader>) -> Result<()> {
+pub(super) fn ensure_acts(rows: &mut dyn Rows, leader: Option<&Leader>) -> Result<()> {
     match leader {
         Some(leader) => rows.acts(leader)?.map_err(StoreError::NotLeading),
         None => Ok(()),

@@ -32,10 +32,23 @@ pub(super) fn order(
     rows: &mut dyn Rows,
     conversation: Option<&ConversationId>,
     action: impl Into<Cow<'static, str>>,
-    mut details: Value,
+    details: Value,
     now: Timestamp,
 ) -> Result<()> {
+    by_operator(rows, of(conversation, action, details), now)
+}
+
+/// The same of a whole row.
+///
+/// # Errors
+/// The engine's.
+pub(super) fn by_operator(rows: &mut dyn Rows, mut row: Audit, now: Timestamp) -> Result<()> {
+    row.details["by"] = ordered_by();
+    rows.audit(&[row], now)
+}
+
+/// The user who gives an order, as an audit row names one.
+pub(crate) fn ordered_by() -> Value {
     let caller = host::caller();
-    details["by"] = json!({ "uid": caller.uid, "user": caller.name });
-    rows.audit(&[of(conversation, action, details)], now)
+    json!({ "uid": caller.uid, "user": caller.name })
 }

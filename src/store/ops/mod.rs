@@ -2,8 +2,9 @@
 //! rows of one transaction ([`super::rows`]), without SQL and without I/O.
 
 pub(crate) mod alerts;
-mod audit;
+pub(crate) mod audit;
 pub(crate) mod callers;
 pub(crate) mod conversations;
 mod limits;
 pub(crate) mod messages;
+pub(crate) mod settings;

@@ -25,4 +25,10 @@ pub trait SessionRows {
     /// # Errors
     /// The engine's.
     fn note_change(&mut self, session: &SessionKey) -> Result<()>;
+
+    /// Sets how many tasks a session may have at once; `None` is what all may.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn set_capacity(&mut self, session: &SessionKey, capacity: Option<u32>) -> Result<()>;
 }

@@ -54,4 +54,10 @@ pub trait SettingRows {
     /// # Errors
     /// The engine's.
     fn signal(&mut self) -> Result<()>;
+
+    /// Writes a setting.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn set_setting(&mut self, key: &'static str, value: &str) -> Result<()>;
 }

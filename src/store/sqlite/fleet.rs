@@ -12,10 +12,10 @@ use super::messages::OVERTAKEN;
 use super::shared::session_change;
 use super::tasks::{self, Cause, Target, counted, fetched, session_of};
 use super::written::Written as _;
-use super::{Durability, Ring, SqliteStore, findings, leader, millis, odd, prune, seen, shared};
+use super::{Durability, Ring, SqliteStore, findings, leader, millis, odd, prune, seen};
 use crate::clock;
 use crate::model::{Fence, SessionKey, TaskId};
-use crate::store::ops::callers::nowhere;
+use crate::store::ops::settings;
 use crate::store::{
     DaemonRef, Finding, Fleet, Leader, Lease, Move, Moved, Orchestration, Pruned, Result,
     Retention, StoreError, TaskError, Waiting, Wanted, Why,
@@ -239,7 +239,11 @@ impl Orchestration for SqliteStore {
             ("task.capacity", capacity.to_string()),
             ("task.max_losses", max_losses.to_string()),
         ];
-        self.run("setting the capacity", self.set(leader, &settings))
+        let leader = leader.cloned();
+        self.full
+            .write("setting the capacity", move |transaction| {
+                settings::set(transaction, leader.as_ref(), &settings)
+            })
             .await
     }
 
@@ -248,35 +252,12 @@ impl Orchestration for SqliteStore {
         session: &SessionKey,
         capacity: Option<u32>,
     ) -> Result<()> {
-        self.run("setting a capacity", async {
-            let mut write = self.write(Durability::Full).await?;
-            if !is_there(write.connection(), session).await? {
-                return Err(nowhere(self.path(), &session.conversation).into());
-            }
-            bump(write.connection(), session).await?;
-            sqlx::query(
-                "UPDATE bridge_session SET capacity = ?3
-                 WHERE conversation_id = ?1 AND session_id = ?2",
-            )
-            .bind(session.conversation.as_str())
-            .bind(session.side.as_str())
-            .bind(capacity)
-            .execute(write.connection())
-            .await?
-            .wrote(1, "bridge_session")?;
-            shared::audit_order(
-                write.connection(),
-                Some(&session.conversation),
-                Some(session.side),
-                "capacity",
-                json!({ "capacity": capacity }),
-                clock::now(),
-            )
-            .await?;
-            tasks::signal(write.connection()).await?;
-            write.commit(Ring::Yes).await
-        })
-        .await
+        let (session, now) = (session.clone(), clock::now());
+        self.full
+            .write("setting a capacity", move |transaction| {
+                settings::order_capacity(transaction, &session, capacity, now)
+            })
+            .await
     }
 
     async fn prune(

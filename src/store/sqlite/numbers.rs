@@ -11,8 +11,8 @@ use serde_json::json;
 use super::copy;
 use super::inspect::has;
 use super::ours;
-use super::shared;
 use crate::model::timestamp;
+use crate::store::ops::audit::ordered_by;
 
 /// What is added where the store that was replaced cannot be asked.
 const GAP: i64 = 1_000;
@@ -113,7 +113,7 @@ impl Numbers {
                      VALUES ('restore_store', ?1, ?2)",
                 )?
                 .insert(params![
-                    json!({ "by": shared::ordered_by() }).to_string(),
+                    json!({ "by": ordered_by() }).to_string(),
                     timestamp::to_text(now)
                 ])?;
         }

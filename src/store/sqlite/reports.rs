@@ -10,15 +10,15 @@ use sqlx::{Row, SqliteConnection};
 use super::fault::Fault;
 use super::owed::owed_mail;
 use super::shared::{foreign_mark, reported, spoken_mark};
-use super::written::Written as _;
-use super::{Durability, Ring, SqliteStore, from_millis, leader, odd, shared};
+use super::{SqliteStore, from_millis, odd, shared};
 use crate::clock;
 use crate::model::health::Turn;
 use crate::model::rate::RateLimits;
 use crate::model::session::{Heartbeat, ProofKind, SessionView};
 use crate::model::token::TokenStorage;
 use crate::model::{ConversationId, SessionKey, Side, timestamp};
-use crate::store::{AuditEntry, AuditFilter, DaemonView, Leader, Reports, Result, StoreCheck};
+use crate::store::ops::settings::{self, Setting};
+use crate::store::{AuditEntry, AuditFilter, DaemonView, Reports, Result, StoreCheck};
 
 /// The setting that lets housekeeping delete rows of the shared tables.
 pub(super) const PRUNE_FOREIGN: &str = "prune_foreign";
@@ -150,33 +150,29 @@ impl Reports for SqliteStore {
     }
 
     async fn rate_limits(&self) -> Result<RateLimits> {
-        self.run("reading the limits", async {
-            let mut connection = self.reader().await?;
-            rate_limits(&mut connection).await
-        })
-        .await
+        self.reads
+            .read("reading the limits", |rows| rows.rate_limits())
+            .await
     }
 
     async fn set_rate_limits(&self, limits: RateLimits) -> Result<()> {
-        let settings = [
+        let settings = vec![
             ("rate.per_minute", limits.per_minute.to_string()),
             ("rate.per_hour", limits.per_hour.to_string()),
             ("rate.per_day", limits.per_day.to_string()),
         ];
-        self.run("setting the limits", self.order(&settings)).await
+        self.order("setting the limits", settings).await
     }
 
     async fn set_token_storage(&self, storage: TokenStorage) -> Result<()> {
-        let settings = [("token_storage", storage.as_str().to_owned())];
-        self.run("setting the token storage", self.order(&settings))
-            .await
+        let settings = vec![("token_storage", storage.as_str().to_owned())];
+        self.order("setting the token storage", settings).await
     }
 
     async fn set_prune_foreign(&self, prune: bool) -> Result<()> {
         let word = if prune { "on" } else { "off" };
-        let settings = [(PRUNE_FOREIGN, word.to_owned())];
-        self.run("setting what is deleted", self.order(&settings))
-            .await
+        let settings = vec![(PRUNE_FOREIGN, word.to_owned())];
+        self.order("setting what is deleted", settings).await
     }
 
     async fn check(&self) -> Result<StoreCheck> {
@@ -221,47 +217,15 @@ impl Reports for SqliteStore {
 }
 
 impl SqliteStore {
-    pub(super) async fn set(
-        &self,
-        leader: Option<&Leader>,
-        settings: &[(&str, String)],
-    ) -> std::result::Result<(), Fault> {
-        let mut write = self.write(Durability::Full).await?;
-        leader::ensure_if(write.connection(), leader).await?;
-        set_each(write.connection(), settings).await?;
-        write.commit(Ring::No).await
-    }
-
     /// Settings that an operator orders.
-    async fn order(&self, settings: &[(&str, String)]) -> std::result::Result<(), Fault> {
-        let mut write = self.write(Durability::Full).await?;
-        set_each(write.connection(), settings).await?;
-        let details = settings
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), value.as_str().into()))
-            .collect();
-        let (details, now) = (serde_json::Value::Object(details), clock::now());
-        shared::audit_order(write.connection(), None, None, "settings", details, now).await?;
-        write.commit(Ring::No).await
+    async fn order(&self, doing: &'static str, settings: Vec<Setting>) -> Result<()> {
+        let now = clock::now();
+        self.full
+            .write(doing, move |transaction| {
+                settings::order(transaction, &settings, now)
+            })
+            .await
     }
-}
-
-async fn set_each(
-    connection: &mut SqliteConnection,
-    settings: &[(&str, String)],
-) -> std::result::Result<(), Fault> {
-    for (key, value) in settings {
-        sqlx::query(
-            "INSERT INTO bridge_setting (key, value) VALUES (?1, ?2)
-             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        )
-        .bind(*key)
-        .bind(value)
-        .execute(&mut *connection)
-        .await?
-        .wrote(1, "bridge_setting")?;
-    }
-    Ok(())
 }
 
 /// Bytes of a file; 0 if it is not there.

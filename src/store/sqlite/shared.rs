@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{ColumnIndex, Row, SqliteConnection};
 
 use super::fault::Fault;
 use super::written::Written as _;
-use crate::host;
 use crate::model::message::{Message, Sender};
 use crate::model::{ConversationId, MessageId, SessionKey, Side, timestamp};
 
@@ -171,25 +170,6 @@ pub(super) fn assemble(
             .unwrap_or_else(|| Value::Object(serde_json::Map::new())),
         sent_at: timestamp::from_text(sent_at),
     })
-}
-
-/// Writes the audit row of an operator's order, with the user who gave it.
-pub(super) async fn audit_order(
-    connection: &mut SqliteConnection,
-    conversation: Option<&ConversationId>,
-    side: Option<Side>,
-    action: &str,
-    mut details: Value,
-    now: Timestamp,
-) -> Result<(), Fault> {
-    details["by"] = ordered_by();
-    audit(connection, conversation, side, action, details, now).await
-}
-
-/// The user who gives an order, as an audit row names one.
-pub(super) fn ordered_by() -> Value {
-    let caller = host::caller();
-    json!({ "uid": caller.uid, "user": caller.name })
 }
 
 /// Writes an audit row, in the transaction of what it tells about.

@@ -27,4 +27,10 @@ impl SessionRows for MemoryRows {
         sessions.entry(session.clone()).or_default().change = newest + 1;
         Ok(())
     }
+
+    fn set_capacity(&mut self, session: &SessionKey, capacity: Option<u32>) -> Result<()> {
+        let row = self.at()?.sessions.entry(session.clone()).or_default();
+        row.capacity = capacity;
+        Ok(())
+    }
 }

@@ -34,4 +34,18 @@ impl SettingRows for MemoryRows {
         self.at()?.work += 1;
         Ok(())
     }
+
+    fn set_setting(&mut self, key: &'static str, value: &str) -> Result<()> {
+        let tables = self.at()?;
+        let Ok(number) = value.parse() else {
+            return Ok(());
+        };
+        match key {
+            "rate.per_minute" => tables.limits.per_minute = number,
+            "rate.per_hour" => tables.limits.per_hour = number,
+            "rate.per_day" => tables.limits.per_day = number,
+            _ => {}
+        }
+        Ok(())
+    }
 }

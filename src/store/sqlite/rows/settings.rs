@@ -61,6 +61,21 @@ impl SettingRows for SqliteRows {
     fn signal(&mut self) -> Result<()> {
         self.run(async |connection| tasks::signal(connection).await)
     }
+
+    fn set_setting(&mut self, key: &'static str, value: &str) -> Result<()> {
+        self.run(async |connection| {
+            sqlx::query(
+                "INSERT INTO bridge_setting (key, value) VALUES (?1, ?2)
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            )
+            .bind(key)
+            .bind(value)
+            .execute(connection)
+            .await?
+            .wrote(1, "bridge_setting")?;
+            Ok(())
+        })
+    }
 }
 
 /// See [`SettingRows::newest_audit`].

@@ -10,6 +10,7 @@ use super::rows::history;
 use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
 use crate::model::task::{Fence, TaskId, TaskState};
+use crate::store::ops::audit::ordered_by;
 use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::written::Written as _;
 use crate::store::sqlite::{alerts, controls, fleet, millis, notices, shared};
@@ -131,7 +132,7 @@ pub(in crate::store::sqlite) async fn lease(
         "to": to.map(SessionKey::to_string),
     });
     if cause == Cause::Operator {
-        details["by"] = shared::ordered_by();
+        details["by"] = ordered_by();
     }
     let about = to.or(found.owner.as_ref());
     shared::audit(

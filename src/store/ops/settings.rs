@@ -1,0 +1,81 @@
+//! Settings that all programs on a store share.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::alerts::ensure_acts;
+use super::{audit, callers};
+use crate::model::SessionKey;
+use crate::store::executor::Transaction;
+use crate::store::rows::Audit;
+use crate::store::{Leader, Result};
+
+/// A key and its value.
+pub(crate) type Setting = (&'static str, String);
+
+/// Settings that a program keeps for itself and others.
+///
+/// # Errors
+/// [`crate::store::StoreError::NotLeading`].
+pub(crate) fn set(
+    transaction: &mut Transaction<'_>,
+    leader: Option<&Leader>,
+    settings: &[Setting],
+) -> Result<()> {
+    let rows = transaction.rows();
+    ensure_acts(rows, leader)?;
+    settings
+        .iter()
+        .try_for_each(|(key, value)| rows.set_setting(key, value))
+}
+
+/// Settings that an operator orders.
+///
+/// # Errors
+/// The engine's.
+pub(crate) fn order(
+    transaction: &mut Transaction<'_>,
+    settings: &[Setting],
+    now: Timestamp,
+) -> Result<()> {
+    set(transaction, None, settings)?;
+    let details = settings
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.as_str().into()))
+        .collect();
+    audit::order(
+        transaction.rows(),
+        None,
+        "settings",
+        Value::Object(details),
+        now,
+    )
+}
+
+/// How many tasks a session may have at once, as an operator orders it.
+///
+/// # Errors
+/// [`crate::store::StoreError::NoConversation`].
+pub(crate) fn order_capacity(
+    transaction: &mut Transaction<'_>,
+    session: &SessionKey,
+    capacity: Option<u32>,
+    now: Timestamp,
+) -> Result<()> {
+    let rows = transaction.rows();
+    if rows.end(&session.conversation)?.is_none() {
+        return Err(callers::nowhere(rows.store(), &session.conversation));
+    }
+    rows.note_change(session)?;
+    rows.set_capacity(session, capacity)?;
+    let ordered = Audit {
+        conversation: Some(session.conversation.clone()),
+        side: Some(session.side),
+        action: "capacity".into(),
+        details: json!({ "capacity": capacity }),
+    };
+    audit::by_operator(rows, ordered, now)?;
+    rows.signal()?;
+    transaction.ring();
+    Ok(())
+}
