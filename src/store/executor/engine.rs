@@ -17,7 +17,7 @@ pub trait Engine: Send {
     /// once, and again until `deadline` on the boot clock.
     ///
     /// # Errors
-    /// [`StoreError::Busy`], and whatever keeps it from beginning.
+    /// [`crate::store::StoreError::Busy`], and whatever keeps it from beginning.
     fn begin(&mut self, deadline: Duration) -> Result<()>;
 
     /// Begins a part that can be taken back by itself.

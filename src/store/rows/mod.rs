@@ -1,5 +1,5 @@
 //! What a backend must be able to do: narrow operations on rows inside one
-//! transaction. What a send or a fetch *means* stands in [`super::ops`], once for
+//! transaction. What a send or a fetch *means* stands in `store::ops`, once for
 //! every backend; here is what it needs of a database, and no rule.
 //!
 //! Every operation fails with the engine's own error alone, in words for people.
