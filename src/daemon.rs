@@ -75,6 +75,10 @@ Examples:
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
+    // For `pgrep` and the package's removal: the kernel has it from the file that
+    // was started, which may bear the other name.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::set_name(c"mcp-bridged");
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return exit::refuse(&error),

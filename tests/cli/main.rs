@@ -15,6 +15,7 @@ mod doctor;
 mod health;
 mod operators;
 mod orders;
+mod programs;
 mod reading;
 mod refusals;
 mod shown;

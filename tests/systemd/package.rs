@@ -35,10 +35,7 @@ fn built(name: &str, version: &str) -> PathBuf {
     ]
     .iter()
     .map(|part| newest(&root.join(part)))
-    .chain([
-        newest(bridge),
-        newest(Path::new(env!("CARGO_BIN_EXE_mcp-bridged"))),
-    ])
+    .chain([newest(bridge)])
     .max();
     if Some(modified(&deb)) > newest {
         return deb;

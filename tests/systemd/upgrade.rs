@@ -26,7 +26,8 @@ send($s, "READY=1\nSTATUS=an older version", 0, sockaddr_un($ENV{NOTIFY_SOCKET})
 sleep 1 while 1;
 "#;
 
-/// The package of a release before this one: the same files, another daemon.
+/// The package of a release before this one: the same files, and the daemon a
+/// program of its own.
 fn older(machine: &Machine) {
     let deb = package();
     fs::copy(&deb, machine.root("/root/new.deb")).expect("copied");
@@ -178,6 +179,8 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
     assert_eq!(read, wanted);
     println!("{sent} messages over the upgrade");
     assert_eq!(machine.show(WORKER, "NRestarts"), "0");
+    let link = machine.sh("readlink /usr/bin/mcp-bridged").ok();
+    assert_eq!(link.trim(), "mcp-bridge", "one program is installed");
 
     // The copy is the older schema's, whole, and no more open than the store.
     let copies = machine

@@ -149,7 +149,7 @@ fn an_ordinary_user_has_a_daemon_of_their_own() {
 }
 
 /// The program is gone, so what runs it goes, too: a user's service and a daemon
-/// that was started by hand.
+/// that was started by hand. The command line is the same program, and goes on.
 #[test]
 fn removal_ends_daemons_of_users() {
     needs_a_machine!();
@@ -160,7 +160,8 @@ fn removal_ends_daemons_of_users() {
         "mcp-bridge conversation new --label backend && mkdir -p ~/.config/mcp-bridge && \
          cd ~/.config/mcp-bridge && printf 'role = \"worker\"\n' | tee worker.toml >second.toml && \
          systemctl --user enable --now mcp-bridged@worker && \
-         systemd-run --user --quiet --unit=by-hand --property=Type=notify mcp-bridged --config ~/.config/mcp-bridge/second.toml",
+         systemd-run --user --quiet --unit=by-hand --property=Type=notify mcp-bridged --config ~/.config/mcp-bridge/second.toml && \
+         systemd-run --user --quiet --unit=command mcp-bridge -c backend.b watch",
     )
     .ok();
     let running = || {
@@ -171,11 +172,16 @@ fn removal_ends_daemons_of_users() {
             .to_owned()
     };
     assert_eq!(running(), "2");
+    let active = |unit: &str| {
+        let show = format!("systemctl --user show --value -p ActiveState {unit}");
+        carol(&machine, &show).out.trim().to_owned()
+    };
+    wait_for("a command that runs", || {
+        let seen = machine.sh("pgrep --exact --count mcp-bridge").out;
+        (seen.trim() == "1").then_some(())
+    });
     machine.sh("dpkg --remove mcp-bridge").ok();
     wait_for("the end of both", || (running() == "0").then_some(()));
-    let state = carol(
-        &machine,
-        "systemctl --user show --value -p ActiveState mcp-bridged@worker",
-    );
-    assert_eq!(state.out.trim(), "inactive", "ended cleanly");
+    assert_eq!(active("mcp-bridged@worker"), "inactive", "ended cleanly");
+    assert_eq!(active("command"), "active", "no daemon");
 }
