@@ -20,7 +20,7 @@ pub use report::HeartbeatReport;
 use super::alerts::AlertDesk;
 use super::leadership::Registration;
 use super::links::StoreLink;
-use super::roster::{Kept, Roster, Sessions};
+use super::roster::{KeptSession, Roster, Sessions};
 use super::{Duty, DutyBell, Patience, Round, SessionState, bounded};
 use crate::config::{AgentSettings, HeartbeatSettings, Settings};
 use crate::liveness::{Proof, Verdict, Watcher};
@@ -420,8 +420,8 @@ impl Heartbeat {
 
     /// Publishes the sessions that are `ours` to wake: one that another daemon
     /// keeps is woken by that one.
-    fn publish(&self, sessions: &Sessions, ours: impl Fn(&Kept) -> bool) {
-        let same = |one: &Kept, other: &Kept| {
+    fn publish(&self, sessions: &Sessions, ours: impl Fn(&KeptSession) -> bool) {
+        let same = |one: &KeptSession, other: &KeptSession| {
             one.key == other.key && one.label == other.label && Arc::ptr_eq(&one.wake, &other.wake)
         };
         let sessions = if sessions.iter().all(&ours) {
@@ -450,7 +450,7 @@ impl Heartbeat {
 }
 
 /// What is said of a session that gets no heartbeat.
-fn without_life(session: &Kept, why: String) -> SessionState {
+fn without_life(session: &KeptSession, why: String) -> SessionState {
     SessionState {
         session: session.key.to_string(),
         name: session.name(),

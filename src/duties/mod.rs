@@ -15,7 +15,6 @@ pub mod reassignment;
 pub mod roster;
 mod state;
 pub mod store_keeper;
-mod wakes;
 pub mod watchdog;
 mod words;
 

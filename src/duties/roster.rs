@@ -20,7 +20,7 @@ use crate::store::{Caller, SharedStore, StoreError, Verified};
 
 /// A session whose credentials hold.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct KeptSession {
     /// Which session.
     pub key: SessionKey,
     /// Index of its `[[session]]` in the settings: one agent, one proof.
@@ -39,7 +39,7 @@ pub struct Kept {
     pub wake: Arc<WakeSettings>,
 }
 
-impl Kept {
+impl KeptSession {
     /// What people call it.
     pub(super) fn name(&self) -> String {
         session_name(self.label.as_ref(), &self.key)
@@ -47,13 +47,13 @@ impl Kept {
 }
 
 /// Kept sessions, published for the duty *message watch*.
-pub type Sessions = Arc<Vec<Kept>>;
+pub type Sessions = Arc<Vec<KeptSession>>;
 
 /// What the store said of the sessions in the files, before anybody is told.
 #[derive(Debug, Default)]
 pub struct RollCall {
     /// Sessions whose credentials hold, one agent each.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<KeptSession>,
     /// Sessions whose token is right and whose conversation has expired, with
     /// their agent.
     pub expired: Vec<(SessionKey, usize)>,
@@ -266,8 +266,8 @@ fn name(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn keep(entry: &Entry, agent: usize, key: SessionKey, verified: Verified) -> Kept {
-    Kept {
+fn keep(entry: &Entry, agent: usize, key: SessionKey, verified: Verified) -> KeptSession {
+    KeptSession {
         key,
         agent,
         label: verified.label,

@@ -24,6 +24,19 @@ pub struct AlertPost {
     pub(super) urgent: Arc<Notify>,
 }
 
+#[cfg(test)]
+impl AlertPost {
+    /// The subjects that are well again, as far as they were said.
+    pub(in crate::duties) fn recoveries(&mut self) -> Vec<String> {
+        let said = std::iter::from_fn(|| self.said.try_recv().ok());
+        said.filter_map(|said| match said {
+            Said::Recover { subject, .. } => Some(subject),
+            Said::Raise { .. } => None,
+        })
+        .collect()
+    }
+}
+
 /// A desk, and what is said there; `bell` is the duty's.
 #[must_use]
 pub fn desk(bell: DutyBell) -> (AlertDesk, AlertPost) {

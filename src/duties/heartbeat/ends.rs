@@ -5,7 +5,7 @@ use tracing::{debug, info, warn};
 
 use super::Heartbeat;
 use crate::duties::Patience;
-use crate::duties::roster::{Kept, RollCall};
+use crate::duties::roster::{KeptSession, RollCall};
 use crate::liveness::Verdict;
 use crate::model::SessionKey;
 use crate::store::{Boot, DaemonRef, Process, SharedStore, StoreError};
@@ -79,7 +79,7 @@ impl Heartbeat {
         &mut self,
         store: &SharedStore,
         daemon: &DaemonRef,
-        session: &Kept,
+        session: &KeptSession,
         now: Timestamp,
         patience: Patience,
     ) -> Result<(), StoreError> {
@@ -121,7 +121,7 @@ impl Heartbeat {
         &self,
         store: &SharedStore,
         daemon: &DaemonRef,
-        session: &Kept,
+        session: &KeptSession,
         now: Timestamp,
         patience: Patience,
     ) -> Result<bool, StoreError> {
@@ -136,7 +136,7 @@ impl Heartbeat {
         patience.bounded(store.location(), exit).await
     }
 
-    pub(super) fn complain(&mut self, session: &Kept, why: String) {
+    pub(super) fn complain(&mut self, session: &KeptSession, why: String) {
         if self.complaints.get(&session.key) != Some(&why) {
             warn!(
                            event = "session-unproven",
@@ -148,7 +148,7 @@ impl Heartbeat {
         }
     }
 
-    pub(super) fn settle(&mut self, session: &Kept) {
+    pub(super) fn settle(&mut self, session: &KeptSession) {
         if self.complaints.remove(&session.key).is_some() {
             info!(
                            event = "session-alive",
@@ -161,7 +161,7 @@ impl Heartbeat {
 }
 
 /// The store found that an agent had ended unseen, and did what follows from it.
-pub(super) fn tell_succeeded(session: &Kept) {
+pub(super) fn tell_succeeded(session: &KeptSession) {
     warn!(
            event = "session-exited",
            conversation = %session.key.conversation, session = %session.key,

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::Heartbeat;
 use crate::duties::Patience;
-use crate::duties::roster::{Kept, RollCall};
+use crate::duties::roster::{KeptSession, RollCall};
 use crate::liveness::Verdict;
 use crate::model::session::session_name;
 use crate::model::{ConversationId, SessionKey};
@@ -20,7 +20,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 impl Heartbeat {
     /// Renews when half of the time is over, so that it is a rare write.
-    pub(super) fn renewal(&self, session: &Kept, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn renewal(&self, session: &KeptSession, now: Timestamp) -> Option<Timestamp> {
         let (until, soon) = (self.end(now, 1)?, self.end(now, 2)?);
         (session.expires_at < soon).then_some(until)
     }

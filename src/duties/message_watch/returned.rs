@@ -2,72 +2,44 @@
 
 use tracing::info;
 
-use super::MessageWatch;
+use super::runs::Run;
+use super::wake::adapter_name;
+use super::wakes::Wakes;
 use crate::clock;
 use crate::duties::Patience;
-use crate::duties::wakes::{Finished, adapter_name};
 use crate::model::SessionKey;
-use crate::model::wake::{self, Mail, WakeState, WakeStep};
+use crate::model::wake::Mail;
 use crate::store::SharedStore;
+use crate::wake::Returned;
 
 /// In the place of what may be mail: that is in no log.
 const NOT_SHOWN: &str = "(not shown: it may be mail that it fetched)";
 
-impl MessageWatch {
+impl Wakes {
     /// Takes the results of adapters that ran.
     pub(super) async fn collect_returned(&mut self, store: &SharedStore, patience: Patience) {
-        let mut finished: Vec<Finished> = Vec::new();
-        while let Some(one) = self.waker.finished() {
-            finished.push(one);
+        let mut returned: Vec<(Run, Returned)> = Vec::new();
+        while let Some((run, outcome)) = self.runs.next() {
+            let name = adapter_name(&run.session, run.adapter);
+            self.calls.returned(&run.session, name);
+            returned.push((run, outcome));
         }
-        self.hide_mail(&mut finished, store, patience).await;
-        for finished in finished {
-            self.collect(finished);
-        }
-    }
-
-    /// A command has the credentials of its agent and may print what it read.
-    /// Shown is only what was said while none of the agent's sessions did
-    /// anything; if the store cannot tell, nothing.
-    async fn hide_mail(&self, finished: &mut [Finished], store: &SharedStore, patience: Patience) {
-        let mut loud: Vec<&mut Finished> = finished
-            .iter_mut()
-            .filter(|one| !one.returned.said.is_empty())
-            .collect();
-        if loud.is_empty() {
-            return;
-        }
-        let before = loud.iter().flat_map(|one| &one.acted_at);
-        let keys: Vec<SessionKey> = before.map(|(key, _)| key.clone()).collect();
-        let mails = patience.bounded(store.location(), store.mail(&keys)).await;
-        let mut mails = mails.unwrap_or_default().into_iter();
-        for one in &mut loud {
-            let now: Vec<Mail> = mails.by_ref().take(one.acted_at.len()).collect();
-            let before = one.acted_at.iter().map(|(_, before)| *before);
-            if !now.iter().map(|mail| mail.acted_at).eq(before) {
-                one.returned.said = NOT_SHOWN.to_owned();
-            }
+        hide_mail(&mut returned, store, patience).await;
+        for (run, outcome) in returned {
+            self.collect(&run, outcome);
         }
     }
 
-    fn collect(&mut self, finished: Finished) {
-        let Finished {
-            session,
-            policy,
-            adapter: number,
-            mark: about,
-            returned,
-            ..
-        } = finished;
-        let said = returned.said;
-        let Some(mut why) = returned.failure else {
+    fn collect(&mut self, run: &Run, Returned { failure, said }: Returned) {
+        let session = &run.session;
+        let Some(mut why) = failure else {
             if !said.is_empty() {
                 info!(
-                                   event = "wake-output", adapter = adapter_name(&session, number),
-                                   conversation = %session.key.conversation, session = %session.key,
-                label = session.name(),
-                                   "the command that woke {} said: {said}", session.name()
-                               );
+                    event = "wake-output", adapter = adapter_name(session, run.adapter),
+                    conversation = %session.key.conversation, session = %session.key,
+                    label = session.name(),
+                    "the command that woke {} said: {said}", session.name()
+                );
             }
             return;
         };
@@ -75,19 +47,33 @@ impl MessageWatch {
             why.push_str("; it said: ");
             why.push_str(&said);
         }
-        let Some(watched) = self.states.get_mut(&session.key) else {
-            return;
-        };
-        // Its time may have been over before, and another one be awaited.
-        let awaited = matches!(watched.state,
-            WakeState::Fired { adapter, mark, .. } if (adapter, mark) == (number, about));
-        if !awaited {
-            return;
+        let wake = self.records.get(&session.key);
+        if wake.is_some_and(|wake| wake.awaits(run.adapter, run.mark)) {
+            self.fails(session, &why, clock::since_boot());
         }
-        let (state, step) = wake::fail(watched.state, clock::since_boot(), &policy);
-        watched.state = state;
-        if let WakeStep::Unverified { adapter, spent } = step {
-            self.waker.unverified(&session, adapter, &why, spent);
+    }
+}
+
+/// A command has the credentials of its agent and may print what it read. Shown is
+/// only what was said while none of the agent's sessions did anything; if the
+/// store cannot tell, nothing.
+async fn hide_mail(returned: &mut [(Run, Returned)], store: &SharedStore, patience: Patience) {
+    let mut loud: Vec<&mut (Run, Returned)> = returned
+        .iter_mut()
+        .filter(|(_, returned)| !returned.said.is_empty())
+        .collect();
+    if loud.is_empty() {
+        return;
+    }
+    let before = loud.iter().flat_map(|(run, _)| &run.acted_at);
+    let keys: Vec<SessionKey> = before.map(|(key, _)| key.clone()).collect();
+    let mails = patience.bounded(store.location(), store.mail(&keys)).await;
+    let mut mails = mails.unwrap_or_default().into_iter();
+    for (run, returned) in &mut loud {
+        let now: Vec<Mail> = mails.by_ref().take(run.acted_at.len()).collect();
+        let before = run.acted_at.iter().map(|(_, before)| *before);
+        if !now.iter().map(|mail| mail.acted_at).eq(before) {
+            returned.said = NOT_SHOWN.to_owned();
         }
     }
 }

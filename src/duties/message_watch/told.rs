@@ -1,0 +1,101 @@
+//! What came of wakes: told to the log, to the operator, and to the store through
+//! the endings.
+
+use tracing::{debug, info, warn};
+
+use super::wakes::{Wakes, recovered};
+use crate::duties::SessionState;
+use crate::duties::roster::KeptSession;
+use crate::model::alert::AlertKind;
+use crate::model::wake::WakeOutcome;
+
+impl Wakes {
+    /// The session gave evidence.
+    pub(super) fn verified(&mut self, session: &KeptSession, adapter: usize) {
+        let wake = self.record(&session.key);
+        let adapter = wake.adapter(session, adapter);
+        let ending = wake.ends(WakeOutcome::Verified, None);
+        let was_given_up = wake.is_well();
+        self.endings.add(ending);
+        if was_given_up {
+            recovered(&self.desk, &session.key);
+        }
+        info!(
+            event = "wake-verified", adapter,
+            conversation = %session.key.conversation, session = %session.key,
+            label = session.name(),
+            "{} looked", session.name()
+        );
+    }
+
+    /// The adapter failed, or its time is over without evidence.
+    pub(super) fn unverified(
+        &mut self,
+        session: &KeptSession,
+        adapter: usize,
+        why: &str,
+        spent: bool,
+    ) {
+        let wake = self.record(&session.key);
+        let adapter = wake.adapter(session, adapter);
+        let outcome = match spent {
+            true => WakeOutcome::Spent,
+            false => WakeOutcome::Unverified,
+        };
+        let ending = wake.ends(outcome, Some(why.to_owned()));
+        if wake.given_up().is_some() {
+            debug!(session = %session.key, adapter, "not woken: {why}");
+        } else if spent {
+            wake.gives_up(unwakeable(session, adapter, why));
+            self.tell_spent(session, adapter, why);
+        } else {
+            warn!(
+                event = "wake-unverified", adapter,
+                conversation = %session.key.conversation, session = %session.key,
+                label = session.name(),
+                "{} was not woken by {adapter}: {why}; trying the next way", session.name()
+            );
+        }
+        self.endings.add(ending);
+    }
+
+    fn tell_spent(&self, session: &KeptSession, adapter: &str, why: &str) {
+        let name = session.name();
+        warn!(
+            event = "wake-list-spent", adapter,
+            conversation = %session.key.conversation, session = %session.key,
+            label = name,
+            "{name} was not woken by {adapter}: {why}; no other way is left, trying again later"
+        );
+        let text = format!("no way to wake {name} worked; the last, {adapter}: {why}");
+        let kind = AlertKind::WakeListSpent;
+        self.desk.raise_about(kind, &session.key, name, text);
+    }
+
+    /// The session owes nothing: what was told of it before is over, also if no
+    /// wake of ours did it.
+    pub(super) fn owes_nothing(&mut self, session: &KeptSession) {
+        if self.record(&session.key).is_well() {
+            recovered(&self.desk, &session.key);
+            info!(
+                event = "session-looked",
+                conversation = %session.key.conversation, session = %session.key,
+                label = session.name(),
+                "{} looked by itself", session.name()
+            );
+        }
+    }
+}
+
+/// The session for the state file.
+fn unwakeable(session: &KeptSession, adapter: &str, why: &str) -> SessionState {
+    SessionState {
+        session: session.key.to_string(),
+        name: session.name(),
+        credentials: session.credentials.clone(),
+        life: None,
+        wake: Some(format!(
+            "no way to wake it worked; the last, {adapter}: {why}"
+        )),
+    }
+}
