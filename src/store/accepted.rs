@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use etcetera::BaseStrategy as _;
 use rustix::fs::OFlags;
@@ -38,6 +40,45 @@ impl Accepted {
         let mut all = self.0.iter();
         let noted = all.find(|(accepted, _)| accepted == hash);
         noted.map(|(_, file)| file.as_path())
+    }
+}
+
+/// What an open store accepts. Its confined threads cannot read the file, so one
+/// that is not confined reads it for them.
+#[derive(Debug)]
+pub(crate) struct Acceptance {
+    configured: Option<String>,
+    noted: Mutex<Accepted>,
+    /// Whether something was refused since the file was read.
+    refused: AtomicBool,
+}
+
+impl Acceptance {
+    /// What was accepted so far; `configured` is the hash in the configuration.
+    pub(crate) fn new(configured: Option<String>, noted: Accepted) -> Self {
+        Self {
+            configured,
+            noted: Mutex::new(noted),
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether definitions of this hash are accepted.
+    pub(crate) fn accepts(&self, hash: &str) -> bool {
+        let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepts = self.configured.as_deref() == Some(hash) || noted.noted_in(hash).is_some();
+        if !accepts {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        accepts
+    }
+
+    /// Reads what an operator accepted meanwhile, if something was refused.
+    pub(crate) fn renew(&self, store: &Path) {
+        if self.refused.swap(false, Ordering::Relaxed) {
+            let now = Accepted::of(store);
+            *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
     }
 }
 

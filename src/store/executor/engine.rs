@@ -14,11 +14,12 @@ pub trait Engine: Send {
     }
 
     /// Begins a transaction with the lock that a write needs. Tries at least
-    /// once, and again until `deadline` on the boot clock.
+    /// once, and again until `deadline` on the boot clock. `doing` says what a
+    /// failure happened to.
     ///
     /// # Errors
     /// [`crate::store::StoreError::Busy`], and whatever keeps it from beginning.
-    fn begin(&mut self, deadline: Duration) -> Result<()>;
+    fn begin(&mut self, deadline: Duration, doing: &'static str) -> Result<()>;
 
     /// Begins a part that can be taken back by itself.
     ///

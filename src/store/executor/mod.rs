@@ -76,10 +76,21 @@ impl std::fmt::Debug for Transaction<'_> {
     }
 }
 
+/// Starts a thread of that name.
+pub type Threads =
+    Arc<dyn Fn(&str, Box<dyn FnOnce() + Send>) -> std::io::Result<JoinHandle<()>> + Send + Sync>;
+
+/// Threads like any other.
+#[must_use]
+pub fn plain_threads() -> Threads {
+    Arc::new(|name, work| std::thread::Builder::new().name(name.into()).spawn(work))
+}
+
 /// Runs the writes of one connection.
 pub struct Executor {
     state: Mutex<State>,
     writes: Arc<Writes>,
+    threads: Threads,
     /// Writes that were asked for and are not at their turn yet.
     queued: Arc<AtomicUsize>,
     busy: AtomicUsize,
@@ -101,10 +112,11 @@ impl std::fmt::Debug for Executor {
 
 impl Executor {
     /// Its thread begins with the first write. `writes` hears how writes fare.
-    pub fn new(engine: Box<dyn Engine>, writes: Arc<Writes>) -> Self {
+    pub fn new(engine: Box<dyn Engine>, writes: Arc<Writes>, threads: Threads) -> Self {
         Self {
             state: Mutex::new(State::Idle(engine)),
             writes,
+            threads,
             queued: Arc::default(),
             busy: AtomicUsize::new(0),
         }
@@ -154,11 +166,14 @@ impl Executor {
                 return Err(StoreError::Stopped);
             };
             let (sender, queue) = channel();
-            let thread = std::thread::Builder::new().name("store-writes".into());
             let queued = Arc::clone(&self.queued);
-            let thread = thread
-                .spawn(move || serve(engine, &queue, &queued))
-                .map_err(|_| StoreError::Stopped)?;
+            let name = if engine.shares() {
+                "store-writes"
+            } else {
+                "store-reads"
+            };
+            let work = Box::new(move || serve(engine, &queue, &queued));
+            let thread = (self.threads)(name, work).map_err(|_| StoreError::Stopped)?;
             *state = State::Running(sender, thread);
         }
         match &*state {
@@ -197,8 +212,8 @@ pub struct Readers(Vec<Executor>);
 impl Readers {
     /// Over engines that do not share transactions.
     #[must_use]
-    pub fn new(engines: Vec<Box<dyn Engine>>) -> Self {
-        let executor = |engine| Executor::new(engine, Arc::default());
+    pub fn new(engines: Vec<Box<dyn Engine>>, threads: &Threads) -> Self {
+        let executor = |engine| Executor::new(engine, Arc::default(), Arc::clone(threads));
         Self(engines.into_iter().map(executor).collect())
     }
 
@@ -261,11 +276,11 @@ enum Taken {
 
 /// Runs writes from the front in one transaction.
 fn together(engine: &mut dyn Engine, waiting: &mut VecDeque<Box<dyn Write>>) -> Taken {
-    let Some(deadline) = waiting.front().map(|write| write.deadline()) else {
+    let Some(first) = waiting.front() else {
         return Taken::Care;
     };
     at(waiting, Step::Lock);
-    if engine.begin(deadline).is_err() {
+    if engine.begin(first.deadline(), first.doing()).is_err() {
         engine.roll_back();
         return Taken::Back(waiting.len());
     }
@@ -297,7 +312,10 @@ fn together(engine: &mut dyn Engine, waiting: &mut VecDeque<Box<dyn Write>>) -> 
             return Taken::Back(ran);
         }
     }
-    at(waiting, Step::Disk);
+    waiting
+        .iter()
+        .take(ran)
+        .for_each(|write| write.is_at(Step::Disk));
     if kept == 0 {
         engine.roll_back();
     } else if engine.commit(ring).is_err() {
@@ -326,19 +344,21 @@ fn alone(engine: &mut dyn Engine, mut write: Box<dyn Write>) {
         return;
     }
     write.is_at(Step::Lock);
-    let ended = engine.begin(write.deadline()).and_then(|()| {
-        write.is_at(Step::Work);
-        let wanted = write.is_wanted();
-        let ran = wanted.then(|| write.run(engine.rows(write.doing())));
-        let Some(ring) = ran.flatten() else {
-            engine.roll_back();
-            return Ok(());
-        };
-        write.is_at(Step::Disk);
-        engine.commit(ring)?;
-        write.got_through();
-        engine.acknowledge()
-    });
+    let ended = engine
+        .begin(write.deadline(), write.doing())
+        .and_then(|()| {
+            write.is_at(Step::Work);
+            let wanted = write.is_wanted();
+            let ran = wanted.then(|| write.run(engine.rows(write.doing())));
+            let Some(ring) = ran.flatten() else {
+                engine.roll_back();
+                return Ok(());
+            };
+            write.is_at(Step::Disk);
+            engine.commit(ring)?;
+            write.got_through();
+            engine.acknowledge()
+        });
     if ended.is_err() {
         engine.roll_back();
     }

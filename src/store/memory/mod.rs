@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use tables::Tables;
 
-use super::executor::{Engine, Executor};
+use super::executor::{Engine, Executor, plain_threads};
 use super::rows::Rows;
-use super::writes::Writes;
 use super::{Result, StoreError};
 use crate::clock;
 
@@ -81,7 +80,7 @@ impl Memory {
             troubles,
             open: None,
         };
-        Executor::new(Box::new(engine), Arc::new(Writes::default()))
+        Executor::new(Box::new(engine), Arc::default(), plain_threads())
     }
 
     /// The texts of all messages, in the order of their ids.
@@ -129,7 +128,7 @@ impl MemoryEngine {
 }
 
 impl Engine for MemoryEngine {
-    fn begin(&mut self, deadline: Duration) -> Result<()> {
+    fn begin(&mut self, deadline: Duration, _doing: &'static str) -> Result<()> {
         if let Some(trouble) = (self.troubles)(Step::Begin) {
             return Err(trouble.fail());
         }

@@ -4,19 +4,14 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::fault::Fault;
-use super::tasks::session_of;
-use super::{SqliteStore, from_millis, millis, odd};
-use crate::model::TaskId;
+use super::{SqliteStore, millis};
 use crate::model::alert::AlertKind;
 use crate::store::ops::alerts;
 use crate::store::rows::Raise;
-use crate::store::{
-    AlertNote, AlertRow, Alerts, Control, ControlKind, Leader, NewAlert, Result, ToldEdge,
-};
+use crate::store::{AlertNote, AlertRow, Alerts, Control, ControlKind, Leader, NewAlert, Result};
 
 /// Raises it unless one of the kind is open for the subject.
 pub(super) async fn raise(
@@ -174,71 +169,4 @@ impl Alerts for SqliteStore {
             .read("counting tasks", |rows| rows.task_counts())
             .await
     }
-}
-
-/// Those that are open, or not told to their end.
-pub(super) async fn open(
-    connection: &mut SqliteConnection,
-) -> std::result::Result<Vec<AlertRow>, Fault> {
-    let rows = sqlx::query(
-        "SELECT alert_id, kind, subject, conversation_id, session_id, task_id, text,
-                raised_by, raised_ms, recovered_ms, reminders, told, label
-         FROM bridge_alert LEFT JOIN bridge_conversation USING (conversation_id)
-         WHERE alert_id IN (
-             SELECT alert_id FROM bridge_alert WHERE recovered_ms IS NULL
-             UNION ALL
-             SELECT alert_id FROM bridge_alert
-             WHERE told < CASE WHEN recovered_ms IS NULL THEN 1 ELSE 2 END)
-         ORDER BY alert_id",
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(rows_of(&rows))
-}
-
-/// The newest, newest last.
-pub(super) async fn newest(
-    connection: &mut SqliteConnection,
-    limit: u32,
-) -> std::result::Result<Vec<AlertRow>, Fault> {
-    let rows = sqlx::query(
-        "SELECT * FROM (
-             SELECT alert_id, kind, subject, conversation_id, session_id, task_id, text,
-                    raised_by, raised_ms, recovered_ms, reminders, told, label
-             FROM bridge_alert LEFT JOIN bridge_conversation USING (conversation_id)
-             ORDER BY alert_id DESC LIMIT ?1) ORDER BY alert_id",
-    )
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
-    Ok(rows_of(&rows))
-}
-
-fn rows_of(rows: &[SqliteRow]) -> Vec<AlertRow> {
-    odd::readable_of_ours(rows, "alerts", |row| {
-        // A kind that a newer version raised is that version's to tell.
-        let Some(kind) = AlertKind::from_word(row.try_get(1)?) else {
-            return Ok(None);
-        };
-        let recovered_at = row.try_get::<Option<i64>, _>(9)?.map(from_millis);
-        let label: Option<&str> = row.try_get(12)?;
-        Ok(Some(AlertRow {
-            id: row.try_get(0)?,
-            kind,
-            subject: row.try_get(2)?,
-            session: session_of(row.try_get(3)?, row.try_get(4)?),
-            task: row.try_get::<Option<i64>, _>(5)?.map(TaskId),
-            text: row.try_get(6)?,
-            raised_by: row.try_get(7)?,
-            raised_at: from_millis(row.try_get(8)?),
-            recovered_at,
-            reminders: row.try_get(10)?,
-            label: label.and_then(|label| label.parse().ok()),
-            told: match row.try_get(11)? {
-                0 => ToldEdge::None,
-                1 => ToldEdge::Raised,
-                _ => ToldEdge::All,
-            },
-        }))
-    })
 }

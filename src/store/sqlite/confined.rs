@@ -306,6 +306,23 @@ impl Confined {
             .map_err(|_| self.gone())
     }
 
+    /// Starts a thread that is born confined.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(super) fn thread(
+        &self,
+        name: &str,
+        work: Box<dyn FnOnce() + Send>,
+    ) -> std::io::Result<std::thread::JoinHandle<()>> {
+        let (tell, told) = sync_channel(1);
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        self.runtime.spawn(async move {
+            let _ = tell.send(thread.spawn(work));
+        });
+        told.recv().map_err(std::io::Error::other)?
+    }
+
     fn gone(&self) -> StoreError {
         let why = "a thread of the store died".to_owned();
         StoreError::Io(self.place.path.clone(), why)

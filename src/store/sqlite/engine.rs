@@ -1,84 +1,85 @@
-//! The connection that an executor writes with.
+//! The connection that an executor writes with: held by the executor's thread,
+//! which is confined to the store's directory, and asked without a hop.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
-use sqlx::{Sqlite, SqliteConnection};
-use tokio::runtime::Handle;
+use rusqlite::Connection;
 
-use super::fault::Fault;
-use super::turnstile::Place;
-use super::{Durability, Opened, Ring, Writer};
-use crate::store::executor::{Engine, Executor, Readers};
+use super::fault::{Fault, is_locked};
+use super::newest::newest;
+use super::statements::{self, Statements as _};
+use super::turnstile::{Place, Turnstile};
+use super::{Durability, Opened, Ring, odd, ours, pools};
+use crate::clock;
+use crate::store::executor::{Engine, Executor, PATIENCE, Readers, Threads};
 use crate::store::rows::Rows;
 use crate::store::{Result, StoreError};
 
 /// An executor over a connection that writes at this durability.
-pub(super) fn executor(opened: Arc<Opened>, durability: Durability) -> Executor {
-    let writes = Arc::clone(&opened.writer(durability).writes);
-    let rows = SqliteRows {
-        runtime: opened.confined.runtime(),
-        opened,
-        connection: None,
-        doing: "writing",
-    };
+pub(super) fn executor(opened: &Arc<Opened>, durability: Durability) -> Executor {
     let engine = SqliteEngine {
         durability,
-        rows,
+        turnstile: Turnstile::new(opened.files.beside("-bell")),
         place: None,
+        rows: SqliteRows::new(opened, durability, pools::AT_THE_DOOR),
     };
-    Executor::new(Box::new(engine), writes)
+    let writes = Arc::clone(&opened.writer(durability).writes);
+    Executor::new(Box::new(engine), writes, threads(opened))
 }
 
 /// What only reads, over so many connections.
 pub(super) fn readers(opened: &Arc<Opened>, connections: usize) -> Readers {
     let engine = || -> Box<dyn Engine> {
-        Box::new(SqliteReader(SqliteRows {
-            runtime: opened.confined.runtime(),
-            opened: Arc::clone(opened),
-            connection: None,
-            doing: "reading",
-        }))
+        let rows = SqliteRows::new(opened, Durability::Normal, PATIENCE);
+        Box::new(SqliteReader(rows))
     };
-    Readers::new(std::iter::repeat_with(engine).take(connections).collect())
+    let engines = std::iter::repeat_with(engine).take(connections).collect();
+    Readers::new(engines, &threads(opened))
 }
 
-/// One connection, and the transaction on it.
-struct SqliteEngine {
-    durability: Durability,
-    rows: SqliteRows,
-    /// In the queue of writers, while a transaction is under way.
-    place: Option<Place>,
+/// Whichever thread asks SQLite first opens the files.
+fn threads(opened: &Arc<Opened>) -> Threads {
+    let confined = Arc::clone(&opened.confined);
+    Arc::new(move |name, work| confined.thread(name, work))
 }
 
 /// The rows inside a transaction. The statements are in the files of their
-/// tables; each is waited for on the executor's own thread.
+/// tables.
 pub(super) struct SqliteRows {
     opened: Arc<Opened>,
-    runtime: Handle,
-    connection: Option<PoolConnection<Sqlite>>,
+    durability: Durability,
+    /// How long SQLite itself waits for a lock.
+    busy: Duration,
+    connection: Option<Connection>,
+    /// The count of changes of the schema up to which the connection knows the
+    /// definitions.
+    checked: i64,
     doing: &'static str,
 }
 
 impl SqliteRows {
+    fn new(opened: &Arc<Opened>, durability: Durability, busy: Duration) -> Self {
+        Self {
+            opened: Arc::clone(opened),
+            durability,
+            busy,
+            connection: None,
+            checked: pools::UNCHECKED,
+            doing: "opening it",
+        }
+    }
+
     /// Runs statements in the transaction.
     pub(super) fn run<T>(
         &mut self,
-        statements: impl AsyncFnOnce(&mut SqliteConnection) -> std::result::Result<T, Fault>,
+        statements: impl FnOnce(&Connection) -> std::result::Result<T, Fault>,
     ) -> Result<T> {
-        let Some(connection) = &mut self.connection else {
+        let Some(connection) = &self.connection else {
             return Err(StoreError::Stopped);
         };
-        let (opened, doing) = (&self.opened, self.doing);
-        self.runtime.block_on(async {
-            match statements(connection).await {
-                Ok(done) => Ok(done),
-                Err(fault) => Err(opened.explain(fault, doing).await),
-            }
-        })
+        statements(connection).map_err(|fault| self.explain(connection, fault))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -86,10 +87,44 @@ impl SqliteRows {
     }
 
     fn execute(&mut self, sql: &'static str) -> Result<()> {
-        self.run(async |connection| {
-            sqlx::query(sql).execute(connection).await?;
+        self.run(|connection| {
+            connection.change(sql, [])?;
             Ok(())
         })
+    }
+
+    fn explain(&self, connection: &Connection, fault: Fault) -> StoreError {
+        if let Fault::Lite(error) = &fault {
+            // A file that vanished explains whatever SQLite said about it.
+            if let Err(replaced) = self.opened.files.ensure_usable() {
+                return replaced;
+            }
+            // SQLite calls it full, too, when a table has no id left.
+            let is_full = error
+                .sqlite_error()
+                .is_some_and(|e| e.extended_code & 0xff == 13);
+            if is_full
+                && let Ok(tables) = odd::used_up(connection)
+                && let Some(what) = tables.into_iter().next()
+            {
+                let path = self.path().to_owned();
+                return StoreError::NoIdLeft { path, what };
+            }
+        }
+        fault.explain(self.path(), self.doing)
+    }
+
+    /// The connection, opened if there is none.
+    fn connected(&mut self) -> std::result::Result<&Connection, Fault> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                // What one connection has seen says nothing of another.
+                self.checked = pools::UNCHECKED;
+                statements::open(&self.opened.files, self.durability, self.busy)?
+            }
+        };
+        Ok(self.connection.insert(connection))
     }
 }
 
@@ -99,40 +134,53 @@ impl Rows for SqliteRows {
     }
 }
 
+struct SqliteEngine {
+    durability: Durability,
+    turnstile: Turnstile,
+    /// In the queue of writers, while a transaction is under way.
+    place: Option<Place>,
+    rows: SqliteRows,
+}
+
 impl SqliteEngine {
-    fn writer(opened: &Opened, durability: Durability) -> &Writer {
-        match (&opened.shared, durability) {
-            ([full, _], Durability::Full) => full,
-            ([_, normal], Durability::Normal) => normal,
+    fn try_begin(&mut self, deadline: Duration) -> std::result::Result<(), Fault> {
+        let opened = Arc::clone(&self.rows.opened);
+        opened.files.ensure_usable()?;
+        let checked = self.rows.checked;
+        let connection = self.rows.connected()?;
+        if checked == pools::UNCHECKED {
+            ours::note_rows(connection);
         }
+        let mut place = self.turnstile.line_up();
+        loop {
+            if !place.is_in_front() {
+                opened.confined.runtime().block_on(place.wait());
+            }
+            match connection.change("BEGIN IMMEDIATE", []) {
+                Ok(_) => break,
+                Err(error) if is_locked(&error) && clock::since_boot() < deadline => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.place = Some(place);
+        // Nothing is committed while the lock is held.
+        let seen = opened.newest.seen();
+        let found = connection.one(newest!(), [], |row| row.get(0))?;
+        opened.newest.ensure_forwards(found, seen, &opened.files)?;
+        let checked = opened.checked_definitions(checked, connection)?;
+        self.rows.checked = checked;
+        Ok(())
     }
 }
 
 impl Engine for SqliteEngine {
-    fn begin(&mut self, deadline: Duration) -> Result<()> {
-        let SqliteRows {
-            opened,
-            runtime,
-            connection,
-            doing,
-        } = &mut self.rows;
-        let writer = Self::writer(opened, self.durability);
-        let place = runtime.block_on(async {
-            let begin = async {
-                opened.files.ensure_usable()?;
-                let connection = match connection {
-                    Some(connection) => connection,
-                    None => connection.insert(opened.connection(&writer.pool).await?),
-                };
-                opened.begin(writer, connection, deadline).await
-            };
-            match begin.await {
-                Ok(place) => Ok(place),
-                Err(fault) => Err(opened.explain(fault, doing).await),
-            }
-        });
-        self.place = Some(place?);
-        Ok(())
+    fn begin(&mut self, deadline: Duration, doing: &'static str) -> Result<()> {
+        self.rows.doing = doing;
+        let begun = self.try_begin(deadline);
+        begun.map_err(|fault| match &self.rows.connection {
+            Some(connection) => self.rows.explain(connection, fault),
+            None => fault.explain(self.rows.path(), doing),
+        })
     }
 
     fn savepoint(&mut self) -> Result<()> {
@@ -144,21 +192,26 @@ impl Engine for SqliteEngine {
     }
 
     fn take_back(&mut self) -> Result<()> {
-        self.rows.execute("ROLLBACK TO part; RELEASE part")
+        self.rows.execute("ROLLBACK TO part")?;
+        self.rows.execute("RELEASE part")
     }
 
     fn commit(&mut self, ring: bool) -> Result<()> {
-        let ring = if ring { Ring::Yes } else { Ring::No };
-        let opened = Arc::clone(&self.rows.opened);
-        let durability = self.durability;
-        let newest = self
-            .rows
-            .run(async |connection| opened.commit(connection, durability, ring).await)?;
-        Self::writer(&opened, durability)
-            .begun
-            .store(false, Ordering::Release);
+        let full = self.durability == Durability::Full;
+        let newest = self.rows.run(|connection| {
+            // What is asked first counts once the commit is on the disk.
+            let newest = match full && ring {
+                true => Some(connection.one(newest!(), [], |row| row.get(0))?),
+                false => None,
+            };
+            connection.change("COMMIT", [])?;
+            Ok(newest)
+        })?;
+        // The next writer need not wait for the rest.
         self.place = None;
-        opened.ring(ring, newest);
+        self.rows
+            .opened
+            .ring(if ring { Ring::Yes } else { Ring::No }, newest);
         Ok(())
     }
 
@@ -167,17 +220,14 @@ impl Engine for SqliteEngine {
     }
 
     fn roll_back(&mut self) {
-        let opened = Arc::clone(&self.rows.opened);
-        let begun = &Self::writer(&opened, self.durability).begun;
-        if begun.load(Ordering::Acquire) {
-            // SQLite may have done it by itself, and then says that there is no
-            // transaction. The pool tries again, and closes what stays stuck.
-            if self.rows.execute("ROLLBACK").is_ok() {
-                begun.store(false, Ordering::Release);
-            } else {
-                let _entered = self.rows.runtime.enter();
-                self.rows.connection = None;
-            }
+        // SQLite may have done it by itself.
+        let open = |connection: &Connection| !connection.is_autocommit();
+        if self.rows.connection.as_ref().is_some_and(open)
+            && self.rows.execute("ROLLBACK").is_err()
+            && self.rows.connection.as_ref().is_some_and(open)
+        {
+            // Its lock would hold everyone up.
+            self.rows.connection = None;
         }
         self.place = None;
     }
@@ -188,42 +238,32 @@ impl Engine for SqliteEngine {
     }
 }
 
-impl Drop for SqliteRows {
-    fn drop(&mut self) {
-        // The pool takes it back on a task of its own.
-        let _entered = self.runtime.enter();
-        self.connection = None;
-    }
-}
-
 /// One connection that reads; each statement sees the newest commit.
 struct SqliteReader(SqliteRows);
+
+impl SqliteReader {
+    fn try_begin(&mut self) -> std::result::Result<(), Fault> {
+        let opened = Arc::clone(&self.0.opened);
+        opened.files.ensure_usable()?;
+        let checked = self.0.checked;
+        let connection = self.0.connected()?;
+        // What a view shows in the place of a table is nothing to go by.
+        self.0.checked = opened.checked_definitions(checked, connection)?;
+        Ok(())
+    }
+}
 
 impl Engine for SqliteReader {
     fn shares(&self) -> bool {
         false
     }
 
-    fn begin(&mut self, _deadline: Duration) -> Result<()> {
-        let SqliteRows {
-            opened,
-            runtime,
-            connection,
-            doing,
-        } = &mut self.0;
-        opened.files.ensure_usable()?;
-        runtime.block_on(async {
-            let begin = async {
-                let connection = match connection {
-                    Some(connection) => connection,
-                    None => connection.insert(opened.connection(&opened.readers).await?),
-                };
-                opened.ensure_known_to_readers(connection).await
-            };
-            match begin.await {
-                Ok(()) => Ok(()),
-                Err(fault) => Err(opened.explain(fault, doing).await),
-            }
+    fn begin(&mut self, _deadline: Duration, doing: &'static str) -> Result<()> {
+        self.0.doing = doing;
+        let begun = self.try_begin();
+        begun.map_err(|fault| match &self.0.connection {
+            Some(connection) => self.0.explain(connection, fault),
+            None => fault.explain(self.0.path(), doing),
         })
     }
 

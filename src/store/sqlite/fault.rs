@@ -11,6 +11,8 @@ use crate::store::writes::held_up;
 pub(super) enum Fault {
     Store(StoreError),
     Sql(sqlx::Error),
+    /// The same of a statement that an executor ran.
+    Lite(rusqlite::Error),
     /// A statement that had to write rows of this table reported success, and the
     /// rows are not there.
     Swallowed(&'static str),
@@ -25,6 +27,12 @@ impl From<StoreError> for Fault {
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         Self::Sql(error)
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Lite(error)
     }
 }
 
@@ -45,6 +53,7 @@ impl Fault {
                 what: error.to_string(),
             },
             Self::Sql(error) => explain(code(&error), &error.to_string(), path, doing),
+            Self::Lite(error) => explain_rusqlite(&error, path, doing),
         }
     }
 }
@@ -52,6 +61,11 @@ impl Fault {
 /// Whether somebody else has the lock.
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| code & 0xff == 5)
+}
+
+/// The same of a connection of an executor.
+pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }
 
 /// Whether SQLite calls it full: the disk, or the ids of a table.
@@ -64,12 +78,27 @@ fn code(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error()?.code()?.parse().ok()
 }
 
-/// The same for the reader on the doorbell's thread.
+/// Whether a row holds a value of a wrong type.
+fn is_odd(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
+}
+
+/// The same of a statement that ran on the thread that holds the connection.
 pub(super) fn explain_rusqlite(
     error: &rusqlite::Error,
     path: &Path,
     doing: &'static str,
 ) -> StoreError {
+    if is_odd(error) {
+        let (path, what) = (path.to_owned(), error.to_string());
+        return StoreError::OddRow { path, doing, what };
+    }
     let code = error.sqlite_error().map(|e| e.extended_code);
     explain(code, &error.to_string(), path, doing)
 }

@@ -147,26 +147,6 @@ pub(super) async fn touch(
     note(connection, session, Some(now)).await
 }
 
-/// Notes that a session asked for its mail: something acts for it.
-pub(super) async fn fetched(
-    connection: &mut SqliteConnection,
-    session: &SessionKey,
-    now: Timestamp,
-) -> std::result::Result<(), Fault> {
-    // Once: the first one tells, and later calls write no more for it.
-    sqlx::query(
-        "INSERT INTO bridge_session (conversation_id, session_id, fetched_ms) VALUES (?1, ?2, ?3)
-         ON CONFLICT (conversation_id, session_id) DO UPDATE SET fetched_ms = excluded.fetched_ms
-             WHERE bridge_session.fetched_ms IS NULL",
-    )
-    .bind(session.conversation.as_str())
-    .bind(session.side.as_str())
-    .bind(millis(now))
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 /// The same of a bare heartbeat, which a script may give in a loop: it counts
 /// as a call, and is nothing that the agent did.
 pub(super) async fn called(

@@ -47,6 +47,7 @@ mod rows;
 mod schema;
 mod seen;
 mod shared;
+mod statements;
 mod tail;
 mod tasks;
 mod times;
@@ -68,6 +69,7 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Row as _, Sqlite, SqliteConnection};
 
 pub use super::Durability;
+use super::accepted::Acceptance;
 use super::executor::{Executor, PATIENCE, Readers};
 pub use super::writes::held_up;
 use super::writes::{Attempt, Step, Writes};
@@ -124,8 +126,6 @@ pub struct Opened {
     files: Arc<Files>,
     messages: Writer,
     heartbeats: Writer,
-    /// The executors' own; the same counts of writes.
-    shared: [Writer; 2],
     readers: SqlitePool,
     /// Opens the connections.
     confined: Arc<Confined>,
@@ -135,8 +135,8 @@ pub struct Opened {
     postponed: Postponed,
     /// The count of changes of the schema up to which readers know the definitions.
     known: AtomicI64,
-    /// The hash of unknown definitions that the configuration accepts.
-    accepted: Option<String>,
+    /// Which unknown definitions are accepted.
+    acceptance: Acceptance,
     /// See [`Opened::committed_at`].
     committed_at: AtomicU64,
 }
@@ -211,7 +211,7 @@ impl Write {
 impl SqliteStore {
     fn over(opened: Opened) -> Self {
         let opened = Arc::new(opened);
-        let executor = |durability| engine::executor(Arc::clone(&opened), durability);
+        let executor = |durability| engine::executor(&opened, durability);
         Self {
             full: executor(Durability::Full),
             normal: executor(Durability::Normal),
@@ -411,7 +411,9 @@ impl Opened {
                     None => Fault::Sql(error).explain(self.path(), doing),
                 },
             },
-            fault @ (Fault::Store(_) | Fault::Swallowed(_)) => fault.explain(self.path(), doing),
+            fault @ (Fault::Store(_) | Fault::Lite(_) | Fault::Swallowed(_)) => {
+                fault.explain(self.path(), doing)
+            }
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) fn is_odd(fault: &Fault) -> bool {
 }
 
 /// Says once that a row of these is left out: a daemon lists them all the time.
-pub(super) fn tell(what: &'static str, error: &sqlx::Error) {
+pub(super) fn tell(what: &'static str, error: &dyn std::error::Error) {
     static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let said = format!("{what}: {error}");
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);

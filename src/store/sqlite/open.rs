@@ -13,7 +13,7 @@ use super::postponed::Postponed;
 use super::{Durability, Opened, PATIENCE, SqliteStore, Writer, admission, inspect};
 use crate::clock;
 use crate::doorbell::Bell;
-use crate::store::accepted::Accepted;
+use crate::store::accepted::{Acceptance, Accepted};
 use crate::store::writes;
 use crate::store::{Result, StoreError};
 
@@ -127,26 +127,20 @@ impl SqliteStore {
         let files = Arc::new(Files::new(path, file));
         let confined = Confined::for_database(&files.database)?;
         let accepted = Accepted::of(&files.named);
-        let accepts = |hash: &str| {
-            opening.accepted.as_deref() == Some(hash) || accepted.noted_in(hash).is_some()
-        };
+        let acceptance = Acceptance::new(opening.accepted.clone(), accepted);
+        let accepts = |hash: &str| acceptance.accepts(hash);
         let is_current = create == Create::Look
             && confined.run(|| inspect::ensure_current(&files, accepts))??;
         let (full, normal) = (Arc::default(), Arc::default());
         for writes in [&full, &normal] {
             writes::register(&files.named, writes);
         }
-        let writers = || {
-            let normally = Durability::Normal;
-            [
-                Writer::new(&files, messages, "store-messages", Arc::clone(&full)),
-                Writer::new(&files, normally, "store-beats", Arc::clone(&normal)),
-            ]
-        };
-        let [messages, heartbeats] = writers();
+        let (messages, heartbeats) = (
+            Writer::new(&files, messages, "store-messages", full),
+            Writer::new(&files, Durability::Normal, "store-beats", normal),
+        );
         let store = Self::over(Opened {
             confined,
-            shared: writers(),
             messages,
             heartbeats,
             readers: pool(&files, 4, None).connect_lazy_with(options(
@@ -157,7 +151,7 @@ impl SqliteStore {
             )),
             committed_at: AtomicU64::new(0),
             known: AtomicI64::new(UNCHECKED),
-            accepted: opening.accepted.clone(),
+            acceptance,
             bell: Bell::new(files.beside("-bell")),
             newest: Newest::default(),
             tended: Arc::default(),
@@ -170,7 +164,7 @@ impl SqliteStore {
         // A command that only looks needs no connection that writes.
         let first = match is_current {
             true => &store.readers,
-            false => &store.shared[0].pool,
+            false => &store.messages.pool,
         };
         let look = async {
             let mut connection = store.connection(first).await?;

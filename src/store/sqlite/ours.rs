@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use rusqlite::Connection;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::due::{LOOK, PART, due_conversation, due_message, look_on, looked_to, of_messages};
@@ -75,6 +76,14 @@ pub(super) async fn note(connection: &mut SqliteConnection) {
         .await;
     if matches!(adopted, Ok(true)) {
         let _ = sqlx::raw_sql(TRIGGERS).execute(connection).await;
+    }
+}
+
+/// The same of a connection of an executor.
+pub(super) fn note_rows(connection: &Connection) {
+    let adopted = connection.query_row(ADOPTED, [], |row| row.get(0));
+    if matches!(adopted, Ok(true)) {
+        let _ = connection.execute_batch(TRIGGERS);
     }
 }
 

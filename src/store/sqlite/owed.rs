@@ -7,7 +7,6 @@ use sqlx::{Row, SqliteConnection};
 use super::fault::Fault;
 use super::{from_millis, shared};
 use crate::model::health::Turn;
-use crate::model::message::Message;
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey};
 
@@ -67,48 +66,4 @@ pub(super) async fn mail_of(
             })
         })
         .collect()
-}
-
-/// The messages that a session is owed, the oldest first, from behind one on.
-/// What [`owed_mail`] names, but each of its parts ends where the page does:
-/// a page costs no more when a thousand others come after it.
-pub(super) async fn owed(
-    connection: &mut SqliteConnection,
-    session: &SessionKey,
-    after: Option<MessageId>,
-    limit: u32,
-) -> std::result::Result<Vec<Message>, Fault> {
-    let rows = sqlx::query(
-        "SELECT m.id, m.conversation_id, m.from_session, m.to_session, m.message, m.metadata,
-                m.timestamp
-         FROM (SELECT id FROM (SELECT m.id AS id FROM messages m INDEXED BY bridge_messages_unread
-                   WHERE m.conversation_id = ?1 AND m.to_session = ?2 AND m.read = 0
-                     AND m.id > ?3 ORDER BY m.id LIMIT ?4)
-               UNION
-               SELECT id FROM (SELECT m.id AS id FROM messages m INDEXED BY bridge_messages_unread
-                   WHERE m.conversation_id = ?1 AND m.to_session = 'session_' || ?2 AND m.read = 0
-                     AND m.id > ?3 ORDER BY m.id LIMIT ?4)
-               UNION
-               -- Not one that was cleaned away: it has no place in the page.
-               SELECT id FROM (SELECT m.id AS id
-                   FROM bridge_receipt r INDEXED BY bridge_receipt_open
-                   CROSS JOIN messages m ON m.id = r.message_id
-                   WHERE r.conversation_id = ?1 AND r.session_id = ?2
-                     AND r.acked_ms IS NULL AND r.written_ms IS NULL
-                     AND r.message_id > ?3 ORDER BY r.message_id LIMIT ?4)
-               ORDER BY id LIMIT ?4) page
-         CROSS JOIN messages m ON m.id = page.id
-         ORDER BY m.id",
-    )
-    .bind(session.conversation.as_str())
-    .bind(session.side.as_str())
-    .bind(after.map_or(i64::MIN, |id| id.0))
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
-    let mut messages = Vec::with_capacity(rows.len());
-    for row in &rows {
-        messages.extend(shared::message(row)?);
-    }
-    Ok(messages)
 }

@@ -13,7 +13,7 @@ use crate::store::writes::Writes;
 
 /// How long SQLite itself waits for the write lock: whoever has the turn tries
 /// again after a millisecond or two, and everybody else goes back to the queue.
-const AT_THE_DOOR: Duration = Duration::from_millis(5);
+pub(super) const AT_THE_DOOR: Duration = Duration::from_millis(5);
 
 /// No count of changes.
 pub(super) const UNCHECKED: i64 = i64::MIN;

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
-use super::fault::Fault;
 use super::owed::owed_mail;
 use super::shared::{foreign_mark, reported, spoken_mark};
 use super::{SqliteStore, from_millis, odd, shared};
@@ -231,27 +230,6 @@ impl SqliteStore {
 /// Bytes of a file; 0 if it is not there.
 pub(super) fn size(path: &std::path::Path) -> u64 {
     std::fs::metadata(path).map_or(0, |meta| meta.len())
-}
-
-pub(super) async fn rate_limits(
-    connection: &mut SqliteConnection,
-) -> std::result::Result<RateLimits, Fault> {
-    let rows = sqlx::query("SELECT key, value FROM bridge_setting WHERE key GLOB 'rate.*'")
-        .fetch_all(connection)
-        .await?;
-    let mut limits = RateLimits::default();
-    for row in &rows {
-        let Ok(limit) = shared::text(row, 1)?.parse() else {
-            continue;
-        };
-        match &*shared::text(row, 0)? {
-            "rate.per_minute" => limits.per_minute = limit,
-            "rate.per_hour" => limits.per_hour = limit,
-            "rate.per_day" => limits.per_day = limit,
-            _ => {}
-        }
-    }
-    Ok(limits)
 }
 
 fn session(row: &SqliteRow) -> std::result::Result<Option<SessionView>, sqlx::Error> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use rusqlite::Connection;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Connection as _, Row, SqliteConnection};
@@ -13,13 +14,13 @@ use super::backup::Kept;
 use super::definitions::{self, Object};
 use super::fault::{self, Fault};
 use super::open::{Brought, Create, Opening};
+use super::statements::Statements as _;
 use super::turnstile::Place;
 use super::written::Written as _;
 use super::{Opened, PATIENCE, SCHEMA_VERSION, SqliteStore, backup, shared};
 use crate::clock;
 use crate::doorbell;
 use crate::model::token::TokenStorage;
-use crate::store::accepted::Accepted;
 use crate::store::{Result, StoreError};
 
 /// Programs older than this must not write a store of [`SCHEMA_VERSION`].
@@ -81,7 +82,7 @@ impl SqliteStore {
         create: Create,
         opening: &Opening,
     ) -> std::result::Result<(), Fault> {
-        let mut connection = self.connection(&self.shared[0].pool).await?;
+        let mut connection = self.connection(&self.messages.pool).await?;
         let found = self.schema(&mut connection, create).await?;
         let there = match found {
             Found::Own(SCHEMA_VERSION) => {
@@ -111,13 +112,13 @@ impl SqliteStore {
             // A writer that has the lock now is another matter.
             opening.at(None);
         }
-        let mut connection = self.connection(&self.shared[0].pool).await?;
+        let mut connection = self.connection(&self.messages.pool).await?;
         write_ahead(&mut connection).await?;
         // As any writer: behind those that wait already, and as patient, however
         // long the copy took. Where there was no store there is no queue.
         let deadline = clock::since_boot() + PATIENCE;
         let mut place = match there {
-            true => self.shared[0].turnstile.line_up(),
+            true => self.messages.turnstile.line_up(),
             false => Place::Nowhere(0),
         };
         let mut write = loop {
@@ -237,9 +238,7 @@ impl Opened {
 
     fn ensure_known(&self, objects: &[Object], schema: Option<i64>) -> Result<()> {
         definitions::ensure_known(objects, schema, self.path(), |hash| {
-            // Read anew each time: an operator may have accepted them meanwhile.
-            self.accepted.as_deref() == Some(hash)
-                || Accepted::of(self.path()).noted_in(hash).is_some()
+            self.acceptance.accepts(hash)
         })
     }
 
@@ -262,6 +261,32 @@ impl Opened {
         self.ensure_known(&objects, Some(schema))?;
         checked.store(version, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The same of a connection of an executor; returns what it may remember as
+    /// checked.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownDefinitions`].
+    pub(super) fn checked_definitions(
+        &self,
+        checked: i64,
+        connection: &Connection,
+    ) -> std::result::Result<i64, Fault> {
+        // The pragma itself: in the place of its table function there can be a table
+        // of that name.
+        let version = connection.one("PRAGMA schema_version", [], |row| row.get(0))?;
+        if version == checked {
+            return Ok(checked);
+        }
+        let objects = definitions::of(connection)?;
+        // Even this must not be asked of a view.
+        if !definitions::says_its_schema(&objects) {
+            self.ensure_known(&objects, Some(SCHEMA_VERSION))?;
+        }
+        let schema = connection.one("SELECT version FROM bridge_schema", [], |row| row.get(0))?;
+        self.ensure_known(&objects, Some(schema))?;
+        Ok(version)
     }
 }
 

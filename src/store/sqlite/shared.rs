@@ -112,20 +112,6 @@ pub(super) async fn exists(connection: &mut SqliteConnection) -> Result<bool, Fa
     Ok(missing == 0)
 }
 
-/// A row of `messages`: id, conversation, from, to, message, metadata,
-/// timestamp. `None` for one that names no session of ours.
-pub(super) fn message(row: &SqliteRow) -> Result<Option<Message>, sqlx::Error> {
-    Ok(assemble(
-        row.try_get(0)?,
-        &text(row, 1)?,
-        &text(row, 2)?,
-        &text(row, 3)?,
-        &text(row, 4)?,
-        Some(&text(row, 5)?),
-        &text(row, 6)?,
-    ))
-}
-
 /// The sessions that the first two columns name. Only we write there; what cannot
 /// be read is nobody's.
 pub(super) fn sessions(rows: &[SqliteRow]) -> Result<Vec<SessionKey>, sqlx::Error> {

@@ -64,6 +64,11 @@ pub(super) enum Place {
 }
 
 impl Place {
+    /// Whether the door may be tried at once.
+    pub(super) fn is_in_front(&self) -> bool {
+        matches!(self, Self::Turn(_))
+    }
+
     /// Returns when the door may be tried, whether or not it is our turn.
     pub(super) async fn wait(&mut self) {
         let pause = Duration::from_millis(fastrand::u64(PAUSE));

@@ -38,6 +38,7 @@ impl Upkeep for SqliteStore {
 
     async fn probe(&self) -> Result<StoreProbe> {
         let started = clock::since_boot();
+        self.acceptance.renew(self.path());
         self.run("looking at it", async {
             // Before the look: another call may commit meanwhile.
             let seen = self.newest.seen();
@@ -124,8 +125,6 @@ impl Upkeep for SqliteStore {
                 self.messages.pool.close(),
                 self.heartbeats.pool.close(),
                 self.readers.close(),
-                self.shared[0].pool.close(),
-                self.shared[1].pool.close(),
             )
         };
         // sqlx waits for ever for a connection whose thread panicked; the end

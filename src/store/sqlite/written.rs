@@ -17,6 +17,16 @@ pub(super) trait Written: Sized {
     fn wrote(self, rows: usize, table: &'static str) -> Result<Self, Fault>;
 }
 
+/// How many rows a statement changed.
+impl Written for usize {
+    fn wrote(self, rows: usize, table: &'static str) -> Result<Self, Fault> {
+        if self == rows {
+            return Ok(self);
+        }
+        Err(Fault::Swallowed(table))
+    }
+}
+
 impl Written for SqliteQueryResult {
     fn wrote(self, rows: usize, table: &'static str) -> Result<Self, Fault> {
         if u64::try_from(rows) == Ok(self.rows_affected()) {

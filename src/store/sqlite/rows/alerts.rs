@@ -3,45 +3,146 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use sqlx::Row;
+use rusqlite::{Row, params};
 
+use crate::model::TaskId;
 use crate::model::alert::AlertKind;
 use crate::store::rows::{AlertRows, Raise};
 use crate::store::sqlite::engine::SqliteRows;
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::statements::{Statements as _, count, readable, session_at};
 use crate::store::sqlite::written::Written as _;
-use crate::store::sqlite::{alerts, controls, leader, millis, odd};
-use crate::store::{AlertNote, AlertRow, Control, ControlKind, Leader, Noted, Result};
+use crate::store::sqlite::{from_millis, millis};
+use crate::store::{AlertNote, AlertRow, Control, ControlKind, Leader, Noted, Result, ToldEdge};
+
+/// The columns that [`alert`] reads.
+macro_rules! alert_columns {
+    () => {
+        "SELECT alert_id, kind, subject, conversation_id, session_id, task_id, text,
+                raised_by, raised_ms, recovered_ms, reminders, told, label
+         FROM bridge_alert LEFT JOIN bridge_conversation USING (conversation_id) "
+    };
+}
+
+fn alert(row: &Row<'_>) -> rusqlite::Result<Option<AlertRow>> {
+    // A kind that a newer version raised is that version's to tell.
+    let Some(kind) = AlertKind::from_word(&row.get::<_, String>(1)?) else {
+        return Ok(None);
+    };
+    let recovered_at = row.get::<_, Option<i64>>(9)?.map(from_millis);
+    let label: Option<String> = row.get(12)?;
+    Ok(Some(AlertRow {
+        id: row.get(0)?,
+        kind,
+        subject: row.get(2)?,
+        session: session_at(row, 3)?,
+        task: row.get::<_, Option<i64>>(5)?.map(TaskId),
+        text: row.get(6)?,
+        raised_by: row.get(7)?,
+        raised_at: from_millis(row.get(8)?),
+        recovered_at,
+        reminders: row.get(10)?,
+        label: label.and_then(|label| label.parse().ok()),
+        told: match row.get(11)? {
+            0 => ToldEdge::None,
+            1 => ToldEdge::Raised,
+            _ => ToldEdge::All,
+        },
+    }))
+}
 
 impl AlertRows for SqliteRows {
     fn raise(&mut self, alert: &Raise<'_>, now: Timestamp) -> Result<bool> {
-        self.run(async |connection| alerts::raise(connection, alert, now).await)
+        self.run(|connection| {
+            let (kind, subject) = (alert.kind.as_str(), alert.subject);
+            let raised = connection.change(
+                "INSERT INTO bridge_alert (kind, subject, conversation_id, session_id, task_id, text,
+                     raised_by, raised_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (kind, subject) WHERE recovered_ms IS NULL DO NOTHING",
+                params![
+                    kind,
+                    subject,
+                    alert.session.map(|session| session.conversation.as_str()),
+                    alert.session.map(|session| session.side.as_str()),
+                    alert.task.map(|task| task.0),
+                    alert.text,
+                    alert.by,
+                    millis(now)
+                ],
+            )?;
+            if raised == 0 {
+                // It is open, or was kept out.
+                let open: bool = connection.one(
+                    "SELECT EXISTS (SELECT 1 FROM bridge_alert
+                                    WHERE kind = ?1 AND subject = ?2 AND recovered_ms IS NULL)",
+                    [kind, subject],
+                    |row| row.get(0),
+                )?;
+                if !open {
+                    return Err(Fault::Swallowed("bridge_alert"));
+                }
+            }
+            Ok(raised == 1)
+        })
     }
 
     fn note_all_told(&mut self, kind: AlertKind, subject: &str) -> Result<()> {
-        self.run(async |connection| {
-            sqlx::query(
-                "UPDATE bridge_alert SET told = 2
-                 WHERE kind = ?1 AND subject = ?2 AND recovered_ms IS NULL",
-            )
-            .bind(kind.as_str())
-            .bind(subject)
-            .execute(connection)
-            .await?
-            .wrote(1, "bridge_alert")?;
+        self.run(|connection| {
+            connection
+                .change(
+                    "UPDATE bridge_alert SET told = 2
+                     WHERE kind = ?1 AND subject = ?2 AND recovered_ms IS NULL",
+                    [kind.as_str(), subject],
+                )?
+                .wrote(1, "bridge_alert")?;
             Ok(())
         })
     }
 
     fn recover(&mut self, kind: AlertKind, subject: &str, now: Timestamp) -> Result<bool> {
-        self.run(async |connection| alerts::recover(connection, kind, subject, now).await)
+        self.run(|connection| {
+            let ended = connection.change(
+                "UPDATE bridge_alert SET recovered_ms = ?3
+                 WHERE kind = ?1 AND subject = ?2 AND recovered_ms IS NULL",
+                params![kind.as_str(), subject, millis(now)],
+            )?;
+            Ok(ended > 0)
+        })
     }
 
     fn open_alerts(&mut self) -> Result<Vec<AlertRow>> {
-        self.run(async |connection| alerts::open(connection).await)
+        self.run(|connection| {
+            let alerts = connection.all(
+                concat!(
+                    alert_columns!(),
+                    "WHERE alert_id IN (
+                         SELECT alert_id FROM bridge_alert WHERE recovered_ms IS NULL
+                         UNION ALL
+                         SELECT alert_id FROM bridge_alert
+                         WHERE told < CASE WHEN recovered_ms IS NULL THEN 1 ELSE 2 END)
+                     ORDER BY alert_id"
+                ),
+                [],
+                |row| Ok(readable("alerts", alert(row)).flatten()),
+            )?;
+            Ok(alerts.into_iter().flatten().collect())
+        })
     }
 
     fn newest_alerts(&mut self, limit: u32) -> Result<Vec<AlertRow>> {
-        self.run(async |connection| alerts::newest(connection, limit).await)
+        self.run(|connection| {
+            let alerts = connection.all(
+                concat!(
+                    "SELECT * FROM (",
+                    alert_columns!(),
+                    "ORDER BY alert_id DESC LIMIT ?1) ORDER BY alert_id"
+                ),
+                [limit],
+                |row| Ok(readable("alerts", alert(row)).flatten()),
+            )?;
+            Ok(alerts.into_iter().flatten().collect())
+        })
     }
 
     fn note_told(&mut self, note: &AlertNote) -> Result<()> {
@@ -50,46 +151,104 @@ impl AlertRows for SqliteRows {
             Noted::Recovered => (2, 0),
             Noted::Reminder => (0, 1),
         };
-        self.run(async |connection| {
-            sqlx::query(
+        self.run(|connection| {
+            connection.change(
                 "UPDATE bridge_alert SET told = max(told, ?3), reminders = reminders + ?4
                  WHERE alert_id = ?1 AND raised_ms = ?2",
-            )
-            .bind(note.alert.id)
-            .bind(millis(note.alert.raised_at))
-            .bind(told)
-            .bind(reminders)
-            .execute(connection)
-            .await?;
+                params![note.alert.id, millis(note.alert.raised_at), told, reminders],
+            )?;
             Ok(())
         })
     }
 
     fn set_control(&mut self, control: &Control) -> Result<()> {
-        self.run(async |connection| controls::set(connection, control).await)
+        self.run(|connection| {
+            connection
+                .change(
+                    "INSERT INTO bridge_control (kind, subject, set_ms, until_ms)
+                     VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (kind, subject) DO UPDATE SET set_ms = excluded.set_ms,
+                         until_ms = excluded.until_ms",
+                    params![
+                        control.kind.as_str(),
+                        control.subject,
+                        millis(control.since),
+                        millis(control.until)
+                    ],
+                )?
+                .wrote(1, "bridge_control")?;
+            Ok(())
+        })
     }
 
     fn delete_control(&mut self, kind: ControlKind, subject: &str) -> Result<Option<Timestamp>> {
-        self.run(async |connection| controls::delete(connection, kind, subject).await)
+        self.run(|connection| {
+            let until = connection.first(
+                "DELETE FROM bridge_control WHERE kind = ?1 AND subject = ?2 RETURNING until_ms",
+                [kind.as_str(), subject],
+                |row| Ok(from_millis(row.get(0)?)),
+            )?;
+            Ok(until)
+        })
     }
 
     fn controls(&mut self, now: Timestamp) -> Result<Vec<Control>> {
-        self.run(async |connection| controls::all(connection, now).await)
+        self.run(|connection| {
+            let controls = connection.all(
+                "SELECT kind, subject, set_ms, until_ms FROM bridge_control WHERE until_ms > ?1
+                 ORDER BY kind, subject",
+                [millis(now)],
+                |row| Ok(readable("orders", control(row))),
+            )?;
+            Ok(controls.into_iter().flatten().collect())
+        })
     }
 
     fn acts(&mut self, leader: &Leader) -> Result<std::result::Result<(), i64>> {
-        self.run(async |connection| leader::acts(connection, leader).await)
+        self.run(|connection| {
+            let acts = connection.one(
+                "SELECT EXISTS (SELECT 1 FROM bridge_leader
+                     WHERE epoch = ?1 AND holder = ?2 AND holder_epoch = ?3)",
+                params![leader.epoch, leader.daemon.id, leader.daemon.epoch],
+                |row| row.get(0),
+            )?;
+            if acts {
+                return Ok(Ok(()));
+            }
+            let epoch = connection.first(
+                "SELECT CAST(epoch AS INTEGER) FROM bridge_leader",
+                [],
+                |row| row.get::<_, Option<i64>>(0),
+            )?;
+            Ok(Err(epoch.flatten().unwrap_or(0)))
+        })
     }
 
     fn task_counts(&mut self) -> Result<HashMap<String, u64>> {
-        self.run(async |connection| {
-            let rows = sqlx::query("SELECT state, count(*) FROM bridge_task GROUP BY state")
-                .fetch_all(connection)
-                .await?;
-            let counts = odd::readable(&rows, "states of tasks", |row| {
-                Ok((row.try_get(0)?, row.try_get(1)?))
-            });
-            Ok(counts.into_iter().collect())
+        self.run(|connection| {
+            let counts = connection.all(
+                "SELECT state, count(*) FROM bridge_task GROUP BY state",
+                [],
+                |row| {
+                    let count = row.get(0).and_then(|state| Ok((state, count(row, 1)?)));
+                    Ok(readable("states of tasks", count))
+                },
+            )?;
+            Ok(counts.into_iter().flatten().collect())
         })
     }
+}
+
+fn control(row: &Row<'_>) -> rusqlite::Result<Control> {
+    let kind = match &*row.get::<_, String>(0)? {
+        "drain" => ControlKind::Drain,
+        "hold" => ControlKind::Hold,
+        _ => ControlKind::Mute,
+    };
+    Ok(Control {
+        kind,
+        subject: row.get(1)?,
+        since: from_millis(row.get(2)?),
+        until: from_millis(row.get(3)?),
+    })
 }

@@ -6,6 +6,3 @@ mod messages;
 mod sessions;
 mod settings;
 mod wakes;
-
-pub(super) use conversations::party;
-pub(super) use settings::newest_audit;

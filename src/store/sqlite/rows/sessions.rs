@@ -1,39 +1,98 @@
 //! Rows of ours about sessions.
 
 use jiff::Timestamp;
+use rusqlite::params;
 
 use crate::model::SessionKey;
 use crate::store::Result;
 use crate::store::rows::SessionRows;
 use crate::store::sqlite::engine::SqliteRows;
+use crate::store::sqlite::messages::OVERTAKEN;
+use crate::store::sqlite::millis;
+use crate::store::sqlite::shared::session_change;
+use crate::store::sqlite::statements::Statements as _;
 use crate::store::sqlite::written::Written as _;
-use crate::store::sqlite::{fleet, messages};
 
 impl SessionRows for SqliteRows {
     fn note_call(&mut self, session: &SessionKey, did: Option<Timestamp>) -> Result<()> {
-        self.run(async |connection| messages::note(connection, session, did).await)
+        self.run(|connection| {
+            connection
+                .change(
+                    concat!(
+                        "INSERT INTO bridge_session
+                             (conversation_id, session_id, activity_seq, activity_ms, change)
+                         VALUES (?1, ?2, 1, ?3, 1 + (",
+                        session_change!(),
+                        "))
+                         ON CONFLICT (conversation_id, session_id) DO UPDATE SET
+                             activity_seq = activity_seq + 1,
+                             activity_ms = coalesce(excluded.activity_ms, activity_ms),
+                             change = excluded.change,
+                             standing_seq = iif(standing IN ('lost', 'stalled'), ?4, standing_seq)"
+                    ),
+                    params![
+                        session.conversation.as_str(),
+                        session.side.as_str(),
+                        did.map(millis),
+                        OVERTAKEN
+                    ],
+                )?
+                .wrote(1, "bridge_session")?;
+            Ok(())
+        })
     }
 
     fn note_first_fetch(&mut self, session: &SessionKey, now: Timestamp) -> Result<()> {
-        self.run(async |connection| messages::fetched(connection, session, now).await)
+        self.run(|connection| {
+            // Once: the first one tells, and later calls write no more for it.
+            connection.change(
+                "INSERT INTO bridge_session (conversation_id, session_id, fetched_ms)
+                 VALUES (?1, ?2, ?3)
+                 ON CONFLICT (conversation_id, session_id) DO UPDATE SET
+                     fetched_ms = excluded.fetched_ms
+                     WHERE bridge_session.fetched_ms IS NULL",
+                params![
+                    session.conversation.as_str(),
+                    session.side.as_str(),
+                    millis(now)
+                ],
+            )?;
+            Ok(())
+        })
     }
 
     fn note_change(&mut self, session: &SessionKey) -> Result<()> {
-        self.run(async |connection| fleet::bump(connection, session).await)
+        self.run(|connection| {
+            connection
+                .change(
+                    concat!(
+                        "INSERT INTO bridge_session (conversation_id, session_id, change)
+                         VALUES (?1, ?2, 1 + (",
+                        session_change!(),
+                        "))
+                         ON CONFLICT (conversation_id, session_id) DO UPDATE SET
+                             change = excluded.change"
+                    ),
+                    [session.conversation.as_str(), session.side.as_str()],
+                )?
+                .wrote(1, "bridge_session")?;
+            Ok(())
+        })
     }
 
     fn set_capacity(&mut self, session: &SessionKey, capacity: Option<u32>) -> Result<()> {
-        self.run(async |connection| {
-            sqlx::query(
-                "UPDATE bridge_session SET capacity = ?3
-                 WHERE conversation_id = ?1 AND session_id = ?2",
-            )
-            .bind(session.conversation.as_str())
-            .bind(session.side.as_str())
-            .bind(capacity)
-            .execute(connection)
-            .await?
-            .wrote(1, "bridge_session")?;
+        self.run(|connection| {
+            connection
+                .change(
+                    "UPDATE bridge_session SET capacity = ?3
+                     WHERE conversation_id = ?1 AND session_id = ?2",
+                    params![
+                        session.conversation.as_str(),
+                        session.side.as_str(),
+                        capacity
+                    ],
+                )?
+                .wrote(1, "bridge_session")?;
             Ok(())
         })
     }
