@@ -26,11 +26,11 @@ use crate::duties::heartbeat::{Heartbeat, Witnessed};
 use crate::duties::housekeeping::Housekeeping;
 use crate::duties::leadership::{Leadership, Registration};
 use crate::duties::links::{LeaderLink, StoreLink};
-use crate::duties::message_watch::MessageWatch;
+use crate::duties::message_watch::{MessageInbox, MessageWatch};
 use crate::duties::reassignment::Reassignment;
-use crate::duties::store_keeper::StoreKeeper;
+use crate::duties::store_keeper::{Listeners, StoreKeeper};
 use crate::duties::watchdog::Watchdog;
-use crate::duties::{DutyBell, FleetPost, SharedFleet};
+use crate::duties::{DutyBell, FleetInbox, SharedFleet};
 use crate::exit::{self, Exit};
 use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
@@ -312,8 +312,22 @@ fn duties(
     let [keeper_bell, heartbeat_bell, watch_bell] = [(); 3].map(|()| DutyBell::default());
     let [alerts_bell, watchdog_bell] = [(); 2].map(|()| DutyBell::default());
     let (desk, post) = alerts::desk(alerts_bell.clone());
-    let accepted = settings.store.accepted_schema.clone();
-    let (keeper, store) = StoreKeeper::new(location, accepted, desk.clone());
+    let orchestrator = match &settings.role {
+        RoleSettings::Worker => None,
+        RoleSettings::Orchestrator(own) => Some(own),
+    };
+    // What hears of each commit; the daemon's door will be one of them.
+    let mail = Arc::new(MessageInbox::new(watch_bell.clone()));
+    let fleet = orchestrator.map(|_| Arc::new(FleetInbox::new(watchdog_bell.clone())));
+    let mut listeners: Listeners = vec![Arc::clone(&mail) as _];
+    listeners.extend(fleet.clone().map(|fleet| fleet as _));
+    let (keeper, store) = StoreKeeper::new(
+        settings,
+        location,
+        listeners,
+        keeper_bell.clone(),
+        desk.clone(),
+    );
     let name = daemon.id.clone();
     let (heartbeat, sessions) = Heartbeat::new(
         &settings.agents,
@@ -325,28 +339,23 @@ fn duties(
     forward(store.clone(), heartbeat_bell.clone());
     forward(store.clone(), watch_bell.clone());
     forward(sessions.clone(), watch_bell.clone());
-    let orchestrator = match &settings.role {
-        RoleSettings::Worker => None,
-        RoleSettings::Orchestrator(own) => Some(own),
-    };
-    let fleet = orchestrator.map(|_| Arc::new(FleetPost::new(watchdog_bell.clone())));
     let message_watch = MessageWatch::new(
         &settings.agents,
         name.clone(),
         store.clone(),
         sessions,
+        mail,
         (watch_bell.clone(), keeper_bell.clone()),
-        fleet.clone(),
         desk.clone(),
     );
     let registration = heartbeat.registration();
     let witness = heartbeat.witness();
     // In the order in which the status line tells of them.
-    let leader = orchestrator.zip(fleet).map(|(own, post)| {
+    let leader = orchestrator.zip(fleet).map(|(own, inbox)| {
         let sight = Sight {
             store: store.clone(),
             registration,
-            post,
+            inbox,
             desk,
             witness,
         };
@@ -370,7 +379,7 @@ fn duties(
 struct Sight {
     store: StoreLink,
     registration: Registration,
-    post: Arc<FleetPost>,
+    inbox: Arc<FleetInbox>,
     desk: AlertDesk,
     witness: Witnessed,
 }
@@ -386,7 +395,7 @@ fn orchestrator_duties(
     let Sight {
         store,
         registration,
-        post,
+        inbox,
         desk,
         witness,
     } = sight;
@@ -402,7 +411,7 @@ fn orchestrator_duties(
     let watchdog = Watchdog::new(
         settings,
         eyes.clone(),
-        (post, fleet.clone()),
+        (inbox, fleet.clone()),
         desk.clone(),
         (reassignment_bell.clone(), leadership_bell.clone()),
     );

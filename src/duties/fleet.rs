@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::DutyBell;
+use super::{CommitListener, DutyBell, News};
 use crate::model::SessionKey;
 use crate::model::health::Health;
 use crate::model::session::session_name;
@@ -60,14 +60,14 @@ impl SharedFleet {
 
 /// What the doorbell's thread leaves for the watchdog.
 #[derive(Debug, Default)]
-pub struct FleetPost {
+pub struct FleetInbox {
     arrived: Mutex<HashSet<SessionKey>>,
-    signalled: AtomicBool,
+    work: AtomicBool,
     bell: DutyBell,
 }
 
-impl FleetPost {
-    /// Post that rings this bell.
+impl FleetInbox {
+    /// An inbox that rings this bell.
     #[must_use]
     pub fn new(bell: DutyBell) -> Self {
         Self {
@@ -76,24 +76,39 @@ impl FleetPost {
         }
     }
 
-    /// Something is new: mail for these sessions, or work.
-    pub fn leave(&self, arrived: impl Iterator<Item = SessionKey>, signalled: bool) {
-        let mut letters = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-        letters.extend(arrived);
-        let news = signalled || !letters.is_empty();
-        drop(letters);
-        if signalled {
-            self.signalled.store(true, Ordering::Release);
-        }
-        if news {
-            self.bell.ring();
-        }
+    fn arrived(&self) -> MutexGuard<'_, HashSet<SessionKey>> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was left since the last time, and whether there is work.
+    /// Sessions with new mail since the last time, and whether there is work.
     pub(super) fn take(&self) -> (Vec<SessionKey>, bool) {
-        let mut letters = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-        let arrived = letters.drain().collect();
-        (arrived, self.signalled.swap(false, Ordering::AcqRel))
+        let arrived = self.arrived().drain().collect();
+        (arrived, self.work.swap(false, Ordering::AcqRel))
+    }
+}
+
+impl CommitListener for FleetInbox {
+    fn wants_work(&self) -> bool {
+        true
+    }
+
+    /// The watchdog looks at the whole fleet again and again; what it gives out
+    /// need not wait for that.
+    fn begins(&self) {
+        self.work.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    fn hears(&self, news: &News<'_>) {
+        let mut arrived = self.arrived();
+        arrived.extend(news.arrivals.iter().map(|arrival| arrival.to.clone()));
+        let is_news = news.work || !arrived.is_empty();
+        drop(arrived);
+        if news.work {
+            self.work.store(true, Ordering::Release);
+        }
+        if is_news {
+            self.bell.ring();
+        }
     }
 }

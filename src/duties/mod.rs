@@ -10,6 +10,7 @@ pub mod heartbeat;
 pub mod housekeeping;
 pub mod leadership;
 pub mod links;
+mod listener;
 pub mod message_watch;
 pub mod reassignment;
 pub mod roster;
@@ -18,7 +19,8 @@ pub mod store_keeper;
 pub mod watchdog;
 mod words;
 
-pub use fleet::{FleetPost, SharedFleet};
+pub use fleet::{FleetInbox, SharedFleet};
+pub use listener::{CommitListener, News};
 pub use state::{SessionState, StoreCondition, StoreState};
 
 use std::future::Future;

@@ -1,34 +1,41 @@
 //! Duty *store keeper*: opens the store, waits for a missing one, notices when
 //! the file is not ours any more or takes no writes, and keeps its log short.
 //!
-//! It owns the connection; the other duties take what it publishes. It never
-//! makes a store: an empty one in the place of a lost one would hide the loss.
+//! It owns the connection, and with it the doorbell that hangs as long as the
+//! store is open; the other duties take what it publishes. It never makes a store:
+//! an empty one in the place of a lost one would hide the loss.
+
+mod ear;
+mod opening;
+mod report;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::alerts::AlertDesk;
 use super::links::StoreLink;
-use super::{Duty, Patience, Report, Round, STORE_PATIENCE, StoreCondition, StoreState};
+use super::{Duty, DutyBell, Patience, Round, STORE_PATIENCE};
 use crate::advice;
 use crate::clock;
 use crate::config::Settings;
 use crate::model::alert::AlertKind;
-use crate::store::locate::{self, Location};
-use crate::store::sqlite::{self, Create, Opening};
+use crate::store::locate::Location;
+use crate::store::sqlite;
 use crate::store::{ErrorClass, SharedStore, StoreError};
+use ear::Ear;
+pub use ear::Listeners;
+use opening::OpeningTask;
+use report::State;
+pub use report::StoreReport;
 
 /// How often the store is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long a round looks after an opening that takes long.
-const GLANCE: Duration = Duration::from_millis(100);
 /// A log above this is written back, a part at a time.
 const CHECKPOINT_ABOVE: u64 = 4 * MEBIBYTE;
 /// At most so often: one that a reader holds up would be tried in vain.
@@ -55,6 +62,7 @@ pub struct StoreKeeper {
     location: Location,
     accepted: Option<String>,
     link: watch::Sender<Option<SharedStore>>,
+    ear: Ear,
     /// An opening that is under way.
     opening: Option<OpeningTask>,
     /// What was said last, so that it is said once.
@@ -75,49 +83,23 @@ pub struct StoreKeeper {
     was_open: bool,
 }
 
-/// An opening may take as long as a copy of the store and a change of its
-/// schema, which nobody shall cut short: it would begin anew each time. So it
-/// runs beside the rounds, which look whether it has ended.
-#[derive(Debug)]
-struct OpeningTask {
-    task: JoinHandle<Result<SharedStore, StoreError>>,
-    at: Arc<Opening>,
-    /// Whether a round has waited for it in vain.
-    long: bool,
-    /// Whether it was said that the schema is changed.
-    told: bool,
-}
-
-/// What the keeper found.
-#[derive(Debug)]
-pub struct StoreReport {
-    location: Location,
-    state: State,
-    waiting: bool,
-    answers: bool,
-    was_open: bool,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Answers in so much time.
-    Well(Duration),
-    /// It is being brought to this schema.
-    Migrating(i64),
-    /// Cannot be used; what to do stands below.
-    Trouble(String),
-}
-
 impl StoreKeeper {
-    /// A keeper of the store at `location`, and what it will publish. `accepted` is
-    /// the hash of unknown definitions that the configuration accepts.
+    /// A keeper of the store at `location`, and what it will publish. What is
+    /// committed there is told to the listeners; `bell` is the duty's.
     #[must_use]
-    pub fn new(location: Location, accepted: Option<String>, desk: AlertDesk) -> (Self, StoreLink) {
+    pub fn new(
+        settings: &Settings,
+        location: Location,
+        listeners: Listeners,
+        bell: DutyBell,
+        desk: AlertDesk,
+    ) -> (Self, StoreLink) {
         let (link, receiver) = watch::channel(None);
         let keeper = Self {
             location,
-            accepted,
+            accepted: settings.store.accepted_schema.clone(),
             link,
+            ear: Ear::new(settings.agents.message_watch.mode, listeners, bell),
             opening: None,
             trouble: None,
             shown: None,
@@ -132,63 +114,23 @@ impl StoreKeeper {
         (keeper, receiver)
     }
 
-    /// The store, or how far it is: opening ends in a later round if it must.
-    async fn open(&mut self) -> Result<Result<SharedStore, i64>, StoreError> {
-        if self.opening.is_none() {
-            // SQLite would open it for reading, and leave files beside it that
-            // its owner may not write.
-            self.ensure_writable()?;
-        }
-        let opening = self.opening.get_or_insert_with(|| {
-            let at = Arc::new(Opening::accepting(self.accepted.clone()));
-            let (location, telling) = (self.location.clone(), Arc::clone(&at));
-            OpeningTask {
-                task: tokio::spawn(async move {
-                    locate::open_telling(&location, Create::No, &telling).await
-                }),
-                at,
-                long: false,
-                told: false,
-            }
-        });
-        // Another process may hold the lock for as long as it likes.
-        let patience = if opening.long { GLANCE } else { STORE_PATIENCE };
-        let Ok(ended) = timeout(patience, &mut opening.task).await else {
-            opening.long = true;
-            let Some(schema) = opening.at.migrating() else {
-                return Err(StoreError::Busy(self.location.path.clone()));
-            };
-            if !std::mem::replace(&mut opening.told, true) {
-                info!(event = "store-migrating", store = %self.location.path.display(), "bringing the store to schema {schema}");
-            }
-            return Ok(Err(schema));
-        };
-        if let Some(brought) = opening.at.brought() {
-            let (store, copy) = (self.location.path.display(), brought.copy.display());
-            match brought.from {
-                None => {
-                    info!(event = "store-adopted", %store, %copy, "adopted the Python bridge's database; a copy of it as it was is kept");
-                }
-                Some(schema) => {
-                    info!(event = "store-migrated", %store, %copy, "brought the store from schema {schema} up to date; a copy of it as it was is kept");
-                }
-            }
-        }
-        self.opening = None;
-        let died = |error: JoinError| StoreError::Io(self.location.path.clone(), error.to_string());
-        let store = ended.map_err(died)??;
-        info!(event = "store-open", store = %self.location.path.display(), "store open");
-        self.link.send_replace(Some(Arc::clone(&store)));
-        self.was_open = true;
-        Ok(Ok(store))
-    }
-
     async fn look(&mut self) -> Result<State, StoreError> {
+        self.ear.looks();
         let known = self.link.borrow().clone();
         let store = match known {
-            Some(store) => store,
+            Some(store) => {
+                self.ear.mount(&store)?;
+                store
+            }
             None => match self.open().await? {
-                Ok(store) => store,
+                Ok(store) => {
+                    // First: what is committed from now on is told of, and the
+                    // duties' first look sees what was before.
+                    let hangs = self.ear.mount(&store);
+                    self.publish(&store);
+                    hangs?;
+                    store
+                }
                 Err(schema) => return Ok(State::Migrating(schema)),
             },
         };
@@ -206,6 +148,12 @@ impl StoreKeeper {
         self.ensure_writable()?;
         self.ensure_takes_writes(&store, patience).await?;
         Ok(State::Well(self.shown.unwrap_or(probe.took)))
+    }
+
+    fn publish(&mut self, store: &SharedStore) {
+        info!(event = "store-open", store = %self.location.path.display(), "store open");
+        self.link.send_replace(Some(Arc::clone(store)));
+        self.was_open = true;
     }
 
     /// Whether the file system lets us write the file; one that is not there is
@@ -262,6 +210,7 @@ impl StoreKeeper {
 
     fn let_go(&mut self) {
         self.tending = None;
+        self.ear.take_down();
         if let Some(store) = self.link.send_replace(None) {
             // Others may still be in the middle of a call: it fails closed.
             tokio::spawn(async move { store.close().await });
@@ -380,49 +329,12 @@ impl Duty for StoreKeeper {
         }
     }
 
-    /// Which store it is needs a restart; everything else is constant.
-    fn reload(&mut self, _settings: &Arc<Settings>) {}
-}
-
-impl Report for StoreReport {
-    fn summary(&self) -> String {
-        let path = self.location.path.display();
-        match &self.state {
-            State::Well(took) => format!("store ok (sqlite, {:.1} ms)", took.as_secs_f64() * 1e3),
-            State::Migrating(schema) => format!("bringing the store {path} to schema {schema}"),
-            State::Trouble(_) if self.waiting => format!("waiting for the store {path}"),
-            State::Trouble(why) => why.lines().next().unwrap_or_default().to_owned(),
-        }
+    /// Which store it is needs a restart; what rings does not.
+    fn reload(&mut self, settings: &Arc<Settings>) {
+        self.ear.listen_by(settings.agents.message_watch.mode);
     }
 
-    fn trouble(&self) -> Option<String> {
-        match &self.state {
-            State::Trouble(why) => Some(why.clone()),
-            State::Well(_) | State::Migrating(_) => None,
-        }
-    }
-
-    fn store(&self) -> Option<StoreState> {
-        let condition = match &self.state {
-            State::Well(_) => StoreCondition::Well,
-            State::Migrating(_) => StoreCondition::Migrating,
-            State::Trouble(_) if self.answers => StoreCondition::NotWritable,
-            State::Trouble(_) => StoreCondition::NotUsable,
-        };
-        let trouble = match &self.state {
-            State::Trouble(why) => why.lines().next().map(str::to_owned),
-            State::Migrating(_) => Some(self.summary()),
-            State::Well(_) => None,
-        };
-        Some(StoreState {
-            path: self.location.path.clone(),
-            condition,
-            trouble,
-            was_open: self.was_open,
-        })
-    }
-
-    fn already_told(&self) -> bool {
-        true
+    async fn stop(&mut self) {
+        self.ear.take_down();
     }
 }

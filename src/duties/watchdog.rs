@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::alerts::AlertDesk;
-use super::fleet::{FleetPost, FleetState, SharedFleet};
+use super::fleet::{FleetInbox, FleetState, SharedFleet};
 use super::links::{LeaderLink, StoreLink};
 use super::{Duty, DutyBell, Patience, ROUND_PATIENCE, Round};
 use crate::config::{OrchestratorSettings, RoleSettings, Settings, WatchdogSettings};
@@ -46,7 +46,7 @@ pub struct Watchdog {
     settings: WatchdogSettings,
     link: StoreLink,
     leader: LeaderLink,
-    post: Arc<FleetPost>,
+    inbox: Arc<FleetInbox>,
     fleet: SharedFleet,
     desk: AlertDesk,
     /// Rung when there may be tasks to give.
@@ -90,7 +90,7 @@ impl Watchdog {
     pub fn new(
         settings: &OrchestratorSettings,
         (link, leader): (StoreLink, LeaderLink),
-        (post, fleet): (Arc<FleetPost>, SharedFleet),
+        (inbox, fleet): (Arc<FleetInbox>, SharedFleet),
         desk: AlertDesk,
         (reassignment, leadership): (DutyBell, DutyBell),
     ) -> Self {
@@ -100,7 +100,7 @@ impl Watchdog {
             settings: settings.watchdog.clone(),
             link,
             leader,
-            post,
+            inbox,
             fleet,
             desk,
             reassignment,
@@ -132,7 +132,7 @@ impl Watchdog {
         {
             self.begin_anew(store);
         }
-        let (arrived, signalled) = self.post.take();
+        let (arrived, work) = self.inbox.take();
         self.round.complete = self.look(store, &arrived, patience).await?;
         if !self.round.complete {
             return Ok(());
@@ -148,7 +148,7 @@ impl Watchdog {
         }
         if let Some(leader) = leader {
             let judged = self.judge(store, &leader, patience).await;
-            if signalled || self.round.settled > 0 {
+            if work || self.round.settled > 0 {
                 self.reassignment.ring();
             }
             if self.round.settled > 0 {

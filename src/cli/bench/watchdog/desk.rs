@@ -15,7 +15,7 @@ use crate::duties::alerts::{self, AlertDesk, Alerts};
 use crate::duties::links::{LeaderLink, StoreLink};
 use crate::duties::reassignment::Reassignment;
 use crate::duties::watchdog::{Watchdog, WatchdogReport};
-use crate::duties::{Duty, DutyBell, FleetPost, Report, SharedFleet};
+use crate::duties::{Duty, DutyBell, FleetInbox, Report, SharedFleet};
 use crate::host;
 use crate::model::session::ProofKind;
 use crate::model::{SessionKey, Side};
@@ -197,7 +197,7 @@ fn duties(settings: &Settings, links: (StoreLink, LeaderLink)) -> anyhow::Result
     let watchdog = Watchdog::new(
         own,
         links.clone(),
-        (Arc::new(FleetPost::new(watchdog_bell)), fleet.clone()),
+        (Arc::new(FleetInbox::new(watchdog_bell)), fleet.clone()),
         desk.clone(),
         (reassignment_bell.clone(), leadership_bell.clone()),
     );

@@ -1,0 +1,33 @@
+//! What hears of a commit the moment it can be read.
+
+use crate::store::Arrival;
+
+/// Told by the store's doorbell, on the doorbell's own thread: between the commit
+/// and this call nothing is handed from one thread to another. A listener takes
+/// what it needs and rings its duty, or writes to a subscriber; it never waits.
+pub trait CommitListener: Send + Sync {
+    /// Whether it wants to know of [`News::work`]: the store is asked for that with
+    /// each ring.
+    fn wants_work(&self) -> bool {
+        false
+    }
+
+    /// A doorbell hangs from now on. What was committed before is told of by none,
+    /// so everything is to be looked at once.
+    fn begins(&self);
+
+    /// It rang.
+    fn hears(&self, news: &News<'_>);
+}
+
+/// What a ring was about.
+#[derive(Debug)]
+pub struct News<'a> {
+    /// Where new messages are. None, and it may still have been a commit.
+    pub arrivals: &'a [Arrival],
+    /// There is work for an orchestrator: a task, an exit, something that an
+    /// operator said. Only if a listener wants to know.
+    pub work: bool,
+    /// The look at the messages failed; the next one covers the same.
+    pub failed: bool,
+}

@@ -1,0 +1,133 @@
+//! What the doorbell's thread leaves for the message watch.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::duties::{CommitListener, DutyBell, News};
+use crate::model::SessionKey;
+
+/// Sessions with new mail, until the duty takes them.
+#[derive(Debug, Default)]
+pub struct MessageInbox {
+    arrived: Mutex<HashSet<SessionKey>>,
+    /// Messages may have come that no doorbell told of.
+    missed: AtomicBool,
+    /// A wake is open: any commit may decide it.
+    awaiting: AtomicBool,
+    bell: DutyBell,
+}
+
+impl MessageInbox {
+    /// An inbox that rings this bell.
+    #[must_use]
+    pub fn new(bell: DutyBell) -> Self {
+        Self {
+            bell,
+            ..Self::default()
+        }
+    }
+
+    fn arrived(&self) -> MutexGuard<'_, HashSet<SessionKey>> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sessions with new mail since the last time, and whether all others are
+    /// to be looked at, too.
+    pub(super) fn take(&self) -> (HashSet<SessionKey>, bool) {
+        let missed = self.missed.swap(false, Ordering::AcqRel);
+        (std::mem::take(&mut *self.arrived()), missed)
+    }
+
+    /// Whether a commit without a message is news from now on.
+    pub(super) fn awaits(&self, any_commit: bool) {
+        self.awaiting.store(any_commit, Ordering::Release);
+    }
+}
+
+impl CommitListener for MessageInbox {
+    fn begins(&self) {
+        self.missed.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    fn hears(&self, news: &News<'_>) {
+        let is_news = match news.arrivals {
+            [] => !news.failed && self.awaiting.load(Ordering::Acquire),
+            new => {
+                let to = new.iter().map(|arrival| arrival.to.clone());
+                self.arrived().extend(to);
+                true
+            }
+        };
+        if is_news {
+            self.bell.ring();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ConversationId, MessageId, Side};
+    use crate::store::Arrival;
+    use futures_util::FutureExt as _;
+
+    fn key(number: u8) -> SessionKey {
+        SessionKey::new(ConversationId::from_random([number; 8]), Side::B)
+    }
+
+    /// An inbox, and whether its bell has been rung since the last time.
+    fn inbox() -> (MessageInbox, impl Fn() -> bool) {
+        let bell = DutyBell::default();
+        let rung = bell.clone();
+        let has_rung = move || rung.0.notified().now_or_never().is_some();
+        (MessageInbox::new(bell), has_rung)
+    }
+
+    #[test]
+    fn new_mail_is_taken_once() {
+        let (inbox, has_rung) = inbox();
+        for number in [1, 2, 1] {
+            let id = MessageId(i64::from(number));
+            let to = key(number);
+            inbox.hears(&News {
+                arrivals: &[Arrival { id, to }],
+                work: false,
+                failed: false,
+            });
+        }
+        assert!(has_rung());
+        assert_eq!(inbox.take(), (HashSet::from([key(1), key(2)]), false));
+        assert_eq!(inbox.take(), (HashSet::new(), false));
+    }
+
+    #[test]
+    fn a_commit_without_mail_rings_only_for_an_open_wake() {
+        let (inbox, has_rung) = inbox();
+        let nothing = |failed| News {
+            arrivals: &[],
+            work: true,
+            failed,
+        };
+        inbox.hears(&nothing(false));
+        assert!(!has_rung());
+        inbox.awaits(true);
+        inbox.hears(&nothing(true));
+        assert!(!has_rung(), "a look that failed decides nothing");
+        inbox.hears(&nothing(false));
+        assert!(has_rung());
+        inbox.awaits(false);
+        inbox.hears(&nothing(false));
+        assert!(!has_rung());
+    }
+
+    #[test]
+    fn a_new_doorbell_asks_for_one_full_look() {
+        let (inbox, has_rung) = inbox();
+        inbox.begins();
+        assert!(has_rung());
+        assert_eq!(inbox.take(), (HashSet::new(), true));
+        assert_eq!(inbox.take(), (HashSet::new(), false));
+    }
+}
