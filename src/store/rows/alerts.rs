@@ -1,12 +1,10 @@
 //! Rows of ours about alerts, and about what operators said.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 
 use crate::model::alert::AlertKind;
 use crate::model::{SessionKey, TaskId};
-use crate::store::{AlertNote, AlertRow, Control, ControlKind, Leader, Result};
+use crate::store::{AlertNote, AlertRow, Result};
 
 /// An alert to be raised.
 #[derive(Debug, Clone, Copy)]
@@ -64,34 +62,4 @@ pub trait AlertRows {
     /// # Errors
     /// The engine's.
     fn note_told(&mut self, note: &AlertNote) -> Result<()>;
-
-    /// Writes what an operator said, in the place of what stood there.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn set_control(&mut self, control: &Control) -> Result<()>;
-
-    /// Deletes what an operator said; returns its end.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn delete_control(&mut self, kind: ControlKind, subject: &str) -> Result<Option<Timestamp>>;
-
-    /// What holds at `now`.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn controls(&mut self, now: Timestamp) -> Result<Vec<Control>>;
-
-    /// Whether this leader acts; if not, the epoch of the one who does.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn acts(&mut self, leader: &Leader) -> Result<std::result::Result<(), i64>>;
-
-    /// How many tasks stand in each state.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn task_counts(&mut self) -> Result<HashMap<String, u64>>;
 }

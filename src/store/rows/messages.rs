@@ -88,12 +88,6 @@ pub trait MessageRows {
         now: Timestamp,
     ) -> Result<Vec<MessageId>>;
 
-    /// Whether there is such a task.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn has_task(&mut self, task: TaskId) -> Result<bool>;
-
     /// Notes that a message is about a task.
     ///
     /// # Errors

@@ -6,24 +6,44 @@
 //! One that must write a row fails if it did not.
 
 mod alerts;
+mod audit;
+mod controls;
 mod conversations;
+mod leader;
 mod messages;
 mod sessions;
 mod settings;
+mod signal;
+mod tasks;
 mod wakes;
 
 use std::path::Path;
 
 pub use alerts::{AlertRows, Raise};
+pub use audit::{Audit, AuditRows};
+pub use controls::ControlRows;
 pub use conversations::{ConversationRows, End, EndSet, Party};
+pub use leader::LeaderRows;
 pub use messages::{Clean, ClientMessage, Handed, MessageRows};
 pub use sessions::SessionRows;
-pub use settings::{Audit, SettingRows};
+pub use settings::SettingRows;
+pub use signal::SignalRows;
+pub use tasks::TaskRows;
 pub use wakes::WakeRows;
 
 /// The rows of a store, inside one transaction.
 pub trait Rows:
-    AlertRows + ConversationRows + MessageRows + SessionRows + SettingRows + WakeRows
+    AlertRows
+    + AuditRows
+    + ControlRows
+    + ConversationRows
+    + LeaderRows
+    + MessageRows
+    + SessionRows
+    + SettingRows
+    + SignalRows
+    + TaskRows
+    + WakeRows
 {
     /// The store, as people name it.
     fn store(&self) -> &Path;

@@ -1,13 +1,11 @@
 //! Alerts, and what operators said.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 
 use super::MemoryRows;
 use crate::model::alert::AlertKind;
 use crate::store::rows::{AlertRows, Raise};
-use crate::store::{AlertNote, AlertRow, Control, ControlKind, Leader, Noted, Result, ToldEdge};
+use crate::store::{AlertNote, AlertRow, Noted, Result, ToldEdge};
 
 /// The open alert of this kind about the subject.
 fn open<'a>(rows: &'a mut [AlertRow], kind: AlertKind, subject: &str) -> Option<&'a mut AlertRow> {
@@ -82,42 +80,5 @@ impl AlertRows for MemoryRows {
             row.reminders += reminders;
         }
         Ok(())
-    }
-
-    fn set_control(&mut self, control: &Control) -> Result<()> {
-        self.delete_control(control.kind, &control.subject)?;
-        self.at()?.controls.push(control.clone());
-        Ok(())
-    }
-
-    fn delete_control(&mut self, kind: ControlKind, subject: &str) -> Result<Option<Timestamp>> {
-        let controls = &mut self.at()?.controls;
-        let at = controls
-            .iter()
-            .position(|control| control.kind == kind && control.subject == subject);
-        Ok(at.map(|at| controls.remove(at).until))
-    }
-
-    fn controls(&mut self, now: Timestamp) -> Result<Vec<Control>> {
-        let controls = self.at()?.controls.iter();
-        let mut held: Vec<_> = controls
-            .filter(|control| control.until > now)
-            .cloned()
-            .collect();
-        held.sort_by_key(|control| (control.kind.as_str(), control.subject.clone()));
-        Ok(held)
-    }
-
-    fn acts(&mut self, leader: &Leader) -> Result<std::result::Result<(), i64>> {
-        let acting = self.at()?.leader.as_ref();
-        Ok(match acting {
-            Some(acting) if acting == leader => Ok(()),
-            other => Err(other.map_or(0, |acting| acting.epoch)),
-        })
-    }
-
-    fn task_counts(&mut self) -> Result<HashMap<String, u64>> {
-        self.at()?;
-        Ok(HashMap::new())
     }
 }

@@ -83,10 +83,6 @@ impl MessageRows for MemoryRows {
         Ok(ids)
     }
 
-    fn has_task(&mut self, task: TaskId) -> Result<bool> {
-        Ok(self.at()?.tasks.contains(&task))
-    }
-
     fn link_message(&mut self, task: TaskId, message: MessageId) -> Result<()> {
         self.at()?.links.push((task, message));
         Ok(())

@@ -1,10 +1,15 @@
 //! The operations on rows; a file for each trait of the interface.
 
 mod alerts;
+mod audit;
+mod controls;
 mod conversations;
+mod leader;
 mod messages;
 mod sessions;
 mod settings;
+mod signal;
+mod tasks;
 mod wakes;
 
 use std::path::Path;

@@ -1,7 +1,5 @@
 //! Alerts, and what operators said.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
@@ -10,10 +8,10 @@ use crate::model::alert::AlertKind;
 use crate::store::rows::{AlertRows, Raise};
 use crate::store::sqlite::engine::SqliteRows;
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::statements::{Statements as _, count, readable, session_at};
+use crate::store::sqlite::statements::{Statements as _, readable, session_at};
 use crate::store::sqlite::written::Written as _;
 use crate::store::sqlite::{from_millis, millis};
-use crate::store::{AlertNote, AlertRow, Control, ControlKind, Leader, Noted, Result, ToldEdge};
+use crate::store::{AlertNote, AlertRow, Noted, Result, ToldEdge};
 
 /// The columns that [`alert`] reads.
 macro_rules! alert_columns {
@@ -160,95 +158,4 @@ impl AlertRows for SqliteRows {
             Ok(())
         })
     }
-
-    fn set_control(&mut self, control: &Control) -> Result<()> {
-        self.run(|connection| {
-            connection
-                .change(
-                    "INSERT INTO bridge_control (kind, subject, set_ms, until_ms)
-                     VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (kind, subject) DO UPDATE SET set_ms = excluded.set_ms,
-                         until_ms = excluded.until_ms",
-                    params![
-                        control.kind.as_str(),
-                        control.subject,
-                        millis(control.since),
-                        millis(control.until)
-                    ],
-                )?
-                .wrote(1, "bridge_control")?;
-            Ok(())
-        })
-    }
-
-    fn delete_control(&mut self, kind: ControlKind, subject: &str) -> Result<Option<Timestamp>> {
-        self.run(|connection| {
-            let until = connection.first(
-                "DELETE FROM bridge_control WHERE kind = ?1 AND subject = ?2 RETURNING until_ms",
-                [kind.as_str(), subject],
-                |row| Ok(from_millis(row.get(0)?)),
-            )?;
-            Ok(until)
-        })
-    }
-
-    fn controls(&mut self, now: Timestamp) -> Result<Vec<Control>> {
-        self.run(|connection| {
-            let controls = connection.all(
-                "SELECT kind, subject, set_ms, until_ms FROM bridge_control WHERE until_ms > ?1
-                 ORDER BY kind, subject",
-                [millis(now)],
-                |row| Ok(readable("orders", control(row))),
-            )?;
-            Ok(controls.into_iter().flatten().collect())
-        })
-    }
-
-    fn acts(&mut self, leader: &Leader) -> Result<std::result::Result<(), i64>> {
-        self.run(|connection| {
-            let acts = connection.one(
-                "SELECT EXISTS (SELECT 1 FROM bridge_leader
-                     WHERE epoch = ?1 AND holder = ?2 AND holder_epoch = ?3)",
-                params![leader.epoch, leader.daemon.id, leader.daemon.epoch],
-                |row| row.get(0),
-            )?;
-            if acts {
-                return Ok(Ok(()));
-            }
-            let epoch = connection.first(
-                "SELECT CAST(epoch AS INTEGER) FROM bridge_leader",
-                [],
-                |row| row.get::<_, Option<i64>>(0),
-            )?;
-            Ok(Err(epoch.flatten().unwrap_or(0)))
-        })
-    }
-
-    fn task_counts(&mut self) -> Result<HashMap<String, u64>> {
-        self.run(|connection| {
-            let counts = connection.all(
-                "SELECT state, count(*) FROM bridge_task GROUP BY state",
-                [],
-                |row| {
-                    let count = row.get(0).and_then(|state| Ok((state, count(row, 1)?)));
-                    Ok(readable("states of tasks", count))
-                },
-            )?;
-            Ok(counts.into_iter().flatten().collect())
-        })
-    }
-}
-
-fn control(row: &Row<'_>) -> rusqlite::Result<Control> {
-    let kind = match &*row.get::<_, String>(0)? {
-        "drain" => ControlKind::Drain,
-        "hold" => ControlKind::Hold,
-        _ => ControlKind::Mute,
-    };
-    Ok(Control {
-        kind,
-        subject: row.get(1)?,
-        since: from_millis(row.get(2)?),
-        until: from_millis(row.get(3)?),
-    })
 }

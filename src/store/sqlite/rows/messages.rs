@@ -133,17 +133,6 @@ impl MessageRows for SqliteRows {
         })
     }
 
-    fn has_task(&mut self, task: TaskId) -> Result<bool> {
-        self.run(|connection| {
-            let found = connection.one(
-                "SELECT EXISTS (SELECT 1 FROM bridge_task WHERE task_id = ?1)",
-                [task.0],
-                |row| row.get(0),
-            )?;
-            Ok(found)
-        })
-    }
-
     fn link_message(&mut self, task: TaskId, message: MessageId) -> Result<()> {
         self.run(|connection| {
             connection
