@@ -2,35 +2,21 @@
 //! name, store, duties, READY.
 
 mod store;
+mod wiring;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
-use tokio::sync::watch;
 use tokio::time::timeout_at;
 use tracing::{info, warn};
 
 use crate::advice;
-use crate::config::{
-    self, AlertAdapterSettings, AlertSettings, MatchRole, OrchestratorSettings, RoleSettings,
-    Settings,
-};
-use crate::duties::alerts::{self, AlertDesk, Alerts};
-use crate::duties::heartbeat::{Heartbeat, Witnessed};
-use crate::duties::housekeeping::Housekeeping;
-use crate::duties::leadership::{Leadership, Registration};
-use crate::duties::links::{LeaderLink, StoreLink};
-use crate::duties::message_watch::{MessageInbox, MessageWatch};
-use crate::duties::reassignment::Reassignment;
-use crate::duties::store_keeper::{Listeners, StoreKeeper};
-use crate::duties::watchdog::Watchdog;
-use crate::duties::{DutyBell, FleetInbox, SharedFleet};
+use crate::config::{self, AlertAdapterSettings, AlertSettings, MatchRole, RoleSettings, Settings};
 use crate::exit::{self, Exit};
 use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
@@ -283,7 +269,7 @@ async fn serve(
     );
     let (roles, manager) = (settings.clone(), Box::new(Systemd::new()));
     let mut supervisor = Supervisor::new(settings, instance, manager);
-    let store = duties(&mut supervisor, &roles, daemon, location);
+    let store = wiring::start(&mut supervisor, &roles, daemon, location);
     let Stopped { exit, until } = supervisor.run(config, signals).await?;
     // The duties have ended, so nobody is in the middle of a call; the end of
     // the process closes it as well.
@@ -297,139 +283,4 @@ async fn serve(
         );
     }
     Ok(exit)
-}
-
-/// The duties of either role, and who wakes whom: a store that comes or goes
-/// wakes all, a session that comes or goes wakes the message watch. An
-/// orchestrator watches the fleet besides; what its doorbell brings concerns
-/// its watchdog, too.
-fn duties(
-    supervisor: &mut Supervisor,
-    settings: &Settings,
-    daemon: DaemonInfo,
-    location: Location,
-) -> StoreLink {
-    let [keeper_bell, heartbeat_bell, watch_bell] = [(); 3].map(|()| DutyBell::default());
-    let [alerts_bell, watchdog_bell] = [(); 2].map(|()| DutyBell::default());
-    let (desk, post) = alerts::desk(alerts_bell.clone());
-    let orchestrator = match &settings.role {
-        RoleSettings::Worker => None,
-        RoleSettings::Orchestrator(own) => Some(own),
-    };
-    // What hears of each commit; the daemon's door will be one of them.
-    let mail = Arc::new(MessageInbox::new(watch_bell.clone()));
-    let fleet = orchestrator.map(|_| Arc::new(FleetInbox::new(watchdog_bell.clone())));
-    let mut listeners: Listeners = vec![Arc::clone(&mail) as _];
-    listeners.extend(fleet.clone().map(|fleet| fleet as _));
-    let (keeper, store) = StoreKeeper::new(
-        settings,
-        location,
-        listeners,
-        keeper_bell.clone(),
-        desk.clone(),
-    );
-    let name = daemon.id.clone();
-    let (heartbeat, sessions) = Heartbeat::new(
-        &settings.agents,
-        daemon,
-        store.clone(),
-        heartbeat_bell.clone(),
-        desk.clone(),
-    );
-    forward(store.clone(), heartbeat_bell.clone());
-    forward(store.clone(), watch_bell.clone());
-    forward(sessions.clone(), watch_bell.clone());
-    let message_watch = MessageWatch::new(
-        &settings.agents,
-        name.clone(),
-        store.clone(),
-        sessions,
-        mail,
-        (watch_bell.clone(), keeper_bell.clone()),
-        desk.clone(),
-    );
-    let registration = heartbeat.registration();
-    let witness = heartbeat.witness();
-    // In the order in which the status line tells of them.
-    let leader = orchestrator.zip(fleet).map(|(own, inbox)| {
-        let sight = Sight {
-            store: store.clone(),
-            registration,
-            inbox,
-            desk,
-            witness,
-        };
-        orchestrator_duties(supervisor, own, sight, &watchdog_bell)
-    });
-    supervisor.spawn(heartbeat, &heartbeat_bell);
-    supervisor.spawn(message_watch, &watch_bell);
-    let alerts = Alerts::new(
-        &settings.alert,
-        store.clone(),
-        leader,
-        name,
-        (alerts_bell.clone(), post),
-    );
-    supervisor.spawn(alerts, &alerts_bell);
-    supervisor.spawn(keeper, &keeper_bell);
-    store
-}
-
-/// What the orchestrator's duties see with.
-struct Sight {
-    store: StoreLink,
-    registration: Registration,
-    inbox: Arc<FleetInbox>,
-    desk: AlertDesk,
-    witness: Witnessed,
-}
-
-fn orchestrator_duties(
-    supervisor: &mut Supervisor,
-    settings: &OrchestratorSettings,
-    sight: Sight,
-    watchdog_bell: &DutyBell,
-) -> (LeaderLink, DutyBell) {
-    let [leadership_bell, reassignment_bell, housekeeping_bell] =
-        [(); 3].map(|()| DutyBell::default());
-    let Sight {
-        store,
-        registration,
-        inbox,
-        desk,
-        witness,
-    } = sight;
-    forward(registration.clone(), leadership_bell.clone());
-    let (leadership, leader) =
-        Leadership::new(settings.watchdog.leader_ttl, store.clone(), registration);
-    for bell in [watchdog_bell, &reassignment_bell, &housekeeping_bell] {
-        forward(leader.clone(), bell.clone());
-        forward(store.clone(), bell.clone());
-    }
-    let eyes = (store, leader.clone());
-    let fleet = SharedFleet::default();
-    let watchdog = Watchdog::new(
-        settings,
-        eyes.clone(),
-        (inbox, fleet.clone()),
-        desk.clone(),
-        (reassignment_bell.clone(), leadership_bell.clone()),
-    );
-    let reassignment =
-        Reassignment::new(settings, eyes.clone(), fleet, desk, leadership_bell.clone());
-    let housekeeping = Housekeeping::new(settings, eyes, leadership_bell.clone(), witness);
-    supervisor.spawn(leadership, &leadership_bell);
-    supervisor.spawn(watchdog, watchdog_bell);
-    supervisor.spawn(reassignment, &reassignment_bell);
-    supervisor.spawn(housekeeping, &housekeeping_bell);
-    (leader, leadership_bell)
-}
-
-/// Rings a duty's bell whenever something that it depends on changes.
-fn forward<T: Send + Sync + 'static>(mut news: watch::Receiver<T>, bell: DutyBell) {
-    tokio::spawn(async move {
-        while news.changed().await.is_ok() {
-            bell.ring();
-        }
-    });
 }

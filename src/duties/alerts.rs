@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing::{field, info};
 
 use super::links::{LeaderLink, StoreLink};
-use super::{Duty, DutyBell, Patience, Report, Round};
+use super::{Bells, Duty, DutyBell, Patience, Report, Round};
 use crate::config::{AlertSettings, Settings};
 use crate::model::alert::{Alert, AlertKind, ReminderPolicy};
 use crate::store::{AlertRow, Leader, SharedStore, StoreError};
@@ -71,26 +71,26 @@ pub struct AlertsReport {
 }
 
 impl Alerts {
-    /// The duty. `leader` is an orchestrator's, with the bell of its duty
-    /// *leadership*; `bell` its own.
+    /// The duty. `leader` is an orchestrator's; `post` is what is said at the desk.
     #[must_use]
     pub fn new(
         settings: &AlertSettings,
         link: StoreLink,
-        leader: Option<(LeaderLink, DutyBell)>,
+        leader: Option<LeaderLink>,
         daemon: String,
-        (bell, post): (DutyBell, AlertPost),
+        bells: &Bells,
+        post: AlertPost,
     ) -> Self {
         Self {
             settings: settings.clone(),
             link,
-            leader,
+            leader: leader.map(|leader| (leader, bells.leadership.clone())),
             daemon,
             said: post.said,
             urgent: post.urgent,
             own: Own::default(),
             rows: Rows::default(),
-            telling: Telling::new(settings, bell),
+            telling: Telling::new(settings, bells.alerts.clone()),
             mutes: Mutes::default(),
             mutes_are_due: true,
             watched: Watched::default(),

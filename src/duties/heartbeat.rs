@@ -21,7 +21,7 @@ use super::alerts::AlertDesk;
 use super::leadership::Registration;
 use super::links::StoreLink;
 use super::roster::{KeptSession, Roster, Sessions};
-use super::{Duty, DutyBell, Patience, Round, SessionState, bounded};
+use super::{Bells, Duty, DutyBell, Patience, Round, SessionState, bounded};
 use crate::config::{AgentSettings, HeartbeatSettings, Settings};
 use crate::liveness::{Proof, Verdict, Watcher};
 use crate::model::alert::AlertKind;
@@ -93,10 +93,11 @@ impl Heartbeat {
         settings: &AgentSettings,
         info: DaemonInfo,
         link: StoreLink,
-        bell: DutyBell,
+        bells: &Bells,
         desk: AlertDesk,
     ) -> (Self, watch::Receiver<Sessions>) {
         let (published, receiver) = watch::channel(Sessions::default());
+        let bell = bells.heartbeat.clone();
         let watcher = Watcher::new(Arc::clone(&bell.0));
         let duty = Self {
             settings: settings.heartbeat.clone(),

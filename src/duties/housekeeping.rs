@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::heartbeat::Witnessed;
 use super::links::{LeaderLink, StoreLink};
-use super::{Duty, DutyBell, Patience, Report, Round};
+use super::{Bells, Duty, DutyBell, Patience, Report, Round};
 use crate::config::{HousekeepingSettings, OrchestratorSettings, RoleSettings, Settings};
 use crate::model::wall::{Judged, Wall};
 use crate::store::{Leader, Pruned, Retention, SharedStore, StoreError, Witness};
@@ -54,14 +54,14 @@ impl Housekeeping {
     pub fn new(
         settings: &OrchestratorSettings,
         (link, leader): (StoreLink, LeaderLink),
-        leadership: DutyBell,
+        bells: &Bells,
         witness: Witnessed,
     ) -> Self {
         Self {
             settings: settings.housekeeping.clone(),
             link,
             leader,
-            leadership,
+            leadership: bells.leadership.clone(),
             witness,
             wall: None,
         }

@@ -31,7 +31,7 @@ pub use report::MessageWatchReport;
 use wakes::{Wakes, Watched};
 
 use super::roster::{KeptSession, Sessions};
-use super::{Duty, DutyBell, Patience, Round};
+use super::{Bells, Duty, DutyBell, Patience, Round};
 use crate::clock;
 use crate::config::{AgentSettings, MessageWatchSettings, Settings};
 use crate::model::SessionKey;
@@ -61,7 +61,7 @@ impl MessageWatch {
         link: StoreLink,
         sessions: watch::Receiver<Sessions>,
         inbox: Arc<MessageInbox>,
-        (bell, keeper): (DutyBell, DutyBell),
+        bells: &Bells,
         desk: AlertDesk,
     ) -> Self {
         Self {
@@ -69,9 +69,9 @@ impl MessageWatch {
             link,
             sessions,
             inbox,
-            keeper,
+            keeper: bells.keeper.clone(),
             known: None,
-            wakes: Wakes::new(claimant, bell, desk),
+            wakes: Wakes::new(claimant, bells.message_watch.clone(), desk),
             full_look: Instant::now(),
         }
     }

@@ -5,6 +5,7 @@
 //! and a duty that failed is simply run again.
 
 pub mod alerts;
+mod bells;
 mod fleet;
 pub mod heartbeat;
 pub mod housekeeping;
@@ -19,6 +20,7 @@ pub mod store_keeper;
 pub mod watchdog;
 mod words;
 
+pub use bells::{Bells, DutyBell};
 pub use fleet::{FleetInbox, SharedFleet};
 pub use listener::{CommitListener, News};
 pub use state::{SessionState, StoreCondition, StoreState};
@@ -28,7 +30,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::Settings;
@@ -172,16 +173,5 @@ impl Patience {
     ) -> Result<T, StoreError> {
         let end = (Instant::now() + STORE_PATIENCE).min(self.end);
         bounded_until(end, location, call).await
-    }
-}
-
-/// Wakes one duty from anywhere; several rings before its next round are one.
-#[derive(Debug, Clone, Default)]
-pub struct DutyBell(pub Arc<Notify>);
-
-impl DutyBell {
-    /// Makes the duty run soon.
-    pub fn ring(&self) {
-        self.0.notify_one();
     }
 }

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use super::alerts::AlertDesk;
 use super::fleet::{Known, SharedFleet};
 use super::links::{LeaderLink, StoreLink};
-use super::{Duty, DutyBell, Patience, Report, Round};
+use super::{Bells, Duty, DutyBell, Patience, Report, Round};
 use crate::clock;
 use crate::config::{
     MatchRole, OrchestratorSettings, ReassignmentSettings, RoleSettings, Settings,
@@ -78,8 +78,8 @@ impl Reassignment {
         settings: &OrchestratorSettings,
         (link, leader): (StoreLink, LeaderLink),
         fleet: SharedFleet,
+        bells: &Bells,
         desk: AlertDesk,
-        leadership: DutyBell,
     ) -> Self {
         Self {
             settings: settings.reassignment.clone(),
@@ -87,7 +87,7 @@ impl Reassignment {
             leader,
             fleet,
             desk,
-            leadership,
+            leadership: bells.leadership.clone(),
             budget: MoveBudget::new(moves(&settings.reassignment)),
             told: None,
             starved: HashMap::new(),

@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use super::alerts::AlertDesk;
 use super::links::StoreLink;
-use super::{Duty, DutyBell, Patience, Round, STORE_PATIENCE};
+use super::{Bells, Duty, Patience, Round, STORE_PATIENCE};
 use crate::advice;
 use crate::clock;
 use crate::config::Settings;
@@ -85,13 +85,13 @@ pub struct StoreKeeper {
 
 impl StoreKeeper {
     /// A keeper of the store at `location`, and what it will publish. What is
-    /// committed there is told to the listeners; `bell` is the duty's.
+    /// committed there is told to the listeners.
     #[must_use]
     pub fn new(
         settings: &Settings,
         location: Location,
         listeners: Listeners,
-        bell: DutyBell,
+        bells: &Bells,
         desk: AlertDesk,
     ) -> (Self, StoreLink) {
         let (link, receiver) = watch::channel(None);
@@ -99,7 +99,11 @@ impl StoreKeeper {
             location,
             accepted: settings.store.accepted_schema.clone(),
             link,
-            ear: Ear::new(settings.agents.message_watch.mode, listeners, bell),
+            ear: Ear::new(
+                settings.agents.message_watch.mode,
+                listeners,
+                bells.keeper.clone(),
+            ),
             opening: None,
             trouble: None,
             shown: None,

@@ -24,7 +24,7 @@ use tracing::warn;
 use super::alerts::AlertDesk;
 use super::fleet::{FleetInbox, FleetState, SharedFleet};
 use super::links::{LeaderLink, StoreLink};
-use super::{Duty, DutyBell, Patience, ROUND_PATIENCE, Round};
+use super::{Bells, Duty, DutyBell, Patience, ROUND_PATIENCE, Round};
 use crate::config::{OrchestratorSettings, RoleSettings, Settings, WatchdogSettings};
 use crate::model::SessionKey;
 use crate::model::health::{Health, HealthPolicy};
@@ -85,14 +85,15 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// The duty. `reassignment` and `leadership` are the bells of those duties.
+    /// The duty. The inbox hears of commits; the fleet is shared with the
+    /// reassignment.
     #[must_use]
     pub fn new(
         settings: &OrchestratorSettings,
         (link, leader): (StoreLink, LeaderLink),
         (inbox, fleet): (Arc<FleetInbox>, SharedFleet),
+        bells: &Bells,
         desk: AlertDesk,
-        (reassignment, leadership): (DutyBell, DutyBell),
     ) -> Self {
         let now = clock::since_boot();
         let (health, correlation) = policies(&settings.watchdog);
@@ -103,8 +104,8 @@ impl Watchdog {
             inbox,
             fleet,
             desk,
-            reassignment,
-            leadership,
+            reassignment: bells.reassignment.clone(),
+            leadership: bells.leadership.clone(),
             observer: Observer::new(health, correlation, now),
             known: None,
             cursor: Cursor::default(),

@@ -15,7 +15,7 @@ use crate::duties::alerts::{self, AlertDesk, Alerts};
 use crate::duties::links::{LeaderLink, StoreLink};
 use crate::duties::reassignment::Reassignment;
 use crate::duties::watchdog::{Watchdog, WatchdogReport};
-use crate::duties::{Duty, DutyBell, FleetInbox, Report, SharedFleet};
+use crate::duties::{Bells, Duty, DutyBell, FleetInbox, Report, SharedFleet};
 use crate::host;
 use crate::model::session::ProofKind;
 use crate::model::{SessionKey, Side};
@@ -186,34 +186,31 @@ fn duties(settings: &Settings, links: (StoreLink, LeaderLink)) -> anyhow::Result
     let RoleSettings::Orchestrator(own) = &settings.role else {
         anyhow::bail!("an orchestrator's configuration is needed");
     };
-    let [
-        alerts_bell,
-        watchdog_bell,
-        reassignment_bell,
-        leadership_bell,
-    ] = [(); 4].map(|()| DutyBell::default());
-    let (desk, post): (AlertDesk, _) = alerts::desk(alerts_bell.clone());
+    let bells = Bells::default();
+    let (desk, post): (AlertDesk, _) = alerts::desk(bells.alerts.clone());
+    let inbox = Arc::new(FleetInbox::new(bells.watchdog.clone()));
     let fleet = SharedFleet::default();
     let watchdog = Watchdog::new(
         own,
         links.clone(),
-        (Arc::new(FleetInbox::new(watchdog_bell)), fleet.clone()),
+        (inbox, fleet.clone()),
+        &bells,
         desk.clone(),
-        (reassignment_bell.clone(), leadership_bell.clone()),
     );
-    let reassignment = Reassignment::new(own, links.clone(), fleet, desk, leadership_bell);
+    let reassignment = Reassignment::new(own, links.clone(), fleet, &bells, desk);
     let alerts = Alerts::new(
         &settings.alert,
         links.0,
-        Some((links.1, DutyBell::default())),
+        Some(links.1),
         "bench".to_owned(),
-        (alerts_bell.clone(), post),
+        &bells,
+        post,
     );
     let rest = Rest {
         reassignment,
-        reassignment_bell,
+        reassignment_bell: bells.reassignment,
         alerts,
-        alerts_bell,
+        alerts_bell: bells.alerts,
     };
     Ok((watchdog, rest))
 }
