@@ -49,8 +49,8 @@ impl World {
         let scratch = Scratch::new();
         let (store, pairs, daemon) = runtime.block_on(async {
             let store = scratch.make().await;
-            unlimited(&*store).await;
-            let pairs = pairs(&*store, SESSIONS / 2, at(0)).await;
+            unlimited(&store).await;
+            let pairs = pairs(&store, SESSIONS / 2, at(0)).await;
             fill(&scratch, &pairs);
             let info = DaemonInfo {
                 id: "host:worker".into(),
@@ -210,7 +210,7 @@ fn reading(criterion: &mut Criterion, world: &World) {
         bencher.to_async(&world.runtime).iter_batched(
             || {
                 let (store, from) = (Arc::clone(&world.store), quiet.a.clone());
-                let send = async move { common::say(&*store, &from, "x", at(4)).await };
+                let send = async move { common::say(&store, &from, "x", at(4)).await };
                 // Set-up runs inside the runtime already: on a thread of its own.
                 std::thread::scope(|scope| {
                     let sent = scope.spawn(|| world.runtime.handle().block_on(send));

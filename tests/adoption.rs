@@ -134,7 +134,7 @@ fn a_trigger_stops_the_adoption_until_it_is_accepted() {
 async fn an_open_store_writes_nothing_past_a_new_trigger() {
     let scratch = Scratch::new();
     let store = scratch.make().await;
-    let pair = pair(&*store, clock::now()).await;
+    let pair = pair(&store, clock::now()).await;
     let send = async || store.send(&pair.a, &[draft("hello")], clock::now()).await;
     send().await.expect("sent");
     for definition in [
@@ -245,7 +245,7 @@ fn a_check_tells_what_was_accepted() {
 async fn a_reader_believes_no_view_that_came_later() {
     let scratch = Scratch::new();
     let store = scratch.make().await;
-    let pair = pair(&*store, clock::now()).await;
+    let pair = pair(&store, clock::now()).await;
     let look = async || store.peek(&pair.b, None, 9, clock::now()).await;
     look().await.expect("looked");
     let raw = scratch.raw();

@@ -11,7 +11,6 @@ mod rig;
 
 use mcp_bridge::clock;
 use mcp_bridge::model::session::Life;
-use mcp_bridge::store::Conversations;
 use rig::{Agent, QUICK, Rig, is_alive, session, wait_for};
 use rustix::process::Signal;
 
@@ -404,14 +403,8 @@ fn a_conversation_that_expired_in_a_suspend_or_an_outage_goes_on_with_its_agent(
     other.end();
     let boot = mcp_bridge::host::boot();
     let minute = std::time::Duration::from_secs(60);
-    let call = mcp_bridge::store::Heartbeats::call_in(
-        &rig.store,
-        &one.b,
-        minute,
-        None,
-        &boot,
-        clock::now(),
-    );
+    let now = clock::now();
+    let call = rig.store.call_in(&one.b, minute, None, &boot, now);
     rig.block_on(call).expect("called");
     for pair in [&one, &gone, &strange] {
         expire(&rig, &pair.id);

@@ -384,7 +384,7 @@ fn a_stop_drains_and_lets_the_sessions_go() {
     said.never("did not finish");
     let beat = rig.view(&pair.b.session).heartbeat.expect("a heartbeat");
     assert!(beat.released && beat.exited_at.is_none());
-    let daemons = mcp_bridge::store::Reports::daemons(&rig.store);
+    let daemons = rig.store.daemons();
     let daemons = rig.block_on(daemons).expect("listed");
     assert!(daemons[0].stopped_at.is_some());
     assert!(!rig.path("worker.state.json").exists());

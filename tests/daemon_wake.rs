@@ -16,7 +16,7 @@ use mcp_bridge::model::MessageId;
 use mcp_bridge::model::health::Turn;
 use mcp_bridge::model::session::Life;
 use mcp_bridge::model::wake::WakeOutcome;
-use mcp_bridge::store::{Heartbeats, WakeClaim, Wakes};
+use mcp_bridge::store::WakeClaim;
 use mcp_bridge::{clock, host};
 use rig::{Agent, Daemon, QUICK, Rig, full, is_alive, session, wait_for};
 use rustix::process::Signal;

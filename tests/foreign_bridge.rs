@@ -244,11 +244,11 @@ async fn what_we_make_there_its_agents_can_use() {
     };
     python.must(&json!(["init"]));
     let store = scratch.open().await;
-    let pair = common::pair(&*store, clock::now()).await;
+    let pair = common::pair(&store, clock::now()).await;
     python.must(&of("send", &pair.a, &[json!("in your conversation")]));
-    let got = receive(&*store, &pair.b, clock::now()).await;
+    let got = receive(&store, &pair.b, clock::now()).await;
     assert_eq!(got, ["in your conversation"]);
-    say(&*store, &pair.b, "and back", clock::now()).await;
+    say(&store, &pair.b, "and back", clock::now()).await;
     let read = python.must(&of("read", &pair.a, &[]));
     assert_eq!(read[0]["message"], "and back");
     // Neither side's token is good for the other side.
@@ -270,14 +270,14 @@ async fn what_we_make_there_its_agents_can_use() {
         .set_token_storage(TokenStorage::Hashed)
         .await
         .expect("set");
-    let hashed = common::pair(&*store, clock::now()).await;
+    let hashed = common::pair(&store, clock::now()).await;
     assert!(python.call(&of("read", &hashed.a, &[])).is_err());
     assert!(store.fetch(&hashed.a, 9, clock::now()).await.is_ok());
 }
 
 /// One round of heartbeats for these sessions, mirrored.
 async fn mirror(
-    store: &dyn Store,
+    store: &Store,
     sessions: &[&SessionKey],
     renew_until: Option<Timestamp>,
     now: Timestamp,
@@ -317,7 +317,7 @@ async fn mirror(
 }
 
 /// The mark that another program left of a session, as an orchestrator sees it.
-async fn foreign_mark(store: &dyn Store, session: &SessionKey) -> Option<String> {
+async fn foreign_mark(store: &Store, session: &SessionKey) -> Option<String> {
     let fleet = store
         .fleet(Wanted::All, clock::now())
         .await
@@ -380,7 +380,7 @@ async fn its_older_status_table_stays_as_it_is() {
 
     let store = scratch.open().await;
     assert_eq!((schema(), rows()), (before.clone(), found), "the adoption");
-    let marked = foreign_mark(&*store, &pairs[0].b.session).await;
+    let marked = foreign_mark(&store, &pairs[0].b.session).await;
     assert!(marked.is_some(), "a script's word of `session_b` is of `b`");
 
     // Both sides of all of them: the row that means a session is touched, one is
@@ -390,7 +390,7 @@ async fn its_older_status_table_stays_as_it_is() {
         .iter()
         .flat_map(|pair| [&pair.a.session, &pair.b.session])
         .collect();
-    mirror(&*store, &sessions, None, now).await;
+    mirror(&store, &sessions, None, now).await;
     let at = timestamp::to_text(now);
     assert_eq!(
         rows(),
@@ -402,15 +402,15 @@ async fn its_older_status_table_stays_as_it_is() {
     );
     for pair in &pairs {
         for session in [&pair.a.session, &pair.b.session] {
-            assert_eq!(foreign_mark(&*store, session).await, None, "our own mirror");
+            assert_eq!(foreign_mark(&store, session).await, None, "our own mirror");
         }
     }
 
     // One that its other side took over is a change of that side.
     python.must(&of("status", &pairs[0].a, &[json!("waiting")]));
-    assert!(foreign_mark(&*store, &pairs[0].a.session).await.is_some());
-    assert_eq!(foreign_mark(&*store, &pairs[0].b.session).await, None);
-    mirror(&*store, &[&pairs[0].b.session], None, clock::now()).await;
+    assert!(foreign_mark(&store, &pairs[0].a.session).await.is_some());
+    assert_eq!(foreign_mark(&store, &pairs[0].b.session).await, None);
+    mirror(&store, &[&pairs[0].b.session], None, clock::now()).await;
     let taken = rows();
     assert!(
         taken
@@ -451,10 +451,10 @@ async fn a_row_that_scripts_spell_their_way_stays_the_only_one() {
         "active"
     ]));
     let store = scratch.open().await;
-    let first = foreign_mark(&*store, &pair.b.session).await;
+    let first = foreign_mark(&store, &pair.b.session).await;
     assert!(first.is_some());
     mirror(
-        &*store,
+        &store,
         &[&pair.a.session, &pair.b.session],
         None,
         clock::now(),
@@ -470,13 +470,13 @@ async fn a_row_that_scripts_spell_their_way_stays_the_only_one() {
         )
         .expect("read");
     assert_eq!(ids, "a,session_b", "no `b` beside `session_b`");
-    assert_eq!(foreign_mark(&*store, &pair.b.session).await, None);
+    assert_eq!(foreign_mark(&store, &pair.b.session).await, None);
     raw.execute(
         "UPDATE session_status SET last_heartbeat = '2025-11-13T16:03:15' WHERE session_id = 'session_b'",
         [],
     )
     .expect("a script beats");
-    let second = foreign_mark(&*store, &pair.b.session).await;
+    let second = foreign_mark(&store, &pair.b.session).await;
     assert!(second.is_some() && second != first);
 }
 
@@ -491,7 +491,7 @@ async fn both_write_at_once_and_nothing_is_lost() {
     writer.must(&json!(["init"]));
     let pair = writer.pair();
     let store = scratch.open().await;
-    unlimited(&*store).await;
+    unlimited(&store).await;
     let heard: Arc<Mutex<Vec<i64>>> = Arc::default();
     let sink = Arc::clone(&heard);
     let wanted = [pair.b.session.clone()].into();
@@ -512,7 +512,7 @@ async fn both_write_at_once_and_nothing_is_lost() {
         let (store, caller) = (Arc::clone(&store), pair.b.clone());
         tokio::spawn(async move {
             for n in 0..count {
-                say(&*store, &caller, &format!("ours {n}"), clock::now()).await;
+                say(&store, &caller, &format!("ours {n}"), clock::now()).await;
             }
         })
     };
@@ -525,7 +525,7 @@ async fn both_write_at_once_and_nothing_is_lost() {
             (mail.expect("looked")[0].unread > 0).then_some(())
         })
         .await;
-        got.extend(receive(&*store, &pair.b, clock::now()).await);
+        got.extend(receive(&store, &pair.b, clock::now()).await);
     }
     sending.await.expect("no error was shown to us");
     let theirs = tokio::task::spawn_blocking(move || {
@@ -603,7 +603,7 @@ async fn it_sees_our_sign_of_life() {
     python.must(&of("status", &pair.b, &[json!("blocked")]));
     let now = clock::now();
     let end = now + jiff::SignedDuration::from_hours(5);
-    mirror(&*store, &[&pair.b.session], Some(end), now).await;
+    mirror(&store, &[&pair.b.session], Some(end), now).await;
     // The status is the agent's own word; only the time is ours.
     let partner = python.must(&of("partner", &pair.a, &[]));
     assert_eq!(
@@ -625,12 +625,12 @@ async fn its_cleanup_leaves_orphans_that_stop_nobody() {
     let store = scratch.open().await;
     for pair in [&gone, &stays] {
         python.must(&of("send", &pair.a, &[json!("hello")]));
-        say(&*store, &pair.a, "hello again", clock::now()).await;
+        say(&store, &pair.a, "hello again", clock::now()).await;
     }
     python.must(&json!(["forget", gone.id]));
     let error = store.fetch(&gone.b, 9, clock::now()).await;
     assert!(matches!(error, Err(StoreError::NoConversation(..))));
-    assert_eq!(receive(&*store, &stays.b, clock::now()).await.len(), 2);
+    assert_eq!(receive(&store, &stays.b, clock::now()).await.len(), 2);
     let sessions = store.sessions(clock::now()).await.expect("listed");
     assert_eq!(sessions.len(), 2);
     let check = store.check().await.expect("checked");

@@ -14,7 +14,7 @@ use mcp_bridge::clock;
 use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::task::TaskState;
 use mcp_bridge::model::{Fence, SessionKey, TaskId};
-use mcp_bridge::store::{Alerts, AuditFilter, NewTask, Outcome, Reports, Task, Tasks};
+use mcp_bridge::store::{AuditFilter, NewTask, Outcome, Task};
 use rig::{Agent, Daemon, QUICK, Rig, is_alive, session, wait_for};
 
 /// An orchestrator that looks often, and one worker's part of its settings.

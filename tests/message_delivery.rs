@@ -105,9 +105,9 @@ impl History {
     async fn new() -> Self {
         let scratch = Scratch::fast();
         let store = common::open(&scratch.path(), Create::Yes).await;
-        unlimited(&*store).await;
+        unlimited(&store).await;
         Self {
-            pairs: common::pairs(&*store, 2, at(0)).await,
+            pairs: common::pairs(&store, 2, at(0)).await,
             scratch,
             store,
             inboxes: BTreeMap::new(),

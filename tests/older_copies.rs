@@ -14,7 +14,6 @@ mod rig;
 use std::process::{Command, Output};
 
 use common::{Running, Scratch};
-use mcp_bridge::store::Upkeep as _;
 use rig::{Pair, QUICK, Rig, full, session, wait_for};
 
 /// Makes an older copy of the store, and sends on.

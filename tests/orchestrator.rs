@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use fleet::{Fleet, QUICK_WATCHDOG};
 use mcp_bridge::clock;
 use mcp_bridge::model::task::{Fence, TaskState};
-use mcp_bridge::store::{Outcome, StoreError, TaskError, Tasks};
+use mcp_bridge::store::{Outcome, StoreError, TaskError};
 use rig::{PATIENCE, wait_for};
 use rustix::process::Signal;
 

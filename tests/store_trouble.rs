@@ -107,7 +107,6 @@ fn a_store_that_is_missing_at_the_start_is_alerted() {
 }
 
 async fn rig_close(rig: &Rig) {
-    use mcp_bridge::store::Upkeep as _;
     rig.store.close().await;
 }
 

@@ -152,9 +152,9 @@ async fn an_older_store_keeps_every_row_and_works() {
         seen.beat.as_ref().map(|beat| (beat.seq, beat.kept)),
         Some((7, true))
     );
-    assert_eq!(receive(&*store, &pair.b, at(21)).await, ["unread"]);
+    assert_eq!(receive(&store, &pair.b, at(21)).await, ["unread"]);
     // ... and what is new works with it.
-    say(&*store, &pair.b, "hello", at(22)).await;
+    say(&store, &pair.b, "hello", at(22)).await;
     let new = NewTask {
         role: "worker".into(),
         title: "one".parse().expect("a title"),
@@ -199,7 +199,7 @@ async fn one_from_before_the_first_release_is_brought_up_to_date() {
     assert_eq!(changed.expect("set"), 1);
     let store = scratch.open().await;
     assert_eq!(versions(&scratch), (SCHEMA_VERSION, 1));
-    assert_eq!(receive(&*store, &pair.b, at(21)).await, ["unread"]);
+    assert_eq!(receive(&store, &pair.b, at(21)).await, ["unread"]);
 }
 
 /// What an older store is kept as, before it gets another schema.

@@ -123,7 +123,7 @@ impl Writer {
 /// Reads the other side of every conversation, once over: what an agent's
 /// `check` does, in small bites so that it interleaves with the writers.
 async fn read_round(
-    store: &dyn Store,
+    store: &Store,
     readers: &[Caller],
     got: &mut BTreeMap<SessionKey, Vec<Message>>,
 ) -> usize {
@@ -191,8 +191,8 @@ fn nothing_is_wrong(
 
 async fn set_up(scratch: &Scratch) -> (mcp_bridge::store::SharedStore, Vec<Pair>) {
     let store = scratch.make().await;
-    unlimited(&*store).await;
-    let pairs = common::pairs(&*store, WRITERS, at(0)).await;
+    unlimited(&store).await;
+    let pairs = common::pairs(&store, WRITERS, at(0)).await;
     (store, pairs)
 }
 
@@ -212,9 +212,9 @@ async fn eight_processes_write_and_one_reads() {
         running = writers
             .iter_mut()
             .any(|writer| writer.process.try_wait().expect("asked").is_none());
-        read_round(&*store, &readers, &mut got).await;
+        read_round(&store, &readers, &mut got).await;
     }
-    while read_round(&*store, &readers, &mut got).await > 0 {}
+    while read_round(&store, &readers, &mut got).await > 0 {}
     let promised: HashMap<_, _> = writers
         .iter_mut()
         .map(|writer| (writer.session.clone(), writer.finish()))
@@ -269,8 +269,8 @@ async fn eight_processes_of_the_command_line_write_and_one_reads() {
     let each = if common::full() { 10_000 } else { 1_600 } / WRITERS;
     let scratch = Scratch::new();
     let store = scratch.make().await;
-    unlimited(&*store).await;
-    let pairs = common::pairs(&*store, WRITERS, clock::now()).await;
+    unlimited(&store).await;
+    let pairs = common::pairs(&store, WRITERS, clock::now()).await;
     let readers: Vec<Caller> = pairs.iter().map(|pair| pair.b.clone()).collect();
     let began = Instant::now();
     let writers: Vec<_> = pairs
@@ -292,9 +292,9 @@ async fn eight_processes_of_the_command_line_write_and_one_reads() {
         .collect();
     let mut got = BTreeMap::new();
     while !writers.iter().all(std::thread::JoinHandle::is_finished) {
-        read_round(&*store, &readers, &mut got).await;
+        read_round(&store, &readers, &mut got).await;
     }
-    while read_round(&*store, &readers, &mut got).await > 0 {}
+    while read_round(&store, &readers, &mut got).await > 0 {}
     let took = began.elapsed();
     let (mut promised, mut said) = (HashMap::new(), String::new());
     for writer in writers {
@@ -347,7 +347,7 @@ async fn killed_writers_lose_nothing_that_was_acknowledged() {
     let scratch = Scratch::new();
     let (store, _) = set_up(&scratch).await;
     for round in 0..rounds {
-        let pairs = common::pairs(&*store, WRITERS, at(0)).await;
+        let pairs = common::pairs(&store, WRITERS, at(0)).await;
         let readers: Vec<Caller> = pairs.iter().map(|pair| pair.b.clone()).collect();
         let mut writers: Vec<Writer> = pairs
             .iter()
@@ -361,7 +361,7 @@ async fn killed_writers_lose_nothing_that_was_acknowledged() {
         while !alive.is_empty() {
             let enough = came + random.usize(1..60);
             while came < enough {
-                came += read_round(&*store, &readers, &mut got).await;
+                came += read_round(&store, &readers, &mut got).await;
             }
             let fallen = alive.swap_remove(random.usize(..alive.len()));
             writers[fallen].process.kill().expect("killed");
@@ -370,7 +370,7 @@ async fn killed_writers_lose_nothing_that_was_acknowledged() {
             .iter_mut()
             .map(|writer| (writer.session.clone(), writer.finish()))
             .collect();
-        while read_round(&*store, &readers, &mut got).await > 0 {}
+        while read_round(&store, &readers, &mut got).await > 0 {}
         nothing_is_wrong(&promised, &got);
     }
     let check = store.check().await.expect("checked");

@@ -1,13 +1,10 @@
 //! Alerts as the store keeps them, and what operators tell the orchestrator.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Leader, Result};
 use crate::model::alert::AlertKind;
 use crate::model::session::session_name;
 use crate::model::task::TaskId;
@@ -180,60 +177,4 @@ pub struct Control {
     pub since: Timestamp,
     /// Until when.
     pub until: Timestamp,
-}
-
-/// What is told to the operator, and by him.
-#[async_trait]
-pub trait Alerts: Send + Sync {
-    /// Raises an alert unless it is open already. `true` if it is new. An
-    /// orchestrator that acts names its lease; what a daemon sees by itself
-    /// needs none.
-    ///
-    /// # Errors
-    /// [`super::StoreError::NotLeading`].
-    async fn raise_alert(
-        &self,
-        leader: Option<&Leader>,
-        alert: &NewAlert,
-        now: Timestamp,
-    ) -> Result<bool>;
-
-    /// Ends an alert. `true` if it was open. The leader as in
-    /// [`Alerts::raise_alert`].
-    ///
-    /// # Errors
-    /// [`super::StoreError::NotLeading`].
-    async fn recover_alert(
-        &self,
-        leader: Option<&Leader>,
-        kind: AlertKind,
-        subject: &str,
-        now: Timestamp,
-    ) -> Result<bool>;
-
-    /// Alerts that are open, and those that began or ended and were not told.
-    async fn open_alerts(&self) -> Result<Vec<AlertRow>>;
-
-    /// The newest alerts, newest last.
-    async fn alerts(&self, limit: u32) -> Result<Vec<AlertRow>>;
-
-    /// Notes what was told, all of it or nothing. A note about an alert that is
-    /// not there any more is of no meaning.
-    ///
-    /// # Errors
-    /// [`super::StoreError::NotLeading`].
-    async fn note_alerts(&self, leader: &Leader, notes: &[AlertNote]) -> Result<()>;
-
-    /// Says something to the orchestrator, until an end.
-    async fn set_control(&self, control: &Control) -> Result<()>;
-
-    /// Takes it back. `false` if it had not been said.
-    async fn clear_control(&self, kind: ControlKind, subject: &str, now: Timestamp)
-    -> Result<bool>;
-
-    /// What holds now.
-    async fn controls(&self, now: Timestamp) -> Result<Vec<Control>>;
-
-    /// Tasks by state, for `status`.
-    async fn task_counts(&self) -> Result<HashMap<String, u64>>;
 }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{DaemonRef, Result};
+use super::DaemonRef;
 use crate::model::alert::AlertKind;
 use crate::model::process::Process;
 use crate::model::task::{Fence, TaskId};
@@ -312,102 +311,4 @@ impl Pruned {
     pub fn total(self) -> u64 {
         self.messages + self.conversations + self.audit + self.tasks + self.alerts + self.wakes
     }
-}
-
-/// Who acts, what is seen, what is decided. A write that carries a [`Leader`]
-/// fails with [`super::StoreError::NotLeading`] if somebody else acts by now.
-#[async_trait]
-pub trait Orchestration: Send + Sync {
-    /// The lease as it stands.
-    async fn lease(&self) -> Result<Option<Lease>>;
-
-    /// Takes the lease, if it is still the one that was seen. `None` if
-    /// somebody was faster.
-    async fn take_lead(
-        &self,
-        daemon: &DaemonRef,
-        seen: Option<&Lease>,
-        ttl: Duration,
-        now: Timestamp,
-    ) -> Result<Option<Leader>>;
-
-    /// Says that this one still acts.
-    ///
-    /// # Errors
-    /// [`super::StoreError::NotLeading`].
-    async fn renew_lead(&self, leader: &Leader) -> Result<()>;
-
-    /// Gives the lease back, so that nobody need wait for its end.
-    async fn give_up_lead(&self, leader: &Leader) -> Result<()>;
-
-    /// Sessions, and where the next look begins.
-    async fn fleet(&self, wanted: Wanted<'_>, now: Timestamp) -> Result<Fleet>;
-
-    /// Writes findings; for each, whether what it rests on still held. With it
-    /// go the alert, the notice to the orchestrator's side about a session
-    /// that is gone, and the word to one that returned. A loss is not written by
-    /// a call that had to wait for the store: others may have waited with a sign
-    /// of life.
-    ///
-    /// # Errors
-    /// [`super::StoreError::NotLeading`].
-    async fn settle(
-        &self,
-        leader: &Leader,
-        findings: &[Finding],
-        now: Timestamp,
-    ) -> Result<Vec<bool>>;
-
-    /// Tasks that wait or whose owner is gone, oldest first; `stalled` are
-    /// owners whose tasks may be taken although they live.
-    async fn waiting_tasks(
-        &self,
-        stalled: &[SessionKey],
-        losses_within: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<Waiting>>;
-
-    /// Makes moves; one that the world has overtaken is void, the others hold.
-    ///
-    /// # Errors
-    /// [`super::StoreError::NotLeading`].
-    async fn move_tasks(
-        &self,
-        leader: &Leader,
-        moves: &[Move],
-        now: Timestamp,
-    ) -> Result<Vec<Moved>>;
-
-    /// How many tasks a session may have that says nothing of its own, and how many
-    /// owners a task may lose. An
-    /// orchestrator that acts names its lease.
-    ///
-    /// # Errors
-    /// [`super::StoreError::NotLeading`].
-    async fn set_capacity(
-        &self,
-        leader: Option<&Leader>,
-        capacity: u32,
-        max_losses: u32,
-    ) -> Result<()>;
-
-    /// How many tasks this session may have; `None` takes the word back.
-    ///
-    /// # Errors
-    /// [`super::StoreError::NoConversation`].
-    async fn set_session_capacity(&self, session: &SessionKey, capacity: Option<u32>)
-    -> Result<()>;
-
-    /// Takes away what ended long ago, a part at a time; returns what it took,
-    /// nothing if there is nothing left. An orchestrator that acts names its
-    /// lease.
-    ///
-    /// # Errors
-    /// [`super::StoreError::NotLeading`].
-    async fn prune(
-        &self,
-        leader: Option<&Leader>,
-        retention: &Retention,
-        now: Timestamp,
-    ) -> Result<Pruned>;
 }

@@ -1,12 +1,8 @@
 //! Tasks as the store keeps them: what goes in, what comes out.
 
-use std::time::Duration;
-
-use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Caller, Result};
 use crate::model::message::ClientMessageId;
 use crate::model::redact::SecretKind;
 use crate::model::task::{Fence, ProgressNote, TaskBody, TaskId, TaskResult, TaskState, Title};
@@ -298,91 +294,4 @@ fn not_yours(yours: Fence, now: Fence) -> String {
             format!(", and is not yours any more (your fence is {yours}, it is {now} now)")
         }
     }
-}
-
-/// Work, as agents and operators handle it. Every write by an owner carries
-/// the fence, and one with an old fence is refused.
-#[async_trait]
-pub trait Tasks: Send + Sync {
-    /// Adds tasks, all or none. With a caller, in its name; it hears what
-    /// became of them.
-    ///
-    /// # Errors
-    /// Wrong, missing or expired credentials.
-    async fn add_tasks(
-        &self,
-        creator: Option<&Caller>,
-        tasks: &[NewTask],
-        now: Timestamp,
-    ) -> Result<Vec<Added>>;
-
-    /// Tasks, oldest first.
-    async fn tasks(&self, filter: &TaskFilter) -> Result<Vec<Task>>;
-
-    /// One task, with its history, oldest first.
-    ///
-    /// # Errors
-    /// [`TaskError::NoTask`].
-    async fn task(&self, id: TaskId) -> Result<(Task, Vec<TaskEvent>)>;
-
-    /// Gives the caller a task: this one, or the oldest that waits for its
-    /// role. `None` if there is none.
-    ///
-    /// # Errors
-    /// Credentials; [`TaskError::Taken`] and its like for a task
-    /// that was named; [`TaskError::AtCapacity`]; [`TaskError::Exited`] for a
-    /// session whose process is known to have ended.
-    async fn claim_task(
-        &self,
-        caller: &Caller,
-        task: Option<TaskId>,
-        now: Timestamp,
-    ) -> Result<Option<Task>>;
-
-    /// Notes progress, and that the agent may be silent for a while.
-    ///
-    /// # Errors
-    /// Credentials; [`TaskError::StaleLease`].
-    async fn task_progress(
-        &self,
-        caller: &Caller,
-        task: TaskId,
-        fence: Fence,
-        note: &ProgressNote,
-        busy_for: Option<Duration>,
-        now: Timestamp,
-    ) -> Result<()>;
-
-    /// Ends a task.
-    ///
-    /// # Errors
-    /// Credentials; [`TaskError::StaleLease`].
-    async fn end_task(
-        &self,
-        caller: &Caller,
-        task: TaskId,
-        fence: Fence,
-        outcome: &Outcome,
-        now: Timestamp,
-    ) -> Result<Ended>;
-
-    /// Ends a task for good that nobody shall do any more, and tells its owner.
-    ///
-    /// # Errors
-    /// [`TaskError::NoTask`], [`TaskError::Over`].
-    async fn cancel_task(&self, task: TaskId, reason: Option<&str>, now: Timestamp)
-    -> Result<Task>;
-
-    /// An operator's move: to this session, or back into the queue. A task
-    /// that is dead or waits for its next try is given, too.
-    ///
-    /// # Errors
-    /// [`TaskError::NoTask`], [`TaskError::Over`],
-    /// [`TaskError::Unfit`] for a session that cannot take it.
-    async fn reassign_task(
-        &self,
-        task: TaskId,
-        to: Option<&SessionKey>,
-        now: Timestamp,
-    ) -> Result<Task>;
 }

@@ -25,9 +25,7 @@ use mcp_bridge::model::session::{Life, SessionView};
 use mcp_bridge::model::token::{Token, TokenStorage};
 use mcp_bridge::model::{ConversationId, SessionKey, Side};
 use mcp_bridge::store::sqlite::{Create, SqliteStore};
-use mcp_bridge::store::{
-    Caller, Conversations, FetchId, Messages, NewConversation, Reports, StoreError,
-};
+use mcp_bridge::store::{Caller, FetchId, NewConversation, Store, StoreError};
 use mcp_bridge::supervisor::StateFile;
 use rustix::process::{Pid, Signal, kill_process};
 pub(crate) use waiting::{PATIENCE, wait_for};
@@ -43,7 +41,7 @@ pub(crate) fn full() -> bool {
 /// A scratch directory with a store.
 pub(crate) struct Rig {
     pub(crate) dir: tempfile::TempDir,
-    pub(crate) store: SqliteStore,
+    pub(crate) store: Store,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -86,16 +84,16 @@ impl Rig {
     }
 
     /// The store, opened again.
-    pub(crate) fn reopen(&self) -> SqliteStore {
+    pub(crate) fn reopen(&self) -> Store {
         self.open(Create::No)
     }
 
     /// A new store where there is none.
-    pub(crate) fn make_store(&self) -> SqliteStore {
+    pub(crate) fn make_store(&self) -> Store {
         self.open(Create::Yes)
     }
 
-    fn open(&self, create: Create) -> SqliteStore {
+    fn open(&self, create: Create) -> Store {
         let path = self.path("bridge.db");
         self.block_on(SqliteStore::open(&path, create))
             .expect("a store")

@@ -92,12 +92,12 @@ impl Pair {
 }
 
 /// A conversation made at `now` that lives three hours.
-pub(crate) async fn pair(store: &dyn Store, now: Timestamp) -> Pair {
+pub(crate) async fn pair(store: &Store, now: Timestamp) -> Pair {
     pairs(store, 1, now).await.remove(0)
 }
 
 /// Several, in one transaction.
-pub(crate) async fn pairs(store: &dyn Store, count: usize, now: Timestamp) -> Vec<Pair> {
+pub(crate) async fn pairs(store: &Store, count: usize, now: Timestamp) -> Vec<Pair> {
     let pairs: Vec<Pair> = (0..count).map(|_| Pair::random()).collect();
     let end = now + SignedDuration::from_hours(3);
     let wanted: Vec<_> = pairs.iter().map(|pair| pair.wanted(end)).collect();
@@ -122,7 +122,7 @@ pub(crate) fn named(text: &str, client_id: &str) -> Draft {
 }
 
 /// Sends one message for `from`.
-pub(crate) async fn say(store: &dyn Store, from: &Caller, text: &str, now: Timestamp) -> i64 {
+pub(crate) async fn say(store: &Store, from: &Caller, text: &str, now: Timestamp) -> i64 {
     store
         .send(from, &[draft(text)], now)
         .await
@@ -134,13 +134,13 @@ pub(crate) async fn say(store: &dyn Store, from: &Caller, text: &str, now: Times
 }
 
 /// The texts that a fetch hands out; its reply is lost unless it is confirmed.
-pub(crate) async fn texts(store: &dyn Store, caller: &Caller, now: Timestamp) -> Vec<String> {
+pub(crate) async fn texts(store: &Store, caller: &Caller, now: Timestamp) -> Vec<String> {
     let fetched = store.fetch(caller, 1_000, now).await.expect("fetched");
     fetched.messages.into_iter().map(|m| m.message).collect()
 }
 
 /// Fetches and confirms: the whole of an agent's `check`.
-pub(crate) async fn receive(store: &dyn Store, caller: &Caller, now: Timestamp) -> Vec<String> {
+pub(crate) async fn receive(store: &Store, caller: &Caller, now: Timestamp) -> Vec<String> {
     let fetched = store.fetch(caller, 1_000, now).await.expect("fetched");
     if let Some(id) = &fetched.id {
         store.fetch_written(id, now).await.expect("confirmed");
@@ -314,7 +314,7 @@ pub(crate) fn skipped(why: &str) {
 }
 
 /// No limits: for tests that send more than any agent should.
-pub(crate) async fn unlimited(store: &dyn Store) {
+pub(crate) async fn unlimited(store: &Store) {
     store
         .set_rate_limits(RateLimits::NONE)
         .await

@@ -14,9 +14,7 @@ use mcp_bridge::credentials::Credentials;
 use mcp_bridge::model::TaskId;
 use mcp_bridge::model::task::{Fence, TaskState};
 use mcp_bridge::store::sqlite::{Create, SqliteStore};
-use mcp_bridge::store::{
-    Caller, Messages, NewTask, Outcome, StoreError, TaskError, TaskFilter, Tasks,
-};
+use mcp_bridge::store::{Caller, NewTask, Outcome, Store, StoreError, TaskError, TaskFilter};
 use serde::{Deserialize, Serialize};
 
 use crate::rig::{Pair, Rig};
@@ -189,7 +187,7 @@ async fn rest(millis: u64) {
 }
 
 /// Adds a task now and then, for ever.
-async fn add(store: &SqliteStore, before: &[Step], journal: &mut Journal) {
+async fn add(store: &Store, before: &[Step], journal: &mut Journal) {
     let mut next = 1;
     for step in before {
         match step {
@@ -218,7 +216,7 @@ async fn add(store: &SqliteStore, before: &[Step], journal: &mut Journal) {
 }
 
 /// Does whatever it is given, for ever; and tries its old fences.
-async fn work(store: &SqliteStore, me: &Caller, before: &[Step], journal: &mut Journal) {
+async fn work(store: &Store, me: &Caller, before: &[Step], journal: &mut Journal) {
     let mut held = HashMap::<i64, i64>::new();
     for step in before {
         match *step {
@@ -279,7 +277,7 @@ async fn work(store: &SqliteStore, me: &Caller, before: &[Step], journal: &mut J
 /// Whoever sees that a task has a newer fence must not be able to write with
 /// the one that it had.
 async fn try_what_is_over(
-    store: &SqliteStore,
+    store: &Store,
     me: &Caller,
     held: &mut HashMap<i64, i64>,
     journal: &mut Journal,

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mcp_bridge::clock;
-use mcp_bridge::store::Reports as _;
 
 use crate::clocks::library;
 use crate::rig::{Agent, Daemon, Rig, session, wait_for};

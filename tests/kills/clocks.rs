@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mcp_bridge::clock;
 use mcp_bridge::model::TaskId;
-use mcp_bridge::store::{NewTask, Tasks};
+use mcp_bridge::store::NewTask;
 
 use crate::rig::{Agent, Daemon, PATIENCE, Pair, Rig, session, wait_for};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcp_bridge::clock;
 use mcp_bridge::model::TaskId;
 use mcp_bridge::model::task::{Fence, TaskState};
-use mcp_bridge::store::{Caller, Ended, NewTask, Outcome, StoreError, Task, Tasks};
+use mcp_bridge::store::{Caller, Ended, NewTask, Outcome, StoreError, Task};
 use rustix::process::Signal;
 
 use crate::rig::{Agent, Daemon, Pair, Rig, session, wait_for};

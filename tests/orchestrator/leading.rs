@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mcp_bridge::model::task::Fence;
-use mcp_bridge::store::{Orchestration, StoreError};
+use mcp_bridge::store::StoreError;
 use rustix::process::Signal;
 
 use crate::fleet::{Fleet, QUICK_WATCHDOG};

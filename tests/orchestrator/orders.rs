@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::SignedDuration;
 use mcp_bridge::clock;
 use mcp_bridge::model::task::Fence;
-use mcp_bridge::store::{Alerts, Control, ControlKind, Conversations};
+use mcp_bridge::store::{Control, ControlKind};
 use serde_json::Value;
 
 use crate::fleet::{Fleet, QUICK_WATCHDOG, TTL};

@@ -47,7 +47,7 @@ fn orchestrator(site: &Site) -> Daemon {
 }
 
 /// A row of today: housekeeping believes no clock that is far ahead of all rows.
-async fn today(store: &dyn Store) {
+async fn today(store: &Store) {
     let pair = pair(store, clock::now()).await;
     say(store, &pair.a, "today", clock::now()).await;
 }
@@ -62,8 +62,8 @@ async fn becomes(site: &Site, question: &str, answer: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_orchestrator_deletes_only_what_we_wrote() {
     let (site, store) = adopted().await;
-    let gone = lived(&*store).await;
-    today(&*store).await;
+    let gone = lived(&store).await;
+    today(&store).await;
     assert_eq!(
         texts(&site, "SELECT message FROM messages"),
         ["hello", "ours", "today"]
@@ -89,8 +89,8 @@ async fn an_orchestrator_deletes_only_what_we_wrote() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_orchestrator_goes_on_past_odd_rows() {
     let (site, store) = adopted().await;
-    let gone = lived(&*store).await;
-    today(&*store).await;
+    let gone = lived(&store).await;
+    today(&store).await;
     let raw = site.raw();
     raw.execute_batch(&format!(
         "INSERT INTO bridge_alert (kind, subject, text, raised_by, raised_ms)
@@ -131,5 +131,5 @@ async fn an_orchestrator_goes_on_past_odd_rows() {
             .then_some(())
     })
     .await;
-    today(&*store).await;
+    today(&store).await;
 }

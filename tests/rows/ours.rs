@@ -14,7 +14,7 @@ fn late() -> Timestamp {
     at(0) + SignedDuration::from_hours(100)
 }
 
-async fn prune(store: &dyn Store) -> Pruned {
+async fn prune(store: &Store) -> Pruned {
     let keep = Retention {
         messages: DAY,
         audit: DAY,
@@ -56,7 +56,7 @@ pub(crate) async fn adopted() -> (Site, mcp_bridge::store::SharedStore) {
 }
 
 /// A conversation that we made, with a message that was read.
-pub(crate) async fn lived(store: &dyn Store) -> Pair {
+pub(crate) async fn lived(store: &Store) -> Pair {
     let pair = pair(store, at(0)).await;
     say(store, &pair.a, "ours", at(1)).await;
     receive(store, &pair.b, at(2)).await;
@@ -67,8 +67,8 @@ pub(crate) async fn lived(store: &dyn Store) -> Pair {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn housekeeping_deletes_our_rows_and_leaves_theirs() {
     let (site, store) = adopted().await;
-    let mine = lived(&*store).await;
-    let shared = lived(&*store).await;
+    let mine = lived(&store).await;
+    let shared = lived(&store).await;
     // The other bridge's agents write in a conversation that we made.
     site.raw()
         .execute_batch(&format!(
@@ -79,7 +79,7 @@ async fn housekeeping_deletes_our_rows_and_leaves_theirs() {
             shared.id, mine.id
         ))
         .expect("written");
-    let pruned = prune(&*store).await;
+    let pruned = prune(&store).await;
     assert_eq!(
         (pruned.messages, pruned.conversations),
         (2, 1),
@@ -109,7 +109,7 @@ async fn housekeeping_deletes_our_rows_and_leaves_theirs() {
     );
     // The operator says otherwise.
     store.set_prune_foreign(true).await.expect("set");
-    prune(&*store).await;
+    prune(&store).await;
     for table in ["messages", "conversations"] {
         assert_eq!(texts(&site, &format!("SELECT 'x' FROM {table}")), [""; 0]);
     }
@@ -118,7 +118,7 @@ async fn housekeeping_deletes_our_rows_and_leaves_theirs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_in_the_place_of_ours_stays() {
     let (site, store) = adopted().await;
-    let pair = lived(&*store).await;
+    let pair = lived(&store).await;
     let drafts = [draft("one"), draft("two")];
     store.send(&pair.a, &drafts, at(4)).await.expect("sent");
     // Their program takes ours away and gives the same ids once more.
@@ -139,7 +139,7 @@ async fn a_row_in_the_place_of_ours_stays() {
             pair.id
         ))
         .expect("replaced");
-    let pruned = prune(&*store).await;
+    let pruned = prune(&store).await;
     assert_eq!(
         (pruned.messages, pruned.conversations),
         (0, 0),
@@ -170,9 +170,9 @@ async fn a_row_in_the_place_of_ours_stays() {
 async fn a_store_of_our_own_notes_nothing() {
     let site = Site::new();
     let store = site.store.make().await;
-    lived(&*store).await;
+    lived(&store).await;
     assert_eq!(texts(&site, "SELECT kind FROM bridge_ours"), [""; 0]);
-    assert_eq!(prune(&*store).await.conversations, 1);
+    assert_eq!(prune(&store).await.conversations, 1);
 }
 
 #[test]

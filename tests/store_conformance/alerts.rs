@@ -2,7 +2,7 @@
 
 use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::store::{
-    AlertNote, AlertRef, Alerts, Control, ControlKind, NewAlert, Noted, ToldEdge,
+    AlertNote, AlertRef, Control, ControlKind, NewAlert, Noted, Store, ToldEdge,
 };
 
 use crate::Backend;
@@ -20,14 +20,14 @@ fn alert(kind: AlertKind, subject: &str) -> NewAlert {
     }
 }
 
-async fn raise(store: &dyn Alerts, kind: AlertKind, subject: &str, second: i64) -> bool {
+async fn raise(store: &Store, kind: AlertKind, subject: &str, second: i64) -> bool {
     let raised = store
         .raise_alert(None, &alert(kind, subject), at(second))
         .await;
     raised.expect("asked")
 }
 
-async fn recover(store: &dyn Alerts, kind: AlertKind, subject: &str, second: i64) -> bool {
+async fn recover(store: &Store, kind: AlertKind, subject: &str, second: i64) -> bool {
     let ended = store.recover_alert(None, kind, subject, at(second)).await;
     ended.expect("asked")
 }
@@ -35,17 +35,17 @@ async fn recover(store: &dyn Alerts, kind: AlertKind, subject: &str, second: i64
 pub(crate) async fn one_of_a_kind_is_open_for_a_subject(backend: &impl Backend) {
     let store = backend.open().await;
     let (lost, trouble) = (AlertKind::Lost, AlertKind::StoreTrouble);
-    assert!(raise(&*store, lost, "x", 1).await);
+    assert!(raise(&store, lost, "x", 1).await);
     assert!(!raise(&*backend.open().await, lost, "x", 2).await);
-    assert!(raise(&*store, lost, "y", 3).await);
-    assert!(raise(&*store, trouble, "x", 4).await);
-    assert!(!recover(&*store, trouble, "y", 5).await);
-    assert!(recover(&*store, lost, "x", 6).await);
-    assert!(!recover(&*store, lost, "x", 7).await, "it has ended");
-    assert!(raise(&*store, lost, "x", 8).await, "a new edge");
+    assert!(raise(&store, lost, "y", 3).await);
+    assert!(raise(&store, trouble, "x", 4).await);
+    assert!(!recover(&store, trouble, "y", 5).await);
+    assert!(recover(&store, lost, "x", 6).await);
+    assert!(!recover(&store, lost, "x", 7).await, "it has ended");
+    assert!(raise(&store, lost, "x", 8).await, "a new edge");
     let expected = [(lost, "y"), (trouble, "x"), (lost, "x")];
     let expected = expected.map(|(kind, subject)| (kind, subject.to_owned()));
-    assert_eq!(alarms(&*store).await, expected);
+    assert_eq!(alarms(&store).await, expected);
     let all = store.alerts(100).await.expect("listed");
     assert_eq!(all.len(), 4);
     assert_eq!(
@@ -61,7 +61,7 @@ pub(crate) async fn one_of_a_kind_is_open_for_a_subject(backend: &impl Backend) 
 
 pub(crate) async fn an_alert_says_what_it_is_about(backend: &impl Backend) {
     let store = backend.open().await;
-    let session = pair(&*store, at(0)).await.b.session;
+    let session = pair(&store, at(0)).await.b.session;
     let new = NewAlert {
         session: Some(session.clone()),
         ..alert(AlertKind::WakeListSpent, "x")
@@ -85,8 +85,8 @@ pub(crate) async fn an_alert_says_what_it_is_about(backend: &impl Backend) {
 pub(crate) async fn each_edge_is_told_once(backend: &impl Backend) {
     let store = backend.open().await;
     let kind = AlertKind::Lost;
-    raise(&*store, kind, "x", 1).await;
-    let leader = crate::work::lead(&*store).await;
+    raise(&store, kind, "x", 1).await;
+    let leader = crate::work::lead(&store).await;
     let alert = store.open_alerts().await.expect("listed")[0].reference();
     let note = async |alert, told| {
         let notes = [AlertNote { alert, told }];
@@ -111,7 +111,7 @@ pub(crate) async fn each_edge_is_told_once(backend: &impl Backend) {
         note(alert, Noted::Reminder).await;
         assert_eq!(shown().await, Some((ToldEdge::Raised, round, false)));
     }
-    recover(&*store, kind, "x", 2).await;
+    recover(&store, kind, "x", 2).await;
     assert_eq!(
         shown().await,
         Some((ToldEdge::Raised, 2, true)),
@@ -126,8 +126,8 @@ pub(crate) async fn each_edge_is_told_once(backend: &impl Backend) {
     note(alert, Noted::Recovered).await;
     assert_eq!(shown().await, None);
     // One that began and ended untold is still there to be told of.
-    raise(&*store, kind, "y", 3).await;
-    recover(&*store, kind, "y", 4).await;
+    raise(&store, kind, "y", 3).await;
+    recover(&store, kind, "y", 4).await;
     assert_eq!(shown().await, Some((ToldEdge::None, 0, true)));
 }
 
@@ -167,10 +167,10 @@ pub(crate) async fn a_control_is_taken_back(backend: &impl Backend) {
         let cleared = store.clear_control(kind, subject, at(second)).await;
         cleared.expect("asked")
     };
-    let before = audited(&*store).await;
+    let before = audited(&store).await;
     assert!(!clear(ControlKind::Drain, "host:ares", 10).await);
     assert!(!clear(ControlKind::Hold, "host:hera", 10).await);
-    assert_eq!(audited(&*store).await, before, "nothing was taken back");
+    assert_eq!(audited(&store).await, before, "nothing was taken back");
     assert_eq!(
         store.controls(at(10)).await.expect("listed"),
         std::slice::from_ref(&drain)
@@ -183,6 +183,6 @@ pub(crate) async fn a_control_is_taken_back(backend: &impl Backend) {
         !clear(ControlKind::Drain, "host:hera", 100).await,
         "it had ended"
     );
-    let said = audited(&*store).await;
+    let said = audited(&store).await;
     assert_eq!(said, ["drain_on", "drain_off", "drain_on"]);
 }

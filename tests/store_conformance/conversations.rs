@@ -93,8 +93,8 @@ pub(crate) async fn listing_and_showing(backend: &impl Backend) {
         .create_conversations(&[old.wanted(at(100))], at(5))
         .await
         .expect("made");
-    say(&*store, &new.a, "hello", at(20)).await;
-    say(&*store, &new.b, "hello yourself", at(21)).await;
+    say(&store, &new.a, "hello", at(20)).await;
+    say(&store, &new.b, "hello yourself", at(21)).await;
     let fetched = store.fetch(&new.b, 10, at(22)).await.expect("fetched");
     let owed = store.conversation(&new.id).await.expect("shown").unread;
     assert_eq!(owed, 2, "what nobody confirmed may have reached nobody");
@@ -120,7 +120,7 @@ pub(crate) async fn listing_and_showing(backend: &impl Backend) {
 
 pub(crate) async fn verify_answers_in_the_order_of_the_question(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = crate::common::pairs(&*store, 4, at(0)).await;
+    let pairs = crate::common::pairs(&store, 4, at(0)).await;
     let [good, wrong, expired, closed] = &pairs[..] else {
         unreachable!()
     };
@@ -198,20 +198,20 @@ pub(crate) async fn hashed_and_plain_tokens_both_verify(backend: &impl Backend) 
             ))
             .remove(0)
     };
-    let hashed = pair(&*store, at(0)).await;
+    let hashed = pair(&store, at(0)).await;
     assert_ne!(column(&hashed), hashed.a.token.expose());
     assert_ne!(column(&hashed).len(), 64, "it could pass for a token");
     store
         .set_token_storage(TokenStorage::Plain)
         .await
         .expect("set");
-    let plain = pair(&*store, at(0)).await;
+    let plain = pair(&store, at(0)).await;
     assert_eq!(column(&plain), plain.a.token.expose());
     store
         .set_token_storage(TokenStorage::Hashed)
         .await
         .expect("set");
-    let hashed_again = pair(&*store, at(0)).await;
+    let hashed_again = pair(&store, at(0)).await;
     assert_ne!(column(&hashed_again).len(), 64);
     for pair in [&hashed, &plain, &hashed_again] {
         let answers = store
@@ -224,7 +224,7 @@ pub(crate) async fn hashed_and_plain_tokens_both_verify(backend: &impl Backend) 
 
 pub(crate) async fn a_stored_digest_is_no_token(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let stored = backend
         .foreign(&format!(
             "SELECT session_b_token FROM conversations WHERE id = '{}'",
@@ -266,7 +266,7 @@ pub(crate) async fn renewing_never_shortens(backend: &impl Backend) {
 
 pub(crate) async fn renewing_reads_ends_that_others_wrote(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     // at(0) is 2025-11-13T02:13:20. With a space for the T, a text sorts before
     // every time of its day.
     for (written, until, holds) in [
@@ -320,8 +320,8 @@ pub(crate) async fn renewing_reopens_what_expired(backend: &impl Backend) {
 
 pub(crate) async fn closing_is_for_good_and_for_everyone(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    say(&*store, &pair.a, "hello", at(1)).await;
+    let pair = pair(&store, at(0)).await;
+    say(&store, &pair.a, "hello", at(1)).await;
     store
         .close_conversation(&pair.id, at(2))
         .await
@@ -362,7 +362,7 @@ pub(crate) async fn closing_is_for_good_and_for_everyone(backend: &impl Backend)
 
 pub(crate) async fn odd_rows_stop_nobody(backend: &impl Backend) {
     let store = backend.open().await;
-    let good = pair(&*store, at(0)).await;
+    let good = pair(&store, at(0)).await;
     backend.foreign(
         "INSERT INTO conversations VALUES ('not an id', 'x', 'y', 't', 't', 'never', 'never')",
     );

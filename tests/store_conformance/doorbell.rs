@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mcp_bridge::clock;
 use mcp_bridge::doorbell::{Doorbell, Mode};
 use mcp_bridge::model::message::Message;
 use mcp_bridge::model::session::ProofKind;
@@ -21,7 +22,7 @@ struct Heard {
 }
 
 impl Heard {
-    fn listen(&self, store: &dyn Store, mode: Mode) -> Doorbell {
+    fn listen(&self, store: &Store, mode: Mode) -> Doorbell {
         let heard = self.clone();
         store
             .doorbell(
@@ -66,12 +67,14 @@ fn insert(backend: &impl Backend, session: &SessionKey, text: &str) -> i64 {
 
 pub(crate) async fn our_own_commits_ring(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
+    let pairs = pairs(&store, 2, at(0)).await;
     let heard = Heard::default();
-    let _bell = heard.listen(&*store, Mode::Events);
+    let _bell = heard.listen(&store, Mode::Events);
     for n in 0..50 {
         let pair = &pairs[n % 2];
-        let id = say(&*store, &pair.a, "x", at(1)).await;
+        let begun = clock::monotonic_nanos();
+        let id = say(&store, &pair.a, "x", at(1)).await;
+        assert!(store.committed_at() > begun, "the time of the commit");
         heard.wait_for(id).await;
         let last = heard.so_far().pop();
         let expected = Arrival {
@@ -85,11 +88,11 @@ pub(crate) async fn our_own_commits_ring(backend: &impl Backend) {
 
 pub(crate) async fn another_process_s_commits_ring(backend: &impl Backend) {
     let (watching, writing) = (backend.open().await, backend.open().await);
-    let pair = pair(&*writing, at(0)).await;
+    let pair = pair(&writing, at(0)).await;
     let heard = Heard::default();
-    let _bell = heard.listen(&*watching, Mode::Events);
+    let _bell = heard.listen(&watching, Mode::Events);
     for _ in 0..50 {
-        let id = say(&*writing, &pair.b, "x", at(1)).await;
+        let id = say(&writing, &pair.b, "x", at(1)).await;
         heard.wait_for(id).await;
     }
     assert_eq!(heard.so_far().len(), 50);
@@ -97,9 +100,9 @@ pub(crate) async fn another_process_s_commits_ring(backend: &impl Backend) {
 
 pub(crate) async fn foreign_commits_ring(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let heard = Heard::default();
-    let _bell = heard.listen(&*store, Mode::Events);
+    let _bell = heard.listen(&store, Mode::Events);
     for _ in 0..20 {
         let id = insert(backend, &pair.b.session, "x");
         heard.wait_for(id).await;
@@ -109,9 +112,9 @@ pub(crate) async fn foreign_commits_ring(backend: &impl Backend) {
 
 pub(crate) async fn what_was_rolled_back_is_not_reported(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let heard = Heard::default();
-    let _bell = heard.listen(&*store, Mode::Events);
+    let _bell = heard.listen(&store, Mode::Events);
     store
         .set_rate_limits(mcp_bridge::model::rate::RateLimits {
             per_minute: 2,
@@ -121,30 +124,30 @@ pub(crate) async fn what_was_rolled_back_is_not_reported(backend: &impl Backend)
         .expect("set");
     let three: Vec<_> = (0..3).map(|_| crate::common::draft("x")).collect();
     assert!(store.send(&pair.a, &three, at(1)).await.is_err());
-    let id = say(&*store, &pair.a, "kept", at(2)).await;
+    let id = say(&store, &pair.a, "kept", at(2)).await;
     heard.wait_for(id).await;
     assert_eq!(heard.so_far().len(), 1, "{:?}", heard.so_far());
 }
 
 pub(crate) async fn what_was_there_before_is_not_reported(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    say(&*store, &pair.a, "old", at(1)).await;
+    let pair = pair(&store, at(0)).await;
+    say(&store, &pair.a, "old", at(1)).await;
     let heard = Heard::default();
-    let bell = heard.listen(&*store, Mode::Events);
-    let id = say(&*store, &pair.a, "new", at(2)).await;
+    let bell = heard.listen(&store, Mode::Events);
+    let id = say(&store, &pair.a, "new", at(2)).await;
     heard.wait_for(id).await;
     assert_eq!(heard.so_far().len(), 1);
     drop(bell);
     // Taken down, it is silent.
     let looks = heard.looks();
-    say(&*store, &pair.a, "unheard", at(3)).await;
+    say(&store, &pair.a, "unheard", at(3)).await;
     assert_eq!(heard.looks(), looks);
 }
 
 pub(crate) async fn messages_are_handed_over_whole(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
+    let pairs = pairs(&store, 2, at(0)).await;
     let wanted = HashSet::from([pairs[0].b.session.clone()]);
     let heard: Arc<Mutex<Vec<Message>>> = Arc::default();
     let sink = Arc::clone(&heard);
@@ -157,14 +160,14 @@ pub(crate) async fn messages_are_handed_over_whole(backend: &impl Backend) {
             }),
         )
         .expect("mounted");
-    say(&*store, &pairs[1].a, "somebody else's", at(1)).await;
-    say(&*store, &pairs[0].b, "the other way", at(1)).await;
+    say(&store, &pairs[1].a, "somebody else's", at(1)).await;
+    say(&store, &pairs[0].b, "the other way", at(1)).await;
     backend.foreign(&format!(
         "INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp)
          VALUES ('{}', 'system', 'session_b', x'ff', 'odd')",
         pairs[0].id
     ));
-    say(&*store, &pairs[0].a, "for us", at(2)).await;
+    say(&store, &pairs[0].a, "for us", at(2)).await;
     let got = until("both messages", async || {
         let heard = heard.lock().expect("whole").clone();
         (heard.len() >= 2).then_some(heard)
@@ -178,12 +181,12 @@ pub(crate) async fn messages_are_handed_over_whole(backend: &impl Backend) {
 
 pub(crate) async fn polling_finds_the_same(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let heard = Heard::default();
-    let _bell = heard.listen(&*store, Mode::Poll);
+    let _bell = heard.listen(&store, Mode::Poll);
     for round in 0..5 {
         let id = if round % 2 == 0 {
-            say(&*store, &pair.a, "ours", at(1)).await
+            say(&store, &pair.a, "ours", at(1)).await
         } else {
             insert(backend, &pair.b.session, "theirs")
         };
@@ -195,7 +198,7 @@ pub(crate) async fn polling_finds_the_same(backend: &impl Backend) {
 pub(crate) async fn asking_looks_at_once(backend: &impl Backend) {
     let store = backend.open().await;
     let heard = Heard::default();
-    let bell = heard.listen(&*store, Mode::Poll);
+    let bell = heard.listen(&store, Mode::Poll);
     let before = heard.looks();
     bell.ask();
     until("a look", async || (heard.looks() > before).then_some(())).await;
@@ -227,23 +230,23 @@ async fn beat(store: &SharedStore, session: &SessionKey) {
 
 pub(crate) async fn heartbeats_bring_no_arrivals(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let heard = Heard::default();
-    let _bell = heard.listen(&*store, Mode::Events);
+    let _bell = heard.listen(&store, Mode::Events);
     for _ in 0..20 {
         beat(&store, &pair.b.session).await;
     }
-    let id = say(&*store, &pair.a, "x", at(2)).await;
+    let id = say(&store, &pair.a, "x", at(2)).await;
     heard.wait_for(id).await;
     assert_eq!(heard.so_far().len(), 1);
 }
 
 pub(crate) async fn work_is_signalled(backend: &impl Backend) {
     let (watching, store) = (backend.open().await, backend.open().await);
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let session = &pair.b.session;
-    let keeper = crate::work::daemon(&*store, "hera").await;
-    crate::work::beat(&*store, &keeper, &[session]).await;
+    let keeper = crate::work::daemon(&store, "hera").await;
+    crate::work::beat(&store, &keeper, &[session]).await;
     let heard = Heard::default();
     let signals: Arc<Mutex<u64>> = Arc::default();
     let (sink, count) = (heard.clone(), Arc::clone(&signals));
@@ -266,7 +269,7 @@ pub(crate) async fn work_is_signalled(backend: &impl Backend) {
         assert_eq!(now, told + 1, "{what}: it is said once");
         told = now;
         // What is no work brings a look, and no signal.
-        let id = say(&*store, &pair.a, "x", at(2)).await;
+        let id = say(&store, &pair.a, "x", at(2)).await;
         heard.wait_for(id).await;
         assert_eq!(
             *signals.lock().expect("whole"),
@@ -274,9 +277,9 @@ pub(crate) async fn work_is_signalled(backend: &impl Backend) {
             "a message is no work"
         );
     };
-    let id = crate::work::add(&*store, "one").await;
+    let id = crate::work::add(&store, "one").await;
     signalled("a task to be signalled").await;
-    let task = crate::work::claim(&*store, &pair.b).await;
+    let task = crate::work::claim(&store, &pair.b).await;
     signalled("a claim to be signalled").await;
     let done = crate::work::done("x");
     let ended = store.end_task(&pair.b, id, task.fence, &done, at(3)).await;
@@ -300,7 +303,7 @@ pub(crate) async fn work_is_signalled(backend: &impl Backend) {
     let cleared = store.clear_control(drain.kind, &drain.subject, at(6)).await;
     assert!(cleared.expect("cleared"));
     signalled("its end to be signalled").await;
-    let leader = crate::work::lead(&*store).await;
+    let leader = crate::work::lead(&store).await;
     signalled("a new leader to be signalled").await;
     store.give_up_lead(&leader).await.expect("given up");
     signalled("the free lead to be signalled").await;
@@ -309,12 +312,12 @@ pub(crate) async fn work_is_signalled(backend: &impl Backend) {
         .await
         .expect("set");
     signalled("a capacity to be signalled").await;
-    let leader = crate::work::lead(&*store).await;
+    let leader = crate::work::lead(&store).await;
     signalled("the next leader to be signalled").await;
     // Whoever planned it would be rung by it, and plan it again.
     let void = crate::work::planned(&task, Some(session), mcp_bridge::store::Why::Waited);
-    crate::work::void(crate::work::make(&*store, &leader, void).await);
-    let id = say(&*store, &pair.a, "x", at(60)).await;
+    crate::work::void(crate::work::make(&store, &leader, void).await);
+    let id = say(&store, &pair.a, "x", at(60)).await;
     heard.wait_for(id).await;
     assert_eq!(
         *signals.lock().expect("whole"),

@@ -17,13 +17,13 @@ use crate::work::{
     TTL, add, beat, beat_with, claimed, daemon, done, lead, look, lose, make, planned, roomy, seen,
 };
 
-async fn all(store: &dyn Store) -> (Vec<SeenSession>, Cursor) {
+async fn all(store: &Store) -> (Vec<SeenSession>, Cursor) {
     let fleet = store.fleet(Wanted::All, at(20)).await.expect("looked");
     (fleet.sessions, fleet.cursor)
 }
 
 /// Whole rows of all that is new, as whoever knows nothing yet takes them.
-async fn since(store: &dyn Store, cursor: Cursor) -> (Vec<SeenSession>, Cursor) {
+async fn since(store: &Store, cursor: Cursor) -> (Vec<SeenSession>, Cursor) {
     let fleet = store.fleet(Wanted::Since(cursor), at(20)).await;
     let fleet = fleet.expect("looked");
     let pulses: Vec<SessionKey> = fleet.pulses.into_iter().map(|pulse| pulse.key).collect();
@@ -73,11 +73,11 @@ pub(crate) async fn a_row_tells_everything(backend: &impl Backend) {
         standing: None,
         standing_seq: None,
     };
-    assert_eq!(seen(&*store, session).await, bare);
-    assert_eq!(seen(&*store, &named.a.session).await.role, "orchestrator");
-    let keeper = daemon(&*store, "hera").await;
-    beat(&*store, &keeper, &[session]).await;
-    let task = claimed(&*store, &named.b, "one").await;
+    assert_eq!(seen(&store, session).await, bare);
+    assert_eq!(seen(&store, &named.a.session).await.role, "orchestrator");
+    let keeper = daemon(&store, "hera").await;
+    beat(&store, &keeper, &[session]).await;
+    let task = claimed(&store, &named.b, "one").await;
     let busy = Duration::from_secs(90);
     let note = "x".parse().expect("a note");
     let noted = store
@@ -86,8 +86,8 @@ pub(crate) async fn a_row_tells_everything(backend: &impl Backend) {
     noted.expect("noted");
     let set = store.set_session_capacity(session, Some(4)).await;
     set.expect("set");
-    say(&*store, &named.a, "hello", at(12)).await;
-    lose(&*store, &lead(&*store).await, session).await;
+    say(&store, &named.a, "hello", at(12)).await;
+    lose(&store, &lead(&store).await, session).await;
     // A verdict ends a turn; this one began after it.
     backend.foreign(&format!(
         "UPDATE bridge_session SET turn = 'inside' WHERE conversation_id = '{}'",
@@ -121,12 +121,12 @@ pub(crate) async fn a_row_tells_everything(backend: &impl Backend) {
         standing_seq: Some(1),
         ..bare
     };
-    assert_eq!(seen(&*store, session).await, expected);
+    assert_eq!(seen(&store, session).await, expected);
 }
 
 pub(crate) async fn what_the_other_bridge_did_is_in_the_row(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let sent = |from: &str, to: &str, time: &str, read: u8| {
         backend.foreign(&format!(
             "INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp, read)
@@ -135,7 +135,7 @@ pub(crate) async fn what_the_other_bridge_did_is_in_the_row(backend: &impl Backe
         ));
     };
     let marks = async || {
-        let row = seen(&*store, &pair.b.session).await;
+        let row = seen(&store, &pair.b.session).await;
         let elsewhere = row.is_elsewhere();
         (row.spoken, row.read_there, elsewhere, row.fetched)
     };
@@ -156,40 +156,40 @@ pub(crate) async fn what_the_other_bridge_did_is_in_the_row(backend: &impl Backe
     ));
     assert_eq!(marks().await, (spoken, None, true, false));
     // What our own reader read is no mark of the other bridge.
-    assert_eq!(receive(&*store, &pair.a, at(30)).await.len(), 2);
-    let a = seen(&*store, &pair.a.session).await;
+    assert_eq!(receive(&store, &pair.a, at(30)).await.len(), 2);
+    let a = seen(&store, &pair.a.session).await;
     assert_eq!((a.read_there, a.fetched, a.is_unused()), (None, true, true));
 }
 
 pub(crate) async fn a_side_that_only_sends_is_unused(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    let unused = async |session: &SessionKey| seen(&*store, session).await.is_unused();
+    let pair = pair(&store, at(0)).await;
+    let unused = async |session: &SessionKey| seen(&store, session).await.is_unused();
     assert!(unused(&pair.a.session).await);
     assert!(!unused(&pair.b.session).await, "an agent is awaited there");
-    say(&*store, &pair.a, "x", at(1)).await;
-    say(&*store, &pair.b, "an answer", at(2)).await;
+    say(&store, &pair.a, "x", at(1)).await;
+    say(&store, &pair.b, "an answer", at(2)).await;
     assert!(unused(&pair.a.session).await);
     // An operator reads the answer.
-    assert_eq!(receive(&*store, &pair.a, at(3)).await, ["an answer"]);
+    assert_eq!(receive(&store, &pair.a, at(3)).await, ["an answer"]);
     assert!(unused(&pair.a.session).await);
-    let keeper = daemon(&*store, "hera").await;
-    beat(&*store, &keeper, &[&pair.a.session]).await;
+    let keeper = daemon(&store, "hera").await;
+    beat(&store, &keeper, &[&pair.a.session]).await;
     assert!(!unused(&pair.a.session).await, "a daemon keeps it");
 }
 
 pub(crate) async fn three_ways_to_the_same_row(backend: &impl Backend) {
     let store = backend.open().await;
-    roomy(&*store).await;
-    let pairs = pairs(&*store, 3, at(0)).await;
-    let keeper = daemon(&*store, "hera").await;
+    roomy(&store).await;
+    let pairs = pairs(&store, 3, at(0)).await;
+    let keeper = daemon(&store, "hera").await;
     for pair in &pairs {
-        beat(&*store, &keeper, &[&pair.b.session, &pair.a.session]).await;
-        claimed(&*store, &pair.b, "one").await;
-        say(&*store, &pair.a, "x", at(12)).await;
+        beat(&store, &keeper, &[&pair.b.session, &pair.a.session]).await;
+        claimed(&store, &pair.b, "one").await;
+        say(&store, &pair.a, "x", at(12)).await;
     }
-    let (mut every, _) = all(&*store).await;
-    let (mut changed, _) = since(&*store, Cursor::default()).await;
+    let (mut every, _) = all(&store).await;
+    let (mut changed, _) = since(&store, Cursor::default()).await;
     let wanted: Vec<SessionKey> = every.iter().map(|seen| seen.key.clone()).collect();
     let these = store.fleet(Wanted::These(&wanted), at(20)).await;
     let mut these = these.expect("looked").sessions;
@@ -203,35 +203,35 @@ pub(crate) async fn three_ways_to_the_same_row(backend: &impl Backend) {
 
 pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend) {
     let store = backend.open().await;
-    roomy(&*store).await;
-    let leader = lead(&*store).await;
-    let pairs = pairs(&*store, 3, at(0)).await;
+    roomy(&store).await;
+    let leader = lead(&store).await;
+    let pairs = pairs(&store, 3, at(0)).await;
     // A daemon for each: what one of them writes is new of all its sessions.
     let keepers = [
-        daemon(&*store, "hera").await,
-        daemon(&*store, "ares").await,
-        daemon(&*store, "zeus").await,
+        daemon(&store, "hera").await,
+        daemon(&store, "ares").await,
+        daemon(&store, "zeus").await,
     ];
     let (one, two) = (&pairs[0].b.session, &pairs[1].b.session);
     for (keeper, pair) in keepers.iter().zip(&pairs) {
-        beat(&*store, keeper, &[&pair.b.session]).await;
+        beat(&store, keeper, &[&pair.b.session]).await;
     }
     let keeper = &keepers[0];
-    let mut cursor = all(&*store).await.1;
+    let mut cursor = all(&store).await.1;
     let mut expect = async |what: &str, expected: &[&SessionKey]| {
-        let (changed, next) = since(&*store, cursor).await;
+        let (changed, next) = since(&store, cursor).await;
         let expected: BTreeSet<String> = expected.iter().map(ToString::to_string).collect();
         assert_eq!(keys(&changed), expected, "{what}");
-        let (again, same) = since(&*store, next).await;
+        let (again, same) = since(&store, next).await;
         assert_eq!((again.len(), same), (0, next), "{what}: seen twice");
         cursor = next;
     };
     expect("nothing", &[]).await;
-    beat(&*store, keeper, &[one]).await;
+    beat(&store, keeper, &[one]).await;
     expect("a beat", &[one]).await;
     assert!(store.record_exit(one, keeper, at(2)).await.expect("noted"));
     expect("an exit", &[one]).await;
-    beat(&*store, keeper, &[one]).await;
+    beat(&store, keeper, &[one]).await;
     expect("a new agent", &[one]).await;
     let named = std::slice::from_ref(two);
     assert_eq!(
@@ -247,9 +247,9 @@ pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend
         .await;
     called.expect("called in");
     expect("a call", &[two]).await;
-    say(&*store, &pairs[1].b, "x", at(3)).await;
+    say(&store, &pairs[1].b, "x", at(3)).await;
     expect("a message that it sent", &[two]).await;
-    let task = claimed(&*store, &pairs[0].b, "one").await;
+    let task = claimed(&store, &pairs[0].b, "one").await;
     expect("a claim", &[one]).await;
     store
         .reassign_task(task.id, Some(two), at(20))
@@ -272,22 +272,22 @@ pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend
     store.set_session_capacity(one, Some(3)).await.expect("set");
     expect("a capacity", &[one]).await;
     let given = store
-        .reassign_task(add(&*store, "two").await, Some(one), at(23))
+        .reassign_task(add(&store, "two").await, Some(one), at(23))
         .await;
     expect("a gift", &[one]).await;
-    lose(&*store, &leader, one).await;
+    lose(&store, &leader, one).await;
     expect("a finding", &[one]).await;
     let queued = planned(&given.expect("given"), None, Why::Lost);
-    make(&*store, &leader, queued).await;
+    make(&store, &leader, queued).await;
     expect("a loss", &[one]).await;
-    let waits = crate::work::claim(&*store, &pairs[1].b).await;
+    let waits = crate::work::claim(&store, &pairs[1].b).await;
     expect("a claim of what it lost", &[two]).await;
     store
         .cancel_task(waits.id, None, at(24))
         .await
         .expect("cancelled");
     expect("a cancellation", &[two]).await;
-    receive(&*store, &pairs[2].b, at(25)).await;
+    receive(&store, &pairs[2].b, at(25)).await;
     expect("a look at its mail", &[&pairs[2].b.session]).await;
     store
         .release(&keepers[2], None, at(26))
@@ -298,20 +298,20 @@ pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend
 
 pub(crate) async fn a_heartbeat_alone_is_a_pulse(backend: &impl Backend) {
     let store = backend.open().await;
-    let (one, other) = (pair(&*store, at(0)).await, pair(&*store, at(0)).await);
-    let daemon = daemon(&*store, "host").await;
+    let (one, other) = (pair(&store, at(0)).await, pair(&store, at(0)).await);
+    let daemon = daemon(&store, "host").await;
     let sessions = [&one.b.session, &other.b.session];
-    beat(&*store, &daemon, &sessions).await;
-    let (_, cursor) = all(&*store).await;
-    beat(&*store, &daemon, &sessions).await;
+    beat(&store, &daemon, &sessions).await;
+    let (_, cursor) = all(&store).await;
+    beat(&store, &daemon, &sessions).await;
     // Whoever does something besides comes whole, and once.
-    say(&*store, &other.b, "hello", at(3)).await;
+    say(&store, &other.b, "hello", at(3)).await;
     let fleet = store.fleet(Wanted::Since(cursor), at(20)).await;
     let fleet = fleet.expect("looked");
     let [pulse] = &fleet.pulses[..] else {
         panic!("{:?}", fleet.pulses);
     };
-    let whole = row(all(&*store).await.0, &one.b.session);
+    let whole = row(all(&store).await.0, &one.b.session);
     assert_eq!(pulse.key, one.b.session);
     assert_eq!(pulse.host, whole.host);
     assert_eq!(Some(&pulse.beat), whole.beat.as_ref());
@@ -327,8 +327,8 @@ pub(crate) async fn a_heartbeat_alone_is_a_pulse(backend: &impl Backend) {
 
 pub(crate) async fn pages_hold_everybody_once(backend: &impl Backend) {
     let store = backend.open().await;
-    pairs(&*store, 7, at(0)).await;
-    let whole = keys(&all(&*store).await.0);
+    pairs(&store, 7, at(0)).await;
+    let whole = keys(&all(&store).await.0);
     assert_eq!(whole.len(), 14);
     for conversations in [1, 3, 7, 100] {
         let (mut after, mut seen, mut pages) = (None, Vec::new(), 0);
@@ -359,38 +359,38 @@ pub(crate) async fn cleaning_up_hides_no_change(backend: &impl Backend) {
         .create_conversations(&[short.wanted(at(100))], at(0))
         .await;
     made.expect("made");
-    let pair = pair(&*store, at(0)).await;
-    let keeper = daemon(&*store, "hera").await;
-    beat(&*store, &keeper, &[&pair.b.session]).await;
+    let pair = pair(&store, at(0)).await;
+    let keeper = daemon(&store, "hera").await;
+    beat(&store, &keeper, &[&pair.b.session]).await;
     // The newest of all changes is one of a conversation that ends.
     for _ in 0..3 {
-        beat(&*store, &keeper, &[&short.b.session]).await;
-        say(&*store, &short.b, "x", at(3)).await;
-        receive(&*store, &short.a, at(3)).await;
+        beat(&store, &keeper, &[&short.b.session]).await;
+        say(&store, &short.b, "x", at(3)).await;
+        receive(&store, &short.a, at(3)).await;
     }
-    let cursor = all(&*store).await.1;
+    let cursor = all(&store).await.1;
     let keep = crate::prune::keep(Duration::from_secs(10));
     store.prune(None, &keep, at(1_000)).await.expect("pruned");
     assert!(store.conversation(&short.id).await.is_err(), "it is gone");
-    beat(&*store, &keeper, &[&pair.b.session]).await;
-    say(&*store, &pair.a, "x", at(1_001)).await;
-    let (changed, _) = since(&*store, cursor).await;
+    beat(&store, &keeper, &[&pair.b.session]).await;
+    say(&store, &pair.a, "x", at(1_001)).await;
+    let (changed, _) = since(&store, cursor).await;
     let expected = [&pair.a, &pair.b].map(|caller| caller.session.to_string());
     assert_eq!(keys(&changed), expected.into());
 }
 
 pub(crate) async fn only_open_conversations_are_in_it(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
+    let pairs = pairs(&store, 2, at(0)).await;
     let short = Pair::random();
     let made = store
         .create_conversations(&[short.wanted(at(15))], at(0))
         .await;
     made.expect("made");
-    let keeper = daemon(&*store, "hera").await;
+    let keeper = daemon(&store, "hera").await;
     let sessions = [&pairs[0].b, &pairs[1].b, &short.b].map(|caller| &caller.session);
-    beat(&*store, &keeper, &sessions).await;
-    let cursor = all(&*store).await.1;
+    beat(&store, &keeper, &sessions).await;
+    let cursor = all(&store).await.1;
     store
         .close_conversation(&pairs[1].id, at(10))
         .await
@@ -398,11 +398,11 @@ pub(crate) async fn only_open_conversations_are_in_it(backend: &impl Backend) {
     let expected: BTreeSet<String> = [&pairs[0].a, &pairs[0].b]
         .map(|caller| caller.session.to_string())
         .into();
-    assert_eq!(keys(&all(&*store).await.0), expected);
-    let changed = since(&*store, Cursor::default()).await.0;
+    assert_eq!(keys(&all(&store).await.0), expected);
+    let changed = since(&store, Cursor::default()).await.0;
     assert_eq!(keys(&changed), [sessions[0].to_string()].into());
     for session in &sessions[1..] {
-        assert_eq!(look(&*store, session).await, None);
+        assert_eq!(look(&store, session).await, None);
     }
     // Whoever asks for one, or for what changed, hears that it ended.
     let gone = async |wanted: Wanted<'_>| {
@@ -421,37 +421,37 @@ pub(crate) async fn only_open_conversations_are_in_it(backend: &impl Backend) {
     let until = at(20) + SignedDuration::from_hours(1);
     let renewed = store.renew_conversation(&short.id, until, at(16)).await;
     renewed.expect("renewed");
-    assert!(look(&*store, &short.b.session).await.is_some());
+    assert!(look(&store, &short.b.session).await.is_some());
 }
 
 pub(crate) async fn one_that_ended_with_a_task_is_still_watched(backend: &impl Backend) {
     let store = backend.open().await;
-    roomy(&*store).await;
-    let pairs = pairs(&*store, 2, at(0)).await;
-    let closed = claimed(&*store, &pairs[0].b, "one").await;
+    roomy(&store).await;
+    let pairs = pairs(&store, 2, at(0)).await;
+    let closed = claimed(&store, &pairs[0].b, "one").await;
     store
         .close_conversation(&pairs[0].id, at(10))
         .await
         .expect("closed");
     let late = at(20) + SignedDuration::from_hours(4);
-    claimed(&*store, &pairs[1].b, "two").await;
+    claimed(&store, &pairs[1].b, "two").await;
     for (pair, now) in [(&pairs[0], at(20)), (&pairs[1], late)] {
         let fleet = store.fleet(Wanted::All, now).await.expect("looked");
         let session = row(fleet.sessions, &pair.b.session);
         // It is to be found lost, so that the task moves; it gets no other.
         assert_eq!((session.open_tasks, session.capacity), (1, Some(0)));
     }
-    let leader = lead(&*store).await;
-    lose(&*store, &leader, &pairs[0].b.session).await;
-    make(&*store, &leader, planned(&closed, None, Why::Lost)).await;
-    assert_eq!(look(&*store, &pairs[0].b.session).await, None);
+    let leader = lead(&store).await;
+    lose(&store, &leader, &pairs[0].b.session).await;
+    make(&store, &leader, planned(&closed, None, Why::Lost)).await;
+    assert_eq!(look(&store, &pairs[0].b.session).await, None);
 }
 
 pub(crate) async fn what_scripts_write_of_a_session_is_seen(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let session = &pair.b.session;
-    let leader = lead(&*store).await;
+    let leader = lead(&store).await;
     let write = |side: &str, status: &str, heartbeat: &str| {
         backend.foreign(&format!(
             "INSERT INTO session_status VALUES ('{}', '{side}', '{status}', '2025-11-13{heartbeat}')
@@ -462,7 +462,7 @@ pub(crate) async fn what_scripts_write_of_a_session_is_seen(backend: &impl Backe
     };
     // The mark, if the word is this one, and the same in every look.
     let mark = async |word: &str| {
-        let seen = seen(&*store, session).await;
+        let seen = seen(&store, session).await;
         assert_eq!(seen.reported.as_deref(), Some(word));
         let shown = store.sessions(at(0)).await.expect("listed");
         let shown = shown.into_iter().find(|shown| shown.key == *session);
@@ -473,15 +473,15 @@ pub(crate) async fn what_scripts_write_of_a_session_is_seen(backend: &impl Backe
     let first = mark("active").await;
     assert!(first.is_some(), "a script's heartbeat");
     // It goes on, and whoever was about to call the session lost is wrong.
-    let lost = crate::work::finding(&seen(&*store, session).await, "lost");
+    let lost = crate::work::finding(&seen(&store, session).await, "lost");
     write("session_b", "active", "T02:20:30");
     let settled = store.settle(&leader, &[lost], at(40)).await;
     assert_eq!(settled.expect("asked"), [false]);
     let second = mark("active").await;
     assert!(second.is_some() && second != first);
     // A daemon's sign of life in that row is not its.
-    let keeper = daemon(&*store, "hera").await;
-    beat_with(&*store, &keeper, &[session], true).await;
+    let keeper = daemon(&store, "hera").await;
+    beat_with(&store, &keeper, &[session], true).await;
     assert_eq!(mark("active").await, None);
     // The newer one of the two, whichever it is and however it is spelled; but
     // a heartbeat takes back no word of the agent's.
@@ -496,8 +496,8 @@ pub(crate) async fn what_scripts_write_of_a_session_is_seen(backend: &impl Backe
     write("b", "working", "T02:21:59");
     assert_eq!(mark("blocked").await, fifth, "an older one");
     // In a pulse as in the whole row.
-    let (_, cursor) = all(&*store).await;
-    beat(&*store, &keeper, &[session]).await;
+    let (_, cursor) = all(&store).await;
+    beat(&store, &keeper, &[session]).await;
     let fleet = store.fleet(Wanted::Since(cursor), at(20)).await;
     let pulses = fleet.expect("looked").pulses;
     assert_eq!(
@@ -508,14 +508,14 @@ pub(crate) async fn what_scripts_write_of_a_session_is_seen(backend: &impl Backe
 
 pub(crate) async fn a_foreign_mark_is_somebody_else_s(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let session = &pair.b.session;
-    let keeper = daemon(&*store, "hera").await;
-    let mark = async || seen(&*store, session).await.foreign;
-    beat(&*store, &keeper, &[session]).await;
+    let keeper = daemon(&store, "hera").await;
+    let mark = async || seen(&store, session).await.foreign;
+    beat(&store, &keeper, &[session]).await;
     assert_eq!(mark().await, None);
     for _ in 0..2 {
-        beat_with(&*store, &keeper, &[session], true).await;
+        beat_with(&store, &keeper, &[session], true).await;
         assert_eq!(mark().await, None, "that was our own mirror");
     }
     backend.foreign(&format!(
@@ -525,10 +525,10 @@ pub(crate) async fn a_foreign_mark_is_somebody_else_s(backend: &impl Backend) {
     ));
     let first = mark().await.expect("somebody else wrote");
     assert_eq!(
-        seen(&*store, session).await.reported.as_deref(),
+        seen(&store, session).await.reported.as_deref(),
         Some("waiting")
     );
-    beat(&*store, &keeper, &[session]).await;
+    beat(&store, &keeper, &[session]).await;
     assert_eq!(
         mark().await.as_ref(),
         Some(&first),
@@ -543,7 +543,7 @@ pub(crate) async fn a_foreign_mark_is_somebody_else_s(backend: &impl Backend) {
         mark().await.is_some_and(|second| second != first),
         "it goes on"
     );
-    beat_with(&*store, &keeper, &[session], true).await;
+    beat_with(&store, &keeper, &[session], true).await;
     assert_eq!(mark().await, None);
     // One that only that bridge knows.
     let id = ConversationId::from_random([9; 8]);
@@ -554,29 +554,29 @@ pub(crate) async fn a_foreign_mark_is_somebody_else_s(backend: &impl Backend) {
     backend.foreign(&format!(
         "INSERT INTO session_status VALUES ('{id}', 'a', 'working', '2025-11-13T02:13:30')"
     ));
-    let theirs = seen(&*store, &SessionKey::new(id, Side::A)).await;
+    let theirs = seen(&store, &SessionKey::new(id, Side::A)).await;
     assert!(theirs.foreign.is_some() && theirs.beat.is_none());
     assert_eq!(theirs.reported.as_deref(), Some("working"));
 }
 
 pub(crate) async fn unread_and_tasks_are_counted(backend: &impl Backend) {
     let store = backend.open().await;
-    roomy(&*store).await;
-    let pairs = pairs(&*store, 2, at(0)).await;
+    roomy(&store).await;
+    let pairs = pairs(&store, 2, at(0)).await;
     let pair = &pairs[0];
     for n in 0..3 {
-        say(&*store, &pair.a, "x", at(n)).await;
+        say(&store, &pair.a, "x", at(n)).await;
     }
     backend.foreign(&format!(
         "INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp)
          VALUES ('{}', 'session_a', 'session_b', 'x', '2025-11-13T02:13:30')",
         pair.id
     ));
-    let first = claimed(&*store, &pair.b, "one").await;
-    claimed(&*store, &pair.b, "two").await;
+    let first = claimed(&store, &pair.b, "one").await;
+    claimed(&store, &pair.b, "two").await;
     // Whoever is asked says the same.
     let counts = async || {
-        let seen = seen(&*store, &pair.b.session).await;
+        let seen = seen(&store, &pair.b.session).await;
         let mail = store.mail(std::slice::from_ref(&pair.b.session)).await;
         assert_eq!(mail.expect("looked")[0].unread, seen.unread);
         let shown = store.sessions(at(0)).await.expect("listed");
@@ -604,16 +604,16 @@ pub(crate) async fn unread_and_tasks_are_counted(backend: &impl Backend) {
         .await;
     ended.expect("ended");
     assert_eq!(counts().await, (1, 1));
-    let other = seen(&*store, &pairs[1].b.session).await;
+    let other = seen(&store, &pairs[1].b.session).await;
     assert_eq!((other.unread, other.open_tasks), (0, 0));
 }
 
 pub(crate) async fn kept_is_what_a_daemon_keeps(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let session = &pair.b.session;
     let kept = async || {
-        seen(&*store, session)
+        seen(&store, session)
             .await
             .beat
             .map(|beat| (beat.kept, beat.exited))
@@ -623,8 +623,8 @@ pub(crate) async fn kept_is_what_a_daemon_keeps(backend: &impl Backend) {
         .await
         .expect("called");
     assert_eq!(kept().await, Some((false, false)), "it called by itself");
-    let keeper = daemon(&*store, "hera").await;
-    beat(&*store, &keeper, &[session]).await;
+    let keeper = daemon(&store, "hera").await;
+    beat(&store, &keeper, &[session]).await;
     assert_eq!(kept().await, Some((true, false)));
     assert!(
         store
@@ -633,17 +633,17 @@ pub(crate) async fn kept_is_what_a_daemon_keeps(backend: &impl Backend) {
             .expect("noted")
     );
     assert_eq!(kept().await, Some((true, true)));
-    beat(&*store, &keeper, &[session]).await;
+    beat(&store, &keeper, &[session]).await;
     store.release(&keeper, None, at(3)).await.expect("released");
     assert_eq!(kept().await, Some((false, false)));
 }
 
 pub(crate) async fn processes_are_told_as_they_beat(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 3, at(0)).await;
-    let keeper = daemon(&*store, "hera").await;
+    let pairs = pairs(&store, 3, at(0)).await;
+    let keeper = daemon(&store, "hera").await;
     let sessions: Vec<SessionKey> = pairs.iter().map(|pair| pair.b.session.clone()).collect();
-    beat(&*store, &keeper, &[&sessions[0], &sessions[2]]).await;
+    beat(&store, &keeper, &[&sessions[0], &sessions[2]]).await;
     let known = store.processes(&sessions).await.expect("looked");
     let pids: Vec<Option<i64>> = known.iter().map(|p| p.as_ref().map(|p| p.id.pid)).collect();
     assert_eq!(
@@ -686,15 +686,15 @@ pub(crate) async fn processes_are_told_as_they_beat(backend: &impl Backend) {
 
 pub(crate) async fn a_turn_stands_until_another_is_told(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let session = &pair.b.session;
     let told = async |turn: Option<Turn>| {
-        let before = all(&*store).await.1;
+        let before = all(&store).await.1;
         let here = boot("x", 1);
         let mail = store.call_in(&pair.b, TTL, turn, &here, at(1)).await;
         let mail = mail.expect("called");
         // Whoever watches hears of it.
-        let seen = row(since(&*store, before).await.0, session).turn;
+        let seen = row(since(&store, before).await.0, session).turn;
         assert_eq!(mail.in_turn, seen == Some(true));
         // A turn is something that the agent did, a bare heartbeat is not.
         assert_eq!(mail.acted_at.is_some(), turn.is_some() || seen.is_some());
@@ -705,16 +705,16 @@ pub(crate) async fn a_turn_stands_until_another_is_told(backend: &impl Backend) 
     assert_eq!(told(None).await, Some(true));
     assert_eq!(told(Some(Turn::Outside)).await, Some(false));
     assert_eq!(told(Some(Turn::Unknown)).await, None);
-    assert_eq!(seen(&*store, &pair.a.session).await.turn, None);
+    assert_eq!(seen(&store, &pair.a.session).await.turn, None);
     let views = store.sessions(at(1)).await.expect("shown");
     assert!(views.iter().all(|view| view.turn == Turn::Unknown));
 }
 
 pub(crate) async fn a_view_tells_what_was_found_and_what_it_has(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    let keeper = daemon(&*store, "hera").await;
-    beat(&*store, &keeper, &[&pair.b.session]).await;
+    let pair = pair(&store, at(0)).await;
+    let keeper = daemon(&store, "hera").await;
+    beat(&store, &keeper, &[&pair.b.session]).await;
     let view = async || {
         let views = store.sessions(at(1)).await.expect("shown");
         let found = views.into_iter().find(|view| view.key == pair.b.session);
@@ -727,7 +727,7 @@ pub(crate) async fn a_view_tells_what_was_found_and_what_it_has(backend: &impl B
     );
     assert_eq!((fresh.open_tasks, fresh.capacity), (0, None));
     assert_eq!((fresh.standing, fresh.standing_at), (None, None));
-    let task = claimed(&*store, &pair.b, "one").await;
+    let task = claimed(&store, &pair.b, "one").await;
     let note = "building".parse().expect("a note");
     let minute = Some(Duration::from_secs(60));
     store
@@ -738,8 +738,8 @@ pub(crate) async fn a_view_tells_what_was_found_and_what_it_has(backend: &impl B
         .set_session_capacity(&pair.b.session, Some(3))
         .await
         .expect("set");
-    let leader = lead(&*store).await;
-    lose(&*store, &leader, &pair.b.session).await;
+    let leader = lead(&store).await;
+    lose(&store, &leader, &pair.b.session).await;
     let later = view().await;
     assert_eq!((later.open_tasks, later.capacity), (1, Some(3)));
     assert_eq!(later.standing.as_deref(), Some("lost"));

@@ -21,12 +21,12 @@ fn named(name: &str) -> DaemonRef {
     }
 }
 
-async fn take(store: &dyn Store, name: &str, seen: Option<&Lease>) -> Option<Leader> {
+async fn take(store: &Store, name: &str, seen: Option<&Lease>) -> Option<Leader> {
     let taken = store.take_lead(&named(name), seen, TTL, at(7)).await;
     taken.expect("asked")
 }
 
-async fn lease(store: &dyn Store) -> Lease {
+async fn lease(store: &Store) -> Lease {
     store
         .lease()
         .await
@@ -37,22 +37,22 @@ async fn lease(store: &dyn Store) -> Lease {
 pub(crate) async fn the_first_takes_it(backend: &impl Backend) {
     let store = backend.open().await;
     assert_eq!(store.lease().await.expect("looked"), None);
-    let leader = take(&*store, "one", None).await.expect("free");
+    let leader = take(&store, "one", None).await.expect("free");
     assert_eq!((leader.epoch, &leader.daemon), (1, &named("one")));
     let other = backend.open().await;
-    assert_eq!(take(&*other, "two", None).await, None, "it was not seen");
-    let seen = lease(&*other).await;
+    assert_eq!(take(&other, "two", None).await, None, "it was not seen");
+    let seen = lease(&other).await;
     assert_eq!((seen.epoch, seen.holder.as_ref()), (1, Some(&named("one"))));
     assert_eq!((seen.ttl, seen.since), (TTL, at(7)));
-    let audit = audited(&*store).await;
+    let audit = audited(&store).await;
     assert_eq!(audit, ["leader_changed"]);
 }
 
 pub(crate) async fn a_lease_that_stood_still_is_taken_over(backend: &impl Backend) {
     let store = backend.open().await;
-    let old = take(&*store, "one", None).await.expect("free");
-    let seen = lease(&*store).await;
-    let new = take(&*store, "two", Some(&seen))
+    let old = take(&store, "one", None).await.expect("free");
+    let seen = lease(&store).await;
+    let new = take(&store, "two", Some(&seen))
         .await
         .expect("it stood still");
     assert_eq!(new.epoch, old.epoch + 1);
@@ -62,41 +62,41 @@ pub(crate) async fn a_lease_that_stood_still_is_taken_over(backend: &impl Backen
     ));
     store.renew_lead(&new).await.expect("it leads");
     assert_eq!(
-        take(&*store, "three", Some(&seen)).await,
+        take(&store, "three", Some(&seen)).await,
         None,
         "an old sight"
     );
-    assert_eq!(lease(&*store).await.holder, Some(named("two")));
+    assert_eq!(lease(&store).await.holder, Some(named("two")));
 }
 
 pub(crate) async fn a_renewed_lease_is_not_taken(backend: &impl Backend) {
     let store = backend.open().await;
-    let leader = take(&*store, "one", None).await.expect("free");
-    let seen = lease(&*store).await;
+    let leader = take(&store, "one", None).await.expect("free");
+    let seen = lease(&store).await;
     store.renew_lead(&leader).await.expect("renewed");
-    let renewed = lease(&*store).await;
+    let renewed = lease(&store).await;
     assert!(renewed.renew_seq > seen.renew_seq);
-    assert_eq!(take(&*store, "two", Some(&seen)).await, None);
-    assert_eq!(lease(&*store).await, renewed, "nothing was written");
+    assert_eq!(take(&store, "two", Some(&seen)).await, None);
+    assert_eq!(lease(&store).await, renewed, "nothing was written");
 }
 
 pub(crate) async fn a_lease_that_was_given_up_is_free(backend: &impl Backend) {
     let store = backend.open().await;
-    let old = take(&*store, "one", None).await.expect("free");
-    let seen = lease(&*store).await;
+    let old = take(&store, "one", None).await.expect("free");
+    let seen = lease(&store).await;
     store.give_up_lead(&old).await.expect("given up");
-    let free = lease(&*store).await;
+    let free = lease(&store).await;
     assert_eq!(free.holder, None);
     assert!(matches!(
         store.renew_lead(&old).await,
         Err(StoreError::NotLeading(_))
     ));
     assert_eq!(
-        take(&*store, "two", Some(&seen)).await,
+        take(&store, "two", Some(&seen)).await,
         None,
         "not what was seen"
     );
-    let new = take(&*store, "two", Some(&free)).await.expect("free");
+    let new = take(&store, "two", Some(&free)).await.expect("free");
     assert_eq!(new.epoch, old.epoch + 1);
     // Whoever leads no more gives up nothing.
     store.give_up_lead(&old).await.expect("asked");
@@ -105,7 +105,7 @@ pub(crate) async fn a_lease_that_was_given_up_is_free(backend: &impl Backend) {
 
 pub(crate) async fn a_later_life_of_the_same_daemon_is_another(backend: &impl Backend) {
     let store = backend.open().await;
-    let leader = take(&*store, "one", None).await.expect("free");
+    let leader = take(&store, "one", None).await.expect("free");
     let later = Leader {
         daemon: DaemonRef {
             epoch: 4,
@@ -132,9 +132,9 @@ const WRITTEN: [&str; 7] = [
 
 pub(crate) async fn whoever_acts_no_more_writes_nothing(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    let task = add(&*store, "Port the parser").await;
-    let old = take(&*store, "one", None).await.expect("free");
+    let pair = pair(&store, at(0)).await;
+    let task = add(&store, "Port the parser").await;
+    let old = take(&store, "one", None).await.expect("free");
     let open = NewAlert {
         kind: AlertKind::NoHealthyWorker,
         subject: "role worker".into(),
@@ -147,9 +147,9 @@ pub(crate) async fn whoever_acts_no_more_writes_nothing(backend: &impl Backend) 
     assert!(raised.expect("it leads"));
     let alert = store.open_alerts().await.expect("listed")[0].reference();
     // It has what it would write in hand, and is paused.
-    let lost = finding(&seen(&*store, &pair.b.session).await, "lost");
+    let lost = finding(&seen(&store, &pair.b.session).await, "lost");
     let to = planned(
-        &shown(&*store, task).await,
+        &shown(&store, task).await,
         Some(&pair.b.session),
         Why::Waited,
     );
@@ -159,8 +159,8 @@ pub(crate) async fn whoever_acts_no_more_writes_nothing(backend: &impl Backend) 
         ..open.clone()
     };
     let keep = crate::prune::keep(Duration::from_secs(1));
-    let lease = lease(&*store).await;
-    take(&*store, "two", Some(&lease)).await.expect("taken");
+    let lease = lease(&store).await;
+    take(&store, "two", Some(&lease)).await.expect("taken");
     let written = || WRITTEN.map(|sql| backend.foreign(sql));
     let before = written();
 
@@ -193,8 +193,8 @@ pub(crate) async fn of_two_that_take_one_gets_it(backend: &impl Backend) {
     for round in 0..30 {
         let seen = one.lease().await.expect("looked");
         let (left, right) = tokio::join!(
-            take(&*one, "one", seen.as_ref()),
-            take(&*two, "two", seen.as_ref())
+            take(&one, "one", seen.as_ref()),
+            take(&two, "two", seen.as_ref())
         );
         assert!(
             left.is_some() != right.is_some(),
@@ -203,6 +203,6 @@ pub(crate) async fn of_two_that_take_one_gets_it(backend: &impl Backend) {
         let winner = left.or(right).expect("one of them");
         assert!(winner.epoch > epoch);
         epoch = winner.epoch;
-        assert_eq!(lease(&*one).await.holder, Some(winner.daemon));
+        assert_eq!(lease(&one).await.holder, Some(winner.daemon));
     }
 }

@@ -15,12 +15,12 @@ use crate::common::{Pair, at, boot, draft, named, pair, pairs, receive, say, tex
 
 pub(crate) async fn they_arrive_in_order(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let batch: Vec<Draft> = (0..20).map(|n| draft(&format!("batch {n}"))).collect();
-    say(&*store, &pair.a, "before", at(1)).await;
+    say(&store, &pair.a, "before", at(1)).await;
     let sent = store.send(&pair.a, &batch, at(2)).await.expect("sent");
     // Sent later by a clock that runs behind: still the last.
-    say(&*store, &pair.a, "after", at(0)).await;
+    say(&store, &pair.a, "after", at(0)).await;
     let ids: Vec<_> = sent.iter().map(|sent| sent.id).collect();
     assert!(ids.is_sorted() && ids.len() == 20);
     let fetched = store.fetch(&pair.b, 100, at(3)).await.expect("fetched");
@@ -46,18 +46,18 @@ pub(crate) async fn they_arrive_in_order(backend: &impl Backend) {
 
 pub(crate) async fn each_side_gets_only_its_own(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
-    say(&*store, &pairs[0].a, "0 to b", at(1)).await;
-    say(&*store, &pairs[0].b, "0 to a", at(1)).await;
-    say(&*store, &pairs[1].a, "1 to b", at(1)).await;
-    assert_eq!(texts(&*store, &pairs[0].b, at(2)).await, ["0 to b"]);
-    assert_eq!(texts(&*store, &pairs[1].b, at(2)).await, ["1 to b"]);
-    assert_eq!(texts(&*store, &pairs[0].a, at(2)).await, ["0 to a"]);
-    assert!(texts(&*store, &pairs[1].a, at(2)).await.is_empty());
+    let pairs = pairs(&store, 2, at(0)).await;
+    say(&store, &pairs[0].a, "0 to b", at(1)).await;
+    say(&store, &pairs[0].b, "0 to a", at(1)).await;
+    say(&store, &pairs[1].a, "1 to b", at(1)).await;
+    assert_eq!(texts(&store, &pairs[0].b, at(2)).await, ["0 to b"]);
+    assert_eq!(texts(&store, &pairs[1].b, at(2)).await, ["1 to b"]);
+    assert_eq!(texts(&store, &pairs[0].a, at(2)).await, ["0 to a"]);
+    assert!(texts(&store, &pairs[1].a, at(2)).await.is_empty());
 }
 
 /// Every call that takes a caller, and what it answers to this one.
-async fn refusals(store: &dyn Store, caller: &Caller, second: i64) -> Vec<StoreError> {
+async fn refusals(store: &Store, caller: &Caller, second: i64) -> Vec<StoreError> {
     let now = at(second);
     vec![
         store
@@ -79,29 +79,29 @@ async fn refusals(store: &dyn Store, caller: &Caller, second: i64) -> Vec<StoreE
 
 pub(crate) async fn who_may_not_send_or_read(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
+    let pairs = pairs(&store, 2, at(0)).await;
     let swapped = Caller {
         session: pairs[0].a.session.clone(),
         token: pairs[0].b.token.clone(),
     };
-    for error in refusals(&*store, &swapped, 1).await {
+    for error in refusals(&store, &swapped, 1).await {
         assert!(matches!(&error, StoreError::WrongToken(key) if *key == swapped.session));
         assert_eq!(error.class(), ErrorClass::Denied);
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains(swapped.token.expose()), "{shown}");
     }
     let nobody = Pair::random();
-    for error in refusals(&*store, &nobody.a, 1).await {
+    for error in refusals(&store, &nobody.a, 1).await {
         assert!(matches!(error, StoreError::NoConversation(..)));
     }
-    for error in refusals(&*store, &pairs[0].a, 3 * 3_600).await {
+    for error in refusals(&store, &pairs[0].a, 3 * 3_600).await {
         assert!(matches!(error, StoreError::Expired { .. }), "{error}");
     }
     store
         .close_conversation(&pairs[1].id, at(2))
         .await
         .expect("closed");
-    for error in refusals(&*store, &pairs[1].a, 1).await {
+    for error in refusals(&store, &pairs[1].a, 1).await {
         assert!(matches!(error, StoreError::Closed(_)), "{error}");
     }
     assert_eq!(backend.foreign("SELECT count(*) FROM messages"), ["0"]);
@@ -109,7 +109,7 @@ pub(crate) async fn who_may_not_send_or_read(backend: &impl Backend) {
 
 pub(crate) async fn secrets_are_taken_out(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let github = format!("ghp_{}", "a1B2".repeat(9));
     let mut message = draft(&format!("use {github} for the push"));
     message.files = vec!["keys/AKIAIOSFODNN7EXAMPLE.txt".into()];
@@ -140,7 +140,7 @@ pub(crate) async fn secrets_are_taken_out(backend: &impl Backend) {
 
 pub(crate) async fn the_metadata_has_the_shared_keys(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let mut message = draft("done");
     message.action_type = Some(ActionType::Complete);
     message.files = vec!["src/lib.rs".into()];
@@ -169,7 +169,7 @@ pub(crate) async fn the_metadata_has_the_shared_keys(backend: &impl Backend) {
 
 pub(crate) async fn a_client_id_makes_one_message(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let first = store
         .send(&pair.a, &[named("hello", "m-1")], at(1))
         .await
@@ -220,12 +220,12 @@ pub(crate) async fn a_client_id_makes_one_message(backend: &impl Backend) {
         .await
         .expect("sent");
     assert!(again[0].duplicate);
-    assert_eq!(texts(&*store, &pair.b, at(9)).await.len(), 2);
+    assert_eq!(texts(&store, &pair.b, at(9)).await.len(), 2);
 }
 
 pub(crate) async fn a_batch_is_stored_whole_or_not_at_all(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     store
         .set_rate_limits(RateLimits {
             per_minute: 3,
@@ -236,7 +236,7 @@ pub(crate) async fn a_batch_is_stored_whole_or_not_at_all(backend: &impl Backend
     let batch: Vec<Draft> = (0..4).map(|n| named("x", &format!("id-{n}"))).collect();
     let error = store.send(&pair.a, &batch, at(1)).await.expect_err("four");
     assert_eq!(error.class(), ErrorClass::Retry);
-    assert!(texts(&*store, &pair.b, at(2)).await.is_empty());
+    assert!(texts(&store, &pair.b, at(2)).await.is_empty());
     // Nor did it use up the ids, or the limit.
     let sent = store
         .send(&pair.a, &batch[..3], at(3))
@@ -249,7 +249,7 @@ pub(crate) async fn a_batch_is_stored_whole_or_not_at_all(backend: &impl Backend
 
 pub(crate) async fn rate_limits_say_how_long_to_wait(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     store
         .set_rate_limits(RateLimits {
             per_minute: 2,
@@ -285,7 +285,7 @@ pub(crate) async fn rate_limits_say_how_long_to_wait(backend: &impl Backend) {
     send(3_600).await.expect("5");
     assert_eq!(wait(7_300).await, ("day", 86_400 - 7_300));
     send(86_400).await.expect("a day later");
-    unlimited(&*store).await;
+    unlimited(&store).await;
     for _ in 0..10 {
         send(86_401).await.expect("no limits");
     }
@@ -293,7 +293,7 @@ pub(crate) async fn rate_limits_say_how_long_to_wait(backend: &impl Backend) {
 
 pub(crate) async fn duplicates_do_not_count(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     store
         .set_rate_limits(RateLimits {
             per_minute: 2,
@@ -312,7 +312,7 @@ pub(crate) async fn duplicates_do_not_count(backend: &impl Backend) {
 /// One text a line under a limit that many earlier messages count against.
 pub(crate) async fn a_batch_keeps_the_limits_line_by_line(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let limits = RateLimits {
         per_minute: 5,
         per_hour: 0,
@@ -334,13 +334,13 @@ pub(crate) async fn a_batch_keeps_the_limits_line_by_line(backend: &impl Backend
     store.send(&pair.a, &batch(2), at(61)).await.expect("sent");
     let full = store.send(&pair.a, &batch(1), at(61)).await;
     assert!(matches!(full, Err(StoreError::RateLimited(..))), "{full:?}");
-    assert_eq!(texts(&*store, &pair.b, at(62)).await.len(), 7);
+    assert_eq!(texts(&store, &pair.b, at(62)).await.len(), 7);
 }
 
 /// The lock is held for bounded work, however long the batch is.
 pub(crate) async fn a_long_batch_holds_up_no_other_writer(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
+    let pairs = pairs(&store, 2, at(0)).await;
     let limits = RateLimits {
         per_minute: 20_000,
         per_hour: 20_000,
@@ -353,7 +353,7 @@ pub(crate) async fn a_long_batch_holds_up_no_other_writer(backend: &impl Backend
         let mut longest = Duration::ZERO;
         for n in 0..50 {
             let begun = std::time::Instant::now();
-            say(&*other, &pairs[1].a, &format!("{n}"), at(1)).await;
+            say(&other, &pairs[1].a, &format!("{n}"), at(1)).await;
             longest = longest.max(begun.elapsed());
             tokio::task::yield_now().await;
         }
@@ -367,7 +367,7 @@ pub(crate) async fn a_long_batch_holds_up_no_other_writer(backend: &impl Backend
 
 pub(crate) async fn a_batch_beyond_a_window_is_never_a_matter_of_time(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let limits = RateLimits {
         per_minute: 5,
         per_hour: 3,
@@ -399,7 +399,7 @@ pub(crate) async fn a_batch_beyond_a_window_is_never_a_matter_of_time(backend: &
 
 pub(crate) async fn a_sender_s_limits_are_its_own(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
+    let pairs = pairs(&store, 2, at(0)).await;
     store
         .set_rate_limits(RateLimits {
             per_minute: 1,
@@ -408,7 +408,7 @@ pub(crate) async fn a_sender_s_limits_are_its_own(backend: &impl Backend) {
         .await
         .expect("set");
     for sender in [&pairs[0].a, &pairs[0].b, &pairs[1].a] {
-        say(&*store, sender, "x", at(1)).await;
+        say(&store, sender, "x", at(1)).await;
         assert!(store.send(sender, &[draft("y")], at(2)).await.is_err());
     }
     // Counted in the messages themselves: what another program sent counts.
@@ -422,7 +422,7 @@ pub(crate) async fn a_sender_s_limits_are_its_own(backend: &impl Backend) {
 
 pub(crate) async fn a_clock_that_jumped_locks_nobody_out(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     store
         .set_rate_limits(RateLimits {
             per_minute: 2,
@@ -432,32 +432,32 @@ pub(crate) async fn a_clock_that_jumped_locks_nobody_out(backend: &impl Backend)
         .await
         .expect("set");
     for _ in 0..2 {
-        say(&*store, &pair.a, "from the future", at(9_000)).await;
+        say(&store, &pair.a, "from the future", at(9_000)).await;
     }
-    say(&*store, &pair.a, "the clock was put right", at(1)).await;
+    say(&store, &pair.a, "the clock was put right", at(1)).await;
 }
 
 pub(crate) async fn fetching_marks_read(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let empty = store.fetch(&pair.b, 9, at(1)).await.expect("fetched");
     assert!(empty.id.is_none() && empty.messages.is_empty() && empty.remaining == 0);
-    say(&*store, &pair.a, "hello", at(1)).await;
+    say(&store, &pair.a, "hello", at(1)).await;
     assert_eq!(backend.foreign("SELECT read FROM messages"), ["0"]);
-    assert_eq!(receive(&*store, &pair.b, at(2)).await, ["hello"]);
+    assert_eq!(receive(&store, &pair.b, at(2)).await, ["hello"]);
     // The shared column: no other reader of these tables gets it again.
     assert_eq!(backend.foreign("SELECT read FROM messages"), ["1"]);
-    assert!(receive(&*store, &pair.b, at(3)).await.is_empty());
+    assert!(receive(&store, &pair.b, at(3)).await.is_empty());
     let mail = store.mail(&[pair.b.session]).await.expect("looked");
     assert_eq!(mail[0].unread, 0);
 }
 
 pub(crate) async fn a_fetch_that_died_is_repeated(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    say(&*store, &pair.a, "one", at(1)).await;
+    let pair = pair(&store, at(0)).await;
+    say(&store, &pair.a, "one", at(1)).await;
     let died = store.fetch(&pair.b, 9, at(2)).await.expect("fetched");
-    say(&*store, &pair.a, "two", at(3)).await;
+    say(&store, &pair.a, "two", at(3)).await;
     let mail = store
         .mail(std::slice::from_ref(&pair.b.session))
         .await
@@ -470,7 +470,7 @@ pub(crate) async fn a_fetch_that_died_is_repeated(backend: &impl Backend) {
     let (died, again) = (died.id.expect("some"), again.id.expect("some"));
     assert_ne!(died, again);
     store.fetch_written(&died, at(5)).await.expect("heard");
-    assert_eq!(texts(&*store, &pair.b, at(6)).await, ["one", "two"]);
+    assert_eq!(texts(&store, &pair.b, at(6)).await, ["one", "two"]);
 }
 
 /// `acked` of each message, oldest first, as our own tables have it.
@@ -480,28 +480,28 @@ fn acknowledged(backend: &impl Backend) -> Vec<String> {
 
 pub(crate) async fn the_next_call_acknowledges(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    say(&*store, &pair.a, "one", at(1)).await;
-    assert_eq!(receive(&*store, &pair.b, at(2)).await, ["one"]);
+    let pair = pair(&store, at(0)).await;
+    say(&store, &pair.a, "one", at(1)).await;
+    assert_eq!(receive(&store, &pair.b, at(2)).await, ["one"]);
     assert_eq!(acknowledged(backend), ["0"], "written is not seen");
-    say(&*store, &pair.a, "two", at(3)).await;
-    assert_eq!(receive(&*store, &pair.b, at(4)).await, ["two"]);
+    say(&store, &pair.a, "two", at(3)).await;
+    assert_eq!(receive(&store, &pair.b, at(4)).await, ["two"]);
     assert_eq!(acknowledged(backend), ["1", "0"]);
-    say(&*store, &pair.b, "I did what you said", at(5)).await;
+    say(&store, &pair.b, "I did what you said", at(5)).await;
     assert_eq!(acknowledged(backend), ["1", "1"]);
     // A fetch whose reply was not written is acknowledged by nothing.
-    say(&*store, &pair.a, "three", at(6)).await;
+    say(&store, &pair.a, "three", at(6)).await;
     let _lost = store.fetch(&pair.b, 9, at(7)).await.expect("fetched");
-    say(&*store, &pair.b, "still here", at(8)).await;
+    say(&store, &pair.b, "still here", at(8)).await;
     assert_eq!(acknowledged(backend), ["1", "1", "0"]);
-    assert_eq!(receive(&*store, &pair.b, at(9)).await, ["three"]);
+    assert_eq!(receive(&store, &pair.b, at(9)).await, ["three"]);
 }
 
 pub(crate) async fn heartbeats_and_looks_acknowledge_nothing(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    say(&*store, &pair.a, "one", at(1)).await;
-    receive(&*store, &pair.b, at(2)).await;
+    let pair = pair(&store, at(0)).await;
+    say(&store, &pair.a, "one", at(1)).await;
+    receive(&store, &pair.b, at(2)).await;
     let ttl = Duration::from_secs(60);
     store
         .call_in(&pair.b, ttl, None, &boot("x", 1), at(3))
@@ -512,22 +512,22 @@ pub(crate) async fn heartbeats_and_looks_acknowledge_nothing(backend: &impl Back
         .verify(std::slice::from_ref(&pair.b), at(5))
         .await
         .expect("verified");
-    say(&*store, &pair.a, "the partner's call is not its own", at(6)).await;
+    say(&store, &pair.a, "the partner's call is not its own", at(6)).await;
     assert_eq!(acknowledged(backend), ["0"]);
 }
 
 pub(crate) async fn acknowledging_by_id(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
+    let pairs = pairs(&store, 2, at(0)).await;
     let (pair, other) = (&pairs[0], &pairs[1]);
     let mut ids = Vec::new();
     for n in 0..3 {
         ids.push(MessageId(
-            say(&*store, &pair.a, &format!("{n}"), at(1)).await,
+            say(&store, &pair.a, &format!("{n}"), at(1)).await,
         ));
     }
-    let to_a = MessageId(say(&*store, &pair.b, "to a", at(1)).await);
-    let elsewhere = MessageId(say(&*store, &other.a, "to other b", at(1)).await);
+    let to_a = MessageId(say(&store, &pair.b, "to a", at(1)).await);
+    let elsewhere = MessageId(say(&store, &other.a, "to other b", at(1)).await);
     // None of a list with a stranger in it.
     for stranger in [to_a, elsewhere, MessageId(12_345)] {
         let error = store
@@ -548,18 +548,18 @@ pub(crate) async fn acknowledging_by_id(backend: &impl Backend) {
     assert_eq!(acknowledge(&ids[..1], 3).await, 1);
     assert_eq!(acknowledge(&ids[..2], 4).await, 1, "one was new");
     assert_eq!(acknowledge(&[], 5).await, 0);
-    assert_eq!(texts(&*store, &pair.b, at(6)).await, ["2"]);
+    assert_eq!(texts(&store, &pair.b, at(6)).await, ["2"]);
     // What is acknowledged is not handed out again, reply or not.
     assert_eq!(acknowledge(&ids, 7).await, 1);
-    assert!(texts(&*store, &pair.b, at(8)).await.is_empty());
-    assert_eq!(texts(&*store, &other.b, at(9)).await, ["to other b"]);
+    assert!(texts(&store, &pair.b, at(8)).await.is_empty());
+    assert_eq!(texts(&store, &other.b, at(9)).await, ["to other b"]);
 }
 
 pub(crate) async fn a_limit_leaves_the_rest(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     for n in 0..5 {
-        say(&*store, &pair.a, &format!("{n}"), at(1)).await;
+        say(&store, &pair.a, &format!("{n}"), at(1)).await;
     }
     let first = store.fetch(&pair.b, 2, at(2)).await.expect("fetched");
     assert_eq!((first.messages.len(), first.remaining), (2, 3));
@@ -577,9 +577,9 @@ pub(crate) async fn a_limit_leaves_the_rest(backend: &impl Backend) {
 
 pub(crate) async fn peeking_marks_nothing(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     for n in 0..3 {
-        say(&*store, &pair.a, &format!("{n}"), at(1)).await;
+        say(&store, &pair.a, &format!("{n}"), at(1)).await;
     }
     for _ in 0..2 {
         let seen = store.peek(&pair.b, None, 2, at(2)).await.expect("peeked");
@@ -598,10 +598,10 @@ pub(crate) async fn peeking_marks_nothing(backend: &impl Backend) {
 
 pub(crate) async fn a_page_begins_behind_a_message(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let mut ids = Vec::new();
     for n in 0..4 {
-        ids.push(say(&*store, &pair.a, &format!("{n}"), at(1)).await);
+        ids.push(say(&store, &pair.a, &format!("{n}"), at(1)).await);
     }
     // Two that a dead call took, and one as a script spells its reader.
     let _lost = store.fetch(&pair.b, 2, at(2)).await.expect("fetched");
@@ -637,11 +637,11 @@ pub(crate) async fn a_page_begins_behind_a_message(backend: &impl Backend) {
 
 pub(crate) async fn mail_is_answered_in_order(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 3, at(0)).await;
-    let first = say(&*store, &pairs[0].a, "x", at(1)).await;
-    say(&*store, &pairs[0].a, "y", at(1)).await;
-    let last = say(&*store, &pairs[0].a, "z", at(1)).await;
-    let to_a = say(&*store, &pairs[2].b, "w", at(1)).await;
+    let pairs = pairs(&store, 3, at(0)).await;
+    let first = say(&store, &pairs[0].a, "x", at(1)).await;
+    say(&store, &pairs[0].a, "y", at(1)).await;
+    let last = say(&store, &pairs[0].a, "z", at(1)).await;
+    let to_a = say(&store, &pairs[2].b, "w", at(1)).await;
     let sessions = [
         pairs[2].a.session.clone(),
         Pair::random().a.session,
@@ -659,7 +659,7 @@ pub(crate) async fn mail_is_answered_in_order(backend: &impl Backend) {
     assert_eq!((mail[3].oldest_unread, mail[3].newest_unread), (None, None));
     assert_eq!(mail[2], mail[4]);
     assert_eq!((mail[2].acted_at, mail[5].acted_at), (None, Some(at(1))));
-    receive(&*store, &pairs[0].b, at(2)).await;
+    receive(&store, &pairs[0].b, at(2)).await;
     let mail = store.mail(&sessions).await.expect("looked");
     assert_eq!((mail[2].unread, mail[2].acted_at), (0, Some(at(2))));
     assert!(store.mail(&[]).await.expect("looked").is_empty());
@@ -667,7 +667,7 @@ pub(crate) async fn mail_is_answered_in_order(backend: &impl Backend) {
 
 pub(crate) async fn foreign_spellings_are_read(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let insert = |from: &str, to: &str, message: &str, metadata: &str, timestamp: &str| {
         backend.foreign(&format!(
             "INSERT INTO messages
@@ -732,8 +732,8 @@ pub(crate) async fn foreign_spellings_are_read(backend: &impl Backend) {
 
 pub(crate) async fn concurrent_fetches_lose_nothing(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    unlimited(&*store).await;
+    let pair = pair(&store, at(0)).await;
+    unlimited(&store).await;
     let batch: Vec<Draft> = (0..200).map(|n| draft(&format!("{n}"))).collect();
     store.send(&pair.a, &batch, at(1)).await.expect("sent");
     let mut readers = tokio::task::JoinSet::new();
@@ -755,8 +755,8 @@ pub(crate) async fn concurrent_fetches_lose_nothing(backend: &impl Backend) {
 
 pub(crate) async fn a_cancelled_call_leaves_the_store_usable(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    unlimited(&*store).await;
+    let pair = pair(&store, at(0)).await;
+    unlimited(&store).await;
     let mut acknowledged = BTreeSet::new();
     for n in 0..200_u64 {
         let text = format!("{n}");
@@ -779,14 +779,14 @@ pub(crate) async fn a_cancelled_call_leaves_the_store_usable(backend: &impl Back
     }
     // A heartbeat uses the other writer.
     for _ in 0..3 {
-        say(&*store, &pair.a, "and on it goes", at(2)).await;
+        say(&store, &pair.a, "and on it goes", at(2)).await;
         let ttl = Duration::from_secs(60);
         store
             .call_in(&pair.b, ttl, None, &boot("x", 1), at(3))
             .await
             .expect("called");
     }
-    let got: BTreeSet<String> = receive(&*store, &pair.b, at(4)).await.into_iter().collect();
+    let got: BTreeSet<String> = receive(&store, &pair.b, at(4)).await.into_iter().collect();
     assert!(acknowledged.is_subset(&got), "an acknowledged one is lost");
     assert!(!acknowledged.is_empty(), "no call was let finish");
 }

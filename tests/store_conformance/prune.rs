@@ -30,7 +30,7 @@ fn late() -> Timestamp {
     at(0) + SignedDuration::from_hours(51)
 }
 
-async fn prune(store: &dyn Store, now: Timestamp) -> Pruned {
+async fn prune(store: &Store, now: Timestamp) -> Pruned {
     store.prune(None, &keep(DAY), now).await.expect("pruned")
 }
 
@@ -54,7 +54,7 @@ const TABLES: [&str; 9] = [
 ];
 
 /// A conversation that was used in every way there is.
-async fn lived(store: &dyn Store, label: &str) -> Pair {
+async fn lived(store: &Store, label: &str) -> Pair {
     let pair = Pair::random();
     let new = pair.labelled(label, at(10_800));
     store
@@ -76,21 +76,21 @@ async fn lived(store: &dyn Store, label: &str) -> Pair {
 
 pub(crate) async fn what_ended_long_ago_is_taken_away(backend: &impl Backend) {
     let store = backend.open().await;
-    let gone = lived(&*store, "gone").await;
+    let gone = lived(&store, "gone").await;
     // So that the newest change is another's.
-    let open = pair(&*store, late()).await;
-    let keeper = daemon(&*store, "ares").await;
-    beat(&*store, &keeper, &[&open.b.session]).await;
-    say(&*store, &open.a, "x", late()).await;
+    let open = pair(&store, late()).await;
+    let keeper = daemon(&store, "ares").await;
+    beat(&store, &keeper, &[&open.b.session]).await;
+    say(&store, &open.a, "x", late()).await;
     for table in TABLES {
         assert!(
             count(backend, table) > 0,
             "{table} is empty: nothing is tried"
         );
     }
-    let before = prune(&*store, at(10_800)).await;
+    let before = prune(&store, at(10_800)).await;
     assert_eq!((before.conversations, before.messages), (0, 0), "too early");
-    let pruned = prune(&*store, late()).await;
+    let pruned = prune(&store, late()).await;
     assert_eq!(
         (pruned.conversations, pruned.messages, pruned.tasks),
         (1, 3, 1)
@@ -106,14 +106,14 @@ pub(crate) async fn what_ended_long_ago_is_taken_away(backend: &impl Backend) {
     }
     assert_eq!(count(backend, "bridge_task_message"), 0);
     assert_eq!(count(backend, "bridge_task_history"), 0);
-    assert_eq!(prune(&*store, late()).await.total(), 0, "nothing is left");
+    assert_eq!(prune(&store, late()).await.total(), 0, "nothing is left");
     let check = store.check().await.expect("checked");
     assert_eq!(check.problems, [""; 0]);
 }
 
 pub(crate) async fn nothing_of_an_open_conversation(backend: &impl Backend) {
     let store = backend.open().await;
-    let open = lived(&*store, "open").await;
+    let open = lived(&store, "open").await;
     let until = late() + SignedDuration::from_secs(1);
     store
         .renew_conversation(&open.id, until, at(7))
@@ -123,7 +123,7 @@ pub(crate) async fn nothing_of_an_open_conversation(backend: &impl Backend) {
         .iter()
         .filter(|table| **table != "bridge_task_message");
     let counts: Vec<u64> = tables.clone().map(|table| count(backend, table)).collect();
-    let pruned = prune(&*store, late()).await;
+    let pruned = prune(&store, late()).await;
     assert_eq!((pruned.conversations, pruned.messages), (0, 0));
     let after: Vec<u64> = tables.map(|table| count(backend, table)).collect();
     assert_eq!(counts, after);
@@ -131,25 +131,25 @@ pub(crate) async fn nothing_of_an_open_conversation(backend: &impl Backend) {
 
 pub(crate) async fn what_nobody_has_read_stays(backend: &impl Backend) {
     let store = backend.open().await;
-    let unread = pair(&*store, at(0)).await;
-    let unwritten = pair(&*store, at(0)).await;
+    let unread = pair(&store, at(0)).await;
+    let unwritten = pair(&store, at(0)).await;
     for pair in [&unread, &unwritten] {
-        say(&*store, &pair.a, "read", at(1)).await;
-        receive(&*store, &pair.b, at(2)).await;
-        say(&*store, &pair.a, "owed", at(3)).await;
+        say(&store, &pair.a, "read", at(1)).await;
+        receive(&store, &pair.b, at(2)).await;
+        say(&store, &pair.a, "owed", at(3)).await;
     }
     store
         .fetch(&unwritten.b, 9, at(4))
         .await
         .expect("handed out by a call that died");
-    let pruned = prune(&*store, late()).await;
+    let pruned = prune(&store, late()).await;
     assert_eq!((pruned.conversations, pruned.messages), (0, 2));
     for pair in [&unread, &unwritten] {
         assert!(store.conversation(&pair.id).await.is_ok());
         let mail = store.mail(std::slice::from_ref(&pair.b.session)).await;
         assert_eq!(mail.expect("looked")[0].unread, 1);
     }
-    assert_eq!(prune(&*store, late()).await.total(), 0);
+    assert_eq!(prune(&store, late()).await.total(), 0);
     // Renewed, it is read as if nothing had been.
     let until = late() + SignedDuration::from_hours(1);
     for pair in [&unread, &unwritten] {
@@ -158,7 +158,7 @@ pub(crate) async fn what_nobody_has_read_stays(backend: &impl Backend) {
             .await
             .expect("renewed");
         assert_eq!(
-            crate::common::texts(&*store, &pair.b, late()).await,
+            crate::common::texts(&store, &pair.b, late()).await,
             ["owed"]
         );
     }
@@ -166,43 +166,43 @@ pub(crate) async fn what_nobody_has_read_stays(backend: &impl Backend) {
 
 pub(crate) async fn whoever_has_a_task_keeps_its_conversation(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    let task = claimed(&*store, &pair.b, "one").await;
-    assert_eq!(prune(&*store, late()).await.conversations, 0);
+    let pair = pair(&store, at(0)).await;
+    let task = claimed(&store, &pair.b, "one").await;
+    assert_eq!(prune(&store, late()).await.conversations, 0);
     store
         .reassign_task(task.id, None, late())
         .await
         .expect("queued");
     // The word to stop is unread, and nobody will ever read it.
     backend.foreign("UPDATE messages SET read = 1, timestamp = '2025-11-13T02:13:30'");
-    assert_eq!(prune(&*store, late()).await.conversations, 1);
+    assert_eq!(prune(&store, late()).await.conversations, 1);
     let (task, _) = store.task(task.id).await.expect("it still waits");
     assert_eq!(task.state, TaskState::Queued);
 }
 
 pub(crate) async fn tasks_that_are_over_go_after_their_time(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    roomy(&*store).await;
-    let over = claimed(&*store, &pair.b, "done").await;
+    let pair = pair(&store, at(0)).await;
+    roomy(&store).await;
+    let over = claimed(&store, &pair.b, "done").await;
     let ended = store
         .end_task(&pair.b, over.id, over.fence, &done("x"), at(20))
         .await;
     ended.expect("ended");
-    let dead = dead(&*store, &pair.b).await;
-    let cancelled = add(&*store, "cancelled").await;
+    let dead = dead(&store, &pair.b).await;
+    let cancelled = add(&store, "cancelled").await;
     store
         .cancel_task(cancelled, None, at(21))
         .await
         .expect("cancelled");
-    let leased = claimed(&*store, &pair.b, "leased").await;
-    let queued = add(&*store, "queued").await;
-    assert_eq!(prune(&*store, at(80_000)).await.tasks, 0, "too early");
+    let leased = claimed(&store, &pair.b, "leased").await;
+    let queued = add(&store, "queued").await;
+    assert_eq!(prune(&store, at(80_000)).await.tasks, 0, "too early");
     assert_eq!(
-        alarms(&*store).await,
+        alarms(&store).await,
         [(AlertKind::TaskDead, format!("task {dead}"))]
     );
-    let pruned = prune(&*store, at(90_000)).await;
+    let pruned = prune(&store, at(90_000)).await;
     assert_eq!(pruned.tasks, 3);
     let filter = TaskFilter {
         limit: 9,
@@ -214,7 +214,7 @@ pub(crate) async fn tasks_that_are_over_go_after_their_time(backend: &impl Backe
     let orphans = "bridge_task_history WHERE task_id NOT IN (SELECT task_id FROM bridge_task)";
     assert_eq!(count(backend, orphans), 0);
     assert!(
-        alarms(&*store).await.is_empty(),
+        alarms(&store).await.is_empty(),
         "nobody can do anything about it"
     );
 }
@@ -248,16 +248,16 @@ pub(crate) async fn alerts_and_audit_go_after_their_time(backend: &impl Backend)
     backend.foreign(&format!(
         "INSERT INTO audit_log (action, timestamp) VALUES ('recent', '{recent}')"
     ));
-    let first = prune(&*store, late()).await;
+    let first = prune(&store, late()).await;
     assert_eq!((first.alerts, first.audit), (1, 500), "a part at a time");
-    let second = prune(&*store, late()).await;
+    let second = prune(&store, late()).await;
     assert_eq!((second.alerts, second.audit), (0, 100));
-    assert_eq!(prune(&*store, late()).await.total(), 0);
+    assert_eq!(prune(&store, late()).await.total(), 0);
     assert_eq!(
-        alarms(&*store).await,
+        alarms(&store).await,
         [(AlertKind::StoreTrouble, "open".into())]
     );
-    assert_eq!(crate::work::audited(&*store).await, ["recent"]);
+    assert_eq!(crate::work::audited(&store).await, ["recent"]);
 }
 
 pub(crate) async fn audit_behind_a_clock_that_ran_ahead_goes(backend: &impl Backend) {
@@ -275,7 +275,7 @@ pub(crate) async fn audit_behind_a_clock_that_ran_ahead_goes(backend: &impl Back
     insert(1, "recent", &recent);
     let mut parts = Vec::new();
     for _ in 0..6 {
-        let pruned = prune(&*store, late()).await;
+        let pruned = prune(&store, late()).await;
         assert_eq!(pruned.total(), pruned.audit);
         parts.push(pruned.audit);
     }
@@ -283,7 +283,7 @@ pub(crate) async fn audit_behind_a_clock_that_ran_ahead_goes(backend: &impl Back
     insert(7, "old", "2025-11-13T02:13:20");
     let mut later = 0;
     for _ in 0..3 {
-        later += prune(&*store, late()).await.audit;
+        later += prune(&store, late()).await.audit;
     }
     assert_eq!(later, 7, "and so it goes on");
     assert_eq!(count(backend, "audit_log WHERE action = 'ahead'"), 5_100);
@@ -292,7 +292,7 @@ pub(crate) async fn audit_behind_a_clock_that_ran_ahead_goes(backend: &impl Back
 
 pub(crate) async fn wakes_that_ended_count(backend: &impl Backend) {
     let store = backend.open().await;
-    let open = pair(&*store, late()).await;
+    let open = pair(&store, late()).await;
     backend.foreign(&format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700)
          INSERT INTO bridge_wake (conversation_id, session_id, mark, claimant, boot_id,
@@ -301,7 +301,7 @@ pub(crate) async fn wakes_that_ended_count(backend: &impl Backend) {
         open.id
     ));
     for (wakes, left) in [(500, 200), (200, 0), (0, 0)] {
-        let pruned = prune(&*store, late()).await;
+        let pruned = prune(&store, late()).await;
         assert_eq!((pruned.wakes, pruned.total()), (wakes, wakes));
         assert_eq!(count(backend, "bridge_wake"), left);
     }
@@ -309,17 +309,17 @@ pub(crate) async fn wakes_that_ended_count(backend: &impl Backend) {
 
 pub(crate) async fn daemons_that_do_not_come_back_go(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, late()).await;
+    let pair = pair(&store, late()).await;
     for host in ["gone", "idle", "keeps"] {
-        daemon(&*store, host).await;
+        daemon(&store, host).await;
     }
     let [idle, keeps] = ["idle:worker", "keeps:worker"].map(|id| DaemonRef {
         id: id.into(),
         epoch: 1,
     });
     // Heard of once, long ago, and its session's heartbeat is its own.
-    beat(&*store, &keeps, &[&pair.b.session]).await;
-    let leads = crate::work::lead(&*store).await.daemon.id;
+    beat(&store, &keeps, &[&pair.b.session]).await;
+    let leads = crate::work::lead(&store).await.daemon.id;
     backend.foreign(&format!(
         "INSERT INTO bridge_daemon (daemon_id, epoch, role, host, boot_id, pid, version, started_ms)
          VALUES ('{leads}', 1, 'orchestrator', 'host', 'x', 1, '1', 0)"
@@ -342,7 +342,7 @@ pub(crate) async fn daemons_that_do_not_come_back_go(backend: &impl Backend) {
     };
     assert_eq!(heard("gone:worker").await, Some(at(0)));
     assert_eq!(heard("idle:worker").await, Some(late()));
-    prune(&*store, late()).await;
+    prune(&store, late()).await;
     assert_eq!(heard("gone:worker").await, None);
     for id in [&idle.id, &keeps.id, &leads] {
         assert!(heard(id).await.is_some(), "{id}");
@@ -356,40 +356,40 @@ pub(crate) async fn daemons_that_do_not_come_back_go(backend: &impl Backend) {
 
 pub(crate) async fn a_second_call_goes_on(backend: &impl Backend) {
     let store = backend.open().await;
-    unlimited(&*store).await;
-    let pair = pair(&*store, at(0)).await;
+    unlimited(&store).await;
+    let pair = pair(&store, at(0)).await;
     for batch in 0..3 {
         let drafts: Vec<_> = (0..250)
             .map(|n| crate::common::draft(&format!("{batch} {n}")))
             .collect();
         store.send(&pair.a, &drafts, at(batch)).await.expect("sent");
-        receive(&*store, &pair.b, at(batch)).await;
+        receive(&store, &pair.b, at(batch)).await;
     }
-    let first = prune(&*store, late()).await;
+    let first = prune(&store, late()).await;
     assert_eq!(
         (first.messages, first.conversations),
         (500, 0),
         "a part at a time"
     );
     assert_eq!(count(backend, "bridge_receipt"), 250);
-    let second = prune(&*store, late()).await;
+    let second = prune(&store, late()).await;
     assert_eq!((second.messages, second.conversations), (250, 1));
-    while prune(&*store, late()).await.total() > 0 {}
+    while prune(&store, late()).await.total() > 0 {}
     assert_eq!(count(backend, "bridge_receipt"), 0);
 }
 
 pub(crate) async fn orphans_of_ours_vanish(backend: &impl Backend) {
     let store = backend.open().await;
-    let gone = lived(&*store, "gone").await;
-    let open = pair(&*store, late()).await;
-    let keeper = daemon(&*store, "ares").await;
-    beat(&*store, &keeper, &[&open.b.session]).await;
-    say(&*store, &open.a, "x", late()).await;
+    let gone = lived(&store, "gone").await;
+    let open = pair(&store, late()).await;
+    let keeper = daemon(&store, "ares").await;
+    beat(&store, &keeper, &[&open.b.session]).await;
+    say(&store, &open.a, "x", late()).await;
     // As the other bridge's cleanup does it: it knows only its own tables.
     for table in ["messages WHERE conversation_id", "conversations WHERE id"] {
         backend.foreign(&format!("DELETE FROM {table} = '{}'", gone.id));
     }
-    prune(&*store, late()).await;
+    prune(&store, late()).await;
     let of = |table: &str| format!("{table} WHERE conversation_id = '{}'", gone.id);
     for table in &TABLES[2..8] {
         assert_eq!(count(backend, &of(table)), 0, "{table}");
@@ -399,21 +399,21 @@ pub(crate) async fn orphans_of_ours_vanish(backend: &impl Backend) {
 
 pub(crate) async fn alerts_about_what_has_ended_end(backend: &impl Backend) {
     let store = backend.open().await;
-    let leader = crate::work::lead(&*store).await;
-    let (ended, open) = (pair(&*store, at(0)).await, pair(&*store, at(0)).await);
+    let leader = crate::work::lead(&store).await;
+    let (ended, open) = (pair(&store, at(0)).await, pair(&store, at(0)).await);
     let subjects = [&ended, &open].map(|pair| &pair.b.session);
     for session in subjects {
-        crate::work::lose(&*store, &leader, session).await;
+        crate::work::lose(&store, &leader, session).await;
     }
-    prune(&*store, at(50)).await;
-    assert_eq!(alarms(&*store).await.len(), 2);
+    prune(&store, at(50)).await;
+    assert_eq!(alarms(&store).await.len(), 2);
     store
         .close_conversation(&ended.id, at(60))
         .await
         .expect("closed");
-    prune(&*store, at(70)).await;
+    prune(&store, at(70)).await;
     let left: &SessionKey = subjects[1];
-    assert_eq!(alarms(&*store).await, [(AlertKind::Lost, left.to_string())]);
+    assert_eq!(alarms(&store).await, [(AlertKind::Lost, left.to_string())]);
     let told = store.open_alerts().await.expect("listed");
     assert_eq!(
         told.len(),
@@ -424,16 +424,16 @@ pub(crate) async fn alerts_about_what_has_ended_end(backend: &impl Backend) {
 
 pub(crate) async fn rows_of_an_adopted_store_are_left_alone(backend: &impl Backend) {
     let store = backend.open().await;
-    let _ = lived(&*store, "one").await;
+    let _ = lived(&store, "one").await;
     let (messages, audit) = (count(backend, "messages"), count(backend, "audit_log"));
     assert!(messages > 0 && audit > 0);
     backend.foreign("UPDATE bridge_setting SET value = 'adopted' WHERE key = 'origin'");
-    while prune(&*store, late()).await != Pruned::default() {}
+    while prune(&store, late()).await != Pruned::default() {}
     assert_eq!(count(backend, "conversations"), 1);
     assert_eq!(count(backend, "messages"), messages);
     assert_eq!(count(backend, "audit_log"), audit);
     // The operator says otherwise.
     store.set_prune_foreign(true).await.expect("set");
-    while prune(&*store, late()).await != Pruned::default() {}
+    while prune(&store, late()).await != Pruned::default() {}
     assert_eq!(count(backend, "messages"), 0);
 }

@@ -21,8 +21,8 @@ pub(crate) async fn sessions_show_everything(backend: &impl Backend) {
         )
         .await
         .expect("made");
-    say(&*store, &named.a, "hello", at(5)).await;
-    say(&*store, &named.a, "again", at(6)).await;
+    say(&store, &named.a, "hello", at(5)).await;
+    say(&store, &named.a, "again", at(6)).await;
     backend.foreign(&format!(
         "INSERT INTO session_status VALUES ('{}', 'b', 'waiting', '2025-11-13T02:13:20')",
         named.id
@@ -121,10 +121,10 @@ pub(crate) async fn daemons_are_listed(backend: &impl Backend) {
 
 pub(crate) async fn the_audit_log_is_filtered(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
-    say(&*store, &pairs[0].a, "hello", at(1)).await;
-    receive(&*store, &pairs[0].b, at(2)).await;
-    say(&*store, &pairs[1].a, "hello", at(3)).await;
+    let pairs = pairs(&store, 2, at(0)).await;
+    say(&store, &pairs[0].a, "hello", at(1)).await;
+    receive(&store, &pairs[0].b, at(2)).await;
+    say(&store, &pairs[1].a, "hello", at(3)).await;
     // As scripts spelled it, and with nothing in it.
     backend.foreign(&format!(
         "INSERT INTO audit_log (conversation_id, session_id, action, details, timestamp)
@@ -198,10 +198,10 @@ pub(crate) async fn limits_are_kept_in_the_store(backend: &impl Backend) {
 
 pub(crate) async fn a_check_of_a_sound_store(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    say(&*store, &pair.a, "one", at(1)).await;
-    say(&*store, &pair.b, "two", at(1)).await;
-    receive(&*store, &pair.b, at(2)).await;
+    let pair = pair(&store, at(0)).await;
+    say(&store, &pair.a, "one", at(1)).await;
+    say(&store, &pair.b, "two", at(1)).await;
+    receive(&store, &pair.b, at(2)).await;
     let check = store.check().await.expect("checked");
     assert!(check.problems.is_empty(), "{:?}", check.problems);
     assert_eq!(
@@ -221,21 +221,21 @@ pub(crate) async fn a_check_of_a_sound_store(backend: &impl Backend) {
 
 pub(crate) async fn a_probe_and_a_checkpoint(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     for n in 0..20 {
-        say(&*store, &pair.a, &format!("{n}"), at(1)).await;
+        say(&store, &pair.a, &format!("{n}"), at(1)).await;
     }
     assert!(store.probe().await.is_ok());
     store.checkpoint().await.expect("written back");
     store.checkpoint().await.expect("nothing left");
     assert!(store.probe().await.is_ok());
-    assert_eq!(receive(&*store, &pair.b, at(2)).await.len(), 20);
+    assert_eq!(receive(&store, &pair.b, at(2)).await.len(), 20);
     assert_eq!(store.location().display().to_string(), backend.name());
 }
 
 pub(crate) async fn a_closed_handle_does_not_hang(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     store.close().await;
     store.close().await;
     let sent = store

@@ -5,7 +5,7 @@ use mcp_bridge::model::SessionKey;
 use mcp_bridge::model::redact::SecretKind;
 use mcp_bridge::model::task::{Fence, TaskId, TaskState};
 use mcp_bridge::store::{
-    Caller, Control, ControlKind, NewTask, StoreError, TaskError, TaskFilter, Tasks,
+    Caller, Control, ControlKind, NewTask, Store, StoreError, TaskError, TaskFilter,
 };
 
 use crate::Backend;
@@ -24,7 +24,7 @@ fn named(title: &str, id: &str) -> NewTask {
 
 pub(crate) async fn what_is_added_is_shown(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let id = add_for(&*backend.open().await, Some(&pair.a), "first").await;
     let (task, history) = store.task(id).await.expect("there");
     assert_eq!(
@@ -41,34 +41,34 @@ pub(crate) async fn what_is_added_is_shown(backend: &impl Backend) {
     assert_eq!((task.created_at, task.owner), (at(5), None));
     assert_eq!(history.len(), 1);
     assert_eq!((history[0].at, history[0].event.as_str()), (at(5), "added"));
-    assert_eq!(audited(&*store).await.last().expect("one"), "task_added");
+    assert_eq!(audited(&store).await.last().expect("one"), "task_added");
     let none = refused(store.task(TaskId(99)).await);
     assert_eq!(none, TaskError::NoTask(TaskId(99)));
 }
 
 pub(crate) async fn all_are_added_or_none(backend: &impl Backend) {
     let store = backend.open().await;
-    add_named(&*store, &[named("one", "x")]).await;
+    add_named(&store, &[named("one", "x")]).await;
     let batch = [task("two"), named("other", "x"), task("three")];
     let refusal = refused(store.add_tasks(None, &batch, at(6)).await);
     assert!(matches!(refusal, TaskError::IdReused { .. }), "{refusal}");
     let counts = store.task_counts().await.expect("counted");
     assert_eq!(counts.get("queued"), Some(&1), "{counts:?}");
-    let mut intruder = pair(&*store, at(0)).await.a;
+    let mut intruder = pair(&store, at(0)).await.a;
     intruder.token = Pair::random().a.token;
     let denied = store.add_tasks(Some(&intruder), &[task("x")], at(6)).await;
     assert!(matches!(denied, Err(StoreError::WrongToken(_))));
     assert_eq!(store.task_counts().await.expect("counted").len(), 1);
 }
 
-async fn add_named(store: &dyn Tasks, tasks: &[NewTask]) -> Vec<mcp_bridge::store::Added> {
+async fn add_named(store: &Store, tasks: &[NewTask]) -> Vec<mcp_bridge::store::Added> {
     store.add_tasks(None, tasks, at(5)).await.expect("added")
 }
 
 pub(crate) async fn a_client_id_makes_one_task(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
-    let first = add_named(&*store, &[named("one", "x")]).await.remove(0);
+    let pair = pair(&store, at(0)).await;
+    let first = add_named(&store, &[named("one", "x")]).await.remove(0);
     assert!(!first.duplicate);
     let again = add_named(
         &*backend.open().await,
@@ -95,7 +95,7 @@ pub(crate) async fn a_client_id_makes_one_task(backend: &impl Backend) {
 
 pub(crate) async fn secrets_in_the_names_of_files_are_taken_out(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let key = format!("AKIA{}", "IOSFODNN7EXAMPLE");
     let new = NewTask {
         files: vec!["src/a.rs".into(), format!("notes/{key}.md")],
@@ -103,7 +103,7 @@ pub(crate) async fn secrets_in_the_names_of_files_are_taken_out(backend: &impl B
     };
     let added = store.add_tasks(None, &[new], at(5)).await.expect("added");
     assert_eq!(added[0].redacted, [SecretKind::AwsKey]);
-    let task = claim(&*store, &pair.b).await;
+    let task = claim(&store, &pair.b).await;
     assert_eq!(task.files[0], "src/a.rs");
     assert!(task.files[1].starts_with("notes/") && !task.files[1].contains(&key));
     // Neither where it stands nor where it went.
@@ -117,7 +117,7 @@ pub(crate) async fn secrets_in_the_names_of_files_are_taken_out(backend: &impl B
 
 pub(crate) async fn secrets_are_taken_out(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let key = format!("AKIA{}", "IOSFODNN7EXAMPLE");
     let new = NewTask {
         body: format!("use {key} for it").parse().expect("a body"),
@@ -125,14 +125,14 @@ pub(crate) async fn secrets_are_taken_out(backend: &impl Backend) {
     };
     let added = store.add_tasks(None, &[new], at(5)).await.expect("added");
     assert_eq!(added[0].redacted, [SecretKind::AwsKey]);
-    let task = claim(&*store, &pair.b).await;
+    let task = claim(&store, &pair.b).await;
     assert!(!task.title.contains(&key) && !task.body.contains(&key));
     let note = format!("found {key}").parse().expect("a note");
     let said = store
         .task_progress(&pair.b, task.id, task.fence, &note, None, at(11))
         .await;
     said.expect("noted");
-    let noted = shown(&*store, task.id).await.progress.expect("a note");
+    let noted = shown(&store, task.id).await.progress.expect("a note");
     assert!(
         noted.starts_with("found") && !noted.contains(&key),
         "{noted}"
@@ -142,12 +142,12 @@ pub(crate) async fn secrets_are_taken_out(backend: &impl Backend) {
         .end_task(&pair.b, task.id, task.fence, &end, at(12))
         .await;
     ended.expect("ended");
-    let result = shown(&*store, task.id).await.result.expect("a result");
+    let result = shown(&store, task.id).await.result.expect("a result");
     assert!(
         result.starts_with("put") && !result.contains(&key),
         "{result}"
     );
-    let cancelled = add(&*store, "other").await;
+    let cancelled = add(&store, "other").await;
     let reason = format!("{key} is out");
     let task = store.cancel_task(cancelled, Some(&reason), at(13)).await;
     let reason = task.expect("cancelled").reason.expect("a reason");
@@ -159,18 +159,18 @@ pub(crate) async fn secrets_are_taken_out(backend: &impl Backend) {
 
 pub(crate) async fn the_oldest_of_the_caller_s_role_is_claimed(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 3, at(0)).await;
+    let pairs = pairs(&store, 3, at(0)).await;
     let other = NewTask {
         role: "reviewer".into(),
         ..task("not theirs")
     };
     store.add_tasks(None, &[other], at(5)).await.expect("added");
-    let (one, two) = (add(&*store, "one").await, add(&*store, "two").await);
-    let first = claim(&*store, &pairs[0].b).await;
+    let (one, two) = (add(&store, "one").await, add(&store, "two").await);
+    let first = claim(&store, &pairs[0].b).await;
     assert_eq!((first.id, first.fence, first.attempts), (one, Fence(1), 1));
     assert_eq!(first.owner, Some(pairs[0].b.session.clone()));
     assert_eq!(first.state, TaskState::Leased);
-    assert_eq!(claim(&*store, &pairs[1].b).await.id, two);
+    assert_eq!(claim(&store, &pairs[1].b).await.id, two);
     let nothing = store.claim_task(&pairs[2].b, None, at(11)).await;
     assert_eq!(nothing.expect("asked"), None);
     let nothing = store.claim_task(&pairs[2].a, None, at(11)).await;
@@ -179,9 +179,9 @@ pub(crate) async fn the_oldest_of_the_caller_s_role_is_claimed(backend: &impl Ba
         None,
         "an orchestrator is no worker"
     );
-    assert_eq!(events(&*store, one).await, ["added 0", "claimed 1"]);
+    assert_eq!(events(&store, one).await, ["added 0", "claimed 1"]);
     // Its agent knows already: a message would only cost it a turn.
-    assert!(crate::work::read(&*store, &pairs[0].b).await.is_empty());
+    assert!(crate::work::read(&store, &pairs[0].b).await.is_empty());
 }
 
 pub(crate) async fn a_named_task_is_had_or_refused(backend: &impl Backend) {
@@ -191,8 +191,8 @@ pub(crate) async fn a_named_task_is_had_or_refused(backend: &impl Backend) {
     let wanted = [one.labelled("backend-1", end), two.wanted(end)];
     let made = store.create_conversations(&wanted, at(0)).await;
     made.expect("made");
-    add(&*store, "first").await;
-    let id = add(&*store, "second").await;
+    add(&store, "first").await;
+    let id = add(&store, "second").await;
     let task = store.claim_task(&one.b, Some(id), at(10)).await;
     let task = task.expect("claimed").expect("the one that was named");
     assert_eq!(task.id, id);
@@ -237,25 +237,25 @@ fn full(session: &SessionKey, open: i64) -> TaskError {
 
 pub(crate) async fn a_session_has_as_many_as_it_may(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
+    let pairs = pairs(&store, 2, at(0)).await;
     for n in 0..9 {
-        add(&*store, &format!("task {n}")).await;
+        add(&store, &format!("task {n}")).await;
     }
     let (one, two) = (&pairs[0].b, &pairs[1].b);
-    let first = claim(&*store, one).await;
+    let first = claim(&store, one).await;
     let refusal = refused(store.claim_task(one, None, at(11)).await);
     assert_eq!(refusal, full(&one.session, 1), "one is the default");
     store.set_capacity(None, 2, 3).await.expect("set");
-    claim(&*store, one).await;
+    claim(&store, one).await;
     let refusal = refused(store.claim_task(one, None, at(11)).await);
     assert_eq!(refusal, full(&one.session, 2), "two for everyone");
     let set = store.set_session_capacity(&one.session, Some(3)).await;
     set.expect("set");
-    claim(&*store, one).await;
+    claim(&store, one).await;
     let refusal = refused(store.claim_task(one, None, at(11)).await);
     assert_eq!(refusal, full(&one.session, 3), "three for this one");
-    claim(&*store, two).await;
-    claim(&*store, two).await;
+    claim(&store, two).await;
+    claim(&store, two).await;
     assert_eq!(
         refused(store.claim_task(two, None, at(11)).await),
         full(&two.session, 2)
@@ -277,14 +277,14 @@ pub(crate) async fn a_session_has_as_many_as_it_may(backend: &impl Backend) {
 
 pub(crate) async fn an_agent_that_has_ended_claims_nothing(backend: &impl Backend) {
     let store = backend.open().await;
-    let leader = lead(&*store).await;
-    let pairs = pairs(&*store, 2, at(0)).await;
+    let leader = lead(&store).await;
+    let pairs = pairs(&store, 2, at(0)).await;
     let (ended, silent) = (&pairs[0].b, &pairs[1].b);
-    let keeper = daemon(&*store, "hera").await;
-    beat(&*store, &keeper, &[&ended.session, &silent.session]).await;
+    let keeper = daemon(&store, "hera").await;
+    beat(&store, &keeper, &[&ended.session, &silent.session]).await;
     let noted = store.record_exit(&ended.session, &keeper, at(8)).await;
     assert!(noted.expect("noted"));
-    let id = add(&*store, "one").await;
+    let id = add(&store, "one").await;
     let refusal = TaskError::Exited(ended.session.clone().into());
     // Whether or not an orchestrator has seen it by now.
     for named in [None, Some(id)] {
@@ -292,30 +292,30 @@ pub(crate) async fn an_agent_that_has_ended_claims_nothing(backend: &impl Backen
             refused(store.claim_task(ended, named, at(10)).await),
             refusal
         );
-        find(&*store, &leader, &ended.session, "exited", at(9)).await;
+        find(&store, &leader, &ended.session, "exited", at(9)).await;
     }
-    assert_eq!(events(&*store, id).await, ["added 0"]);
+    assert_eq!(events(&store, id).await, ["added 0"]);
     // Silence is only what somebody did not see: who asks is there.
-    lose(&*store, &leader, &silent.session).await;
-    assert_eq!(claim(&*store, silent).await.id, id);
+    lose(&store, &leader, &silent.session).await;
+    assert_eq!(claim(&store, silent).await.id, id);
     // A new agent is in its place.
-    beat(&*store, &keeper, &[&ended.session]).await;
-    claimed(&*store, ended, "two").await;
+    beat(&store, &keeper, &[&ended.session]).await;
+    claimed(&store, ended, "two").await;
 }
 
 pub(crate) async fn a_session_that_is_drained_claims_nothing(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 3, at(0)).await;
-    let hosts = [daemon(&*store, "hera").await, daemon(&*store, "ares").await];
+    let pairs = pairs(&store, 3, at(0)).await;
+    let hosts = [daemon(&store, "hera").await, daemon(&store, "ares").await];
     beat(
-        &*store,
+        &store,
         &hosts[0],
         &[&pairs[0].b.session, &pairs[1].b.session],
     )
     .await;
-    beat(&*store, &hosts[1], &[&pairs[2].b.session]).await;
+    beat(&store, &hosts[1], &[&pairs[2].b.session]).await;
     for n in 0..3 {
-        add(&*store, &format!("task {n}")).await;
+        add(&store, &format!("task {n}")).await;
     }
     let drain = |subject: &str| Control {
         kind: ControlKind::Drain,
@@ -328,7 +328,7 @@ pub(crate) async fn a_session_that_is_drained_claims_nothing(backend: &impl Back
     set.expect("set");
     let refusal = refused(store.claim_task(one, None, at(10)).await);
     assert_eq!(refusal, TaskError::Draining(one.session.clone().into()));
-    claim(&*store, &pairs[1].b).await;
+    claim(&store, &pairs[1].b).await;
     store.set_control(&drain("host:ares")).await.expect("set");
     let two = &pairs[2].b;
     let refusal = refused(store.claim_task(two, None, at(10)).await);
@@ -339,14 +339,14 @@ pub(crate) async fn a_session_that_is_drained_claims_nothing(backend: &impl Back
 
 pub(crate) async fn a_wrong_token_claims_and_writes_nothing(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
-    let task = claimed(&*store, &pairs[0].b, "one").await;
-    let waits = add(&*store, "two").await;
+    let pairs = pairs(&store, 2, at(0)).await;
+    let task = claimed(&store, &pairs[0].b, "one").await;
+    let waits = add(&store, "two").await;
     let intruder = Caller {
         token: pairs[1].b.token.clone(),
         ..pairs[0].b.clone()
     };
-    let before = (shown(&*store, task.id).await, shown(&*store, waits).await);
+    let before = (shown(&store, task.id).await, shown(&store, waits).await);
     let claim = store.claim_task(&intruder, Some(waits), at(11)).await;
     assert!(matches!(claim, Err(StoreError::WrongToken(_))), "{claim:?}");
     let note = "x".parse().expect("a note");
@@ -361,17 +361,17 @@ pub(crate) async fn a_wrong_token_claims_and_writes_nothing(backend: &impl Backe
     let late = at(0) + SignedDuration::from_hours(4);
     let expired = store.claim_task(&pairs[1].b, Some(waits), late).await;
     assert!(matches!(expired, Err(StoreError::Expired { .. })));
-    let after = (shown(&*store, task.id).await, shown(&*store, waits).await);
+    let after = (shown(&store, task.id).await, shown(&store, waits).await);
     assert_eq!(before, after);
 }
 
 pub(crate) async fn of_two_that_claim_one_gets_it(backend: &impl Backend) {
     let (one, two) = (backend.open().await, backend.open().await);
-    roomy(&*one).await;
+    roomy(&one).await;
     one.set_capacity(None, 100, 3).await.expect("set");
-    let pairs = pairs(&*one, 2, at(0)).await;
+    let pairs = pairs(&one, 2, at(0)).await;
     for round in 0..50 {
-        let id = add(&*one, &format!("task {round}")).await;
+        let id = add(&one, &format!("task {round}")).await;
         // Half of the rounds name it; the other half take what waits.
         let wanted = (round % 2 == 0).then_some(id);
         let (left, right) = tokio::join!(
@@ -380,7 +380,7 @@ pub(crate) async fn of_two_that_claim_one_gets_it(backend: &impl Backend) {
         );
         let got = [&left, &right].map(|answer| matches!(answer, Ok(Some(_))));
         assert!(got[0] != got[1], "{left:?} {right:?}");
-        let task = shown(&*one, id).await;
+        let task = shown(&one, id).await;
         assert_eq!((task.fence, task.attempts), (Fence(1), 1));
         let winner = &pairs[usize::from(got[1])].b.session;
         assert_eq!(task.owner.as_ref(), Some(winner));
@@ -389,8 +389,8 @@ pub(crate) async fn of_two_that_claim_one_gets_it(backend: &impl Backend) {
 
 pub(crate) async fn lists_are_filtered(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
-    roomy(&*store).await;
+    let pairs = pairs(&store, 2, at(0)).await;
+    roomy(&store).await;
     let review = NewTask {
         role: "reviewer".into(),
         ..task("review")
@@ -398,9 +398,9 @@ pub(crate) async fn lists_are_filtered(backend: &impl Backend) {
     let tasks = [task("1"), task("2"), task("3"), review, task("5")];
     let added = store.add_tasks(None, &tasks, at(5)).await.expect("added");
     let ids: Vec<TaskId> = added.into_iter().map(|added| added.id).collect();
-    claim(&*store, &pairs[0].b).await;
-    let failed = claim(&*store, &pairs[1].b).await;
-    fail(&*store, &pairs[1].b, &failed, 11).await;
+    claim(&store, &pairs[0].b).await;
+    let failed = claim(&store, &pairs[1].b).await;
+    fail(&store, &pairs[1].b, &failed, 11).await;
     let listed = async |filter: TaskFilter| -> Vec<TaskId> {
         let tasks = store.tasks(&filter).await.expect("listed");
         tasks.into_iter().map(|task| task.id).collect()

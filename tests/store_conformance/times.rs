@@ -9,7 +9,7 @@ use crate::Backend;
 use crate::common::{Pair, at, boot, draft, pair, pairs, say};
 use crate::work::daemon;
 
-async fn two_a_minute(store: &dyn Store) {
+async fn two_a_minute(store: &Store) {
     let limits = RateLimits {
         per_minute: 2,
         ..RateLimits::NONE
@@ -22,32 +22,32 @@ fn another_boot(backend: &impl Backend) {
     backend.foreign("UPDATE bridge_conversation SET set_boot_id = 'another'");
 }
 
-async fn is_refused(store: &dyn Store, from: &Caller, second: i64) {
+async fn is_refused(store: &Store, from: &Caller, second: i64) {
     let sent = store.send(from, &[draft("x")], at(second)).await;
     assert!(matches!(sent, Err(StoreError::RateLimited(..))), "{sent:?}");
 }
 
 pub(crate) async fn a_clock_set_back_sends_no_more(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
-    two_a_minute(&*store).await;
-    say(&*store, &pairs[0].a, "x", at(0)).await;
+    let pairs = pairs(&store, 2, at(0)).await;
+    two_a_minute(&store).await;
+    say(&store, &pairs[0].a, "x", at(0)).await;
     // An hour back, and a further one each time.
-    say(&*store, &pairs[0].a, "x", at(-3_600)).await;
-    is_refused(&*store, &pairs[0].a, -7_200).await;
-    is_refused(&*store, &pairs[0].a, -90_000).await;
+    say(&store, &pairs[0].a, "x", at(-3_600)).await;
+    is_refused(&store, &pairs[0].a, -7_200).await;
+    is_refused(&store, &pairs[0].a, -90_000).await;
     let stamped = backend.foreign("SELECT max(timestamp) - min(timestamp) FROM messages");
     assert_eq!(stamped, ["0"], "the year; the rows of one minute");
     // The other clock of the machine says nothing of what was set before it began.
     another_boot(backend);
-    say(&*store, &pairs[1].a, "x", at(1)).await;
-    say(&*store, &pairs[1].a, "x", at(-100)).await;
-    is_refused(&*store, &pairs[1].a, -200).await;
+    say(&store, &pairs[1].a, "x", at(1)).await;
+    say(&store, &pairs[1].a, "x", at(-100)).await;
+    is_refused(&store, &pairs[1].a, -200).await;
 }
 
 pub(crate) async fn a_clock_set_back_reopens_nothing(backend: &impl Backend) {
     let store = backend.open().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let expired = async |second| {
         let fetched = store.fetch(&pair.b, 1, at(second)).await;
         let verified = store
@@ -70,7 +70,7 @@ pub(crate) async fn a_clock_set_back_reopens_nothing(backend: &impl Backend) {
 }
 
 /// Renews the conversation of a daemon's session at a time.
-async fn renew(store: &dyn Store, daemon: &DaemonRef, pair: &Pair, now: i64, until: i64) {
+async fn renew(store: &Store, daemon: &DaemonRef, pair: &Pair, now: i64, until: i64) {
     let beats = [mcp_bridge::store::Beat {
         session: pair.b.session.clone(),
         proof: mcp_bridge::model::session::ProofKind::Call,
@@ -92,15 +92,15 @@ async fn renew(store: &dyn Store, daemon: &DaemonRef, pair: &Pair, now: i64, unt
 pub(crate) async fn a_renewal_far_ahead_is_taken_back(backend: &impl Backend) {
     const YEARS: i64 = 10 * 365 * 86_400;
     let store = backend.open().await;
-    let pairs = pairs(&*store, 4, at(0)).await;
+    let pairs = pairs(&store, 4, at(0)).await;
     let [ahead, meant, closed, usual] = &pairs[..] else {
         unreachable!()
     };
-    let keeper = daemon(&*store, "hera").await;
+    let keeper = daemon(&store, "hera").await;
     for pair in [ahead, closed] {
-        renew(&*store, &keeper, pair, YEARS, YEARS + 10_800).await;
+        renew(&store, &keeper, pair, YEARS, YEARS + 10_800).await;
     }
-    renew(&*store, &keeper, usual, 10, 20_000).await;
+    renew(&store, &keeper, usual, 10, 20_000).await;
     let far = at(YEARS);
     let renewed = store.renew_conversation(&meant.id, far, at(10)).await;
     renewed.expect("renewed");
@@ -110,7 +110,7 @@ pub(crate) async fn a_renewal_far_ahead_is_taken_back(backend: &impl Backend) {
         let shown = store.conversation(&pair.id).await.expect("shown");
         shown.expires_at.expect("readable")
     };
-    say(&*store, &meant.a, "x", at(5_000)).await;
+    say(&store, &meant.a, "x", at(5_000)).await;
     let behind = store.mend_renewals(at(100)).await.expect("mended");
     assert_eq!(behind, 0, "by a clock that is behind the rows");
     assert_eq!(store.mend_renewals(at(5_100)).await.expect("mended"), 1);
@@ -120,14 +120,14 @@ pub(crate) async fn a_renewal_far_ahead_is_taken_back(backend: &impl Backend) {
     assert_eq!(end(closed).await, at(10));
     assert_eq!(store.mend_renewals(at(5_200)).await.expect("mended"), 0);
     // A day more or less is no matter.
-    renew(&*store, &keeper, usual, 80_000, 90_000).await;
+    renew(&store, &keeper, usual, 80_000, 90_000).await;
     assert_eq!(store.mend_renewals(at(5_300)).await.expect("mended"), 0);
 }
 
 pub(crate) async fn a_witness_is_the_last_row_of_others(backend: &impl Backend) {
     let store = backend.open().await;
     assert_eq!(store.witness().await.expect("read").newest, None);
-    let hera = daemon(&*store, "hera").await;
+    let hera = daemon(&store, "hera").await;
     let lead = store.take_lead(
         &hera,
         None,
@@ -140,12 +140,12 @@ pub(crate) async fn a_witness_is_the_last_row_of_others(backend: &impl Backend) 
         None,
         "a daemon's own first rows"
     );
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     assert_eq!(store.witness().await.expect("read").newest, Some(at(0)));
     // One row of a wrong clock counts until the next.
-    say(&*store, &pair.a, "x", at(9_000)).await;
+    say(&store, &pair.a, "x", at(9_000)).await;
     assert_eq!(store.witness().await.expect("read").newest, Some(at(9_000)));
-    say(&*store, &pair.a, "x", at(70)).await;
+    say(&store, &pair.a, "x", at(70)).await;
     assert_eq!(store.witness().await.expect("read").newest, Some(at(70)));
     let keep = crate::prune::keep(std::time::Duration::from_secs(60));
     let later = at(0) + SignedDuration::from_hours(1);

@@ -11,7 +11,7 @@ use crate::common::{at, boot, pair, pairs};
 
 const LEASE: Duration = Duration::from_secs(30);
 
-async fn claim(store: &dyn Store, session: &SessionKey, who: &str, boot: &Boot) -> Option<WakeRef> {
+async fn claim(store: &Store, session: &SessionKey, who: &str, boot: &Boot) -> Option<WakeRef> {
     let claim = WakeClaim {
         session,
         mark: MessageId(7),
@@ -30,14 +30,14 @@ const SPENT: WakeEnd<'_> = WakeEnd {
 
 pub(crate) async fn one_of_many_may_wake(backend: &impl Backend) {
     let store = backend.open().await;
-    let session = pair(&*store, at(0)).await.b.session;
+    let session = pair(&store, at(0)).await.b.session;
     for round in 0..20 {
         let mut claimants = tokio::task::JoinSet::new();
         for who in 0..4 {
             let (store, session) = (backend.open().await, session.clone());
             claimants.spawn(async move {
                 let who = format!("daemon-{who}");
-                claim(&*store, &session, &who, &boot("x", 100)).await
+                claim(&store, &session, &who, &boot("x", 100)).await
             });
         }
         let won: Vec<_> = claimants.join_all().await.into_iter().flatten().collect();
@@ -49,15 +49,15 @@ pub(crate) async fn one_of_many_may_wake(backend: &impl Backend) {
 
 pub(crate) async fn a_wake_that_ended_makes_room(backend: &impl Backend) {
     let store = backend.open().await;
-    let session = pair(&*store, at(0)).await.b.session;
+    let session = pair(&store, at(0)).await.b.session;
     let boot = boot("x", 100);
-    let first = claim(&*store, &session, "one", &boot).await.expect("free");
-    assert!(claim(&*store, &session, "two", &boot).await.is_none());
-    assert!(claim(&*store, &session, "one", &boot).await.is_none());
+    let first = claim(&store, &session, "one", &boot).await.expect("free");
+    assert!(claim(&store, &session, "two", &boot).await.is_none());
+    assert!(claim(&store, &session, "one", &boot).await.is_none());
     assert!(store.end_wake(&first, &SPENT, at(2)).await.expect("asked"));
     let again = store.end_wake(&first, &SPENT, at(3)).await.expect("asked");
     assert!(!again, "ended twice");
-    let second = claim(&*store, &session, "two", &boot).await.expect("free");
+    let second = claim(&store, &session, "two", &boot).await.expect("free");
     assert_ne!(first.id, second.id);
     let shown = store.sessions(at(0)).await.expect("listed");
     let wake = shown
@@ -69,12 +69,12 @@ pub(crate) async fn a_wake_that_ended_makes_room(backend: &impl Backend) {
 
 pub(crate) async fn a_lease_that_ran_out_is_taken_over(backend: &impl Backend) {
     let store = backend.open().await;
-    let session = pair(&*store, at(0)).await.b.session;
-    let first = claim(&*store, &session, "one", &boot("x", 100)).await;
+    let session = pair(&store, at(0)).await.b.session;
+    let first = claim(&store, &session, "one", &boot("x", 100)).await;
     let first = first.expect("free");
-    let early = claim(&*store, &session, "two", &boot("x", 130)).await;
+    let early = claim(&store, &session, "two", &boot("x", 130)).await;
     assert!(early.is_none(), "the lease is good to its last moment");
-    let second = claim(&*store, &session, "two", &boot("x", 131)).await;
+    let second = claim(&store, &session, "two", &boot("x", 131)).await;
     let second = second.expect("the lease is over");
     assert_eq!(first.id, second.id, "it is the same wake");
     let late = store.end_wake(&first, &SPENT, at(40)).await.expect("asked");
@@ -89,20 +89,20 @@ pub(crate) async fn a_lease_that_ran_out_is_taken_over(backend: &impl Backend) {
 
 pub(crate) async fn another_boot_s_lease_is_over(backend: &impl Backend) {
     let store = backend.open().await;
-    let session = pair(&*store, at(0)).await.b.session;
-    let before = claim(&*store, &session, "one", &boot("x", 9_000)).await;
+    let session = pair(&store, at(0)).await.b.session;
+    let before = claim(&store, &session, "one", &boot("x", 9_000)).await;
     assert!(before.is_some());
-    let after = claim(&*store, &session, "one", &boot("y", 5)).await;
+    let after = claim(&store, &session, "one", &boot("y", 5)).await;
     assert!(after.is_some(), "the claimant died with its machine");
 }
 
 pub(crate) async fn sessions_do_not_stand_in_each_other_s_way(backend: &impl Backend) {
     let store = backend.open().await;
-    let pairs = pairs(&*store, 2, at(0)).await;
+    let pairs = pairs(&store, 2, at(0)).await;
     let boot = boot("x", 100);
     for pair in &pairs {
         for caller in [&pair.a, &pair.b] {
-            let won = claim(&*store, &caller.session, "one", &boot).await;
+            let won = claim(&store, &caller.session, "one", &boot).await;
             assert!(won.is_some());
         }
     }

@@ -34,41 +34,41 @@ pub(crate) fn task(title: &str) -> NewTask {
 }
 
 /// Adds one that nobody in particular made.
-pub(crate) async fn add(store: &dyn Store, title: &str) -> TaskId {
+pub(crate) async fn add(store: &Store, title: &str) -> TaskId {
     add_for(store, None, title).await
 }
 
 /// Adds one in somebody's name.
-pub(crate) async fn add_for(store: &dyn Store, creator: Option<&Caller>, title: &str) -> TaskId {
+pub(crate) async fn add_for(store: &Store, creator: Option<&Caller>, title: &str) -> TaskId {
     let added = store.add_tasks(creator, &[task(title)], at(5)).await;
     added.expect("added")[0].id
 }
 
 /// Claims whatever waits.
-pub(crate) async fn claim(store: &dyn Store, caller: &Caller) -> Task {
+pub(crate) async fn claim(store: &Store, caller: &Caller) -> Task {
     let claimed = store.claim_task(caller, None, at(10)).await;
     claimed.expect("claimed").expect("a task that waits")
 }
 
 /// A task that is added and claimed at once.
-pub(crate) async fn claimed(store: &dyn Store, caller: &Caller, title: &str) -> Task {
+pub(crate) async fn claimed(store: &Store, caller: &Caller, title: &str) -> Task {
     let id = add(store, title).await;
     let claimed = store.claim_task(caller, Some(id), at(10)).await;
     claimed.expect("claimed").expect("the task")
 }
 
-pub(crate) async fn shown(store: &dyn Store, id: TaskId) -> Task {
+pub(crate) async fn shown(store: &Store, id: TaskId) -> Task {
     store.task(id).await.expect("it is there").0
 }
 
 /// A task's history: `event fence`, oldest first.
-pub(crate) async fn events(store: &dyn Store, id: TaskId) -> Vec<String> {
+pub(crate) async fn events(store: &Store, id: TaskId) -> Vec<String> {
     let (_, history) = store.task(id).await.expect("it is there");
     let line = |event: mcp_bridge::store::TaskEvent| format!("{} {}", event.event, event.fence);
     history.into_iter().map(line).collect()
 }
 
-pub(crate) async fn fail(store: &dyn Store, caller: &Caller, task: &Task, now: i64) -> Ended {
+pub(crate) async fn fail(store: &Store, caller: &Caller, task: &Task, now: i64) -> Ended {
     let outcome = Outcome::Failed {
         reason: "it does not build".parse().expect("a reason"),
         random: 0.5,
@@ -92,7 +92,7 @@ pub(crate) fn refused<T: Debug>(answer: Result<T>) -> TaskError {
 }
 
 /// Whoever acts, with a fresh lease.
-pub(crate) async fn lead(store: &dyn Store) -> Leader {
+pub(crate) async fn lead(store: &Store) -> Leader {
     let seen = store.lease().await.expect("looked");
     let daemon = DaemonRef {
         id: "host:orchestrator".into(),
@@ -103,7 +103,7 @@ pub(crate) async fn lead(store: &dyn Store) -> Leader {
 }
 
 /// A worker daemon on the machine `host`.
-pub(crate) async fn daemon(store: &dyn Store, host: &str) -> DaemonRef {
+pub(crate) async fn daemon(store: &Store, host: &str) -> DaemonRef {
     let info = DaemonInfo {
         id: format!("{host}:worker"),
         role: "worker",
@@ -115,12 +115,12 @@ pub(crate) async fn daemon(store: &dyn Store, host: &str) -> DaemonRef {
 }
 
 /// One beat of these sessions, each with the process 1000 and its place.
-pub(crate) async fn beat(store: &dyn Store, daemon: &DaemonRef, sessions: &[&SessionKey]) {
+pub(crate) async fn beat(store: &Store, daemon: &DaemonRef, sessions: &[&SessionKey]) {
     beat_with(store, daemon, sessions, false).await;
 }
 
 pub(crate) async fn beat_with(
-    store: &dyn Store,
+    store: &Store,
     daemon: &DaemonRef,
     sessions: &[&SessionKey],
     mirror: bool,
@@ -147,13 +147,13 @@ pub(crate) async fn beat_with(
 }
 
 /// A session as the orchestrator sees it; `None` if it does not.
-pub(crate) async fn look(store: &dyn Store, session: &SessionKey) -> Option<SeenSession> {
+pub(crate) async fn look(store: &Store, session: &SessionKey) -> Option<SeenSession> {
     let these = std::slice::from_ref(session);
     let fleet = store.fleet(Wanted::These(these), at(20)).await;
     fleet.expect("looked").sessions.pop()
 }
 
-pub(crate) async fn seen(store: &dyn Store, session: &SessionKey) -> SeenSession {
+pub(crate) async fn seen(store: &Store, session: &SessionKey) -> SeenSession {
     look(store, session).await.expect("it is in the fleet")
 }
 
@@ -180,7 +180,7 @@ pub(crate) fn finding(seen: &SeenSession, standing: &'static str) -> Finding {
 
 /// Finds something of a session as it is now.
 pub(crate) async fn find(
-    store: &dyn Store,
+    store: &Store,
     leader: &Leader,
     session: &SessionKey,
     standing: &'static str,
@@ -191,7 +191,7 @@ pub(crate) async fn find(
     assert_eq!(settled, [true], "{standing}");
 }
 
-pub(crate) async fn lose(store: &dyn Store, leader: &Leader, session: &SessionKey) {
+pub(crate) async fn lose(store: &Store, leader: &Leader, session: &SessionKey) {
     find(store, leader, session, "lost", at(40)).await;
 }
 
@@ -207,7 +207,7 @@ pub(crate) fn planned(task: &Task, to: Option<&SessionKey>, why: Why) -> Move {
 }
 
 /// Makes one move.
-pub(crate) async fn make(store: &dyn Store, leader: &Leader, planned: Move) -> Moved {
+pub(crate) async fn make(store: &Store, leader: &Leader, planned: Move) -> Moved {
     let made = store.move_tasks(leader, &[planned], at(50)).await;
     made.expect("tried").remove(0)
 }
@@ -221,7 +221,7 @@ pub(crate) fn void(moved: Moved) -> String {
 }
 
 /// An agent's `check`: what it is handed, whole.
-pub(crate) async fn read(store: &dyn Store, caller: &Caller) -> Vec<Message> {
+pub(crate) async fn read(store: &Store, caller: &Caller) -> Vec<Message> {
     let fetched = store.fetch(caller, 1_000, at(60)).await.expect("fetched");
     if let Some(id) = &fetched.id {
         store.fetch_written(id, at(60)).await.expect("confirmed");
@@ -230,7 +230,7 @@ pub(crate) async fn read(store: &dyn Store, caller: &Caller) -> Vec<Message> {
 }
 
 /// The `event` of each message that an agent is handed.
-pub(crate) async fn news(store: &dyn Store, caller: &Caller) -> Vec<String> {
+pub(crate) async fn news(store: &Store, caller: &Caller) -> Vec<String> {
     let event = |message: Message| {
         let event = message.metadata["event"].as_str().map(str::to_owned);
         event.unwrap_or(message.message)
@@ -239,14 +239,14 @@ pub(crate) async fn news(store: &dyn Store, caller: &Caller) -> Vec<String> {
 }
 
 /// Kind and subject of the alerts that are open.
-pub(crate) async fn alarms(store: &dyn Store) -> Vec<(AlertKind, String)> {
+pub(crate) async fn alarms(store: &Store) -> Vec<(AlertKind, String)> {
     let open = store.open_alerts().await.expect("listed");
     let open = open.into_iter().filter(|a| a.recovered_at.is_none());
     open.map(|alert| (alert.kind, alert.subject)).collect()
 }
 
 /// The actions in the audit log, oldest first.
-pub(crate) async fn audited(store: &dyn Store) -> Vec<String> {
+pub(crate) async fn audited(store: &Store) -> Vec<String> {
     let filter = mcp_bridge::store::AuditFilter {
         limit: 10_000,
         ..Default::default()
@@ -256,6 +256,6 @@ pub(crate) async fn audited(store: &dyn Store) -> Vec<String> {
 }
 
 /// Several tasks for one session.
-pub(crate) async fn roomy(store: &dyn Store) {
+pub(crate) async fn roomy(store: &Store) {
     store.set_capacity(None, 9, 3).await.expect("set");
 }

@@ -15,8 +15,8 @@ const MESSAGES: u64 = 200;
 async fn sound() -> (Scratch, Pair, Vec<u8>) {
     let scratch = Scratch::fast();
     let store = scratch.make().await;
-    unlimited(&*store).await;
-    let pair = common::pairs(&*store, 20, at(0)).await.remove(7);
+    unlimited(&store).await;
+    let pair = common::pairs(&store, 20, at(0)).await.remove(7);
     let drafts: Vec<_> = (0..MESSAGES)
         .map(|n| draft(&format!("message {n}: {}", "words ".repeat(20))))
         .collect();
@@ -178,8 +178,8 @@ async fn what_is_not_a_database() {
 async fn a_damaged_log_never_leaves_an_empty_store() {
     let scratch = Scratch::fast();
     let store = scratch.make().await;
-    unlimited(&*store).await;
-    let pair = common::pair(&*store, at(0)).await;
+    unlimited(&store).await;
+    let pair = common::pair(&store, at(0)).await;
     let drafts: Vec<_> = (0..50).map(|n| draft(&format!("{n}"))).collect();
     store.send(&pair.a, &drafts, at(1)).await.expect("sent");
     // As a power failure leaves it: the log was never written back.

@@ -99,7 +99,7 @@ async fn a_database_of_another_program_is_left_alone() {
 async fn a_newer_version_says_who_may_use_it() {
     let scratch = Scratch::new();
     let store = scratch.make().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     store.close().await;
     let set = |version: i64, needed: i64| {
         scratch
@@ -112,8 +112,8 @@ async fn a_newer_version_says_who_may_use_it() {
     };
     set(9, 1);
     let newer = scratch.make().await;
-    say(&*newer, &pair.a, "still understood", at(1)).await;
-    assert_eq!(receive(&*newer, &pair.b, at(2)).await.len(), 1);
+    say(&newer, &pair.a, "still understood", at(1)).await;
+    assert_eq!(receive(&newer, &pair.b, at(2)).await.len(), 1);
     assert_eq!(newer.check().await.expect("checked").schema, 9, "put back");
     newer.close().await;
     set(9, 9);
@@ -197,8 +197,8 @@ async fn who_makes_it_decides_who_may_use_it() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = Scratch::new();
     let store = scratch.make().await;
-    let pair = pair(&*store, at(0)).await;
-    say(&*store, &pair.a, "hello", at(1)).await;
+    let pair = pair(&store, at(0)).await;
+    say(&store, &pair.a, "hello", at(1)).await;
     for suffix in ["", "-wal", "-shm", "-bell"] {
         let meta = std::fs::metadata(scratch.beside(suffix)).expect("there");
         let mode = meta.permissions().mode() & 0o777;
@@ -212,8 +212,8 @@ async fn who_makes_it_decides_who_may_use_it() {
     std::fs::set_permissions(shared.directory(), std::fs::Permissions::from_mode(0o2770))
         .expect("set");
     let store = shared.make().await;
-    let pair = common::pair(&*store, at(0)).await;
-    say(&*store, &pair.a, "hello", at(1)).await;
+    let pair = common::pair(&store, at(0)).await;
+    say(&store, &pair.a, "hello", at(1)).await;
     for suffix in ["", "-wal", "-shm", "-bell"] {
         let meta = std::fs::metadata(shared.beside(suffix)).expect("there");
         let mode = meta.permissions().mode() & 0o777;

@@ -84,7 +84,7 @@ async fn is_noticed(
 ) {
     let scratch = Scratch::new();
     let store = scratch.make().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     let heard: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
     let sink = Arc::clone(&heard);
     let bell = store
@@ -100,7 +100,7 @@ async fn is_noticed(
     let mut acknowledged = Vec::new();
     for n in 0..5 {
         let text = format!("{n}");
-        say(&*store, &pair.a, &text, at(1)).await;
+        say(&store, &pair.a, &text, at(1)).await;
         acknowledged.push(text);
     }
     damage(&scratch);
@@ -125,15 +125,15 @@ async fn is_noticed(
     drop(bell);
     if let Some(repair) = repair {
         repair(&scratch);
-        say(&*store, &pair.a, "on it goes", at(60)).await;
+        say(&store, &pair.a, "on it goes", at(60)).await;
         acknowledged.push("on it goes".into());
-        assert_eq!(receive(&*store, &pair.b, at(61)).await, acknowledged);
+        assert_eq!(receive(&store, &pair.b, at(61)).await, acknowledged);
         store.close().await;
         return;
     }
     store.close().await;
     let again = scratch.open().await;
-    assert_eq!(receive(&*again, &pair.b, at(61)).await, acknowledged);
+    assert_eq!(receive(&again, &pair.b, at(61)).await, acknowledged);
     let check = again.check().await.expect("checked");
     assert!(check.problems.is_empty(), "{:?}", check.problems);
 }
@@ -205,8 +205,8 @@ async fn the_log_s_index_is_deleted() {
 async fn deleted() {
     let scratch = Scratch::new();
     let store = scratch.make().await;
-    let pair = pair(&*store, at(0)).await;
-    say(&*store, &pair.a, "hello", at(1)).await;
+    let pair = pair(&store, at(0)).await;
+    say(&store, &pair.a, "hello", at(1)).await;
     std::fs::remove_file(scratch.path()).expect("removed");
     for (call, error) in refusals(&store, &pair).await {
         assert!(matches!(error, StoreError::Replaced(_)), "{call}: {error}");
@@ -233,8 +233,8 @@ async fn nothing_is_acknowledged_after_the_file_went_away() {
     for round in 0..20 {
         let scratch = Scratch::fast();
         let store = scratch.make().await;
-        let pair = pair(&*store, at(0)).await;
-        unlimited(&*store).await;
+        let pair = pair(&store, at(0)).await;
+        unlimited(&store).await;
         let gone = Arc::new(AtomicBool::new(false));
         let writer = {
             let (store, pair, gone) = (Arc::clone(&store), pair.clone(), Arc::clone(&gone));
@@ -262,7 +262,7 @@ async fn nothing_is_acknowledged_after_the_file_went_away() {
         let acknowledged: usize = writer.await.expect("no panic");
         // The old file has all of them, and perhaps the one that was refused.
         rename(&scratch.beside(".old"), &scratch.path());
-        let got = receive(&*store, &pair.b, at(2)).await;
+        let got = receive(&store, &pair.b, at(2)).await;
         assert!((acknowledged..=acknowledged + 1).contains(&got.len()));
         store.close().await;
     }
@@ -272,7 +272,7 @@ async fn nothing_is_acknowledged_after_the_file_went_away() {
 async fn a_commit_into_a_file_that_went_away_meanwhile_is_not_acknowledged() {
     let scratch = Scratch::new();
     let store = scratch.make().await;
-    let pair = pair(&*store, at(0)).await;
+    let pair = pair(&store, at(0)).await;
     // Somebody has the write lock: the call has looked at the file and waits.
     let mut raw = scratch.raw();
     let held = raw
@@ -289,7 +289,7 @@ async fn a_commit_into_a_file_that_went_away_meanwhile_is_not_acknowledged() {
     let sent = send.await;
     assert!(matches!(sent, Err(StoreError::Replaced(_))), "{sent:?}");
     rename(&scratch.beside(".old"), &scratch.path());
-    say(&*store, &pair.a, "in time", at(2)).await;
+    say(&store, &pair.a, "in time", at(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -304,7 +304,7 @@ async fn a_symbolic_link_is_the_store_it_points_to() {
         Err(StoreError::Missing(_))
     ));
     let direct = scratch.make().await;
-    let pair = pair(&*direct, at(0)).await;
+    let pair = pair(&direct, at(0)).await;
     let linked = open(&link, Create::No).await;
     let heard: Arc<std::sync::Mutex<Vec<i64>>> = Arc::default();
     let sink = Arc::clone(&heard);
@@ -318,8 +318,8 @@ async fn a_symbolic_link_is_the_store_it_points_to() {
             }),
         )
         .expect("mounted");
-    let first = say(&*direct, &pair.a, "from the one", at(1)).await;
-    let second = say(&*linked, &pair.a, "from the other", at(2)).await;
+    let first = say(&direct, &pair.a, "from the one", at(1)).await;
+    let second = say(&linked, &pair.a, "from the other", at(2)).await;
     until("both", async || {
         (*heard.lock().expect("whole") == [first, second]).then_some(())
     })
@@ -338,7 +338,7 @@ async fn a_symbolic_link_is_the_store_it_points_to() {
     std::os::unix::fs::symlink(other.path(), &link).expect("linked");
     let error = linked.send(&pair.a, &[draft("x")], at(3)).await;
     assert!(matches!(error, Err(StoreError::Replaced(path)) if path == link));
-    say(&*direct, &pair.a, "unmoved", at(4)).await;
+    say(&direct, &pair.a, "unmoved", at(4)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -351,8 +351,8 @@ async fn a_relative_path_means_the_same_for_life() {
     assert!(relative.is_relative());
     let store = open(&relative, Create::No).await;
     assert!(store.location().is_absolute());
-    let pair = pair(&*store, at(0)).await;
-    say(&*store, &pair.a, "hello", at(1)).await;
+    let pair = pair(&store, at(0)).await;
+    say(&store, &pair.a, "hello", at(1)).await;
     let direct = scratch.open().await;
-    assert_eq!(receive(&*direct, &pair.b, at(2)).await, ["hello"]);
+    assert_eq!(receive(&direct, &pair.b, at(2)).await, ["hello"]);
 }

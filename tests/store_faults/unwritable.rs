@@ -93,7 +93,7 @@ async fn who_may_not_write_is_told_why() {
             .await;
     }
     let in_use = common::open(&directory.join("in-use.db"), Create::No).await;
-    pair(&*in_use, at(0)).await;
+    pair(&in_use, at(0)).await;
     set_mode(&directory.join("private.db"), 0o000);
     set_mode(&directory.join("readable.db"), 0o444);
     for name in ["in-use.db", "in-use.db-wal", "in-use.db-shm"] {
@@ -172,8 +172,8 @@ fn fill(disk: &Path) -> PathBuf {
 /// message, and what is there is what was acknowledged.
 async fn many_on_a_full_disk(disk: &Path) {
     let store = common::open(&disk.join("many.db"), Create::Yes).await;
-    unlimited(&*store).await;
-    let pair = pair(&*store, at(0)).await;
+    unlimited(&store).await;
+    let pair = pair(&store, at(0)).await;
     let filler = fill(disk);
     // Room for a few of them.
     let length = std::fs::metadata(&filler).expect("there").len();
@@ -209,7 +209,7 @@ async fn many_on_a_full_disk(disk: &Path) {
     let seen = seen.expect("read").into_iter().map(|m| m.message);
     assert_eq!(seen.collect::<Vec<_>>(), acknowledged);
     std::fs::remove_file(filler).expect("freed");
-    say(&*store, &pair.a, "room again", at(4)).await;
+    say(&store, &pair.a, "room again", at(4)).await;
     store.close().await;
     for entry in std::fs::read_dir(disk).expect("a disk") {
         std::fs::remove_file(entry.expect("a file").path()).expect("removed");
@@ -219,13 +219,13 @@ async fn many_on_a_full_disk(disk: &Path) {
 async fn full_and_freed(disk: &Path) {
     let path = disk.join("bridge.db");
     let store = common::open(&path, Create::Yes).await;
-    unlimited(&*store).await;
-    let pair = pair(&*store, at(0)).await;
+    unlimited(&store).await;
+    let pair = pair(&store, at(0)).await;
     let ttl = Duration::from_secs(60);
     let mut acknowledged = Vec::new();
     for round in 0..3 {
         let text = format!("{round}: {}", "x".repeat(30_000));
-        say(&*store, &pair.a, &text, at(1)).await;
+        say(&store, &pair.a, &text, at(1)).await;
         acknowledged.push(text);
         let filler = fill(disk);
         let mut refusals = 0;
@@ -258,13 +258,13 @@ async fn full_and_freed(disk: &Path) {
         std::fs::remove_file(filler).expect("freed");
         // By itself, at once, with the same handle.
         let text = format!("room again {round}");
-        say(&*store, &pair.a, &text, at(4)).await;
+        say(&store, &pair.a, &text, at(4)).await;
         acknowledged.push(text);
         store
             .call_in(&pair.b, ttl, None, &boot("x", 1), at(4))
             .await
             .expect("alive");
-        assert_eq!(receive(&*store, &pair.b, at(5)).await, acknowledged);
+        assert_eq!(receive(&store, &pair.b, at(5)).await, acknowledged);
         acknowledged.clear();
     }
     let check = store.check().await.expect("checked");

@@ -21,7 +21,7 @@ use crate::doorbell::Mode;
 use crate::model::SessionKey;
 use crate::model::message::{Body, Draft};
 use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{Caller, Messages, SharedStore, Upkeep};
+use crate::store::{Caller, SharedStore, Store};
 
 /// An agent: its pair's number, and its side of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -140,7 +140,7 @@ struct Pace {
 /// One agent, with a store of its own: as agents are, and so that the time of
 /// its commit is its own.
 async fn send_as(
-    store: SqliteStore,
+    store: Store,
     agent: Agent,
     pace: Pace,
     journal: Arc<Journal>,
@@ -175,7 +175,7 @@ async fn send_as(
 
 /// Sends until the store has it.
 async fn send_one(
-    store: &SqliteStore,
+    store: &Store,
     caller: &Caller,
     pair: u32,
     seq: u64,

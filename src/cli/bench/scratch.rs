@@ -16,7 +16,7 @@ use crate::model::rate::RateLimits;
 use crate::model::token::Token;
 use crate::model::{ConversationId, SessionKey, Side};
 use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{Caller, Conversations, NewConversation, Reports, Upkeep};
+use crate::store::{Caller, NewConversation};
 
 /// A directory that goes when the last of these is dropped, unless it was to be
 /// kept: whoever still works in it when a measurement is interrupted has one.

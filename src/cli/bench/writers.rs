@@ -15,7 +15,7 @@ use crate::doorbell::Bell;
 use crate::model::message::{Body, Draft};
 use crate::model::timestamp;
 use crate::store::sqlite::{Create, Durability, SqliteStore};
-use crate::store::{Caller, Messages, Upkeep};
+use crate::store::{Caller, Store};
 
 /// Who writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +104,7 @@ fn text(size: u32) -> String {
 }
 
 enum Hand {
-    Ours(Box<SqliteStore>, Caller),
+    Ours(Box<Store>, Caller),
     Foreign {
         path: PathBuf,
         kept: Option<Box<Connection>>,

@@ -21,9 +21,7 @@ use crate::model::message::{Draft, Message};
 use crate::model::{Fence, TaskId};
 use crate::store::locate::{self, Hints};
 use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{
-    Caller, Heartbeats, Messages, NewTask, Outcome, SharedStore, StoreError, TaskError, Tasks,
-};
+use crate::store::{Caller, NewTask, Outcome, SharedStore, Store, StoreError, TaskError};
 use crate::{clock, host};
 
 /// The role of the agents, for which the tasks are.
@@ -89,7 +87,7 @@ fn got(messages: &[Message]) -> std::io::Result<()> {
     })
 }
 
-async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, Arc<SqliteStore>, String)> {
+async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, Arc<Store>, String)> {
     // Without whoever started this there is no stage.
     leash::hold()?;
     let credentials = Credentials::read(credentials)?;
@@ -141,7 +139,7 @@ pub(super) async fn agent(credentials: &Path, inbox: &Path) -> anyhow::Result<Ex
 
 struct Agent {
     me: Caller,
-    store: Arc<SqliteStore>,
+    store: Arc<Store>,
     name: String,
 }
 

@@ -99,9 +99,14 @@ impl Heartbeat {
         };
         if !told {
             let missed = self.missed.get(&session.key);
-            let exit = match missed {
-                Some(process) => store.record_missed_exit(&session.key, daemon, process, now),
-                None => store.record_exit(&session.key, daemon, now),
+            let exit = async {
+                match missed {
+                    Some(process) => {
+                        let key = &session.key;
+                        store.record_missed_exit(key, daemon, process, now).await
+                    }
+                    None => store.record_exit(&session.key, daemon, now).await,
+                }
             };
             if !patience.bounded(store.location(), exit).await?
                 && !self

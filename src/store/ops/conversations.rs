@@ -39,7 +39,7 @@ pub(crate) fn create(
 /// Gives an open conversation a label in the place of the one that it has.
 ///
 /// # Errors
-/// As [`crate::store::Conversations::label_conversation`].
+/// As [`crate::store::Store::label_conversation`].
 pub(crate) fn label(
     transaction: &mut Transaction<'_>,
     id: &ConversationId,
@@ -58,7 +58,7 @@ pub(crate) fn label(
 /// The tokens of both sides, if they are kept in the clear.
 ///
 /// # Errors
-/// As [`crate::store::Conversations::plain_tokens`].
+/// As [`crate::store::Store::plain_tokens`].
 pub(crate) fn plain_tokens(rows: &mut dyn Rows, id: &ConversationId) -> Result<Option<[Token; 2]>> {
     open_until(rows, id)?;
     let Some([a, b]) = rows.tokens(id)? else {
@@ -81,7 +81,7 @@ pub(crate) fn show(rows: &mut dyn Rows, id: &ConversationId) -> Result<Conversat
 /// Moves the end of a conversation, never to an earlier time.
 ///
 /// # Errors
-/// As [`crate::store::Conversations::renew_conversation`].
+/// As [`crate::store::Store::renew_conversation`].
 pub(crate) fn renew(
     transaction: &mut Transaction<'_>,
     id: &ConversationId,
@@ -105,7 +105,7 @@ pub(crate) fn renew(
 /// Ends a conversation for good.
 ///
 /// # Errors
-/// As [`crate::store::Conversations::close_conversation`].
+/// As [`crate::store::Store::close_conversation`].
 pub(crate) fn close(
     transaction: &mut Transaction<'_>,
     id: &ConversationId,

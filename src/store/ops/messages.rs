@@ -41,7 +41,7 @@ pub(crate) fn clean(drafts: &[Draft]) -> Result<Vec<Clean>> {
 /// [`clean`] made of the drafts.
 ///
 /// # Errors
-/// As [`crate::store::Messages::send`].
+/// As [`crate::store::Store::send`].
 pub(crate) fn send(
     transaction: &mut Transaction<'_>,
     from: &Caller,
@@ -161,7 +161,7 @@ fn told(clean: &Clean, from: &SessionKey, id: MessageId) -> Audit {
 /// Hands a session its mail, and marks it read.
 ///
 /// # Errors
-/// As [`crate::store::Messages::fetch`].
+/// As [`crate::store::Store::fetch`].
 pub(crate) fn fetch(
     transaction: &mut Transaction<'_>,
     caller: &Caller,
@@ -224,7 +224,7 @@ pub(crate) fn confirm(
 /// Shows a session its mail and marks nothing.
 ///
 /// # Errors
-/// As [`crate::store::Messages::peek`].
+/// As [`crate::store::Store::peek`].
 pub(crate) fn peek(
     rows: &mut dyn Rows,
     caller: &Caller,
@@ -239,7 +239,7 @@ pub(crate) fn peek(
 /// Acknowledges messages by id.
 ///
 /// # Errors
-/// As [`crate::store::Messages::acknowledge`].
+/// As [`crate::store::Store::acknowledge`].
 pub(crate) fn acknowledge(
     transaction: &mut Transaction<'_>,
     caller: &Caller,

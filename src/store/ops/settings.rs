@@ -10,6 +10,9 @@ use crate::store::executor::Transaction;
 use crate::store::rows::Audit;
 use crate::store::{Leader, Result};
 
+/// The setting that lets housekeeping delete rows of the shared tables.
+pub(crate) const PRUNE_FOREIGN: &str = "prune_foreign";
+
 /// A key and its value.
 pub(crate) type Setting = (&'static str, String);
 

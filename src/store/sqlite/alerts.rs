@@ -1,17 +1,12 @@
 //! Alerts: open from when they are raised until their matter recovers.
 
-use std::collections::HashMap;
-
-use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::fault::Fault;
-use super::{SqliteStore, millis};
+use super::millis;
 use crate::model::alert::AlertKind;
-use crate::store::ops::alerts;
 use crate::store::rows::Raise;
-use crate::store::{AlertNote, AlertRow, Alerts, Control, ControlKind, Leader, NewAlert, Result};
 
 /// Raises it unless one of the kind is open for the subject.
 pub(super) async fn raise(
@@ -76,97 +71,4 @@ pub(super) async fn recover(
     .await?
     .rows_affected();
     Ok(ended > 0)
-}
-
-#[async_trait]
-impl Alerts for SqliteStore {
-    async fn raise_alert(
-        &self,
-        leader: Option<&Leader>,
-        alert: &NewAlert,
-        now: Timestamp,
-    ) -> Result<bool> {
-        let (leader, alert) = (leader.cloned(), alert.clone());
-        self.full
-            .write("raising an alert", move |transaction| {
-                alerts::raise(transaction, leader.as_ref(), &alert, now)
-            })
-            .await
-    }
-
-    async fn recover_alert(
-        &self,
-        leader: Option<&Leader>,
-        kind: AlertKind,
-        subject: &str,
-        now: Timestamp,
-    ) -> Result<bool> {
-        let (leader, subject) = (leader.cloned(), subject.to_owned());
-        self.normal
-            .write("ending an alert", move |transaction| {
-                alerts::recover(transaction, leader.as_ref(), kind, &subject, now)
-            })
-            .await
-    }
-
-    async fn open_alerts(&self) -> Result<Vec<AlertRow>> {
-        self.reads
-            .read("looking at alerts", |rows| rows.open_alerts())
-            .await
-    }
-
-    async fn alerts(&self, limit: u32) -> Result<Vec<AlertRow>> {
-        self.reads
-            .read("listing alerts", move |rows| rows.newest_alerts(limit))
-            .await
-    }
-
-    async fn note_alerts(&self, leader: &Leader, notes: &[AlertNote]) -> Result<()> {
-        if notes.is_empty() {
-            return Ok(());
-        }
-        let (leader, notes) = (leader.clone(), notes.to_vec());
-        self.normal
-            .write("noting what was told", move |transaction| {
-                alerts::note(transaction, &leader, &notes)
-            })
-            .await
-    }
-
-    async fn set_control(&self, control: &Control) -> Result<()> {
-        let control = control.clone();
-        self.full
-            .write("writing down what an operator said", move |transaction| {
-                alerts::set_control(transaction, &control)
-            })
-            .await
-    }
-
-    async fn clear_control(
-        &self,
-        kind: ControlKind,
-        subject: &str,
-        now: Timestamp,
-    ) -> Result<bool> {
-        let subject = subject.to_owned();
-        self.full
-            .write("taking back what an operator said", move |transaction| {
-                alerts::clear_control(transaction, kind, &subject, now)
-            })
-            .await
-    }
-
-    async fn controls(&self, now: Timestamp) -> Result<Vec<Control>> {
-        self.reads
-            .read("looking at what operators said", move |rows| {
-                rows.controls(now)
-            })
-            .await
-    }
-
-    async fn task_counts(&self) -> Result<HashMap<String, u64>> {
-        self.reads
-            .read("counting tasks", |rows| rows.task_counts())
-            .await
-    }
 }

@@ -1,8 +1,7 @@
-//! Conversations: each call hands its operation to an executor.
+//! Who calls, for the calls that still hold their own SQL.
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
@@ -10,98 +9,10 @@ use sqlx::{Row as _, SqliteConnection};
 use super::SqliteStore;
 use super::fault::Fault;
 use super::{from_millis, shared};
-use crate::model::session::Conversation;
-use crate::model::token::{Token, TokenStorage};
-use crate::model::{ConversationId, Label, SessionKey, Side, timestamp};
-use crate::store::ops::{callers, conversations};
+use crate::model::{Label, SessionKey, Side, timestamp};
+use crate::store::ops::callers;
 use crate::store::rows::{EndSet, Party};
-use crate::store::{Caller, Conversations, NewConversation, Result, Verified};
-
-#[async_trait]
-impl Conversations for SqliteStore {
-    async fn create_conversations(
-        &self,
-        new: &[NewConversation],
-        now: Timestamp,
-    ) -> Result<TokenStorage> {
-        let new = new.to_vec();
-        self.full
-            .write("making conversations", move |transaction| {
-                conversations::create(transaction, &new, now)
-            })
-            .await
-    }
-
-    async fn label_conversation(
-        &self,
-        id: &ConversationId,
-        label: &Label,
-        now: Timestamp,
-    ) -> Result<()> {
-        let (id, label) = (id.clone(), label.clone());
-        self.full
-            .write("labelling a conversation", move |transaction| {
-                conversations::label(transaction, &id, &label, now)
-            })
-            .await
-    }
-
-    async fn plain_tokens(&self, id: &ConversationId) -> Result<Option<[Token; 2]>> {
-        let id = id.clone();
-        self.reads
-            .read("reading the tokens of a conversation", move |rows| {
-                conversations::plain_tokens(rows, &id)
-            })
-            .await
-    }
-
-    async fn conversations(&self) -> Result<Vec<Conversation>> {
-        self.reads
-            .read("listing conversations", |rows| rows.conversations(None))
-            .await
-    }
-
-    async fn conversation(&self, id: &ConversationId) -> Result<Conversation> {
-        let id = id.clone();
-        self.reads
-            .read("reading a conversation", move |rows| {
-                conversations::show(rows, &id)
-            })
-            .await
-    }
-
-    async fn renew_conversation(
-        &self,
-        id: &ConversationId,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<Timestamp> {
-        let id = id.clone();
-        self.full
-            .write("renewing a conversation", move |transaction| {
-                conversations::renew(transaction, &id, until, now)
-            })
-            .await
-    }
-
-    async fn close_conversation(&self, id: &ConversationId, now: Timestamp) -> Result<()> {
-        let id = id.clone();
-        self.full
-            .write("closing a conversation", move |transaction| {
-                conversations::close(transaction, &id, now)
-            })
-            .await
-    }
-
-    async fn verify(&self, callers: &[Caller], now: Timestamp) -> Result<Vec<Result<Verified>>> {
-        let callers = callers.to_vec();
-        self.reads
-            .read("verifying credentials", move |rows| {
-                callers::verify(rows, &callers, now)
-            })
-            .await
-    }
-}
+use crate::store::{Caller, Verified};
 
 impl SqliteStore {
     /// [`callers::authenticate`] for the calls that still hold their own SQL.

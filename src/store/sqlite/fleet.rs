@@ -13,12 +13,11 @@ use super::shared::session_change;
 use super::tasks::{self, Cause, Target, counted, fetched, session_of};
 use super::written::Written as _;
 use super::{Durability, Ring, SqliteStore, findings, leader, millis, odd, prune, seen};
-use crate::clock;
 use crate::model::{Fence, SessionKey, TaskId};
-use crate::store::ops::settings;
+use crate::store::unmoved::Orchestration;
 use crate::store::{
-    DaemonRef, Finding, Fleet, Leader, Lease, Move, Moved, Orchestration, Pruned, Result,
-    Retention, StoreError, TaskError, Waiting, Wanted, Why,
+    DaemonRef, Finding, Fleet, Leader, Lease, Move, Moved, Pruned, Result, Retention, StoreError,
+    TaskError, Waiting, Wanted, Why,
 };
 use crate::text::millis as duration_millis;
 
@@ -227,37 +226,6 @@ impl Orchestration for SqliteStore {
             Ok(made)
         })
         .await
-    }
-
-    async fn set_capacity(
-        &self,
-        leader: Option<&Leader>,
-        capacity: u32,
-        max_losses: u32,
-    ) -> Result<()> {
-        let settings = [
-            ("task.capacity", capacity.to_string()),
-            ("task.max_losses", max_losses.to_string()),
-        ];
-        let leader = leader.cloned();
-        self.full
-            .write("setting the capacity", move |transaction| {
-                settings::set(transaction, leader.as_ref(), &settings)
-            })
-            .await
-    }
-
-    async fn set_session_capacity(
-        &self,
-        session: &SessionKey,
-        capacity: Option<u32>,
-    ) -> Result<()> {
-        let (session, now) = (session.clone(), clock::now());
-        self.full
-            .write("setting a capacity", move |transaction| {
-                settings::order_capacity(transaction, &session, capacity, now)
-            })
-            .await
     }
 
     async fn prune(

@@ -1,91 +1,17 @@
 //! Messages: sent with their limits kept, handed out at least once.
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::fault::Fault;
+use super::millis;
 use super::shared::session_change;
 use super::written::Written as _;
-use super::{SqliteStore, millis};
-use crate::model::message::{Draft, Message};
-use crate::model::wake::Mail;
-use crate::model::{MessageId, SessionKey};
-use crate::store::ops::messages;
-use crate::store::{Caller, FetchId, Fetched, Messages, Result, Sent};
+use crate::model::SessionKey;
 
 /// In the place of the heartbeat that a verdict rests on: the session did
 /// something since, and no task is taken from it for that verdict.
 pub(super) const OVERTAKEN: i64 = -1;
-
-#[async_trait]
-impl Messages for SqliteStore {
-    async fn send(&self, from: &Caller, drafts: &[Draft], now: Timestamp) -> Result<Vec<Sent>> {
-        let clean = messages::clean(drafts)?;
-        let (from, drafts) = (from.clone(), drafts.to_vec());
-        self.full
-            .write("sending", move |transaction| {
-                messages::send(transaction, &from, &drafts, &clean, now)
-            })
-            .await
-    }
-
-    async fn fetch(&self, caller: &Caller, limit: u32, now: Timestamp) -> Result<Fetched> {
-        let caller = caller.clone();
-        self.full
-            .write("fetching messages", move |transaction| {
-                messages::fetch(transaction, &caller, limit, now)
-            })
-            .await
-    }
-
-    async fn peek(
-        &self,
-        caller: &Caller,
-        after: Option<MessageId>,
-        limit: u32,
-        now: Timestamp,
-    ) -> Result<Vec<Message>> {
-        let caller = caller.clone();
-        self.reads
-            .read("looking at messages", move |rows| {
-                messages::peek(rows, &caller, after, limit, now)
-            })
-            .await
-    }
-
-    async fn fetch_written(&self, fetch: &FetchId, now: Timestamp) -> Result<()> {
-        let fetch = fetch.clone();
-        // Losing this to a power failure hands the messages out twice, which is
-        // what at-least-once means; it needs no fsync.
-        self.normal
-            .write("confirming a fetch", move |transaction| {
-                messages::confirm(transaction, &fetch, now)
-            })
-            .await
-    }
-
-    async fn acknowledge(
-        &self,
-        caller: &Caller,
-        messages: &[MessageId],
-        now: Timestamp,
-    ) -> Result<u64> {
-        let (caller, messages) = (caller.clone(), messages.to_vec());
-        self.full
-            .write("acknowledging messages", move |transaction| {
-                messages::acknowledge(transaction, &caller, &messages, now)
-            })
-            .await
-    }
-
-    async fn mail(&self, sessions: &[SessionKey]) -> Result<Vec<Mail>> {
-        let sessions = sessions.to_vec();
-        self.reads
-            .read("looking for mail", move |rows| rows.mail(&sessions))
-            .await
-    }
-}
 
 /// The agent itself called again, so it has seen what an earlier fetch wrote
 /// to it: that is acknowledged now.

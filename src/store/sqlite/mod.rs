@@ -53,7 +53,6 @@ mod tasks;
 mod times;
 mod turnstile;
 mod upkeep;
-mod wakes;
 mod written;
 
 use std::future::Future;
@@ -70,10 +69,10 @@ use sqlx::{Row as _, Sqlite, SqliteConnection};
 
 pub use super::Durability;
 use super::accepted::Acceptance;
-use super::executor::{Executor, PATIENCE, Readers};
+use super::executor::PATIENCE;
 pub use super::writes::held_up;
 use super::writes::{Attempt, Step, Writes};
-use super::{Result, StoreError, UsedUp};
+use super::{Result, Store, StoreError, UsedUp};
 use crate::clock;
 use crate::doorbell::Bell;
 use crate::model::{Label, SessionKey};
@@ -107,9 +106,6 @@ const WAITED: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct SqliteStore {
     opened: Arc<Opened>,
-    full: Executor,
-    normal: Executor,
-    reads: Readers,
 }
 
 impl Deref for SqliteStore {
@@ -210,13 +206,21 @@ impl Write {
 
 impl SqliteStore {
     fn over(opened: Opened) -> Self {
-        let opened = Arc::new(opened);
-        let executor = |durability| engine::executor(&opened, durability);
         Self {
+            opened: Arc::new(opened),
+        }
+    }
+
+    /// The store whose data it keeps.
+    fn store(self) -> Store {
+        let backend = Arc::new(self);
+        let executor = |durability| engine::executor(&backend.opened, durability);
+        Store {
             full: executor(Durability::Full),
             normal: executor(Durability::Normal),
-            reads: engine::readers(&opened, READERS),
-            opened,
+            reads: engine::readers(&backend.opened, READERS),
+            unmoved: Some(Arc::clone(&backend)),
+            backend,
         }
     }
 

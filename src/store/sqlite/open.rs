@@ -15,7 +15,7 @@ use crate::clock;
 use crate::doorbell::Bell;
 use crate::store::accepted::{Acceptance, Accepted};
 use crate::store::writes;
-use crate::store::{Result, StoreError};
+use crate::store::{Result, Store, StoreError};
 
 /// The first release without the bug that loses commits after a reset of the
 /// write-ahead log.
@@ -87,7 +87,7 @@ impl SqliteStore {
     /// # Errors
     /// Everything that can be wrong with a file, an SQLite database or its
     /// version, each named.
-    pub async fn open(path: &Path, create: Create) -> Result<Self> {
+    pub async fn open(path: &Path, create: Create) -> Result<Store> {
         Self::open_with_durability(path, create, Durability::Full).await
     }
 
@@ -101,7 +101,7 @@ impl SqliteStore {
         path: &Path,
         create: Create,
         messages: Durability,
-    ) -> Result<Self> {
+    ) -> Result<Store> {
         Self::open_telling(path, create, messages, &Opening::default()).await
     }
 
@@ -111,7 +111,7 @@ impl SqliteStore {
         create: Create,
         messages: Durability,
         opening: &Opening,
-    ) -> Result<Self> {
+    ) -> Result<Store> {
         refuse_old_sqlite(rusqlite::version_number())?;
         let path = std::path::absolute(path)
             .map_err(|error| StoreError::Io(path.to_owned(), error.to_string()))?;
@@ -175,7 +175,7 @@ impl SqliteStore {
         };
         let looked = store.run("opening it", look).await;
         looked.map_err(|error| corrupt_or(error, store.path()))?;
-        Ok(store)
+        Ok(store.store())
     }
 
     async fn prepare_in_turn(&self, create: Create, opening: &Opening) -> Result<()> {

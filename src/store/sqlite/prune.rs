@@ -8,10 +8,10 @@ use sqlx::{Row, SqliteConnection};
 
 use super::due::{LOOK, PART, due_conversation, due_message, look_on, looked_to, of_messages};
 use super::fault::Fault;
-use super::reports::PRUNE_FOREIGN;
 use super::shared::{daemon_change, session_change};
 use super::{millis, ours, times};
 use crate::model::timestamp;
+use crate::store::ops::settings::PRUNE_FOREIGN;
 use crate::store::{Pruned, Retention};
 use crate::text::millis as duration_millis;
 

@@ -10,17 +10,12 @@ use sqlx::sqlite::SqliteRow;
 use super::owed::owed_mail;
 use super::shared::{foreign_mark, reported, spoken_mark};
 use super::{SqliteStore, from_millis, odd, shared};
-use crate::clock;
 use crate::model::health::Turn;
-use crate::model::rate::RateLimits;
 use crate::model::session::{Heartbeat, ProofKind, SessionView};
 use crate::model::token::TokenStorage;
 use crate::model::{ConversationId, SessionKey, Side, timestamp};
-use crate::store::ops::settings::{self, Setting};
-use crate::store::{AuditEntry, AuditFilter, DaemonView, Reports, Result, StoreCheck};
-
-/// The setting that lets housekeeping delete rows of the shared tables.
-pub(super) const PRUNE_FOREIGN: &str = "prune_foreign";
+use crate::store::unmoved::Reports;
+use crate::store::{AuditEntry, AuditFilter, DaemonView, Result, StoreCheck};
 
 #[async_trait]
 impl Reports for SqliteStore {
@@ -148,32 +143,6 @@ impl Reports for SqliteStore {
         .await
     }
 
-    async fn rate_limits(&self) -> Result<RateLimits> {
-        self.reads
-            .read("reading the limits", |rows| rows.rate_limits())
-            .await
-    }
-
-    async fn set_rate_limits(&self, limits: RateLimits) -> Result<()> {
-        let settings = vec![
-            ("rate.per_minute", limits.per_minute.to_string()),
-            ("rate.per_hour", limits.per_hour.to_string()),
-            ("rate.per_day", limits.per_day.to_string()),
-        ];
-        self.order("setting the limits", settings).await
-    }
-
-    async fn set_token_storage(&self, storage: TokenStorage) -> Result<()> {
-        let settings = vec![("token_storage", storage.as_str().to_owned())];
-        self.order("setting the token storage", settings).await
-    }
-
-    async fn set_prune_foreign(&self, prune: bool) -> Result<()> {
-        let word = if prune { "on" } else { "off" };
-        let settings = vec![(PRUNE_FOREIGN, word.to_owned())];
-        self.order("setting what is deleted", settings).await
-    }
-
     async fn check(&self) -> Result<StoreCheck> {
         self.run("checking it", async {
             let mut connection = self.reader().await?;
@@ -212,18 +181,6 @@ impl Reports for SqliteStore {
             })
         })
         .await
-    }
-}
-
-impl SqliteStore {
-    /// Settings that an operator orders.
-    async fn order(&self, doing: &'static str, settings: Vec<Setting>) -> Result<()> {
-        let now = clock::now();
-        self.full
-            .write(doing, move |transaction| {
-                settings::order(transaction, &settings, now)
-            })
-            .await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,13 +15,13 @@ use super::written::Written as _;
 use super::{Durability, Ring, SqliteStore, reports};
 use crate::clock;
 use crate::doorbell::{Doorbell, Mode, Paths};
-use crate::store::{OnRing, Result, StoreError, StoreProbe, Upkeep, WriteHealth};
+use crate::store::{Backend, OnRing, Result, StoreError, StoreProbe, WriteHealth};
 
 /// Longest wait for calls that are under way when the store is closed.
 const CLOSING: Duration = Duration::from_secs(10);
 
 #[async_trait]
-impl Upkeep for SqliteStore {
+impl Backend for SqliteStore {
     fn location(&self) -> &Path {
         self.path()
     }
@@ -111,11 +112,12 @@ impl Upkeep for SqliteStore {
         .await
     }
 
-    async fn close(&self) {
+    fn committed_at(&self) -> u64 {
+        self.opened.committed_at()
+    }
+
+    async fn close(&self, threads: Vec<JoinHandle<()>>) {
         debug!(store = %self.path().display(), "closing the store");
-        let mut threads = self.reads.close();
-        threads.extend(self.full.close());
-        threads.extend(self.normal.close());
         let closed = async {
             // What was asked for is written yet.
             for thread in threads {

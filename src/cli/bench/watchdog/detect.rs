@@ -12,7 +12,7 @@ use crate::cli::bench::stats::{Histogram, Micros};
 use crate::clock;
 use crate::model::TaskId;
 use crate::model::task::Fence;
-use crate::store::{Messages, Outcome, StoreError, TaskError, Tasks};
+use crate::store::{Outcome, StoreError, TaskError};
 
 /// Between two agents that do their last thing.
 const STAGGER: Duration = Duration::from_millis(70);

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::credentials::Credentials;
 use crate::leash::Leash;
 use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{Caller, NewTask, Tasks, Upkeep};
+use crate::store::{Caller, NewTask, Store};
 
 /// How long anything may take that has no timer of its own. Generous: a loaded
 /// machine is no failure.
@@ -112,7 +112,7 @@ impl Drop for Daemon {
 pub(super) struct Yard {
     directory: PathBuf,
     pub(super) raw: Connection,
-    pub(super) store: SqliteStore,
+    pub(super) store: Store,
     pub(super) timers: Timers,
     pub(super) sessions: Vec<Session>,
     /// Worker daemons, by host.

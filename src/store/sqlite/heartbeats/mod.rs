@@ -26,9 +26,10 @@ use crate::model::session::ProofKind;
 use crate::model::wake::Mail;
 use crate::model::{SessionKey, timestamp};
 use crate::store::sqlite::written::Written as _;
+use crate::store::unmoved::Heartbeats;
 use crate::store::{
-    Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Heartbeats, Namesake,
-    Process, ProcessId, Result, Witness,
+    Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Namesake, Process, ProcessId,
+    Result, Witness,
 };
 
 #[async_trait]

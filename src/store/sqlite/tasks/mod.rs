@@ -22,9 +22,10 @@ use crate::model::SessionKey;
 use crate::model::redact::{redact, redact_within};
 use crate::model::task::{Fence, MAX_PROGRESS, ProgressNote, TaskId, TaskState};
 use crate::store::sqlite::written::Written as _;
+use crate::store::unmoved::Tasks;
 use crate::store::{
     Added, Caller, Ended, NewTask, Outcome, Result, StoreError, Task, TaskError, TaskEvent,
-    TaskFilter, Tasks,
+    TaskFilter,
 };
 use add::{Clean, add};
 pub(super) use anew::give_anew;

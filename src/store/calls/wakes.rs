@@ -1,15 +1,17 @@
-//! Wakes: each a row, claimed by compare-and-set, so that the daemon, an MCP
-//! server and a hook never wake one session twice for the same mail.
+//! Who wakes whom: one at a time.
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::SqliteStore;
-use crate::store::{Result, WakeClaim, WakeEnd, WakeRef, Wakes};
+use crate::store::{Result, Store, WakeClaim, WakeEnd, WakeRef};
 
-#[async_trait]
-impl Wakes for SqliteStore {
-    async fn claim_wake(&self, claim: &WakeClaim<'_>, now: Timestamp) -> Result<Option<WakeRef>> {
+impl Store {
+    /// Claims the right to wake a session about its mail up to `mark`. `None`
+    /// if somebody holds it and his lease is not over.
+    pub async fn claim_wake(
+        &self,
+        claim: &WakeClaim<'_>,
+        now: Timestamp,
+    ) -> Result<Option<WakeRef>> {
         let (session, boot) = (claim.session.clone(), claim.boot.clone());
         let (adapter, claimant) = (claim.adapter.to_owned(), claim.claimant.to_owned());
         let (mark, lease) = (claim.mark, claim.lease);
@@ -28,7 +30,13 @@ impl Wakes for SqliteStore {
             .await
     }
 
-    async fn end_wake(&self, wake: &WakeRef, end: &WakeEnd<'_>, now: Timestamp) -> Result<bool> {
+    /// Ends a claimed wake. `false` if the claim was lost meanwhile.
+    pub async fn end_wake(
+        &self,
+        wake: &WakeRef,
+        end: &WakeEnd<'_>,
+        now: Timestamp,
+    ) -> Result<bool> {
         let wake = wake.clone();
         let (outcome, reason) = (end.outcome, end.reason.map(str::to_owned));
         self.normal

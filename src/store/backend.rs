@@ -1,0 +1,92 @@
+//! What keeps a store's data, and how it is watched.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+
+#[cfg(doc)]
+use super::StoreError;
+use super::{Arrival, Result, StoreProbe, WriteHealth};
+use crate::doorbell::{Doorbell, Mode};
+use crate::model::SessionKey;
+use crate::model::message::Message;
+
+/// What keeps the data, as a thing that can break: what an engine alone can say.
+#[async_trait]
+pub trait Backend: Send + Sync + std::fmt::Debug {
+    /// Where it is, as people name it.
+    fn location(&self) -> &Path;
+
+    /// Starts watching for commits by anyone. `on_ring` runs on a thread of
+    /// its own, with a reader that sees every commit the ring was about.
+    ///
+    /// # Errors
+    /// If the store is gone, or nothing more can be watched.
+    fn doorbell(&self, mode: Mode, on_ring: OnRing) -> Result<Doorbell>;
+
+    /// A cheap look: is the file at the path still the one that is open, and
+    /// does it answer?
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`], and whatever the store says.
+    async fn probe(&self) -> Result<StoreProbe>;
+
+    /// How this process's own writes fare; asks no store.
+    fn writes(&self) -> WriteHealth;
+
+    /// Writes a little, to find out whether the store takes writes: at the
+    /// durability of the writes that are in doubt, and without a wait for the
+    /// disk where none is.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being written.
+    async fn try_write(&self) -> Result<()>;
+
+    /// Lets the store count on where nothing else does, and notes how far it is:
+    /// by that an older copy is known that is put in its place. For a daemon, about
+    /// once a second.
+    ///
+    /// # Errors
+    /// [`StoreError::Older`] and [`StoreError::Mixed`] of such a copy.
+    async fn tend(&self) -> Result<()>;
+
+    /// Writes what it can of the log back into the database, without waiting
+    /// for anyone.
+    async fn checkpoint(&self) -> Result<()>;
+
+    /// See [`super::Store::committed_at`].
+    fn committed_at(&self) -> u64;
+
+    /// Closes all connections, once the threads of the executors have ended.
+    async fn close(&self, threads: Vec<JoinHandle<()>>);
+}
+
+/// Called on the doorbell's thread with a reader of what is new.
+pub type OnRing = Box<dyn FnMut(&mut dyn Look) + Send>;
+
+/// Reads what came since the last look, on the doorbell's own thread.
+pub trait Look {
+    /// Where messages are that this reader has not returned yet: recipient and
+    /// id, in commit order, the reader's own start excluded; also those that
+    /// somebody has fetched meanwhile.
+    ///
+    /// # Errors
+    /// If the store failed; the next look covers the same messages.
+    fn arrivals(&mut self) -> Result<Vec<Arrival>>;
+
+    /// Like [`Look::arrivals`] with the messages whole, for these sessions
+    /// only. Both move the same mark: a reader uses one or the other.
+    ///
+    /// # Errors
+    /// If the store failed; the next look covers the same messages.
+    fn messages(&mut self, of: &HashSet<SessionKey>) -> Result<Vec<Message>>;
+
+    /// Whether there is work for an orchestrator since the last time this was
+    /// asked: a task, an exit, something that an operator said.
+    ///
+    /// # Errors
+    /// If the store failed; the next look answers for the same time.
+    fn signalled(&mut self) -> Result<bool>;
+}

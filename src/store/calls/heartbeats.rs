@@ -1,0 +1,137 @@
+//! Who is alive.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::SessionKey;
+use crate::model::health::Turn;
+use crate::model::wake::Mail;
+use crate::store::unmoved::Heartbeats as _;
+use crate::store::{
+    BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Namesake, Process, Result, Store,
+    Witness,
+};
+
+impl Store {
+    /// What the rows tell of the time. Asked before a daemon writes its own first
+    /// row, which proves nothing.
+    pub async fn witness(&self) -> Result<Witness> {
+        self.unmoved()?.witness().await
+    }
+
+    /// Takes back the renewals of daemons whose clock was far ahead: an end that
+    /// one wrote and that none could write at `now` becomes the one that it could.
+    /// Returns how many conversations that were.
+    pub async fn mend_renewals(&self, now: Timestamp) -> Result<u64> {
+        self.unmoved()?.mend_renewals(now).await
+    }
+
+    /// Enters a daemon, with an epoch above all that it had before, and ends
+    /// the wakes that its earlier life left open: it died in the middle of
+    /// them, and must not wait for its own lease.
+    pub async fn register_daemon(&self, daemon: &DaemonInfo, now: Timestamp) -> Result<DaemonRef> {
+        self.unmoved()?.register_daemon(daemon, now).await
+    }
+
+    /// Another process that registered under a daemon's name after it, and has not
+    /// stopped: for a daemon that runs, one too many.
+    pub async fn namesake(&self, daemon: &DaemonRef) -> Result<Option<Namesake>> {
+        self.unmoved()?.namesake(daemon).await
+    }
+
+    /// One heartbeat for many sessions, in one statement. A session that
+    /// another live daemon owns is left alone and named in the report. Where the
+    /// heartbeat names another process than the last one, or follows an end that
+    /// was noted, the agent has a successor: the end is noted, the unacknowledged
+    /// mail is handed out again, and the tasks are given anew, in one transaction.
+    pub async fn beat(&self, round: &BeatRound<'_>) -> Result<BeatReport> {
+        self.unmoved()?.beat(round).await
+    }
+
+    /// The processes that the last heartbeats named, in the order of the
+    /// question.
+    pub async fn processes(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Process>>> {
+        self.unmoved()?.processes(sessions).await
+    }
+
+    /// Those of the sessions whose agent's end was noted, and for whom nobody
+    /// beat since.
+    pub async fn ended(&self, sessions: &[SessionKey]) -> Result<HashSet<SessionKey>> {
+        self.unmoved()?.ended(sessions).await
+    }
+
+    /// Renews the expired conversations of these sessions, as far as they were
+    /// kept alive to their end: the last heartbeat before it is this daemon's,
+    /// of this life or an earlier one, or a call of the agent itself while no
+    /// daemon was there, and no exit was noted since. Returns the sessions of
+    /// those that were renewed. What was closed, what another daemon kept and
+    /// what expired before anybody beat for it stays as it is.
+    pub async fn renew_expired(
+        &self,
+        daemon: &DaemonRef,
+        sessions: &[SessionKey],
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<SessionKey>> {
+        self.unmoved()?
+            .renew_expired(daemon, sessions, until, now)
+            .await
+    }
+
+    /// Notes that a session's agent process ended. `false` if this daemon does
+    /// not own the session any more.
+    pub async fn record_exit(
+        &self,
+        session: &SessionKey,
+        daemon: &DaemonRef,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.unmoved()?.record_exit(session, daemon, now).await
+    }
+
+    /// Notes that this process of a session's agent ended while its daemon was
+    /// down. It does not matter who wrote the heartbeat that names it: an end that is certain is
+    /// noted by any daemon. `false` if the heartbeat names another process, or a
+    /// later life of the same daemon wrote it.
+    pub async fn record_missed_exit(
+        &self,
+        session: &SessionKey,
+        daemon: &DaemonRef,
+        process: &Process,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.unmoved()?
+            .record_missed_exit(session, daemon, process, now)
+            .await
+    }
+
+    /// A clean stop: lets go of sessions without calling them dead. With no
+    /// sessions named, of all of them, and notes the daemon as stopped.
+    pub async fn release(
+        &self,
+        daemon: &DaemonRef,
+        sessions: Option<&[SessionKey]>,
+        now: Timestamp,
+    ) -> Result<u64> {
+        self.unmoved()?.release(daemon, sessions, now).await
+    }
+
+    /// A single authenticated heartbeat by an agent or a script. With a turn,
+    /// the agent's client says that one begins or ends; without, nothing is
+    /// changed of what it said before, and nothing counts as the agent's doing.
+    ///
+    /// # Errors
+    /// Wrong, missing or expired credentials.
+    pub async fn call_in(
+        &self,
+        caller: &Caller,
+        ttl: Duration,
+        turn: Option<Turn>,
+        boot: &Boot,
+        now: Timestamp,
+    ) -> Result<Mail> {
+        self.unmoved()?.call_in(caller, ttl, turn, boot, now).await
+    }
+}

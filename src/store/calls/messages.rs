@@ -1,0 +1,103 @@
+//! Sending and reading.
+
+use jiff::Timestamp;
+
+use crate::model::message::{Draft, Message};
+use crate::model::wake::Mail;
+use crate::model::{MessageId, SessionKey};
+use crate::store::ops::messages;
+use crate::store::{Caller, FetchId, Fetched, Result, Sent, Store};
+#[cfg(doc)]
+use crate::store::{StoreError, TaskError};
+
+impl Store {
+    /// Stores one caller's messages for its partner, in order, all or none,
+    /// after redaction; rings the doorbell.
+    ///
+    /// # Errors
+    /// Wrong, missing or expired credentials; a broken limit;
+    /// [`TaskError::NoTask`].
+    pub async fn send(&self, from: &Caller, drafts: &[Draft], now: Timestamp) -> Result<Vec<Sent>> {
+        let clean = messages::clean(drafts)?;
+        let (from, drafts) = (from.clone(), drafts.to_vec());
+        self.full
+            .write("sending", move |transaction| {
+                messages::send(transaction, &from, &drafts, &clean, now)
+            })
+            .await
+    }
+
+    /// Hands a session its unread messages, oldest first, and marks them read.
+    /// Acknowledges what an earlier fetch handed out, if that fetch's reply
+    /// was written; what was fetched by a call that died is handed out again.
+    ///
+    /// # Errors
+    /// Wrong, missing or expired credentials.
+    pub async fn fetch(&self, caller: &Caller, limit: u32, now: Timestamp) -> Result<Fetched> {
+        let caller = caller.clone();
+        self.full
+            .write("fetching messages", move |transaction| {
+                messages::fetch(transaction, &caller, limit, now)
+            })
+            .await
+    }
+
+    /// Like [`Store::fetch`], but marks nothing; only what came behind the
+    /// message `after`, if one is named.
+    ///
+    /// # Errors
+    /// Wrong, missing or expired credentials.
+    pub async fn peek(
+        &self,
+        caller: &Caller,
+        after: Option<MessageId>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<Message>> {
+        let caller = caller.clone();
+        self.reads
+            .read("looking at messages", move |rows| {
+                messages::peek(rows, &caller, after, limit, now)
+            })
+            .await
+    }
+
+    /// The reply to a fetch reached its reader.
+    pub async fn fetch_written(&self, fetch: &FetchId, now: Timestamp) -> Result<()> {
+        let fetch = fetch.clone();
+        // Losing this to a power failure hands the messages out twice, which is
+        // what at-least-once means; it needs no fsync.
+        self.normal
+            .write("confirming a fetch", move |transaction| {
+                messages::confirm(transaction, &fetch, now)
+            })
+            .await
+    }
+
+    /// Acknowledges messages by id; returns how many were not acknowledged
+    /// before.
+    ///
+    /// # Errors
+    /// [`StoreError::NoMessage`] if one is not for this session; then none is.
+    pub async fn acknowledge(
+        &self,
+        caller: &Caller,
+        messages: &[MessageId],
+        now: Timestamp,
+    ) -> Result<u64> {
+        let (caller, messages) = (caller.clone(), messages.to_vec());
+        self.full
+            .write("acknowledging messages", move |transaction| {
+                messages::acknowledge(transaction, &caller, &messages, now)
+            })
+            .await
+    }
+
+    /// Unread mail of many sessions, in the order of the question.
+    pub async fn mail(&self, sessions: &[SessionKey]) -> Result<Vec<Mail>> {
+        let sessions = sessions.to_vec();
+        self.reads
+            .read("looking for mail", move |rows| rows.mail(&sessions))
+            .await
+    }
+}

@@ -1,0 +1,85 @@
+//! What the product does with its data: each call hands its operation to an
+//! executor, and is one transaction.
+
+mod alerts;
+mod conversations;
+mod heartbeats;
+mod messages;
+mod orchestration;
+mod reports;
+mod tasks;
+mod wakes;
+
+use std::path::Path;
+
+use super::{OnRing, Result, Store, StoreProbe, WriteHealth};
+use crate::doorbell::{Doorbell, Mode};
+
+impl Store {
+    /// Where it is, as people name it.
+    #[must_use]
+    pub fn location(&self) -> &Path {
+        self.backend.location()
+    }
+
+    /// See [`super::Backend::doorbell`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn doorbell(&self, mode: Mode, on_ring: OnRing) -> Result<Doorbell> {
+        self.backend.doorbell(mode, on_ring)
+    }
+
+    /// See [`super::Backend::probe`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn probe(&self) -> Result<StoreProbe> {
+        self.backend.probe().await
+    }
+
+    /// See [`super::Backend::writes`].
+    #[must_use]
+    pub fn writes(&self) -> WriteHealth {
+        self.backend.writes()
+    }
+
+    /// See [`super::Backend::try_write`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn try_write(&self) -> Result<()> {
+        self.backend.try_write().await
+    }
+
+    /// See [`super::Backend::tend`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn tend(&self) -> Result<()> {
+        self.backend.tend().await
+    }
+
+    /// See [`super::Backend::checkpoint`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn checkpoint(&self) -> Result<()> {
+        self.backend.checkpoint().await
+    }
+
+    /// When the newest COMMIT of this process that rings had returned, by
+    /// [`crate::clock::monotonic_nanos`]: where the latency of a message begins.
+    #[must_use]
+    pub fn committed_at(&self) -> u64 {
+        self.backend.committed_at()
+    }
+
+    /// Takes no further calls, finishes those that were asked for, and closes.
+    pub async fn close(&self) {
+        let mut threads = self.reads.close();
+        threads.extend(self.full.close());
+        threads.extend(self.normal.close());
+        self.backend.close(threads).await;
+    }
+}

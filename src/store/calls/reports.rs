@@ -1,0 +1,74 @@
+//! What people ask about.
+
+use jiff::Timestamp;
+
+use crate::clock;
+use crate::model::rate::RateLimits;
+use crate::model::session::SessionView;
+use crate::model::token::TokenStorage;
+use crate::store::ops::settings::{self, Setting};
+use crate::store::unmoved::Reports as _;
+use crate::store::{AuditEntry, AuditFilter, DaemonView, Result, Store, StoreCheck};
+
+impl Store {
+    /// Every session of every conversation that is open, and of those that
+    /// ended within `since`.
+    pub async fn sessions(&self, since: Timestamp) -> Result<Vec<SessionView>> {
+        self.unmoved()?.sessions(since).await
+    }
+
+    /// Daemons that are known, by name.
+    pub async fn daemons(&self) -> Result<Vec<DaemonView>> {
+        self.unmoved()?.daemons().await
+    }
+
+    /// The newest audit rows, newest last.
+    pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
+        self.unmoved()?.audit(filter).await
+    }
+
+    /// The limits that every sender on this store keeps.
+    pub async fn rate_limits(&self) -> Result<RateLimits> {
+        self.reads
+            .read("reading the limits", |rows| rows.rate_limits())
+            .await
+    }
+
+    /// Sets them.
+    pub async fn set_rate_limits(&self, limits: RateLimits) -> Result<()> {
+        let settings = vec![
+            ("rate.per_minute", limits.per_minute.to_string()),
+            ("rate.per_hour", limits.per_hour.to_string()),
+            ("rate.per_day", limits.per_day.to_string()),
+        ];
+        self.order("setting the limits", settings).await
+    }
+
+    /// Sets how tokens of new conversations are kept.
+    pub async fn set_token_storage(&self, storage: TokenStorage) -> Result<()> {
+        let settings = vec![("token_storage", storage.as_str().to_owned())];
+        self.order("setting the token storage", settings).await
+    }
+
+    /// Sets whether rows of the shared tables are deleted in an adopted store.
+    pub async fn set_prune_foreign(&self, prune: bool) -> Result<()> {
+        let word = if prune { "on" } else { "off" };
+        let settings = vec![(settings::PRUNE_FOREIGN, word.to_owned())];
+        self.order("setting what is deleted", settings).await
+    }
+
+    /// A thorough look: integrity, versions, sizes.
+    pub async fn check(&self) -> Result<StoreCheck> {
+        self.unmoved()?.check().await
+    }
+
+    /// Settings that an operator orders.
+    async fn order(&self, doing: &'static str, settings: Vec<Setting>) -> Result<()> {
+        let now = clock::now();
+        self.full
+            .write(doing, move |transaction| {
+                settings::order(transaction, &settings, now)
+            })
+            .await
+    }
+}
