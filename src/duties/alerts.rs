@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing::{field, info};
 
 use super::links::{LeaderLink, StoreLink};
-use super::{Bells, Duty, DutyBell, Patience, Report, Round};
+use super::{Bells, Duty, DutyBell, Figure, Patience, Report, Round};
 use crate::config::{AlertSettings, Settings};
 use crate::model::alert::{Alert, AlertKind, ReminderPolicy};
 use crate::store::{AlertRow, Leader, SharedStore, StoreError};
@@ -39,7 +39,7 @@ use leaderless::Watched;
 use mutes::Mutes;
 use own::Own;
 use rows::Rows;
-use telling::Telling;
+use telling::{Tally, Telling};
 
 /// The duty.
 pub struct Alerts {
@@ -68,6 +68,7 @@ pub struct AlertsReport {
     /// What could not be told, which is tried again.
     untold: Option<String>,
     trouble: Option<String>,
+    tally: Tally,
 }
 
 impl Alerts {
@@ -216,6 +217,7 @@ impl Duty for Alerts {
             open: outcome.as_ref().map_or(self.own.len(), |open| *open),
             untold: self.telling.trouble(),
             trouble: outcome.err().map(|error| error.to_string()),
+            tally: self.telling.tally(),
         };
         Round {
             report,
@@ -258,6 +260,17 @@ impl Report for AlertsReport {
 
     fn trouble(&self) -> Option<String> {
         self.trouble.clone().or_else(|| self.untold.clone())
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let mut figures = vec![
+            Figure::counter("alerts_told", self.tally.told),
+            Figure::counter("tries_failed", self.tally.failed),
+        ];
+        if self.trouble.is_none() {
+            figures.push(Figure::gauge("alerts_open", self.open as u64));
+        }
+        figures
     }
 }
 

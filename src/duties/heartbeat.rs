@@ -83,6 +83,8 @@ pub struct Heartbeat {
     /// for each store.
     compared: HashSet<SessionKey>,
     /// Processes that ended unseen, as the store names them.
+    /// Heartbeats that were written since the last report.
+    written: u64,
     missed: HashMap<SessionKey, Process>,
 }
 
@@ -128,6 +130,7 @@ impl Heartbeat {
             mirrored: None,
             compared: HashSet::new(),
             missed: HashMap::new(),
+            written: 0,
         };
         (duty, receiver)
     }
@@ -257,6 +260,7 @@ impl Heartbeat {
             report.trouble = Some(why.to_owned());
             report.told = true;
         }
+        report.complete = true;
         Ok(report)
     }
 
@@ -391,6 +395,7 @@ impl Heartbeat {
         let mut report = patience
             .bounded(store.location(), store.beat(&round))
             .await?;
+        self.written += report.beaten;
         // A whole machine that begins anew is taken part by part.
         while !report.postponed.is_empty() && !patience.is_over() {
             let rest: HashSet<SessionKey> = report.postponed.drain(..).collect();
@@ -406,6 +411,7 @@ impl Heartbeat {
             let more = patience
                 .bounded(store.location(), store.beat(&part))
                 .await?;
+            self.written += more.beaten;
             report.owned_elsewhere.extend(more.owned_elsewhere);
             report.succeeded.extend(more.succeeded);
             report.postponed = more.postponed;
@@ -471,7 +477,7 @@ impl Duty for Heartbeat {
     async fn tick(&mut self) -> Round<HeartbeatReport> {
         let store = self.link.borrow_and_update().clone();
         let mut next = self.interval();
-        let report = match store {
+        let mut report = match store {
             None => HeartbeatReport {
                 waiting: true,
                 ..HeartbeatReport::default()
@@ -485,6 +491,7 @@ impl Duty for Heartbeat {
                 }
             }),
         };
+        report.written = std::mem::take(&mut self.written);
         Round {
             report,
             next: Instant::now() + next,

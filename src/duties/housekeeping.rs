@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::heartbeat::Witnessed;
 use super::links::{LeaderLink, StoreLink};
-use super::{Bells, Duty, DutyBell, Patience, Report, Round};
+use super::{Bells, Duty, DutyBell, Figure, Patience, Report, Round};
 use crate::config::{HousekeepingSettings, OrchestratorSettings, RoleSettings, Settings};
 use crate::model::wall::{Judged, Wall};
 use crate::store::{Leader, Pruned, Retention, SharedStore, StoreError, Witness};
@@ -34,6 +34,8 @@ pub struct Housekeeping {
     witness: Witnessed,
     /// The clock of this machine, as far as it can be believed.
     wall: Option<Wall>,
+    /// Rows that were taken away since the last report.
+    removed: u64,
 }
 
 /// What a round did.
@@ -44,6 +46,8 @@ pub struct HousekeepingReport {
     /// Whether there may be more.
     pub more: bool,
     trouble: Option<String>,
+    /// Rows that were taken away, also by a round that failed after that.
+    removed: u64,
     /// For the clock, which is looked at often then.
     waits: bool,
 }
@@ -64,6 +68,7 @@ impl Housekeeping {
             leadership: bells.leadership.clone(),
             witness,
             wall: None,
+            removed: 0,
         }
     }
 
@@ -117,6 +122,7 @@ impl Housekeeping {
         loop {
             let part = store.prune(Some(leader), &retention, judged.now);
             let part = patience.bounded(store.location(), part).await?;
+            self.removed += part.total();
             report.pruned += part;
             report.more = part.total() > 0;
             if !report.more || patience.is_over() {
@@ -143,7 +149,7 @@ impl Duty for Housekeeping {
                 next: Instant::now() + STANDBY.min(self.settings.interval),
             };
         };
-        let report = match self.round(&store, &leader).await {
+        let mut report = match self.round(&store, &leader).await {
             Ok(report) => report,
             Err(StoreError::NotLeading(_)) => {
                 self.leadership.ring();
@@ -154,6 +160,7 @@ impl Duty for Housekeeping {
                 ..HousekeepingReport::default()
             },
         };
+        report.removed = std::mem::take(&mut self.removed);
         let Pruned {
             messages,
             conversations,
@@ -201,5 +208,9 @@ impl Report for HousekeepingReport {
 
     fn trouble(&self) -> Option<String> {
         self.trouble.clone()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        vec![Figure::counter("rows_removed", self.removed)]
     }
 }

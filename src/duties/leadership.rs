@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::links::{LeaderLink, StoreLink};
-use super::{Duty, Patience, Report, Round, bounded};
+use super::{Duty, Figure, Patience, Report, Round, bounded};
 use crate::clock;
 use crate::config::{RoleSettings, Settings};
 use crate::store::{DaemonRef, Leader, Lease, SharedStore, StoreError};
@@ -54,6 +54,7 @@ pub struct Leadership {
 pub struct LeadershipReport {
     words: String,
     trouble: Option<String>,
+    acts: bool,
 }
 
 impl Leadership {
@@ -178,6 +179,7 @@ fn standing_by(holder: Option<&DaemonRef>, daemon: &DaemonRef) -> LeadershipRepo
             "another daemon on this host is called {name}, too, and acts; a daemon is named by \
              its configuration file: give one of the two another name, or stop it"
         )),
+        acts: false,
     }
 }
 
@@ -185,7 +187,7 @@ impl From<String> for LeadershipReport {
     fn from(words: String) -> Self {
         Self {
             words,
-            trouble: None,
+            ..Self::default()
         }
     }
 }
@@ -211,6 +213,7 @@ impl Duty for Leadership {
             self.publish(None);
             self.seen = None;
         }
+        report.acts = self.acting.borrow().is_some();
         let pause = match *self.acting.borrow() {
             Some(_) => renewal(self.ttl),
             None => LOOK.min(self.ttl / RENEWALS),
@@ -248,6 +251,10 @@ impl Report for LeadershipReport {
 
     fn trouble(&self) -> Option<String> {
         self.trouble.clone()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        vec![Figure::gauge("acts", u64::from(self.acts))]
     }
 }
 

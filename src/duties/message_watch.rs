@@ -184,10 +184,12 @@ impl Duty for MessageWatch {
                 next: Instant::now() + self.settings.poll_interval,
             };
         };
-        match self.round(&store).await {
+        let outcome = self.round(&store).await;
+        let tally = std::mem::take(&mut self.wakes.tally);
+        match outcome {
             Ok(report) => Round {
                 next: self.next(),
-                report,
+                report: MessageWatchReport { tally, ..report },
             },
             Err(error) => {
                 self.keeper.ring();
@@ -196,6 +198,7 @@ impl Duty for MessageWatch {
                 Round {
                     report: MessageWatchReport {
                         trouble: Some(error.to_string()),
+                        tally,
                         ..MessageWatchReport::default()
                     },
                     next: Instant::now() + Duration::from_secs(1),

@@ -6,6 +6,7 @@
 
 pub mod alerts;
 mod bells;
+mod figures;
 mod fleet;
 pub mod heartbeat;
 pub mod housekeeping;
@@ -21,6 +22,7 @@ pub mod watchdog;
 mod words;
 
 pub use bells::{Bells, DutyBell};
+pub use figures::{Figure, FigureKind, FigureUnit};
 pub use fleet::{FleetInbox, SharedFleet};
 pub use listener::{CommitListener, News};
 pub use state::{SessionState, StoreCondition, StoreState};
@@ -87,6 +89,12 @@ pub trait Report: Send {
 
     /// Its word about sessions in trouble.
     fn sessions(&self) -> Vec<SessionState> {
+        Vec::new()
+    }
+
+    /// What it counted. A counter is there in every round, and says how many more
+    /// there are; a gauge is left out by a round that does not know it.
+    fn figures(&self) -> Vec<Figure> {
         Vec::new()
     }
 

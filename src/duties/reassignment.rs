@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use super::alerts::AlertDesk;
 use super::fleet::{Known, SharedFleet};
 use super::links::{LeaderLink, StoreLink};
-use super::{Bells, Duty, DutyBell, Patience, Report, Round};
+use super::{Bells, Duty, DutyBell, Figure, Patience, Report, Round};
 use crate::clock;
 use crate::config::{
     MatchRole, OrchestratorSettings, ReassignmentSettings, RoleSettings, Settings,
@@ -101,42 +101,40 @@ impl Reassignment {
         &mut self,
         store: &SharedStore,
         leader: &Leader,
-    ) -> Result<ReassignmentReport, StoreError> {
+        report: &mut ReassignmentReport,
+    ) -> Result<(), StoreError> {
         let patience = Patience::begin();
         self.tell_capacity(store, leader, patience).await?;
         let revocable = self.revocable();
         let waiting = store.waiting_tasks(&revocable, self.settings.losses_within, clock::now());
         let waiting = patience.bounded(store.location(), waiting).await?;
-        let mut report = ReassignmentReport {
-            acts: true,
-            waiting: waiting.len(),
-            ..ReassignmentReport::default()
-        };
+        report.acts = true;
+        report.waiting = waiting.len();
         let Some(candidates) = self.candidates() else {
-            return Ok(report);
+            return Ok(());
         };
         self.adopt(store, leader, patience).await?;
         self.tell_crashing(store, leader, patience).await?;
         self.tell_starved(store, leader, patience, &waiting, &candidates)
             .await?;
         if waiting.is_empty() {
-            return Ok(report);
+            return Ok(());
         }
         let left = self.budget.left(clock::since_boot());
         let moves = self.plan(&waiting, &candidates, left);
         if moves.is_empty() {
-            return Ok(report);
+            return Ok(());
         }
         let mut parts = moves.chunks(MOVES).peekable();
         while let Some(moves) = parts.next() {
-            self.carry_out(store, leader, patience, moves, &mut report)
+            self.carry_out(store, leader, patience, moves, report)
                 .await?;
             if patience.is_over() {
                 report.goes_on = parts.peek().is_some();
                 break;
             }
         }
-        Ok(report)
+        Ok(())
     }
 
     /// Writes a part of the plan, and says what became of it.
@@ -349,18 +347,21 @@ impl Duty for Reassignment {
                 next: Instant::now() + LOOK,
             };
         };
-        let report = match self.round(&store, &leader).await {
-            Ok(report) => report,
-            Err(StoreError::NotLeading(_)) => {
-                self.leadership.ring();
-                ReassignmentReport::default()
-            }
-            Err(error) => ReassignmentReport {
-                acts: true,
-                trouble: Some(error.to_string()),
+        let mut report = ReassignmentReport::default();
+        if let Err(error) = self.round(&store, &leader, &mut report).await {
+            // What was given out before that is counted.
+            report = ReassignmentReport {
+                given: report.given,
+                taken: report.taken,
                 ..ReassignmentReport::default()
-            },
-        };
+            };
+            if let StoreError::NotLeading(_) = error {
+                self.leadership.ring();
+            } else {
+                report.acts = true;
+                report.trouble = Some(error.to_string());
+            }
+        }
         // The rate is used up: go on as soon as it allows.
         let now = clock::since_boot();
         let pause = match self.budget.next(now) {
@@ -394,6 +395,17 @@ impl Report for ReassignmentReport {
 
     fn trouble(&self) -> Option<String> {
         self.trouble.clone()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let mut figures = vec![
+            Figure::counter("tasks_given", self.given as u64),
+            Figure::counter("tasks_taken_back", self.taken as u64),
+        ];
+        if self.acts && self.trouble.is_none() {
+            figures.push(Figure::gauge("tasks_waiting", self.waiting as u64));
+        }
+        figures
     }
 }
 

@@ -27,7 +27,7 @@ use crate::config::Settings;
 use crate::model::alert::AlertKind;
 use crate::store::locate::Location;
 use crate::store::sqlite;
-use crate::store::{ErrorClass, SharedStore, StoreError};
+use crate::store::{ErrorClass, SharedStore, StoreError, StoreProbe};
 use ear::Ear;
 pub use ear::Listeners;
 use opening::OpeningTask;
@@ -79,6 +79,8 @@ pub struct StoreKeeper {
     since: Option<Duration>,
     /// Whether it answered in this round.
     answers: bool,
+    /// How it answered.
+    probe: Option<StoreProbe>,
     /// Whether it was open since this daemon began.
     was_open: bool,
 }
@@ -113,6 +115,7 @@ impl StoreKeeper {
             desk,
             since: None,
             answers: false,
+            probe: None,
             was_open: false,
         };
         (keeper, receiver)
@@ -142,6 +145,7 @@ impl StoreKeeper {
         let patience = Patience::begin();
         let probe = patience.bounded(&self.location.path, store.probe()).await?;
         self.answers = true;
+        self.probe = Some(probe.clone());
         self.tend(&store).await?;
         self.tend_log(&store, probe.log_bytes, patience).await;
         let shown = *self.shown.get_or_insert(probe.took);
@@ -301,6 +305,7 @@ impl Duty for StoreKeeper {
 
     async fn tick(&mut self) -> Round<StoreReport> {
         self.answers = false;
+        self.probe = None;
         let state = match self.look().await {
             Ok(state @ State::Migrating(_)) => state,
             Ok(state) => {
@@ -327,6 +332,7 @@ impl Duty for StoreKeeper {
                 waiting: self.link.borrow().is_none(),
                 answers: self.answers,
                 was_open: self.was_open,
+                probe: self.probe.take(),
                 state,
             },
             next: Instant::now() + INTERVAL,

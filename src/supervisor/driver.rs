@@ -49,7 +49,9 @@ impl<D: Duty> Driver<D> {
                 store: round.report.store(),
                 sessions: round.report.sessions(),
             };
-            self.board.returned(name, said, round.next, generation);
+            let figures = round.report.figures();
+            self.board
+                .returned(name, said, figures, round.next, generation);
             tokio::select! {
                 () = self.soft.cancelled() => break,
                 () = self.bell.0.notified() => {}

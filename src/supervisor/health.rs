@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::figures::{FigureState, KeptFigures};
 use super::state_file::DutyState;
 use crate::advice;
-use crate::duties::{SessionState, StoreState};
+use crate::duties::{Figure, SessionState, StoreState};
 
 /// The duty that says how the store is.
 const STORE_KEEPER: &str = "store";
@@ -33,6 +34,7 @@ struct Entry {
     returned: bool,
     generation: u64,
     said: Said,
+    figures: KeptFigures,
 }
 
 /// What a duty said after a round.
@@ -67,6 +69,7 @@ impl Board {
             returned: false,
             generation: 0,
             said: Said::default(),
+            figures: KeptFigures::default(),
         });
     }
 
@@ -75,9 +78,18 @@ impl Board {
         self.with(name, |entry| entry.due = Some(now + entry.deadline));
     }
 
-    /// A round returned; the next one begins at `next` at the latest.
-    pub(super) fn returned(&self, name: &'static str, said: Said, next: Instant, generation: u64) {
+    /// A round returned; the next one begins at `next` at the latest. Figures alone
+    /// are no news.
+    pub(super) fn returned(
+        &self,
+        name: &'static str,
+        said: Said,
+        figures: Vec<Figure>,
+        next: Instant,
+        generation: u64,
+    ) {
         self.with(name, |entry| {
+            entry.figures.take(figures);
             entry.due = Some(next + entry.deadline);
             let news = !entry.returned || entry.generation != generation || entry.said != said;
             entry.returned = true;
@@ -172,6 +184,15 @@ impl Board {
         all.into_values().take(MOST_SESSIONS).collect()
     }
 
+    /// The figures of all duties.
+    pub(super) fn figures(&self) -> Vec<FigureState> {
+        let duties = self.lock();
+        let each = duties
+            .iter()
+            .flat_map(|entry| entry.figures.states(entry.name));
+        each.collect()
+    }
+
     /// For the state file.
     pub(super) fn states(&self) -> Vec<DutyState> {
         self.lock()
@@ -209,13 +230,13 @@ mod tests {
         for name in ["heartbeat", STORE_KEEPER] {
             board.enter(name, Duration::from_secs(1));
         }
-        board.returned("heartbeat", said("", Some(full)), now, 1);
-        board.returned(STORE_KEEPER, said("store ok", None), now, 1);
+        board.returned("heartbeat", said("", Some(full)), vec![], now, 1);
+        board.returned(STORE_KEEPER, said("store ok", None), vec![], now, 1);
         assert_eq!(board.words(), full);
-        board.returned(STORE_KEEPER, said(full, Some(full)), now, 1);
+        board.returned(STORE_KEEPER, said(full, Some(full)), vec![], now, 1);
         assert_eq!(board.words(), full);
-        board.returned("heartbeat", said("1 session alive", None), now, 1);
-        board.returned(STORE_KEEPER, said("store ok", None), now, 1);
+        board.returned("heartbeat", said("1 session alive", None), vec![], now, 1);
+        board.returned(STORE_KEEPER, said("store ok", None), vec![], now, 1);
         assert_eq!(board.words(), "1 session alive; store ok");
     }
 
@@ -236,8 +257,20 @@ mod tests {
         for name in ["heartbeat", "message-watch"] {
             board.enter(name, Duration::from_secs(1));
         }
-        board.returned("heartbeat", about(Some("no pid file"), None), now, 1);
-        board.returned("message-watch", about(None, Some("exec: failed")), now, 1);
+        board.returned(
+            "heartbeat",
+            about(Some("no pid file"), None),
+            vec![],
+            now,
+            1,
+        );
+        board.returned(
+            "message-watch",
+            about(None, Some("exec: failed")),
+            vec![],
+            now,
+            1,
+        );
         let both = about(Some("no pid file"), Some("exec: failed")).sessions;
         assert_eq!(board.sessions(), both);
     }
@@ -256,16 +289,16 @@ mod tests {
         );
         board.begins("one", start);
         board.begins("two", start);
-        board.returned("one", well(), start + seconds(30), 1);
+        board.returned("one", well(), vec![], start + seconds(30), 1);
         let busy = Said {
             trouble: Some("store: busy\n  try again".into()),
             ..Said::default()
         };
-        board.returned("two", busy, start + seconds(30), 1);
+        board.returned("two", busy, vec![], start + seconds(30), 1);
         assert_eq!(board.overdue(start + seconds(40)), None);
         board.begins("two", start + seconds(30));
         board.begins("one", start + seconds(31));
-        board.returned("one", well(), start + seconds(61), 1);
+        board.returned("one", well(), vec![], start + seconds(61), 1);
         assert_eq!(board.overdue(start + seconds(41)), Some("two"));
         assert_eq!(board.words(), "well; store: busy");
         let trouble = board.states().pop().and_then(|state| state.trouble);
@@ -278,8 +311,8 @@ mod tests {
         let now = Instant::now();
         board.enter("one", Duration::from_secs(1));
         board.enter("two", Duration::from_secs(1));
-        board.returned("one", Said::default(), now, 2);
-        board.returned("two", Said::default(), now, 1);
+        board.returned("one", Said::default(), vec![], now, 2);
+        board.returned("two", Said::default(), vec![], now, 1);
         assert!(board.all_returned() && board.all_in(1) && !board.all_in(2));
     }
 }

@@ -2,6 +2,7 @@
 //! keeps what works, a shutdown in two stages.
 
 mod driver;
+mod figures;
 mod health;
 mod reload;
 mod reload_request;
@@ -25,6 +26,7 @@ use crate::duties::{Duty, DutyBell};
 use crate::exit::Exit;
 use crate::logging;
 use crate::service_manager::{News, ServiceManager};
+pub use figures::FigureState;
 use health::Board;
 pub use reload_request::{ReloadRequestError, request_reload};
 pub use state_file::{
@@ -34,6 +36,9 @@ pub(crate) use state_file::{is_elsewhere, lock_is_closed, runs, user_directories
 
 /// How often health is looked at where no service manager asks.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// So often the state file is written where nothing but figures changed.
+pub const FIGURES_EVERY: Duration = Duration::from_secs(5);
 
 /// A look that comes so much later says more about us than about the duties.
 const LATE: Duration = Duration::from_secs(3);
@@ -199,19 +204,7 @@ impl Supervisor {
         let now_ready = !told.ready && self.board.all_returned();
         told.ready |= now_ready;
         // The file first: whoever waits for READY reads it next.
-        let state = self.state(told, &status);
-        if told.state.as_ref() != Some(&state) {
-            if let Err(error) = self.instance.write_state(&state) {
-                if !told.state_failed {
-                    warn!(event = "state-file-trouble", %error, "the state file cannot be written");
-                }
-                // Tried again with the next look.
-                told.state_failed = true;
-            } else {
-                told.state_failed = false;
-                told.state = Some(state);
-            }
-        }
+        self.write(self.state(told, &status), told);
         if now_ready {
             self.manager.tell(News::Ready(&status));
             info!(event = "ready", "ready: {status}");
@@ -219,6 +212,32 @@ impl Supervisor {
             self.manager.tell(News::Status(&status));
         }
         told.status = status;
+    }
+
+    /// Writes the state file if there is news, or other figures since a while.
+    fn write(&self, mut state: StateFile, told: &mut Told) {
+        let figures = self.board.figures();
+        let now = Instant::now();
+        let figures_are_due = told
+            .figures_at
+            .is_none_or(|then| now - then >= FIGURES_EVERY);
+        let is_news = told.state.as_ref() != Some(&state);
+        if !is_news && !(figures_are_due && told.figures != figures) {
+            return;
+        }
+        state.figures.clone_from(&figures);
+        if let Err(error) = self.instance.write_state(&state) {
+            if !told.state_failed {
+                warn!(event = "state-file-trouble", %error, "the state file cannot be written");
+            }
+            // Tried again with the next look.
+            told.state_failed = true;
+        } else {
+            told.state_failed = false;
+            (told.figures, told.figures_at) = (figures, Some(now));
+            state.figures.clear();
+            told.state = Some(state);
+        }
     }
 
     fn status(&self, told: &Told) -> String {
@@ -251,6 +270,8 @@ impl Supervisor {
             duties: self.board.states(),
             store: self.board.store(),
             sessions: self.board.sessions(),
+            // Added when it is written: alone they are no news.
+            figures: Vec::new(),
         }
     }
 
@@ -322,7 +343,10 @@ struct Told {
     looked: Option<Instant>,
     hung: Option<&'static str>,
     status: String,
+    /// Without the figures, which are beside it.
     state: Option<StateFile>,
+    figures: Vec<FigureState>,
+    figures_at: Option<Instant>,
     state_failed: bool,
     reloads: u64,
     last_reload: Option<LastReload>,

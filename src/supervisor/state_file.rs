@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
 use serde::{Deserialize, Serialize};
 
+use super::figures::FigureState;
 use crate::duties::{SessionState, StoreState};
 use crate::store::locate;
 use crate::{config, guarded, host};
@@ -47,6 +48,9 @@ pub struct StateFile {
     /// Sessions in trouble, as the daemon sees them.
     #[serde(default)]
     pub sessions: Vec<SessionState>,
+    /// What the duties counted, as of [`super::FIGURES_EVERY`] ago or less.
+    #[serde(default)]
+    pub figures: Vec<FigureState>,
 }
 
 /// How a reload went.

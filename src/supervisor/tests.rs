@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::config;
 use crate::duties::Round;
-use crate::duties::{Duty, Report};
+use crate::duties::{Duty, Figure, Report};
 
 /// Keeps what a service manager would have been told.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +71,13 @@ impl Report for Rounds {
 
     fn trouble(&self) -> Option<String> {
         (self.0 == u32::MAX).then(|| "never".into())
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        vec![
+            Figure::counter("rounds", 1),
+            Figure::gauge("round", u64::from(self.0)),
+        ]
     }
 }
 
@@ -359,4 +366,42 @@ async fn the_generation_grows_with_settings_that_are_right_and_only_then() {
         .await;
     assert_eq!(exit, Exit::Success);
     assert!(!state.exists(), "a clean stop leaves no state");
+}
+
+#[tokio::test(start_paused = true)]
+async fn figures_alone_are_written_now_and_then() {
+    let case = Case::new(Mood::Well, None);
+    let path = case.dir.path().join("state.json");
+    let state = || -> StateFile {
+        serde_json::from_slice(&std::fs::read(&path).expect("there")).expect("whole")
+    };
+    let inode = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).expect("there"));
+    let exit = case
+        .run(async |signal, _| {
+            // A duty has a round every five seconds, and has nothing new to say.
+            seconds(1).await;
+            let mut files = std::collections::HashSet::new();
+            for _ in 0..60 {
+                seconds(1).await;
+                files.insert(inode());
+            }
+            let mut seen: Vec<(String, String, u64)> = Vec::new();
+            for figure in state().figures {
+                seen.push((figure.duty, figure.name, figure.value));
+            }
+            let of = |duty: &str, name: &str| {
+                let found = seen
+                    .iter()
+                    .find(|(d, n, _)| (d.as_str(), n.as_str()) == (duty, name));
+                found.map(|(.., value)| *value).expect("a figure")
+            };
+            assert_eq!(seen.len(), 4, "{seen:?}");
+            assert!(of("one", "rounds") >= 11, "{seen:?}");
+            assert_eq!(of("one", "rounds"), of("one", "round"));
+            assert_eq!(of("two", "rounds"), of("two", "round"));
+            assert!(files.len() <= 13, "{} writes in a minute", files.len());
+            signal.send(SIGTERM).expect("sent");
+        })
+        .await;
+    assert_eq!(exit, Exit::Success);
 }

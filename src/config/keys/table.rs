@@ -54,7 +54,7 @@ pub static KEYS: &[Key] = &[
     key(
         "service.state_file",
         Text(""),
-        "JSON: pid, the settings' generation, the last reload, the duties; an absolute path",
+        "JSON: pid, the settings' generation, the last reload, the duties and their figures; an absolute path",
     )
     .or("`NAME.json` in the runtime directory")
     .such_as(r#""/run/mcp-bridge/worker.json""#)

@@ -72,6 +72,17 @@ pub(super) struct Telling {
     waiting: VecDeque<Job>,
     owed: Vec<Owed>,
     notes: VecDeque<AlertNote>,
+    /// Since it was taken last.
+    tally: Tally,
+}
+
+/// How telling went.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    /// Alerts, recoveries and reminders that reached all they were for.
+    pub(super) told: u64,
+    /// Tries of one adapter that failed.
+    pub(super) failed: u64,
 }
 
 impl Job {
@@ -114,6 +125,7 @@ impl Telling {
             waiting: VecDeque::new(),
             owed: Vec::new(),
             notes: VecDeque::new(),
+            tally: Tally::default(),
         }
     }
 
@@ -220,6 +232,7 @@ impl Telling {
                 alert::one_line(&job.alert)
             );
         }
+        self.tally.failed += failures.len() as u64;
         let now = clock::since_boot();
         let failed: Vec<&'static str> = failures.iter().map(|failure| failure.adapter).collect();
         let mut reached = self.addressees(&job);
@@ -232,6 +245,7 @@ impl Telling {
             }
         }
         let Some(why) = failures.into_iter().next() else {
+            self.tally.told += 1;
             self.told(&job);
             return;
         };
@@ -329,6 +343,11 @@ impl Telling {
             standings.extend(job.rows.iter().map(|row| (*row, Standing::Busy)));
         }
         standings
+    }
+
+    /// How telling went since the last time.
+    pub(super) fn tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     /// What could not be told, for the status.

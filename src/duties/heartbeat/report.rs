@@ -1,6 +1,6 @@
 //! What a round of heartbeats found, and how it is told in the status line.
 
-use crate::duties::{Report, SessionState};
+use crate::duties::{Figure, Report, SessionState};
 use crate::text;
 
 /// What a round of heartbeats found.
@@ -20,6 +20,10 @@ pub struct HeartbeatReport {
     /// The trouble is a session's, which the roster has told in full.
     pub(super) told: bool,
     pub(super) waiting: bool,
+    /// The round got so far that it knows how the sessions are.
+    pub(super) complete: bool,
+    /// Heartbeats that were written.
+    pub(super) written: u64,
     /// Sessions without a heartbeat, and why.
     pub(super) silent: Vec<SessionState>,
 }
@@ -50,6 +54,23 @@ impl Report for HeartbeatReport {
 
     fn sessions(&self) -> Vec<SessionState> {
         self.silent.clone()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let mut figures = vec![Figure::counter("heartbeats_written", self.written)];
+        if self.complete {
+            figures.extend(
+                [
+                    ("sessions_alive", self.alive),
+                    ("sessions_exited", self.exited),
+                    ("sessions_unproven", self.unproven),
+                    ("sessions_kept_elsewhere", self.elsewhere),
+                    ("sessions_refused", self.refused),
+                ]
+                .map(|(name, count)| Figure::gauge(name, count as u64)),
+            );
+        }
+        figures
     }
 
     fn already_told(&self) -> bool {

@@ -82,6 +82,7 @@ impl Wakes {
             acted_at,
         };
         let pointer = pointer(store, session, mail.unread, mark);
+        self.tally.fired += 1;
         self.runs.start(run, settings.clone(), pointer);
         Ok(Started::Here)
     }

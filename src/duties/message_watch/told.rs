@@ -17,6 +17,7 @@ impl Wakes {
         let ending = wake.ends(WakeOutcome::Verified, None);
         let was_given_up = wake.is_well();
         self.endings.add(ending);
+        self.tally.verified += 1;
         if was_given_up {
             recovered(&self.desk, &session.key);
         }
@@ -57,6 +58,8 @@ impl Wakes {
             );
         }
         self.endings.add(ending);
+        self.tally.unverified += 1;
+        self.tally.spent += u64::from(spent);
     }
 
     fn tell_spent(&self, session: &KeptSession, adapter: &str, why: &str) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::calls::AgentCalls;
 use super::endings::Endings;
+use super::report::Tally;
 use super::runs::Runs;
 use super::wake::{Wake, policy};
 use crate::duties::alerts::AlertDesk;
@@ -25,6 +26,8 @@ pub(super) struct Wakes {
     pub(super) calls: AgentCalls,
     pub(super) endings: Endings,
     pub(super) runs: Runs,
+    /// Since the last report.
+    pub(super) tally: Tally,
 }
 
 /// A session that is looked at in this round.
@@ -74,6 +77,7 @@ impl Wakes {
             calls: AgentCalls::default(),
             endings: Endings::default(),
             runs: Runs::new(bell),
+            tally: Tally::default(),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::duties::{Report, StoreCondition, StoreState};
+use crate::duties::{Figure, FigureUnit, Report, StoreCondition, StoreState};
+use crate::store::StoreProbe;
 use crate::store::locate::Location;
 
 /// What the keeper found.
@@ -13,6 +14,8 @@ pub struct StoreReport {
     pub(super) waiting: bool,
     pub(super) answers: bool,
     pub(super) was_open: bool,
+    /// How it answered in this round, if it did.
+    pub(super) probe: Option<StoreProbe>,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,17 @@ impl Report for StoreReport {
             trouble,
             was_open: self.was_open,
         })
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let Some(probe) = &self.probe else {
+            return Vec::new();
+        };
+        let took = u64::try_from(probe.took.as_micros()).unwrap_or(u64::MAX);
+        vec![
+            Figure::gauge("probe_time", took).in_unit(FigureUnit::Microseconds),
+            Figure::gauge("log_size", probe.log_bytes).in_unit(FigureUnit::Bytes),
+        ]
     }
 
     fn already_told(&self) -> bool {

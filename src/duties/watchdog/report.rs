@@ -1,6 +1,6 @@
 //! What a round of the watchdog found, and how it is told in the status line.
 
-use crate::duties::Report;
+use crate::duties::{Figure, Report};
 use crate::text;
 
 /// What a round found.
@@ -42,6 +42,21 @@ impl Report for WatchdogReport {
             words.push_str(&format!("; {hold}"));
         }
         words
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let mut figures = vec![
+            Figure::counter("rows_read", self.read as u64),
+            Figure::counter("findings_written", self.settled as u64),
+        ];
+        if !self.waiting && self.trouble.is_none() {
+            figures.extend([
+                Figure::gauge("sessions_alive", self.alive as u64),
+                Figure::gauge("sessions_stalled", self.stalled as u64),
+                Figure::gauge("sessions_gone", self.gone as u64),
+            ]);
+        }
+        figures
     }
 
     fn trouble(&self) -> Option<String> {

@@ -86,6 +86,7 @@ fn daemon() -> Daemon {
             last_reload: None,
             status: "worker: 1 session alive".into(),
             store: None,
+            figures: Vec::new(),
             sessions: Vec::new(),
             duties: vec![DutyState {
                 name: "store".into(),
