@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::advice;
 use crate::config::{self, AlertAdapterSettings, AlertSettings, MatchRole, RoleSettings, Settings};
-use crate::exit::{self, Exit};
+use crate::exit::{self, Exit, Face};
 use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
 use crate::store::locate::{self, Location, Origin};
@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
         Err(error) => return exit::refuse(&error),
     };
     if let Some(Err(error)) = leash::is_on().then(leash::hold) {
-        return exit::report(&error.into(), |_| None).into();
+        return exit::report(&error.into(), Face::PLAIN).into();
     }
     match start(&arguments) {
         Ok(exit) => exit.into(),
@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
                 // On the status screen, too: there the reason is looked for first.
                 Systemd::new().tell(News::Status(&first_line(&error)));
             }
-            exit::report(&error, |_| None).into()
+            exit::report(&error, Face::PLAIN).into()
         }
     }
 }

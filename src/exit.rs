@@ -9,6 +9,7 @@ use crate::credentials::CredentialsError;
 use crate::model::InvalidId;
 use crate::model::message::InvalidMessage;
 use crate::model::task::InvalidTask;
+use crate::session::SessionError;
 use crate::store::{ErrorClass, StoreError};
 use crate::text::shown::{shown_lines, shown_page};
 
@@ -50,13 +51,38 @@ impl From<Exit> for ExitCode {
 /// The exit code of one cause of an error, if it is one that a face knows.
 pub type OfCause = fn(&(dyn std::error::Error + 'static)) -> Option<Exit>;
 
+/// What a face knows of errors that the library does not.
+#[derive(Debug, Clone, Copy)]
+pub struct Face {
+    /// The exit codes of its own errors.
+    pub code: OfCause,
+    /// What to do about an error of acting for sessions: added to its text.
+    pub remedy: fn(&SessionError) -> String,
+}
+
+impl Face {
+    /// A face that knows nothing more.
+    pub const PLAIN: Self = Self {
+        code: |_| None,
+        remedy: |_| String::new(),
+    };
+}
+
+/// The causes of an error, the outermost first; one that was only passed on counts as
+/// itself.
+fn causes(error: &anyhow::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    error.chain().map(|cause| {
+        let session = cause.downcast_ref::<SessionError>();
+        session.and_then(SessionError::passed_on).unwrap_or(cause)
+    })
+}
+
 impl Exit {
     /// The code for an error, by the first cause in its chain that has one: by
     /// `face`, for what a face alone knows, or by the library's errors.
     #[must_use]
     pub fn of(error: &anyhow::Error, face: OfCause) -> Self {
-        error
-            .chain()
+        causes(error)
             .find_map(|cause| face(cause).or_else(|| Self::of_cause(cause)))
             .unwrap_or(Self::Failure)
     }
@@ -73,6 +99,9 @@ impl Exit {
                 ErrorClass::Other => Self::Failure,
             });
         }
+        if let Some(error) = cause.downcast_ref::<SessionError>() {
+            return Some(Self::of_session(error));
+        }
         if cause.is::<CredentialsError>() {
             return Some(Self::Denied);
         }
@@ -84,13 +113,34 @@ impl Exit {
         }
         None
     }
+
+    fn of_session(error: &SessionError) -> Self {
+        match error {
+            SessionError::NoCredentials
+            | SessionError::NoSuchCredentials { .. }
+            | SessionError::Credentials(_)
+            | SessionError::TokenInEnvironment
+            | SessionError::TwoStores(..)
+            | SessionError::TwoTokens(..)
+            | SessionError::NotMine { .. } => Self::Denied,
+            SessionError::ToWhom { .. }
+            | SessionError::ForWhom(_)
+            | SessionError::NoSuchConversation { .. }
+            | SessionError::NoSuchWhom { .. }
+            | SessionError::NoSuchHost { .. }
+            | SessionError::SessionOrHost(_)
+            | SessionError::Id(_)
+            | SessionError::NoSuchMessage(_) => Self::Input,
+            SessionError::Store(_) | SessionError::Follow(_) => Self::Failure,
+        }
+    }
 }
 
 /// Prints an error for a person, `error: ` first, and returns its exit code.
 /// Output that nobody reads any more (`| head`) is no failure.
 #[must_use]
-pub fn report(error: &anyhow::Error, face: OfCause) -> Exit {
-    let closed = error.chain().any(|cause| {
+pub fn report(error: &anyhow::Error, face: Face) -> Exit {
+    let closed = causes(error).any(|cause| {
         cause
             .downcast_ref::<std::io::Error>()
             .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
@@ -107,11 +157,13 @@ pub fn report(error: &anyhow::Error, face: OfCause) -> Exit {
             writeln!(out, "{style}error:{style:#} {}", shown_lines(&text))
         }),
         None => {
-            let text = advice::with_store(&format!("{error:#}"));
+            let session = error.chain().find_map(|cause| cause.downcast_ref());
+            let remedy = session.map(face.remedy).unwrap_or_default();
+            let text = advice::with_store(&format!("{error:#}{remedy}"));
             writeln!(out, "{style}error:{style:#} {}", shown_lines(&text))
         }
     };
-    Exit::of(error, face)
+    Exit::of(error, face.code)
 }
 
 /// Prints what clap says of arguments, in its colours; the arguments that it

@@ -1,13 +1,15 @@
 //! The library behind `mcp-bridged` and `mcp-bridge`; the programs are shims.
 //!
 //! Imports point one way: programs, then [`daemon`] and [`cli`], then
-//! [`supervisor`], [`duties`] and [`exit`], then [`store`], [`wake`], [`alert`] and
-//! [`liveness`], then [`config`], [`doorbell`] and [`credentials`], then [`model`].
+//! [`supervisor`], [`duties`] and [`exit`], then [`session`], then [`bridge`], then
+//! [`store`], [`wake`], [`alert`] and [`liveness`], then [`config`], [`doorbell`] and
+//! [`credentials`], then [`model`].
 //! `tests/imports.rs` has the layers and fails where one runs the other way;
 //! `docs/architecture.md` tells how a message flows through them.
 
 mod advice;
 pub mod alert;
+pub mod bridge;
 pub mod cli;
 pub mod clock;
 mod command;
@@ -28,6 +30,7 @@ pub mod model;
 #[cfg(any(test, not(target_os = "linux")))]
 mod ps;
 pub mod service_manager;
+pub mod session;
 pub mod store;
 pub mod supervisor;
 pub mod text;

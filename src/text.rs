@@ -1,5 +1,6 @@
 //! Times, durations and sizes as people read them.
 
+pub mod near;
 pub mod shown;
 
 use std::time::Duration;
@@ -32,6 +33,34 @@ fn split(duration: Duration) -> (u64, char) {
         seconds @ 60..3_600 => (seconds / 60, 'm'),
         seconds @ 3_600..172_800 => (seconds / 3_600, 'h'),
         seconds => (seconds / 86_400, 'd'),
+    }
+}
+
+/// Time that is left: `2h 59m`, for nothing is gained by calling that 2h.
+#[must_use]
+pub fn left(until: Timestamp, now: Timestamp) -> String {
+    let seconds = elapsed(now, until).as_secs();
+    // To the nearest second, minute, hour.
+    match seconds {
+        0..3_600 => short_duration(Duration::from_secs(seconds)),
+        3_600..172_800 => {
+            let minutes = (seconds + 30) / 60;
+            match minutes % 60 {
+                0 => format!("{}h", minutes / 60),
+                rest => format!("{}h {rest}m", minutes / 60),
+            }
+        }
+        _ => format!("{}d", (seconds + 43_200) / 86_400),
+    }
+}
+
+/// `in 2h 59m`, `3m ago`.
+#[must_use]
+pub fn relative(at: Timestamp, now: Timestamp) -> String {
+    if at > now {
+        format!("in {}", left(at, now))
+    } else {
+        format!("{} ago", short_duration(elapsed(at, now)))
     }
 }
 

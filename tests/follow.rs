@@ -8,12 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_bridge::cli::follow::{Begin, Ended, Following, follow};
+use mcp_bridge::bridge::{Begin, Bridge, Cursor};
 use mcp_bridge::clock;
 use mcp_bridge::model::message::{Draft, Message};
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::token::Token;
 use mcp_bridge::model::{ConversationId, SessionKey, Side, timestamp};
+use mcp_bridge::session::{Ended, Following, follow};
 use mcp_bridge::store::sqlite::{Create, SqliteStore};
 use mcp_bridge::store::{Caller, NewConversation, SharedStore};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -67,6 +68,10 @@ impl Site {
         }
     }
 
+    fn bridge(&self) -> Bridge {
+        Bridge::from(Arc::clone(&self.store))
+    }
+
     async fn send(&self, texts: &[&str]) {
         let draft = |text: &&str| Draft::text(text.parse().expect("a body"));
         let drafts: Vec<Draft> = texts.iter().map(draft).collect();
@@ -79,20 +84,22 @@ impl Site {
         &self,
         begin: Begin,
         full_look: Duration,
-    ) -> (JoinHandle<anyhow::Result<()>>, UnboundedReceiver<String>) {
+    ) -> (JoinHandle<()>, UnboundedReceiver<String>) {
         let (shown, lines) = mpsc::unbounded_channel();
         let following = Following {
             begin,
             full_look,
             ..Following::default()
         };
-        let (store, callers) = (Arc::clone(&self.store), [self.b.clone()]);
+        let (bridge, callers) = (self.bridge(), [self.b.clone()]);
         let follower = tokio::spawn(async move {
-            let sink = Box::new(move |message: &Message| {
-                let _ = shown.send(message.message.clone());
+            let sink = Box::new(move |message: Message| {
+                let _ = shown.send(message.message);
                 Ok(())
             });
-            follow(&store, &callers, following, sink).await.map(drop)
+            let refused = Box::new(|_| {});
+            let ended = follow(&bridge, &callers, following, sink, refused).await;
+            ended.map(drop).expect("it follows");
         });
         (follower, lines)
     }
@@ -185,6 +192,67 @@ async fn a_time_limit_ends_a_following() {
         ..Following::default()
     };
     let callers = [site.b.clone()];
-    let ended = follow(&site.store, &callers, following, Box::new(|_| Ok(()))).await;
+    let (sink, refused) = (Box::new(|_| Ok(())), Box::new(|_| {}));
+    let ended = follow(&site.bridge(), &callers, following, sink, refused).await;
     assert_eq!(ended.expect("it ends"), Ended::TimeUp);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_limit_lets_the_first_look_finish() {
+    let site = Site::new().await;
+    site.send(&["unread"]).await;
+    let following = Following {
+        limit: Some(Duration::ZERO),
+        count: Some(1),
+        ..Following::default()
+    };
+    let callers = [site.b.clone()];
+    let (sink, refused) = (Box::new(|_| Ok(())), Box::new(|_| {}));
+    let ended = follow(&site.bridge(), &callers, following, sink, refused).await;
+    assert_eq!(ended.expect("it ends"), Ended::Counted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_resumes_a_following() {
+    let site = Site::new().await;
+    site.send(&["one", "two", "three"]).await;
+    let unread = site.bridge().peek(&site.b, None, 2).await.expect("unread");
+    let mut cursor = Cursor::default();
+    for message in &unread {
+        assert!(cursor.pass(message), "it is news");
+        assert!(!cursor.pass(message), "it was news once");
+    }
+    let (follower, mut lines) = site.follow(Begin::After(cursor), Duration::from_millis(1));
+    assert_eq!(next(&mut lines).await, "three");
+    site.send(&["four"]).await;
+    assert_eq!(next(&mut lines).await, "four");
+    follower.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_heard_on_the_doorbell_s_thread() {
+    let site = Site::new().await;
+    let (heard, mut names) = mpsc::unbounded_channel();
+    let (bridge, callers) = (site.bridge(), [site.b.clone()]);
+    let follower = tokio::spawn(async move {
+        let sink = Box::new(move |_| {
+            let name = std::thread::current().name().map(str::to_owned);
+            let _ = heard.send(name.unwrap_or_default());
+            Ok(())
+        });
+        let following = Following {
+            full_look: Duration::from_secs(3_600),
+            ..Following::default()
+        };
+        let refused = Box::new(|_| {});
+        follow(&bridge, &callers, following, sink, refused).await
+    });
+    // What is there before it listens is read by the loop.
+    loop {
+        site.send(&["news"]).await;
+        if next(&mut names).await == "doorbell" {
+            break;
+        }
+    }
+    follower.abort();
 }

@@ -30,8 +30,11 @@ const LAYERS: &[&[&str]] = &[
     &["command", "credentials", "doorbell"],
     &["config"],
     &["alert", "liveness", "store", "wake"],
+    &["bridge"],
+    &["session"],
     &["duties", "exit"],
     &["supervisor"],
+    // The faces: none of them imports another.
     &["cli", "daemon"],
 ];
 
@@ -43,9 +46,45 @@ const CRATES: &[(&str, &[&str])] = &[
     ("notify", &["doorbell"]),
     ("sd_notify", &["service_manager"]),
     ("clap", &["cli", "daemon", "bin", "exit"]),
+    ("clap_complete", &["cli"]),
     ("figment", &["config"]),
     ("ureq", &["alert"]),
     ("landlock", &["store/sqlite"]),
+];
+
+/// The faces that speak for agents and people. Each reaches the store by a bridge.
+const FACES: &[&str] = &["cli", "mcp", "hook"];
+
+/// Files of theirs that work on the database's file itself, and so may name it.
+const ON_THE_FILE: &[&str] = &[
+    "cli/bench",
+    // It measures when COMMIT returned.
+    "cli/demo/actors",
+    "cli/doctor/facts",
+    "cli/doctor/gather/stores",
+    "cli/doctor/judge/store",
+    "cli/health",
+    "cli/store/attend",
+    "cli/store/backup",
+    "cli/store/check",
+    "cli/store/init",
+    "cli/store/restore",
+];
+
+/// How the store is reached: what a face leaves to its bridge.
+const OF_THE_STORE: &[&str] = &[
+    "doorbell",
+    "locate::open",
+    "locate::open_telling",
+    "store::Backend",
+    "store::Look",
+    "store::OnRing",
+    "store::SharedStore",
+    "store::Store",
+    "store::executor",
+    "store::memory",
+    "store::rows",
+    "store::sqlite",
 ];
 
 /// A source file: its path under `src` without the extension, and its text
@@ -265,15 +304,55 @@ fn one_place_names_a_crate() {
     for (name, places) in CRATES {
         let path = pattern(&format!(r"(^|[^:\w]){name}::"));
         for source in &sources {
-            let allowed = places.iter().any(|place| {
-                source.name == *place || source.name.starts_with(&format!("{place}/"))
-            });
-            if !allowed && path.is_match(&source.text) {
+            if !is_in(&source.name, places) && path.is_match(&source.text) {
                 wrong.insert(format!("{} names {name}", source.name));
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Whether a file is one of these places, or in one of them.
+fn is_in(name: &str, places: &[&str]) -> bool {
+    let within = |place: &&str| name == *place || name.starts_with(&format!("{place}/"));
+    places.iter().any(within)
+}
+
+/// What a face names of the store that its bridge is to hide.
+fn reached(text: &str) -> Vec<String> {
+    let whole = |path: &String| format!("::{path}::");
+    let is_hidden = |path: &String| {
+        let path = whole(path);
+        OF_THE_STORE
+            .iter()
+            .any(|hidden| path.contains(&format!("::{hidden}::")))
+    };
+    paths(text).into_iter().filter(is_hidden).collect()
+}
+
+#[test]
+fn a_face_reaches_the_store_by_its_bridge() {
+    let mut wrong = BTreeMap::new();
+    let mut needless: BTreeSet<&str> = ON_THE_FILE.iter().copied().collect();
+    for source in sources() {
+        let found = reached(&source.text);
+        if !is_in(&source.name, FACES) || found.is_empty() {
+            continue;
+        }
+        if is_in(&source.name, ON_THE_FILE) {
+            needless.retain(|place| !is_in(&source.name, &[place]));
+        } else {
+            wrong.insert(source.name, found);
+        }
+    }
+    assert!(wrong.is_empty(), "leave this to the bridge: {wrong:#?}");
+    assert!(
+        needless.is_empty(),
+        "take these out of ON_THE_FILE: {needless:?}"
+    );
+    let found = reached("use crate::store::{Sent, SharedStore, sqlite::{self, Create}};");
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(reached("use crate::store::{StoreError, locate::{self, Hints}};").is_empty());
 }
 
 #[test]

@@ -11,7 +11,6 @@ use super::operator;
 use super::orders;
 use super::output::{left, note, print, print_json, relative, shown};
 use super::table::{BAD, BOLD, Cell, DIM, GOOD, Table, WARN};
-use super::whom;
 use crate::clock;
 use crate::exit::Exit;
 use crate::model::alert::{AlertKind, Severity};
@@ -56,7 +55,7 @@ pub(super) struct MuteArgs {
     #[arg(value_parser = kinds())]
     kind: String,
     /// From now on, 30 days at most
-    #[arg(long = "for", value_name = "DURATION", value_parser = whom::time_limit)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = orders::time_limit)]
     time: Duration,
 }
 
@@ -69,10 +68,10 @@ pub(super) async fn run(command: AlertCommand, context: &Context) -> anyhow::Res
         AlertCommand::List { all, limit } => list(all, limit, context).await,
         AlertCommand::Mute(args) => {
             operator::ensure(context)?;
-            let store = context.open().await?;
+            let bridge = context.open().await?;
             let kind = ControlKind::Mute;
-            let control = orders::say(&store, kind, args.kind, args.time).await?;
-            store.close().await;
+            let control = orders::say(&bridge, kind, args.kind, args.time).await?;
+            bridge.close().await;
             let time = left(control.until, control.since);
             let said = format!(
                 "alerts of the kind `{}` are muted for {time}\n",
@@ -82,9 +81,9 @@ pub(super) async fn run(command: AlertCommand, context: &Context) -> anyhow::Res
         }
         AlertCommand::Unmute { kind } => {
             operator::ensure(context)?;
-            let store = context.open().await?;
-            let was = orders::take_back(&store, ControlKind::Mute, &kind).await?;
-            store.close().await;
+            let bridge = context.open().await?;
+            let was = bridge.take_back(ControlKind::Mute, &kind).await?;
+            bridge.close().await;
             let said = match was {
                 true => format!("alerts of the kind `{kind}` are told again\n"),
                 false => format!("alerts of the kind `{kind}` were not muted\n"),
@@ -95,12 +94,12 @@ pub(super) async fn run(command: AlertCommand, context: &Context) -> anyhow::Res
 }
 
 async fn list(all: bool, limit: u32, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.look().await?;
+    let bridge = context.look().await?;
     let now = clock::now();
     let alerts = if all {
-        store.alerts(limit).await?
+        bridge.alerts(limit).await?
     } else {
-        let mut open = store.open_alerts().await?;
+        let mut open = bridge.open_alerts().await?;
         // Those that are over and were not told yet are among them.
         open.retain(|alert| alert.recovered_at.is_none());
         let over = open
@@ -108,8 +107,8 @@ async fn list(all: bool, limit: u32, context: &Context) -> anyhow::Result<Exit> 
             .saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
         open.split_off(over)
     };
-    let location = store.location().display().to_string();
-    store.close().await;
+    let location = bridge.name();
+    bridge.close().await;
     if context.json() {
         print_json(&alerts)?;
         return Ok(Exit::Success);

@@ -7,9 +7,10 @@ use serde_json::Value;
 use super::context::Context;
 use super::output::{note, print, print_json, shown};
 use super::table::{Cell, DIM, Table};
-use super::{completions, named, output};
+use super::{completions, output};
 use crate::clock;
 use crate::exit::Exit;
+use crate::session;
 use crate::store::{AuditEntry, AuditFilter};
 
 /// Shows the newest entries of the audit log, newest last.
@@ -32,10 +33,10 @@ pub(super) struct AuditArgs {
 }
 
 pub(super) async fn run(args: AuditArgs, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.look().await?;
+    let bridge = context.look().await?;
     let now = clock::now();
     let conversation = match &args.conversation {
-        Some(name) => Some(named::conversation(&store, name, now).await?.id),
+        Some(name) => Some(session::conversation(&bridge, name).await?.id),
         None => None,
     };
     let filter = AuditFilter {
@@ -44,10 +45,10 @@ pub(super) async fn run(args: AuditArgs, context: &Context) -> anyhow::Result<Ex
         action: args.action,
         limit: args.limit,
     };
-    let entries = store.audit(&filter).await?;
-    let labels = named::labels(&store).await?;
-    let location = store.location().display().to_string();
-    store.close().await;
+    let entries = bridge.audit(&filter).await?;
+    let labels = session::labels(&bridge).await?;
+    let location = bridge.name();
+    bridge.close().await;
     if context.json() {
         print_json(&entries)?;
         return Ok(Exit::Success);

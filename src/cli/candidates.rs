@@ -2,7 +2,7 @@
 
 use clap_complete::engine::CompletionCandidate;
 
-use super::known::known_names;
+use crate::session::known::known_names;
 
 /// Names in the default directory of credentials.
 pub(super) fn credentials() -> Vec<CompletionCandidate> {

@@ -10,12 +10,13 @@ use clap_complete::env::Shells;
 use super::candidates::plain;
 use super::context::{Context, Global};
 use super::output::{by_label, print};
+use crate::bridge::Bridge;
 use crate::clock;
 use crate::exit::Exit;
 use crate::model::session::ConversationState;
 use crate::model::session::session_name;
 use crate::model::task::TaskState;
-use crate::store::{SharedStore, TaskFilter};
+use crate::store::TaskFilter;
 use crate::text::shown::shown;
 
 /// The program by the name under which the shell finds it.
@@ -53,9 +54,9 @@ pub(super) fn run(args: &CompletionsArgs) -> anyhow::Result<Exit> {
 
 /// Open conversations of the store that the environment means, by label or id.
 pub(super) fn conversations() -> Vec<CompletionCandidate> {
-    ask(async |store| {
+    ask(async |bridge| {
         let now = clock::now();
-        let mut all = store.conversations().await?;
+        let mut all = bridge.conversations().await?;
         all.sort_by_cached_key(|c| by_label(c.label.as_ref()));
         let open = all
             .iter()
@@ -73,8 +74,8 @@ pub(super) fn conversations() -> Vec<CompletionCandidate> {
 
 /// Sessions of open conversations, by label and side.
 pub(super) fn sessions() -> Vec<CompletionCandidate> {
-    ask(async |store| {
-        let mut all = store.sessions(clock::now()).await?;
+    ask(async |bridge| {
+        let mut all = bridge.sessions(Duration::ZERO).await?;
         all.sort_by_cached_key(|session| by_label(session.label.as_ref()));
         Ok(all
             .iter()
@@ -88,8 +89,8 @@ pub(super) fn sessions() -> Vec<CompletionCandidate> {
 
 /// The same, and the hosts of daemons.
 pub(super) fn sessions_and_hosts() -> Vec<CompletionCandidate> {
-    let hosts = ask(async |store| {
-        let daemons = store.daemons().await?;
+    let hosts = ask(async |bridge| {
+        let daemons = bridge.daemons().await?;
         let hosts: BTreeSet<String> = daemons.into_iter().map(|daemon| daemon.host).collect();
         let named = |host: String| CompletionCandidate::new(format!("host:{host}"));
         Ok(hosts.into_iter().map(named).collect())
@@ -99,8 +100,8 @@ pub(super) fn sessions_and_hosts() -> Vec<CompletionCandidate> {
 
 /// Roles that open sessions have.
 pub(super) fn roles() -> Vec<CompletionCandidate> {
-    ask(async |store| {
-        let sessions = store.sessions(clock::now()).await?;
+    ask(async |bridge| {
+        let sessions = bridge.sessions(Duration::ZERO).await?;
         let roles: BTreeSet<String> = sessions.into_iter().map(|session| session.role).collect();
         Ok(roles.into_iter().map(CompletionCandidate::new).collect())
     })
@@ -108,13 +109,13 @@ pub(super) fn roles() -> Vec<CompletionCandidate> {
 
 /// Tasks that are open, by id.
 pub(super) fn tasks() -> Vec<CompletionCandidate> {
-    ask(async |store| {
+    ask(async |bridge| {
         let open = TaskFilter {
             states: TaskState::ALL.into_iter().filter(|s| s.is_open()).collect(),
             limit: TASKS,
             ..TaskFilter::default()
         };
-        let tasks = store.tasks(&open).await?;
+        let tasks = bridge.tasks(&open).await?;
         Ok(tasks
             .iter()
             .map(|task| {
@@ -127,7 +128,7 @@ pub(super) fn tasks() -> Vec<CompletionCandidate> {
 
 /// Asks the store. Whatever is wrong is no business of a TAB.
 fn ask(
-    question: impl AsyncFnOnce(&SharedStore) -> anyhow::Result<Vec<CompletionCandidate>>,
+    question: impl AsyncFnOnce(&Bridge) -> anyhow::Result<Vec<CompletionCandidate>>,
 ) -> Vec<CompletionCandidate> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -8,15 +8,13 @@ use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter
 use super::candidates;
 use super::error::CliError;
 use super::heard;
-use super::known::{credentials_for, files, what_there_is};
 use super::output::note;
 use crate::advice;
-use crate::credentials::Credentials;
-use crate::model::Label;
-use crate::model::session::session_name;
+use crate::bridge::{Bridge, Brought, Purpose};
+use crate::session::known::credentials_for;
+use crate::session::{Acting, SessionError};
+use crate::store::StoreError;
 use crate::store::locate::{self, Hints, Location, Origin};
-use crate::store::sqlite::{Brought, Create, Opening, SCHEMA_VERSION};
-use crate::store::{Caller, SharedStore, StoreError};
 
 /// The variable that names credentials files, with `:` between them.
 pub(super) const CREDENTIALS_VARIABLE: &str = "MCP_BRIDGE_CREDENTIALS";
@@ -46,105 +44,6 @@ pub struct Context {
     store: Option<String>,
     credentials: Vec<PathBuf>,
     json: bool,
-}
-
-/// A session that this command acts for.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// The session and its token.
-    pub caller: Caller,
-    /// Its conversation's label, as far as it is known.
-    pub label: Option<Label>,
-    /// The file that it came from.
-    source: String,
-}
-
-impl Member {
-    #[cfg(test)]
-    pub(super) fn new(caller: Caller, label: Option<Label>) -> Self {
-        let source = String::new();
-        Self {
-            caller,
-            label,
-            source,
-        }
-    }
-
-    /// What people call this session.
-    #[must_use]
-    pub fn name(&self) -> String {
-        session_name(self.label.as_ref(), &self.caller.session)
-    }
-
-    /// What people call its partner.
-    #[must_use]
-    pub fn partner_name(&self) -> String {
-        session_name(self.label.as_ref(), &self.caller.session.partner())
-    }
-}
-
-/// All sessions that this command acts for, at least one.
-#[derive(Debug)]
-pub struct Acting {
-    /// The store that the credentials are good for.
-    store: Option<String>,
-    /// The sessions, each once.
-    pub members: Vec<Member>,
-    /// Whether their token stood in the environment.
-    from_environment: bool,
-}
-
-impl Acting {
-    /// These sessions.
-    #[cfg(test)]
-    pub(super) fn of(members: Vec<Member>) -> Self {
-        Self {
-            store: None,
-            members,
-            from_environment: false,
-        }
-    }
-
-    /// The sessions with their tokens.
-    #[must_use]
-    pub fn callers(&self) -> Vec<Caller> {
-        self.members.iter().map(|m| m.caller.clone()).collect()
-    }
-
-    fn add(&mut self, credentials: Credentials) -> Result<(), CliError> {
-        let source = credentials.to_string();
-        if let Some(store) = credentials.store {
-            match &self.store {
-                Some(known) if *known != store => {
-                    return Err(CliError::TwoStores(known.clone(), store));
-                }
-                _ => self.store = Some(store),
-            }
-        }
-        // The label of a file with several sessions is the agent's.
-        let label = credentials.label.filter(|_| credentials.callers.len() == 1);
-        for caller in credentials.callers {
-            let known = self
-                .members
-                .iter_mut()
-                .find(|member| member.caller.session == caller.session);
-            match known {
-                None => self.members.push(Member {
-                    caller,
-                    label: label.clone(),
-                    source: source.clone(),
-                }),
-                Some(member) if member.caller.token.expose() == caller.token.expose() => {
-                    member.label = member.label.take().or_else(|| label.clone());
-                }
-                Some(member) => {
-                    let session = caller.session;
-                    return Err(CliError::TwoTokens(session, member.source.clone(), source));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Context {
@@ -213,8 +112,8 @@ impl Context {
     /// # Errors
     /// Whatever is wrong with it. One that is missing is named together with
     /// who said that it should be there.
-    pub async fn open(&self) -> anyhow::Result<SharedStore> {
-        Self::open_at(&self.location()?, Create::No).await
+    pub async fn open(&self) -> anyhow::Result<Bridge> {
+        Self::open_at(&self.location()?, Purpose::Write).await
     }
 
     /// Opens the store for a command that only looks: it adopts nothing, and
@@ -222,15 +121,15 @@ impl Context {
     ///
     /// # Errors
     /// As [`Self::open`]; a database that would have to be changed first.
-    pub async fn look(&self) -> anyhow::Result<SharedStore> {
-        Self::open_at(&self.location()?, Create::Look).await
+    pub async fn look(&self) -> anyhow::Result<Bridge> {
+        Self::open_at(&self.location()?, Purpose::Look).await
     }
 
     /// Opens the store, or makes it where none was lost.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub async fn open_or_create(&self) -> anyhow::Result<SharedStore> {
+    pub async fn open_or_create(&self) -> anyhow::Result<Bridge> {
         let location = self.location()?;
         if location.path.symlink_metadata().is_err() {
             match Self::lost(&location) {
@@ -238,15 +137,15 @@ impl Context {
                 lost => return Err(lost.into()),
             }
         }
-        Self::open_at(&location, Create::Yes).await
+        Self::open_at(&location, Purpose::Make).await
     }
 
     /// Opens the store, or makes it, whatever was there before.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub async fn open_or_begin_anew(&self) -> anyhow::Result<SharedStore> {
-        Self::open_at(&self.location()?, Create::Yes).await
+    pub async fn open_or_begin_anew(&self) -> anyhow::Result<Bridge> {
+        Self::open_at(&self.location()?, Purpose::Make).await
     }
 
     /// The error for a place where no store is, with who said that one should be.
@@ -284,13 +183,9 @@ impl Context {
         }
     }
 
-    async fn open_at(location: &Location, create: Create) -> anyhow::Result<SharedStore> {
-        let opening = Opening::default();
-        let opened = locate::open_telling(location, create, &opening).await;
-        if let Some(brought) = opening.brought() {
-            note(&what_was_done(location, brought));
-        }
-        match opened {
+    async fn open_at(location: &Location, purpose: Purpose) -> anyhow::Result<Bridge> {
+        let brought = |brought: &Brought| note(&what_was_done(location, brought));
+        match Bridge::open(location, purpose, brought).await {
             Err(StoreError::Missing(_)) => Err(Self::missing(location)),
             other => Ok(other?),
         }
@@ -300,7 +195,7 @@ impl Context {
     ///
     /// # Errors
     /// As [`Self::open`] and [`Self::acting`].
-    pub async fn open_acting(&self) -> anyhow::Result<(SharedStore, Acting)> {
+    pub async fn open_acting(&self) -> anyhow::Result<(Bridge, Acting)> {
         let acting = self.acting()?;
         Ok((self.open().await?, acting))
     }
@@ -310,33 +205,28 @@ impl Context {
     ///
     /// # Errors
     /// As [`Self::look_acting`].
-    pub async fn open_acting_for_long(&self) -> anyhow::Result<(SharedStore, Acting)> {
-        let (store, acting) = self.look_acting().await?;
-        if acting.from_environment {
-            return Err(CliError::TokenInEnvironment.into());
-        }
-        Ok((store, acting))
+    pub async fn open_acting_for_long(&self) -> anyhow::Result<(Bridge, Acting)> {
+        let (bridge, acting) = self.look_acting().await?;
+        Ok((bridge, acting.for_long()?))
     }
 
     /// As [`Self::open_acting`], for a command that only looks.
     ///
     /// # Errors
     /// As [`Self::look`] and [`Self::acting`].
-    pub async fn look_acting(&self) -> anyhow::Result<(SharedStore, Acting)> {
+    pub async fn look_acting(&self) -> anyhow::Result<(Bridge, Acting)> {
         let acting = self.acting()?;
         Ok((self.look().await?, acting))
     }
 
-    /// For whom this command acts, if for anybody.
+    /// For whom this command acts, if any credentials were named.
     ///
     /// # Errors
     /// Credentials that cannot be used.
     pub fn acting_if_any(&self) -> anyhow::Result<Option<Acting>> {
-        match self.acting() {
-            Err(error) if matches!(error.downcast_ref(), Some(CliError::NoCredentials(_))) => {
-                Ok(None)
-            }
-            other => other.map(Some),
+        match Acting::read(&self.credentials) {
+            Err(SessionError::NoCredentials) => Ok(None),
+            other => Ok(Some(other?)),
         }
     }
 
@@ -345,27 +235,7 @@ impl Context {
     /// # Errors
     /// No credentials, or some that cannot be used.
     pub fn acting(&self) -> anyhow::Result<Acting> {
-        let mut acting = Acting {
-            store: None,
-            members: Vec::new(),
-            from_environment: false,
-        };
-        for path in &self.credentials {
-            for file in files(path)? {
-                acting.add(Credentials::read(&file)?)?;
-            }
-        }
-        if acting.members.is_empty() {
-            let variables = Credentials::from_environment(|name| std::env::var(name).ok())?;
-            match variables {
-                Some(credentials) => {
-                    acting.add(credentials)?;
-                    acting.from_environment = true;
-                }
-                None => return Err(CliError::NoCredentials(what_there_is()).into()),
-            }
-        }
-        Ok(acting)
+        Ok(Acting::read(&self.credentials)?)
     }
 }
 
@@ -375,7 +245,10 @@ fn what_was_done(location: &Location, brought: &Brought) -> String {
     let done = match brought.from {
         None => format!("adopted the Python bridge's database {path}"),
         Some(schema) => {
-            format!("brought the store {path} from schema {schema} to {SCHEMA_VERSION}")
+            format!(
+                "brought the store {path} from schema {schema} to {}",
+                brought.to
+            )
         }
     };
     format!("{done}; a copy of it as it was: {}", brought.copy.display())

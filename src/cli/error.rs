@@ -3,8 +3,10 @@
 
 use std::path::PathBuf;
 
-use crate::exit::{self, Exit};
-use crate::model::{MessageId, SessionKey};
+use crate::credentials;
+use crate::exit::{self, Exit, Face};
+use crate::session::SessionError;
+use crate::session::known::known_names;
 use crate::store::locate::{self, Location, Origin};
 
 /// A failed command.
@@ -13,11 +15,6 @@ pub enum CliError {
     /// No store there, and nobody said explicitly that there is one.
     #[error("store {0}: there is no such file\n  make one: mcp-bridge conversation new{beside}", beside = beside(.0))]
     NoStore(Location),
-    /// No credentials, but here are some.
-    #[error(
-        "no credentials: this command acts for a session\n  name its file: --credentials FILE, or MCP_BRIDGE_CREDENTIALS in the environment{0}"
-    )]
-    NoCredentials(String),
     /// Standard output was closed before the program started.
     #[error(
         "standard output is closed, so nothing could be shown, and nothing was done\n  leave it open, or redirect it to a file"
@@ -37,92 +34,6 @@ pub enum CliError {
         /// The store.
         store: PathBuf,
     },
-    /// A token in the environment of a command that runs on.
-    #[error(
-        "MCP_BRIDGE_TOKEN is for commands that end at once: this one runs on, and its environment can be read meanwhile\n  put the credentials in a file and name it: --credentials FILE"
-    )]
-    TokenInEnvironment,
-    /// A name that is no file here, and none of the default directory.
-    #[error(
-        "credentials `{name}`: there is no such file here, and no {name}.toml in {}{hint}{have}",
-        .directory.display()
-    )]
-    NoSuchCredentials {
-        /// As it was written.
-        name: String,
-        /// Where names are looked for.
-        directory: PathBuf,
-        /// `; did you mean ...?`
-        hint: String,
-        /// What there is, on a line of its own.
-        have: String,
-    },
-    /// Files that are good for different stores.
-    #[error(
-        "the credentials name two stores, {0} and {1}\n  use those of one store, or say which one with --store"
-    )]
-    TwoStores(String, String),
-    /// Files that hold different tokens for one session.
-    #[error(
-        "two credentials hold different tokens for {0}: {1} and {2}\n  name only the right one"
-    )]
-    TwoTokens(SessionKey, String, String),
-    /// The credentials have no such conversation.
-    #[error("the credentials have no conversation `{name}`{hint}\n  they have: {have}")]
-    NotMine {
-        /// As it was written.
-        name: String,
-        /// `; did you mean ...?`
-        hint: String,
-        /// What there is.
-        have: String,
-    },
-    /// Several sessions could send.
-    #[error("to whom? {0}\n  name one: mcp-bridge send {1} TEXT")]
-    ToWhom(String, String),
-    /// No conversation of that name.
-    #[error(
-        "there is no conversation `{name}`{hint}\n  `mcp-bridge conversation list --all` shows those of this store"
-    )]
-    NoSuchConversation {
-        /// As it was written.
-        name: String,
-        /// `; did you mean ...?`
-        hint: String,
-    },
-    /// No message of that id for any of the sessions.
-    #[error(
-        "there is no message {0} for any session of the credentials\n  `mcp-bridge check` and `watch` show each message with its id, to the session that it is for"
-    )]
-    NoSuchMessage(MessageId),
-    /// No session and no host of that name.
-    #[error(
-        "there is no session and no host `{name}`{hint}\n  `mcp-bridge status` shows the sessions and the daemons of this store"
-    )]
-    NoSuchWhom {
-        /// As it was written.
-        name: String,
-        /// `; did you mean ...?`
-        hint: String,
-    },
-    /// No daemon on a host of that name.
-    #[error(
-        "no daemon of this store is on a host `{name}`{hint}\n  `mcp-bridge status` shows the daemons by host and name"
-    )]
-    NoSuchHost {
-        /// As it was written.
-        name: String,
-        /// `; did you mean ...?`
-        hint: String,
-    },
-    /// A name that could mean two things.
-    #[error(
-        "`{0}` is a session and a host\n  write {0}/b for the session, or host:{0} for the host"
-    )]
-    SessionOrHost(String),
-    /// Several sessions could act.
-    #[error("for whom? {0}\n  name one: --as {1}")]
-    ForWhom(String, String),
     /// Bytes that are not UTF-8.
     #[error(
         "the {what} is not UTF-8 (first wrong byte at {at}); put binary data in a file and name it with --file"
@@ -184,50 +95,92 @@ pub(super) fn beside(location: &Location) -> String {
     })
 }
 
-/// The nearest of `names` to what was written, as the end of an error's line.
-#[must_use]
-pub(super) fn did_you_mean<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    names
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(written, name), name))
-        .filter(|(distance, name)| *distance <= 1.max(name.len() / 4))
-        .min()
-        .map(|(_, name)| format!("; did you mean `{name}`?"))
-        .unwrap_or_default()
-}
-
 /// The exit code of a cause that only the command line knows.
 pub(super) fn exit_of(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     let error = cause.downcast_ref::<CliError>()?;
     Some(match error {
         CliError::NoStore(_) => Exit::Unavailable,
-        CliError::NoCredentials(_)
-        | CliError::NotOperator { .. }
-        | CliError::TokenInEnvironment
-        | CliError::NoSuchCredentials { .. }
-        | CliError::TwoStores(..)
-        | CliError::TwoTokens(..)
-        | CliError::NotMine { .. } => Exit::Denied,
+        CliError::NotOperator { .. } => Exit::Denied,
         CliError::Usage(_) => Exit::Usage,
-        CliError::ToWhom(..)
-        | CliError::ForWhom(..)
-        | CliError::NoSuchWhom { .. }
-        | CliError::NoSuchHost { .. }
-        | CliError::SessionOrHost(_)
-        | CliError::NotUtf8 { .. }
+        CliError::NotUtf8 { .. }
         | CliError::TooMuch(..)
         | CliError::Tasks { .. }
         | CliError::NoFile(..)
-        | CliError::NoSuchMessage(_)
-        | CliError::NoSuchConversation { .. }
         | CliError::TokensHashed(_)
         | CliError::Exists(_) => Exit::Input,
         CliError::NotShown(_) | CliError::NoOutput => Exit::Failure,
     })
 }
 
+/// What to do about an error of acting for sessions, as the end of its text.
+fn remedy(error: &SessionError) -> String {
+    match error {
+        SessionError::NoCredentials => format!(
+            ": this command acts for a session\n  \
+             name its file: --credentials FILE, or MCP_BRIDGE_CREDENTIALS in the environment{}",
+            what_there_is()
+        ),
+        SessionError::NoSuchCredentials {
+            name, directory, ..
+        } => what_there_is() + &credentials::handed_over(name, directory),
+        SessionError::TokenInEnvironment => {
+            "\n  put the credentials in a file and name it: --credentials FILE".to_owned()
+        }
+        SessionError::TwoStores(..) => {
+            "\n  use those of one store, or say which one with --store".to_owned()
+        }
+        SessionError::ToWhom { partners, .. } => {
+            let first = partners.first().map_or("", String::as_str);
+            format!("\n  name one: mcp-bridge send {first} TEXT")
+        }
+        SessionError::ForWhom(names) => {
+            let first = names.first().map_or("", String::as_str);
+            format!("\n  name one: --as {first}")
+        }
+        SessionError::NoSuchConversation { .. } => {
+            "\n  `mcp-bridge conversation list --all` shows those of this store".to_owned()
+        }
+        SessionError::NoSuchWhom { .. } => {
+            "\n  `mcp-bridge status` shows the sessions and the daemons of this store".to_owned()
+        }
+        SessionError::NoSuchHost { .. } => {
+            "\n  `mcp-bridge status` shows the daemons by host and name".to_owned()
+        }
+        SessionError::NoSuchMessage(_) => "\n  `mcp-bridge check` and `watch` show each message \
+             with its id, to the session that it is for"
+            .to_owned(),
+        SessionError::TwoTokens(..)
+        | SessionError::NotMine { .. }
+        | SessionError::SessionOrHost(_)
+        | SessionError::Credentials(_)
+        | SessionError::Id(_)
+        | SessionError::Store(_)
+        | SessionError::Follow(_) => String::new(),
+    }
+}
+
+fn what_there_is() -> String {
+    const SHOWN: usize = 6;
+    let names = known_names();
+    match names.first() {
+        None => "\n  `mcp-bridge conversation new` writes one for each side".to_owned(),
+        Some(first) => {
+            let more = if names.len() > SHOWN { ", ..." } else { "" };
+            let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+            format!(
+                "\n  for example: --credentials {first}   (there are: {}{more})",
+                shown.join(", ")
+            )
+        }
+    }
+}
+
 /// Prints an error, and returns its exit code.
 #[must_use]
 pub(super) fn report(error: &anyhow::Error) -> Exit {
-    exit::report(error, exit_of)
+    let face = Face {
+        code: exit_of,
+        remedy,
+    };
+    exit::report(error, face)
 }

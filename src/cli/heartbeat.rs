@@ -11,8 +11,8 @@ use super::output::{print, print_json};
 use crate::exit::Exit;
 use crate::model::health::Turn;
 use crate::model::{Label, SessionKey};
+use crate::session::mail::Live;
 use crate::text;
-use crate::{clock, host};
 
 /// The longest that one sign of life may be good for.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -75,19 +75,12 @@ struct BeatJson {
 }
 
 pub(super) async fn run(args: HeartbeatArgs, context: &Context) -> anyhow::Result<Exit> {
-    let (store, acting) = context.open_acting().await?;
-    let (live, refused) = check::verify(&store, acting, clock::now()).await?;
+    let (bridge, acting) = context.open_acting().await?;
+    let (live, refused) = check::verify(&bridge, acting).await?;
     let (mut beats, mut lines) = (Vec::with_capacity(live.len()), String::new());
-    for (member, _) in live {
-        let mail = store
-            .call_in(
-                &member.caller,
-                args.ttl,
-                args.turn.map(Turn::from),
-                &host::boot(),
-                clock::now(),
-            )
-            .await?;
+    for Live { member, .. } in live {
+        let turn = args.turn.map(Turn::from);
+        let mail = bridge.call_in(&member.caller, args.ttl, turn).await?;
         lines.push_str(&format!(
             "{}: alive for {}, {}\n",
             member.name(),
@@ -101,7 +94,7 @@ pub(super) async fn run(args: HeartbeatArgs, context: &Context) -> anyhow::Resul
             unread: mail.unread,
         });
     }
-    store.close().await;
+    bridge.close().await;
     if context.json() {
         print_json(&beats)?;
     } else {

@@ -14,13 +14,10 @@ pub mod demo;
 mod doctor;
 mod ending;
 mod error;
-pub mod follow;
 mod health;
 mod heard;
 mod heartbeat;
 mod input;
-mod known;
-mod named;
 mod operator;
 mod orders;
 pub mod output;
@@ -32,7 +29,6 @@ pub mod table;
 mod task;
 mod wait;
 mod watch;
-mod whom;
 
 use std::process::ExitCode;
 
@@ -41,7 +37,7 @@ use clap_complete::CompleteEnv;
 
 pub use args::Cli;
 use args::Command;
-pub use context::{Acting, Context, Member};
+pub use context::Context;
 pub use error::CliError;
 use error::report;
 

@@ -11,9 +11,10 @@ use rustix::process::geteuid;
 
 use super::context::Context;
 use super::error::CliError;
+use crate::bridge::Bridge;
 use crate::host;
 use crate::model::{ConversationId, SessionKey};
-use crate::store::{SharedStore, StoreError};
+use crate::store::StoreError;
 
 /// Mode bit of a directory in which each user's files are that user's own.
 const STICKY: u32 = 0o1000;
@@ -61,14 +62,14 @@ fn may(caller: u32, owner: u32) -> bool {
 /// As [`ensure`].
 pub(super) async fn ensure_or_party(
     context: &Context,
-    store: &SharedStore,
+    bridge: &Bridge,
     conversation: &ConversationId,
 ) -> anyhow::Result<()> {
     let Err(refused) = ensure(context) else {
         return Ok(());
     };
     let of = |session: &SessionKey| session.conversation == *conversation;
-    match holds_credentials(context, store, of).await? {
+    match holds_credentials(context, bridge, of).await? {
         true => Ok(()),
         false => Err(refused),
     }
@@ -80,14 +81,14 @@ pub(super) async fn ensure_or_party(
 /// As [`ensure`].
 pub(super) async fn ensure_or_creator(
     context: &Context,
-    store: &SharedStore,
+    bridge: &Bridge,
     creator: Option<&SessionKey>,
 ) -> anyhow::Result<()> {
     let Err(refused) = ensure(context) else {
         return Ok(());
     };
     let of = |session: &SessionKey| Some(session) == creator;
-    match holds_credentials(context, store, of).await? {
+    match holds_credentials(context, bridge, of).await? {
         true => Ok(()),
         false => Err(refused),
     }
@@ -97,7 +98,7 @@ pub(super) async fn ensure_or_creator(
 /// conversation has ended is still itself.
 async fn holds_credentials(
     context: &Context,
-    store: &SharedStore,
+    bridge: &Bridge,
     of: impl Fn(&SessionKey) -> bool,
 ) -> anyhow::Result<bool> {
     let Some(acting) = context.acting_if_any()? else {
@@ -105,7 +106,7 @@ async fn holds_credentials(
     };
     let mut callers = acting.callers();
     callers.retain(|caller| of(&caller.session));
-    let verdicts = store.verify(&callers, crate::clock::now()).await?;
+    let verdicts = bridge.verify(&callers).await?;
     Ok(verdicts.iter().any(|verdict| {
         matches!(
             verdict,

@@ -12,13 +12,17 @@ use super::context::Context;
 use super::operator;
 use super::output::{left, note, print, print_json};
 use super::table::WARN;
-use super::whom::{self, Whom};
+use crate::bridge::Bridge;
 use crate::exit::Exit;
-use crate::store::{Control, ControlKind, SharedStore};
-use crate::{clock, text};
+use crate::session::{self, Whom};
+use crate::store::{Control, ControlKind};
+use crate::text;
 
 /// What a hold is about: the whole fleet.
 const FLEET: &str = "";
+
+/// The longest time that an order holds: what is meant for ever is forgotten.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Gives a session, or every session that a host's daemons keep, no new tasks;
 /// that it ends is then no incident. It keeps what it has.
@@ -37,7 +41,7 @@ pub(super) struct DrainArgs {
     #[arg(value_name = "SESSION|HOST", add = ArgValueCandidates::new(completions::sessions_and_hosts))]
     whom: String,
     /// From now on, 30 days at most
-    #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = whom::time_limit)]
+    #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = time_limit)]
     time: Duration,
     /// Take it back
     #[arg(long, conflicts_with = "time")]
@@ -54,7 +58,7 @@ Examples:
   mcp-bridge hold off")]
     On {
         /// From now on, 30 days at most
-        #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = whom::time_limit)]
+        #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = time_limit)]
         time: Duration,
     },
     /// Watch again
@@ -95,29 +99,31 @@ fn number(text: &str) -> Result<Number, String> {
 
 pub(super) async fn drain(args: DrainArgs, context: &Context) -> anyhow::Result<Exit> {
     operator::ensure(context)?;
-    let store = context.open().await?;
-    let whom = whom::session_or_host(&store, &args.whom, clock::now()).await?;
+    let bridge = context.open().await?;
+    let whom = session::session_or_host(&bridge, &args.whom).await?;
     let name = whom.name();
     if args.off {
-        let was = take_back(&store, ControlKind::Drain, &whom.subject()).await?;
-        store.close().await;
+        let was = bridge
+            .take_back(ControlKind::Drain, &whom.subject())
+            .await?;
+        bridge.close().await;
         let said = match was {
             true => format!("{name} gets new tasks again\n"),
             false => format!("{name} was not being drained\n"),
         };
         return show_off(context, ControlKind::Drain, &whom.subject(), was, &said);
     }
-    let control = say(&store, ControlKind::Drain, whom.subject(), args.time).await?;
-    let still = still_has(&store, &whom).await?;
-    store.close().await;
+    let control = say(&bridge, ControlKind::Drain, whom.subject(), args.time).await?;
+    let still = still_has(&bridge, &whom).await?;
+    bridge.close().await;
     let time = left(control.until, control.since);
     let said = format!("{name} is being drained for {time}: it gets no new tasks{still}\n");
     show_on(context, &control, &said)
 }
 
 /// What a session that is drained goes on with.
-async fn still_has(store: &SharedStore, whom: &Whom) -> anyhow::Result<String> {
-    let sessions = store.sessions(clock::now()).await?;
+async fn still_has(bridge: &Bridge, whom: &Whom) -> anyhow::Result<String> {
+    let sessions = bridge.sessions(Duration::ZERO).await?;
     let tasks: u64 = sessions
         .iter()
         .filter(|session| match whom {
@@ -134,11 +140,11 @@ async fn still_has(store: &SharedStore, whom: &Whom) -> anyhow::Result<String> {
 
 pub(super) async fn hold(command: HoldCommand, context: &Context) -> anyhow::Result<Exit> {
     operator::ensure(context)?;
-    let store = context.open().await?;
+    let bridge = context.open().await?;
     match command {
         HoldCommand::On { time } => {
-            let control = say(&store, ControlKind::Hold, FLEET.to_owned(), time).await?;
-            store.close().await;
+            let control = say(&bridge, ControlKind::Hold, FLEET.to_owned(), time).await?;
+            bridge.close().await;
             let time = left(control.until, control.since);
             let said = format!(
                 "the watchdog is on hold for {time}: it gives nobody up who falls silent\n"
@@ -146,8 +152,8 @@ pub(super) async fn hold(command: HoldCommand, context: &Context) -> anyhow::Res
             show_on(context, &control, &said)
         }
         HoldCommand::Off => {
-            let was = take_back(&store, ControlKind::Hold, FLEET).await?;
-            store.close().await;
+            let was = bridge.take_back(ControlKind::Hold, FLEET).await?;
+            bridge.close().await;
             let said = match was {
                 true => "the watchdog watches again\n",
                 false => "the watchdog was not on hold\n",
@@ -159,11 +165,11 @@ pub(super) async fn hold(command: HoldCommand, context: &Context) -> anyhow::Res
 
 pub(super) async fn capacity(args: CapacityArgs, context: &Context) -> anyhow::Result<Exit> {
     operator::ensure(context)?;
-    let store = context.open().await?;
-    let session = whom::session(&store, &args.session, clock::now()).await?;
+    let bridge = context.open().await?;
+    let session = session::session(&bridge, &args.session).await?;
     let Number(number) = args.number;
-    store.set_session_capacity(&session.key, number).await?;
-    store.close().await;
+    bridge.set_session_capacity(&session.key, number).await?;
+    bridge.close().await;
     if context.json() {
         print_json(&json!({
             "conversation": session.key.conversation, "session": session.key.side,
@@ -181,41 +187,19 @@ pub(super) async fn capacity(args: CapacityArgs, context: &Context) -> anyhow::R
 
 /// Writes an order down, and warns if nobody is there to follow it.
 pub(super) async fn say(
-    store: &SharedStore,
+    bridge: &Bridge,
     kind: ControlKind,
     subject: String,
     time: Duration,
 ) -> anyhow::Result<Control> {
-    let since = clock::now();
-    let control = Control {
-        kind,
-        subject,
-        since,
-        until: since.checked_add(time)?,
-    };
-    store.set_control(&control).await?;
-    let acts = store.lease().await?.and_then(|lease| lease.holder);
+    let control = bridge.order(kind, subject, time).await?;
+    let acts = bridge.lease().await?.and_then(|lease| lease.holder);
     if acts.is_none() && kind != ControlKind::Drain {
         note(&format!(
             "{WARN}note:{WARN:#} no orchestrator acts for this store now"
         ));
     }
     Ok(control)
-}
-
-/// Takes an order back. `false` if it did not hold any more.
-pub(super) async fn take_back(
-    store: &SharedStore,
-    kind: ControlKind,
-    subject: &str,
-) -> anyhow::Result<bool> {
-    let now = clock::now();
-    let holds = store
-        .controls(now)
-        .await?
-        .iter()
-        .any(|control| control.kind == kind && control.subject == subject);
-    Ok(store.clear_control(kind, subject, now).await? && holds)
 }
 
 /// Shows an order that holds from now on.
@@ -240,4 +224,30 @@ pub(super) fn show_off(
         false => print(said)?,
     }
     Ok(Exit::Success)
+}
+
+/// How long something holds: 1 second to 30 days.
+///
+/// # Errors
+/// What is wrong with it, for clap.
+pub(super) fn time_limit(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if (Duration::from_secs(1)..=LONGEST).contains(&time) => Ok(time),
+        Ok(_) => Err("between 1s and 30days".into()),
+        Err(error) => Err(format!("{error}; write for example 1h or 2days")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_an_end() {
+        assert_eq!(time_limit("1h"), Ok(Duration::from_secs(3600)));
+        assert!(time_limit("30days").is_ok());
+        for wrong in ["0s", "31days", "soon", ""] {
+            assert!(time_limit(wrong).is_err(), "{wrong}");
+        }
+    }
 }

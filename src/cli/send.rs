@@ -10,21 +10,21 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
-use serde::Serialize;
 
 use super::completions;
-use super::context::{Acting, Context, Member};
+use super::context::Context;
 use super::error::CliError;
 use super::input::{read_file, read_input, without_newline};
-use super::named;
 use super::output::{note, print, print_json};
 use super::table::WARN;
-use crate::clock;
+use crate::bridge::Bridge;
 use crate::exit::Exit;
 use crate::model::message::{ActionType, Body, ClientMessageId, Draft, InvalidMessage};
 use crate::model::redact::SecretKind;
-use crate::model::{ConversationId, Label, MessageId, Side, TaskId};
-use crate::store::{Sent, SharedStore};
+use crate::model::{Label, TaskId};
+use crate::session::framing::SentJson;
+use crate::session::{Acting, Member, Name};
+use crate::store::Sent;
 
 /// Sends a message to the partner of this session.
 #[derive(Debug, Args)]
@@ -69,16 +69,6 @@ pub(super) struct SendArgs {
     batch: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct SentJson<'a> {
-    id: MessageId,
-    conversation: &'a ConversationId,
-    label: Option<&'a Label>,
-    to: Side,
-    redacted: &'a [SecretKind],
-    duplicate: bool,
-}
-
 /// Where the text is.
 #[derive(Debug, PartialEq, Eq)]
 enum Source {
@@ -87,19 +77,19 @@ enum Source {
 }
 
 pub(super) async fn run(args: SendArgs, context: &Context) -> anyhow::Result<Exit> {
-    let (store, mut acting) = context.open_acting().await?;
-    let (to, source) = which_is_which(&args, &store, &mut acting).await?;
-    let member = named::sender(&acting, to.as_deref())?;
+    let (bridge, mut acting) = context.open_acting().await?;
+    let (to, source) = which_is_which(&args, &bridge, &mut acting).await?;
+    let member = acting.sender_to(to.as_deref())?;
     let drafts = drafts(&args, source)?;
-    let sent = store.send(&member.caller, &drafts, clock::now()).await?;
+    let sent = bridge.send(&member.caller, &drafts).await?;
     show(&args, context, member, &sent)?;
-    store.close().await;
+    bridge.close().await;
     Ok(Exit::Success)
 }
 
 async fn which_is_which(
     args: &SendArgs,
-    store: &SharedStore,
+    bridge: &Bridge,
     acting: &mut Acting,
 ) -> anyhow::Result<(Option<String>, Source)> {
     let elsewhere = args.body_file.is_some() || args.batch;
@@ -108,7 +98,7 @@ async fn which_is_which(
         (Some(to), []) => (Some(to), None),
         (Some(to), [text]) => (Some(to), Some(*text)),
         (None, [name]) if elsewhere => (Some(*name), None),
-        (None, [word]) if is_name(word, store, acting).await? => (Some(*word), None),
+        (None, [word]) if is_name(word, bridge, acting).await? => (Some(*word), None),
         (None, [text]) => (None, Some(*text)),
         (None, [name, text]) => (Some(*name), Some(*text)),
         (None, _) => (None, None),
@@ -122,9 +112,9 @@ async fn which_is_which(
         return Err(CliError::Usage(what.into()).into());
     }
     // Labels are asked for only if one is needed.
-    let by_label = to.is_some_and(|to| !named::looks_like_id(to));
+    let by_label = to.is_some_and(|to| !Name::looks_like_id(to));
     if by_label || (to.is_none() && acting.members.len() > 1) {
-        named::learn_labels(store, acting, clock::now()).await?;
+        acting.learn_labels(bridge).await?;
     }
     let source = match text {
         Some(text) if text != "-" => Source::Word(text.clone()),
@@ -133,8 +123,8 @@ async fn which_is_which(
     Ok((to.cloned(), source))
 }
 
-async fn is_name(word: &str, store: &SharedStore, acting: &mut Acting) -> anyhow::Result<bool> {
-    if named::looks_like_id(word) {
+async fn is_name(word: &str, bridge: &Bridge, acting: &mut Acting) -> anyhow::Result<bool> {
+    if Name::looks_like_id(word) {
         return Ok(true);
     }
     if word
@@ -144,8 +134,8 @@ async fn is_name(word: &str, store: &SharedStore, acting: &mut Acting) -> anyhow
     {
         return Ok(false);
     }
-    named::learn_labels(store, acting, clock::now()).await?;
-    Ok(!named::matching(acting, word)?.is_empty())
+    acting.learn_labels(bridge).await?;
+    Ok(!acting.partners_of(word)?.is_empty())
 }
 
 fn drafts(args: &SendArgs, source: Source) -> anyhow::Result<Vec<Draft>> {
@@ -194,17 +184,9 @@ fn show(args: &SendArgs, context: &Context, member: &Member, sent: &[Sent]) -> a
     let to = member.partner_name();
     if context.json() {
         let session = &member.caller.session;
-        let all: Vec<SentJson<'_>> = sent
-            .iter()
-            .map(|sent| SentJson {
-                id: sent.id,
-                conversation: &session.conversation,
-                label: member.label.as_ref(),
-                to: session.side.other(),
-                redacted: &sent.redacted,
-                duplicate: sent.duplicate,
-            })
-            .collect();
+        let label = member.label.as_ref();
+        let all = sent.iter().map(|sent| SentJson::new(sent, session, label));
+        let all: Vec<SentJson<'_>> = all.collect();
         return match all.as_slice() {
             [one] if !args.batch => print_json(one),
             all => print_json(&all),

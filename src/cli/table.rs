@@ -6,12 +6,18 @@ use std::ops::Range;
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
 
+use crate::session::framing::Styles;
 use crate::text::shown::shown;
 
 /// Headings, and what stands in the background.
 pub const DIM: Style = Style::new().dimmed();
 /// What matters most on a line.
 pub const BOLD: Style = Style::new().bold();
+/// How what agents wrote is set off.
+pub const STYLES: Styles = Styles {
+    strong: BOLD,
+    faint: DIM,
+};
 /// As it should be.
 pub const GOOD: Style = AnsiColor::Green.on_default();
 /// Worth a look.

@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::context::Context;
 use super::ending::{self, Gone};
-use super::follow::Ended;
 use super::watch::{self, ListenArgs, Outcome};
 use crate::exit::Exit;
+use crate::session::Ended;
 
 /// How long the first look may take, whatever the time limit: a look that a busy
 /// machine cuts off would tell of no mail where there is some.

@@ -13,17 +13,19 @@ use signal_hook_tokio::Signals;
 use tokio::sync::oneshot;
 
 use super::check;
-use super::context::{Context, Member};
+use super::context::Context;
 use super::ending;
-use super::follow::{Begin, Ended, Following, Sink, follow};
-use super::output::MessageJson;
+use super::error::report;
 use super::stdout;
+use super::table::STYLES;
+use crate::bridge::Begin;
 use crate::clock;
-use crate::doorbell::Mode;
 use crate::exit::Exit;
-use crate::model::message::Message;
 use crate::model::{ConversationId, Label, SessionKey};
-use crate::store::Verified;
+use crate::session::framing::MessageJson;
+use crate::session::mail::{self, Live};
+use crate::session::{Ended, Following, Sink, follow};
+use crate::store::StoreError;
 use crate::text::shown::shown_page;
 
 /// Follows the messages for the sessions of the credentials.
@@ -124,16 +126,16 @@ async fn print_messages(
     context: &Context,
 ) -> anyhow::Result<Outcome> {
     warnings_to_stderr();
-    let (store, acting) = context.open_acting_for_long().await?;
-    let (live, refused) = check::verify(&store, acting, clock::now()).await?;
+    let (bridge, acting) = context.open_acting_for_long().await?;
+    let (live, refused) = check::verify(&bridge, acting).await?;
     if live.is_empty() {
         return Ok(Outcome::Refused(refused.unwrap_or(Exit::Denied)));
     }
-    check::note_look(&store, &live, clock::now()).await?;
-    let callers: Vec<_> = live.iter().map(|(m, _)| m.caller.clone()).collect();
+    mail::note_look(&bridge, &live).await?;
+    let callers: Vec<_> = live.iter().map(|one| one.member.caller.clone()).collect();
     let following = Following {
         begin: if args.new { Begin::Now } else { Begin::Unread },
-        mode: if args.poll { Mode::Poll } else { Mode::Events },
+        poll: args.poll,
         full_look: args.full_look,
         count,
         limit,
@@ -143,36 +145,41 @@ async fn print_messages(
     } else {
         json_sink(live)
     };
-    let ended = follow(&store, &callers, following, sink).await?;
+    let refused = Box::new(|why: StoreError| {
+        let _ = report(&why.into());
+    });
+    let ended = follow(&bridge, &callers, following, sink, refused).await?;
     Ok(Outcome::Ended(ended))
 }
 
-fn json_sink(live: Vec<(Member, Verified)>) -> Sink {
+fn json_sink(live: Vec<Live>) -> Sink {
     let labels: HashMap<ConversationId, Label> = live
         .into_iter()
-        .filter_map(|(m, _)| Some((m.caller.session.conversation, m.label?)))
+        .filter_map(|one| Some((one.member.caller.session.conversation, one.member.label?)))
         .collect();
     let mut line = Vec::new();
-    Box::new(move |message: &Message| {
+    Box::new(move |message| {
         line.clear();
-        let json = MessageJson::new(message, labels.get(&message.conversation));
+        let json = MessageJson::new(&message, labels.get(&message.conversation));
         serde_json::to_writer(&mut line, &json)?;
         line.push(b'\n');
         write_out(&line)
     })
 }
 
-fn text_sink(live: Vec<(Member, Verified)>) -> Sink {
+fn text_sink(live: Vec<Live>) -> Sink {
     let known: HashMap<SessionKey, (Option<Label>, String)> = live
         .into_iter()
-        .map(|(m, verified)| (m.caller.session, (m.label, verified.partner_role)))
+        .map(|Live { member, verified }| {
+            (member.caller.session, (member.label, verified.partner_role))
+        })
         .collect();
-    Box::new(move |message: &Message| {
+    Box::new(move |message| {
         let (label, role) = match known.get(&message.recipient()) {
             Some((label, role)) => (label.as_ref(), role.as_str()),
             None => (None, ""),
         };
-        let text = check::framed(message, label, role, clock::now());
+        let text = STYLES.message(&message, label, role, clock::now());
         let mut out = anstream::stdout().lock();
         writeln!(out, "{}", shown_page(&text))?;
         out.flush()

@@ -76,6 +76,12 @@ pub fn session_name(label: Option<&Label>, session: &SessionKey) -> String {
     }
 }
 
+/// A conversation as people call it.
+#[must_use]
+pub fn conversation_name(label: Option<&Label>, id: &ConversationId) -> String {
+    label.map_or_else(|| id.to_string(), ToString::to_string)
+}
+
 /// Whether a conversation carries messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -12,9 +12,10 @@ use tokio::sync::mpsc;
 use super::lines::Lines;
 use super::orders::Orders;
 use super::scratch::Login;
-use crate::cli::follow::{Begin, Following, follow};
-use crate::cli::output::MessageJson;
+use crate::bridge::{Begin, Bridge};
 use crate::doorbell::Mode;
+use crate::session::framing::MessageJson;
+use crate::session::{Following, follow};
 use crate::store::sqlite::{Create, SqliteStore};
 use crate::store::{Arrival, SharedStore};
 
@@ -58,6 +59,7 @@ pub(super) async fn run(job: ReaderJob, mut orders: Orders) -> anyhow::Result<()
 
 async fn watch(job: &ReaderJob, ended: impl Future<Output = ()>) -> anyhow::Result<()> {
     let store: SharedStore = Arc::new(SqliteStore::open(&job.store, Create::No).await?);
+    let bridge = Bridge::from(store);
     let lines = Arc::new(Mutex::new(Lines::default()));
     let sink = Arc::clone(&lines);
     let following = Following {
@@ -66,19 +68,20 @@ async fn watch(job: &ReaderJob, ended: impl Future<Output = ()>) -> anyhow::Resu
     };
     let callers = [job.login.caller()?];
     let following = follow(
-        &store,
+        &bridge,
         &callers,
         following,
         Box::new(move |message| {
             let mut lines = sink.lock().unwrap_or_else(PoisonError::into_inner);
-            lines.write(message.id.0, &MessageJson::new(message, None))
+            lines.write(message.id.0, &MessageJson::new(&message, None))
         }),
+        Box::new(|_| {}),
     );
     tokio::select! {
         failed = following => drop(failed?),
         () = ended => {}
     }
-    store.close().await;
+    bridge.close().await;
     lines
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

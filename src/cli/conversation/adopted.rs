@@ -8,15 +8,15 @@ use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 
 use super::new;
+use crate::cli::completions;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{self, print, print_json};
-use crate::cli::{completions, named};
-use crate::clock;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
 use crate::model::token::TokenStorage;
 use crate::model::{Label, SessionKey, Side};
+use crate::session;
 use crate::store::Caller;
 
 /// Gives a conversation a label, in the place of the one that it has.
@@ -53,13 +53,10 @@ pub(in crate::cli) struct CredentialsArgs {
 }
 
 pub(super) async fn label(args: LabelArgs, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.open().await?;
-    let now = clock::now();
-    let found = named::conversation(&store, &args.conversation, now).await?;
-    store
-        .label_conversation(&found.id, &args.label, now)
-        .await?;
-    store.close().await;
+    let bridge = context.open().await?;
+    let found = session::conversation(&bridge, &args.conversation).await?;
+    bridge.label_conversation(&found.id, &args.label).await?;
+    bridge.close().await;
     if context.json() {
         print_json(&json!({ "id": found.id, "label": args.label }))?;
         return Ok(Exit::Success);
@@ -69,13 +66,12 @@ pub(super) async fn label(args: LabelArgs, context: &Context) -> anyhow::Result<
 }
 
 pub(super) async fn credentials(args: CredentialsArgs, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.look().await?;
-    let now = clock::now();
+    let bridge = context.look().await?;
     let mut files = Vec::new();
     // All are looked up before the first file is written.
     for name in &args.conversations {
-        let found = named::conversation(&store, name, now).await?;
-        let Some(tokens) = store.plain_tokens(&found.id).await? else {
+        let found = session::conversation(&bridge, name).await?;
+        let Some(tokens) = bridge.plain_tokens(&found.id).await? else {
             let name = output::conversation_name(found.label.as_ref(), &found.id);
             return Err(CliError::TokensHashed(name).into());
         };
@@ -83,7 +79,7 @@ pub(super) async fn credentials(args: CredentialsArgs, context: &Context) -> any
             let session = SessionKey::new(found.id.clone(), side);
             let name = output::conversation_name(found.label.as_ref(), &found.id);
             let credentials = Credentials {
-                store: Some(store.location().to_string_lossy().into_owned()),
+                store: Some(bridge.name()),
                 label: found.label.clone(),
                 callers: vec![Caller { session, token }],
                 source: None,
@@ -91,7 +87,7 @@ pub(super) async fn credentials(args: CredentialsArgs, context: &Context) -> any
             files.push((credentials, format!("{name}.{side}.toml")));
         }
     }
-    store.close().await;
+    bridge.close().await;
     let directory = new::directory(args.out)?;
     let mut written = Vec::with_capacity(files.len());
     for (credentials, name) in files {

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::bridge::Bridge;
 use crate::cli::context::Context;
-use crate::cli::known::credentials_directory;
 use crate::cli::output::{self, print, print_json};
 use crate::cli::table::{BOLD, Cell, DIM, Table};
 use crate::model::{ConversationId, Label};
-use crate::store::{NewConversation, SharedStore};
+use crate::session::known::credentials_directory;
+use crate::store::NewConversation;
 
 /// A conversation to be, and its two files.
 pub(super) struct Plan {
@@ -20,7 +21,7 @@ pub(super) struct Plan {
 
 #[derive(Serialize)]
 struct MadeJson<'a> {
-    store: &'a Path,
+    store: String,
     conversations: Vec<PlanJson<'a>>,
     orchestrator: Option<&'a Path>,
 }
@@ -40,7 +41,7 @@ struct PlanJson<'a> {
 pub(super) fn show(
     plans: &[Plan],
     all_a: Option<&Path>,
-    store: &SharedStore,
+    bridge: &Bridge,
     context: &Context,
     now: Timestamp,
 ) -> anyhow::Result<()> {
@@ -55,7 +56,7 @@ pub(super) fn show(
             credentials_b: b,
         });
         return print_json(&MadeJson {
-            store: store.location(),
+            store: bridge.name(),
             conversations: conversations.collect(),
             orchestrator: all_a,
         });
@@ -97,10 +98,7 @@ pub(super) fn show(
     if let Some(all_a) = all_a {
         out.push_str(&format!("all a sides at once: {}\n", all_a.display()));
     }
-    out.push_str(&format!(
-        "{DIM}store {}{DIM:#}\n",
-        store.location().display()
-    ));
+    out.push_str(&format!("{DIM}store {}{DIM:#}\n", bridge.name()));
     if let [Plan { files: [a, b], .. }] = plans {
         let (a, b) = (as_option(a), as_option(b));
         out.push_str(&format!(

@@ -4,22 +4,25 @@ mod adopted;
 mod made;
 mod new;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::completions;
 use super::context::Context;
 use super::error::CliError;
 use super::operator;
 use super::output::{self, note, print, print_json, shown};
 use super::table::{BOLD, Cell, DIM, GOOD, Table, WARN};
-use super::{completions, named};
 use crate::advice;
 use crate::clock;
 use crate::exit::Exit;
 use crate::model::session::{Conversation, ConversationState};
 use crate::model::{ConversationId, Label};
+use crate::session;
 use crate::text;
 
 /// What to do with conversations.
@@ -82,7 +85,7 @@ pub(super) struct RenewArgs {
     conversation: String,
     /// From now on
     #[arg(long = "for", value_name = "DURATION", default_value = "3h", value_parser = new::life)]
-    life: std::time::Duration,
+    life: Duration,
 }
 
 #[derive(Serialize)]
@@ -105,11 +108,11 @@ pub(super) async fn run(command: ConversationCommand, context: &Context) -> anyh
 }
 
 async fn list(all: bool, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.look().await?;
+    let bridge = context.look().await?;
     let now = clock::now();
-    let mut every = store.conversations().await?;
-    let location = store.location().display().to_string();
-    store.close().await;
+    let mut every = bridge.conversations().await?;
+    let location = bridge.name();
+    bridge.close().await;
     let total = every.len();
     every.sort_by_cached_key(|c| (c.created_at, output::by_label(c.label.as_ref())));
     let wanted: Vec<&Conversation> = every
@@ -157,12 +160,12 @@ async fn list(all: bool, context: &Context) -> anyhow::Result<Exit> {
 }
 
 async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.look().await?;
+    let bridge = context.look().await?;
     let now = clock::now();
-    let c = named::conversation(&store, name, now).await?;
-    let sessions = store.sessions(now).await?;
-    let outlook = super::status::Outlook::of(&store, now).await?;
-    store.close().await;
+    let c = session::conversation(&bridge, name).await?;
+    let sessions = bridge.sessions(Duration::ZERO).await?;
+    let outlook = super::status::Outlook::of(&bridge, now).await?;
+    bridge.close().await;
     let sessions: Vec<_> = sessions
         .into_iter()
         .filter(|s| s.key.conversation == c.id)
@@ -212,13 +215,13 @@ async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> {
 }
 
 async fn renew(args: RenewArgs, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.open().await?;
+    let bridge = context.open().await?;
     let now = clock::now();
-    let c = named::conversation(&store, &args.conversation, now).await?;
-    operator::ensure_or_party(context, &store, &c.id).await?;
+    let c = session::conversation(&bridge, &args.conversation).await?;
+    operator::ensure_or_party(context, &bridge, &c.id).await?;
     let until = new::end(now, args.life)?;
-    let holds = store.renew_conversation(&c.id, until, now).await?;
-    store.close().await;
+    let holds = bridge.renew_conversation(&c.id, until).await?;
+    bridge.close().await;
     if context.json() {
         print_json(&serde_json::json!({ "id": c.id, "label": c.label, "expires_at": holds }))?;
         return Ok(Exit::Success);
@@ -231,22 +234,21 @@ async fn renew(args: RenewArgs, context: &Context) -> anyhow::Result<Exit> {
 }
 
 async fn close(names: &[String], context: &Context) -> anyhow::Result<Exit> {
-    let store = context.open().await?;
-    let now = clock::now();
+    let bridge = context.open().await?;
     // All are looked up before the first is closed: a misspelt name ends it.
     let mut conversations: Vec<Conversation> = Vec::with_capacity(names.len());
     for name in names {
-        let c = named::conversation(&store, name, now).await?;
+        let c = session::conversation(&bridge, name).await?;
         if conversations.iter().all(|known| known.id != c.id) {
             conversations.push(c);
         }
     }
     for c in &conversations {
-        operator::ensure_or_party(context, &store, &c.id).await?;
+        operator::ensure_or_party(context, &bridge, &c.id).await?;
     }
     let mut closed: Vec<ConversationId> = Vec::new();
     for c in &conversations {
-        store.close_conversation(&c.id, now).await?;
+        bridge.close_conversation(&c.id).await?;
         if !context.json() {
             let name = output::conversation_name(c.label.as_ref(), &c.id);
             let lost = match c.unread {
@@ -257,7 +259,7 @@ async fn close(names: &[String], context: &Context) -> anyhow::Result<Exit> {
         }
         closed.push(c.id.clone());
     }
-    store.close().await;
+    bridge.close().await;
     if context.json() {
         print_json(&serde_json::json!({ "closed": closed }))?;
     }

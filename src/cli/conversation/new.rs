@@ -10,9 +10,9 @@ use jiff::Timestamp;
 
 use super::made::{self, Plan};
 use super::role;
+use crate::bridge::Bridge;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::known::credentials_directory;
 use crate::cli::output::{self, note};
 use crate::clock;
 use crate::credentials::{Credentials, CredentialsError};
@@ -20,7 +20,8 @@ use crate::exit::Exit;
 use crate::model::session::Conversation;
 use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, InvalidId, Label, SessionKey, Side};
-use crate::store::{Caller, NewConversation, SharedStore, StoreError};
+use crate::session::known::credentials_directory;
+use crate::store::{Caller, NewConversation, StoreError};
 
 /// The longest life that can be asked for: ten years.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -75,11 +76,11 @@ pub(super) fn end(now: Timestamp, life: Duration) -> anyhow::Result<Timestamp> {
 
 pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit> {
     let directory = directory(args.out.clone())?;
-    let store = context.open_or_create().await?;
+    let bridge = context.open_or_create().await?;
     let now = clock::now();
     let mut tries = 0;
     let (plans, all_a, storage) = loop {
-        let plans = plan(&args, &directory, &store.conversations().await?, now)?;
+        let plans = plan(&args, &directory, &bridge.conversations().await?, now)?;
         let all_a = (args.count.is_some()).then(|| all_a_file(&args, &directory, &plans));
         let files = plans.iter().flat_map(|plan| &plan.files).chain(&all_a);
         if let Some(file) = files
@@ -90,16 +91,16 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
         }
         let new: Vec<_> = plans.iter().map(|plan| plan.new.clone()).collect();
         tries += 1;
-        match store.create_conversations(&new, now).await {
+        match bridge.create_conversations(&new).await {
             Err(StoreError::LabelTaken(_)) if args.count.is_some() && tries < TRIES => {}
             made => break (plans, all_a, made?),
         }
     };
-    if let Err(error) = write_files(&plans, all_a.as_deref(), &args, store.location(), storage) {
-        return Err(undo(&store, &plans, all_a.as_deref(), error, now).await);
+    if let Err(error) = write_files(&plans, all_a.as_deref(), &args, &bridge, storage) {
+        return Err(undo(&bridge, &plans, all_a.as_deref(), error).await);
     }
-    made::show(&plans, all_a.as_deref(), &store, context, now)?;
-    store.close().await;
+    made::show(&plans, all_a.as_deref(), &bridge, context, now)?;
+    bridge.close().await;
     Ok(Exit::Success)
 }
 
@@ -207,7 +208,7 @@ fn write_files(
     plans: &[Plan],
     all_a: Option<&Path>,
     args: &NewArgs,
-    store: &Path,
+    bridge: &Bridge,
     storage: TokenStorage,
 ) -> Result<(), CredentialsError> {
     let caller = |new: &NewConversation, side| Caller {
@@ -218,7 +219,7 @@ fn write_files(
         },
     };
     let credentials = |label: Option<Label>, callers| Credentials {
-        store: Some(store.to_string_lossy().into_owned()),
+        store: Some(bridge.name()),
         label,
         callers,
         source: None,
@@ -238,11 +239,10 @@ fn write_files(
 
 /// Conversations that nobody can use must not stay open.
 async fn undo(
-    store: &SharedStore,
+    bridge: &Bridge,
     plans: &[Plan],
     all_a: Option<&Path>,
     error: CredentialsError,
-    now: Timestamp,
 ) -> anyhow::Error {
     // Only our own can stand there: all were missing a moment ago, and the
     // one that was not is the error.
@@ -262,7 +262,7 @@ async fn undo(
         let _ = std::fs::remove_file(file);
     }
     for plan in plans {
-        if let Err(error) = store.close_conversation(&plan.new.id, now).await {
+        if let Err(error) = bridge.close_conversation(&plan.new.id).await {
             note(&format!(
                 "conversation {} could not be closed again: {}",
                 plan.new.id,
@@ -270,6 +270,6 @@ async fn undo(
             ));
         }
     }
-    store.close().await;
+    bridge.close().await;
     anyhow::Error::from(error).context("no conversation was made")
 }

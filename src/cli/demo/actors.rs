@@ -12,16 +12,17 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::mail::InHand;
-use crate::cli::follow::{Following, follow};
+use crate::bridge::Bridge;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
 use crate::leash;
 use crate::model::health::Turn;
 use crate::model::message::{Draft, Message};
 use crate::model::{Fence, TaskId};
+use crate::session::{Following, follow};
 use crate::store::locate::{self, Hints};
 use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{Caller, NewTask, Outcome, SharedStore, Store, StoreError, TaskError};
+use crate::store::{Caller, NewTask, Outcome, Store, StoreError, TaskError};
 use crate::{clock, host};
 
 /// The role of the agents, for which the tasks are.
@@ -220,8 +221,10 @@ pub(super) async fn orchestrator(credentials: &Path, tasks: u32) -> anyhow::Resu
         full_look: Duration::from_secs(5),
         ..Following::default()
     };
-    let shared: SharedStore = store.clone();
-    let listen = follow(&shared, &callers, following, Box::new(hear));
+    let bridge = Bridge::from(Arc::clone(&store));
+    let hearing = Box::new(|message| hear(&message));
+    let refused = Box::new(|_| {});
+    let listen = follow(&bridge, &callers, following, hearing, refused);
     let work = async {
         let me = callers.first().context("no session")?;
         let mut new = Vec::new();
@@ -252,7 +255,7 @@ pub(super) async fn orchestrator(credentials: &Path, tasks: u32) -> anyhow::Resu
         }
     };
     tokio::select! {
-        ended = listen => ended.map(|_| Exit::Success),
+        ended = listen => Ok(ended.map(|_| Exit::Success)?),
         ended = work => ended,
     }
 }

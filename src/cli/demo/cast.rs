@@ -18,15 +18,15 @@ use tokio::time::timeout;
 
 use super::actors::{ROLE, Told};
 use super::mail::{self, Stored};
+use crate::bridge::{Bridge, Purpose};
 use crate::clock;
 use crate::credentials::Credentials;
 use crate::leash::Leash;
 use crate::model::rate::RateLimits;
 use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, SessionKey, Side};
-use crate::store::locate::{self, Location, Origin};
-use crate::store::sqlite::Create;
-use crate::store::{Caller, NewConversation, SharedStore};
+use crate::store::locate::{Location, Origin};
+use crate::store::{Caller, NewConversation};
 
 /// Workers, each with a daemon and an agent of its own.
 pub(super) const WORKERS: usize = 4;
@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The scratch directory and the store in it.
 pub(super) struct Stage {
     pub(super) directory: PathBuf,
-    pub(super) store: SharedStore,
+    pub(super) bridge: Bridge,
     pub(super) database: PathBuf,
     /// The workers' sessions.
     pub(super) sessions: Vec<SessionKey>,
@@ -63,12 +63,12 @@ impl Stage {
             path: database.clone(),
             origin: Origin::Flag,
         };
-        let store = locate::open(&location, Create::Yes).await?;
-        store.set_rate_limits(RateLimits::NONE).await?;
+        let bridge = Bridge::open(&location, Purpose::Make, |_| {}).await?;
+        bridge.set_rate_limits(RateLimits::NONE).await?;
         let raw = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let mut stage = Self {
             directory,
-            store,
+            bridge,
             database,
             sessions: Vec::new(),
             told,
@@ -109,7 +109,7 @@ impl Stage {
             expires_at: now + SignedDuration::from_hours(3),
             id,
         };
-        self.store.create_conversations(&[new], now).await?;
+        self.bridge.create_conversations(&[new]).await?;
         self.sessions.push(b.session.clone());
         self.credentials(&format!("agent-{number}"), vec![b])?;
         let inbox = self.inbox(number);

@@ -230,7 +230,7 @@ impl Play {
                     .any(|orphan| orphan.id.0 == *task && *fence > orphan.fence.0)
                 && let Some(number) = who.strip_prefix("agent-").and_then(|n| n.parse().ok())
             {
-                let task = self.stage.store.task(TaskId(*task)).await?.0;
+                let task = self.stage.bridge.task(TaskId(*task)).await?.0;
                 return Ok(Some((task, number)));
             }
         }
@@ -240,7 +240,7 @@ impl Play {
     async fn moved(&mut self, before: &Task, since: u64) -> anyhow::Result<u64> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let now = self.stage.store.task(before.id).await?.0;
+            let now = self.stage.bridge.task(before.id).await?.0;
             let took = clock::monotonic_nanos() - since;
             if now.fence > before.fence && now.owner.is_some() {
                 let took_words = words(Duration::from_nanos(took));
@@ -360,7 +360,7 @@ impl Play {
     async fn tasks(&self) -> anyhow::Result<Vec<(Task, Vec<crate::store::TaskEvent>)>> {
         let mut tasks = Vec::new();
         for id in &self.record.added {
-            tasks.push(self.stage.store.task(TaskId(*id)).await?);
+            tasks.push(self.stage.bridge.task(TaskId(*id)).await?);
         }
         Ok(tasks)
     }
@@ -371,7 +371,7 @@ impl Play {
             limit: u32::MAX,
             ..TaskFilter::default()
         };
-        Ok(self.stage.store.tasks(&filter).await?)
+        Ok(self.stage.bridge.tasks(&filter).await?)
     }
 
     async fn tasks_of(&self, number: usize) -> anyhow::Result<Vec<Task>> {
@@ -386,15 +386,9 @@ impl Play {
     async fn standing(&self, number: usize, wanted: &str) -> anyhow::Result<()> {
         let session = self.stage.sessions[number - 1].clone();
         self.wait("orchestrator", async || {
-            let these = [session.clone()];
-            let fleet = self
-                .stage
-                .store
-                .fleet(crate::store::Wanted::These(&these), clock::now());
-            let found = fleet.await?.sessions;
-            Ok(found
-                .iter()
-                .any(|row| row.standing.as_deref() == Some(wanted)))
+            let sessions = self.stage.bridge.sessions(Duration::ZERO).await?;
+            let mut of_it = sessions.iter().filter(|view| view.key == session);
+            Ok(of_it.any(|view| view.standing.as_deref() == Some(wanted)))
         })
         .await
     }
@@ -403,7 +397,7 @@ impl Play {
         let session: &SessionKey = &self.stage.sessions[number - 1];
         self.wait(&format!("worker-{number}"), async || {
             let now = clock::now();
-            let sessions = self.stage.store.sessions(now).await?;
+            let sessions = self.stage.bridge.sessions(Duration::ZERO).await?;
             Ok(sessions
                 .iter()
                 .any(|view| view.key == *session && view.life(now) == wanted))

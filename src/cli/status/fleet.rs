@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::daemons;
+use crate::bridge::Bridge;
 use crate::cli::output::{left, shown};
 use crate::cli::table::{BAD, BOLD, DIM, GOOD, WARN};
 use crate::duties::leadership::renewal;
@@ -16,7 +17,7 @@ use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
 use crate::model::session::SessionView;
 use crate::model::task::TaskState;
-use crate::store::{AlertRow, Control, ControlKind, DaemonView, Lease, SharedStore};
+use crate::store::{AlertRow, Control, ControlKind, DaemonView, Lease};
 use crate::text;
 
 /// Alerts that are looked at: of more, it is said that there are more.
@@ -51,29 +52,29 @@ enum Lead {
 
 impl Outlook {
     /// As it is now.
-    pub(in crate::cli) async fn of(store: &SharedStore, now: Timestamp) -> anyhow::Result<Self> {
-        let daemons = store.daemons().await?;
-        Self::with(store, &daemons, now).await
+    pub(in crate::cli) async fn of(bridge: &Bridge, now: Timestamp) -> anyhow::Result<Self> {
+        let daemons = bridge.daemons().await?;
+        Self::with(bridge, &daemons, now).await
     }
 
     pub(super) async fn with(
-        store: &SharedStore,
+        bridge: &Bridge,
         daemons: &[DaemonView],
         now: Timestamp,
     ) -> anyhow::Result<Self> {
-        let lead = match store.lease().await? {
+        let lead = match bridge.lease().await? {
             None => Lead::Never,
             Some(lease) => {
-                let missed = store
+                let missed = bridge
                     .open_alerts()
                     .await?
                     .iter()
                     .any(|alert| is_open(alert) && alert.kind == AlertKind::NoActingLeader);
-                let renewed = renewed_elsewhere(store, &lease, daemons).await?;
+                let renewed = renewed_elsewhere(bridge, &lease, daemons).await?;
                 lead(lease, daemons, renewed, missed, now)
             }
         };
-        let controls = store.controls(now).await?;
+        let controls = bridge.controls().await?;
         Ok(Self { lead, controls })
     }
 
@@ -107,7 +108,7 @@ fn holder_of<'a>(lease: &Lease, daemons: &'a [DaemonView]) -> Option<&'a DaemonV
 /// Whether a holder whose process cannot be looked at from here renews its lease:
 /// the row is watched for two renewals at most. `None` for a holder of this place.
 async fn renewed_elsewhere(
-    store: &SharedStore,
+    bridge: &Bridge,
     lease: &Lease,
     daemons: &[DaemonView],
 ) -> anyhow::Result<Option<bool>> {
@@ -119,7 +120,7 @@ async fn renewed_elsewhere(
     let end = Instant::now() + 2 * renewal(lease.ttl);
     while Instant::now() < end {
         tokio::time::sleep(LOOK).await;
-        if store.lease().await?.as_ref() != Some(lease) {
+        if bridge.lease().await?.as_ref() != Some(lease) {
             return Ok(Some(true));
         }
     }
@@ -176,17 +177,17 @@ pub(super) struct Fleet {
 
 impl Fleet {
     pub(super) async fn of(
-        store: &SharedStore,
+        bridge: &Bridge,
         daemons: &[DaemonView],
         now: Timestamp,
     ) -> anyhow::Result<Self> {
-        let outlook = Outlook::with(store, daemons, now).await?;
-        let mut alerts = store.alerts(ALERTS).await?;
+        let outlook = Outlook::with(bridge, daemons, now).await?;
+        let mut alerts = bridge.alerts(ALERTS).await?;
         alerts.retain(|alert| alert.raised_at > now - COUNTED);
-        let open = store.open_alerts().await?;
+        let open = bridge.open_alerts().await?;
         Ok(Self {
             outlook,
-            tasks: store.task_counts().await?,
+            tasks: bridge.task_counts().await?,
             alerts,
             open: open.iter().filter(|alert| is_open(alert)).count(),
             overdue: open.iter().filter(|alert| alert.is_overdue(now)).count(),

@@ -17,11 +17,12 @@ use super::heard::{self, Heard};
 use super::output::{self, print, print_json, shown};
 use super::table::{BOLD, Cell, DIM, Table};
 use crate::advice;
+use crate::bridge::Bridge;
 use crate::clock;
 use crate::exit::Exit;
 use crate::model::session::SessionView;
 use crate::store::locate::{Location, Origin};
-use crate::store::{DaemonView, SharedStore, StoreError};
+use crate::store::{DaemonView, StoreError};
 use fleet::Fleet;
 pub(super) use fleet::Outlook;
 pub(super) use sessions::{sessions_json, table};
@@ -53,7 +54,7 @@ pub(super) struct StatusArgs {}
 
 pub(super) async fn run(_: StatusArgs, context: &Context) -> anyhow::Result<Exit> {
     let location = context.location()?;
-    match read(context).await {
+    match read(context, &location).await {
         Ok((all, exit)) => {
             all.show(context.json())?;
             Ok(exit)
@@ -88,36 +89,36 @@ impl Shown {
 
 /// All that the store and its daemons say. A store that a daemon cannot use is
 /// not to be relied on, although this command could read it.
-async fn read(context: &Context) -> anyhow::Result<(Shown, Exit)> {
-    let store = context.look().await?;
+async fn read(context: &Context, location: &Location) -> anyhow::Result<(Shown, Exit)> {
+    let bridge = context.look().await?;
     let now = clock::now();
-    let mut sessions = store.sessions(now - ENDED_SHOWN).await?;
+    let mut sessions = bridge.sessions(ENDED_SHOWN).await?;
     // A stable order: the sides of a conversation stay together.
     sessions.sort_by_cached_key(|session| output::by_label(session.label.as_ref()));
-    let daemons = store.daemons().await?;
-    let fleet = Fleet::of(&store, &daemons, now).await?;
-    let heard = heard::of(store.location());
+    let daemons = bridge.daemons().await?;
+    let fleet = Fleet::of(&bridge, &daemons, now).await?;
+    let heard = heard::of(&location.path);
     let exit = match heard.iter().any(|daemon| daemon.store_trouble().is_some()) {
         true => Exit::Unavailable,
         false => Exit::Success,
     };
     let shown = if context.json() {
         let mut all = fleet.json()?;
-        all["store"] = json!(store.location());
+        all["store"] = json!(bridge.name());
         all["sessions"] = sessions_json(&sessions, &fleet.outlook, now)?;
         let daemons = daemons.iter().map(|daemon| daemons::json(daemon, now));
         all["daemons"] = daemons.collect::<Result<Vec<_>, _>>()?.into();
         all["heard"] = heard.iter().map(Heard::json).collect();
         Shown::Json(all)
     } else {
-        let mut page = page(&store, &sessions, &daemons, &fleet, now);
+        let mut page = page(&bridge, &sessions, &daemons, &fleet, now);
         let heard = heard::lines(&heard);
         if !heard.is_empty() {
             page.push_str(&format!("\n{heard}"));
         }
         Shown::Page(page)
     };
-    store.close().await;
+    bridge.close().await;
     Ok((shown, exit))
 }
 
@@ -187,7 +188,7 @@ fn first_screen(location: &Location) -> String {
 }
 
 fn page(
-    store: &SharedStore,
+    bridge: &Bridge,
     sessions: &[SessionView],
     daemons: &[DaemonView],
     fleet: &Fleet,
@@ -198,7 +199,7 @@ fn page(
         let make = advice::with_store("mcp-bridge conversation new --label backend");
         out.push_str(&format!(
             "no open conversations in {}\n  make one: {make}\n",
-            store.location().display()
+            bridge.name()
         ));
     } else {
         out.push_str(&table(sessions, &fleet.outlook, now).render(0));

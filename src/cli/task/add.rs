@@ -1,6 +1,7 @@
 //! `mcp-bridge task add`: one task, or all of a file.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
@@ -8,19 +9,19 @@ use serde_json::{Value, json};
 
 use super::lines::{self, Broken, too_many_files};
 use super::{line, once_given_out, say_redacted, words};
-use crate::cli::context::{Acting, Context};
+use crate::bridge::Bridge;
+use crate::cli::completions;
+use crate::cli::context::Context;
 use crate::cli::conversation::is_role;
-use crate::cli::error::{CliError, did_you_mean};
+use crate::cli::error::CliError;
 use crate::cli::input::{read_all, read_all_input, read_file, read_input, utf8, without_newline};
 use crate::cli::output::{note, print, print_json, printable};
 use crate::cli::table::WARN;
-use crate::cli::{completions, named, whom};
-use crate::clock;
 use crate::exit::Exit;
-use crate::model::Side;
 use crate::model::message::{ClientMessageId, MAX_FILES};
-use crate::store::{Added, Caller, NewTask, SharedStore, Task};
+use crate::store::{Added, NewTask, Task};
 use crate::text;
+use crate::text::near::did_you_mean;
 
 /// Bytes of the longest list of tasks.
 const MOST_BYTES: u64 = 64 << 20;
@@ -77,54 +78,28 @@ pub(super) async fn run(args: AddArgs, context: &Context) -> anyhow::Result<Exit
         // Says how to give some.
         context.acting()?;
     }
-    let store = context.open().await?;
+    let bridge = context.open().await?;
     let tasks = match &args.from {
         Some(path) => from_lines(path)?,
         None => vec![from_arguments(&args)?],
     };
     let creator = match acting {
-        Some(acting) => Some(creator(&store, acting, args.acting_as.as_deref()).await?),
+        Some(mut acting) => Some(acting.creator(&bridge, args.acting_as.as_deref()).await?),
         None => None,
     };
-    let added = store
-        .add_tasks(creator.as_ref(), &tasks, clock::now())
-        .await?;
-    warn_of_roles(&store, &tasks).await?;
+    let added = bridge.add_tasks(creator.as_ref(), &tasks).await?;
+    warn_of_roles(&bridge, &tasks).await?;
     if args.from.is_some() {
-        show_many(context, &store, &added).await?;
+        show_many(context, &bridge, &added).await?;
     } else if let [added] = added.as_slice() {
-        let task = once_given_out(&store, added.id).await?;
+        let task = once_given_out(&bridge, added.id).await?;
         show(context, added, &task)?;
     }
-    store.close().await;
+    bridge.close().await;
     if !context.json() {
         say_redacted(added.iter().flat_map(|added| &added.redacted));
     }
     Ok(Exit::Success)
-}
-
-/// The session in whose name it is. An orchestrator's agent holds many `a`
-/// sides and reads the mail of all: any of them that is open will do.
-async fn creator(
-    store: &SharedStore,
-    mut acting: Acting,
-    name: Option<&str>,
-) -> anyhow::Result<Caller> {
-    let now = clock::now();
-    named::learn_labels(store, &mut acting, now).await?;
-    if name.is_some() || acting.members.len() == 1 {
-        return Ok(whom::acting_as(&acting, name)?.caller.clone());
-    }
-    let verdicts = store.verify(&acting.callers(), now).await?;
-    let open = acting
-        .members
-        .iter()
-        .zip(verdicts)
-        .find(|(member, verdict)| member.caller.session.side == Side::A && verdict.is_ok());
-    match open {
-        Some((member, _)) => Ok(member.caller.clone()),
-        None => Ok(whom::acting_as(&acting, None)?.caller.clone()),
-    }
 }
 
 fn from_arguments(args: &AddArgs) -> anyhow::Result<NewTask> {
@@ -177,8 +152,8 @@ fn from_lines(path: &Path) -> anyhow::Result<Vec<NewTask>> {
 
 /// A role that nobody has is no error: its worker may come later. But it may be
 /// a slip of the pen.
-async fn warn_of_roles(store: &SharedStore, tasks: &[NewTask]) -> anyhow::Result<()> {
-    let sessions = store.sessions(clock::now()).await?;
+async fn warn_of_roles(bridge: &Bridge, tasks: &[NewTask]) -> anyhow::Result<()> {
+    let sessions = bridge.sessions(Duration::ZERO).await?;
     let mut known: Vec<&str> = sessions.iter().map(|s| s.role.as_str()).collect();
     known.sort_unstable();
     known.dedup();
@@ -218,11 +193,11 @@ fn show(context: &Context, added: &Added, task: &Task) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn show_many(context: &Context, store: &SharedStore, added: &[Added]) -> anyhow::Result<()> {
+async fn show_many(context: &Context, bridge: &Bridge, added: &[Added]) -> anyhow::Result<()> {
     if context.json() {
         let mut all = Vec::with_capacity(added.len());
         for added in added {
-            let (task, _) = store.task(added.id).await?;
+            let (task, _) = bridge.task(added.id).await?;
             all.push(as_json(added, &task));
         }
         return print_json(&all);

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use crate::cli::conversation::is_role;
-use crate::cli::error::did_you_mean;
 use crate::model::message::MAX_FILES;
 use crate::store::NewTask;
+use crate::text::near::did_you_mean;
 
 /// The keys that a line may have.
 const KEYS: [&str; 5] = ["role", "title", "body", "files", "id"];

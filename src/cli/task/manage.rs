@@ -3,15 +3,16 @@
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 
-use super::{line, named_session, once_given_out};
+use super::{line, once_given_out};
+use crate::bridge::Bridge;
 use crate::cli::context::Context;
 use crate::cli::input::word_or_input;
 use crate::cli::output::{note, print, print_json};
-use crate::cli::{completions, operator, whom};
-use crate::clock;
+use crate::cli::{completions, operator};
 use crate::exit::Exit;
 use crate::model::task::{ProgressNote, TaskId, TaskState};
-use crate::store::{SharedStore, TaskFilter};
+use crate::session;
+use crate::store::TaskFilter;
 
 /// Ends a task that nobody shall do any more; its owner is told to stop.
 #[derive(Debug, Args)]
@@ -59,12 +60,12 @@ pub(super) async fn cancel(args: CancelArgs, context: &Context) -> anyhow::Resul
         Some(reason) => Some(word_or_input("reason", reason)?.parse()?),
         None => None,
     };
-    let store = context.open().await?;
-    let (before, _) = store.task(args.task).await?;
-    operator::ensure_or_creator(context, &store, before.creator.as_ref()).await?;
+    let bridge = context.open().await?;
+    let (before, _) = bridge.task(args.task).await?;
+    operator::ensure_or_creator(context, &bridge, before.creator.as_ref()).await?;
     let reason = reason.as_ref().map(ProgressNote::as_str);
-    let task = store.cancel_task(args.task, reason, clock::now()).await?;
-    store.close().await;
+    let task = bridge.cancel_task(args.task, reason).await?;
+    bridge.close().await;
     if context.json() {
         print_json(&task)?;
         return Ok(Exit::Success);
@@ -78,34 +79,33 @@ pub(super) async fn cancel(args: CancelArgs, context: &Context) -> anyhow::Resul
 }
 
 pub(super) async fn reassign(args: ReassignArgs, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.open().await?;
+    let bridge = context.open().await?;
     let moved = match (&args.owner, args.task) {
-        (Some(owner), _) => all_of(&store, owner, context).await,
-        (None, Some(task)) => one(&store, task, args.session.as_deref(), context).await,
+        (Some(owner), _) => all_of(&bridge, owner, context).await,
+        (None, Some(task)) => one(&bridge, task, args.session.as_deref(), context).await,
         (None, None) => Ok(()),
     };
-    store.close().await;
+    bridge.close().await;
     moved.map(|()| Exit::Success)
 }
 
 /// One task, to this session or into the queue.
 async fn one(
-    store: &SharedStore,
+    bridge: &Bridge,
     task: TaskId,
     session: Option<&str>,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let (before, _) = store.task(task).await?;
-    operator::ensure_or_creator(context, store, before.creator.as_ref()).await?;
-    let now = clock::now();
+    let (before, _) = bridge.task(task).await?;
+    operator::ensure_or_creator(context, bridge, before.creator.as_ref()).await?;
     let to = match session {
-        Some(name) => Some(whom::session(store, name, now).await?),
+        Some(name) => Some(session::session(bridge, name).await?),
         None => None,
     };
     let key = to.as_ref().map(|to| &to.key);
-    let mut task = store.reassign_task(task, key, now).await?;
+    let mut task = bridge.reassign_task(task, key).await?;
     if to.is_none() {
-        task = once_given_out(store, task.id).await?;
+        task = once_given_out(bridge, task.id).await?;
     }
     if context.json() {
         return print_json(&task);
@@ -115,7 +115,7 @@ async fn one(
         return Ok(());
     };
     let from = match task.last_owner.as_ref().filter(|last| **last != to.key) {
-        Some(last) => format!("{} -> ", named_session(store, last).await?),
+        Some(last) => format!("{} -> ", session::named(bridge, last).await),
         None => "-> ".to_owned(),
     };
     print(&format!(
@@ -126,10 +126,9 @@ async fn one(
 }
 
 /// All that a session has, into the queue.
-async fn all_of(store: &SharedStore, owner: &str, context: &Context) -> anyhow::Result<()> {
+async fn all_of(bridge: &Bridge, owner: &str, context: &Context) -> anyhow::Result<()> {
     operator::ensure(context)?;
-    let now = clock::now();
-    let owner = whom::session(store, owner, now).await?;
+    let owner = session::session(bridge, owner).await?;
     let filter = TaskFilter {
         states: vec![TaskState::Leased],
         owner: Some(owner.key.clone()),
@@ -137,8 +136,8 @@ async fn all_of(store: &SharedStore, owner: &str, context: &Context) -> anyhow::
         ..TaskFilter::default()
     };
     let mut moved = Vec::new();
-    for task in store.tasks(&filter).await? {
-        moved.push(store.reassign_task(task.id, None, now).await?);
+    for task in bridge.tasks(&filter).await? {
+        moved.push(bridge.reassign_task(task.id, None).await?);
     }
     if context.json() {
         return print_json(&moved);

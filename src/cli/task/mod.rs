@@ -14,13 +14,13 @@ use jiff::Timestamp;
 use super::context::Context;
 use super::output::relative;
 use super::table::{BAD, DIM, GOOD, WARN};
+use crate::bridge::Bridge;
 use crate::clock;
 use crate::exit::Exit;
+use crate::model::TaskId;
 use crate::model::redact::SecretKind;
-use crate::model::session::session_name;
 use crate::model::task::TaskState;
-use crate::model::{SessionKey, TaskId};
-use crate::store::{SharedStore, Task};
+use crate::store::Task;
 use crate::text;
 
 /// How long a task that was added is watched, so that its owner can be named.
@@ -75,11 +75,11 @@ pub(super) async fn run(command: TaskCommand, context: &Context) -> anyhow::Resu
 
 /// The task, a moment later: where an orchestrator acts, it is usually given
 /// out before a person has read that it was added.
-async fn once_given_out(store: &SharedStore, id: TaskId) -> anyhow::Result<Task> {
-    let acts = store.lease().await?.and_then(|lease| lease.holder);
+async fn once_given_out(bridge: &Bridge, id: TaskId) -> anyhow::Result<Task> {
+    let acts = bridge.lease().await?.and_then(|lease| lease.holder);
     let end = clock::since_boot() + GIVEN_OUT;
     loop {
-        let (task, _) = store.task(id).await?;
+        let (task, _) = bridge.task(id).await?;
         let waits = task.state == TaskState::Queued;
         if !waits || acts.is_none() || clock::since_boot() >= end {
             return Ok(task);
@@ -129,16 +129,6 @@ fn state_since(task: &Task, now: Timestamp) -> String {
         }
         (state, _) => format!("{state} {}", relative(task.changed_at, now)),
     }
-}
-
-/// A session that a task names: by its label, as far as that is known.
-async fn named_session(store: &SharedStore, session: &SessionKey) -> anyhow::Result<String> {
-    let label = match store.conversation(&session.conversation).await {
-        Ok(conversation) => conversation.label,
-        // It was cleaned away; its id is still a name.
-        Err(_) => None,
-    };
-    Ok(session_name(label.as_ref(), session))
 }
 
 /// What was taken out of the texts, each kind once.

@@ -6,15 +6,17 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
 
-use super::{named_session, state_since, style};
+use super::{state_since, style};
+use crate::bridge::Bridge;
 use crate::cli::completions;
 use crate::cli::context::Context;
-use crate::cli::output::{note, print, print_json, printable, relative, shown};
-use crate::cli::table::{BOLD, Cell, DIM, Table};
+use crate::cli::output::{note, print, print_json, relative, shown};
+use crate::cli::table::{BOLD, Cell, DIM, STYLES, Table};
 use crate::clock;
 use crate::exit::Exit;
 use crate::model::task::{TaskId, TaskState};
-use crate::store::{SharedStore, Task, TaskEvent, TaskFilter};
+use crate::session;
+use crate::store::{Task, TaskEvent, TaskFilter};
 
 /// Which tasks; without a word about states, those that are open.
 #[derive(Debug, Args)]
@@ -58,7 +60,7 @@ pub(super) fn all_tasks() -> ArgValueCandidates {
 
 pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<Exit> {
     let acting = args.mine.then(|| context.acting()).transpose()?;
-    let store = context.look().await?;
+    let bridge = context.look().await?;
     let now = clock::now();
     let filter = TaskFilter {
         states: match (args.states.as_slice(), args.all) {
@@ -70,7 +72,7 @@ pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<Ex
         limit: args.limit,
     };
     let tasks = match acting {
-        None => store.tasks(&filter).await?,
+        None => bridge.tasks(&filter).await?,
         Some(acting) => {
             let mut mine = Vec::new();
             for member in &acting.members {
@@ -79,15 +81,15 @@ pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<Ex
                     owner,
                     ..filter.clone()
                 };
-                mine.extend(store.tasks(&of_one).await?);
+                mine.extend(bridge.tasks(&of_one).await?);
             }
             mine.sort_by_key(|task| task.id);
             mine
         }
     };
-    let counts = store.task_counts().await?;
-    let location = store.location().display().to_string();
-    store.close().await;
+    let counts = bridge.task_counts().await?;
+    let location = bridge.name();
+    bridge.close().await;
     if context.json() {
         print_json(&tasks)?;
         return Ok(Exit::Success);
@@ -154,20 +156,20 @@ fn table(tasks: &[Task], now: Timestamp) -> Table {
 }
 
 pub(super) async fn one(id: TaskId, context: &Context) -> anyhow::Result<Exit> {
-    let store = context.look().await?;
-    let (task, history) = store.task(id).await?;
+    let bridge = context.look().await?;
+    let (task, history) = bridge.task(id).await?;
     if context.json() {
         let mut object = serde_json::to_value(&task)?;
         object["history"] = serde_json::to_value(&history)?;
         print_json(&object)?;
     } else {
-        print(&page(&store, &task, &history).await?)?;
+        print(&page(&bridge, &task, &history).await?)?;
     }
-    store.close().await;
+    bridge.close().await;
     Ok(Exit::Success)
 }
 
-async fn page(store: &SharedStore, task: &Task, history: &[TaskEvent]) -> anyhow::Result<String> {
+async fn page(bridge: &Bridge, task: &Task, history: &[TaskEvent]) -> anyhow::Result<String> {
     let now = clock::now();
     let mut facts = Table::plain();
     let mut fact = |name: &str, cell: Cell| facts.row([Cell::new(name, DIM), cell]);
@@ -184,14 +186,14 @@ async fn page(store: &SharedStore, task: &Task, history: &[TaskEvent]) -> anyhow
         let owner = format!("{} (fence {})", task.owner_name(), task.fence);
         fact("owner", owner.into());
     } else if let Some(last) = &task.last_owner {
-        let last = named_session(store, last).await?;
+        let last = session::named(bridge, last).await;
         fact(
             "last owner",
             format!("{last} (fence {})", task.fence).into(),
         );
     }
     let by = match &task.creator {
-        Some(creator) => format!(", by {}", named_session(store, creator).await?),
+        Some(creator) => format!(", by {}", session::named(bridge, creator).await),
         None => String::new(),
     };
     fact(
@@ -226,8 +228,8 @@ async fn page(store: &SharedStore, task: &Task, history: &[TaskEvent]) -> anyhow
     );
     let mut table = Table::new(&["WHEN", "EVENT", "FENCE", "SESSION", "NOTE"]);
     for event in history {
-        let session = match event.session.as_deref().map(|name| (name, name.parse())) {
-            Some((_, Ok(key))) => named_session(store, &key).await?,
+        let who = match event.session.as_deref().map(|name| (name, name.parse())) {
+            Some((_, Ok(key))) => session::named(bridge, &key).await,
             Some((name, Err(_))) => name.to_owned(),
             None => String::new(),
         };
@@ -236,7 +238,7 @@ async fn page(store: &SharedStore, task: &Task, history: &[TaskEvent]) -> anyhow
             Cell::from(relative(event.at, now)),
             Cell::from(event.event.as_str()),
             Cell::from(event.fence.to_string()),
-            Cell::from(shown(&session).into_owned()),
+            Cell::from(shown(&who).into_owned()),
             Cell::from(note.lines().next().unwrap_or_default()),
         ]);
     }
@@ -253,7 +255,5 @@ fn quoted(out: &mut String, heading: &str, text: &str) {
         return;
     }
     let _ = writeln!(out, "\n{DIM}{heading}{DIM:#}");
-    for line in printable(text).lines() {
-        let _ = writeln!(out, "{DIM}|{DIM:#} {line}");
-    }
+    out.push_str(&STYLES.quoted(text));
 }

@@ -8,17 +8,18 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 
-use super::named_session;
-use crate::cli::context::{Acting, Context, Member};
+use crate::bridge::Bridge;
+use crate::cli::completions;
+use crate::cli::context::Context;
 use crate::cli::input::word_or_input;
 use crate::cli::output::{NOTICE, note, print, print_json, printable, relative, shown};
 use crate::cli::stdout;
-use crate::cli::table::{BOLD, DIM, GOOD};
-use crate::cli::{completions, named, whom};
+use crate::cli::table::{BOLD, GOOD, STYLES};
 use crate::clock;
 use crate::exit::Exit;
 use crate::model::task::{Fence, ProgressNote, TaskId, TaskResult, TaskState};
-use crate::store::{Outcome, SharedStore, Task};
+use crate::session::{self, Acting, Member};
+use crate::store::{Outcome, Task};
 use crate::text;
 
 /// The longest that an agent may say to be busy.
@@ -123,33 +124,29 @@ fn busy(text: &str) -> Result<Duration, String> {
 }
 
 /// The store and all sessions of the credentials, by their labels.
-async fn open(context: &Context) -> anyhow::Result<(SharedStore, Acting)> {
-    let (store, mut acting) = context.open_acting().await?;
+async fn open(context: &Context) -> anyhow::Result<(Bridge, Acting)> {
+    let (bridge, mut acting) = context.open_acting().await?;
     if acting.members.len() > 1 {
-        named::learn_labels(&store, &mut acting, clock::now()).await?;
+        acting.learn_labels(&bridge).await?;
     }
-    Ok((store, acting))
+    Ok((bridge, acting))
 }
 
 impl Who {
-    fn of<'a>(&self, acting: &'a Acting) -> anyhow::Result<&'a Member> {
-        whom::acting_as(acting, self.acting_as.as_deref())
+    fn of<'a>(&self, acting: &'a Acting) -> session::Result<&'a Member> {
+        acting.the_one(self.acting_as.as_deref())
     }
 }
 
 pub(super) async fn claim(args: ClaimArgs, context: &Context) -> anyhow::Result<Exit> {
     // A claim that the agent does not see would keep the task from all others.
     stdout::ensure_open()?;
-    let (store, acting) = open(context).await?;
+    let (bridge, acting) = open(context).await?;
     let member = args.who.of(&acting)?;
-    let claimed = store
-        .claim_task(&member.caller, args.task, clock::now())
-        .await?;
+    let claimed = bridge.claim_task(&member.caller, args.task).await?;
     let Some(task) = claimed else {
-        let verdicts = store
-            .verify(std::slice::from_ref(&member.caller), clock::now())
-            .await?;
-        store.close().await;
+        let verdicts = bridge.verify(std::slice::from_ref(&member.caller)).await?;
+        bridge.close().await;
         if context.json() {
             print_json(&json!(null))?;
         } else {
@@ -164,18 +161,18 @@ pub(super) async fn claim(args: ClaimArgs, context: &Context) -> anyhow::Result<
         object["notice"] = NOTICE.into();
         print_json(&object)?;
     } else {
-        print(&hand_out(&store, &task).await?)?;
+        print(&hand_out(&bridge, &task).await?)?;
     }
-    store.close().await;
+    bridge.close().await;
     Ok(Exit::Success)
 }
 
 /// A task as its new owner reads it.
-async fn hand_out(store: &SharedStore, task: &Task) -> anyhow::Result<String> {
+async fn hand_out(bridge: &Bridge, task: &Task) -> anyhow::Result<String> {
     let now = clock::now();
     let (id, fence) = (task.id, task.fence);
     let from = match &task.creator {
-        Some(creator) => named_session(store, creator).await?,
+        Some(creator) => session::named(bridge, creator).await,
         None => "somebody without a name".to_owned(),
     };
     let mut out = format!(
@@ -183,15 +180,13 @@ async fn hand_out(store: &SharedStore, task: &Task) -> anyhow::Result<String> {
         shown(&from),
         shown(&task.title)
     );
-    for line in printable(&task.body).lines() {
-        let _ = writeln!(out, "{DIM}|{DIM:#} {line}");
-    }
+    out.push_str(&STYLES.quoted(&task.body));
     if !task.files.is_empty() {
         let _ = writeln!(out, "files: {}", shown(&task.files.join(", ")));
     }
     if task.attempts > 1 {
         let before = match task.last_owner.as_ref() {
-            Some(session) => named_session(store, session).await?,
+            Some(session) => session::named(bridge, session).await,
             None => "somebody".to_owned(),
         };
         let _ = writeln!(
@@ -202,9 +197,7 @@ async fn hand_out(store: &SharedStore, task: &Task) -> anyhow::Result<String> {
         );
         if let (Some(note), Some(at)) = (&task.progress, task.progress_at) {
             let _ = writeln!(out, "its last note, {}:", relative(at, now));
-            for line in printable(note).lines() {
-                let _ = writeln!(out, "{DIM}|{DIM:#} {line}");
-            }
+            out.push_str(&STYLES.quoted(note));
         }
     }
     let _ = writeln!(
@@ -218,14 +211,14 @@ async fn hand_out(store: &SharedStore, task: &Task) -> anyhow::Result<String> {
 }
 
 pub(super) async fn progress(args: ProgressArgs, context: &Context) -> anyhow::Result<Exit> {
-    let (store, acting) = open(context).await?;
+    let (bridge, acting) = open(context).await?;
     let caller = &args.which.who.of(&acting)?.caller;
     let note: ProgressNote = word_or_input("progress note", &args.note)?.parse()?;
     let Which { task, fence, .. } = args.which;
-    store
-        .task_progress(caller, task, fence, &note, args.busy_for, clock::now())
+    bridge
+        .task_progress(caller, task, fence, &note, args.busy_for)
         .await?;
-    store.close().await;
+    bridge.close().await;
     if context.json() {
         print_json(&json!({
             "id": task, "fence": fence,
@@ -259,14 +252,12 @@ pub(super) async fn fail(args: FailArgs, context: &Context) -> anyhow::Result<Ex
 }
 
 async fn end(which: Which, outcome: Outcome, context: &Context) -> anyhow::Result<Exit> {
-    let (store, acting) = open(context).await?;
+    let (bridge, acting) = open(context).await?;
     let caller = &which.who.of(&acting)?.caller;
     let Which { task, fence, .. } = which;
-    let ended = store
-        .end_task(caller, task, fence, &outcome, clock::now())
-        .await?;
-    let (now_stands, _) = store.task(task).await?;
-    store.close().await;
+    let ended = bridge.end_task(caller, task, fence, &outcome).await?;
+    let (now_stands, _) = bridge.task(task).await?;
+    bridge.close().await;
     if context.json() {
         print_json(&json!({
             "id": task, "fence": fence, "state": ended.state, "repeated": ended.repeated,

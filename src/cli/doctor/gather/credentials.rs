@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::stores;
+use crate::bridge::{Bridge, Purpose};
 use crate::cli::doctor::facts::{CredentialsFile, CredentialsTrouble, Standing};
 use crate::cli::doctor::judge::unit;
 use crate::cli::heard::configs::{Loaded, toml_in};
-use crate::cli::known::credentials_directory;
 use crate::config::is_closed;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::model::session::session_name;
+use crate::session::known::credentials_directory;
 use crate::store::locate::{self, Location};
-use crate::store::sqlite::Create;
-use crate::store::{Caller, SharedStore, StoreError};
+use crate::store::{Caller, StoreError};
 use crate::text;
 
 /// Those of the configurations; with `all`, also those in this user's own
@@ -48,7 +48,7 @@ pub(super) async fn credentials(
             files.push((path, false, None));
         }
     }
-    let mut opened: Vec<(PathBuf, Option<SharedStore>)> = Vec::new();
+    let mut opened: Vec<(PathBuf, Option<Bridge>)> = Vec::new();
     let mut found = Vec::new();
     for (path, configured, meant) in files {
         let mut of = meant.map(|meant| meant.path.clone());
@@ -105,10 +105,7 @@ fn is_kept_from_service(file: &Path) -> bool {
 }
 
 /// Opens a store that would not be changed by it.
-async fn open(
-    opened: &mut Vec<(PathBuf, Option<SharedStore>)>,
-    path: PathBuf,
-) -> Option<SharedStore> {
+async fn open(opened: &mut Vec<(PathBuf, Option<Bridge>)>, path: PathBuf) -> Option<Bridge> {
     if let Some((_, store)) = opened.iter().find(|(known, _)| *known == path) {
         return store.clone();
     }
@@ -117,7 +114,7 @@ async fn open(
         ..locate::Hints::default()
     };
     let store = match locate::locate(&hints) {
-        Ok(location) => locate::open(&location, Create::Look).await.ok(),
+        Ok(location) => Bridge::open(&location, Purpose::Look, |_| {}).await.ok(),
         Err(_) => None,
     };
     opened.push((path, store.clone()));
@@ -126,14 +123,14 @@ async fn open(
 
 async fn standings(
     credentials: &Credentials,
-    store: Option<&SharedStore>,
+    store: Option<&Bridge>,
     now: Timestamp,
 ) -> Vec<(String, Standing)> {
     let callers = &credentials.callers;
     let label = credentials.label.as_ref().filter(|_| callers.len() == 1);
     let name = |caller: &Caller| session_name(label, &caller.session);
     let verdicts = match store {
-        Some(store) => store.verify(callers, now).await.ok(),
+        Some(store) => store.verify(callers).await.ok(),
         None => None,
     };
     let Some(verdicts) = verdicts else {

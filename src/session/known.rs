@@ -1,15 +1,16 @@
 //! The credentials that a user has: the files in the default directory, and what a
-//! name on the command line means there.
+//! name means there.
 
 use std::path::{Path, PathBuf};
 
-use super::error::{CliError, did_you_mean};
-use crate::credentials::{self, Credentials, CredentialsError, OF_THE_SERVICE};
+use super::{Result, SessionError};
+use crate::credentials::{Credentials, CredentialsError, OF_THE_SERVICE};
 use crate::store::locate;
+use crate::text::near::did_you_mean;
 
-/// Where `conversation new` writes credentials unless --out names another place.
+/// Where new credentials are written unless another place is named.
 #[must_use]
-pub(super) fn credentials_directory() -> Option<PathBuf> {
+pub fn credentials_directory() -> Option<PathBuf> {
     let service = Path::new(OF_THE_SERVICE);
     if rustix::process::geteuid().is_root() && service.is_dir() {
         return Some(service.to_owned());
@@ -18,7 +19,8 @@ pub(super) fn credentials_directory() -> Option<PathBuf> {
 }
 
 /// Credentials in the default directory that name the store at `path`.
-pub(super) fn credentials_for(path: &Path) -> Option<PathBuf> {
+#[must_use]
+pub fn credentials_for(path: &Path) -> Option<PathBuf> {
     let files = toml_files(&credentials_directory()?).ok()?;
     files.into_iter().find(|file| {
         let store = Credentials::read(file).ok().and_then(|found| found.store);
@@ -28,7 +30,10 @@ pub(super) fn credentials_for(path: &Path) -> Option<PathBuf> {
 
 /// A file is itself, a directory all `*.toml` in it, and a bare name that is
 /// neither a file of the directory above.
-pub(super) fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// A directory without such files; a name that is none.
+pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_dir() {
         let found = toml_files(path).map_err(|error| {
             CredentialsError::Unreadable(path.to_owned(), format!("cannot be listed: {error}"))
@@ -49,16 +54,13 @@ pub(super) fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let known = [directory.join(format!("{name}.toml")), directory.join(path)]
             .into_iter()
             .find(|candidate| candidate.exists());
-        let names = known_names();
         return match known {
             Some(file) => Ok(vec![file]),
-            None => Err(CliError::NoSuchCredentials {
-                hint: did_you_mean(&name, names.iter().map(String::as_str)),
-                have: what_there_is() + &credentials::handed_over(&name, &directory),
+            None => Err(SessionError::NoSuchCredentials {
+                hint: did_you_mean(&name, known_names().iter().map(String::as_str)),
                 name: name.into_owned(),
                 directory,
-            }
-            .into()),
+            }),
         };
     }
     Ok(vec![path.to_owned()])
@@ -81,7 +83,7 @@ fn toml_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 /// The names that stand in the default directory.
 #[must_use]
-pub(super) fn known_names() -> Vec<String> {
+pub fn known_names() -> Vec<String> {
     credentials_directory()
         .and_then(|directory| toml_files(&directory).ok())
         .unwrap_or_default()
@@ -89,20 +91,4 @@ pub(super) fn known_names() -> Vec<String> {
         .filter_map(|path| path.file_stem())
         .map(|name| name.to_string_lossy().into_owned())
         .collect()
-}
-
-pub(super) fn what_there_is() -> String {
-    const SHOWN: usize = 6;
-    let names = known_names();
-    match names.first() {
-        None => "\n  `mcp-bridge conversation new` writes one for each side".to_owned(),
-        Some(first) => {
-            let more = if names.len() > SHOWN { ", ..." } else { "" };
-            let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>();
-            format!(
-                "\n  for example: --credentials {first}   (there are: {}{more})",
-                shown.join(", ")
-            )
-        }
-    }
 }

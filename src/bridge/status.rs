@@ -1,0 +1,98 @@
+//! What people ask about: who is there, who acts, what was done.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Bridge;
+use crate::model::health::Turn;
+use crate::model::session::SessionView;
+use crate::model::wake::Mail;
+use crate::store::{
+    AlertRow, AuditEntry, AuditFilter, Caller, Control, DaemonView, Lease, Result, StoreCheck,
+};
+use crate::{clock, host};
+
+impl Bridge {
+    /// Every session of the conversations that are open, and of those that ended
+    /// within this time.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn sessions(&self, ended_within: Duration) -> Result<Vec<SessionView>> {
+        let since = clock::now().checked_sub(ended_within);
+        self.store.sessions(since.unwrap_or(Timestamp::MIN)).await
+    }
+
+    /// Daemons that are known, by name.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn daemons(&self) -> Result<Vec<DaemonView>> {
+        self.store.daemons().await
+    }
+
+    /// Who acts for the fleet, as it stands written.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn lease(&self) -> Result<Option<Lease>> {
+        self.store.lease().await
+    }
+
+    /// What operators ordered, and what holds of it now.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn controls(&self) -> Result<Vec<Control>> {
+        self.store.controls(clock::now()).await
+    }
+
+    /// Alerts that are open, and those that began or ended and were not told.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn open_alerts(&self) -> Result<Vec<AlertRow>> {
+        self.store.open_alerts().await
+    }
+
+    /// The newest alerts, newest last.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn alerts(&self, limit: u32) -> Result<Vec<AlertRow>> {
+        self.store.alerts(limit).await
+    }
+
+    /// The newest audit rows, newest last.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
+        self.store.audit(filter).await
+    }
+
+    /// A thorough look at the store: integrity, versions, sizes.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn check(&self) -> Result<StoreCheck> {
+        self.store.check().await
+    }
+
+    /// A session's own sign of life. With a turn, its client says that one begins or
+    /// ends; without, nothing counts as the agent's doing.
+    ///
+    /// # Errors
+    /// Credentials.
+    pub async fn call_in(
+        &self,
+        caller: &Caller,
+        ttl: Duration,
+        turn: Option<Turn>,
+    ) -> Result<Mail> {
+        self.store
+            .call_in(caller, ttl, turn, &host::boot(), clock::now())
+            .await
+    }
+}
