@@ -198,6 +198,21 @@ impl State {
     }
 }
 
+/// How both kinds of writes of a store fare.
+pub(crate) fn health_of(full: &Writes, normal: &Writes) -> WriteHealth {
+    let (messages, heartbeats) = (full.health(), normal.health());
+    let earlier = |one: Option<Duration>, other: Option<Duration>| match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
+    WriteHealth {
+        last: messages.last.max(heartbeats.last),
+        doubtful_since: earlier(messages.doubtful_since, heartbeats.doubtful_since),
+        waiting_since: earlier(messages.waiting_since, heartbeats.waiting_since),
+        beats: normal.beats(),
+    }
+}
+
 /// The writes of this process, by their stores.
 static KNOWN: Mutex<Vec<(PathBuf, Weak<Writes>)>> = Mutex::new(Vec::new());
 

@@ -30,7 +30,7 @@ impl Store {
     /// The limits that every sender on this store keeps.
     pub async fn rate_limits(&self) -> Result<RateLimits> {
         self.reads
-            .read("reading the limits", |rows| rows.rate_limits())
+            .read("reading the limits", settings::rate_limits)
             .await
     }
 

@@ -39,7 +39,7 @@ async fn memory() -> (Memory, Caller) {
     };
     let made = vec![new.clone()];
     memory
-        .open(sound())
+        .open(&sound())
         .write("making one", move |transaction| {
             conversations::create(transaction, &made, now())
         })
@@ -145,7 +145,7 @@ fn texts(count: usize) -> Vec<String> {
 #[tokio::test]
 async fn callers_that_wait_share_one_commit() {
     let (memory, from) = memory().await;
-    let executor = Arc::new(memory.open(sound()));
+    let executor = Arc::new(memory.open(&sound()));
     let sent = crowd(&executor, &from, &texts(MOST)).await;
     assert!(sent.iter().all(Result::is_ok), "{sent:?}");
     assert_eq!(
@@ -160,7 +160,7 @@ async fn callers_that_wait_share_one_commit() {
 #[tokio::test]
 async fn the_order_of_one_sender_is_kept() {
     let (memory, from) = memory().await;
-    let executor = Arc::new(memory.open(sound()));
+    let executor = Arc::new(memory.open(&sound()));
     let held = Held::new(&executor).await;
     let texts = texts(50);
     // Asked for one after the other, answered together.
@@ -183,7 +183,7 @@ async fn a_refused_write_takes_no_other_along() {
         token: Token::generate(&from.session, &[8; 32]),
         ..from.clone()
     };
-    let executor = Arc::new(memory.open(sound()));
+    let executor = Arc::new(memory.open(&sound()));
     let held = Held::new(&executor).await;
     let sends = [&from, &stranger, &from, &stranger, &from]
         .map(|caller| ask(&executor, caller, draft("hello")));
@@ -208,7 +208,7 @@ async fn a_refused_write_takes_no_other_along() {
 #[tokio::test]
 async fn what_a_write_did_before_it_refused_is_taken_back() {
     let (memory, from) = memory().await;
-    let executor = Arc::new(memory.open(sound()));
+    let executor = Arc::new(memory.open(&sound()));
     let held = Held::new(&executor).await;
     let other = ask(&executor, &from, draft("kept"));
     let refused = {
@@ -255,7 +255,7 @@ async fn an_engine_that_took_back_everything_is_asked_again_one_by_one() {
     ] {
         for trouble in [Trouble::Full, Trouble::Io, Trouble::Busy] {
             let (memory, from) = memory().await;
-            let executor = Arc::new(memory.open(once(step, nth, trouble)));
+            let executor = Arc::new(memory.open(&once(step, nth, trouble)));
             let sent = crowd(&executor, &from, &texts(8)).await;
             assert!(
                 sent.iter().all(Result::is_ok),
@@ -273,9 +273,10 @@ async fn while_the_disk_is_full_each_hears_of_it_and_nothing_is_stored() {
     let (memory, from) = memory().await;
     let full = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&full);
-    let executor = Arc::new(memory.open(Arc::new(move |step| {
+    let troubles: Troubles = Arc::new(move |step| {
         (step == Step::Commit && seen.load(Ordering::Relaxed)).then_some(Trouble::Full)
-    })));
+    });
+    let executor = Arc::new(memory.open(&troubles));
     let held = Held::new(&executor).await;
     let sends: Vec<_> = texts(5)
         .into_iter()
@@ -296,7 +297,7 @@ async fn while_the_disk_is_full_each_hears_of_it_and_nothing_is_stored() {
 #[tokio::test]
 async fn a_caller_that_left_before_its_turn_writes_nothing() {
     let (memory, from) = memory().await;
-    let executor = Arc::new(memory.open(sound()));
+    let executor = Arc::new(memory.open(&sound()));
     let held = Held::new(&executor).await;
     let left = ask(&executor, &from, draft("left"));
     let stayed = ask(&executor, &from, draft("stayed"));
@@ -311,8 +312,8 @@ async fn a_caller_that_left_before_its_turn_writes_nothing() {
 #[tokio::test]
 async fn a_caller_that_left_while_another_process_wrote_writes_nothing() {
     let (memory, from) = memory().await;
-    let other = Arc::new(memory.open(sound()));
-    let executor = Arc::new(memory.open(sound()));
+    let other = Arc::new(memory.open(&sound()));
+    let executor = Arc::new(memory.open(&sound()));
     let held = Held::new(&other).await;
     // The first waits for the lock, the others behind it.
     let first = ask(&executor, &from, draft("first"));
@@ -334,7 +335,7 @@ async fn a_caller_that_left_while_another_process_wrote_writes_nothing() {
 #[tokio::test]
 async fn a_process_that_stops_after_its_commit_has_stored_and_answered_nothing() {
     let (memory, from) = memory().await;
-    let executor = Arc::new(memory.open(once(Step::Commit, 1, Trouble::Stop)));
+    let executor = Arc::new(memory.open(&once(Step::Commit, 1, Trouble::Stop)));
     let drafts: Vec<Draft> = (0..4)
         .map(|n| {
             let id = format!("try-{n}").parse().expect("an id");
@@ -356,7 +357,7 @@ async fn a_process_that_stops_after_its_commit_has_stored_and_answered_nothing()
     }
     assert_eq!(memory.texts().len(), 4, "it was committed");
     // As a client does that had no answer: the same ids again, elsewhere.
-    let again = memory.open(sound());
+    let again = memory.open(&sound());
     for draft in drafts {
         let sent = send(&again, &from, draft).await.expect("known");
         assert!(sent[0].duplicate, "{sent:?}");
@@ -367,7 +368,7 @@ async fn a_process_that_stops_after_its_commit_has_stored_and_answered_nothing()
 #[tokio::test]
 async fn a_write_that_panics_takes_no_other_along() {
     let (memory, from) = memory().await;
-    let executor = Arc::new(memory.open(sound()));
+    let executor = Arc::new(memory.open(&sound()));
     let held = Held::new(&executor).await;
     let defect = {
         let executor = Arc::clone(&executor);
@@ -389,7 +390,7 @@ async fn a_write_that_panics_takes_no_other_along() {
 #[tokio::test]
 async fn a_closed_executor_finishes_what_was_asked_for_and_takes_no_more() {
     let (memory, from) = memory().await;
-    let executor = Arc::new(memory.open(sound()));
+    let executor = Arc::new(memory.open(&sound()));
     let held = Held::new(&executor).await;
     let sent = ask(&executor, &from, draft("asked for"));
     queued(&executor, 1).await;
@@ -413,13 +414,14 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_there_twice() {
         let (memory, from) = memory().await;
         let open = |seed: u64| {
             let random = Mutex::new(fastrand::Rng::with_seed(seed));
-            memory.open(Arc::new(move |step| {
+            let troubles: Troubles = Arc::new(move |step| {
                 let mut random = random.lock().expect("unpoisoned");
                 let often = if step == Step::Row { 200 } else { 10 };
                 let hit = random.usize(0..often) == 0;
                 let troubles = [Trouble::Busy, Trouble::Full, Trouble::Io, Trouble::Stop];
                 hit.then(|| troubles[random.usize(..troubles.len())])
-            }))
+            });
+            memory.open(&troubles)
         };
         let senders = (0..2_u64).map(|process| {
             let (from, open) = (from.clone(), &open);

@@ -2,6 +2,7 @@
 //! request: a lock that is held, a full disk, a broken one, a process that stops
 //! between its commit and its answer. No program of ours opens it.
 
+mod keeper;
 mod rows;
 mod tables;
 
@@ -14,6 +15,8 @@ use super::executor::{Engine, Executor, plain_threads};
 use super::rows::Rows;
 use super::{Result, StoreError};
 use crate::clock;
+use crate::model::MessageId;
+use crate::model::message::Message;
 
 /// Where the engine asks whether it is to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +60,9 @@ struct State {
     tables: Tables,
     locked: bool,
     commits: u64,
+    /// Commits that ring.
+    rings: u64,
+    committed_at: u64,
 }
 
 impl std::fmt::Debug for Memory {
@@ -74,12 +80,8 @@ impl Memory {
 
     /// Opens it, as a process of its own.
     #[must_use]
-    pub fn open(&self, troubles: Troubles) -> Executor {
-        let engine = MemoryEngine {
-            memory: self.clone(),
-            troubles,
-            open: None,
-        };
+    pub fn open(&self, troubles: &Troubles) -> Executor {
+        let engine = MemoryEngine::new(self, troubles);
         Executor::new(Box::new(engine), Arc::default(), plain_threads())
     }
 
@@ -93,6 +95,37 @@ impl Memory {
     #[must_use]
     pub fn audited(&self, action: &str) -> usize {
         self.lock().tables.audited(action)
+    }
+
+    fn rings(&self) -> u64 {
+        self.lock().rings
+    }
+
+    fn committed_at(&self) -> u64 {
+        self.lock().committed_at
+    }
+
+    /// Counts that there is work for an orchestrator.
+    fn work(&self) -> u64 {
+        self.lock().tables.work
+    }
+
+    fn newest(&self) -> MessageId {
+        let state = self.lock();
+        state
+            .tables
+            .messages
+            .keys()
+            .last()
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn messages_after(&self, id: MessageId) -> Vec<Message> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let state = self.lock();
+        let new = state.tables.messages.range((Excluded(id), Unbounded));
+        new.map(|(_, row)| row.message.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -114,6 +147,14 @@ struct Open {
 }
 
 impl MemoryEngine {
+    fn new(memory: &Memory, troubles: &Troubles) -> Self {
+        Self {
+            memory: memory.clone(),
+            troubles: Arc::clone(troubles),
+            open: None,
+        }
+    }
+
     fn over(&self) -> StoreError {
         StoreError::Io(tables::NAME.into(), "the transaction is over".into())
     }
@@ -170,7 +211,7 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
-    fn commit(&mut self, _ring: bool) -> Result<()> {
+    fn commit(&mut self, ring: bool) -> Result<()> {
         let trouble = (self.troubles)(Step::Commit);
         if let Some(trouble) = trouble.filter(|trouble| *trouble != Trouble::Stop) {
             return Err(trouble.fail());
@@ -179,6 +220,10 @@ impl Engine for MemoryEngine {
         let mut state = self.memory.lock();
         state.tables = tables;
         state.commits += 1;
+        if ring {
+            state.rings += 1;
+            state.committed_at = clock::monotonic_nanos();
+        }
         drop(state);
         self.roll_back();
         if trouble.is_some() {
@@ -205,6 +250,61 @@ impl Engine for MemoryEngine {
             savepoint: None,
         });
         &mut open.rows
+    }
+}
+
+/// One connection that reads what was committed last.
+struct MemoryReader {
+    memory: Memory,
+    troubles: Troubles,
+    rows: rows::MemoryRows,
+}
+
+impl MemoryReader {
+    fn new(memory: &Memory, troubles: &Troubles) -> Self {
+        Self {
+            memory: memory.clone(),
+            troubles: Arc::clone(troubles),
+            rows: rows::MemoryRows::over(),
+        }
+    }
+}
+
+impl Engine for MemoryReader {
+    fn shares(&self) -> bool {
+        false
+    }
+
+    fn begin(&mut self, _deadline: Duration, _doing: &'static str) -> Result<()> {
+        let tables = self.memory.lock().tables.clone();
+        self.rows = rows::MemoryRows::new(tables, Arc::clone(&self.troubles));
+        Ok(())
+    }
+
+    fn savepoint(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn keep(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_back(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn commit(&mut self, _ring: bool) -> Result<()> {
+        Ok(())
+    }
+
+    fn acknowledge(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn roll_back(&mut self) {}
+
+    fn rows(&mut self, _doing: &'static str) -> &mut dyn Rows {
+        &mut self.rows
     }
 }
 

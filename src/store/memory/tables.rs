@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::message::{Message, Sender};
-use crate::model::rate::RateLimits;
 use crate::model::{ConversationId, Label, MessageId, SessionKey, Side, TaskId};
 use crate::store::rows::{Audit, EndSet, Party};
 use crate::store::{AlertRow, Control, FetchId, Leader};
@@ -28,7 +27,7 @@ pub(super) struct Tables {
     pub(super) controls: Vec<Control>,
     pub(super) leader: Option<Leader>,
     pub(super) wakes: Vec<Wake>,
-    pub(super) limits: RateLimits,
+    pub(super) settings: BTreeMap<String, String>,
     /// Counts that there is work for an orchestrator.
     pub(super) work: u64,
 }

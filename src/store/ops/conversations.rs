@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{audit, callers};
+use super::{audit, callers, settings};
 use crate::model::session::Conversation;
 use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, Label, SessionKey, Side, timestamp};
@@ -21,7 +21,7 @@ pub(crate) fn create(
     now: Timestamp,
 ) -> Result<TokenStorage> {
     let rows = transaction.rows();
-    let storage = rows.token_storage()?;
+    let storage = settings::token_storage(rows)?;
     for conversation in new {
         let NewConversation { id, label, .. } = conversation;
         rows.insert_conversation(conversation, storage, now)?;

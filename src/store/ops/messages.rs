@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::callers::{authenticate, came_back};
 use super::limits::{self, Room};
+use super::settings;
 use crate::model::message::{Draft, MAX_CHARACTERS, Message};
 use crate::model::redact::{redact_json, redact_within};
 use crate::model::{MessageId, SessionKey};
@@ -53,7 +54,7 @@ pub(crate) fn send(
     let now = authenticate(rows, from, now)?.now;
     came_back(rows, from, now)?;
     let from = &from.session;
-    let allowed = rows.rate_limits()?;
+    let allowed = settings::rate_limits(rows)?;
     let mut room = Room::measure(rows, from, allowed, drafts.len(), now)?;
     let plain = |draft: &Draft| draft.client_id.is_none() && draft.task.is_none();
     let mut sent: Vec<Sent> = Vec::with_capacity(drafts.len());

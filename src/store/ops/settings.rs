@@ -6,12 +6,46 @@ use serde_json::{Value, json};
 use super::alerts::ensure_acts;
 use super::{audit, callers};
 use crate::model::SessionKey;
+use crate::model::rate::RateLimits;
+use crate::model::token::TokenStorage;
 use crate::store::executor::Transaction;
-use crate::store::rows::Audit;
+use crate::store::rows::{Audit, Rows};
 use crate::store::{Leader, Result};
 
 /// The setting that lets housekeeping delete rows of the shared tables.
 pub(crate) const PRUNE_FOREIGN: &str = "prune_foreign";
+
+/// The limits that every sender keeps.
+///
+/// # Errors
+/// The engine's.
+pub(crate) fn rate_limits(rows: &mut dyn Rows) -> Result<RateLimits> {
+    let mut limits = RateLimits::default();
+    for (key, value) in rows.settings("rate.")? {
+        let Ok(limit) = value.parse() else {
+            continue;
+        };
+        match &*key {
+            "rate.per_minute" => limits.per_minute = limit,
+            "rate.per_hour" => limits.per_hour = limit,
+            "rate.per_day" => limits.per_day = limit,
+            _ => {}
+        }
+    }
+    Ok(limits)
+}
+
+/// How tokens of new conversations are kept.
+///
+/// # Errors
+/// The engine's.
+pub(crate) fn token_storage(rows: &mut dyn Rows) -> Result<TokenStorage> {
+    let words = rows.settings("token_storage")?;
+    let known = words
+        .iter()
+        .find_map(|(_, word)| TokenStorage::from_word(word));
+    Ok(known.unwrap_or(TokenStorage::Hashed))
+}
 
 /// A key and its value.
 pub(crate) type Setting = (&'static str, String);

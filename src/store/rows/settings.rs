@@ -1,22 +1,14 @@
-//! Settings that all programs on a store share, and the audit log.
+//! Settings that all programs on a store share.
 
-use crate::model::rate::RateLimits;
-use crate::model::token::TokenStorage;
 use crate::store::Result;
 
-/// Operations on settings and the audit log.
+/// Operations on settings.
 pub trait SettingRows {
-    /// The limits that every sender keeps.
+    /// The settings whose keys begin like this: key and value.
     ///
     /// # Errors
     /// The engine's.
-    fn rate_limits(&mut self) -> Result<RateLimits>;
-
-    /// How tokens of new conversations are kept.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn token_storage(&mut self) -> Result<TokenStorage>;
+    fn settings(&mut self, beginning: &'static str) -> Result<Vec<(String, String)>>;
 
     /// Writes a setting.
     ///

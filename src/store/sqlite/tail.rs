@@ -48,6 +48,8 @@ pub(super) struct Tail {
     data_version: i64,
     /// As it was before the last look.
     header: Option<IndexHeader>,
+    /// That the store is an older copy of itself, until a look was told.
+    older: Option<StoreError>,
 }
 
 impl Tail {
@@ -87,6 +89,7 @@ impl Tail {
             signal: 0,
             data_version,
             header: None,
+            older: None,
         })
     }
 
@@ -119,14 +122,14 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
 
 impl Look for Tail {
     fn arrivals(&mut self) -> Result<Vec<Arrival>> {
-        self.ensure_forwards()?;
+        self.ensure_usable()?;
         let (arrivals, head) = self.arrivals_since().map_err(|error| self.words(&error))?;
         self.head = head;
         Ok(arrivals)
     }
 
     fn messages(&mut self, of: &HashSet<SessionKey>) -> Result<Vec<Message>> {
-        self.ensure_forwards()?;
+        self.ensure_usable()?;
         let (messages, head) = self
             .messages_since(of)
             .map_err(|error| self.words(&error))?;
@@ -142,10 +145,15 @@ impl Look for Tail {
 }
 
 impl Tail {
-    /// Whether the store is the one that was opened, and no older copy of it, in
-    /// which it would wait for numbers that do not come.
+    /// Whether the store is the one that was opened, as far as is known.
+    fn ensure_usable(&mut self) -> Result<()> {
+        self.older.take().map_or(Ok(()), Err)?;
+        self.files.ensure_usable()
+    }
+
+    /// Whether the store is no older copy of itself, in which a listener would wait
+    /// for numbers that do not come.
     fn ensure_forwards(&self) -> Result<()> {
-        self.files.ensure_usable()?;
         let found = newest_number(&self.connection).map_err(|error| self.words(&error))?;
         let seen = self.newest.seen();
         self.newest.ensure_forwards(found, seen, &self.files)
@@ -245,6 +253,11 @@ impl Listener for Listening {
         // Before it looks: what is published meanwhile is looked at again.
         self.tail.header = self.tail.header();
         (self.on_ring)(&mut self.tail);
+        // After the mail, which must not wait for it.
+        if let Err(error) = self.tail.ensure_forwards() {
+            self.tail.older = Some(error);
+            (self.on_ring)(&mut self.tail);
+        }
     }
 
     fn changed(&mut self) -> bool {

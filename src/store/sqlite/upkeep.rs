@@ -15,6 +15,7 @@ use super::written::Written as _;
 use super::{Durability, Ring, SqliteStore, reports};
 use crate::clock;
 use crate::doorbell::{Doorbell, Mode, Paths};
+use crate::store::writes::health_of;
 use crate::store::{Backend, OnRing, Result, StoreError, StoreProbe, WriteHealth};
 
 /// Longest wait for calls that are under way when the store is closed.
@@ -60,20 +61,7 @@ impl Backend for SqliteStore {
     }
 
     fn writes(&self) -> WriteHealth {
-        let (messages, heartbeats) = (
-            self.messages.writes.health(),
-            self.heartbeats.writes.health(),
-        );
-        let earlier = |one: Option<Duration>, other: Option<Duration>| match (one, other) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        WriteHealth {
-            last: messages.last.max(heartbeats.last),
-            doubtful_since: earlier(messages.doubtful_since, heartbeats.doubtful_since),
-            waiting_since: earlier(messages.waiting_since, heartbeats.waiting_since),
-            beats: self.heartbeats.writes.beats(),
-        }
+        health_of(&self.messages.writes, &self.heartbeats.writes)
     }
 
     async fn try_write(&self) -> Result<()> {

@@ -1,32 +1,21 @@
-//! Settings and the audit log.
+//! Settings.
 
 use super::MemoryRows;
-use crate::model::rate::RateLimits;
-use crate::model::token::TokenStorage;
 use crate::store::Result;
 use crate::store::rows::SettingRows;
 
 impl SettingRows for MemoryRows {
-    fn rate_limits(&mut self) -> Result<RateLimits> {
-        Ok(self.at()?.limits)
-    }
-
-    fn token_storage(&mut self) -> Result<TokenStorage> {
-        self.at()?;
-        Ok(TokenStorage::Hashed)
+    fn settings(&mut self, beginning: &'static str) -> Result<Vec<(String, String)>> {
+        let settings = self.at()?.settings.iter();
+        let found = settings.filter(|(key, _)| key.starts_with(beginning));
+        Ok(found
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
     }
 
     fn set_setting(&mut self, key: &'static str, value: &str) -> Result<()> {
-        let tables = self.at()?;
-        let Ok(number) = value.parse() else {
-            return Ok(());
-        };
-        match key {
-            "rate.per_minute" => tables.limits.per_minute = number,
-            "rate.per_hour" => tables.limits.per_hour = number,
-            "rate.per_day" => tables.limits.per_day = number,
-            _ => {}
-        }
+        let settings = &mut self.at()?.settings;
+        settings.insert(key.to_owned(), value.to_owned());
         Ok(())
     }
 }

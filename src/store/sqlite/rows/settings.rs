@@ -1,7 +1,5 @@
-//! Settings and the audit log.
+//! Settings.
 
-use crate::model::rate::RateLimits;
-use crate::model::token::TokenStorage;
 use crate::store::Result;
 use crate::store::rows::SettingRows;
 use crate::store::sqlite::engine::SqliteRows;
@@ -9,36 +7,14 @@ use crate::store::sqlite::statements::{Statements as _, text};
 use crate::store::sqlite::written::Written as _;
 
 impl SettingRows for SqliteRows {
-    fn rate_limits(&mut self) -> Result<RateLimits> {
+    fn settings(&mut self, beginning: &'static str) -> Result<Vec<(String, String)>> {
         self.run(|connection| {
-            let mut limits = RateLimits::default();
-            connection.all(
-                "SELECT key, value FROM bridge_setting WHERE key GLOB 'rate.*'",
-                [],
-                |row| {
-                    if let Ok(limit) = text(row, 1)?.parse() {
-                        match &*text(row, 0)? {
-                            "rate.per_minute" => limits.per_minute = limit,
-                            "rate.per_hour" => limits.per_hour = limit,
-                            "rate.per_day" => limits.per_day = limit,
-                            _ => {}
-                        }
-                    }
-                    Ok(())
-                },
+            let settings = connection.all(
+                "SELECT key, value FROM bridge_setting WHERE substr(key, 1, length(?1)) = ?1",
+                [beginning],
+                |row| Ok((text(row, 0)?.into_owned(), text(row, 1)?.into_owned())),
             )?;
-            Ok(limits)
-        })
-    }
-
-    fn token_storage(&mut self) -> Result<TokenStorage> {
-        self.run(|connection| {
-            let storage = connection.first(
-                "SELECT value FROM bridge_setting WHERE key = 'token_storage'",
-                [],
-                |row| Ok(TokenStorage::from_word(&row.get::<_, String>(0)?)),
-            )?;
-            Ok(storage.flatten().unwrap_or(TokenStorage::Hashed))
+            Ok(settings)
         })
     }
 

@@ -1,0 +1,179 @@
+//! The backend in memory as a store: opened, watched, closed.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::tables::NAME;
+use super::{Memory, MemoryEngine, MemoryReader, Troubles};
+use crate::doorbell::{Doorbell, Listener, Mode, Paths};
+use crate::model::message::Message;
+use crate::model::{MessageId, SessionKey};
+use crate::store::executor::{Engine, Executor, Readers, plain_threads};
+use crate::store::writes::{Writes, health_of};
+use crate::store::{
+    Arrival, Backend, Look, OnRing, Result, Store, StoreError, StoreProbe, WriteHealth,
+};
+
+/// Connections that read.
+const READERS: usize = 2;
+
+impl Memory {
+    /// Opens it as a process of its own would.
+    #[must_use]
+    pub fn store(&self, troubles: &Troubles) -> Store {
+        let writes = [(); 2].map(|()| Arc::new(Writes::default()));
+        let [full, normal] = writes.clone().map(|writes| {
+            let engine = MemoryEngine::new(self, troubles);
+            Executor::new(Box::new(engine), writes, plain_threads())
+        });
+        let reader = || -> Box<dyn Engine> { Box::new(MemoryReader::new(self, troubles)) };
+        let readers = std::iter::repeat_with(reader).take(READERS).collect();
+        Store {
+            full,
+            normal,
+            reads: Readers::new(readers, &plain_threads()),
+            backend: Arc::new(Keeper {
+                memory: self.clone(),
+                writes,
+            }),
+            unmoved: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Keeper {
+    memory: Memory,
+    writes: [Arc<Writes>; 2],
+}
+
+#[async_trait]
+impl Backend for Keeper {
+    fn location(&self) -> &Path {
+        Path::new(NAME)
+    }
+
+    fn doorbell(&self, _mode: Mode, on_ring: OnRing) -> Result<Doorbell> {
+        let listening = Listening {
+            look: MemoryLook {
+                memory: self.memory.clone(),
+                head: self.memory.newest(),
+                work: 0,
+            },
+            rings: self.memory.rings(),
+            on_ring,
+        };
+        // There is no file to watch: it asks, and often.
+        let [database, log, bell] = [(); 3].map(|()| PathBuf::from(NAME));
+        let paths = Paths {
+            database,
+            log,
+            bell,
+        };
+        Doorbell::spawn(paths, Mode::Poll, Box::new(listening))
+            .map_err(|error| StoreError::Io(NAME.into(), error.to_string()))
+    }
+
+    async fn probe(&self) -> Result<StoreProbe> {
+        Ok(StoreProbe {
+            took: Duration::ZERO,
+            log_bytes: 0,
+        })
+    }
+
+    fn writes(&self) -> WriteHealth {
+        let [full, normal] = &self.writes;
+        health_of(full, normal)
+    }
+
+    async fn try_write(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn tend(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn checkpoint(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn committed_at(&self) -> u64 {
+        self.memory.committed_at()
+    }
+
+    async fn close(&self, threads: Vec<JoinHandle<()>>) {
+        for thread in threads {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+struct Listening {
+    look: MemoryLook,
+    rings: u64,
+    on_ring: OnRing,
+}
+
+impl Listener for Listening {
+    fn write_in_progress(&mut self) -> bool {
+        false
+    }
+
+    fn published(&mut self) -> bool {
+        true
+    }
+
+    fn look(&mut self) {
+        (self.on_ring)(&mut self.look);
+    }
+
+    fn changed(&mut self) -> bool {
+        let rings = self.look.memory.rings();
+        std::mem::replace(&mut self.rings, rings) != rings
+    }
+}
+
+struct MemoryLook {
+    memory: Memory,
+    head: MessageId,
+    work: u64,
+}
+
+impl MemoryLook {
+    /// The messages since the last look, in the order of their ids.
+    fn new_ones(&mut self) -> Vec<Message> {
+        let new = self.memory.messages_after(self.head);
+        if let Some(newest) = new.last() {
+            self.head = newest.id;
+        }
+        new
+    }
+}
+
+impl Look for MemoryLook {
+    fn arrivals(&mut self) -> Result<Vec<Arrival>> {
+        let new = self.new_ones().into_iter();
+        let arrivals = new.map(|message| Arrival {
+            id: message.id,
+            to: message.recipient(),
+        });
+        Ok(arrivals.collect())
+    }
+
+    fn messages(&mut self, of: &HashSet<SessionKey>) -> Result<Vec<Message>> {
+        let mut new = self.new_ones();
+        new.retain(|message| of.contains(&message.recipient()));
+        Ok(new)
+    }
+
+    fn signalled(&mut self) -> Result<bool> {
+        let work = self.memory.work();
+        Ok(std::mem::replace(&mut self.work, work) != work)
+    }
+}
