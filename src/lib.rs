@@ -31,6 +31,7 @@ pub mod model;
 mod ps;
 pub mod service_manager;
 pub mod session;
+mod setting;
 pub mod store;
 pub mod supervisor;
 pub mod text;

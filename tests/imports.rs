@@ -27,7 +27,8 @@ const LAYERS: &[&[&str]] = &[
         "service_manager",
     ],
     &["guarded"],
-    &["command", "credentials", "doorbell"],
+    // `setting` is what tables of settings are made of.
+    &["command", "credentials", "doorbell", "setting"],
     &["config"],
     &["alert", "liveness", "store", "wake"],
     &["bridge"],
@@ -47,7 +48,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sd_notify", &["service_manager"]),
     ("clap", &["cli", "daemon", "bin", "exit"]),
     ("clap_complete", &["cli"]),
-    ("figment", &["config"]),
+    ("figment", &["config", "setting/origins"]),
     ("ureq", &["alert"]),
     ("landlock", &["store/sqlite"]),
 ];

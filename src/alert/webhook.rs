@@ -17,8 +17,9 @@ use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::clock;
-use crate::config::{InvalidWebhookUrl, WebhookAddress, WebhookSettings, WebhookUrl, secret_file};
+use crate::config::{InvalidWebhookUrl, WebhookAddress, WebhookSettings, WebhookUrl};
 use crate::model::alert::Alert;
+use crate::setting::secret_file;
 
 use super::body;
 

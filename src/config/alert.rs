@@ -3,14 +3,13 @@
 use humantime::format_duration;
 
 use super::alert_settings::{AlertAdapterSettings, AlertSettings, WebhookAddress, WebhookSettings};
-use super::exec_settings::ExecSettings;
-use super::findings::{
-    Findings, Limits, Origins, Range, days, hours, limits, millis, mins, range, secs,
-};
 use super::raw::{RawAlert, RawAlertExec, RawWebhook};
-use super::sessions::CredentialsDirs;
 use super::wake::{EXEC_TIMEOUT, OUTPUT_LIMIT};
 use super::webhook_url::WebhookUrl;
+use crate::setting::{
+    CredentialsDirs, ExecSettings, Findings, Limits, Origins, Range, days, hours, limits, millis,
+    mins, range, secs,
+};
 
 pub(super) const REMIND_AFTER: Limits = limits(hours(1), secs(10), days(7));
 pub(super) const REMIND_MAX: Limits = limits(days(1), secs(10), days(30));

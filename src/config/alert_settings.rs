@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::exec_settings::ExecSettings;
 use super::webhook_url::WebhookUrl;
+use crate::setting::ExecSettings;
 
 /// `[alert]`. The journal, or the log in its place, is told in any case.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,9 +9,9 @@ use figment::error::{Actual, Kind};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::error::{ConfigError, Place, Source, all_of, did_you_mean};
 use super::raw::{RawSession, RawSettings};
 use crate::guarded;
+use crate::setting::{ConfigError, Place, Source, all_of, did_you_mean};
 
 /// How many errors of shape one source may report.
 const MOST_ERRORS: usize = 20;
@@ -180,15 +180,6 @@ impl Provider for Layer {
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
         Ok(Map::from([(Profile::Default, self.keys.clone())]))
-    }
-}
-
-/// The source that a merged value came from.
-pub(super) fn source_of(metadata: &Metadata) -> Option<Source> {
-    match metadata.source.as_ref()? {
-        figment::Source::File(path) => Some(Source::File(path.clone())),
-        figment::Source::Custom(name) => Some(Source::Variable(name.clone())),
-        _ => None,
     }
 }
 

@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 
-use super::error::{ConfigError, Source};
-use super::findings::Origins;
 use super::layer::Layer;
 use super::raw::RawSettings;
-use super::sessions::{CredentialsDirs, LayeredSession};
+use super::sessions::LayeredSession;
 use super::settings::Settings;
 use super::validate::{Identity, validate};
+use crate::setting::{ConfigError, CredentialsDirs, Origins, Source};
 
 /// What an environment variable begins with to be a setting.
 const PREFIX: &str = "MCP_BRIDGE__";

@@ -12,24 +12,19 @@
 //! | `layer` | one source: its syntax and its shape |
 //! | `raw` | the shape of the TOML, every key optional |
 //! | `validate`, `store`, `sessions`, `wake`, `alert`, `orchestrator` | defaults, limits, domain types |
-//! | `findings` | the checks they share, and the errors found |
-//! | `settings`, `alert_settings`, `exec_settings`, `orchestrator_settings`, `webhook_url` | what the rest of the program sees |
-//! | `error` | the messages |
+//! | `settings`, `alert_settings`, `orchestrator_settings`, `webhook_url` | what the rest of the program sees |
 //! | `keys` | every key, for the documents |
-//! | `secret_file` | reads a file whose content is shown to nobody |
+//!
+//! What all tables are made of stands below, in `setting`.
 
 mod alert;
 mod alert_settings;
-mod error;
-mod exec_settings;
-mod findings;
 mod keys;
 mod layer;
 mod load;
 mod orchestrator;
 mod orchestrator_settings;
 mod raw;
-pub(crate) mod secret_file;
 mod sessions;
 mod settings;
 mod store;
@@ -38,14 +33,11 @@ mod wake;
 mod webhook_url;
 
 pub use alert_settings::{AlertAdapterSettings, AlertSettings, WebhookAddress, WebhookSettings};
-pub use error::{ConfigError, Place, Source};
-pub use exec_settings::ExecSettings;
-pub use keys::{KEYS, Key, KeyRole};
+pub use keys::KEYS;
 pub use load::{drop_in_count, environment, instance, load};
 pub use orchestrator_settings::{
     HousekeepingSettings, MatchRole, OrchestratorSettings, ReassignmentSettings, WatchdogSettings,
 };
-pub use sessions::LOADED_AS;
 pub(crate) use settings::is_closed;
 pub use settings::{
     AdapterSettings, AgentSettings, FileMode, FileSettings, HeartbeatSettings, LogSettings,
@@ -53,3 +45,5 @@ pub use settings::{
     StoreSettings, WakeSettings, WatchMode, restart_keys,
 };
 pub use webhook_url::{InvalidWebhookUrl, WebhookUrl};
+
+pub use crate::setting::{ConfigError, ExecSettings, Key, KeyRole, LOADED_AS, Place, Source};

@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use super::findings::{
-    Findings, Limits, Origins, Range, days, hours, limits, millis, mins, range, secs,
-};
 use super::orchestrator_settings::{
     HousekeepingSettings, MatchRole, OrchestratorSettings, ReassignmentSettings, WatchdogSettings,
 };
 use super::raw::{RawHousekeeping, RawReassignment, RawSettings, RawWatchdog};
-
-/// humantime's, so that a limit reads `1year`.
-pub(super) const YEAR: Duration = secs(31_557_600);
+use crate::setting::{
+    Findings, Limits, Origins, Range, YEAR, days, hours, limits, millis, mins, range, secs,
+};
 
 pub(super) const CHECK_INTERVAL: Limits = limits(secs(1), millis(100), secs(10));
 pub(super) const DEFAULT_TTL: Limits = limits(mins(5), secs(1), hours(24));

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::alert_settings::{AlertAdapterSettings, AlertSettings};
-use super::exec_settings::ExecSettings;
 use super::orchestrator_settings::OrchestratorSettings;
+use crate::setting::ExecSettings;
 
 /// The settings of one daemon.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,11 +1,8 @@
 //! `[store]`. Never quotes a URL: it may hold a password.
 
-use super::error::Place;
-use super::findings::{Findings, Origins};
 use super::raw::RawStore;
-use super::secret_file;
-use super::sessions::CredentialsDirs;
 use super::settings::{StoreSettings, is_closed};
+use crate::setting::{CredentialsDirs, Findings, Origins, Place, secret_file};
 
 const REMEDY: &str = "write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db";
 

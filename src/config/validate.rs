@@ -8,11 +8,9 @@ use std::path::PathBuf;
 use humantime::format_duration;
 
 use super::alert::alert;
-use super::error::{ConfigError, did_you_mean, one_of};
-use super::findings::{Findings, Limits, Origins, hours, limits, millis, mins, secs};
 use super::orchestrator::orchestrator;
 use super::raw::{RawHeartbeat, RawMessageWatch, RawSettings};
-use super::sessions::{CredentialsDirs, LayeredSession, sessions};
+use super::sessions::{LayeredSession, sessions};
 use super::settings::{
     AgentSettings, HeartbeatSettings, LogSettings, MessageWatchSettings, RoleSettings,
     ServiceSettings, Settings, WatchMode,
@@ -20,6 +18,10 @@ use super::settings::{
 use super::store::store;
 use super::wake::WakeView;
 use crate::logging;
+use crate::setting::{
+    ConfigError, CredentialsDirs, Findings, Limits, Origins, did_you_mean, hours, limits, millis,
+    mins, one_of, secs,
+};
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 

@@ -1,10 +1,11 @@
 //! `[wake]`, and the keys of `[session.wake]` over it.
 
-use super::error::{Place, Source};
-use super::exec_settings::ExecSettings;
-use super::findings::{Findings, Limits, Origins, hours, limits, millis, mins, secs};
-use super::raw::{RawDuration, RawWake};
+use super::raw::RawWake;
 use super::settings::{AdapterSettings, FileMode, FileSettings, WakeSettings};
+use crate::setting::{
+    ExecSettings, Findings, Limits, Origins, Place, RawDuration, Source, hours, limits, millis,
+    mins, secs,
+};
 
 pub(super) const VERIFY_WITHIN: Limits = limits(secs(15), millis(100), mins(10));
 pub(super) const BACKOFF: Limits = limits(secs(30), millis(100), hours(1));

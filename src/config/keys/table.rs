@@ -1,17 +1,15 @@
 //! The keys, in the order in which the documents show them.
 
-use super::super::findings::range;
 use super::super::{alert, orchestrator, sessions, validate, wake};
-use super::KeyRole::{Orchestrator, Worker};
-use super::Value::{As, Count, Duration, Flag, Number, Order, Proof, Text, Word, Words};
-use super::{Key, key};
+use crate::setting::KeyRole::{Orchestrator, Worker};
+use crate::setting::Value::{As, Count, Duration, Flag, Number, Order, Proof, Text, Word, Words};
+use crate::setting::{Key, Range, Value, key, range};
 
 const ADAPTERS: &[&str] = &["exec", "file"];
 const TELLERS: &[&str] = &["exec", "webhook"];
 
 /// Not smaller types than the program's own: these are the numbers it knows.
-const OUTPUT_LIMIT: super::super::findings::Range =
-    range(wake::OUTPUT_LIMIT as u32, 0, wake::OUTPUT_LIMIT_MOST as u32);
+const OUTPUT_LIMIT: Range = range(wake::OUTPUT_LIMIT as u32, 0, wake::OUTPUT_LIMIT_MOST as u32);
 
 /// All of them.
 pub static KEYS: &[Key] = &[
@@ -354,6 +352,6 @@ pub static KEYS: &[Key] = &[
     ),
 ];
 
-const fn orchestrators(name: &'static str, value: super::Value, about: &'static str) -> Key {
+const fn orchestrators(name: &'static str, value: Value, about: &'static str) -> Key {
     key(name, value, about).of(Orchestrator)
 }

@@ -10,9 +10,12 @@ use figment::providers::Serialized;
 use tempfile::TempDir;
 use toml::{Table, Value as Toml};
 
+use std::time::Duration;
+
 use super::*;
 use crate::config::raw::RawSettings;
 use crate::config::{ConfigError, Settings, load, restart_keys};
+use crate::setting::{Key, KeyRole, duration};
 
 /// Keys in which nothing is left out that would switch another one off: a
 /// command that is not configured has no timeout.

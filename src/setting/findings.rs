@@ -1,24 +1,22 @@
-//! The errors so far, the checks that every table uses, and where a key stands.
+//! The errors so far, and the checks that every table uses.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use figment::Figment;
 use humantime::format_duration;
 
-use super::error::{ConfigError, Place, Source, all_of, did_you_mean, one_of};
-use super::layer::source_of;
-use super::raw::RawDuration;
+use super::error::{ConfigError, Place, all_of, did_you_mean, one_of};
+use super::shape::RawDuration;
 
 /// A duration's default, and what it may be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) default: Duration,
-    pub(super) least: Duration,
-    pub(super) most: Duration,
+pub(crate) struct Limits {
+    pub(crate) default: Duration,
+    pub(crate) least: Duration,
+    pub(crate) most: Duration,
 }
 
-pub(super) const fn limits(default: Duration, least: Duration, most: Duration) -> Limits {
+pub(crate) const fn limits(default: Duration, least: Duration, most: Duration) -> Limits {
     Limits {
         default,
         least,
@@ -26,35 +24,38 @@ pub(super) const fn limits(default: Duration, least: Duration, most: Duration) -
     }
 }
 
-pub(super) const fn millis(n: u64) -> Duration {
+pub(crate) const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-pub(super) const fn secs(n: u64) -> Duration {
+pub(crate) const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-pub(super) const fn mins(n: u64) -> Duration {
+pub(crate) const fn mins(n: u64) -> Duration {
     Duration::from_mins(n)
 }
 
-pub(super) const fn hours(n: u64) -> Duration {
+pub(crate) const fn hours(n: u64) -> Duration {
     Duration::from_hours(n)
 }
 
-pub(super) const fn days(n: u64) -> Duration {
+pub(crate) const fn days(n: u64) -> Duration {
     Duration::from_hours(24 * n)
 }
 
+/// humantime's, so that a limit reads `1year`.
+pub(crate) const YEAR: Duration = secs(31_557_600);
+
 /// A number's default, and what it may be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Range {
-    pub(super) default: u32,
-    pub(super) least: u32,
-    pub(super) most: u32,
+pub(crate) struct Range {
+    pub(crate) default: u32,
+    pub(crate) least: u32,
+    pub(crate) most: u32,
 }
 
-pub(super) const fn range(default: u32, least: u32, most: u32) -> Range {
+pub(crate) const fn range(default: u32, least: u32, most: u32) -> Range {
     Range {
         default,
         least,
@@ -62,37 +63,9 @@ pub(super) const fn range(default: u32, least: u32, most: u32) -> Range {
     }
 }
 
-/// Which source a merged key came from.
-#[derive(Debug)]
-pub(super) struct Origins {
-    merged: Figment,
-    main: Source,
-}
-
-impl Origins {
-    pub(super) fn new(merged: Figment, main: Source) -> Self {
-        Self { merged, main }
-    }
-
-    /// Whether any source has `key`.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.merged.find_value(key).is_ok()
-    }
-
-    /// Where `key` stands, or belongs when no source has it.
-    pub(super) fn place(&self, key: &str) -> Place {
-        let found = self.merged.find_metadata(key).and_then(source_of);
-        Place {
-            source: found.unwrap_or_else(|| self.main.clone()),
-            session: None,
-            key: key.to_owned(),
-        }
-    }
-}
-
 /// The errors so far, and the checks that add to them.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     errors: Vec<ConfigError>,
     count: usize,
 }
@@ -100,12 +73,12 @@ pub(super) struct Findings {
 impl Findings {
     /// How often an error was found. Two keys are compared only while it stands
     /// still: a default in the place of a wrong value would make a second error.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// Notes an error, once: sessions share the global `[wake]` and with it its errors.
-    pub(super) fn note(&mut self, error: ConfigError) {
+    pub(crate) fn note(&mut self, error: ConfigError) {
         let text = error.to_string();
         self.count += 1;
         if self.errors.iter().all(|known| known.to_string() != text) {
@@ -113,15 +86,15 @@ impl Findings {
         }
     }
 
-    pub(super) fn finish(self) -> Result<(), ConfigError> {
+    pub(crate) fn finish(self) -> Result<(), ConfigError> {
         ConfigError::all(self.errors)
     }
 
-    pub(super) fn invalid(&mut self, at: Place, problem: impl Into<String>) {
+    pub(crate) fn invalid(&mut self, at: Place, problem: impl Into<String>) {
         self.note(ConfigError::invalid(at, problem));
     }
 
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &mut self,
         at: impl FnOnce() -> Place,
         value: Option<RawDuration>,
@@ -142,7 +115,7 @@ impl Findings {
     }
 
     /// A whole number.
-    pub(super) fn number(
+    pub(crate) fn number(
         &mut self,
         at: impl FnOnce() -> Place,
         value: Option<i64>,
@@ -166,7 +139,7 @@ impl Findings {
 
     /// A list of adapters by their names. Of each known one: its name, its
     /// settings if it has any, and how it gets them.
-    pub(super) fn adapters<T: Clone>(
+    pub(crate) fn adapters<T: Clone>(
         &mut self,
         at: &Place,
         names: &[String],
@@ -195,7 +168,7 @@ impl Findings {
     }
 
     /// A word of a fixed set.
-    pub(super) fn word<T: Copy>(
+    pub(crate) fn word<T: Copy>(
         &mut self,
         at: impl FnOnce() -> Place,
         value: Option<&str>,
@@ -213,7 +186,7 @@ impl Findings {
         default
     }
 
-    pub(super) fn absolute(&mut self, at: impl FnOnce() -> Place, value: &str) -> PathBuf {
+    pub(crate) fn absolute(&mut self, at: impl FnOnce() -> Place, value: &str) -> PathBuf {
         let path = Path::new(value);
         if value.is_empty() {
             self.invalid(at(), "is empty; write an absolute path");
@@ -226,7 +199,7 @@ impl Findings {
         path.to_owned()
     }
 
-    pub(super) fn command(
+    pub(crate) fn command(
         &mut self,
         at: impl FnOnce() -> Place,
         command: &[String],

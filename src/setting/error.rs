@@ -115,18 +115,18 @@ impl ConfigError {
         }
     }
 
-    pub(super) fn invalid(at: Place, problem: impl Into<String>) -> Self {
+    pub(crate) fn invalid(at: Place, problem: impl Into<String>) -> Self {
         let problem = problem.into();
         Self::Invalid { at, problem }
     }
 
-    pub(super) fn missing(at: Place, remedy: impl Into<String>) -> Self {
+    pub(crate) fn missing(at: Place, remedy: impl Into<String>) -> Self {
         let remedy = remedy.into();
         Self::MissingKey { at, remedy }
     }
 
     /// `Ok` without errors, otherwise the one or all of them.
-    pub(super) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
+    pub(crate) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
         match errors.len() {
             0 => Ok(()),
             1 => Err(errors.remove(0)),
@@ -178,7 +178,7 @@ impl fmt::Display for Place {
 }
 
 /// "did you mean `x`?", where one of `known` is close enough to `word`.
-pub(super) fn did_you_mean(word: &str, known: &[&str]) -> Option<String> {
+pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> Option<String> {
     let word = word.to_lowercase();
     // One slip in a short word, more in a long one; beyond that a guess misleads.
     let close = (word.chars().count() / 3).clamp(1, 4);
@@ -199,12 +199,12 @@ pub(super) fn did_you_mean(word: &str, known: &[&str]) -> Option<String> {
 }
 
 /// `` `a`, `b` or `c` ``.
-pub(super) fn one_of(words: &[&str]) -> String {
+pub(crate) fn one_of(words: &[&str]) -> String {
     listed(words, "or")
 }
 
 /// `` `a`, `b` and `c` ``.
-pub(super) fn all_of(words: &[&str]) -> String {
+pub(crate) fn all_of(words: &[&str]) -> String {
     listed(words, "and")
 }
 

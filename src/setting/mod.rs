@@ -1,0 +1,29 @@
+//! What tables of settings are made of: shapes, limits, checks, the words of what
+//! is wrong, and how a key is documented.
+//!
+//! Stands below `config` and below those whose tables stand beside their code (the
+//! adapters of `wake` and `alert`). Knows no table and no key by name.
+
+mod dirs;
+mod error;
+mod exec;
+mod findings;
+mod key;
+mod origins;
+pub(crate) mod secret_file;
+mod shape;
+
+pub(crate) use dirs::CredentialsDirs;
+pub use dirs::LOADED_AS;
+pub use error::{ConfigError, Place, Source};
+pub(crate) use error::{all_of, did_you_mean, one_of};
+pub use exec::ExecSettings;
+pub(crate) use findings::{
+    Findings, Limits, Range, YEAR, days, hours, limits, millis, mins, range, secs,
+};
+#[cfg(test)]
+pub(crate) use key::duration;
+pub use key::{Key, KeyRole};
+pub(crate) use key::{Value, key};
+pub(crate) use origins::Origins;
+pub(crate) use shape::{RawDuration, table};
