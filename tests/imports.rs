@@ -313,6 +313,18 @@ fn one_place_names_a_crate() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+#[test]
+fn what_faces_share_advises_no_command_of_one() {
+    let shared = |name: &str| is_in(name, &["bridge", "session"]);
+    let advises = |text: &str| text.contains("mcp-bridge ") || text.contains("--");
+    let wrong: Vec<String> = sources()
+        .into_iter()
+        .filter(|source| shared(&source.name) && advises(&source.text))
+        .map(|source| source.name)
+        .collect();
+    assert!(wrong.is_empty(), "this is for a face to say: {wrong:?}");
+}
+
 /// Whether a file is one of these places, or in one of them.
 fn is_in(name: &str, places: &[&str]) -> bool {
     let within = |place: &&str| name == *place || name.starts_with(&format!("{place}/"));

@@ -8,6 +8,7 @@
 mod conversations;
 mod follow;
 mod messages;
+mod operator;
 mod orders;
 mod status;
 mod tasks;
@@ -15,6 +16,7 @@ mod tasks;
 use std::path::PathBuf;
 
 pub use follow::{Begin, Cursor, FollowError, News, Sink, Subscription};
+pub use operator::NotOperator;
 
 use crate::store::locate::{self, Location};
 use crate::store::sqlite::{self, Create, Opening, SCHEMA_VERSION};

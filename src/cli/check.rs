@@ -7,19 +7,18 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::context::Context;
 use super::error::{CliError, report};
-use super::output::{NOTICE, note, print, print_json};
+use super::output::{note, print, print_json};
 use super::stdout;
-use super::table::{BOLD, DIM, STYLES};
+use super::table::{DIM, STYLES};
 use crate::bridge::Bridge;
 use crate::clock;
 use crate::exit::Exit;
 use crate::model::MessageId;
 use crate::session::Acting;
-use crate::session::framing::MessageJson;
+use crate::session::framing::MailJson;
 use crate::session::mail::{self, Fetched, Live, Refusal};
 use crate::store::StoreError;
 use crate::text;
@@ -55,13 +54,6 @@ pub(super) struct AckArgs {
     ids: Vec<MessageId>,
 }
 
-#[derive(Serialize)]
-struct CheckJson<'a> {
-    notice: &'static str,
-    messages: Vec<MessageJson<'a>>,
-    remaining: u64,
-}
-
 pub(super) async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     stdout::ensure_open()?;
     let (bridge, acting) = match args.peek {
@@ -77,7 +69,7 @@ pub(super) async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Ex
         false => mail::fetch(&bridge, live, args.limit).await?,
     };
     let shown = if context.json() {
-        print_json(&json(&fetched))
+        print_json(&MailJson::from(&fetched))
     } else if fetched.mail.is_empty() {
         let nothing = format!("no unread messages in {}\n", bridge.name());
         print(&nothing).map_err(Into::into)
@@ -113,32 +105,8 @@ pub(super) async fn verify(
     Ok((live, exit))
 }
 
-fn json(fetched: &Fetched) -> CheckJson<'_> {
-    let messages = fetched.mail.iter().flat_map(|mail| {
-        let label = mail.live.verified.label.as_ref();
-        mail.messages
-            .iter()
-            .map(move |m| MessageJson::new(m, label))
-    });
-    CheckJson {
-        notice: NOTICE,
-        messages: messages.collect(),
-        remaining: fetched.remaining,
-    }
-}
-
 fn page(fetched: &Fetched, peek: bool, now: Timestamp) -> String {
-    let count: usize = fetched.mail.iter().map(|mail| mail.messages.len()).sum();
-    let count = text::count(u64::try_from(count).unwrap_or(u64::MAX), "unread message");
-    let mut out = format!("{BOLD}{count}{BOLD:#} {NOTICE}\n");
-    for mail in &fetched.mail {
-        for message in &mail.messages {
-            let Live { member, verified } = &mail.live;
-            let (label, role) = (member.label.as_ref(), &verified.partner_role);
-            out.push('\n');
-            out.push_str(&STYLES.message(message, label, role, now));
-        }
-    }
+    let mut out = STYLES.mail(fetched, now);
     let more = fetched.remaining;
     if more > 0 {
         let _ = writeln!(out, "\n{more} more: check again, or with a higher --limit");

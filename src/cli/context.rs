@@ -9,15 +9,11 @@ use super::candidates;
 use super::error::CliError;
 use super::heard;
 use super::output::note;
-use crate::advice;
 use crate::bridge::{Bridge, Brought, Purpose};
 use crate::session::known::credentials_for;
-use crate::session::{Acting, SessionError};
+use crate::session::{Access, Acting};
 use crate::store::StoreError;
-use crate::store::locate::{self, Hints, Location, Origin};
-
-/// The variable that names credentials files, with `:` between them.
-pub(super) const CREDENTIALS_VARIABLE: &str = "MCP_BRIDGE_CREDENTIALS";
+use crate::store::locate::{Location, Origin};
 
 /// Options that every command takes.
 #[derive(Debug, Args)]
@@ -41,8 +37,7 @@ pub struct Global {
 /// The global options, and what the environment says.
 #[derive(Debug, Clone)]
 pub struct Context {
-    store: Option<String>,
-    credentials: Vec<PathBuf>,
+    access: Access,
     json: bool,
 }
 
@@ -50,22 +45,8 @@ impl Context {
     /// Takes the global options; what they leave open, the environment says.
     #[must_use]
     pub fn new(global: Global) -> Self {
-        if let Some(store) = &global.store {
-            advice::name_store(store);
-        }
-        let credentials = if global.credentials.is_empty() {
-            std::env::var_os(CREDENTIALS_VARIABLE)
-                .map(|list| std::env::split_paths(&list).collect())
-                .unwrap_or_default()
-        } else {
-            global.credentials
-        };
         Self {
-            store: global.store,
-            credentials: credentials
-                .into_iter()
-                .filter(|path| !path.as_os_str().is_empty())
-                .collect(),
+            access: Access::new(global.store, global.credentials),
             json: global.json,
         }
     }
@@ -79,32 +60,9 @@ impl Context {
     /// Which store is meant.
     ///
     /// # Errors
-    /// Credentials that were named and cannot be read, if it is up to them; a
-    /// URL that is not SQLite's.
+    /// As [`Access::location`].
     pub fn location(&self) -> anyhow::Result<Location> {
-        let environment = std::env::var_os(locate::VARIABLE);
-        let environment = environment.as_ref().map(|value| value.to_string_lossy());
-        let said = [self.store.as_deref(), environment.as_deref()]
-            .iter()
-            .any(|hint| hint.is_some_and(|text| !text.is_empty()));
-        let credentials = if said || self.credentials.is_empty() {
-            None
-        } else {
-            self.acting()?.store
-        };
-        let found = locate::locate(&Hints {
-            flag: self.store.as_deref(),
-            environment: environment.as_deref(),
-            configuration: None,
-            credentials: credentials.as_deref(),
-        })?;
-        // A command without these credentials finds another store.
-        if found.origin == Origin::Credentials
-            && let Some(path) = found.path.to_str()
-        {
-            advice::name_store(path);
-        }
-        Ok(found)
+        Ok(self.access.location()?)
     }
 
     /// Opens the store for a command that writes.
@@ -222,20 +180,17 @@ impl Context {
     /// For whom this command acts, if any credentials were named.
     ///
     /// # Errors
-    /// Credentials that cannot be used.
+    /// As [`Access::acting_if_any`].
     pub fn acting_if_any(&self) -> anyhow::Result<Option<Acting>> {
-        match Acting::read(&self.credentials) {
-            Err(SessionError::NoCredentials) => Ok(None),
-            other => Ok(Some(other?)),
-        }
+        Ok(self.access.acting_if_any()?)
     }
 
     /// For whom this command acts.
     ///
     /// # Errors
-    /// No credentials, or some that cannot be used.
+    /// As [`Access::acting`].
     pub fn acting(&self) -> anyhow::Result<Acting> {
-        Ok(Acting::read(&self.credentials)?)
+        Ok(self.access.acting()?)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::bridge::NotOperator;
 use crate::credentials;
 use crate::exit::{self, Exit, Face};
 use crate::session::SessionError;
@@ -21,19 +22,8 @@ pub enum CliError {
     )]
     NoOutput,
     /// An order of a user who is no operator of the store.
-    #[error(
-        "this needs an operator of the store: root, or {owner}, who owns {}; you are {caller}\n  sudo mcp-bridge --store {} ...", .directory.display(), .store.display()
-    )]
-    NotOperator {
-        /// The store's directory.
-        directory: PathBuf,
-        /// The user who owns it.
-        owner: String,
-        /// The user who asked.
-        caller: String,
-        /// The store.
-        store: PathBuf,
-    },
+    #[error("{why}\n  sudo mcp-bridge --store {store} ...", why = .0, store = .0.store.display())]
+    NotOperator(NotOperator),
     /// Bytes that are not UTF-8.
     #[error(
         "the {what} is not UTF-8 (first wrong byte at {at}); put binary data in a file and name it with --file"
@@ -100,7 +90,7 @@ pub(super) fn exit_of(cause: &(dyn std::error::Error + 'static)) -> Option<Exit>
     let error = cause.downcast_ref::<CliError>()?;
     Some(match error {
         CliError::NoStore(_) => Exit::Unavailable,
-        CliError::NotOperator { .. } => Exit::Denied,
+        CliError::NotOperator(_) => Exit::Denied,
         CliError::Usage(_) => Exit::Usage,
         CliError::NotUtf8 { .. }
         | CliError::TooMuch(..)

@@ -57,7 +57,7 @@ impl Acting {
     ///
     /// # Errors
     /// [`SessionError::NoCredentials`], or some that cannot be used.
-    pub fn read(named: &[PathBuf]) -> Result<Self> {
+    pub(super) fn read(named: &[PathBuf]) -> Result<Self> {
         let mut acting = Self {
             store: None,
             members: Vec::new(),

@@ -1,12 +1,14 @@
 //! Acting for sessions: what every face needs that speaks for an agent.
 //!
-//! For whom a face acts stands in credentials ([`Acting`]). A name that a person or an
+//! A face is started with a store and credentials ([`Access`]); for whom it acts
+//! stands in these ([`Acting`]). A name that a person or an
 //! agent wrote means a session ([`Name`]). Mail is fetched for all of them, and
 //! confirmed once the reply was written ([`mail`]); it is followed as it comes
 //! ([`follow()`]), and framed, so that no text of another agent passes for one of ours
 //! ([`framing`]). Errors say what happened; what to do about it is the face's to
 //! add, in its own words.
 
+mod access;
 mod acting;
 mod error;
 mod follow;
@@ -15,6 +17,7 @@ pub mod known;
 pub mod mail;
 mod naming;
 
+pub use access::{Access, CREDENTIALS_VARIABLE};
 pub use acting::{Acting, Member};
 pub use error::SessionError;
 pub use follow::{Ended, Following, Refused, Sink, follow};

@@ -205,3 +205,32 @@ pub async fn named(bridge: &Bridge, session: &SessionKey) -> String {
 pub(super) fn cut(name: &str) -> String {
     name.chars().take(80).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_conversation_or_one_side_of_it() {
+        let id: ConversationId = "conv_0000000000000001".parse().expect("an id");
+        let other: ConversationId = "conv_0000000000000002".parse().expect("an id");
+        let label = "backend-1".parse().ok();
+        for (text, side) in [
+            ("backend-1", None),
+            ("backend-1/b", Some(Side::B)),
+            ("backend-1/session_a", Some(Side::A)),
+            ("conv_0000000000000001", None),
+            ("conv_0000000000000001/a", Some(Side::A)),
+        ] {
+            let name = Name::read(text).expect(text);
+            assert_eq!(name.side, side, "{text}");
+            assert!(name.means(&id, label.as_ref()), "{text}");
+            assert!(!name.means(&other, None), "{text}");
+        }
+        for wrong in ["backend-1/c", "a/b/c", "/", "conv_1", "conv_1/a"] {
+            assert!(Name::read(wrong).is_err(), "{wrong}");
+        }
+        // A text with a blank is no id, however it begins.
+        assert!(Name::read("conv_ is a prefix").is_ok());
+    }
+}
