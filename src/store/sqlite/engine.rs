@@ -17,13 +17,18 @@ use crate::store::executor::{Engine, Executor, PATIENCE, Readers, Threads};
 use crate::store::rows::Rows;
 use crate::store::{Result, StoreError};
 
-/// An executor over a connection that writes at this durability.
-pub(super) fn executor(opened: &Arc<Opened>, durability: Durability) -> Executor {
+/// An executor of the writes that are to be so durable, over a connection that
+/// syncs like this.
+pub(super) fn executor(
+    opened: &Arc<Opened>,
+    durability: Durability,
+    synchronous: Durability,
+) -> Executor {
     let engine = SqliteEngine {
         durability,
         turnstile: Turnstile::new(opened.files.beside("-bell")),
         place: None,
-        rows: SqliteRows::new(opened, durability, pools::AT_THE_DOOR),
+        rows: SqliteRows::new(opened, synchronous, pools::AT_THE_DOOR),
     };
     let writes = Arc::clone(&opened.writer(durability).writes);
     Executor::new(Box::new(engine), writes, threads(opened))
@@ -49,7 +54,7 @@ fn threads(opened: &Arc<Opened>) -> Threads {
 /// tables.
 pub(super) struct SqliteRows {
     opened: Arc<Opened>,
-    durability: Durability,
+    synchronous: Durability,
     /// How long SQLite itself waits for a lock.
     busy: Duration,
     connection: Option<Connection>,
@@ -60,10 +65,10 @@ pub(super) struct SqliteRows {
 }
 
 impl SqliteRows {
-    fn new(opened: &Arc<Opened>, durability: Durability, busy: Duration) -> Self {
+    fn new(opened: &Arc<Opened>, synchronous: Durability, busy: Duration) -> Self {
         Self {
             opened: Arc::clone(opened),
-            durability,
+            synchronous,
             busy,
             connection: None,
             checked: pools::UNCHECKED,
@@ -121,7 +126,7 @@ impl SqliteRows {
             None => {
                 // What one connection has seen says nothing of another.
                 self.checked = pools::UNCHECKED;
-                statements::open(&self.opened.files, self.durability, self.busy)?
+                statements::open(&self.opened.files, self.synchronous, self.busy)?
             }
         };
         Ok(self.connection.insert(connection))

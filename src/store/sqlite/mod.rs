@@ -211,13 +211,14 @@ impl SqliteStore {
         }
     }
 
-    /// The store whose data it keeps.
-    fn store(self) -> Store {
+    /// The store whose data it keeps, with messages that are so durable.
+    fn store(self, messages: Durability) -> Store {
         let backend = Arc::new(self);
-        let executor = |durability| engine::executor(&backend.opened, durability);
+        let executor =
+            |durability, synchronous| engine::executor(&backend.opened, durability, synchronous);
         Store {
-            full: executor(Durability::Full),
-            normal: executor(Durability::Normal),
+            full: executor(Durability::Full, messages),
+            normal: executor(Durability::Normal, Durability::Normal),
             reads: engine::readers(&backend.opened, READERS),
             unmoved: Some(Arc::clone(&backend)),
             backend,

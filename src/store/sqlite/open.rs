@@ -135,14 +135,10 @@ impl SqliteStore {
         for writes in [&full, &normal] {
             writes::register(&files.named, writes);
         }
-        let (messages, heartbeats) = (
-            Writer::new(&files, messages, "store-messages", full),
-            Writer::new(&files, Durability::Normal, "store-beats", normal),
-        );
         let store = Self::over(Opened {
             confined,
-            messages,
-            heartbeats,
+            messages: Writer::new(&files, messages, "store-messages", full),
+            heartbeats: Writer::new(&files, Durability::Normal, "store-beats", normal),
             readers: pool(&files, 4, None).connect_lazy_with(options(
                 &files,
                 Durability::Normal,
@@ -175,7 +171,7 @@ impl SqliteStore {
         };
         let looked = store.run("opening it", look).await;
         looked.map_err(|error| corrupt_or(error, store.path()))?;
-        Ok(store.store())
+        Ok(store.store(messages))
     }
 
     async fn prepare_in_turn(&self, create: Create, opening: &Opening) -> Result<()> {
