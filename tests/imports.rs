@@ -29,8 +29,11 @@ const LAYERS: &[&[&str]] = &[
     &["guarded"],
     // `setting` is what tables of settings are made of.
     &["command", "credentials", "doorbell", "setting"],
+    // Below `config`: an adapter's table in the configuration stands beside the
+    // adapter, in one file, and `config` asks the lists of adapters.
+    &["alert", "wake"],
     &["config"],
-    &["alert", "liveness", "store", "wake"],
+    &["liveness", "store"],
     &["bridge"],
     &["session"],
     &["duties", "exit"],

@@ -1,28 +1,74 @@
 //! Adapter `exec`: any command, the alert as JSON on its stdin, identifiers in
 //! its environment, nothing in its arguments.
 
+use async_trait::async_trait;
+
+use super::{AlertAdapter, body};
 use crate::clock;
 use crate::command::{self, Ended, on_one_line};
-use crate::config::ExecSettings;
 use crate::model::alert::Alert;
+pub(super) use crate::setting::ExecSettings;
+use crate::setting::Value::{self, Words};
+use crate::setting::{EXEC_TIMEOUT, Findings, Key, Needs, OUTPUT_LIMIT, RawDuration, Section, key};
 use crate::text::shown::shown;
 
-use super::body;
+/// `[alert.exec]` as it stands.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawExec {
+    command: Option<Vec<String>>,
+    timeout: Option<RawDuration>,
+}
 
-pub(super) async fn run(settings: &ExecSettings, alert: &Alert) -> Result<String, String> {
-    let mut input = body(alert, clock::now())?;
-    input.push(b'\n');
-    let ended = command::run(&command::Request {
-        command: &settings.command,
-        environment: &environment(alert),
-        input,
-        timeout: settings.timeout,
-        output_limit: settings.output_limit,
-    })
-    .await;
-    match ended {
-        Ended::Success { output } => Ok(on_one_line(&output, usize::MAX)),
-        failed => Err(failed.reason()),
+#[async_trait]
+impl AlertAdapter for ExecSettings {
+    type Raw = RawExec;
+
+    fn keys() -> &'static [Key] {
+        const KEYS: &[Key] = &[
+            key("alert.exec.command", Words, "program and arguments")
+                .such_as(r#"["/usr/local/bin/page-me"]"#),
+            key(
+                "alert.exec.timeout",
+                Value::Duration(EXEC_TIMEOUT),
+                "then it is killed, with what it started",
+            ),
+        ];
+        KEYS
+    }
+
+    fn remedy() -> &'static str {
+        r#"add [alert.exec] with command = ["/usr/local/bin/page-me"]"#
+    }
+
+    fn read(table: &Section<'_, RawExec>, found: &mut Findings) -> Option<Self> {
+        let timeout = table.duration(found, "timeout", EXEC_TIMEOUT, |raw| raw.timeout);
+        Some(Self {
+            command: table.command(found, "command", |raw| raw.command.as_deref())?,
+            timeout,
+            output_limit: OUTPUT_LIMIT,
+        })
+    }
+
+    async fn run(&self, alert: &Alert) -> Result<String, String> {
+        let mut input = body(alert, clock::now())?;
+        input.push(b'\n');
+        let ended = command::run(&command::Request {
+            command: &self.command,
+            environment: &environment(alert),
+            input,
+            timeout: self.timeout,
+            output_limit: self.output_limit,
+        })
+        .await;
+        match ended {
+            Ended::Success { output } => Ok(on_one_line(&output, usize::MAX)),
+            failed => Err(failed.reason()),
+        }
+    }
+
+    fn needs(&self) -> Needs<'_> {
+        Needs::Program(self.program())
     }
 }
 

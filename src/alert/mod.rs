@@ -1,21 +1,74 @@
-//! Alerts: how the operator is told. One file an adapter.
+//! Alerts: how the operator is told. One file an adapter: its table in the
+//! configuration, its keys in the documents, and what it does. A further adapter is
+//! a file that implements `AlertAdapter` for its settings, and a line in
+//! `adapters`.
 //!
 //! The journal, or the log in its place, is told in any case; whoever else is
 //! configured is told at the same time, each with its own time limit and its
 //! own retries. Knows nothing of when an alert is due.
 
+mod adapters;
 mod exec;
 mod journal;
+mod settings;
 mod webhook;
 
+use std::path::PathBuf;
+
+use async_trait::async_trait;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 use tracing::debug;
 
-use crate::config::{AlertAdapterSettings, AlertSettings};
+pub use adapters::AlertAdapterSettings;
+pub(crate) use adapters::RawAlert;
+pub use settings::AlertSettings;
+pub(crate) use settings::{keys, settings};
+pub use webhook::{InvalidWebhookUrl, WebhookAddress, WebhookSettings, WebhookUrl};
+
 use crate::model::alert::{Alert, ReminderPolicy};
+use crate::setting::{Findings, Key, Needs, Section};
 use crate::text::shown::shown;
+
+/// One way to tell the operator: a table `[alert.NAME]`, and what is done with it.
+#[async_trait]
+pub(crate) trait AlertAdapter: Send + Sync {
+    /// The table as it stands, every key optional.
+    type Raw
+    where
+        Self: Sized;
+
+    /// The table's keys, for the documents; the one first without which the adapter
+    /// is not configured.
+    fn keys() -> &'static [Key]
+    where
+        Self: Sized;
+
+    /// What to write where the list names the adapter and nothing configures it.
+    fn remedy() -> &'static str
+    where
+        Self: Sized;
+
+    /// Defaults and limits. `None` if a key is missing without which it can do
+    /// nothing: that is an error only where the list names it.
+    fn read(table: &Section<'_, Self::Raw>, found: &mut Findings) -> Option<Self>
+    where
+        Self: Sized;
+
+    /// Tells, and returns what was answered, or why it could not, on one line. Never
+    /// a URL, never a secret.
+    async fn run(&self, alert: &Alert) -> Result<String, String>;
+
+    /// Those of its files that the service manager, which hands over such, has not
+    /// handed over.
+    fn not_handed_over(&self) -> &[PathBuf] {
+        &[]
+    }
+
+    /// What it needs of this machine.
+    fn needs(&self) -> Needs<'_>;
+}
 
 /// An adapter that could not tell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,10 +128,7 @@ async fn tell(
     alert: &Alert,
 ) -> Result<(), Vec<Failure>> {
     let told = adapters.map(|adapter| async move {
-        let outcome = match adapter {
-            AlertAdapterSettings::Exec(settings) => exec::run(settings, alert).await,
-            AlertAdapterSettings::Webhook(settings) => webhook::run(settings, alert).await,
-        };
+        let outcome = adapter.as_adapter().run(alert).await;
         let adapter = adapter.name();
         match outcome {
             Ok(said) => {

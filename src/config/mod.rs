@@ -11,14 +11,13 @@
 //! | `load` | finds and reads the sources, in order |
 //! | `layer` | one source: its syntax and its shape |
 //! | `raw` | the shape of the TOML, every key optional |
-//! | `validate`, `store`, `sessions`, `wake`, `alert`, `orchestrator` | defaults, limits, domain types |
-//! | `settings`, `alert_settings`, `orchestrator_settings`, `webhook_url` | what the rest of the program sees |
+//! | `validate`, `store`, `sessions`, `orchestrator` | defaults, limits, domain types |
+//! | `settings`, `orchestrator_settings` | what the rest of the program sees |
 //! | `keys` | every key, for the documents |
 //!
-//! What all tables are made of stands below, in `setting`.
+//! What all tables are made of stands below, in `setting`; `[wake]` and `[alert]` with
+//! a table for each adapter stand beside the adapters, in `wake` and `alert`.
 
-mod alert;
-mod alert_settings;
 mod keys;
 mod layer;
 mod load;
@@ -29,10 +28,7 @@ mod sessions;
 mod settings;
 mod store;
 mod validate;
-mod wake;
-mod webhook_url;
 
-pub use alert_settings::{AlertAdapterSettings, AlertSettings, WebhookAddress, WebhookSettings};
 pub use keys::KEYS;
 pub use load::{drop_in_count, environment, instance, load};
 pub use orchestrator_settings::{
@@ -40,10 +36,14 @@ pub use orchestrator_settings::{
 };
 pub(crate) use settings::is_closed;
 pub use settings::{
-    AdapterSettings, AgentSettings, FileMode, FileSettings, HeartbeatSettings, LogSettings,
-    MessageWatchSettings, ProofSettings, RoleSettings, ServiceSettings, SessionSettings, Settings,
-    StoreSettings, WakeSettings, WatchMode, restart_keys,
+    AgentSettings, HeartbeatSettings, LogSettings, MessageWatchSettings, ProofSettings,
+    RoleSettings, ServiceSettings, SessionSettings, Settings, StoreSettings, WatchMode,
+    restart_keys,
 };
-pub use webhook_url::{InvalidWebhookUrl, WebhookUrl};
 
+pub use crate::alert::{
+    AlertAdapterSettings, AlertSettings, InvalidWebhookUrl, WebhookAddress, WebhookSettings,
+    WebhookUrl,
+};
 pub use crate::setting::{ConfigError, ExecSettings, Key, KeyRole, LOADED_AS, Place, Source};
+pub use crate::wake::{AdapterSettings, FileMode, FileSettings, WakeSettings};

@@ -10,7 +10,9 @@ use std::fmt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
+use crate::alert::RawAlert;
 use crate::setting::{RawDuration, table};
+use crate::wake::RawWake;
 
 /// One source as it stands, or all of them merged.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -81,71 +83,11 @@ pub(super) struct RawMessageWatch {
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct RawWake {
-    pub(super) order: Option<Vec<String>>,
-    pub(super) text: Option<String>,
-    pub(super) verify_within: Option<RawDuration>,
-    pub(super) backoff: Option<RawDuration>,
-    pub(super) backoff_max: Option<RawDuration>,
-    #[serde(deserialize_with = "table")]
-    pub(super) exec: RawWakeExec,
-    #[serde(deserialize_with = "table")]
-    pub(super) file: RawWakeFile,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawWakeExec {
-    pub(super) command: Option<Vec<String>>,
-    pub(super) timeout: Option<RawDuration>,
-    pub(super) output_limit: Option<i64>,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawWakeFile {
-    pub(super) path: Option<String>,
-    pub(super) mode: Option<String>,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub(super) struct RawSession {
     pub(super) credentials: Option<String>,
     pub(super) proof: Option<RawProof>,
     #[serde(deserialize_with = "table")]
     pub(super) wake: RawWake,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawAlert {
-    pub(super) order: Option<Vec<String>>,
-    pub(super) remind_after: Option<RawDuration>,
-    pub(super) remind_max: Option<RawDuration>,
-    pub(super) no_leader_after: Option<RawDuration>,
-    #[serde(deserialize_with = "table")]
-    pub(super) exec: RawAlertExec,
-    #[serde(deserialize_with = "table")]
-    pub(super) webhook: RawWebhook,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawAlertExec {
-    pub(super) command: Option<Vec<String>>,
-    pub(super) timeout: Option<RawDuration>,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawWebhook {
-    pub(super) url: Option<String>,
-    pub(super) url_file: Option<String>,
-    pub(super) secret_file: Option<String>,
-    pub(super) timeout: Option<RawDuration>,
-    pub(super) tries: Option<i64>,
-    pub(super) backoff: Option<RawDuration>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

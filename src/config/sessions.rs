@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::layer::FOUR_WAYS;
 use super::raw::{RawProof, RawProofTable, RawSession};
 use super::settings::{ProofSettings, SessionSettings};
-use super::wake::WakeView;
 use crate::setting::{
-    ConfigError, CredentialsDirs, Findings, Limits, Place, Source, limits, millis, secs,
+    ConfigError, CredentialsDirs, Findings, Limits, Place, Section, Source, limits, millis, secs,
 };
+use crate::wake::{self, RawWake};
 
 pub(super) const PROOF_TIMEOUT: Limits = limits(secs(5), millis(100), secs(60));
 
@@ -35,7 +35,7 @@ impl LayeredSession {
 pub(super) fn sessions(
     found: &mut Findings,
     layered: &[LayeredSession],
-    wake: &WakeView<'_>,
+    common: &Section<'_, RawWake>,
     dirs: &CredentialsDirs,
 ) -> Vec<SessionSettings> {
     let mut taken: Vec<(PathBuf, &LayeredSession)> = Vec::new();
@@ -53,9 +53,11 @@ pub(super) fn sessions(
                 }),
                 credentials: credentials.unwrap_or_default(),
                 proof: proof(found, session),
-                wake: wake
-                    .overridden(&session.raw.wake, &session.source, session.number)
-                    .settings(found),
+                wake: {
+                    let number = session.number;
+                    let own = common.overridden(&session.raw.wake, &session.source, number);
+                    wake::settings(&own, found)
+                },
             }
         })
         .collect()

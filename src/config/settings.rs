@@ -7,9 +7,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::alert_settings::{AlertAdapterSettings, AlertSettings};
 use super::orchestrator_settings::OrchestratorSettings;
-use crate::setting::ExecSettings;
+use crate::alert::AlertSettings;
+use crate::wake::WakeSettings;
 
 /// The settings of one daemon.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,59 +175,6 @@ pub enum ProofSettings {
     },
 }
 
-/// How an agent is made to look.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WakeSettings {
-    /// In the order in which they are tried; none means that nobody is woken.
-    pub adapters: Vec<AdapterSettings>,
-    /// What the agent is asked to do, on one line.
-    pub text: String,
-    /// How long the agent has to fetch, 100 ms to 10 min.
-    pub verify_within: Duration,
-    /// Before the second try, 100 ms to 1 h.
-    pub backoff: Duration,
-    /// The longest wait between two tries, up to 24 h and never below `backoff`.
-    pub backoff_max: Duration,
-}
-
-/// One way to wake.
-#[derive(Debug, Clone, PartialEq)]
-pub enum AdapterSettings {
-    /// Runs a command.
-    Exec(ExecSettings),
-    /// Writes a file.
-    File(FileSettings),
-}
-
-impl AdapterSettings {
-    /// The adapter's name, as `wake.order` has it.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Exec(_) => "exec",
-            Self::File(_) => "file",
-        }
-    }
-}
-
-/// `[wake.file]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FileSettings {
-    /// The file, an absolute path.
-    pub path: PathBuf,
-    /// What is done to it.
-    pub mode: FileMode,
-}
-
-/// What a wake does to its file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileMode {
-    /// Appends a line.
-    Append,
-    /// Sets its modification time.
-    Touch,
-}
-
 impl Settings {
     /// Files that this process can read only when the service manager hands
     /// them over, which it does at the next start.
@@ -237,12 +184,10 @@ impl Settings {
         let sessions = sessions
             .filter(|session| session.not_handed_over)
             .map(|session| session.credentials.as_path());
-        let webhooks = self.alert.adapters.iter().filter_map(|way| match way {
-            AlertAdapterSettings::Webhook(webhook) => Some(&webhook.not_handed_over),
-            AlertAdapterSettings::Exec(_) => None,
-        });
+        let adapters = self.alert.adapters.iter();
+        let alerts = adapters.flat_map(|adapter| adapter.as_adapter().not_handed_over());
         sessions
-            .chain(webhooks.flatten().map(PathBuf::as_path))
+            .chain(alerts.map(PathBuf::as_path))
             .filter(|path| is_closed(path))
             .collect()
     }

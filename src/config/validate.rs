@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use humantime::format_duration;
 
-use super::alert::alert;
 use super::orchestrator::orchestrator;
 use super::raw::{RawHeartbeat, RawMessageWatch, RawSettings};
 use super::sessions::{LayeredSession, sessions};
@@ -16,12 +15,13 @@ use super::settings::{
     ServiceSettings, Settings, WatchMode,
 };
 use super::store::store;
-use super::wake::WakeView;
+use crate::alert;
 use crate::logging;
 use crate::setting::{
-    ConfigError, CredentialsDirs, Findings, Limits, Origins, did_you_mean, hours, limits, millis,
-    mins, one_of, secs,
+    ConfigError, CredentialsDirs, Findings, Limits, Origins, Section, did_you_mean, hours, limits,
+    millis, mins, one_of, secs,
 };
+use crate::wake;
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
@@ -79,12 +79,17 @@ pub(super) fn validate(
             message_watch: message_watch(found, &raw.message_watch, origins),
             sessions: {
                 // Checked even without sessions: it is there to be used later.
-                let wake = WakeView::global(&raw.wake, origins);
-                wake.settings(found);
-                sessions(found, layered, &wake, &identity.credentials)
+                let dirs = &identity.credentials;
+                let common = Section::new("wake", &raw.wake, origins, dirs);
+                wake::settings(&common, found);
+                sessions(found, layered, &common, dirs)
             },
         },
-        alert: alert(found, &raw.alert, origins, &identity.credentials),
+        alert: {
+            let dirs = &identity.credentials;
+            let table = Section::new("alert", &raw.alert, origins, dirs);
+            alert::settings(&table, found)
+        },
         role: role_settings(found, role, raw, origins),
     };
     findings.finish()?;

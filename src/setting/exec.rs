@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+use super::findings::{Limits, limits, millis, mins, secs};
+
+/// How long such a command may take.
+pub(crate) const EXEC_TIMEOUT: Limits = limits(secs(10), millis(100), mins(5));
+/// How many bytes of its output are kept, if nothing else is said.
+pub(crate) const OUTPUT_LIMIT: usize = 4096;
+
 /// `[wake.exec]` and `[alert.exec]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExecSettings {
@@ -11,4 +18,11 @@ pub struct ExecSettings {
     pub timeout: Duration,
     /// How much of its output is kept for the log, in bytes, up to 1 MiB.
     pub output_limit: usize,
+}
+
+impl ExecSettings {
+    /// The program alone: arguments are not shown.
+    pub(crate) fn program(&self) -> &str {
+        self.command.first().map_or("", String::as_str)
+    }
 }

@@ -1,36 +1,108 @@
 //! Adapter `exec`: any command, the pointer as JSON on its stdin, identifiers
 //! in its environment, nothing in its arguments.
 
+use async_trait::async_trait;
+
+use super::{Pointer, Returned, WakeAdapter};
 use crate::command::{self, Ended};
-use crate::config::ExecSettings;
+pub(super) use crate::setting::ExecSettings;
+use crate::setting::Value::{self, Number, Words};
+use crate::setting::{EXEC_TIMEOUT, Findings, Key, Needs, OUTPUT_LIMIT, Range, RawDuration};
+use crate::setting::{Section, key, range};
 
-use super::{Pointer, Returned};
+const OUTPUT_LIMIT_MOST: usize = 1024 * 1024;
+/// Not smaller types than the program's own: these are the numbers it knows.
+const OUTPUT_RANGE: Range = range(OUTPUT_LIMIT as u32, 0, OUTPUT_LIMIT_MOST as u32);
 
-pub(super) async fn run(settings: &ExecSettings, pointer: &Pointer) -> Returned {
-    let mut input = match serde_json::to_vec(pointer) {
-        Ok(input) => input,
-        Err(error) => {
-            return Returned {
-                failure: Some(error.to_string()),
-                ..Returned::default()
-            };
+/// `[wake.exec]` as it stands.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawExec {
+    command: Option<Vec<String>>,
+    timeout: Option<RawDuration>,
+    output_limit: Option<i64>,
+}
+
+#[async_trait]
+impl WakeAdapter for ExecSettings {
+    type Raw = RawExec;
+
+    fn keys() -> &'static [Key] {
+        const KEYS: &[Key] = &[
+            key("wake.exec.command", Words, "program and arguments")
+                .such_as(r#"["/usr/local/bin/nudge"]"#),
+            key(
+                "wake.exec.timeout",
+                Value::Duration(EXEC_TIMEOUT),
+                "then it is killed, with what it started",
+            ),
+            key(
+                "wake.exec.output_limit",
+                Number(OUTPUT_RANGE),
+                "bytes of its output that are kept for the log",
+            ),
+        ];
+        KEYS
+    }
+
+    fn remedy() -> &'static str {
+        r#"add [wake.exec] with command = ["/usr/local/bin/nudge"]"#
+    }
+
+    fn read(table: &Section<'_, RawExec>, found: &mut Findings) -> Option<Self> {
+        let timeout = table.duration(found, "timeout", EXEC_TIMEOUT, |raw| raw.timeout);
+        let output_limit = output_limit(table, found);
+        Some(Self {
+            command: table.command(found, "command", |raw| raw.command.as_deref())?,
+            timeout,
+            output_limit,
+        })
+    }
+
+    async fn run(&self, pointer: &Pointer) -> Returned {
+        let mut input = match serde_json::to_vec(pointer) {
+            Ok(input) => input,
+            Err(error) => {
+                return Returned {
+                    failure: Some(error.to_string()),
+                    ..Returned::default()
+                };
+            }
+        };
+        input.push(b'\n');
+        let ended = command::run(&command::Request {
+            command: &self.command,
+            environment: &environment(pointer),
+            input,
+            timeout: self.timeout,
+            output_limit: self.output_limit,
+        })
+        .await;
+        let said = ended.said();
+        let failure = match ended {
+            Ended::Success { .. } => None,
+            failed => Some(format!("the command {failed}")),
+        };
+        Returned { failure, said }
+    }
+
+    fn needs(&self) -> Needs<'_> {
+        Needs::Program(self.program())
+    }
+}
+
+fn output_limit(table: &Section<'_, RawExec>, found: &mut Findings) -> usize {
+    let (limit, at) = table.pick("output_limit", |raw| raw.output_limit);
+    match limit.map(|limit| (limit, usize::try_from(limit))) {
+        None => OUTPUT_LIMIT,
+        Some((_, Ok(limit))) if limit <= OUTPUT_LIMIT_MOST => limit,
+        Some((limit, _)) => {
+            let problem =
+                format!("{limit} is out of range; choose from 0 to {OUTPUT_LIMIT_MOST} bytes");
+            found.invalid(at, problem);
+            OUTPUT_LIMIT
         }
-    };
-    input.push(b'\n');
-    let ended = command::run(&command::Request {
-        command: &settings.command,
-        environment: &environment(pointer),
-        input,
-        timeout: settings.timeout,
-        output_limit: settings.output_limit,
-    })
-    .await;
-    let said = ended.said();
-    let failure = match ended {
-        Ended::Success { .. } => None,
-        failed => Some(format!("the command {failed}")),
-    };
-    Returned { failure, said }
+    }
 }
 
 fn environment(pointer: &Pointer) -> [(&'static str, String); 7] {

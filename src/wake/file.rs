@@ -3,13 +3,95 @@
 //! is followed.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 
-use crate::config::{FileMode, FileSettings};
+use async_trait::async_trait;
+
+use super::{Busy, Pointer, Returned, WakeAdapter};
 use crate::guarded;
+use crate::setting::Value::{Text, Word};
+use crate::setting::{Findings, Key, Needs, Section, key};
 
-use super::Pointer;
+/// `[wake.file]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileSettings {
+    /// The file, an absolute path.
+    pub path: PathBuf,
+    /// What is done to it.
+    pub mode: FileMode,
+}
 
-pub(super) async fn run(settings: &FileSettings, pointer: &Pointer) -> Result<(), String> {
+/// What a wake does to its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileMode {
+    /// Appends a line.
+    Append,
+    /// Sets its modification time.
+    Touch,
+}
+
+/// `[wake.file]` as it stands.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawFile {
+    path: Option<String>,
+    mode: Option<String>,
+}
+
+#[async_trait]
+impl WakeAdapter for FileSettings {
+    type Raw = RawFile;
+
+    fn keys() -> &'static [Key] {
+        const KEYS: &[Key] = &[
+            key(
+                "wake.file.path",
+                Text(""),
+                "a file or pipe; an absolute path",
+            )
+            .such_as(r#""/run/agent/inbox""#),
+            key(
+                "wake.file.mode",
+                Word(&["append", "touch"], "append"),
+                "`append` adds a line of JSON; `touch` only sets the file's time",
+            ),
+        ];
+        KEYS
+    }
+
+    fn remedy() -> &'static str {
+        r#"add [wake.file] with path = "/run/agent/inbox""#
+    }
+
+    fn read(table: &Section<'_, RawFile>, found: &mut Findings) -> Option<Self> {
+        let words = [("append", FileMode::Append), ("touch", FileMode::Touch)];
+        let mode = table.word(found, "mode", &words, FileMode::Append, |raw| {
+            raw.mode.as_deref()
+        });
+        Some(Self {
+            path: table.absolute(found, "path", |raw| raw.path.as_deref())?,
+            mode,
+        })
+    }
+
+    async fn run(&self, pointer: &Pointer) -> Returned {
+        Returned {
+            failure: append_or_touch(self, pointer).await.err(),
+            said: String::new(),
+        }
+    }
+
+    /// A file may stand on what hangs, and no time limit ends a write.
+    fn busy(&self) -> Busy {
+        Busy::Fails("its last write has not returned yet")
+    }
+
+    fn needs(&self) -> Needs<'_> {
+        Needs::File(&self.path)
+    }
+}
+
+async fn append_or_touch(settings: &FileSettings, pointer: &Pointer) -> Result<(), String> {
     let line = line(pointer).map_err(|error| error.to_string())?;
     let settings = settings.clone();
     let path = settings.path.clone();
@@ -101,8 +183,8 @@ mod tests {
             path: path.clone(),
             mode: FileMode::Append,
         };
-        run(&append, &pointer()).await.expect("written");
-        run(&append, &pointer()).await.expect("written");
+        append_or_touch(&append, &pointer()).await.expect("written");
+        append_or_touch(&append, &pointer()).await.expect("written");
         let text = std::fs::read_to_string(&path).expect("there");
         let mode = std::fs::metadata(&path).expect("there").permissions();
         assert_eq!(
@@ -122,7 +204,7 @@ mod tests {
             path: path.clone(),
             mode: FileMode::Touch,
         };
-        run(&touch, &pointer()).await.expect("touched");
+        append_or_touch(&touch, &pointer()).await.expect("touched");
         assert_eq!(std::fs::read_to_string(&path).expect("there"), text);
     }
 
@@ -154,7 +236,11 @@ mod tests {
                 path: path.clone(),
                 mode,
             };
-            let refused = async || run(&settings, &pointer()).await.expect_err("refused");
+            let refused = async || {
+                append_or_touch(&settings, &pointer())
+                    .await
+                    .expect_err("refused")
+            };
             std::os::unix::fs::symlink(&victim, &path).expect("linked");
             assert!(refused().await.contains("symbolic link"));
             std::fs::remove_file(&path).expect("removed");
@@ -175,7 +261,7 @@ mod tests {
             path: "/nowhere/inbox".into(),
             mode: FileMode::Append,
         };
-        let error = run(&settings, &pointer())
+        let error = append_or_touch(&settings, &pointer())
             .await
             .expect_err("no such directory");
         assert!(error.starts_with("/nowhere/inbox: "), "{error}");

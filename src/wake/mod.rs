@@ -1,18 +1,31 @@
-//! Wakes: how an idle agent is made to look. One file an adapter.
+//! Wakes: how an idle agent is made to look. One file an adapter: its table in the
+//! configuration, its keys in the documents, and what it does.
+//!
+//! A further adapter is a file that implements `WakeAdapter` for its settings, and
+//! a line in `adapters`.
 //!
 //! A wake carries a pointer, never a message: who has mail, how much, up to
 //! which id. An adapter that returned without an error has only said that it
 //! did its part; whether the session looked is somebody else's to verify.
 
+mod adapters;
 mod exec;
 mod file;
+mod settings;
 
 use std::path::PathBuf;
 
+use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::config::AdapterSettings;
+pub use adapters::AdapterSettings;
+pub(crate) use adapters::RawWake;
+pub use file::{FileMode, FileSettings};
+pub use settings::WakeSettings;
+pub(crate) use settings::{keys, settings};
+
 use crate::model::{Label, MessageId, SessionKey};
+use crate::setting::{Findings, Key, Needs, Section};
 use crate::text;
 
 /// Set in the environment of a wake's command.
@@ -74,15 +87,63 @@ pub struct Returned {
     pub said: String,
 }
 
+/// What comes of a try while the adapter's last run for the same agent has not
+/// returned: a second one beside it would only pile up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Busy {
+    /// The try waits for it: it is ended at a time limit, so that is not for long.
+    Waits,
+    /// The try fails, for this reason, and the next way is tried.
+    Fails(&'static str),
+}
+
+/// One way to wake an idle agent: a table `[wake.NAME]`, and what is done with it.
+#[async_trait]
+pub(crate) trait WakeAdapter: Send + Sync {
+    /// The table as it stands, every key optional.
+    type Raw
+    where
+        Self: Sized;
+
+    /// The table's keys, for the documents; the one first without which the adapter
+    /// is not configured.
+    fn keys() -> &'static [Key]
+    where
+        Self: Sized;
+
+    /// What to write where the list names the adapter and nothing configures it.
+    fn remedy() -> &'static str
+    where
+        Self: Sized;
+
+    /// Defaults and limits. `None` if a key is missing without which it can do
+    /// nothing: that is an error only where the list names it.
+    fn read(table: &Section<'_, Self::Raw>, found: &mut Findings) -> Option<Self>
+    where
+        Self: Sized;
+
+    /// Does its part. Whether the session looked is not for the adapter to say.
+    async fn run(&self, pointer: &Pointer) -> Returned;
+
+    /// What comes of a try while the last run has not returned.
+    fn busy(&self) -> Busy {
+        Busy::Waits
+    }
+
+    /// What it needs of this machine.
+    fn needs(&self) -> Needs<'_>;
+}
+
 /// Wakes by one adapter.
 pub async fn run(adapter: &AdapterSettings, pointer: &Pointer) -> Returned {
-    match adapter {
-        AdapterSettings::Exec(settings) => exec::run(settings, pointer).await,
-        AdapterSettings::File(settings) => Returned {
-            failure: file::run(settings, pointer).await.err(),
-            said: String::new(),
-        },
-    }
+    adapter.as_adapter().run(pointer).await
+}
+
+/// What comes of a try while the adapter's last run for the same agent has not
+/// returned.
+#[must_use]
+pub fn busy(adapter: &AdapterSettings) -> Busy {
+    adapter.as_adapter().busy()
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ pub(crate) fn markdown(of: Part) -> String {
 /// One section for each table of the file.
 pub(crate) fn page(roff: &mut Roff) {
     let mut section = "";
-    for key in KEYS {
+    for key in KEYS.iter() {
         let now = key.name.split_once('.').map_or("", |(section, _)| section);
         if now != section {
             let head = match now {

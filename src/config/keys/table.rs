@@ -1,18 +1,23 @@
 //! The keys, in the order in which the documents show them.
 
-use super::super::{alert, orchestrator, sessions, validate, wake};
-use crate::setting::KeyRole::{Orchestrator, Worker};
-use crate::setting::Value::{As, Count, Duration, Flag, Number, Order, Proof, Text, Word, Words};
-use crate::setting::{Key, Range, Value, key, range};
+use std::sync::LazyLock;
 
-const ADAPTERS: &[&str] = &["exec", "file"];
-const TELLERS: &[&str] = &["exec", "webhook"];
-
-/// Not smaller types than the program's own: these are the numbers it knows.
-const OUTPUT_LIMIT: Range = range(wake::OUTPUT_LIMIT as u32, 0, wake::OUTPUT_LIMIT_MOST as u32);
+use super::super::{orchestrator, sessions, validate};
+use crate::setting::KeyRole::Orchestrator;
+use crate::setting::Value::{As, Count, Duration, Flag, Number, Proof, Text, Word, Words};
+use crate::setting::{Key, Value, key};
+use crate::{alert, wake};
 
 /// All of them.
-pub static KEYS: &[Key] = &[
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let parts = [GENERAL, SESSIONS, ORCHESTRATORS];
+    let [general, sessions, orchestrators] = parts.map(<[Key]>::iter);
+    let worker = general.chain(wake::keys()).chain(sessions);
+    let all = worker.chain(alert::keys()).chain(orchestrators);
+    all.copied().collect()
+});
+
+const GENERAL: &[Key] = &[
     key(
         "role",
         Word(&["worker", "orchestrator"], ""),
@@ -97,52 +102,9 @@ pub static KEYS: &[Key] = &[
         Duration(validate::POLL_INTERVAL),
         "the full look behind all events",
     ),
-    key(
-        "wake.order",
-        Order(ADAPTERS),
-        "ways to wake an idle agent, first to last; with none nobody is woken",
-    )
-    .such_as(r#"["exec", "file"]"#),
-    key(
-        "wake.text",
-        Text(wake::TEXT),
-        "what the agent is asked to do, after who wrote; the example is for an agent with the Python bridge's tools",
-    )
-    .such_as(r#""Call check_messages.""#),
-    key(
-        "wake.verify_within",
-        Duration(wake::VERIFY_WITHIN),
-        "how long the agent has to fetch before the next way is tried",
-    ),
-    key(
-        "wake.backoff",
-        Duration(wake::BACKOFF),
-        "the pause when all ways failed; doubles",
-    ),
-    key(
-        "wake.backoff_max",
-        Duration(wake::BACKOFF_MAX),
-        "the longest pause, and how long an agent that does something else is left alone; never below `wake.backoff`",
-    ),
-    key("wake.exec.command", Words, "program and arguments")
-        .such_as(r#"["/usr/local/bin/nudge"]"#),
-    key(
-        "wake.exec.timeout",
-        Duration(wake::EXEC_TIMEOUT),
-        "then it is killed, with what it started",
-    ),
-    key(
-        "wake.exec.output_limit",
-        Number(OUTPUT_LIMIT),
-        "bytes of its output that are kept for the log",
-    ),
-    key("wake.file.path", Text(""), "a file or pipe; an absolute path")
-        .such_as(r#""/run/agent/inbox""#),
-    key(
-        "wake.file.mode",
-        Word(&["append", "touch"], "append"),
-        "`append` adds a line of JSON; `touch` only sets the file's time",
-    ),
+];
+
+const SESSIONS: &[Key] = &[
     key(
         "session.credentials",
         Text(""),
@@ -186,69 +148,9 @@ pub static KEYS: &[Key] = &[
         "this session's own way to be woken: the keys of `[wake]`, each in the place of the common one",
     )
     .or("as `[wake]`"),
-    key(
-        "alert.order",
-        Order(TELLERS),
-        "who is told besides the journal, all at once",
-    )
-    .such_as(r#"["webhook", "exec"]"#),
-    key(
-        "alert.remind_after",
-        Duration(alert::REMIND_AFTER),
-        "from an alert to its first reminder",
-    ),
-    key(
-        "alert.remind_max",
-        Duration(alert::REMIND_MAX),
-        "the longest time between two, which doubles; never below `alert.remind_after`",
-    ),
-    key(
-        "alert.no_leader_after",
-        Duration(alert::NO_LEADER_AFTER),
-        "no orchestrator acts for so long: nobody watches the sessions",
-    )
-    .of(Worker),
-    key("alert.exec.command", Words, "program and arguments")
-        .such_as(r#"["/usr/local/bin/page-me"]"#),
-    key(
-        "alert.exec.timeout",
-        Duration(wake::EXEC_TIMEOUT),
-        "then it is killed, with what it started",
-    ),
-    key(
-        "alert.webhook.url",
-        Text(""),
-        "`https://` or `http://`; only its host is ever shown",
-    )
-    .such_as(r#""https://hooks.example.com/T0/B0""#),
-    key(
-        "alert.webhook.url_file",
-        Text(""),
-        "a file with the URL in its place; relative as `session.credentials` is",
-    )
-    .such_as(r#""webhook.url""#),
-    key(
-        "alert.webhook.secret_file",
-        Text(""),
-        "a file with the key that signs; relative likewise",
-    )
-    .or("nothing is signed")
-    .such_as(r#""webhook.key""#),
-    key(
-        "alert.webhook.timeout",
-        Duration(alert::TIMEOUT),
-        "of one try, from the name's look-up to the answer",
-    ),
-    key(
-        "alert.webhook.tries",
-        Number(alert::TRIES),
-        "how often it is tried, in all",
-    ),
-    key(
-        "alert.webhook.backoff",
-        Duration(alert::BACKOFF),
-        "before the second try; doubles up to a minute, with a quarter of jitter",
-    ),
+];
+
+const ORCHESTRATORS: &[Key] = &[
     orchestrators(
         "watchdog.check_interval",
         Duration(orchestrator::CHECK_INTERVAL),

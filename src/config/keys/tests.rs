@@ -14,21 +14,13 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::raw::RawSettings;
-use crate::config::{ConfigError, Settings, load, restart_keys};
+use crate::config::{
+    AdapterSettings, AlertAdapterSettings, ConfigError, Settings, load, restart_keys,
+};
 use crate::setting::{Key, KeyRole, duration};
 
-/// Keys in which nothing is left out that would switch another one off: a
-/// command that is not configured has no timeout.
 const WORKER: &str = r#"
     role = "worker"
-    [wake]
-    order = ["exec", "file"]
-    exec.command = ["nudge"]
-    file.path = "/run/inbox"
-    [alert]
-    order = ["exec", "webhook"]
-    exec.command = ["page"]
-    webhook.url = "https://host/path"
     [[session]]
     credentials = "one.toml"
     proof.exec = ["true"]
@@ -71,13 +63,47 @@ impl Etc {
     }
 }
 
-/// A configuration in which `key` may stand.
+/// A configuration in which `key` may stand. Nothing is left out that would switch
+/// another one off: a command that is not configured has no timeout.
 fn base(role: KeyRole) -> Table {
     let mut table: Table = WORKER.parse().expect("TOML");
+    for (section, adapters) in [
+        ("wake", AdapterSettings::NAMES),
+        ("alert", AlertAdapterSettings::NAMES),
+    ] {
+        set(
+            &mut table,
+            &format!("{section}.order"),
+            &format!("{adapters:?}"),
+        );
+        for adapter in adapters {
+            let first = first_key(section, adapter);
+            let example = first.example().expect("an example");
+            set(&mut table, first.name, example);
+        }
+    }
     if role == KeyRole::Orchestrator {
         table.insert("role".into(), "orchestrator".into());
     }
     table
+}
+
+/// The first key of an adapter is the one without which it is not configured.
+fn first_key(section: &str, adapter: &str) -> &'static Key {
+    let mut keys = KEYS.iter();
+    let table = format!("{section}.{adapter}.");
+    let first = keys.find(|key| key.name.starts_with(&table));
+    first.unwrap_or_else(|| panic!("{table} has no key"))
+}
+
+/// The section whose list names the adapter, if `name` is the first key of one.
+fn section_of_first(name: &str) -> Option<&str> {
+    let (rest, _) = name.rsplit_once('.')?;
+    let (section, adapter) = rest.rsplit_once('.')?;
+    let common = section.strip_prefix("session.").unwrap_or(section);
+    let is_list = matches!(common, "wake" | "alert");
+    let is_first = || name.ends_with(first_key(common, adapter).name);
+    (is_list && is_first()).then_some(section)
 }
 
 /// Every key by its own name: `session.wake` stands for all of `wake`'s.
@@ -362,9 +388,8 @@ fn before_and_after(etc: &Etc, name: &str, key: &Key) -> (Table, Table) {
         _ if name.starts_with("alert.webhook.url") => set(&mut before, "alert.order", "[]"),
         _ => {}
     }
-    // An adapter without its command cannot be in the list.
-    if let Some(adapter) = name.strip_suffix(".command").or(name.strip_suffix(".path")) {
-        let section = adapter.rsplit_once('.').map_or("", |(section, _)| section);
+    // An adapter without its first key cannot be in the list.
+    if let Some(section) = section_of_first(name) {
         set(&mut before, &format!("{section}.order"), "[]");
     }
     let mut after = before.clone();
@@ -382,8 +407,7 @@ fn what_needs_a_restart_is_what_a_reload_does_not_apply() {
         let new = etc.settings(&after, &name);
         let wanted: &[&str] = if key.restart { &[key.name] } else { &[] };
         assert_eq!(restart_keys(&old, &new), wanted, "{name}");
-        let unused = ["wake.exec.command", "wake.file.path", "alert.exec.command"];
-        let unused = unused.iter().any(|key| name.ends_with(key));
+        let unused = section_of_first(&name).is_some();
         assert!(
             old != new || unused || name.starts_with("alert.webhook.url"),
             "{name} changes nothing\n{before}\n{after}"

@@ -7,12 +7,11 @@ use tracing::{debug, info};
 use super::runs::Run;
 use super::wake::{Claim, policy};
 use super::wakes::{Started, Wakes, Watched};
-use crate::config::AdapterSettings;
 use crate::duties::Patience;
 use crate::duties::roster::KeptSession;
 use crate::model::{MessageId, SessionKey};
 use crate::store::{SharedStore, StoreError, WakeClaim};
-use crate::wake::Pointer;
+use crate::wake::{self, Busy, Pointer};
 use crate::{clock, host};
 
 impl Wakes {
@@ -33,10 +32,9 @@ impl Wakes {
         };
         let name = settings.name();
         if self.calls.runs(session, name) {
-            return Ok(match settings {
-                // Killed at its time limit, so it is not for long.
-                AdapterSettings::Exec(_) => Started::Running,
-                AdapterSettings::File(_) => Started::Failed("its last write has not returned yet"),
+            return Ok(match wake::busy(settings) {
+                Busy::Waits => Started::Running,
+                Busy::Fails(why) => Started::Failed(why),
             });
         }
         // An open row of ours would be taken over and its end be lost.

@@ -20,6 +20,7 @@ use crate::credentials::Credentials;
 use crate::duties::SessionState;
 use crate::guarded;
 use crate::liveness::{Proof, Verdict, Watcher};
+use crate::setting::Needs;
 
 /// What a configuration says, held against this machine.
 pub(super) async fn facts(
@@ -166,54 +167,57 @@ async fn life(session: &SessionSettings, other: Option<&str>, sandbox: &Sandbox)
 }
 
 fn wake(settings: &AdapterSettings, sandbox: &Sandbox) -> Adapter {
-    match settings {
-        AdapterSettings::Exec(exec) => program(&exec.command, sandbox),
-        AdapterSettings::File(file) => {
-            let path = &file.path;
-            let directory = path.parent().unwrap_or(Path::new("/"));
-            let refused = sandbox.refuses(path);
-            let trouble = if refused.is_some() {
-                refused
-            } else if path.symlink_metadata().is_ok() {
-                (access(path, Access::WRITE_OK).is_err() || path.is_dir()).then(|| {
-                    let what = format!("{}: this user may not write it", path.display());
-                    (
-                        what,
-                        "name a file that the daemon's user may write".to_owned(),
-                    )
-                })
-            } else if !directory.is_dir() {
-                let what = format!("{}: there is no such directory", directory.display());
-                Some((what, "make it, or name another file".to_owned()))
-            } else if access(directory, Access::WRITE_OK).is_err() {
-                let what = format!("{}: this user may not write there", directory.display());
-                Some((
-                    what,
-                    "name a file that the daemon's user may make".to_owned(),
-                ))
-            } else {
-                None
-            };
-            Adapter {
-                name: "file",
-                target: path.display().to_string(),
-                trouble,
-                doubt: None,
-            }
-        }
-    }
+    needs(settings.name(), settings.as_adapter().needs(), sandbox)
 }
 
 fn alert(settings: &AlertAdapterSettings, sandbox: &Sandbox) -> Adapter {
     match settings {
-        AlertAdapterSettings::Exec(exec) => program(&exec.command, sandbox),
         AlertAdapterSettings::Webhook(webhook) => self::webhook(webhook),
+        other => needs(other.name(), other.as_adapter().needs(), sandbox),
     }
 }
 
-/// A command by its program alone: arguments are nobody's business.
-fn program(command: &[String], sandbox: &Sandbox) -> Adapter {
-    let name = command.first().map_or("", String::as_str);
+/// Whether this machine has what an adapter needs.
+fn needs(name: &'static str, needs: Needs<'_>, sandbox: &Sandbox) -> Adapter {
+    let (target, trouble) = match needs {
+        Needs::Nothing => (String::new(), None),
+        Needs::Program(name) => (name.to_owned(), program(name, sandbox)),
+        Needs::File(path) => (path.display().to_string(), file(path, sandbox)),
+    };
+    Adapter {
+        name,
+        target,
+        trouble,
+        doubt: None,
+    }
+}
+
+/// What keeps this user from writing a file, and what to do.
+fn file(path: &Path, sandbox: &Sandbox) -> Option<(String, String)> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    if let Some(refused) = sandbox.refuses(path) {
+        return Some(refused);
+    }
+    let trouble = |what: String, remedy: &str| Some((what, remedy.to_owned()));
+    if path.symlink_metadata().is_ok() {
+        if access(path, Access::WRITE_OK).is_ok() && !path.is_dir() {
+            return None;
+        }
+        let what = format!("{}: this user may not write it", path.display());
+        trouble(what, "name a file that the daemon's user may write")
+    } else if !directory.is_dir() {
+        let what = format!("{}: there is no such directory", directory.display());
+        trouble(what, "make it, or name another file")
+    } else if access(directory, Access::WRITE_OK).is_err() {
+        let what = format!("{}: this user may not write there", directory.display());
+        trouble(what, "name a file that the daemon's user may make")
+    } else {
+        None
+    }
+}
+
+/// What keeps a program from being run, and what to do.
+fn program(name: &str, sandbox: &Sandbox) -> Option<(String, String)> {
     let executable = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
     let trouble = if name.contains('/') {
         let path = Path::new(name);
@@ -236,14 +240,9 @@ fn program(command: &[String], sandbox: &Sandbox) -> Adapter {
         let missing = ("it is not in PATH", "write its whole path");
         (!found).then_some(missing)
     };
-    Adapter {
-        name: "exec",
-        target: name.to_owned(),
-        trouble: sandbox.hides(Path::new(name)).or_else(|| {
-            trouble.map(|(what, remedy)| (format!("{name}: {what}"), remedy.to_owned()))
-        }),
-        doubt: None,
-    }
+    sandbox
+        .hides(Path::new(name))
+        .or_else(|| trouble.map(|(what, remedy)| (format!("{name}: {what}"), remedy.to_owned())))
 }
 
 fn webhook(settings: &WebhookSettings) -> Adapter {

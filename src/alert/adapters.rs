@@ -1,0 +1,22 @@
+//! The adapters, one line each.
+
+use super::{AlertAdapter, exec, webhook};
+use crate::setting::{RawDuration, adapters};
+
+adapters! {
+    /// One way to tell the operator.
+    enum AlertAdapterSettings of AlertAdapter;
+
+    /// `[alert]` as it stands.
+    table RawAlert {
+        order: Vec<String>,
+        remind_after: RawDuration,
+        remind_max: RawDuration,
+        no_leader_after: RawDuration,
+    }
+
+    /// Runs a command.
+    Exec(exec::ExecSettings) = "exec",
+    /// Posts to a URL.
+    Webhook(webhook::WebhookSettings) = "webhook",
+}
