@@ -210,6 +210,13 @@ macro_rules! every_case {
                 an_alert_says_what_it_is_about
                 controls_hold_until_their_end
             }
+            reports {
+                limits_are_kept_in_the_store
+                a_check_of_a_sound_store
+                a_probe_and_a_checkpoint
+                a_write_that_got_through_is_known
+                a_store_that_is_tended_counts_on
+            }
             doorbell {
                 our_own_commits_ring
                 another_process_s_commits_ring
@@ -258,11 +265,6 @@ macro_rules! unmoved_case {
             }
             reports {
                 daemons_are_listed
-                limits_are_kept_in_the_store
-                a_check_of_a_sound_store
-                a_probe_and_a_checkpoint
-                a_write_that_got_through_is_known
-                a_store_that_is_tended_counts_on
             }
             tasks {
                 what_is_added_is_shown

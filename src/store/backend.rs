@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 #[cfg(doc)]
 use super::StoreError;
-use super::{Arrival, Result, StoreProbe, WriteHealth};
+use super::{Arrival, Result, WriteHealth};
 use crate::doorbell::{Doorbell, Mode};
 use crate::model::SessionKey;
 use crate::model::message::Message;
@@ -26,35 +26,24 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     /// If the store is gone, or nothing more can be watched.
     fn doorbell(&self, mode: Mode, on_ring: OnRing) -> Result<Doorbell>;
 
-    /// A cheap look: is the file at the path still the one that is open, and
-    /// does it answer?
-    ///
-    /// # Errors
-    /// [`StoreError::Replaced`], and whatever the store says.
-    async fn probe(&self) -> Result<StoreProbe>;
+    /// Reads anew what stands outside the data and decides whether it is used.
+    fn renew(&self);
+
+    /// Size of the log, in bytes; 0 if there is none.
+    fn log_bytes(&self) -> u64;
 
     /// How this process's own writes fare; asks no store.
     fn writes(&self) -> WriteHealth;
 
-    /// Writes a little, to find out whether the store takes writes: at the
-    /// durability of the writes that are in doubt, and without a wait for the
-    /// disk where none is.
+    /// Whether nothing was counted for so long that the store is to count on.
+    fn stands_still(&self) -> bool;
+
+    /// Notes how far the store has counted: by that an older copy is known that is
+    /// put in its place.
     ///
     /// # Errors
-    /// Whatever keeps it from being written.
-    async fn try_write(&self) -> Result<()>;
-
-    /// Lets the store count on where nothing else does, and notes how far it is:
-    /// by that an older copy is known that is put in its place. For a daemon, about
-    /// once a second.
-    ///
-    /// # Errors
-    /// [`StoreError::Older`] and [`StoreError::Mixed`] of such a copy.
-    async fn tend(&self) -> Result<()>;
-
-    /// Writes what it can of the log back into the database, without waiting
-    /// for anyone.
-    async fn checkpoint(&self) -> Result<()>;
+    /// [`StoreError::Mixed`] of such a copy.
+    async fn note_count(&self) -> Result<()>;
 
     /// See [`super::Store::committed_at`].
     fn committed_at(&self) -> u64;

@@ -1,5 +1,6 @@
 //! What an orchestrator sees of the fleet, and does to it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -59,7 +60,26 @@ pub enum Wanted<'a> {
     /// a pulse.
     Since(Cursor),
     /// These.
-    These(&'a [SessionKey]),
+    These(Cow<'a, [SessionKey]>),
+}
+
+impl Wanted<'_> {
+    /// The same, without what it borrows.
+    #[must_use]
+    pub fn into_owned(self) -> Wanted<'static> {
+        match self {
+            Self::All => Wanted::All,
+            Self::Page {
+                after,
+                conversations,
+            } => Wanted::Page {
+                after,
+                conversations,
+            },
+            Self::Since(cursor) => Wanted::Since(cursor),
+            Self::These(sessions) => Wanted::These(sessions.into_owned().into()),
+        }
+    }
 }
 
 /// A session's last heartbeat, as far as it matters to who watches it.

@@ -8,27 +8,17 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::model::health::Turn;
-use crate::model::session::SessionView;
 use crate::model::task::ProgressNote;
 use crate::model::wake::Mail;
 use crate::model::{Fence, SessionKey, TaskId};
 
 #[async_trait]
 pub(crate) trait Heartbeats: Send + Sync {
-    async fn witness(&self) -> Result<Witness>;
-    async fn mend_renewals(&self, now: Timestamp) -> Result<u64>;
     async fn register_daemon(&self, daemon: &DaemonInfo, now: Timestamp) -> Result<DaemonRef>;
     async fn namesake(&self, daemon: &DaemonRef) -> Result<Option<Namesake>>;
     async fn beat(&self, round: &BeatRound<'_>) -> Result<BeatReport>;
     async fn processes(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Process>>>;
     async fn ended(&self, sessions: &[SessionKey]) -> Result<HashSet<SessionKey>>;
-    async fn renew_expired(
-        &self,
-        daemon: &DaemonRef,
-        sessions: &[SessionKey],
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<Vec<SessionKey>>;
     async fn record_exit(
         &self,
         session: &SessionKey,
@@ -56,14 +46,6 @@ pub(crate) trait Heartbeats: Send + Sync {
         boot: &Boot,
         now: Timestamp,
     ) -> Result<Mail>;
-}
-
-#[async_trait]
-pub(crate) trait Reports: Send + Sync {
-    async fn sessions(&self, since: Timestamp) -> Result<Vec<SessionView>>;
-    async fn daemons(&self) -> Result<Vec<DaemonView>>;
-    async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>>;
-    async fn check(&self) -> Result<StoreCheck>;
 }
 
 #[async_trait]
@@ -121,7 +103,6 @@ pub(crate) trait Orchestration: Send + Sync {
     ) -> Result<Option<Leader>>;
     async fn renew_lead(&self, leader: &Leader) -> Result<()>;
     async fn give_up_lead(&self, leader: &Leader) -> Result<()>;
-    async fn fleet(&self, wanted: Wanted<'_>, now: Timestamp) -> Result<Fleet>;
     async fn settle(
         &self,
         leader: &Leader,
@@ -140,10 +121,4 @@ pub(crate) trait Orchestration: Send + Sync {
         moves: &[Move],
         now: Timestamp,
     ) -> Result<Vec<Moved>>;
-    async fn prune(
-        &self,
-        leader: Option<&Leader>,
-        retention: &Retention,
-        now: Timestamp,
-    ) -> Result<Pruned>;
 }

@@ -27,7 +27,7 @@ async fn since(store: &Store, cursor: Cursor) -> (Vec<SeenSession>, Cursor) {
     let fleet = store.fleet(Wanted::Since(cursor), at(20)).await;
     let fleet = fleet.expect("looked");
     let pulses: Vec<SessionKey> = fleet.pulses.into_iter().map(|pulse| pulse.key).collect();
-    let these = store.fleet(Wanted::These(&pulses), at(20)).await;
+    let these = store.fleet(Wanted::These((&pulses).into()), at(20)).await;
     let mut sessions = fleet.sessions;
     sessions.extend(these.expect("looked").sessions);
     (sessions, fleet.cursor)
@@ -191,7 +191,7 @@ pub(crate) async fn three_ways_to_the_same_row(backend: &impl Backend) {
     let (mut every, _) = all(&store).await;
     let (mut changed, _) = since(&store, Cursor::default()).await;
     let wanted: Vec<SessionKey> = every.iter().map(|seen| seen.key.clone()).collect();
-    let these = store.fleet(Wanted::These(&wanted), at(20)).await;
+    let these = store.fleet(Wanted::These((&wanted).into()), at(20)).await;
     let mut these = these.expect("looked").sessions;
     for list in [&mut every, &mut changed, &mut these] {
         list.sort_by_key(|seen| seen.key.to_string());
@@ -412,7 +412,7 @@ pub(crate) async fn only_open_conversations_are_in_it(backend: &impl Backend) {
     };
     let named: Vec<SessionKey> = sessions.map(Clone::clone).into();
     let ended: BTreeSet<String> = [1, 2].map(|n| sessions[n].to_string()).into();
-    assert_eq!(gone(Wanted::These(&named)).await, ended);
+    assert_eq!(gone(Wanted::These((&named).into())).await, ended);
     let closed: BTreeSet<String> = [&pairs[1].a, &pairs[1].b]
         .map(|caller| caller.session.to_string())
         .into();

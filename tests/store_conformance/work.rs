@@ -149,7 +149,7 @@ pub(crate) async fn beat_with(
 /// A session as the orchestrator sees it; `None` if it does not.
 pub(crate) async fn look(store: &Store, session: &SessionKey) -> Option<SeenSession> {
     let these = std::slice::from_ref(session);
-    let fleet = store.fleet(Wanted::These(these), at(20)).await;
+    let fleet = store.fleet(Wanted::These(these.into()), at(20)).await;
     fleet.expect("looked").sessions.pop()
 }
 

@@ -70,7 +70,7 @@ impl Watchdog {
         if matches!(self.full_look, FullLook::At { first: true, .. }) {
             if matches!(self.full_look, FullLook::At { after: None, .. }) {
                 // What changes while the pages are read is read after them.
-                let start = store.fleet(Wanted::These(&[]), wall);
+                let start = store.fleet(Wanted::These([].as_slice().into()), wall);
                 self.cursor = patience.bounded(store.location(), start).await?.cursor;
             }
             while matches!(self.full_look, FullLook::At { .. }) {
@@ -99,7 +99,7 @@ impl Watchdog {
         wanted.append(&mut self.reread);
         wanted.extend(self.fleet.lock().refused.drain());
         if !wanted.is_empty() {
-            let these = store.fleet(Wanted::These(&wanted), wall);
+            let these = store.fleet(Wanted::These((&wanted).into()), wall);
             let these = patience.bounded(store.location(), these).await?;
             self.take_in(these.sessions, clock::since_boot());
             self.forget(&these.gone);
@@ -292,7 +292,7 @@ impl Watchdog {
         if stalled.is_empty() {
             return Ok(changes);
         }
-        let these = store.fleet(Wanted::These(&stalled), clock::now());
+        let these = store.fleet(Wanted::These((&stalled).into()), clock::now());
         let these = match patience.bounded(store.location(), these).await {
             Ok(these) => these,
             Err(error) => {

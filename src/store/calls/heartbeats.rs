@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::model::SessionKey;
 use crate::model::health::Turn;
 use crate::model::wake::Mail;
+use crate::store::ops::times;
 use crate::store::unmoved::Heartbeats as _;
 use crate::store::{
     BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Namesake, Process, Result, Store,
@@ -18,14 +19,20 @@ impl Store {
     /// What the rows tell of the time. Asked before a daemon writes its own first
     /// row, which proves nothing.
     pub async fn witness(&self) -> Result<Witness> {
-        self.unmoved()?.witness().await
+        self.reads
+            .read("reading the times of its rows", |rows| rows.witness())
+            .await
     }
 
     /// Takes back the renewals of daemons whose clock was far ahead: an end that
     /// one wrote and that none could write at `now` becomes the one that it could.
     /// Returns how many conversations that were.
     pub async fn mend_renewals(&self, now: Timestamp) -> Result<u64> {
-        self.unmoved()?.mend_renewals(now).await
+        self.full
+            .write("taking renewals back", move |transaction| {
+                times::mend(transaction, now)
+            })
+            .await
     }
 
     /// Enters a daemon, with an epoch above all that it had before, and ends
@@ -75,8 +82,19 @@ impl Store {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Vec<SessionKey>> {
-        self.unmoved()?
-            .renew_expired(daemon, sessions, until, now)
+        let doing = "renewing expired conversations";
+        let (daemon, sessions) = (daemon.clone(), sessions.to_vec());
+        let asked = (daemon.clone(), sessions.clone());
+        let found = self.reads.read(doing, move |rows| {
+            times::any_expired(rows, &asked.0, &asked.1, now)
+        });
+        if !found.await? {
+            return Ok(Vec::new());
+        }
+        self.full
+            .write(doing, move |transaction| {
+                times::renew_expired(transaction, &daemon, &sessions, (until, now))
+            })
             .await
     }
 

@@ -8,11 +8,12 @@ mod messages;
 mod orchestration;
 mod reports;
 mod tasks;
+mod upkeep;
 mod wakes;
 
 use std::path::Path;
 
-use super::{OnRing, Result, Store, StoreProbe, WriteHealth};
+use super::{OnRing, Result, Store, WriteHealth};
 use crate::doorbell::{Doorbell, Mode};
 
 impl Store {
@@ -30,42 +31,10 @@ impl Store {
         self.backend.doorbell(mode, on_ring)
     }
 
-    /// See [`super::Backend::probe`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn probe(&self) -> Result<StoreProbe> {
-        self.backend.probe().await
-    }
-
-    /// See [`super::Backend::writes`].
+    /// How this process's own writes fare; asks no store.
     #[must_use]
     pub fn writes(&self) -> WriteHealth {
         self.backend.writes()
-    }
-
-    /// See [`super::Backend::try_write`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn try_write(&self) -> Result<()> {
-        self.backend.try_write().await
-    }
-
-    /// See [`super::Backend::tend`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn tend(&self) -> Result<()> {
-        self.backend.tend().await
-    }
-
-    /// See [`super::Backend::checkpoint`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn checkpoint(&self) -> Result<()> {
-        self.backend.checkpoint().await
     }
 
     /// When the newest COMMIT of this process that rings had returned, by

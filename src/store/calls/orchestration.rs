@@ -10,7 +10,7 @@ use crate::clock;
 use crate::model::SessionKey;
 #[cfg(doc)]
 use crate::store::StoreError;
-use crate::store::ops::settings;
+use crate::store::ops::{prune, seen, settings};
 use crate::store::unmoved::Orchestration as _;
 use crate::store::{
     DaemonRef, Finding, Fleet, Leader, Lease, Move, Moved, Pruned, Result, Retention, Store,
@@ -50,7 +50,12 @@ impl Store {
 
     /// Sessions, and where the next look begins.
     pub async fn fleet(&self, wanted: Wanted<'_>, now: Timestamp) -> Result<Fleet> {
-        self.unmoved()?.fleet(wanted, now).await
+        let wanted = wanted.into_owned();
+        self.reads
+            .read("looking at the fleet", move |rows| {
+                seen::fleet(rows, &wanted, now)
+            })
+            .await
     }
 
     /// Writes findings; for each, whether what it rests on still held. With it
@@ -149,6 +154,11 @@ impl Store {
         retention: &Retention,
         now: Timestamp,
     ) -> Result<Pruned> {
-        self.unmoved()?.prune(leader, retention, now).await
+        let (leader, retention) = (leader.cloned(), *retention);
+        self.normal
+            .write("taking away what ended", move |transaction| {
+                prune::part(transaction, leader.as_ref(), &retention, now)
+            })
+            .await
     }
 }

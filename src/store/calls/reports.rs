@@ -7,24 +7,30 @@ use crate::model::rate::RateLimits;
 use crate::model::session::SessionView;
 use crate::model::token::TokenStorage;
 use crate::store::ops::settings::{self, Setting};
-use crate::store::unmoved::Reports as _;
 use crate::store::{AuditEntry, AuditFilter, DaemonView, Result, Store, StoreCheck};
 
 impl Store {
     /// Every session of every conversation that is open, and of those that
     /// ended within `since`.
     pub async fn sessions(&self, since: Timestamp) -> Result<Vec<SessionView>> {
-        self.unmoved()?.sessions(since).await
+        self.reads
+            .read("listing sessions", move |rows| rows.sessions(since))
+            .await
     }
 
     /// Daemons that are known, by name.
     pub async fn daemons(&self) -> Result<Vec<DaemonView>> {
-        self.unmoved()?.daemons().await
+        self.reads
+            .read("listing daemons", |rows| rows.daemons())
+            .await
     }
 
     /// The newest audit rows, newest last.
     pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
-        self.unmoved()?.audit(filter).await
+        let filter = filter.clone();
+        self.reads
+            .read("reading the audit log", move |rows| rows.audited(&filter))
+            .await
     }
 
     /// The limits that every sender on this store keeps.
@@ -59,7 +65,7 @@ impl Store {
 
     /// A thorough look: integrity, versions, sizes.
     pub async fn check(&self) -> Result<StoreCheck> {
-        self.unmoved()?.check().await
+        self.reads.read("checking it", |rows| rows.check()).await
     }
 
     /// Settings that an operator orders.

@@ -31,7 +31,7 @@ pub use engine::Engine;
 
 use super::rows::Rows;
 use super::writes::{Attempt, Step, Writes};
-use super::{Result, StoreError};
+use super::{Result, StoreError, WriteHealth};
 use crate::clock;
 
 /// The most writes that share a commit.
@@ -126,6 +126,12 @@ impl Executor {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.queued.load(Ordering::Relaxed)
+    }
+
+    /// How its writes fare.
+    #[must_use]
+    pub fn health(&self) -> WriteHealth {
+        self.writes.health()
     }
 
     /// How many callers wait for it.

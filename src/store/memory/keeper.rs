@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -15,9 +15,7 @@ use crate::model::message::Message;
 use crate::model::{MessageId, SessionKey};
 use crate::store::executor::{Engine, Executor, Readers, plain_threads};
 use crate::store::writes::{Writes, health_of};
-use crate::store::{
-    Arrival, Backend, Look, OnRing, Result, Store, StoreError, StoreProbe, WriteHealth,
-};
+use crate::store::{Arrival, Backend, Look, OnRing, Result, Store, StoreError, WriteHealth};
 
 /// Connections that read.
 const READERS: usize = 2;
@@ -40,6 +38,7 @@ impl Memory {
             backend: Arc::new(Keeper {
                 memory: self.clone(),
                 writes,
+                counted: AtomicBool::new(false),
             }),
             unmoved: None,
         }
@@ -50,6 +49,7 @@ impl Memory {
 struct Keeper {
     memory: Memory,
     writes: [Arc<Writes>; 2],
+    counted: AtomicBool,
 }
 
 #[async_trait]
@@ -79,11 +79,10 @@ impl Backend for Keeper {
             .map_err(|error| StoreError::Io(NAME.into(), error.to_string()))
     }
 
-    async fn probe(&self) -> Result<StoreProbe> {
-        Ok(StoreProbe {
-            took: Duration::ZERO,
-            log_bytes: 0,
-        })
+    fn renew(&self) {}
+
+    fn log_bytes(&self) -> u64 {
+        0
     }
 
     fn writes(&self) -> WriteHealth {
@@ -91,15 +90,12 @@ impl Backend for Keeper {
         health_of(full, normal)
     }
 
-    async fn try_write(&self) -> Result<()> {
-        Ok(())
+    fn stands_still(&self) -> bool {
+        // Once, so that the first daemon finds out whether it can be written.
+        !self.counted.swap(true, Ordering::Relaxed)
     }
 
-    async fn tend(&self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn checkpoint(&self) -> Result<()> {
+    async fn note_count(&self) -> Result<()> {
         Ok(())
     }
 

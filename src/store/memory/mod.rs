@@ -2,6 +2,7 @@
 //! request: a lock that is held, a full disk, a broken one, a process that stops
 //! between its commit and its answer. No program of ours opens it.
 
+mod beats;
 mod keeper;
 mod rows;
 mod tables;

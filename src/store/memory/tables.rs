@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::model::health::Turn;
 use crate::model::message::{Message, Sender};
+use crate::model::wake::WakeOutcome;
 use crate::model::{ConversationId, Label, MessageId, SessionKey, Side, TaskId};
 use crate::store::rows::{Audit, EndSet, Party};
 use crate::store::{AlertRow, Control, FetchId, Leader};
+
+use super::beats::{BeatRow, Daemon};
 
 /// What errors call the store.
 pub(super) const NAME: &str = "memory";
@@ -22,11 +26,19 @@ pub(super) struct Tables {
     pub(super) tasks: Vec<TaskId>,
     pub(super) links: Vec<(TaskId, MessageId)>,
     pub(super) sessions: HashMap<SessionKey, Session>,
-    pub(super) audit: Vec<(Audit, Timestamp)>,
+    pub(super) audit: BTreeMap<i64, (Audit, Timestamp)>,
+    pub(super) daemons: BTreeMap<String, Daemon>,
+    pub(super) beats: HashMap<SessionKey, BeatRow>,
+    /// When each daemon last said that it runs.
+    pub(super) signs: HashMap<String, Timestamp>,
+    /// Signs of life where the Python bridge would read them.
+    pub(super) mirrored: HashMap<SessionKey, Timestamp>,
+    /// When what ended long ago was taken away last.
+    pub(super) pruned: Option<Timestamp>,
     pub(super) alerts: Vec<AlertRow>,
     pub(super) controls: Vec<Control>,
     pub(super) leader: Option<Leader>,
-    pub(super) wakes: Vec<Wake>,
+    pub(super) wakes: BTreeMap<i64, Wake>,
     pub(super) settings: BTreeMap<String, String>,
     /// Counts that there is work for an orchestrator.
     pub(super) work: u64,
@@ -41,6 +53,10 @@ pub(super) struct ConversationRow {
     pub(super) expires_at: Timestamp,
     pub(super) closed_at: Option<Timestamp>,
     pub(super) set: Option<EndSet>,
+    /// The end that a renewal set, and how many milliseconds ahead.
+    pub(super) renewed: Option<(Timestamp, i64)>,
+    /// Grows from one row to the next.
+    pub(super) place: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -62,9 +78,13 @@ pub(super) struct Receipt {
 pub(super) struct Wake {
     pub(super) session: SessionKey,
     pub(super) claim: i64,
+    pub(super) claimant: String,
+    pub(super) adapter: String,
     pub(super) boot_id: String,
     pub(super) lease_until: Duration,
-    pub(super) over: bool,
+    pub(super) ended: Option<Timestamp>,
+    pub(super) outcome: Option<WakeOutcome>,
+    pub(super) reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -74,6 +94,7 @@ pub(super) struct Session {
     pub(super) first_fetch: Option<Timestamp>,
     pub(super) change: u64,
     pub(super) capacity: Option<u32>,
+    pub(super) turn: Option<Turn>,
 }
 
 impl Tables {
@@ -83,7 +104,7 @@ impl Tables {
     }
 
     pub(super) fn audited(&self, action: &str) -> usize {
-        let rows = self.audit.iter();
+        let rows = self.audit.values();
         rows.filter(|(row, _)| row.action == action).count()
     }
 
@@ -99,6 +120,11 @@ impl Tables {
             };
             (mine && open).then_some(message)
         })
+    }
+
+    /// How many tasks a session has.
+    pub(super) fn open_tasks(&self, _session: &SessionKey) -> usize {
+        0
     }
 
     pub(super) fn sent_by<'a>(&'a self, from: &SessionKey) -> impl Iterator<Item = &'a Message> {

@@ -14,7 +14,7 @@ const BEHIND: SignedDuration = SignedDuration::from_secs(5);
 
 /// Where no end was set in this boot the newest row tells the time, if it is not
 /// itself of a clock that ran ahead.
-const PLAUSIBLE: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const PLAUSIBLE: SignedDuration = SignedDuration::from_mins(5);
 
 /// Verifies a caller; inside a transaction, so that what follows rests on it.
 /// `now` is the caller's own clock, which may be behind: what follows goes by the

@@ -7,4 +7,7 @@ pub(crate) mod callers;
 pub(crate) mod conversations;
 mod limits;
 pub(crate) mod messages;
+pub(crate) mod prune;
+pub(crate) mod seen;
 pub(crate) mod settings;
+pub(crate) mod times;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::model::{ConversationId, Side};
-use crate::store::Result;
+use crate::store::{AuditEntry, AuditFilter, Result};
 
 /// A row of the audit log.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,4 +34,10 @@ pub trait AuditRows {
     /// # Errors
     /// The engine's.
     fn newest_audit(&mut self) -> Result<Option<Timestamp>>;
+
+    /// The newest audit rows that a filter admits, newest last.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn audited(&mut self, filter: &AuditFilter) -> Result<Vec<AuditEntry>>;
 }

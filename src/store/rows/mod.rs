@@ -9,12 +9,19 @@ mod alerts;
 mod audit;
 mod controls;
 mod conversations;
+mod daemons;
+mod heartbeats;
 mod leader;
 mod messages;
+mod prune;
+mod reports;
+mod seen;
 mod sessions;
 mod settings;
 mod signal;
 mod tasks;
+mod times;
+mod upkeep;
 mod wakes;
 
 use std::path::Path;
@@ -23,12 +30,19 @@ pub use alerts::{AlertRows, Raise};
 pub use audit::{Audit, AuditRows};
 pub use controls::ControlRows;
 pub use conversations::{ConversationRows, End, EndSet, Party};
+pub use daemons::DaemonRows;
+pub use heartbeats::{HeartbeatRows, Successor};
 pub use leader::LeaderRows;
 pub use messages::{Clean, ClientMessage, Handed, MessageRows};
+pub use prune::{PruneRows, Scope};
+pub use reports::ReportRows;
+pub use seen::{SeenRows, Which};
 pub use sessions::SessionRows;
 pub use settings::SettingRows;
 pub use signal::SignalRows;
 pub use tasks::TaskRows;
+pub use times::{LastBeat, RenewedEnd, TimeRows};
+pub use upkeep::UpkeepRows;
 pub use wakes::WakeRows;
 
 /// The rows of a store, inside one transaction.
@@ -37,12 +51,19 @@ pub trait Rows:
     + AuditRows
     + ControlRows
     + ConversationRows
+    + DaemonRows
+    + HeartbeatRows
     + LeaderRows
     + MessageRows
+    + PruneRows
+    + ReportRows
+    + SeenRows
     + SessionRows
     + SettingRows
     + SignalRows
     + TaskRows
+    + TimeRows
+    + UpkeepRows
     + WakeRows
 {
     /// The store, as people name it.

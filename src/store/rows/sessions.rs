@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::model::SessionKey;
+use crate::model::health::Turn;
 use crate::store::Result;
 
 /// Operations on sessions.
@@ -25,6 +26,13 @@ pub trait SessionRows {
     /// # Errors
     /// The engine's.
     fn note_change(&mut self, session: &SessionKey) -> Result<()>;
+
+    /// Writes what the agent's client says of its turns, in the row of a session that
+    /// has one.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn set_turn(&mut self, session: &SessionKey, turn: Turn) -> Result<()>;
 
     /// Sets how many tasks a session may have at once; `None` is what all may.
     ///

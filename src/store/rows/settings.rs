@@ -10,6 +10,12 @@ pub trait SettingRows {
     /// The engine's.
     fn settings(&mut self, beginning: &'static str) -> Result<Vec<(String, String)>>;
 
+    /// A setting, as it is written; `None` if it is not set.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn setting(&mut self, key: &'static str) -> Result<Option<String>>;
+
     /// Writes a setting.
     ///
     /// # Errors

@@ -14,6 +14,12 @@ pub trait WakeRows {
     /// The engine's.
     fn claim(&mut self, claim: &WakeClaim<'_>, now: Timestamp) -> Result<Option<WakeRef>>;
 
+    /// Ends the wakes that a claimant left open.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn abandon_wakes(&mut self, claimant: &str, now: Timestamp) -> Result<()>;
+
     /// Ends a wake, if the claim still holds. Whether it did.
     ///
     /// # Errors

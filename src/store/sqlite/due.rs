@@ -1,10 +1,10 @@
 //! What may be taken away, and how much of it at a time: the same for all rows of a
 //! store of our own and for ours in an adopted one.
 
-use serde_json::json;
-use sqlx::SqliteConnection;
+use rusqlite::{Connection, Row, params};
 
 use super::fault::Fault;
+use super::statements::{Statements as _, json};
 use super::written::Written as _;
 
 /// Rows of one kind that one part takes.
@@ -38,47 +38,40 @@ macro_rules! due_conversation {
 pub(super) use {due_conversation, due_message};
 
 /// Where the last look through rows of this name ended; 0 for the beginning.
-pub(super) async fn looked_to(connection: &mut SqliteConnection, name: &str) -> Result<i64, Fault> {
-    let until = sqlx::query_scalar(
+pub(super) fn looked_to(connection: &Connection, name: &str) -> Result<i64, Fault> {
+    let until = connection.one(
         "SELECT CAST(coalesce(max(n), 0) AS INTEGER) FROM bridge_signal WHERE name = ?1",
-    )
-    .bind(name)
-    .fetch_one(connection)
-    .await?;
+        [name],
+        |row| row.get(0),
+    )?;
     Ok(until)
 }
 
-pub(super) async fn look_on(
-    connection: &mut SqliteConnection,
-    name: &str,
-    until: i64,
-) -> Result<(), Fault> {
-    sqlx::query(
-        "INSERT INTO bridge_signal (name, n) VALUES (?1, ?2)
-         ON CONFLICT (name) DO UPDATE SET n = excluded.n",
-    )
-    .bind(name)
-    .bind(until)
-    .execute(connection)
-    .await?
-    .wrote(1, "bridge_signal")?;
+/// How many rows a look covered, and the last of them.
+pub(super) fn looked(row: &Row<'_>) -> rusqlite::Result<(i64, i64)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+/// Notes where the next look through rows of this name begins.
+pub(super) fn look_on(connection: &Connection, name: &str, until: i64) -> Result<(), Fault> {
+    connection
+        .change(
+            "INSERT INTO bridge_signal (name, n) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET n = excluded.n",
+            params![name, until],
+        )?
+        .wrote(1, "bridge_signal")?;
     Ok(())
 }
 
 /// What belongs to messages that were just taken away.
-pub(super) async fn of_messages(
-    connection: &mut SqliteConnection,
-    gone: &[i64],
-) -> Result<(), Fault> {
-    let gone = json!(gone).to_string();
+pub(super) fn of_messages(connection: &Connection, gone: &[i64]) -> Result<(), Fault> {
+    let gone = json(&gone);
     for statement in [
         "DELETE FROM bridge_receipt WHERE message_id IN (SELECT value FROM json_each(?1))",
         "DELETE FROM bridge_task_message WHERE message_id IN (SELECT value FROM json_each(?1))",
     ] {
-        sqlx::query(statement)
-            .bind(&gone)
-            .execute(&mut *connection)
-            .await?;
+        connection.change(statement, [&gone])?;
     }
     Ok(())
 }

@@ -91,6 +91,10 @@ impl SqliteRows {
         self.opened.path()
     }
 
+    pub(super) fn opened(&self) -> &Arc<Opened> {
+        &self.opened
+    }
+
     fn execute(&mut self, sql: &'static str) -> Result<()> {
         self.run(|connection| {
             connection.change(sql, [])?;

@@ -202,6 +202,11 @@ pub(super) fn examine(path: &Path) -> Result<FileId> {
     }
 }
 
+/// Bytes of a file; 0 if it is not there.
+pub(super) fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.len())
+}
+
 /// The directory that a file stands in.
 pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent()

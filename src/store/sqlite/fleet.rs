@@ -12,12 +12,11 @@ use super::messages::OVERTAKEN;
 use super::shared::session_change;
 use super::tasks::{self, Cause, Target, counted, fetched, session_of};
 use super::written::Written as _;
-use super::{Durability, Ring, SqliteStore, findings, leader, millis, odd, prune, seen};
+use super::{Durability, Ring, SqliteStore, findings, leader, millis, odd};
 use crate::model::{Fence, SessionKey, TaskId};
 use crate::store::unmoved::Orchestration;
 use crate::store::{
-    DaemonRef, Finding, Fleet, Leader, Lease, Move, Moved, Pruned, Result, Retention, StoreError,
-    TaskError, Waiting, Wanted, Why,
+    DaemonRef, Finding, Leader, Lease, Move, Moved, Result, StoreError, TaskError, Waiting, Why,
 };
 use crate::text::millis as duration_millis;
 
@@ -72,13 +71,6 @@ impl Orchestration for SqliteStore {
             leader::give_up(write.connection(), leader).await?;
             tasks::signal(write.connection()).await?;
             write.commit(Ring::Yes).await
-        })
-        .await
-    }
-
-    async fn fleet(&self, wanted: Wanted<'_>, now: Timestamp) -> Result<Fleet> {
-        self.run("looking at the fleet", async {
-            seen::fleet(&mut *self.reader().await?, wanted, now).await
         })
         .await
     }
@@ -224,22 +216,6 @@ impl Orchestration for SqliteStore {
             };
             write.commit(ring).await?;
             Ok(made)
-        })
-        .await
-    }
-
-    async fn prune(
-        &self,
-        leader: Option<&Leader>,
-        retention: &Retention,
-        now: Timestamp,
-    ) -> Result<Pruned> {
-        self.run("taking away what ended", async {
-            let mut write = self.write(Durability::Normal).await?;
-            leader::ensure_if(write.connection(), leader).await?;
-            let pruned = prune::part(write.connection(), retention, now).await?;
-            write.commit(Ring::No).await?;
-            Ok(pruned)
         })
         .await
     }

@@ -221,7 +221,6 @@ pub(super) fn look(
         true => connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?,
         false => "ok".to_owned(),
     };
-    let size = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
     Ok(Inspection {
         path: path.to_owned(),
         kind,
@@ -233,8 +232,8 @@ pub(super) fn look(
             true => newest(connection, kind)?,
             false => None,
         },
-        bytes: size(path),
-        log_bytes: size(&file::beside(
+        bytes: file::size(path),
+        log_bytes: file::size(&file::beside(
             &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
             "-wal",
         )),

@@ -155,17 +155,6 @@ pub(super) async fn acts(
     }
 }
 
-/// The same for what others may write as well.
-pub(super) async fn ensure_if(
-    connection: &mut SqliteConnection,
-    leader: Option<&Leader>,
-) -> Result<(), Fault> {
-    match leader {
-        Some(leader) => ensure(connection, leader).await,
-        None => Ok(()),
-    }
-}
-
 async fn epoch(connection: &mut SqliteConnection) -> Result<i64, Fault> {
     let epoch: Option<i64> = sqlx::query_scalar("SELECT CAST(epoch AS INTEGER) FROM bridge_leader")
         .fetch_optional(connection)

@@ -30,15 +30,6 @@ pub(super) fn readable<T>(
         .collect()
 }
 
-/// The same for rows of which some are nothing to us.
-pub(super) fn readable_of_ours<T>(
-    rows: &[SqliteRow],
-    what: &'static str,
-    read: impl Fn(&SqliteRow) -> Result<Option<T>, sqlx::Error>,
-) -> Vec<T> {
-    readable(rows, what, read).into_iter().flatten().collect()
-}
-
 /// Whether a call failed because of a value in a row.
 pub(super) fn is_odd(fault: &Fault) -> bool {
     matches!(fault, Fault::Sql(sqlx::Error::ColumnDecode { .. }))

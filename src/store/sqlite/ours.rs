@@ -6,14 +6,12 @@
 //! writes it, whichever that is: nothing stands in the database's own schema, other
 //! programs' writes note nothing, and a store of our own has no part of it.
 
-use std::time::Duration;
+use rusqlite::{Connection, params};
+use sqlx::SqliteConnection;
 
-use rusqlite::Connection;
-use sqlx::{Row as _, SqliteConnection};
-
-use super::due::{LOOK, PART, due_conversation, due_message, look_on, looked_to, of_messages};
+use super::due::{LOOK, PART, due_conversation, due_message, look_on, looked, looked_to};
 use super::fault::Fault;
-use crate::store::{Pruned, Retention};
+use super::statements::Statements as _;
 
 /// The time of a message `m` as a number: its second, and what it says of it behind
 /// the point. The same text gives the same number, and a text that is no time 0.
@@ -87,41 +85,36 @@ pub(super) fn note_rows(connection: &Connection) {
     }
 }
 
-/// Takes one part of what is due among the rows that we wrote.
-pub(super) async fn part(
-    connection: &mut SqliteConnection,
-    retention: &Retention,
-    text_ago: &(impl Fn(Duration) -> String + Sync),
-) -> Result<Pruned, Fault> {
-    let ended = text_ago(retention.messages);
-    let read = window(connection, &MESSAGES, &ended).await?;
-    of_messages(connection, &read).await?;
-    let audit = window(connection, &AUDIT, &text_ago(retention.audit)).await?;
-    let conversations = sqlx::query(concat!(
-        "DELETE FROM conversations WHERE id IN (
-             SELECT c.id FROM bridge_ours o CROSS JOIN conversations c ON c.id = o.id
-             WHERE o.kind = 'c' AND o.at_us = ",
-        conversation_us!(),
-        " AND ",
-        due_conversation!(),
-        " LIMIT ?2)"
-    ))
-    .bind(&ended)
-    .bind(PART)
-    .execute(&mut *connection)
-    .await?
-    .rows_affected();
-    Ok(Pruned {
-        messages: u64::try_from(read.len()).unwrap_or(u64::MAX),
-        conversations,
-        audit: u64::try_from(audit.len()).unwrap_or(u64::MAX),
-        ..Pruned::default()
-    })
+/// Deletes one part of the conversations that are due.
+pub(super) fn conversations(connection: &Connection, before: &str) -> Result<usize, Fault> {
+    let gone = connection.change(
+        concat!(
+            "DELETE FROM conversations WHERE id IN (
+                 SELECT c.id FROM bridge_ours o CROSS JOIN conversations c ON c.id = o.id
+                 WHERE o.kind = 'c' AND o.at_us = ",
+            conversation_us!(),
+            " AND ",
+            due_conversation!(),
+            " LIMIT ?2)"
+        ),
+        params![before, PART],
+    )?;
+    Ok(gone)
+}
+
+/// The same of the messages; returns their ids.
+pub(super) fn messages(connection: &Connection, before: &str) -> Result<Vec<i64>, Fault> {
+    window(connection, &MESSAGES, before)
+}
+
+/// The same of the audit log.
+pub(super) fn audit(connection: &Connection, before: &str) -> Result<usize, Fault> {
+    Ok(window(connection, &AUDIT, before)?.len())
 }
 
 /// Statuses and notes of what is gone. Before the heartbeats go that tell which
 /// statuses still have the value that we wrote.
-pub(super) async fn orphans(connection: &mut SqliteConnection) -> Result<(), Fault> {
+pub(super) fn orphans(connection: &Connection) -> Result<(), Fault> {
     for statement in [
         "DELETE FROM session_status
          WHERE conversation_id NOT IN (SELECT id FROM conversations)
@@ -137,7 +130,7 @@ pub(super) async fn orphans(connection: &mut SqliteConnection) -> Result<(), Fau
                            WHERE s.conversation_id = substr(bridge_ours.id, 1, length(bridge_ours.id) - 2)
                              AND s.session_id = substr(bridge_ours.id, -1))",
     ] {
-        sqlx::query(statement).execute(&mut *connection).await?;
+        connection.change(statement, [])?;
     }
     Ok(())
 }
@@ -196,40 +189,24 @@ const AUDIT: Kind = Kind {
 
 /// Looks through the next notes of a kind, and deletes what is due of their rows:
 /// what stays must not be counted through each time.
-async fn window(
-    connection: &mut SqliteConnection,
-    kind: &Kind,
-    before: &str,
-) -> Result<Vec<i64>, Fault> {
-    let from = looked_to(connection, kind.mark).await?;
-    let row = sqlx::query(
+fn window(connection: &Connection, kind: &Kind, before: &str) -> Result<Vec<i64>, Fault> {
+    let from = looked_to(connection, kind.mark)?;
+    let (many, until) = connection.one(
         "SELECT count(*), coalesce(max(id), 0) FROM (
              SELECT id FROM bridge_ours WHERE kind = ?3 AND id > ?1 ORDER BY id LIMIT ?2)",
-    )
-    .bind(from)
-    .bind(LOOK)
-    .bind(kind.letter)
-    .fetch_one(&mut *connection)
-    .await?;
-    let (looked, until): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    let gone: Vec<i64> = sqlx::query_scalar(kind.delete)
-        .bind(before)
-        .bind(PART)
-        .bind(from)
-        .bind(until)
-        .fetch_all(&mut *connection)
-        .await?;
-    sqlx::query(kind.stale)
-        .bind(from)
-        .bind(until)
-        .execute(&mut *connection)
-        .await?;
+        params![from, LOOK, kind.letter],
+        looked,
+    )?;
+    let gone = connection.all(kind.delete, params![before, PART, from, until], |row| {
+        row.get(0)
+    })?;
+    connection.change(kind.stale, [from, until])?;
     // Where something went there may be more.
-    let next = match (gone.is_empty(), looked) {
+    let next = match (gone.is_empty(), many) {
         (true, ..LOOK) => 0,
         (true, _) => until,
         (false, _) => from,
     };
-    look_on(connection, kind.mark, next).await?;
+    look_on(connection, kind.mark, next)?;
     Ok(gone)
 }

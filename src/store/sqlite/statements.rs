@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Params, Row};
+use serde::Serialize;
 
 use super::Durability;
 use super::beside;
@@ -120,6 +121,12 @@ pub(super) fn text<'row>(row: &'row Row<'_>, column: usize) -> rusqlite::Result<
     Ok(String::from_utf8_lossy(bytes))
 }
 
+/// A column's text, if it says something.
+pub(super) fn words(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    let text = text(row, column)?;
+    Ok((!text.is_empty()).then(|| text.into_owned()))
+}
+
 /// A session of its two columns, the conversation first; `None` where there is
 /// none.
 pub(super) fn session_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<SessionKey>> {
@@ -128,6 +135,26 @@ pub(super) fn session_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Optio
         (Ok(conversation), Ok(side)) => Some(SessionKey::new(conversation, side)),
         _ => None,
     })
+}
+
+/// A list, as `json_each` takes it.
+pub(super) fn json(list: &impl Serialize) -> String {
+    // What cannot be written is no JSON, and refused by the statement.
+    serde_json::to_string(list).unwrap_or_default()
+}
+
+/// Sessions, as `json_each` takes them: each a list of conversation and side.
+pub(super) fn session_list(sessions: &[SessionKey]) -> String {
+    let list: Vec<[&str; 2]> = sessions
+        .iter()
+        .map(|session| [session.conversation.as_str(), session.side.as_str()])
+        .collect();
+    json(&list)
+}
+
+/// The place in a list, as `json_each` counts it.
+pub(super) fn place(row: &Row<'_>, column: usize) -> rusqlite::Result<usize> {
+    Ok(usize::try_from(row.get::<_, i64>(column)?).unwrap_or(usize::MAX))
 }
 
 /// A count of rows.

@@ -1,4 +1,4 @@
-//! The store as a thing that can break: probes, checkpoints, the doorbell.
+//! The store as a thing that can break: its files, the doorbell, its end.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,15 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tracing::{debug, warn};
 
-use super::fault::Fault;
-use super::newest::newest;
+use super::SqliteStore;
+use super::file::size;
 use super::tail::Tail;
-use super::written::Written as _;
-use super::{Durability, Ring, SqliteStore, reports};
-use crate::clock;
 use crate::doorbell::{Doorbell, Mode, Paths};
 use crate::store::writes::health_of;
-use crate::store::{Backend, OnRing, Result, StoreError, StoreProbe, WriteHealth};
+use crate::store::{Backend, OnRing, Result, StoreError, WriteHealth};
 
 /// Longest wait for calls that are under way when the store is closed.
 const CLOSING: Duration = Duration::from_secs(10);
@@ -38,66 +35,27 @@ impl Backend for SqliteStore {
             .map_err(|error| StoreError::Io(self.path().to_owned(), error.to_string()))
     }
 
-    async fn probe(&self) -> Result<StoreProbe> {
-        let started = clock::since_boot();
+    fn renew(&self) {
         self.acceptance.renew(self.path());
-        self.run("looking at it", async {
-            // Before the look: another call may commit meanwhile.
-            let seen = self.newest.seen();
-            let found: (i64, i64) = sqlx::query_as(concat!(
-                "SELECT version, (",
-                newest!(),
-                ") FROM bridge_schema"
-            ))
-            .fetch_one(&mut *self.reader().await?)
-            .await?;
-            Ok(self.newest.ensure_forwards(found.1, seen, &self.files)?)
-        })
-        .await?;
-        Ok(StoreProbe {
-            took: clock::since_boot().saturating_sub(started),
-            log_bytes: reports::size(&self.files.beside("-wal")),
-        })
+    }
+
+    fn log_bytes(&self) -> u64 {
+        size(&self.files.beside("-wal"))
     }
 
     fn writes(&self) -> WriteHealth {
         health_of(&self.messages.writes, &self.heartbeats.writes)
     }
 
-    async fn try_write(&self) -> Result<()> {
-        let doubtful = self.messages.writes.health().doubtful_since.is_some();
-        self.run("trying to write", async {
-            if doubtful {
-                self.count_a_try(Durability::Full).await?;
-            }
-            self.count_a_try(Durability::Normal).await
-        })
-        .await
+    fn stands_still(&self) -> bool {
+        self.tended.stands_still(self.newest.seen())
     }
 
-    async fn tend(&self) -> Result<()> {
-        if self.tended.stands_still(self.newest.seen())
-            && let Err(error) = self.run("counting on", self.count_on()).await
-        {
-            if error.is_another_file() {
-                return Err(error);
-            }
-            debug!(%error, "the store was not counted on");
-        }
+    async fn note_count(&self) -> Result<()> {
         let (tended, files) = (Arc::clone(&self.tended), Arc::clone(&self.files));
         tokio::task::spawn_blocking(move || tended.note(&files))
             .await
             .map_err(|died| StoreError::Io(self.path().to_owned(), died.to_string()))?
-    }
-
-    async fn checkpoint(&self) -> Result<()> {
-        self.run("writing the log back", async {
-            sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
-                .fetch_one(&mut *self.reader().await?)
-                .await?;
-            Ok(())
-        })
-        .await
     }
 
     fn committed_at(&self) -> u64 {
@@ -125,37 +83,5 @@ impl Backend for SqliteStore {
                 "the store did not close in time"
             );
         }
-    }
-}
-
-impl SqliteStore {
-    /// Counts one further, so that a copy from before is known as older.
-    async fn count_on(&self) -> std::result::Result<(), Fault> {
-        let mut write = self.write(Durability::Full).await?;
-        let counted =
-            sqlx::query("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'bridge_time'")
-                .execute(write.connection())
-                .await?;
-        if counted.rows_affected() == 0 {
-            sqlx::query("INSERT INTO sqlite_sequence (name, seq) VALUES ('bridge_time', 1)")
-                .execute(write.connection())
-                .await?;
-        }
-        // Which notes it in the bell's file.
-        write.commit(Ring::Yes).await
-    }
-
-    /// SQLite leaves a page alone whose content stays the same: a number counts
-    /// on, in a circle, whatever another program made of it.
-    async fn count_a_try(&self, durability: Durability) -> std::result::Result<(), Fault> {
-        let mut write = self.write(durability).await?;
-        sqlx::query(
-            "INSERT INTO bridge_signal (name, n) VALUES ('tried', 1)
-             ON CONFLICT (name) DO UPDATE SET n = (n & 1023) + 1",
-        )
-        .execute(write.connection())
-        .await?
-        .wrote(1, "bridge_signal")?;
-        write.commit(Ring::No).await
     }
 }

@@ -70,7 +70,11 @@ impl ConversationRows for MemoryRows {
         storage: TokenStorage,
         now: Timestamp,
     ) -> Result<()> {
+        let rows = &mut self.at()?.conversations;
+        let newest = rows.values().map(|row| row.place).max();
         let row = ConversationRow {
+            renewed: None,
+            place: newest.unwrap_or(0) + 1,
             tokens: [new.token_a.stored(storage), new.token_b.stored(storage)],
             roles: [new.role_a.clone(), new.role_b.clone()],
             label: None,
@@ -79,7 +83,7 @@ impl ConversationRows for MemoryRows {
             closed_at: None,
             set: None,
         };
-        self.at()?.conversations.insert(new.id.clone(), row);
+        rows.insert(new.id.clone(), row);
         Ok(())
     }
 
@@ -110,6 +114,7 @@ impl ConversationRows for MemoryRows {
                 boot: boot.now,
                 boot_id: boot.id.clone(),
             });
+            row.renewed = None;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::MemoryRows;
 use crate::model::SessionKey;
+use crate::model::health::Turn;
 use crate::store::Result;
 use crate::store::rows::SessionRows;
 
@@ -25,6 +26,13 @@ impl SessionRows for MemoryRows {
         let sessions = &mut self.at()?.sessions;
         let newest = sessions.values().map(|row| row.change).max().unwrap_or(0);
         sessions.entry(session.clone()).or_default().change = newest + 1;
+        Ok(())
+    }
+
+    fn set_turn(&mut self, session: &SessionKey, turn: Turn) -> Result<()> {
+        if let Some(row) = self.at()?.sessions.get_mut(session) {
+            row.turn = (turn != Turn::Unknown).then_some(turn);
+        }
         Ok(())
     }
 

@@ -13,6 +13,10 @@ impl SettingRows for MemoryRows {
             .collect())
     }
 
+    fn setting(&mut self, key: &'static str) -> Result<Option<String>> {
+        Ok(self.at()?.settings.get(key).cloned())
+    }
+
     fn set_setting(&mut self, key: &'static str, value: &str) -> Result<()> {
         let settings = &mut self.at()?.settings;
         settings.insert(key.to_owned(), value.to_owned());

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::MemoryRows;
+use crate::model::wake::WakeOutcome;
 use crate::store::memory::tables::Wake;
 use crate::store::rows::WakeRows;
 use crate::store::{Result, WakeClaim, WakeEnd, WakeRef};
@@ -10,45 +11,50 @@ use crate::store::{Result, WakeClaim, WakeEnd, WakeRef};
 impl WakeRows for MemoryRows {
     fn claim(&mut self, claim: &WakeClaim<'_>, _now: Timestamp) -> Result<Option<WakeRef>> {
         let wakes = &mut self.at()?.wakes;
-        let open = wakes
-            .iter()
-            .position(|wake| wake.session == *claim.session && !wake.over);
-        let lease_until = claim.boot.now + claim.lease;
-        let at = match open {
-            Some(at) => {
-                let wake = &mut wakes[at];
-                if wake.boot_id == claim.boot.id && wake.lease_until >= claim.boot.now {
-                    return Ok(None);
-                }
-                wake.claim += 1;
-                wake.boot_id.clone_from(&claim.boot.id);
-                wake.lease_until = lease_until;
-                at
+        let mut open = wakes.iter_mut();
+        let open = open.find(|(_, wake)| wake.session == *claim.session && wake.ended.is_none());
+        let (id, number) = match open {
+            Some((_, wake))
+                if wake.boot_id == claim.boot.id && wake.lease_until >= claim.boot.now =>
+            {
+                return Ok(None);
             }
-            None => {
-                wakes.push(Wake {
-                    session: claim.session.clone(),
-                    claim: 1,
-                    boot_id: claim.boot.id.clone(),
-                    lease_until,
-                    over: false,
-                });
-                wakes.len() - 1
-            }
+            Some((id, wake)) => (*id, wake.claim + 1),
+            None => (wakes.keys().next_back().map_or(1, |id| id + 1), 1),
         };
-        Ok(Some(WakeRef {
-            id: i64::try_from(at).unwrap_or(i64::MAX),
-            claim: wakes[at].claim,
-        }))
+        let wake = Wake {
+            session: claim.session.clone(),
+            claim: number,
+            claimant: claim.claimant.to_owned(),
+            adapter: claim.adapter.to_owned(),
+            boot_id: claim.boot.id.clone(),
+            lease_until: claim.boot.now + claim.lease,
+            ended: None,
+            outcome: None,
+            reason: None,
+        };
+        wakes.insert(id, wake);
+        Ok(Some(WakeRef { id, claim: number }))
     }
 
-    fn end_wake(&mut self, wake: &WakeRef, _end: &WakeEnd<'_>, _now: Timestamp) -> Result<bool> {
-        let at = usize::try_from(wake.id).unwrap_or(usize::MAX);
-        let row = self.at()?.wakes.get_mut(at);
-        let Some(row) = row.filter(|row| row.claim == wake.claim && !row.over) else {
+    fn abandon_wakes(&mut self, claimant: &str, now: Timestamp) -> Result<()> {
+        let wakes = self.at()?.wakes.values_mut();
+        let open = wakes.filter(|wake| wake.ended.is_none() && wake.claimant == claimant);
+        for wake in open {
+            wake.ended = Some(now);
+            wake.outcome = Some(WakeOutcome::Abandoned);
+        }
+        Ok(())
+    }
+
+    fn end_wake(&mut self, wake: &WakeRef, end: &WakeEnd<'_>, now: Timestamp) -> Result<bool> {
+        let row = self.at()?.wakes.get_mut(&wake.id);
+        let Some(row) = row.filter(|row| row.claim == wake.claim && row.ended.is_none()) else {
             return Ok(false);
         };
-        row.over = true;
+        row.ended = Some(now);
+        row.outcome = Some(end.outcome);
+        row.reason = end.reason.map(str::to_owned);
         Ok(true)
     }
 }

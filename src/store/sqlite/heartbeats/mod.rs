@@ -1,6 +1,5 @@
 //! Heartbeats: one statement for all sessions of a daemon.
 
-mod expired;
 mod lives;
 mod round;
 
@@ -19,7 +18,7 @@ use super::fleet::bump;
 use super::messages::{called, touch};
 use super::owed::mail_of;
 use super::tasks::signal;
-use super::{Durability, Ring, SqliteStore, millis, shared, times};
+use super::{Durability, Ring, SqliteStore, millis, shared};
 use crate::host;
 use crate::model::health::Turn;
 use crate::model::session::ProofKind;
@@ -29,28 +28,11 @@ use crate::store::sqlite::written::Written as _;
 use crate::store::unmoved::Heartbeats;
 use crate::store::{
     Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Namesake, Process, ProcessId,
-    Result, Witness,
+    Result,
 };
 
 #[async_trait]
 impl Heartbeats for SqliteStore {
-    async fn witness(&self) -> Result<Witness> {
-        self.run("reading the times of its rows", async {
-            times::witness(&mut *self.reader().await?).await
-        })
-        .await
-    }
-
-    async fn mend_renewals(&self, now: Timestamp) -> Result<u64> {
-        self.run("taking renewals back", async {
-            let mut write = self.write(Durability::Full).await?;
-            let mended = times::mend(write.connection(), now).await?;
-            write.commit(Ring::No).await?;
-            Ok(mended)
-        })
-        .await
-    }
-
     async fn register_daemon(&self, daemon: &DaemonInfo, now: Timestamp) -> Result<DaemonRef> {
         self.run("registering the daemon", async {
             let mut write = self.write(Durability::Full).await?;
@@ -222,32 +204,6 @@ impl Heartbeats for SqliteStore {
             .await?;
             let places = places.into_iter().filter_map(|n| usize::try_from(n).ok());
             Ok(places.filter_map(|n| sessions.get(n).cloned()).collect())
-        })
-        .await
-    }
-
-    async fn renew_expired(
-        &self,
-        daemon: &DaemonRef,
-        sessions: &[SessionKey],
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<Vec<SessionKey>> {
-        self.run("renewing expired conversations", async {
-            // Most that expired are nobody's any more: no write lock for those.
-            let found = expired::of(&mut *self.reader().await?, daemon, sessions, now).await?;
-            if found.is_empty() {
-                return Ok(Vec::new());
-            }
-            let mut write = self.write(Durability::Full).await?;
-            let mut renewed = Vec::new();
-            for ended in expired::of(write.connection(), daemon, sessions, now).await? {
-                if expired::renew(write.connection(), &ended, daemon, (until, now)).await? {
-                    renewed.push(ended.session);
-                }
-            }
-            write.commit(Ring::No).await?;
-            Ok(renewed)
         })
         .await
     }

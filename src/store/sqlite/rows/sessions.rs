@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use crate::model::SessionKey;
+use crate::model::health::Turn;
 use crate::store::Result;
 use crate::store::rows::SessionRows;
 use crate::store::sqlite::engine::SqliteRows;
@@ -74,6 +75,23 @@ impl SessionRows for SqliteRows {
                              change = excluded.change"
                     ),
                     [session.conversation.as_str(), session.side.as_str()],
+                )?
+                .wrote(1, "bridge_session")?;
+            Ok(())
+        })
+    }
+
+    fn set_turn(&mut self, session: &SessionKey, turn: Turn) -> Result<()> {
+        let word = match turn {
+            Turn::Unknown => None,
+            told => Some(told.as_str()),
+        };
+        self.run(|connection| {
+            connection
+                .change(
+                    "UPDATE bridge_session SET turn = ?3
+                     WHERE conversation_id = ?1 AND session_id = ?2",
+                    params![session.conversation.as_str(), session.side.as_str(), word],
                 )?
                 .wrote(1, "bridge_session")?;
             Ok(())

@@ -18,6 +18,17 @@ impl SettingRows for SqliteRows {
         })
     }
 
+    fn setting(&mut self, key: &'static str) -> Result<Option<String>> {
+        self.run(|connection| {
+            let value = connection.first(
+                "SELECT value FROM bridge_setting WHERE key = ?1",
+                [key],
+                |row| Ok(text(row, 0)?.into_owned()),
+            )?;
+            Ok(value)
+        })
+    }
+
     fn set_setting(&mut self, key: &'static str, value: &str) -> Result<()> {
         self.run(|connection| {
             connection

@@ -45,6 +45,17 @@ impl WakeRows for SqliteRows {
         })
     }
 
+    fn abandon_wakes(&mut self, claimant: &str, now: Timestamp) -> Result<()> {
+        self.run(|connection| {
+            connection.change(
+                "UPDATE bridge_wake SET outcome = 'abandoned', ended_ms = ?2
+                 WHERE claimant = ?1 AND ended_ms IS NULL",
+                params![claimant, millis(now)],
+            )?;
+            Ok(())
+        })
+    }
+
     fn end_wake(&mut self, wake: &WakeRef, end: &WakeEnd<'_>, now: Timestamp) -> Result<bool> {
         self.run(|connection| {
             let changed = connection.change(
