@@ -1,6 +1,6 @@
 //! The adapters, one line each.
 
-use super::{AlertAdapter, exec, webhook};
+use super::AlertAdapter;
 use crate::setting::{RawDuration, adapters};
 
 adapters! {
@@ -15,8 +15,6 @@ adapters! {
         no_leader_after: RawDuration,
     }
 
-    /// Runs a command.
     Exec(exec::ExecSettings) = "exec",
-    /// Posts to a URL.
     Webhook(webhook::WebhookSettings) = "webhook",
 }

@@ -7,18 +7,21 @@
 /// - the raw table: the common keys, and a table for each adapter;
 /// - `all`: every adapter of the list as it is configured, for `Findings::adapters`.
 ///
-/// A line of the list is a variant, the module and the settings, and the adapter's
-/// name in the configuration.
+/// A line of the list is a variant, the settings in their module, which stands beside
+/// the list, and the adapter's name in the configuration.
 macro_rules! adapters {
     (
         $(#[$about:meta])* enum $Adapters:ident of $Adapter:ident;
         $(#[$raw_about:meta])* table $Raw:ident { $($common:ident: $type:ty,)+ }
-        $($(#[$one:meta])* $Variant:ident($module:ident::$Settings:ident) = $name:literal,)+
+        $($Variant:ident($module:ident::$Settings:ident) = $name:literal,)+
     ) => {
         $(#[$about])*
         #[derive(Debug, Clone, PartialEq)]
         pub enum $Adapters {
-            $($(#[$one])* $Variant($module::$Settings),)+
+            $(
+                #[doc = concat!("The adapter `", $name, "`.")]
+                $Variant(super::$module::$Settings),
+            )+
         }
 
         impl $Adapters {
@@ -41,7 +44,7 @@ macro_rules! adapters {
 
             /// The keys of all.
             pub(crate) fn keys() -> impl Iterator<Item = &'static $crate::setting::Key> {
-                [$(<$module::$Settings as $Adapter>::keys()),+].into_iter().flatten()
+                [$(<super::$module::$Settings as $Adapter>::keys()),+].into_iter().flatten()
             }
 
             /// Of each adapter its name, its settings if it is configured, and how it
@@ -52,12 +55,12 @@ macro_rules! adapters {
             ) -> Vec<(&'static str, Option<Self>, &'static str)> {
                 vec![$((
                     $name,
-                    <$module::$Settings as $Adapter>::read(
+                    <super::$module::$Settings as $Adapter>::read(
                         &table.part($name, |raw| &raw.$module),
                         found,
                     )
                     .map(Self::$Variant),
-                    <$module::$Settings as $Adapter>::remedy(),
+                    <super::$module::$Settings as $Adapter>::remedy(),
                 )),+]
             }
         }
@@ -69,7 +72,7 @@ macro_rules! adapters {
             $(pub(crate) $common: Option<$type>,)+
             $(
                 #[serde(rename = $name, deserialize_with = "crate::setting::table")]
-                $module: <$module::$Settings as $Adapter>::Raw,
+                $module: <super::$module::$Settings as $Adapter>::Raw,
             )+
         }
     };

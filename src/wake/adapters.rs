@@ -1,6 +1,6 @@
 //! The adapters, one line each.
 
-use super::{WakeAdapter, exec, file};
+use super::WakeAdapter;
 use crate::setting::{RawDuration, adapters};
 
 adapters! {
@@ -16,8 +16,6 @@ adapters! {
         backoff_max: RawDuration,
     }
 
-    /// Runs a command.
     Exec(exec::ExecSettings) = "exec",
-    /// Writes a file.
     File(file::FileSettings) = "file",
 }

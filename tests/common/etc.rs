@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mcp_bridge::config::{
-    AgentSettings, ConfigError, OrchestratorSettings, RoleSettings, Settings, load,
+    AgentSettings, ConfigError, KEYS, OrchestratorSettings, RoleSettings, Settings, load,
 };
 use tempfile::TempDir;
 
@@ -95,4 +95,15 @@ pub(crate) fn orchestrator(settings: &Settings) -> &OrchestratorSettings {
 
 pub(crate) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+/// The text with one word in the place of the names of all adapters, which `order`
+/// takes: another adapter changes no message but for its name.
+pub(crate) fn without_adapters(text: &str, order: &str) -> String {
+    let key = KEYS.iter().find(|key| key.name == order).expect("a key");
+    let quoted: Vec<String> = key.words().iter().map(|word| format!("`{word}`")).collect();
+    let (last, first) = quoted.split_last().expect("adapters");
+    let listed = format!("{} and {last}", first.join(", "));
+    assert!(text.contains(&listed), "{text}");
+    text.replace(&listed, "ADAPTERS")
 }
