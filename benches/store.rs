@@ -324,7 +324,7 @@ fn deciding(criterion: &mut Criterion, world: &World) {
         let taken = store.take_lead(&world.daemon, None, ttl, at(4)).await;
         assert_eq!(taken.expect("asked").as_ref(), Some(&leader));
         store.set_capacity(None, 1_000, 3).await.expect("set");
-        let seen = store.fleet(Wanted::These(&keys[..1]), at(4)).await;
+        let seen = store.fleet(Wanted::These((&keys[..1]).into()), at(4)).await;
         let beat = seen.expect("looked").sessions[0].beat.clone();
         beat.expect("it was beaten").seq
     });

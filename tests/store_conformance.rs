@@ -204,11 +204,14 @@ macro_rules! every_case {
                 a_lease_that_ran_out_is_taken_over
                 another_boot_s_lease_is_over
                 sessions_do_not_stand_in_each_other_s_way
+                a_wake_that_ended_makes_room
             }
             alerts {
                 one_of_a_kind_is_open_for_a_subject
                 an_alert_says_what_it_is_about
                 controls_hold_until_their_end
+                each_edge_is_told_once
+                a_control_is_taken_back
             }
             reports {
                 limits_are_kept_in_the_store
@@ -224,6 +227,79 @@ macro_rules! every_case {
                 what_was_there_before_is_not_reported
                 asking_looks_at_once
             }
+            tasks {
+                all_are_added_or_none
+                a_client_id_makes_one_task
+                secrets_are_taken_out
+                the_oldest_of_the_caller_s_role_is_claimed
+                a_named_task_is_had_or_refused
+                a_session_has_as_many_as_it_may
+                a_wrong_token_claims_and_writes_nothing
+                of_two_that_claim_one_gets_it
+                lists_are_filtered
+                what_is_added_is_shown
+            }
+            task_ends {
+                an_old_fence_hears_who_has_the_task_now
+                an_old_fence_hears_how_the_task_ended
+                a_task_that_failed_is_tried_again_after_a_pause
+                the_fifth_failure_is_the_end
+                cancelling_tells_the_owner
+                a_dead_task_that_is_cancelled_alarms_no_more
+                progress_is_noted_and_counts_as_activity
+                a_task_is_done_once
+                the_history_tells_it_all_in_order
+            }
+            reassign {
+                to_another_session
+                into_the_queue
+                a_task_that_waits_is_given
+                to_the_one_that_has_it_is_refused
+                what_is_over_is_not_moved
+                a_dead_task_gets_another_life
+                to_a_session_that_cannot_is_refused
+            }
+            leader {
+                a_lease_that_stood_still_is_taken_over
+                a_renewed_lease_is_not_taken
+                a_lease_that_was_given_up_is_free
+                a_later_life_of_the_same_daemon_is_another
+                of_two_that_take_one_gets_it
+                the_first_takes_it
+            }
+            fleet {
+                pages_hold_everybody_once
+                one_that_ended_with_a_task_is_still_watched
+            }
+            prune {
+                what_nobody_has_read_stays
+                alerts_about_what_has_ended_end
+            }
+            findings {
+                a_hold_since_the_look_voids_a_loss_and_no_exit
+                an_alert_is_raised_once
+                a_stall_may_be_told_of_later
+                one_standing_ends_the_alert_of_another
+                the_notice_names_unread_mail
+            }
+            reminders {
+                of_a_task_and_not_of_mail
+                unread_it_is_no_debt
+                three_times_without_progress
+            }
+            moves {
+                everything_that_belongs_to_a_move
+                whoever_made_the_task_hears_of_it
+                a_fence_that_moved_on_voids_it
+                an_owner_that_is_back_voids_it
+                a_stalled_owner_hears_that_it_must_stop
+                a_target_that_cannot_voids_it
+                one_that_is_void_does_not_void_the_others
+                the_old_owner_is_too_late
+                buried_is_dead_and_told
+                an_old_leader_moves_and_finds_nothing
+                waiting_are_those_that_need_somebody
+            }
         }
     };
 }
@@ -232,19 +308,12 @@ macro_rules! every_case {
 macro_rules! unmoved_case {
     ($name:ident, $backend:ty) => {
         conformance! { $name, $backend,
-            alerts {
-                each_edge_is_told_once
-                a_control_is_taken_back
-            }
             doorbell {
                 heartbeats_bring_no_arrivals
                 work_is_signalled
             }
             messages {
                 a_cancelled_call_leaves_the_store_usable
-            }
-            wakes {
-                a_wake_that_ended_makes_room
             }
             heartbeats {
                 a_daemon_s_epochs_grow
@@ -266,101 +335,36 @@ macro_rules! unmoved_case {
             reports {
                 daemons_are_listed
             }
-            tasks {
-                what_is_added_is_shown
-                all_are_added_or_none
-                a_client_id_makes_one_task
-                secrets_are_taken_out
-                the_oldest_of_the_caller_s_role_is_claimed
-                a_named_task_is_had_or_refused
-                a_session_has_as_many_as_it_may
-                an_agent_that_has_ended_claims_nothing
-                a_session_that_is_drained_claims_nothing
-                a_wrong_token_claims_and_writes_nothing
-                of_two_that_claim_one_gets_it
-                lists_are_filtered
-            }
-            task_ends {
-                progress_is_noted_and_counts_as_activity
-                an_old_fence_hears_who_has_the_task_now
-                an_old_fence_hears_how_the_task_ended
-                a_task_is_done_once
-                a_task_that_failed_is_tried_again_after_a_pause
-                the_fifth_failure_is_the_end
-                cancelling_tells_the_owner
-                a_dead_task_that_is_cancelled_alarms_no_more
-                the_history_tells_it_all_in_order
-            }
-            reassign {
-                to_another_session
-                into_the_queue
-                a_task_that_waits_is_given
-                a_dead_task_gets_another_life
-                to_a_session_that_cannot_is_refused
-                to_the_one_that_has_it_is_refused
-                what_is_over_is_not_moved
-            }
-            leader {
-                the_first_takes_it
-                a_lease_that_stood_still_is_taken_over
-                a_renewed_lease_is_not_taken
-                a_lease_that_was_given_up_is_free
-                a_later_life_of_the_same_daemon_is_another
-                of_two_that_take_one_gets_it
-            }
-            findings {
-                life_that_was_not_seen_is_life
-                a_finding_that_holds_is_written
-                a_hold_since_the_look_voids_a_loss_and_no_exit
-                an_alert_is_raised_once
-                a_stall_may_be_told_of_later
-                one_standing_ends_the_alert_of_another
-                the_notice_names_unread_mail
-                the_notice_names_what_was_in_its_hand
-                what_a_lost_agent_had_in_its_hand_is_handed_out_again
-            }
-            reminders {
-                of_a_task_and_not_of_mail
-                unread_it_is_no_debt
-                three_times_without_progress
-            }
             fleet {
                 a_side_that_only_sends_is_unused
                 three_ways_to_the_same_row
                 what_changed_is_seen_and_nothing_else
                 a_heartbeat_alone_is_a_pulse
-                pages_hold_everybody_once
                 cleaning_up_hides_no_change
                 only_open_conversations_are_in_it
-                one_that_ended_with_a_task_is_still_watched
                 kept_is_what_a_daemon_keeps
                 a_turn_stands_until_another_is_told
                 a_view_tells_what_was_found_and_what_it_has
                 processes_are_told_as_they_beat
             }
-            moves {
-                everything_that_belongs_to_a_move
-                whoever_made_the_task_hears_of_it
-                a_fence_that_moved_on_voids_it
-                an_owner_that_is_back_voids_it
-                a_beat_after_the_verdict_voids_it
-                a_call_after_the_verdict_voids_it
-                a_daemon_that_stops_after_an_exit_voids_nothing
-                a_stalled_owner_hears_that_it_must_stop
-                a_target_that_cannot_voids_it
-                one_that_is_void_does_not_void_the_others
-                the_old_owner_is_too_late
-                buried_is_dead_and_told
-                an_old_leader_moves_and_finds_nothing
-                waiting_are_those_that_need_somebody
-            }
-            prune {
-                what_nobody_has_read_stays
-                alerts_about_what_has_ended_end
-            }
             times {
                 a_renewal_far_ahead_is_taken_back
                 a_witness_is_the_last_row_of_others
+            }
+            tasks {
+                an_agent_that_has_ended_claims_nothing
+                a_session_that_is_drained_claims_nothing
+            }
+            findings {
+                life_that_was_not_seen_is_life
+                a_finding_that_holds_is_written
+                the_notice_names_what_was_in_its_hand
+                what_a_lost_agent_had_in_its_hand_is_handed_out_again
+            }
+            moves {
+                a_beat_after_the_verdict_voids_it
+                a_call_after_the_verdict_voids_it
+                a_daemon_that_stops_after_an_exit_voids_nothing
             }
         }
     };

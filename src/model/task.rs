@@ -24,6 +24,9 @@ pub const MAX_FAILURES: u32 = 5;
 pub const RETRY_BASE: Duration = Duration::from_secs(30);
 /// Longest pause, before the jitter.
 pub const RETRY_CAP: Duration = Duration::from_secs(30 * 60);
+/// Further off than any pause: a task that waits for such a time waits because a
+/// clock was set, and need not.
+pub const RETRY_FAR: Duration = Duration::from_secs(45 * 60);
 /// Share of a pause by which it is made longer or shorter, so that tasks that
 /// failed together do not come back together.
 const JITTER: f64 = 0.2;

@@ -17,6 +17,7 @@ mod fleet;
 pub mod locate;
 pub mod memory;
 mod ops;
+mod postponed;
 pub mod rows;
 pub mod sqlite;
 mod tasks;
@@ -67,6 +68,7 @@ pub struct Store {
     normal: Executor,
     reads: Readers,
     backend: Arc<dyn Backend>,
+    postponed: Arc<postponed::Postponed>,
     unmoved: Option<Arc<sqlite::SqliteStore>>,
 }
 

@@ -81,6 +81,12 @@ pub struct Task {
 }
 
 impl Task {
+    /// Whether a session has it, with this fence.
+    #[must_use]
+    pub(crate) fn is_held(&self, session: &SessionKey, fence: Fence) -> bool {
+        self.fence == fence && self.owner.as_ref() == Some(session)
+    }
+
     /// What people call its owner.
     #[must_use]
     pub fn owner_name(&self) -> String {

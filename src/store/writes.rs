@@ -118,14 +118,6 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// How long ago it was asked for.
-    pub(crate) fn age(&self) -> Duration {
-        let begun = self.writes.lock().under_way.get(&self.number).copied();
-        begun.map_or(Duration::ZERO, |write| {
-            clock::since_boot().saturating_sub(write.begun)
-        })
-    }
-
     /// It is at its next step.
     pub(crate) fn is_at(&self, step: Step) {
         let now = clock::since_boot();

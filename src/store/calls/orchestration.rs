@@ -2,6 +2,7 @@
 //! fails with [`crate::store::StoreError::NotLeading`] if somebody else acts by
 //! now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,8 +11,8 @@ use crate::clock;
 use crate::model::SessionKey;
 #[cfg(doc)]
 use crate::store::StoreError;
-use crate::store::ops::{prune, seen, settings};
-use crate::store::unmoved::Orchestration as _;
+use crate::store::ops::findings::{self, Settled};
+use crate::store::ops::{leader, moves, prune, seen, settings};
 use crate::store::{
     DaemonRef, Finding, Fleet, Leader, Lease, Move, Moved, Pruned, Result, Retention, Store,
     Waiting, Wanted,
@@ -20,7 +21,9 @@ use crate::store::{
 impl Store {
     /// The lease as it stands.
     pub async fn lease(&self) -> Result<Option<Lease>> {
-        self.unmoved()?.lease().await
+        self.reads
+            .read("asking who acts", |rows| rows.lease())
+            .await
     }
 
     /// Takes the lease, if it is still the one that was seen. `None` if
@@ -32,7 +35,12 @@ impl Store {
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Option<Leader>> {
-        self.unmoved()?.take_lead(daemon, seen, ttl, now).await
+        let (daemon, seen) = (daemon.clone(), seen.cloned());
+        self.full
+            .write("taking the lead", move |transaction| {
+                leader::take(transaction, &daemon, seen.as_ref(), ttl, now)
+            })
+            .await
     }
 
     /// Says that this one still acts.
@@ -40,12 +48,22 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotLeading`].
     pub async fn renew_lead(&self, leader: &Leader) -> Result<()> {
-        self.unmoved()?.renew_lead(leader).await
+        let leader = leader.clone();
+        self.normal
+            .write("renewing the lead", move |transaction| {
+                leader::renew(transaction, &leader)
+            })
+            .await
     }
 
     /// Gives the lease back, so that nobody need wait for its end.
     pub async fn give_up_lead(&self, leader: &Leader) -> Result<()> {
-        self.unmoved()?.give_up_lead(leader).await
+        let leader = leader.clone();
+        self.normal
+            .write("giving up the lead", move |transaction| {
+                leader::give_up(transaction, &leader)
+            })
+            .await
     }
 
     /// Sessions, and where the next look begins.
@@ -69,10 +87,25 @@ impl Store {
     pub async fn settle(
         &self,
         leader: &Leader,
-        findings: &[Finding],
+        found: &[Finding],
         now: Timestamp,
     ) -> Result<Vec<bool>> {
-        self.unmoved()?.settle(leader, findings, now).await
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let postponed = Arc::clone(&self.postponed);
+        let (leader, judged) = (leader.clone(), found.to_vec());
+        let settled = self
+            .full
+            .write("writing findings", move |transaction| {
+                findings::settle(transaction, &leader, &judged, &postponed, now)
+            })
+            .await?;
+        for (finding, settled) in found.iter().zip(&settled) {
+            self.postponed.note(finding, *settled == Settled::PutOff);
+        }
+        let written = settled.iter().map(|settled| *settled == Settled::Written);
+        Ok(written.collect())
     }
 
     /// Tasks that wait or whose owner is gone, oldest first; `stalled` are
@@ -83,8 +116,11 @@ impl Store {
         losses_within: Duration,
         now: Timestamp,
     ) -> Result<Vec<Waiting>> {
-        self.unmoved()?
-            .waiting_tasks(stalled, losses_within, now)
+        let stalled = stalled.to_vec();
+        self.reads
+            .read("looking for tasks that wait", move |rows| {
+                moves::waiting(rows, &stalled, losses_within, now)
+            })
             .await
     }
 
@@ -95,10 +131,18 @@ impl Store {
     pub async fn move_tasks(
         &self,
         leader: &Leader,
-        moves: &[Move],
+        planned: &[Move],
         now: Timestamp,
     ) -> Result<Vec<Moved>> {
-        self.unmoved()?.move_tasks(leader, moves, now).await
+        if planned.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (leader, planned) = (leader.clone(), planned.to_vec());
+        self.full
+            .write("moving tasks", move |transaction| {
+                moves::make(transaction, &leader, &planned, now)
+            })
+            .await
     }
 
     /// How many tasks a session may have that says nothing of its own, and how many

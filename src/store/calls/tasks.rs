@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::model::redact::redact;
 use crate::model::task::ProgressNote;
 use crate::model::{Fence, SessionKey, TaskId};
 #[cfg(doc)]
 use crate::store::TaskError;
-use crate::store::unmoved::Tasks as _;
+use crate::store::ops::tasks;
 use crate::store::{
     Added, Caller, Ended, NewTask, Outcome, Result, Store, Task, TaskEvent, TaskFilter,
 };
@@ -26,12 +27,21 @@ impl Store {
         tasks: &[NewTask],
         now: Timestamp,
     ) -> Result<Vec<Added>> {
-        self.unmoved()?.add_tasks(creator, tasks, now).await
+        // Before the lock is taken; so everywhere that secrets are looked for.
+        let (creator, clean) = (creator.cloned(), tasks::clean(tasks));
+        self.full
+            .write("adding tasks", move |transaction| {
+                tasks::add(transaction, creator.as_ref(), &clean, now)
+            })
+            .await
     }
 
     /// Tasks, oldest first.
     pub async fn tasks(&self, filter: &TaskFilter) -> Result<Vec<Task>> {
-        self.unmoved()?.tasks(filter).await
+        let filter = filter.clone();
+        self.reads
+            .read("listing tasks", move |rows| rows.tasks(&filter))
+            .await
     }
 
     /// One task, with its history, oldest first.
@@ -39,7 +49,9 @@ impl Store {
     /// # Errors
     /// [`TaskError::NoTask`].
     pub async fn task(&self, id: TaskId) -> Result<(Task, Vec<TaskEvent>)> {
-        self.unmoved()?.task(id).await
+        self.reads
+            .read("looking at a task", move |rows| tasks::show(rows, id))
+            .await
     }
 
     /// Gives the caller a task: this one, or the oldest that waits for its
@@ -55,7 +67,12 @@ impl Store {
         task: Option<TaskId>,
         now: Timestamp,
     ) -> Result<Option<Task>> {
-        self.unmoved()?.claim_task(caller, task, now).await
+        let caller = caller.clone();
+        self.full
+            .write("claiming a task", move |transaction| {
+                tasks::claim(transaction, &caller, task, now)
+            })
+            .await
     }
 
     /// Notes progress, and that the agent may be silent for a while.
@@ -71,8 +88,11 @@ impl Store {
         busy_for: Option<Duration>,
         now: Timestamp,
     ) -> Result<()> {
-        self.unmoved()?
-            .task_progress(caller, task, fence, note, busy_for, now)
+        let (caller, note) = (caller.clone(), tasks::clean_note(note));
+        self.full
+            .write("noting progress", move |transaction| {
+                tasks::progress(transaction, &caller, (task, fence), &note, busy_for, now)
+            })
             .await
     }
 
@@ -88,8 +108,13 @@ impl Store {
         outcome: &Outcome,
         now: Timestamp,
     ) -> Result<Ended> {
-        self.unmoved()?
-            .end_task(caller, task, fence, outcome, now)
+        let text = tasks::clean_outcome(outcome);
+        let (caller, outcome) = (caller.clone(), outcome.clone());
+        self.full
+            .write("ending a task", move |transaction| {
+                let outcome = (&outcome, text.as_deref());
+                tasks::end(transaction, &caller, (task, fence), outcome, now)
+            })
             .await
     }
 
@@ -103,7 +128,12 @@ impl Store {
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<Task> {
-        self.unmoved()?.cancel_task(task, reason, now).await
+        let reason = reason.map(|reason| redact(reason).text.into_owned());
+        self.full
+            .write("cancelling a task", move |transaction| {
+                tasks::cancel(transaction, task, reason.as_deref(), now)
+            })
+            .await
     }
 
     /// An operator's move: to this session, or back into the queue. A task
@@ -118,6 +148,11 @@ impl Store {
         to: Option<&SessionKey>,
         now: Timestamp,
     ) -> Result<Task> {
-        self.unmoved()?.reassign_task(task, to, now).await
+        let to = to.cloned();
+        self.full
+            .write("reassigning a task", move |transaction| {
+                tasks::reassign(transaction, task, to.as_ref(), now)
+            })
+            .await
     }
 }

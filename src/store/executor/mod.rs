@@ -49,12 +49,19 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Transaction<'a> {
     rows: &'a mut dyn Rows,
     ring: bool,
+    asked: Duration,
 }
 
 impl<'a> Transaction<'a> {
-    /// Around rows; for an engine's own tests too.
-    pub fn new(rows: &'a mut dyn Rows) -> Self {
-        Self { rows, ring: false }
+    fn new(rows: &'a mut dyn Rows, asked: Duration) -> Self {
+        let ring = false;
+        Self { rows, ring, asked }
+    }
+
+    /// How long ago the write was asked for: what else this process wants to write
+    /// may have waited as long.
+    pub fn waited(&self) -> Duration {
+        clock::since_boot().saturating_sub(self.asked)
     }
 
     /// The rows.
@@ -423,7 +430,7 @@ where
     }
 
     fn run(&mut self, rows: &mut dyn Rows) -> Option<bool> {
-        let mut transaction = Transaction::new(rows);
+        let mut transaction = Transaction::new(rows, self.asked);
         let span = self.span.clone();
         let act = AssertUnwindSafe(|| span.in_scope(|| (self.act)(&mut transaction)));
         // A defect in one write must not end those of all others.

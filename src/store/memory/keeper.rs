@@ -14,6 +14,7 @@ use crate::doorbell::{Doorbell, Listener, Mode, Paths};
 use crate::model::message::Message;
 use crate::model::{MessageId, SessionKey};
 use crate::store::executor::{Engine, Executor, Readers, plain_threads};
+use crate::store::postponed::Postponed;
 use crate::store::writes::{Writes, health_of};
 use crate::store::{Arrival, Backend, Look, OnRing, Result, Store, StoreError, WriteHealth};
 
@@ -35,6 +36,7 @@ impl Memory {
             full,
             normal,
             reads: Readers::new(readers, &plain_threads()),
+            postponed: Arc::new(Postponed::new(Arc::clone(&writes[1]))),
             backend: Arc::new(Keeper {
                 memory: self.clone(),
                 writes,

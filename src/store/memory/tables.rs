@@ -6,11 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::health::Turn;
-use crate::model::message::{Message, Sender};
+use crate::model::message::{ClientMessageId, Message, Sender};
 use crate::model::wake::WakeOutcome;
 use crate::model::{ConversationId, Label, MessageId, SessionKey, Side, TaskId};
 use crate::store::rows::{Audit, EndSet, Party};
-use crate::store::{AlertRow, Control, FetchId, Leader};
+use crate::store::{AlertRow, Control, FetchId, Lease, Task, TaskEvent};
 
 use super::beats::{BeatRow, Daemon};
 
@@ -23,8 +23,10 @@ pub(super) struct Tables {
     pub(super) messages: BTreeMap<MessageId, MessageRow>,
     pub(super) receipts: BTreeMap<MessageId, Receipt>,
     pub(super) client_messages: HashMap<(SessionKey, String), MessageId>,
-    pub(super) tasks: Vec<TaskId>,
-    pub(super) links: Vec<(TaskId, MessageId)>,
+    pub(super) tasks: BTreeMap<TaskId, TaskRow>,
+    pub(super) history: Vec<EventRow>,
+    /// The task that a message is about.
+    pub(super) links: BTreeMap<MessageId, TaskId>,
     pub(super) sessions: HashMap<SessionKey, Session>,
     pub(super) audit: BTreeMap<i64, (Audit, Timestamp)>,
     pub(super) daemons: BTreeMap<String, Daemon>,
@@ -37,7 +39,7 @@ pub(super) struct Tables {
     pub(super) pruned: Option<Timestamp>,
     pub(super) alerts: Vec<AlertRow>,
     pub(super) controls: Vec<Control>,
-    pub(super) leader: Option<Leader>,
+    pub(super) lease: Option<Lease>,
     pub(super) wakes: BTreeMap<i64, Wake>,
     pub(super) settings: BTreeMap<String, String>,
     /// Counts that there is work for an orchestrator.
@@ -75,6 +77,21 @@ pub(super) struct Receipt {
 }
 
 #[derive(Debug, Clone)]
+pub(super) struct TaskRow {
+    pub(super) task: Task,
+    pub(super) client_id: Option<ClientMessageId>,
+}
+
+/// A line of a task's history; its session is named when it is shown.
+#[derive(Debug, Clone)]
+pub(super) struct EventRow {
+    pub(super) task: TaskId,
+    pub(super) session: Option<SessionKey>,
+    pub(super) counts: bool,
+    pub(super) event: TaskEvent,
+}
+
+#[derive(Debug, Clone)]
 pub(super) struct Wake {
     pub(super) session: SessionKey,
     pub(super) claim: i64,
@@ -94,10 +111,32 @@ pub(super) struct Session {
     pub(super) first_fetch: Option<Timestamp>,
     pub(super) change: u64,
     pub(super) capacity: Option<u32>,
+    pub(super) standing: Option<&'static str>,
+    pub(super) standing_seq: Option<i64>,
+    pub(super) standing_since: Option<Timestamp>,
+    pub(super) crashes: i64,
+    /// How often it said that it is busy, for how long the last time, and until when.
+    pub(super) busy: Option<(i64, Duration, Timestamp)>,
     pub(super) turn: Option<Turn>,
 }
 
 impl Tables {
+    pub(super) fn label(&self, id: &ConversationId) -> Option<Label> {
+        self.conversations.get(id)?.label.clone()
+    }
+
+    /// The id of the next message.
+    pub(super) fn next_message(&self) -> MessageId {
+        let newest = self.messages.keys().next_back();
+        MessageId(newest.map_or(1, |id| id.0 + 1))
+    }
+
+    /// Above every change that a session has.
+    pub(super) fn next_change(&self) -> u64 {
+        let changes = self.sessions.values().map(|row| row.change);
+        changes.max().unwrap_or(0) + 1
+    }
+
     pub(super) fn texts(&self) -> Vec<String> {
         let texts = self.messages.values();
         texts.map(|row| row.message.message.clone()).collect()
@@ -120,11 +159,6 @@ impl Tables {
             };
             (mine && open).then_some(message)
         })
-    }
-
-    /// How many tasks a session has.
-    pub(super) fn open_tasks(&self, _session: &SessionKey) -> usize {
-        0
     }
 
     pub(super) fn sent_by<'a>(&'a self, from: &SessionKey) -> impl Iterator<Item = &'a Message> {

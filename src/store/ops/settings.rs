@@ -1,5 +1,7 @@
 //! Settings that all programs on a store share.
 
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -49,6 +51,18 @@ pub(crate) fn token_storage(rows: &mut dyn Rows) -> Result<TokenStorage> {
 
 /// A key and its value.
 pub(crate) type Setting = (&'static str, String);
+
+/// A setting that is a number; `None` if it is not set.
+///
+/// # Errors
+/// The engine's.
+pub(super) fn number<T: FromStr>(rows: &mut dyn Rows, key: &'static str) -> Result<Option<T>> {
+    let found = rows
+        .settings(key)?
+        .into_iter()
+        .find(|(name, _)| name == key);
+    Ok(found.and_then(|(_, value)| value.parse().ok()))
+}
 
 /// Settings that a program keeps for itself and others.
 ///

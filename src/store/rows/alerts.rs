@@ -32,6 +32,12 @@ pub trait AlertRows {
     /// The engine's.
     fn raise(&mut self, alert: &Raise<'_>, now: Timestamp) -> Result<bool>;
 
+    /// Whether an alert of this kind is open for the subject.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn is_open(&mut self, kind: AlertKind, subject: &str) -> Result<bool>;
+
     /// Notes that all of the open alert of this kind is told by the daemon that
     /// raised it.
     ///

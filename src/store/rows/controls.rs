@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::model::SessionKey;
 use crate::store::{Control, ControlKind, Result};
 
 /// Operations on the orders of operators.
@@ -23,4 +24,11 @@ pub trait ControlRows {
     /// # Errors
     /// The engine's.
     fn controls(&mut self, now: Timestamp) -> Result<Vec<Control>>;
+
+    /// Whether a session, or the host of the daemon that keeps it, is drained at
+    /// `now`.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn is_drained(&mut self, session: &SessionKey, now: Timestamp) -> Result<bool>;
 }

@@ -70,6 +70,18 @@ pub trait ConversationRows {
     /// The engine's.
     fn conversations(&mut self, only: Option<&ConversationId>) -> Result<Vec<Conversation>>;
 
+    /// Whether there is such a conversation.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn has_conversation(&mut self, id: &ConversationId) -> Result<bool>;
+
+    /// The label of a conversation, if it has one.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn label(&mut self, id: &ConversationId) -> Result<Option<Label>>;
+
     /// When a conversation ends; `None` if there is none.
     ///
     /// # Errors

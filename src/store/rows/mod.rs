@@ -11,14 +11,17 @@ mod controls;
 mod conversations;
 mod daemons;
 mod heartbeats;
+mod histories;
 mod leader;
 mod messages;
+mod notices;
 mod prune;
 mod reports;
 mod seen;
 mod sessions;
 mod settings;
 mod signal;
+mod standings;
 mod tasks;
 mod times;
 mod upkeep;
@@ -32,15 +35,18 @@ pub use controls::ControlRows;
 pub use conversations::{ConversationRows, End, EndSet, Party};
 pub use daemons::DaemonRows;
 pub use heartbeats::{HeartbeatRows, Successor};
+pub use histories::{Event, HistoryRows, LostTask};
 pub use leader::LeaderRows;
 pub use messages::{Clean, ClientMessage, Handed, MessageRows};
+pub use notices::{NoticeRows, OwedMessage};
 pub use prune::{PruneRows, Scope};
 pub use reports::ReportRows;
 pub use seen::{SeenRows, Which};
 pub use sessions::SessionRows;
 pub use settings::SettingRows;
 pub use signal::SignalRows;
-pub use tasks::TaskRows;
+pub use standings::{Ability, Judged, NewStanding, OVERTAKEN, StandingRows, Verdict};
+pub use tasks::{ClientTask, Due, Look, NewTaskRow, TaskRows};
 pub use times::{LastBeat, RenewedEnd, TimeRows};
 pub use upkeep::UpkeepRows;
 pub use wakes::WakeRows;
@@ -58,9 +64,12 @@ pub trait Rows:
     + PruneRows
     + ReportRows
     + SeenRows
+    + HistoryRows
+    + NoticeRows
     + SessionRows
     + SettingRows
     + SignalRows
+    + StandingRows
     + TaskRows
     + TimeRows
     + UpkeepRows

@@ -1,21 +1,167 @@
-//! Rows of tasks and of their history.
+//! Rows of tasks.
 
 use std::collections::HashMap;
 
-use crate::model::TaskId;
-use crate::store::Result;
+use jiff::Timestamp;
+
+use crate::model::message::ClientMessageId;
+use crate::model::task::{Fence, TaskId};
+use crate::model::{SessionKey, task};
+use crate::store::{Result, Task, TaskFilter, Waiting};
+
+/// A task to be written, as it is kept: without its secrets.
+#[derive(Debug, Clone, Copy)]
+pub struct NewTaskRow<'a> {
+    /// The role that is to do it.
+    pub role: &'a str,
+    /// One line.
+    pub title: &'a str,
+    /// What is to be done.
+    pub body: &'a str,
+    /// Files that it is about.
+    pub files: &'a [String],
+    /// The session that adds it, if one does.
+    pub creator: Option<&'a SessionKey>,
+    /// The creator's own name for it.
+    pub client_id: Option<&'a ClientMessageId>,
+}
+
+/// The task that a creator's own id stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientTask {
+    /// Its id.
+    pub id: TaskId,
+    /// Its title.
+    pub title: String,
+    /// Its body.
+    pub body: String,
+}
+
+/// Which of the tasks that failed may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Those whose time has come,
+    pub now: Timestamp,
+    /// and those whose time is so far off that a clock must have been set.
+    pub far: Timestamp,
+}
+
+impl Due {
+    /// At this time.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        let far = now.checked_add(task::RETRY_FAR).unwrap_or(Timestamp::MAX);
+        Self { now, far }
+    }
+
+    /// Whether one is that waits until `retry`.
+    #[must_use]
+    pub fn includes(&self, retry: Option<Timestamp>) -> bool {
+        retry.is_some_and(|at| at <= self.now || at > self.far)
+    }
+}
+
+/// Which tasks are looked for that wait, or whose owner is gone.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// Owners whose tasks may be taken although they live.
+    pub stalled: &'a [SessionKey],
+    /// Losses count that are later than this.
+    pub losses_since: Timestamp,
+    /// Which of those that failed are meant.
+    pub due: Due,
+    /// At most so many of each role that wait, the oldest.
+    pub of_a_role: u32,
+}
 
 /// Operations on tasks.
 pub trait TaskRows {
-    /// How many tasks stand in each state.
+    /// One task.
     ///
     /// # Errors
-    /// The engine's.
-    fn task_counts(&mut self) -> Result<HashMap<String, u64>>;
+    /// The engine's; [`crate::store::StoreError::OddRow`] if it cannot be read.
+    fn task(&mut self, id: TaskId) -> Result<Option<Task>>;
 
     /// Whether there is such a task.
     ///
     /// # Errors
     /// The engine's.
     fn has_task(&mut self, task: TaskId) -> Result<bool>;
+
+    /// The newest tasks that a filter admits, oldest first, without those that
+    /// cannot be read.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn tasks(&mut self, filter: &TaskFilter) -> Result<Vec<Task>>;
+
+    /// How many tasks stand in each state.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn task_counts(&mut self) -> Result<HashMap<String, u64>>;
+
+    /// The task that a creator's own id stands for.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn client_task(
+        &mut self,
+        creator: Option<&SessionKey>,
+        id: &ClientMessageId,
+    ) -> Result<Option<ClientTask>>;
+
+    /// Writes a task that waits for its first owner.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn insert_task(&mut self, task: &NewTaskRow<'_>, now: Timestamp) -> Result<TaskId>;
+
+    /// Writes where a task stands: its state, fence, owners, counts, result,
+    /// reason, next try and the time of the change. `was` is the fence that it was
+    /// read with in this transaction.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn write_task(&mut self, task: &Task, was: Fence) -> Result<()>;
+
+    /// Writes a note of the owner's progress. Whether the task is still its, with
+    /// this fence.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn note_progress(
+        &mut self,
+        task: TaskId,
+        fence: Fence,
+        owner: &SessionKey,
+        note: &str,
+        now: Timestamp,
+    ) -> Result<bool>;
+
+    /// The oldest task of a role that waits and can be read.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn oldest_waiting(&mut self, role: &str, due: Due) -> Result<Option<Task>>;
+
+    /// The tasks that a session has, oldest first.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn tasks_of(&mut self, session: &SessionKey) -> Result<Vec<TaskId>>;
+
+    /// When the newest of the tasks that a session has was given to it; `None` if
+    /// it has none.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn newest_lease(&mut self, session: &SessionKey) -> Result<Option<Timestamp>>;
+
+    /// Tasks that wait, or whose owner is gone, oldest first, without those that
+    /// cannot be read.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn waiting(&mut self, look: &Look<'_>) -> Result<Vec<Waiting>>;
 }

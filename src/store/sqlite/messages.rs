@@ -8,30 +8,7 @@ use super::millis;
 use super::shared::session_change;
 use super::written::Written as _;
 use crate::model::SessionKey;
-
-/// In the place of the heartbeat that a verdict rests on: the session did
-/// something since, and no task is taken from it for that verdict.
-pub(super) const OVERTAKEN: i64 = -1;
-
-/// The agent itself called again, so it has seen what an earlier fetch wrote
-/// to it: that is acknowledged now.
-pub(super) async fn came_back(
-    connection: &mut SqliteConnection,
-    session: &SessionKey,
-    now: Timestamp,
-) -> std::result::Result<(), Fault> {
-    sqlx::query(
-        "UPDATE bridge_receipt SET acked_ms = ?3
-         WHERE conversation_id = ?1 AND session_id = ?2
-           AND acked_ms IS NULL AND written_ms IS NOT NULL",
-    )
-    .bind(session.conversation.as_str())
-    .bind(session.side.as_str())
-    .bind(millis(now))
-    .execute(connection)
-    .await?;
-    Ok(())
-}
+use crate::store::rows::OVERTAKEN;
 
 /// The agent ended. It may not have acted on the messages in its hand: whoever
 /// comes back for the session gets them again. And a turn that it was in is

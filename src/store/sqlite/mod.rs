@@ -12,7 +12,6 @@ mod backup;
 mod base;
 mod beside;
 mod confined;
-mod controls;
 mod conversations;
 mod copy;
 mod definitions;
@@ -20,12 +19,11 @@ mod due;
 mod engine;
 mod fault;
 mod file;
-mod findings;
 mod fleet;
 mod heartbeats;
 mod holders;
 mod inspect;
-mod leader;
+mod losses;
 mod messages;
 mod mounts;
 mod newest;
@@ -38,8 +36,6 @@ mod owed;
 mod owners;
 mod partial;
 mod pools;
-mod postponed;
-mod reminder;
 mod restore;
 mod rows;
 mod schema;
@@ -67,6 +63,7 @@ use sqlx::{Row as _, Sqlite, SqliteConnection};
 pub use super::Durability;
 use super::accepted::Acceptance;
 use super::executor::PATIENCE;
+use super::postponed::Postponed;
 pub use super::writes::held_up;
 use super::writes::{Attempt, Step, Writes};
 use super::{Result, Store, StoreError, UsedUp};
@@ -85,7 +82,6 @@ pub use inspect::{Inspection, Kind, answers, inspect, odd_rows};
 pub use mounts::file_system;
 use newest::{Newest, newest};
 pub use open::{Brought, Create, Opening};
-use postponed::Postponed;
 pub use restore::{Restored, candidate, restore};
 use turnstile::{Place, Turnstile};
 
@@ -94,10 +90,6 @@ pub const SCHEMA_VERSION: i64 = 4;
 
 /// Connections that read for the executors; so many more read for the rest.
 const READERS: usize = 2;
-
-/// A verdict on silence that waited longer for the lock is judged again: a session that
-/// was to give a sign of life may have waited behind it.
-const WAITED: Duration = Duration::from_secs(1);
 
 /// A store in an SQLite file.
 #[derive(Debug)]
@@ -125,7 +117,6 @@ pub struct Opened {
     bell: Bell,
     newest: Newest,
     tended: Arc<Tended>,
-    postponed: Postponed,
     /// The count of changes of the schema up to which readers know the definitions.
     known: AtomicI64,
     /// Which unknown definitions are accepted.
@@ -172,14 +163,6 @@ impl Write {
         &mut self.connection
     }
 
-    /// Whether it, or another write of this process, had to wait so long for the
-    /// lock that silence meanwhile was no silence.
-    fn was_kept_waiting(&self) -> bool {
-        let beats = self.store.heartbeats.writes.beats();
-        let waits = |since: Duration| clock::since_boot().saturating_sub(since);
-        self.attempt.age() > WAITED || beats.failing_since.is_some_and(|at| waits(at) > WAITED)
-    }
-
     /// Commits, and says so only if the files are still the ones at their
     /// paths: a commit into a file that somebody renamed away is lost to
     /// everyone else.
@@ -217,6 +200,7 @@ impl SqliteStore {
             full: executor(Durability::Full, messages),
             normal: executor(Durability::Normal, Durability::Normal),
             reads: engine::readers(&backend.opened, READERS),
+            postponed: Arc::new(Postponed::new(Arc::clone(&backend.heartbeats.writes))),
             unmoved: Some(Arc::clone(&backend)),
             backend,
         }

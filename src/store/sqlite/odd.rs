@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
 use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 use tracing::warn;
 
 use super::definitions::{self, shown_name};
@@ -18,17 +17,6 @@ use crate::text;
 
 /// So many kinds of odd rows are told of in the log of one process.
 const TOLD: usize = 100;
-
-/// Reads each row that can be read; `what` names those that cannot.
-pub(super) fn readable<T>(
-    rows: &[SqliteRow],
-    what: &'static str,
-    read: impl Fn(&SqliteRow) -> Result<T, sqlx::Error>,
-) -> Vec<T> {
-    rows.iter()
-        .filter_map(|row| read(row).map_err(|error| tell(what, &error)).ok())
-        .collect()
-}
 
 /// Whether a call failed because of a value in a row.
 pub(super) fn is_odd(fault: &Fault) -> bool {

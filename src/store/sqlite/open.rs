@@ -9,7 +9,6 @@ use super::confined::Confined;
 use super::file::{FileId, Files};
 use super::newest::Newest;
 use super::pools::{UNCHECKED, options, pool};
-use super::postponed::Postponed;
 use super::{Durability, Opened, PATIENCE, SqliteStore, Writer, admission, inspect};
 use crate::clock;
 use crate::doorbell::Bell;
@@ -151,7 +150,6 @@ impl SqliteStore {
             bell: Bell::new(files.beside("-bell")),
             newest: Newest::default(),
             tended: Arc::default(),
-            postponed: Postponed::default(),
             files,
         });
         if !is_current {

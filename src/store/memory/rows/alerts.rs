@@ -41,6 +41,10 @@ impl AlertRows for MemoryRows {
         Ok(true)
     }
 
+    fn is_open(&mut self, kind: AlertKind, subject: &str) -> Result<bool> {
+        Ok(open(&mut self.at()?.alerts, kind, subject).is_some())
+    }
+
     fn note_all_told(&mut self, kind: AlertKind, subject: &str) -> Result<()> {
         if let Some(row) = open(&mut self.at()?.alerts, kind, subject) {
             row.told = ToldEdge::All;

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::MemoryRows;
+use crate::model::SessionKey;
 use crate::store::rows::ControlRows;
 use crate::store::{Control, ControlKind, Result};
 
@@ -29,5 +30,21 @@ impl ControlRows for MemoryRows {
             .collect();
         held.sort_by_key(|control| (control.kind.as_str(), control.subject.clone()));
         Ok(held)
+    }
+
+    fn is_drained(&mut self, session: &SessionKey, now: Timestamp) -> Result<bool> {
+        let tables = self.at()?;
+        let daemon = tables.daemon_of(session);
+        let host = daemon.map(|daemon| &daemon.info.host);
+        let host = host.map(|host| format!("host:{host}"));
+        let subjects = [Some(session.to_string()), host];
+        Ok(tables.controls.iter().any(|control| {
+            control.kind == ControlKind::Drain
+                && control.until > now
+                && subjects
+                    .iter()
+                    .flatten()
+                    .any(|subject| *subject == control.subject)
+        }))
     }
 }

@@ -51,6 +51,14 @@ impl ConversationRows for MemoryRows {
         Ok(found)
     }
 
+    fn has_conversation(&mut self, id: &ConversationId) -> Result<bool> {
+        Ok(self.at()?.conversations.contains_key(id))
+    }
+
+    fn label(&mut self, id: &ConversationId) -> Result<Option<Label>> {
+        Ok(self.at()?.label(id))
+    }
+
     fn end(&mut self, id: &ConversationId) -> Result<Option<End>> {
         let row = self.at()?.conversations.get(id);
         Ok(row.map(|row| End {

@@ -62,8 +62,7 @@ impl MessageRows for MemoryRows {
         let tables = self.at()?;
         let mut ids = Vec::with_capacity(messages.len());
         for clean in messages {
-            let newest = tables.messages.keys().next_back();
-            let id = MessageId(newest.map_or(1, |id| id.0 + 1));
+            let id = tables.next_message();
             let message = Message {
                 id,
                 conversation: from.conversation.clone(),
@@ -84,7 +83,7 @@ impl MessageRows for MemoryRows {
     }
 
     fn link_message(&mut self, task: TaskId, message: MessageId) -> Result<()> {
-        self.at()?.links.push((task, message));
+        self.at()?.links.insert(message, task);
         Ok(())
     }
 

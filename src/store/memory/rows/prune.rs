@@ -38,7 +38,7 @@ impl PruneRows for MemoryRows {
         for id in &due {
             tables.messages.remove(id);
             tables.receipts.remove(id);
-            tables.links.retain(|(_, link)| link != id);
+            tables.links.remove(id);
         }
         Ok(count(due.len()))
     }
@@ -51,7 +51,9 @@ impl PruneRows for MemoryRows {
             let mut messages = tables.messages.values();
             row.expires_at < before
                 && !messages.any(|row| row.message.conversation == **id)
-                && sides.iter().all(|key| tables.open_tasks(key) == 0)
+                && sides
+                    .iter()
+                    .all(|key| tables.tasks_of(key).next().is_none())
         });
         let due: Vec<_> = due.map(|(id, _)| id.clone()).take(PART).collect();
         for id in &due {
@@ -98,9 +100,18 @@ impl PruneRows for MemoryRows {
         Ok(count(due.len()))
     }
 
-    fn delete_tasks(&mut self, _before: Timestamp) -> Result<u64> {
-        self.at()?;
-        Ok(0)
+    fn delete_tasks(&mut self, before: Timestamp) -> Result<u64> {
+        let tables = self.at()?;
+        let tasks = tables.tasks.values().map(|row| &row.task);
+        let due = tasks.filter(|task| !task.state.is_open() && task.changed_at < before);
+        let due: Vec<_> = due.map(|task| task.id).take(PART).collect();
+        for id in &due {
+            tables.tasks.remove(id);
+        }
+        let tasks = &tables.tasks;
+        tables.history.retain(|row| tasks.contains_key(&row.task));
+        tables.links.retain(|_, task| tasks.contains_key(task));
+        Ok(count(due.len()))
     }
 
     fn delete_alerts(&mut self, before: Timestamp) -> Result<u64> {
@@ -125,8 +136,11 @@ impl PruneRows for MemoryRows {
     fn delete_daemons(&mut self, before: Timestamp) -> Result<()> {
         let tables = self.at()?;
         let newest = tables.daemons.values().map(|one| one.change).max();
-        let leads = tables.leader.as_ref();
-        let leads = leads.map(|leader| leader.daemon.id.clone());
+        let holder = tables
+            .lease
+            .as_ref()
+            .and_then(|lease| lease.holder.as_ref());
+        let leads = holder.map(|holder| holder.id.clone());
         let due = tables.daemons.values().filter(|one| {
             let id = &one.info.id;
             tables.heard_of(one) < before
@@ -152,12 +166,12 @@ impl PruneRows for MemoryRows {
             .alerts
             .iter()
             .map(|row| match (&row.task, &row.session) {
-                (Some(task), _) => !tables.tasks.contains(task),
+                (Some(task), _) => !tables.tasks.contains_key(task),
                 (None, Some(session)) => {
                     let conversation = tables.conversations.get(&session.conversation);
                     let open = conversation
                         .is_some_and(|one| one.closed_at.is_none() && one.expires_at > now);
-                    !open && tables.open_tasks(session) == 0
+                    !open && tables.tasks_of(session).next().is_none()
                 }
                 (None, None) => false,
             });

@@ -40,12 +40,12 @@ impl Tables {
             reported: self.reported(&key),
             unread: count(self.owed(&key).count()),
             wake: self.last_wake(&key),
-            open_tasks: count(self.open_tasks(&key)),
+            open_tasks: count(self.tasks_of(&key).count()),
             capacity: row.and_then(|row| row.capacity),
-            standing: None,
-            standing_at: None,
+            standing: row.and_then(|row| row.standing).map(str::to_owned),
+            standing_at: row.and_then(|row| row.standing_since),
             turn: row.and_then(|row| row.turn).unwrap_or_default(),
-            busy_until: None,
+            busy_until: row.and_then(|row| row.busy).map(|busy| busy.2),
             host: self.daemon_of(&key).map(|one| one.info.host.clone()),
             pid: beat
                 .and_then(|beat| beat.process)

@@ -47,7 +47,7 @@ impl Tables {
 
     fn seen(&self, key: &SessionKey, now: Timestamp) -> Option<SeenSession> {
         let conversation = self.conversations.get(&key.conversation)?;
-        let open_tasks = u32::try_from(self.open_tasks(key)).unwrap_or(u32::MAX);
+        let open_tasks = u32::try_from(self.tasks_of(key).count()).unwrap_or(u32::MAX);
         let is_open = conversation.closed_at.is_none() && conversation.expires_at > now;
         if !is_open && open_tasks == 0 {
             return None;
@@ -68,7 +68,9 @@ impl Tables {
             spoken: self.spoken(key).map(timestamp::to_text),
             read_there: None,
             fetched: row.is_some_and(|row| row.first_fetch.is_some()),
-            busy: None,
+            busy: row
+                .and_then(|row| row.busy)
+                .map(|(count, time, _)| (count, time)),
             turn: row
                 .and_then(|row| row.turn)
                 .map(|turn| turn == Turn::Inside),
@@ -79,9 +81,9 @@ impl Tables {
                 true => row.and_then(|row| row.capacity),
                 false => Some(0),
             },
-            crashes: 0,
-            standing: None,
-            standing_seq: None,
+            crashes: row.map_or(0, |row| u32::try_from(row.crashes).unwrap_or(u32::MAX)),
+            standing: row.and_then(|row| row.standing).map(str::to_owned),
+            standing_seq: row.and_then(|row| row.standing_seq),
         })
     }
 }

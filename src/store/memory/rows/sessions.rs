@@ -6,13 +6,19 @@ use super::MemoryRows;
 use crate::model::SessionKey;
 use crate::model::health::Turn;
 use crate::store::Result;
-use crate::store::rows::SessionRows;
+use crate::store::rows::{OVERTAKEN, SessionRows};
 
 impl SessionRows for MemoryRows {
     fn note_call(&mut self, session: &SessionKey, did: Option<Timestamp>) -> Result<()> {
-        let row = self.at()?.sessions.entry(session.clone()).or_default();
+        let tables = self.at()?;
+        let change = tables.next_change();
+        let row = tables.sessions.entry(session.clone()).or_default();
         row.calls += 1;
+        row.change = change;
         row.acted = did.or(row.acted);
+        if matches!(row.standing, Some("lost" | "stalled")) {
+            row.standing_seq = Some(OVERTAKEN);
+        }
         Ok(())
     }
 
@@ -23,9 +29,9 @@ impl SessionRows for MemoryRows {
     }
 
     fn note_change(&mut self, session: &SessionKey) -> Result<()> {
-        let sessions = &mut self.at()?.sessions;
-        let newest = sessions.values().map(|row| row.change).max().unwrap_or(0);
-        sessions.entry(session.clone()).or_default().change = newest + 1;
+        let tables = self.at()?;
+        let change = tables.next_change();
+        tables.sessions.entry(session.clone()).or_default().change = change;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Alerts, and what operators said.
 
 use jiff::Timestamp;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::model::TaskId;
 use crate::model::alert::AlertKind;
@@ -49,6 +49,15 @@ fn alert(row: &Row<'_>) -> rusqlite::Result<Option<AlertRow>> {
     }))
 }
 
+fn is_open(connection: &Connection, kind: AlertKind, subject: &str) -> rusqlite::Result<bool> {
+    connection.one(
+        "SELECT EXISTS (SELECT 1 FROM bridge_alert
+                        WHERE kind = ?1 AND subject = ?2 AND recovered_ms IS NULL)",
+        [kind.as_str(), subject],
+        |row| row.get(0),
+    )
+}
+
 impl AlertRows for SqliteRows {
     fn raise(&mut self, alert: &Raise<'_>, now: Timestamp) -> Result<bool> {
         self.run(|connection| {
@@ -71,18 +80,16 @@ impl AlertRows for SqliteRows {
             )?;
             if raised == 0 {
                 // It is open, or was kept out.
-                let open: bool = connection.one(
-                    "SELECT EXISTS (SELECT 1 FROM bridge_alert
-                                    WHERE kind = ?1 AND subject = ?2 AND recovered_ms IS NULL)",
-                    [kind, subject],
-                    |row| row.get(0),
-                )?;
-                if !open {
+                if !is_open(connection, alert.kind, subject)? {
                     return Err(Fault::Swallowed("bridge_alert"));
                 }
             }
             Ok(raised == 1)
         })
+    }
+
+    fn is_open(&mut self, kind: AlertKind, subject: &str) -> Result<bool> {
+        self.run(|connection| Ok(is_open(connection, kind, subject)?))
     }
 
     fn note_all_told(&mut self, kind: AlertKind, subject: &str) -> Result<()> {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
+use crate::model::SessionKey;
 use crate::store::rows::ControlRows;
 use crate::store::sqlite::engine::SqliteRows;
 use crate::store::sqlite::statements::{Statements as _, readable};
@@ -51,6 +52,27 @@ impl ControlRows for SqliteRows {
                 |row| Ok(readable("orders", control(row))),
             )?;
             Ok(controls.into_iter().flatten().collect())
+        })
+    }
+
+    fn is_drained(&mut self, session: &SessionKey, now: Timestamp) -> Result<bool> {
+        self.run(|connection| {
+            let drained = connection.one(
+                "SELECT EXISTS (SELECT 1 FROM bridge_control c
+                     WHERE c.kind = 'drain' AND c.until_ms > ?4
+                       AND c.subject IN (?1, 'host:' || (
+                           SELECT d.host FROM bridge_heartbeat h JOIN bridge_daemon d
+                               USING (daemon_id)
+                           WHERE h.conversation_id = ?2 AND h.session_id = ?3)))",
+                params![
+                    session.to_string(),
+                    session.conversation.as_str(),
+                    session.side.as_str(),
+                    millis(now)
+                ],
+                |row| row.get(0),
+            )?;
+            Ok(drained)
         })
     }
 }

@@ -157,6 +157,28 @@ impl ConversationRows for SqliteRows {
         })
     }
 
+    fn has_conversation(&mut self, id: &ConversationId) -> Result<bool> {
+        self.run(|connection| {
+            let there = connection.one(
+                "SELECT EXISTS (SELECT 1 FROM conversations WHERE id = ?1)",
+                [id.as_str()],
+                |row| row.get(0),
+            )?;
+            Ok(there)
+        })
+    }
+
+    fn label(&mut self, id: &ConversationId) -> Result<Option<Label>> {
+        self.run(|connection| {
+            let found = connection.first(
+                "SELECT label FROM bridge_conversation WHERE conversation_id = ?1",
+                [id.as_str()],
+                |row| row.get(0),
+            )?;
+            Ok(label(found.flatten()))
+        })
+    }
+
     fn end(&mut self, id: &ConversationId) -> Result<Option<End>> {
         self.run(|connection| {
             let end = connection.first(

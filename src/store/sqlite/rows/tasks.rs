@@ -1,14 +1,138 @@
-//! Tasks and their history.
+//! Tasks.
 
 use std::collections::HashMap;
 
-use crate::model::TaskId;
-use crate::store::Result;
-use crate::store::rows::TaskRows;
+use jiff::Timestamp;
+use rusqlite::{Row, params};
+use serde_json::json;
+
+use crate::model::message::ClientMessageId;
+use crate::model::task::{Fence, TaskId, TaskState};
+use crate::model::{Label, SessionKey};
+use crate::store::rows::{ClientTask, Due, Look, NewTaskRow, TaskRows};
 use crate::store::sqlite::engine::SqliteRows;
-use crate::store::sqlite::statements::{Statements as _, count, readable};
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::losses::{counted, fetched};
+use crate::store::sqlite::statements::{Statements as _, count, readable, text};
+use crate::store::sqlite::written::Written as _;
+use crate::store::sqlite::{from_millis, millis};
+use crate::store::{Result, Task, TaskFilter, Waiting};
+
+/// What [`task`] reads, of a task `t` and its owner's conversation `l`.
+macro_rules! task_columns {
+    () => {
+        "t.task_id, t.role, t.title, t.body, t.files, t.state, t.fence, t.owner_conversation,
+         t.owner_session, l.label, t.attempts, t.failures, t.progress, t.progress_ms, t.result,
+         t.reason, t.retry_ms, t.created_ms, t.changed_ms, t.creator, t.last_conversation,
+         t.last_session"
+    };
+}
+
+fn task(row: &Row<'_>) -> rusqlite::Result<Task> {
+    let time = |column: usize| {
+        row.get::<_, Option<i64>>(column)
+            .map(|at| at.map(from_millis))
+    };
+    let label: Option<String> = row.get(9)?;
+    let files: String = row.get(4)?;
+    Ok(Task {
+        id: TaskId(row.get(0)?),
+        role: row.get(1)?,
+        title: row.get(2)?,
+        body: row.get(3)?,
+        files: serde_json::from_str(&files).unwrap_or_default(),
+        // The schema admits no other word.
+        state: TaskState::from_word(&row.get::<_, String>(5)?).unwrap_or(TaskState::Dead),
+        fence: Fence(row.get(6)?),
+        owner: session(row, 7)?,
+        owner_label: label.and_then(|label| label.parse::<Label>().ok()),
+        attempts: row.get(10)?,
+        failures: row.get(11)?,
+        progress: row.get(12)?,
+        progress_at: time(13)?,
+        result: row.get(14)?,
+        reason: row.get(15)?,
+        retry_at: time(16)?,
+        created_at: time(17)?.unwrap_or(Timestamp::UNIX_EPOCH),
+        changed_at: time(18)?.unwrap_or(Timestamp::UNIX_EPOCH),
+        creator: row.get::<_, String>(19)?.parse().ok(),
+        last_owner: session(row, 20)?,
+    })
+}
+
+/// A session of two of our own columns; `None` where there is none.
+pub(super) fn session(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<SessionKey>> {
+    let conversation: Option<String> = row.get(column)?;
+    let side: Option<String> = row.get(column + 1)?;
+    let parsed = conversation.zip(side).and_then(|(conversation, side)| {
+        Some(SessionKey::new(
+            conversation.parse().ok()?,
+            side.parse().ok()?,
+        ))
+    });
+    Ok(parsed)
+}
+
+/// So many tasks that cannot be read may wait before one that can.
+const ODD: i64 = 1_000;
 
 impl TaskRows for SqliteRows {
+    fn task(&mut self, id: TaskId) -> Result<Option<Task>> {
+        self.run(|connection| {
+            let found = connection.first(
+                concat!(
+                    "SELECT ",
+                    task_columns!(),
+                    " FROM bridge_task t LEFT JOIN bridge_conversation l
+                          ON l.conversation_id = t.owner_conversation WHERE t.task_id = ?1"
+                ),
+                [id.0],
+                task,
+            )?;
+            Ok(found)
+        })
+    }
+
+    fn has_task(&mut self, task: TaskId) -> Result<bool> {
+        self.run(|connection| {
+            let found = connection.one(
+                "SELECT EXISTS (SELECT 1 FROM bridge_task WHERE task_id = ?1)",
+                [task.0],
+                |row| row.get(0),
+            )?;
+            Ok(found)
+        })
+    }
+
+    fn tasks(&mut self, filter: &TaskFilter) -> Result<Vec<Task>> {
+        let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+        let states = json!(states).to_string();
+        let owner = filter.owner.as_ref();
+        self.run(|connection| {
+            let tasks = connection.all(
+                concat!(
+                    "SELECT * FROM (SELECT ",
+                    task_columns!(),
+                    " FROM bridge_task t LEFT JOIN bridge_conversation l
+                          ON l.conversation_id = t.owner_conversation
+                      WHERE (?1 = '[]' OR t.state IN (SELECT value FROM json_each(?1)))
+                        AND (?2 IS NULL OR t.role = ?2)
+                        AND (?3 IS NULL OR (t.owner_conversation = ?3 AND t.owner_session = ?4))
+                      ORDER BY t.task_id DESC LIMIT ?5) ORDER BY task_id"
+                ),
+                params![
+                    states,
+                    filter.role,
+                    owner.map(|owner| owner.conversation.as_str()),
+                    owner.map(|owner| owner.side.as_str()),
+                    filter.limit
+                ],
+                |row| Ok(readable("tasks", task(row))),
+            )?;
+            Ok(tasks.into_iter().flatten().collect())
+        })
+    }
+
     fn task_counts(&mut self) -> Result<HashMap<String, u64>> {
         self.run(|connection| {
             let counts = connection.all(
@@ -23,14 +147,260 @@ impl TaskRows for SqliteRows {
         })
     }
 
-    fn has_task(&mut self, task: TaskId) -> Result<bool> {
+    fn client_task(
+        &mut self,
+        creator: Option<&SessionKey>,
+        id: &ClientMessageId,
+    ) -> Result<Option<ClientTask>> {
+        let creator = creator.map(SessionKey::to_string).unwrap_or_default();
         self.run(|connection| {
-            let found = connection.one(
-                "SELECT EXISTS (SELECT 1 FROM bridge_task WHERE task_id = ?1)",
-                [task.0],
-                |row| row.get(0),
+            let known = connection.first(
+                "SELECT task_id, title, body FROM bridge_task
+                 WHERE creator = ?1 AND client_id = ?2",
+                [creator.as_str(), id.as_str()],
+                |row| {
+                    Ok(ClientTask {
+                        id: TaskId(row.get(0)?),
+                        title: text(row, 1)?.into_owned(),
+                        body: text(row, 2)?.into_owned(),
+                    })
+                },
             )?;
-            Ok(found)
+            Ok(known)
         })
     }
+
+    fn insert_task(&mut self, task: &NewTaskRow<'_>, now: Timestamp) -> Result<TaskId> {
+        let creator = task.creator.map(SessionKey::to_string).unwrap_or_default();
+        self.run(|connection| {
+            connection
+                .change(
+                    "INSERT INTO bridge_task (role, title, body, files, creator, client_id,
+                         created_ms, changed_ms)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
+                    params![
+                        task.role,
+                        task.title,
+                        task.body,
+                        json!(task.files).to_string(),
+                        creator,
+                        task.client_id.map(ClientMessageId::as_str),
+                        millis(now)
+                    ],
+                )?
+                .wrote(1, "bridge_task")?;
+            Ok(TaskId(connection.last_insert_rowid()))
+        })
+    }
+
+    fn write_task(&mut self, task: &Task, was: Fence) -> Result<()> {
+        let (owner, last) = (task.owner.as_ref(), task.last_owner.as_ref());
+        self.run(|connection| {
+            connection
+                .change(
+                    "UPDATE bridge_task SET state = ?3, fence = ?4, owner_conversation = ?5,
+                         owner_session = ?6, last_conversation = ?7, last_session = ?8,
+                         attempts = ?9, failures = ?10, retry_ms = ?11, result = ?12,
+                         reason = ?13, changed_ms = ?14
+                     WHERE task_id = ?1 AND fence = ?2",
+                    params![
+                        task.id.0,
+                        was.0,
+                        task.state.as_str(),
+                        task.fence.0,
+                        owner.map(|owner| owner.conversation.as_str()),
+                        owner.map(|owner| owner.side.as_str()),
+                        last.map(|last| last.conversation.as_str()),
+                        last.map(|last| last.side.as_str()),
+                        task.attempts,
+                        task.failures,
+                        task.retry_at.map(millis),
+                        task.result,
+                        task.reason,
+                        millis(task.changed_at)
+                    ],
+                )?
+                .wrote(1, "bridge_task")?;
+            Ok(())
+        })
+    }
+
+    fn note_progress(
+        &mut self,
+        task: TaskId,
+        fence: Fence,
+        owner: &SessionKey,
+        note: &str,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.run(|connection| {
+            let changed = connection.change(
+                "UPDATE bridge_task SET progress = ?5, progress_ms = ?6
+                 WHERE task_id = ?1 AND fence = ?2 AND state = 'leased'
+                   AND owner_conversation = ?3 AND owner_session = ?4",
+                params![
+                    task.0,
+                    fence.0,
+                    owner.conversation.as_str(),
+                    owner.side.as_str(),
+                    note,
+                    millis(now)
+                ],
+            )?;
+            if changed > 0 {
+                return Ok(true);
+            }
+            // It is another's now, or the note was kept out.
+            let still: bool = connection.one(
+                "SELECT EXISTS (SELECT 1 FROM bridge_task
+                     WHERE task_id = ?1 AND fence = ?2 AND state = 'leased'
+                       AND owner_conversation = ?3 AND owner_session = ?4)",
+                params![
+                    task.0,
+                    fence.0,
+                    owner.conversation.as_str(),
+                    owner.side.as_str()
+                ],
+                |row| row.get(0),
+            )?;
+            if still {
+                return Err(Fault::Swallowed("bridge_task"));
+            }
+            Ok(false)
+        })
+    }
+
+    fn oldest_waiting(&mut self, role: &str, due: Due) -> Result<Option<Task>> {
+        self.run(|connection| {
+            // The first one that can be read: nearly always the first.
+            for page in [1, ODD] {
+                let tasks = connection.all(
+                    concat!(
+                        "SELECT ",
+                        task_columns!(),
+                        " FROM bridge_task t INDEXED BY bridge_task_role
+                          LEFT JOIN bridge_conversation l
+                              ON l.conversation_id = t.owner_conversation
+                          WHERE t.state IN ('queued', 'retry_wait') AND t.role = ?1
+                            AND (t.state = 'queued' OR t.retry_ms <= ?2 OR t.retry_ms > ?3)
+                          ORDER BY t.task_id LIMIT ?4"
+                    ),
+                    params![role, millis(due.now), millis(due.far), page],
+                    |row| Ok(readable("tasks", task(row))),
+                )?;
+                let is_empty = tasks.is_empty();
+                let first = tasks.into_iter().flatten().next();
+                if first.is_some() || is_empty {
+                    return Ok(first);
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    fn tasks_of(&mut self, session: &SessionKey) -> Result<Vec<TaskId>> {
+        self.run(|connection| {
+            let tasks = connection.all(
+                "SELECT task_id FROM bridge_task INDEXED BY bridge_task_owner
+                 WHERE owner_conversation = ?1 AND owner_session = ?2 AND state = 'leased'
+                 ORDER BY task_id",
+                [session.conversation.as_str(), session.side.as_str()],
+                |row| Ok(TaskId(row.get(0)?)),
+            )?;
+            Ok(tasks)
+        })
+    }
+
+    fn newest_lease(&mut self, session: &SessionKey) -> Result<Option<Timestamp>> {
+        self.run(|connection| {
+            let newest: Option<i64> = connection.one(
+                "SELECT CAST(max(changed_ms) AS INTEGER) FROM bridge_task
+                     INDEXED BY bridge_task_owner
+                 WHERE owner_conversation = ?1 AND owner_session = ?2 AND state = 'leased'",
+                [session.conversation.as_str(), session.side.as_str()],
+                |row| row.get(0),
+            )?;
+            Ok(newest.map(from_millis))
+        })
+    }
+
+    fn waiting(&mut self, look: &Look<'_>) -> Result<Vec<Waiting>> {
+        let stalled: Vec<String> = look.stalled.iter().map(SessionKey::to_string).collect();
+        self.run(|connection| {
+            let tasks = connection.all(
+                concat!(
+                    // From role to role along the index, and of each the oldest.
+                    "WITH RECURSIVE roles(role) AS (
+                         SELECT min(role) FROM bridge_task INDEXED BY bridge_task_role
+                         WHERE state IN ('queued', 'retry_wait') AND role > ''
+                         UNION ALL
+                         SELECT (SELECT min(role) FROM bridge_task INDEXED BY bridge_task_role
+                                 WHERE state IN ('queued', 'retry_wait') AND role > roles.role)
+                         FROM roles WHERE role IS NOT NULL)
+                     SELECT t.task_id, t.role, t.fence, t.owner_conversation, t.owner_session,
+                            t.last_conversation, t.last_session,
+                            -- Each session once, and without the owner of today.
+                            (SELECT count(DISTINCT y.conversation_id || '/' || y.session_id)
+                             FROM bridge_task_history y
+                             WHERE NOT (y.conversation_id IS t.owner_conversation
+                                        AND y.session_id IS t.owner_session) AND ",
+                    counted!(),
+                    "),
+                            t.owner_conversation IS NOT NULL
+                                AND (",
+                    fetched!(),
+                    " OR EXISTS (SELECT 1 FROM bridge_task_history y
+                                 WHERE y.conversation_id = t.owner_conversation
+                                   AND y.session_id = t.owner_session AND ",
+                    counted!(),
+                    "))
+                     FROM (SELECT q.task_id AS task_id FROM roles CROSS JOIN bridge_task q
+                           WHERE q.task_id IN (
+                               SELECT b.task_id FROM bridge_task b INDEXED BY bridge_task_role
+                               WHERE b.role = roles.role AND b.state IN ('queued', 'retry_wait')
+                                 AND (b.state = 'queued' OR b.retry_ms <= ?3 OR b.retry_ms > ?5)
+                               ORDER BY b.task_id LIMIT ?4)
+                           UNION ALL
+                           SELECT task_id FROM bridge_session s CROSS JOIN bridge_task o
+                               ON o.owner_conversation = s.conversation_id
+                                  AND o.owner_session = s.session_id AND o.state = 'leased'
+                           WHERE s.standing IN ('lost', 'exited')
+                           UNION ALL
+                           -- The Python bridge's cleanup deletes a conversation whose
+                           -- session has a task.
+                           SELECT o.task_id FROM bridge_task o INDEXED BY bridge_task_owner
+                           WHERE o.state = 'leased' AND NOT EXISTS (
+                               SELECT 1 FROM conversations c WHERE c.id = o.owner_conversation)
+                           UNION ALL
+                           SELECT task_id FROM json_each(?1) j CROSS JOIN bridge_task o
+                               ON o.owner_conversation = substr(j.value, 1, instr(j.value, '/') - 1)
+                                  AND o.owner_session = substr(j.value, instr(j.value, '/') + 1)
+                                  AND o.state = 'leased') w
+                     CROSS JOIN bridge_task t ON t.task_id = w.task_id
+                     GROUP BY t.task_id ORDER BY t.task_id",
+                ),
+                params![
+                    json!(stalled).to_string(),
+                    millis(look.losses_since),
+                    millis(look.due.now),
+                    look.of_a_role,
+                    millis(look.due.far)
+                ],
+                |row| Ok(readable("tasks", waiting(row))),
+            )?;
+            Ok(tasks.into_iter().flatten().collect())
+        })
+    }
+}
+
+fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
+    Ok(Waiting {
+        task: TaskId(row.get(0)?),
+        role: row.get(1)?,
+        fence: Fence(row.get(2)?),
+        owner: session(row, 3)?,
+        last_owner: session(row, 5)?,
+        losses: row.get(7)?,
+        fetched: row.get(8)?,
+    })
 }

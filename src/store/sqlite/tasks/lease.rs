@@ -3,21 +3,25 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use sqlx::{Row, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::losses;
 use super::rows::history;
 use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
-use crate::model::task::{Fence, TaskId, TaskState};
+use crate::model::task::{Fence, TaskState};
+use crate::store::Task;
 use crate::store::ops::audit::ordered_by;
 use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::written::Written as _;
-use crate::store::sqlite::{alerts, controls, fleet, millis, notices, shared};
-use crate::store::{StoreError, Task, TaskError};
+use crate::store::sqlite::{alerts, fleet, millis, notices, shared};
 
 /// Where a task goes.
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    dead_code,
+    reason = "heartbeats alone move tasks with SQL of their own"
+)]
 pub(in crate::store::sqlite) enum Target<'a> {
     /// To the session that asked for it.
     Claimed(&'a SessionKey),
@@ -33,6 +37,10 @@ pub(in crate::store::sqlite) enum Target<'a> {
 
 /// Why it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    dead_code,
+    reason = "heartbeats alone move tasks with SQL of their own"
+)]
 pub(in crate::store::sqlite) enum Cause {
     /// Its new owner asked.
     Claim,
@@ -200,100 +208,4 @@ async fn tell(
         notices::stop(connection, found, owner, words, now).await?;
     }
     Ok(())
-}
-
-/// Whether a session can take a task.
-#[derive(Debug)]
-pub(in crate::store::sqlite) struct Fitness {
-    /// Why its conversation carries nothing, if so.
-    gone: Option<&'static str>,
-    /// Its daemon saw its agent's process end, and no other in its place.
-    exited: bool,
-    draining: bool,
-    open: i64,
-    capacity: i64,
-}
-
-/// What a session holds, and what stands in its way.
-pub(in crate::store::sqlite) async fn fitness(
-    connection: &mut SqliteConnection,
-    session: &SessionKey,
-    now: Timestamp,
-) -> Result<Fitness, Fault> {
-    let row = sqlx::query(
-        "SELECT c.id IS NULL OR replace(c.expires_at, ' ', 'T') <= ?3, l.closed_ms IS NOT NULL,
-                s.standing,
-                coalesce(s.capacity, (SELECT CAST(value AS INTEGER) FROM bridge_setting
-                                      WHERE key = 'task.capacity'), 1),
-                (SELECT count(*) FROM bridge_task t WHERE t.state = 'leased'
-                     AND t.owner_conversation = ?1 AND t.owner_session = ?2),
-                h.exited_ms IS NOT NULL
-         FROM (SELECT 1) LEFT JOIN conversations c ON c.id = ?1
-         LEFT JOIN bridge_heartbeat h ON h.conversation_id = ?1 AND h.session_id = ?2
-         LEFT JOIN bridge_conversation l ON l.conversation_id = ?1
-         LEFT JOIN bridge_session s ON s.conversation_id = ?1 AND s.session_id = ?2",
-    )
-    .bind(session.conversation.as_str())
-    .bind(session.side.as_str())
-    .bind(crate::model::timestamp::to_text(now))
-    .fetch_one(&mut *connection)
-    .await?;
-    let standing: Option<&str> = row.try_get(2)?;
-    let exited = row.try_get(5)?;
-    let gone = if row.try_get(1)? {
-        Some("its conversation was closed")
-    } else if row.try_get(0)? {
-        Some("its conversation has ended")
-    } else if exited {
-        Some("its agent's process has ended, and its proof names no new one")
-    } else if matches!(standing, Some("lost" | "exited")) {
-        Some("its agent is gone")
-    } else {
-        None
-    };
-    Ok(Fitness {
-        gone,
-        exited,
-        draining: controls::draining(connection, session, now).await?,
-        open: row.try_get(4)?,
-        capacity: row.try_get(3)?,
-    })
-}
-
-impl Fitness {
-    /// For a session that asks by itself: it is there, whatever was thought of
-    /// its silence. An end that was seen is no thought: the task would be taken
-    /// from it at once, and count as one that kills its owners.
-    pub(in crate::store::sqlite) fn admits(&self, session: &SessionKey) -> Result<(), StoreError> {
-        let session = session.clone().into();
-        if self.exited {
-            return Err(TaskError::Exited(session).into());
-        }
-        if self.draining {
-            return Err(TaskError::Draining(session).into());
-        }
-        if self.open >= self.capacity {
-            let (open, capacity) = (self.open, self.capacity);
-            return Err(TaskError::AtCapacity {
-                session,
-                open,
-                capacity,
-            }
-            .into());
-        }
-        Ok(())
-    }
-
-    /// For a session that is given a task.
-    pub(in crate::store::sqlite) fn takes(
-        &self,
-        session: &SessionKey,
-        task: TaskId,
-    ) -> Result<(), StoreError> {
-        if let Some(why) = self.gone {
-            let (session, why) = (session.clone().into(), why.to_owned());
-            return Err(TaskError::Unfit { session, task, why }.into());
-        }
-        self.admits(session)
-    }
 }

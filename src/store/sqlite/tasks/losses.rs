@@ -9,39 +9,10 @@ use crate::model::SessionKey;
 use crate::model::assignment::CRASH_WITHIN;
 use crate::model::task::TaskId;
 use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::losses::{counted, fetched};
 use crate::store::sqlite::millis;
 use crate::store::sqlite::written::Written as _;
 use crate::text::millis as duration_millis;
-
-/// Whether the owner of a leased task `t` got to know it in this lease: it claimed
-/// it, read the message that gave it, or reported on it. One that did nothing of
-/// that was not killed by it.
-macro_rules! fetched {
-    () => {
-        "(EXISTS (SELECT 1 FROM bridge_task_history c WHERE c.task_id = t.task_id
-                      AND c.fence = t.fence AND c.event = 'claimed')
-          OR coalesce(t.progress_ms > t.changed_ms, 0)
-          OR EXISTS (SELECT 1 FROM bridge_task_message k CROSS JOIN messages m
-                         ON m.id = k.message_id
-                     WHERE k.task_id = t.task_id AND m.conversation_id = t.owner_conversation
-                       AND m.to_session = t.owner_session AND m.from_session = 'system'
-                       AND m.read = 1
-                       AND iif(json_valid(m.metadata), m.metadata ->> 'fence', NULL) = t.fence))"
-    };
-}
-pub(in crate::store::sqlite) use fetched;
-
-/// The events of a task `t` that count as losses since the time `?2`. One that was
-/// given up and brought back begins anew.
-macro_rules! counted {
-    () => {
-        "y.task_id = t.task_id AND y.counts = 1
-         AND y.event IN ('lost', 'exited', 'stalled') AND y.at_ms > ?2
-         AND y.history_id > (SELECT coalesce(max(d.history_id), 0) FROM bridge_task_history d
-                             WHERE d.task_id = t.task_id AND d.event = 'dead')"
-    };
-}
-pub(in crate::store::sqlite) use counted;
 
 /// Notes in a task's history that its owner went away, before it is taken from it.
 pub(super) async fn note(
@@ -88,22 +59,6 @@ pub(in crate::store::sqlite) async fn agent_ended(
     .bind(session.conversation.as_str())
     .bind(session.side.as_str())
     .bind(millis(now).saturating_sub(duration_millis(CRASH_WITHIN)))
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// It got a task to its end: what came before was something else.
-pub(super) async fn forgive(
-    connection: &mut SqliteConnection,
-    session: &SessionKey,
-) -> Result<(), Fault> {
-    sqlx::query(
-        "UPDATE bridge_session SET crashes = 0
-         WHERE conversation_id = ?1 AND session_id = ?2 AND crashes > 0",
-    )
-    .bind(session.conversation.as_str())
-    .bind(session.side.as_str())
     .execute(connection)
     .await?;
     Ok(())

@@ -6,10 +6,10 @@ use sqlx::{Row, SqliteConnection};
 
 use crate::model::task::{Fence, TaskId, TaskState};
 use crate::model::{Label, SessionKey};
+use crate::store::Task;
 use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::written::Written as _;
-use crate::store::sqlite::{from_millis, millis, odd};
-use crate::store::{StoreError, Task, TaskError, TaskEvent};
+use crate::store::sqlite::{from_millis, millis};
 
 /// What [`row_of`] reads, of a task `t` and its owner's conversation `l`.
 macro_rules! task_columns {
@@ -88,70 +88,4 @@ pub(super) async fn history(
     .await?
     .wrote(1, "bridge_task_history")?;
     Ok(())
-}
-
-pub(super) async fn history_of(
-    connection: &mut SqliteConnection,
-    task: TaskId,
-) -> Result<Vec<TaskEvent>, Fault> {
-    let rows = sqlx::query(
-        "SELECT h.at_ms, h.event, h.fence,
-                coalesce(l.label, h.conversation_id) || '/' || h.session_id, h.note
-         FROM bridge_task_history h LEFT JOIN bridge_conversation l
-             ON l.conversation_id = h.conversation_id
-         WHERE h.task_id = ?1 ORDER BY h.history_id",
-    )
-    .bind(task.0)
-    .fetch_all(connection)
-    .await?;
-    Ok(odd::readable(&rows, "events of tasks", |row| {
-        Ok(TaskEvent {
-            at: from_millis(row.try_get(0)?),
-            event: row.try_get(1)?,
-            fence: Fence(row.try_get(2)?),
-            session: row.try_get(3)?,
-            note: row.try_get(4)?,
-        })
-    }))
-}
-
-/// Why a write of its owner changed nothing: what became of the task, or, if
-/// nothing did, that the write was kept out.
-pub(super) async fn not_written(
-    connection: &mut SqliteConnection,
-    id: TaskId,
-    fence: Fence,
-    owner: &SessionKey,
-) -> Result<Fault, Fault> {
-    let task = super::get(connection, id).await?;
-    let as_it_was = task.state == TaskState::Leased && task.fence == fence;
-    if as_it_was && task.owner.as_ref() == Some(owner) {
-        return Ok(Fault::Swallowed("bridge_task"));
-    }
-    Ok(stale(connection, id, fence).await?.into())
-}
-
-/// Why a write with this fence changed nothing: what became of the task.
-pub(super) async fn stale(
-    connection: &mut SqliteConnection,
-    id: TaskId,
-    yours: Fence,
-) -> Result<StoreError, Fault> {
-    let task = super::get(connection, id).await?;
-    let now_with = match task.state {
-        TaskState::Leased => format!("is now with {}", task.owner_name()),
-        TaskState::Queued if task.fence == Fence(0) => "was never given out".to_owned(),
-        TaskState::Queued => "was taken back and waits for another worker".to_owned(),
-        TaskState::RetryWait => "waits for another try".to_owned(),
-        TaskState::Done => "is done already".to_owned(),
-        TaskState::Dead => "was given up".to_owned(),
-        TaskState::Cancelled => "was cancelled".to_owned(),
-    };
-    Ok(TaskError::StaleLease {
-        task: id,
-        yours,
-        fence: task.fence,
-        now_with,
-    }
-    .into())
 }

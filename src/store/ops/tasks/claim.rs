@@ -1,0 +1,87 @@
+//! A session asks for a task.
+
+use jiff::Timestamp;
+
+use super::fitness::Fitness;
+use super::lease::{Cause, Target, lease};
+use super::{get, named, over};
+use crate::model::SessionKey;
+use crate::model::task::{TaskId, TaskState};
+use crate::store::executor::Transaction;
+use crate::store::ops::callers::{authenticate, came_back};
+use crate::store::rows::Due;
+use crate::store::{Caller, Result, Task, TaskError};
+
+/// Gives the caller a task: this one, or the oldest that waits for its role.
+///
+/// # Errors
+/// As [`crate::store::Tasks::claim_task`].
+pub(crate) fn claim(
+    transaction: &mut Transaction<'_>,
+    caller: &Caller,
+    task: Option<TaskId>,
+    now: Timestamp,
+) -> Result<Option<Task>> {
+    let claimed = try_claim(transaction, caller, task, now);
+    claimed.map_err(|refusal| named(transaction.rows(), refusal))
+}
+
+fn try_claim(
+    transaction: &mut Transaction<'_>,
+    caller: &Caller,
+    task: Option<TaskId>,
+    now: Timestamp,
+) -> Result<Option<Task>> {
+    let rows = transaction.rows();
+    let verified = authenticate(rows, caller, now)?;
+    let session = &caller.session;
+    came_back(rows, caller, now)?;
+    rows.note_call(session, Some(now))?;
+    let wanted = match task {
+        Some(id) => {
+            let found = get(rows, id)?;
+            match claimable(&found, session, &verified.role)? {
+                Claimable::Free => Some(found),
+                // Asked again, because the first answer was lost.
+                Claimable::Held => return Ok(Some(found)),
+            }
+        }
+        None => rows.oldest_waiting(&verified.role, Due::at(now))?,
+    };
+    let Some(found) = wanted else {
+        return Ok(None);
+    };
+    Fitness::of(rows, session, now)?.admits(session)?;
+    lease(rows, &found, &Target::Claimed(session), Cause::Claim, now)?;
+    let leased = get(rows, found.id)?;
+    rows.signal()?;
+    transaction.ring();
+    Ok(Some(leased))
+}
+
+enum Claimable {
+    Free,
+    Held,
+}
+
+fn claimable(task: &Task, session: &SessionKey, role: &str) -> Result<Claimable> {
+    match (&task.owner, task.state) {
+        (Some(owner), _) if owner == session => Ok(Claimable::Held),
+        (Some(_), _) => Err(TaskError::Taken {
+            task: task.id,
+            owner: task.owner_name(),
+        }
+        .into()),
+        (None, TaskState::Queued | TaskState::RetryWait) if task.role == role => {
+            Ok(Claimable::Free)
+        }
+        (None, TaskState::Queued | TaskState::RetryWait) => Err(TaskError::OtherRole {
+            task: task.id,
+            role: task.role.clone(),
+            session: session.clone().into(),
+            yours: role.to_owned(),
+        }
+        .into()),
+        (None, _) => Err(over(task)),
+    }
+}

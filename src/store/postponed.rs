@@ -1,0 +1,132 @@
+//! Losses that were not written, because the write had to wait so long for the
+//! lock that a sign of life may have waited behind it. What waited comes before
+//! the next try: a session that is judged in the same way several times gave none. Where
+//! every write waits, as on a disk that is slow for good, no session would be lost
+//! otherwise.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::Writes;
+use crate::clock;
+use crate::model::SessionKey;
+use crate::store::Finding;
+
+/// A verdict on silence that waited longer for the lock is judged again: a session that
+/// was to give a sign of life may have waited behind it.
+const WAITED: Duration = Duration::from_secs(1);
+/// So often a loss is put off.
+const TIMES: u32 = 3;
+/// More than these are begun anew, with another round for each.
+const MOST: usize = 10_000;
+
+/// The heartbeat that was judged, and how often its verdict was put off.
+type Times = (Option<i64>, u32);
+
+/// How often each loss was put off.
+#[derive(Debug)]
+pub(crate) struct Postponed {
+    /// The writes that heartbeats of this process are among.
+    beats: Arc<Writes>,
+    known: Mutex<HashMap<SessionKey, Times>>,
+}
+
+impl Postponed {
+    pub(crate) fn new(beats: Arc<Writes>) -> Self {
+        Self {
+            beats,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Whether this loss is put off once more, by a write that waited so long.
+    /// Changes nothing: the write may run again.
+    pub(crate) fn puts_off(&self, finding: &Finding, waited: Duration) -> bool {
+        finding.standing == "lost"
+            && (waited > WAITED || self.beats_wait())
+            && self.times(finding) < TIMES
+    }
+
+    /// Whether a heartbeat of this process waits, too.
+    fn beats_wait(&self) -> bool {
+        let since = self.beats.beats().failing_since;
+        since.is_some_and(|since| clock::since_boot().saturating_sub(since) > WAITED)
+    }
+
+    fn times(&self, finding: &Finding) -> u32 {
+        match self.known().get(&finding.session) {
+            Some((seq, times)) if *seq == finding.seq => *times,
+            _ => 0,
+        }
+    }
+
+    /// Notes that a loss was put off, or that it was not.
+    pub(crate) fn note(&self, finding: &Finding, put_off: bool) {
+        let times = if put_off { self.times(finding) + 1 } else { 0 };
+        let mut known = self.known();
+        if times == 0 {
+            known.remove(&finding.session);
+            return;
+        }
+        if known.len() > MOST {
+            known.clear();
+        }
+        known.insert(finding.session.clone(), (finding.seq, times));
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<SessionKey, Times>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ConversationId, Side};
+
+    #[test]
+    fn a_loss_is_put_off_until_it_was_seen_several_times() {
+        let postponed = Postponed::new(Arc::default());
+        let finding = |seq| Finding {
+            session: SessionKey::new(ConversationId::from_random([7; 8]), Side::B),
+            standing: "lost",
+            seq: Some(seq),
+            activity: 0,
+            foreign: String::new(),
+            alert: None,
+            what: String::new(),
+            text: String::new(),
+        };
+        let long = WAITED * 2;
+        let once_more = |seq| {
+            let again = postponed.puts_off(&finding(seq), long);
+            postponed.note(&finding(seq), again);
+            again
+        };
+        assert!((0..2).all(|_| once_more(7)));
+        // It gave a sign of life in between.
+        let put_off: Vec<bool> = (0..4).map(|_| once_more(8)).collect();
+        assert_eq!(put_off, [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_write_that_did_not_wait_puts_nothing_off() {
+        let postponed = Postponed::new(Arc::default());
+        let mut finding = Finding {
+            session: SessionKey::new(ConversationId::from_random([7; 8]), Side::B),
+            standing: "lost",
+            seq: None,
+            activity: 0,
+            foreign: String::new(),
+            alert: None,
+            what: String::new(),
+            text: String::new(),
+        };
+        assert!(!postponed.puts_off(&finding, Duration::ZERO));
+        // A run that is repeated does not count twice.
+        assert!((0..9).all(|_| postponed.puts_off(&finding, WAITED * 2)));
+        finding.standing = "stalled";
+        assert!(!postponed.puts_off(&finding, WAITED * 2));
+    }
+}
