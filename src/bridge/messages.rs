@@ -71,11 +71,7 @@ impl Bridge {
     /// # Errors
     /// Credentials.
     pub async fn touch(&self, caller: &Caller) -> Result<()> {
-        // To the store it is a call that names no message.
-        self.store
-            .acknowledge(caller, &[], clock::now())
-            .await
-            .map(drop)
+        self.store.touch(caller, clock::now()).await
     }
 
     /// Unread mail of many sessions, in the order of the question.

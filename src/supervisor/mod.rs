@@ -218,11 +218,12 @@ impl Supervisor {
     fn write(&self, mut state: StateFile, told: &mut Told) {
         let figures = self.board.figures();
         let now = Instant::now();
-        let figures_are_due = told
+        let are_due = told
             .figures_at
             .is_none_or(|then| now - then >= FIGURES_EVERY);
+        let has_figures = are_due && told.figures != figures;
         let is_news = told.state.as_ref() != Some(&state);
-        if !is_news && !(figures_are_due && told.figures != figures) {
+        if !is_news && !has_figures {
             return;
         }
         state.figures.clone_from(&figures);

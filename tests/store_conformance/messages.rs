@@ -508,6 +508,7 @@ pub(crate) async fn heartbeats_and_looks_acknowledge_nothing(backend: &impl Back
         .await
         .expect("called");
     store.peek(&pair.b, None, 9, at(4)).await.expect("peeked");
+    store.touch(&pair.b, at(4)).await.expect("noted");
     store
         .verify(std::slice::from_ref(&pair.b), at(5))
         .await

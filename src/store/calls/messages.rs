@@ -93,6 +93,19 @@ impl Store {
             .await
     }
 
+    /// The agent did something, and nothing else is to be written.
+    ///
+    /// # Errors
+    /// Wrong, missing or expired credentials.
+    pub async fn touch(&self, caller: &Caller, now: Timestamp) -> Result<()> {
+        let caller = caller.clone();
+        self.normal
+            .write("noting a call", move |transaction| {
+                messages::touch(transaction, &caller, now)
+            })
+            .await
+    }
+
     /// Unread mail of many sessions, in the order of the question.
     pub async fn mail(&self, sessions: &[SessionKey]) -> Result<Vec<Mail>> {
         let sessions = sessions.to_vec();

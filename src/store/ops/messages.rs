@@ -237,6 +237,20 @@ pub(crate) fn peek(
     rows.owed(&caller.session, after, limit)
 }
 
+/// Notes that an agent did something.
+///
+/// # Errors
+/// As [`crate::store::Store::touch`].
+pub(crate) fn touch(
+    transaction: &mut Transaction<'_>,
+    caller: &Caller,
+    now: Timestamp,
+) -> Result<()> {
+    let rows = transaction.rows();
+    authenticate(rows, caller, now)?;
+    rows.note_call(&caller.session, Some(now))
+}
+
 /// Acknowledges messages by id.
 ///
 /// # Errors
