@@ -31,7 +31,7 @@ pub(super) fn start(
     location: Location,
 ) -> StoreLink {
     let bells = Bells::default();
-    let (desk, post) = alerts::desk(bells.alerts.clone());
+    let (desk, requests) = alerts::desk(bells.alerts.clone());
     let name = daemon.id.clone();
     let orchestrator = match &settings.role {
         RoleSettings::Worker => None,
@@ -75,7 +75,14 @@ pub(super) fn start(
     });
     supervisor.spawn(heartbeat, &bells.heartbeat);
     supervisor.spawn(message_watch, &bells.message_watch);
-    let alerts = Alerts::new(&settings.alert, store.clone(), leader, name, &bells, post);
+    let alerts = Alerts::new(
+        &settings.alert,
+        store.clone(),
+        leader,
+        name,
+        &bells,
+        requests,
+    );
     supervisor.spawn(alerts, &bells.alerts);
     supervisor.spawn(keeper, &bells.keeper);
     store

@@ -33,8 +33,8 @@ use crate::{alert, clock};
 /// Between two looks that nobody rang for.
 const LOOK: Duration = Duration::from_secs(5);
 
-use desk::Said;
-pub use desk::{AlertDesk, AlertPost, desk};
+use desk::AlertRequest;
+pub use desk::{AlertDesk, AlertInbox, desk};
 use leaderless::Watched;
 use mutes::Mutes;
 use own::Own;
@@ -49,7 +49,7 @@ pub struct Alerts {
     /// worker never acts.
     leader: Option<(LeaderLink, DutyBell)>,
     daemon: String,
-    said: mpsc::UnboundedReceiver<Said>,
+    requests: mpsc::UnboundedReceiver<AlertRequest>,
     urgent: Arc<Notify>,
     own: Own,
     rows: Rows,
@@ -72,7 +72,7 @@ pub struct AlertsReport {
 }
 
 impl Alerts {
-    /// The duty. `leader` is an orchestrator's; `post` is what is said at the desk.
+    /// The duty. `leader` is an orchestrator's; `inbox` is what is said at the desk.
     #[must_use]
     pub fn new(
         settings: &AlertSettings,
@@ -80,15 +80,15 @@ impl Alerts {
         leader: Option<LeaderLink>,
         daemon: String,
         bells: &Bells,
-        post: AlertPost,
+        inbox: AlertInbox,
     ) -> Self {
         Self {
             settings: settings.clone(),
             link,
             leader: leader.map(|leader| (leader, bells.leadership.clone())),
             daemon,
-            said: post.said,
-            urgent: post.urgent,
+            requests: inbox.requests,
+            urgent: inbox.urgent,
             own: Own::default(),
             rows: Rows::default(),
             telling: Telling::new(settings, bells.alerts.clone()),

@@ -7,6 +7,7 @@
 pub mod alerts;
 mod bells;
 mod figures;
+mod finding_text;
 mod fleet;
 pub mod heartbeat;
 pub mod housekeeping;
@@ -19,7 +20,6 @@ pub mod roster;
 mod state;
 pub mod store_keeper;
 pub mod watchdog;
-mod words;
 
 pub use bells::{Bells, DutyBell};
 pub use figures::{Figure, FigureKind, FigureUnit};

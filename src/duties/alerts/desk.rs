@@ -11,51 +11,52 @@ use crate::model::alert::AlertKind;
 /// Where a duty says what it sees by itself.
 #[derive(Debug, Clone)]
 pub struct AlertDesk {
-    said: mpsc::UnboundedSender<Said>,
+    requests: mpsc::UnboundedSender<AlertRequest>,
     bell: DutyBell,
     urgent: Arc<Notify>,
 }
 
 /// What is said at the desk, for the duty.
 #[derive(Debug)]
-pub struct AlertPost {
-    pub(super) said: mpsc::UnboundedReceiver<Said>,
+pub struct AlertInbox {
+    pub(super) requests: mpsc::UnboundedReceiver<AlertRequest>,
     /// Rung for what cannot wait until a round with the store has ended.
     pub(super) urgent: Arc<Notify>,
 }
 
 #[cfg(test)]
-impl AlertPost {
+impl AlertInbox {
     /// The subjects that are well again, as far as they were said.
     pub(in crate::duties) fn recoveries(&mut self) -> Vec<String> {
-        let said = std::iter::from_fn(|| self.said.try_recv().ok());
-        said.filter_map(|said| match said {
-            Said::Recover { subject, .. } => Some(subject),
-            Said::Raise { .. } => None,
-        })
-        .collect()
+        let requests = std::iter::from_fn(|| self.requests.try_recv().ok());
+        requests
+            .filter_map(|request| match request {
+                AlertRequest::Recover { subject, .. } => Some(subject),
+                AlertRequest::Raise { .. } => None,
+            })
+            .collect()
     }
 }
 
 /// A desk, and what is said there; `bell` is the duty's.
 #[must_use]
-pub fn desk(bell: DutyBell) -> (AlertDesk, AlertPost) {
-    let (sender, said) = mpsc::unbounded_channel();
+pub fn desk(bell: DutyBell) -> (AlertDesk, AlertInbox) {
+    let (sender, requests) = mpsc::unbounded_channel();
     let urgent = Arc::new(Notify::new());
-    let post = AlertPost {
-        said,
+    let inbox = AlertInbox {
+        requests,
         urgent: Arc::clone(&urgent),
     };
     let desk = AlertDesk {
-        said: sender,
+        requests: sender,
         bell,
         urgent,
     };
-    (desk, post)
+    (desk, inbox)
 }
 
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum AlertRequest {
     Raise {
         kind: AlertKind,
         subject: String,
@@ -71,7 +72,7 @@ pub(super) enum Said {
 impl AlertDesk {
     /// It turned for the worse. Said again while it lasts, it is told once.
     pub fn raise(&self, kind: AlertKind, subject: &str, text: String) {
-        self.say(Said::Raise {
+        self.say(AlertRequest::Raise {
             kind,
             subject: subject.to_owned(),
             session: None,
@@ -81,7 +82,7 @@ impl AlertDesk {
 
     /// The same about a session, which people call `name`.
     pub fn raise_about(&self, kind: AlertKind, session: &SessionKey, name: String, text: String) {
-        self.say(Said::Raise {
+        self.say(AlertRequest::Raise {
             kind,
             subject: session.to_string(),
             session: Some((session.clone(), name)),
@@ -91,7 +92,7 @@ impl AlertDesk {
 
     /// It is well again.
     pub fn recover(&self, kind: AlertKind, subject: &str) {
-        self.say(Said::Recover {
+        self.say(AlertRequest::Recover {
             kind,
             subject: subject.to_owned(),
         });
@@ -102,10 +103,10 @@ impl AlertDesk {
         self.bell.ring();
     }
 
-    fn say(&self, said: Said) {
-        let (Said::Raise { kind, .. } | Said::Recover { kind, .. }) = said;
+    fn say(&self, request: AlertRequest) {
+        let (AlertRequest::Raise { kind, .. } | AlertRequest::Recover { kind, .. }) = request;
         // Nobody takes it any more: the daemon is stopping.
-        let _ = self.said.send(said);
+        let _ = self.requests.send(request);
         if kind == AlertKind::StoreTrouble {
             self.urgent.notify_one();
         }

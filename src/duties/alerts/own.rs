@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::desk::Said;
+use super::desk::AlertRequest;
 use super::{Alerts, say_muted};
 use crate::clock;
 use crate::duties::Patience;
@@ -89,9 +89,9 @@ fn recorded(subject: &str, alert: &Alert) -> NewAlert {
 impl Alerts {
     /// Takes what other duties said since the last round.
     pub(super) fn listen(&mut self) {
-        while let Ok(said) = self.said.try_recv() {
-            match said {
-                Said::Raise {
+        while let Ok(request) = self.requests.try_recv() {
+            match request {
+                AlertRequest::Raise {
                     kind,
                     subject,
                     session,
@@ -102,7 +102,7 @@ impl Alerts {
                         self.announce();
                     }
                 }
-                Said::Recover { kind, subject } => self.recover(kind, &subject),
+                AlertRequest::Recover { kind, subject } => self.recover(kind, &subject),
             }
         }
     }

@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_session_that_is_not_kept_takes_its_whole_wake_along() {
-        let (desk, mut post) = alerts::desk(DutyBell::default());
+        let (desk, mut inbox) = alerts::desk(DutyBell::default());
         let mut wakes = Wakes::new("host:one".into(), DutyBell::default(), desk);
         let mail = |unread| Mail {
             unread,
@@ -315,18 +315,18 @@ mod tests {
         assert_eq!(ended, [1, 3]);
         let abandoned = |outcome| outcome == WakeOutcome::Abandoned;
         assert!(wakes.endings.iter().all(|one| abandoned(one.outcome)));
-        assert_eq!(post.recoveries(), [1, 3].map(|n| key(n).to_string()));
+        assert_eq!(inbox.recoveries(), [1, 3].map(|n| key(n).to_string()));
     }
 
     #[test]
     fn what_another_store_was_told_is_forgotten() {
-        let (desk, mut post) = alerts::desk(DutyBell::default());
+        let (desk, mut inbox) = alerts::desk(DutyBell::default());
         let mut wakes = Wakes::new("host:one".into(), DutyBell::default(), desk);
         wakes.record(&key(1)).claimed(claim(1));
         wakes.record(&key(2)).gives_up(given_up(&key(2)));
         wakes.forget();
         wakes.keep_only(&HashSet::new());
         assert_eq!(wakes.endings.iter().count(), 0);
-        assert_eq!(post.recoveries(), [key(2).to_string()]);
+        assert_eq!(inbox.recoveries(), [key(2).to_string()]);
     }
 }

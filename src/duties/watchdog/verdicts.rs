@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use super::Watchdog;
 use super::look::standing;
 use crate::duties::fleet::Known;
-use crate::duties::{Patience, words};
+use crate::duties::{Patience, finding_text};
 use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
 use crate::model::health::Health;
@@ -84,7 +84,7 @@ impl Watchdog {
             Health::Exited => Some(AlertKind::Exited),
             _ => None,
         };
-        let (what, text) = words::of_change(known, change, self.settings.stalled_after);
+        let (what, text) = finding_text::of_change(known, change, self.settings.stalled_after);
         Some(Finding {
             session: change.key.clone(),
             standing,

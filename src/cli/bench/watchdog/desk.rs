@@ -187,7 +187,7 @@ fn duties(settings: &Settings, links: (StoreLink, LeaderLink)) -> anyhow::Result
         anyhow::bail!("an orchestrator's configuration is needed");
     };
     let bells = Bells::default();
-    let (desk, post): (AlertDesk, _) = alerts::desk(bells.alerts.clone());
+    let (desk, requests): (AlertDesk, _) = alerts::desk(bells.alerts.clone());
     let inbox = Arc::new(FleetInbox::new(bells.watchdog.clone()));
     let fleet = SharedFleet::default();
     let watchdog = Watchdog::new(
@@ -204,7 +204,7 @@ fn duties(settings: &Settings, links: (StoreLink, LeaderLink)) -> anyhow::Result
         Some(links.1),
         "bench".to_owned(),
         &bells,
-        post,
+        requests,
     );
     let rest = Rest {
         reassignment,
