@@ -69,7 +69,7 @@ fn figures_of_the_page() -> BTreeSet<[String; 4]> {
     let (section, _) = after.split_once("\n## ").expect("another one after it");
     let rows = section.lines().filter(|line| line.starts_with("| "));
     let rows = rows.skip(1).map(|row| {
-        let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim());
+        let mut cells = row.trim_matches('|').split('|').map(str::trim);
         std::array::from_fn(|_| cells.next().expect("a cell").trim_matches('`').to_owned())
     });
     rows.collect()
