@@ -82,26 +82,35 @@ impl Postponed {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::model::{ConversationId, Side};
+    use jiff::{SignedDuration, Timestamp};
+    use tokio::sync::oneshot;
 
-    #[test]
-    fn a_loss_is_put_off_until_it_was_seen_several_times() {
-        let postponed = Postponed::new(Arc::default());
-        let finding = |seq| Finding {
+    use super::*;
+    use crate::model::token::Token;
+    use crate::model::{ConversationId, Side};
+    use crate::store::memory::{Memory, Troubles};
+    use crate::store::{DaemonRef, NewConversation};
+
+    fn finding(seq: Option<i64>) -> Finding {
+        Finding {
             session: SessionKey::new(ConversationId::from_random([7; 8]), Side::B),
             standing: "lost",
-            seq: Some(seq),
+            seq,
             activity: 0,
             foreign: String::new(),
             alert: None,
             what: String::new(),
             text: String::new(),
-        };
-        let long = WAITED * 2;
+        }
+    }
+
+    #[test]
+    fn a_loss_is_put_off_until_it_was_seen_several_times() {
+        let postponed = Postponed::new(Arc::default());
         let once_more = |seq| {
-            let again = postponed.puts_off(&finding(seq), long);
-            postponed.note(&finding(seq), again);
+            let finding = finding(Some(seq));
+            let again = postponed.puts_off(&finding, WAITED * 2);
+            postponed.note(&finding, again);
             again
         };
         assert!((0..2).all(|_| once_more(7)));
@@ -113,20 +122,71 @@ mod tests {
     #[test]
     fn a_write_that_did_not_wait_puts_nothing_off() {
         let postponed = Postponed::new(Arc::default());
-        let mut finding = Finding {
-            session: SessionKey::new(ConversationId::from_random([7; 8]), Side::B),
-            standing: "lost",
-            seq: None,
-            activity: 0,
-            foreign: String::new(),
-            alert: None,
-            what: String::new(),
-            text: String::new(),
-        };
+        let mut finding = finding(None);
         assert!(!postponed.puts_off(&finding, Duration::ZERO));
         // A run that is repeated does not count twice.
         assert!((0..9).all(|_| postponed.puts_off(&finding, WAITED * 2)));
         finding.standing = "stalled";
         assert!(!postponed.puts_off(&finding, WAITED * 2));
+    }
+
+    #[tokio::test]
+    async fn a_loss_found_by_a_write_that_waited_is_put_off() {
+        let sound: Troubles = Arc::new(|_| None);
+        let memory = Memory::default();
+        let store = Arc::new(memory.store(&sound));
+        let now = Timestamp::from_second(1_763_000_000).expect("in range");
+        let lost = finding(None);
+        let id = lost.session.conversation.clone();
+        let token = |side| Token::generate(&SessionKey::new(id.clone(), side), &[7; 32]);
+        let new = NewConversation {
+            id: id.clone(),
+            label: None,
+            role_a: "orchestrator".into(),
+            role_b: "worker".into(),
+            token_a: token(Side::A),
+            token_b: token(Side::B),
+            expires_at: now + SignedDuration::from_hours(3),
+        };
+        store.create_conversations(&[new], now).await.expect("made");
+        let daemon = DaemonRef {
+            id: "leading".into(),
+            epoch: 1,
+        };
+        let ttl = Duration::from_secs(60);
+        let lead = store.take_lead(&daemon, None, ttl, now).await;
+        let leader = lead.expect("asked").expect("the first");
+
+        // Another process has the lock for longer than a sign of life may wait.
+        let other = memory.open(&sound);
+        let (begun, begins) = oneshot::channel();
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let mut begun = Some(begun);
+        let holding = tokio::spawn(async move {
+            other
+                .write("holding the lock", move |_| {
+                    if let Some(begun) = begun.take() {
+                        let _ = begun.send(());
+                        let _ = gone.recv();
+                    }
+                    Ok(())
+                })
+                .await
+        });
+        begins.await.expect("held");
+        let (asking, by, found) = (Arc::clone(&store), leader.clone(), lost.clone());
+        let settled = tokio::spawn(async move { asking.settle(&by, &[found], now).await });
+        tokio::task::yield_now().await;
+        let asked = clock::since_boot();
+        while clock::since_boot() - asked <= WAITED {
+            tokio::task::yield_now().await;
+        }
+        drop(go);
+        holding.await.expect("ran").expect("let go");
+        let settled = settled.await.expect("ran").expect("settled");
+        assert_eq!(settled, [false]);
+
+        let settled = store.settle(&leader, &[lost], now).await;
+        assert_eq!(settled.expect("settled"), [true], "nothing waited");
     }
 }

@@ -25,6 +25,7 @@ mod standings;
 mod tasks;
 mod times;
 mod upkeep;
+mod waiting;
 mod wakes;
 
 use std::path::Path;
@@ -46,9 +47,10 @@ pub use sessions::SessionRows;
 pub use settings::SettingRows;
 pub use signal::SignalRows;
 pub use standings::{Ability, Judged, NewStanding, OVERTAKEN, StandingRows, Verdict};
-pub use tasks::{ClientTask, Due, Look, NewTaskRow, TaskRows};
+pub use tasks::{ClientTask, NewTaskRow, TaskRows};
 pub use times::{LastBeat, RenewedEnd, TimeRows};
 pub use upkeep::UpkeepRows;
+pub use waiting::{Due, Look, WaitingRows};
 pub use wakes::WakeRows;
 
 /// The rows of a store, inside one transaction.
@@ -73,6 +75,7 @@ pub trait Rows:
     + TaskRows
     + TimeRows
     + UpkeepRows
+    + WaitingRows
     + WakeRows
 {
     /// The store, as people name it.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
+use crate::model::SessionKey;
 use crate::model::message::ClientMessageId;
 use crate::model::task::{Fence, TaskId};
-use crate::model::{SessionKey, task};
-use crate::store::{Result, Task, TaskFilter, Waiting};
+use crate::store::{Result, Task, TaskFilter};
 
 /// A task to be written, as it is kept: without its secrets.
 #[derive(Debug, Clone, Copy)]
@@ -35,43 +35,6 @@ pub struct ClientTask {
     pub title: String,
     /// Its body.
     pub body: String,
-}
-
-/// Which of the tasks that failed may be tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
-    /// Those whose time has come,
-    pub now: Timestamp,
-    /// and those whose time is so far off that a clock must have been set.
-    pub far: Timestamp,
-}
-
-impl Due {
-    /// At this time.
-    #[must_use]
-    pub fn at(now: Timestamp) -> Self {
-        let far = now.checked_add(task::RETRY_FAR).unwrap_or(Timestamp::MAX);
-        Self { now, far }
-    }
-
-    /// Whether one is that waits until `retry`.
-    #[must_use]
-    pub fn includes(&self, retry: Option<Timestamp>) -> bool {
-        retry.is_some_and(|at| at <= self.now || at > self.far)
-    }
-}
-
-/// Which tasks are looked for that wait, or whose owner is gone.
-#[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
-    /// Owners whose tasks may be taken although they live.
-    pub stalled: &'a [SessionKey],
-    /// Losses count that are later than this.
-    pub losses_since: Timestamp,
-    /// Which of those that failed are meant.
-    pub due: Due,
-    /// At most so many of each role that wait, the oldest.
-    pub of_a_role: u32,
 }
 
 /// Operations on tasks.
@@ -139,12 +102,6 @@ pub trait TaskRows {
         now: Timestamp,
     ) -> Result<bool>;
 
-    /// The oldest task of a role that waits and can be read.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn oldest_waiting(&mut self, role: &str, due: Due) -> Result<Option<Task>>;
-
     /// The tasks that a session has, oldest first.
     ///
     /// # Errors
@@ -157,11 +114,4 @@ pub trait TaskRows {
     /// # Errors
     /// The engine's.
     fn newest_lease(&mut self, session: &SessionKey) -> Result<Option<Timestamp>>;
-
-    /// Tasks that wait, or whose owner is gone, oldest first, without those that
-    /// cannot be read.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn waiting(&mut self, look: &Look<'_>) -> Result<Vec<Waiting>>;
 }

@@ -20,6 +20,7 @@ mod standings;
 mod tasks;
 mod times;
 mod upkeep;
+mod waiting;
 mod wakes;
 
 use std::path::Path;

@@ -9,20 +9,12 @@ use crate::model::SessionKey;
 use crate::model::message::ClientMessageId;
 use crate::model::task::{Fence, TaskId, TaskState};
 use crate::store::memory::tables::{Tables, TaskRow};
-use crate::store::rows::{ClientTask, Due, Look, NewTaskRow, TaskRows};
-use crate::store::{Result, Task, TaskFilter, Waiting};
-
-fn waits(task: &Task, due: Due) -> bool {
-    match task.state {
-        TaskState::Queued => true,
-        TaskState::RetryWait => due.includes(task.retry_at),
-        _ => false,
-    }
-}
+use crate::store::rows::{ClientTask, NewTaskRow, TaskRows};
+use crate::store::{Result, Task, TaskFilter};
 
 impl Tables {
     /// A task as it is shown, with its owner's label.
-    fn shown(&self, row: &TaskRow) -> Task {
+    pub(super) fn shown(&self, row: &TaskRow) -> Task {
         let mut task = row.task.clone();
         let owner = task.owner.as_ref();
         task.owner_label = owner.and_then(|owner| self.label(&owner.conversation));
@@ -38,16 +30,6 @@ impl Tables {
         tasks.filter(move |task| {
             task.state == TaskState::Leased && task.owner.as_ref() == Some(session)
         })
-    }
-
-    fn is_orphan(&self, task: &Task, stalled: &[SessionKey]) -> bool {
-        let Some(owner) = &task.owner else {
-            return false;
-        };
-        let standing = self.sessions.get(owner).and_then(|row| row.standing);
-        matches!(standing, Some("lost" | "exited"))
-            || !self.conversations.contains_key(&owner.conversation)
-            || stalled.contains(owner)
     }
 }
 
@@ -159,13 +141,6 @@ impl TaskRows for MemoryRows {
         Ok(true)
     }
 
-    fn oldest_waiting(&mut self, role: &str, due: Due) -> Result<Option<Task>> {
-        let tables = self.at()?;
-        let mut tasks = tables.tasks.values();
-        let oldest = tasks.find(|row| row.task.role == role && waits(&row.task, due));
-        Ok(oldest.map(|row| tables.shown(row)))
-    }
-
     fn tasks_of(&mut self, session: &SessionKey) -> Result<Vec<TaskId>> {
         Ok(self.at()?.tasks_of(session).map(|task| task.id).collect())
     }
@@ -173,35 +148,5 @@ impl TaskRows for MemoryRows {
     fn newest_lease(&mut self, session: &SessionKey) -> Result<Option<Timestamp>> {
         let leases = self.at()?.tasks_of(session).map(|task| task.changed_at);
         Ok(leases.max())
-    }
-
-    fn waiting(&mut self, look: &Look<'_>) -> Result<Vec<Waiting>> {
-        let tables = self.at()?;
-        let mut of_role: HashMap<&str, u32> = HashMap::new();
-        let wanted = tables.tasks.values().map(|row| &row.task).filter(|task| {
-            if !waits(task, look.due) {
-                return tables.is_orphan(task, look.stalled);
-            }
-            let before = of_role.entry(&task.role).or_default();
-            *before += 1;
-            *before <= look.of_a_role
-        });
-        let waiting = wanted.map(|task| {
-            let losers = tables.losers(task.id, Some(look.losses_since));
-            let owner = task.owner.as_ref();
-            let others = losers.iter().filter(|loser| Some(**loser) != owner);
-            let fetched =
-                |owner| tables.is_fetched(task) || losers.iter().any(|loser| *loser == owner);
-            Waiting {
-                task: task.id,
-                role: task.role.clone(),
-                fence: task.fence,
-                owner: task.owner.clone(),
-                last_owner: task.last_owner.clone(),
-                losses: u32::try_from(others.count()).unwrap_or(u32::MAX),
-                fetched: owner.is_some_and(fetched),
-            }
-        });
-        Ok(waiting.collect())
     }
 }

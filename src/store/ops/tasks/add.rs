@@ -56,7 +56,7 @@ impl Clean {
 /// Adds tasks, all or none.
 ///
 /// # Errors
-/// As [`crate::store::Tasks::add_tasks`].
+/// As [`crate::store::Store::add_tasks`].
 pub(crate) fn add(
     transaction: &mut Transaction<'_>,
     creator: Option<&Caller>,

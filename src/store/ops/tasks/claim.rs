@@ -15,7 +15,7 @@ use crate::store::{Caller, Result, Task, TaskError};
 /// Gives the caller a task: this one, or the oldest that waits for its role.
 ///
 /// # Errors
-/// As [`crate::store::Tasks::claim_task`].
+/// As [`crate::store::Store::claim_task`].
 pub(crate) fn claim(
     transaction: &mut Transaction<'_>,
     caller: &Caller,

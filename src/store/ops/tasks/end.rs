@@ -35,7 +35,7 @@ pub(crate) fn clean_outcome(outcome: &Outcome) -> Option<String> {
 /// Notes progress, and that the agent may be silent for a while.
 ///
 /// # Errors
-/// As [`crate::store::Tasks::task_progress`].
+/// As [`crate::store::Store::task_progress`].
 pub(crate) fn progress(
     transaction: &mut Transaction<'_>,
     caller: &Caller,
@@ -60,7 +60,7 @@ pub(crate) fn progress(
 /// Ends a task. `text` is what [`clean_outcome`] made of the outcome.
 ///
 /// # Errors
-/// As [`crate::store::Tasks::end_task`].
+/// As [`crate::store::Store::end_task`].
 pub(crate) fn end(
     transaction: &mut Transaction<'_>,
     caller: &Caller,

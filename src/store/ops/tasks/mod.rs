@@ -39,7 +39,7 @@ pub(crate) fn show(rows: &mut dyn Rows, id: TaskId) -> Result<(Task, Vec<TaskEve
 /// Ends a task for good that is not to be done any more.
 ///
 /// # Errors
-/// As [`crate::store::Tasks::cancel_task`].
+/// As [`crate::store::Store::cancel_task`].
 pub(crate) fn cancel(
     transaction: &mut Transaction<'_>,
     task: TaskId,
@@ -62,7 +62,7 @@ pub(crate) fn cancel(
 /// An operator's move: to this session, or back into the queue.
 ///
 /// # Errors
-/// As [`crate::store::Tasks::reassign_task`].
+/// As [`crate::store::Store::reassign_task`].
 pub(crate) fn reassign(
     transaction: &mut Transaction<'_>,
     task: TaskId,

@@ -20,4 +20,5 @@ mod standings;
 mod tasks;
 mod times;
 mod upkeep;
+mod waiting;
 mod wakes;
