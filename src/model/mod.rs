@@ -14,6 +14,7 @@ pub mod process;
 pub mod rate;
 pub mod redact;
 pub mod session;
+pub mod standing;
 pub mod task;
 pub mod timestamp;
 pub mod token;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::health::{DEFAULT_TTL, Turn};
 use super::ids::{ConversationId, Label, SessionKey, Side};
+use super::standing::Standing;
 use super::token::Token;
 
 /// Life of a conversation after its creation: the Python bridge's.
@@ -202,7 +203,7 @@ pub struct SessionView {
     pub capacity: Option<u32>,
     /// What an orchestrator found of it last: `well`, `stalled`, `lost`,
     /// `exited`, `never_started`. Holds while somebody acts.
-    pub standing: Option<String>,
+    pub standing: Option<Standing>,
     /// When it found that.
     pub standing_at: Option<Timestamp>,
     /// What its client reports about turns.

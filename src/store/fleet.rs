@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::DaemonRef;
 use crate::model::alert::AlertKind;
 use crate::model::process::Process;
+use crate::model::standing::Standing;
 use crate::model::task::{Fence, TaskId};
 use crate::model::{ConversationId, Label, SessionKey, Side};
 
@@ -141,7 +142,7 @@ pub struct SeenSession {
     /// How many times in a row its agent ended right after it was given a task.
     pub crashes: u32,
     /// What was found before: `well`, `stalled`, `lost`, ...
-    pub standing: Option<String>,
+    pub standing: Option<Standing>,
     /// The heartbeat that was found on; below zero if the session did
     /// something since, so that the verdict does not hold any more.
     pub standing_seq: Option<i64>,
@@ -209,9 +210,8 @@ pub struct Fleet {
 pub struct Finding {
     /// Which session.
     pub session: SessionKey,
-    /// The word of the standing: `well`, `stalled`, `lost`, `exited`,
-    /// `never_started`.
-    pub standing: &'static str,
+    /// What it is now.
+    pub standing: Standing,
     /// The heartbeat that was judged; `None` if there was none.
     pub seq: Option<i64>,
     /// The activity that was judged.

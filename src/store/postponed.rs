@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::Writes;
 use crate::clock;
 use crate::model::SessionKey;
+use crate::model::standing::Standing;
 use crate::store::Finding;
 
 /// A verdict on silence that waited longer for the lock is judged again: a session that
@@ -43,7 +44,7 @@ impl Postponed {
     /// Whether this loss is put off once more, by a write that waited so long.
     /// Changes nothing: the write may run again.
     pub(crate) fn puts_off(&self, finding: &Finding, waited: Duration) -> bool {
-        finding.standing == "lost"
+        finding.standing == Standing::Lost
             && (waited > WAITED || self.beats_wait())
             && self.times(finding) < TIMES
     }
@@ -94,7 +95,7 @@ mod tests {
     fn finding(seq: Option<i64>) -> Finding {
         Finding {
             session: SessionKey::new(ConversationId::from_random([7; 8]), Side::B),
-            standing: "lost",
+            standing: Standing::Lost,
             seq,
             activity: 0,
             foreign: String::new(),
@@ -126,7 +127,7 @@ mod tests {
         assert!(!postponed.puts_off(&finding, Duration::ZERO));
         // A run that is repeated does not count twice.
         assert!((0..9).all(|_| postponed.puts_off(&finding, WAITED * 2)));
-        finding.standing = "stalled";
+        finding.standing = Standing::Stalled;
         assert!(!postponed.puts_off(&finding, WAITED * 2));
     }
 

@@ -3,7 +3,7 @@
 
 use mcp_bridge::model::Fence;
 use mcp_bridge::model::health::Turn;
-use mcp_bridge::model::observer::Standing;
+use mcp_bridge::model::observer::Held;
 use mcp_bridge::model::task::{self, TaskState};
 
 use crate::oracle::{Check, Oracle};
@@ -27,7 +27,7 @@ pub(crate) struct SessionRow {
     pub(crate) unread: u64,
     pub(crate) open: u32,
     pub(crate) turn: Turn,
-    pub(crate) standing: Standing,
+    pub(crate) standing: Held,
     /// For the oracle: when the last sign of life was committed, and the exit.
     pub(crate) life: Ms,
     pub(crate) exited_at: Ms,
@@ -37,7 +37,7 @@ pub(crate) struct SessionRow {
 
 impl SessionRow {
     pub(crate) fn is_well(&self) -> bool {
-        use Standing::{Stalled, Stirred, Well};
+        use Held::{Stalled, Stirred, Well};
         matches!(self.standing, Well | Stalled | Stirred)
     }
 
@@ -45,19 +45,16 @@ impl SessionRow {
     /// tasks may be taken.
     fn verdict_holds(&self) -> bool {
         match self.standing {
-            Standing::Lost { seq } => seq == self.seq,
-            Standing::Exited { seq } => self.exited || seq == self.seq,
-            Standing::Stalled => true,
-            Standing::Well | Standing::Stirred | Standing::NeverStarted => false,
+            Held::Lost { seq } => seq == self.seq,
+            Held::Exited { seq } => self.exited || seq == self.seq,
+            Held::Stalled => true,
+            Held::Well | Held::Stirred | Held::NeverStarted => false,
         }
     }
 
     /// Whether something may be given to it, or claimed by it.
     fn is_there(&self) -> bool {
-        let gone = matches!(
-            self.standing,
-            Standing::Lost { .. } | Standing::Exited { .. }
-        );
+        let gone = matches!(self.standing, Held::Lost { .. } | Held::Exited { .. });
         !gone && !self.exited
     }
 
@@ -190,8 +187,8 @@ impl Store {
         row.activity += 1;
         row.life = now;
         match row.standing {
-            Standing::Lost { .. } => row.standing = Standing::Lost { seq: -1 },
-            Standing::Stalled => row.standing = Standing::Stirred,
+            Held::Lost { .. } => row.standing = Held::Lost { seq: -1 },
+            Held::Stalled => row.standing = Held::Stirred,
             _ => {}
         }
         self.changed(session);
@@ -319,13 +316,13 @@ impl Store {
         acting: Acting,
         session: usize,
         judged: (i64, i64),
-        standing: Standing,
+        standing: Held,
         now: Ms,
     ) -> Result<(), Refused> {
         self.acts(acting, now)?;
         let row = &mut self.sessions[session];
-        let lost = matches!(standing, Standing::Lost { .. });
-        if (standing != Standing::Well && (row.seq, row.activity) != judged)
+        let lost = matches!(standing, Held::Lost { .. });
+        if (standing != Held::Well && (row.seq, row.activity) != judged)
             || (lost && self.hold && self.sabotage != Sabotage::IgnoreHold)
         {
             return Err(Refused::Stale);

@@ -3,7 +3,7 @@
 
 use fastrand::Rng;
 use mcp_bridge::model::health::Turn;
-use mcp_bridge::model::observer::Standing;
+use mcp_bridge::model::observer::Held;
 use mcp_bridge::model::task::TaskState;
 use mcp_bridge::model::{ConversationId, Fence, SessionKey, Side};
 
@@ -121,7 +121,7 @@ impl World {
             unread: 0,
             open: 0,
             turn: Turn::Unknown,
-            standing: Standing::Well,
+            standing: Held::Well,
             life: 0,
             exited_at: 0,
             eased: 0,
@@ -372,7 +372,7 @@ impl World {
 }
 
 pub(crate) fn is_lost(row: &SessionRow) -> bool {
-    matches!(row.standing, Standing::Lost { .. })
+    matches!(row.standing, Held::Lost { .. })
 }
 
 pub(crate) fn bits(mask: u64) -> impl Iterator<Item = usize> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mcp_bridge::model::ConversationId;
 use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::health::Turn;
+use mcp_bridge::model::standing::Standing;
 use mcp_bridge::model::{SessionKey, Side};
 use mcp_bridge::store::{Control, ControlKind, Moved, Why};
 
@@ -25,7 +26,7 @@ pub(crate) async fn life_that_was_not_seen_is_life(backend: &impl Backend) {
     beat(&store, &keeper, &[session]).await;
     let before = audited(&store).await.len();
     for round in 0..4 {
-        let found = finding(&seen(&store, session).await, "lost");
+        let found = finding(&seen(&store, session).await, Standing::Lost);
         match round {
             0 => beat(&store, &keeper, &[session]).await,
             1 => drop(read(&store, &pair.b).await),
@@ -60,15 +61,15 @@ pub(crate) async fn a_finding_that_holds_is_written(backend: &impl Backend) {
     let (one, two) = (&pairs[0].b.session, &pairs[1].b.session);
     beat(&store, &keeper, &[one, two]).await;
     let found = [one, two].map(Clone::clone);
-    let stale = finding(&seen(&store, &found[0]).await, "lost");
-    let good = finding(&seen(&store, &found[1]).await, "lost");
+    let stale = finding(&seen(&store, &found[0]).await, Standing::Lost);
+    let good = finding(&seen(&store, &found[1]).await, Standing::Lost);
     beat(&store, &keeper, &[one]).await;
     let settled = store.settle(&leader, &[stale, good], at(40)).await;
     assert_eq!(settled.expect("settled"), [false, true], "each by itself");
     let lost = seen(&store, two).await;
     assert_eq!(
-        (lost.standing.as_deref(), lost.standing_seq),
-        (Some("lost"), Some(1))
+        (lost.standing, lost.standing_seq),
+        (Some(Standing::Lost), Some(1))
     );
     assert_eq!(seen(&store, one).await.standing, None);
     assert_eq!(alarms(&store).await, [(AlertKind::Lost, two.to_string())]);
@@ -92,12 +93,12 @@ pub(crate) async fn a_hold_since_the_look_voids_a_loss_and_no_exit(backend: &imp
         until: at(45),
     };
     let found = async |standing| finding(&seen(&store, session).await, standing);
-    let (lost, exited) = (found("lost").await, found("exited").await);
+    let (lost, exited) = (found(Standing::Lost).await, found(Standing::Exited).await);
     store.set_control(&hold).await.expect("set");
     let settled = store.settle(&leader, &[lost, exited], at(40)).await;
     assert_eq!(settled.expect("settled"), [false, true]);
-    find(&store, &leader, session, "well", at(41)).await;
-    find(&store, &leader, session, "lost", at(46)).await;
+    find(&store, &leader, session, Standing::Well, at(41)).await;
+    find(&store, &leader, session, Standing::Lost, at(46)).await;
 }
 
 pub(crate) async fn an_end_since_the_look_voids_it(backend: &impl Backend) {
@@ -108,7 +109,12 @@ pub(crate) async fn an_end_since_the_look_voids_it(backend: &impl Backend) {
     let sessions = [0, 1, 2].map(|n| &pairs[n].b.session);
     beat(&store, &keeper, &sessions).await;
     claimed(&store, &pairs[2].b, "one").await;
-    let standings = ["lost", "exited", "stalled", "never_started"];
+    let standings = [
+        Standing::Lost,
+        Standing::Exited,
+        Standing::Stalled,
+        Standing::NeverStarted,
+    ];
     let mut looks = Vec::new();
     for session in sessions {
         let seen = seen(&store, session).await;
@@ -140,16 +146,16 @@ pub(crate) async fn an_alert_is_raised_once(backend: &impl Backend) {
     let pair = pair(&store, at(0)).await;
     let session = &pair.b.session;
     for second in 40..43 {
-        find(&store, &leader, session, "lost", at(second)).await;
+        find(&store, &leader, session, Standing::Lost, at(second)).await;
     }
     assert_eq!(store.alerts(100).await.expect("listed").len(), 1);
     assert_eq!(news(&store, &pair.a).await, ["session-gone"], "told once");
-    find(&store, &leader, session, "well", at(50)).await;
+    find(&store, &leader, session, Standing::Well, at(50)).await;
     assert!(alarms(&store).await.is_empty());
     let ended = store.alerts(100).await.expect("listed");
     assert_eq!((ended.len(), ended[0].recovered_at), (1, Some(at(50))));
     assert_eq!(ended[0].raised_at, at(40));
-    find(&store, &leader, session, "lost", at(60)).await;
+    find(&store, &leader, session, Standing::Lost, at(60)).await;
     assert_eq!(
         store.alerts(100).await.expect("listed").len(),
         2,
@@ -167,12 +173,12 @@ pub(crate) async fn a_stall_may_be_told_of_later(backend: &impl Backend) {
         let all = store.sessions(at(90)).await.expect("listed");
         all.into_iter().find(|view| view.key == *session)
     };
-    let mut quiet = finding(&seen(&store, session).await, "stalled");
+    let mut quiet = finding(&seen(&store, session).await, Standing::Stalled);
     quiet.alert = None;
     let settled = store.settle(&leader, &[quiet], at(40)).await;
     assert_eq!(settled.expect("settled"), [true]);
     assert!(alarms(&store).await.is_empty());
-    find(&store, &leader, session, "stalled", at(60)).await;
+    find(&store, &leader, session, Standing::Stalled, at(60)).await;
     assert_eq!(
         alarms(&store).await,
         [(AlertKind::Stalled, session.to_string())]
@@ -181,7 +187,7 @@ pub(crate) async fn a_stall_may_be_told_of_later(backend: &impl Backend) {
     assert_eq!(view.standing_at, Some(at(40)), "it is the same stall");
     assert_eq!(read(&store, &pair.b).await.len(), 1, "reminded once");
     // It moved, and nobody saw that before it stood still again.
-    find(&store, &leader, session, "stalled", at(80)).await;
+    find(&store, &leader, session, Standing::Stalled, at(80)).await;
     let view = since().await.expect("there");
     assert_eq!(view.standing_at, Some(at(80)), "and this is another");
 }
@@ -191,12 +197,12 @@ pub(crate) async fn one_standing_ends_the_alert_of_another(backend: &impl Backen
     let leader = lead(&store).await;
     let pairs = pairs(&store, 2, at(0)).await;
     let (session, other) = (&pairs[0].b.session, &pairs[1].b.session);
-    find(&store, &leader, other, "stalled", at(30)).await;
+    find(&store, &leader, other, Standing::Stalled, at(30)).await;
     for (standing, kind) in [
-        ("never_started", AlertKind::NeverStarted),
-        ("stalled", AlertKind::Stalled),
-        ("lost", AlertKind::Lost),
-        ("exited", AlertKind::Exited),
+        (Standing::NeverStarted, AlertKind::NeverStarted),
+        (Standing::Stalled, AlertKind::Stalled),
+        (Standing::Lost, AlertKind::Lost),
+        (Standing::Exited, AlertKind::Exited),
     ] {
         find(&store, &leader, session, standing, at(40)).await;
         let expected = [
@@ -246,7 +252,7 @@ pub(crate) async fn the_notice_names_what_was_in_its_hand(backend: &impl Backend
     let leader = lead(&store).await;
     let pairs = pairs(&store, 2, at(0)).await;
     let keeper = daemon(&store, "hera").await;
-    for (pair, standing) in pairs.iter().zip(["lost", "exited"]) {
+    for (pair, standing) in pairs.iter().zip([Standing::Lost, Standing::Exited]) {
         let session = &pair.b.session;
         beat(&store, &keeper, &[session]).await;
         let done = say(&store, &pair.a, "done with", at(1)).await;
@@ -255,7 +261,7 @@ pub(crate) async fn the_notice_names_what_was_in_its_hand(backend: &impl Backend
         // This call acknowledges what the one before handed out.
         read(&store, &pair.b).await;
         let unread = say(&store, &pair.a, "unread", at(3)).await;
-        if standing == "exited" {
+        if standing == Standing::Exited {
             let noted = store.record_exit(session, &keeper, at(4)).await;
             assert!(noted.expect("noted"));
         }
@@ -287,12 +293,12 @@ pub(crate) async fn what_another_program_wrote_since_voids_a_loss(backend: &impl
             pair.id
         ));
     };
-    let mut looks = vec![finding(&seen(&store, session).await, "lost")];
+    let mut looks = vec![finding(&seen(&store, session).await, Standing::Lost)];
     for (status, time) in [("working", "21"), ("blocked", "21"), ("blocked", "59")] {
         write(status, time);
         let settled = store.settle(&leader, &looks, at(40)).await;
         assert_eq!(settled.expect("settled"), [false], "{status} {time}");
-        looks = vec![finding(&seen(&store, session).await, "lost")];
+        looks = vec![finding(&seen(&store, session).await, Standing::Lost)];
     }
     let settled = store.settle(&leader, &looks, at(41)).await;
     assert_eq!(settled.expect("settled"), [true], "as it was seen");
@@ -323,8 +329,8 @@ pub(crate) async fn one_that_returns_hears_what_it_lost(backend: &impl Backend) 
     ));
     make(&store, &leader, planned(&two, None, Why::Lost)).await;
     // Then its process was seen to have ended, too: still the same absence.
-    find(&store, &leader, &gone.session, "exited", at(100)).await;
-    find(&store, &leader, &gone.session, "well", at(160)).await;
+    find(&store, &leader, &gone.session, Standing::Exited, at(100)).await;
+    find(&store, &leader, &gone.session, Standing::Well, at(160)).await;
     assert_eq!(epoch(backend, &gone.session).await, "2");
     let told = read(&store, gone).await;
     assert_eq!(told.len(), 1, "{told:?}");
@@ -343,7 +349,7 @@ pub(crate) async fn one_that_returns_hears_what_it_lost(backend: &impl Backend) 
         serde_json::json!([one.id.0, two.id.0])
     );
     // Well once more is no return.
-    find(&store, &leader, &gone.session, "well", at(170)).await;
+    find(&store, &leader, &gone.session, Standing::Well, at(170)).await;
     assert_eq!(epoch(backend, &gone.session).await, "2");
     assert!(read(&store, gone).await.is_empty());
 }
@@ -353,9 +359,9 @@ pub(crate) async fn one_that_lost_nothing_hears_nothing(backend: &impl Backend) 
     let leader = lead(&store).await;
     let pairs = pairs(&store, 2, at(0)).await;
     let task = claimed(&store, &pairs[0].b, "one").await;
-    for (pair, standing) in [(&pairs[0], "lost"), (&pairs[1], "stalled")] {
+    for (pair, standing) in [(&pairs[0], Standing::Lost), (&pairs[1], Standing::Stalled)] {
         find(&store, &leader, &pair.b.session, standing, at(40)).await;
-        find(&store, &leader, &pair.b.session, "well", at(50)).await;
+        find(&store, &leader, &pair.b.session, Standing::Well, at(50)).await;
         assert!(read(&store, &pair.b).await.is_empty());
     }
     assert_eq!(epoch(backend, &pairs[0].b.session).await, "2");
@@ -367,12 +373,12 @@ pub(crate) async fn one_that_lost_nothing_hears_nothing(backend: &impl Backend) 
     // What was taken in an earlier absence was told then.
     lose(&store, &leader, &pairs[0].b.session).await;
     make(&store, &leader, planned(&task, None, Why::Lost)).await;
-    find(&store, &leader, &pairs[0].b.session, "well", at(60)).await;
+    find(&store, &leader, &pairs[0].b.session, Standing::Well, at(60)).await;
     assert_eq!(news(&store, &pairs[0].b).await, ["returned"]);
     // Its next call says that it has seen that.
     assert!(read(&store, &pairs[0].b).await.is_empty());
-    find(&store, &leader, &pairs[0].b.session, "lost", at(70)).await;
-    find(&store, &leader, &pairs[0].b.session, "well", at(80)).await;
+    find(&store, &leader, &pairs[0].b.session, Standing::Lost, at(70)).await;
+    find(&store, &leader, &pairs[0].b.session, Standing::Well, at(80)).await;
     assert!(read(&store, &pairs[0].b).await.is_empty());
 }
 
@@ -390,16 +396,16 @@ pub(crate) async fn a_foreign_session_is_found_like_any(backend: &impl Backend) 
         (before.beat, before.activity, before.role.as_str()),
         (None, 0, "hand")
     );
-    find(&store, &leader, &session, "never_started", at(40)).await;
+    find(&store, &leader, &session, Standing::NeverStarted, at(40)).await;
     lose(&store, &leader, &session).await;
     assert_eq!(
         alarms(&store).await,
         [(AlertKind::Lost, session.to_string())]
     );
-    find(&store, &leader, &session, "well", at(50)).await;
+    find(&store, &leader, &session, Standing::Well, at(50)).await;
     assert!(alarms(&store).await.is_empty());
     // Cleaned away by that bridge between the look and the finding.
-    let found = finding(&seen(&store, &session).await, "lost");
+    let found = finding(&seen(&store, &session).await, Standing::Lost);
     for table in ["messages WHERE conversation_id", "conversations WHERE id"] {
         backend.foreign(&format!("DELETE FROM {table} = '{id}'"));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use mcp_bridge::model::health::Turn;
 use mcp_bridge::model::session::ProofKind;
+use mcp_bridge::model::standing::Standing;
 use mcp_bridge::model::{ConversationId, SessionKey, Side};
 use mcp_bridge::store::{
     Beat, BeatRound, Caller, Cursor, Process, ProcessId, SeenBeat, SeenSession, Store, Wanted, Why,
@@ -117,7 +118,7 @@ pub(crate) async fn a_row_tells_everything(backend: &impl Backend) {
         unread: 1,
         open_tasks: 1,
         capacity: Some(4),
-        standing: Some("lost".into()),
+        standing: Some(Standing::Lost),
         standing_seq: Some(1),
         ..bare
     };
@@ -473,7 +474,7 @@ pub(crate) async fn what_scripts_write_of_a_session_is_seen(backend: &impl Backe
     let first = mark("active").await;
     assert!(first.is_some(), "a script's heartbeat");
     // It goes on, and whoever was about to call the session lost is wrong.
-    let lost = crate::work::finding(&seen(&store, session).await, "lost");
+    let lost = crate::work::finding(&seen(&store, session).await, Standing::Lost);
     write("session_b", "active", "T02:20:30");
     let settled = store.settle(&leader, &[lost], at(40)).await;
     assert_eq!(settled.expect("asked"), [false]);
@@ -742,7 +743,7 @@ pub(crate) async fn a_view_tells_what_was_found_and_what_it_has(backend: &impl B
     lose(&store, &leader, &pair.b.session).await;
     let later = view().await;
     assert_eq!((later.open_tasks, later.capacity), (1, Some(3)));
-    assert_eq!(later.standing.as_deref(), Some("lost"));
+    assert_eq!(later.standing, Some(Standing::Lost));
     assert!(later.standing_at.is_some());
     assert_eq!(later.busy_until, Some(at(80)));
 }

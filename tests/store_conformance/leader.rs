@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use mcp_bridge::model::alert::AlertKind;
+use mcp_bridge::model::standing::Standing;
 use mcp_bridge::store::{
     AlertNote, DaemonRef, Leader, Lease, NewAlert, Noted, Result, Store, StoreError, Why,
 };
@@ -147,7 +148,7 @@ pub(crate) async fn whoever_acts_no_more_writes_nothing(backend: &impl Backend) 
     assert!(raised.expect("it leads"));
     let alert = store.open_alerts().await.expect("listed")[0].reference();
     // It has what it would write in hand, and is paused.
-    let lost = finding(&seen(&store, &pair.b.session).await, "lost");
+    let lost = finding(&seen(&store, &pair.b.session).await, Standing::Lost);
     let to = planned(
         &shown(&store, task).await,
         Some(&pair.b.session),

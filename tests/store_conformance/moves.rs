@@ -1,6 +1,7 @@
 //! Moves of an orchestrator: made with all that belongs to them, or void.
 
 use mcp_bridge::model::alert::AlertKind;
+use mcp_bridge::model::standing::Standing;
 use mcp_bridge::model::task::{Fence, TaskState};
 use mcp_bridge::model::{SessionKey, TaskId};
 use mcp_bridge::store::{
@@ -150,7 +151,7 @@ pub(crate) async fn an_owner_that_is_back_voids_it(backend: &impl Backend) {
     let store = backend.open().await;
     let scene = scene(&store).await;
     let session = &scene.gone.b.session;
-    find(&store, &scene.leader, session, "well", at(45)).await;
+    find(&store, &scene.leader, session, Standing::Well, at(45)).await;
     for why in [Why::Lost, Why::Exited, Why::Stalled, Why::Waited] {
         let moved = Move {
             why,
@@ -182,7 +183,10 @@ pub(crate) async fn a_call_after_the_verdict_voids_it(backend: &impl Backend) {
     beat(&store, &keeper, &[&other.b.session]).await;
     let kept = claimed(&store, &other.b, "kept").await;
     for (owner, task) in [(&scene.gone.b, &scene.task), (&other.b, &kept)] {
-        for (standing, why) in [("lost", Why::Lost), ("stalled", Why::Stalled)] {
+        for (standing, why) in [
+            (Standing::Lost, Why::Lost),
+            (Standing::Stalled, Why::Stalled),
+        ] {
             find(&store, &scene.leader, &owner.session, standing, at(40)).await;
             let note = "still at it".parse().expect("a note");
             let noted = store.task_progress(owner, task.id, task.fence, &note, None, at(41));
@@ -193,7 +197,14 @@ pub(crate) async fn a_call_after_the_verdict_voids_it(backend: &impl Backend) {
             untouched(&store, task, &scene.heir.b.session).await;
         }
         // A word of the dead is no life.
-        find(&store, &scene.leader, &owner.session, "exited", at(42)).await;
+        find(
+            &store,
+            &scene.leader,
+            &owner.session,
+            Standing::Exited,
+            at(42),
+        )
+        .await;
         read(&store, owner).await;
     }
     let exited = planned(&kept, Some(&scene.heir.b.session), Why::Exited);
@@ -213,7 +224,7 @@ pub(crate) async fn a_daemon_that_stops_after_an_exit_voids_nothing(backend: &im
     beat(&store, &keeper, &[session]).await;
     let noted = store.record_exit(session, &keeper, at(20)).await;
     assert!(noted.expect("noted"));
-    find(&store, &leader, session, "exited", at(21)).await;
+    find(&store, &leader, session, Standing::Exited, at(21)).await;
     store.release(&keeper, None, at(22)).await.expect("stopped");
     let moved = planned(&task, Some(&pairs[1].b.session), Why::Exited);
     assert_eq!(make(&store, &leader, moved).await, Moved::Made(Fence(2)));
@@ -227,7 +238,7 @@ pub(crate) async fn a_stalled_owner_hears_that_it_must_stop(backend: &impl Backe
     let session = &pairs[0].b.session;
     let moved = planned(&task, Some(&pairs[1].b.session), Why::Stalled);
     void(make(&store, &leader, moved.clone()).await);
-    find(&store, &leader, session, "stalled", at(40)).await;
+    find(&store, &leader, session, Standing::Stalled, at(40)).await;
     let lost = Move {
         why: Why::Lost,
         ..moved.clone()
@@ -267,7 +278,7 @@ pub(crate) async fn a_target_that_cannot_voids_it(backend: &impl Backend) {
     assert!(cleared.expect("cleared"));
     lose(&store, &scene.leader, &heir.session).await;
     try_it("its agent is gone").await;
-    find(&store, &scene.leader, &heir.session, "well", at(45)).await;
+    find(&store, &scene.leader, &heir.session, Standing::Well, at(45)).await;
     store
         .close_conversation(&scene.heir.id, at(46))
         .await
@@ -444,7 +455,7 @@ pub(crate) async fn an_old_leader_moves_and_finds_nothing(backend: &impl Backend
         .await;
     assert!(matches!(moved, Err(StoreError::NotLeading(epoch)) if epoch == new.epoch));
     let seen = seen(&store, &scene.heir.b.session).await;
-    let found = [crate::work::finding(&seen, "lost")];
+    let found = [crate::work::finding(&seen, Standing::Lost)];
     let settled = store.settle(&scene.leader, &found, at(50)).await;
     assert!(matches!(settled, Err(StoreError::NotLeading(_))));
     assert_eq!(audited(&store).await.len(), before);
@@ -477,8 +488,22 @@ pub(crate) async fn waiting_are_those_that_need_somebody(backend: &impl Backend)
     }
     let queued = add(&store, "queued").await;
     lose(&store, &leader, &pairs[0].b.session).await;
-    find(&store, &leader, &pairs[1].b.session, "exited", at(40)).await;
-    find(&store, &leader, &pairs[2].b.session, "stalled", at(40)).await;
+    find(
+        &store,
+        &leader,
+        &pairs[1].b.session,
+        Standing::Exited,
+        at(40),
+    )
+    .await;
+    find(
+        &store,
+        &leader,
+        &pairs[2].b.session,
+        Standing::Stalled,
+        at(40),
+    )
+    .await;
     let ids = async |stalled: &[SessionKey]| -> Vec<TaskId> {
         let waiting = store.waiting_tasks(stalled, WITHIN, at(50)).await;
         waiting

@@ -3,6 +3,7 @@
 
 use jiff::SignedDuration;
 use mcp_bridge::model::SessionKey;
+use mcp_bridge::model::standing::Standing;
 use mcp_bridge::model::task::{Fence, TaskState};
 use mcp_bridge::store::{Control, ControlKind, Store, TaskError};
 
@@ -131,7 +132,7 @@ pub(crate) async fn a_dead_task_gets_another_life(backend: &impl Backend) {
         lose(&store, &leader, session).await;
         let to_queue = crate::work::planned(&task, None, mcp_bridge::store::Why::Lost);
         crate::work::make(&store, &leader, to_queue).await;
-        find(&store, &leader, session, "well", at(720)).await;
+        find(&store, &leader, session, Standing::Well, at(720)).await;
     }
     assert_eq!(losses(&store).await, 3);
     let waits = shown(&store, poison).await;
@@ -197,7 +198,7 @@ pub(crate) async fn to_a_session_that_cannot_is_refused(backend: &impl Backend) 
     let [gone, exited, closed, full, drained] = [0, 1, 2, 3, 4].map(|n| &pairs[n].b.session);
     lose(&store, &leader, gone).await;
     assert_eq!(why(&unfit(&store, task, gone).await), "its agent is gone");
-    find(&store, &leader, exited, "exited", at(20)).await;
+    find(&store, &leader, exited, Standing::Exited, at(20)).await;
     assert_eq!(why(&unfit(&store, task, exited).await), "its agent is gone");
     store
         .close_conversation(&pairs[2].id, at(20))

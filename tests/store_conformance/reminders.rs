@@ -2,6 +2,7 @@
 //! mail, so that it is woken.
 
 use mcp_bridge::model::TaskId;
+use mcp_bridge::model::standing::Standing;
 use mcp_bridge::store::{Moved, Store, Why};
 
 use crate::Backend;
@@ -27,8 +28,8 @@ pub(crate) async fn of_a_task_and_not_of_mail(backend: &impl Backend) {
         .await;
     given.expect("given");
     for pair in &pairs {
-        find(&store, &leader, &pair.b.session, "stalled", at(200)).await;
-        find(&store, &leader, &pair.b.session, "stalled", at(201)).await;
+        find(&store, &leader, &pair.b.session, Standing::Stalled, at(200)).await;
+        find(&store, &leader, &pair.b.session, Standing::Stalled, at(201)).await;
     }
     let told = read(&store, &pairs[0].b).await;
     assert_eq!(told.len(), 1, "{told:?}");
@@ -48,19 +49,19 @@ pub(crate) async fn unread_it_is_no_debt(backend: &impl Backend) {
     let pair = pair(&store, at(0)).await;
     let task = claimed(&store, &pair.b, "one").await;
     let session = &pair.b.session;
-    for standing in ["well", "lost", "exited"] {
-        find(&store, &leader, session, "stalled", at(200)).await;
+    for standing in [Standing::Well, Standing::Lost, Standing::Exited] {
+        find(&store, &leader, session, Standing::Stalled, at(200)).await;
         assert_eq!(unread(&store, &pair).await, 1, "{standing}");
         find(&store, &leader, session, standing, at(300)).await;
         assert_eq!(unread(&store, &pair).await, 0, "{standing}");
         let note = "on it".parse().expect("a note");
         let noted = store.task_progress(&pair.b, task.id, task.fence, &note, None, at(310));
         noted.await.expect("noted");
-        find(&store, &leader, session, "well", at(310)).await;
+        find(&store, &leader, session, Standing::Well, at(310)).await;
     }
     // Nor does it go to the next owner, or stay with the last.
     let heir = crate::common::pair(&store, at(0)).await;
-    find(&store, &leader, session, "stalled", at(400)).await;
+    find(&store, &leader, session, Standing::Stalled, at(400)).await;
     let to = planned(&task, Some(&heir.b.session), Why::Stalled);
     assert!(matches!(make(&store, &leader, to).await, Moved::Made(_)));
     assert_eq!(news(&store, &heir.b).await, ["task"]);
@@ -76,9 +77,23 @@ pub(crate) async fn three_times_without_progress(backend: &impl Backend) {
     let mut second = 100;
     let mut stall = async |owner: &mcp_bridge::store::Caller| {
         second += 10;
-        find(&store, &leader, &owner.session, "stalled", at(second)).await;
+        find(
+            &store,
+            &leader,
+            &owner.session,
+            Standing::Stalled,
+            at(second),
+        )
+        .await;
         let told = read(&store, owner).await.len();
-        find(&store, &leader, &owner.session, "well", at(second + 1)).await;
+        find(
+            &store,
+            &leader,
+            &owner.session,
+            Standing::Well,
+            at(second + 1),
+        )
+        .await;
         told
     };
     let mut told = Vec::new();

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use mcp_bridge::model::SessionKey;
 use mcp_bridge::model::redact::SecretKind;
+use mcp_bridge::model::standing::Standing;
 use mcp_bridge::model::task::{Fence, TaskId, TaskState};
 use mcp_bridge::store::{
     Caller, Control, ControlKind, NewTask, Store, StoreError, TaskError, TaskFilter,
@@ -292,7 +293,7 @@ pub(crate) async fn an_agent_that_has_ended_claims_nothing(backend: &impl Backen
             refused(store.claim_task(ended, named, at(10)).await),
             refusal
         );
-        find(&store, &leader, &ended.session, "exited", at(9)).await;
+        find(&store, &leader, &ended.session, Standing::Exited, at(9)).await;
     }
     assert_eq!(events(&store, id).await, ["added 0"]);
     // Silence is only what somebody did not see: who asks is there.

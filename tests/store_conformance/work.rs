@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::message::Message;
 use mcp_bridge::model::session::ProofKind;
+use mcp_bridge::model::standing::Standing;
 use mcp_bridge::model::{SessionKey, TaskId};
 use mcp_bridge::store::{
     Beat, BeatRound, Caller, DaemonInfo, DaemonRef, Ended, Finding, Leader, Move, Moved, NewTask,
@@ -158,12 +159,12 @@ pub(crate) async fn seen(store: &Store, session: &SessionKey) -> SeenSession {
 }
 
 /// What is found of a session that was last seen so.
-pub(crate) fn finding(seen: &SeenSession, standing: &'static str) -> Finding {
+pub(crate) fn finding(seen: &SeenSession, standing: Standing) -> Finding {
     let alert = match standing {
-        "lost" => Some(AlertKind::Lost),
-        "exited" => Some(AlertKind::Exited),
-        "stalled" => Some(AlertKind::Stalled),
-        "never_started" => Some(AlertKind::NeverStarted),
+        Standing::Lost => Some(AlertKind::Lost),
+        Standing::Exited => Some(AlertKind::Exited),
+        Standing::Stalled => Some(AlertKind::Stalled),
+        Standing::NeverStarted => Some(AlertKind::NeverStarted),
         _ => None,
     };
     Finding {
@@ -183,7 +184,7 @@ pub(crate) async fn find(
     store: &Store,
     leader: &Leader,
     session: &SessionKey,
-    standing: &'static str,
+    standing: Standing,
     now: Timestamp,
 ) {
     let found = finding(&seen(store, session).await, standing);
@@ -192,7 +193,7 @@ pub(crate) async fn find(
 }
 
 pub(crate) async fn lose(store: &Store, leader: &Leader, session: &SessionKey) {
-    find(store, leader, session, "lost", at(40)).await;
+    find(store, leader, session, Standing::Lost, at(40)).await;
 }
 
 /// A move of a task as it stands.

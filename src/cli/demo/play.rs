@@ -17,6 +17,7 @@ use crate::clock;
 use crate::exit::Exit;
 use crate::leash;
 use crate::model::session::Life;
+use crate::model::standing::Standing;
 use crate::model::task::TaskState;
 use crate::model::{SessionKey, TaskId};
 use crate::store::{Task, TaskFilter};
@@ -130,7 +131,7 @@ impl Play {
         let orphans = self.tasks_of(number).await?;
         let killed = clock::monotonic_nanos();
         self.kill_agent(number).await?;
-        self.standing(number, "exited").await?;
+        self.standing(number, Standing::Exited).await?;
         let noticed = clock::monotonic_nanos() - killed;
         self.record.noticed.push(noticed);
         let who = format!("agent-{number}");
@@ -148,7 +149,7 @@ impl Play {
 
     async fn a_new_agent(&mut self, number: usize) -> anyhow::Result<()> {
         self.agents[number - 1] = Some(self.stage.agent(number)?);
-        self.standing(number, "well").await?;
+        self.standing(number, Standing::Well).await?;
         self.view.edge(
             &format!("agent-{number}"),
             "a new one in its place",
@@ -175,7 +176,7 @@ impl Play {
         );
         // Before its ttl is over, the other agent's successor comes.
         self.a_new_agent(2).await?;
-        self.standing(number, "lost").await?;
+        self.standing(number, Standing::Lost).await?;
         let silent = Duration::from_nanos(clock::monotonic_nanos() - killed);
         let lost = format!("lost after {}", words(silent));
         self.view
@@ -201,7 +202,7 @@ impl Play {
             &format!("stopped in task {}", task.id),
             "owes, and does not move",
         );
-        self.standing(number, "stalled").await?;
+        self.standing(number, Standing::Stalled).await?;
         let after = Duration::from_nanos(clock::monotonic_nanos() - stopped);
         self.view.edge(
             &who,
@@ -383,12 +384,12 @@ impl Play {
     }
 
     /// Waits until the orchestrator has found so of a worker's session.
-    async fn standing(&self, number: usize, wanted: &str) -> anyhow::Result<()> {
+    async fn standing(&self, number: usize, wanted: Standing) -> anyhow::Result<()> {
         let session = self.stage.sessions[number - 1].clone();
         self.wait("orchestrator", async || {
             let sessions = self.stage.bridge.sessions(Duration::ZERO).await?;
             let mut of_it = sessions.iter().filter(|view| view.key == session);
-            Ok(of_it.any(|view| view.standing.as_deref() == Some(wanted)))
+            Ok(of_it.any(|view| view.standing == Some(wanted)))
         })
         .await
     }

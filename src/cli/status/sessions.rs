@@ -12,6 +12,7 @@ use crate::cli::output::shown as plain;
 use crate::cli::table::{BAD, BOLD, Cell, DIM, GOOD, Table, WARN};
 use crate::model::health::Turn;
 use crate::model::session::{Life, ProofKind, SessionView};
+use crate::model::standing::Standing;
 use crate::{host, text};
 
 /// Without a call for so long, a session is idle.
@@ -147,12 +148,12 @@ fn state(session: &SessionView, outlook: &Outlook, now: Timestamp) -> State {
     if let Some(end) = session.expires_at.filter(|end| *end <= now) {
         return state("expired", Some(end), DIM);
     }
-    let found = session.standing.as_deref().filter(|_| outlook.acts());
+    let found = session.standing.filter(|_| outlook.acts());
     match found {
-        Some("stalled") => return state("stalled", session.standing_at, BAD),
-        Some("lost") => return state("lost", session.standing_at, BAD),
-        Some("exited") => return state("exited", session.standing_at, BAD),
-        Some("never_started") => return state("never_started", None, BAD),
+        Some(Standing::Stalled) => return state("stalled", session.standing_at, BAD),
+        Some(Standing::Lost) => return state("lost", session.standing_at, BAD),
+        Some(Standing::Exited) => return state("exited", session.standing_at, BAD),
+        Some(Standing::NeverStarted) => return state("never_started", None, BAD),
         _ => {}
     }
     let lately = session

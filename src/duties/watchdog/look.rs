@@ -9,7 +9,8 @@ use super::super::fleet::Known;
 use super::Watchdog;
 use crate::clock;
 use crate::model::health::{Health, Turn};
-use crate::model::observer::{Beat, Change, Sighting, Standing};
+use crate::model::observer::{Beat, Change, Held, Sighting};
+use crate::model::standing::Standing;
 use crate::model::{ConversationId, SessionKey, timestamp};
 use crate::store::{ControlKind, Fleet, Pulse, SeenSession, SharedStore, StoreError, Wanted};
 
@@ -384,14 +385,14 @@ fn is_fresh(row: &SeenSession, within: Duration) -> bool {
 }
 
 /// What the store holds about it.
-pub(super) fn standing(row: &SeenSession) -> Standing {
+pub(super) fn standing(row: &SeenSession) -> Held {
     let seq = row.standing_seq.unwrap_or(0);
-    match row.standing.as_deref() {
-        Some("stalled") if seq < 0 => Standing::Stirred,
-        Some("stalled") => Standing::Stalled,
-        Some("lost") => Standing::Lost { seq },
-        Some("exited") => Standing::Exited { seq },
-        Some("never_started") => Standing::NeverStarted,
-        _ => Standing::Well,
+    match row.standing {
+        Some(Standing::Stalled) if seq < 0 => Held::Stirred,
+        Some(Standing::Stalled) => Held::Stalled,
+        Some(Standing::Lost) => Held::Lost { seq },
+        Some(Standing::Exited) => Held::Exited { seq },
+        Some(Standing::NeverStarted) => Held::NeverStarted,
+        Some(Standing::Well) | None => Held::Well,
     }
 }

@@ -10,7 +10,8 @@ use crate::duties::{Patience, finding_text};
 use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
 use crate::model::health::Health;
-use crate::model::observer::{Change, Standing};
+use crate::model::observer::{Change, Held};
+use crate::model::standing::Standing;
 use crate::store::{Finding, Leader, SharedStore, StoreError};
 use crate::{clock, host, liveness};
 
@@ -63,11 +64,11 @@ impl Watchdog {
             .standing()
             .filter(|_| change.is_news_to(standing(&known.row)))?;
         let standing = match standing {
-            Standing::NeverStarted => "never_started",
-            Standing::Stalled | Standing::Stirred => "stalled",
-            Standing::Lost { .. } => "lost",
-            Standing::Exited { .. } => "exited",
-            Standing::Well => "well",
+            Held::NeverStarted => Standing::NeverStarted,
+            Held::Stalled | Held::Stirred => Standing::Stalled,
+            Held::Lost { .. } => Standing::Lost,
+            Held::Exited { .. } => Standing::Exited,
+            Held::Well => Standing::Well,
         };
         // Nothing promised to keep it, and it holds nothing: a person who typed a
         // command is not lost when no other follows. An agent of the other bridge
@@ -162,7 +163,7 @@ impl Watchdog {
 
     fn written(&self, finding: &Finding) {
         if let Some(known) = self.fleet.lock().sessions.get_mut(&finding.session) {
-            known.row.standing = Some(finding.standing.to_owned());
+            known.row.standing = Some(finding.standing);
             known.row.standing_seq = finding.seq;
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::health::{Health, HealthPolicy, Observed, Verdict};
 use super::super::ids::SessionKey;
 use super::correlation::Counted;
-use super::sighting::{Beat, Sighting, Standing};
+use super::sighting::{Beat, Held, Sighting};
 
 /// Longest time that an agent may say it will be busy.
 const MAX_BUSY: Duration = Duration::from_secs(30 * 60);
@@ -55,7 +55,7 @@ pub(super) struct Entry {
     declaration: Option<i64>,
     /// It says that it waits, whether or not that still counts.
     waits: bool,
-    stored: Standing,
+    stored: Held,
 }
 
 impl Entry {
@@ -94,7 +94,7 @@ impl Entry {
             was_used: false,
             declaration: None,
             waits: false,
-            stored: Standing::Well,
+            stored: Held::Well,
         };
         if promised && !sighting.unused {
             entry.health = Health::Active;
@@ -143,7 +143,7 @@ impl Entry {
             let returned = moved || (acted && before == Some(Health::Lost));
             let stirred = acted && before == Some(Health::Stalled);
             self.adopt(sighting.standing, returned, stirred);
-            if sighting.standing == Standing::Well && before == Some(Health::Lost) {
+            if sighting.standing == Held::Well && before == Some(Health::Lost) {
                 // Somebody else saw it return.
                 self.seen.standing = None;
                 self.seen.beat_seen = Some(now);
@@ -227,18 +227,18 @@ impl Entry {
     /// Takes over the verdict that stands in the store, so that nobody says it
     /// twice. `returned` and `stirred`: after it, the session gave a sign of
     /// life, or did something.
-    fn adopt(&mut self, standing: Standing, returned: bool, stirred: bool) {
+    fn adopt(&mut self, standing: Held, returned: bool, stirred: bool) {
         self.stored = standing;
         let seq = self.seq();
         match standing {
-            Standing::Well => {
+            Held::Well => {
                 if self.reported.is_gone()
                     || matches!(self.reported, Health::Stalled | Health::NeverStarted)
                 {
                     self.reported = Health::Active;
                 }
             }
-            Standing::Lost { seq: judged } => {
+            Held::Lost { seq: judged } => {
                 self.reported = Health::Lost;
                 // Life after the verdict moves the heartbeat on.
                 if !returned && seq.map_or(judged >= 0, |seq| seq == judged) {
@@ -246,11 +246,11 @@ impl Entry {
                 }
                 self.overtaken = self.seen.standing != Some(Health::Lost);
             }
-            Standing::Exited { seq: judged } => {
+            Held::Exited { seq: judged } => {
                 self.reported = Health::Exited;
                 self.seen.exited |= seq.is_none_or(|seq| seq == judged);
             }
-            Standing::Stalled => {
+            Held::Stalled => {
                 if mem::replace(&mut self.reported, Health::Stalled) != Health::Stalled {
                     self.hushed = self.seen.draining;
                 }
@@ -259,11 +259,11 @@ impl Entry {
                 }
                 self.overtaken = self.seen.standing != Some(Health::Stalled);
             }
-            Standing::Stirred => {
+            Held::Stirred => {
                 self.reported = Health::Stalled;
                 self.overtaken = true;
             }
-            Standing::NeverStarted => {
+            Held::NeverStarted => {
                 self.reported = Health::NeverStarted;
                 if !returned && !self.seen.promised {
                     self.seen.standing = Some(Health::NeverStarted);
@@ -308,7 +308,7 @@ impl Entry {
         // What was no incident while it drained is one when that ends.
         let untold = self.hushed && !draining && self.health == Health::Stalled;
         self.hushed = match self.health {
-            Health::Stalled if self.stored != Standing::Stalled => draining,
+            Health::Stalled if self.stored != Held::Stalled => draining,
             Health::Stalled => self.hushed && draining,
             // The stall stands.
             Health::Suspect => self.hushed,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use correlation::{Correlated, CorrelationPolicy};
-pub use sighting::{Beat, Change, Sighting, Standing};
+pub use sighting::{Beat, Change, Held, Sighting};
 pub use writes::OwnWrites;
 
 use super::health::{self, Health, HealthPolicy};

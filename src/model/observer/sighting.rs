@@ -20,7 +20,7 @@ pub struct Beat {
 
 /// What the store already holds about a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Standing {
+pub enum Held {
     /// Nothing against it.
     #[default]
     Well,
@@ -81,7 +81,7 @@ pub struct Sighting {
     /// It gets nothing new.
     pub draining: bool,
     /// What the store holds about it.
-    pub standing: Standing,
+    pub standing: Held,
 }
 
 impl Sighting {
@@ -105,14 +105,14 @@ impl Sighting {
             unread: 0,
             open_tasks: 0,
             draining: false,
-            standing: Standing::Well,
+            standing: Held::Well,
         }
     }
 }
 
 /// A session whose health differs from what was last said of it. Suspicion
 /// comes and goes: from `Stalled` to `Suspect` and back is still the same stall,
-/// as the store's [`Standing`] says.
+/// as the store's [`Held`] says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Which session.
@@ -143,15 +143,15 @@ impl Change {
     /// What the store is to hold of it; `None` of suspicion, which comes and
     /// goes.
     #[must_use]
-    pub fn standing(&self) -> Option<Standing> {
+    pub fn standing(&self) -> Option<Held> {
         let seq = self.seq.unwrap_or(0);
         Some(match self.to {
             Health::Suspect => return None,
-            Health::NeverStarted => Standing::NeverStarted,
-            Health::Stalled => Standing::Stalled,
-            Health::Lost => Standing::Lost { seq },
-            Health::Exited => Standing::Exited { seq },
-            _ => Standing::Well,
+            Health::NeverStarted => Held::NeverStarted,
+            Health::Stalled => Held::Stalled,
+            Health::Lost => Held::Lost { seq },
+            Health::Exited => Held::Exited { seq },
+            _ => Held::Well,
         })
     }
 
@@ -159,10 +159,10 @@ impl Change {
     /// same word is not enough where a sign of life came after it: nobody takes
     /// the tasks of one who may be back.
     #[must_use]
-    pub fn is_news_to(&self, held: Standing) -> bool {
+    pub fn is_news_to(&self, held: Held) -> bool {
         match (self.standing(), held) {
             // An end is one, whatever its daemon wrote since.
-            (None, _) | (Some(Standing::Exited { .. }), Standing::Exited { .. }) => false,
+            (None, _) | (Some(Held::Exited { .. }), Held::Exited { .. }) => false,
             (Some(standing), held) => standing != held || self.untold,
         }
     }

@@ -107,12 +107,12 @@ fn whoever_returns_is_said_to_be_back() {
     look(&mut observer, &[kept(1, 1)], at(100));
     assert_eq!(one(&observer.due(at(120))).1, Health::Lost);
     let lost = Sighting {
-        standing: Standing::Lost { seq: 1 },
+        standing: Held::Lost { seq: 1 },
         ..kept(1, 1)
     };
     assert_eq!(look(&mut observer, &[lost], at(121)), []);
     let back = Sighting {
-        standing: Standing::Lost { seq: 1 },
+        standing: Held::Lost { seq: 1 },
         ..kept(1, 2)
     };
     let changes = look(&mut observer, &[back], at(130));
@@ -133,18 +133,18 @@ fn a_new_leader_repeats_no_verdict_and_sees_who_returned() {
             exited: true,
             ..beat
         }),
-        ..standing(3, 4, Standing::Exited { seq: 4 })
+        ..standing(3, 4, Held::Exited { seq: 4 })
     };
     let first = [
-        standing(1, 7, Standing::Lost { seq: 7 }),
-        standing(2, 8, Standing::Lost { seq: 7 }),
+        standing(1, 7, Held::Lost { seq: 7 }),
+        standing(2, 8, Held::Lost { seq: 7 }),
         exited,
         Sighting {
             unread: 3,
-            ..standing(4, 1, Standing::Stalled)
+            ..standing(4, 1, Held::Stalled)
         },
         Sighting {
-            standing: Standing::NeverStarted,
+            standing: Held::NeverStarted,
             ..Sighting::new(key(5))
         },
     ];
@@ -170,7 +170,7 @@ fn a_standby_adopts_what_the_leader_said_and_takes_over_knowing() {
     standby.sighted(&kept(1, 1), at(100));
     standby.sighted(&kept(2, 1), at(100));
     let lost = Sighting {
-        standing: Standing::Lost { seq: 1 },
+        standing: Held::Lost { seq: 1 },
         ..kept(1, 1)
     };
     standby.sighted(&lost, at(120));
@@ -338,9 +338,9 @@ fn a_verdict_that_was_overtaken_before_the_first_look_does_not_stand() {
         ..Sighting::new(key(1))
     };
     for (standing, stands) in [
-        (Standing::Lost { seq: 0 }, Health::Lost),
-        (Standing::Lost { seq: -1 }, Health::Active),
-        (Standing::Stirred, Health::Active),
+        (Held::Lost { seq: 0 }, Health::Lost),
+        (Held::Lost { seq: -1 }, Health::Active),
+        (Held::Stirred, Health::Active),
     ] {
         let mut observer = observer();
         look(&mut observer, &[called(standing)], at(100));
@@ -351,9 +351,9 @@ fn a_verdict_that_was_overtaken_before_the_first_look_does_not_stand() {
         open_tasks: 1,
         ..called(standing)
     };
-    look(&mut observer, &[owes(Standing::Stalled)], at(100));
+    look(&mut observer, &[owes(Held::Stalled)], at(100));
     assert_eq!(observer.health(&key(1)), Some(Health::Stalled));
-    let mut moved = owes(Standing::Stirred);
+    let mut moved = owes(Held::Stirred);
     moved.activity += 1;
     let changes = look(&mut observer, &[moved], at(101));
     assert_eq!(

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::model::health::Turn;
 use crate::model::message::{ClientMessageId, Message, Sender};
+use crate::model::standing::Standing;
 use crate::model::wake::WakeOutcome;
 use crate::model::{ConversationId, Label, MessageId, SessionKey, Side, TaskId};
 use crate::store::rows::{Audit, EndSet, Party};
@@ -111,7 +112,7 @@ pub(super) struct Session {
     pub(super) first_fetch: Option<Timestamp>,
     pub(super) change: u64,
     pub(super) capacity: Option<u32>,
-    pub(super) standing: Option<&'static str>,
+    pub(super) standing: Option<Standing>,
     pub(super) standing_seq: Option<i64>,
     pub(super) standing_since: Option<Timestamp>,
     pub(super) crashes: i64,

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::alerts::ensure_acts;
 use super::{lives, notices, reminders};
 use crate::model::alert::AlertKind;
+use crate::model::standing::Standing;
 use crate::model::task::TaskState;
 use crate::model::{MessageId, SessionKey, Side};
 use crate::store::executor::Transaction;
@@ -77,13 +78,13 @@ fn settle_one(
 ) -> Result<bool> {
     let session = &finding.session;
     let judged = rows.judged(session, now)?;
-    let before = judged.verdict.standing.as_deref();
-    let well = finding.standing == "well";
+    let before = judged.verdict.standing;
+    let well = finding.standing == Standing::Well;
     if !well && !holds(rows, finding, &judged, now)? {
         return Ok(false);
     }
     rows.note_change(session)?;
-    let returned = well && matches!(before, Some("lost" | "exited"));
+    let returned = well && before.is_some_and(Standing::is_gone);
     let standing = NewStanding {
         standing: finding.standing,
         seq: finding.seq,
@@ -92,13 +93,14 @@ fn settle_one(
     };
     rows.set_standing(session, &standing)?;
     alert(rows, leader, finding, now)?;
-    match (before == Some("stalled"), finding.standing) {
-        (false, "stalled") => reminders::remind(rows, session, now)?,
-        (true, standing) if standing != "stalled" => reminders::take_back(rows, session, now)?,
+    match (before == Some(Standing::Stalled), finding.standing) {
+        (false, Standing::Stalled) => reminders::remind(rows, session, now)?,
+        (true, standing) if standing != Standing::Stalled => {
+            reminders::take_back(rows, session, now)?
+        }
         _ => {}
     }
-    let gone = matches!(finding.standing, "lost" | "exited");
-    if gone && before != Some(finding.standing) {
+    if finding.standing.is_gone() && before != Some(finding.standing) {
         lives::hand_back(rows, session)?;
         tell_gone(rows, finding, now)?;
     }
@@ -121,7 +123,7 @@ fn settle_one(
 /// Whether what a finding rests on is still so. A session that is well again needs
 /// no such proof: whatever came meanwhile is more of the same.
 fn holds(rows: &mut dyn Rows, finding: &Finding, judged: &Judged, now: Timestamp) -> Result<bool> {
-    let lost = finding.standing == "lost";
+    let lost = finding.standing == Standing::Lost;
     // Life that was not seen yet is life.
     let as_seen = judged.verdict.seq == finding.seq
         && judged.activity == finding.activity
@@ -142,12 +144,11 @@ fn holds(rows: &mut dyn Rows, finding: &Finding, judged: &Judged, now: Timestamp
 /// Since when a standing holds. Lost and then exited is one absence: what it lost
 /// is told from its beginning. A stall that is only to be told now is the same
 /// stall.
-fn since(standing: &str, judged: &Judged, now: Timestamp) -> Timestamp {
-    let absent = |standing| matches!(standing, "lost" | "exited");
-    let same = judged.verdict.standing.as_deref().is_some_and(|before| {
-        absent(before) && absent(standing)
-            || before == "stalled"
-                && standing == "stalled"
+fn since(standing: Standing, judged: &Judged, now: Timestamp) -> Timestamp {
+    let same = judged.verdict.standing.is_some_and(|before| {
+        before.is_gone() && standing.is_gone()
+            || before == Standing::Stalled
+                && standing == Standing::Stalled
                 && judged.verdict.standing_seq != Some(OVERTAKEN)
     });
     judged.since.filter(|_| same).unwrap_or(now)

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::alerts::ensure_acts;
 use super::tasks::{Cause, Fitness, HAS_IT, Target, lease};
 use crate::model::SessionKey;
+use crate::model::standing::Standing;
 use crate::store::executor::Transaction;
 use crate::store::rows::{Due, Look, OVERTAKEN, Rows};
 use crate::store::{Leader, Move, Moved, Result, StoreError, Task, Waiting, Why};
@@ -112,17 +113,17 @@ fn may_be_taken(rows: &mut dyn Rows, task: &Task, why: Why) -> Result<bool> {
         return Ok(true);
     };
     let verdict = rows.verdict(owner)?;
-    let standing = verdict.standing.as_deref();
+    let standing = verdict.standing;
     let holds = match standing {
-        Some("stalled") => verdict.standing_seq != Some(OVERTAKEN),
+        Some(Standing::Stalled) => verdict.standing_seq != Some(OVERTAKEN),
         // Its daemon may have let go of the dead since.
-        Some("exited") => verdict.exited || verdict.seq == verdict.standing_seq,
+        Some(Standing::Exited) => verdict.exited || verdict.seq == verdict.standing_seq,
         _ => verdict.seq == verdict.standing_seq,
     };
     let standing = standing.filter(|_| holds);
     let may = match why {
-        Why::Lost | Why::Exited => matches!(standing, Some("lost" | "exited")),
-        Why::Stalled => standing == Some("stalled"),
+        Why::Lost | Why::Exited => standing.is_some_and(Standing::is_gone),
+        Why::Stalled => standing == Some(Standing::Stalled),
         Why::Waited => return Ok(false),
     };
     // Without its conversation an owner can neither come back, nor be found lost.

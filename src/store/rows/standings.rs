@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::SessionKey;
+use crate::model::standing::Standing;
 use crate::store::Result;
 
 /// In the place of the heartbeat that a verdict rests on: the session did
@@ -14,8 +15,8 @@ pub const OVERTAKEN: i64 = -1;
 /// The verdict on a session, and what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdict {
-    /// The word of the standing.
-    pub standing: Option<String>,
+    /// What was found.
+    pub standing: Option<Standing>,
     /// The heartbeat that was judged, or [`OVERTAKEN`].
     pub standing_seq: Option<i64>,
     /// The session's last heartbeat.
@@ -42,8 +43,8 @@ pub struct Judged {
 /// A standing to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewStanding {
-    /// Its word.
-    pub standing: &'static str,
+    /// What was found.
+    pub standing: Standing,
     /// The heartbeat that was judged.
     pub seq: Option<i64>,
     /// Since when it holds.
@@ -61,8 +62,8 @@ pub struct Ability {
     pub closed: bool,
     /// Whether its agent's process is noted as ended.
     pub exited: bool,
-    /// The word of its standing.
-    pub standing: Option<String>,
+    /// What was found of it.
+    pub standing: Option<Standing>,
     /// How many tasks it may have, if that was said of it.
     pub capacity: Option<i64>,
     /// How many it has.

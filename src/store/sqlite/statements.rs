@@ -14,6 +14,7 @@ use super::fault::Fault;
 use super::file::Files;
 use super::odd;
 use crate::model::SessionKey;
+use crate::model::standing::Standing;
 
 /// More than all the statements that there are.
 const PREPARED: usize = 256;
@@ -155,6 +156,12 @@ pub(super) fn session_list(sessions: &[SessionKey]) -> String {
 /// The place in a list, as `json_each` counts it.
 pub(super) fn place(row: &Row<'_>, column: usize) -> rusqlite::Result<usize> {
     Ok(usize::try_from(row.get::<_, i64>(column)?).unwrap_or(usize::MAX))
+}
+
+/// What was found of a session; the word of a newer program is not known.
+pub(super) fn standing_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Standing>> {
+    let word: Option<String> = row.get(column)?;
+    Ok(word.as_deref().and_then(Standing::from_word))
 }
 
 /// A count of rows.

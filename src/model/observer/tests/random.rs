@@ -19,11 +19,11 @@ fn sighting() -> impl Strategy<Value = Sighting> {
             turn,
             unread,
             standing: match standing {
-                0 => Standing::Lost { seq: 1 },
-                1 => Standing::Exited { seq: 1 },
-                2 => Standing::Stalled,
-                3 => Standing::NeverStarted,
-                _ => Standing::Well,
+                0 => Held::Lost { seq: 1 },
+                1 => Held::Exited { seq: 1 },
+                2 => Held::Stalled,
+                3 => Held::NeverStarted,
+                _ => Held::Well,
             },
             ..kept(n, 0)
         },

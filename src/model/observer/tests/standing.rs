@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn whoever_was_back_for_a_beat_that_nobody_judged_is_lost_anew() {
     let lost = |beat| Sighting {
-        standing: Standing::Lost { seq: 7 },
+        standing: Held::Lost { seq: 7 },
         ..kept(1, beat)
     };
     // It was known before, or comes to us as it is.
@@ -17,9 +17,9 @@ fn whoever_was_back_for_a_beat_that_nobody_judged_is_lost_anew() {
         let changes = standby.due(at(120));
         assert_eq!(one(&changes), (Health::Suspect, Health::Lost));
         let change = &changes[0];
-        assert_eq!(change.standing(), Some(Standing::Lost { seq: 8 }));
-        assert!(change.is_news_to(Standing::Lost { seq: 7 }));
-        assert!(!change.is_news_to(Standing::Lost { seq: 8 }));
+        assert_eq!(change.standing(), Some(Held::Lost { seq: 8 }));
+        assert!(change.is_news_to(Held::Lost { seq: 7 }));
+        assert!(!change.is_news_to(Held::Lost { seq: 8 }));
         // As often as it could not be written.
         standby.take_back(change);
         assert_eq!(standby.due(at(121)), changes_at(&changes, at(21)));
@@ -33,12 +33,12 @@ fn whoever_was_back_for_a_beat_that_nobody_judged_is_lost_anew() {
         ..kept(1, i64::from(second))
     };
     let mut standby = observer();
-    standby.sighted(&stalled(100, Standing::Stalled, 1), at(100));
-    standby.sighted(&stalled(105, Standing::Stirred, 2), at(105));
-    standby.sighted(&stalled(225, Standing::Stirred, 2), at(225));
+    standby.sighted(&stalled(100, Held::Stalled, 1), at(100));
+    standby.sighted(&stalled(105, Held::Stirred, 2), at(105));
+    standby.sighted(&stalled(225, Held::Stirred, 2), at(225));
     let changes = standby.due(at(225));
     assert_eq!(one(&changes), (Health::Active, Health::Stalled));
-    assert!(changes[0].is_news_to(Standing::Stirred));
+    assert!(changes[0].is_news_to(Held::Stirred));
     let mut late = observer();
     late.sighted(&lost(7), at(100));
     late.sighted(&lost(8), at(101));
@@ -58,9 +58,9 @@ fn a_stall_that_a_drain_kept_quiet_is_said_when_the_drain_ends() {
     let mut early = observer();
     for second in (100..400).step_by(5) {
         let standing = if second > 220 {
-            Standing::Stalled
+            Held::Stalled
         } else {
-            Standing::Well
+            Held::Well
         };
         let sighting = seen(second, second < 300, standing);
         for change in look(&mut early, &[sighting], at(second)) {
@@ -83,7 +83,7 @@ fn a_stall_that_a_drain_kept_quiet_is_said_when_the_drain_ends() {
     // not told of again.
     for (first, untold) in [(true, true), (false, false)] {
         let mut late = observer();
-        let stalled = Standing::Stalled;
+        let stalled = Held::Stalled;
         look(&mut late, &[seen(100, first, stalled)], at(100));
         look(&mut late, &[seen(105, true, stalled)], at(105));
         let changes = look(&mut late, &[seen(110, false, stalled)], at(110));

@@ -42,7 +42,7 @@ impl Tables {
             wake: self.last_wake(&key),
             open_tasks: count(self.tasks_of(&key).count()),
             capacity: row.and_then(|row| row.capacity),
-            standing: row.and_then(|row| row.standing).map(str::to_owned),
+            standing: row.and_then(|row| row.standing),
             standing_at: row.and_then(|row| row.standing_since),
             turn: row.and_then(|row| row.turn).unwrap_or_default(),
             busy_until: row.and_then(|row| row.busy).map(|busy| busy.2),

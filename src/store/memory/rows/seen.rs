@@ -82,7 +82,7 @@ impl Tables {
                 false => Some(0),
             },
             crashes: row.map_or(0, |row| u32::try_from(row.crashes).unwrap_or(u32::MAX)),
-            standing: row.and_then(|row| row.standing).map(str::to_owned),
+            standing: row.and_then(|row| row.standing),
             standing_seq: row.and_then(|row| row.standing_seq),
         })
     }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::MemoryRows;
 use crate::model::SessionKey;
 use crate::model::health::Turn;
+use crate::model::standing::Standing;
 use crate::store::Result;
 use crate::store::rows::{OVERTAKEN, SessionRows};
 
@@ -16,7 +17,7 @@ impl SessionRows for MemoryRows {
         row.calls += 1;
         row.change = change;
         row.acted = did.or(row.acted);
-        if matches!(row.standing, Some("lost" | "stalled")) {
+        if matches!(row.standing, Some(Standing::Lost | Standing::Stalled)) {
             row.standing_seq = Some(OVERTAKEN);
         }
         Ok(())

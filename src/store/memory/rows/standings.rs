@@ -15,7 +15,7 @@ impl Tables {
         let row = self.sessions.get(session);
         let beat = self.beats.get(session);
         Verdict {
-            standing: row.and_then(|row| row.standing).map(str::to_owned),
+            standing: row.and_then(|row| row.standing),
             standing_seq: row.and_then(|row| row.standing_seq),
             seq: beat.map(|beat| beat.seq),
             exited: beat.is_some_and(|beat| beat.exited_at.is_some()),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::MemoryRows;
 use crate::model::SessionKey;
+use crate::model::standing::Standing;
 use crate::model::task::TaskState;
 use crate::store::memory::tables::Tables;
 use crate::store::rows::{Due, Look, WaitingRows};
@@ -23,7 +24,7 @@ impl Tables {
             return false;
         };
         let standing = self.sessions.get(owner).and_then(|row| row.standing);
-        matches!(standing, Some("lost" | "exited"))
+        standing.is_some_and(Standing::is_gone)
             || !self.conversations.contains_key(&owner.conversation)
             || stalled.contains(owner)
     }

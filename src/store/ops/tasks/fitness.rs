@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::model::SessionKey;
+use crate::model::standing::Standing;
 use crate::model::task::TaskId;
 use crate::store::ops::settings;
 use crate::store::rows::Rows;
@@ -40,7 +41,7 @@ impl Fitness {
             Some("its conversation has ended")
         } else if ability.exited {
             Some("its agent's process has ended, and its proof names no new one")
-        } else if matches!(ability.standing.as_deref(), Some("lost" | "exited")) {
+        } else if ability.standing.is_some_and(Standing::is_gone) {
             Some("its agent is gone")
         } else {
             None

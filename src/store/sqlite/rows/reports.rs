@@ -15,7 +15,9 @@ use crate::store::sqlite::file::size;
 use crate::store::sqlite::from_millis;
 use crate::store::sqlite::owed::owed_mail;
 use crate::store::sqlite::shared::{foreign_mark, reported, spoken_mark};
-use crate::store::sqlite::statements::{Statements as _, count, readable, session_at, text, words};
+use crate::store::sqlite::statements::{
+    Statements as _, count, readable, session_at, standing_at, text, words,
+};
 use crate::store::{Result, StoreCheck};
 
 impl ReportRows for SqliteRows {
@@ -150,7 +152,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Option<SessionView>> {
         wake: row.get(26)?,
         open_tasks: count(row, 24)?,
         capacity: row.get(17)?,
-        standing: row.get(18)?,
+        standing: standing_at(row, 18)?,
         standing_at: time(row, 19)?,
         turn: row
             .get::<_, Option<String>>(20)?

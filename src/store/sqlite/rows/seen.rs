@@ -14,7 +14,7 @@ use crate::store::sqlite::shared::{
     daemon_change, foreign_mark, read_mark, reported, session_change, spoken_mark,
 };
 use crate::store::sqlite::statements::{
-    Statements as _, count, readable, session_at, session_list, text, words,
+    Statements as _, count, readable, session_at, session_list, standing_at, text, words,
 };
 use crate::store::{Cursor, Pulse, Result, SeenBeat, SeenSession};
 
@@ -249,7 +249,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Option<SeenSession>> {
             .map(|word| word == "inside"),
         capacity: row.get(18)?,
         crashes: row.get(19)?,
-        standing: row.get(20)?,
+        standing: standing_at(row, 20)?,
         standing_seq: row.get(21)?,
         foreign: words(row, 22)?,
         spoken: words(row, 23)?,

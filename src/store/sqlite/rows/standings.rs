@@ -10,7 +10,7 @@ use crate::store::Result;
 use crate::store::rows::{Ability, Judged, NewStanding, StandingRows, Verdict};
 use crate::store::sqlite::engine::SqliteRows;
 use crate::store::sqlite::shared::{foreign_mark, session_change};
-use crate::store::sqlite::statements::{Statements as _, text};
+use crate::store::sqlite::statements::{Statements as _, standing_at, text};
 use crate::store::sqlite::written::Written as _;
 use crate::store::sqlite::{from_millis, millis};
 use crate::text::millis as duration_millis;
@@ -26,7 +26,7 @@ impl StandingRows for SqliteRows {
                 [session.conversation.as_str(), session.side.as_str()],
                 |row| {
                     Ok(Verdict {
-                        standing: row.get(0)?,
+                        standing: standing_at(row, 0)?,
                         standing_seq: row.get(1)?,
                         seq: row.get(2)?,
                         exited: row.get(3)?,
@@ -71,7 +71,7 @@ impl StandingRows for SqliteRows {
                 |row| {
                     Ok(Judged {
                         verdict: Verdict {
-                            standing: row.get(0)?,
+                            standing: standing_at(row, 0)?,
                             standing_seq: row.get(1)?,
                             seq: row.get(2)?,
                             exited: row.get(3)?,
@@ -97,7 +97,7 @@ impl StandingRows for SqliteRows {
                     params![
                         session.conversation.as_str(),
                         session.side.as_str(),
-                        standing.standing,
+                        standing.standing.as_str(),
                         standing.seq,
                         millis(standing.since),
                         standing.returned
@@ -129,7 +129,7 @@ impl StandingRows for SqliteRows {
                         ended: row.get(0)?,
                         closed: row.get(1)?,
                         exited: row.get(2)?,
-                        standing: row.get(3)?,
+                        standing: standing_at(row, 3)?,
                         capacity: row.get(4)?,
                         open: row.get(5)?,
                     })
