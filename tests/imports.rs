@@ -27,8 +27,9 @@ const LAYERS: &[&[&str]] = &[
         "service_manager",
     ],
     &["guarded"],
-    // `setting` is what tables of settings are made of.
-    &["command", "credentials", "doorbell", "setting"],
+    &["command", "credentials", "doorbell"],
+    // What tables of settings are made of.
+    &["setting"],
     // Below `config`: an adapter's table in the configuration stands beside the
     // adapter, in one file, and `config` asks the lists of adapters.
     &["alert", "wake"],

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use super::{AlertAdapter, body};
 use crate::clock;
-use crate::command::{self, Ended, on_one_line};
+use crate::command::{Ended, on_one_line};
 use crate::model::alert::Alert;
 pub(super) use crate::setting::ExecSettings;
 use crate::setting::Value::{self, Words};
@@ -51,17 +51,8 @@ impl AlertAdapter for ExecSettings {
     }
 
     async fn run(&self, alert: &Alert) -> Result<String, String> {
-        let mut input = body(alert, clock::now())?;
-        input.push(b'\n');
-        let ended = command::run(&command::Request {
-            command: &self.command,
-            environment: &environment(alert),
-            input,
-            timeout: self.timeout,
-            output_limit: self.output_limit,
-        })
-        .await;
-        match ended {
+        let input = body(alert, clock::now())?;
+        match self.execute(&environment(alert), input).await {
             Ended::Success { output } => Ok(on_one_line(&output, usize::MAX)),
             failed => Err(failed.reason()),
         }

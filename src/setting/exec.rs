@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::findings::{Limits, limits, millis, mins, secs};
+use crate::command::{self, Ended};
 
 /// How long such a command may take.
 pub(crate) const EXEC_TIMEOUT: Limits = limits(secs(10), millis(100), mins(5));
@@ -21,6 +22,23 @@ pub struct ExecSettings {
 }
 
 impl ExecSettings {
+    /// Runs it, with one more line end behind the input.
+    pub(crate) async fn execute(
+        &self,
+        environment: &[(&'static str, String)],
+        mut input: Vec<u8>,
+    ) -> Ended {
+        input.push(b'\n');
+        command::run(&command::Request {
+            command: &self.command,
+            environment,
+            input,
+            timeout: self.timeout,
+            output_limit: self.output_limit,
+        })
+        .await
+    }
+
     /// The program alone: arguments are not shown.
     pub(crate) fn program(&self) -> &str {
         self.command.first().map_or("", String::as_str)

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use super::{Pointer, Returned, WakeAdapter};
-use crate::command::{self, Ended};
+use crate::command::Ended;
 pub(super) use crate::setting::ExecSettings;
 use crate::setting::Value::{self, Number, Words};
 use crate::setting::{EXEC_TIMEOUT, Findings, Key, Needs, OUTPUT_LIMIT, Range, RawDuration};
@@ -60,7 +60,7 @@ impl WakeAdapter for ExecSettings {
     }
 
     async fn run(&self, pointer: &Pointer) -> Returned {
-        let mut input = match serde_json::to_vec(pointer) {
+        let input = match serde_json::to_vec(pointer) {
             Ok(input) => input,
             Err(error) => {
                 return Returned {
@@ -69,15 +69,7 @@ impl WakeAdapter for ExecSettings {
                 };
             }
         };
-        input.push(b'\n');
-        let ended = command::run(&command::Request {
-            command: &self.command,
-            environment: &environment(pointer),
-            input,
-            timeout: self.timeout,
-            output_limit: self.output_limit,
-        })
-        .await;
+        let ended = self.execute(&environment(pointer), input).await;
         let said = ended.said();
         let failure = match ended {
             Ended::Success { .. } => None,
