@@ -198,6 +198,7 @@ macro_rules! every_case {
                 a_limit_leaves_the_rest
                 mail_is_answered_in_order
                 concurrent_fetches_lose_nothing
+                a_cancelled_call_leaves_the_store_usable
             }
             wakes {
                 one_of_many_may_wake
@@ -219,6 +220,7 @@ macro_rules! every_case {
                 a_probe_and_a_checkpoint
                 a_write_that_got_through_is_known
                 a_store_that_is_tended_counts_on
+                daemons_are_listed
             }
             doorbell {
                 our_own_commits_ring
@@ -226,6 +228,8 @@ macro_rules! every_case {
                 what_was_rolled_back_is_not_reported
                 what_was_there_before_is_not_reported
                 asking_looks_at_once
+                heartbeats_bring_no_arrivals
+                work_is_signalled
             }
             tasks {
                 all_are_added_or_none
@@ -238,6 +242,8 @@ macro_rules! every_case {
                 of_two_that_claim_one_gets_it
                 lists_are_filtered
                 what_is_added_is_shown
+                an_agent_that_has_ended_claims_nothing
+                a_session_that_is_drained_claims_nothing
             }
             task_ends {
                 an_old_fence_hears_who_has_the_task_now
@@ -267,54 +273,6 @@ macro_rules! every_case {
                 of_two_that_take_one_gets_it
                 the_first_takes_it
             }
-            fleet {
-                pages_hold_everybody_once
-                one_that_ended_with_a_task_is_still_watched
-            }
-            prune {
-                what_nobody_has_read_stays
-                alerts_about_what_has_ended_end
-            }
-            findings {
-                a_hold_since_the_look_voids_a_loss_and_no_exit
-                an_alert_is_raised_once
-                a_stall_may_be_told_of_later
-                one_standing_ends_the_alert_of_another
-                the_notice_names_unread_mail
-            }
-            reminders {
-                of_a_task_and_not_of_mail
-                unread_it_is_no_debt
-                three_times_without_progress
-            }
-            moves {
-                everything_that_belongs_to_a_move
-                whoever_made_the_task_hears_of_it
-                a_fence_that_moved_on_voids_it
-                an_owner_that_is_back_voids_it
-                a_stalled_owner_hears_that_it_must_stop
-                a_target_that_cannot_voids_it
-                one_that_is_void_does_not_void_the_others
-                the_old_owner_is_too_late
-                buried_is_dead_and_told
-                an_old_leader_moves_and_finds_nothing
-                waiting_are_those_that_need_somebody
-            }
-        }
-    };
-}
-
-/// The same, of calls that still hold their own SQL.
-macro_rules! unmoved_case {
-    ($name:ident, $backend:ty) => {
-        conformance! { $name, $backend,
-            doorbell {
-                heartbeats_bring_no_arrivals
-                work_is_signalled
-            }
-            messages {
-                a_cancelled_call_leaves_the_store_usable
-            }
             heartbeats {
                 a_daemon_s_epochs_grow
                 a_daemon_finds_a_later_one_of_its_name
@@ -332,39 +290,59 @@ macro_rules! unmoved_case {
                 after_a_reboot_what_was_in_a_hand_is_handed_out_again
                 a_thousand_sessions_in_one_beat
             }
-            reports {
-                daemons_are_listed
-            }
             fleet {
                 a_side_that_only_sends_is_unused
                 three_ways_to_the_same_row
                 what_changed_is_seen_and_nothing_else
                 a_heartbeat_alone_is_a_pulse
+                pages_hold_everybody_once
                 cleaning_up_hides_no_change
                 only_open_conversations_are_in_it
+                one_that_ended_with_a_task_is_still_watched
                 kept_is_what_a_daemon_keeps
                 a_turn_stands_until_another_is_told
                 a_view_tells_what_was_found_and_what_it_has
                 processes_are_told_as_they_beat
             }
+            prune {
+                what_nobody_has_read_stays
+                alerts_about_what_has_ended_end
+            }
             times {
                 a_renewal_far_ahead_is_taken_back
                 a_witness_is_the_last_row_of_others
             }
-            tasks {
-                an_agent_that_has_ended_claims_nothing
-                a_session_that_is_drained_claims_nothing
-            }
             findings {
                 life_that_was_not_seen_is_life
                 a_finding_that_holds_is_written
+                a_hold_since_the_look_voids_a_loss_and_no_exit
+                an_alert_is_raised_once
+                a_stall_may_be_told_of_later
+                one_standing_ends_the_alert_of_another
+                the_notice_names_unread_mail
                 the_notice_names_what_was_in_its_hand
                 what_a_lost_agent_had_in_its_hand_is_handed_out_again
             }
+            reminders {
+                of_a_task_and_not_of_mail
+                unread_it_is_no_debt
+                three_times_without_progress
+            }
             moves {
+                everything_that_belongs_to_a_move
+                whoever_made_the_task_hears_of_it
+                a_fence_that_moved_on_voids_it
+                an_owner_that_is_back_voids_it
                 a_beat_after_the_verdict_voids_it
                 a_call_after_the_verdict_voids_it
                 a_daemon_that_stops_after_an_exit_voids_nothing
+                a_stalled_owner_hears_that_it_must_stop
+                a_target_that_cannot_voids_it
+                one_that_is_void_does_not_void_the_others
+                the_old_owner_is_too_late
+                buried_is_dead_and_told
+                an_old_leader_moves_and_finds_nothing
+                waiting_are_those_that_need_somebody
             }
         }
     };
@@ -468,6 +446,5 @@ macro_rules! shared_table_case {
 }
 
 every_case! { sqlite, crate::Sqlite }
-unmoved_case! { sqlite_unmoved, crate::Sqlite }
 shared_table_case! { sqlite_shared, crate::Sqlite }
 every_case! { memory, crate::InMemory }

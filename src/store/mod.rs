@@ -23,7 +23,6 @@ pub mod sqlite;
 mod tasks;
 mod traces;
 mod types;
-mod unmoved;
 mod used_up;
 mod writes;
 
@@ -69,7 +68,6 @@ pub struct Store {
     reads: Readers,
     backend: Arc<dyn Backend>,
     postponed: Arc<postponed::Postponed>,
-    unmoved: Option<Arc<sqlite::SqliteStore>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -77,11 +75,5 @@ impl std::fmt::Debug for Store {
         f.debug_struct("Store")
             .field("backend", &self.backend)
             .finish_non_exhaustive()
-    }
-}
-
-impl Store {
-    fn unmoved(&self) -> Result<&sqlite::SqliteStore> {
-        self.unmoved.as_deref().ok_or(StoreError::Stopped)
     }
 }

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::model::SessionKey;
 use crate::model::health::Turn;
 use crate::model::wake::Mail;
+use crate::store::ops::heartbeats::{self, Round};
 use crate::store::ops::times;
-use crate::store::unmoved::Heartbeats as _;
 use crate::store::{
     BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Namesake, Process, Result, Store,
     Witness,
@@ -39,13 +39,23 @@ impl Store {
     /// the wakes that its earlier life left open: it died in the middle of
     /// them, and must not wait for its own lease.
     pub async fn register_daemon(&self, daemon: &DaemonInfo, now: Timestamp) -> Result<DaemonRef> {
-        self.unmoved()?.register_daemon(daemon, now).await
+        let daemon = daemon.clone();
+        self.full
+            .write("registering the daemon", move |transaction| {
+                heartbeats::register(transaction, &daemon, now)
+            })
+            .await
     }
 
     /// Another process that registered under a daemon's name after it, and has not
     /// stopped: for a daemon that runs, one too many.
     pub async fn namesake(&self, daemon: &DaemonRef) -> Result<Option<Namesake>> {
-        self.unmoved()?.namesake(daemon).await
+        let daemon = daemon.clone();
+        self.reads
+            .read("looking for a daemon of the same name", move |rows| {
+                rows.namesake(&daemon)
+            })
+            .await
     }
 
     /// One heartbeat for many sessions, in one statement. A session that
@@ -54,19 +64,38 @@ impl Store {
     /// was noted, the agent has a successor: the end is noted, the unacknowledged
     /// mail is handed out again, and the tasks are given anew, in one transaction.
     pub async fn beat(&self, round: &BeatRound<'_>) -> Result<BeatReport> {
-        self.unmoved()?.beat(round).await
+        if round.beats.is_empty() && !round.mirror {
+            return Ok(BeatReport::default());
+        }
+        let round = Round::of(round);
+        self.normal
+            .write("writing heartbeats", move |transaction| {
+                heartbeats::beat(transaction, &round)
+            })
+            .await
     }
 
     /// The processes that the last heartbeats named, in the order of the
     /// question.
     pub async fn processes(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Process>>> {
-        self.unmoved()?.processes(sessions).await
+        let sessions = sessions.to_vec();
+        self.reads
+            .read("looking at heartbeats", move |rows| {
+                rows.processes(&sessions)
+            })
+            .await
     }
 
     /// Those of the sessions whose agent's end was noted, and for whom nobody
     /// beat since.
     pub async fn ended(&self, sessions: &[SessionKey]) -> Result<HashSet<SessionKey>> {
-        self.unmoved()?.ended(sessions).await
+        let asked = sessions.to_vec();
+        let places = self
+            .reads
+            .read("looking at ends", move |rows| rows.ended(&asked))
+            .await?;
+        let ended = places.into_iter();
+        Ok(ended.filter_map(|at| sessions.get(at).cloned()).collect())
     }
 
     /// Renews the expired conversations of these sessions, as far as they were
@@ -106,7 +135,7 @@ impl Store {
         daemon: &DaemonRef,
         now: Timestamp,
     ) -> Result<bool> {
-        self.unmoved()?.record_exit(session, daemon, now).await
+        self.note_exit(session, daemon, None, now).await
     }
 
     /// Notes that this process of a session's agent ended while its daemon was
@@ -120,9 +149,7 @@ impl Store {
         process: &Process,
         now: Timestamp,
     ) -> Result<bool> {
-        self.unmoved()?
-            .record_missed_exit(session, daemon, process, now)
-            .await
+        self.note_exit(session, daemon, Some(process), now).await
     }
 
     /// A clean stop: lets go of sessions without calling them dead. With no
@@ -133,7 +160,12 @@ impl Store {
         sessions: Option<&[SessionKey]>,
         now: Timestamp,
     ) -> Result<u64> {
-        self.unmoved()?.release(daemon, sessions, now).await
+        let (daemon, sessions) = (daemon.clone(), sessions.map(<[SessionKey]>::to_vec));
+        self.normal
+            .write("releasing sessions", move |transaction| {
+                heartbeats::release(transaction, &daemon, sessions.as_deref(), now)
+            })
+            .await
     }
 
     /// A single authenticated heartbeat by an agent or a script. With a turn,
@@ -150,6 +182,26 @@ impl Store {
         boot: &Boot,
         now: Timestamp,
     ) -> Result<Mail> {
-        self.unmoved()?.call_in(caller, ttl, turn, boot, now).await
+        let (caller, boot) = (caller.clone(), boot.clone());
+        self.normal
+            .write("writing a heartbeat", move |transaction| {
+                heartbeats::call_in(transaction, &caller, (ttl, turn), &boot, now)
+            })
+            .await
+    }
+
+    async fn note_exit(
+        &self,
+        session: &SessionKey,
+        daemon: &DaemonRef,
+        missed: Option<&Process>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (session, daemon, missed) = (session.clone(), daemon.clone(), missed.cloned());
+        self.full
+            .write("noting an exit", move |transaction| {
+                heartbeats::note_exit(transaction, &session, &daemon, missed.as_ref(), now)
+            })
+            .await
     }
 }

@@ -42,7 +42,6 @@ impl Memory {
                 writes,
                 counted: AtomicBool::new(false),
             }),
-            unmoved: None,
         }
     }
 }

@@ -50,7 +50,6 @@ pub(crate) fn ended(
 ///
 /// # Errors
 /// The engine's.
-#[expect(dead_code, reason = "heartbeats are written with SQL of their own yet")]
 pub(crate) fn begun(
     rows: &mut dyn Rows,
     session: &SessionKey,

@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod callers;
 pub(crate) mod conversations;
 pub(crate) mod findings;
+pub(crate) mod heartbeats;
 pub(crate) mod leader;
 mod limits;
 pub(crate) mod lives;

@@ -108,7 +108,6 @@ fn is_to_go_on(beat: &LastBeat, now: Timestamp) -> bool {
 ///
 /// # Errors
 /// The engine's.
-#[expect(dead_code, reason = "heartbeats are written with SQL of their own yet")]
 pub(super) fn renew(
     rows: &mut dyn Rows,
     ends: &[(&ConversationId, Timestamp)],

@@ -4,9 +4,9 @@
 //! beyond the directory: Landlock lets them write and read there alone, and in a
 //! process of root's they work as the user whom the directory belongs to.
 //!
-//! Both hold for one thread and for the threads that it starts. sqlx starts a
-//! worker for each connection from the thread that asks for the connection, so
-//! connections are asked for on a thread of ours. All other threads of the
+//! Both hold for one thread and for the threads that it starts. The threads
+//! of executors are born so, and sqlx starts the worker of its connection from the
+//! thread that asks for it, which is one of ours. All other threads of the
 //! process, and the commands that a daemon starts, stay as they are.
 
 use std::future::Future;

@@ -9,28 +9,40 @@ use rusqlite::Connection;
 
 use super::fault::{Fault, is_locked};
 use super::newest::newest;
-use super::statements::{self, Statements as _};
+use super::statements::Statements as _;
 use super::turnstile::{Place, Turnstile};
-use super::{Durability, Opened, Ring, odd, ours, pools};
+use super::{Durability, Opened, Ring, odd, ours};
 use crate::clock;
 use crate::store::executor::{Engine, Executor, PATIENCE, Readers, Threads};
 use crate::store::rows::Rows;
 use crate::store::{Result, StoreError};
 
+/// How long SQLite itself waits for the write lock: the writer whose turn it is tries
+/// again after a millisecond or two, and all others go back to the queue.
+pub(super) const AT_THE_DOOR: Duration = Duration::from_millis(5);
+
+/// No count of changes.
+const UNCHECKED: i64 = i64::MIN;
+
 /// An executor of the writes that are to be so durable, over a connection that
-/// syncs like this.
+/// syncs like this; `first` is one that was opened already.
 pub(super) fn executor(
     opened: &Arc<Opened>,
     durability: Durability,
     synchronous: Durability,
+    first: Option<Connection>,
 ) -> Executor {
     let engine = SqliteEngine {
         durability,
         turnstile: Turnstile::new(opened.files.beside("-bell")),
         place: None,
-        rows: SqliteRows::new(opened, synchronous, pools::AT_THE_DOOR),
+        rows: SqliteRows {
+            connection: first,
+            ..SqliteRows::new(opened, synchronous, AT_THE_DOOR)
+        },
+        begun: false,
     };
-    let writes = Arc::clone(&opened.writer(durability).writes);
+    let writes = Arc::clone(opened.writes(durability));
     Executor::new(Box::new(engine), writes, threads(opened))
 }
 
@@ -71,7 +83,7 @@ impl SqliteRows {
             synchronous,
             busy,
             connection: None,
-            checked: pools::UNCHECKED,
+            checked: UNCHECKED,
             doing: "opening it",
         }
     }
@@ -129,8 +141,8 @@ impl SqliteRows {
             Some(connection) => connection,
             None => {
                 // What one connection has seen says nothing of another.
-                self.checked = pools::UNCHECKED;
-                statements::open(&self.opened.files, self.synchronous, self.busy)?
+                self.checked = UNCHECKED;
+                self.opened.open_another(self.synchronous, self.busy)?
             }
         };
         Ok(self.connection.insert(connection))
@@ -149,6 +161,17 @@ struct SqliteEngine {
     /// In the queue of writers, while a transaction is under way.
     place: Option<Place>,
     rows: SqliteRows,
+    /// Whether it was used: from then on its thread is a confined one.
+    begun: bool,
+}
+
+impl Drop for SqliteEngine {
+    fn drop(&mut self) {
+        if let (false, Some(first)) = (self.begun, self.rows.connection.take()) {
+            // What cannot be done here is done by the end of the process.
+            let _ = self.rows.opened.confined.run(|| drop(first));
+        }
+    }
 }
 
 impl SqliteEngine {
@@ -157,7 +180,7 @@ impl SqliteEngine {
         opened.files.ensure_usable()?;
         let checked = self.rows.checked;
         let connection = self.rows.connected()?;
-        if checked == pools::UNCHECKED {
+        if checked == UNCHECKED {
             ours::note_rows(connection);
         }
         let mut place = self.turnstile.line_up();
@@ -185,6 +208,7 @@ impl SqliteEngine {
 impl Engine for SqliteEngine {
     fn begin(&mut self, deadline: Duration, doing: &'static str) -> Result<()> {
         self.rows.doing = doing;
+        self.begun = true;
         let begun = self.try_begin(deadline);
         begun.map_err(|fault| match &self.rows.connection {
             Some(connection) => self.rows.explain(connection, fault),

@@ -68,11 +68,6 @@ pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }
 
-/// Whether SQLite calls it full: the disk, or the ids of a table.
-pub(super) fn is_full(error: &sqlx::Error) -> bool {
-    code(error).is_some_and(|code| code & 0xff == 13)
-}
-
 /// The extended result code.
 fn code(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error()?.code()?.parse().ok()

@@ -11,10 +11,11 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use sqlx::SqliteConnection;
+use rusqlite::Connection;
 
 use super::fault::Fault;
 use super::file::Files;
+use super::statements::Statements as _;
 use crate::doorbell;
 use crate::store::{Result, StoreError};
 
@@ -41,16 +42,16 @@ pub(super) struct Newest(AtomicI64);
 
 impl Newest {
     /// Takes into account what other processes saw, and what is there now.
-    pub(super) async fn look(
+    pub(super) fn look(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &Connection,
         files: &Files,
     ) -> std::result::Result<(), Fault> {
         // Before the look: what is committed meanwhile is newer.
         let marked = doorbell::marks(&files.beside("-bell")).count;
         self.saw(marked.unwrap_or(0));
         let seen = self.seen();
-        let found = sqlx::query_scalar(newest!()).fetch_one(connection).await?;
+        let found = connection.one(newest!(), [], |row| row.get(0))?;
         Ok(self.ensure_forwards(found, seen, files)?)
     }
 

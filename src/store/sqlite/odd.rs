@@ -7,21 +7,14 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
-use sqlx::SqliteConnection;
 use tracing::warn;
 
 use super::definitions::{self, shown_name};
-use super::fault::Fault;
 use crate::store::UsedUp;
 use crate::text;
 
 /// So many kinds of odd rows are told of in the log of one process.
 const TOLD: usize = 100;
-
-/// Whether a call failed because of a value in a row.
-pub(super) fn is_odd(fault: &Fault) -> bool {
-    matches!(fault, Fault::Sql(sqlx::Error::ColumnDecode { .. }))
-}
 
 /// Says once that a row of these is left out: a daemon lists them all the time.
 pub(super) fn tell(what: &'static str, error: &dyn std::error::Error) {
@@ -121,18 +114,4 @@ pub(super) fn used_up(connection: &Connection) -> rusqlite::Result<Vec<UsedUp>> 
         })
     })?;
     found.collect()
-}
-
-/// SQLite says of a table without ids that the disk is full: the table, if it is
-/// that.
-pub(super) async fn without_ids(connection: &mut SqliteConnection) -> Option<UsedUp> {
-    let row: Option<(String, String, bool)> = sqlx::query_as(USED_UP)
-        .fetch_optional(connection)
-        .await
-        .ok()?;
-    row.map(|(table, column, there)| UsedUp {
-        table,
-        column,
-        there,
-    })
 }

@@ -5,11 +5,16 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rusqlite::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{Connection as _, SqliteConnection};
+
 use super::confined::Confined;
+use super::engine::AT_THE_DOOR;
+use super::fault::Fault;
 use super::file::{FileId, Files};
 use super::newest::Newest;
-use super::pools::{UNCHECKED, options, pool};
-use super::{Durability, Opened, PATIENCE, SqliteStore, Writer, admission, inspect};
+use super::{Durability, Opened, PATIENCE, SqliteStore, admission, beside, inspect, statements};
 use crate::clock;
 use crate::doorbell::Bell;
 use crate::store::accepted::{Acceptance, Accepted};
@@ -134,18 +139,11 @@ impl SqliteStore {
         for writes in [&full, &normal] {
             writes::register(&files.named, writes);
         }
-        let store = Self::over(Opened {
+        let opened = Arc::new(Opened {
             confined,
-            messages: Writer::new(&files, messages, "store-messages", full),
-            heartbeats: Writer::new(&files, Durability::Normal, "store-beats", normal),
-            readers: pool(&files, 4, None).connect_lazy_with(options(
-                &files,
-                Durability::Normal,
-                PATIENCE,
-                "store-reader",
-            )),
+            full,
+            normal,
             committed_at: AtomicU64::new(0),
-            known: AtomicI64::new(UNCHECKED),
             acceptance,
             bell: Bell::new(files.beside("-bell")),
             newest: Newest::default(),
@@ -153,39 +151,108 @@ impl SqliteStore {
             files,
         });
         if !is_current {
-            store.prepare_in_turn(create, opening).await?;
+            let first = opened.make_ready(create, opening, messages).await;
+            let first = first.map_err(|error| corrupt_or(error, opened.path()))?;
+            return Ok(Self::store(opened, messages, Some(first)));
         }
         // A command that only looks needs no connection that writes.
-        let first = match is_current {
-            true => &store.readers,
-            false => &store.messages.pool,
+        let path = opened.path().to_owned();
+        let store = Self::store(opened, messages, None);
+        let looked = store.reads.read("opening it", |_| Ok(())).await;
+        looked.map_err(|error| corrupt_or(error, &path))?;
+        Ok(store)
+    }
+}
+
+impl Opened {
+    /// Brings the store up to date; returns a connection for what is then written.
+    async fn make_ready(
+        self: &Arc<Self>,
+        create: Create,
+        opening: &Opening,
+        messages: Durability,
+    ) -> Result<Connection> {
+        let words = |fault| self.words(fault);
+        let mut connection = self.connect().await.map_err(words)?;
+        let ready = async {
+            self.prepare_in_turn(&mut connection, create, opening)
+                .await?;
+            let opened = Arc::clone(self);
+            let first = async move { opened.open_another(messages, AT_THE_DOOR) };
+            self.confined.spawn(first).await?.map_err(words)
         };
-        let look = async {
-            let mut connection = store.connection(first).await?;
-            store.newest.look(&mut connection, &store.files).await?;
-            // SQLite has the log open since it was asked something.
-            store.files.note_log();
-            Ok(store.files.ensure_usable()?)
-        };
-        let looked = store.run("opening it", look).await;
-        looked.map_err(|error| corrupt_or(error, store.path()))?;
-        Ok(store.store(messages))
+        let ready = ready.await;
+        // Behind the other one: the last one that closes takes the log along.
+        let _ = connection.close().await;
+        ready
     }
 
-    async fn prepare_in_turn(&self, create: Create, opening: &Opening) -> Result<()> {
+    /// A connection for what makes the schema; its thread is born confined.
+    async fn connect(&self) -> std::result::Result<SqliteConnection, Fault> {
+        let files = Arc::clone(&self.files);
+        let connect = async move {
+            files.ensure_usable()?;
+            beside::ensure_fit(&files.database)?;
+            let options = SqliteConnectOptions::new()
+                .filename(&files.database)
+                .create_if_missing(false)
+                .synchronous(SqliteSynchronous::Full)
+                .busy_timeout(AT_THE_DOOR)
+                .foreign_keys(true)
+                // What stands in the schema runs nothing that is not harmless.
+                .pragma("trusted_schema", "OFF")
+                // Files of its own elsewhere are none of a confined thread's.
+                .pragma("temp_store", "memory")
+                .thread_name(|_| "store-schema".into());
+            let connection = SqliteConnection::connect_with(&options).await?;
+            // One that is opened late must not end up on another file.
+            files.ensure_usable()?;
+            Ok(connection)
+        };
+        self.confined.spawn(connect).await?
+    }
+
+    async fn prepare_in_turn(
+        &self,
+        connection: &mut SqliteConnection,
+        create: Create,
+        opening: &Opening,
+    ) -> Result<()> {
         let deadline = clock::since_boot() + PATIENCE;
         loop {
-            let prepared = self.run("opening it", self.prepare(create, opening)).await;
+            let prepared = self.prepare(&mut *connection, create, opening).await;
             opening.at(None);
-            match prepared {
-                Ok(()) => return Ok(()),
-                // Somebody else is making the store now, or changing it.
+            match prepared.map_err(|fault| self.words(fault)) {
+                // Another process makes the store now, or changes it.
                 Err(error) if error.is_held_up() && clock::since_boot() < deadline => {
                     let pause = Duration::from_millis(fastrand::u64(2..20));
                     tokio::time::sleep(pause).await;
                 }
-                Err(error) => return Err(corrupt_or(error, self.path())),
+                prepared => return prepared,
             }
+        }
+    }
+
+    /// Opens a connection, on a confined thread, and looks at the store by it.
+    /// `busy` is how long SQLite itself waits for a lock.
+    pub(super) fn open_another(
+        &self,
+        synchronous: Durability,
+        busy: Duration,
+    ) -> std::result::Result<Connection, Fault> {
+        let connection = statements::open(&self.files, synchronous, busy)?;
+        self.newest.look(&connection, &self.files)?;
+        // SQLite has the log open since it was asked something.
+        self.files.note_log();
+        self.files.ensure_usable()?;
+        Ok(connection)
+    }
+
+    fn words(&self, fault: Fault) -> StoreError {
+        // A file that vanished explains whatever SQLite said about it.
+        match (&fault, self.files.ensure_usable()) {
+            (Fault::Sql(_) | Fault::Lite(_), Err(replaced)) => replaced,
+            _ => fault.explain(self.path(), "opening it"),
         }
     }
 }

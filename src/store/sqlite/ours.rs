@@ -7,7 +7,6 @@
 //! programs' writes note nothing, and a store of our own has no part of it.
 
 use rusqlite::{Connection, params};
-use sqlx::SqliteConnection;
 
 use super::due::{LOOK, PART, due_conversation, due_message, look_on, looked, looked_to};
 use super::fault::Fault;
@@ -68,16 +67,6 @@ pub(super) const ADOPTED: &str =
 
 /// Lets a connection note from now on what it writes, where that matters. A store
 /// that is not as it must be is refused by the first write itself.
-pub(super) async fn note(connection: &mut SqliteConnection) {
-    let adopted: Result<bool, _> = sqlx::query_scalar(ADOPTED)
-        .fetch_one(&mut *connection)
-        .await;
-    if matches!(adopted, Ok(true)) {
-        let _ = sqlx::raw_sql(TRIGGERS).execute(connection).await;
-    }
-}
-
-/// The same of a connection of an executor.
 pub(super) fn note_rows(connection: &Connection) {
     let adopted = connection.query_row(ADOPTED, [], |row| row.get(0));
     if matches!(adopted, Ok(true)) {

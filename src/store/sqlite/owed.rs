@@ -1,15 +1,6 @@
 //! What a session is owed: the one definition for whoever counts, hands out or
 //! names it.
 
-use serde_json::json;
-use sqlx::{Row, SqliteConnection};
-
-use super::fault::Fault;
-use super::{from_millis, shared};
-use crate::model::health::Turn;
-use crate::model::wake::Mail;
-use crate::model::{MessageId, SessionKey};
-
 /// The ids of the messages that a session `w(conversation, side)` is owed:
 /// unread ones, and those that were handed out by a call that died before it
 /// could answer.
@@ -26,44 +17,3 @@ macro_rules! owed_mail {
 }
 
 pub(super) use owed_mail;
-
-/// Unread mail of many sessions: one statement, one index probe a session.
-pub(super) async fn mail_of(
-    connection: &mut SqliteConnection,
-    sessions: &[SessionKey],
-) -> std::result::Result<Vec<Mail>, Fault> {
-    let wanted: Vec<[&str; 2]> = sessions
-        .iter()
-        .map(|session| [session.conversation.as_str(), session.side.as_str()])
-        .collect();
-    let rows = sqlx::query(concat!(
-        "WITH w AS (SELECT key, value ->> 0 AS conversation, value ->> 1 AS side
-                    FROM json_each(?1))
-         SELECT (SELECT json_array(min(id), max(id), count(*)) FROM (",
-        owed_mail!(),
-        ")), s.activity_ms, s.turn
-         FROM w LEFT JOIN bridge_session s
-             ON s.conversation_id = w.conversation AND s.session_id = w.side
-         ORDER BY w.key",
-    ))
-    .bind(json!(wanted).to_string())
-    .fetch_all(connection)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let total: (Option<i64>, Option<i64>, u64) =
-                serde_json::from_str(row.try_get(0)?).map_err(|e| sqlx::Error::Decode(e.into()))?;
-            Ok(Mail {
-                oldest_unread: total.0.map(MessageId),
-                newest_unread: total.1.map(MessageId),
-                unread: total.2,
-                // One that cannot be read is not known: mail is told of all the same.
-                acted_at: row
-                    .try_get::<Option<i64>, _>(1)
-                    .unwrap_or(None)
-                    .map(from_millis),
-                in_turn: shared::text(row, 2)? == Turn::Inside.as_str(),
-            })
-        })
-        .collect()
-}

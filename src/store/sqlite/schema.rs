@@ -1,7 +1,6 @@
 //! The schema: whose database a file is, and how it becomes ours and up to date.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -15,9 +14,9 @@ use super::definitions::{self, Object};
 use super::fault::{self, Fault};
 use super::open::{Brought, Create, Opening};
 use super::statements::Statements as _;
-use super::turnstile::Place;
+use super::turnstile::{Place, Turnstile};
 use super::written::Written as _;
-use super::{Opened, PATIENCE, SCHEMA_VERSION, SqliteStore, backup, shared};
+use super::{Opened, PATIENCE, SCHEMA_VERSION, backup, shared};
 use crate::clock;
 use crate::doorbell;
 use crate::model::token::TokenStorage;
@@ -75,19 +74,19 @@ const STRICT_ONES: [(i64, &str); 2] = [
     ),
 ];
 
-impl SqliteStore {
+impl Opened {
     /// Brings the schema up to date, one process at a time.
     pub(super) async fn prepare(
         &self,
+        connection: &mut SqliteConnection,
         create: Create,
         opening: &Opening,
     ) -> std::result::Result<(), Fault> {
-        let mut connection = self.connection(&self.messages.pool).await?;
-        let found = self.schema(&mut connection, create).await?;
+        let found = self.schema(connection, create).await?;
         let there = match found {
             Found::Own(SCHEMA_VERSION) => {
                 if create != Create::Look {
-                    write_ahead(&mut connection).await?;
+                    write_ahead(connection).await?;
                 }
                 return Ok(());
             }
@@ -104,7 +103,6 @@ impl SqliteStore {
             Found::Own(_) | Found::Bridge => true,
             Found::Nothing => false,
         };
-        drop(connection);
         let mut copy = None;
         if there {
             opening.at(Some(SCHEMA_VERSION));
@@ -112,13 +110,12 @@ impl SqliteStore {
             // A writer that has the lock now is another matter.
             opening.at(None);
         }
-        let mut connection = self.connection(&self.messages.pool).await?;
-        write_ahead(&mut connection).await?;
+        write_ahead(connection).await?;
         // As any writer: behind those that wait already, and as patient, however
         // long the copy took. Where there was no store there is no queue.
         let deadline = clock::since_boot() + PATIENCE;
         let mut place = match there {
-            true => self.messages.turnstile.line_up(),
+            true => Turnstile::new(self.files.beside("-bell")).line_up(),
             false => Place::Nowhere(0),
         };
         let mut write = loop {
@@ -153,7 +150,7 @@ impl SqliteStore {
         // From the log into the file: whatever becomes of the log, the file
         // says by itself that it is a store. Who is reading may prevent it.
         let _ = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
-            .fetch_one(&mut *connection)
+            .fetch_one(connection)
             .await?;
         Ok(())
     }
@@ -185,10 +182,6 @@ impl SqliteStore {
         connection: &mut SqliteConnection,
         create: Create,
     ) -> std::result::Result<Found, Fault> {
-        // First: what changes after it is looked at again.
-        let version = sqlx::query_scalar("PRAGMA schema_version")
-            .fetch_one(&mut *connection)
-            .await?;
         let objects = definitions::read(connection, self.path()).await?;
         if definitions::has_schema_table(&objects) {
             let (found, needed) = self.versions(connection, &objects).await?;
@@ -201,7 +194,6 @@ impl SqliteStore {
                 .into());
             }
             self.ensure_known(&objects, Some(found))?;
-            self.known.store(version, Ordering::Relaxed);
             // A newer one that this program may use is as good as ours.
             return Ok(Found::Own(found.min(SCHEMA_VERSION)));
         }
@@ -242,29 +234,9 @@ impl Opened {
         })
     }
 
-    /// Looks whether the definitions are still known, if any may have changed
-    /// since the last look, `checked`: SQLite counts their changes.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownDefinitions`].
-    pub(super) async fn ensure_definitions(
-        &self,
-        checked: &AtomicI64,
-        connection: &mut SqliteConnection,
-        version: i64,
-    ) -> std::result::Result<(), Fault> {
-        if checked.load(Ordering::Relaxed) == version {
-            return Ok(());
-        }
-        let objects = definitions::read(connection, self.path()).await?;
-        let (schema, _) = self.versions(connection, &objects).await?;
-        self.ensure_known(&objects, Some(schema))?;
-        checked.store(version, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The same of a connection of an executor; returns what it may remember as
-    /// checked.
+    /// Looks whether the definitions are still known, if any may have changed since
+    /// `checked`: SQLite counts their changes. Returns what the connection may
+    /// remember as checked.
     ///
     /// # Errors
     /// [`StoreError::UnknownDefinitions`].

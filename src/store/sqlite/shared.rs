@@ -2,15 +2,13 @@
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{ColumnIndex, Row, SqliteConnection};
 
 use super::fault::Fault;
-use super::written::Written as _;
 use crate::model::message::{Message, Sender};
-use crate::model::{ConversationId, MessageId, SessionKey, Side, timestamp};
+use crate::model::{ConversationId, MessageId, Side, timestamp};
 
 /// How many columns of that bridge's tables are missing. Their names are common
 /// ones, so their columns must be there too: nothing of another program's is
@@ -112,19 +110,6 @@ pub(super) async fn exists(connection: &mut SqliteConnection) -> Result<bool, Fa
     Ok(missing == 0)
 }
 
-/// The sessions that the first two columns name. Only we write there; what cannot
-/// be read is nobody's.
-pub(super) fn sessions(rows: &[SqliteRow]) -> Result<Vec<SessionKey>, sqlx::Error> {
-    let mut sessions = Vec::with_capacity(rows.len());
-    for row in rows {
-        let (conversation, side) = (text(row, 0)?, text(row, 1)?);
-        if let (Ok(conversation), Ok(side)) = (conversation.parse(), side.parse()) {
-            sessions.push(SessionKey::new(conversation, side));
-        }
-    }
-    Ok(sessions)
-}
-
 /// A column's text. A foreign writer may have put bytes there, or none, and
 /// one odd row must not stand in the way of all that come after it.
 pub(super) fn text(
@@ -156,28 +141,4 @@ pub(super) fn assemble(
             .unwrap_or_else(|| Value::Object(serde_json::Map::new())),
         sent_at: timestamp::from_text(sent_at),
     })
-}
-
-/// Writes an audit row, in the transaction of what it tells about.
-pub(super) async fn audit(
-    connection: &mut SqliteConnection,
-    conversation: Option<&ConversationId>,
-    side: Option<Side>,
-    action: &str,
-    details: Value,
-    now: Timestamp,
-) -> Result<(), Fault> {
-    sqlx::query(
-        "INSERT INTO audit_log (conversation_id, session_id, action, details, timestamp)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
-    )
-    .bind(conversation.map(ConversationId::as_str))
-    .bind(side.map(Side::as_str))
-    .bind(action)
-    .bind(details.to_string())
-    .bind(timestamp::to_text(now))
-    .execute(connection)
-    .await?
-    .wrote(1, "audit_log")?;
-    Ok(())
 }

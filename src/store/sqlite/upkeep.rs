@@ -44,7 +44,7 @@ impl Backend for SqliteStore {
     }
 
     fn writes(&self) -> WriteHealth {
-        health_of(&self.messages.writes, &self.heartbeats.writes)
+        health_of(&self.full, &self.normal)
     }
 
     fn stands_still(&self) -> bool {
@@ -69,14 +69,8 @@ impl Backend for SqliteStore {
             for thread in threads {
                 let _ = tokio::task::spawn_blocking(move || thread.join()).await;
             }
-            tokio::join!(
-                self.messages.pool.close(),
-                self.heartbeats.pool.close(),
-                self.readers.close(),
-            )
         };
-        // sqlx waits for ever for a connection whose thread panicked; the end
-        // of the process closes it as well.
+        // The end of the process closes it as well.
         if tokio::time::timeout(CLOSING, closed).await.is_err() {
             warn!(
                 event = "store-not-closed", store = %self.path().display(),

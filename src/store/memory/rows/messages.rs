@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::MemoryRows;
+use crate::model::health::Turn;
 use crate::model::message::{ClientMessageId, Message, Sender};
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey, TaskId};
@@ -102,13 +103,14 @@ impl MessageRows for MemoryRows {
     fn mail(&mut self, sessions: &[SessionKey]) -> Result<Vec<Mail>> {
         let tables = self.at()?;
         let mail = sessions.iter().map(|session| {
+            let row = tables.sessions.get(session);
             let owed: Vec<MessageId> = tables.owed(session).map(|m| m.id).collect();
             Mail {
                 oldest_unread: owed.first().copied(),
                 newest_unread: owed.last().copied(),
                 unread: u64::try_from(owed.len()).unwrap_or(u64::MAX),
-                acted_at: tables.sessions.get(session).and_then(|row| row.acted),
-                in_turn: false,
+                acted_at: row.and_then(|row| row.acted),
+                in_turn: row.is_some_and(|row| row.turn == Some(Turn::Inside)),
             }
         });
         Ok(mail.collect())
