@@ -88,16 +88,17 @@ pub(super) fn mode_in(directory: &Path) -> u32 {
 /// is left of the old one for its own, and whoever has that still open would
 /// write into the new one's log.
 fn refuse_remains(path: &Path) -> Result<()> {
-    if path.symlink_metadata().is_ok_and(|meta| meta.len() > 0) {
-        return Ok(());
-    }
-    match ["-wal", "-shm"]
+    let left = ["-wal", "-shm"]
         .map(|suffix| beside(path, suffix))
         .into_iter()
-        .find(|left| left.symlink_metadata().is_ok())
-    {
-        Some(left) => Err(StoreError::Remains(path.to_owned(), left)),
-        None => Ok(()),
+        .find(|left| left.symlink_metadata().is_ok());
+    match left {
+        // After the look at what is beside it: a process that makes the store now
+        // writes into the database first.
+        Some(left) if path.symlink_metadata().map_or(true, |meta| meta.len() == 0) => {
+            Err(StoreError::Remains(path.to_owned(), left))
+        }
+        _ => Ok(()),
     }
 }
 
