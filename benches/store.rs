@@ -19,6 +19,7 @@ use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::message::Draft;
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::session::ProofKind;
+use mcp_bridge::model::standing::Standing;
 use mcp_bridge::model::task::Fence;
 use mcp_bridge::model::{SessionKey, TaskId};
 use mcp_bridge::store::{
@@ -288,10 +289,10 @@ fn watching(criterion: &mut Criterion, world: &World) {
     }
 }
 
-fn finding(session: &SessionKey, standing: &'static str, seq: i64) -> Finding {
+fn finding(session: &SessionKey, standing: Standing, seq: i64) -> Finding {
     let alert = match standing {
-        "lost" => Some(AlertKind::Lost),
-        "stalled" => Some(AlertKind::Stalled),
+        Standing::Lost => Some(AlertKind::Lost),
+        Standing::Stalled => Some(AlertKind::Stalled),
         _ => None,
     };
     Finding {
@@ -337,12 +338,16 @@ fn deciding(criterion: &mut Criterion, world: &World) {
     criterion.bench_function("settle, 50 lost or well", |bencher| {
         bencher.to_async(&world.runtime).iter(async || {
             let even = turns.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
-            settle(&keys[..50], if even { "lost" } else { "well" }).await;
+            settle(
+                &keys[..50],
+                if even { Standing::Lost } else { Standing::Well },
+            )
+            .await;
         });
     });
     // From one half to the other and back: both are stalled for good.
     let tasks: Vec<TaskId> = world.runtime.block_on(async {
-        settle(&keys, "stalled").await;
+        settle(&keys, Standing::Stalled).await;
         let new: Vec<NewTask> = (0..50)
             .map(|n| NewTask {
                 role: "worker".into(),

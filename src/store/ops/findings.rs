@@ -96,7 +96,7 @@ fn settle_one(
     match (before == Some(Standing::Stalled), finding.standing) {
         (false, Standing::Stalled) => reminders::remind(rows, session, now)?,
         (true, standing) if standing != Standing::Stalled => {
-            reminders::take_back(rows, session, now)?
+            reminders::take_back(rows, session, now)?;
         }
         _ => {}
     }

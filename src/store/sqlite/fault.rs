@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::files;
 use crate::store::StoreError;
-use crate::store::writes::held_up;
 
 /// A failure inside a call: one that already has its words, or SQLite's own.
 #[derive(Debug)]
@@ -45,8 +44,6 @@ impl Fault {
                 let path = path.to_owned();
                 StoreError::Swallowed { path, table }
             }
-            // Another write of this process has the connection for as long.
-            Self::Sql(sqlx::Error::PoolTimedOut) => held_up(path),
             Self::Sql(error @ sqlx::Error::ColumnDecode { .. }) => StoreError::OddRow {
                 path: path.to_owned(),
                 doing,

@@ -36,17 +36,7 @@ impl Written for SqliteQueryResult {
     }
 }
 
-/// The rows that a statement with `RETURNING` gave back: one for each that it wrote.
-impl<T> Written for Vec<T> {
-    fn wrote(self, rows: usize, table: &'static str) -> Result<Self, Fault> {
-        if self.len() == rows {
-            return Ok(self);
-        }
-        Err(Fault::Swallowed(table))
-    }
-}
-
-/// The same of a statement that writes one row.
+/// The row that a statement gave back, for one that had to write one.
 impl<T> Written for Option<T> {
     fn wrote(self, rows: usize, table: &'static str) -> Result<Self, Fault> {
         if self.iter().count() == rows {
