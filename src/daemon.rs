@@ -105,7 +105,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
     let location = store::find(&settings, variable.as_deref())?;
     // The operator who reads what this daemon advises has another environment.
     if !matches!(location.origin, Origin::Default | Origin::System)
-        && let Some(path) = location.path.to_str()
+        && let Some(path) = location.path().to_str()
     {
         advice::name_store(path);
     }

@@ -165,7 +165,7 @@ async fn a_conversation_that_is_renewed_goes_on() {
     let site = Site::new().await;
     let id = &site.b.session.conversation;
     let soon = clock::now() + jiff::SignedDuration::from_secs(2);
-    let (path, end) = (site.store.location(), timestamp::to_text(soon));
+    let (path, end) = (site.store.location().file(), timestamp::to_text(soon));
     rusqlite::Connection::open(path)
         .and_then(|store| store.execute("UPDATE conversations SET expires_at = ?1", [end]))
         .expect("its end is near");

@@ -79,7 +79,7 @@ impl Bridge {
     /// The store, as people name it and as credentials note it.
     #[must_use]
     pub fn name(&self) -> String {
-        self.store.location().to_string_lossy().into_owned()
+        self.store.location().to_string()
     }
 
     /// Lets go of the store, once what was asked for is done.

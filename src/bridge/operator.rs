@@ -11,6 +11,7 @@ use rustix::process::geteuid;
 
 use super::Bridge;
 use crate::host;
+use crate::model::StoreName;
 use crate::store::locate::Location;
 
 /// Mode bit of a directory in which each user's files are that user's own.
@@ -24,7 +25,7 @@ const STICKY: u32 = 0o1000;
 )]
 pub struct NotOperator {
     /// The store.
-    pub store: PathBuf,
+    pub store: StoreName,
     directory: PathBuf,
     owner: String,
     caller: String,
@@ -37,7 +38,7 @@ impl Bridge {
     /// # Errors
     /// [`NotOperator`].
     pub fn ensure_operator(location: &Location) -> Result<(), NotOperator> {
-        let path = &location.path;
+        let path = location.path();
         // Named before any thread takes another user's place.
         let me = host::caller();
         let directory = match path.parent() {
@@ -56,7 +57,7 @@ impl Bridge {
             return Ok(());
         }
         Err(NotOperator {
-            store: path.clone(),
+            store: location.name.clone(),
             directory: directory.to_owned(),
             owner: host::user_name(owner),
             caller: me.name.clone(),

@@ -89,7 +89,7 @@ impl Context {
     /// As [`Self::open`].
     pub async fn open_or_create(&self) -> anyhow::Result<Bridge> {
         let location = self.location()?;
-        if location.path.symlink_metadata().is_err() {
+        if location.path().symlink_metadata().is_err() {
             match Self::lost(&location) {
                 StoreError::Missing(_) => {}
                 lost => return Err(lost.into()),
@@ -119,7 +119,8 @@ impl Context {
     /// Lost, or never made? That one was there is said by what stands beside it,
     /// by a daemon that uses it, or by credentials of this user.
     pub(super) fn lost(location: &Location) -> StoreError {
-        let path = std::path::absolute(&location.path).unwrap_or_else(|_| location.path.clone());
+        let path =
+            std::path::absolute(location.path()).unwrap_or_else(|_| location.path().to_owned());
         let error = StoreError::missing(path.clone());
         if matches!(error, StoreError::Lost { .. }) {
             return error;
@@ -196,7 +197,7 @@ impl Context {
 
 /// What the operator must know of a database that was there before.
 fn what_was_done(location: &Location, brought: &Brought) -> String {
-    let path = location.path.display();
+    let path = location.path().display();
     let done = match brought.from {
         None => format!("adopted the Python bridge's database {path}"),
         Some(schema) => {

@@ -22,7 +22,7 @@ pub enum CliError {
     )]
     NoOutput,
     /// An order of a user who is no operator of the store.
-    #[error("{why}\n  sudo mcp-bridge --store {store} ...", why = .0, store = .0.store.display())]
+    #[error("{why}\n  sudo mcp-bridge --store {store} ...", why = .0, store = .0.store)]
     NotOperator(NotOperator),
     /// Bytes that are not UTF-8.
     #[error(

@@ -45,13 +45,13 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: HealthArgs, context: &Context) -> anyhow::Result<Exit> {
     let location = context.location()?;
-    let place = std::path::absolute(&location.path)?;
+    let place = std::path::absolute(location.path())?;
     let (tell, told) = tokio::sync::oneshot::channel();
     let looking = {
         let place = place.clone();
         move || {
             // Those of another store are another operator's.
-            let mut all = heard::expected(&args.config, location);
+            let mut all = heard::expected(&args.config, &location);
             all.retain(|one| !one.other);
             let own = look(&all, &place);
             // The receiver is gone if it took too long.

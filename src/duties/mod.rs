@@ -28,13 +28,13 @@ pub use listener::{CommitListener, News};
 pub use state::{SessionState, StoreCondition, StoreState};
 
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::config::Settings;
+use crate::model::StoreName;
 use crate::store::{StoreError, sqlite};
 
 /// One of the daemon's loops.
@@ -123,7 +123,7 @@ pub const DEADLINE: Duration = Duration::from_secs(8);
 /// # Errors
 /// The call's own, or what [`sqlite::held_up`] says when its time is over.
 pub async fn bounded<T>(
-    location: &Path,
+    location: &StoreName,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     bounded_until(Instant::now() + STORE_PATIENCE, location, call).await
@@ -131,7 +131,7 @@ pub async fn bounded<T>(
 
 async fn bounded_until<T>(
     end: Instant,
-    location: &Path,
+    location: &StoreName,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     tokio::time::timeout_at(end, call)
@@ -176,7 +176,7 @@ impl Patience {
     /// [`bounded`], and not beyond the round's own end.
     pub(crate) async fn bounded<T>(
         self,
-        location: &Path,
+        location: &StoreName,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let end = (Instant::now() + STORE_PATIENCE).min(self.end);

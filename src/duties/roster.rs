@@ -13,6 +13,7 @@ use crate::advice;
 use crate::config::{SessionSettings, WakeSettings, is_closed};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::file_stamp::FileStamp;
+use crate::model::StoreName;
 use crate::model::session::session_name;
 use crate::model::{Label, SessionKey};
 use crate::store::locate;
@@ -216,7 +217,7 @@ impl Roster {
 
     /// Reads the files that are new or were written again. Their sessions are
     /// kept in the store at `location`, whatever else they were made for.
-    fn read(&mut self, location: &Path) {
+    fn read(&mut self, location: &StoreName) {
         let mut unreadable = Complaints::new();
         for entry in &mut self.entries {
             // Taken before the file is read: what is written meanwhile is news.
@@ -227,7 +228,7 @@ impl Roster {
             match Credentials::read(&entry.path) {
                 Ok(credentials) => {
                     if let Some(other) = &credentials.store
-                        && !locate::is_at(other, location)
+                        && !locate::is_at(other, location.file())
                     {
                         warn!(
                             event = "credentials-of-another-store",
@@ -236,7 +237,7 @@ impl Roster {
                             "credentials {}: they are good for the store {other}, and this \
                              daemon keeps their sessions in {}",
                             entry.path.display(),
-                            location.display()
+                            location
                         );
                     }
                     entry.callers = credentials.callers;
@@ -250,7 +251,7 @@ impl Roster {
                     } else {
                         error
                     };
-                    let why = advice::on(&error.to_string(), location);
+                    let why = advice::on(&error.to_string(), location.file());
                     unreadable.insert(name(&entry.path), why);
                 }
             }
@@ -326,7 +327,7 @@ fn about(name: &str) -> (Option<String>, Option<String>, Option<&str>) {
 
 /// An error in words that do not change with the time of day, so that the same
 /// trouble is told once.
-fn words(error: &StoreError, store: &Path) -> String {
+fn words(error: &StoreError, store: &StoreName) -> String {
     let text = match error {
         StoreError::Expired { id, expired_at, .. } => format!(
             "conversation {id} expired at {expired_at:.0}\n  \
@@ -334,5 +335,5 @@ fn words(error: &StoreError, store: &Path) -> String {
         ),
         other => other.to_string(),
     };
-    advice::on(&text, store)
+    advice::on(&text, store.file())
 }

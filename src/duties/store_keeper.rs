@@ -143,7 +143,7 @@ impl StoreKeeper {
         };
         // After an opening that took its time, the round has not begun yet.
         let patience = Patience::begin();
-        let probe = patience.bounded(&self.location.path, store.probe()).await?;
+        let probe = patience.bounded(&self.location.name, store.probe()).await?;
         self.answers = true;
         self.probe = Some(probe.clone());
         self.tend(&store).await?;
@@ -159,7 +159,7 @@ impl StoreKeeper {
     }
 
     fn publish(&mut self, store: &SharedStore) {
-        info!(event = "store-open", store = %self.location.path.display(), "store open");
+        info!(event = "store-open", store = %self.location.path().display(), "store open");
         self.link.send_replace(Some(Arc::clone(store)));
         self.was_open = true;
     }
@@ -167,10 +167,10 @@ impl StoreKeeper {
     /// Whether the file system lets us write the file; one that is not there is
     /// another trouble.
     fn ensure_writable(&self) -> Result<(), StoreError> {
-        let path = &self.location.path;
+        let path = self.location.path();
         match rustix::fs::access(path, rustix::fs::Access::WRITE_OK) {
             Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) if path.is_file() => {
-                Err(StoreError::ReadOnly(path.clone()))
+                Err(StoreError::ReadOnly(path.to_owned()))
             }
             _ => Ok(()),
         }
@@ -192,12 +192,12 @@ impl StoreKeeper {
         let outcome = if writes.waiting_since.is_some_and(|then| age(then) > WAITS) {
             let long = oldest.is_some_and(|then| age(then) >= STORE_PATIENCE);
             match long || self.trouble.is_some() {
-                true => Err(sqlite::held_up(&self.location.path)),
+                true => Err(sqlite::held_up(&self.location.name)),
                 false => Ok(()),
             }
         } else if writes.doubtful_since.is_some() || writes.last.is_none_or(|at| age(at) > QUIET) {
             patience
-                .bounded(&self.location.path, store.try_write())
+                .bounded(&self.location.name, store.try_write())
                 .await
         } else {
             Ok(())
@@ -234,7 +234,7 @@ impl StoreKeeper {
             _ => LASTS,
         };
         if lasted >= bearable {
-            let subject = self.location.path.display().to_string();
+            let subject = self.location.path().display().to_string();
             // The subject names the path already.
             let why = error.headline();
             let twice = format!("store {subject}: ");
@@ -245,7 +245,7 @@ impl StoreKeeper {
 
     fn recover(&mut self) {
         self.since = None;
-        let subject = self.location.path.display().to_string();
+        let subject = self.location.path().display().to_string();
         self.desk.recover(AlertKind::StoreTrouble, &subject);
         // It is the same as before, and yet news: whose round failed meanwhile
         // tries again now, whenever the next one was due.
@@ -288,7 +288,7 @@ impl StoreKeeper {
             .is_none_or(|then| then.elapsed() >= CHECKPOINT_EVERY);
         if bytes > CHECKPOINT_ABOVE && due {
             self.checkpointed = Some(Instant::now());
-            let back = patience.bounded(&self.location.path, store.checkpoint());
+            let back = patience.bounded(&self.location.name, store.checkpoint());
             if let Err(error) = back.await {
                 warn!(event = "store-log-kept", %error, "the store's log was not written back");
             }
@@ -311,7 +311,7 @@ impl Duty for StoreKeeper {
             Ok(state) => {
                 if self.trouble.take().is_some() {
                     self.recover();
-                    info!(event = "store-recovered", store = %self.location.path.display(), "store ok again");
+                    info!(event = "store-recovered", store = %self.location.path().display(), "store ok again");
                 }
                 state
             }
@@ -320,7 +320,7 @@ impl Duty for StoreKeeper {
                 let said = error.headline();
                 self.alert(&error);
                 if self.trouble.as_deref() != Some(&said) {
-                    warn!(event = "store-trouble", store = %self.location.path.display(), "{}", advice::with_store(&error.to_string()));
+                    warn!(event = "store-trouble", store = %self.location.path().display(), "{}", advice::with_store(&error.to_string()));
                     self.trouble = Some(said.clone());
                 }
                 State::Trouble(error.to_string())

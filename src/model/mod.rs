@@ -15,6 +15,7 @@ pub mod rate;
 pub mod redact;
 pub mod session;
 pub mod standing;
+mod store_name;
 pub mod task;
 pub mod timestamp;
 pub mod token;
@@ -22,3 +23,4 @@ pub mod wake;
 pub mod wall;
 
 pub use ids::{ConversationId, Fence, InvalidId, Label, MessageId, SessionKey, Side, TaskId};
+pub use store_name::StoreName;

@@ -58,7 +58,7 @@ impl Access {
         })?;
         // A command without these credentials finds another store.
         if found.origin == Origin::Credentials
-            && let Some(path) = found.path.to_str()
+            && let Some(path) = found.path().to_str()
         {
             advice::name_store(path);
         }

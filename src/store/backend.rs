@@ -1,7 +1,6 @@
 //! What keeps a store's data, and how it is watched.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -10,14 +9,14 @@ use async_trait::async_trait;
 use super::StoreError;
 use super::{Arrival, Result, WriteHealth};
 use crate::doorbell::{Doorbell, Mode};
-use crate::model::SessionKey;
 use crate::model::message::Message;
+use crate::model::{SessionKey, StoreName};
 
 /// What keeps the data, as a thing that can break: what an engine alone can say.
 #[async_trait]
 pub trait Backend: Send + Sync + std::fmt::Debug {
     /// Where it is, as people name it.
-    fn location(&self) -> &Path;
+    fn location(&self) -> &StoreName;
 
     /// Starts watching for commits by anyone. `on_ring` runs on a thread of
     /// its own, with a reader that sees every commit the ring was about.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{TaskError, UsedUp};
 use crate::model::message::InvalidMessage;
 use crate::model::rate::{RateLimited, Window};
-use crate::model::{ConversationId, Label, MessageId, SessionKey};
+use crate::model::{ConversationId, Label, MessageId, SessionKey, StoreName};
 use crate::text::{self, bytes};
 
 /// A failed store call. The first line says what happened to which thing, the
@@ -56,25 +56,25 @@ pub enum StoreError {
     #[error("store {}: {}", .0.display(), .1)]
     Untrusted(PathBuf, String),
     /// No room.
-    #[error("store {}: the disk is full; nothing was stored\n  free some space and try again", .0.display())]
-    Full(PathBuf),
+    #[error("store {}: the disk is full; nothing was stored\n  free some space and try again", .0)]
+    Full(StoreName),
     /// The disk failed.
-    #[error("store {}: input/output error ({}); nothing was stored\n  look at the disk: dmesg | tail", .0.display(), .1)]
-    Io(PathBuf, String),
+    #[error("store {}: input/output error ({}); nothing was stored\n  look at the disk: dmesg | tail", .0, .1)]
+    Io(StoreName, String),
     /// Another writer did not let go.
-    #[error("store {}: another process held the write lock for too long; nothing was stored\n  try again; `fuser {}` names the processes that have it open", .0.display(), .0.display())]
-    Busy(PathBuf),
+    #[error("store {}: another process held the write lock for too long; nothing was stored\n  try again; `fuser {}` names the processes that have it open", .0, .0)]
+    Busy(StoreName),
     /// The disk took so long for a commit of this process that others wait.
-    #[error("store {}: the disk is slow: a write waited {} for it; what waits behind it is not stored yet\n  find out what else uses that disk, and look at it: dmesg | tail", .0.display(), text::long_duration(*.1))]
-    SlowDisk(PathBuf, Duration),
+    #[error("store {}: the disk is slow: a write waited {} for it; what waits behind it is not stored yet\n  find out what else uses that disk, and look at it: dmesg | tail", .0, text::long_duration(*.1))]
+    SlowDisk(StoreName, Duration),
     /// Neither the lock nor the disk: this process has too much to write.
-    #[error("store {}: the writes of this process wait for each other; nothing was stored\n  try again; the machine has too much to do, or this process has", .0.display())]
-    Crowded(PathBuf),
+    #[error("store {}: the writes of this process wait for each other; nothing was stored\n  try again; the machine has too much to do, or this process has", .0)]
+    Crowded(StoreName),
     /// Written by a newer version that excludes this one.
-    #[error("store {}: it has schema version {found}, and this program reads versions up to {ours}\n  install a newer mcp-bridge", .path.display())]
+    #[error("store {}: it has schema version {found}, and this program reads versions up to {ours}\n  install a newer mcp-bridge", .path)]
     TooNew {
         /// The store.
-        path: PathBuf,
+        path: StoreName,
         /// Its version.
         found: i64,
         /// The newest version that this program knows.
@@ -84,10 +84,10 @@ pub enum StoreError {
     #[error("store {}: this is a database of the Python bridge that no program of mcp-bridge has adopted yet; nothing was changed\n  adopt it: mcp-bridge store init --store {}", .0.display(), .0.display())]
     NotAdopted(PathBuf),
     /// Of an older schema, and asked for by a command that only looks.
-    #[error("store {}: it has schema version {found}, older than this program's; nothing was changed\n  bring it up to date: mcp-bridge store init --store {}", .path.display(), .path.display())]
+    #[error("store {}: it has schema version {found}, older than this program's; nothing was changed\n  bring it up to date: mcp-bridge store init --store {}", .path, .path)]
     OldSchema {
         /// The store.
-        path: PathBuf,
+        path: StoreName,
         /// Its version.
         found: i64,
     },
@@ -102,26 +102,26 @@ pub enum StoreError {
         hash: String,
     },
     /// A write that changed nothing, although it had to.
-    #[error("store {}: a row for table {table} was not stored: something in the database kept it out; nothing was stored\n  mcp-bridge store check --store {} looks for it", .path.display(), .path.display())]
+    #[error("store {}: a row for table {table} was not stored: something in the database kept it out; nothing was stored\n  mcp-bridge store check --store {} looks for it", .path, .path)]
     Swallowed {
         /// The store.
-        path: PathBuf,
+        path: StoreName,
         /// The table.
         table: &'static str,
     },
     /// A table whose ids are used up.
-    #[error("store {}: {}; nothing was stored\n  {}", .path.display(), .what.what(), .what.remedy())]
+    #[error("store {}: {}; nothing was stored\n  {}", .path, .what.what(), .what.remedy())]
     NoIdLeft {
         /// The store.
-        path: PathBuf,
+        path: StoreName,
         /// The table.
         what: UsedUp,
     },
     /// A row with a value of a wrong type.
-    #[error("store {}: {doing}: a row cannot be read ({what})\n  mcp-bridge store check --store {} names it", .path.display(), .path.display())]
+    #[error("store {}: {doing}: a row cannot be read ({what})\n  mcp-bridge store check --store {} names it", .path, .path)]
     OddRow {
         /// The store.
-        path: PathBuf,
+        path: StoreName,
         /// What needed it.
         doing: &'static str,
         /// What is wrong with it.
@@ -257,9 +257,9 @@ pub enum StoreError {
     #[error(
         "conversation {} does not exist in store {}\n  `mcp-bridge conversation list` shows those that do",
         .0,
-        .1.display()
+        .1
     )]
-    NoConversation(ConversationId, PathBuf),
+    NoConversation(ConversationId, StoreName),
     /// Its time ran out.
     #[error(
         "conversation {id} expired {} ago\n  renew it: mcp-bridge conversation renew {id} --for 3h",
@@ -316,8 +316,8 @@ pub enum StoreError {
     #[error("another orchestrator acts for this store now (epoch {0})")]
     NotLeading(i64),
     /// Anything that SQLite says and no rule above names.
-    #[error("store {}: {} ({})", .0.display(), .1, .2)]
-    Sql(PathBuf, &'static str, String),
+    #[error("store {}: {} ({})", .0, .1, .2)]
+    Sql(StoreName, &'static str, String),
 }
 
 /// What a caller can do about an error; exit codes are made of it.

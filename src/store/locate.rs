@@ -11,6 +11,7 @@ use etcetera::BaseStrategy;
 
 use super::sqlite::{Create, Durability, Opening, SqliteStore};
 use super::{Result, SharedStore, StoreError};
+use crate::model::StoreName;
 
 /// The variable that names a store.
 pub const VARIABLE: &str = "MCP_BRIDGE_STORE";
@@ -51,15 +52,23 @@ impl fmt::Display for Origin {
 /// A store by its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
-    /// The SQLite file.
-    pub path: PathBuf,
+    /// What it is called.
+    pub name: StoreName,
     /// Why this one.
     pub origin: Origin,
 }
 
+impl Location {
+    /// The SQLite file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.name.file()
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.path.display(), self.origin)
+        write!(f, "{} ({})", self.name, self.origin)
     }
 }
 
@@ -90,7 +99,7 @@ pub fn locate(hints: &Hints<'_>) -> Result<Location> {
     for (text, origin) in named {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             return Ok(Location {
-                path: parse(text)?,
+                name: parse(text)?.into(),
                 origin,
             });
         }
@@ -109,11 +118,11 @@ fn unnamed(
 ) -> Location {
     match own == system || exists(&own) || !exists(&system) || !may_use(&system) {
         true => Location {
-            path: own,
+            name: own.into(),
             origin: Origin::Default,
         },
         false => Location {
-            path: system,
+            name: system.into(),
             origin: Origin::System,
         },
     }
@@ -206,7 +215,7 @@ pub async fn open_telling(
     create: Create,
     opening: &Opening,
 ) -> Result<SharedStore> {
-    let (path, durability) = (&location.path, Durability::Full);
+    let (path, durability) = (location.path(), Durability::Full);
     match SqliteStore::open_telling(path, create, durability, opening).await {
         Ok(store) => Ok(Arc::new(store)),
         Err(StoreError::Missing(path)) => Err(StoreError::missing(path)),
@@ -227,7 +236,7 @@ mod tests {
             credentials: Some("/srv/d.db"),
         };
         let found = locate(&hints).expect("a store");
-        assert_eq!(found.path, Path::new("/srv/c.db"));
+        assert_eq!(found.path(), Path::new("/srv/c.db"));
         assert_eq!(found.origin, Origin::Configuration);
     }
 
@@ -244,14 +253,10 @@ mod tests {
             (&["/system"], true, "/system", Origin::System),
         ] {
             let Location {
-                path: meant,
+                name: meant,
                 origin: by,
             } = found(there, usable);
-            assert_eq!(
-                (meant.as_path(), by),
-                (Path::new(path), origin),
-                "{there:?}"
-            );
+            assert_eq!((meant.file(), by), (Path::new(path), origin), "{there:?}");
         }
     }
 

@@ -1,11 +1,11 @@
 //! What goes into a store and what comes out of it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::model::StoreName;
 use crate::model::process::{Boot, ProcessId};
 use crate::model::redact::SecretKind;
 use crate::model::session::ProofKind;
@@ -312,7 +312,7 @@ pub const LATE_WRITE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Serialize)]
 pub struct StoreCheck {
     /// Where it is.
-    pub location: PathBuf,
+    pub location: StoreName,
     /// `sqlite 3.51.3`.
     pub engine: String,
     /// Schema version.

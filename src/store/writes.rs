@@ -8,11 +8,11 @@
 //! writing again.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::clock;
+use crate::model::StoreName;
 use crate::store::{BeatWrites, LATE_WRITE, StoreError, WriteHealth};
 
 /// A step that takes so long holds others up.
@@ -206,39 +206,39 @@ pub(crate) fn health_of(full: &Writes, normal: &Writes) -> WriteHealth {
 }
 
 /// The writes of this process, by their stores.
-static KNOWN: Mutex<Vec<(PathBuf, Weak<Writes>)>> = Mutex::new(Vec::new());
+static KNOWN: Mutex<Vec<(StoreName, Weak<Writes>)>> = Mutex::new(Vec::new());
 
-/// Lets [`held_up`] know of these writes to the store that people name `path`.
-pub(crate) fn register(path: &Path, writes: &Arc<Writes>) {
+/// Lets [`held_up`] know of these writes to the store of this name.
+pub(crate) fn register(store: &StoreName, writes: &Arc<Writes>) {
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     known.retain(|(_, one)| one.strong_count() > 0);
-    known.push((path.to_owned(), Arc::downgrade(writes)));
+    known.push((store.clone(), Arc::downgrade(writes)));
 }
 
-/// What a call for which there was no time means for the store at `path`: which of
+/// What a call for which there was no time means for the store: which of
 /// the lock, the disk and the writes of this process held it up, as far as the
 /// writes of this process show.
 #[must_use]
-pub fn held_up(path: &Path) -> StoreError {
+pub fn held_up(store: &StoreName) -> StoreError {
     let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let ours = known.iter().filter(|(known, _)| known == path);
+    let ours = known.iter().filter(|(known, _)| known == store);
     let ours: Vec<_> = ours.filter_map(|(_, one)| one.upgrade()).collect();
     drop(known);
-    judged(path, &ours, clock::since_boot())
+    judged(store, &ours, clock::since_boot())
 }
 
-fn judged(path: &Path, ours: &[Arc<Writes>], now: Duration) -> StoreError {
+fn judged(store: &StoreName, ours: &[Arc<Writes>], now: Duration) -> StoreError {
     let waits = |step| ours.iter().any(|writes| writes.lock().waits(step, now));
     let disk = ours
         .iter()
         .filter_map(|writes| writes.lock().disk_took(now));
     if let Some(took) = disk.max() {
-        return StoreError::SlowDisk(path.to_owned(), took);
+        return StoreError::SlowDisk(store.clone(), took);
     }
     if !waits(Step::Lock) && (waits(Step::Work) || waits(Step::Connection)) {
-        return StoreError::Crowded(path.to_owned());
+        return StoreError::Crowded(store.clone());
     }
-    StoreError::Busy(path.to_owned())
+    StoreError::Busy(store.clone())
 }
 
 #[cfg(test)]
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_holds_a_write_up_is_named() {
-        let path = Path::new("bridge.db");
+        let path = &StoreName::from("bridge.db");
         let (all, _attempt, now) = waiting_at(Step::Lock);
         assert!(matches!(judged(path, &all, now), StoreError::Busy(_)));
         let (all, _attempt, now) = waiting_at(Step::Work);
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_slow_disk_explains_what_waits_for_a_while() {
-        let path = Path::new("bridge.db");
+        let path = &StoreName::from("bridge.db");
         let (all, attempt, now) = waiting_at(Step::Disk);
         let write = all[0].lock().under_way[&attempt.number];
         all[0].lock().note_disk(&write, now);

@@ -113,6 +113,6 @@ fn environment(pointer: &Pointer) -> [(&'static str, String); 7] {
             "MCP_BRIDGE_CREDENTIALS",
             pointer.credentials.display().to_string(),
         ),
-        ("MCP_BRIDGE_STORE", pointer.store.display().to_string()),
+        ("MCP_BRIDGE_STORE", pointer.store.to_string()),
     ]
 }

@@ -24,7 +24,7 @@ pub use file::{FileMode, FileSettings};
 pub use settings::WakeSettings;
 pub(crate) use settings::{keys, settings};
 
-use crate::model::{Label, MessageId, SessionKey};
+use crate::model::{Label, MessageId, SessionKey, StoreName};
 use crate::setting::{Findings, Key, Needs, Section};
 use crate::text;
 
@@ -50,7 +50,7 @@ pub struct Pointer {
     /// Where the session's credentials stand, for a command that acts for it.
     pub credentials: PathBuf,
     /// The store.
-    pub store: PathBuf,
+    pub store: StoreName,
     /// One line for the agent. It says that the mail is another agent's, so
     /// that nobody takes it for the user's word.
     pub text: String,

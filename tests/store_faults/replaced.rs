@@ -330,7 +330,7 @@ async fn a_symbolic_link_is_the_store_it_points_to() {
     assert_eq!(entries.count(), 1, "something was put beside the link");
     let check = linked.check().await.expect("checked");
     assert!(check.log_bytes > 0, "it looked for the log beside the link");
-    assert_eq!(linked.location(), link, "named as people name it");
+    assert_eq!(linked.location().file(), link, "named as people name it");
     // Pointed elsewhere, it is another store.
     let other = Scratch::new();
     other.make().await.close().await;
@@ -350,7 +350,7 @@ async fn a_relative_path_means_the_same_for_life() {
     let relative = up.join(scratch.path().strip_prefix("/").expect("absolute"));
     assert!(relative.is_relative());
     let store = open(&relative, Create::No).await;
-    assert!(store.location().is_absolute());
+    assert!(store.location().file().is_absolute());
     let pair = pair(&store, at(0)).await;
     say(&store, &pair.a, "hello", at(1)).await;
     let direct = scratch.open().await;

@@ -96,7 +96,7 @@ async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, Arc<Store>, S
         credentials: credentials.store.as_deref(),
         ..Hints::default()
     })?;
-    let store = SqliteStore::open(&location.path, Create::No).await?;
+    let store = SqliteStore::open(location.path(), Create::No).await?;
     let name = credentials.label.map(|label| label.to_string());
     Ok((
         credentials.callers,

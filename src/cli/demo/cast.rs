@@ -60,7 +60,7 @@ impl Stage {
             .keep();
         let database = directory.join("bridge.db");
         let location = Location {
-            path: database.clone(),
+            name: database.as_path().into(),
             origin: Origin::Flag,
         };
         let bridge = Bridge::open(&location, Purpose::Make, |_| {}).await?;

@@ -18,7 +18,7 @@ pub(in crate::cli) struct Expected {
 /// The daemons of these configurations, or of all that this machine and this
 /// user have, without a look at anything else. `own` is the store that this command
 /// uses.
-pub(in crate::cli) fn expected(named: &[PathBuf], own: Location) -> Vec<Expected> {
+pub(in crate::cli) fn expected(named: &[PathBuf], own: &Location) -> Vec<Expected> {
     let loaded = load(named, &directories());
     let daemons = daemons::daemons(&loaded, named.is_empty());
     let own = own::Own::of(own, !named.is_empty());

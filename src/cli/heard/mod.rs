@@ -73,10 +73,10 @@ impl Heard {
 /// The daemons that run and serve the store at `path`.
 pub(super) fn of(path: &Path) -> Vec<Heard> {
     let location = Location {
-        path: path.to_owned(),
+        name: path.into(),
         origin: Origin::Flag,
     };
-    let all = expected(&[], location).into_iter();
+    let all = expected(&[], &location).into_iter();
     all.filter_map(|one| one.heard)
         .filter(|daemon| daemon.serves(path))
         .collect()

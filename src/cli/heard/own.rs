@@ -22,15 +22,15 @@ pub(in crate::cli) struct Own {
 }
 
 impl Own {
-    pub(in crate::cli) fn of(location: Location, asked: bool) -> Self {
+    pub(in crate::cli) fn of(location: &Location, asked: bool) -> Self {
         let named = !matches!(location.origin, Origin::Default | Origin::System);
         Self {
             named,
             // The environment is that of the commands that follow.
             plain: !named || location.origin == Origin::Environment,
-            apart: !rustix::process::geteuid().is_root() && (named || location.path.exists()),
+            apart: !rustix::process::geteuid().is_root() && (named || location.path().exists()),
             asked,
-            path: location.path,
+            path: location.path().to_owned(),
         }
     }
 
@@ -96,5 +96,7 @@ fn meant_by(loaded: &Loaded) -> Option<PathBuf> {
         environment: environment.as_deref().filter(|_| url.is_none()),
         ..Hints::default()
     };
-    locate::locate(&hints).ok().map(|found| found.path)
+    locate::locate(&hints)
+        .ok()
+        .map(|found| found.path().to_owned())
 }

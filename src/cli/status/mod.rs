@@ -97,7 +97,7 @@ async fn read(context: &Context, location: &Location) -> anyhow::Result<(Shown, 
     sessions.sort_by_cached_key(|session| output::by_label(session.label.as_ref()));
     let daemons = bridge.daemons().await?;
     let fleet = Fleet::of(&bridge, &daemons, now).await?;
-    let heard = heard::of(&location.path);
+    let heard = heard::of(location.path());
     let exit = match heard.iter().any(|daemon| daemon.store_trouble().is_some()) {
         true => Exit::Unavailable,
         false => Exit::Success,
@@ -135,7 +135,7 @@ fn is_outage(error: &anyhow::Error) -> bool {
 /// What can be said without the store: why it cannot be read, and what the
 /// daemons know that use it.
 fn unreadable(error: &anyhow::Error, location: &Location, json: bool) -> anyhow::Result<()> {
-    let path = std::path::absolute(&location.path)?;
+    let path = std::path::absolute(location.path())?;
     let heard = heard::of(&path);
     if json {
         let error = error.to_string();

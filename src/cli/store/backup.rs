@@ -42,7 +42,7 @@ pub(in crate::cli) struct BackupArgs {
 
 pub(super) async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Exit> {
     let location = context.location()?;
-    let store = std::path::absolute(&location.path)?;
+    let store = std::path::absolute(location.path())?;
     let target = target(&store, args.file.as_deref(), clock::now())?;
     let began = clock::since_boot();
     let (from, to, force) = (store.clone(), target, args.force);

@@ -44,8 +44,8 @@ pub(super) async fn check(context: &Context) -> anyhow::Result<Exit> {
     let found = bridge.check().await?;
     let limits = bridge.rate_limits().await?;
     bridge.close().await;
-    let seen = sqlite::inspect(&found.location, false)?;
-    let odd = sqlite::odd_rows(&found.location)?;
+    let seen = sqlite::inspect(found.location.file(), false)?;
+    let odd = sqlite::odd_rows(found.location.file())?;
     let mut problems = found.problems.clone();
     if found.journal_mode != "wal" {
         problems.push(format!(
@@ -89,7 +89,7 @@ fn page(found: &StoreCheck, seen: &Inspection, problems: &[String], limits: Rate
     let mut row = |name: &str, value: String| {
         table.row([Cell::new(name, DIM), value.into()]);
     };
-    row("store", found.location.display().to_string());
+    row("store", found.location.to_string());
     let origin = if found.adopted {
         "adopted from the Python bridge"
     } else {

@@ -57,9 +57,9 @@ impl InitArgs {
 pub(super) async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Exit> {
     let location = context.location()?;
     if args.accept_schema {
-        accept(&location.path)?;
+        accept(location.path())?;
     }
-    let was_there = std::fs::metadata(&location.path).is_ok_and(|meta| meta.len() > 0);
+    let was_there = std::fs::metadata(location.path()).is_ok_and(|meta| meta.len() > 0);
     if was_there && args.changes_settings() {
         operator::ensure(context)?;
     }
@@ -98,7 +98,7 @@ pub(super) async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Ex
         }))?;
         return Ok(Exit::Success);
     }
-    let path = found.location.display();
+    let path = &found.location;
     let first = match what {
         "made" => format!("made store {BOLD}{path}{BOLD:#}\n"),
         "adopted" => format!(

@@ -44,7 +44,7 @@ pub(in crate::cli) struct RestoreArgs {
 
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Exit> {
     operator::ensure(context)?;
-    let store = std::path::absolute(context.location()?.path)?;
+    let store = std::path::absolute(context.location()?.path())?;
     let file = std::path::absolute(&args.file)?;
     let found = sqlite::candidate(&file, &store)?;
     if !args.yes {

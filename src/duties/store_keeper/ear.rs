@@ -155,7 +155,8 @@ mod tests {
 
     async fn store(path: std::path::PathBuf) -> (SharedStore, Caller, SessionKey) {
         let origin = Origin::Flag;
-        let location = Location { path, origin };
+        let name = path.into();
+        let location = Location { name, origin };
         let store = locate::open(&location, Create::Yes).await.expect("open");
         let id = ConversationId::from_random([1; 8]);
         let [from, to] = Side::BOTH.map(|side| SessionKey::new(id.clone(), side));

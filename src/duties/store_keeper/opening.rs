@@ -54,15 +54,15 @@ impl StoreKeeper {
         let Ok(ended) = timeout(patience, &mut opening.task).await else {
             opening.long = true;
             let Some(schema) = opening.at.migrating() else {
-                return Err(StoreError::Busy(self.location.path.clone()));
+                return Err(StoreError::Busy(self.location.name.clone()));
             };
             if !std::mem::replace(&mut opening.told, true) {
-                info!(event = "store-migrating", store = %self.location.path.display(), "bringing the store to schema {schema}");
+                info!(event = "store-migrating", store = %self.location.path().display(), "bringing the store to schema {schema}");
             }
             return Ok(Err(schema));
         };
         if let Some(brought) = opening.at.brought() {
-            let (store, copy) = (self.location.path.display(), brought.copy.display());
+            let (store, copy) = (self.location.path().display(), brought.copy.display());
             match brought.from {
                 None => {
                     info!(event = "store-adopted", %store, %copy, "adopted the Python bridge's database; a copy of it as it was is kept");
@@ -73,7 +73,7 @@ impl StoreKeeper {
             }
         }
         self.opening = None;
-        let died = |error: JoinError| StoreError::Io(self.location.path.clone(), error.to_string());
+        let died = |error: JoinError| StoreError::Io(self.location.name.clone(), error.to_string());
         let store = ended.map_err(died)??;
         Ok(Ok(store))
     }

@@ -30,7 +30,7 @@ pub(super) enum State {
 
 impl Report for StoreReport {
     fn summary(&self) -> String {
-        let path = self.location.path.display();
+        let path = self.location.path().display();
         match &self.state {
             State::Well(took) => format!("store ok (sqlite, {:.1} ms)", took.as_secs_f64() * 1e3),
             State::Migrating(schema) => format!("bringing the store {path} to schema {schema}"),
@@ -59,7 +59,7 @@ impl Report for StoreReport {
             State::Well(_) => None,
         };
         Some(StoreState {
-            path: self.location.path.clone(),
+            path: self.location.path().to_owned(),
             condition,
             trouble,
             was_open: self.was_open,

@@ -11,15 +11,14 @@ mod tasks;
 mod upkeep;
 mod wakes;
 
-use std::path::Path;
-
 use super::{OnRing, Result, Store, WriteHealth};
 use crate::doorbell::{Doorbell, Mode};
+use crate::model::StoreName;
 
 impl Store {
     /// Where it is, as people name it.
     #[must_use]
-    pub fn location(&self) -> &Path {
+    pub fn location(&self) -> &StoreName {
         self.backend.location()
     }
 

@@ -1,7 +1,6 @@
 //! The backend in memory as a store: opened, watched, closed.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -12,7 +11,7 @@ use super::tables::NAME;
 use super::{Memory, MemoryEngine, MemoryReader, Troubles};
 use crate::doorbell::{Doorbell, Listener, Mode, Paths};
 use crate::model::message::Message;
-use crate::model::{MessageId, SessionKey};
+use crate::model::{MessageId, SessionKey, StoreName};
 use crate::store::executor::{Engine, Executor, Readers, plain_threads};
 use crate::store::postponed::Postponed;
 use crate::store::writes::{Writes, health_of};
@@ -55,8 +54,8 @@ struct Keeper {
 
 #[async_trait]
 impl Backend for Keeper {
-    fn location(&self) -> &Path {
-        Path::new(NAME)
+    fn location(&self) -> &StoreName {
+        &NAME
     }
 
     fn doorbell(&self, _mode: Mode, on_ring: OnRing) -> Result<Doorbell> {
@@ -70,14 +69,14 @@ impl Backend for Keeper {
             on_ring,
         };
         // There is no file to watch: it asks, and often.
-        let [database, log, bell] = [(); 3].map(|()| PathBuf::from(NAME));
+        let [database, log, bell] = [(); 3].map(|()| NAME.file().to_owned());
         let paths = Paths {
             database,
             log,
             bell,
         };
         Doorbell::spawn(paths, Mode::Poll, Box::new(listening))
-            .map_err(|error| StoreError::Io(NAME.into(), error.to_string()))
+            .map_err(|error| StoreError::Io(NAME.clone(), error.to_string()))
     }
 
     fn renew(&self) {}

@@ -157,7 +157,7 @@ impl MemoryEngine {
     }
 
     fn over(&self) -> StoreError {
-        StoreError::Io(tables::NAME.into(), "the transaction is over".into())
+        StoreError::Io(tables::NAME.clone(), "the transaction is over".into())
     }
 
     fn open(&mut self) -> Result<&mut Open> {
@@ -317,7 +317,7 @@ impl Drop for MemoryEngine {
 
 impl Trouble {
     fn fail(self) -> StoreError {
-        let name = || tables::NAME.into();
+        let name = || tables::NAME.clone();
         match self {
             Self::Busy => StoreError::Busy(name()),
             Self::Full => StoreError::Full(name()),

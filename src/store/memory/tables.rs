@@ -1,6 +1,7 @@
 //! The tables themselves.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,14 +10,14 @@ use crate::model::health::Turn;
 use crate::model::message::{ClientMessageId, Message, Sender};
 use crate::model::standing::Standing;
 use crate::model::wake::WakeOutcome;
-use crate::model::{ConversationId, Label, MessageId, SessionKey, Side, TaskId};
+use crate::model::{ConversationId, Label, MessageId, SessionKey, Side, StoreName, TaskId};
 use crate::store::rows::{Audit, EndSet, Party};
 use crate::store::{AlertRow, Control, FetchId, Lease, Task, TaskEvent};
 
 use super::beats::{BeatRow, Daemon};
 
 /// What errors call the store.
-pub(super) const NAME: &str = "memory";
+pub(super) static NAME: LazyLock<StoreName> = LazyLock::new(|| "memory".into());
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tables {

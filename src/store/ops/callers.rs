@@ -1,11 +1,9 @@
 //! Who calls, at what time, and what a call means by itself.
 
-use std::path::Path;
-
 use jiff::{SignedDuration, Timestamp};
 
 use crate::host;
-use crate::model::ConversationId;
+use crate::model::{ConversationId, StoreName};
 use crate::store::rows::{Party, Rows};
 use crate::store::{Caller, Result, StoreError, Verified};
 
@@ -69,8 +67,8 @@ pub(crate) fn verify(
     Ok(answers)
 }
 
-pub(crate) fn nowhere(store: &Path, id: &ConversationId) -> StoreError {
-    StoreError::NoConversation(id.clone(), store.to_owned())
+pub(crate) fn nowhere(store: &StoreName, id: &ConversationId) -> StoreError {
+    StoreError::NoConversation(id.clone(), store.clone())
 }
 
 /// Whether a caller is the session that it says it is. The token is checked first:

@@ -28,7 +28,7 @@ mod upkeep;
 mod waiting;
 mod wakes;
 
-use std::path::Path;
+use crate::model::StoreName;
 
 pub use alerts::{AlertRows, Raise};
 pub use audit::{Audit, AuditRows};
@@ -79,5 +79,5 @@ pub trait Rows:
     + WakeRows
 {
     /// The store, as people name it.
-    fn store(&self) -> &Path;
+    fn store(&self) -> &StoreName;
 }

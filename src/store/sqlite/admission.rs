@@ -40,8 +40,8 @@ pub(super) fn create(path: &Path) -> Result<()> {
             StoreError::Permission(path.to_owned(), permission_remedy(path))
         }
         std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(path.to_owned()),
-        std::io::ErrorKind::StorageFull => StoreError::Full(path.to_owned()),
-        _ => StoreError::Io(path.to_owned(), error.to_string()),
+        std::io::ErrorKind::StorageFull => StoreError::Full(path.into()),
+        _ => StoreError::Io(path.into(), error.to_string()),
     };
     let directory = directory_of(path);
     if !directory.exists() {

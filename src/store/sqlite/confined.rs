@@ -63,7 +63,7 @@ struct Unreachable;
 impl Place {
     /// The directory of the database at `path`, which itself is no link.
     pub(super) fn of_database(path: &Path) -> Result<Self> {
-        let failed = |error: std::io::Error| StoreError::Io(path.to_owned(), error.to_string());
+        let failed = |error: std::io::Error| StoreError::Io(path.into(), error.to_string());
         let directory = std::fs::canonicalize(directory_of(path)).map_err(failed)?;
         let mut place = Self::hold(&directory).map_err(failed)?;
         if geteuid().is_root() {
@@ -106,7 +106,7 @@ impl Place {
 
     /// Runs `work` on a thread that is confined to this place, and waits for it.
     pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        let died = |what: &str| StoreError::Io(self.path.clone(), what.to_owned());
+        let died = |what: &str| StoreError::Io(self.path.clone().into(), what.to_owned());
         let span = tracing::Span::current();
         let mut work = Some(work);
         let mut owner = self.owner;
@@ -254,7 +254,7 @@ impl Confined {
 
     fn start(place: Place) -> Result<Self> {
         let place = Arc::new(place);
-        let failed = |error: &str| StoreError::Io(place.path.clone(), error.to_owned());
+        let failed = |error: &str| StoreError::Io(place.path.clone().into(), error.to_owned());
         let attempt = |owner| {
             let (end, ended) = oneshot::channel();
             let (tell, told) = sync_channel(1);
@@ -325,7 +325,7 @@ impl Confined {
 
     fn gone(&self) -> StoreError {
         let why = "a thread of the store died".to_owned();
-        StoreError::Io(self.place.path.clone(), why)
+        StoreError::Io(self.place.path.clone().into(), why)
     }
 }
 

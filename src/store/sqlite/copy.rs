@@ -164,7 +164,7 @@ pub(super) fn copy(
         match step {
             StepResult::Done => break,
             StepResult::More => {}
-            _ => return Err(StoreError::Busy(from.to_owned())),
+            _ => return Err(StoreError::Busy(from.into())),
         }
     }
     drop(backup);

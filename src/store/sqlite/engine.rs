@@ -13,6 +13,7 @@ use super::statements::Statements as _;
 use super::turnstile::{Place, Turnstile};
 use super::{Durability, Opened, Ring, odd, ours};
 use crate::clock;
+use crate::model::StoreName;
 use crate::store::executor::{Engine, Executor, PATIENCE, Readers, Threads};
 use crate::store::rows::Rows;
 use crate::store::{Result, StoreError};
@@ -129,7 +130,10 @@ impl SqliteRows {
                 && let Some(what) = tables.into_iter().next()
             {
                 let path = self.path().to_owned();
-                return StoreError::NoIdLeft { path, what };
+                return StoreError::NoIdLeft {
+                    path: path.into(),
+                    what,
+                };
             }
         }
         fault.explain(self.path(), self.doing)
@@ -150,8 +154,8 @@ impl SqliteRows {
 }
 
 impl Rows for SqliteRows {
-    fn store(&self) -> &Path {
-        self.opened.path()
+    fn store(&self) -> &StoreName {
+        &self.opened.name
     }
 }
 

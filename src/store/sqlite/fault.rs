@@ -42,10 +42,13 @@ impl Fault {
             Self::Store(error) => error,
             Self::Swallowed(table) => {
                 let path = path.to_owned();
-                StoreError::Swallowed { path, table }
+                StoreError::Swallowed {
+                    path: path.into(),
+                    table,
+                }
             }
             Self::Sql(error @ sqlx::Error::ColumnDecode { .. }) => StoreError::OddRow {
-                path: path.to_owned(),
+                path: path.into(),
                 doing,
                 what: error.to_string(),
             },
@@ -89,7 +92,11 @@ pub(super) fn explain_rusqlite(
 ) -> StoreError {
     if is_odd(error) {
         let (path, what) = (path.to_owned(), error.to_string());
-        return StoreError::OddRow { path, doing, what };
+        return StoreError::OddRow {
+            path: path.into(),
+            doing,
+            what,
+        };
     }
     let code = error.sqlite_error().map(|e| e.extended_code);
     explain(code, &error.to_string(), path, doing)
@@ -101,16 +108,16 @@ fn explain(code: Option<i32>, text: &str, path: &Path, doing: &'static str) -> S
     let path = path.to_owned();
     match code.map(|code| code & 0xff) {
         Some(10 | 14) if files::are_exhausted() => StoreError::TooManyFiles(path, files::words()),
-        Some(5 | 6) => StoreError::Busy(path),
+        Some(5 | 6) => StoreError::Busy(path.into()),
         Some(8) => StoreError::ReadOnly(path),
         // Out of room shows as this when it is the log's index that cannot grow.
-        Some(10 | 13) if super::file::is_full(&path) => StoreError::Full(path),
-        Some(10) => StoreError::Io(path, text.to_owned()),
+        Some(10 | 13) if super::file::is_full(&path) => StoreError::Full(path.into()),
+        Some(10) => StoreError::Io(path.into(), text.to_owned()),
         Some(11) => StoreError::Corrupt(path, text.to_owned()),
-        Some(13) => StoreError::Full(path),
+        Some(13) => StoreError::Full(path.into()),
         Some(14) => cannot_open(&path),
         Some(26) => StoreError::NotADatabase(path),
-        _ => StoreError::Sql(path, doing, text.to_owned()),
+        _ => StoreError::Sql(path.into(), doing, text.to_owned()),
     }
 }
 

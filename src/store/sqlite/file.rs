@@ -176,7 +176,7 @@ pub(super) fn examine(path: &Path) -> Result<FileId> {
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound) => {
             return Err(StoreError::Missing(path.to_owned()));
         }
-        Err(error) => return Err(StoreError::Io(path.to_owned(), error.to_string())),
+        Err(error) => return Err(StoreError::Io(path.into(), error.to_string())),
     };
     let kind = meta.file_type();
     let wrong = if kind.is_dir() {

@@ -145,7 +145,7 @@ pub(super) fn ensure_current(files: &Files, accepts: impl Fn(&str) -> bool) -> R
         Kind::Own { schema, .. } if schema < SCHEMA_VERSION => {
             known(Some(schema))?;
             Err(StoreError::OldSchema {
-                path: files.named.clone(),
+                path: files.named.clone().into(),
                 found: schema,
             })
         }

@@ -57,6 +57,7 @@ use super::writes::Writes;
 pub use super::writes::held_up;
 use crate::clock;
 use crate::doorbell::Bell;
+use crate::model::StoreName;
 pub use backup::{Copied, backup};
 use base::Tended;
 use confined::Confined;
@@ -92,6 +93,7 @@ impl Deref for SqliteStore {
 /// The files, and what the connections of this process share.
 #[derive(Debug)]
 pub struct Opened {
+    name: StoreName,
     /// The files that were opened; others at the same paths are not ours.
     files: Arc<Files>,
     /// Opens the connections.

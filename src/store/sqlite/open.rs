@@ -118,7 +118,7 @@ impl SqliteStore {
     ) -> Result<Store> {
         refuse_old_sqlite(rusqlite::version_number())?;
         let path = std::path::absolute(path)
-            .map_err(|error| StoreError::Io(path.to_owned(), error.to_string()))?;
+            .map_err(|error| StoreError::Io(path.into(), error.to_string()))?;
         if create == Create::Yes {
             admission::create(&path)?;
         }
@@ -137,9 +137,10 @@ impl SqliteStore {
             && confined.run(|| inspect::ensure_current(&files, accepts))??;
         let (full, normal) = (Arc::default(), Arc::default());
         for writes in [&full, &normal] {
-            writes::register(&files.named, writes);
+            writes::register(&files.named.as_path().into(), writes);
         }
         let opened = Arc::new(Opened {
+            name: files.named.as_path().into(),
             confined,
             full,
             normal,

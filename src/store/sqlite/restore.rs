@@ -325,14 +325,14 @@ fn fold(path: &Path) -> Result<Numbers> {
     connection.close().map_err(|(_, error)| words(error))?;
     match left {
         0 => Ok(numbers),
-        _ => Err(StoreError::Busy(path.to_owned())),
+        _ => Err(StoreError::Busy(path.into())),
     }
 }
 
 /// Locks all of the file against everybody.
 fn lock(path: &Path) -> Result<File> {
     let file = guarded::open_to_write(path)
-        .map_err(|error| StoreError::Io(path.to_owned(), error.to_string()))?;
+        .map_err(|error| StoreError::Io(path.into(), error.to_string()))?;
     match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(_) => Err(StoreError::InUse(path.to_owned(), holders::locker(&file))),

@@ -92,7 +92,7 @@ impl Opened {
             }
             Found::Own(schema) if create == Create::Look => {
                 return Err(StoreError::OldSchema {
-                    path: self.path().to_owned(),
+                    path: self.path().into(),
                     found: schema,
                 }
                 .into());
@@ -137,7 +137,7 @@ impl Opened {
         if matches!(found, Found::Nothing | Found::Bridge) {
             // Of another store that was here.
             doorbell::forget_marks(&self.files.beside("-bell"))
-                .map_err(|error| StoreError::Io(self.path().to_owned(), error.to_string()))?;
+                .map_err(|error| StoreError::Io(self.path().into(), error.to_string()))?;
         }
         if let (true, Some(copy)) = (changed, copy) {
             let from = match found {
@@ -166,7 +166,7 @@ impl Opened {
             });
             let copied = copied
                 .await
-                .map_err(|died| StoreError::Io(self.path().to_owned(), died.to_string()))?;
+                .map_err(|died| StoreError::Io(self.path().into(), died.to_string()))?;
             match copied? {
                 Kept::At(copy) => return Ok(Some(copy)),
                 Kept::NotNeeded => return Ok(None),
@@ -187,7 +187,7 @@ impl Opened {
             let (found, needed) = self.versions(connection, &objects).await?;
             if needed > SCHEMA_VERSION {
                 return Err(StoreError::TooNew {
-                    path: self.path().to_owned(),
+                    path: self.path().into(),
                     found,
                     ours: SCHEMA_VERSION,
                 }

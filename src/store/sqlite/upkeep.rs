@@ -1,6 +1,5 @@
 //! The store as a thing that can break: its files, the doorbell, its end.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use super::SqliteStore;
 use super::file::size;
 use super::tail::Tail;
 use crate::doorbell::{Doorbell, Mode, Paths};
+use crate::model::StoreName;
 use crate::store::writes::health_of;
 use crate::store::{Backend, OnRing, Result, StoreError, WriteHealth};
 
@@ -20,8 +20,8 @@ const CLOSING: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl Backend for SqliteStore {
-    fn location(&self) -> &Path {
-        self.path()
+    fn location(&self) -> &StoreName {
+        &self.name
     }
 
     fn doorbell(&self, mode: Mode, on_ring: OnRing) -> Result<Doorbell> {
@@ -32,7 +32,7 @@ impl Backend for SqliteStore {
             bell: self.files.beside("-bell"),
         };
         Doorbell::spawn(paths, mode, Box::new(tail.listen(on_ring)))
-            .map_err(|error| StoreError::Io(self.path().to_owned(), error.to_string()))
+            .map_err(|error| StoreError::Io(self.path().into(), error.to_string()))
     }
 
     fn renew(&self) {
@@ -55,7 +55,7 @@ impl Backend for SqliteStore {
         let (tended, files) = (Arc::clone(&self.tended), Arc::clone(&self.files));
         tokio::task::spawn_blocking(move || tended.note(&files))
             .await
-            .map_err(|died| StoreError::Io(self.path().to_owned(), died.to_string()))?
+            .map_err(|died| StoreError::Io(self.path().into(), died.to_string()))?
     }
 
     fn committed_at(&self) -> u64 {

@@ -51,7 +51,7 @@ pub(super) async fn credentials(
     let mut opened: Vec<(PathBuf, Option<Bridge>)> = Vec::new();
     let mut found = Vec::new();
     for (path, configured, meant) in files {
-        let mut of = meant.map(|meant| meant.path.clone());
+        let mut of = meant.map(|meant| meant.path().to_owned());
         let outcome = match Credentials::read(&path) {
             Ok(_) if not_loaded.contains_key(&path) => Err(CredentialsTrouble::Wrong(
                 format!(
@@ -67,9 +67,9 @@ pub(super) async fn credentials(
             Err(error) => Err(trouble(&path, &error)),
             Ok(credentials) => {
                 let place = match (&credentials.store, meant) {
-                    (_, Some(meant)) => Some(meant.path.clone()),
+                    (_, Some(meant)) => Some(meant.path().to_owned()),
                     (Some(store), None) => Some(PathBuf::from(store)),
-                    (None, None) => locations.last().map(|own| own.path.clone()),
+                    (None, None) => locations.last().map(|own| own.path().to_owned()),
                 };
                 of.clone_from(&place);
                 let store = match place {

@@ -21,7 +21,7 @@ pub(super) async fn gather(named: &[PathBuf], context: &Context) -> anyhow::Resu
         false => Vec::new(),
     };
     let loaded = load(named, &looked_in);
-    let own = own::Own::of(context.location()?, !named.is_empty());
+    let own = own::Own::of(&context.location()?, !named.is_empty());
     let mut daemons = daemons::daemons(&loaded, named.is_empty());
     for daemon in &mut daemons {
         daemon.other = own.other(

@@ -29,7 +29,7 @@ pub(super) fn locations(
     let add = |found: &mut Vec<Location>, location: Location| {
         let known = found
             .iter()
-            .any(|other| real(&other.path) == real(&location.path));
+            .any(|other| real(other.path()) == real(location.path()));
         if !known {
             found.push(location);
         }
@@ -53,7 +53,7 @@ pub(super) fn locations(
     }
     let own = context.location()?;
     // Beside the daemons' stores, this user's own counts if there is one.
-    if configs.is_empty() || own.origin != Origin::Default || own.path.exists() {
+    if configs.is_empty() || own.origin != Origin::Default || own.path().exists() {
         add(&mut found, own);
     }
     let count = found.len();
@@ -76,7 +76,7 @@ pub(super) fn of<'a>(config: &Loaded, found: &'a [Location]) -> Option<&'a Locat
         None => found.first(),
         Some(_) => {
             let meant = locate::locate(&hints).ok()?;
-            found.iter().find(|l| real(&l.path) == real(&meant.path))
+            found.iter().find(|l| real(l.path()) == real(meant.path()))
         }
     }
 }
@@ -88,11 +88,11 @@ fn real(path: &Path) -> std::path::PathBuf {
 }
 
 pub(super) fn store(location: &Location, in_use: bool, own: &Own, configs: &[Config]) -> Store {
-    let path = real(&location.path);
+    let path = real(location.path());
     let directory = path.parent().unwrap_or(Path::new("/"));
     let outcome = match sqlite::inspect(&path, true) {
         Err(StoreError::Missing(_)) => Err(Context::lost(&Location {
-            path: path.clone(),
+            name: path.as_path().into(),
             origin: location.origin,
         })),
         other => other,

@@ -23,7 +23,7 @@ mod upkeep;
 mod waiting;
 mod wakes;
 
-use std::path::Path;
+use crate::model::StoreName;
 
 use super::tables::{NAME, Tables};
 use super::{Step, Troubles};
@@ -66,7 +66,7 @@ impl MemoryRows {
     fn at(&mut self) -> Result<&mut Tables> {
         if self.over {
             return Err(StoreError::Io(
-                NAME.into(),
+                NAME.clone(),
                 "the transaction is over".into(),
             ));
         }
@@ -83,7 +83,7 @@ impl MemoryRows {
 }
 
 impl Rows for MemoryRows {
-    fn store(&self) -> &Path {
-        Path::new(NAME)
+    fn store(&self) -> &StoreName {
+        &NAME
     }
 }

@@ -99,8 +99,8 @@ impl ReportRows for MemoryRows {
         let messages = tables.messages.values();
         let texts = messages.map(|row| row.message.message.len());
         Ok(StoreCheck {
-            location: NAME.into(),
-            engine: NAME.into(),
+            location: NAME.clone(),
+            engine: NAME.to_string(),
             schema: SCHEMA_VERSION,
             token_storage,
             adopted: false,

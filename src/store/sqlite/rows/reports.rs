@@ -9,7 +9,7 @@ use crate::model::health::Turn;
 use crate::model::session::{Heartbeat, ProofKind, SessionView};
 use crate::model::timestamp;
 use crate::model::token::TokenStorage;
-use crate::store::rows::ReportRows;
+use crate::store::rows::{ReportRows, Rows as _};
 use crate::store::sqlite::engine::SqliteRows;
 use crate::store::sqlite::file::size;
 use crate::store::sqlite::from_millis;
@@ -73,12 +73,8 @@ impl ReportRows for SqliteRows {
     }
 
     fn check(&mut self) -> Result<StoreCheck> {
-        let files = &self.opened().files;
-        let (location, database, log) = (
-            files.named.clone(),
-            files.database.clone(),
-            files.beside("-wal"),
-        );
+        let (location, files) = (self.store().clone(), &self.opened().files);
+        let (database, log) = (files.database.clone(), files.beside("-wal"));
         self.run(|connection| {
             let problems: Vec<String> =
                 connection.all("PRAGMA integrity_check(20)", [], |row| row.get(0))?;
