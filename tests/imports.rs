@@ -92,6 +92,26 @@ const OF_THE_STORE: &[&str] = &[
     "store::sqlite",
 ];
 
+/// Where rules are: what a backend must not need.
+const RULES: &[&str] = &[
+    "model/assignment",
+    "model/observer",
+    "model/rate",
+    "model/redact",
+    "store/fetches",
+    "store/ops",
+    "store/postponed",
+];
+
+/// Files of backends that put a rule to work without having one.
+const OF_A_BACKEND: &[&str] = &[
+    // Makes the whole store.
+    "store/memory/keeper",
+    "store/sqlite/mod",
+    // A command on the file itself, written down like any order.
+    "store/sqlite/numbers",
+];
+
 /// A source file: its path under `src` without the extension, and its text
 /// without comments and tests.
 struct Source {
@@ -370,6 +390,39 @@ fn a_face_reaches_the_store_by_its_bridge() {
     let found = reached("use crate::store::{Sent, SharedStore, sqlite::{self, Create}};");
     assert_eq!(found.len(), 3, "{found:?}");
     assert!(reached("use crate::store::{StoreError, locate::{self, Hints}};").is_empty());
+}
+
+#[test]
+fn a_backend_has_no_rules() {
+    let mut wrong = BTreeMap::new();
+    let mut needless: BTreeSet<&str> = OF_A_BACKEND.iter().copied().collect();
+    let sources = sources();
+    let all: BTreeSet<Module> = sources.iter().map(|source| path(&source.name)).collect();
+    for source in &sources {
+        if !is_in(&source.name, &["store/sqlite", "store/memory"]) {
+            continue;
+        }
+        let own = path(&source.name);
+        let named = paths(&source.text);
+        let files = named.iter().filter_map(|path| resolved(&own, path, &all));
+        let found: BTreeSet<String> = files
+            .map(|file| file.join("/"))
+            .filter(|file| is_in(file, RULES))
+            .collect();
+        if found.is_empty() {
+            continue;
+        }
+        if OF_A_BACKEND.contains(&&*source.name) {
+            needless.remove(&*source.name);
+        } else {
+            wrong.insert(source.name.clone(), found);
+        }
+    }
+    assert!(wrong.is_empty(), "this belongs to store/ops: {wrong:#?}");
+    assert!(
+        needless.is_empty(),
+        "take these out of OF_A_BACKEND: {needless:?}"
+    );
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! What an executor needs of a database.
 
-use std::time::Duration;
-
 use crate::store::Result;
 use crate::store::rows::Rows;
 
@@ -14,12 +12,11 @@ pub trait Engine: Send {
     }
 
     /// Begins a transaction with the lock that a write needs. Tries at least
-    /// once, and again until `deadline` on the boot clock. `doing` says what a
-    /// failure happened to.
+    /// once, and again while it `goes_on`. `doing` says what a failure happened to.
     ///
     /// # Errors
     /// [`crate::store::StoreError::Busy`], and whatever keeps it from beginning.
-    fn begin(&mut self, deadline: Duration, doing: &'static str) -> Result<()>;
+    fn begin(&mut self, goes_on: &dyn Fn() -> bool, doing: &'static str) -> Result<()>;
 
     /// Begins a part that can be taken back by itself.
     ///

@@ -293,7 +293,10 @@ fn together(engine: &mut dyn Engine, waiting: &mut VecDeque<Box<dyn Write>>) -> 
         return Taken::Care;
     };
     at(waiting, Step::Lock);
-    if engine.begin(first.deadline(), first.doing()).is_err() {
+    let deadline = first.deadline();
+    let goes_on =
+        || clock::since_boot() < deadline && waiting.iter().any(|write| write.is_wanted());
+    if engine.begin(&goes_on, first.doing()).is_err() {
         engine.roll_back();
         return Taken::Back(waiting.len());
     }
@@ -357,21 +360,21 @@ fn alone(engine: &mut dyn Engine, mut write: Box<dyn Write>) {
         return;
     }
     write.is_at(Step::Lock);
-    let ended = engine
-        .begin(write.deadline(), write.doing())
-        .and_then(|()| {
-            write.is_at(Step::Work);
-            let wanted = write.is_wanted();
-            let ran = wanted.then(|| write.run(engine.rows(write.doing())));
-            let Some(ring) = ran.flatten() else {
-                engine.roll_back();
-                return Ok(());
-            };
-            write.is_at(Step::Disk);
-            engine.commit(ring)?;
-            write.got_through();
-            engine.acknowledge()
-        });
+    let deadline = write.deadline();
+    let goes_on = || clock::since_boot() < deadline && write.is_wanted();
+    let ended = engine.begin(&goes_on, write.doing()).and_then(|()| {
+        write.is_at(Step::Work);
+        let wanted = write.is_wanted();
+        let ran = wanted.then(|| write.run(engine.rows(write.doing())));
+        let Some(ring) = ran.flatten() else {
+            engine.roll_back();
+            return Ok(());
+        };
+        write.is_at(Step::Disk);
+        engine.commit(ring)?;
+        write.got_through();
+        engine.acknowledge()
+    });
     if ended.is_err() {
         engine.roll_back();
     }

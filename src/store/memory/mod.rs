@@ -19,6 +19,9 @@ use crate::clock;
 use crate::model::MessageId;
 use crate::model::message::Message;
 
+/// How often one that waits for the lock looks whether it is still to.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Where the engine asks whether it is to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -170,17 +173,16 @@ impl MemoryEngine {
 }
 
 impl Engine for MemoryEngine {
-    fn begin(&mut self, deadline: Duration, _doing: &'static str) -> Result<()> {
+    fn begin(&mut self, goes_on: &dyn Fn() -> bool, _doing: &'static str) -> Result<()> {
         if let Some(trouble) = (self.troubles)(Step::Begin) {
             return Err(trouble.fail());
         }
         let mut state = self.memory.lock();
         while state.locked {
-            let left = deadline.saturating_sub(clock::since_boot());
-            if left.is_zero() {
+            if !goes_on() {
                 return Err(Trouble::Busy.fail());
             }
-            let waited = self.memory.0.free.wait_timeout(state, left);
+            let waited = self.memory.0.free.wait_timeout(state, LOOK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.locked = true;
@@ -276,7 +278,7 @@ impl Engine for MemoryReader {
         false
     }
 
-    fn begin(&mut self, _deadline: Duration, _doing: &'static str) -> Result<()> {
+    fn begin(&mut self, _goes_on: &dyn Fn() -> bool, _doing: &'static str) -> Result<()> {
         let tables = self.memory.lock().tables.clone();
         self.rows = rows::MemoryRows::new(tables, Arc::clone(&self.troubles));
         Ok(())

@@ -12,7 +12,6 @@ use super::newest::newest;
 use super::statements::Statements as _;
 use super::turnstile::{Place, Turnstile};
 use super::{Durability, Opened, Ring, odd, ours};
-use crate::clock;
 use crate::model::StoreName;
 use crate::store::executor::{Engine, Executor, PATIENCE, Readers, Threads};
 use crate::store::rows::Rows;
@@ -21,6 +20,9 @@ use crate::store::{Result, StoreError};
 /// How long SQLite itself waits for the write lock: the writer whose turn it is tries
 /// again after a millisecond or two, and all others go back to the queue.
 pub(super) const AT_THE_DOOR: Duration = Duration::from_millis(5);
+
+/// How often a writer in the queue looks whether anything still waits for it.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// No count of changes.
 const UNCHECKED: i64 = i64::MIN;
@@ -39,7 +41,7 @@ pub(super) fn executor(
         place: None,
         rows: SqliteRows {
             connection: first,
-            ..SqliteRows::new(opened, synchronous, AT_THE_DOOR)
+            ..SqliteRows::new(opened, synchronous)
         },
         begun: false,
     };
@@ -50,7 +52,7 @@ pub(super) fn executor(
 /// What only reads, over so many connections.
 pub(super) fn readers(opened: &Arc<Opened>, connections: usize) -> Readers {
     let engine = || -> Box<dyn Engine> {
-        let rows = SqliteRows::new(opened, Durability::Normal, PATIENCE);
+        let rows = SqliteRows::new(opened, Durability::Normal);
         Box::new(SqliteReader(rows))
     };
     let engines = std::iter::repeat_with(engine).take(connections).collect();
@@ -68,8 +70,6 @@ fn threads(opened: &Arc<Opened>) -> Threads {
 pub(super) struct SqliteRows {
     opened: Arc<Opened>,
     synchronous: Durability,
-    /// How long SQLite itself waits for a lock.
-    busy: Duration,
     connection: Option<Connection>,
     /// The count of changes of the schema up to which the connection knows the
     /// definitions.
@@ -78,11 +78,10 @@ pub(super) struct SqliteRows {
 }
 
 impl SqliteRows {
-    fn new(opened: &Arc<Opened>, synchronous: Durability, busy: Duration) -> Self {
+    fn new(opened: &Arc<Opened>, synchronous: Durability) -> Self {
         Self {
             opened: Arc::clone(opened),
             synchronous,
-            busy,
             connection: None,
             checked: UNCHECKED,
             doing: "opening it",
@@ -129,11 +128,8 @@ impl SqliteRows {
                 && let Ok(tables) = odd::used_up(connection)
                 && let Some(what) = tables.into_iter().next()
             {
-                let path = self.path().to_owned();
-                return StoreError::NoIdLeft {
-                    path: path.into(),
-                    what,
-                };
+                let path = self.opened.name.clone();
+                return StoreError::NoIdLeft { path, what };
             }
         }
         fault.explain(self.path(), self.doing)
@@ -146,7 +142,7 @@ impl SqliteRows {
             None => {
                 // What one connection has seen says nothing of another.
                 self.checked = UNCHECKED;
-                self.opened.open_another(self.synchronous, self.busy)?
+                self.opened.open_another(self.synchronous)?
             }
         };
         Ok(self.connection.insert(connection))
@@ -179,25 +175,32 @@ impl Drop for SqliteEngine {
 }
 
 impl SqliteEngine {
-    fn try_begin(&mut self, deadline: Duration) -> std::result::Result<(), Fault> {
+    fn try_begin(&mut self, goes_on: &dyn Fn() -> bool) -> std::result::Result<(), Fault> {
         let opened = Arc::clone(&self.rows.opened);
         opened.files.ensure_usable()?;
         let checked = self.rows.checked;
         let connection = self.rows.connected()?;
         if checked == UNCHECKED {
-            ours::note_rows(connection);
+            ours::note_rows(connection)?;
         }
         let mut place = self.turnstile.line_up();
-        loop {
+        connection.busy_timeout(AT_THE_DOOR)?;
+        let begun = loop {
             if !place.is_in_front() {
-                opened.confined.runtime().block_on(place.wait());
+                opened.confined.runtime().block_on(async {
+                    tokio::select! {
+                        () = place.wait() => {}
+                        () = until_not(goes_on) => {}
+                    }
+                });
             }
             match connection.change("BEGIN IMMEDIATE", []) {
-                Ok(_) => break,
-                Err(error) if is_locked(&error) && clock::since_boot() < deadline => {}
-                Err(error) => return Err(error.into()),
+                Err(error) if is_locked(&error) && goes_on() => {}
+                begun => break begun,
             }
-        }
+        };
+        connection.busy_timeout(PATIENCE)?;
+        begun?;
         self.place = Some(place);
         // Nothing is committed while the lock is held.
         let seen = opened.newest.seen();
@@ -209,11 +212,18 @@ impl SqliteEngine {
     }
 }
 
+/// Returns once it does not go on.
+async fn until_not(goes_on: &dyn Fn() -> bool) {
+    while goes_on() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 impl Engine for SqliteEngine {
-    fn begin(&mut self, deadline: Duration, doing: &'static str) -> Result<()> {
+    fn begin(&mut self, goes_on: &dyn Fn() -> bool, doing: &'static str) -> Result<()> {
         self.rows.doing = doing;
         self.begun = true;
-        let begun = self.try_begin(deadline);
+        let begun = self.try_begin(goes_on);
         begun.map_err(|fault| match &self.rows.connection {
             Some(connection) => self.rows.explain(connection, fault),
             None => fault.explain(self.rows.path(), doing),
@@ -295,7 +305,7 @@ impl Engine for SqliteReader {
         false
     }
 
-    fn begin(&mut self, _deadline: Duration, doing: &'static str) -> Result<()> {
+    fn begin(&mut self, _goes_on: &dyn Fn() -> bool, doing: &'static str) -> Result<()> {
         self.0.doing = doing;
         let begun = self.try_begin();
         begun.map_err(|fault| match &self.0.connection {

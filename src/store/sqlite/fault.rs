@@ -41,11 +41,8 @@ impl Fault {
         match self {
             Self::Store(error) => error,
             Self::Swallowed(table) => {
-                let path = path.to_owned();
-                StoreError::Swallowed {
-                    path: path.into(),
-                    table,
-                }
+                let path = path.into();
+                StoreError::Swallowed { path, table }
             }
             Self::Sql(error @ sqlx::Error::ColumnDecode { .. }) => StoreError::OddRow {
                 path: path.into(),
@@ -91,12 +88,8 @@ pub(super) fn explain_rusqlite(
     doing: &'static str,
 ) -> StoreError {
     if is_odd(error) {
-        let (path, what) = (path.to_owned(), error.to_string());
-        return StoreError::OddRow {
-            path: path.into(),
-            doing,
-            what,
-        };
+        let (path, what) = (path.into(), error.to_string());
+        return StoreError::OddRow { path, doing, what };
     }
     let code = error.sqlite_error().map(|e| e.extended_code);
     explain(code, &error.to_string(), path, doing)
@@ -105,18 +98,18 @@ pub(super) fn explain_rusqlite(
 /// Result codes: <https://sqlite.org/rescode.html>; the low byte is the
 /// primary one.
 fn explain(code: Option<i32>, text: &str, path: &Path, doing: &'static str) -> StoreError {
-    let path = path.to_owned();
+    let file = || path.to_owned();
     match code.map(|code| code & 0xff) {
-        Some(10 | 14) if files::are_exhausted() => StoreError::TooManyFiles(path, files::words()),
+        Some(10 | 14) if files::are_exhausted() => StoreError::TooManyFiles(file(), files::words()),
         Some(5 | 6) => StoreError::Busy(path.into()),
-        Some(8) => StoreError::ReadOnly(path),
+        Some(8) => StoreError::ReadOnly(file()),
         // Out of room shows as this when it is the log's index that cannot grow.
-        Some(10 | 13) if super::file::is_full(&path) => StoreError::Full(path.into()),
+        Some(10 | 13) if super::file::is_full(path) => StoreError::Full(path.into()),
         Some(10) => StoreError::Io(path.into(), text.to_owned()),
-        Some(11) => StoreError::Corrupt(path, text.to_owned()),
+        Some(11) => StoreError::Corrupt(file(), text.to_owned()),
         Some(13) => StoreError::Full(path.into()),
-        Some(14) => cannot_open(&path),
-        Some(26) => StoreError::NotADatabase(path),
+        Some(14) => cannot_open(path),
+        Some(26) => StoreError::NotADatabase(file()),
         _ => StoreError::Sql(path.into(), doing, text.to_owned()),
     }
 }

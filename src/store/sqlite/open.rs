@@ -174,18 +174,32 @@ impl Opened {
         messages: Durability,
     ) -> Result<Connection> {
         let words = |fault| self.words(fault);
-        let mut connection = self.connect().await.map_err(words)?;
+        let mut connection = self.connect_in_time().await?;
         let ready = async {
             self.prepare_in_turn(&mut connection, create, opening)
                 .await?;
             let opened = Arc::clone(self);
-            let first = async move { opened.open_another(messages, AT_THE_DOOR) };
+            let first = async move { opened.open_another(messages) };
             self.confined.spawn(first).await?.map_err(words)
         };
         let ready = ready.await;
         // Behind the other one: the last one that closes takes the log along.
         let _ = connection.close().await;
         ready
+    }
+
+    /// The connection for what makes the schema, as soon as the file can be had: the
+    /// last one that closes has it alone for a moment.
+    async fn connect_in_time(&self) -> Result<SqliteConnection> {
+        let deadline = clock::since_boot() + PATIENCE;
+        loop {
+            match self.connect().await.map_err(|fault| self.words(fault)) {
+                Err(error) if error.is_held_up() && clock::since_boot() < deadline => {
+                    pause().await;
+                }
+                connected => return connected,
+            }
+        }
     }
 
     /// A connection for what makes the schema; its thread is born confined.
@@ -226,8 +240,7 @@ impl Opened {
             match prepared.map_err(|fault| self.words(fault)) {
                 // Another process makes the store now, or changes it.
                 Err(error) if error.is_held_up() && clock::since_boot() < deadline => {
-                    let pause = Duration::from_millis(fastrand::u64(2..20));
-                    tokio::time::sleep(pause).await;
+                    pause().await;
                 }
                 prepared => return prepared,
             }
@@ -235,13 +248,12 @@ impl Opened {
     }
 
     /// Opens a connection, on a confined thread, and looks at the store by it.
-    /// `busy` is how long SQLite itself waits for a lock.
     pub(super) fn open_another(
         &self,
         synchronous: Durability,
-        busy: Duration,
     ) -> std::result::Result<Connection, Fault> {
-        let connection = statements::open(&self.files, synchronous, busy)?;
+        // Whoever closes the last connection has the file alone for a moment.
+        let connection = statements::open(&self.files, synchronous, PATIENCE)?;
         self.newest.look(&connection, &self.files)?;
         // SQLite has the log open since it was asked something.
         self.files.note_log();
@@ -256,6 +268,11 @@ impl Opened {
             _ => fault.explain(self.path(), "opening it"),
         }
     }
+}
+
+/// Between two tries of an opening.
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(fastrand::u64(2..20))).await;
 }
 
 fn refuse_old_sqlite(linked: i32) -> Result<()> {

@@ -9,7 +9,7 @@
 use rusqlite::{Connection, params};
 
 use super::due::{LOOK, PART, due_conversation, due_message, look_on, looked, looked_to};
-use super::fault::Fault;
+use super::fault::{Fault, is_locked};
 use super::statements::Statements as _;
 
 /// The time of a message `m` as a number: its second, and what it says of it behind
@@ -67,11 +67,23 @@ pub(super) const ADOPTED: &str =
 
 /// Lets a connection note from now on what it writes, where that matters. A store
 /// that is not as it must be is refused by the first write itself.
-pub(super) fn note_rows(connection: &Connection) {
+///
+/// # Errors
+/// If another process has the file alone: nothing must be written unnoted.
+pub(super) fn note_rows(connection: &Connection) -> rusqlite::Result<()> {
     let adopted = connection.query_row(ADOPTED, [], |row| row.get(0));
-    if matches!(adopted, Ok(true)) {
-        let _ = connection.execute_batch(TRIGGERS);
-    }
+    let noted = match adopted {
+        Ok(true) => connection.execute_batch(TRIGGERS),
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
+    };
+    noted.or_else(|error| {
+        if is_locked(&error) {
+            Err(error)
+        } else {
+            Ok(())
+        }
+    })
 }
 
 /// Deletes one part of the conversations that are due.
