@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
 use mcp_bridge::store::sqlite::Create;
 use mcp_bridge::store::{ErrorClass, StoreError};
@@ -218,5 +219,26 @@ async fn who_makes_it_decides_who_may_use_it() {
         let meta = std::fs::metadata(shared.beside(suffix)).expect("there");
         let mode = meta.permissions().mode() & 0o777;
         assert_eq!(mode, 0o660, "bridge.db{suffix} in a group's directory");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opening_waits_for_one_that_has_the_file_alone() {
+    for create in [Create::No, Create::Look] {
+        let scratch = Scratch::new();
+        scratch.make().await.close().await;
+        // As the last connection of all programs has it while it closes.
+        let alone = rusqlite::Connection::open(scratch.path()).expect("opened");
+        alone
+            .execute_batch("PRAGMA locking_mode = exclusive; BEGIN IMMEDIATE;")
+            .expect("alone");
+        let path = scratch.path();
+        let mut opening = tokio::spawn(async move { try_open(&path, create).await });
+        // Far longer than SQLite's own patience with a writer.
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut opening).await;
+        assert!(early.is_err(), "{create:?}: {early:?}");
+        drop(alone);
+        let store = opening.await.expect("ran").expect("opened");
+        store.close().await;
     }
 }

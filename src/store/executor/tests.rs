@@ -333,6 +333,27 @@ async fn a_caller_that_left_while_another_process_wrote_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_write_without_a_caller_waits_for_no_lock() {
+    let (memory, from) = memory().await;
+    let other = Arc::new(memory.open(&sound()));
+    let executor = Arc::new(memory.open(&sound()));
+    let held = Held::new(&other).await;
+    let asked = clock::since_boot();
+    let left = ask(&executor, &from, draft("left"));
+    while executor.queued() > 0 || executor.busy() == 0 {
+        tokio::task::yield_now().await;
+    }
+    left.abort();
+    let thread = executor.close().expect("it ran");
+    let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+    ended.expect("joined").expect("no panic");
+    let took = clock::since_boot().saturating_sub(asked);
+    assert!(took < PATIENCE / 2, "{took:?}");
+    held.let_go().await.expect("it went on");
+    assert!(memory.texts().is_empty());
+}
+
+#[tokio::test]
 async fn a_process_that_stops_after_its_commit_has_stored_and_answered_nothing() {
     let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(&once(Step::Commit, 1, Trouble::Stop)));
