@@ -526,9 +526,13 @@ fn an_agent_that_has_ended_is_not_woken_and_its_successor_is() {
     has_lines(&inbox(&rig, "one"), 1);
     agent.end();
     daemon.says("has ended");
+    // The status may be of before the message.
+    wait_for("its wake to end", || {
+        let rows = rig.wakes(&one.b.session);
+        let ended = rows.iter().all(|row| row.outcome.is_some());
+        (ended && !rows.is_empty()).then_some(())
+    });
     daemon.shows("its mail to be nobody's", |s| s.status.contains("0 unread"));
-    let rows = rig.wakes(&one.b.session);
-    assert!(rows.iter().all(|row| row.outcome.is_some()), "{rows:?}");
     let before = lines(&inbox(&rig, "one"));
     // The other session is tried as often: it tells the time.
     rig.send(&other.a, "tick");
