@@ -252,7 +252,7 @@ impl Opened {
         &self,
         synchronous: Durability,
     ) -> std::result::Result<Connection, Fault> {
-        // Whoever closes the last connection has the file alone for a moment.
+        // The last connection that closes has the file alone for a moment.
         let connection = statements::open(&self.files, synchronous, PATIENCE)?;
         self.newest.look(&connection, &self.files)?;
         // SQLite has the log open since it was asked something.
