@@ -13,6 +13,8 @@
 //!
 //! An agent that acts for several sessions has several `[[session]]` tables.
 
+pub mod rewrite;
+
 use std::fmt;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
@@ -62,7 +64,7 @@ pub enum CredentialsError {
     #[error("credentials {}: {}", .0.display(), .1)]
     Unreadable(PathBuf, String),
     /// Others may read it, so its tokens are no secret.
-    #[error("credentials {}: other users may read this file (mode {:o})\n  chmod 600 {}   and, if others had the chance, make a new conversation", .0.display(), .1, .0.display())]
+    #[error("credentials {}: other users may read this file (mode {:o})\n  chmod 600 {}   and, if others had the chance, mcp-bridge conversation rekey", .0.display(), .1, .0.display())]
     TooOpen(PathBuf, u32),
     /// Not the TOML that we expect.
     #[error("credentials {}: {}\n  {REMEDY}", .0.display(), .1)]
@@ -83,6 +85,12 @@ pub enum CredentialsError {
         "no credentials: this command acts for a session\n  name its file with --credentials FILE or MCP_BRIDGE_CREDENTIALS; `mcp-bridge conversation new` writes one for each side"
     )]
     None,
+    /// Cannot be given another token; it is as it was.
+    #[error("credentials {}: the token cannot be replaced: {}\n  {}", .0.display(), .1, instead(.1))]
+    Rewrite(PathBuf, std::io::Error),
+    /// The store has the new token, and the file has the old one.
+    #[error("credentials {}: the new token counts from now on, and this file could not be replaced: {}\n  mv {} {}", .0.display(), .2, .1.display(), .0.display())]
+    NotReplaced(PathBuf, PathBuf, std::io::Error),
     /// Cannot be written.
     #[error("credentials {}: cannot be written: {}\n  {}", .0.display(), .1, place(.1))]
     Write(PathBuf, std::io::Error),
@@ -105,6 +113,9 @@ pub(crate) fn handed_over(name: &str, directory: &Path) -> String {
          install --mode 600 --owner {user} {OF_THE_SERVICE}/{name}.toml {there}/"
     )
 }
+
+/// The first line of a file that we write.
+const HEAD: &str = "# Credentials of mcp-bridge: who has this file is this session.";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -220,29 +231,26 @@ impl Credentials {
     /// [`CredentialsError::Write`].
     pub fn write(&self, path: &Path, storage: TokenStorage) -> Result<(), CredentialsError> {
         let failed = |error| CredentialsError::Write(path.to_owned(), error);
+        let text = self.text(storage).map_err(failed)?;
+        let mut out = guarded::make(path, 0o600).map_err(failed)?;
+        out.write_all(text.as_bytes()).map_err(failed)?;
+        out.sync_all().map_err(failed)
+    }
+
+    /// The text of a whole file, its tokens as a store of this kind has them.
+    fn text(&self, storage: TokenStorage) -> std::io::Result<String> {
+        let session = self.callers.iter().map(|caller| Entry {
+            conversation: caller.session.conversation.to_string(),
+            session: caller.session.side.to_string(),
+            token: caller.token.presented(storage),
+        });
         let file = File {
             store: self.store.clone(),
             label: self.label.as_ref().map(ToString::to_string),
-            session: self
-                .callers
-                .iter()
-                .map(|caller| Entry {
-                    conversation: caller.session.conversation.to_string(),
-                    session: caller.session.side.to_string(),
-                    token: caller.token.presented(storage),
-                })
-                .collect(),
+            session: session.collect(),
         };
-        let text = toml::to_string(&file)
-            .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
-        let mut out = guarded::make(path, 0o600).map_err(failed)?;
-        writeln!(
-            out,
-            "# Credentials of mcp-bridge: who has this file is this session."
-        )
-        .map_err(failed)?;
-        out.write_all(text.as_bytes()).map_err(failed)?;
-        out.sync_all().map_err(failed)
+        let text = toml::to_string(&file).map_err(|e| std::io::Error::other(e.to_string()))?;
+        Ok(format!("{HEAD}\n{text}"))
     }
 }
 
@@ -305,6 +313,18 @@ fn place(error: &std::io::Error) -> &'static str {
             "make room, or name a directory on another disk with --out"
         }
         _ => "name a directory that you may write with --out",
+    }
+}
+
+/// What else can be done where a file cannot be rewritten.
+fn instead(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::WouldBlock => "try again when that one has ended",
+        std::io::ErrorKind::AlreadyExists => "move it away, or name another directory with --out",
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            "make room; nothing was changed"
+        }
+        _ => "name the file itself where it may be written, or another directory with --out",
     }
 }
 

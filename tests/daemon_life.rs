@@ -503,6 +503,31 @@ fn credentials_that_do_not_hold_are_told_and_taken_when_they_do() {
     }
 }
 
+#[test]
+fn a_session_with_another_token_is_kept_by_its_new_file() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let mut daemon = rig.worker(&format!("{QUICK}{}", session("one", "\"none\"")));
+    rig.becomes(&pair.b.session, Life::Alive);
+    let new = mcp_bridge::store::Caller {
+        session: pair.b.session.clone(),
+        token: mcp_bridge::model::token::Token::generate(&pair.b.session, &[7; 32]),
+    };
+    let old = Some(&pair.b.token);
+    let rekey = rig
+        .store
+        .rekey_session(&new.session, old, &new.token, clock::now());
+    rig.block_on(rekey).expect("rekeyed");
+    daemon.says(&format!("the token for {} is wrong", new.session));
+    daemon.shows("none", |s| s.status.contains("1 refused"));
+    rig.write_credentials("one", &[&new]);
+    daemon.says("credentials hold again");
+    rig.goes_on(&new.session);
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.never(new.token.expose());
+}
+
 fn with_token_of(
     session: &mcp_bridge::store::Caller,
     token: &mcp_bridge::store::Caller,

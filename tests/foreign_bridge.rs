@@ -258,6 +258,26 @@ async fn what_we_make_there_its_agents_can_use() {
     };
     let refused = python.call(&of("read", &swapped, &[])).expect_err("let in");
     assert!(refused.starts_with("PermissionError"), "{refused}");
+    // A token that ends here ends there, and the new one is good for both.
+    let new = Caller {
+        session: pair.a.session.clone(),
+        token: Token::generate(&pair.a.session, &[7; 32]),
+    };
+    let old = Some(&pair.a.token);
+    let kept = store
+        .rekey_session(&new.session, old, &new.token, clock::now())
+        .await
+        .expect("rekeyed");
+    assert_eq!(kept, TokenStorage::Plain);
+    let refused = python.call(&of("read", &pair.a, &[])).expect_err("let in");
+    assert!(refused.starts_with("PermissionError"), "{refused}");
+    python.must(&of("send", &new, &[json!("with the new token")]));
+    let got = receive(&store, &pair.b, clock::now()).await;
+    assert_eq!(got, ["with the new token"]);
+    let pair = Pair {
+        a: new,
+        ..pair.clone()
+    };
     // One that is closed here is closed there.
     store
         .close_conversation(&pair.id, clock::now())

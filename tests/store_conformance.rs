@@ -32,6 +32,8 @@ mod moves;
 mod prune;
 #[path = "store_conformance/reassign.rs"]
 mod reassign;
+#[path = "store_conformance/rekeying.rs"]
+mod rekeying;
 #[path = "store_conformance/reminders.rs"]
 mod reminders;
 #[path = "store_conformance/reports.rs"]
@@ -184,6 +186,13 @@ macro_rules! every_case {
                 closing_is_for_good_and_for_everyone
                 a_label_can_be_changed
                 only_plain_tokens_can_be_read
+            }
+            rekeying {
+                the_old_token_ends_at_once
+                an_operator_needs_no_token
+                one_side_s_token_rekeys_no_other_side
+                only_open_conversations_are_rekeyed
+                of_two_that_rekey_one_gets_through
             }
             messages {
                 they_arrive_in_order
@@ -360,6 +369,9 @@ macro_rules! shared_table_case {
                 a_stored_digest_is_no_token
                 renewing_reads_ends_that_others_wrote
                 odd_rows_stop_nobody
+            }
+            rekeying {
+                a_new_token_is_kept_as_the_store_keeps_new_ones
             }
             messages {
                 who_may_not_send_or_read

@@ -1,4 +1,4 @@
-//! Conversations: made, named, renewed, closed.
+//! Conversations: made, named, renewed, given other tokens, closed.
 
 use jiff::Timestamp;
 
@@ -6,7 +6,7 @@ use super::Bridge;
 use crate::clock;
 use crate::model::session::Conversation;
 use crate::model::token::{Token, TokenStorage};
-use crate::model::{ConversationId, Label};
+use crate::model::{ConversationId, Label, SessionKey};
 use crate::store::{NewConversation, Result};
 
 impl Bridge {
@@ -61,6 +61,24 @@ impl Bridge {
         until: Timestamp,
     ) -> Result<Timestamp> {
         self.store.renew_conversation(id, until, clock::now()).await
+    }
+
+    /// Puts `token` in the place of a session's own, which ends with that.
+    /// `presented` is the token that ends, where the session itself asks; an
+    /// operator presents none. Returns how the token is kept.
+    ///
+    /// # Errors
+    /// A wrong token; no such conversation, or one that has ended.
+    pub async fn rekey_session(
+        &self,
+        session: &SessionKey,
+        presented: Option<&Token>,
+        token: &Token,
+    ) -> Result<TokenStorage> {
+        let now = clock::now();
+        self.store
+            .rekey_session(session, presented, token, now)
+            .await
     }
 
     /// Ends a conversation for good.

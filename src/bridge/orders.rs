@@ -74,7 +74,15 @@ impl Bridge {
         self.store.set_rate_limits(limits).await
     }
 
-    /// Sets how tokens of new conversations are kept.
+    /// How new tokens are kept.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn token_storage(&self) -> Result<TokenStorage> {
+        self.store.token_storage().await
+    }
+
+    /// Sets how new tokens are kept.
     ///
     /// # Errors
     /// If the store failed.

@@ -20,6 +20,8 @@ pub struct Member {
     pub label: Option<Label>,
     /// The file that it came from.
     source: String,
+    /// All files that it stands in.
+    files: Vec<PathBuf>,
 }
 
 impl Member {
@@ -27,6 +29,12 @@ impl Member {
     #[must_use]
     pub fn name(&self) -> String {
         session_name(self.label.as_ref(), &self.caller.session)
+    }
+
+    /// The files that its token stands in; none where that is the environment.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// What people call its partner.
@@ -98,9 +106,11 @@ impl Acting {
                     caller,
                     label: label.clone(),
                     source: source.clone(),
+                    files: credentials.source.iter().cloned().collect(),
                 }),
                 Some(member) if member.caller.token.expose() == caller.token.expose() => {
                     member.label = member.label.take().or_else(|| label.clone());
+                    member.files.extend(credentials.source.clone());
                 }
                 Some(member) => {
                     let session = caller.session;
@@ -254,6 +264,7 @@ mod tests {
                 caller: Caller { session, token },
                 label: label.parse().ok(),
                 source: String::new(),
+                files: Vec::new(),
             }
         });
         Acting {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Result, SessionError};
 use crate::credentials::{Credentials, CredentialsError, OF_THE_SERVICE};
+use crate::model::SessionKey;
+use crate::model::token::Token;
 use crate::store::locate;
 use crate::text::near::did_you_mean;
 
@@ -26,6 +28,20 @@ pub fn credentials_for(path: &Path) -> Option<PathBuf> {
         let store = Credentials::read(file).ok().and_then(|found| found.store);
         store.is_some_and(|store| locate::is_at(&store, path))
     })
+}
+
+/// Files in a directory that hold this session, and the token that they have for it.
+#[must_use]
+pub fn holding(directory: &Path, session: &SessionKey) -> Vec<(PathBuf, Token)> {
+    let files = toml_files(directory).unwrap_or_default().into_iter();
+    files
+        .filter_map(|file| {
+            let read = Credentials::read(&file).ok()?;
+            let mut callers = read.callers.into_iter();
+            let held = callers.find(|caller| caller.session == *session)?;
+            Some((file, held.token))
+        })
+        .collect()
 }
 
 /// A file is itself, a directory all `*.toml` in it, and a bare name that is

@@ -250,7 +250,7 @@ pub enum StoreError {
     Unsupported(String),
     /// A wrong token, or one for the other side.
     #[error(
-        "the token for {0} is wrong\n  use the credentials file that was written when the conversation was made"
+        "the token for {0} is wrong\n  use the credentials file that `conversation new` wrote, or the last `conversation rekey`"
     )]
     WrongToken(SessionKey),
     /// No such conversation.

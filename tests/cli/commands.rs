@@ -386,6 +386,7 @@ fn every_command_has_help_with_examples() {
         "conversation show",
         "conversation label",
         "conversation credentials",
+        "conversation rekey",
         "conversation renew",
         "conversation close",
         "store init",

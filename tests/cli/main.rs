@@ -18,6 +18,7 @@ mod orders;
 mod programs;
 mod reading;
 mod refusals;
+mod rekeying;
 mod shown;
 mod stores;
 mod task_refusals;

@@ -27,6 +27,18 @@ const ORDERS: &[(&[&str], &str)] = &[
         &["conversation", "renew", "work", "--for", "9h"],
         "renew_conversation",
     ),
+    (
+        &[
+            "conversation",
+            "rekey",
+            "work",
+            "--side",
+            "a",
+            "--out",
+            "credentials",
+        ],
+        "rekey_session",
+    ),
     (&["conversation", "close", "work"], "close_conversation"),
     (&["store", "restore", "copy.db", "--yes"], "restore_store"),
 ];
@@ -101,7 +113,24 @@ fn a_user_of_the_group_gives_no_orders() {
         );
     }
     assert_eq!(rows(), before);
-    // Its own conversation a session may close.
+    // Its own conversation a session may close, and its own token end.
+    let rekey = |side| {
+        let mut rekey = as_nobody(&["conversation", "rekey", "work", "--side", side]);
+        rekey.env("MCP_BRIDGE_CREDENTIALS", &mine);
+        scratch.outcome(rekey)
+    };
+    assert_eq!(rekey("a").code, Some(77));
+    assert_eq!(rows(), before);
+    let old = scratch.path("old.toml");
+    std::fs::copy(&mine, &old).expect("copied");
+    chown(&old, Some(NOBODY), Some(NOBODY)).expect("root may");
+    rekey("b").ok();
+    assert_eq!(rows(), before + 1);
+    // As one that is cut off leaves it: the session finishes it without an operator.
+    std::fs::rename(&mine, mine.with_extension("toml.new")).expect("moved");
+    std::fs::rename(&old, &mine).expect("moved");
+    rekey("b").ok();
+    let before = rows();
     let mut close = as_nobody(&["conversation", "close", "work"]);
     close.env("MCP_BRIDGE_CREDENTIALS", &mine);
     scratch.outcome(close).ok();

@@ -151,7 +151,7 @@ fn credentials_that_cannot_be_used() {
         .expect("a token");
     assert_snapshot!(with(&|text| text.replace(token, &"0".repeat(64))).says(), @r"
     77: error: the token for conv_ID/b is wrong
-      use the credentials file that was written when the conversation was made
+      use the credentials file that `conversation new` wrote, or the last `conversation rekey`
     ");
     assert_snapshot!(with(&|text| text.replace(token, "short")).says(), @r"
     77: error: credentials <dir>/credentials/changed.toml: session 1: the token is malformed: it has 64 hexadecimal characters after an optional mcpb_, this one has 5
@@ -182,7 +182,7 @@ fn credentials_that_cannot_be_used() {
     std::fs::set_permissions(scratch.credentials("work.b"), open).expect("set");
     assert_snapshot!(scratch.run_as("work.b", &["check"]).says(), @r"
     77: error: credentials <dir>/credentials/work.b.toml: other users may read this file (mode 644)
-      chmod 600 <dir>/credentials/work.b.toml   and, if others had the chance, make a new conversation
+      chmod 600 <dir>/credentials/work.b.toml   and, if others had the chance, mcp-bridge conversation rekey
     ");
 }
 

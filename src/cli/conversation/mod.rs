@@ -3,6 +3,7 @@
 mod adopted;
 mod made;
 mod new;
+mod rekey;
 
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ Examples:
     Label(adopted::LabelArgs),
     /// Write credentials files for conversations that the Python bridge made
     Credentials(adopted::CredentialsArgs),
+    /// Give one of its sessions another token; the old one ends at once
+    Rekey(rekey::RekeyArgs),
     /// Let one end later; opens one again that has expired
     Renew(RenewArgs),
     /// End conversations for good
@@ -102,6 +105,7 @@ pub(super) async fn run(command: ConversationCommand, context: &Context) -> anyh
         ConversationCommand::Show { conversation } => show(&conversation, context).await,
         ConversationCommand::Label(args) => adopted::label(args, context).await,
         ConversationCommand::Credentials(args) => adopted::credentials(args, context).await,
+        ConversationCommand::Rekey(args) => rekey::run(args, context).await,
         ConversationCommand::Renew(args) => renew(args, context).await,
         ConversationCommand::Close { conversations } => close(&conversations, context).await,
     }

@@ -198,10 +198,12 @@ fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
 }
 
 fn token(id: &ConversationId, side: Side) -> anyhow::Result<Token> {
-    Ok(Token::generate(
-        &SessionKey::new(id.clone(), side),
-        &random()?,
-    ))
+    token_for(&SessionKey::new(id.clone(), side))
+}
+
+/// A new token of a session.
+pub(super) fn token_for(session: &SessionKey) -> anyhow::Result<Token> {
+    Ok(Token::generate(session, &random()?))
 }
 
 fn write_files(

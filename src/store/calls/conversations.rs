@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::model::session::Conversation;
 use crate::model::token::{Token, TokenStorage};
-use crate::model::{ConversationId, Label};
+use crate::model::{ConversationId, Label, SessionKey};
 #[cfg(doc)]
 use crate::store::StoreError;
 use crate::store::ops::{callers, conversations};
@@ -96,6 +96,28 @@ impl Store {
         self.full
             .write("renewing a conversation", move |transaction| {
                 conversations::renew(transaction, &id, until, now)
+            })
+            .await
+    }
+
+    /// Puts `token` in the place of a session's own, which ends with that.
+    /// `presented` is the token that ends, where the session itself asks; an
+    /// operator presents none. Returns how the token is kept.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongToken`], [`StoreError::NoConversation`],
+    /// [`StoreError::Closed`], [`StoreError::Expired`].
+    pub async fn rekey_session(
+        &self,
+        session: &SessionKey,
+        presented: Option<&Token>,
+        token: &Token,
+        now: Timestamp,
+    ) -> Result<TokenStorage> {
+        let (session, presented, token) = (session.clone(), presented.cloned(), token.clone());
+        self.full
+            .write("giving a session another token", move |transaction| {
+                conversations::rekey(transaction, &session, presented.as_ref(), &token, now)
             })
             .await
     }

@@ -50,7 +50,14 @@ impl Store {
         self.order("setting the limits", settings).await
     }
 
-    /// Sets how tokens of new conversations are kept.
+    /// How new tokens are kept.
+    pub async fn token_storage(&self) -> Result<TokenStorage> {
+        self.reads
+            .read("reading how tokens are kept", settings::token_storage)
+            .await
+    }
+
+    /// Sets how new tokens are kept.
     pub async fn set_token_storage(&self, storage: TokenStorage) -> Result<()> {
         let settings = vec![("token_storage", storage.as_str().to_owned())];
         self.order("setting the token storage", settings).await

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::host;
-use crate::model::{ConversationId, StoreName};
+use crate::model::{ConversationId, SessionKey, StoreName};
 use crate::store::rows::{Party, Rows};
 use crate::store::{Caller, Result, StoreError, Verified};
 
@@ -25,14 +25,32 @@ pub(crate) fn authenticate(
     caller: &Caller,
     now: Timestamp,
 ) -> Result<Verified> {
-    let Some(party) = rows.party(&caller.session)? else {
-        return Err(nowhere(rows.store(), &caller.session.conversation));
+    let (party, now) = party_and_time(rows, &caller.session, now)?;
+    judge(party, caller, now)
+}
+
+/// Refuses a session of a conversation that has ended, whoever asks.
+///
+/// # Errors
+/// No such conversation, or one that was closed or has expired.
+pub(crate) fn ensure_open(rows: &mut dyn Rows, session: &SessionKey, now: Timestamp) -> Result<()> {
+    let (party, now) = party_and_time(rows, session, now)?;
+    end_of(&party, &session.conversation, now).map(drop)
+}
+
+fn party_and_time(
+    rows: &mut dyn Rows,
+    session: &SessionKey,
+    now: Timestamp,
+) -> Result<(Party, Timestamp)> {
+    let Some(party) = rows.party(session)? else {
+        return Err(nowhere(rows.store(), &session.conversation));
     };
     let now = match set_time(&party, now) {
         Some(now) => now,
         None => row_time(rows.newest_audit()?, now),
     };
-    judge(party, caller, now)
+    Ok((party, now))
 }
 
 /// Verifies many callers, each with its own answer.
@@ -77,28 +95,33 @@ pub(crate) fn nowhere(store: &StoreName, id: &ConversationId) -> StoreError {
 /// # Errors
 /// Wrong or expired credentials.
 pub(crate) fn judge(party: Party, caller: &Caller, now: Timestamp) -> Result<Verified> {
-    let id = &caller.session.conversation;
     if !caller.token.matches(&party.token) {
         return Err(StoreError::WrongToken(caller.session.clone()));
     }
-    if party.closed {
-        return Err(StoreError::Closed(id.clone()));
-    }
-    // An end that cannot be read is an end that has passed: fail closed.
-    let expires_at = party.expires_at.unwrap_or(Timestamp::UNIX_EPOCH);
-    if expires_at <= now {
-        return Err(StoreError::Expired {
-            id: id.clone(),
-            expired_at: expires_at,
-            now,
-        });
-    }
+    let expires_at = end_of(&party, &caller.session.conversation, now)?;
     Ok(Verified {
         now,
         expires_at,
         label: party.label,
         role: party.role,
         partner_role: party.partner_role,
+    })
+}
+
+/// When a conversation ends that has not ended yet.
+fn end_of(party: &Party, id: &ConversationId, now: Timestamp) -> Result<Timestamp> {
+    if party.closed {
+        return Err(StoreError::Closed(id.clone()));
+    }
+    // An end that cannot be read is an end that has passed: fail closed.
+    let expires_at = party.expires_at.unwrap_or(Timestamp::UNIX_EPOCH);
+    if expires_at > now {
+        return Ok(expires_at);
+    }
+    Err(StoreError::Expired {
+        id: id.clone(),
+        expired_at: expires_at,
+        now,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Conversations: made, named, renewed, closed.
+//! Conversations: made, named, renewed, given other tokens, closed.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -8,8 +8,8 @@ use crate::model::session::Conversation;
 use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, Label, SessionKey, Side, timestamp};
 use crate::store::executor::Transaction;
-use crate::store::rows::Rows;
-use crate::store::{NewConversation, Result, StoreError};
+use crate::store::rows::{Audit, Rows};
+use crate::store::{Caller, NewConversation, Result, StoreError};
 
 /// Makes conversations, all or none.
 ///
@@ -125,6 +125,47 @@ pub(crate) fn close(
     rows.signal()?;
     transaction.ring();
     Ok(())
+}
+
+/// Puts another token in the place of a session's. The session itself presents the
+/// token that ends; of an operator none is asked.
+///
+/// # Errors
+/// As [`crate::store::Store::rekey_session`].
+pub(crate) fn rekey(
+    transaction: &mut Transaction<'_>,
+    session: &SessionKey,
+    presented: Option<&Token>,
+    token: &Token,
+    now: Timestamp,
+) -> Result<TokenStorage> {
+    let rows = transaction.rows();
+    match presented {
+        Some(presented) => {
+            let caller = Caller {
+                session: session.clone(),
+                token: presented.clone(),
+            };
+            callers::authenticate(rows, &caller, now)?;
+        }
+        None => callers::ensure_open(rows, session, now)?,
+    }
+    let storage = settings::token_storage(rows)?;
+    rows.set_token(session, &token.stored(storage))?;
+    let row = Audit {
+        conversation: Some(session.conversation.clone()),
+        side: Some(session.side),
+        action: "rekey_session".into(),
+        details: json!({ "storage": storage.as_str() }),
+    };
+    match presented {
+        Some(_) => rows.audit(&[row], now)?,
+        None => audit::by_operator(rows, row, now)?,
+    }
+    // Programs that follow the session's mail verify their token again.
+    rows.signal()?;
+    transaction.ring();
+    Ok(storage)
 }
 
 /// The end of a conversation that was not closed; `None` if it cannot be read.

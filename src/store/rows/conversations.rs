@@ -94,6 +94,13 @@ pub trait ConversationRows {
     /// The engine's.
     fn tokens(&mut self, id: &ConversationId) -> Result<Option<[String; 2]>>;
 
+    /// Puts another token in the place of a session's, in the form in which it is
+    /// kept.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn set_token(&mut self, session: &SessionKey, stored: &str) -> Result<()>;
+
     /// Writes a conversation without a label, and the rows of its sessions.
     ///
     /// # Errors

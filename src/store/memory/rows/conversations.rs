@@ -72,6 +72,18 @@ impl ConversationRows for MemoryRows {
         Ok(row.map(|row| row.tokens.clone()))
     }
 
+    fn set_token(&mut self, session: &SessionKey, stored: &str) -> Result<()> {
+        if let Some(row) = self.at()?.conversations.get_mut(&session.conversation) {
+            let [a, b] = &mut row.tokens;
+            let token = match session.side {
+                Side::A => a,
+                Side::B => b,
+            };
+            stored.clone_into(token);
+        }
+        Ok(())
+    }
+
     fn insert_conversation(
         &mut self,
         new: &NewConversation,

@@ -207,6 +207,19 @@ impl ConversationRows for SqliteRows {
         })
     }
 
+    fn set_token(&mut self, session: &SessionKey, stored: &str) -> Result<()> {
+        let sql = match session.side {
+            Side::A => "UPDATE conversations SET session_a_token = ?2 WHERE id = ?1",
+            Side::B => "UPDATE conversations SET session_b_token = ?2 WHERE id = ?1",
+        };
+        self.run(|connection| {
+            connection
+                .change(sql, [session.conversation.as_str(), stored])?
+                .wrote(1, "conversations")?;
+            Ok(())
+        })
+    }
+
     fn insert_conversation(
         &mut self,
         new: &NewConversation,
