@@ -13,6 +13,8 @@ mod common;
 
 #[path = "store_faults/damaged.rs"]
 mod damaged;
+#[path = "store_faults/killed.rs"]
+mod killed;
 #[path = "store_faults/opening.rs"]
 mod opening;
 #[path = "store_faults/replaced.rs"]

@@ -44,7 +44,8 @@ pub trait Engine: Send {
     fn commit(&mut self, ring: bool) -> Result<()>;
 
     /// Whether what was just committed may be acknowledged: a commit into a file
-    /// that was renamed away is lost to everyone else. Asked once for each write.
+    /// that was renamed away is lost to everyone else. Asked after the commit, once if
+    /// it may, and once for each write of it that may not.
     ///
     /// # Errors
     /// Why not.

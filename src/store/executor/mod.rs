@@ -34,11 +34,13 @@ use super::writes::{Attempt, Step, Writes};
 use super::{Result, StoreError, WriteHealth};
 use crate::clock;
 
-/// The most writes that share a commit.
+/// The most writes that share a commit. More would gain little: of what a message
+/// costs in a group of so many, the wait for the disk is the smaller part.
 pub const MOST: usize = 32;
 
 /// No further write joins a transaction that has run for so long: writers of
-/// other processes wait for its lock.
+/// other processes wait for its lock, and the first of the group for its answer. So
+/// many messages take a millisecond; this is for batches, which take longer each.
 const LONGEST: Duration = Duration::from_millis(25);
 
 /// How long a caller waits for the lock that another process holds. SQLite's own
@@ -338,13 +340,18 @@ fn together(engine: &mut dyn Engine, waiting: &mut VecDeque<Box<dyn Write>>) -> 
         engine.roll_back();
         return Taken::Back(ran);
     }
+    // Asked once: what holds for one of them holds for all. Otherwise each is told why.
+    let acknowledged = kept > 0 && engine.acknowledge().is_ok();
     for mut write in waiting.drain(..ran) {
-        if write.is_kept() {
-            write.got_through();
-            write.answer(engine.acknowledge());
-        } else {
+        if !write.is_kept() {
             write.answer(Ok(()));
+            continue;
         }
+        write.got_through();
+        write.answer(match acknowledged {
+            true => Ok(()),
+            false => engine.acknowledge(),
+        });
     }
     Taken::Care
 }

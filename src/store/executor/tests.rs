@@ -158,6 +158,101 @@ async fn callers_that_wait_share_one_commit() {
 }
 
 #[tokio::test]
+async fn those_beyond_the_bound_go_first_in_the_next_commit() {
+    let (memory, from) = memory().await;
+    let executor = Arc::new(memory.open(&sound()));
+    let texts = texts(2 * MOST + 1);
+    let sent = crowd(&executor, &from, &texts).await;
+    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+    assert_eq!(
+        memory.commits(),
+        2 + 3,
+        "two that are full, and the last one"
+    );
+    assert_eq!(memory.texts(), texts, "none overtook another");
+}
+
+/// A write that notes when it ran, by how many commits there were, and for how long it
+/// works.
+async fn noting(executor: &Executor, memory: &Memory, works: Duration) -> u64 {
+    let memory = memory.clone();
+    let ran = executor.write("noting", move |_| {
+        let begun = clock::since_boot();
+        while clock::since_boot().saturating_sub(begun) < works {
+            std::thread::yield_now();
+        }
+        Ok(memory.commits())
+    });
+    ran.await.expect("committed")
+}
+
+#[tokio::test]
+async fn no_write_joins_a_transaction_that_has_run_for_long() {
+    let (memory, _) = memory().await;
+    let executor = Arc::new(memory.open(&sound()));
+    let held = Held::new(&executor).await;
+    let work = [
+        Duration::ZERO,
+        LONGEST * 2,
+        Duration::ZERO,
+        LONGEST * 2,
+        Duration::ZERO,
+    ];
+    let all = join_all(work.map(|works| noting(&executor, &memory, works)));
+    tokio::pin!(all);
+    assert!(futures_util::poll!(&mut all).is_pending());
+    held.let_go().await.expect("it went on");
+    let ran = all.await;
+    assert!(ran.is_sorted(), "in order: {ran:?}");
+    assert!(ran[1] < ran[2] && ran[3] < ran[4], "joined late: {ran:?}");
+}
+
+#[tokio::test]
+async fn no_caller_is_answered_before_the_commit() {
+    let (memory, from) = memory().await;
+    let (at_commit, commits) = mpsc::channel();
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = std::sync::Mutex::new(gone);
+    let troubles: Troubles = Arc::new(move |step| {
+        if step == Step::Commit {
+            let _ = at_commit.send(());
+            // Ends when the test has let all go.
+            let _ = gone.lock().expect("unpoisoned").recv();
+        }
+        None
+    });
+    let executor = Arc::new(memory.open(&troubles));
+    let held = Held::new(&executor).await;
+    let sends: Vec<_> = texts(8)
+        .iter()
+        .map(|text| ask(&executor, &from, draft(text)))
+        .collect();
+    queued(&executor, sends.len()).await;
+    let held = tokio::spawn(held.let_go());
+    let commit = async || loop {
+        match commits.try_recv() {
+            Ok(()) => break,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    commit().await;
+    go.send(()).expect("it waits");
+    commit().await;
+    // All of them ran, and the engine is at work on their commit.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+        assert!(sends.iter().all(|sent| !sent.is_finished()));
+    }
+    assert!(memory.texts().is_empty());
+    go.send(()).expect("it waits");
+    for sent in join_all(sends).await {
+        assert!(sent.expect("ran").is_ok());
+    }
+    held.await.expect("ran").expect("it went on");
+    assert_eq!(memory.texts(), texts(8));
+}
+
+#[tokio::test]
 async fn the_order_of_one_sender_is_kept() {
     let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(&sound()));
