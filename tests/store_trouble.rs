@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mcp_bridge::model::session::Life;
-use rig::{Daemon, QUICK, Rig, full, session, wait_for};
+use rig::{Daemon, PATIENCE, QUICK, Rig, full, session, wait_for};
 
 /// The time limit for an alert about a store; only the long forms insist on it,
 /// on a machine that has nothing else to do.
@@ -148,6 +148,22 @@ fn fill(disk: &Path) -> PathBuf {
     filler
 }
 
+/// One page more in the log.
+fn write_a_page(writer: &rusqlite::Connection) -> rusqlite::Result<()> {
+    writer.execute_batch(
+        "INSERT INTO bridge_signal (name, n) VALUES ('filled', 1)
+         ON CONFLICT (name) DO UPDATE SET n = (n & 1023) + 1",
+    )
+}
+
+/// Takes the room inside the log: an earlier one may have been longer, and its
+/// file keeps the length, so that a full disk holds up no write until it is used.
+fn fill_log(writer: &rusqlite::Connection) {
+    let refused = std::iter::repeat_with(|| write_a_page(writer)).find_map(Result::err);
+    let code = refused.and_then(|error| error.sqlite_error_code());
+    assert_eq!(code, Some(rusqlite::ErrorCode::DiskFull));
+}
+
 const CHILD: &str = "MCP_BRIDGE_TEST_SMALL_DISK";
 
 /// Runs this test again where it may mount a small disk. `None` in that child.
@@ -231,12 +247,17 @@ fn bridge(rig: &Rig, store: &Path, args: &[&str]) -> (Option<i32>, String, Strin
 
 /// From the disk's last byte to the alert, and back.
 fn full_and_freed(rig: &Rig, disk: &Path, mut daemon: Daemon) {
-    // A reader that stays keeps the log from beginning anew in its own room.
-    let reader = rusqlite::Connection::open(disk.join("bridge.db")).expect("opened");
+    let open = || rusqlite::Connection::open(disk.join("bridge.db")).expect("opened");
+    let (reader, writer) = (open(), open());
+    writer.busy_timeout(PATIENCE).expect("set");
+    // A reader that stays keeps the log from beginning anew in its own room, if
+    // there is something in the log that it reads.
+    write_a_page(&writer).expect("written");
     reader
         .execute_batch("BEGIN; SELECT count(*) FROM messages")
         .expect("read");
     let filler = fill(disk);
+    fill_log(&writer);
     raised(rig, Instant::now());
     let state = daemon.shows("the trouble", |state| state.status.contains("disk is full"));
     assert!(!state.status.contains("store ok"), "{}", state.status);

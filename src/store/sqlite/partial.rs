@@ -107,13 +107,20 @@ impl Partial {
                         return Ok(None);
                     }
                     // The program that had it before may have given it its name
-                    // meanwhile: then this is a whole copy of that program.
-                    if let Ok(left) = left
+                    // meanwhile: then this is a whole copy of that program. The
+                    // lock is held until the file is gone: without it, a second
+                    // program would take away what this one is about to fill.
+                    if let Ok(left) = &left
                         && FileId::there(&path) != Some(FileId::from(&left.metadata()?))
                     {
                         continue;
                     }
-                    std::fs::remove_file(&path).map_err(|error| named(&path, &error))?;
+                    match std::fs::remove_file(&path) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            return Err(named(&path, &error));
+                        }
+                        _ => {}
+                    }
                 }
             }
             let file = match guarded::make(&path, 0o600) {
@@ -228,6 +235,8 @@ fn ensure_replaceable(name: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
 
     fn access() -> Access {
@@ -252,6 +261,30 @@ mod tests {
         drop(first);
         assert!(!path.exists(), "what is not whole does not stay");
         assert!(Partial::claim(&path, access()).expect("asked").is_some());
+    }
+
+    #[test]
+    fn no_other_program_takes_a_claimed_file_away() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("x.partial");
+        let (together, name) = (Barrier::new(4), dir.path().join("x"));
+        // Each thread opens the file for itself, as a process does.
+        let claim = || {
+            std::fs::write(&path, "left by one that was killed").expect("written");
+            together.wait();
+            let claimed = Partial::claim(&path, access());
+            let kept =
+                claimed.and_then(|it| it.map(|partial| partial.keep(&name, true)).transpose());
+            together.wait();
+            kept
+        };
+        std::thread::scope(|scope| {
+            let claims = || (0..200).map(|_| claim()).collect::<Vec<_>>();
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(claims)).collect();
+            for kept in all.into_iter().flat_map(|one| one.join().expect("ended")) {
+                assert!(matches!(kept, Ok(None | Some(true))), "{kept:?}");
+            }
+        });
     }
 
     #[test]
