@@ -10,19 +10,23 @@
 //! a grain of a millisecond and a hop between threads costs ten microseconds.
 
 mod bell;
+#[cfg(target_os = "linux")]
+mod directory;
 mod file;
+mod files;
 mod marks;
+mod ring;
 pub(crate) mod settle;
+mod sleep;
 mod watch;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::thread::{JoinHandle, Thread};
+use std::thread::JoinHandle;
 
 pub use bell::Bell;
 pub(crate) use file::open;
 pub(crate) use marks::{Base, forget_marks, marks, note_base};
+use ring::{Pending, Ringer};
 use watch::Scope;
 
 /// The files of a store that tell of a commit.
@@ -46,10 +50,21 @@ pub enum Mode {
     Poll,
 }
 
+/// Who may be in the middle of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// No other process.
+    Nobody,
+    /// One that rings when it has committed.
+    Ours,
+    /// One that may not ring.
+    Foreign,
+}
+
 /// Who is called when it rings; all calls come from one thread.
 pub trait Listener: Send {
     /// Whether a commit may be under way at this moment in another process.
-    fn write_in_progress(&mut self) -> bool;
+    fn writer(&mut self) -> Writer;
 
     /// Whether a commit may have become visible since the last look: asked
     /// often, so it is to cost less than a look.
@@ -58,48 +73,9 @@ pub trait Listener: Send {
     /// Reads what is new. May find nothing.
     fn look(&mut self);
 
-    /// Whether the database changed since this was asked last, or cannot tell.
+    /// Whether the database changed since this was asked last and since the last
+    /// look, or cannot tell.
     fn changed(&mut self) -> bool;
-}
-
-/// Events that came since the thread last ran; several merge into one.
-#[derive(Debug, Default)]
-struct Pending(AtomicU8);
-
-impl Pending {
-    /// One of our writers, after its commit.
-    const OURS: u8 = 1;
-    /// A foreign writer, perhaps before its commit can be read.
-    const FOREIGN: u8 = 2;
-    /// Whoever owns the doorbell wants a look.
-    const ASKED: u8 = 4;
-    /// The doorbell is taken down.
-    const STOP: u8 = 8;
-    /// A file that is watched by itself went, and its watch with it.
-    const DEAF: u8 = 16;
-
-    fn add(&self, what: u8) -> bool {
-        self.0.fetch_or(what, Ordering::AcqRel) & what == 0
-    }
-
-    fn take(&self) -> u8 {
-        self.0.swap(0, Ordering::AcqRel)
-    }
-}
-
-/// Rings the listener's thread; cheap to clone, never blocks.
-#[derive(Debug, Clone)]
-struct Ringer {
-    pending: Arc<Pending>,
-    thread: Thread,
-}
-
-impl Ringer {
-    fn ring(&self, what: u8) {
-        if self.pending.add(what) {
-            self.thread.unpark();
-        }
-    }
 }
 
 /// A doorbell that is mounted; dropping it takes it down and waits for its
@@ -126,18 +102,16 @@ impl Doorbell {
         scope: Scope,
         listener: Box<dyn Listener>,
     ) -> std::io::Result<Self> {
-        let pending = Arc::new(Pending::default());
-        let seen = Arc::clone(&pending);
-        let span = tracing::Span::current();
+        let (ringer, sleep) = sleep::sleep()?;
+        let (span, own) = (tracing::Span::current(), ringer.clone());
         let thread = std::thread::Builder::new()
             .name("doorbell".into())
             // Its records are those of the duty that it works for.
-            .spawn(move || span.in_scope(|| settle::run(&paths, mode, scope, &seen, listener)))?;
+            .spawn(move || {
+                span.in_scope(|| settle::run(&paths, mode, scope, &own, &sleep, listener));
+            })?;
         Ok(Self {
-            ringer: Ringer {
-                pending,
-                thread: thread.thread().clone(),
-            },
+            ringer,
             thread: Some(thread),
         })
     }

@@ -1,12 +1,13 @@
 //! The doorbell's thread: waits for a ring, settles, looks.
 
-use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use super::ring::{Pending, Ringer};
+use super::sleep::Sleep;
 use super::watch::{Scope, Watch, watch};
-use super::{Listener, Mode, Paths, Pending, Ringer};
+use super::{Listener, Mode, Paths, Writer};
 
 /// How often the database itself is asked, while events come. One question
 /// costs a microsecond.
@@ -37,33 +38,49 @@ pub(super) fn run(
     paths: &Paths,
     mode: Mode,
     scope: Scope,
-    pending: &std::sync::Arc<Pending>,
+    ringer: &Ringer,
+    sleep: &Sleep,
     mut listener: Box<dyn Listener>,
 ) {
-    let ringer = Ringer {
-        pending: std::sync::Arc::clone(pending),
-        thread: std::thread::current(),
-    };
     sharpen_timers();
     let mut events = Events::new(mode, scope);
+    // Since when one of our own writers is awaited.
+    let mut awaits: Option<Instant> = None;
+    // Whatever rings, this is asked as often.
+    let mut asked = Instant::now();
     loop {
-        events.keep(paths, &ringer);
-        if pending.0.load(std::sync::atomic::Ordering::Acquire) == 0 {
-            park_timeout(events.question());
-        }
-        let rung = pending.take();
+        events.keep(paths, ringer);
+        let question = events.question().saturating_sub(asked.elapsed());
+        let longest = awaits.map_or(question, |since| await_for(since).min(question));
+        let rung = sleep.until_rung(events.watch.as_ref(), longest);
         if rung & Pending::STOP != 0 {
             return;
         }
         if rung & Pending::DEAF != 0 {
             events.watch_anew();
         }
-        if rung & Pending::FOREIGN != 0 {
-            settle(pending, listener.as_mut());
-        } else if rung != 0 || listener.changed() {
-            listener.look();
+        if rung & Pending::OURS != 0 {
+            look_at_news(listener.as_mut());
+        }
+        if rung & Pending::FOREIGN != 0 || awaits.is_some() {
+            let watch = events.watch.as_ref();
+            let ours = settle(sleep, watch, listener.as_mut()) == Settled::AwaitsOurs;
+            awaits = ours.then(|| awaits.unwrap_or_else(Instant::now));
+        }
+        let wanted = rung & Pending::ASKED != 0;
+        if wanted || asked.elapsed() >= events.question() {
+            if listener.changed() || wanted {
+                listener.look();
+            }
+            asked = Instant::now();
         }
     }
+}
+
+/// How long to wait for the ring of a writer that is awaited since then: it may have
+/// nothing to ring for, or die.
+fn await_for(since: Instant) -> Duration {
+    since.elapsed().max(LONGEST_PAUSE)
 }
 
 /// How long to wait before the next look, `waited` after the ring. The bare
@@ -82,30 +99,49 @@ pub(crate) fn sharpen_timers() {
     }
 }
 
-/// Looks, and again at whatever is published, until no writer can be in the
+/// How it stands after a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// All that rang is looked at, and what comes is heard.
+    Quiet,
+    /// One of our own writers is in the middle of a commit and rings when it is done;
+    /// until then its writes are not heard.
+    AwaitsOurs,
+}
+
+/// Looks at what is published, until no writer that rings no bell can be in the
 /// middle of a commit. The question comes first: any commit whose write rang is
 /// visible, or rolled back, once the lock is seen free.
-fn settle(pending: &Pending, listener: &mut dyn Listener) {
+fn settle(sleep: &Sleep, watch: Option<&Watch>, listener: &mut dyn Listener) -> Settled {
     let started = Instant::now();
-    let mut looked = false;
     loop {
-        let writing = listener.write_in_progress();
-        if !looked || listener.published() {
-            listener.look();
-            looked = true;
+        let writer = listener.writer();
+        let unarmed = watch.filter(|watch| !watch.is_armed());
+        if let (Writer::Nobody, Some(watch)) = (writer, unarmed) {
+            watch.arm();
+            // For what was not heard before.
+            continue;
+        }
+        look_at_news(listener);
+        match writer {
+            Writer::Nobody => return Settled::Quiet,
+            Writer::Ours => return Settled::AwaitsOurs,
+            Writer::Foreign => {}
         }
         let waited = started.elapsed();
-        if !writing || waited > SETTLE_FOR {
-            return;
+        if waited > SETTLE_FOR || sleep.pause(watch, pause(waited)) {
+            if let Some(watch) = unarmed {
+                watch.arm();
+            }
+            return Settled::Quiet;
         }
-        // A ring of our own writer ends the pause early.
-        park_timeout(pause(waited));
-        if pending.0.load(std::sync::atomic::Ordering::Acquire) & Pending::STOP != 0 {
-            return;
-        }
-        pending
-            .0
-            .fetch_and(!Pending::OURS, std::sync::atomic::Ordering::AcqRel);
+    }
+}
+
+/// Several rings may tell of one commit, and the first look has seen it.
+fn look_at_news(listener: &mut dyn Listener) {
+    if listener.published() {
+        listener.look();
     }
 }
 
@@ -182,6 +218,7 @@ impl Events {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sleep::sleep;
     use super::*;
 
     /// A writer that is busy for so many questions, and publishes at one of them.
@@ -194,16 +231,21 @@ mod tests {
     }
 
     impl Busy {
+        fn new(busy_for: u32, publishes_at: Option<u32>) -> Self {
+            Self {
+                questions: 0,
+                busy_for,
+                publishes_at,
+                seen: false,
+                looks: 0,
+            }
+        }
+
         fn settled(busy_for: u32, publishes_at: Option<u32>) -> Self {
             loop {
-                let mut busy = Self {
-                    questions: 0,
-                    busy_for,
-                    publishes_at,
-                    seen: false,
-                    looks: 0,
-                };
-                settle(&Pending::default(), &mut busy);
+                let mut busy = Self::new(busy_for, publishes_at);
+                let (_ringer, sleep) = sleep().expect("a pipe");
+                settle(&sleep, None, &mut busy);
                 // On a machine that is busy itself it may have given up.
                 if busy.questions > busy_for {
                     return busy;
@@ -217,9 +259,12 @@ mod tests {
     }
 
     impl Listener for Busy {
-        fn write_in_progress(&mut self) -> bool {
+        fn writer(&mut self) -> Writer {
             self.questions += 1;
-            self.questions <= self.busy_for
+            match self.questions <= self.busy_for {
+                true => Writer::Foreign,
+                false => Writer::Nobody,
+            }
         }
 
         fn published(&mut self) -> bool {
@@ -237,14 +282,43 @@ mod tests {
     }
 
     #[test]
-    fn it_looks_once_and_again_at_what_is_published() {
+    fn it_looks_at_what_is_published_and_at_nothing_else() {
         let nothing = Busy::settled(20, None);
-        assert_eq!((nothing.questions, nothing.looks), (21, 1));
-        for at in 2..=21 {
+        assert_eq!((nothing.questions, nothing.looks), (21, 0));
+        for at in 1..=21 {
             let one = Busy::settled(20, Some(at));
-            assert_eq!((one.questions, one.looks, one.seen), (21, 2, true), "{at}");
+            assert_eq!((one.questions, one.looks, one.seen), (21, 1, true), "{at}");
         }
         let idle = Busy::settled(0, Some(1));
         assert_eq!((idle.questions, idle.looks, idle.seen), (1, 1, true));
+    }
+
+    #[test]
+    fn a_writer_that_rings_is_asked_about_once() {
+        struct Rings(Busy);
+        impl Listener for Rings {
+            fn writer(&mut self) -> Writer {
+                self.0.questions += 1;
+                Writer::Ours
+            }
+
+            fn published(&mut self) -> bool {
+                self.0.published()
+            }
+
+            fn look(&mut self) {
+                self.0.look();
+            }
+
+            fn changed(&mut self) -> bool {
+                self.0.changed()
+            }
+        }
+        let (_ringer, sleep) = sleep().expect("a pipe");
+        let mut rings = Rings(Busy::new(0, Some(1)));
+        let settled = settle(&sleep, None, &mut rings);
+        assert_eq!(settled, Settled::AwaitsOurs);
+        // What others have committed before it is looked at.
+        assert_eq!((rings.0.questions, rings.0.looks), (1, 1));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::*;
@@ -32,8 +32,8 @@ struct Reader {
 }
 
 impl Listener for Reader {
-    fn write_in_progress(&mut self) -> bool {
-        false
+    fn writer(&mut self) -> Writer {
+        Writer::Nobody
     }
 
     fn published(&mut self) -> bool {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::tables::NAME;
 use super::{Memory, MemoryEngine, MemoryReader, Troubles};
-use crate::doorbell::{Doorbell, Listener, Mode, Paths};
+use crate::doorbell::{Doorbell, Listener, Mode, Paths, Writer};
 use crate::model::message::Message;
 use crate::model::{MessageId, SessionKey, StoreName};
 use crate::store::executor::{Engine, Executor, Readers, plain_threads};
@@ -117,8 +117,8 @@ struct Listening {
 }
 
 impl Listener for Listening {
-    fn write_in_progress(&mut self) -> bool {
-        false
+    fn writer(&mut self) -> Writer {
+        Writer::Nobody
     }
 
     fn published(&mut self) -> bool {

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::fault::{Fault, is_locked};
 use super::newest::newest;
 use super::statements::Statements as _;
-use super::turnstile::{Place, Turnstile};
+use super::turnstile::{Place, Turnstile, Word};
 use super::{Durability, Opened, Ring, odd, ours};
 use crate::model::StoreName;
 use crate::store::executor::{Engine, Executor, PATIENCE, Readers, Threads};
@@ -39,6 +39,7 @@ pub(super) fn executor(
         durability,
         turnstile: Turnstile::new(opened.files.beside("-bell")),
         place: None,
+        word: None,
         rows: SqliteRows {
             connection: first,
             ..SqliteRows::new(opened, synchronous)
@@ -160,6 +161,8 @@ struct SqliteEngine {
     turnstile: Turnstile,
     /// In the queue of writers, while a transaction is under way.
     place: Option<Place>,
+    /// Given for as long; the next writer's begins behind it.
+    word: Option<Word>,
     rows: SqliteRows,
     /// Whether it was used: from then on its thread is a confined one.
     begun: bool,
@@ -201,6 +204,7 @@ impl SqliteEngine {
         };
         connection.busy_timeout(PATIENCE)?;
         begun?;
+        self.word = self.turnstile.give_word();
         self.place = Some(place);
         // Nothing is committed while the lock is held.
         let seen = opened.newest.seen();
@@ -209,6 +213,14 @@ impl SqliteEngine {
         let checked = opened.checked_definitions(checked, connection)?;
         self.rows.checked = checked;
         Ok(())
+    }
+}
+
+impl SqliteEngine {
+    /// Lets the next writer in.
+    fn leave(&mut self) {
+        self.word = None;
+        self.place = None;
     }
 }
 
@@ -255,7 +267,7 @@ impl Engine for SqliteEngine {
             Ok(newest)
         })?;
         // The next writer need not wait for the rest.
-        self.place = None;
+        self.leave();
         self.rows
             .opened
             .ring(if ring { Ring::Yes } else { Ring::No }, newest);
@@ -276,7 +288,7 @@ impl Engine for SqliteEngine {
             // Its lock would hold everyone up.
             self.rows.connection = None;
         }
-        self.place = None;
+        self.leave();
     }
 
     fn rows(&mut self, doing: &'static str) -> &mut dyn Rows {

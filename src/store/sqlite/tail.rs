@@ -15,14 +15,15 @@ use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
-use rustix::process::{Flock, FlockType, fcntl_getlk};
+use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
 
 use super::copy;
 use super::fault::explain_rusqlite;
 use super::file::{Files, keep_open};
 use super::newest::{Newest, newest};
-use super::{beside, shared};
-use crate::doorbell::Listener;
+use super::{beside, shared, turnstile};
+use crate::doorbell::{Listener, Writer};
+use crate::guarded;
 use crate::model::message::Message;
 use crate::model::{MessageId, SessionKey};
 use crate::store::{Arrival, Look, OnRing, Result, StoreError};
@@ -41,15 +42,20 @@ pub(super) struct Tail {
     newest: Newest,
     connection: Connection,
     shared_memory: Option<&'static File>,
+    /// Where our writers give their word that they ring, once there is one.
+    bell: Option<File>,
     /// Newest id that was returned, or was there at the start.
     head: i64,
     /// The signal that was seen last.
     signal: i64,
     data_version: i64,
-    /// As it was before the last look.
+    /// As it was before the last look, if that read all that there was.
+    looked: Option<IndexHeader>,
+    /// As it was when that was asked last.
     header: Option<IndexHeader>,
-    /// That the store is an older copy of itself, until a look was told.
-    older: Option<StoreError>,
+    /// That the store is another one now, or an older copy of itself, until a look was
+    /// told.
+    trouble: Option<StoreError>,
 }
 
 impl Tail {
@@ -81,6 +87,7 @@ impl Tail {
         files.ensure_same()?;
         Ok(Self {
             shared_memory: keep_open(&files.beside("-shm")),
+            bell: None,
             files: Arc::clone(files),
             newest,
             connection,
@@ -88,8 +95,9 @@ impl Tail {
             // Whatever came before is looked at anyway.
             signal: 0,
             data_version,
+            looked: None,
             header: None,
-            older: None,
+            trouble: None,
         })
     }
 
@@ -99,6 +107,12 @@ impl Tail {
             tail: self,
             on_ring,
         }
+    }
+
+    /// A look that failed, which the next ring repeats.
+    fn failed(&mut self, error: &rusqlite::Error) -> StoreError {
+        self.looked = None;
+        self.words(error)
     }
 
     fn words(&self, error: &rusqlite::Error) -> StoreError {
@@ -122,33 +136,31 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
 
 impl Look for Tail {
     fn arrivals(&mut self) -> Result<Vec<Arrival>> {
-        self.ensure_usable()?;
-        let (arrivals, head) = self.arrivals_since().map_err(|error| self.words(&error))?;
+        self.ensure_well()?;
+        let new = self.arrivals_since();
+        let (arrivals, head) = new.map_err(|error| self.failed(&error))?;
         self.head = head;
         Ok(arrivals)
     }
 
     fn messages(&mut self, of: &HashSet<SessionKey>) -> Result<Vec<Message>> {
-        self.ensure_usable()?;
-        let (messages, head) = self
-            .messages_since(of)
-            .map_err(|error| self.words(&error))?;
+        self.ensure_well()?;
+        let new = self.messages_since(of);
+        let (messages, head) = new.map_err(|error| self.failed(&error))?;
         self.head = head;
         Ok(messages)
     }
 
     fn signalled(&mut self) -> Result<bool> {
-        self.files.ensure_usable()?;
-        let signal = self.signal_now().map_err(|error| self.words(&error))?;
+        let signal = self.signal_now().map_err(|error| self.failed(&error))?;
         Ok(std::mem::replace(&mut self.signal, signal) != signal)
     }
 }
 
 impl Tail {
     /// Whether the store is the one that was opened, as far as is known.
-    fn ensure_usable(&mut self) -> Result<()> {
-        self.older.take().map_or(Ok(()), Err)?;
-        self.files.ensure_usable()
+    fn ensure_well(&mut self) -> Result<()> {
+        self.trouble.take().map_or(Ok(()), Err)
     }
 
     /// Whether the store is no older copy of itself, in which a listener would wait
@@ -159,8 +171,18 @@ impl Tail {
         self.newest.ensure_forwards(found, seen, &self.files)
     }
 
+    /// Whether the process that has SQLite's lock has given its word that it rings.
+    /// What cannot be said of one in another namespace it has not.
+    fn will_ring(&mut self, writer: Option<Pid>) -> bool {
+        if self.bell.is_none() {
+            self.bell = guarded::open(&self.files.beside("-bell")).ok();
+        }
+        let bell = self.bell.as_ref();
+        writer.is_some() && bell.and_then(turnstile::word) == writer
+    }
+
     /// The header as it is now; half of it may be older than the rest.
-    fn header(&self) -> Option<IndexHeader> {
+    fn header_now(&self) -> Option<IndexHeader> {
         let mut header = [0; size_of::<IndexHeader>()];
         self.shared_memory?.read_exact_at(&mut header, 0).ok()?;
         Some(header)
@@ -180,12 +202,9 @@ impl Tail {
         let (mut arrivals, mut head) = (Vec::new(), self.head);
         while let Some(row) = rows.next()? {
             head = row.get(0)?;
-            let (conversation, side) = (text(row, 1)?.parse(), text(row, 2)?.parse());
-            if let (Ok(conversation), Ok(side)) = (conversation, side) {
-                arrivals.push(Arrival {
-                    id: MessageId(head),
-                    to: SessionKey::new(conversation, side),
-                });
+            if let Some(to) = recipient(row, 1, 2)? {
+                let id = MessageId(head);
+                arrivals.push(Arrival { id, to });
             }
         }
         Ok((arrivals, head))
@@ -200,6 +219,10 @@ impl Tail {
         let (mut messages, mut head) = (Vec::new(), self.head);
         while let Some(row) = rows.next()? {
             head = row.get(0)?;
+            // Most are for others.
+            if !recipient(row, 1, 3)?.is_some_and(|to| of.contains(&to)) {
+                continue;
+            }
             let message = shared::assemble(
                 head,
                 &text(row, 1)?,
@@ -209,10 +232,23 @@ impl Tail {
                 Some(&text(row, 5)?),
                 &text(row, 6)?,
             );
-            messages.extend(message.filter(|message| of.contains(&message.recipient())));
+            messages.extend(message);
         }
         Ok((messages, head))
     }
+}
+
+/// Whom a message is for, by the columns of its conversation and its side.
+fn recipient(
+    row: &rusqlite::Row<'_>,
+    conversation: usize,
+    side: usize,
+) -> rusqlite::Result<Option<SessionKey>> {
+    let (conversation, side) = (text(row, conversation)?.parse(), text(row, side)?.parse());
+    Ok(match (conversation, side) {
+        (Ok(conversation), Ok(side)) => Some(SessionKey::new(conversation, side)),
+        _ => None,
+    })
 }
 
 /// A column's text, whatever it holds, as [`shared::text`] reads it.
@@ -230,9 +266,9 @@ struct Listening {
 }
 
 impl Listener for Listening {
-    fn write_in_progress(&mut self) -> bool {
+    fn writer(&mut self) -> Writer {
         let Some(shared_memory) = self.tail.shared_memory else {
-            return false;
+            return Writer::Nobody;
         };
         let question = Flock {
             start: WRITE_LOCK,
@@ -241,33 +277,39 @@ impl Listener for Listening {
         };
         // This process's own locks do not show, which is right: its own
         // commits ring the bell when they are done.
-        matches!(fcntl_getlk(shared_memory.as_fd(), &question), Ok(Some(_)))
+        match fcntl_getlk(shared_memory.as_fd(), &question) {
+            Ok(Some(writer)) if self.tail.will_ring(writer.pid) => Writer::Ours,
+            Ok(Some(_)) => Writer::Foreign,
+            Ok(None) | Err(_) => Writer::Nobody,
+        }
     }
 
     fn published(&mut self) -> bool {
-        let now = self.tail.header();
-        now.is_none() || now != self.tail.header
+        self.tail.header = self.tail.header_now();
+        self.tail.header.is_none() || self.tail.header != self.tail.looked
     }
 
     fn look(&mut self) {
-        // Before it looks: what is published meanwhile is looked at again.
-        self.tail.header = self.tail.header();
+        // As it was when it was asked for: what is published meanwhile is looked at
+        // again.
+        self.tail.looked = self.tail.header.take();
         (self.on_ring)(&mut self.tail);
-        // After the mail, which must not wait for it.
-        if let Err(error) = self.tail.ensure_forwards() {
-            self.tail.older = Some(error);
-            (self.on_ring)(&mut self.tail);
-        }
     }
 
     fn changed(&mut self) -> bool {
-        if self.tail.files.ensure_usable().is_err() {
+        let tail = &mut self.tail;
+        tail.trouble = tail.files.ensure_usable().err();
+        if tail.trouble.is_some() {
             return true;
         }
-        match data_version(&self.tail.connection) {
-            Ok(version) => std::mem::replace(&mut self.tail.data_version, version) != version,
+        let Ok(version) = data_version(&tail.connection) else {
             // Let the look find out and report it.
-            Err(_) => true,
+            return true;
+        };
+        if std::mem::replace(&mut tail.data_version, version) == version {
+            return false;
         }
+        tail.trouble = tail.ensure_forwards().err();
+        tail.trouble.is_some() || self.published()
     }
 }

@@ -7,13 +7,17 @@
 //! The lock is the doorbell's file's. It guards nothing: the Python bridge knows
 //! nothing of it, and whoever stands in a queue that does not move tries the
 //! door now and then, and keeps the place.
+//!
+//! A lock of another kind on the same file tells listeners that the writer which
+//! has SQLite's lock rings when it is done.
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, fcntl_lock, flock};
+use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
 use tokio::sync::oneshot;
 use tracing::debug;
 
@@ -50,6 +54,28 @@ impl Drop for Turn {
         // Nobody can do anything about it, and nothing is lost by it.
         let _ = flock(&*self.0, FlockOperation::Unlock);
     }
+}
+
+/// The word of a process, for as long as it has SQLite's own lock, that it rings when
+/// it has committed: listeners need not look again and again meanwhile. It is a lock
+/// too, so the kernel takes it back when the process is killed. It is the whole
+/// process's and is lost when that closes the file elsewhere, and the writer is then
+/// taken for one that does not ring.
+#[derive(Debug)]
+pub(super) struct Word(Arc<File>);
+
+impl Drop for Word {
+    fn drop(&mut self) {
+        let _ = fcntl_lock(&*self.0, FlockOperation::NonBlockingUnlock);
+    }
+}
+
+/// Whose word stands in the queue's file, `bell`: a process that SQLite's lock belongs
+/// to rings if it is this one.
+pub(super) fn word(bell: &File) -> Option<Pid> {
+    fcntl_getlk(bell, &Flock::from(FlockType::WriteLock))
+        .ok()??
+        .pid
 }
 
 /// Where a writer stands.
@@ -104,16 +130,29 @@ impl Turnstile {
         }
     }
 
-    /// Goes to the end of the queue.
-    pub(super) fn line_up(&self) -> Place {
-        let file = self.file.get_or_init(|| match doorbell::open(&self.path) {
+    fn file(&self) -> Option<&Arc<File>> {
+        let open = || match doorbell::open(&self.path) {
             Ok(file) => Some(Arc::new(file)),
             Err(error) => {
                 debug!(path = %self.path.display(), %error, "writers do not queue");
                 None
             }
-        });
-        let Some(file) = file else {
+        };
+        self.file.get_or_init(open).as_ref()
+    }
+
+    /// Gives the word that this process rings, now that it has SQLite's lock. On
+    /// systems where the two kinds of locks on the file would stand in each other's
+    /// way there is none.
+    pub(super) fn give_word(&self) -> Option<Word> {
+        let file = self.file().filter(|_| cfg!(target_os = "linux"))?;
+        let locked = fcntl_lock(&**file, FlockOperation::NonBlockingLockExclusive);
+        locked.is_ok().then(|| Word(Arc::clone(file)))
+    }
+
+    /// Goes to the end of the queue.
+    pub(super) fn line_up(&self) -> Place {
+        let Some(file) = self.file() else {
             return Place::Nowhere(0);
         };
         let (tell, told) = oneshot::channel();

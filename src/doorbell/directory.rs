@@ -1,0 +1,262 @@
+//! A watch by inotify, which the doorbell's thread reads itself: a thread between
+//! the two would cost a hop for each commit.
+//!
+//! The log is heard once, at the first write of a commit: a commit writes it many
+//! times, and each would wake every listener, at the writer's cost. Whoever has
+//! heard it asks what it wants to know, and arms the watch again. A watch on a file
+//! dies with it, and the log is made anew whenever the last connection closes: the
+//! directory tells of what is made there.
+
+use std::cell::Cell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+
+use super::Paths;
+use super::ring::Pending;
+
+/// Room for many events; the rest is read the next time.
+const BUFFER: usize = 4096;
+
+/// The watch; dropping it ends it.
+pub(super) struct Directory {
+    events: OwnedFd,
+    paths: Paths,
+    directory: i32,
+    /// Nothing where there is no such file, or no more can be watched.
+    log: Cell<Option<i32>>,
+    bell: Cell<Option<i32>>,
+    /// Nothing was heard of the log since it was armed.
+    armed: Cell<bool>,
+}
+
+impl Directory {
+    pub(super) fn watch(paths: &Paths) -> io::Result<Self> {
+        let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let parent = paths.database.parent();
+        let directory = parent.filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        let what = WatchFlags::MOVE | WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
+        let directory = inotify::add_watch(&events, directory, what)?;
+        let watch = Self {
+            events,
+            paths: paths.clone(),
+            directory,
+            log: Cell::new(None),
+            bell: Cell::new(None),
+            armed: Cell::new(false),
+        };
+        watch.arm();
+        watch.hang();
+        Ok(watch)
+    }
+
+    /// Whether the next write to the log is heard, if there can be one.
+    pub(super) fn is_armed(&self) -> bool {
+        self.armed.get()
+    }
+
+    /// Hears the next write to the log.
+    pub(super) fn arm(&self) {
+        let once = WatchFlags::MODIFY | WatchFlags::ONESHOT | WatchFlags::DONT_FOLLOW;
+        let log = inotify::add_watch(&self.events, &self.paths.log, once);
+        self.log.set(log.ok());
+        self.armed.set(true);
+    }
+
+    /// Hears the bell that is there now.
+    fn hang(&self) {
+        let each = WatchFlags::MODIFY | WatchFlags::DONT_FOLLOW;
+        let bell = inotify::add_watch(&self.events, &self.paths.bell, each).ok();
+        if let Some(old) = self.bell.replace(bell).filter(|old| Some(*old) != bell) {
+            // It may have ended with its file.
+            let _ = inotify::remove_watch(&self.events, old);
+        }
+    }
+
+    /// Whether writers that ring no bell are heard.
+    pub(super) fn hears_the_log(&self) -> bool {
+        !self.armed.get() || self.log.get().is_some()
+    }
+
+    pub(super) fn events(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    /// What has come: all that one reading gives.
+    pub(super) fn heard(&self) -> u8 {
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        let mut reader = Reader::new(&self.events, &mut buffer);
+        let mut rung = 0;
+        loop {
+            match reader.next() {
+                Ok(event) => {
+                    let name = event.file_name().map_or(&b""[..], |name| name.to_bytes());
+                    rung |= self.ring(event.wd(), event.events(), name);
+                }
+                Err(rustix::io::Errno::AGAIN) => return rung,
+                // What cannot be read may have been anything.
+                Err(_) => return rung | Pending::FOREIGN,
+            }
+            // What comes now wakes the thread again.
+            if reader.is_buffer_empty() {
+                return rung;
+            }
+        }
+    }
+
+    /// What an event means; 0 is nothing.
+    fn ring(&self, watch: i32, event: ReadFlags, name: &[u8]) -> u8 {
+        if event.contains(ReadFlags::QUEUE_OVERFLOW) {
+            // What was lost may have been anything.
+            self.armed.set(false);
+            return Pending::FOREIGN;
+        }
+        if watch == self.directory {
+            return self.comes_or_goes(event, name);
+        }
+        if Some(watch) == self.log.get() {
+            self.armed.set(false);
+            return Pending::FOREIGN;
+        }
+        // The end of a watch is no ring.
+        match Some(watch) == self.bell.get() && event.contains(ReadFlags::MODIFY) {
+            true => Pending::OURS,
+            false => 0,
+        }
+    }
+
+    fn comes_or_goes(&self, event: ReadFlags, name: &[u8]) -> u8 {
+        let comes = event.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
+        let is = |path: &Path| path.file_name().map(OsStrExt::as_bytes) == Some(name);
+        if is(&self.paths.database) || event.contains(ReadFlags::IGNORED) {
+            return Pending::ASKED;
+        }
+        if comes && is(&self.paths.log) {
+            self.armed.set(false);
+            return Pending::FOREIGN;
+        }
+        if comes && is(&self.paths.bell) {
+            self.hang();
+            // It may have been rung before.
+            return Pending::OURS;
+        }
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    struct Store {
+        directory: tempfile::TempDir,
+        watch: Directory,
+    }
+
+    impl Store {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().expect("a directory");
+            let at = |name: &str| directory.path().join(name);
+            let paths = Paths {
+                database: at("bridge.db"),
+                log: at("bridge.db-wal"),
+                bell: at("bridge.db-bell"),
+            };
+            for path in [&paths.database, &paths.log, &paths.bell] {
+                fs::write(path, "").expect("written");
+            }
+            let watch = Directory::watch(&paths).expect("watched");
+            Self { directory, watch }
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        /// What rings when this file is written to.
+        fn write(&self, name: &str) -> u8 {
+            let file = File::options().append(true).open(self.at(name));
+            file.expect("there").write_all(b".").expect("written");
+            self.watch.heard()
+        }
+    }
+
+    #[test]
+    fn only_what_may_be_a_commit_rings() {
+        let store = Store::new();
+        assert_eq!(store.write("bridge.db-bell"), Pending::OURS);
+        assert_eq!(store.write("bridge.db-bell"), Pending::OURS);
+        assert_eq!(store.write("bridge.db-wal"), Pending::FOREIGN);
+        assert_eq!(store.write("bridge.db"), 0, "a checkpoint has no new row");
+        fs::write(store.at("other.db-wal"), "").expect("written");
+        assert_eq!(store.write("other.db-wal"), 0);
+    }
+
+    #[test]
+    fn a_log_is_heard_once_until_it_is_armed() {
+        let store = Store::new();
+        for _ in 0..3 {
+            assert!(store.watch.is_armed() && store.watch.hears_the_log());
+            assert_eq!(store.write("bridge.db-wal"), Pending::FOREIGN);
+            assert!(!store.watch.is_armed() && store.watch.hears_the_log());
+            assert_eq!(store.write("bridge.db-wal"), 0);
+            store.watch.arm();
+        }
+    }
+
+    #[test]
+    fn files_that_are_made_anew_are_heard() {
+        let store = Store::new();
+        for _ in 0..3 {
+            fs::remove_file(store.at("bridge.db-wal")).expect("removed");
+            fs::write(store.at("bridge.db-wal"), "").expect("written");
+            assert_eq!(store.watch.heard() & Pending::FOREIGN, Pending::FOREIGN);
+            store.watch.arm();
+            assert_eq!(store.write("bridge.db-wal"), Pending::FOREIGN);
+            store.watch.arm();
+            fs::rename(store.at("bridge.db-bell"), store.at("old")).expect("moved");
+            fs::write(store.at("bridge.db-bell"), "").expect("written");
+            assert_eq!(store.watch.heard(), Pending::OURS);
+            assert_eq!(store.write("bridge.db-bell"), Pending::OURS);
+            assert_eq!(store.write("old"), 0, "another file has the name");
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_not_there_is_not_heard() {
+        let store = Store::new();
+        fs::remove_file(store.at("bridge.db-wal")).expect("removed");
+        store.watch.heard();
+        store.watch.arm();
+        assert!(!store.watch.hears_the_log());
+    }
+
+    #[test]
+    fn a_database_that_goes_or_comes_is_looked_at() {
+        let store = Store::new();
+        let (database, other) = (store.at("bridge.db"), store.at("other"));
+        fs::rename(&database, &other).expect("moved");
+        assert_eq!(store.watch.heard(), Pending::ASKED);
+        fs::rename(&other, &database).expect("moved");
+        assert_eq!(store.watch.heard(), Pending::ASKED);
+        fs::remove_file(&database).expect("removed");
+        assert_eq!(store.watch.heard(), Pending::ASKED);
+    }
+
+    #[test]
+    fn a_lost_event_may_have_been_anything() {
+        let store = Store::new();
+        let lost = store.watch.ring(-1, ReadFlags::QUEUE_OVERFLOW, b"");
+        assert_eq!(lost, Pending::FOREIGN);
+        assert!(!store.watch.is_armed());
+    }
+}
