@@ -232,6 +232,25 @@ fn a_file_that_cannot_be_replaced_keeps_its_token() {
 }
 
 #[test]
+fn where_tokens_are_plain_the_python_bridge_can_use_the_new_one() {
+    let scratch = Scratch::with_conversation();
+    let file = scratch.credentials("work.b");
+    assert!(read(&file).contains("mcpb_"));
+    let plain = ["store", "init", "--token-storage", "plain"];
+    scratch.run(&plain).ok();
+    scratch.run_as("work.b", &OURS).ok();
+    let text = read(&file);
+    assert!(!text.contains("mcpb_"), "it knows no prefix");
+    let same = format!(
+        "SELECT count(*) FROM conversations WHERE session_b_token = '{}'",
+        tokens(&text)[0]
+    );
+    assert_eq!(scratch.number(&same), 1, "it compares the texts");
+    scratch.run_as("work.b", &["check"]).ok();
+    scratch.run_as("work.a", &["check"]).ok();
+}
+
+#[test]
 fn a_conversation_that_has_ended_is_refused() {
     let scratch = Scratch::with_conversation();
     let before = read(&scratch.credentials("work.b"));
@@ -266,14 +285,23 @@ fn root_leaves_a_file_its_owner() {
 }
 
 #[test]
-fn a_watch_with_the_old_token_ends() {
+fn who_listens_with_the_old_token_ends() {
     let scratch = Scratch::with_conversation();
-    let args = ["watch", "--full-look", "10m"];
-    let mut watch = Running::lines(scratch.bridge_as("work.b", &args));
+    // Read before or after: it is the old one.
+    private(
+        &scratch.path("old.toml"),
+        &read(&scratch.credentials("work.b")),
+    );
+    let listen =
+        |args: &[&str]| Running::lines(scratch.bridge(&[&["-c", "old.toml"], args].concat()));
+    let mut watch = listen(&["watch", "--full-look", "10m"]);
     scratch.run_as("work.a", &["send", "before"]).ok();
     assert_eq!(watch.json()["message"], "before");
+    let mut wait = listen(&["wait", "--new", "--full-look", "10m", "--for", "10m"]);
     scratch.run_as("work.b", &OURS).ok();
-    assert_eq!(watch.end(), Some(77));
-    let said = watch.complaint();
-    assert!(said.contains("the token for conv_"), "{said}");
+    for mut listener in [watch, wait] {
+        assert_eq!(listener.end(), Some(77));
+        let said = listener.complaint();
+        assert!(said.contains("the token for conv_"), "{said}");
+    }
 }
