@@ -297,7 +297,7 @@ fn who_listens_with_the_old_token_ends() {
     let mut watch = listen(&["watch", "--full-look", "10m"]);
     scratch.run_as("work.a", &["send", "before"]).ok();
     assert_eq!(watch.json()["message"], "before");
-    let mut wait = listen(&["wait", "--new", "--full-look", "10m", "--for", "10m"]);
+    let wait = listen(&["wait", "--new", "--full-look", "10m", "--for", "10m"]);
     scratch.run_as("work.b", &OURS).ok();
     for mut listener in [watch, wait] {
         assert_eq!(listener.end(), Some(77));
