@@ -41,7 +41,9 @@ impl Default for HealthPolicy {
 }
 
 /// What the agent's client reports about its turns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Turn {
     /// It reports none: a long build and a dead agent look the same.

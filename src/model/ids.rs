@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::wire::as_text;
 
 /// Why a text is not an identifier. The message names the text and the shape
 /// that was expected.
@@ -46,8 +49,8 @@ fn quoted(text: &str) -> String {
 }
 
 /// `conv_` and 16 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub struct ConversationId(String);
 
 impl ConversationId {
@@ -82,12 +85,7 @@ impl FromStr for ConversationId {
     }
 }
 
-impl TryFrom<String> for ConversationId {
-    type Error = InvalidId;
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        text.parse()
-    }
-}
+as_text!(ConversationId, "ConversationId", "pattern": "^conv_[0-9a-f]{16}$");
 
 impl From<ConversationId> for String {
     fn from(id: ConversationId) -> Self {
@@ -103,8 +101,8 @@ impl fmt::Display for ConversationId {
 
 /// One side of a conversation. Scripts also wrote `session_a`; both are read,
 /// only the short form is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "&'static str")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(into = "&'static str")]
 pub enum Side {
     /// The orchestrator's side.
     A,
@@ -146,12 +144,7 @@ impl FromStr for Side {
     }
 }
 
-impl TryFrom<String> for Side {
-    type Error = InvalidId;
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        text.parse()
-    }
-}
+as_text!(Side, "Side", "enum": ["a", "b"]);
 
 impl From<Side> for &'static str {
     fn from(side: Side) -> Self {
@@ -166,7 +159,9 @@ impl fmt::Display for Side {
 }
 
 /// A session: one side of one conversation. Written `conv_0123456789abcdef/b`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct SessionKey {
     /// The conversation.
     pub conversation: ConversationId,
@@ -207,7 +202,18 @@ impl fmt::Display for SessionKey {
 
 /// A message's row id. Unique in a store, never used again.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
 pub struct MessageId(pub i64);
@@ -229,7 +235,9 @@ impl fmt::Display for MessageId {
 }
 
 /// A task's row id. Unique in a store, never used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct TaskId(pub i64);
 
@@ -253,7 +261,18 @@ impl fmt::Display for TaskId {
 /// fence of its claim; one that carries an older fence comes from somebody who
 /// no longer has the task.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
 pub struct Fence(pub i64);
@@ -273,8 +292,8 @@ impl fmt::Display for Fence {
 }
 
 /// What people call a conversation: `backend-1`. Safe as a file name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub struct Label(String);
 
 impl Label {
@@ -301,12 +320,7 @@ impl FromStr for Label {
     }
 }
 
-impl TryFrom<String> for Label {
-    type Error = InvalidId;
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        text.parse()
-    }
-}
+as_text!(Label, "Label", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$");
 
 impl From<Label> for String {
     fn from(label: Label) -> Self {

@@ -4,9 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{ConversationId, MessageId, SessionKey, Side, TaskId};
+use super::wire::as_text;
 
 /// Longest message, in characters (not bytes): the Python bridge's limit.
 pub const MAX_CHARACTERS: usize = 50_000;
@@ -14,7 +16,8 @@ pub const MAX_CHARACTERS: usize = 50_000;
 pub const MAX_FILES: usize = 20;
 
 /// Why something cannot be sent. Never repeats the message.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum InvalidMessage {
     /// Nothing but white space.
     #[error("the message is empty; say something")]
@@ -48,7 +51,7 @@ pub enum InvalidMessage {
 }
 
 /// The text of a message, checked.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Body(String);
 
 impl Body {
@@ -85,6 +88,8 @@ impl FromStr for Body {
     }
 }
 
+as_text!(Body, "Body", "minLength": 1, "maxLength": MAX_CHARACTERS);
+
 // A body may hold anything; it has no business in a log.
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,7 +98,7 @@ impl fmt::Debug for Body {
 }
 
 /// What a message wants of its reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names are the meaning")]
 pub enum ActionType {
@@ -141,18 +146,26 @@ impl FromStr for ClientMessageId {
     }
 }
 
+as_text!(ClientMessageId, "ClientMessageId", "pattern": "^[!-~]{1,128}$");
+
 /// A message before it is sent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Draft {
     /// The text.
+    #[serde(rename = "message")]
     pub body: Body,
     /// What the reader is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action_type: Option<ActionType>,
     /// Paths that the message is about; at most [`MAX_FILES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
     /// The sender's own id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<ClientMessageId>,
     /// The task that it belongs to: it goes where the task goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
 }
 
@@ -215,6 +228,15 @@ impl From<&str> for Sender {
     }
 }
 
+impl FromStr for Sender {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text.into())
+    }
+}
+
+as_text!(Sender, "Sender");
+
 impl From<Sender> for String {
     fn from(sender: Sender) -> Self {
         sender.to_string()
@@ -232,7 +254,7 @@ impl fmt::Display for Sender {
 }
 
 /// A stored message, as its reader gets it.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// Row id.
     pub id: MessageId,

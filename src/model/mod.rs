@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod assignment;
+pub mod door;
 pub mod health;
 pub mod ids;
 pub mod message;
@@ -21,6 +22,7 @@ pub mod timestamp;
 pub mod token;
 pub mod wake;
 pub mod wall;
+pub(crate) mod wire;
 
 pub use ids::{ConversationId, Fence, InvalidId, Label, MessageId, SessionKey, Side, TaskId};
 pub use store_name::StoreName;

@@ -8,9 +8,11 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A sliding window and the most messages in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Window {
     /// How far back it reaches.
     pub length: Duration,
@@ -20,8 +22,26 @@ pub struct Window {
     pub name: &'static str,
 }
 
+impl<'de> Deserialize<'de> for Window {
+    fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Sent {
+            limit: u32,
+            name: String,
+        }
+        let Sent { limit, name } = Sent::deserialize(source)?;
+        let limits = RateLimits {
+            per_minute: limit,
+            per_hour: limit,
+            per_day: limit,
+        };
+        let known = limits.windows().find(|window| window.name == name);
+        known.ok_or_else(|| serde::de::Error::custom("no window has this name"))
+    }
+}
+
 /// The three windows of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RateLimits {
     /// Messages a minute; 0 is no limit.
     pub per_minute: u32,
@@ -67,7 +87,7 @@ impl RateLimits {
 }
 
 /// A window that is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{} messages per {} are allowed; the next one may be sent in {}",
     window.limit, window.name, humantime::format_duration(Duration::from_secs(wait.as_secs().max(1))))]
 pub struct RateLimited {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::health::{DEFAULT_TTL, Turn};
 use super::ids::{ConversationId, Label, SessionKey, Side};
@@ -24,7 +25,7 @@ pub struct Caller {
 }
 
 /// A conversation as people see it; tokens are not part of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Conversation {
     /// Its id.
     pub id: ConversationId,
@@ -106,7 +107,7 @@ impl fmt::Display for ConversationState {
 }
 
 /// What proves that a session's agent lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProofKind {
     /// A process, by pidfd and start time.
@@ -151,14 +152,15 @@ impl ProofKind {
 
 /// The last heartbeat of a session. `at` is for people; nobody decides on it
 /// across machines.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Heartbeat {
     /// Grows by one with each beat.
     pub seq: i64,
     /// Wall time of the machine that beat.
     pub at: Timestamp,
     /// How long it is good for.
-    #[serde(rename = "ttl_seconds", serialize_with = "seconds")]
+    #[serde(rename = "ttl_seconds", with = "super::wire::seconds")]
+    #[schemars(with = "f64")]
     pub ttl: Duration,
     /// What it rests on.
     pub proof: ProofKind,
@@ -170,12 +172,8 @@ pub struct Heartbeat {
     pub released: bool,
 }
 
-fn seconds<S: serde::Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(value.as_secs_f64())
-}
-
 /// Everything that `status` shows of one session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionView {
     /// Which session.
     #[serde(flatten)]

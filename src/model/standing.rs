@@ -1,6 +1,6 @@
 //! What an orchestrator found of a session, as the store keeps it.
 
-use serde::{Serialize, Serializer};
+use super::wire::as_word;
 
 /// What was found of a session last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,14 +54,10 @@ impl Standing {
     }
 }
 
+as_word!(Standing, "Standing", Self::ALL);
+
 impl std::fmt::Display for Standing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for Standing {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }

@@ -5,7 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::wire::as_text;
 
 pub use super::ids::{Fence, TaskId};
 
@@ -82,7 +85,7 @@ fn checked(
 
 /// Four texts, one shape: checked when they come in, never in a log.
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $parse:expr) => {
+    ($(#[$doc:meta])* $name:ident, $word:literal, $least:literal..$most:expr, $parse:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Serialize)]
         #[serde(transparent)]
@@ -104,6 +107,8 @@ macro_rules! text {
             }
         }
 
+        as_text!($name, $word, "minLength": $least, "maxLength": $most);
+
         impl From<$name> for String {
             fn from(text: $name) -> Self {
                 text.0
@@ -121,7 +126,7 @@ macro_rules! text {
 text! {
     /// One plain line that says what the task is: 1 to [`MAX_TITLE`]
     /// characters, none of them a control character.
-    Title, |text| {
+    Title, "Title", 1..MAX_TITLE, |text| {
         let text = checked("title", text, MAX_TITLE, false)?;
         match text.find(char::is_control) {
             Some(at) => Err(InvalidTask::NotALine(at)),
@@ -133,22 +138,22 @@ text! {
 text! {
     /// What is to be done, where the title does not say it all: up to
     /// [`MAX_BODY`] characters, or nothing.
-    TaskBody, |text| checked("body", text, MAX_BODY, true)
+    TaskBody, "TaskBody", 0..MAX_BODY, |text| checked("body", text, MAX_BODY, true)
 }
 
 text! {
     /// How far its owner has come, for whoever may have to go on: 1 to
     /// [`MAX_PROGRESS`] characters.
-    ProgressNote, |text| checked("progress note", text, MAX_PROGRESS, false)
+    ProgressNote, "ProgressNote", 1..MAX_PROGRESS, |text| checked("progress note", text, MAX_PROGRESS, false)
 }
 
 text! {
     /// What came of it: up to [`MAX_RESULT`] characters, or nothing.
-    TaskResult, |text| checked("result", text, MAX_RESULT, true)
+    TaskResult, "TaskResult", 0..MAX_RESULT, |text| checked("result", text, MAX_RESULT, true)
 }
 
 /// Where a task stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
     /// Waits for somebody to do it.

@@ -133,6 +133,42 @@ impl TokenStorage {
     }
 }
 
+super::wire::as_word!(TokenStorage, "TokenStorage", [Self::Hashed, Self::Plain]);
+
+/// A token as it travels to the daemon: nothing else is ever made of one.
+pub(crate) mod presented {
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::Token;
+
+    pub(crate) fn serialize<S: Serializer>(token: &Token, sink: S) -> Result<S::Ok, S::Error> {
+        sink.serialize_str(token.expose())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Token, D::Error> {
+        let text = secrecy::SecretString::from(String::deserialize(source)?);
+        Token::parse(secrecy::ExposeSecret::expose_secret(&text)).map_err(D::Error::custom)
+    }
+
+    /// Its schema.
+    pub(crate) struct Shape;
+
+    impl JsonSchema for Shape {
+        fn inline_schema() -> bool {
+            true
+        }
+
+        fn schema_name() -> std::borrow::Cow<'static, str> {
+            "Token".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({ "type": "string", "pattern": "^(mcpb_)?[0-9a-fA-F]{64}$" })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,7 +63,17 @@ impl WakeOutcome {
 }
 
 /// What the store says of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 pub struct Mail {
     /// Oldest unread message.
     pub oldest_unread: Option<MessageId>,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::model::alert::AlertKind;
 use crate::model::session::session_name;
@@ -14,12 +15,11 @@ use crate::model::{Label, SessionKey};
 const TELLING: Duration = Duration::from_mins(1);
 
 /// An alert in the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertRow {
     /// Its id.
     pub id: i64,
     /// What it is.
-    #[serde(serialize_with = "kind_word")]
     pub kind: AlertKind,
     /// What it is about.
     pub subject: String,
@@ -38,15 +38,16 @@ pub struct AlertRow {
     /// How often it was told of again.
     pub reminders: u32,
     /// The conversation's label, if it is about a session.
-    #[serde(skip)]
     pub label: Option<Label>,
     /// Which of its edges was told.
-    #[serde(skip)]
     pub told: ToldEdge,
 }
 
 /// Which edge of an alert was told last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum ToldEdge {
     /// None.
     None,
@@ -117,13 +118,6 @@ pub struct AlertNote {
     pub told: Noted,
 }
 
-fn kind_word<S: serde::Serializer>(
-    kind: &AlertKind,
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    serializer.serialize_str(kind.as_str())
-}
-
 /// An alert to be raised.
 #[derive(Debug, Clone)]
 pub struct NewAlert {
@@ -143,7 +137,7 @@ pub struct NewAlert {
 }
 
 /// What operators say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ControlKind {
     /// No new tasks for a session or a host, and its end is no incident.
@@ -167,7 +161,7 @@ impl ControlKind {
 }
 
 /// What an operator said, until when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Control {
     /// What.
     pub kind: ControlKind,

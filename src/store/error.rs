@@ -1,11 +1,14 @@
 //! What can go wrong with a store, in words for the person who must act.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{TaskError, UsedUp};
+use crate::model::door::DoorError;
 use crate::model::message::InvalidMessage;
 use crate::model::rate::{RateLimited, Window};
 use crate::model::{ConversationId, Label, MessageId, SessionKey, StoreName};
@@ -13,7 +16,8 @@ use crate::text::{self, bytes};
 
 /// A failed store call. The first line says what happened to which thing, the
 /// second, if there is one, what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StoreError {
     /// No file there.
     #[error("store {}: there is no such file\n  make one: mcp-bridge store init --store {}", .0.display(), .0.display())]
@@ -33,7 +37,7 @@ pub enum StoreError {
     Empty(PathBuf),
     /// A directory, socket, ...
     #[error("store {}: this is a {}, not a database file\n  name the file itself, for example {}/bridge.db", .0.display(), .1, .0.display())]
-    NotAFile(PathBuf, &'static str),
+    NotAFile(PathBuf, Cow<'static, str>),
     /// SQLite does not know the file's format.
     #[error("store {}: this is not an SQLite database\n  name another file, or move this one away", .0.display())]
     NotADatabase(PathBuf),
@@ -107,7 +111,7 @@ pub enum StoreError {
         /// The store.
         path: StoreName,
         /// The table.
-        table: &'static str,
+        table: Cow<'static, str>,
     },
     /// A table whose ids are used up.
     #[error("store {}: {}; nothing was stored\n  {}", .path, .what.what(), .what.remedy())]
@@ -123,7 +127,7 @@ pub enum StoreError {
         /// The store.
         path: StoreName,
         /// What needed it.
-        doing: &'static str,
+        doing: Cow<'static, str>,
         /// What is wrong with it.
         what: String,
     },
@@ -188,7 +192,7 @@ pub enum StoreError {
         /// The file beside it.
         file: PathBuf,
         /// What is wrong with it.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// The database file has a second name.
     #[error(
@@ -309,6 +313,9 @@ pub enum StoreError {
         /// The message that has it.
         message: MessageId,
     },
+    /// On the way to a store through a daemon.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// A task that cannot be had, written or moved.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -317,7 +324,7 @@ pub enum StoreError {
     NotLeading(i64),
     /// Anything that SQLite says and no rule above names.
     #[error("store {}: {} ({})", .0, .1, .2)]
-    Sql(StoreName, &'static str, String),
+    Sql(StoreName, Cow<'static, str>, String),
 }
 
 /// What a caller can do about an error; exit codes are made of it.
@@ -337,6 +344,20 @@ pub enum ErrorClass {
     Unusable,
     /// Something else.
     Other,
+}
+
+fn of_the_door(error: &DoorError) -> ErrorClass {
+    match error {
+        DoorError::Unreachable(..) | DoorError::NoStore(_) => ErrorClass::Unavailable,
+        DoorError::Late { .. } | DoorError::TooMuch(_) => ErrorClass::Retry,
+        DoorError::NotPermitted(_)
+        | DoorError::NoToken(_)
+        | DoorError::NotOperator(_)
+        | DoorError::NotYours { .. } => ErrorClass::Denied,
+        DoorError::Malformed(_) | DoorError::NoOperation(_) => ErrorClass::Input,
+        DoorError::Garbled { .. } => ErrorClass::Unusable,
+        DoorError::Cut { .. } | DoorError::Told(_) => ErrorClass::Other,
+    }
 }
 
 /// What to do about a store that is gone.
@@ -376,6 +397,7 @@ impl StoreError {
                 TaskError::AtCapacity { .. } | TaskError::Draining(_) | TaskError::Exited(_),
             ) => ErrorClass::Retry,
             Self::NotLeading(_) => ErrorClass::Denied,
+            Self::Door(error) => of_the_door(error),
             Self::Task(_)
             | Self::Invalid(_)
             | Self::ClientIdReused { .. }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::DaemonRef;
 use crate::model::alert::AlertKind;
@@ -13,7 +15,7 @@ use crate::model::task::{Fence, TaskId};
 use crate::model::{ConversationId, Label, SessionKey, Side};
 
 /// The lease of whoever acts for the fleet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lease {
     /// Grows with each holder.
     pub epoch: i64,
@@ -23,6 +25,8 @@ pub struct Lease {
     pub renew_seq: i64,
     /// After so long without a renewal, on the clock of whoever watched it,
     /// somebody else may take it.
+    #[serde(rename = "ttl_seconds", with = "crate::model::wire::seconds")]
+    #[schemars(with = "f64")]
     pub ttl: Duration,
     /// When this holder took it.
     pub since: Timestamp,

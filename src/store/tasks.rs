@@ -1,7 +1,8 @@
 //! Tasks as the store keeps them: what goes in, what comes out.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::model::message::ClientMessageId;
 use crate::model::redact::SecretKind;
@@ -10,7 +11,7 @@ use crate::model::{Label, SessionKey};
 
 /// A task to be added. Its texts are checked where they come in; secrets are
 /// taken out before anything is stored.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct NewTask {
     /// The role that is to do it.
     pub role: String,
@@ -25,7 +26,7 @@ pub struct NewTask {
 }
 
 /// A task that was added.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Added {
     /// Its id.
     pub id: TaskId,
@@ -36,7 +37,7 @@ pub struct Added {
 }
 
 /// A task as people and agents see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Task {
     /// Its id.
     pub id: TaskId,
@@ -99,7 +100,7 @@ impl Task {
 }
 
 /// One line of a task's history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskEvent {
     /// When.
     pub at: Timestamp,
@@ -114,7 +115,7 @@ pub struct TaskEvent {
 }
 
 /// Which tasks are wanted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TaskFilter {
     /// Only in these states; empty means all.
     pub states: Vec<TaskState>,
@@ -127,7 +128,7 @@ pub struct TaskFilter {
 }
 
 /// How an owner ends a task.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub enum Outcome {
     /// It is done, with a result for people.
     Done(TaskResult),
@@ -143,7 +144,7 @@ pub enum Outcome {
 }
 
 /// What came of ending a task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ended {
     /// Where it stands now.
     pub state: TaskState,
@@ -153,7 +154,7 @@ pub struct Ended {
 
 /// A session as people call it: `backend-1/b`, or by its key where it has no
 /// label.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionName {
     /// Which.
     pub key: SessionKey,
@@ -177,7 +178,8 @@ impl std::fmt::Display for SessionName {
 }
 
 /// Why a task cannot be had, written or moved.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TaskError {
     /// No such task.
     #[error("there is no task {0}\n  `mcp-bridge task list` shows those there are")]

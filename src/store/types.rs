@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::model::StoreName;
 use crate::model::process::{Boot, ProcessId};
 use crate::model::redact::SecretKind;
 use crate::model::session::ProofKind;
-use crate::model::token::Token;
+use crate::model::token::{Token, TokenStorage};
 use crate::model::wake::WakeOutcome;
 use crate::model::{ConversationId, Label, MessageId, SessionKey, Side};
 
 /// A conversation to be made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct NewConversation {
     /// Its id, random.
     pub id: ConversationId,
@@ -25,15 +26,19 @@ pub struct NewConversation {
     /// Role of side `b`.
     pub role_b: String,
     /// Token of side `a`.
+    #[serde(with = "crate::model::token::presented")]
+    #[schemars(with = "crate::model::token::presented::Shape")]
     pub token_a: Token,
     /// Token of side `b`.
+    #[serde(with = "crate::model::token::presented")]
+    #[schemars(with = "crate::model::token::presented::Shape")]
     pub token_b: Token,
     /// When it ends unless renewed.
     pub expires_at: Timestamp,
 }
 
 /// A caller that is who it says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verified {
     /// The time, as far as the store knows better than the caller's own clock.
     pub now: Timestamp,
@@ -57,7 +62,7 @@ pub struct Witness {
 }
 
 /// A message that was stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sent {
     /// Its id.
     pub id: MessageId,
@@ -68,11 +73,11 @@ pub struct Sent {
 }
 
 /// Names one fetch, so that its reply can be confirmed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FetchId(pub String);
 
 /// What a fetch handed out.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Fetched {
     /// Name of this fetch; `None` if there was nothing.
     pub id: Option<FetchId>,
@@ -98,7 +103,7 @@ pub struct DaemonInfo {
 }
 
 /// A daemon in one of its lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DaemonRef {
     /// `host:instance`, or `host:user/instance` of a user's own.
     pub id: String,
@@ -107,7 +112,7 @@ pub struct DaemonRef {
 }
 
 /// A daemon as `status` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DaemonView {
     /// `host:instance`, or `host:user/instance` of a user's own.
     pub id: String,
@@ -122,7 +127,7 @@ pub struct DaemonView {
     /// Process id on its host.
     pub pid: u32,
     /// The process id namespace that this number belongs to, if it is known.
-    #[serde(skip)]
+    #[serde(default)]
     pub pid_ns: Option<i64>,
     /// Program version.
     pub version: String,
@@ -239,7 +244,7 @@ pub struct WakeEnd<'a> {
 }
 
 /// Which audit rows are wanted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct AuditFilter {
     /// Only of this conversation.
     pub conversation: Option<ConversationId>,
@@ -252,7 +257,7 @@ pub struct AuditFilter {
 }
 
 /// An audit row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// Row id.
     pub id: i64,
@@ -309,7 +314,7 @@ pub struct BeatWrites {
 pub const LATE_WRITE: Duration = Duration::from_secs(3);
 
 /// A thorough look at a store.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct StoreCheck {
     /// Where it is.
     pub location: StoreName,
@@ -318,7 +323,7 @@ pub struct StoreCheck {
     /// Schema version.
     pub schema: i64,
     /// How tokens of new conversations are kept.
-    pub token_storage: &'static str,
+    pub token_storage: TokenStorage,
     /// Whether the Python bridge made it.
     pub adopted: bool,
     /// `wal`, for anything sane.

@@ -1,7 +1,7 @@
 //! A table whose ids are used up, in words for the person who must act.
 
 /// A table that has no id left for another row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct UsedUp {
     /// The table.
     pub table: String,

@@ -208,7 +208,10 @@ pub(crate) async fn a_check_of_a_sound_store(backend: &impl Backend) {
         (check.conversations, check.messages, check.unread),
         (1, 2, 1)
     );
-    assert_eq!((check.token_storage, check.adopted), ("hashed", false));
+    assert_eq!(
+        (check.token_storage.as_str(), check.adopted),
+        ("hashed", false)
+    );
     assert!(check.bytes > 0 && check.schema >= 1);
     assert_eq!(check.location.to_string(), backend.name());
     store
@@ -216,7 +219,7 @@ pub(crate) async fn a_check_of_a_sound_store(backend: &impl Backend) {
         .await
         .expect("set");
     let check = store.check().await.expect("checked");
-    assert_eq!(check.token_storage, "plain");
+    assert_eq!(check.token_storage.as_str(), "plain");
 }
 
 pub(crate) async fn a_probe_and_a_checkpoint(backend: &impl Backend) {

@@ -116,7 +116,7 @@ fn page(found: &StoreCheck, seen: &Inspection, problems: &[String], limits: Rate
             found.unread
         ),
     );
-    row("tokens", found.token_storage.to_owned());
+    row("tokens", found.token_storage.as_str().to_owned());
     row("limits", limits_line(limits));
     let mut out = table.render(0);
     if let Some(file) = &seen.accepted {

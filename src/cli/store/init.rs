@@ -93,7 +93,7 @@ pub(super) async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Ex
             "result": what,
             "engine": found.engine,
             "schema": found.schema,
-            "token_storage": found.token_storage,
+            "token_storage": found.token_storage.as_str(),
             "limits": limits_json(limits),
         }))?;
         return Ok(Exit::Success);
@@ -110,7 +110,7 @@ pub(super) async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Ex
         "  {} · schema {} · tokens {} · {}\n",
         found.engine,
         found.schema,
-        found.token_storage,
+        found.token_storage.as_str(),
         limits_line(limits)
     );
     print(&(first + &rest))?;

@@ -140,6 +140,8 @@ impl AlertKind {
     }
 }
 
+crate::model::wire::as_word!(AlertKind, "AlertKind", Self::ALL);
+
 impl fmt::Display for AlertKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

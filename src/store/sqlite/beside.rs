@@ -87,7 +87,7 @@ fn refused(database: &Path, file: PathBuf, why: &'static str) -> StoreError {
     StoreError::Beside {
         store: database.to_owned(),
         file,
-        why,
+        why: why.into(),
     }
 }
 

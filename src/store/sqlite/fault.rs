@@ -42,11 +42,14 @@ impl Fault {
             Self::Store(error) => error,
             Self::Swallowed(table) => {
                 let path = path.into();
-                StoreError::Swallowed { path, table }
+                StoreError::Swallowed {
+                    path,
+                    table: table.into(),
+                }
             }
             Self::Sql(error @ sqlx::Error::ColumnDecode { .. }) => StoreError::OddRow {
                 path: path.into(),
-                doing,
+                doing: doing.into(),
                 what: error.to_string(),
             },
             Self::Sql(error) => explain(code(&error), &error.to_string(), path, doing),
@@ -89,7 +92,11 @@ pub(super) fn explain_rusqlite(
 ) -> StoreError {
     if is_odd(error) {
         let (path, what) = (path.into(), error.to_string());
-        return StoreError::OddRow { path, doing, what };
+        return StoreError::OddRow {
+            path,
+            doing: doing.into(),
+            what,
+        };
     }
     let code = error.sqlite_error().map(|e| e.extended_code);
     explain(code, &error.to_string(), path, doing)
@@ -110,7 +117,7 @@ fn explain(code: Option<i32>, text: &str, path: &Path, doing: &'static str) -> S
         Some(13) => StoreError::Full(path.into()),
         Some(14) => cannot_open(path),
         Some(26) => StoreError::NotADatabase(file()),
-        _ => StoreError::Sql(path.into(), doing, text.to_owned()),
+        _ => StoreError::Sql(path.into(), doing.into(), text.to_owned()),
     }
 }
 

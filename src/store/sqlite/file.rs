@@ -191,7 +191,7 @@ pub(super) fn examine(path: &Path) -> Result<FileId> {
         None
     };
     match wrong {
-        Some(kind) => Err(StoreError::NotAFile(path.to_owned(), kind)),
+        Some(kind) => Err(StoreError::NotAFile(path.to_owned(), kind.into())),
         None if meta.len() == 0 => Err(StoreError::Empty(path.to_owned())),
         // SQLite takes it for an empty database and writes over it.
         None if meta.len() < SMALLEST => Err(StoreError::NotADatabase(path.to_owned())),
@@ -283,7 +283,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         assert!(matches!(
             examine(dir.path()),
-            Err(StoreError::NotAFile(_, "directory"))
+            Err(StoreError::NotAFile(_, kind)) if kind == "directory"
         ));
         assert!(matches!(
             examine(&dir.path().join("x")),

@@ -90,7 +90,7 @@ impl ReportRows for MemoryRows {
     fn check(&mut self) -> Result<StoreCheck> {
         let storage = self.setting("token_storage")?;
         let storage = storage.and_then(|word| TokenStorage::from_word(&word));
-        let token_storage = storage.unwrap_or(TokenStorage::Hashed).as_str();
+        let token_storage = storage.unwrap_or(TokenStorage::Hashed);
         let tables = self.at()?;
         let ids = tables.conversations.keys();
         let unread = ids

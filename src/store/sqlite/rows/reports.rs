@@ -94,7 +94,7 @@ impl ReportRows for SqliteRows {
                         location,
                         engine: format!("sqlite {}", text(row, 4)?),
                         schema: row.get(3)?,
-                        token_storage: storage.unwrap_or(TokenStorage::Hashed).as_str(),
+                        token_storage: storage.unwrap_or(TokenStorage::Hashed),
                         adopted: text(row, 6)? == "adopted",
                         journal_mode,
                         problems: problems.into_iter().filter(|line| line != "ok").collect(),

@@ -1,0 +1,80 @@
+//! What can go wrong on the way to a store through the daemon that has it open.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A call that did not reach the store, or that the daemon refused before it did.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DoorError {
+    /// No daemon answers there.
+    #[error("no daemon answers at {}: {}\n  start it: systemctl start 'mcp-bridged@*', or with --user", .0.display(), .1)]
+    Unreachable(PathBuf, String),
+    /// This user may not use the socket.
+    #[error("{}: permission denied\n  the group of that socket may use it: `ls -l` names the group, and after `usermod -aG` the user must log in again", .0.display())]
+    NotPermitted(PathBuf),
+    /// The daemon did not answer in time.
+    #[error("the daemon at {} did not answer {what} within {within}\n  `systemctl status 'mcp-bridged@*'` and its log say what it waits for", .socket.display())]
+    Late {
+        /// Where it was asked.
+        socket: PathBuf,
+        /// The operation.
+        what: String,
+        /// For how long.
+        within: String,
+    },
+    /// The connection ended before the answer, and asking again could do it twice.
+    #[error("the daemon at {} went away before it answered {what}: it may have been done\n  look before you try again", .socket.display())]
+    Cut {
+        /// Where it was asked.
+        socket: PathBuf,
+        /// The operation.
+        what: String,
+    },
+    /// It answered with something that this program does not understand.
+    #[error("the answer of the daemon at {} is not understood: {why}\n  the daemon and this program should be of one version: mcp-bridge --version, mcp-bridge status", .socket.display())]
+    Garbled {
+        /// Where it was asked.
+        socket: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The daemon waits for its store.
+    #[error("the daemon has no store open: {0}\n  `mcp-bridge doctor` says what to do")]
+    NoStore(String),
+    /// Only a session may do this.
+    #[error(
+        "{0} is done by a session, and no token came with it\n  name the session and its token: -c CREDENTIALS, or the headers MCP-Bridge-Session and Authorization"
+    )]
+    NoToken(String),
+    /// Only an operator may do this.
+    #[error(
+        "{0} is for operators\n  ask the daemon's admin.sock, which its group mcp-bridge-admin may use"
+    )]
+    NotOperator(String),
+    /// This session may not do this.
+    #[error("{what} is not for {session}: {why}")]
+    NotYours {
+        /// The operation.
+        what: String,
+        /// Who asked.
+        session: String,
+        /// Who may.
+        why: String,
+    },
+    /// The request itself is wrong.
+    #[error("the request is malformed: {0}")]
+    Malformed(String),
+    /// There is no such operation.
+    #[error("there is no operation {0}\n  /v1/openapi.json lists all of them")]
+    NoOperation(String),
+    /// More than the daemon takes from one user.
+    #[error(
+        "{0}\n  try again later, or ask the operator for more: [api] in the daemon's configuration"
+    )]
+    TooMuch(String),
+    /// What a newer program says and this one has no word for.
+    #[error("{0}")]
+    Told(String),
+}

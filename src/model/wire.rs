@@ -1,0 +1,75 @@
+//! How the words of the product travel: what is parsed once at the edge is a text
+//! in JSON, and is parsed again where it arrives.
+
+/// A type that is a text: written by `Display` or `as_str`, read by `FromStr`.
+macro_rules! as_text {
+    ($type:ty, $name:literal $(, $key:literal: $value:expr)*) => {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(source)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl schemars::JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string" $(, $key: $value)* })
+            }
+        }
+    };
+}
+
+/// A type of a few words: written by `as_str`, read by `from_word`.
+macro_rules! as_word {
+    ($type:ty, $name:literal, $all:expr) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, sink: S) -> Result<S::Ok, S::Error> {
+                sink.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+                let word = <std::borrow::Cow<'de, str>>::deserialize(source)?;
+                let unknown = || serde::de::Error::custom(format!("`{word}` is none of the words"));
+                Self::from_word(&word).ok_or_else(unknown)
+            }
+        }
+
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let words: Vec<&str> = $all.into_iter().map(<$type>::as_str).collect();
+                schemars::json_schema!({ "type": "string", "enum": words })
+            }
+        }
+    };
+}
+
+pub(crate) use {as_text, as_word};
+
+/// A time in seconds.
+pub(crate) mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(time: &Duration, sink: S) -> Result<S::Ok, S::Error> {
+        sink.serialize_f64(time.as_secs_f64())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(source)?).map_err(D::Error::custom)
+    }
+}
