@@ -405,7 +405,8 @@ fn looking(criterion: &mut Criterion, world: &World) {
             Box::new(move |look| {
                 let started = std::time::Instant::now();
                 for _ in 0..100 {
-                    look.arrivals().expect("a healthy store");
+                    look.arrivals(&std::collections::HashSet::new())
+                        .expect("a healthy store");
                 }
                 // Nobody listens any more when the doorbell is taken down.
                 let _ = send.send(started.elapsed() / 100);

@@ -1,12 +1,14 @@
 //! `mcp-bridged`: start-up in order. Configuration, logging, this instance's
 //! name, store, duties, READY.
 
+mod door;
 mod store;
 mod wiring;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
@@ -16,6 +18,7 @@ use tokio::time::timeout_at;
 use tracing::{info, warn};
 
 use crate::advice;
+use crate::api::server::Hub;
 use crate::config::{self, AlertAdapterSettings, AlertSettings, MatchRole, RoleSettings, Settings};
 use crate::exit::{self, Exit, Face};
 use crate::service_manager::{News, ServiceManager, Systemd};
@@ -268,9 +271,13 @@ async fn serve(
         daemon.role
     );
     let (roles, manager) = (settings.clone(), Box::new(Systemd::new()));
+    let hub = Arc::new(Hub::default());
+    let place = instance.place();
     let mut supervisor = Supervisor::new(settings, instance, manager);
-    let store = wiring::start(&mut supervisor, &roles, daemon, location);
+    let store = wiring::start(&mut supervisor, &roles, daemon, location, Arc::clone(&hub));
+    let door = door::open(&place, store.clone(), hub);
     let Stopped { exit, until } = supervisor.run(config, signals).await?;
+    door.close().await;
     // The duties have ended, so nobody is in the middle of a call; the end of
     // the process closes it as well.
     let open = store.borrow().clone();

@@ -58,6 +58,16 @@ pub fn group_name(id: u32) -> String {
     name_in("/etc/group", id)
 }
 
+/// The number of a group.
+#[must_use]
+pub fn group_number(name: &str) -> Option<u32> {
+    let groups = std::fs::read_to_string("/etc/group").ok()?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
 fn name_in(file: &str, id: u32) -> String {
     field_in(file, id, 0).unwrap_or_else(|| id.to_string())
 }

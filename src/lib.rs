@@ -2,13 +2,14 @@
 //!
 //! Imports point one way: programs, then [`daemon`] and [`cli`], then
 //! [`supervisor`], [`duties`] and [`exit`], then [`session`], then [`bridge`], then
-//! [`store`] and [`liveness`], then [`config`], then [`wake`] and [`alert`] with the
+//! [`api`], then [`store`] and [`liveness`], then [`config`], then [`wake`] and [`alert`] with the
 //! tables of their adapters, then [`doorbell`] and [`credentials`], then [`model`].
 //! `tests/imports.rs` has the layers and fails where one runs the other way;
 //! `docs/architecture.md` tells how a message flows through them.
 
 mod advice;
 pub mod alert;
+pub mod api;
 pub mod bridge;
 pub mod cli;
 pub mod clock;

@@ -166,7 +166,10 @@ async fn a_writer_killed_in_its_turn_leaves_no_listener_deaf() {
     let pair = common::pair(&store, at(0)).await;
     let (tell, heard) = channel();
     let on_ring = Box::new(move |look: &mut dyn mcp_bridge::store::Look| {
-        for arrival in look.arrivals().expect("a healthy store") {
+        for arrival in look
+            .arrivals(&std::collections::HashSet::new())
+            .expect("a healthy store")
+        {
             let _ = tell.send(arrival);
         }
     });

@@ -130,7 +130,7 @@ async fn its_database_is_adopted_and_its_agents_go_on() {
     let store = scratch.open().await;
     let check = store.check().await.expect("checked");
     assert!(check.adopted && check.problems.is_empty(), "{check:?}");
-    assert_eq!(check.token_storage, "plain");
+    assert_eq!(check.token_storage.as_str(), "plain");
     assert_eq!(
         (check.conversations, check.messages, check.unread),
         (1, 1, 1)

@@ -35,6 +35,7 @@ const LAYERS: &[&[&str]] = &[
     &["alert", "wake"],
     &["config"],
     &["liveness", "store"],
+    &["api"],
     &["bridge"],
     &["session"],
     &["duties", "exit"],
@@ -48,6 +49,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["store/sqlite"]),
     // The bench becomes a program of its own.
     ("rusqlite", &["store/sqlite", "cli/bench", "cli/demo/cast"]),
+    ("axum", &["api/server"]),
+    ("hyper", &["api"]),
     ("notify", &["doorbell"]),
     ("sd_notify", &["service_manager"]),
     ("clap", &["cli", "daemon", "bin", "exit"]),

@@ -2,12 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::Bridge;
-use crate::clock;
+use super::{Bridge, actor};
+use crate::api::operations::{
+    CloseConversation, Conversations, CreateConversations, LabelConversation, OneConversation,
+    PlainTokens, Presented, Rekey, RenewConversation,
+};
 use crate::model::session::Conversation;
 use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, Label, SessionKey};
-use crate::store::{NewConversation, Result};
+use crate::store::{Caller, NewConversation, Result};
 
 impl Bridge {
     /// Makes conversations, all of them or none. Returns how their tokens are kept.
@@ -15,7 +18,8 @@ impl Bridge {
     /// # Errors
     /// A label that is taken.
     pub async fn create_conversations(&self, new: &[NewConversation]) -> Result<TokenStorage> {
-        self.store.create_conversations(new, clock::now()).await
+        let conversations = new.to_vec();
+        self.ask_openly(CreateConversations { conversations }).await
     }
 
     /// Gives an open conversation a label in the place of the one that it has.
@@ -23,7 +27,12 @@ impl Bridge {
     /// # Errors
     /// No such conversation, or a closed one; a label that is taken.
     pub async fn label_conversation(&self, id: &ConversationId, label: &Label) -> Result<()> {
-        self.store.label_conversation(id, label, clock::now()).await
+        let (conversation, label) = (id.clone(), label.clone());
+        self.ask_as_operator(LabelConversation {
+            conversation,
+            label,
+        })
+        .await
     }
 
     /// The tokens of both sides, if the store keeps them in the clear.
@@ -31,7 +40,9 @@ impl Bridge {
     /// # Errors
     /// No such conversation, or a closed one.
     pub async fn plain_tokens(&self, id: &ConversationId) -> Result<Option<[Token; 2]>> {
-        self.store.plain_tokens(id).await
+        let conversation = id.clone();
+        let tokens = self.ask_as_operator(PlainTokens { conversation }).await?;
+        Ok(tokens.map(|tokens| tokens.map(|Presented(token)| token)))
     }
 
     /// All conversations, oldest first.
@@ -39,7 +50,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn conversations(&self) -> Result<Vec<Conversation>> {
-        self.store.conversations().await
+        self.ask_openly(Conversations {}).await
     }
 
     /// One conversation.
@@ -47,25 +58,31 @@ impl Bridge {
     /// # Errors
     /// No such conversation.
     pub async fn conversation(&self, id: &ConversationId) -> Result<Conversation> {
-        self.store.conversation(id).await
+        let conversation = id.clone();
+        self.ask_openly(OneConversation { conversation }).await
     }
 
-    /// Moves the end of a conversation to `until`, never to an earlier time.
-    /// Returns the end that now holds.
+    /// Moves the end of a conversation to `until`, never to an earlier time. Returns
+    /// the end that now holds.
     ///
     /// # Errors
-    /// No such conversation, or a closed one.
+    /// No such conversation, or a closed one; another's.
     pub async fn renew_conversation(
         &self,
         id: &ConversationId,
         until: Timestamp,
     ) -> Result<Timestamp> {
-        self.store.renew_conversation(id, until, clock::now()).await
+        let conversation = id.clone();
+        let renew = RenewConversation {
+            conversation,
+            until,
+        };
+        self.ask_by_right(renew).await
     }
 
-    /// Puts `token` in the place of a session's own, which ends with that.
-    /// `presented` is the token that ends, where the session itself asks; an
-    /// operator presents none. Returns how the token is kept.
+    /// Puts `token` in the place of a session's own, which ends with that. `presented`
+    /// is the token that ends, where the session itself asks; an operator presents
+    /// none. Returns how the token is kept.
     ///
     /// # Errors
     /// A wrong token; no such conversation, or one that has ended.
@@ -75,17 +92,20 @@ impl Bridge {
         presented: Option<&Token>,
         token: &Token,
     ) -> Result<TokenStorage> {
-        let now = clock::now();
-        self.store
-            .rekey_session(session, presented, token, now)
-            .await
+        let by = presented.map(|presented| Caller {
+            session: session.clone(),
+            token: presented.clone(),
+        });
+        let (session, token) = (session.clone(), token.clone());
+        self.ask(Rekey { session, token }, actor(by.as_ref())).await
     }
 
     /// Ends a conversation for good.
     ///
     /// # Errors
-    /// No such conversation, or a closed one.
+    /// No such conversation, or a closed one; another's.
     pub async fn close_conversation(&self, id: &ConversationId) -> Result<()> {
-        self.store.close_conversation(id, clock::now()).await
+        let conversation = id.clone();
+        self.ask_by_right(CloseConversation { conversation }).await
     }
 }

@@ -1,7 +1,9 @@
 //! Messages: sent, fetched, acknowledged.
 
 use super::Bridge;
-use crate::clock;
+use crate::api::operations::{
+    Acknowledge, Confirm, Credential, Fetch, Peek, Send, Touch, Unread, Verdict, Verify,
+};
 use crate::model::message::{Draft, Message};
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey};
@@ -14,7 +16,13 @@ impl Bridge {
     /// # Errors
     /// Only if the store itself failed.
     pub async fn verify(&self, callers: &[Caller]) -> Result<Vec<Result<Verified>>> {
-        self.store.verify(callers, clock::now()).await
+        let sessions = callers.iter().cloned().map(Credential::from).collect();
+        let verdicts = self.ask_openly(Verify { sessions }).await?;
+        let verdicts = verdicts.into_iter().map(|verdict| match verdict {
+            Verdict::Verified(verified) => Ok(verified),
+            Verdict::Refused(error) => Err(*error),
+        });
+        Ok(verdicts.collect())
     }
 
     /// Stores a session's messages for its partner, in order, all or none, after
@@ -23,7 +31,19 @@ impl Bridge {
     /// # Errors
     /// Credentials; a broken limit; a task that is not there.
     pub async fn send(&self, from: &Caller, drafts: &[Draft]) -> Result<Vec<Sent>> {
-        self.store.send(from, drafts, clock::now()).await
+        let mut messages = drafts.to_vec();
+        let own = match self.is_door() {
+            true => name_all(&mut messages),
+            false => Vec::new(),
+        };
+        let mut sent = self.ask_as(from, Send { messages }).await?;
+        // Stored by the first of two tries, whose answer was lost: that is one send.
+        for place in own {
+            if let Some(sent) = sent.get_mut(place) {
+                sent.duplicate = false;
+            }
+        }
+        Ok(sent)
     }
 
     /// Hands a session at most `limit` of its unread messages, oldest first, and
@@ -32,7 +52,7 @@ impl Bridge {
     /// # Errors
     /// Credentials.
     pub async fn fetch(&self, caller: &Caller, limit: u32) -> Result<Fetched> {
-        self.store.fetch(caller, limit, clock::now()).await
+        self.ask_as(caller, Fetch { limit }).await
     }
 
     /// The reply to a fetch was written: the session's next call acknowledges what
@@ -40,8 +60,9 @@ impl Bridge {
     ///
     /// # Errors
     /// If the store failed.
-    pub async fn confirm(&self, fetch: &FetchId) -> Result<()> {
-        self.store.fetch_written(fetch, clock::now()).await
+    pub async fn confirm(&self, caller: &Caller, fetch: &FetchId) -> Result<()> {
+        let fetch = fetch.clone();
+        self.ask_as(caller, Confirm { fetch }).await
     }
 
     /// Shows a session its unread messages that came behind `after`, and marks
@@ -55,7 +76,7 @@ impl Bridge {
         after: Option<MessageId>,
         limit: u32,
     ) -> Result<Vec<Message>> {
-        self.store.peek(caller, after, limit, clock::now()).await
+        self.ask_as(caller, Peek { after, limit }).await
     }
 
     /// Acknowledges messages; returns how many were not acknowledged before.
@@ -63,7 +84,8 @@ impl Bridge {
     /// # Errors
     /// Credentials; a message that is not for this session: then none is.
     pub async fn acknowledge(&self, caller: &Caller, messages: &[MessageId]) -> Result<u64> {
-        self.store.acknowledge(caller, messages, clock::now()).await
+        let messages = messages.to_vec();
+        self.ask_as(caller, Acknowledge { messages }).await
     }
 
     /// Notes that the session did something, and acknowledges nothing.
@@ -71,7 +93,7 @@ impl Bridge {
     /// # Errors
     /// Credentials.
     pub async fn touch(&self, caller: &Caller) -> Result<()> {
-        self.store.touch(caller, clock::now()).await
+        self.ask_as(caller, Touch {}).await
     }
 
     /// Unread mail of many sessions, in the order of the question.
@@ -79,6 +101,21 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn unread(&self, sessions: &[SessionKey]) -> Result<Vec<Mail>> {
-        self.store.mail(sessions).await
+        let sessions = sessions.to_vec();
+        self.ask_openly(Unread { sessions }).await
     }
+}
+
+/// Gives the messages an id that have none, so that a send that was cut off can be
+/// repeated; returns which.
+fn name_all(messages: &mut [Draft]) -> Vec<usize> {
+    let unnamed = messages.iter_mut().enumerate();
+    let unnamed = unnamed.filter(|(_, draft)| draft.client_id.is_none());
+    unnamed
+        .map(|(place, draft)| {
+            let id = format!("auto-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+            draft.client_id = id.parse().ok();
+            place
+        })
+        .collect()
 }

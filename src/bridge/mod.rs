@@ -1,9 +1,9 @@
 //! The product's operations as one type, for every face.
 //!
 //! A face (the command line, a server of tools, a hook) asks a [`Bridge`] and does
-//! not know how it reaches the store: what goes in and what comes out is plain
-//! data, and the time is the bridge's own. Today a bridge opens the store's file
-//! itself.
+//! not know how it reaches the store: what goes in and what comes out is plain data.
+//! A bridge opens the store's file itself, or asks the daemon that has it open; both
+//! do the same operation (`api::operations`).
 
 mod conversations;
 mod follow;
@@ -14,18 +14,34 @@ mod status;
 mod tasks;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-pub use follow::{Begin, Cursor, FollowError, News, Sink, Subscription};
+pub use crate::api::follow::{Begin, Cursor, FollowError, News, Sink, Subscription};
+pub use crate::api::operations::Ending;
 pub use operator::NotOperator;
 
+use crate::api::client::Client;
+use crate::api::{Actor, At, Operation};
+use crate::model::door::DoorError;
 use crate::store::locate::{self, Location};
 use crate::store::sqlite::{self, Create, Opening, SCHEMA_VERSION};
-use crate::store::{Result, SharedStore};
+use crate::store::{Caller, Result, SharedStore, StoreError};
 
 /// A way to a store.
 #[derive(Debug, Clone)]
 pub struct Bridge {
-    store: SharedStore,
+    way: Way,
+    /// The sessions that this program acts for, where what it asks for is a right of
+    /// some of them.
+    own: Vec<Caller>,
+}
+
+#[derive(Debug, Clone)]
+enum Way {
+    /// This process has it open.
+    Embedded(SharedStore),
+    /// A daemon has it open.
+    Door(Arc<Client>),
 }
 
 /// What a store is opened for, which decides what the opening may change.
@@ -79,18 +95,136 @@ impl Bridge {
     /// The store, as people name it and as credentials note it.
     #[must_use]
     pub fn name(&self) -> String {
-        self.store.location().to_string()
+        match &self.way {
+            Way::Embedded(store) => store.location().to_string(),
+            Way::Door(client) => client.store().to_string(),
+        }
+    }
+
+    /// Whether a daemon stands between this program and the store.
+    #[must_use]
+    pub fn is_door(&self) -> bool {
+        matches!(self.way, Way::Door(_))
     }
 
     /// Lets go of the store, once what was asked for is done.
     pub async fn close(&self) {
-        self.store.close().await;
+        if let Way::Embedded(store) = &self.way {
+            store.close().await;
+        }
+    }
+
+    /// Does an operation for an actor.
+    async fn ask<O: Operation>(&self, operation: O, actor: Actor) -> Result<O::Answer> {
+        match &self.way {
+            Way::Embedded(store) => {
+                let at = At {
+                    store,
+                    actor: &actor,
+                    is_trusted: true,
+                };
+                operation.run(at).await
+            }
+            Way::Door(client) => client.call(&operation, &actor).await,
+        }
+    }
+
+    /// The same, with sessions that this program acts for: what it asks for without
+    /// naming a session, it may ask for as one of them.
+    #[must_use]
+    pub fn with_rights_of(mut self, callers: Vec<Caller>) -> Self {
+        self.own = callers;
+        self
+    }
+
+    /// Those by whose right something may be asked for, in the order of trying.
+    fn rights(&self) -> Vec<Actor> {
+        let operator = match &self.way {
+            Way::Embedded(_) => return vec![Actor::Operator],
+            Way::Door(client) => client.may_operate() || self.own.is_empty(),
+        };
+        let own = self.own.iter().cloned().map(Actor::Session);
+        operator
+            .then_some(Actor::Operator)
+            .into_iter()
+            .chain(own)
+            .collect()
+    }
+
+    /// Does an operation by the first right that suffices.
+    async fn ask_by_right<O: Operation + Clone>(&self, operation: O) -> Result<O::Answer> {
+        let mut refused = None;
+        for actor in self.rights() {
+            match self.ask(operation.clone(), actor).await {
+                Err(error) if is_no_right(&error) => refused = refused.or(Some(error)),
+                done => return done,
+            }
+        }
+        Err(refused.unwrap_or_else(|| DoorError::NoToken(O::ROUTE.name.to_owned()).into()))
+    }
+
+    /// Does a question by all rights that there are, an operator's alone if that is one.
+    async fn ask_by_each_right<T, O>(&self, operation: O) -> Result<Vec<T>>
+    where
+        O: Operation<Answer = Vec<T>> + Clone,
+    {
+        let mut all = Vec::new();
+        for actor in self.rights() {
+            let is_all = matches!(actor, Actor::Operator);
+            all.extend(self.ask(operation.clone(), actor).await?);
+            if is_all {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Does an operation that needs no token.
+    async fn ask_openly<O: Operation>(&self, operation: O) -> Result<O::Answer> {
+        self.ask(operation, Actor::Anyone).await
+    }
+
+    /// Does an operation for a session.
+    async fn ask_as<O: Operation>(&self, caller: &Caller, operation: O) -> Result<O::Answer> {
+        self.ask(operation, Actor::Session(caller.clone())).await
+    }
+
+    /// Does an operation for an operator. Who has the store's file open is one as far
+    /// as the file goes; a daemon asks for `admin.sock`.
+    async fn ask_as_operator<O: Operation>(&self, operation: O) -> Result<O::Answer> {
+        self.ask(operation, Actor::Operator).await
     }
 }
 
 impl From<SharedStore> for Bridge {
     /// To a store that this process has open.
     fn from(store: SharedStore) -> Self {
-        Self { store }
+        let way = Way::Embedded(store);
+        let own = Vec::new();
+        Self { way, own }
     }
+}
+
+impl From<Client> for Bridge {
+    /// To a daemon's store.
+    fn from(client: Client) -> Self {
+        let way = Way::Door(Arc::new(client));
+        let own = Vec::new();
+        Self { way, own }
+    }
+}
+
+/// Whether another right may suffice where this one did not.
+fn is_no_right(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Door(
+            DoorError::NotYours { .. } | DoorError::NotPermitted(_) | DoorError::NotOperator(_)
+        )
+    )
+}
+
+/// A session, or without one an operator.
+fn actor(by: Option<&Caller>) -> Actor {
+    by.map_or(Actor::Operator, |caller| Actor::Session(caller.clone()))
 }

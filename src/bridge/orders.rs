@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::Bridge;
-use crate::clock;
+use crate::api::operations::{
+    Order, RateLimitsNow, SetCapacity, SetPruneForeign, SetRateLimits, SetTokenStorage, TakeBack,
+    TokenStorageNow,
+};
 use crate::model::SessionKey;
 use crate::model::rate::RateLimits;
 use crate::model::token::TokenStorage;
@@ -22,15 +23,12 @@ impl Bridge {
         subject: String,
         time: Duration,
     ) -> Result<Control> {
-        let since = clock::now();
-        let control = Control {
+        let order = Order {
             kind,
             subject,
-            since,
-            until: since.checked_add(time).unwrap_or(Timestamp::MAX),
+            time,
         };
-        self.store.set_control(&control).await?;
-        Ok(control)
+        self.ask_as_operator(order).await
     }
 
     /// Takes an order back. `false` if it did not hold any more.
@@ -38,12 +36,8 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn take_back(&self, kind: ControlKind, subject: &str) -> Result<bool> {
-        let now = clock::now();
-        let controls = self.store.controls(now).await?;
-        let held = controls
-            .iter()
-            .any(|control| control.kind == kind && control.subject == subject);
-        Ok(self.store.clear_control(kind, subject, now).await? && held)
+        let subject = subject.to_owned();
+        self.ask_as_operator(TakeBack { kind, subject }).await
     }
 
     /// How many tasks a session may have; `None` leaves it to the orchestrator.
@@ -55,7 +49,9 @@ impl Bridge {
         session: &SessionKey,
         capacity: Option<u32>,
     ) -> Result<()> {
-        self.store.set_session_capacity(session, capacity).await
+        let session = session.clone();
+        self.ask_as_operator(SetCapacity { session, capacity })
+            .await
     }
 
     /// The limits that every sender keeps.
@@ -63,7 +59,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn rate_limits(&self) -> Result<RateLimits> {
-        self.store.rate_limits().await
+        self.ask_openly(RateLimitsNow {}).await
     }
 
     /// Sets them.
@@ -71,7 +67,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn set_rate_limits(&self, limits: RateLimits) -> Result<()> {
-        self.store.set_rate_limits(limits).await
+        self.ask_as_operator(SetRateLimits { limits }).await
     }
 
     /// How new tokens are kept.
@@ -79,7 +75,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn token_storage(&self) -> Result<TokenStorage> {
-        self.store.token_storage().await
+        self.ask_openly(TokenStorageNow {}).await
     }
 
     /// Sets how new tokens are kept.
@@ -87,7 +83,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn set_token_storage(&self, storage: TokenStorage) -> Result<()> {
-        self.store.set_token_storage(storage).await
+        self.ask_as_operator(SetTokenStorage { storage }).await
     }
 
     /// Sets whether housekeeping takes away rows of the Python bridge, too.
@@ -95,6 +91,6 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn set_prune_foreign(&self, prune: bool) -> Result<()> {
-        self.store.set_prune_foreign(prune).await
+        self.ask_as_operator(SetPruneForeign { prune }).await
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::Bridge;
+use crate::api::operations::{
+    self, Alerts, Audit, CallIn, CheckStore, Controls, Daemons, OpenAlerts, Sessions,
+};
 use crate::model::health::Turn;
 use crate::model::session::SessionView;
 use crate::model::wake::Mail;
 use crate::store::{
     AlertRow, AuditEntry, AuditFilter, Caller, Control, DaemonView, Lease, Result, StoreCheck,
 };
-use crate::{clock, host};
 
 impl Bridge {
     /// Every session of the conversations that are open, and of those that ended
@@ -20,8 +20,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn sessions(&self, ended_within: Duration) -> Result<Vec<SessionView>> {
-        let since = clock::now().checked_sub(ended_within);
-        self.store.sessions(since.unwrap_or(Timestamp::MIN)).await
+        self.ask_openly(Sessions { ended_within }).await
     }
 
     /// Daemons that are known, by name.
@@ -29,7 +28,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn daemons(&self) -> Result<Vec<DaemonView>> {
-        self.store.daemons().await
+        self.ask_openly(Daemons {}).await
     }
 
     /// Who acts for the fleet, as it stands written.
@@ -37,7 +36,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn lease(&self) -> Result<Option<Lease>> {
-        self.store.lease().await
+        self.ask_openly(operations::Lease {}).await
     }
 
     /// What operators ordered, and what holds of it now.
@@ -45,7 +44,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn controls(&self) -> Result<Vec<Control>> {
-        self.store.controls(clock::now()).await
+        self.ask_openly(Controls {}).await
     }
 
     /// Alerts that are open, and those that began or ended and were not told.
@@ -53,7 +52,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn open_alerts(&self) -> Result<Vec<AlertRow>> {
-        self.store.open_alerts().await
+        self.ask_openly(OpenAlerts {}).await
     }
 
     /// The newest alerts, newest last.
@@ -61,7 +60,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn alerts(&self, limit: u32) -> Result<Vec<AlertRow>> {
-        self.store.alerts(limit).await
+        self.ask_openly(Alerts { limit }).await
     }
 
     /// The newest audit rows, newest last.
@@ -69,7 +68,8 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
-        self.store.audit(filter).await
+        let filter = filter.clone();
+        self.ask_as_operator(Audit { filter }).await
     }
 
     /// A thorough look at the store: integrity, versions, sizes.
@@ -77,7 +77,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn check(&self) -> Result<StoreCheck> {
-        self.store.check().await
+        self.ask_as_operator(CheckStore {}).await
     }
 
     /// A session's own sign of life. With a turn, its client says that one begins or
@@ -91,8 +91,6 @@ impl Bridge {
         ttl: Duration,
         turn: Option<Turn>,
     ) -> Result<Mail> {
-        self.store
-            .call_in(caller, ttl, turn, &host::boot(), clock::now())
-            .await
+        self.ask_as(caller, CallIn { ttl, turn }).await
     }
 }

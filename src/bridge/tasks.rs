@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::Bridge;
-use crate::clock;
+use super::{Bridge, actor};
+use crate::api::operations::{
+    AddTasks, CancelTask, ClaimTask, EndTask, Ending, OneTask, ReassignTask, TaskCounts,
+    TaskProgress, Tasks,
+};
 use crate::model::SessionKey;
 use crate::model::task::{Fence, ProgressNote, TaskId};
-use crate::store::{Added, Caller, Ended, NewTask, Outcome, Result, Task, TaskEvent, TaskFilter};
+use crate::store::{Added, Caller, Ended, NewTask, Result, Task, TaskEvent, TaskFilter};
 
 impl Bridge {
     /// Adds tasks, all or none; with a creator in its name, and it hears what
@@ -20,15 +23,20 @@ impl Bridge {
         creator: Option<&Caller>,
         tasks: &[NewTask],
     ) -> Result<Vec<Added>> {
-        self.store.add_tasks(creator, tasks, clock::now()).await
+        let tasks = tasks.to_vec();
+        self.ask(AddTasks { tasks }, actor(creator)).await
     }
 
-    /// Tasks, oldest first.
+    /// Tasks, oldest first: all, or those that this program has a right to see.
     ///
     /// # Errors
     /// If the store failed.
     pub async fn tasks(&self, filter: &TaskFilter) -> Result<Vec<Task>> {
-        self.store.tasks(filter).await
+        let filter = filter.clone();
+        let mut all = self.ask_by_each_right(Tasks { filter }).await?;
+        all.sort_by_key(|task| task.id);
+        all.dedup_by_key(|task| task.id);
+        Ok(all)
     }
 
     /// One task, with its history, oldest first.
@@ -36,7 +44,8 @@ impl Bridge {
     /// # Errors
     /// No such task.
     pub async fn task(&self, id: TaskId) -> Result<(Task, Vec<TaskEvent>)> {
-        self.store.task(id).await
+        let found = self.ask_by_right(OneTask { task: id }).await?;
+        Ok((found.task, found.history))
     }
 
     /// How many tasks there are, by state.
@@ -44,7 +53,7 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn task_counts(&self) -> Result<HashMap<String, u64>> {
-        self.store.task_counts().await
+        self.ask_openly(TaskCounts {}).await
     }
 
     /// Gives the caller a task: this one, or the oldest that waits for its role.
@@ -54,7 +63,7 @@ impl Bridge {
     /// Credentials; a task that was named and is not to be had; a caller that may
     /// have no more.
     pub async fn claim_task(&self, caller: &Caller, task: Option<TaskId>) -> Result<Option<Task>> {
-        self.store.claim_task(caller, task, clock::now()).await
+        self.ask_as(caller, ClaimTask { task }).await
     }
 
     /// Notes progress, and that the agent may be silent for a while.
@@ -69,9 +78,14 @@ impl Bridge {
         note: &ProgressNote,
         busy_for: Option<Duration>,
     ) -> Result<()> {
-        self.store
-            .task_progress(caller, task, fence, note, busy_for, clock::now())
-            .await
+        let note = note.clone();
+        let progress = TaskProgress {
+            task,
+            fence,
+            note,
+            busy_for,
+        };
+        self.ask_as(caller, progress).await
     }
 
     /// Ends a task.
@@ -83,19 +97,22 @@ impl Bridge {
         caller: &Caller,
         task: TaskId,
         fence: Fence,
-        outcome: &Outcome,
+        outcome: Ending,
     ) -> Result<Ended> {
-        self.store
-            .end_task(caller, task, fence, outcome, clock::now())
-            .await
+        let end = EndTask {
+            task,
+            fence,
+            outcome,
+        };
+        self.ask_as(caller, end).await
     }
 
     /// Ends a task for good that no session is to do any more, and tells its owner.
     ///
     /// # Errors
     /// No such task, or one that is over.
-    pub async fn cancel_task(&self, task: TaskId, reason: Option<&str>) -> Result<Task> {
-        self.store.cancel_task(task, reason, clock::now()).await
+    pub async fn cancel_task(&self, task: TaskId, reason: Option<ProgressNote>) -> Result<Task> {
+        self.ask_by_right(CancelTask { task, reason }).await
     }
 
     /// Moves a task to this session, or back into the queue.
@@ -103,6 +120,7 @@ impl Bridge {
     /// # Errors
     /// No such task, or one that is over; a session that cannot take it.
     pub async fn reassign_task(&self, task: TaskId, to: Option<&SessionKey>) -> Result<Task> {
-        self.store.reassign_task(task, to, clock::now()).await
+        let to = to.cloned();
+        self.ask_by_right(ReassignTask { task, to }).await
     }
 }

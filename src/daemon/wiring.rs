@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::door::HubListener;
+use crate::api::server::Hub;
 use crate::config::{OrchestratorSettings, RoleSettings, Settings};
 use crate::duties::alerts::{self, AlertDesk, Alerts};
 use crate::duties::heartbeat::{Heartbeat, Witnessed};
@@ -29,6 +31,7 @@ pub(super) fn start(
     settings: &Settings,
     daemon: DaemonInfo,
     location: Location,
+    hub: Arc<Hub>,
 ) -> StoreLink {
     let bells = Bells::default();
     let (desk, requests) = alerts::desk(bells.alerts.clone());
@@ -41,6 +44,7 @@ pub(super) fn start(
     let mail = Arc::new(MessageInbox::new(bells.message_watch.clone()));
     let fleet = orchestrator.map(|_| Arc::new(FleetInbox::new(bells.watchdog.clone())));
     let mut listeners: Listeners = vec![Arc::clone(&mail) as _];
+    listeners.push(Arc::new(HubListener(hub)));
     listeners.extend(fleet.clone().map(|fleet| fleet as _));
 
     let (keeper, store) = StoreKeeper::new(settings, location, listeners, &bells, desk.clone());

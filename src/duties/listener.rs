@@ -1,5 +1,9 @@
 //! What hears of a commit the moment it can be read.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::model::SessionKey;
 use crate::store::Arrival;
 
 /// Told by the store's doorbell, on the doorbell's own thread: between the commit
@@ -10,6 +14,12 @@ pub trait CommitListener: Send + Sync {
     /// each ring.
     fn wants_work(&self) -> bool {
         false
+    }
+
+    /// The sessions whose messages it wants whole; at most one of the listeners says
+    /// so.
+    fn wants(&self) -> Option<Arc<HashSet<SessionKey>>> {
+        None
     }
 
     /// A doorbell hangs from now on. What was committed before is told of by none,

@@ -152,6 +152,13 @@ text! {
     TaskResult, "TaskResult", 0..MAX_RESULT, |text| checked("result", text, MAX_RESULT, true)
 }
 
+impl Default for TaskBody {
+    /// The title says it all.
+    fn default() -> Self {
+        Self(String::new())
+    }
+}
+
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -73,3 +73,26 @@ pub(crate) mod seconds {
         Duration::try_from_secs_f64(f64::deserialize(source)?).map_err(D::Error::custom)
     }
 }
+
+/// The same, where there may be none.
+pub(crate) mod seconds_if_any {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "serde's own signature")]
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Option<Duration>,
+        sink: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(|time| time.as_secs_f64()).serialize(sink)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        source: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<f64>::deserialize(source)?;
+        let time = seconds.map(Duration::try_from_secs_f64);
+        time.transpose().map_err(D::Error::custom)
+    }
+}

@@ -72,7 +72,7 @@ impl Reader {
             }
             News::Message(_) => {}
             News::Refused(why) => (self.refused)(why),
-            News::CaughtUp => caught_up.notify_one(),
+            News::CaughtUp(_) => caught_up.notify_one(),
         }
         Ok(match self.left {
             Some(0) => ControlFlow::Break(()),

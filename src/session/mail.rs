@@ -7,7 +7,7 @@ use super::{Acting, Member, Result, SessionError};
 use crate::bridge::Bridge;
 use crate::model::MessageId;
 use crate::model::message::Message;
-use crate::store::{FetchId, StoreError, Verified};
+use crate::store::{Caller, FetchId, StoreError, Verified};
 use crate::wake;
 
 /// A session whose credentials hold, and what the store knows of it.
@@ -44,7 +44,7 @@ pub struct Fetched {
     pub mail: Vec<Mail>,
     /// Messages that are still unread.
     pub remaining: u64,
-    fetches: Vec<FetchId>,
+    fetches: Vec<(Caller, FetchId)>,
 }
 
 impl Fetched {
@@ -53,8 +53,8 @@ impl Fetched {
     /// # Errors
     /// If the store failed.
     pub async fn confirm(&self, bridge: &Bridge) -> Result<()> {
-        for fetch in &self.fetches {
-            bridge.confirm(fetch).await?;
+        for (caller, fetch) in &self.fetches {
+            bridge.confirm(caller, fetch).await?;
         }
         Ok(())
     }
@@ -116,7 +116,9 @@ async fn read(bridge: &Bridge, live: Vec<Live>, limit: u32, peek: bool) -> Resul
         } else {
             let one = bridge.fetch(caller, room).await?;
             fetched.remaining += one.remaining;
-            fetched.fetches.extend(one.id);
+            fetched
+                .fetches
+                .extend(one.id.map(|id| (caller.clone(), id)));
             one.messages
         };
         room = room.saturating_sub(u32::try_from(messages.len()).unwrap_or(u32::MAX));

@@ -58,11 +58,11 @@ pub type OnRing = Box<dyn FnMut(&mut dyn Look) + Send>;
 pub trait Look {
     /// Where messages are that this reader has not returned yet: recipient and
     /// id, in commit order, the reader's own start excluded; also those that
-    /// somebody has fetched meanwhile.
+    /// somebody has fetched meanwhile. Those of `whole` come with all of the message.
     ///
     /// # Errors
     /// If the store failed; the next look covers the same messages.
-    fn arrivals(&mut self) -> Result<Vec<Arrival>>;
+    fn arrivals(&mut self, whole: &HashSet<SessionKey>) -> Result<Vec<Arrival>>;
 
     /// Like [`Look::arrivals`] with the messages whole, for these sessions
     /// only. Both move the same mark: a reader uses one or the other.

@@ -12,16 +12,20 @@ use crate::model::{Label, SessionKey};
 /// A task to be added. Its texts are checked where they come in; secrets are
 /// taken out before anything is stored.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewTask {
     /// The role that is to do it.
     pub role: String,
     /// One line.
     pub title: Title,
     /// What is to be done.
+    #[serde(default)]
     pub body: TaskBody,
     /// Files that it is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
     /// The creator's own name for it: the same one twice is one task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<ClientMessageId>,
 }
 
@@ -116,6 +120,7 @@ pub struct TaskEvent {
 
 /// Which tasks are wanted.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct TaskFilter {
     /// Only in these states; empty means all.
     pub states: Vec<TaskState>,
@@ -123,6 +128,9 @@ pub struct TaskFilter {
     pub role: Option<String>,
     /// Only those that this session has.
     pub owner: Option<SessionKey>,
+    /// Only those that this session has or has created.
+    #[serde(skip)]
+    pub party: Option<SessionKey>,
     /// At most so many, the newest.
     pub limit: u32,
 }

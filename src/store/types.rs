@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::StoreName;
+use crate::model::message::Message;
 use crate::model::process::{Boot, ProcessId};
 use crate::model::redact::SecretKind;
 use crate::model::session::ProofKind;
@@ -206,6 +207,8 @@ pub struct Arrival {
     pub id: MessageId,
     /// Who should read it.
     pub to: SessionKey,
+    /// All of it, if it was asked for.
+    pub message: Option<Message>,
 }
 
 /// Asks for the right to wake.
@@ -245,6 +248,7 @@ pub struct WakeEnd<'a> {
 
 /// Which audit rows are wanted.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct AuditFilter {
     /// Only of this conversation.
     pub conversation: Option<ConversationId>,

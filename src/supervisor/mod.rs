@@ -30,7 +30,8 @@ pub use figures::FigureState;
 use health::Board;
 pub use reload_request::{ReloadRequestError, request_reload};
 pub use state_file::{
-    DutyState, Instance, LastReload, StateFile, find_state, read as read_state, running, state_path,
+    DutyState, Instance, InstancePlace, LastReload, StateFile, find_state, read as read_state,
+    running, state_path,
 };
 pub(crate) use state_file::{is_elsewhere, lock_is_closed, runs, user_directories};
 

@@ -82,6 +82,8 @@ pub struct DutyState {
 #[derive(Debug)]
 pub struct Instance {
     state: PathBuf,
+    /// Whether the configuration says where that is.
+    configured: bool,
     /// See [`Instance::name`].
     name: String,
     /// Locked as long as this process lives. A process's own lock, not flock's:
@@ -89,6 +91,16 @@ pub struct Instance {
     /// when we are killed, and the next start would be refused. The file must
     /// not be opened a second time: any close of it would let the lock go.
     _lock: File,
+}
+
+/// Where what is one instance's alone goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstancePlace {
+    /// The directory of its state file, or, where that was put somewhere, one beside
+    /// it.
+    pub directory: PathBuf,
+    /// Whether it is the machine's own, whose socket a group may use.
+    pub is_system: bool,
 }
 
 impl Instance {
@@ -131,6 +143,7 @@ impl Instance {
         };
         Ok(Self {
             state,
+            configured,
             name,
             _lock: lock,
         })
@@ -142,6 +155,19 @@ impl Instance {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where what is this instance's alone goes.
+    #[must_use]
+    pub fn place(&self) -> InstancePlace {
+        let directory = match self.configured {
+            true => self.state.with_extension(""),
+            false => self.state.parent().unwrap_or(Path::new("/")).to_owned(),
+        };
+        InstancePlace {
+            directory,
+            is_system: self.state.starts_with(SYSTEM_STATE),
+        }
     }
 
     pub(super) fn write_state(&self, state: &StateFile) -> anyhow::Result<()> {

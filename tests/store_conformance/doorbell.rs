@@ -28,7 +28,9 @@ impl Heard {
             .doorbell(
                 mode,
                 Box::new(move |look| {
-                    let new = look.arrivals().expect("a healthy store");
+                    let new = look
+                        .arrivals(&std::collections::HashSet::new())
+                        .expect("a healthy store");
                     heard.arrivals.lock().expect("whole").extend(new);
                     *heard.looks.lock().expect("whole") += 1;
                 }),
@@ -80,6 +82,7 @@ pub(crate) async fn our_own_commits_ring(backend: &impl Backend) {
         let expected = Arrival {
             id: MessageId(id),
             to: pair.b.session.clone(),
+            message: None,
         };
         assert_eq!(last, Some(expected));
     }
@@ -254,7 +257,9 @@ pub(crate) async fn work_is_signalled(backend: &impl Backend) {
         if look.signalled().expect("a healthy store") {
             *count.lock().expect("whole") += 1;
         }
-        let new = look.arrivals().expect("a healthy store");
+        let new = look
+            .arrivals(&std::collections::HashSet::new())
+            .expect("a healthy store");
         sink.arrivals.lock().expect("whole").extend(new);
     };
     let bell = watching.doorbell(Mode::Events, Box::new(listen));

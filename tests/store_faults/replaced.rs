@@ -91,7 +91,7 @@ async fn is_noticed(
         .doorbell(
             Mode::Events,
             Box::new(move |look| {
-                if let Err(error) = look.arrivals() {
+                if let Err(error) = look.arrivals(&std::collections::HashSet::new()) {
                     sink.lock().expect("whole").push(error.to_string());
                 }
             }),
@@ -312,7 +312,9 @@ async fn a_symbolic_link_is_the_store_it_points_to() {
         .doorbell(
             Mode::Events,
             Box::new(move |look| {
-                let new = look.arrivals().unwrap_or_default();
+                let new = look
+                    .arrivals(&std::collections::HashSet::new())
+                    .unwrap_or_default();
                 let new = new.iter().map(|arrival| arrival.id.0);
                 sink.lock().expect("whole").extend(new);
             }),

@@ -249,7 +249,7 @@ pub(super) async fn receive(job: ReceiverJob, mut orders: Orders) -> anyhow::Res
         Mode::Events,
         Box::new(move |look| {
             let noted = look
-                .arrivals()
+                .arrivals(&std::collections::HashSet::new())
                 .map_err(anyhow::Error::from)
                 .and_then(|new| {
                     let at = clock::monotonic_nanos();

@@ -105,7 +105,10 @@ async fn daemon(job: &ReaderJob, ended: impl Future<Output = ()>) -> anyhow::Res
         Box::new(move |look| {
             counted.fetch_add(1, Ordering::Relaxed);
             // A look that failed is made again by the next ring.
-            for arrival in look.arrivals().unwrap_or_default() {
+            for arrival in look
+                .arrivals(&std::collections::HashSet::new())
+                .unwrap_or_default()
+            {
                 let _ = arrived.send(arrival);
             }
         }),

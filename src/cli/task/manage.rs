@@ -63,7 +63,6 @@ pub(super) async fn cancel(args: CancelArgs, context: &Context) -> anyhow::Resul
     let bridge = context.open().await?;
     let (before, _) = bridge.task(args.task).await?;
     operator::ensure_or_creator(context, &bridge, before.creator.as_ref()).await?;
-    let reason = reason.as_ref().map(ProgressNote::as_str);
     let task = bridge.cancel_task(args.task, reason).await?;
     bridge.close().await;
     if context.json() {

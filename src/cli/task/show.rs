@@ -63,6 +63,7 @@ pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<Ex
     let bridge = context.look().await?;
     let now = clock::now();
     let filter = TaskFilter {
+        party: None,
         states: match (args.states.as_slice(), args.all) {
             ([], false) => TaskState::ALL.into_iter().filter(|s| s.is_open()).collect(),
             (states, _) => states.to_vec(),

@@ -7,7 +7,7 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 
-use crate::bridge::Bridge;
+use crate::bridge::{Bridge, Ending};
 use crate::cli::completions;
 use crate::cli::context::Context;
 use crate::cli::input::word_or_input;
@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::model::task::{Fence, ProgressNote, TaskId, TaskResult, TaskState};
 use crate::session::framing::TaskNames;
 use crate::session::{self, Acting, Member};
-use crate::store::{Outcome, Task};
+use crate::store::Task;
 use crate::text;
 
 /// The longest that an agent may say to be busy.
@@ -218,20 +218,19 @@ pub(super) async fn done(args: DoneArgs, context: &Context) -> anyhow::Result<Ex
         Some(text) => word_or_input("result", text)?.parse()?,
         None => "".parse()?,
     };
-    end(args.which, Outcome::Done(result), context).await
+    end(args.which, Ending::Done(result), context).await
 }
 
 pub(super) async fn fail(args: FailArgs, context: &Context) -> anyhow::Result<Exit> {
     let reason: ProgressNote = word_or_input("reason", &args.reason)?.parse()?;
-    let random = fastrand::f64();
-    end(args.which, Outcome::Failed { reason, random }, context).await
+    end(args.which, Ending::Failed(reason), context).await
 }
 
-async fn end(which: Which, outcome: Outcome, context: &Context) -> anyhow::Result<Exit> {
+async fn end(which: Which, outcome: Ending, context: &Context) -> anyhow::Result<Exit> {
     let (bridge, acting) = open(context).await?;
     let caller = &which.who.of(&acting)?.caller;
     let Which { task, fence, .. } = which;
-    let ended = bridge.end_task(caller, task, fence, &outcome).await?;
+    let ended = bridge.end_task(caller, task, fence, outcome).await?;
     let (now_stands, _) = bridge.task(task).await?;
     bridge.close().await;
     if context.json() {

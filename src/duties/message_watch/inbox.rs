@@ -92,7 +92,11 @@ mod tests {
             let id = MessageId(i64::from(number));
             let to = key(number);
             inbox.hears(&News {
-                arrivals: &[Arrival { id, to }],
+                arrivals: &[Arrival {
+                    id,
+                    to,
+                    message: None,
+                }],
                 work: false,
                 failed: false,
             });

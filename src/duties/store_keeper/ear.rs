@@ -80,7 +80,8 @@ impl Ear {
 
 /// Reads what is new and tells the listeners; `false` if the look failed.
 fn tell(look: &mut dyn Look, listeners: &Listeners, wants_work: bool) -> bool {
-    let arrivals = look.arrivals();
+    let whole = listeners.iter().find_map(|listener| listener.wants());
+    let arrivals = look.arrivals(&whole.unwrap_or_default());
     let failed = arrivals.is_err();
     let arrivals = arrivals.unwrap_or_default();
     let news = News {
@@ -236,7 +237,10 @@ mod tests {
     }
 
     impl Look for Answers {
-        fn arrivals(&mut self) -> Result<Vec<crate::store::Arrival>, StoreError> {
+        fn arrivals(
+            &mut self,
+            _: &std::collections::HashSet<SessionKey>,
+        ) -> Result<Vec<crate::store::Arrival>, StoreError> {
             match self.fails {
                 true => Err(StoreError::Busy("/s".into())),
                 false => Ok(vec![]),

@@ -153,11 +153,12 @@ impl MemoryLook {
 }
 
 impl Look for MemoryLook {
-    fn arrivals(&mut self) -> Result<Vec<Arrival>> {
+    fn arrivals(&mut self, whole: &HashSet<SessionKey>) -> Result<Vec<Arrival>> {
         let new = self.new_ones().into_iter();
         let arrivals = new.map(|message| Arrival {
             id: message.id,
             to: message.recipient(),
+            message: whole.contains(&message.recipient()).then_some(message),
         });
         Ok(arrivals.collect())
     }

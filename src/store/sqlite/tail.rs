@@ -135,9 +135,9 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 impl Look for Tail {
-    fn arrivals(&mut self) -> Result<Vec<Arrival>> {
+    fn arrivals(&mut self, whole: &HashSet<SessionKey>) -> Result<Vec<Arrival>> {
         self.ensure_well()?;
-        let new = self.arrivals_since();
+        let new = self.arrivals_since(whole);
         let (arrivals, head) = new.map_err(|error| self.failed(&error))?;
         self.head = head;
         Ok(arrivals)
@@ -194,61 +194,65 @@ impl Tail {
             .query_row([], |row| row.get(0))
     }
 
-    fn arrivals_since(&self) -> rusqlite::Result<(Vec<Arrival>, i64)> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT id, conversation_id, to_session FROM messages WHERE id > ?1 ORDER BY id",
-        )?;
+    fn arrivals_since(&self, whole: &HashSet<SessionKey>) -> rusqlite::Result<(Vec<Arrival>, i64)> {
+        let mut statement = self.connection.prepare_cached(NEW)?;
         let mut rows = statement.query([self.head])?;
         let (mut arrivals, mut head) = (Vec::new(), self.head);
         while let Some(row) = rows.next()? {
             head = row.get(0)?;
-            if let Some(to) = recipient(row, 1, 2)? {
+            if let Some(to) = recipient(row)? {
+                let message = match whole.contains(&to) {
+                    true => message(row, head)?,
+                    false => None,
+                };
                 let id = MessageId(head);
-                arrivals.push(Arrival { id, to });
+                arrivals.push(Arrival { id, to, message });
             }
         }
         Ok((arrivals, head))
     }
 
     fn messages_since(&self, of: &HashSet<SessionKey>) -> rusqlite::Result<(Vec<Message>, i64)> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT id, conversation_id, from_session, to_session, message, metadata, timestamp
-             FROM messages WHERE id > ?1 ORDER BY id",
-        )?;
+        let mut statement = self.connection.prepare_cached(NEW)?;
         let mut rows = statement.query([self.head])?;
         let (mut messages, mut head) = (Vec::new(), self.head);
         while let Some(row) = rows.next()? {
             head = row.get(0)?;
             // Most are for others.
-            if !recipient(row, 1, 3)?.is_some_and(|to| of.contains(&to)) {
+            if !recipient(row)?.is_some_and(|to| of.contains(&to)) {
                 continue;
             }
-            let message = shared::assemble(
-                head,
-                &text(row, 1)?,
-                &text(row, 2)?,
-                &text(row, 3)?,
-                &text(row, 4)?,
-                Some(&text(row, 5)?),
-                &text(row, 6)?,
-            );
-            messages.extend(message);
+            messages.extend(message(row, head)?);
         }
         Ok((messages, head))
     }
 }
 
-/// Whom a message is for, by the columns of its conversation and its side.
-fn recipient(
-    row: &rusqlite::Row<'_>,
-    conversation: usize,
-    side: usize,
-) -> rusqlite::Result<Option<SessionKey>> {
-    let (conversation, side) = (text(row, conversation)?.parse(), text(row, side)?.parse());
+/// Messages behind an id. A column that is not asked for costs nothing.
+const NEW: &str =
+    "SELECT id, conversation_id, from_session, to_session, message, metadata, timestamp
+     FROM messages WHERE id > ?1 ORDER BY id";
+
+/// Whom the message of a row of [`NEW`] is for.
+fn recipient(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<SessionKey>> {
+    let (conversation, side) = (text(row, 1)?.parse(), text(row, 3)?.parse());
     Ok(match (conversation, side) {
         (Ok(conversation), Ok(side)) => Some(SessionKey::new(conversation, side)),
         _ => None,
     })
+}
+
+/// The message of a row of [`NEW`].
+fn message(row: &rusqlite::Row<'_>, id: i64) -> rusqlite::Result<Option<Message>> {
+    Ok(shared::assemble(
+        id,
+        &text(row, 1)?,
+        &text(row, 2)?,
+        &text(row, 3)?,
+        &text(row, 4)?,
+        Some(&text(row, 5)?),
+        &text(row, 6)?,
+    ))
 }
 
 /// A column's text, whatever it holds, as [`shared::text`] reads it.

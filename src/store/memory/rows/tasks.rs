@@ -50,6 +50,9 @@ impl TaskRows for MemoryRows {
             (filter.states.is_empty() || filter.states.contains(&task.state))
                 && filter.role.as_ref().is_none_or(|role| task.role == *role)
                 && (filter.owner.is_none() || task.owner == filter.owner)
+                && (filter.party.is_none()
+                    || task.owner == filter.party
+                    || task.creator == filter.party)
         });
         let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
         let mut tasks: Vec<_> = wanted.take(limit).map(|row| tables.shown(row)).collect();

@@ -105,7 +105,7 @@ impl TaskRows for SqliteRows {
     fn tasks(&mut self, filter: &TaskFilter) -> Result<Vec<Task>> {
         let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
         let states = json!(states).to_string();
-        let owner = filter.owner.as_ref();
+        let (owner, party) = (filter.owner.as_ref(), filter.party.as_ref());
         self.run(|connection| {
             let tasks = connection.all(
                 concat!(
@@ -116,6 +116,8 @@ impl TaskRows for SqliteRows {
                       WHERE (?1 = '[]' OR t.state IN (SELECT value FROM json_each(?1)))
                         AND (?2 IS NULL OR t.role = ?2)
                         AND (?3 IS NULL OR (t.owner_conversation = ?3 AND t.owner_session = ?4))
+                        AND (?6 IS NULL OR t.creator = ?6
+                             OR t.owner_conversation || '/' || t.owner_session = ?6)
                       ORDER BY t.task_id DESC LIMIT ?5) ORDER BY task_id"
                 ),
                 params![
@@ -123,7 +125,8 @@ impl TaskRows for SqliteRows {
                     filter.role,
                     owner.map(|owner| owner.conversation.as_str()),
                     owner.map(|owner| owner.side.as_str()),
-                    filter.limit
+                    filter.limit,
+                    party.map(ToString::to_string),
                 ],
                 |row| Ok(readable("tasks", task(row))),
             )?;

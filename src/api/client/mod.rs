@@ -1,0 +1,207 @@
+//! The other side of the door: asks the daemon, and asks again where that is safe.
+
+mod connection;
+mod find;
+mod follow;
+
+pub use find::{Found, find};
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::Full;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{Actor, Operation, PREFIX, Problem, Purpose, SESSION_HEADER, Sockets};
+use crate::model::StoreName;
+use crate::model::door::DoorError;
+use crate::store::{Result, StoreError};
+use crate::text;
+use connection::{Connections, Failed};
+
+/// How long a daemon that is being started again is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an answer is waited for.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// The pauses between tries grow from the one to the other.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+
+/// A way to a daemon's store.
+#[derive(Debug)]
+pub struct Client {
+    store: StoreName,
+    sessions: Connections,
+    operators: Connections,
+    patience: Duration,
+}
+
+impl Client {
+    /// To the daemon with these sockets, which has this store.
+    #[must_use]
+    pub fn new(sockets: &Sockets, store: StoreName) -> Self {
+        Self {
+            store,
+            sessions: Connections::to(sockets.path(Purpose::Sessions)),
+            operators: Connections::to(sockets.path(Purpose::Operators)),
+            patience: PATIENCE,
+        }
+    }
+
+    /// The same, with another patience for a daemon that does not answer.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The daemon's store.
+    #[must_use]
+    pub fn store(&self) -> &StoreName {
+        &self.store
+    }
+
+    /// Whether this user may use the operators' socket.
+    #[must_use]
+    pub fn may_operate(&self) -> bool {
+        use rustix::fs::{Access, access};
+        access(self.operators.path(), Access::WRITE_OK).is_ok()
+    }
+
+    /// Asks for an operation. A daemon that is away for a moment is waited for; an
+    /// operation whose answer was lost is asked for again where that does it once.
+    ///
+    /// # Errors
+    /// The operation's, as the daemon said it; [`DoorError`].
+    pub async fn call<O: Operation>(&self, operation: &O, actor: &Actor) -> Result<O::Answer> {
+        let body = match O::ROUTE.method {
+            super::Method::Get => Bytes::new(),
+            super::Method::Post => encode(operation)?,
+        };
+        let connections = match actor {
+            Actor::Operator => &self.operators,
+            Actor::Anyone | Actor::Session(_) => &self.sessions,
+        };
+        let mut until = Instant::now() + self.patience;
+        let mut pause = PAUSES.0;
+        loop {
+            let request = request::<O>(actor, body.clone());
+            let failed = match self.ask::<O>(connections, request).await {
+                Ok(answer) => return answer,
+                Err(failed) => failed,
+            };
+            let error = match failed {
+                Failed::NotPermitted => {
+                    return Err(DoorError::NotPermitted(connections.path().to_owned()).into());
+                }
+                Failed::Away(error) => error,
+                Failed::Cut if !operation.is_repeatable() => {
+                    let socket = connections.path().to_owned();
+                    let what = O::ROUTE.name.to_owned();
+                    return Err(DoorError::Cut { socket, what }.into());
+                }
+                // It was there just now: its time begins anew.
+                Failed::Cut => {
+                    until = until.max(Instant::now() + self.patience / 2);
+                    DoorError::Cut {
+                        socket: connections.path().to_owned(),
+                        what: O::ROUTE.name.to_owned(),
+                    }
+                }
+            };
+            if Instant::now() + pause > until {
+                return Err(error.into());
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Asks once.
+    async fn ask<O: Operation>(
+        &self,
+        connections: &Connections,
+        request: Request<Full<Bytes>>,
+    ) -> std::result::Result<Result<O::Answer>, Failed> {
+        let until = Instant::now() + ANSWER;
+        let asked = timeout_at(until, connections.ask(request)).await;
+        let Ok(asked) = asked else {
+            let late = DoorError::Late {
+                socket: connections.path().to_owned(),
+                what: O::ROUTE.name.to_owned(),
+                within: text::long_duration(ANSWER),
+            };
+            return Ok(Err(late.into()));
+        };
+        let (status, body) = asked?;
+        if status == StatusCode::OK {
+            return Ok(serde_json::from_slice(&body).map_err(|error| {
+                DoorError::Garbled {
+                    socket: connections.path().to_owned(),
+                    why: error.to_string(),
+                }
+                .into()
+            }));
+        }
+        match told(connections, status, &body) {
+            // It has just begun, or its store was away for a moment.
+            StoreError::Door(error @ DoorError::NoStore(_)) => Err(Failed::Away(error)),
+            error => Ok(Err(error)),
+        }
+    }
+}
+
+/// The error of an answer that is a problem.
+fn told(connections: &Connections, status: StatusCode, body: &[u8]) -> StoreError {
+    match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => problem.into(),
+        Err(_) => DoorError::Garbled {
+            socket: connections.path().to_owned(),
+            why: format!("it is {status} without a reason"),
+        }
+        .into(),
+    }
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Result<Bytes> {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(error) => Err(DoorError::Malformed(error.to_string()).into()),
+    }
+}
+
+fn request<O: Operation>(actor: &Actor, body: Bytes) -> Request<Full<Bytes>> {
+    let method = match O::ROUTE.method {
+        super::Method::Get => Method::GET,
+        super::Method::Post => Method::POST,
+    };
+    let mut request = post(O::ROUTE.name, body);
+    *request.method_mut() = method;
+    if let Actor::Session(caller) = actor {
+        let headers = request.headers_mut();
+        let bearer = format!("Bearer {}", caller.token.expose());
+        if let Ok(mut bearer) = header::HeaderValue::try_from(bearer) {
+            bearer.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, bearer);
+        }
+        if let Ok(session) = header::HeaderValue::try_from(caller.session.to_string()) {
+            headers.insert(SESSION_HEADER, session);
+        }
+    }
+    request
+}
+
+fn post(name: &str, body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    if let Ok(uri) = format!("{PREFIX}{name}").parse() {
+        *request.uri_mut() = uri;
+    }
+    let headers = request.headers_mut();
+    let value = header::HeaderValue::from_static;
+    headers.insert(header::HOST, value("localhost"));
+    headers.insert(header::CONTENT_TYPE, value("application/json"));
+    request
+}

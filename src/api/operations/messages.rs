@@ -1,0 +1,222 @@
+//! Messages: sent, fetched, acknowledged.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{At, Operation, Rights, Route};
+use crate::clock;
+use crate::model::message::{Draft, Message};
+use crate::model::token::{Token, presented};
+use crate::model::wake::Mail;
+use crate::model::{MessageId, SessionKey};
+use crate::store::{Caller, FetchId, Fetched, Result, Sent, StoreError, Verified};
+
+/// The most messages of one answer.
+const PAGE: u32 = 1_000;
+
+/// Messages for the partner, in order, all or none.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Send {
+    /// The messages.
+    pub messages: Vec<Draft>,
+}
+
+impl Operation for Send {
+    const ROUTE: Route = Route::once("send", Rights::SESSION, "Sends messages to the partner.");
+    type Answer = Vec<Sent>;
+
+    /// Under an id of the sender's own a message is stored once.
+    fn is_repeatable(&self) -> bool {
+        self.messages.iter().all(|draft| draft.client_id.is_some())
+    }
+
+    async fn run(self, at: At<'_>) -> Result<Vec<Sent>> {
+        let from = at.caller::<Self>()?;
+        at.store.send(from, &self.messages, clock::now()).await
+    }
+}
+
+/// Unread messages, oldest first. They are marked read, and are handed out again
+/// unless `confirm` follows.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fetch {
+    /// At most so many.
+    #[serde(default = "most")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub limit: u32,
+}
+
+fn most() -> u32 {
+    100
+}
+
+impl Operation for Fetch {
+    const ROUTE: Route = Route::post("fetch", Rights::SESSION, "Fetches unread messages.");
+    type Answer = Fetched;
+
+    async fn run(self, at: At<'_>) -> Result<Fetched> {
+        let caller = at.caller::<Self>()?;
+        let limit = self.limit.clamp(1, PAGE);
+        at.store.fetch(caller, limit, clock::now()).await
+    }
+}
+
+/// The reply to a fetch was written: the session's next call acknowledges what was
+/// in it.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Confirm {
+    /// The fetch.
+    pub fetch: FetchId,
+}
+
+impl Operation for Confirm {
+    const ROUTE: Route = Route::post(
+        "confirm",
+        Rights::SESSION,
+        "Says that the answer to a fetch arrived.",
+    );
+    type Answer = ();
+
+    async fn run(self, at: At<'_>) -> Result<()> {
+        at.verified::<Self>().await?;
+        at.store.fetch_written(&self.fetch, clock::now()).await
+    }
+}
+
+/// Unread messages, and nothing is marked.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Peek {
+    /// Only what came behind this one.
+    #[serde(default)]
+    pub after: Option<MessageId>,
+    /// At most so many.
+    #[serde(default = "most")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub limit: u32,
+}
+
+impl Operation for Peek {
+    const ROUTE: Route = Route::post("peek", Rights::SESSION, "Shows unread messages.");
+    type Answer = Vec<Message>;
+
+    async fn run(self, at: At<'_>) -> Result<Vec<Message>> {
+        let caller = at.caller::<Self>()?;
+        let limit = self.limit.clamp(1, PAGE);
+        at.store.peek(caller, self.after, limit, clock::now()).await
+    }
+}
+
+/// Acknowledges messages, all or none. Returns how many were not acknowledged before.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledge {
+    /// The messages.
+    pub messages: Vec<MessageId>,
+}
+
+impl Operation for Acknowledge {
+    const ROUTE: Route = Route::post("acknowledge", Rights::SESSION, "Acknowledges messages.");
+    type Answer = u64;
+
+    async fn run(self, at: At<'_>) -> Result<u64> {
+        let caller = at.caller::<Self>()?;
+        let now = clock::now();
+        at.store.acknowledge(caller, &self.messages, now).await
+    }
+}
+
+/// The session did something; nothing is acknowledged by that.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Touch {}
+
+impl Operation for Touch {
+    const ROUTE: Route = Route::post("touch", Rights::SESSION, "Notes that the session acts.");
+    type Answer = ();
+
+    async fn run(self, at: At<'_>) -> Result<()> {
+        let caller = at.caller::<Self>()?;
+        at.store.touch(caller, clock::now()).await
+    }
+}
+
+/// How much unread mail sessions have, in the order of the question.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unread {
+    /// The sessions.
+    pub sessions: Vec<SessionKey>,
+}
+
+impl Operation for Unread {
+    const ROUTE: Route = Route::post("unread", Rights::ANYONE, "Counts sessions' unread mail.");
+    type Answer = Vec<Mail>;
+
+    async fn run(self, at: At<'_>) -> Result<Vec<Mail>> {
+        at.store.mail(&self.sessions).await
+    }
+}
+
+/// A session and its token.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// The session.
+    #[serde(flatten)]
+    pub session: SessionKey,
+    /// Its token.
+    #[serde(with = "presented")]
+    #[schemars(with = "presented::Shape")]
+    pub token: Token,
+}
+
+impl From<Caller> for Credential {
+    fn from(caller: Caller) -> Self {
+        let Caller { session, token } = caller;
+        Self { session, token }
+    }
+}
+
+impl From<Credential> for Caller {
+    fn from(credential: Credential) -> Self {
+        let Credential { session, token } = credential;
+        Self { session, token }
+    }
+}
+
+/// Whether tokens are right, in the order of the question.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verify {
+    /// Sessions and their tokens.
+    pub sessions: Vec<Credential>,
+}
+
+/// Whether a token is right.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is.
+    Verified(Verified),
+    /// It is not, and why: what the program `mcp-bridge` makes its own error of.
+    Refused(#[schemars(with = "serde_json::Value")] Box<StoreError>),
+}
+
+impl Operation for Verify {
+    const ROUTE: Route = Route::post("verify", Rights::ANYONE, "Verifies tokens.");
+    type Answer = Vec<Verdict>;
+
+    async fn run(self, at: At<'_>) -> Result<Vec<Verdict>> {
+        let callers: Vec<Caller> = self.sessions.into_iter().map(Caller::from).collect();
+        let verdicts = at.store.verify(&callers, clock::now()).await?;
+        let verdicts = verdicts.into_iter().map(|verdict| match verdict {
+            Ok(verified) => Verdict::Verified(verified),
+            Err(error) => Verdict::Refused(Box::new(error)),
+        });
+        Ok(verdicts.collect())
+    }
+}

@@ -1,0 +1,30 @@
+//! All that can be asked of a daemon, a file for each subject.
+
+mod conversations;
+mod messages;
+mod orders;
+mod status;
+mod tasks;
+
+pub use conversations::*;
+pub use messages::*;
+pub use orders::*;
+pub use status::*;
+pub use tasks::*;
+
+/// Hands the list of all operations to a macro: the server's routes, the document
+/// and the tests are made of it.
+macro_rules! each_operation {
+    ($take:ident) => {
+        $take! {
+            Acknowledge, AddTasks, Alerts, Audit, CallIn, CancelTask, CheckStore, ClaimTask,
+            CloseConversation, Confirm, Controls, Conversations, CreateConversations, Daemons,
+            EndTask, Fetch, Health, LabelConversation, Lease, OneConversation, OneTask, OpenAlerts,
+            Order, Peek, PlainTokens, RateLimitsNow, ReassignTask, Rekey, RenewConversation, Send,
+            Sessions, SetCapacity, SetPruneForeign, SetRateLimits, SetTokenStorage, TakeBack,
+            TaskCounts, TaskProgress, Tasks, TokenStorageNow, Touch, Unread, Verify,
+        }
+    };
+}
+
+pub(crate) use each_operation;

@@ -1,0 +1,202 @@
+//! What people ask about: who is there, who acts, what was done.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Actor, At, Operation, Rights, Route};
+use crate::model::StoreName;
+use crate::model::health::{DEFAULT_TTL, Turn};
+use crate::model::session::SessionView;
+use crate::model::wake::Mail;
+use crate::model::wire::seconds;
+use crate::store::{self, AlertRow, AuditEntry, AuditFilter, DaemonView, Result, StoreCheck};
+use crate::{clock, host};
+
+/// Who answers, and for which store.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Health {}
+
+/// A daemon and its store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Answering {
+    /// The program's version.
+    pub version: String,
+    /// The store.
+    pub store: StoreName,
+    /// The daemon's process.
+    pub pid: u32,
+}
+
+impl Operation for Health {
+    const ROUTE: Route = Route::get("health", Rights::ANYONE, "Says who answers.");
+    type Answer = Answering;
+
+    async fn run(self, at: At<'_>) -> Result<Answering> {
+        Ok(Answering {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            store: at.store.location().clone(),
+            pid: std::process::id(),
+        })
+    }
+}
+
+/// Every session of the conversations that are open, and of those that ended lately.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sessions {
+    /// How lately.
+    #[serde(rename = "ended_within_seconds", with = "seconds", default)]
+    #[schemars(with = "f64")]
+    pub ended_within: Duration,
+}
+
+impl Operation for Sessions {
+    const ROUTE: Route = Route::post("sessions", Rights::ANYONE, "Lists sessions.");
+    type Answer = Vec<SessionView>;
+
+    async fn run(self, at: At<'_>) -> Result<Vec<SessionView>> {
+        let since = clock::now().checked_sub(self.ended_within);
+        at.store.sessions(since.unwrap_or(Timestamp::MIN)).await
+    }
+}
+
+/// Daemons that are known, by name.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Daemons {}
+
+impl Operation for Daemons {
+    const ROUTE: Route = Route::get("daemons", Rights::ANYONE, "Lists daemons.");
+    type Answer = Vec<DaemonView>;
+
+    async fn run(self, at: At<'_>) -> Result<Vec<DaemonView>> {
+        at.store.daemons().await
+    }
+}
+
+/// Who acts for the fleet, as it stands written.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Lease {}
+
+impl Operation for Lease {
+    const ROUTE: Route = Route::get("lease", Rights::ANYONE, "Says which orchestrator acts.");
+    type Answer = Option<store::Lease>;
+
+    async fn run(self, at: At<'_>) -> Result<Option<store::Lease>> {
+        at.store.lease().await
+    }
+}
+
+/// What operators ordered, and what holds of it now.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Controls {}
+
+impl Operation for Controls {
+    const ROUTE: Route = Route::get("orders", Rights::ANYONE, "Lists operators' orders.");
+    type Answer = Vec<store::Control>;
+
+    async fn run(self, at: At<'_>) -> Result<Vec<store::Control>> {
+        at.store.controls(clock::now()).await
+    }
+}
+
+/// Alerts that are open, and those that began or ended and were not told.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OpenAlerts {}
+
+impl Operation for OpenAlerts {
+    const ROUTE: Route = Route::get("alerts/open", Rights::ANYONE, "Lists open alerts.");
+    type Answer = Vec<AlertRow>;
+
+    async fn run(self, at: At<'_>) -> Result<Vec<AlertRow>> {
+        Ok(for_actor(at.actor, at.store.open_alerts().await?))
+    }
+}
+
+/// The newest alerts, newest last.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Alerts {
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl Operation for Alerts {
+    const ROUTE: Route = Route::post("alerts", Rights::ANYONE, "Lists alerts.");
+    type Answer = Vec<AlertRow>;
+
+    async fn run(self, at: At<'_>) -> Result<Vec<AlertRow>> {
+        Ok(for_actor(at.actor, at.store.alerts(self.limit).await?))
+    }
+}
+
+/// What is said of a task has its title in it, which is its parties' alone.
+fn for_actor(actor: &Actor, mut alerts: Vec<AlertRow>) -> Vec<AlertRow> {
+    if !matches!(actor, Actor::Operator) {
+        let of_tasks = alerts.iter_mut().filter(|alert| alert.task.is_some());
+        of_tasks.for_each(|alert| "what it says is for operators".clone_into(&mut alert.text));
+    }
+    alerts
+}
+
+/// The newest audit rows, newest last.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// Which of them.
+    pub filter: AuditFilter,
+}
+
+impl Operation for Audit {
+    const ROUTE: Route = Route::post("audit", Rights::OPERATOR, "Shows the audit log.");
+    type Answer = Vec<AuditEntry>;
+
+    async fn run(self, at: At<'_>) -> Result<Vec<AuditEntry>> {
+        at.store.audit(&self.filter).await
+    }
+}
+
+/// A thorough look at the store: integrity, versions, sizes.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CheckStore {}
+
+impl Operation for CheckStore {
+    const ROUTE: Route = Route::get("store/check", Rights::OPERATOR, "Checks the store.");
+    type Answer = StoreCheck;
+
+    async fn run(self, at: At<'_>) -> Result<StoreCheck> {
+        at.store.check().await
+    }
+}
+
+/// A session's own sign of life. With a turn, its client says that one begins or
+/// ends; without, nothing counts as the agent's doing. Returns its unread mail.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallIn {
+    /// How long it is good for.
+    #[serde(rename = "ttl_seconds", with = "seconds", default = "usual")]
+    #[schemars(with = "f64")]
+    pub ttl: Duration,
+    /// What the client says of its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
+}
+
+fn usual() -> Duration {
+    DEFAULT_TTL
+}
+
+impl Operation for CallIn {
+    const ROUTE: Route = Route::post("heartbeat", Rights::SESSION, "Gives a sign of life.");
+    type Answer = Mail;
+
+    async fn run(self, at: At<'_>) -> Result<Mail> {
+        let caller = at.caller::<Self>()?;
+        at.store
+            .call_in(caller, self.ttl, self.turn, &host::boot(), clock::now())
+            .await
+    }
+}

@@ -1,0 +1,280 @@
+//! Tasks: added, claimed, reported on, ended, moved.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{At, Operation, Quota, Rights, Route};
+use crate::clock;
+use crate::model::task::{Fence, ProgressNote, TaskId, TaskResult};
+use crate::model::wire::seconds_if_any;
+use crate::model::{SessionKey, Side};
+use crate::store::{Added, Caller, Ended, NewTask, Outcome, Result, Task, TaskEvent, TaskFilter};
+
+/// Tasks for the queue, all or none. A session that adds one is its creator, and
+/// hears what became of it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddTasks {
+    /// The tasks.
+    pub tasks: Vec<NewTask>,
+}
+
+impl Operation for AddTasks {
+    const ROUTE: Route = Route::once("tasks/add", Rights::EITHER, "Adds tasks.");
+    type Answer = Vec<Added>;
+
+    fn takes(&self) -> Option<(Quota, u64)> {
+        Some((Quota::Tasks, self.tasks.len() as u64))
+    }
+
+    fn is_repeatable(&self) -> bool {
+        self.tasks.iter().all(|task| task.client_id.is_some())
+    }
+
+    async fn run(self, at: At<'_>) -> Result<Vec<Added>> {
+        let creator = at.verified::<Self>().await?;
+        if let Some(caller) = creator
+            && caller.session.side != Side::A
+        {
+            return Err(At::refuse::<Self>(
+                &caller.session,
+                "the orchestrator's side (a) of a conversation adds tasks",
+            ));
+        }
+        at.store.add_tasks(creator, &self.tasks, clock::now()).await
+    }
+}
+
+/// Tasks, oldest first: all for an operator, for a session those that it has or
+/// has created.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tasks {
+    /// Which of them.
+    pub filter: TaskFilter,
+}
+
+impl Operation for Tasks {
+    const ROUTE: Route = Route::post("tasks", Rights::EITHER, "Lists tasks.");
+    type Answer = Vec<Task>;
+
+    async fn run(self, at: At<'_>) -> Result<Vec<Task>> {
+        let mut filter = self.filter;
+        if let Some(caller) = at.verified::<Self>().await? {
+            filter.party = Some(caller.session.clone());
+        }
+        at.store.tasks(&filter).await
+    }
+}
+
+/// One task.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OneTask {
+    /// Which.
+    pub task: TaskId,
+}
+
+/// A task and what became of it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct TaskHistory {
+    /// The task.
+    pub task: Task,
+    /// Its history, oldest first.
+    pub history: Vec<TaskEvent>,
+}
+
+impl Operation for OneTask {
+    const ROUTE: Route = Route::post("task", Rights::EITHER, "Shows a task.");
+    type Answer = TaskHistory;
+
+    async fn run(self, at: At<'_>) -> Result<TaskHistory> {
+        let by = at.verified::<Self>().await?;
+        let (task, history) = at.store.task(self.task).await?;
+        match by {
+            Some(caller) if !is_party(&task, &caller.session) => Err(At::refuse::<Self>(
+                &caller.session,
+                "its owner, its creator and operators see a task",
+            )),
+            _ => Ok(TaskHistory { task, history }),
+        }
+    }
+}
+
+fn is_party(task: &Task, session: &SessionKey) -> bool {
+    // Who ended it sees what came of it.
+    let owner = task.owner.as_ref().or(task.last_owner.as_ref());
+    owner == Some(session) || task.creator.as_ref() == Some(session)
+}
+
+/// How many tasks there are, by state.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct TaskCounts {}
+
+impl Operation for TaskCounts {
+    const ROUTE: Route = Route::get("tasks/counts", Rights::ANYONE, "Counts tasks by state.");
+    type Answer = HashMap<String, u64>;
+
+    async fn run(self, at: At<'_>) -> Result<HashMap<String, u64>> {
+        at.store.task_counts().await
+    }
+}
+
+/// Gives the caller a task: this one, or the oldest that waits for its role. `null`
+/// if none waits.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimTask {
+    /// This one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
+}
+
+impl Operation for ClaimTask {
+    const ROUTE: Route = Route::once("task/claim", Rights::SESSION, "Claims a task.");
+    type Answer = Option<Task>;
+
+    async fn run(self, at: At<'_>) -> Result<Option<Task>> {
+        let caller = at.caller::<Self>()?;
+        at.store.claim_task(caller, self.task, clock::now()).await
+    }
+}
+
+/// Notes progress, and that the agent may be silent for a while.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskProgress {
+    /// Of which task.
+    pub task: TaskId,
+    /// The fence of the claim.
+    pub fence: Fence,
+    /// How far the owner has come.
+    pub note: ProgressNote,
+    /// For how long it may be silent.
+    #[serde(
+        rename = "busy_for_seconds",
+        with = "seconds_if_any",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<f64>")]
+    pub busy_for: Option<Duration>,
+}
+
+impl Operation for TaskProgress {
+    const ROUTE: Route = Route::once("task/progress", Rights::SESSION, "Notes progress.");
+    type Answer = ();
+
+    async fn run(self, at: At<'_>) -> Result<()> {
+        let caller = at.caller::<Self>()?;
+        let Self {
+            task, fence, note, ..
+        } = &self;
+        at.store
+            .task_progress(caller, *task, *fence, note, self.busy_for, clock::now())
+            .await
+    }
+}
+
+/// Ends a task.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndTask {
+    /// Which.
+    pub task: TaskId,
+    /// The fence of the claim.
+    pub fence: Fence,
+    /// What came of it.
+    pub outcome: Ending,
+}
+
+/// What came of a task.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// It is done.
+    Done(TaskResult),
+    /// It failed, and why.
+    Failed(ProgressNote),
+}
+
+impl Operation for EndTask {
+    const ROUTE: Route = Route::post("task/end", Rights::SESSION, "Ends a task.");
+    type Answer = Ended;
+
+    async fn run(self, at: At<'_>) -> Result<Ended> {
+        let caller = at.caller::<Self>()?;
+        let outcome = match self.outcome {
+            Ending::Done(result) => Outcome::Done(result),
+            Ending::Failed(reason) => Outcome::Failed {
+                reason,
+                random: fastrand::f64(),
+            },
+        };
+        at.store
+            .end_task(caller, self.task, self.fence, &outcome, clock::now())
+            .await
+    }
+}
+
+/// Ends a task for good that no session is to do any more, and tells its owner.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelTask {
+    /// Which.
+    pub task: TaskId,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ProgressNote>,
+}
+
+impl Operation for CancelTask {
+    const ROUTE: Route = Route::once("task/cancel", Rights::EITHER, "Cancels a task.");
+    type Answer = Task;
+
+    async fn run(self, at: At<'_>) -> Result<Task> {
+        ensure_creator::<Self>(at, self.task).await?;
+        let reason = self.reason.as_ref().map(ProgressNote::as_str);
+        at.store.cancel_task(self.task, reason, clock::now()).await
+    }
+}
+
+/// Moves a task to a session, or back into the queue.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReassignTask {
+    /// Which.
+    pub task: TaskId,
+    /// To this session; without one, into the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<SessionKey>,
+}
+
+impl Operation for ReassignTask {
+    const ROUTE: Route = Route::once("task/reassign", Rights::EITHER, "Moves a task.");
+    type Answer = Task;
+
+    async fn run(self, at: At<'_>) -> Result<Task> {
+        ensure_creator::<Self>(at, self.task).await?;
+        let to = self.to.as_ref();
+        at.store.reassign_task(self.task, to, clock::now()).await
+    }
+}
+
+/// Refuses a session that did not create the task.
+async fn ensure_creator<O: Operation>(at: At<'_>, task: TaskId) -> Result<()> {
+    let Some(Caller { session, .. }) = at.verified::<O>().await? else {
+        return Ok(());
+    };
+    let (found, _) = at.store.task(task).await?;
+    match found.creator.as_ref() == Some(session) {
+        true => Ok(()),
+        false => Err(At::refuse::<O>(
+            session,
+            "the session that created a task, and operators, do that with it",
+        )),
+    }
+}

@@ -1,0 +1,201 @@
+//! One request and its answer.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{Door, Peer};
+use crate::api::{Actor, At, Operation, Problem, Purpose, Rights, Route, SESSION_HEADER, problem};
+use crate::model::SessionKey;
+use crate::model::door::DoorError;
+use crate::model::token::Token;
+use crate::store::{Caller, Result, SharedStore, StoreError};
+use crate::text;
+
+/// Does what an operation says.
+pub(super) async fn handle<O: Operation>(
+    State(door): State<Arc<Door>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response<Body> {
+    match operate::<O>(&door, peer, &headers, body).await {
+        Ok(answer) => json(StatusCode::OK, "application/json", &answer),
+        Err(error) => refuse(&error),
+    }
+}
+
+async fn operate<O: Operation>(
+    door: &Door,
+    peer: Peer,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<O::Answer> {
+    let actor = actor(peer, headers)?;
+    ensure_may(O::ROUTE, peer, &actor)?;
+    let operation: O = match O::ROUTE.method {
+        crate::api::Method::Get => parse(b"{}")?,
+        crate::api::Method::Post => parse(&read(door, headers, body).await?)?,
+    };
+    if let Some((quota, wanted)) = operation.takes()
+        && !matches!(actor, Actor::Operator)
+    {
+        door.quotas.take(peer.uid, quota, wanted)?;
+    }
+    let store = door.open_store()?;
+    let at = At {
+        store: &store,
+        actor: &actor,
+        is_trusted: false,
+    };
+    let within = door.limits.time;
+    match timeout(within, operation.run(at)).await {
+        Ok(done) => done,
+        Err(_) => Err(StoreError::Busy(store.location().clone())),
+    }
+}
+
+impl Door {
+    /// The store, if one is open now.
+    pub(super) fn open_store(&self) -> Result<SharedStore> {
+        let open = self.store.borrow().clone();
+        open.ok_or_else(|| DoorError::NoStore("it waits for it".to_owned()).into())
+    }
+}
+
+/// Who asks, by the headers of the request and the socket that it came to.
+fn actor(peer: Peer, headers: &HeaderMap) -> Result<Actor> {
+    let malformed = |what: &str| DoorError::Malformed(what.to_owned());
+    let Some(token) = headers.get(header::AUTHORIZATION) else {
+        return Ok(match peer.socket {
+            Purpose::Sessions => Actor::Anyone,
+            Purpose::Operators => Actor::Operator,
+        });
+    };
+    let token = token.to_str().ok().and_then(|text| {
+        let (scheme, token) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token)
+    });
+    let token =
+        token.ok_or_else(|| malformed("Authorization is `Bearer` and a session's token"))?;
+    let token = Token::parse(token).map_err(|error| malformed(&error.to_string()))?;
+    let named = headers
+        .get(SESSION_HEADER)
+        .and_then(|name| name.to_str().ok());
+    let named = named.ok_or_else(|| {
+        malformed("a token came without the header MCP-Bridge-Session, which names its session")
+    })?;
+    let session: SessionKey = named
+        .parse()
+        .map_err(|error: crate::model::InvalidId| malformed(&error.to_string()))?;
+    Ok(Actor::Session(Caller { session, token }))
+}
+
+/// The table of rights. What a session may do with what is not its own the operation
+/// itself refuses.
+fn ensure_may(route: Route, peer: Peer, actor: &Actor) -> Result<()> {
+    let Rights {
+        anyone,
+        session,
+        operator,
+    } = route.rights;
+    let may = match actor {
+        Actor::Anyone => anyone,
+        Actor::Session(_) => session || anyone,
+        Actor::Operator => operator || anyone,
+    };
+    if may {
+        return Ok(());
+    }
+    let what = route.name.to_owned();
+    Err(match (session, peer.socket) {
+        (true, _) => DoorError::NoToken(what),
+        (false, _) => DoorError::NotOperator(what),
+    }
+    .into())
+}
+
+/// Reads a body, if it is JSON, in time and not too long.
+pub(super) async fn read(door: &Door, headers: &HeaderMap, body: Body) -> Result<Bytes> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    // What curl says of `-d`, without being told otherwise.
+    let form = "application/x-www-form-urlencoded";
+    if !kind.is_empty() && !kind.starts_with("application/json") && kind != form {
+        let why = "the body is JSON: Content-Type: application/json";
+        return Err(DoorError::Malformed(why.to_owned()).into());
+    }
+    let most = door.limits.body;
+    let read = timeout(door.limits.time, Limited::new(body, most).collect());
+    match read.await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let most = text::bytes(most as u64);
+            let why = format!("the body is longer than {most}, the most that this daemon reads");
+            Err(DoorError::Malformed(why).into())
+        }
+        Ok(Err(_)) => Err(DoorError::Malformed("its body ended too early".to_owned()).into()),
+        Err(_) => Err(DoorError::Malformed("its body did not come in time".to_owned()).into()),
+    }
+}
+
+/// Reads a request; what is wrong with it is said, and not what stands in it.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    let body = match body {
+        [] => b"{}",
+        body => body,
+    };
+    serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let why = match error.classify() {
+            serde_json::error::Category::Data => error.to_string(),
+            _ => format!("it is no JSON, at line {line} column {column}"),
+        };
+        DoorError::Malformed(why).into()
+    })
+}
+
+/// Answers a request for nothing that there is.
+pub(super) async fn no_operation(method: Method, uri: Uri) -> Response<Body> {
+    let path: String = uri.path().chars().take(100).collect();
+    refuse(&DoorError::NoOperation(format!("{method} {path}")).into())
+}
+
+/// The answer that says what went wrong.
+pub(super) fn refuse(error: &StoreError) -> Response<Body> {
+    let problem = Problem::from(error);
+    let status = StatusCode::from_u16(problem.status);
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, problem::MEDIA_TYPE, &problem);
+    if status == StatusCode::UNAUTHORIZED {
+        let bearer = header::HeaderValue::from_static("Bearer");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, bearer);
+    }
+    response
+}
+
+fn json<T: Serialize>(status: StatusCode, kind: &'static str, value: &T) -> Response<Body> {
+    let bytes = serde_json::to_vec(value).unwrap_or_else(|error| {
+        // A path in an error that is no UTF-8, and nothing else, can do that.
+        warn!(
+            event = "answer-not-written",
+            "an answer cannot be written: {error}"
+        );
+        b"null".to_vec()
+    });
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    let kind = header::HeaderValue::from_static(kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}

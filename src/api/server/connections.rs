@@ -1,0 +1,176 @@
+//! The connections of the door: so many at once, each with a time for its headers.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+use super::listen::{self, Bound};
+use super::{Door, Peer};
+use crate::api::Purpose;
+use crate::model::door::DoorError;
+
+/// How long requests that are under way may take once the daemon ends.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A pause when no connection can be taken: the process has no file left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Takes connections until the daemon ends.
+pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
+    let ends = door.ends.clone();
+    let counted = Arc::new(Counted::default());
+    let mut connections = JoinSet::new();
+    loop {
+        let (taken, socket) = tokio::select! {
+            () = ends.cancelled() => break,
+            taken = bound.sessions.accept() => (taken, Purpose::Sessions),
+            taken = bound.operators.accept() => (taken, Purpose::Operators),
+            Some(_) = connections.join_next() => continue,
+        };
+        let stream = match taken {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(
+                    event = "door-not-answered",
+                    "a connection cannot be taken: {error}"
+                );
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(uid) = listen::peer(&stream) else {
+            continue;
+        };
+        let peer = Peer { socket, uid };
+        let Some(seat) = Counted::take(&counted, &door, uid) else {
+            debug!(
+                event = "door-full",
+                uid, "a connection is refused: there are too many"
+            );
+            connections.spawn(turn_away(stream, uid));
+            continue;
+        };
+        let (router, ends, time) = (router.clone(), ends.clone(), door.limits.time);
+        connections.spawn(async move {
+            let _seat = seat;
+            talk(stream, peer, router, time, ends).await;
+        });
+    }
+    // Who connects from now on is told at once that nobody answers.
+    drop(bound);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if timeout(LAST_WORDS, all).await.is_err() {
+        debug!(event = "door-closed", "some requests did not end in time");
+    }
+}
+
+async fn talk(
+    stream: UnixStream,
+    peer: Peer,
+    router: Router,
+    time: Duration,
+    ends: tokio_util::sync::CancellationToken,
+) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut router = router.clone();
+        async move {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            Ok::<_, Infallible>(
+                match tower_service::Service::call(&mut router, request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                },
+            )
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(time)
+        .max_buf_size(64 * 1024)
+        .half_close(true);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = ends.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(event = "connection-ended", "a connection ended: {error}");
+    }
+}
+
+/// Says why, to a client that is one too many.
+async fn turn_away(stream: UnixStream, uid: u32) {
+    let why = format!("user {uid} has as many connections as the daemon takes");
+    let response = super::answer::refuse(&DoorError::TooMuch(why).into());
+    let (parts, body) = response.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
+        return;
+    };
+    let head = format!(
+        "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        parts.status,
+        crate::api::problem::MEDIA_TYPE,
+        body.len()
+    );
+    // What fits into the socket's buffer: nobody is waited for.
+    let _ = stream.try_write(&[head.as_bytes(), &body].concat());
+}
+
+/// Connections that are open, by user.
+#[derive(Debug, Default)]
+struct Counted(Mutex<HashMap<u32, usize>>);
+
+/// One of them, until it is dropped.
+struct Seat {
+    of: Arc<Counted>,
+    uid: u32,
+}
+
+impl Counted {
+    fn take(counted: &Arc<Self>, door: &Door, uid: u32) -> Option<Seat> {
+        let mut by_user = counted.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = by_user.values().sum();
+        let limits = door.limits;
+        let own = by_user.entry(uid).or_default();
+        let is_full = *own >= limits.connections_per_user && !listen::is_trusted(uid);
+        if all >= limits.connections || is_full {
+            return None;
+        }
+        *own += 1;
+        Some(Seat {
+            of: Arc::clone(counted),
+            uid,
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut by_user = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = by_user.get_mut(&self.uid) {
+            *own -= 1;
+            if *own == 0 {
+                by_user.remove(&self.uid);
+            }
+        }
+    }
+}

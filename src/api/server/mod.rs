@@ -1,0 +1,102 @@
+//! The daemon's side of the door.
+
+mod answer;
+mod connections;
+mod follow;
+mod hub;
+mod limits;
+mod listen;
+
+pub use hub::Hub;
+pub use limits::Limits;
+pub use listen::{Bound, bind};
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::operations::{self, each_operation};
+use super::{Method, Operation, PREFIX, Purpose, document, stream};
+use crate::store::SharedStore;
+use limits::Quotas;
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Door {
+    store: watch::Receiver<Option<SharedStore>>,
+    hub: Arc<Hub>,
+    limits: Limits,
+    quotas: Quotas,
+    /// The daemon ends: subscriptions are told so.
+    ends: CancellationToken,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    socket: Purpose,
+    uid: u32,
+}
+
+impl Door {
+    /// A door to the store that is open at the time of each request. What is pushed
+    /// to subscribers comes from the hub.
+    #[must_use]
+    pub fn new(
+        store: watch::Receiver<Option<SharedStore>>,
+        hub: Arc<Hub>,
+        limits: Limits,
+        ends: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            hub,
+            limits,
+            quotas: Quotas::new(limits),
+            ends,
+        })
+    }
+
+    /// Answers at these sockets until the daemon ends; then it lets the requests
+    /// end that are under way.
+    pub async fn serve(self: Arc<Self>, bound: Bound) {
+        let router = router(Arc::clone(&self));
+        connections::serve(self, bound, router).await;
+    }
+}
+
+fn router(door: Arc<Door>) -> Router {
+    let mut router = Router::new();
+    macro_rules! route {
+        ($($operation:ident),* $(,)?) => {
+            $({
+                type Operation = operations::$operation;
+                router = router.route(&path::<Operation>(), method::<Operation>());
+            })*
+        };
+    }
+    each_operation!(route);
+    router
+        .route(&format!("{PREFIX}{}", stream::NAME), post(follow::handle))
+        .route(
+            &format!("{PREFIX}openapi.json"),
+            get(async || axum::Json(document())),
+        )
+        .fallback(answer::no_operation)
+        .method_not_allowed_fallback(answer::no_operation)
+        .with_state(door)
+}
+
+fn path<O: Operation>() -> String {
+    format!("{PREFIX}{}", O::ROUTE.name)
+}
+
+fn method<O: Operation>() -> axum::routing::MethodRouter<Arc<Door>> {
+    match O::ROUTE.method {
+        Method::Get => get(answer::handle::<O>),
+        Method::Post => post(answer::handle::<O>),
+    }
+}
