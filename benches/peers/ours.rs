@@ -74,7 +74,7 @@ pub(crate) fn read(path: &Path, conversation: &str, token: &str) -> anyhow::Resu
         };
         let sink = Box::new(|news| {
             match news {
-                News::CaughtUp => reader::ready()?,
+                News::CaughtUp(_) => reader::ready()?,
                 News::Message(message) => reader::has(&message.message)?,
                 News::Refused(why) => return Err(std::io::Error::other(why)),
             }
