@@ -108,6 +108,7 @@ fn latency_measures_every_row_and_leaves_nothing() {
     for name in [
         "ours-normal",
         "ours-full",
+        "send-full",
         "foreign-full",
         "poll-100ms",
         "poll-30s",
@@ -117,6 +118,12 @@ fn latency_measures_every_row_and_leaves_nothing() {
     for row in rows {
         let name = &row["row"];
         assert_eq!(row["missing"], 0, "{name}");
+        let from = if name == "send-full" {
+            "send"
+        } else {
+            "commit"
+        };
+        assert_eq!(row["from"], from, "{name}");
         for figure in ["mean", "p50", "p90", "p99", "max"] {
             assert!(row["latency_us"][figure].is_f64(), "{name}: {figure}");
         }

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::measured::Measured;
 use super::readers::Reader;
 use super::report::{Report, Settings};
-use super::rows::{ROWS, Row};
+use super::rows::{From, ROWS, Row};
 use super::scratch::{Environment, Scratch, make_store, time_fsync};
 use super::stats::Histogram;
 use super::{Exit, LatencyArgs};
@@ -45,7 +45,8 @@ pub(super) async fn run(args: &LatencyArgs, json: bool) -> anyhow::Result<Exit> 
     environment.close(&fsync);
 
     let settings = Settings::new(args, rounds);
-    let commits: Vec<u64> = table.iter().flat_map(|row| row.commits.clone()).collect();
+    let committed = table.iter().filter(|row| row.row.from == From::Commit);
+    let commits: Vec<u64> = committed.flat_map(|row| row.commits.clone()).collect();
     let report = Report::new(settings, environment, &table, &commits);
     if json {
         super::print_json(&report)?;

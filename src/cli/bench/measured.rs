@@ -34,7 +34,7 @@ pub(super) struct Measured {
     pub(super) after_next: u64,
     /// Looks, and the messages that they found.
     pub(super) looks: Option<(u64, u64)>,
-    /// When each message was committed.
+    /// When each message was committed, or where the time of the row begins.
     pub(super) commits: Vec<u64>,
     store: PathBuf,
     pair: Pair,
@@ -77,6 +77,7 @@ impl Measured {
             login: self.pair.sender.clone(),
             writer: self.row.writer,
             full: self.row.full,
+            from: self.row.from,
             messages,
             gap: args.gap,
             size: args.size,

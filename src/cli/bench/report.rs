@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::LatencyArgs;
 use super::measured::Measured;
-use super::rows::{COMPUTED, Goal, TIMES_FLOOR};
+use super::rows::{COMPUTED, From, Goal, TIMES_FLOOR};
 use super::scratch::Environment;
 use super::stats::{Histogram, Micros, time};
 use crate::cli::table::{Cell, Table, WARN};
@@ -36,6 +36,7 @@ struct Line {
     title: &'static str,
     /// `measured`, or `computed` from the times of the commits.
     source: &'static str,
+    from: From,
     messages: u64,
     missing: u64,
     early: u64,
@@ -92,6 +93,7 @@ impl Line {
             row: measured.row.name,
             title: measured.row.title,
             source: "measured",
+            from: measured.row.from,
             messages: measured.latency.len() + measured.missing,
             missing: measured.missing,
             early: measured.early,
@@ -128,6 +130,7 @@ impl Line {
             row,
             title,
             source: "computed",
+            from: From::Commit,
             messages: commits.len() as u64,
             missing: 0,
             early: 0,
@@ -198,10 +201,10 @@ impl Report {
         writeln!(out, "{}", self.table().render(0))?;
         writeln!(
             out,
-            "x floor: p50 over the p50 of the bare floor with the same writer, where COMMIT is stamped by the\n\
-             thread that made it; our own `send` sees it a hop later. early: the line was out before\n\
-             that stamp, counted as 0. late: out only after the next commit. Goals are for a quiet\n\
-             machine; compare figures of one run only."
+            "x floor: p50 over the p50 of the bare floor; for our own `send`, with a bare writer that rings.\n\
+             early: the line was out before the thread that committed had its COMMIT back, counted as 0.\n\
+             late: out only after the next commit. Goals are for a quiet machine; compare figures of one\n\
+             run only."
         )?;
         for line in &self.rows {
             if line.missing > 0 {

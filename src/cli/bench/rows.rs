@@ -1,6 +1,6 @@
 //! The rows of the latency table, and what each has to reach.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::readers::Reader;
 use super::writers::Writer;
@@ -16,9 +16,20 @@ pub(super) struct Row {
     /// `synchronous=FULL`, or NORMAL.
     pub(super) full: bool,
     pub(super) reader: Reader,
+    pub(super) from: From,
     /// The row that shows the least that its path can cost.
     pub(super) floor: Option<&'static str>,
     pub(super) goal: Option<Goal>,
+}
+
+/// Where the time of a row begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum From {
+    /// When COMMIT had returned, on the thread that made it.
+    Commit,
+    /// When the writer called `send`.
+    Send,
 }
 
 /// What a row is to stay under, in microseconds, on a quiet machine.
@@ -43,6 +54,7 @@ const fn row(
         writer,
         full,
         reader,
+        from: From::Commit,
         floor: None,
         goal: None,
     }
@@ -52,6 +64,13 @@ impl Row {
     const fn above(self, floor: &'static str) -> Self {
         Self {
             floor: Some(floor),
+            ..self
+        }
+    }
+
+    const fn from_send(self) -> Self {
+        Self {
+            from: From::Send,
             ..self
         }
     }
@@ -78,6 +97,7 @@ pub(super) const ROWS: &[Row] = {
             (Ours, NORMAL),
             Watch,
         )
+        .above("floor-bell-normal")
         .goal(150.0, 500.0),
         row(
             "ours-full",
@@ -85,7 +105,15 @@ pub(super) const ROWS: &[Row] = {
             (Ours, FULL),
             Watch,
         )
+        .above("floor-bell-full")
         .goal(200.0, 500.0),
+        row(
+            "send-full",
+            "  the same from the begin of `send`",
+            (Ours, FULL),
+            Watch,
+        )
+        .from_send(),
         row(
             "bell-normal",
             "bare writer that rings, NORMAL -> watch",

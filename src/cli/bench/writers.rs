@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::Stamps;
 use super::orders::Orders;
+use super::rows::From;
 use super::scratch::Login;
 use crate::clock;
 use crate::doorbell::Bell;
@@ -29,9 +30,7 @@ pub(super) enum Writer {
     /// The same over one connection.
     ForeignKept,
     /// The same statements over one connection, and the doorbell after them.
-    /// What our own writer does, without its hop between threads, which takes
-    /// longer than a reader needs and would hide it: COMMIT is stamped where it
-    /// returned.
+    /// What our own writer does, and nothing of ours but the bell.
     Ringing,
 }
 
@@ -43,6 +42,7 @@ pub(super) struct WriterJob {
     pub(super) writer: Writer,
     /// `synchronous=FULL`, or NORMAL.
     pub(super) full: bool,
+    pub(super) from: From,
     pub(super) messages: u32,
     pub(super) gap: Duration,
     pub(super) size: u32,
@@ -104,7 +104,7 @@ fn text(size: u32) -> String {
 }
 
 enum Hand {
-    Ours(Box<Store>, Caller),
+    Ours(Box<Store>, Caller, From),
     Foreign {
         path: PathBuf,
         kept: Option<Box<Connection>>,
@@ -127,6 +127,7 @@ impl Hand {
                     SqliteStore::open_with_durability(&job.store, Create::No, durability).await?,
                 ),
                 job.login.caller()?,
+                job.from,
             ),
             kind => Self::Foreign {
                 path: job.store.clone(),
@@ -140,14 +141,19 @@ impl Hand {
         })
     }
 
-    /// Sends one; its id, and when its COMMIT had returned.
+    /// Sends one; its id, and when its time begins: mostly, when COMMIT had returned.
     async fn send(&mut self, text: &str) -> anyhow::Result<(i64, u64)> {
         match self {
-            Self::Ours(store, caller) => {
+            Self::Ours(store, caller, from) => {
+                let begun = clock::monotonic_nanos();
                 let draft = Draft::text(text.parse::<Body>()?);
                 let sent = store.send(caller, &[draft], clock::now()).await?;
                 let id = sent.first().context("nothing was sent")?.id;
-                Ok((id.0, store.committed_at()))
+                let at = match from {
+                    From::Commit => store.committed_at(),
+                    From::Send => begun,
+                };
+                Ok((id.0, at))
             }
             Self::Foreign {
                 path,
@@ -169,7 +175,7 @@ impl Hand {
     }
 
     async fn close(self) {
-        if let Self::Ours(store, _) = self {
+        if let Self::Ours(store, ..) = self {
             store.close().await;
         }
     }
