@@ -13,7 +13,7 @@ mod orders;
 mod status;
 mod tasks;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use crate::api::follow::{Begin, Cursor, FollowError, News, Sink, Subscription};
@@ -21,7 +21,8 @@ pub use crate::api::operations::Ending;
 pub use operator::NotOperator;
 
 use crate::api::client::Client;
-use crate::api::{Actor, At, Operation};
+use crate::api::{Actor, At, Operation, Sockets};
+use crate::model::StoreName;
 use crate::model::door::DoorError;
 use crate::store::locate::{self, Location};
 use crate::store::sqlite::{self, Create, Opening, SCHEMA_VERSION};
@@ -78,6 +79,9 @@ impl Bridge {
         purpose: Purpose,
         brought: impl FnOnce(&Brought),
     ) -> Result<Self> {
+        if let Some(socket) = location.name.door() {
+            return Ok(Self::through(socket));
+        }
         let create = match purpose {
             Purpose::Look => Create::Look,
             Purpose::Write => Create::No,
@@ -90,6 +94,13 @@ impl Bridge {
             brought(&Brought { from, to, copy });
         }
         Ok(opened?.into())
+    }
+
+    /// By the daemon that answers at this socket.
+    #[must_use]
+    pub fn through(socket: &Path) -> Self {
+        let sockets = Sockets::at(socket.parent().unwrap_or(Path::new("/")));
+        Client::new(&sockets, StoreName::of_door(socket)).into()
     }
 
     /// The store, as people name it and as credentials note it.

@@ -38,6 +38,10 @@ impl Bridge {
     /// # Errors
     /// [`NotOperator`].
     pub fn ensure_operator(location: &Location) -> Result<(), NotOperator> {
+        if location.name.door().is_some() {
+            // The daemon says who is one.
+            return Ok(());
+        }
         let path = location.path();
         // Named before any thread takes another user's place.
         let me = host::caller();

@@ -65,13 +65,23 @@ impl Context {
         Ok(self.access.location()?)
     }
 
+    /// With the rights of the sessions of the credentials, if a daemon asks for them.
+    fn with_rights(&self, bridge: Bridge) -> anyhow::Result<Bridge> {
+        if !bridge.is_door() {
+            return Ok(bridge);
+        }
+        let acting = self.acting_if_any()?;
+        let callers = acting.map(|acting| acting.callers());
+        Ok(bridge.with_rights_of(callers.unwrap_or_default()))
+    }
+
     /// Opens the store for a command that writes.
     ///
     /// # Errors
     /// Whatever is wrong with it. One that is missing is named together with
     /// who said that it should be there.
     pub async fn open(&self) -> anyhow::Result<Bridge> {
-        Self::open_at(&self.location()?, Purpose::Write).await
+        self.with_rights(Self::open_at(&self.location()?, Purpose::Write).await?)
     }
 
     /// Opens the store for a command that only looks: it adopts nothing, and
@@ -80,7 +90,7 @@ impl Context {
     /// # Errors
     /// As [`Self::open`]; a database that would have to be changed first.
     pub async fn look(&self) -> anyhow::Result<Bridge> {
-        Self::open_at(&self.location()?, Purpose::Look).await
+        self.with_rights(Self::open_at(&self.location()?, Purpose::Look).await?)
     }
 
     /// Opens the store, or makes it where none was lost.
@@ -89,13 +99,13 @@ impl Context {
     /// As [`Self::open`].
     pub async fn open_or_create(&self) -> anyhow::Result<Bridge> {
         let location = self.location()?;
-        if location.path().symlink_metadata().is_err() {
+        if location.name.door().is_none() && location.path().symlink_metadata().is_err() {
             match Self::lost(&location) {
                 StoreError::Missing(_) => {}
                 lost => return Err(lost.into()),
             }
         }
-        Self::open_at(&location, Purpose::Make).await
+        self.with_rights(Self::open_at(&location, Purpose::Make).await?)
     }
 
     /// Opens the store, or makes it, whatever was there before.
@@ -146,7 +156,7 @@ impl Context {
         let brought = |brought: &Brought| note(&what_was_done(location, brought));
         match Bridge::open(location, purpose, brought).await {
             Err(StoreError::Missing(_)) => Err(Self::missing(location)),
-            other => Ok(other?),
+            opened => Ok(opened?),
         }
     }
 

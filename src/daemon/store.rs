@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{ConfigError, Place, Settings, Source};
 use crate::credentials::Credentials;
+use crate::model::DOOR;
 use crate::store::locate::{self, Hints, Location};
 
 /// Finds it.
@@ -40,7 +41,9 @@ fn of_credentials(settings: &Settings) -> Result<Option<(PathBuf, String)>, Conf
     let mut found: Option<(PathBuf, String)> = None;
     for session in &settings.agents.sessions {
         let read = Credentials::read(&session.credentials);
-        let Some(store) = read.ok().and_then(|credentials| credentials.store) else {
+        let named = read.ok().and_then(|credentials| credentials.store);
+        // A socket is how a daemon is asked, and no file that one could serve.
+        let Some(store) = named.filter(|store| !store.starts_with(DOOR)) else {
             continue;
         };
         let file = session.credentials.clone();

@@ -15,7 +15,7 @@ use crate::credentials::{Credentials, CredentialsError};
 use crate::file_stamp::FileStamp;
 use crate::model::StoreName;
 use crate::model::session::session_name;
-use crate::model::{Label, SessionKey};
+use crate::model::{DOOR, Label, SessionKey};
 use crate::store::locate;
 use crate::store::{Caller, SharedStore, StoreError, Verified};
 
@@ -228,6 +228,8 @@ impl Roster {
             match Credentials::read(&entry.path) {
                 Ok(credentials) => {
                     if let Some(other) = &credentials.store
+                        // A socket tells no file: that the token holds here is enough.
+                        && !other.starts_with(DOOR)
                         && !locate::is_at(other, location.file())
                     {
                         warn!(

@@ -25,4 +25,4 @@ pub mod wall;
 pub(crate) mod wire;
 
 pub use ids::{ConversationId, Fence, InvalidId, Label, MessageId, SessionKey, Side, TaskId};
-pub use store_name::StoreName;
+pub use store_name::{DOOR, StoreName};

@@ -55,12 +55,11 @@ impl Access {
             environment: environment.as_deref(),
             configuration: None,
             credentials: credentials.as_deref(),
+            doors: true,
         })?;
         // A command without these credentials finds another store.
-        if found.origin == Origin::Credentials
-            && let Some(path) = found.path().to_str()
-        {
-            advice::name_store(path);
+        if found.origin == Origin::Credentials {
+            advice::name_store(&found.name.to_string());
         }
         Ok(found)
     }

@@ -11,7 +11,7 @@ use etcetera::BaseStrategy;
 
 use super::sqlite::{Create, Durability, Opening, SqliteStore};
 use super::{Result, SharedStore, StoreError};
-use crate::model::StoreName;
+use crate::model::{DOOR, StoreName};
 
 /// The variable that names a store.
 pub const VARIABLE: &str = "MCP_BRIDGE_STORE";
@@ -59,7 +59,7 @@ pub struct Location {
 }
 
 impl Location {
-    /// The SQLite file.
+    /// The SQLite file, or the socket of the daemon that has it.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.name.file()
@@ -83,6 +83,8 @@ pub struct Hints<'a> {
     pub configuration: Option<&'a str>,
     /// The credentials in use.
     pub credentials: Option<&'a str>,
+    /// Whether a daemon may stand between this program and the store.
+    pub doors: bool,
 }
 
 /// Finds the store that the hints mean.
@@ -98,14 +100,26 @@ pub fn locate(hints: &Hints<'_>) -> Result<Location> {
     ];
     for (text, origin) in named {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
-            return Ok(Location {
-                name: parse(text)?.into(),
-                origin,
-            });
+            let name = match text.strip_prefix(DOOR) {
+                Some(socket) if hints.doors && !socket.is_empty() => {
+                    StoreName::of_door(Path::new(socket))
+                }
+                _ => parse(text)?.into(),
+            };
+            return Ok(Location { name, origin });
         }
     }
     let (own, system) = (default_path(), PathBuf::from(SYSTEM_STORE));
-    Ok(unnamed(own, system, Path::exists, may_use))
+    let found = unnamed(own, system, Path::exists, may_use);
+    // A store that this user may not open is used through its daemon.
+    let is_there = found.path().exists();
+    match system_door().filter(|_| hints.doors && !is_there) {
+        Some(socket) => Ok(Location {
+            name: StoreName::of_door(&socket),
+            origin: Origin::System,
+        }),
+        None => Ok(found),
+    }
 }
 
 /// The store that nothing names: the user's own where it is there, else the
@@ -126,6 +140,20 @@ fn unnamed(
             origin: Origin::System,
         },
     }
+}
+
+/// Where the sockets of the system's daemons are, a directory each.
+const SYSTEM_DOORS: &str = "/run/mcp-bridge";
+
+/// The socket of a daemon of the system's that this user may ask; of several the
+/// first by name.
+fn system_door() -> Option<PathBuf> {
+    use rustix::fs::{Access, access};
+    let instances = std::fs::read_dir(SYSTEM_DOORS).ok()?.flatten();
+    let sockets = instances.map(|instance| instance.path().join("api.sock"));
+    sockets
+        .filter(|socket| access(socket, Access::WRITE_OK).is_ok())
+        .min()
 }
 
 /// Whether this user may read and write a file, and make others beside it.
@@ -163,10 +191,11 @@ pub fn is_at(text: &str, path: &Path) -> bool {
 /// `sqlite:/path`, `sqlite:///path` or a plain path.
 ///
 /// # Errors
-/// [`StoreError::Unsupported`] for a URL that is not SQLite's.
+/// [`StoreError::Unsupported`] for a URL that is not SQLite's, or a socket.
 pub fn parse(text: &str) -> Result<PathBuf> {
     let path = match text.split_once(':') {
         Some(("sqlite", rest)) => rest.strip_prefix("//").unwrap_or(rest),
+        Some(("unix", _)) => return Err(StoreError::Unsupported(text.to_owned())),
         // The rest of an unknown URL may hold a password.
         Some((scheme, rest)) if rest.starts_with("//") => {
             return Err(StoreError::Unsupported(format!("{scheme}://...")));
@@ -234,6 +263,7 @@ mod tests {
             environment: Some(""),
             configuration: Some("sqlite:///srv/c.db"),
             credentials: Some("/srv/d.db"),
+            doors: false,
         };
         let found = locate(&hints).expect("a store");
         assert_eq!(found.path(), Path::new("/srv/c.db"));
