@@ -15,9 +15,11 @@ mod tasks;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use crate::api::follow::{Begin, Cursor, FollowError, News, Sink, Subscription};
-pub use crate::api::operations::Ending;
+use crate::api::operations::Health;
+pub use crate::api::operations::{Answering, Ending};
 pub use operator::NotOperator;
 
 use crate::api::client::Client;
@@ -99,8 +101,21 @@ impl Bridge {
     /// By the daemon that answers at this socket.
     #[must_use]
     pub fn through(socket: &Path) -> Self {
-        let sockets = Sockets::at(socket.parent().unwrap_or(Path::new("/")));
-        Client::new(&sockets, StoreName::of_door(socket)).into()
+        client(socket).into()
+    }
+
+    /// The same, and a daemon that does not answer now is not waited for.
+    #[must_use]
+    pub fn through_now(socket: &Path) -> Self {
+        client(socket).with_patience(Duration::ZERO).into()
+    }
+
+    /// Who answers, and for which file.
+    ///
+    /// # Errors
+    /// If the store failed, or no daemon answers.
+    pub async fn answering(&self) -> Result<Answering> {
+        self.ask_openly(Health {}).await
     }
 
     /// The store, as people name it and as credentials note it.
@@ -223,6 +238,11 @@ impl From<Client> for Bridge {
         let own = Vec::new();
         Self { way, own }
     }
+}
+
+fn client(socket: &Path) -> Client {
+    let sockets = Sockets::at(socket.parent().unwrap_or(Path::new("/")));
+    Client::new(&sockets, StoreName::of_door(socket))
 }
 
 /// Whether another right may suffice where this one did not.

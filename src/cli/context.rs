@@ -1,6 +1,7 @@
 //! What every command stands on: which store, and for whom.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, PathCompleter};
@@ -10,10 +11,12 @@ use super::error::CliError;
 use super::heard;
 use super::output::note;
 use crate::bridge::{Bridge, Brought, Purpose};
+use crate::model::door::DoorError;
 use crate::session::known::credentials_for;
 use crate::session::{Access, Acting};
 use crate::store::StoreError;
 use crate::store::locate::{Location, Origin};
+use crate::text::long_duration;
 
 /// Options that every command takes.
 #[derive(Debug, Args)]
@@ -33,6 +36,9 @@ pub struct Global {
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
 }
+
+/// How long a daemon may take to say which file it has open.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// The global options, and what the environment says.
 #[derive(Debug, Clone)]
@@ -73,6 +79,28 @@ impl Context {
         let acting = self.acting_if_any()?;
         let callers = acting.map(|acting| acting.callers());
         Ok(bridge.with_rights_of(callers.unwrap_or_default()))
+    }
+
+    /// The same for a command that looks at the file itself: of a socket, the file
+    /// that its daemon has open.
+    ///
+    /// # Errors
+    /// If no daemon answers there.
+    pub(super) async fn on_the_file(&self) -> anyhow::Result<Self> {
+        let location = self.location()?;
+        let Some(socket) = location.name.door() else {
+            return Ok(self.clone());
+        };
+        let bridge = Bridge::through_now(socket);
+        let asked = tokio::time::timeout(GLANCE, bridge.answering()).await;
+        let file = match asked {
+            Ok(answer) => answer?.store,
+            Err(_) => return Err(StoreError::from(late(socket)).into()),
+        };
+        Ok(Self {
+            access: self.access.clone().with_store(file.to_string()),
+            json: self.json,
+        })
     }
 
     /// Opens the store for a command that writes.
@@ -202,6 +230,14 @@ impl Context {
     /// As [`Access::acting`].
     pub fn acting(&self) -> anyhow::Result<Acting> {
         Ok(self.access.acting()?)
+    }
+}
+
+fn late(socket: &Path) -> DoorError {
+    DoorError::Late {
+        socket: socket.to_owned(),
+        what: "who it is".to_owned(),
+        within: long_duration(GLANCE),
     }
 }
 

@@ -44,6 +44,23 @@ pub(super) struct HealthArgs {
 const LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: HealthArgs, context: &Context) -> anyhow::Result<Exit> {
+    let context = &match context.on_the_file().await {
+        Ok(context) => context,
+        Err(error) => {
+            let place = context.location()?.path().to_owned();
+            let health = Health {
+                exit: Exit::Unavailable,
+                why: error
+                    .to_string()
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+                daemons: Vec::new(),
+            };
+            return health.show(context, &place);
+        }
+    };
     let location = context.location()?;
     let place = std::path::absolute(location.path())?;
     let (tell, told) = tokio::sync::oneshot::channel();
@@ -69,12 +86,7 @@ pub(super) async fn run(args: HealthArgs, context: &Context) -> anyhow::Result<E
             daemons: Vec::new(),
         },
     };
-    if context.json() {
-        print_json(&health.json(&place))?;
-    } else {
-        print(&format!("{}\n", shown(&health.why)))?;
-    }
-    Ok(health.exit)
+    health.show(context, &place)
 }
 
 /// A look of our own at a store that no daemon speaks for: why it is of no use.
@@ -113,6 +125,14 @@ struct Health {
 }
 
 impl Health {
+    fn show(&self, context: &Context, place: &Path) -> anyhow::Result<Exit> {
+        match context.json() {
+            true => print_json(&self.json(place))?,
+            false => print(&format!("{}\n", shown(&self.why)))?,
+        }
+        Ok(self.exit)
+    }
+
     fn json(&self, place: &Path) -> Value {
         let word = match self.exit {
             Exit::Success => "well",

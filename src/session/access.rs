@@ -34,6 +34,13 @@ impl Access {
         Self { store, credentials }
     }
 
+    /// The same with another store, whatever was said.
+    #[must_use]
+    pub fn with_store(mut self, store: String) -> Self {
+        self.store = Some(store);
+        self
+    }
+
     /// Which store is meant.
     ///
     /// # Errors

@@ -44,6 +44,14 @@ impl Connections {
         &self.path
     }
 
+    /// Whether even the directory of the socket is gone: its daemon was stopped, and
+    /// is not being started again.
+    pub(super) fn are_gone(&self) -> bool {
+        self.path
+            .parent()
+            .is_some_and(|directory| !directory.exists())
+    }
+
     fn idle(&self) -> Option<SendRequest<Full<Bytes>>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.pop()

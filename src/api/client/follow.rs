@@ -62,7 +62,7 @@ impl Client {
                 until = Instant::now() + self.patience;
                 pause = PAUSES.0;
             }
-            if Instant::now() + pause > until {
+            if Instant::now() + pause > until || self.sessions.are_gone() {
                 return Err(error.into());
             }
             sleep(pause).await;

@@ -21,7 +21,7 @@ use crate::text;
 use connection::{Connections, Failed};
 
 /// How long a daemon that is being started again is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long an answer is waited for.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -111,7 +111,7 @@ impl Client {
                     }
                 }
             };
-            if Instant::now() + pause > until {
+            if Instant::now() + pause > until || connections.are_gone() {
                 return Err(error.into());
             }
             sleep(pause).await;

@@ -45,6 +45,7 @@ pub(super) struct DoctorArgs {
 const WIDTH: usize = 120;
 
 pub(super) async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<Exit> {
+    let context = &context.on_the_file().await?;
     let facts = gather::gather(&args.config, context).await?;
     let findings = judge::judge(&facts);
     let worst = findings.iter().map(|f| f.level).max().unwrap_or(Level::Ok);

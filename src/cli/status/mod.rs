@@ -54,7 +54,7 @@ pub(super) struct StatusArgs {}
 
 pub(super) async fn run(_: StatusArgs, context: &Context) -> anyhow::Result<Exit> {
     let location = context.location()?;
-    match read(context, &location).await {
+    match read(context).await {
         Ok((all, exit)) => {
             all.show(context.json())?;
             Ok(exit)
@@ -89,7 +89,7 @@ impl Shown {
 
 /// All that the store and its daemons say. A store that a daemon cannot use is
 /// not to be relied on, although this command could read it.
-async fn read(context: &Context, location: &Location) -> anyhow::Result<(Shown, Exit)> {
+async fn read(context: &Context) -> anyhow::Result<(Shown, Exit)> {
     let bridge = context.look().await?;
     let now = clock::now();
     let mut sessions = bridge.sessions(ENDED_SHOWN).await?;
@@ -97,7 +97,8 @@ async fn read(context: &Context, location: &Location) -> anyhow::Result<(Shown, 
     sessions.sort_by_cached_key(|session| output::by_label(session.label.as_ref()));
     let daemons = bridge.daemons().await?;
     let fleet = Fleet::of(&bridge, &daemons, now).await?;
-    let heard = heard::of(location.path());
+    let file = bridge.answering().await?.store;
+    let heard = heard::of(file.file());
     let exit = match heard.iter().any(|daemon| daemon.store_trouble().is_some()) {
         true => Exit::Unavailable,
         false => Exit::Success,
