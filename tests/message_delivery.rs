@@ -166,7 +166,8 @@ impl History {
                 }
                 match confirm {
                     Confirm::AtOnce => {
-                        self.store.fetch_written(&id, now).await.expect("heard");
+                        let by = &caller.session;
+                        self.store.fetch_written(by, &id, now).await.expect("heard");
                         inbox.confirm(&id);
                     }
                     Confirm::Later => inbox.under_way.push(id),
@@ -177,7 +178,8 @@ impl History {
                 let inbox = self.inboxes.entry((pair, side)).or_default();
                 if !inbox.under_way.is_empty() {
                     let id = inbox.under_way.remove(0);
-                    self.store.fetch_written(&id, now).await.expect("heard");
+                    let by = &caller.session;
+                    self.store.fetch_written(by, &id, now).await.expect("heard");
                     inbox.confirm(&id);
                 }
             }

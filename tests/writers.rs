@@ -131,7 +131,8 @@ async fn read_round(
     for reader in readers {
         let fetched = store.fetch(reader, 50, at(2)).await.expect("fetched");
         if let Some(id) = &fetched.id {
-            store.fetch_written(id, at(3)).await.expect("confirmed");
+            let by = &reader.session;
+            store.fetch_written(by, id, at(3)).await.expect("confirmed");
         }
         count += fetched.messages.len();
         got.entry(reader.session.partner())

@@ -15,7 +15,7 @@ pub mod server;
 mod sockets;
 mod stream;
 
-pub use openapi::document;
+pub use openapi::{document, routes};
 pub use operation::{Actor, At, Method, Operation, Quota, Rights, Route};
 pub use problem::Problem;
 pub use sockets::{Purpose, Sockets};

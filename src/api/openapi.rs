@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::operations::{self, each_operation};
 use super::stream::{self, Follow, Line};
-use super::{Method, Operation, PREFIX, Problem, Rights, problem};
+use super::{Method, Operation, PREFIX, Problem, Rights, Route, problem};
 
 /// The OpenAPI document, version 3.1.
 #[must_use]
@@ -49,6 +49,17 @@ pub fn document() -> Value {
             },
         },
     })
+}
+
+/// Every operation, as HTTP knows it.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    macro_rules! routes {
+        ($($operation:ident),* $(,)?) => {
+            vec![$(<operations::$operation as Operation>::ROUTE),*]
+        };
+    }
+    each_operation!(routes)
 }
 
 fn path<O: Operation>(schemas: &mut SchemaGenerator) -> (String, Value) {

@@ -42,7 +42,7 @@ impl From<&StoreError> for Problem {
             title: error.headline(),
             status: status(error).as_u16(),
             detail: error.to_string(),
-            class: class(error.class()).to_owned(),
+            class: error.class().as_str().to_owned(),
             error: travels,
         }
     }
@@ -51,8 +51,13 @@ impl From<&StoreError> for Problem {
 impl From<Problem> for StoreError {
     /// The error that it was, or its words where this program has none of its own.
     fn from(problem: Problem) -> Self {
-        serde_json::from_value(problem.error)
-            .unwrap_or_else(|_| DoorError::Told(problem.detail).into())
+        let Problem {
+            detail: text,
+            class,
+            error,
+            ..
+        } = problem;
+        serde_json::from_value(error).unwrap_or_else(|_| DoorError::Told { text, class }.into())
     }
 }
 
@@ -70,18 +75,6 @@ fn name(travels: &Value) -> &str {
     }
 }
 
-fn class(class: ErrorClass) -> &'static str {
-    match class {
-        ErrorClass::Input => "input",
-        ErrorClass::Denied => "denied",
-        ErrorClass::Unavailable => "unavailable",
-        ErrorClass::Retry => "retry",
-        ErrorClass::Stale => "stale",
-        ErrorClass::Unusable => "unusable",
-        ErrorClass::Other => "other",
-    }
-}
-
 fn status(error: &StoreError) -> StatusCode {
     match error {
         StoreError::WrongToken(_) | StoreError::Door(DoorError::NoToken(_)) => {
@@ -92,6 +85,7 @@ fn status(error: &StoreError) -> StatusCode {
         | StoreError::Task(TaskError::NoTask(_))
         | StoreError::Door(DoorError::NoOperation(_)) => StatusCode::NOT_FOUND,
         StoreError::LabelTaken(_)
+        | StoreError::IdTaken(_)
         | StoreError::ClientIdReused { .. }
         | StoreError::Task(
             TaskError::Taken { .. } | TaskError::Over { .. } | TaskError::IdReused { .. },
@@ -99,6 +93,8 @@ fn status(error: &StoreError) -> StatusCode {
         StoreError::RateLimited(..) | StoreError::Door(DoorError::TooMuch(_)) => {
             StatusCode::TOO_MANY_REQUESTS
         }
+        StoreError::Door(DoorError::TooLong(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+        StoreError::Door(DoorError::NotJson(_)) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         other => match other.class() {
             ErrorClass::Input => StatusCode::BAD_REQUEST,
             ErrorClass::Denied => StatusCode::FORBIDDEN,
@@ -108,3 +104,6 @@ fn status(error: &StoreError) -> StatusCode {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

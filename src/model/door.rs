@@ -66,6 +66,16 @@ pub enum DoorError {
     /// The request itself is wrong.
     #[error("the request is malformed: {0}")]
     Malformed(String),
+    /// It is longer than this daemon reads.
+    #[error(
+        "the request is too long: its body has more than {0}, the most that this daemon reads\n  ask for less at once"
+    )]
+    TooLong(String),
+    /// Its body is of another kind.
+    #[error(
+        "the request's body is {0}, and it must be JSON\n  say so: Content-Type: application/json"
+    )]
+    NotJson(String),
     /// There is no such operation.
     #[error("there is no operation {0}\n  /v1/openapi.json lists all of them")]
     NoOperation(String),
@@ -75,6 +85,11 @@ pub enum DoorError {
     )]
     TooMuch(String),
     /// What a newer program says and this one has no word for.
-    #[error("{0}")]
-    Told(String),
+    #[error("{text}")]
+    Told {
+        /// Its words.
+        text: String,
+        /// What a caller can do about it, by the word that stands for it.
+        class: String,
+    },
 }

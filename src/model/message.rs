@@ -15,6 +15,9 @@ pub const MAX_CHARACTERS: usize = 50_000;
 /// Most file names a message may carry: the Python bridge's limit.
 pub const MAX_FILES: usize = 20;
 
+/// The most bytes of a path that a message or a task names.
+pub const MAX_PATH: usize = 4_096;
+
 /// Why something cannot be sent. Never repeats the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,6 +43,9 @@ pub enum InvalidMessage {
         "the message names {0} files, {MAX_FILES} are allowed; name their directory, or send the rest with another message"
     )]
     TooManyFiles(usize),
+    /// Over [`MAX_PATH`].
+    #[error("the message names a file by {0} bytes, and a path has {MAX_PATH} at most")]
+    LongPath(usize),
     /// Not one of the five action types.
     #[error("`{0}` is not an action type: it is question, info, proposal, blocked or complete")]
     ActionType(String),
@@ -186,10 +192,14 @@ impl Draft {
     /// task.
     ///
     /// # Errors
-    /// [`InvalidMessage::TooManyFiles`].
+    /// [`InvalidMessage::TooManyFiles`], [`InvalidMessage::LongPath`].
     pub fn metadata(&self) -> Result<serde_json::Value, InvalidMessage> {
         if self.files.len() > MAX_FILES {
             return Err(InvalidMessage::TooManyFiles(self.files.len()));
+        }
+        let longest = self.files.iter().map(String::len).max();
+        if let Some(length) = longest.filter(|length| *length > MAX_PATH) {
+            return Err(InvalidMessage::LongPath(length));
         }
         let mut map = serde_json::Map::new();
         if let Some(action) = self.action_type {

@@ -84,6 +84,12 @@ pub fn conversation_name(label: Option<&Label>, id: &ConversationId) -> String {
     label.map_or_else(|| id.to_string(), ToString::to_string)
 }
 
+/// Whether a text can be a role: 1 to 64 printable characters.
+#[must_use]
+pub fn is_role(text: &str) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= 64 && !text.contains(char::is_control)
+}
+
 /// Whether a conversation carries messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -264,6 +264,9 @@ pub enum StoreError {
         .1
     )]
     NoConversation(ConversationId, StoreName),
+    /// The id is taken.
+    #[error("there is a conversation {0} already\n  choose another id, at random")]
+    IdTaken(ConversationId),
     /// Its time ran out.
     #[error(
         "conversation {id} expired {} ago\n  renew it: mcp-bridge conversation renew {id} --for 3h",
@@ -346,6 +349,40 @@ pub enum ErrorClass {
     Other,
 }
 
+impl ErrorClass {
+    const ALL: [Self; 7] = [
+        Self::Input,
+        Self::Denied,
+        Self::Unavailable,
+        Self::Retry,
+        Self::Stale,
+        Self::Unusable,
+        Self::Other,
+    ];
+
+    /// The word for it, as it travels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Denied => "denied",
+            Self::Unavailable => "unavailable",
+            Self::Retry => "retry",
+            Self::Stale => "stale",
+            Self::Unusable => "unusable",
+            Self::Other => "other",
+        }
+    }
+
+    /// The class of a word; a word of a newer program is [`Self::Other`].
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|class| class.as_str() == word)
+            .unwrap_or(Self::Other)
+    }
+}
+
 fn of_the_door(error: &DoorError) -> ErrorClass {
     match error {
         DoorError::Unreachable(..) | DoorError::NoStore(_) => ErrorClass::Unavailable,
@@ -354,9 +391,13 @@ fn of_the_door(error: &DoorError) -> ErrorClass {
         | DoorError::NoToken(_)
         | DoorError::NotOperator(_)
         | DoorError::NotYours { .. } => ErrorClass::Denied,
-        DoorError::Malformed(_) | DoorError::NoOperation(_) => ErrorClass::Input,
+        DoorError::Malformed(_)
+        | DoorError::TooLong(_)
+        | DoorError::NotJson(_)
+        | DoorError::NoOperation(_) => ErrorClass::Input,
         DoorError::Garbled { .. } => ErrorClass::Unusable,
-        DoorError::Cut { .. } | DoorError::Told(_) => ErrorClass::Other,
+        DoorError::Told { class, .. } => ErrorClass::from_word(class),
+        DoorError::Cut { .. } => ErrorClass::Other,
     }
 }
 
@@ -402,6 +443,7 @@ impl StoreError {
             | Self::Invalid(_)
             | Self::ClientIdReused { .. }
             | Self::LabelTaken(_)
+            | Self::IdTaken(_)
             | Self::NoMessage(..)
             | Self::BatchTooBig(..)
             | Self::NoConversation(..)

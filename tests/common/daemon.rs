@@ -177,7 +177,8 @@ impl Rig {
         self.block_on(async {
             let fetched = self.store.fetch(caller, 1000, clock::now()).await?;
             if let Some(id) = &fetched.id {
-                self.store.fetch_written(id, clock::now()).await?;
+                let by = &caller.session;
+                self.store.fetch_written(by, id, clock::now()).await?;
             }
             Ok::<_, StoreError>(fetched.messages.into_iter().map(|m| m.message).collect())
         })
@@ -472,8 +473,9 @@ impl Daemon {
         wait_for("a pause outside of a write", || {
             self.signal(Signal::STOP);
             let free = rig.block_on(async {
-                let nobody = FetchId("nobody".into());
-                let write = rig.store.fetch_written(&nobody, clock::now());
+                let none = ConversationId::from_random([0; 8]);
+                let (none, fetch) = (SessionKey::new(none, Side::A), FetchId("none".into()));
+                let write = rig.store.fetch_written(&none, &fetch, clock::now());
                 tokio::time::timeout(Duration::from_millis(300), write).await
             });
             if !matches!(free, Ok(Ok(()))) {

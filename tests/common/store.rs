@@ -143,7 +143,8 @@ pub(crate) async fn texts(store: &Store, caller: &Caller, now: Timestamp) -> Vec
 pub(crate) async fn receive(store: &Store, caller: &Caller, now: Timestamp) -> Vec<String> {
     let fetched = store.fetch(caller, 1_000, now).await.expect("fetched");
     if let Some(id) = &fetched.id {
-        store.fetch_written(id, now).await.expect("confirmed");
+        let by = &caller.session;
+        store.fetch_written(by, id, now).await.expect("confirmed");
     }
     fetched.messages.into_iter().map(|m| m.message).collect()
 }

@@ -241,7 +241,7 @@ async fn work(store: &Store, me: &Caller, before: &[Step], journal: &mut Journal
             && let Some(id) = &fetched.id
         {
             // Unconfirmed, it comes again.
-            let _ = store.fetch_written(id, clock::now()).await;
+            let _ = store.fetch_written(&me.session, id, clock::now()).await;
         }
         if fastrand::u8(..) < 60 {
             // It finds it among its own below.

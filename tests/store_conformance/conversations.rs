@@ -99,7 +99,7 @@ pub(crate) async fn listing_and_showing(backend: &impl Backend) {
     let owed = store.conversation(&new.id).await.expect("shown").unread;
     assert_eq!(owed, 2, "what nobody confirmed may have reached nobody");
     let fetch = fetched.id.expect("something");
-    let confirmed = store.fetch_written(&fetch, at(23)).await;
+    let confirmed = store.fetch_written(&new.b.session, &fetch, at(23)).await;
     confirmed.expect("confirmed");
     let all = store.conversations().await.expect("listed");
     let ids: Vec<_> = all.iter().map(|c| &c.id).collect();

@@ -596,7 +596,7 @@ pub(crate) async fn unread_and_tasks_are_counted(backend: &impl Backend) {
     assert_eq!(counts().await, (4, 2));
     let fetch = fetched.id.expect("something");
     store
-        .fetch_written(&fetch, at(11))
+        .fetch_written(&pair.b.session, &fetch, at(11))
         .await
         .expect("confirmed");
     assert_eq!(counts().await, (1, 2));

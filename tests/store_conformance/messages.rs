@@ -469,7 +469,8 @@ pub(crate) async fn a_fetch_that_died_is_repeated(backend: &impl Backend) {
     // The dead call's late word changes nothing: its message went out again.
     let (died, again) = (died.id.expect("some"), again.id.expect("some"));
     assert_ne!(died, again);
-    store.fetch_written(&died, at(5)).await.expect("heard");
+    let by = &pair.b.session;
+    store.fetch_written(by, &died, at(5)).await.expect("heard");
     assert_eq!(texts(&store, &pair.b, at(6)).await, ["one", "two"]);
 }
 
@@ -565,7 +566,8 @@ pub(crate) async fn a_limit_leaves_the_rest(backend: &impl Backend) {
     let first = store.fetch(&pair.b, 2, at(2)).await.expect("fetched");
     assert_eq!((first.messages.len(), first.remaining), (2, 3));
     let id = first.id.expect("some");
-    store.fetch_written(&id, at(3)).await.expect("written");
+    let by = &pair.b.session;
+    store.fetch_written(by, &id, at(3)).await.expect("written");
     let second = store.fetch(&pair.b, 2, at(4)).await.expect("fetched");
     assert_eq!((&*second.messages[0].message, second.remaining), ("2", 1));
     // Its reply was lost: the same two come first next time.
@@ -719,7 +721,8 @@ pub(crate) async fn foreign_spellings_are_read(backend: &impl Backend) {
     );
     assert_eq!(bytes.message, "h\u{fffd}i", "odd bytes stopped the mail");
     let id = fetched.id.expect("some");
-    store.fetch_written(&id, at(7)).await.expect("written");
+    let by = &pair.b.session;
+    store.fetch_written(by, &id, at(7)).await.expect("written");
     let sessions = store.sessions(at(0)).await.expect("listed");
     assert!(sessions.iter().all(|session| session.unread == 0));
     assert_eq!(
@@ -746,7 +749,8 @@ pub(crate) async fn concurrent_fetches_lose_nothing(backend: &impl Backend) {
                 let fetched = store.fetch(&caller, 7, at(2)).await.expect("fetched");
                 let Some(id) = &fetched.id else { return got };
                 got.extend(fetched.messages.iter().map(|m| m.message.clone()));
-                store.fetch_written(id, at(3)).await.expect("written");
+                let by = &caller.session;
+                store.fetch_written(by, id, at(3)).await.expect("written");
             }
         });
     }

@@ -225,7 +225,11 @@ pub(crate) fn void(moved: Moved) -> String {
 pub(crate) async fn read(store: &Store, caller: &Caller) -> Vec<Message> {
     let fetched = store.fetch(caller, 1_000, at(60)).await.expect("fetched");
     if let Some(id) = &fetched.id {
-        store.fetch_written(id, at(60)).await.expect("confirmed");
+        let by = &caller.session;
+        store
+            .fetch_written(by, id, at(60))
+            .await
+            .expect("confirmed");
     }
     fetched.messages
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ensure_role;
 use crate::api::{At, Operation, Quota, Rights, Route};
 use crate::clock;
 use crate::model::session::Conversation;
@@ -33,6 +34,10 @@ impl Operation for CreateConversations {
 
     async fn run(self, at: At<'_>) -> Result<TokenStorage> {
         let new = &self.conversations;
+        for conversation in new {
+            ensure_role(&conversation.role_a)?;
+            ensure_role(&conversation.role_b)?;
+        }
         at.store.create_conversations(new, clock::now()).await
     }
 }

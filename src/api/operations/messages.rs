@@ -81,8 +81,9 @@ impl Operation for Confirm {
     type Answer = ();
 
     async fn run(self, at: At<'_>) -> Result<()> {
+        let by = &at.caller::<Self>()?.session;
         at.verified::<Self>().await?;
-        at.store.fetch_written(&self.fetch, clock::now()).await
+        at.store.fetch_written(by, &self.fetch, clock::now()).await
     }
 }
 

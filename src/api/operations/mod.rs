@@ -12,6 +12,21 @@ pub use orders::*;
 pub use status::*;
 pub use tasks::*;
 
+use crate::model::door::DoorError;
+use crate::model::session::is_role;
+use crate::store::Result;
+
+/// Refuses what cannot be a role: it would stand in the shared tables for ever.
+fn ensure_role(role: &str) -> Result<()> {
+    match is_role(role) {
+        true => Ok(()),
+        false => {
+            let why = "a role has 1 to 64 printable characters".to_owned();
+            Err(DoorError::Malformed(why).into())
+        }
+    }
+}
+
 /// Hands the list of all operations to a macro: the server's routes, the document
 /// and the tests are made of it.
 macro_rules! each_operation {

@@ -6,8 +6,11 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ensure_role;
 use crate::api::{At, Operation, Quota, Rights, Route};
 use crate::clock;
+use crate::model::door::DoorError;
+use crate::model::message::MAX_PATH;
 use crate::model::task::{Fence, ProgressNote, TaskId, TaskResult};
 use crate::model::wire::seconds_if_any;
 use crate::model::{SessionKey, Side};
@@ -44,8 +47,28 @@ impl Operation for AddTasks {
                 "the orchestrator's side (a) of a conversation adds tasks",
             ));
         }
+        for task in &self.tasks {
+            ensure_role(&task.role)?;
+            ensure_files(&task.files)?;
+        }
         at.store.add_tasks(creator, &self.tasks, clock::now()).await
     }
+}
+
+/// The most files that a task names.
+const MOST_FILES: usize = 200;
+
+fn ensure_files(files: &[String]) -> Result<()> {
+    let count = files.len();
+    let longest = files.iter().map(String::len).max().unwrap_or(0);
+    let why = if count > MOST_FILES {
+        format!("the task names {count} files, {MOST_FILES} are allowed; name their directory")
+    } else if longest > MAX_PATH {
+        format!("the task names a file by {longest} bytes, and a path has {MAX_PATH} at most")
+    } else {
+        return Ok(());
+    };
+    Err(DoorError::Malformed(why).into())
 }
 
 /// Tasks, oldest first: all for an operator, for a session those that it has or

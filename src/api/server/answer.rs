@@ -130,17 +130,15 @@ pub(super) async fn read(door: &Door, headers: &HeaderMap, body: Body) -> Result
     // What curl says of `-d`, without being told otherwise.
     let form = "application/x-www-form-urlencoded";
     if !kind.is_empty() && !kind.starts_with("application/json") && kind != form {
-        let why = "the body is JSON: Content-Type: application/json";
-        return Err(DoorError::Malformed(why.to_owned()).into());
+        let kind: String = kind.chars().take(100).collect();
+        return Err(DoorError::NotJson(kind).into());
     }
     let most = door.limits.body;
     let read = timeout(door.limits.time, Limited::new(body, most).collect());
     match read.await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let most = text::bytes(most as u64);
-            let why = format!("the body is longer than {most}, the most that this daemon reads");
-            Err(DoorError::Malformed(why).into())
+            Err(DoorError::TooLong(text::bytes(most as u64)).into())
         }
         Ok(Err(_)) => Err(DoorError::Malformed("its body ended too early".to_owned()).into()),
         Err(_) => Err(DoorError::Malformed("its body did not come in time".to_owned()).into()),
@@ -156,11 +154,32 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let why = match error.classify() {
-            serde_json::error::Category::Data => error.to_string(),
+            serde_json::error::Category::Data => {
+                let why = without_values(&error.to_string());
+                why.chars().take(COMPLAINT).collect()
+            }
             _ => format!("it is no JSON, at line {line} column {column}"),
         };
         DoorError::Malformed(why).into()
     })
+}
+
+/// The longest complaint about a request that is repeated to its client.
+const COMPLAINT: usize = 300;
+
+/// A reader's complaint without the text that stood in the wrong place: it may be a
+/// token, or all of a message.
+fn without_values(complaint: &str) -> String {
+    let (Some(from), Some(to)) = (
+        complaint.find(" string \""),
+        complaint.rfind("\", expected"),
+    ) else {
+        return complaint.to_owned();
+    };
+    match (complaint.get(..from), complaint.get(to + 1..)) {
+        (Some(before), Some(after)) if from < to => format!("{before} a text{after}"),
+        _ => complaint.to_owned(),
+    }
 }
 
 /// Answers a request for nothing that there is.

@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::listen::{self, Bound};
+use super::patient::Patient;
 use super::{Door, Peer};
 use crate::api::Purpose;
 use crate::model::door::DoorError;
@@ -103,7 +104,7 @@ async fn talk(
         .header_read_timeout(time)
         .max_buf_size(64 * 1024)
         .half_close(true);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(Patient::new(stream, time)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -21,7 +21,7 @@ use crate::api::follow::{self as following, Begin, Cursor, FollowError, News, Su
 use crate::api::stream::{Follow, Line, MEDIA_TYPE, MOST_SESSIONS, Start};
 use crate::model::SessionKey;
 use crate::model::door::DoorError;
-use crate::store::{Caller, Result, SharedStore, StoreError};
+use crate::store::{Caller, ErrorClass, Result, SharedStore, StoreError};
 
 /// How often a silent stream says that it stands: so a reader learns of a daemon that
 /// hangs, and the daemon of a reader that is gone.
@@ -140,7 +140,9 @@ fn stops() -> StoreError {
 }
 
 fn ended_by(error: &FollowError) -> StoreError {
-    DoorError::Told(error.to_string()).into()
+    let text = error.to_string();
+    let class = ErrorClass::Other.as_str().to_owned();
+    DoorError::Told { text, class }.into()
 }
 
 fn stream(waiting: mpsc::Receiver<Line>) -> impl Stream<Item = io::Result<Bytes>> {

@@ -6,6 +6,7 @@ mod follow;
 mod hub;
 mod limits;
 mod listen;
+mod patient;
 
 pub use hub::Hub;
 pub use limits::Limits;

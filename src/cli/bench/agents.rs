@@ -342,7 +342,8 @@ impl ReaderAgent {
                 self.count.fetch_add(1, Ordering::Relaxed);
             }
             if let Some(fetch) = &fetched.id {
-                self.store.fetch_written(fetch, clock::now()).await?;
+                let by = &caller.session;
+                self.store.fetch_written(by, fetch, clock::now()).await?;
             }
             for seq in numbers {
                 let pair = self.agent.pair;

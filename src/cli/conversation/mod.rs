@@ -21,7 +21,7 @@ use super::table::{BOLD, Cell, DIM, GOOD, Table, WARN};
 use crate::advice;
 use crate::clock;
 use crate::exit::Exit;
-use crate::model::session::{Conversation, ConversationState};
+use crate::model::session::{Conversation, ConversationState, is_role};
 use crate::model::{ConversationId, Label};
 use crate::session;
 use crate::text;
@@ -290,11 +290,6 @@ fn state_cell(state: ConversationState) -> Cell {
 fn unread_cell(unread: u64) -> Cell {
     let style = if unread > 0 { WARN } else { DIM };
     Cell::new(unread.to_string(), style)
-}
-
-/// Whether a text can be a role: 1 to 64 printable characters.
-pub(super) fn is_role(text: &str) -> bool {
-    !text.trim().is_empty() && text.chars().count() <= 64 && !text.contains(char::is_control)
 }
 
 /// A wrong role would stand in the shared tables for ever.

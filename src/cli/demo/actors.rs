@@ -151,7 +151,8 @@ impl Agent {
         got(&fetched.messages)?;
         // Whatever is in hand now is this process's to do, or to lose.
         if let Some(id) = &fetched.id {
-            self.store.fetch_written(id, clock::now()).await?;
+            let me = &self.me.session;
+            self.store.fetch_written(me, id, clock::now()).await?;
         }
         for message in &fetched.messages {
             let Some((task, fence)) = InHand::from(message).task() else {
@@ -249,7 +250,8 @@ pub(super) async fn orchestrator(credentials: &Path, tasks: u32) -> anyhow::Resu
                 let fetched = store.fetch(caller, 100, clock::now()).await?;
                 got(&fetched.messages)?;
                 if let Some(id) = &fetched.id {
-                    store.fetch_written(id, clock::now()).await?;
+                    let by = &caller.session;
+                    store.fetch_written(by, id, clock::now()).await?;
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use crate::cli::conversation::is_role;
 use crate::model::message::MAX_FILES;
+use crate::model::session::is_role;
 use crate::store::NewTask;
 use crate::text::near::did_you_mean;
 

@@ -62,14 +62,20 @@ impl Store {
             .await
     }
 
-    /// The reply to a fetch reached its reader.
-    pub async fn fetch_written(&self, fetch: &FetchId, now: Timestamp) -> Result<()> {
-        let fetch = fetch.clone();
+    /// The reply to a fetch of this session reached its reader. Another session's
+    /// fetch is not touched by that.
+    pub async fn fetch_written(
+        &self,
+        by: &SessionKey,
+        fetch: &FetchId,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (by, fetch) = (by.clone(), fetch.clone());
         // Losing this to a power failure hands the messages out twice, which is
         // what at-least-once means; it needs no fsync.
         self.normal
             .write("confirming a fetch", move |transaction| {
-                messages::confirm(transaction, &fetch, now)
+                messages::confirm(transaction, &by, &fetch, now)
             })
             .await
     }

@@ -14,7 +14,7 @@ use crate::store::{Caller, NewConversation, Result, StoreError};
 /// Makes conversations, all or none.
 ///
 /// # Errors
-/// [`StoreError::LabelTaken`].
+/// [`StoreError::LabelTaken`], [`StoreError::IdTaken`].
 pub(crate) fn create(
     transaction: &mut Transaction<'_>,
     new: &[NewConversation],
@@ -24,6 +24,9 @@ pub(crate) fn create(
     let storage = settings::token_storage(rows)?;
     for conversation in new {
         let NewConversation { id, label, .. } = conversation;
+        if rows.tokens(id)?.is_some() {
+            return Err(StoreError::IdTaken(id.clone()));
+        }
         rows.insert_conversation(conversation, storage, now)?;
         if let Some(label) = label {
             set_label(rows, id, label)?;

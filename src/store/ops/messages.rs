@@ -210,16 +210,17 @@ pub(crate) fn fetch(
     })
 }
 
-/// The answer to a fetch reached its reader.
+/// The answer to a session's fetch reached its reader.
 ///
 /// # Errors
 /// The engine's.
 pub(crate) fn confirm(
     transaction: &mut Transaction<'_>,
+    by: &SessionKey,
     fetch: &FetchId,
     now: Timestamp,
 ) -> Result<()> {
-    transaction.rows().confirm(fetch, now)
+    transaction.rows().confirm(by, fetch, now)
 }
 
 /// Shows a session its mail and marks nothing.

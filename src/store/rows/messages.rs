@@ -137,11 +137,11 @@ pub trait MessageRows {
         now: Timestamp,
     ) -> Result<()>;
 
-    /// The answer to a fetch was written.
+    /// The answer to a fetch was written, if it is this session's.
     ///
     /// # Errors
     /// The engine's.
-    fn confirm(&mut self, fetch: &FetchId, now: Timestamp) -> Result<()>;
+    fn confirm(&mut self, session: &SessionKey, fetch: &FetchId, now: Timestamp) -> Result<()>;
 
     /// Acknowledges everything of a session's that was handed out and confirmed.
     ///

@@ -224,7 +224,8 @@ impl Run {
             let fetched = yard.store.fetch(caller, 10, clock::now()).await?;
             let at = clock::monotonic_nanos();
             if let Some(id) = &fetched.id {
-                yard.store.fetch_written(id, clock::now()).await?;
+                let by = &caller.session;
+                yard.store.fetch_written(by, id, clock::now()).await?;
             }
             moving.push((n, at, false));
         }

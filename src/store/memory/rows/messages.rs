@@ -161,9 +161,10 @@ impl MessageRows for MemoryRows {
         Ok(())
     }
 
-    fn confirm(&mut self, fetch: &FetchId, now: Timestamp) -> Result<()> {
+    fn confirm(&mut self, session: &SessionKey, fetch: &FetchId, now: Timestamp) -> Result<()> {
         let receipts = self.at()?.receipts.values_mut();
-        for receipt in receipts.filter(|receipt| receipt.fetch == *fetch) {
+        let own = |receipt: &&mut Receipt| receipt.fetch == *fetch && receipt.session == *session;
+        for receipt in receipts.filter(own) {
             receipt.written.get_or_insert(now);
         }
         Ok(())

@@ -295,12 +295,18 @@ impl MessageRows for SqliteRows {
         })
     }
 
-    fn confirm(&mut self, fetch: &FetchId, now: Timestamp) -> Result<()> {
+    fn confirm(&mut self, session: &SessionKey, fetch: &FetchId, now: Timestamp) -> Result<()> {
         self.run(|connection| {
             connection.change(
                 "UPDATE bridge_receipt SET written_ms = ?2
-                 WHERE fetch_id = ?1 AND written_ms IS NULL",
-                params![fetch.0, millis(now)],
+                 WHERE fetch_id = ?1 AND written_ms IS NULL
+                   AND conversation_id = ?3 AND session_id = ?4",
+                params![
+                    fetch.0,
+                    millis(now),
+                    session.conversation.as_str(),
+                    session.side.as_str()
+                ],
             )?;
             Ok(())
         })

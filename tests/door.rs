@@ -1,0 +1,20 @@
+//! The door as programs meet it: the real daemon, its two sockets, and requests as
+//! any program can write them. Who may do what, and what hostile clients achieve.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot set up its case has nothing to say"
+)]
+
+#[path = "common/daemon.rs"]
+mod common;
+#[path = "door/ground.rs"]
+mod ground;
+#[path = "door/hostile.rs"]
+mod hostile;
+#[path = "door/input.rs"]
+mod input;
+#[path = "door/others.rs"]
+mod others;
+#[path = "door/rights.rs"]
+mod rights;
