@@ -10,9 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::measured::Measured;
 use super::readers::Reader;
 use super::report::{Report, Settings};
-use super::rows::{From, ROWS, Row};
+use super::rows::{ROWS, Row};
 use super::scratch::{Environment, Scratch, make_store, time_fsync};
 use super::stats::Histogram;
+use super::writers::From;
 use super::{Exit, LatencyArgs};
 
 /// fsyncs that are timed, over all rounds.

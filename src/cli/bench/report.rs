@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::LatencyArgs;
 use super::measured::Measured;
-use super::rows::{COMPUTED, From, Goal, TIMES_FLOOR};
+use super::rows::{COMPUTED, Goal, TIMES_FLOOR};
 use super::scratch::Environment;
 use super::stats::{Histogram, Micros, time};
+use super::writers::From;
 use crate::cli::table::{Cell, Table, WARN};
 
 #[derive(Debug, Serialize)]

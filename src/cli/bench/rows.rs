@@ -1,9 +1,9 @@
 //! The rows of the latency table, and what each has to reach.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::readers::Reader;
-use super::writers::Writer;
+use super::writers::{From, Writer};
 
 /// One path from a writer to a reader.
 #[derive(Debug, Clone, Copy)]
@@ -20,16 +20,6 @@ pub(super) struct Row {
     /// The row that shows the least that its path can cost.
     pub(super) floor: Option<&'static str>,
     pub(super) goal: Option<Goal>,
-}
-
-/// Where the time of a row begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum From {
-    /// When COMMIT had returned, on the thread that made it.
-    Commit,
-    /// When the writer called `send`.
-    Send,
 }
 
 /// What a row is to stay under, in microseconds, on a quiet machine.
@@ -68,7 +58,7 @@ impl Row {
         }
     }
 
-    const fn from_send(self) -> Self {
+    const fn since_send(self) -> Self {
         Self {
             from: From::Send,
             ..self
@@ -113,7 +103,7 @@ pub(super) const ROWS: &[Row] = {
             (Ours, FULL),
             Watch,
         )
-        .from_send(),
+        .since_send(),
         row(
             "bell-normal",
             "bare writer that rings, NORMAL -> watch",

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::Stamps;
 use super::orders::Orders;
-use super::rows::From;
 use super::scratch::Login;
 use crate::clock;
 use crate::doorbell::Bell;
@@ -32,6 +31,16 @@ pub(super) enum Writer {
     /// The same statements over one connection, and the doorbell after them.
     /// What our own writer does, and nothing of ours but the bell.
     Ringing,
+}
+
+/// Where the time of a row begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum From {
+    /// When COMMIT had returned, on the thread that made it.
+    Commit,
+    /// When the writer called `send`.
+    Send,
 }
 
 /// A writer's job.

@@ -13,6 +13,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub(super) struct Turnstile {
 #[derive(Debug, Default)]
 struct Waiting {
     there: bool,
+    /// Calls the thread to the queue.
+    stands: Option<Sender<()>>,
     wanted: Option<oneshot::Sender<Turn>>,
 }
 
@@ -165,25 +168,48 @@ impl Turnstile {
         if flock(&**file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             return Place::Turn(Turn(Arc::clone(file)));
         }
-        let (file, queue) = (Arc::clone(file), Arc::clone(&self.waiting));
-        // A thread of its own, which nobody waits for: a runtime that ends
-        // would wait for one of its own.
-        let thread = std::thread::Builder::new().name("turnstile".into());
-        let stand = move || {
-            let turn = flock(&*file, FlockOperation::LockExclusive).map(|()| Turn(file));
-            let mut waiting = lock(&queue);
-            waiting.there = false;
-            if let (Some(wanted), Ok(turn)) = (waiting.wanted.take(), turn) {
-                // If nobody wants it any more, it ends here.
-                let _ = wanted.send(turn);
-            }
-        };
-        if thread.spawn(stand).is_err() {
+        if !self.stand(&mut waiting, file) {
             return Place::Nowhere(0);
         }
         waiting.there = true;
         waiting.wanted = Some(tell);
         Place::Queued(told, 0)
+    }
+
+    /// Lets the thread stand in the queue; it is started once, because a busy writer
+    /// queues for each of its transactions. It is one that nobody waits for: a runtime
+    /// that ends would wait for one of its own. It ends with this, or when it has had
+    /// its turn.
+    fn stand(&self, waiting: &mut Waiting, file: &Arc<File>) -> bool {
+        if let Some(stands) = &waiting.stands
+            && stands.send(()).is_ok()
+        {
+            return true;
+        }
+        let (stands, calls) = channel();
+        let (file, queue) = (Arc::clone(file), Arc::clone(&self.waiting));
+        let stand = move || {
+            while calls.recv().is_ok() {
+                let turn = flock(&*file, FlockOperation::LockExclusive);
+                let turn = turn.map(|()| Turn(Arc::clone(&file)));
+                let mut waiting = lock(&queue);
+                waiting.there = false;
+                if let (Some(wanted), Ok(turn)) = (waiting.wanted.take(), turn) {
+                    // If nobody wants it any more, it ends here.
+                    let _ = wanted.send(turn);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("turnstile".into());
+        let stood = stands.send(()).is_ok() && thread.spawn(stand).is_ok();
+        waiting.stands = stood.then_some(stands);
+        stood
+    }
+}
+
+impl Drop for Turnstile {
+    fn drop(&mut self) {
+        lock(&self.waiting).stands = None;
     }
 }
 
