@@ -56,8 +56,9 @@ type Made = anyhow::Result<Result<Box<dyn Writer>, String>>;
 type Make = fn(&Path) -> Made;
 
 /// The rows. Another one is a line here, a [`Writer`], and a [`Job`] for its reader.
-const ROWS: [(&str, Make); 3] = [
+const ROWS: [(&str, Make); 4] = [
     ("mcp-bridge, embedded", ours::embedded),
+    ("mcp-bridge, through a daemon", ours::door),
     ("Redis Streams, fsync always", redis::stream),
     ("PostgreSQL, row + NOTIFY", postgres::row_and_notify),
 ];

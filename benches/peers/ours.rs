@@ -1,8 +1,8 @@
-//! A store that both processes have open.
+//! A store that both processes have open, and one that a daemon has open for them.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::Command;
 use std::time::Duration;
 
 use mcp_bridge::bridge::{Begin, Bridge, News, Subscription};
@@ -11,10 +11,12 @@ use mcp_bridge::model::token::Token;
 use mcp_bridge::model::{SessionKey, Side};
 use mcp_bridge::store::sqlite::Create;
 use mcp_bridge::store::{Caller, SharedStore};
+use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
 use crate::common::{self, Pair, draft};
 use crate::reader::{self, Job};
+use crate::server::Server;
 use crate::{Made, Writer};
 
 struct Embedded {
@@ -59,13 +61,93 @@ impl Writer for Embedded {
     }
 }
 
+/// Asks a daemon.
+struct Door {
+    // Ended before the daemon.
+    runtime: Runtime,
+    bridge: Bridge,
+    socket: PathBuf,
+    pair: Pair,
+    _daemon: Server,
+}
+
+pub(crate) fn door(directory: &Path) -> Made {
+    let runtime = Runtime::new()?;
+    let path = directory.join("door.db");
+    let pair = runtime.block_on(async {
+        let store = common::open(&path, Create::Yes).await;
+        common::unlimited(&store).await;
+        let pair = common::pair(&store, clock::now()).await;
+        store.close().await;
+        pair
+    });
+    let (config, socket) = (directory.join("door.toml"), directory.join("s/api.sock"));
+    let (store, state) = (path.display(), directory.join("s.json"));
+    let text = format!(
+        "role = \"worker\"\n[store]\nurl = \"{store}\"\n[service]\nstate_file = \"{}\"\n",
+        state.display()
+    );
+    std::fs::write(&config, text)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridged"));
+    command.arg("--config").arg(&config).env("HOME", directory);
+    let daemon = Server::start(command, &socket, Signal::TERM)?;
+    let bridge = Bridge::through(&socket);
+    runtime.block_on(bridge.answering())?;
+    Ok(Ok(Box::new(Door {
+        runtime,
+        bridge,
+        socket,
+        pair,
+        _daemon: daemon,
+    })))
+}
+
+impl Writer for Door {
+    fn send(&mut self, text: &str) -> anyhow::Result<()> {
+        let drafts = [draft(text)];
+        let send = self.bridge.send(&self.pair.a, &drafts);
+        self.runtime.block_on(send)?;
+        Ok(())
+    }
+
+    fn job(&self) -> Job {
+        let Caller { session, token } = &self.pair.b;
+        Job::Door {
+            socket: self.socket.clone(),
+            conversation: session.conversation.to_string(),
+            token: token.expose().to_owned(),
+        }
+    }
+}
+
+/// Reads with the store's file open.
 pub(crate) fn read(path: &Path, conversation: &str, token: &str) -> anyhow::Result<()> {
+    let runtime = Runtime::new()?;
+    let store = runtime.block_on(common::open(path, Create::No));
+    follow(&runtime, &Bridge::from(store), conversation, token)
+}
+
+/// Reads what a daemon pushes.
+pub(crate) fn read_through(socket: &Path, conversation: &str, token: &str) -> anyhow::Result<()> {
+    follow(
+        &Runtime::new()?,
+        &Bridge::through(socket),
+        conversation,
+        token,
+    )
+}
+
+fn follow(
+    runtime: &Runtime,
+    bridge: &Bridge,
+    conversation: &str,
+    token: &str,
+) -> anyhow::Result<()> {
     let caller = Caller {
         session: SessionKey::new(conversation.parse()?, Side::B),
         token: Token::parse(token)?,
     };
-    Runtime::new()?.block_on(async {
-        let store = common::open(path, Create::No).await;
+    runtime.block_on(async {
         let subscription = Subscription {
             callers: vec![caller],
             begin: Begin::Unread,
@@ -80,7 +162,6 @@ pub(crate) fn read(path: &Path, conversation: &str, token: &str) -> anyhow::Resu
             }
             Ok(ControlFlow::Continue(()))
         });
-        let bridge = Bridge::from(Arc::clone(&store));
         bridge.follow(&subscription, sink).await?;
         Ok(())
     })

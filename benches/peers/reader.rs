@@ -30,6 +30,12 @@ pub(crate) enum Job {
         conversation: String,
         token: String,
     },
+    /// The same, by its daemon.
+    Door {
+        socket: PathBuf,
+        conversation: String,
+        token: String,
+    },
     /// A stream behind a socket.
     Redis(PathBuf),
     /// A table behind a socket.
@@ -45,6 +51,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
             conversation,
             token,
         } => ours::read(&store, &conversation, &token),
+        Job::Door {
+            socket,
+            conversation,
+            token,
+        } => ours::read_through(&socket, &conversation, &token),
         Job::Redis(socket) => redis::read(&socket),
         Job::Postgres(socket) => postgres::read(&socket),
     }
