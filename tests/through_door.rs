@@ -16,7 +16,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use common::{PATIENCE, Scratch};
+use common::{PATIENCE, Running, Scratch, wait_until};
+use rustix::io::ioctl_fionread;
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// A daemon in a scratch directory, ended with this.
@@ -198,6 +200,32 @@ fn credentials_made_through_a_daemon_name_its_socket() {
     run("work.b", &["conversation", "rekey", "work"]).ok();
     run("work.b", &["check"]).ok();
     run("work.b", &["conversation", "close", "work"]).ok();
+}
+
+#[test]
+fn mail_that_one_process_is_showing_is_not_handed_to_another() {
+    let scratch = Scratch::with_conversation();
+    let _daemon = Daemon::start(&scratch);
+    for _ in 0..3 {
+        let long = "x".repeat(40_000);
+        through(&scratch, Some("work.a"), &["send", &long]).ok();
+    }
+    let mut first = Running::unread(&mut command(&scratch, Some("work.b"), &["check"]));
+    wait_until("the pipe is full", || {
+        let pipe = first.child.stdout.as_ref().expect("a pipe");
+        ioctl_fionread(pipe).is_ok_and(|bytes| bytes > 60_000)
+    });
+    let read = || {
+        through(&scratch, Some("work.b"), &["check", "--json"])
+            .ok()
+            .json()
+    };
+    let count = |read: Value| read["messages"].as_array().map(Vec::len);
+    assert_eq!(count(read()), Some(0));
+    // It dies before it has shown them.
+    first.signal(Signal::KILL);
+    first.end();
+    assert_eq!(count(read()), Some(3));
 }
 
 #[test]

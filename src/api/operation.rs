@@ -168,6 +168,8 @@ pub struct At<'a> {
     /// The actor has the store open itself: what it might be refused here it could do
     /// to the file, so nothing is asked of the store for that alone.
     pub is_trusted: bool,
+    /// The process that asks, if it is another one and known.
+    pub process: Option<u32>,
 }
 
 impl<'a> At<'a> {

@@ -148,6 +148,7 @@ impl Bridge {
                     store,
                     actor: &actor,
                     is_trusted: true,
+                    process: None,
                 };
                 operation.run(at).await
             }

@@ -5,7 +5,7 @@
 //! at once, and after [`LEASE`] even if it lives and shows nothing.
 
 use std::collections::HashSet;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -22,19 +22,28 @@ const LEASE: Duration = Duration::from_secs(30);
 /// The same for a process that cannot be looked at from here.
 const SHORT_LEASE: Duration = Duration::from_secs(5);
 
-/// A new name for a fetch of this process.
-pub(crate) fn name() -> FetchId {
-    FetchId(format!("{}.{:016x}", own(), fastrand::u64(..)))
-}
+/// The process that a fetch is for: PID namespace, process id and start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reader(Arc<str>);
 
-/// PID namespace, process id and start of this process.
-fn own() -> &'static str {
-    static OWN: OnceLock<String> = OnceLock::new();
-    OWN.get_or_init(|| {
-        let pid = std::process::id();
+impl Reader {
+    /// This process.
+    pub(crate) fn own() -> Self {
+        static OWN: OnceLock<Reader> = OnceLock::new();
+        OWN.get_or_init(|| Self::of(std::process::id())).clone()
+    }
+
+    /// A process of this PID namespace, for which this one fetches.
+    pub(crate) fn of(pid: u32) -> Self {
         let start = start_of(u64::from(pid)).unwrap_or(0);
-        format!("{:x}.{pid:x}.{start:x}", host::boot().pid_ns)
-    })
+        let text = format!("{:x}.{pid:x}.{start:x}", host::boot().pid_ns);
+        Self(text.into())
+    }
+
+    /// A new name for a fetch of it.
+    pub(crate) fn name(&self) -> FetchId {
+        FetchId(format!("{}.{:016x}", self.0, fastrand::u64(..)))
+    }
 }
 
 /// Between which times a fetch may still be held.
@@ -46,8 +55,9 @@ pub(crate) fn window(now: Timestamp) -> (Timestamp, Timestamp) {
     )
 }
 
-/// Those messages that another process fetched and may be about to show.
-pub(crate) fn held(handed: &[Handed], now: Timestamp) -> HashSet<MessageId> {
+/// Those messages that another process than this reader fetched and may be about to
+/// show.
+pub(crate) fn held(handed: &[Handed], reader: &Reader, now: Timestamp) -> HashSet<MessageId> {
     let mut held = HashSet::new();
     let mut judged: Option<(&FetchId, bool)> = None;
     for one in handed {
@@ -56,7 +66,7 @@ pub(crate) fn held(handed: &[Handed], now: Timestamp) -> HashSet<MessageId> {
             Some((known, is_held)) if *known == one.fetch => is_held,
             _ => {
                 let age = now.as_millisecond().saturating_sub(one.at.as_millisecond());
-                is_held(&one.fetch.0, age)
+                is_held(&one.fetch.0, reader, age)
             }
         };
         if is_held {
@@ -67,7 +77,7 @@ pub(crate) fn held(handed: &[Handed], now: Timestamp) -> HashSet<MessageId> {
     held
 }
 
-fn is_held(fetch: &str, age_ms: i64) -> bool {
+fn is_held(fetch: &str, reader: &Reader, age_ms: i64) -> bool {
     let mut parts = fetch.split('.');
     let (Some(ns), Some(pid), Some(start), Some(_)) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -75,7 +85,7 @@ fn is_held(fetch: &str, age_ms: i64) -> bool {
         // Of an older program, which says nothing of itself.
         return false;
     };
-    let mut mine = own().split('.');
+    let mut mine = reader.0.split('.');
     if mine.next() != Some(ns) {
         return age_ms.saturating_abs() < duration_millis(SHORT_LEASE);
     }
@@ -106,8 +116,15 @@ mod tests {
 
     #[test]
     fn only_a_live_process_elsewhere_holds_its_fetch() {
-        assert!(!is_held(&name().0, 0), "this process itself");
-        assert!(!is_held("0123456789abcdef0123456789abcdef", 0));
+        assert!(
+            !is_held(&Reader::own().name().0, &Reader::own(), 0),
+            "this process itself"
+        );
+        assert!(!is_held(
+            "0123456789abcdef0123456789abcdef",
+            &Reader::own(),
+            0
+        ));
         let mut other = std::process::Command::new("sleep")
             .arg("1000")
             .spawn()
@@ -117,14 +134,17 @@ mod tests {
         let start = start_of(pid);
         let fetch = |start: u64| format!("{ns:x}.{pid:x}.{start:x}.0");
         if let Some(start) = start {
-            assert!(is_held(&fetch(start), 0));
-            assert!(!is_held(&fetch(start + 1), 0), "a later one of its number");
+            assert!(is_held(&fetch(start), &Reader::own(), 0));
+            assert!(
+                !is_held(&fetch(start + 1), &Reader::own(), 0),
+                "a later one of its number"
+            );
         }
         other.kill().expect("killed");
         other.wait().expect("ended");
-        assert!(!is_held(&fetch(start.unwrap_or(0)), 0));
+        assert!(!is_held(&fetch(start.unwrap_or(0)), &Reader::own(), 0));
         // One in another container has a few seconds.
         let far = format!("{:x}.1.1.0", ns + 1);
-        assert!(is_held(&far, 4_999) && !is_held(&far, 5_000));
+        assert!(is_held(&far, &Reader::own(), 4_999) && !is_held(&far, &Reader::own(), 5_000));
     }
 }

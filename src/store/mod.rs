@@ -12,7 +12,7 @@ mod backend;
 mod calls;
 mod error;
 pub mod executor;
-mod fetches;
+pub(crate) mod fetches;
 mod fleet;
 pub mod locate;
 pub mod memory;

@@ -9,6 +9,7 @@ use crate::model::message::{Draft, Message};
 use crate::model::token::{Token, presented};
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey};
+use crate::store::fetches::Reader;
 use crate::store::{Caller, FetchId, Fetched, Result, Sent, StoreError, Verified};
 
 /// The most messages of one answer.
@@ -59,7 +60,11 @@ impl Operation for Fetch {
     async fn run(self, at: At<'_>) -> Result<Fetched> {
         let caller = at.caller::<Self>()?;
         let limit = self.limit.clamp(1, PAGE);
-        at.store.fetch(caller, limit, clock::now()).await
+        // What one agent's process is about to show is not handed to another one.
+        let reader = at.process.map_or_else(Reader::own, Reader::of);
+        at.store
+            .fetch_for(&reader, caller, limit, clock::now())
+            .await
     }
 }
 

@@ -55,6 +55,7 @@ async fn operate<O: Operation>(
         store: &store,
         actor: &actor,
         is_trusted: false,
+        process: peer.pid,
     };
     let within = door.limits.time;
     match timeout(within, operation.run(at)).await {

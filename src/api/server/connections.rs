@@ -52,10 +52,10 @@ pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
                 continue;
             }
         };
-        let Ok(uid) = listen::peer(&stream) else {
+        let Ok((uid, pid)) = listen::peer(&stream) else {
             continue;
         };
-        let peer = Peer { socket, uid };
+        let peer = Peer { socket, uid, pid };
         let Some(seat) = Counted::take(&counted, &door, uid) else {
             debug!(
                 event = "door-full",

@@ -99,9 +99,11 @@ impl Drop for Bound {
     }
 }
 
-/// The user at the other end.
-pub(super) fn peer(stream: &UnixStream) -> io::Result<u32> {
-    Ok(stream.peer_cred()?.uid())
+/// The user and the process at the other end, as they were when it connected.
+pub(super) fn peer(stream: &UnixStream) -> io::Result<(u32, Option<u32>)> {
+    let peer = stream.peer_cred()?;
+    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+    Ok((peer.uid(), pid.filter(|pid| *pid != 0)))
 }
 
 /// Whether a user is bound by no limit of its own: root, and this daemon's.

@@ -40,6 +40,8 @@ pub struct Door {
 struct Peer {
     socket: Purpose,
     uid: u32,
+    /// Its process, if it is of this PID namespace.
+    pid: Option<u32>,
 }
 
 impl Door {

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::model::message::{Draft, Message};
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey};
+use crate::store::fetches::Reader;
 use crate::store::ops::messages;
 use crate::store::{Caller, FetchId, Fetched, Result, Sent, Store};
 #[cfg(doc)]
@@ -34,10 +35,21 @@ impl Store {
     /// # Errors
     /// Wrong, missing or expired credentials.
     pub async fn fetch(&self, caller: &Caller, limit: u32, now: Timestamp) -> Result<Fetched> {
-        let caller = caller.clone();
+        self.fetch_for(&Reader::own(), caller, limit, now).await
+    }
+
+    /// The same for another process, which asked this one.
+    pub(crate) async fn fetch_for(
+        &self,
+        reader: &Reader,
+        caller: &Caller,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Fetched> {
+        let (reader, caller) = (reader.clone(), caller.clone());
         self.full
             .write("fetching messages", move |transaction| {
-                messages::fetch(transaction, &caller, limit, now)
+                messages::fetch(transaction, &caller, limit, &reader, now)
             })
             .await
     }

@@ -10,7 +10,7 @@ use crate::model::message::{Draft, MAX_CHARACTERS, Message};
 use crate::model::redact::{redact_json, redact_within};
 use crate::model::{MessageId, SessionKey};
 use crate::store::executor::Transaction;
-use crate::store::fetches;
+use crate::store::fetches::{self, Reader};
 use crate::store::rows::{Audit, Clean, Rows};
 use crate::store::{Caller, FetchId, Fetched, Result, Sent, StoreError, TaskError};
 
@@ -159,7 +159,7 @@ fn told(clean: &Clean, from: &SessionKey, id: MessageId) -> Audit {
     }
 }
 
-/// Hands a session its mail, and marks it read.
+/// Hands a session its mail, which `reader` is about to show, and marks it read.
 ///
 /// # Errors
 /// As [`crate::store::Store::fetch`].
@@ -167,6 +167,7 @@ pub(crate) fn fetch(
     transaction: &mut Transaction<'_>,
     caller: &Caller,
     limit: u32,
+    reader: &Reader,
     now: Timestamp,
 ) -> Result<Fetched> {
     let rows = transaction.rows();
@@ -175,7 +176,7 @@ pub(crate) fn fetch(
     let session = &caller.session;
     // What another process is about to show is not handed out as well.
     let (from, to) = fetches::window(now);
-    let held = fetches::held(&rows.handed(session, from, to)?, now);
+    let held = fetches::held(&rows.handed(session, from, to)?, reader, now);
     let more = u32::try_from(held.len()).unwrap_or(u32::MAX);
     let mut messages = rows.owed(session, None, limit.saturating_add(more))?;
     messages.retain(|message| !held.contains(&message.id));
@@ -183,7 +184,7 @@ pub(crate) fn fetch(
     let mut id = None;
     if !messages.is_empty() {
         let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
-        let fetch = fetches::name();
+        let fetch = reader.name();
         rows.hand_out(session, &ids, &fetch, now)?;
         let audit = Audit {
             conversation: Some(session.conversation.clone()),
