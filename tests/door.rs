@@ -1,5 +1,6 @@
 //! The door as programs meet it: the real daemon, its two sockets, and requests as
-//! any program can write them. Who may do what, and what hostile clients achieve.
+//! any program can write them. Who may do what, what hostile clients
+//! achieve, and what the document of the door promises.
 
 #![expect(
     clippy::expect_used,
@@ -8,6 +9,8 @@
 
 #[path = "common/daemon.rs"]
 mod common;
+#[path = "door/document.rs"]
+mod document;
 #[path = "door/ground.rs"]
 mod ground;
 #[path = "door/hostile.rs"]
@@ -16,5 +19,7 @@ mod hostile;
 mod input;
 #[path = "door/others.rs"]
 mod others;
+#[path = "common/python.rs"]
+mod python;
 #[path = "door/rights.rs"]
 mod rights;

@@ -70,7 +70,9 @@ fn path<O: Operation>(schemas: &mut SchemaGenerator) -> (String, Value) {
         Method::Get => "get",
         Method::Post => {
             let body = media::<O>(schemas, "application/json");
-            item["requestBody"] = json!({ "required": true, "content": body });
+            // Without a body it is asked for with what each member is by itself.
+            let is_required = serde_json::from_str::<O>("{}").is_err();
+            item["requestBody"] = json!({ "required": is_required, "content": body });
             "post"
         }
     };
@@ -114,7 +116,7 @@ fn item(
         json!({ "description": "Done.", "content": answer }),
     );
     let problem = media::<Problem>(schemas, problem::MEDIA_TYPE);
-    for status in [400, 401, 403, 404, 409, 413, 415, 429, 500, 503] {
+    for status in [400, 401, 403, 404, 405, 409, 413, 415, 429, 500, 503] {
         let reason = StatusCode::from_u16(status).ok();
         let reason = reason.and_then(|status| status.canonical_reason());
         responses.insert(

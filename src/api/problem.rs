@@ -93,6 +93,7 @@ fn status(error: &StoreError) -> StatusCode {
         StoreError::RateLimited(..) | StoreError::Door(DoorError::TooMuch(_)) => {
             StatusCode::TOO_MANY_REQUESTS
         }
+        StoreError::Door(DoorError::NoMethod(_)) => StatusCode::METHOD_NOT_ALLOWED,
         StoreError::Door(DoorError::TooLong(_)) => StatusCode::PAYLOAD_TOO_LARGE,
         StoreError::Door(DoorError::NotJson(_)) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         other => match other.class() {

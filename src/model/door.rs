@@ -79,6 +79,9 @@ pub enum DoorError {
     /// There is no such operation.
     #[error("there is no operation {0}\n  /v1/openapi.json lists all of them")]
     NoOperation(String),
+    /// The operation is asked for in another way.
+    #[error("{0} is no way to ask for it\n  /v1/openapi.json says how each operation is asked for")]
+    NoMethod(String),
     /// More than the daemon takes from one user.
     #[error(
         "{0}\n  try again later, or ask the operator for more: [api] in the daemon's configuration"

@@ -394,7 +394,8 @@ fn of_the_door(error: &DoorError) -> ErrorClass {
         DoorError::Malformed(_)
         | DoorError::TooLong(_)
         | DoorError::NotJson(_)
-        | DoorError::NoOperation(_) => ErrorClass::Input,
+        | DoorError::NoOperation(_)
+        | DoorError::NoMethod(_) => ErrorClass::Input,
         DoorError::Garbled { .. } => ErrorClass::Unusable,
         DoorError::Told { class, .. } => ErrorClass::from_word(class),
         DoorError::Cut { .. } => ErrorClass::Other,

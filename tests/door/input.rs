@@ -35,7 +35,8 @@ fn what_is_no_request_is_refused_by_name() {
     };
     refused(&raw("send", b"{\"messages\": ["), 400, "no JSON");
     refused(&raw("send", b"\x00\xff\xfe"), 400, "no JSON");
-    refused(&raw("send", b"[]"), 400, "malformed");
+    refused(&raw("send", b"[]"), 400, "a list");
+    refused(&raw("send", b" [[]]"), 400, "a list");
     refused(&raw("send", b"{}"), 400, "messages");
     refused(
         &raw("send", b"{\"messages\": [], \"force\": true}"),
@@ -69,6 +70,20 @@ fn what_is_no_request_is_refused_by_name() {
     let answer = ground.ask(Socket::Api, Some(&case.a), "tasks/add", &files);
     refused(&answer, 400, "files");
     refused(&raw("no/such", b"{}"), 404, "openapi.json");
+    let wrong_way = b"PUT /v1/send HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = ground.send(Socket::Api, wrong_way);
+    refused(&answer, 405, "openapi.json");
+    assert!(
+        answer.head.to_lowercase().contains("allow: post"),
+        "{answer:?}"
+    );
+    // Who names a session is not an operator by mistake.
+    let session = &case.b.session;
+    let nameless = format!(
+        "GET /v1/store/check HTTP/1.1\r\nHost: x\r\nConnection: close\r\nMCP-Bridge-Session: {session}\r\n\r\n"
+    );
+    let answer = ground.send(Socket::Admin, nameless.as_bytes());
+    refused(&answer, 400, "Authorization");
     let more = vec![b' '; 5 * 1024 * 1024];
     refused(&raw("send", &more), 413, "too long");
     let form = b"POST /v1/send HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\n{}";

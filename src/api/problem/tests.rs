@@ -68,6 +68,7 @@ fn door() -> Vec<DoorError> {
         TooLong => DoorError::TooLong("4 MiB".to_owned()),
         NotJson => DoorError::NotJson("text/html".to_owned()),
         NoOperation => DoorError::NoOperation("GET /v1/x".to_owned()),
+        NoMethod => DoorError::NoMethod("PUT /v1/send".to_owned()),
         TooMuch => DoorError::TooMuch(text()),
         Told => DoorError::Told { text: text(), class: "retry".to_owned() },
     })

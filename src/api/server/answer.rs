@@ -76,6 +76,11 @@ impl Door {
 fn actor(peer: Peer, headers: &HeaderMap) -> Result<Actor> {
     let malformed = |what: &str| DoorError::Malformed(what.to_owned());
     let Some(token) = headers.get(header::AUTHORIZATION) else {
+        // It means to be a session, and must not be more than that by mistake.
+        if headers.contains_key(SESSION_HEADER) {
+            let why = "the header MCP-Bridge-Session came without Authorization, its token";
+            return Err(malformed(why).into());
+        }
         return Ok(match peer.socket {
             Purpose::Sessions => Actor::Anyone,
             Purpose::Operators => Actor::Operator,
@@ -152,6 +157,11 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
         [] => b"{}",
         body => body,
     };
+    // A list would be read as an object's members in their order, which may change.
+    if body.trim_ascii_start().starts_with(b"[") {
+        let why = "it is a list, and must be an object".to_owned();
+        return Err(DoorError::Malformed(why).into());
+    }
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let why = match error.classify() {
@@ -185,8 +195,17 @@ fn without_values(complaint: &str) -> String {
 
 /// Answers a request for nothing that there is.
 pub(super) async fn no_operation(method: Method, uri: Uri) -> Response<Body> {
+    refuse(&DoorError::NoOperation(asked(&method, &uri)).into())
+}
+
+/// Answers a request for an operation in a way in which it is not asked for.
+pub(super) async fn no_method(method: Method, uri: Uri) -> Response<Body> {
+    refuse(&DoorError::NoMethod(asked(&method, &uri)).into())
+}
+
+fn asked(method: &Method, uri: &Uri) -> String {
     let path: String = uri.path().chars().take(100).collect();
-    refuse(&DoorError::NoOperation(format!("{method} {path}")).into())
+    format!("{method} {path}")
 }
 
 /// The answer that says what went wrong.

@@ -89,7 +89,7 @@ fn router(door: Arc<Door>) -> Router {
             get(async || axum::Json(document())),
         )
         .fallback(answer::no_operation)
-        .method_not_allowed_fallback(answer::no_operation)
+        .method_not_allowed_fallback(answer::no_method)
         .with_state(door)
 }
 
