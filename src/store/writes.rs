@@ -143,6 +143,12 @@ impl Attempt {
         }
         state.last = Some(now);
     }
+
+    /// It ended well and had nothing to write: whether the store takes writes is
+    /// as open as before.
+    pub(crate) fn changed_nothing(&self) {
+        self.writes.lock().under_way.remove(&self.number);
+    }
 }
 
 impl Drop for Attempt {

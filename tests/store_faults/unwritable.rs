@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::store::sqlite::Create;
-use mcp_bridge::store::{ErrorClass, StoreError};
+use mcp_bridge::store::{ErrorClass, FetchId, StoreError};
 
 use crate::common::{
-    self, Scratch, at, boot, child, draft, pair, receive, report, reported, say, skipped, told,
-    try_open, unlimited,
+    self, Pair, Scratch, at, boot, child, draft, pair, receive, report, reported, say, skipped,
+    told, try_open, unlimited,
 };
 
 fn is_root() -> bool {
@@ -314,4 +314,27 @@ fn a_full_disk_loses_nothing_and_a_freed_one_goes_on() {
     if let Some(said) = run(&["unshare", "-m"], test, scratch.directory()) {
         assert_eq!(said, ["here", "done"]);
     }
+}
+
+#[tokio::test]
+async fn only_a_change_proves_that_writes_get_through() {
+    let scratch = Scratch::new();
+    let store = scratch.make().await;
+    store.try_write().await.expect("written");
+    let proved = store.writes().last;
+    // Refused for a reason of its own, which only the next write shows.
+    let stranger = &Pair::random().a;
+    store.touch(stranger, at(1)).await.expect_err("refused");
+    let doubt = store.writes().doubtful_since;
+    assert!(doubt.is_some());
+    let unknown = FetchId("unknown".into());
+    store
+        .fetch_written(&stranger.session, &unknown, at(1))
+        .await
+        .expect("done");
+    let health = store.writes();
+    assert_eq!((health.last, health.doubtful_since), (proved, doubt));
+    assert_eq!(health.waiting_since, None);
+    store.try_write().await.expect("written");
+    assert_eq!(store.writes().doubtful_since, None);
 }

@@ -36,12 +36,13 @@ pub trait Engine: Send {
     /// If the transaction is over: the engine took back everything.
     fn take_back(&mut self) -> Result<()>;
 
-    /// Commits, and rings the bell if what was written may interest others.
+    /// Commits, and rings the bell if what was written may interest others. Whether
+    /// anything was changed: a commit of nothing says nothing of the disk.
     ///
     /// # Errors
     /// If it is not committed. What was committed and must not be acknowledged
     /// is [`Engine::acknowledge`]'s to say.
-    fn commit(&mut self, ring: bool) -> Result<()>;
+    fn commit(&mut self, ring: bool) -> Result<bool>;
 
     /// Whether what was just committed may be acknowledged: a commit into a file
     /// that was renamed away is lost to everyone else. Asked after the commit, once if
@@ -56,4 +57,57 @@ pub trait Engine: Send {
 
     /// The rows, inside the transaction. `doing` says what a failure happened to.
     fn rows(&mut self, doing: &'static str) -> &mut dyn Rows;
+}
+
+/// One way to read: a connection, used by one thread. It needs no transaction: each
+/// question sees what was committed last.
+pub trait ReadEngine: Send {
+    /// Makes the connection ready for questions. `doing` says what a failure
+    /// happened to.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read.
+    fn begin(&mut self, doing: &'static str) -> Result<()>;
+
+    /// The rows. `doing` says what a failure happened to.
+    fn rows(&mut self, doing: &'static str) -> &mut dyn Rows;
+}
+
+/// One that reads, for an executor: there is nothing to commit or to take back.
+pub(super) struct ReadsOnly(pub(super) Box<dyn ReadEngine>);
+
+impl Engine for ReadsOnly {
+    fn shares(&self) -> bool {
+        false
+    }
+
+    fn begin(&mut self, _goes_on: &dyn Fn() -> bool, doing: &'static str) -> Result<()> {
+        self.0.begin(doing)
+    }
+
+    fn savepoint(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn keep(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_back(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn commit(&mut self, _ring: bool) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn acknowledge(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn roll_back(&mut self) {}
+
+    fn rows(&mut self, doing: &'static str) -> &mut dyn Rows {
+        self.0.rows(doing)
+    }
 }

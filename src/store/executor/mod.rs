@@ -27,7 +27,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::Span;
 
-pub use engine::Engine;
+use engine::ReadsOnly;
+pub use engine::{Engine, ReadEngine};
 
 use super::rows::Rows;
 use super::writes::{Attempt, Step, Writes};
@@ -225,10 +226,13 @@ impl Drop for Over<'_> {
 pub struct Readers(Vec<Executor>);
 
 impl Readers {
-    /// Over engines that do not share transactions.
+    /// One thread for each of the engines.
     #[must_use]
-    pub fn new(engines: Vec<Box<dyn Engine>>, threads: &Threads) -> Self {
-        let executor = |engine| Executor::new(engine, Arc::default(), Arc::clone(threads));
+    pub fn new(engines: Vec<Box<dyn ReadEngine>>, threads: &Threads) -> Self {
+        let executor = |engine| {
+            let engine = Box::new(ReadsOnly(engine));
+            Executor::new(engine, Arc::default(), Arc::clone(threads))
+        };
         Self(engines.into_iter().map(executor).collect())
     }
 
@@ -334,9 +338,12 @@ fn together(engine: &mut dyn Engine, waiting: &mut VecDeque<Box<dyn Write>>) -> 
         .iter()
         .take(ran)
         .for_each(|write| write.is_at(Step::Disk));
+    let mut changed = false;
     if kept == 0 {
         engine.roll_back();
-    } else if engine.commit(ring).is_err() {
+    } else if let Ok(any) = engine.commit(ring) {
+        changed = any;
+    } else {
         engine.roll_back();
         return Taken::Back(ran);
     }
@@ -347,7 +354,7 @@ fn together(engine: &mut dyn Engine, waiting: &mut VecDeque<Box<dyn Write>>) -> 
             write.answer(Ok(()));
             continue;
         }
-        write.got_through();
+        write.got_through(changed);
         write.answer(match acknowledged {
             true => Ok(()),
             false => engine.acknowledge(),
@@ -378,8 +385,8 @@ fn alone(engine: &mut dyn Engine, mut write: Box<dyn Write>) {
             return Ok(());
         };
         write.is_at(Step::Disk);
-        engine.commit(ring)?;
-        write.got_through();
+        let changed = engine.commit(ring)?;
+        write.got_through(changed);
         engine.acknowledge()
     });
     if ended.is_err() {
@@ -400,8 +407,8 @@ trait Write: Send {
     /// Runs it; `Some` with whether it rings, or `None` if it refused.
     fn run(&mut self, rows: &mut dyn Rows) -> Option<bool>;
     fn is_kept(&self) -> bool;
-    /// It is committed.
-    fn got_through(&mut self);
+    /// It is committed, in a transaction that changed something or did not.
+    fn got_through(&mut self, changed: bool);
     /// Answers the caller: with what it returned, or why that does not count.
     fn answer(self: Box<Self>, ended: Result<()>);
 }
@@ -454,14 +461,23 @@ where
         matches!(self.done, Some(Ok(_)))
     }
 
-    fn got_through(&mut self) {
-        if let Some(attempt) = self.attempt.take() {
-            attempt.got_through();
+    fn got_through(&mut self, changed: bool) {
+        match self.attempt.take() {
+            Some(attempt) if changed => attempt.got_through(),
+            Some(attempt) => attempt.changed_nothing(),
+            None => {}
         }
     }
 
     fn answer(self: Box<Self>, ended: Result<()>) {
-        let Self { done, tell, .. } = *self;
+        let Self {
+            done,
+            tell,
+            attempt,
+            ..
+        } = *self;
+        // A doubt is known before the caller hears why.
+        drop(attempt);
         let answer = ended.and_then(|()| done.unwrap_or(Err(StoreError::Stopped)));
         // One that does not wait any more is not answered.
         let _ = tell.send(answer);

@@ -12,7 +12,7 @@ use super::{Memory, MemoryEngine, MemoryReader, Troubles};
 use crate::doorbell::{Doorbell, Listener, Mode, Paths, Writer};
 use crate::model::message::Message;
 use crate::model::{MessageId, SessionKey, StoreName};
-use crate::store::executor::{Engine, Executor, Readers, plain_threads};
+use crate::store::executor::{Executor, ReadEngine, Readers, plain_threads};
 use crate::store::postponed::Postponed;
 use crate::store::writes::{Writes, health_of};
 use crate::store::{Arrival, Backend, Look, OnRing, Result, Store, StoreError, WriteHealth};
@@ -29,7 +29,7 @@ impl Memory {
             let engine = MemoryEngine::new(self, troubles);
             Executor::new(Box::new(engine), writes, plain_threads())
         });
-        let reader = || -> Box<dyn Engine> { Box::new(MemoryReader::new(self, troubles)) };
+        let reader = || -> Box<dyn ReadEngine> { Box::new(MemoryReader::new(self, troubles)) };
         let readers = std::iter::repeat_with(reader).take(READERS).collect();
         Store {
             full,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tables::Tables;
 
-use super::executor::{Engine, Executor, plain_threads};
+use super::executor::{Engine, Executor, ReadEngine, plain_threads};
 use super::rows::Rows;
 use super::{Result, StoreError};
 use crate::clock;
@@ -214,7 +214,7 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
-    fn commit(&mut self, ring: bool) -> Result<()> {
+    fn commit(&mut self, ring: bool) -> Result<bool> {
         let trouble = (self.troubles)(Step::Commit);
         if let Some(trouble) = trouble.filter(|trouble| *trouble != Trouble::Stop) {
             return Err(trouble.fail());
@@ -232,7 +232,7 @@ impl Engine for MemoryEngine {
         if trouble.is_some() {
             Trouble::Stop.fail();
         }
-        Ok(())
+        Ok(true)
     }
 
     fn acknowledge(&mut self) -> Result<()> {
@@ -273,38 +273,12 @@ impl MemoryReader {
     }
 }
 
-impl Engine for MemoryReader {
-    fn shares(&self) -> bool {
-        false
-    }
-
-    fn begin(&mut self, _goes_on: &dyn Fn() -> bool, _doing: &'static str) -> Result<()> {
+impl ReadEngine for MemoryReader {
+    fn begin(&mut self, _doing: &'static str) -> Result<()> {
         let tables = self.memory.lock().tables.clone();
         self.rows = rows::MemoryRows::new(tables, Arc::clone(&self.troubles));
         Ok(())
     }
-
-    fn savepoint(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn keep(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_back(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn commit(&mut self, _ring: bool) -> Result<()> {
-        Ok(())
-    }
-
-    fn acknowledge(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn roll_back(&mut self) {}
 
     fn rows(&mut self, _doing: &'static str) -> &mut dyn Rows {
         &mut self.rows

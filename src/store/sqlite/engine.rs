@@ -11,9 +11,9 @@ use super::fault::{Fault, is_locked};
 use super::newest::newest;
 use super::statements::Statements as _;
 use super::turnstile::{Place, Turnstile, Word};
-use super::{Durability, Opened, Ring, odd, ours};
+use super::{Durability, Opened, odd, ours};
 use crate::model::StoreName;
-use crate::store::executor::{Engine, Executor, PATIENCE, Readers, Threads};
+use crate::store::executor::{Engine, Executor, PATIENCE, ReadEngine, Readers, Threads};
 use crate::store::rows::Rows;
 use crate::store::{Result, StoreError};
 
@@ -44,6 +44,7 @@ pub(super) fn executor(
             connection: first,
             ..SqliteRows::new(opened, synchronous)
         },
+        changes: 0,
         begun: false,
     };
     let writes = Arc::clone(opened.writes(durability));
@@ -52,7 +53,7 @@ pub(super) fn executor(
 
 /// What only reads, over so many connections.
 pub(super) fn readers(opened: &Arc<Opened>, connections: usize) -> Readers {
-    let engine = || -> Box<dyn Engine> {
+    let engine = || -> Box<dyn ReadEngine> {
         let rows = SqliteRows::new(opened, Durability::Normal);
         Box::new(SqliteReader(rows))
     };
@@ -164,6 +165,8 @@ struct SqliteEngine {
     /// Given for as long; the next writer's begins behind it.
     word: Option<Word>,
     rows: SqliteRows,
+    /// What the connection had changed when the transaction began.
+    changes: u64,
     /// Whether it was used: from then on its thread is a confined one.
     begun: bool,
 }
@@ -204,6 +207,7 @@ impl SqliteEngine {
         };
         connection.busy_timeout(PATIENCE)?;
         begun?;
+        self.changes = connection.total_changes();
         self.word = self.turnstile.give_word();
         self.place = Some(place);
         // Nothing is committed while the lock is held.
@@ -255,23 +259,24 @@ impl Engine for SqliteEngine {
         self.rows.execute("RELEASE part")
     }
 
-    fn commit(&mut self, ring: bool) -> Result<()> {
+    fn commit(&mut self, ring: bool) -> Result<bool> {
         let full = self.durability == Durability::Full;
-        let newest = self.rows.run(|connection| {
+        let before = self.changes;
+        let (newest, changed) = self.rows.run(|connection| {
             // What is asked first counts once the commit is on the disk.
             let newest = match full && ring {
                 true => Some(connection.one(newest!(), [], |row| row.get(0))?),
                 false => None,
             };
             connection.change("COMMIT", [])?;
-            Ok(newest)
+            Ok((newest, connection.total_changes() != before))
         })?;
         // The next writer need not wait for the rest.
         self.leave();
-        self.rows
-            .opened
-            .ring(if ring { Ring::Yes } else { Ring::No }, newest);
-        Ok(())
+        if ring {
+            self.rows.opened.ring(newest);
+        }
+        Ok(changed)
     }
 
     fn acknowledge(&mut self) -> Result<()> {
@@ -312,12 +317,8 @@ impl SqliteReader {
     }
 }
 
-impl Engine for SqliteReader {
-    fn shares(&self) -> bool {
-        false
-    }
-
-    fn begin(&mut self, _goes_on: &dyn Fn() -> bool, doing: &'static str) -> Result<()> {
+impl ReadEngine for SqliteReader {
+    fn begin(&mut self, doing: &'static str) -> Result<()> {
         self.0.doing = doing;
         let begun = self.try_begin();
         begun.map_err(|fault| match &self.0.connection {
@@ -325,28 +326,6 @@ impl Engine for SqliteReader {
             None => fault.explain(self.0.path(), doing),
         })
     }
-
-    fn savepoint(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn keep(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_back(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn commit(&mut self, _ring: bool) -> Result<()> {
-        Ok(())
-    }
-
-    fn acknowledge(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn roll_back(&mut self) {}
 
     fn rows(&mut self, doing: &'static str) -> &mut dyn Rows {
         self.0.doing = doing;

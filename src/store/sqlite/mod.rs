@@ -110,13 +110,6 @@ pub struct Opened {
     committed_at: AtomicU64,
 }
 
-/// Whether a commit may interest someone who waits for messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ring {
-    Yes,
-    No,
-}
-
 impl SqliteStore {
     /// The store whose data it keeps, with messages that are so durable.
     fn store(opened: Arc<Opened>, messages: Durability, first: Option<Connection>) -> Store {
@@ -151,10 +144,7 @@ impl Opened {
     }
 
     /// Tells those who wait for messages or work that they are to look.
-    fn ring(&self, ring: Ring, newest: Option<i64>) {
-        if ring == Ring::No {
-            return;
-        }
+    fn ring(&self, newest: Option<i64>) {
         let now = clock::monotonic_nanos();
         self.committed_at.store(now, Ordering::Relaxed);
         match newest.filter(|newest| newest::is_plausible(*newest)) {
