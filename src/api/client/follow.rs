@@ -102,7 +102,9 @@ impl Client {
         let status = response.status();
         if !status.is_success() {
             let body = response.into_body().collect().await;
-            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+            let body = body
+                .map(http_body_util::Collected::to_bytes)
+                .unwrap_or_default();
             return match told(&self.sessions, status, &body) {
                 error @ StoreError::Door(DoorError::NoStore(_) | DoorError::TooMuch(_)) => {
                     Ended::Cut(error)

@@ -1,7 +1,8 @@
 //! The processes of `bench delivery`: senders and readers, one agent each or
 //! several, each noting in its journal what it does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,18 +11,19 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, interval, sleep_until};
 
 use super::journal::{Cause, Journal, Record};
 use super::orders::Orders;
 use super::scratch::Login;
+use crate::bridge::{Begin, Bridge, News, Subscription};
 use crate::clock;
-use crate::doorbell::Mode;
-use crate::model::SessionKey;
+use crate::doorbell::{Doorbell, Mode};
 use crate::model::message::{Body, Draft};
+use crate::model::{MessageId, SessionKey, StoreName};
 use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{Caller, SharedStore, Store};
+use crate::store::{Caller, SharedStore};
 
 /// An agent: its pair's number, and its side of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,7 +44,7 @@ pub(super) struct Resume {
 /// A sending process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct SenderJob {
-    pub(super) store: PathBuf,
+    pub(super) store: StoreName,
     pub(super) agents: Vec<Agent>,
     pub(super) duration: Duration,
     /// Messages a second, each agent.
@@ -57,7 +59,7 @@ pub(super) struct SenderJob {
 /// A reading process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct ReceiverJob {
-    pub(super) store: PathBuf,
+    pub(super) store: StoreName,
     pub(super) agents: Vec<Agent>,
     pub(super) journal: PathBuf,
     /// Whether to forget the first message.
@@ -82,6 +84,28 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Most messages in one fetch.
 const FETCH: u32 = 100;
 
+/// A way to the store, of a process or of one agent.
+#[derive(Clone)]
+struct Way {
+    bridge: Bridge,
+    /// The store, if it is open here.
+    own: Option<SharedStore>,
+}
+
+impl Way {
+    async fn to(store: &StoreName) -> anyhow::Result<Self> {
+        if let Some(socket) = store.door() {
+            let bridge = Bridge::through(socket);
+            return Ok(Self { bridge, own: None });
+        }
+        let store = Arc::new(SqliteStore::open(store.file(), Create::No).await?);
+        Ok(Self {
+            bridge: Arc::clone(&store).into(),
+            own: Some(store),
+        })
+    }
+}
+
 /// Sends for the job's duration, then says that it is done.
 pub(super) async fn send(job: SenderJob, mut orders: Orders) -> anyhow::Result<()> {
     let journal = Arc::new(Journal::open(&job.journal)?);
@@ -91,7 +115,7 @@ pub(super) async fn send(job: SenderJob, mut orders: Orders) -> anyhow::Result<(
     let mut agents = JoinSet::new();
     for agent in &job.agents {
         agents.spawn(send_as(
-            SqliteStore::open(&job.store, Create::No).await?,
+            Way::to(&job.store).await?,
             agent.clone(),
             Pace {
                 until,
@@ -140,7 +164,7 @@ struct Pace {
 /// One agent, with a store of its own: as agents are, and so that the time of
 /// its commit is its own.
 async fn send_as(
-    store: Store,
+    store: Way,
     agent: Agent,
     pace: Pace,
     journal: Arc<Journal>,
@@ -169,13 +193,13 @@ async fn send_as(
         send_one(&store, &caller, pair, seq, &pace, &journal).await?;
         count.fetch_add(1, Ordering::Relaxed);
     }
-    store.close().await;
+    store.bridge.close().await;
     Ok(())
 }
 
 /// Sends until the store has it.
 async fn send_one(
-    store: &Store,
+    store: &Way,
     caller: &Caller,
     pair: u32,
     seq: u64,
@@ -186,8 +210,10 @@ async fn send_one(
     draft.client_id = Some(format!("bench-{pair}-{seq}").parse()?);
     let end = pace.until.max(Instant::now() + PATIENCE);
     loop {
+        let begun = clock::monotonic_nanos();
         match store
-            .send(caller, std::slice::from_ref(&draft), clock::now())
+            .bridge
+            .send(caller, std::slice::from_ref(&draft))
             .await
         {
             Ok(sent) => {
@@ -196,7 +222,7 @@ async fn send_one(
                     pair,
                     seq,
                     id: sent.id.0,
-                    committed_at: store.committed_at(),
+                    committed_at: store.own.as_ref().map_or(begun, |own| own.committed_at()),
                     again: sent.duplicate,
                 });
             }
@@ -223,7 +249,7 @@ fn body(pair: u32, seq: u64, size: u32) -> anyhow::Result<Body> {
 
 /// Reads until there are no more orders; the order to drain makes a last look.
 pub(super) async fn receive(job: ReceiverJob, mut orders: Orders) -> anyhow::Result<()> {
-    let store: SharedStore = Arc::new(SqliteStore::open(&job.store, Create::No).await?);
+    let store = Way::to(&job.store).await?;
     let journal = Arc::new(Journal::open(&job.journal)?);
     journal.note(&Record::Began)?;
     let count = Arc::new(AtomicU64::new(0));
@@ -231,11 +257,14 @@ pub(super) async fn receive(job: ReceiverJob, mut orders: Orders) -> anyhow::Res
 
     let mut bells = HashMap::<SessionKey, Arc<Notify>>::new();
     let mut agents = JoinSet::new();
+    let mut callers = Vec::new();
     for (n, agent) in job.agents.into_iter().enumerate() {
         let rung = Arc::new(Notify::new());
-        bells.insert(agent.login.caller()?.session, Arc::clone(&rung));
+        let caller = agent.login.caller()?;
+        bells.insert(caller.session.clone(), Arc::clone(&rung));
+        callers.push(caller);
         let reader = ReaderAgent {
-            store: Arc::clone(&store),
+            bridge: store.bridge.clone(),
             agent,
             journal: Arc::clone(&journal),
             count: Arc::clone(&count),
@@ -245,26 +274,15 @@ pub(super) async fn receive(job: ReceiverJob, mut orders: Orders) -> anyhow::Res
     }
 
     let (failed, mut failures) = mpsc::unbounded_channel();
-    let doorbell = store.doorbell(
-        Mode::Events,
-        Box::new(move |look| {
-            let noted = look
-                .arrivals(&std::collections::HashSet::new())
-                .map_err(anyhow::Error::from)
-                .and_then(|new| {
-                    let at = clock::monotonic_nanos();
-                    for arrival in new.iter().filter(|new| bells.contains_key(&new.to)) {
-                        bells[&arrival.to].notify_one();
-                        let id = arrival.id.0;
-                        journal.note(&Record::Seen { id, at })?;
-                    }
-                    Ok(())
-                });
-            if let Err(error) = noted {
-                let _ = failed.send(error);
-            }
-        }),
-    )?;
+    let heard = move |id: MessageId, to: &SessionKey| {
+        let Some(bell) = bells.get(to) else {
+            return Ok(());
+        };
+        let at = clock::monotonic_nanos();
+        bell.notify_one();
+        journal.note(&Record::Seen { id: id.0, at })
+    };
+    let ears = listen(&store, callers, heard, failed)?;
 
     let mut tell = interval(TELL);
     loop {
@@ -284,13 +302,72 @@ pub(super) async fn receive(job: ReceiverJob, mut orders: Orders) -> anyhow::Res
             })?,
         }
     }
-    drop(doorbell);
-    store.close().await;
+    drop(ears);
+    store.bridge.close().await;
     Ok(())
 }
 
+/// What is held while a process listens.
+enum Ears {
+    Own(#[expect(dead_code, reason = "held for its drop")] Doorbell),
+    Daemon(AbortHandle),
+}
+
+impl Drop for Ears {
+    fn drop(&mut self) {
+        if let Self::Daemon(following) = self {
+            following.abort();
+        }
+    }
+}
+
+/// Hands each message of these sessions to `heard`, by the store's doorbell or by its
+/// daemon.
+fn listen(
+    store: &Way,
+    callers: Vec<Caller>,
+    mut heard: impl FnMut(MessageId, &SessionKey) -> anyhow::Result<()> + Send + 'static,
+    failed: mpsc::UnboundedSender<anyhow::Error>,
+) -> anyhow::Result<Ears> {
+    if let Some(own) = &store.own {
+        let doorbell = own.doorbell(
+            Mode::Events,
+            Box::new(move |look| {
+                let new = look.arrivals(&HashSet::new());
+                let noted = new.map_err(anyhow::Error::from).and_then(|new| {
+                    let mut each = new.iter();
+                    each.try_for_each(|arrival| heard(arrival.id, &arrival.to))
+                });
+                if let Err(error) = noted {
+                    let _ = failed.send(error);
+                }
+            }),
+        )?;
+        return Ok(Ears::Own(doorbell));
+    }
+    let subscription = Subscription {
+        callers,
+        begin: Begin::Unread,
+        poll: false,
+        full_look: FULL_LOOK,
+    };
+    let bridge = store.bridge.clone();
+    let sink = Box::new(move |news| {
+        if let News::Message(message) = news {
+            heard(message.id, &message.recipient()).map_err(std::io::Error::other)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    let following = tokio::spawn(async move {
+        if let Err(error) = bridge.follow(&subscription, sink).await {
+            let _ = failed.send(error.into());
+        }
+    });
+    Ok(Ears::Daemon(following.abort_handle()))
+}
+
 struct ReaderAgent {
-    store: SharedStore,
+    bridge: Bridge,
     agent: Agent,
     journal: Arc<Journal>,
     count: Arc<AtomicU64>,
@@ -322,7 +399,7 @@ impl ReaderAgent {
     async fn fetch(&mut self, by: Cause) -> anyhow::Result<()> {
         let caller = self.agent.login.caller()?;
         loop {
-            let fetched = self.store.fetch(&caller, FETCH, clock::now()).await?;
+            let fetched = self.bridge.fetch(&caller, FETCH).await?;
             let at = clock::monotonic_nanos();
             let mut numbers = Vec::with_capacity(fetched.messages.len());
             for message in &fetched.messages {
@@ -342,8 +419,7 @@ impl ReaderAgent {
                 self.count.fetch_add(1, Ordering::Relaxed);
             }
             if let Some(fetch) = &fetched.id {
-                let by = &caller.session;
-                self.store.fetch_written(by, fetch, clock::now()).await?;
+                self.bridge.confirm(&caller, fetch).await?;
             }
             for seq in numbers {
                 let pair = self.agent.pair;

@@ -19,12 +19,14 @@ use tokio::time::Instant;
 
 use super::agents::{Agent, Progress, ReceiverJob, SenderJob};
 use super::check::{Verdict, check};
+use super::door::Daemon;
 use super::journal;
 use super::kills::{Every, Place, Trigger, Work, kill_at_random};
 use super::scratch::{Environment, Login, Pair, Scratch, make_store, time_fsync};
 use super::stats::{Histogram, Micros, time};
 use super::{DeliveryArgs, Exit};
 use crate::cli::table::Table;
+use crate::model::StoreName;
 
 /// Processes of each kind; more agents than that share them.
 const MOST_PROCESSES: usize = 16;
@@ -82,10 +84,19 @@ pub(super) async fn run(args: &DeliveryArgs, json: bool) -> anyhow::Result<Exit>
     let store = scratch.path().join("bridge.db");
     let pairs = make_store(&store, args.agents).await?;
     let (restarts, mut restarted) = mpsc::unbounded_channel();
-    let fleet = Fleet::start(args, &scratch, &pairs, &restarts).await?;
+    let daemon = match args.door {
+        true => Some(Daemon::start(scratch.path(), &store).await?),
+        false => None,
+    };
+    let way = daemon.as_ref().map_or_else(
+        || StoreName::from(&*store),
+        |daemon| StoreName::of_door(&daemon.socket),
+    );
+    let fleet = Fleet::start(args, (&scratch, &way), &pairs, &restarts).await?;
     drop(restarts);
     let processes = fleet.readers.len() + fleet.senders.len();
     let journals = fleet.run(args.duration, args.kill).await?;
+    drop(daemon);
     environment.close(&fsync);
     let mut restart = Histogram::new();
     while let Some(nanos) = restarted.recv().await {
@@ -154,11 +165,10 @@ impl Fleet {
     /// Starts the readers, waits until they listen, then starts the senders.
     async fn start(
         args: &DeliveryArgs,
-        scratch: &Scratch,
+        (scratch, store): (&Scratch, &StoreName),
         pairs: &[Pair],
         restarts: &mpsc::UnboundedSender<u64>,
     ) -> anyhow::Result<Self> {
-        let store = scratch.path().join("bridge.db");
         let processes = pairs.len().min(MOST_PROCESSES);
         let mut fleet = Self {
             readers: Vec::new(),

@@ -11,6 +11,7 @@ mod agents;
 mod check;
 mod child;
 mod delivery;
+mod door;
 mod floor;
 mod journal;
 mod kills;
@@ -93,6 +94,10 @@ struct DeliveryArgs {
     /// 50ms-500ms]
     #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "50ms-500ms")]
     kill: Option<kills::Every>,
+    /// Through a daemon, which alone has the store open; times are from the begin of
+    /// a send then
+    #[arg(long)]
+    door: bool,
     /// Makes the first reader forget its first message, to see it counted
     #[arg(long, hide = true)]
     lose_one: bool,
