@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, chownat};
+use rustix::fs::{AtFlags, CWD, Gid, chownat};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::api::{Purpose, Sockets};
@@ -77,8 +77,7 @@ fn one(path: &Path, group: Option<u32>) -> io::Result<(UnixListener, (u64, u64))
     if let Some(group) = group {
         let group = Some(Gid::from_raw(group));
         chownat(CWD, &new, None, group, AtFlags::SYMLINK_NOFOLLOW)?;
-        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP;
-        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(mode.bits()))?;
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o660))?;
     }
     let made = std::fs::symlink_metadata(&new)?;
     std::fs::rename(&new, path)?;
