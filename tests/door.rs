@@ -17,6 +17,8 @@ mod ground;
 mod hostile;
 #[path = "door/input.rs"]
 mod input;
+#[path = "door/limits.rs"]
+mod limits;
 #[path = "door/others.rs"]
 mod others;
 #[path = "common/python.rs"]
