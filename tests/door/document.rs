@@ -68,7 +68,7 @@ fn answers_are_as_the_document_says() {
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success(), "{said}");
     }
-    ground.is_sound(&[SECRET_BODY, "mcpb_"]);
+    ground.ends_sound(&[SECRET_BODY, "mcpb_"]);
 }
 
 /// A port whose connections go to a socket, for a client that knows no other. It ends

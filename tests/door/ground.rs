@@ -162,7 +162,7 @@ impl Ground {
     /// Ends the daemon, which must have been sound to the end, and must have written
     /// none of these words into its log.
     #[track_caller]
-    pub(crate) fn is_sound(self, secrets: &[&str]) {
+    pub(crate) fn ends_sound(self, secrets: &[&str]) {
         self.answers();
         let resident = self.daemon.status("VmRSS");
         assert!(resident < 200 * 1024, "{resident} KiB");

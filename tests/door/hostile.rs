@@ -44,7 +44,7 @@ fn half_requests_hold_nobody_up() {
         before
     );
     drop(open);
-    ground.is_sound(&[SECRET_BODY, "mcpb_"]);
+    ground.ends_sound(&[SECRET_BODY, "mcpb_"]);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_client_that_vanishes_before_the_answer_sent_once() {
     let mut wanted: Vec<String> = (0..50).map(|n| format!("number {n}")).collect();
     wanted.sort_unstable();
     assert_eq!(texts, wanted);
-    ground.is_sound(&["number ", "mcpb_"]);
+    ground.ends_sound(&["number ", "mcpb_"]);
 }
 
 const MANY: usize = 3_000;
@@ -126,7 +126,7 @@ fn a_subscriber_that_never_reads_is_dropped_and_misses_nothing() {
         }
     }
     assert_eq!(numbers(&all), (0..MANY).collect::<Vec<_>>());
-    ground.is_sound(&["xxxx", "mcpb_"]);
+    ground.ends_sound(&["xxxx", "mcpb_"]);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_daemon_that_is_killed_leaves_its_subscribers_where_they_were() {
     again.until("message");
     assert_eq!(numbers(&again.messages), [1]);
     drop(again);
-    ground.is_sound(&["mcpb_"]);
+    ground.ends_sound(&["mcpb_"]);
 }
 
 fn side_b(case: &Case) -> Value {

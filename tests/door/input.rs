@@ -89,7 +89,7 @@ fn what_is_no_request_is_refused_by_name() {
     let form = b"POST /v1/send HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\n{}";
     let answer = ground.send(Socket::Api, form);
     assert!(matches!(answer.status, 401 | 415), "{answer:?}");
-    ground.is_sound(&[SECRET_BODY, "mcpb_"]);
+    ground.ends_sound(&[SECRET_BODY, "mcpb_"]);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn numbers_out_of_all_measure_do_no_harm() {
     ground.order("task", &json!({ "task": case.task }));
     ground.get(Socket::Admin, None, "orders").granted();
     ground.get(Socket::Admin, None, "store/check").granted();
-    ground.is_sound(&[SECRET_BODY, "mcpb_"]);
+    ground.ends_sound(&[SECRET_BODY, "mcpb_"]);
 }
 
 #[test]
@@ -236,5 +236,5 @@ fn a_conversation_of_odd_words_is_not_made() {
     let role = json!({ "tasks": [{ "role": "\u{7}", "title": "x" }] });
     let answer = ground.ask(Socket::Api, Some(&case.a), "tasks/add", &role);
     refused(&answer, 400, "printable");
-    ground.is_sound(&[SECRET_BODY, "mcpb_"]);
+    ground.ends_sound(&[SECRET_BODY, "mcpb_"]);
 }

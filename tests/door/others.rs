@@ -25,7 +25,7 @@ fn a_session_confirms_no_fetch_but_its_own() {
     ground.act(&case.b, "confirm", &json!({ "fetch": again["id"] }));
     let rest = ground.act(&case.b, "fetch", &json!({}));
     assert_eq!(rest["messages"], json!([]));
-    ground.is_sound(&["mcpb_"]);
+    ground.ends_sound(&["mcpb_"]);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_fence_is_worth_nothing_to_another_session() {
         listed.iter().all(|task| task["id"] != case.task),
         "{listed:?}"
     );
-    ground.is_sound(&["mcpb_"]);
+    ground.ends_sound(&["mcpb_"]);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn another_user_cannot_connect_to_a_user_s_sockets() {
         assert_eq!(ask(&other).code(), Some(7), "curl could not connect");
         assert_eq!(ask(&["env"]).code(), Some(0));
     }
-    ground.is_sound(&[]);
+    ground.ends_sound(&[]);
 }
 
 #[expect(clippy::print_stdout, reason = "what is skipped is said")]

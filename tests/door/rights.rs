@@ -155,7 +155,7 @@ fn the_table_the_list_and_the_document_name_the_same() {
         .collect();
     assert_eq!(table, listed);
     assert_eq!(listed, described);
-    ground.is_sound(&[]);
+    ground.ends_sound(&[]);
 }
 
 fn ask(ground: &Ground, which: Socket, by: Option<&Login>, name: &str, body: &Value) -> Answer {
@@ -294,5 +294,5 @@ fn each_client_gets_what_the_table_gives_it() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    ground.is_sound(&[SECRET_TITLE, SECRET_BODY, "mcpb_"]);
+    ground.ends_sound(&[SECRET_TITLE, SECRET_BODY, "mcpb_"]);
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Extension;
@@ -10,6 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, header};
 use futures_util::Stream;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -29,6 +31,9 @@ const ALIVE: Duration = Duration::from_secs(15);
 
 /// Lines that wait for a reader. One that is further behind is dropped.
 const BEHIND: usize = 1_024;
+
+/// Bytes of those lines, at most.
+const BEHIND_BYTES: usize = 16 * 1024 * 1024;
 
 /// How often a subscription looks at everything, whatever it heard.
 const FULL_LOOK: Duration = Duration::from_secs(30);
@@ -88,8 +93,9 @@ async fn begin(
         verdict?;
     }
     let (lines, waiting) = mpsc::channel(BEHIND);
-    tokio::spawn(run(door, store, subscription, lines));
-    Ok(stream(waiting))
+    let held = Arc::new(AtomicUsize::new(0));
+    tokio::spawn(run(door, store, subscription, lines, Arc::clone(&held)));
+    Ok(stream(waiting, held))
 }
 
 /// Fills the stream until the reader is gone or too slow, or nothing is left.
@@ -98,9 +104,13 @@ async fn run(
     store: SharedStore,
     subscription: Subscription,
     lines: mpsc::Sender<Line>,
+    held: Arc<AtomicUsize>,
 ) {
     let ears = HubEars(Arc::clone(&door.hub));
-    let pushed = lines.clone();
+    let pushed = Pushed {
+        lines: lines.clone(),
+        held,
+    };
     let sink = Box::new(move |news| {
         let line = match news {
             News::Message(message) => Line::Message(message),
@@ -112,10 +122,10 @@ async fn run(
             },
             News::Refused(error) => Line::Refused(Problem::from(&error)),
         };
-        Ok(match pushed.try_send(line) {
-            Ok(()) => ControlFlow::Continue(()),
-            // Gone, or so far behind that it would hold the others up.
-            Err(_) => ControlFlow::Break(()),
+        // Gone, or so far behind that it would hold the others up.
+        Ok(match pushed.push(line) {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
         })
     });
     let mut opened = door.store.clone();
@@ -145,23 +155,57 @@ fn ended_by(error: &FollowError) -> StoreError {
     DoorError::Told { text, class }.into()
 }
 
-fn stream(waiting: mpsc::Receiver<Line>) -> impl Stream<Item = io::Result<Bytes>> {
+/// Lines that wait for a reader, up to a limit.
+struct Pushed {
+    lines: mpsc::Sender<Line>,
+    held: Arc<AtomicUsize>,
+}
+
+impl Pushed {
+    /// Whether there was room for it.
+    fn push(&self, line: Line) -> bool {
+        let size = size(&line);
+        let before = self.held.fetch_add(size, Ordering::Relaxed);
+        before + size <= BEHIND_BYTES && self.lines.try_send(line).is_ok()
+    }
+}
+
+/// About how much room a line takes while it waits.
+fn size(line: &Line) -> usize {
+    let Line::Message(message) = line else {
+        return 0;
+    };
+    let paths = message.metadata.get("files_involved");
+    let paths = paths.and_then(Value::as_array).into_iter().flatten();
+    let paths: usize = paths.filter_map(Value::as_str).map(str::len).sum();
+    message.message.len() + paths
+}
+
+fn stream(
+    waiting: mpsc::Receiver<Line>,
+    held: Arc<AtomicUsize>,
+) -> impl Stream<Item = io::Result<Bytes>> {
     let alive = Instant::now() + ALIVE;
-    futures_util::stream::unfold((waiting, alive), async |(mut waiting, alive)| {
+    let first = (waiting, held, alive);
+    futures_util::stream::unfold(first, async |(mut waiting, held, alive)| {
         let line = tokio::select! {
             biased;
             line = waiting.recv() => line?,
             () = sleep_until(alive) => Line::Alive {},
         };
         let mut text = Vec::new();
+        let mut taken = size(&line);
         push(&mut text, &line);
         // What waits already goes out with it.
         while text.len() < 64 * 1024
             && let Ok(line) = waiting.try_recv()
         {
+            taken += size(&line);
             push(&mut text, &line);
         }
-        Some((Ok(Bytes::from(text)), (waiting, Instant::now() + ALIVE)))
+        held.fetch_sub(taken, Ordering::Relaxed);
+        let next = (waiting, held, Instant::now() + ALIVE);
+        Some((Ok(Bytes::from(text)), next))
     })
 }
 
@@ -170,5 +214,48 @@ fn push(text: &mut Vec<u8>, line: &Line) {
     match serde_json::to_writer(&mut *text, line) {
         Ok(()) => text.push(b'\n'),
         Err(_) => text.truncate(before),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use serde_json::json;
+
+    use super::*;
+
+    fn message(text: &str) -> Line {
+        let message = json!({
+            "id": 1,
+            "conversation": "conv_0000000000000001",
+            "from": "a",
+            "to": "b",
+            "message": text,
+            "metadata": {},
+            "sent_at": null,
+        });
+        Line::Message(serde_json::from_value(message).expect("a message"))
+    }
+
+    #[tokio::test]
+    async fn long_lines_wait_for_no_slow_reader() {
+        let (lines, waiting) = mpsc::channel(BEHIND);
+        let held = Arc::new(AtomicUsize::new(0));
+        let pushed = Pushed {
+            lines,
+            held: Arc::clone(&held),
+        };
+        let text = "x".repeat(1024 * 1024);
+        let count = (0..100).take_while(|_| pushed.push(message(&text))).count();
+        assert_eq!(count, BEHIND_BYTES / text.len());
+        // A reader that takes some makes room for some.
+        let mut read = Box::pin(stream(waiting, held));
+        for _ in 0..count {
+            read.next().await.expect("a line").expect("no error");
+        }
+        assert!(pushed.push(message(&text)));
+        // Short ones are counted, too.
+        let short = (0..10_000).take_while(|_| pushed.push(message("x")));
+        assert_eq!(short.count(), BEHIND - 1);
     }
 }
