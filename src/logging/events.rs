@@ -138,6 +138,36 @@ pub static EVENTS: &[Event] = &[
         "the state file cannot be written",
     ),
     event(
+        "door-open",
+        Info,
+        "",
+        "programs may ask for the store at this socket",
+    ),
+    event(
+        "door-not-open",
+        Warning,
+        "",
+        "the sockets cannot be made; the daemon does all else",
+    ),
+    event(
+        "door-for-one-user",
+        Warning,
+        "",
+        "a socket cannot be given to its group, and stays the daemon's user's",
+    ),
+    event(
+        "door-not-answered",
+        Warning,
+        "",
+        "a connection cannot be taken; the next are",
+    ),
+    event(
+        "answer-not-written",
+        Warning,
+        "",
+        "an answer cannot be written as JSON",
+    ),
+    event(
         "store-open",
         Info,
         "STORE",

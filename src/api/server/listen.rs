@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Gid, chownat};
 use tokio::net::{UnixListener, UnixStream};
+use tracing::warn;
 
 use crate::api::{Purpose, Sockets};
 use crate::{guarded, host};
@@ -75,13 +76,28 @@ fn one(path: &Path, group: Option<u32>) -> io::Result<(UnixListener, (u64, u64))
     let listener = UnixListener::bind(&new)?;
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
     if let Some(group) = group {
-        let group = Some(Gid::from_raw(group));
-        chownat(CWD, &new, None, group, AtFlags::SYMLINK_NOFOLLOW)?;
-        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o660))?;
+        match give(&new, group) {
+            Ok(()) => std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o660))?,
+            Err(error) => warn!(
+                event = "door-for-one-user",
+                "{}: it cannot be given to the group {}, so it stays this user's: {error}",
+                path.display(),
+                host::group_name(group)
+            ),
+        }
     }
     let made = std::fs::symlink_metadata(&new)?;
     std::fs::rename(&new, path)?;
     Ok((listener, (made.dev(), made.ino())))
+}
+
+/// Mostly it is that group's already, and a service may be kept from the call.
+fn give(path: &Path, group: u32) -> io::Result<()> {
+    if std::fs::symlink_metadata(path)?.gid() != group {
+        let group = Some(Gid::from_raw(group));
+        chownat(CWD, path, None, group, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
 }
 
 impl Drop for Bound {
