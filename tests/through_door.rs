@@ -203,6 +203,45 @@ fn credentials_made_through_a_daemon_name_its_socket() {
 }
 
 #[test]
+fn credentials_that_name_a_closed_file_find_its_daemon() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can run a program as another user");
+        return;
+    }
+    let scratch = Scratch::with_conversation();
+    let _daemon = Daemon::start(&scratch);
+    // Another user, who has the credentials and may use the socket, and may not open
+    // the file.
+    let mut status = scratch.as_nobody(&["-c", "credentials/work.b.toml", "check"]);
+    let root = |path: &str| std::os::unix::fs::chown(scratch.path(path), Some(0), Some(0));
+    root("").expect("given back");
+    root("run").expect("given back");
+    mode(&scratch, "", 0o755);
+    for file in [
+        "bridge.db",
+        "bridge.db-wal",
+        "bridge.db-shm",
+        "bridge.db-bell",
+    ] {
+        root(file).expect("given back");
+        mode(&scratch, file, 0o600);
+    }
+    mode(&scratch, "run", 0o755);
+    mode(&scratch, "run/mcp-bridge/door/api.sock", 0o666);
+    scratch.run_as("work.a", &["send", "by the file"]).ok();
+    status
+        .env_remove("MCP_BRIDGE_STORE")
+        .env("XDG_RUNTIME_DIR", scratch.path("run"));
+    let mail = scratch.outcome(status).ok();
+    assert!(mail.out.contains("| by the file"), "{mail:#?}");
+}
+
+fn mode(scratch: &Scratch, path: &str, mode: u32) {
+    let mode = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(scratch.path(path), mode).expect("set");
+}
+
+#[test]
 fn mail_that_one_process_is_showing_is_not_handed_to_another() {
     let scratch = Scratch::with_conversation();
     let _daemon = Daemon::start(&scratch);

@@ -22,7 +22,7 @@ use crate::api::operations::Health;
 pub use crate::api::operations::{Answering, Ending};
 pub use operator::NotOperator;
 
-use crate::api::client::Client;
+use crate::api::client::{self, Client};
 use crate::api::{Actor, At, Operation, Sockets};
 use crate::model::StoreName;
 use crate::model::door::DoorError;
@@ -84,6 +84,12 @@ impl Bridge {
         if let Some(socket) = location.name.door() {
             return Ok(Self::through(socket));
         }
+        // Older credentials name a file that may be its daemon's alone by now.
+        if !may_open(location.path())
+            && let Some(found) = client::find(location.path()).await
+        {
+            return Ok(Self::from(Client::new(&found.sockets, found.store)));
+        }
         let create = match purpose {
             Purpose::Look => Create::Look,
             Purpose::Write => Create::No,
@@ -101,13 +107,13 @@ impl Bridge {
     /// By the daemon that answers at this socket.
     #[must_use]
     pub fn through(socket: &Path) -> Self {
-        client(socket).into()
+        client_of(socket).into()
     }
 
     /// The same, and a daemon that does not answer now is not waited for.
     #[must_use]
     pub fn through_now(socket: &Path) -> Self {
-        client(socket).with_patience(Duration::ZERO).into()
+        client_of(socket).with_patience(Duration::ZERO).into()
     }
 
     /// Who answers, and for which file.
@@ -241,7 +247,13 @@ impl From<Client> for Bridge {
     }
 }
 
-fn client(socket: &Path) -> Client {
+/// Whether this user may read and write a file that is there.
+fn may_open(path: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    access(path, Access::READ_OK | Access::WRITE_OK).is_ok()
+}
+
+fn client_of(socket: &Path) -> Client {
     let sockets = Sockets::at(socket.parent().unwrap_or(Path::new("/")));
     Client::new(&sockets, StoreName::of_door(socket))
 }

@@ -1,4 +1,4 @@
-//! Which daemon has a store, and which daemon is the one to ask where none is named.
+//! Which daemon has a store.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +11,9 @@ use crate::model::StoreName;
 /// How long a daemon may take to say which store it has, before the next is asked.
 const SOON: Duration = Duration::from_millis(500);
 
+/// Where the system's daemons have their sockets, a directory each.
+const SYSTEM: &str = "/run/mcp-bridge";
+
 /// A daemon that answers.
 #[derive(Debug)]
 pub struct Found {
@@ -20,17 +23,19 @@ pub struct Found {
     pub store: StoreName,
 }
 
-/// The first daemon among those whose sockets are below these directories that
-/// answers for the store, or for any store where none is named.
-pub async fn find(directories: &[PathBuf], store: Option<&Path>) -> Option<Found> {
-    for sockets in directories.iter().flat_map(|directory| below(directory)) {
-        let client = Client::new(&sockets, StoreName::from(PathBuf::new()));
+/// The first of this user's daemons, and then of the system's, that says it has this
+/// file open. Only in directories that no other user may make sockets in.
+pub async fn find(file: &Path) -> Option<Found> {
+    let login = std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty());
+    let login = login.map(|directory| PathBuf::from(directory).join("mcp-bridge"));
+    let directories = login.into_iter().chain([PathBuf::from(SYSTEM)]);
+    for sockets in directories.flat_map(|directory| below(&directory)) {
+        let client = Client::new(&sockets, StoreName::from(file));
         let client = client.with_patience(Duration::ZERO);
         let asked = client.call(&Health {}, &Actor::Anyone);
-        let Ok(Ok(answer)) = tokio::time::timeout(SOON, asked).await else {
-            continue;
-        };
-        if store.is_none_or(|store| is_same(answer.store.file(), store)) {
+        if let Ok(Ok(answer)) = tokio::time::timeout(SOON, asked).await
+            && is_same(answer.store.file(), file)
+        {
             let store = answer.store;
             return Some(Found { sockets, store });
         }
