@@ -86,9 +86,9 @@ impl Bridge {
         }
         // Older credentials name a file that may be its daemon's alone by now.
         if !may_open(location.path())
-            && let Some(found) = client::find(location.path()).await
+            && let Some(sockets) = client::find(location.path()).await
         {
-            return Ok(Self::from(Client::new(&found.sockets, found.store)));
+            return Ok(Self::from(Client::new(&sockets, location.name.clone())));
         }
         let create = match purpose {
             Purpose::Look => Create::Look,

@@ -43,7 +43,7 @@ struct Old {
     credentials: Credentials,
 }
 
-/// What an earlier rewrite left beside a file: nobody works on it any more.
+/// What an earlier rewrite left beside a file: no process works on it any more.
 #[derive(Debug)]
 pub struct Left {
     path: PathBuf,

@@ -2,8 +2,8 @@
 //! the two would cost a hop for each commit.
 //!
 //! The log is heard once, at the first write of a commit: a commit writes it many
-//! times, and each would wake every listener, at the writer's cost. Whoever has
-//! heard it asks what it wants to know, and arms the watch again. A watch on a file
+//! times, and each would wake every listener, at the writer's cost. A
+//! listener that has heard it asks what it wants to know, and arms the watch again. A watch on a file
 //! dies with it, and the log is made anew whenever the last connection closes: the
 //! directory tells of what is made there.
 

@@ -54,7 +54,7 @@ pub enum Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
     /// No other process.
-    Nobody,
+    None,
     /// One that rings when it has committed.
     Ours,
     /// One that may not ring.

@@ -117,14 +117,14 @@ fn settle(sleep: &Sleep, watch: Option<&Watch>, listener: &mut dyn Listener) -> 
     loop {
         let writer = listener.writer();
         let unarmed = watch.filter(|watch| !watch.is_armed());
-        if let (Writer::Nobody, Some(watch)) = (writer, unarmed) {
+        if let (Writer::None, Some(watch)) = (writer, unarmed) {
             watch.arm();
             // For what was not heard before.
             continue;
         }
         look_at_news(listener);
         match writer {
-            Writer::Nobody => return Settled::Quiet,
+            Writer::None => return Settled::Quiet,
             Writer::Ours => return Settled::AwaitsOurs,
             Writer::Foreign => {}
         }
@@ -263,7 +263,7 @@ mod tests {
             self.questions += 1;
             match self.questions <= self.busy_for {
                 true => Writer::Foreign,
-                false => Writer::Nobody,
+                false => Writer::None,
             }
         }
 

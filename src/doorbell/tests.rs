@@ -33,7 +33,7 @@ struct Reader {
 
 impl Listener for Reader {
     fn writer(&mut self) -> Writer {
-        Writer::Nobody
+        Writer::None
     }
 
     fn published(&mut self) -> bool {

@@ -78,7 +78,7 @@ fn forwarded(socket: PathBuf) -> u16 {
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
-            // A daemon that ended answers nobody.
+            // A daemon that ended does not answer.
             let Ok(daemon) = UnixStream::connect(&socket) else {
                 return;
             };

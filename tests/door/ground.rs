@@ -233,7 +233,7 @@ pub(crate) struct Case {
 pub(crate) const SECRET_TITLE: &str = "the-title-of-a-task";
 pub(crate) const SECRET_BODY: &str = "the-body-of-a-message";
 
-/// A token that nobody has.
+/// A token that no session has.
 pub(crate) fn token() -> String {
     let bytes: [u8; 32] = std::array::from_fn(|_| fastrand::u8(..));
     format!("mcpb_{}", hex::encode(bytes))

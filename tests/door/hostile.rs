@@ -1,4 +1,4 @@
-//! Clients that mean no good: they cost the daemon little, and nobody else anything.
+//! Clients that mean no good: they cost the daemon little, and other clients nothing.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;

@@ -14,18 +14,9 @@ const SOON: Duration = Duration::from_millis(500);
 /// Where the system's daemons have their sockets, a directory each.
 const SYSTEM: &str = "/run/mcp-bridge";
 
-/// A daemon that answers.
-#[derive(Debug)]
-pub struct Found {
-    /// Its sockets.
-    pub sockets: Sockets,
-    /// Its store.
-    pub store: StoreName,
-}
-
-/// The first of this user's daemons, and then of the system's, that says it has this
-/// file open. Only in directories that no other user may make sockets in.
-pub async fn find(file: &Path) -> Option<Found> {
+/// The sockets of the first of this user's daemons, and then of the system's, that
+/// says it has this file open. Only in directories that no other user may make sockets in.
+pub async fn find(file: &Path) -> Option<Sockets> {
     let login = std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty());
     let login = login.map(|directory| PathBuf::from(directory).join("mcp-bridge"));
     let directories = login.into_iter().chain([PathBuf::from(SYSTEM)]);
@@ -36,8 +27,7 @@ pub async fn find(file: &Path) -> Option<Found> {
         if let Ok(Ok(answer)) = tokio::time::timeout(SOON, asked).await
             && is_same(answer.store.file(), file)
         {
-            let store = answer.store;
-            return Some(Found { sockets, store });
+            return Some(sockets);
         }
     }
     None

@@ -4,7 +4,7 @@ mod connection;
 mod find;
 mod follow;
 
-pub use find::{Found, find};
+pub use find::find;
 
 use std::time::Duration;
 

@@ -70,7 +70,7 @@ pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
             talk(stream, peer, router, time, ends).await;
         });
     }
-    // Who connects from now on is told at once that nobody answers.
+    // A program that connects from now on hears at once that no daemon answers.
     drop(bound);
     let all = async { while connections.join_next().await.is_some() {} };
     if timeout(LAST_WORDS, all).await.is_err() {
@@ -132,7 +132,7 @@ async fn turn_away(stream: UnixStream, uid: u32) {
         crate::api::problem::MEDIA_TYPE,
         body.len()
     );
-    // What fits into the socket's buffer: nobody is waited for.
+    // What fits into the socket's buffer: the client is not waited for.
     let _ = stream.try_write(&[head.as_bytes(), &body].concat());
 }
 

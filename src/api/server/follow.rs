@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, header};
@@ -15,9 +14,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::Door;
 use super::answer::{parse, read, refuse};
 use super::hub::HubEars;
-use super::{Door, Peer};
 use crate::api::Problem;
 use crate::api::follow::{self as following, Begin, Cursor, FollowError, News, Subscription};
 use crate::api::stream::{Follow, Line, MEDIA_TYPE, MOST_SESSIONS, Start};
@@ -41,7 +40,6 @@ const FULL_LOOK: Duration = Duration::from_secs(30);
 /// Begins a subscription.
 pub(super) async fn handle(
     State(door): State<Arc<Door>>,
-    Extension(_): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {

@@ -66,7 +66,7 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Made under another name, and moved once its mode is right: nobody connects before.
+/// Made under another name, and moved once its mode is right: no program connects before.
 fn one(path: &Path, group: Option<u32>) -> io::Result<(UnixListener, (u64, u64))> {
     let new = path.with_extension("new");
     match std::fs::remove_file(&new) {

@@ -118,7 +118,7 @@ struct Listening {
 
 impl Listener for Listening {
     fn writer(&mut self) -> Writer {
-        Writer::Nobody
+        Writer::None
     }
 
     fn published(&mut self) -> bool {

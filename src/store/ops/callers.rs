@@ -29,7 +29,7 @@ pub(crate) fn authenticate(
     judge(party, caller, now)
 }
 
-/// Refuses a session of a conversation that has ended, whoever asks.
+/// Refuses a session of a conversation that has ended, to an operator as well.
 ///
 /// # Errors
 /// No such conversation, or one that was closed or has expired.

@@ -272,7 +272,7 @@ struct Listening {
 impl Listener for Listening {
     fn writer(&mut self) -> Writer {
         let Some(shared_memory) = self.tail.shared_memory else {
-            return Writer::Nobody;
+            return Writer::None;
         };
         let question = Flock {
             start: WRITE_LOCK,
@@ -284,7 +284,7 @@ impl Listener for Listening {
         match fcntl_getlk(shared_memory.as_fd(), &question) {
             Ok(Some(writer)) if self.tail.will_ring(writer.pid) => Writer::Ours,
             Ok(Some(_)) => Writer::Foreign,
-            Ok(None) | Err(_) => Writer::Nobody,
+            Ok(None) | Err(_) => Writer::None,
         }
     }
 

@@ -177,7 +177,7 @@ impl Turnstile {
     }
 
     /// Lets the thread stand in the queue; it is started once, because a busy writer
-    /// queues for each of its transactions. It is one that nobody waits for: a runtime
+    /// queues for each of its transactions. It is one that is not waited for: a runtime
     /// that ends would wait for one of its own. It ends with this, or when it has had
     /// its turn.
     fn stand(&self, waiting: &mut Waiting, file: &Arc<File>) -> bool {
@@ -195,7 +195,7 @@ impl Turnstile {
                 let mut waiting = lock(&queue);
                 waiting.there = false;
                 if let (Some(wanted), Ok(turn)) = (waiting.wanted.take(), turn) {
-                    // If nobody wants it any more, it ends here.
+                    // If it is not wanted any more, it ends here.
                     let _ = wanted.send(turn);
                 }
             }
