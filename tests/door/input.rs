@@ -93,6 +93,33 @@ fn what_is_no_request_is_refused_by_name() {
 }
 
 #[test]
+fn a_connection_whose_request_was_not_read_says_that_it_ends() {
+    let ground = Ground::new();
+    // A client that reuses it would lose its next request, which it may not repeat.
+    let long = 5 * 1024 * 1024;
+    for (line, length, sent, status) in [
+        ("POST /v1/nowhere", 2, 0, 404),
+        ("POST /v1/send", 2, 0, 401),
+        ("DELETE /v1/send", 2, 0, 405),
+        ("POST /v1/conversations/create", long, long, 413),
+    ] {
+        let head = format!("{line} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+        let bytes = [head.as_bytes(), &vec![b' '; sent]].concat();
+        let answer = ground.send(Socket::Api, &bytes);
+        assert_eq!(answer.status, status, "{line}");
+        let said = answer.head.to_ascii_lowercase();
+        assert!(said.contains("connection: close"), "{line}: {said}");
+    }
+    // One that was read goes on, whatever was wrong with it.
+    let wrong = "POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]";
+    let last = request(None, "verify", b"[]");
+    let both = ground.send(Socket::Api, &[wrong.as_bytes(), &last].concat());
+    assert!(both.text().contains("HTTP/1.1 400"), "{both:?}");
+    assert!(!both.head.to_ascii_lowercase().contains("connection: close"));
+    ground.ends_sound(&[]);
+}
+
+#[test]
 fn numbers_out_of_all_measure_do_no_harm() {
     let ground = Ground::new();
     let case = Case::new(&ground);

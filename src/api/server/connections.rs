@@ -1,13 +1,13 @@
 //! The connections of the door: so many at once, each with a time for its headers.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 
 use super::listen::{self, Bound};
 use super::patient::Patient;
+use super::watched::Watched;
 use super::{Door, Peer};
 use crate::api::Purpose;
 use crate::model::door::DoorError;
@@ -88,14 +89,18 @@ async fn talk(
     let service = service_fn(move |request: Request<Incoming>| {
         let mut router = router.clone();
         async move {
-            let mut request = request.map(Body::new);
+            let (parts, body) = request.into_parts();
+            let (body, was_read) = Watched::new(body);
+            let mut request = Request::from_parts(parts, Body::new(body));
             request.extensions_mut().insert(peer);
-            Ok::<_, Infallible>(
-                match tower_service::Service::call(&mut router, request).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
-                },
-            )
+            let answered = tower_service::Service::call(&mut router, request).await;
+            answered.map(|mut response| {
+                if !was_read.load(Ordering::Acquire) {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                response
+            })
         }
     });
     let mut builder = http1::Builder::new();

@@ -7,6 +7,7 @@ mod hub;
 mod limits;
 mod listen;
 mod patient;
+mod watched;
 
 pub use hub::Hub;
 pub use limits::Limits;
