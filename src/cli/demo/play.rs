@@ -16,7 +16,7 @@ use super::view::{View, words};
 use crate::clock;
 use crate::exit::Exit;
 use crate::leash;
-use crate::model::session::Life;
+use crate::model::session::ProofKind;
 use crate::model::standing::Standing;
 use crate::model::task::TaskState;
 use crate::model::{SessionKey, TaskId};
@@ -98,7 +98,7 @@ impl Play {
             self.agents.push(Some(self.stage.agent(number)?));
         }
         for number in 1..=WORKERS {
-            self.lives(number, Life::Alive).await?;
+            self.is_proven(number).await?;
         }
         self.view.line(
             &format!("worker-1..{WORKERS}"),
@@ -394,14 +394,15 @@ impl Play {
         .await
     }
 
-    async fn lives(&self, number: usize, wanted: Life) -> anyhow::Result<()> {
+    /// Waits until the daemon has seen the agent's process; that the agent called is
+    /// not enough, as its end would not be noticed then.
+    async fn is_proven(&self, number: usize) -> anyhow::Result<()> {
         let session: &SessionKey = &self.stage.sessions[number - 1];
         self.wait(&format!("worker-{number}"), async || {
-            let now = clock::now();
             let sessions = self.stage.bridge.sessions(Duration::ZERO).await?;
-            Ok(sessions
-                .iter()
-                .any(|view| view.key == *session && view.life(now) == wanted))
+            let own = sessions.iter().find(|view| view.key == *session);
+            let heartbeat = own.and_then(|view| view.heartbeat.as_ref());
+            Ok(heartbeat.is_some_and(|heartbeat| heartbeat.proof == ProofKind::Process))
         })
         .await
     }
