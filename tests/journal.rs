@@ -192,6 +192,7 @@ fn the_ids_of_events_do_not_change() {
     5e7a9f56586c4604b512bef98749d6a9 duty-trouble
     c2701774f8c94d37827ff4813ac8703d duty-hung
     08f19eb84f9a409b867685f8f3902e9f duty-died
+    073291738bef4c11a845993b5bc34621 door-for-one-user
     3fe54f03ae9a4291b0900300b9515301 store-trouble
     566628f690514312a4a9e86c92c5a622 store-log-large
     40f81f1c889a4683a8ae3c40b17448cc file-events-lost

@@ -61,15 +61,28 @@ impl Opened {
     }
 }
 
+/// Who may use the sockets of the machine's own daemon: the group that it runs as, and
+/// the operators'.
+fn groups(sockets: &Sockets) -> [Option<u32>; 2] {
+    let operators = host::group_number(OPERATORS);
+    if operators.is_none() {
+        warn!(
+            event = "door-for-one-user",
+            "{}: this machine has no group {OPERATORS}, so only {user} and root may use it; make the group (groupadd --system {OPERATORS}), put {user} into it (usermod -aG {OPERATORS} {user}), and restart this daemon",
+            sockets.path(Purpose::Operators).display(),
+            user = host::caller().name,
+        );
+    }
+    let own = rustix::process::getegid().as_raw();
+    [Some(own).filter(|group| *group != 0), operators]
+}
+
 /// Opens the door of this instance. Without it the daemon does all else.
 pub(super) fn open(place: &InstancePlace, store: StoreLink, hub: Arc<Hub>) -> Opened {
     let ends = CancellationToken::new();
     let sockets = Sockets::at(&place.directory);
     let groups = match place.is_system {
-        true => [
-            Some(rustix::process::getegid().as_raw()).filter(|group| *group != 0),
-            host::group_number(OPERATORS),
-        ],
+        true => groups(&sockets),
         false => [None, None],
     };
     let bound = match server::bind(&sockets, groups) {

@@ -154,7 +154,8 @@ pub static EVENTS: &[Event] = &[
         Warning,
         "",
         "a socket cannot be given to its group, and stays the daemon's user's",
-    ),
+    )
+    .id("073291738bef4c11a845993b5bc34621"),
     event(
         "door-not-answered",
         Warning,

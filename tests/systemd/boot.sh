@@ -17,6 +17,7 @@ mount -t overlay machine -o "lowerdir=/,upperdir=$directory/upper,workdir=$direc
 # What is enabled here does not start there; its identity and log are its own.
 root=$directory/root
 rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/rc?.d/S* "$root"/var/log/journal
+rm -rf "$root"/var/lib/mcp-bridge "$root"/etc/mcp-bridge    # of a store here
 rm -f "$root"/usr/sbin/policy-rc.d    # a container may forbid packages to start anything
 rm -f "$root"/var/lib/man-db/auto-update    # or dpkg indexes every page of this machine
 mkdir -p "$root"/var/log/journal

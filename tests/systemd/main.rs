@@ -8,6 +8,7 @@
 )]
 
 mod credentials;
+mod door;
 mod faults;
 mod install;
 mod journal;

@@ -78,12 +78,14 @@ fn one(path: &Path, group: Option<u32>) -> io::Result<(UnixListener, (u64, u64))
     if let Some(group) = group {
         match give(&new, group) {
             Ok(()) => std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o660))?,
-            Err(error) => warn!(
-                event = "door-for-one-user",
-                "{}: it cannot be given to the group {}, so it stays this user's: {error}",
-                path.display(),
-                host::group_name(group)
-            ),
+            Err(error) => {
+                let (group, user) = (host::group_name(group), &host::caller().name);
+                warn!(
+                    event = "door-for-one-user",
+                    "{}: it cannot be given to the group {group}, so only {user} and root may use it: {error}; put {user} into that group (usermod -aG {group} {user}), and restart this daemon",
+                    path.display(),
+                );
+            }
         }
     }
     let made = std::fs::symlink_metadata(&new)?;
