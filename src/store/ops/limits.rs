@@ -1,5 +1,7 @@
 //! How much a session may send, counted where it sends.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use crate::model::SessionKey;
@@ -66,6 +68,7 @@ impl Room {
 /// `drafts` had found room.
 pub(super) fn of_batch(
     why: StoreError,
+    rows: &mut dyn Rows,
     drafts: &[Draft],
     sent: &[Sent],
     limits: RateLimits,
@@ -73,14 +76,27 @@ pub(super) fn of_batch(
     let StoreError::RateLimited(session, _) = &why else {
         return why;
     };
-    let fresh = sent.iter().filter(|sent| !sent.duplicate).count();
-    // One that has an id may be known already, and takes no room then.
-    let left = drafts[sent.len()..].iter();
-    let new = fresh + left.filter(|draft| draft.client_id.is_none()).count();
-    let never = limits
-        .windows()
-        .find(|window| u32::try_from(new).is_ok_and(|new| new > window.limit));
-    match never {
+    let is_beyond =
+        |new: usize, window: &Window| usize::try_from(window.limit).is_ok_and(|limit| new > limit);
+    let mut new = sent.iter().filter(|sent| !sent.duplicate).count();
+    let mut ids = HashSet::new();
+    for draft in &drafts[sent.len()..] {
+        // More of them change nothing.
+        if limits.windows().all(|window| is_beyond(new, &window)) {
+            break;
+        }
+        // One that is known already takes no room, nor does one that stands here twice.
+        let is_new = match &draft.client_id {
+            Some(id) if !ids.insert(id.as_str()) => false,
+            Some(id) => match rows.client_message(session, id) {
+                Ok(known) => known.is_none(),
+                Err(error) => return error,
+            },
+            None => true,
+        };
+        new += usize::from(is_new);
+    }
+    match limits.windows().find(|window| is_beyond(new, window)) {
         Some(window) => StoreError::BatchTooBig(session.clone(), drafts.len(), window),
         None => why,
     }

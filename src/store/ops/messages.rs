@@ -61,13 +61,13 @@ pub(crate) fn send(
     if drafts.iter().all(plain) {
         for _ in drafts {
             room.take(from)
-                .map_err(|why| limits::of_batch(why, drafts, &[], allowed))?;
+                .map_err(|why| limits::of_batch(why, rows, drafts, &[], allowed))?;
         }
         sent = store(rows, from, clean, now)?;
     } else {
         for (draft, clean) in drafts.iter().zip(clean) {
             let one = send_one(rows, from, draft, clean, &mut room, now);
-            sent.push(one.map_err(|why| limits::of_batch(why, drafts, &sent, allowed))?);
+            sent.push(one.map_err(|why| limits::of_batch(why, rows, drafts, &sent, allowed))?);
         }
     }
     rows.note_call(from, Some(now))?;
