@@ -17,9 +17,13 @@ use signal_hook_tokio::Signals;
 use tokio::time::timeout_at;
 use tracing::{info, warn};
 
+use self::door::DoorKeeper;
 use crate::advice;
 use crate::api::server::Hub;
-use crate::config::{self, AlertAdapterSettings, AlertSettings, MatchRole, RoleSettings, Settings};
+use crate::config::{
+    self, AlertAdapterSettings, AlertSettings, ApiSettings, MatchRole, RoleSettings, Settings,
+};
+use crate::duties::DutyBell;
 use crate::exit::{self, Exit, Face};
 use crate::service_manager::{News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
@@ -182,11 +186,12 @@ fn reload(config: &Path) -> anyhow::Result<Exit> {
 
 fn describe(settings: &Settings, location: &Location) -> anyhow::Result<Exit> {
     let line = format!(
-        "ok: {}: role {}, {}, store {location}; {}; alerts go to {}",
+        "ok: {}: role {}, {}, store {location}; {}; {}; alerts go to {}",
         settings.source.display(),
         settings.role.name(),
         text::count(settings.agents.sessions.len() as u64, "session"),
         purpose(settings),
+        api(&settings.api),
         told(&settings.alert),
     );
     writeln!(anstream::stdout(), "{}", shown(&line))?;
@@ -236,6 +241,18 @@ fn purpose(settings: &Settings) -> String {
     format!("keeps the heartbeats of {whose}{wakes}{fleet}")
 }
 
+/// `takes 4096 connections, 1024 of one user`.
+fn api(api: &ApiSettings) -> String {
+    match api.enabled {
+        true => format!(
+            "takes {} connections, {} of one user",
+            api.connections,
+            api.connections_per_user.min(api.connections)
+        ),
+        false => "answers no program (api.enabled is false)".to_owned(),
+    }
+}
+
 /// `the journal, exec and webhook`.
 fn told(alert: &AlertSettings) -> String {
     let adapters = alert.adapters.iter();
@@ -275,9 +292,10 @@ async fn serve(
     let place = instance.place();
     let mut supervisor = Supervisor::new(settings, instance, manager);
     let store = wiring::start(&mut supervisor, &roles, daemon, location, Arc::clone(&hub));
-    let door = door::open(&place, store.clone(), hub);
+    let (keeper, entrance) = DoorKeeper::new(&roles.api, place, store.clone(), hub);
+    supervisor.spawn(keeper, &DutyBell::default());
     let Stopped { exit, until } = supervisor.run(config, signals).await?;
-    door.close().await;
+    entrance.close().await;
     // The duties have ended, so nobody is in the middle of a call; the end of
     // the process closes it as well.
     let open = store.borrow().clone();

@@ -82,7 +82,7 @@ fn an_unknown_key() {
     assert_snapshot!(worker_says("[hartbeat]\n"), @"<dir>/worker.toml: hartbeat: unknown key; did you mean `heartbeat`?");
     assert_snapshot!(worker_says("[wake.exec]\noutput-limit = 1"), @"<dir>/worker.toml: wake.exec.output-limit: unknown key; did you mean `output_limit`?");
     assert_snapshot!(worker_says("[message_watch]\npoll = \"1s\""), @"<dir>/worker.toml: message_watch.poll: unknown key; did you mean `poll_interval`?");
-    assert_snapshot!(worker_says("\"a b\" = 1"), @r#"<dir>/worker.toml: "a b": unknown key; the keys known here are `role`, `store`, `log`, `service`, `heartbeat`, `message_watch`, `wake`, `alert`, `watchdog`, `reassignment`, `housekeeping` and `session`"#);
+    assert_snapshot!(worker_says("\"a b\" = 1"), @r#"<dir>/worker.toml: "a b": unknown key; the keys known here are `role`, `store`, `log`, `service`, `api`, `heartbeat`, `message_watch`, `wake`, `alert`, `watchdog`, `reassignment`, `housekeeping` and `session`"#);
 
     let first = "[[session]]\ncredentials = \"a.toml\"\nproof = \"none\"\n";
     let second = |text: &str| worker_says(&format!("{first}[[session]]\n{text}"));
@@ -321,6 +321,15 @@ fn the_defaults() {
             service: ServiceSettings {
                 state_file: None,
                 shutdown_grace: 4s,
+            },
+            api: ApiSettings {
+                enabled: true,
+                connections: 4096,
+                connections_per_user: 1024,
+                max_body: 4194304,
+                time_limit: 30s,
+                conversations_per_hour: 200,
+                tasks_per_hour: 2000,
             },
             agents: AgentSettings {
                 heartbeat: HeartbeatSettings {

@@ -89,7 +89,7 @@ fn the_service_manager_is_told_each_step() {
     assert!(ready.contains("STATUS=worker: "), "{ready}");
     // Every duty has had a round by then.
     let state = daemon.state().expect("a state");
-    assert_eq!(state.duties.len(), 4);
+    assert_eq!(state.duties.len(), 5);
     for _ in 0..2 {
         manager.hears("WATCHDOG=1");
     }

@@ -25,3 +25,5 @@ mod others;
 mod python;
 #[path = "door/rights.rs"]
 mod rights;
+#[path = "door/settings.rs"]
+mod settings;

@@ -11,13 +11,14 @@
 //! | `load` | finds and reads the sources, in order |
 //! | `layer` | one source: its syntax and its shape |
 //! | `raw` | the shape of the TOML, every key optional |
-//! | `validate`, `store`, `sessions`, `orchestrator` | defaults, limits, domain types |
+//! | `validate`, `store`, `api`, `sessions`, `orchestrator` | defaults, limits, domain types |
 //! | `settings`, `orchestrator_settings` | what the rest of the program sees |
 //! | `keys` | every key, for the documents |
 //!
 //! What all tables are made of stands below, in `setting`; `[wake]` and `[alert]` with
 //! a table for each adapter stand beside the adapters, in `wake` and `alert`.
 
+mod api;
 mod keys;
 mod layer;
 mod load;
@@ -29,6 +30,7 @@ mod settings;
 mod store;
 mod validate;
 
+pub use api::ApiSettings;
 pub use keys::KEYS;
 pub use load::{drop_in_count, environment, instance, load};
 pub use orchestrator_settings::{

@@ -26,6 +26,8 @@ pub(super) struct RawSettings {
     #[serde(deserialize_with = "table")]
     pub(super) service: RawService,
     #[serde(deserialize_with = "table")]
+    pub(super) api: RawApi,
+    #[serde(deserialize_with = "table")]
     pub(super) heartbeat: RawHeartbeat,
     #[serde(deserialize_with = "table")]
     pub(super) message_watch: RawMessageWatch,
@@ -62,6 +64,18 @@ pub(super) struct RawLog {
 pub(super) struct RawService {
     pub(super) state_file: Option<String>,
     pub(super) shutdown_grace: Option<RawDuration>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawApi {
+    pub(super) enabled: Option<bool>,
+    pub(super) connections: Option<i64>,
+    pub(super) connections_per_user: Option<i64>,
+    pub(super) max_body: Option<i64>,
+    pub(super) time_limit: Option<RawDuration>,
+    pub(super) conversations_per_hour: Option<i64>,
+    pub(super) tasks_per_hour: Option<i64>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::api::ApiSettings;
 use super::orchestrator_settings::OrchestratorSettings;
 use crate::alert::AlertSettings;
 use crate::wake::WakeSettings;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[service]`.
     pub service: ServiceSettings,
+    /// `[api]`.
+    pub api: ApiSettings,
     /// `[heartbeat]`, `[message_watch]`, `[wake]` and each `[[session]]`.
     pub agents: AgentSettings,
     /// `[alert]`.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use humantime::format_duration;
 
+use super::api::api;
 use super::orchestrator::orchestrator;
 use super::raw::{RawHeartbeat, RawMessageWatch, RawSettings};
 use super::sessions::{LayeredSession, sessions};
@@ -74,6 +75,7 @@ pub(super) fn validate(
                 SHUTDOWN_GRACE,
             ),
         },
+        api: api(found, &raw.api, origins),
         agents: AgentSettings {
             heartbeat: heartbeat(found, &raw.heartbeat, origins),
             message_watch: message_watch(found, &raw.message_watch, origins),

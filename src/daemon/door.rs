@@ -1,22 +1,34 @@
-//! The daemon's door: its sockets, and who tells it of commits.
+//! Duty *door*: keeps the daemon's sockets open, or closed, as the settings say; and
+//! who tells it of commits.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::server::{self, Door, Hub, Limits};
 use crate::api::{Purpose, Sockets};
+use crate::config::{ApiSettings, Settings};
 use crate::duties::links::StoreLink;
-use crate::duties::{CommitListener, News};
+use crate::duties::{CommitListener, Duty, News, Report, Round};
 use crate::host;
 use crate::model::SessionKey;
 use crate::supervisor::InstancePlace;
 
 /// Whose members may be operators by the system's socket.
 const OPERATORS: &str = "mcp-bridge-admin";
+
+/// When sockets that could not be made are tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// When a door that is as it should be is looked at again.
+const LOOK: Duration = Duration::from_mins(1);
 
 /// Tells the hub of what the doorbell heard.
 pub(super) struct HubListener(pub(super) Arc<Hub>);
@@ -44,20 +56,138 @@ impl CommitListener for HubListener {
     }
 }
 
+/// The duty.
+pub(super) struct DoorKeeper {
+    place: InstancePlace,
+    store: StoreLink,
+    hub: Arc<Hub>,
+    settings: ApiSettings,
+    entrance: Entrance,
+    /// Why it is not open, as it was logged.
+    logged: Option<String>,
+}
+
+/// The door while it is open. It outlives the duty: programs may ask as long as other
+/// duties still end.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Entrance(Arc<Mutex<Option<Opened>>>);
+
 /// A door that is open.
-pub(super) struct Opened {
+#[derive(Debug)]
+struct Opened {
+    door: Arc<Door>,
     ends: CancellationToken,
-    serving: Option<JoinHandle<()>>,
+    serving: JoinHandle<()>,
+}
+
+/// Why it is not open, if it should be.
+#[derive(Debug)]
+pub(super) struct DoorReport(Option<String>);
+
+impl Report for DoorReport {
+    fn summary(&self) -> String {
+        String::new()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.0.clone()
+    }
+
+    fn already_told(&self) -> bool {
+        true
+    }
+}
+
+impl Entrance {
+    /// Closes the door, once the requests that are under way have their answers.
+    pub(super) async fn close(&self) {
+        if let Some(opened) = self.0.lock().await.take() {
+            opened.close().await;
+        }
+    }
 }
 
 impl Opened {
-    /// Ends it, once the requests that are under way have their answers.
-    pub(super) async fn close(self) {
+    async fn close(self) {
         self.ends.cancel();
-        if let Some(serving) = self.serving {
-            // One that panicked has nothing to end.
-            let _ = serving.await;
+        // One that panicked has nothing to end.
+        let _ = self.serving.await;
+    }
+}
+
+impl DoorKeeper {
+    /// Of the instance in this place.
+    pub(super) fn new(
+        settings: &ApiSettings,
+        place: InstancePlace,
+        store: StoreLink,
+        hub: Arc<Hub>,
+    ) -> (Self, Entrance) {
+        let entrance = Entrance::default();
+        let keeper = Self {
+            place,
+            store,
+            hub,
+            settings: settings.clone(),
+            entrance: entrance.clone(),
+            logged: None,
+        };
+        (keeper, entrance)
+    }
+
+    /// Sees to it that the door is as the settings say.
+    async fn attend(&self) -> io::Result<()> {
+        let mut entrance = self.entrance.0.lock().await;
+        if entrance
+            .as_ref()
+            .is_some_and(|opened| opened.serving.is_finished())
+        {
+            // It panicked, and the next one begins anew.
+            *entrance = None;
         }
+        match entrance.take() {
+            Some(opened) if self.settings.enabled => {
+                opened.door.limit(Limits::from(&self.settings));
+                *entrance = Some(opened);
+            }
+            Some(opened) => {
+                opened.close().await;
+                info!(
+                    event = "door-closed",
+                    "programs cannot ask any more: api.enabled is false"
+                );
+            }
+            None if self.settings.enabled => *entrance = Some(self.open()?),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> io::Result<Opened> {
+        let sockets = Sockets::at(&self.place.directory);
+        let groups = match self.place.is_system {
+            true => groups(&sockets),
+            false => [None, None],
+        };
+        let bound = server::bind(&sockets, groups)?;
+        info!(
+            event = "door-open",
+            "programs may ask at {}",
+            sockets.path(Purpose::Sessions).display()
+        );
+        let ends = CancellationToken::new();
+        let door = Door::new(
+            self.store.clone(),
+            Arc::clone(&self.hub),
+            Limits::from(&self.settings),
+            ends.clone(),
+        );
+        let serving = tokio::spawn(Arc::clone(&door).serve(bound));
+        Ok(Opened {
+            door,
+            ends,
+            serving,
+        })
     }
 }
 
@@ -77,31 +207,34 @@ fn groups(sockets: &Sockets) -> [Option<u32>; 2] {
     [Some(own).filter(|group| *group != 0), operators]
 }
 
-/// Opens the door of this instance. Without it the daemon does all else.
-pub(super) fn open(place: &InstancePlace, store: StoreLink, hub: Arc<Hub>) -> Opened {
-    let ends = CancellationToken::new();
-    let sockets = Sockets::at(&place.directory);
-    let groups = match place.is_system {
-        true => groups(&sockets),
-        false => [None, None],
-    };
-    let bound = match server::bind(&sockets, groups) {
-        Ok(bound) => bound,
-        Err(error) => {
-            warn!(
-                event = "door-not-open",
-                "no program can ask this daemon for its store: {error}"
-            );
-            let serving = None;
-            return Opened { ends, serving };
+impl Duty for DoorKeeper {
+    type Report = DoorReport;
+
+    fn name(&self) -> &'static str {
+        "door"
+    }
+
+    async fn tick(&mut self) -> Round<DoorReport> {
+        let trouble = self.attend().await.err();
+        let trouble =
+            trouble.map(|error| format!("no program can ask this daemon for its store: {error}"));
+        if self.logged != trouble {
+            if let Some(why) = &trouble {
+                warn!(event = "door-not-open", "{why}");
+            }
+            self.logged.clone_from(&trouble);
         }
-    };
-    info!(
-        event = "door-open",
-        "programs may ask at {}",
-        sockets.path(Purpose::Sessions).display()
-    );
-    let door = Door::new(store, hub, Limits::default(), ends.clone());
-    let serving = Some(tokio::spawn(door.serve(bound)));
-    Opened { ends, serving }
+        let next = match trouble {
+            Some(_) => AGAIN,
+            None => LOOK,
+        };
+        Round {
+            report: DoorReport(trouble),
+            next: Instant::now() + next,
+        }
+    }
+
+    fn reload(&mut self, settings: &Arc<Settings>) {
+        self.settings = settings.api.clone();
+    }
 }

@@ -144,6 +144,12 @@ pub static EVENTS: &[Event] = &[
         "programs may ask for the store at this socket",
     ),
     event(
+        "door-closed",
+        Info,
+        "",
+        "the settings say that no program may ask any more",
+    ),
+    event(
         "door-not-open",
         Warning,
         "",

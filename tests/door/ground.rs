@@ -254,18 +254,24 @@ pub(crate) fn new_conversation() -> (String, [String; 2], Value) {
     (id, tokens, wanted)
 }
 
+/// A conversation that an operator makes: its id, and both sides.
+pub(crate) fn conversation(ground: &Ground) -> (String, Login, Login) {
+    let (id, [a, b], wanted) = new_conversation();
+    ground.order(
+        "conversations/create",
+        &json!({ "conversations": [wanted] }),
+    );
+    let login = |side: &str, token: String| Login {
+        session: format!("{id}/{side}"),
+        token,
+    };
+    let (a, b) = (login("a", a), login("b", b));
+    (id, a, b)
+}
+
 impl Case {
     pub(crate) fn new(ground: &Ground) -> Self {
-        let (id, [a, b], wanted) = new_conversation();
-        ground.order(
-            "conversations/create",
-            &json!({ "conversations": [wanted] }),
-        );
-        let login = |side: &str, token: String| Login {
-            session: format!("{id}/{side}"),
-            token,
-        };
-        let (a, b) = (login("a", a), login("b", b));
+        let (id, a, b) = conversation(ground);
         let task = json!({ "role": "worker", "title": SECRET_TITLE });
         let added = ground.act(&a, "tasks/add", &json!({ "tasks": [task] }));
         let task = added[0]["id"].clone();

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Door, Peer};
+use super::{Door, Limits, Peer};
 use crate::api::{Actor, At, Operation, Problem, Purpose, Rights, Route, SESSION_HEADER, problem};
 use crate::model::SessionKey;
 use crate::model::door::DoorError;
@@ -45,10 +45,11 @@ async fn operate<O: Operation>(
         crate::api::Method::Get => parse(b"{}")?,
         crate::api::Method::Post => parse(&read(door, headers, body).await?)?,
     };
+    let limits = door.limits();
     if let Some((quota, wanted)) = operation.takes()
         && !matches!(actor, Actor::Operator)
     {
-        door.quotas.take(peer.uid, quota, wanted)?;
+        door.quotas.take(limits, peer.uid, quota, wanted)?;
     }
     let store = door.open_store()?;
     let at = At {
@@ -57,8 +58,7 @@ async fn operate<O: Operation>(
         is_trusted: false,
         process: peer.pid,
     };
-    let within = door.limits.time;
-    match timeout(within, operation.run(at)).await {
+    match timeout(limits.time, operation.run(at)).await {
         Ok(done) => done,
         Err(_) => Err(StoreError::Busy(store.location().clone())),
     }
@@ -139,8 +139,10 @@ pub(super) async fn read(door: &Door, headers: &HeaderMap, body: Body) -> Result
         let kind: String = kind.chars().take(100).collect();
         return Err(DoorError::NotJson(kind).into());
     }
-    let most = door.limits.body;
-    let read = timeout(door.limits.time, Limited::new(body, most).collect());
+    let Limits {
+        body: most, time, ..
+    } = door.limits();
+    let read = timeout(time, Limited::new(body, most).collect());
     match read.await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {

@@ -24,13 +24,13 @@ use super::{Door, Peer};
 use crate::api::Purpose;
 use crate::model::door::DoorError;
 
-/// How long requests that are under way may take once the daemon ends.
+/// How long requests that are under way may take once the door closes.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A pause when no connection can be taken: the process has no file left.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes connections until the daemon ends.
+/// Takes connections until the door closes.
 pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
     let ends = door.ends.clone();
     let counted = Arc::new(Counted::default());
@@ -65,27 +65,21 @@ pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
             connections.spawn(turn_away(stream, uid));
             continue;
         };
-        let (router, ends, time) = (router.clone(), ends.clone(), door.limits.time);
+        let (router, door) = (router.clone(), Arc::clone(&door));
         connections.spawn(async move {
             let _seat = seat;
-            talk(stream, peer, router, time, ends).await;
+            talk(stream, peer, router, door).await;
         });
     }
     // A program that connects from now on hears at once that no daemon answers.
     drop(bound);
     let all = async { while connections.join_next().await.is_some() {} };
     if timeout(LAST_WORDS, all).await.is_err() {
-        debug!(event = "door-closed", "some requests did not end in time");
+        debug!(event = "requests-cut", "some requests did not end in time");
     }
 }
 
-async fn talk(
-    stream: UnixStream,
-    peer: Peer,
-    router: Router,
-    time: Duration,
-    ends: tokio_util::sync::CancellationToken,
-) {
+async fn talk(stream: UnixStream, peer: Peer, router: Router, door: Arc<Door>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let mut router = router.clone();
         async move {
@@ -106,14 +100,15 @@ async fn talk(
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(time)
+        .header_read_timeout(door.limits().time)
         .max_buf_size(64 * 1024)
         .half_close(true);
-    let connection = builder.serve_connection(TokioIo::new(Patient::new(stream, time)), service);
+    let stream = Patient::new(stream, Arc::clone(&door));
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = ends.cancelled() => {
+        () = door.ends.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -155,7 +150,7 @@ impl Counted {
     fn take(counted: &Arc<Self>, door: &Door, uid: u32) -> Option<Seat> {
         let mut by_user = counted.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = by_user.values().sum();
-        let limits = door.limits;
+        let limits = door.limits();
         let own = by_user.entry(uid).or_default();
         let is_full = *own >= limits.connections_per_user && !listen::is_trusted(uid);
         if all >= limits.connections || is_full {

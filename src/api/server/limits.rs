@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::api::Quota;
 use crate::clock;
+use crate::config::ApiSettings;
 use crate::model::door::DoorError;
 
 /// The limits of the door.
@@ -25,56 +26,61 @@ pub struct Limits {
     pub tasks_per_hour: u64,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl From<&ApiSettings> for Limits {
+    fn from(settings: &ApiSettings) -> Self {
+        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         Self {
-            connections: 4_096,
-            connections_per_user: 1_024,
-            body: 4 * 1024 * 1024,
-            time: Duration::from_secs(30),
-            conversations_per_hour: 200,
-            tasks_per_hour: 2_000,
+            connections: size(settings.connections),
+            connections_per_user: size(settings.connections_per_user),
+            body: size(settings.max_body),
+            time: settings.time_limit,
+            conversations_per_hour: settings.conversations_per_hour.into(),
+            tasks_per_hour: settings.tasks_per_hour.into(),
         }
     }
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self::from(&ApiSettings::default())
+    }
+}
+
 /// What users asked for within the last hour.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Quotas {
-    limits: Limits,
-    /// What is left of an allowance, and when that was so. It fills again evenly.
+    /// What is used of an allowance, and when that was so. It is given back evenly.
     used: Mutex<HashMap<(u32, Quota), (f64, Duration)>>,
 }
 
 const HOUR: f64 = 3_600.0;
 
 impl Quotas {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            used: Mutex::default(),
-        }
-    }
-
-    /// Takes so much of a user's allowance, or refuses all of it.
-    pub(super) fn take(&self, uid: u32, quota: Quota, wanted: u64) -> Result<(), DoorError> {
+    /// Takes so much of what a user may have within these limits, or refuses all of it.
+    pub(super) fn take(
+        &self,
+        limits: Limits,
+        uid: u32,
+        quota: Quota,
+        wanted: u64,
+    ) -> Result<(), DoorError> {
         let (most, things) = match quota {
-            Quota::Conversations => (self.limits.conversations_per_hour, "conversations"),
-            Quota::Tasks => (self.limits.tasks_per_hour, "tasks"),
+            Quota::Conversations => (limits.conversations_per_hour, "conversations"),
+            Quota::Tasks => (limits.tasks_per_hour, "tasks"),
         };
         let now = clock::since_boot();
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         #[expect(clippy::cast_precision_loss, reason = "an allowance is a small number")]
         let (full, wanted) = (most as f64, wanted as f64);
-        let (left, since) = used.get(&(uid, quota)).copied().unwrap_or((full, now));
-        let filled = left + now.saturating_sub(since).as_secs_f64() * full / HOUR;
-        let left = filled.min(full) - wanted;
-        if left < 0.0 {
+        let (before, since) = used.get(&(uid, quota)).copied().unwrap_or((0.0, now));
+        let given_back = now.saturating_sub(since).as_secs_f64() * full / HOUR;
+        let all = (before - given_back).max(0.0) + wanted;
+        if all > full {
             return Err(DoorError::TooMuch(format!(
                 "user {uid} may make {most} {things} an hour, and has none left for that"
             )));
         }
-        used.insert((uid, quota), (left, now));
+        used.insert((uid, quota), (all, now));
         Ok(())
     }
 }
@@ -89,20 +95,29 @@ mod tests {
             conversations_per_hour: 3,
             ..Limits::default()
         };
-        let quotas = Quotas::new(limits);
-        quotas.take(1, Quota::Conversations, 3).expect("three");
-        quotas
-            .take(1, Quota::Conversations, 1)
-            .expect_err("a fourth");
-        quotas
-            .take(2, Quota::Conversations, 1)
-            .expect("another user");
-        quotas.take(1, Quota::Tasks, 1).expect("another thing");
-        quotas
-            .take(2, Quota::Conversations, 3)
-            .expect_err("more than is left");
-        quotas
-            .take(2, Quota::Conversations, 2)
-            .expect("nothing was taken before");
+        let quotas = Quotas::default();
+        let take = |uid, quota, wanted| quotas.take(limits, uid, quota, wanted);
+        take(1, Quota::Conversations, 3).expect("three");
+        take(1, Quota::Conversations, 1).expect_err("a fourth");
+        take(2, Quota::Conversations, 1).expect("another user");
+        take(1, Quota::Tasks, 1).expect("another thing");
+        take(2, Quota::Conversations, 3).expect_err("more than is left");
+        take(2, Quota::Conversations, 2).expect("nothing was taken before");
+    }
+
+    #[test]
+    fn another_limit_counts_what_was_used_before() {
+        let limits = |tasks_per_hour| Limits {
+            tasks_per_hour,
+            ..Limits::default()
+        };
+        let quotas = Quotas::default();
+        let take = |most, wanted| quotas.take(limits(most), 1, Quota::Tasks, wanted);
+        take(10, 10).expect("all of it");
+        take(10, 1).expect_err("one more");
+        take(100, 91).expect_err("more than was added");
+        take(100, 90).expect("what was added");
+        take(10, 1).expect_err("far beyond the lower limit");
+        take(0, 1).expect_err("none at all");
     }
 }

@@ -13,7 +13,7 @@ pub use hub::Hub;
 pub use limits::Limits;
 pub use listen::{Bound, bind};
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -30,9 +30,9 @@ use limits::Quotas;
 pub struct Door {
     store: watch::Receiver<Option<SharedStore>>,
     hub: Arc<Hub>,
-    limits: Limits,
+    limits: RwLock<Limits>,
     quotas: Quotas,
-    /// The daemon ends: subscriptions are told so.
+    /// The door closes: subscriptions are told so.
     ends: CancellationToken,
 }
 
@@ -58,13 +58,23 @@ impl Door {
         Arc::new(Self {
             store,
             hub,
-            limits,
-            quotas: Quotas::new(limits),
+            limits: RwLock::new(limits),
+            quotas: Quotas::default(),
             ends,
         })
     }
 
-    /// Answers at these sockets until the daemon ends; then it lets the requests
+    /// Puts other limits in force: for the next requests of connections that are open,
+    /// and for new ones.
+    pub fn limit(&self, limits: Limits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    fn limits(&self) -> Limits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers at these sockets until the door closes; then it lets the requests
     /// end that are under way.
     pub async fn serve(self: Arc<Self>, bound: Bound) {
         let router = router(Arc::clone(&self));

@@ -5,27 +5,29 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
+
+use super::Door;
 
 /// A connection that fails once nothing of what is written to it is taken for a time.
 pub(super) struct Patient {
     stream: UnixStream,
-    most: Duration,
+    door: Arc<Door>,
     /// When the reader is given up, since a write had to wait.
     waits: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    pub(super) fn new(stream: UnixStream, most: Duration) -> Self {
+    pub(super) fn new(stream: UnixStream, door: Arc<Door>) -> Self {
         let waits = None;
         Self {
             stream,
-            most,
+            door,
             waits,
         }
     }
@@ -35,10 +37,10 @@ impl Patient {
             self.waits = None;
             return done;
         }
-        let until = Instant::now() + self.most;
+        let door = &self.door;
         let waits = self
             .waits
-            .get_or_insert_with(|| Box::pin(sleep_until(until)));
+            .get_or_insert_with(|| Box::pin(sleep(door.limits().time)));
         match waits.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,

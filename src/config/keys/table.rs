@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::super::{orchestrator, sessions, validate};
+use super::super::{api, orchestrator, sessions, validate};
 use crate::setting::KeyRole::Orchestrator;
 use crate::setting::Value::{As, Count, Duration, Flag, Number, Proof, Text, Word, Words};
 use crate::setting::{Key, Value, key};
@@ -66,6 +66,41 @@ const GENERAL: &[Key] = &[
         "service.shutdown_grace",
         Duration(validate::SHUTDOWN_GRACE),
         "how long the duties may take to finish after the first signal",
+    ),
+    key(
+        "api.enabled",
+        Flag(true),
+        "whether the daemon answers programs at its sockets",
+    ),
+    key(
+        "api.connections",
+        Number(api::CONNECTIONS),
+        "connections of all users at once",
+    ),
+    key(
+        "api.connections_per_user",
+        Number(api::CONNECTIONS_PER_USER),
+        "connections of one user at once; root and the daemon's own user have no such limit",
+    ),
+    key(
+        "api.max_body",
+        Number(api::MAX_BODY),
+        "bytes of a request's body",
+    ),
+    key(
+        "api.time_limit",
+        Duration(api::TIME_LIMIT),
+        "how long a request may take to arrive, and as long to be worked on",
+    ),
+    key(
+        "api.conversations_per_hour",
+        Number(api::CONVERSATIONS_PER_HOUR),
+        "conversations that one user may make in an hour without being an operator; `0` is none",
+    ),
+    key(
+        "api.tasks_per_hour",
+        Number(api::TASKS_PER_HOUR),
+        "tasks that one user may add in an hour without being an operator; `0` is none",
     ),
     key(
         "heartbeat.interval",
