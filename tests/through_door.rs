@@ -99,6 +99,7 @@ fn steady(mut value: Value) -> Value {
         Value::Object(members) => {
             for name in [
                 "store",
+                "way",
                 "at",
                 "seq",
                 "seen_at",

@@ -6,6 +6,7 @@
 //! do the same operation (`api::operations`).
 
 mod conversations;
+mod find;
 mod follow;
 mod messages;
 mod operator;
@@ -20,13 +21,14 @@ use std::time::Duration;
 pub use crate::api::follow::{Begin, Cursor, FollowError, News, Sink, Subscription};
 use crate::api::operations::Health;
 pub use crate::api::operations::{Answering, Ending};
+pub use find::{Found, Surroundings};
 pub use operator::NotOperator;
 
-use crate::api::client::{self, Client};
+use crate::api::client::Client;
 use crate::api::{Actor, At, Operation, Sockets};
 use crate::model::StoreName;
 use crate::model::door::DoorError;
-use crate::store::locate::{self, Location};
+use crate::store::locate;
 use crate::store::sqlite::{self, Create, Opening, SCHEMA_VERSION};
 use crate::store::{Caller, Result, SharedStore, StoreError};
 
@@ -71,25 +73,20 @@ pub struct Brought {
 }
 
 impl Bridge {
-    /// Opens the store at a location. `brought` hears what that did to a store that
-    /// was there before, even if the opening failed afterwards.
+    /// Opens a store by the way that was found. `brought` hears what that did to a store
+    /// that was there before, even if the opening failed afterwards.
     ///
     /// # Errors
     /// Whatever is wrong with the store, by name.
     pub async fn open(
-        location: &Location,
+        found: &Found,
         purpose: Purpose,
         brought: impl FnOnce(&Brought),
     ) -> Result<Self> {
-        if let Some(socket) = location.name.door() {
-            return Ok(Self::through(socket));
+        if let Some(client) = found.client() {
+            return Ok(Arc::clone(client).into());
         }
-        // Older credentials name a file that may be its daemon's alone by now.
-        if !may_open(location.path())
-            && let Some(sockets) = client::find(location.path()).await
-        {
-            return Ok(Self::from(Client::new(&sockets, location.name.clone())));
-        }
+        let location = &found.location;
         let create = match purpose {
             Purpose::Look => Create::Look,
             Purpose::Write => Create::No,
@@ -241,7 +238,14 @@ impl From<SharedStore> for Bridge {
 impl From<Client> for Bridge {
     /// To a daemon's store.
     fn from(client: Client) -> Self {
-        let way = Way::Door(Arc::new(client));
+        Arc::new(client).into()
+    }
+}
+
+impl From<Arc<Client>> for Bridge {
+    /// The same.
+    fn from(client: Arc<Client>) -> Self {
+        let way = Way::Door(client);
         let own = Vec::new();
         Self { way, own }
     }

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use super::Bridge;
+use super::{Bridge, Found};
 use crate::host;
 use crate::model::StoreName;
-use crate::store::locate::Location;
 
 /// Mode bit of a directory in which each user's files are that user's own.
 const STICKY: u32 = 0o1000;
@@ -32,16 +31,17 @@ pub struct NotOperator {
 }
 
 impl Bridge {
-    /// Refuses an order of a user who is no operator of the store at this location.
+    /// Refuses an order of a user who is no operator of the store that was found.
     /// Asked before the store is opened, so that a refused order changes nothing.
     ///
     /// # Errors
     /// [`NotOperator`].
-    pub fn ensure_operator(location: &Location) -> Result<(), NotOperator> {
-        if location.name.door().is_some() {
+    pub fn ensure_operator(found: &Found) -> Result<(), NotOperator> {
+        if found.socket().is_some() {
             // The daemon says who is one.
             return Ok(());
         }
+        let location = &found.location;
         let path = location.path();
         // Named before any thread takes another user's place.
         let me = host::caller();

@@ -67,7 +67,7 @@ pub(super) async fn run(command: AlertCommand, context: &Context) -> anyhow::Res
     match command {
         AlertCommand::List { all, limit } => list(all, limit, context).await,
         AlertCommand::Mute(args) => {
-            operator::ensure(context)?;
+            operator::ensure(context).await?;
             let bridge = context.open().await?;
             let kind = ControlKind::Mute;
             let control = orders::say(&bridge, kind, args.kind, args.time).await?;
@@ -80,7 +80,7 @@ pub(super) async fn run(command: AlertCommand, context: &Context) -> anyhow::Res
             orders::show_on(context, &control, &said)
         }
         AlertCommand::Unmute { kind } => {
-            operator::ensure(context)?;
+            operator::ensure(context).await?;
             let bridge = context.open().await?;
             let was = bridge.take_back(ControlKind::Mute, &kind).await?;
             bridge.close().await;

@@ -31,8 +31,8 @@ Examples:
   mcp-bridge doctor                             what is wrong here, and what to do
 
 Store, in order of precedence: --store, MCP_BRIDGE_STORE, the store of the
-credentials, this user's own; a user without one uses the machine's,
-/var/lib/mcp-bridge/bridge.db, where permitted.
+credentials, that of this user's daemon, this user's own, that of the machine's
+daemon, /var/lib/mcp-bridge/bridge.db; `status` says which, and how it is used.
 Exit codes: 0 done, 65 wrong input, 69 store not usable now, 75 try again later,
 76 the task is not yours any more, 77 credentials, 78 not a store for this
 program, 124 `wait` reached its time limit; 2 wrong usage, 1 anything else.";

@@ -10,7 +10,7 @@ use super::candidates;
 use super::error::CliError;
 use super::heard;
 use super::output::note;
-use crate::bridge::{Bridge, Brought, Purpose};
+use crate::bridge::{Bridge, Brought, Found, Purpose};
 use crate::model::door::DoorError;
 use crate::session::known::credentials_for;
 use crate::session::{Access, Acting};
@@ -21,7 +21,7 @@ use crate::text::long_duration;
 /// Options that every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// The store: a path, or sqlite:/path [env: MCP_BRIDGE_STORE]
+    /// The store: a path, sqlite:/path, or unix:/path of a daemon's socket [env: MCP_BRIDGE_STORE]
     #[arg(long, global = true, value_name = "URL|PATH", help_heading = "Global options",
           add = ArgValueCompleter::new(PathCompleter::file()))]
     pub store: Option<String>,
@@ -63,12 +63,20 @@ impl Context {
         self.json
     }
 
+    /// Which store is meant, and the way to it.
+    ///
+    /// # Errors
+    /// As [`Access::find`].
+    pub async fn found(&self) -> anyhow::Result<&Found> {
+        Ok(self.access.find().await?)
+    }
+
     /// Which store is meant.
     ///
     /// # Errors
-    /// As [`Access::location`].
-    pub fn location(&self) -> anyhow::Result<Location> {
-        Ok(self.access.location()?)
+    /// As [`Access::find`].
+    pub async fn location(&self) -> anyhow::Result<&Location> {
+        Ok(&self.found().await?.location)
     }
 
     /// With the rights of the sessions of the credentials, if a daemon asks for them.
@@ -87,18 +95,23 @@ impl Context {
     /// # Errors
     /// If no daemon answers there.
     pub(super) async fn on_the_file(&self) -> anyhow::Result<Self> {
-        let location = self.location()?;
-        let Some(socket) = location.name.door() else {
-            return Ok(self.clone());
+        let Location { name, origin } = self.location().await?;
+        let name = match name.door() {
+            None => name.clone(),
+            Some(socket) => {
+                let bridge = Bridge::through_now(socket);
+                match tokio::time::timeout(GLANCE, bridge.answering()).await {
+                    Ok(answer) => answer?.store,
+                    Err(_) => return Err(StoreError::from(late(socket)).into()),
+                }
+            }
         };
-        let bridge = Bridge::through_now(socket);
-        let asked = tokio::time::timeout(GLANCE, bridge.answering()).await;
-        let file = match asked {
-            Ok(answer) => answer?.store,
-            Err(_) => return Err(StoreError::from(late(socket)).into()),
-        };
+        let origin = *origin;
         Ok(Self {
-            access: self.access.clone().with_store(file.to_string()),
+            access: self
+                .access
+                .clone()
+                .with_found(Found::file(Location { name, origin })),
             json: self.json,
         })
     }
@@ -109,7 +122,7 @@ impl Context {
     /// Whatever is wrong with it. One that is missing is named together with
     /// who said that it should be there.
     pub async fn open(&self) -> anyhow::Result<Bridge> {
-        self.with_rights(Self::open_at(&self.location()?, Purpose::Write).await?)
+        self.with_rights(Self::open_at(self.found().await?, Purpose::Write).await?)
     }
 
     /// Opens the store for a command that only looks: it adopts nothing, and
@@ -118,7 +131,7 @@ impl Context {
     /// # Errors
     /// As [`Self::open`]; a database that would have to be changed first.
     pub async fn look(&self) -> anyhow::Result<Bridge> {
-        self.with_rights(Self::open_at(&self.location()?, Purpose::Look).await?)
+        self.with_rights(Self::open_at(self.found().await?, Purpose::Look).await?)
     }
 
     /// Opens the store, or makes it where none was lost.
@@ -126,14 +139,15 @@ impl Context {
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_or_create(&self) -> anyhow::Result<Bridge> {
-        let location = self.location()?;
-        if location.name.door().is_none() && location.path().symlink_metadata().is_err() {
-            match Self::lost(&location) {
+        let found = self.found().await?;
+        let location = &found.location;
+        if found.socket().is_none() && location.path().symlink_metadata().is_err() {
+            match Self::lost(location) {
                 StoreError::Missing(_) => {}
                 lost => return Err(lost.into()),
             }
         }
-        self.with_rights(Self::open_at(&location, Purpose::Make).await?)
+        self.with_rights(Self::open_at(found, Purpose::Make).await?)
     }
 
     /// Opens the store, or makes it, whatever was there before.
@@ -141,7 +155,7 @@ impl Context {
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_or_begin_anew(&self) -> anyhow::Result<Bridge> {
-        Self::open_at(&self.location()?, Purpose::Make).await
+        Self::open_at(self.found().await?, Purpose::Make).await
     }
 
     /// The error for a place where no store is, with who said that one should be.
@@ -180,9 +194,10 @@ impl Context {
         }
     }
 
-    async fn open_at(location: &Location, purpose: Purpose) -> anyhow::Result<Bridge> {
+    async fn open_at(found: &Found, purpose: Purpose) -> anyhow::Result<Bridge> {
+        let location = &found.location;
         let brought = |brought: &Brought| note(&what_was_done(location, brought));
-        match Bridge::open(location, purpose, brought).await {
+        match Bridge::open(found, purpose, brought).await {
             Err(StoreError::Missing(_)) => Err(Self::missing(location)),
             opened => Ok(opened?),
         }

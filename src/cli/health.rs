@@ -47,7 +47,7 @@ pub(super) async fn run(args: HealthArgs, context: &Context) -> anyhow::Result<E
     let context = &match context.on_the_file().await {
         Ok(context) => context,
         Err(error) => {
-            let place = context.location()?.path().to_owned();
+            let place = context.location().await?.path().to_owned();
             let health = Health {
                 exit: Exit::Unavailable,
                 why: error
@@ -61,7 +61,7 @@ pub(super) async fn run(args: HealthArgs, context: &Context) -> anyhow::Result<E
             return health.show(context, &place);
         }
     };
-    let location = context.location()?;
+    let location = context.location().await?.clone();
     let place = std::path::absolute(location.path())?;
     let (tell, told) = tokio::sync::oneshot::channel();
     let looking = {

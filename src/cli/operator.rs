@@ -11,9 +11,9 @@ use crate::store::StoreError;
 ///
 /// # Errors
 /// [`CliError::NotOperator`].
-pub(super) fn ensure(context: &Context) -> anyhow::Result<()> {
-    let location = context.location()?;
-    Ok(Bridge::ensure_operator(&location).map_err(CliError::NotOperator)?)
+pub(super) async fn ensure(context: &Context) -> anyhow::Result<()> {
+    let found = context.found().await?;
+    Ok(Bridge::ensure_operator(found).map_err(CliError::NotOperator)?)
 }
 
 /// The same, but a session of the credentials may do it with its own
@@ -26,7 +26,7 @@ pub(super) async fn ensure_or_party(
     bridge: &Bridge,
     conversation: &ConversationId,
 ) -> anyhow::Result<()> {
-    let Err(refused) = ensure(context) else {
+    let Err(refused) = ensure(context).await else {
         return Ok(());
     };
     let of = |session: &SessionKey| session.conversation == *conversation;
@@ -45,7 +45,7 @@ pub(super) async fn ensure_or_creator(
     bridge: &Bridge,
     creator: Option<&SessionKey>,
 ) -> anyhow::Result<()> {
-    let Err(refused) = ensure(context) else {
+    let Err(refused) = ensure(context).await else {
         return Ok(());
     };
     let of = |session: &SessionKey| Some(session) == creator;

@@ -98,7 +98,7 @@ fn number(text: &str) -> Result<Number, String> {
 }
 
 pub(super) async fn drain(args: DrainArgs, context: &Context) -> anyhow::Result<Exit> {
-    operator::ensure(context)?;
+    operator::ensure(context).await?;
     let bridge = context.open().await?;
     let whom = session::session_or_host(&bridge, &args.whom).await?;
     let name = whom.name();
@@ -139,7 +139,7 @@ async fn still_has(bridge: &Bridge, whom: &Whom) -> anyhow::Result<String> {
 }
 
 pub(super) async fn hold(command: HoldCommand, context: &Context) -> anyhow::Result<Exit> {
-    operator::ensure(context)?;
+    operator::ensure(context).await?;
     let bridge = context.open().await?;
     match command {
         HoldCommand::On { time } => {
@@ -164,7 +164,7 @@ pub(super) async fn hold(command: HoldCommand, context: &Context) -> anyhow::Res
 }
 
 pub(super) async fn capacity(args: CapacityArgs, context: &Context) -> anyhow::Result<Exit> {
-    operator::ensure(context)?;
+    operator::ensure(context).await?;
     let bridge = context.open().await?;
     let session = session::session(&bridge, &args.session).await?;
     let Number(number) = args.number;

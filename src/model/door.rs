@@ -9,8 +9,20 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 pub enum DoorError {
     /// No daemon answers there.
-    #[error("no daemon answers at {}: {}\n  start it: systemctl start 'mcp-bridged@*', or with --user", .0.display(), .1)]
+    #[error("no daemon answers at {}: {}\n  start it: systemctl start 'mcp-bridged@*', or with --user; or name a store: --store", .0.display(), .1)]
     Unreachable(PathBuf, String),
+    /// Of several daemons that nothing chooses between, each has another store.
+    #[error("which store: {first}, of the daemon at {}, or {second}, of the daemon at {}?\n  name one: --store unix:{}, or MCP_BRIDGE_STORE in the environment", .by.display(), .socket.display(), .by.display())]
+    TwoStores {
+        /// A store.
+        first: String,
+        /// The socket of its daemon.
+        by: PathBuf,
+        /// The other store.
+        second: String,
+        /// The socket of its daemon.
+        socket: PathBuf,
+    },
     /// This user may not use the socket.
     #[error("{}: permission denied\n  the group of that socket may use it: `ls -l` names the group, and after `usermod -aG` the user must log in again", .0.display())]
     NotPermitted(PathBuf),

@@ -2,10 +2,14 @@
 //! and what the environment says.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
 
 use super::{Acting, Result, SessionError};
 use crate::advice;
-use crate::store::locate::{self, Hints, Location, Origin};
+use crate::bridge::{Found, Surroundings};
+use crate::store::locate::{self, Hints, Origin};
 
 /// The variable that names credentials files, with `:` between them.
 pub const CREDENTIALS_VARIABLE: &str = "MCP_BRIDGE_CREDENTIALS";
@@ -15,6 +19,8 @@ pub const CREDENTIALS_VARIABLE: &str = "MCP_BRIDGE_CREDENTIALS";
 pub struct Access {
     store: Option<String>,
     credentials: Vec<PathBuf>,
+    /// What came of it: one command uses one store.
+    found: Arc<OnceCell<Found>>,
 }
 
 impl Access {
@@ -31,22 +37,31 @@ impl Access {
             false => credentials,
         };
         credentials.retain(|path| !path.as_os_str().is_empty());
-        Self { store, credentials }
+        let found = Arc::default();
+        Self {
+            store,
+            credentials,
+            found,
+        }
     }
 
-    /// The same with another store, whatever was said.
+    /// The same with another store, or another way to it, whatever was said.
     #[must_use]
-    pub fn with_store(mut self, store: String) -> Self {
-        self.store = Some(store);
+    pub fn with_found(mut self, found: Found) -> Self {
+        self.found = Arc::new(OnceCell::new_with(Some(found)));
         self
     }
 
-    /// Which store is meant.
+    /// Which store is meant, and the way to it.
     ///
     /// # Errors
     /// Credentials that were named and cannot be read, if it is up to them; a
-    /// URL that is not SQLite's.
-    pub fn location(&self) -> Result<Location> {
+    /// URL that is not SQLite's; daemons that answer for two stores.
+    pub async fn find(&self) -> Result<&Found> {
+        self.found.get_or_try_init(|| self.look()).await
+    }
+
+    async fn look(&self) -> Result<Found> {
         let environment = std::env::var_os(locate::VARIABLE);
         let environment = environment.as_ref().map(|value| value.to_string_lossy());
         let said = [self.store.as_deref(), environment.as_deref()]
@@ -57,16 +72,17 @@ impl Access {
         } else {
             self.acting()?.store
         };
-        let found = locate::locate(&Hints {
+        let hints = Hints {
             flag: self.store.as_deref(),
             environment: environment.as_deref(),
             configuration: None,
             credentials: credentials.as_deref(),
             doors: true,
-        })?;
+        };
+        let found = Found::by(&hints, &Surroundings::here()).await?;
         // A command without these credentials finds another store.
-        if found.origin == Origin::Credentials {
-            advice::name_store(&found.name.to_string());
+        if found.location.origin == Origin::Credentials {
+            advice::name_store(&found.location.name.to_string());
         }
         Ok(found)
     }

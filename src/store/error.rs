@@ -392,6 +392,7 @@ fn of_the_door(error: &DoorError) -> ErrorClass {
         | DoorError::NotOperator(_)
         | DoorError::NotYours { .. } => ErrorClass::Denied,
         DoorError::Malformed(_)
+        | DoorError::TwoStores { .. }
         | DoorError::TooLong(_)
         | DoorError::NotJson(_)
         | DoorError::NoOperation(_)

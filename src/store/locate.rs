@@ -11,6 +11,7 @@ use etcetera::BaseStrategy;
 
 use super::sqlite::{Create, Durability, Opening, SqliteStore};
 use super::{Result, SharedStore, StoreError};
+use crate::guarded;
 use crate::model::{DOOR, StoreName};
 
 /// The variable that names a store.
@@ -30,10 +31,28 @@ pub enum Origin {
     Configuration,
     /// The credentials file.
     Credentials,
+    /// Nothing; a daemon of this user's has it.
+    Daemon,
     /// Nothing; this user has none, and may use the system's.
     System,
     /// Nothing.
     Default,
+}
+
+impl Origin {
+    /// One word, for scripts.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::Configuration => "configuration",
+            Self::Credentials => "credentials",
+            Self::Daemon => "daemon",
+            Self::System => "system",
+            Self::Default => "default",
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -43,6 +62,7 @@ impl fmt::Display for Origin {
             Self::Environment => "from MCP_BRIDGE_STORE",
             Self::Configuration => "from store.url",
             Self::Credentials => "from the credentials",
+            Self::Daemon => "of this user's daemon",
             Self::System => "the system's, as this user has none",
             Self::Default => "the default of this user",
         })
@@ -87,11 +107,23 @@ pub struct Hints<'a> {
     pub doors: bool,
 }
 
-/// Finds the store that the hints mean.
+/// Finds the store that the hints mean, by its file.
 ///
 /// # Errors
 /// [`StoreError::Unsupported`] for a URL that is not SQLite's.
 pub fn locate(hints: &Hints<'_>) -> Result<Location> {
+    if let Some(location) = named(hints)? {
+        return Ok(location);
+    }
+    let (own, system) = unnamed();
+    Ok(system.filter(|_| !own.path().exists()).unwrap_or(own))
+}
+
+/// The store that the hints name.
+///
+/// # Errors
+/// [`StoreError::Unsupported`] for a URL that is not SQLite's.
+pub fn named(hints: &Hints<'_>) -> Result<Option<Location>> {
     let named = [
         (hints.flag, Origin::Flag),
         (hints.environment, Origin::Environment),
@@ -106,54 +138,25 @@ pub fn locate(hints: &Hints<'_>) -> Result<Location> {
                 }
                 _ => parse(text)?.into(),
             };
-            return Ok(Location { name, origin });
+            return Ok(Some(Location { name, origin }));
         }
     }
-    let (own, system) = (default_path(), PathBuf::from(SYSTEM_STORE));
-    let found = unnamed(own, system, Path::exists, may_use);
-    // A store that this user may not open is used through its daemon.
-    let is_there = found.path().exists();
-    match system_door().filter(|_| hints.doors && !is_there) {
-        Some(socket) => Ok(Location {
-            name: StoreName::of_door(&socket),
-            origin: Origin::System,
-        }),
-        None => Ok(found),
-    }
+    Ok(None)
 }
 
-/// The store that nothing names: the user's own where it is there, else the
-/// system's where that is there and this user may use it.
-fn unnamed(
-    own: PathBuf,
-    system: PathBuf,
-    exists: impl Fn(&Path) -> bool,
-    may_use: impl Fn(&Path) -> bool,
-) -> Location {
-    match own == system || exists(&own) || !exists(&system) || !may_use(&system) {
-        true => Location {
-            name: own.into(),
-            origin: Origin::Default,
-        },
-        false => Location {
-            name: system.into(),
-            origin: Origin::System,
-        },
-    }
-}
-
-/// Where the sockets of the system's daemons are, a directory each.
-const SYSTEM_DOORS: &str = "/run/mcp-bridge";
-
-/// The socket of a daemon of the system's that this user may ask; of several the
-/// first by name.
-fn system_door() -> Option<PathBuf> {
-    use rustix::fs::{Access, access};
-    let instances = std::fs::read_dir(SYSTEM_DOORS).ok()?.flatten();
-    let sockets = instances.map(|instance| instance.path().join("api.sock"));
-    sockets
-        .filter(|socket| access(socket, Access::WRITE_OK).is_ok())
-        .min()
+/// What is meant where nothing names a store: this user's own, which may not be there,
+/// and the system's, if it is there and this user may use it.
+#[must_use]
+pub fn unnamed() -> (Location, Option<Location>) {
+    let (own, system) = (default_path(), Path::new(SYSTEM_STORE));
+    let is_other = own != system;
+    let found = |path: PathBuf, origin| Location {
+        name: path.into(),
+        origin,
+    };
+    let system = (is_other && system.exists() && may_use(system))
+        .then(|| found(system.to_owned(), Origin::System));
+    (found(own, Origin::Default), system)
 }
 
 /// Whether this user may read and write a file, and make others beside it.
@@ -227,6 +230,29 @@ pub fn state_directory() -> Option<PathBuf> {
     Some(state.join("mcp-bridge"))
 }
 
+/// Where the daemons of the system keep their state and their sockets, a directory for
+/// each.
+pub const SYSTEM_DAEMONS: &str = "/run/mcp-bridge";
+
+/// Where root's daemons do that are neither the service's nor of a login.
+const ROOTS_DAEMONS: [&str; 2] = ["/run/mcp-bridge-root", "/var/run/mcp-bridge-root"];
+
+/// The directories below which this user's daemons keep their state and their sockets:
+/// the login's, where the user's service manager makes one for each daemon, and the
+/// user's own. Not one that others may write.
+#[must_use]
+pub fn user_daemons() -> (Option<PathBuf>, Option<PathBuf>) {
+    let login = std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty());
+    let login = login.map(|directory| PathBuf::from(directory).join("mcp-bridge"));
+    let own = match rustix::process::geteuid().is_root() {
+        true if Path::new("/run").is_dir() => Some(PathBuf::from(ROOTS_DAEMONS[0])),
+        true => Some(PathBuf::from(ROOTS_DAEMONS[1])),
+        false => state_directory().map(|directory| directory.join("run")),
+    };
+    let private = |directory: &PathBuf| guarded::exposed(directory).is_none();
+    (login.filter(private), own.filter(private))
+}
+
 /// Opens the store at a location.
 ///
 /// # Errors
@@ -268,26 +294,6 @@ mod tests {
         let found = locate(&hints).expect("a store");
         assert_eq!(found.path(), Path::new("/srv/c.db"));
         assert_eq!(found.origin, Origin::Configuration);
-    }
-
-    #[test]
-    fn the_system_s_store_is_used_where_there_is_no_own_one() {
-        let found = |there: &[&str], usable: bool| {
-            let exists = |path: &Path| there.iter().any(|one| Path::new(one) == path);
-            unnamed("/own".into(), "/system".into(), exists, |_| usable)
-        };
-        for (there, usable, path, origin) in [
-            (&[][..], true, "/own", Origin::Default),
-            (&["/own", "/system"], true, "/own", Origin::Default),
-            (&["/system"], false, "/own", Origin::Default),
-            (&["/system"], true, "/system", Origin::System),
-        ] {
-            let Location {
-                name: meant,
-                origin: by,
-            } = found(there, usable);
-            assert_eq!((meant.file(), by), (Path::new(path), origin), "{there:?}");
-        }
     }
 
     #[test]

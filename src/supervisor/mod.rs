@@ -33,7 +33,7 @@ pub use state_file::{
     DutyState, Instance, InstancePlace, LastReload, StateFile, find_state, read as read_state,
     running, state_path,
 };
-pub(crate) use state_file::{is_elsewhere, lock_is_closed, runs, user_directories};
+pub(crate) use state_file::{is_elsewhere, lock_is_closed, runs};
 
 /// How often health is looked at where no service manager asks.
 const LOOK: Duration = Duration::from_secs(1);

@@ -316,17 +316,13 @@ fn holder(lock: &File) -> Option<Pid> {
 
 /// The machine's own configurations, and where their services keep their state.
 const SYSTEM: &str = "/etc/mcp-bridge";
-const SYSTEM_STATE: &str = "/run/mcp-bridge";
+const SYSTEM_STATE: &str = locate::SYSTEM_DAEMONS;
 
 /// Whether a configuration is one of the machine's own.
 fn is_system(config: &Path) -> bool {
     let path = std::path::absolute(config).ok();
     path.as_deref().and_then(Path::parent) == Some(Path::new(SYSTEM))
 }
-
-/// Where root's daemons keep their state that are neither the service's nor of
-/// a login.
-const ROOT_STATE: [&str; 2] = ["/run/mcp-bridge-root", "/var/run/mcp-bridge-root"];
 
 /// Where the state file of this configuration may be, best first: the directory
 /// that the service manager made, or would have made for it, so that a daemon
@@ -346,24 +342,9 @@ fn places(config: &Path) -> Vec<PathBuf> {
     if is_system(config) && Path::new("/run").is_dir() {
         return vec![Path::new(SYSTEM_STATE).join(&instance).join(file)];
     }
-    let (login, own) = user_directories();
+    let (login, own) = locate::user_daemons();
     let places = login.into_iter().chain(own);
     places
         .map(|directory| directory.join(&instance).join(&file))
         .collect()
-}
-
-/// The directories below which this user's daemons keep their state: the
-/// login's, where the user's service manager makes one for each daemon, and the
-/// user's own. Not one that others may write.
-pub(crate) fn user_directories() -> (Option<PathBuf>, Option<PathBuf>) {
-    let login = std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty());
-    let login = login.map(|directory| PathBuf::from(directory).join("mcp-bridge"));
-    let own = match rustix::process::geteuid().is_root() {
-        true if Path::new("/run").is_dir() => Some(PathBuf::from(ROOT_STATE[0])),
-        true => Some(PathBuf::from(ROOT_STATE[1])),
-        false => locate::state_directory().map(|directory| directory.join("run")),
-    };
-    let private = |directory: &PathBuf| guarded::exposed(directory).is_none();
-    (login.filter(private), own.filter(private))
 }

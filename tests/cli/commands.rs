@@ -274,6 +274,8 @@ fn status_tells_who_is_alive_and_who_has_mail() {
 
     DAEMON            ROLE    STATE    SINCE  SESSIONS  PID  VERSION
     elsewhere:worker  worker  running  0s     0         17   1.2.3
+
+    store <dir>/bridge.db (from MCP_BRIDGE_STORE), opened here
     ");
     scratch.sql("UPDATE bridge_heartbeat SET beat_ms = beat_ms - 7200000");
     let status = scratch.run(&["status", "--json"]).ok().json();

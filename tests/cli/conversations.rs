@@ -172,7 +172,7 @@ fn lists_say_which_store_is_empty() {
       make one: mcp-bridge conversation new
     ");
     assert_snapshot!(scratch.run(&["status"]).ok().shows(), @r"
-    no open conversations in <dir>/bridge.db
+    no open conversations in <dir>/bridge.db (from MCP_BRIDGE_STORE), opened here
       make one: mcp-bridge conversation new --label backend
     ");
 }

@@ -72,7 +72,7 @@ fn a_machine_in_order_has_no_fail_and_ends_with_0() {
         .run(&["doctor", "--config", "worker.toml"])
         .ok()
         .shows();
-    assert!(shown.starts_with("ok    config       worker.toml: worker, 1 session\nok    store        <dir>/bridge.db: sqlite 3."), "{shown}");
+    assert!(shown.starts_with("ok    config       worker.toml: worker, 1 session\nok    way          <dir>/bridge.db (from MCP_BRIDGE_STORE), opened here\nok    store        <dir>/bridge.db: sqlite 3."), "{shown}");
     assert!(!shown.contains('\u{1b}'), "no colours in a pipe");
 }
 

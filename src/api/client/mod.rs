@@ -1,10 +1,8 @@
 //! The other side of the door: asks the daemon, and asks again where that is safe.
 
 mod connection;
-mod find;
+pub mod find;
 mod follow;
-
-pub use find::find;
 
 use std::time::Duration;
 

@@ -52,6 +52,12 @@ fn door() -> Vec<DoorError> {
     let (socket, what) = (path("api.sock"), "send".to_owned());
     each!(DoorError {
         Unreachable => DoorError::Unreachable(socket.clone(), text()),
+        TwoStores => DoorError::TwoStores {
+            first: text(),
+            by: socket.clone(),
+            second: text(),
+            socket: socket.clone(),
+        },
         NotPermitted => DoorError::NotPermitted(socket.clone()),
         Late => DoorError::Late {
             socket: socket.clone(),

@@ -64,12 +64,12 @@ pub(super) async fn run(args: RekeyArgs, context: &Context) -> anyhow::Result<Ex
     let acting = context.acting_if_any()?;
     let mine = mine(acting.as_ref(), &found, args.side)?;
     if mine.token.is_none() {
-        operator::ensure(context)?;
+        operator::ensure(context).await?;
     }
     let paths = mine.paths(args.out, &found)?;
     let session = &mine.session;
     let presented = presented(&bridge, &mine, &paths).await?;
-    if presented.is_none() && operator::ensure(context).is_err() {
+    if presented.is_none() && operator::ensure(context).await.is_err() {
         return Err(StoreError::WrongToken(session.clone()).into());
     }
     let token = new::token_for(session)?;

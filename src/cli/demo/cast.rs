@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::actors::{ROLE, Told};
 use super::mail::{self, Stored};
-use crate::bridge::{Bridge, Purpose};
+use crate::bridge::{Bridge, Found, Purpose};
 use crate::clock;
 use crate::credentials::Credentials;
 use crate::leash::Leash;
@@ -63,7 +63,7 @@ impl Stage {
             name: database.as_path().into(),
             origin: Origin::Flag,
         };
-        let bridge = Bridge::open(&location, Purpose::Make, |_| {}).await?;
+        let bridge = Bridge::open(&Found::file(location), Purpose::Make, |_| {}).await?;
         bridge.set_rate_limits(RateLimits::NONE).await?;
         let raw = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let mut stage = Self {

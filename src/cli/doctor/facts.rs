@@ -19,6 +19,8 @@ pub(super) struct Facts {
     pub(super) now: Timestamp,
     /// Where configurations were looked for, if none was named.
     pub(super) looked_in: Vec<PathBuf>,
+    /// The store that this user's commands use, and how.
+    pub(super) way: String,
     /// Whether whoever asks may read and write everything.
     pub(super) as_root: bool,
     pub(super) configs: Vec<Config>,
@@ -103,6 +105,8 @@ pub(super) struct Store {
     pub(super) path: PathBuf,
     /// What it is, or what is wrong with it: the error and the remedy.
     pub(super) outcome: Result<Inspection, (String, String)>,
+    /// The daemon's socket, where the file is closed to this user, who asks its daemon.
+    pub(super) asked: Option<PathBuf>,
     /// Whether it is not there, and nobody said that it should be.
     pub(super) not_yet: bool,
     /// Whether it is that of a daemon which runs or is enabled, or this user's.

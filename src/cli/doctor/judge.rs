@@ -11,6 +11,7 @@ use crate::text;
 /// Everything that there is to say, by topic.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut found = configs(facts);
+    found.push(Finding::ok("way", &facts.way));
     found.extend(facts.stores.iter().flat_map(store::store));
     found.extend(store::said(facts));
     found.extend(store::foreign_writer(facts));

@@ -45,8 +45,9 @@ pub(super) struct DoctorArgs {
 const WIDTH: usize = 120;
 
 pub(super) async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<Exit> {
+    let way = context.found().await?;
     let context = &context.on_the_file().await?;
-    let facts = gather::gather(&args.config, context).await?;
+    let facts = gather::gather(&args.config, context, way).await?;
     let findings = judge::judge(&facts);
     let worst = findings.iter().map(|f| f.level).max().unwrap_or(Level::Ok);
     if context.json() {
@@ -55,6 +56,7 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<E
             "result": worst,
             "version": facts.version,
             "at": facts.now,
+            "way": way.json(),
             "counts": {
                 "ok": count(Level::Ok),
                 "note": count(Level::Note),

@@ -4,12 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::configs::{Home, Loaded, is_enabled};
-use crate::supervisor::{
-    self, StateFile, is_elsewhere, lock_is_closed, read_state, user_directories,
-};
-
-/// A system service's runtime directories, one each or one for all.
-const SYSTEM: &str = "/run/mcp-bridge";
+use crate::store::locate::{SYSTEM_DAEMONS, user_daemons};
+use crate::supervisor::{self, StateFile, is_elsewhere, lock_is_closed, read_state};
 
 /// A daemon that left a state file.
 #[derive(Debug)]
@@ -31,8 +27,8 @@ pub(in crate::cli) struct Daemon {
 pub(in crate::cli) fn daemons(configs: &[Loaded], all: bool) -> Vec<Daemon> {
     // By its file, so that one that is found in two ways is one.
     let mut files: BTreeMap<PathBuf, (String, Home)> = BTreeMap::new();
-    let mut places = vec![(PathBuf::from(SYSTEM), Home::System)];
-    let (login, own) = user_directories();
+    let mut places = vec![(PathBuf::from(SYSTEM_DAEMONS), Home::System)];
+    let (login, own) = user_daemons();
     places.extend(login.map(|place| (place, Home::User)));
     places.extend(own.map(|place| (place, Home::Elsewhere)));
     for (place, home) in &places {

@@ -23,7 +23,10 @@ pub(in crate::cli) struct Own {
 
 impl Own {
     pub(in crate::cli) fn of(location: &Location, asked: bool) -> Self {
-        let named = !matches!(location.origin, Origin::Default | Origin::System);
+        let named = !matches!(
+            location.origin,
+            Origin::Default | Origin::System | Origin::Daemon
+        );
         Self {
             named,
             // The environment is that of the commands that follow.

@@ -17,7 +17,6 @@ use super::heard::{self, Heard};
 use super::output::{self, print, print_json, shown};
 use super::table::{BOLD, Cell, DIM, Table};
 use crate::advice;
-use crate::bridge::Bridge;
 use crate::clock;
 use crate::exit::Exit;
 use crate::model::session::SessionView;
@@ -53,18 +52,18 @@ it cannot be used or written. What is known without it is shown all the same.")]
 pub(super) struct StatusArgs {}
 
 pub(super) async fn run(_: StatusArgs, context: &Context) -> anyhow::Result<Exit> {
-    let location = context.location()?;
+    let location = context.location().await?;
     match read(context).await {
         Ok((all, exit)) => {
             all.show(context.json())?;
             Ok(exit)
         }
         Err(error) if !context.json() && is_first_time(&error) => {
-            print(&first_screen(&location))?;
+            print(&first_screen(location))?;
             Ok(Exit::Success)
         }
         Err(error) if is_outage(&error) => {
-            unreadable(&error, &location, context.json())?;
+            unreadable(&error, location, context.json())?;
             Ok(Exit::Unavailable)
         }
         Err(error) => Err(error),
@@ -106,16 +105,22 @@ async fn read(context: &Context) -> anyhow::Result<(Shown, Exit)> {
     let shown = if context.json() {
         let mut all = fleet.json()?;
         all["store"] = json!(bridge.name());
+        all["way"] = context.found().await?.json();
         all["sessions"] = sessions_json(&sessions, &fleet.outlook, now)?;
         let daemons = daemons.iter().map(|daemon| daemons::json(daemon, now));
         all["daemons"] = daemons.collect::<Result<Vec<_>, _>>()?.into();
         all["heard"] = heard.iter().map(Heard::json).collect();
         Shown::Json(all)
     } else {
-        let mut page = page(&bridge, &sessions, &daemons, &fleet, now);
+        let way = context.found().await?.to_string();
+        let way = shown(&way);
+        let mut page = page(&way, &sessions, &daemons, &fleet, now);
         let heard = heard::lines(&heard);
         if !heard.is_empty() {
             page.push_str(&format!("\n{heard}"));
+        }
+        if !sessions.is_empty() {
+            page.push_str(&format!("\n{DIM}store {way}{DIM:#}\n"));
         }
         Shown::Page(page)
     };
@@ -189,7 +194,7 @@ fn first_screen(location: &Location) -> String {
 }
 
 fn page(
-    bridge: &Bridge,
+    way: &str,
     sessions: &[SessionView],
     daemons: &[DaemonView],
     fleet: &Fleet,
@@ -199,8 +204,7 @@ fn page(
     if sessions.is_empty() {
         let make = advice::with_store("mcp-bridge conversation new --label backend");
         out.push_str(&format!(
-            "no open conversations in {}\n  make one: {make}\n",
-            bridge.name()
+            "no open conversations in {way}\n  make one: {make}\n",
         ));
     } else {
         out.push_str(&table(sessions, &fleet.outlook, now).render(0));

@@ -41,14 +41,15 @@ pub(in crate::cli) struct BackupArgs {
 }
 
 pub(super) async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Exit> {
-    let location = context.location()?;
+    let context = &context.on_the_file().await?;
+    let location = context.location().await?;
     let store = std::path::absolute(location.path())?;
     let target = target(&store, args.file.as_deref(), clock::now())?;
     let began = clock::since_boot();
     let (from, to, force) = (store.clone(), target, args.force);
     let copied = attend(move |attendant| sqlite::backup(&from, &to, force, attendant)).await;
     let copied = copied.map_err(|error| match error.downcast_ref() {
-        Some(StoreError::Missing(_)) => Context::missing(&location),
+        Some(StoreError::Missing(_)) => Context::missing(location),
         _ => error,
     })?;
     let took = clock::since_boot().saturating_sub(began);

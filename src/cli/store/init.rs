@@ -55,13 +55,14 @@ impl InitArgs {
 }
 
 pub(super) async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Exit> {
-    let location = context.location()?;
+    let context = &context.on_the_file().await?;
+    let location = context.location().await?;
     if args.accept_schema {
         accept(location.path())?;
     }
     let was_there = std::fs::metadata(location.path()).is_ok_and(|meta| meta.len() > 0);
     if was_there && args.changes_settings() {
-        operator::ensure(context)?;
+        operator::ensure(context).await?;
     }
     let bridge = context.open_or_begin_anew().await?;
     let storage = args

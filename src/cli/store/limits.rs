@@ -61,7 +61,7 @@ impl Limits {
 pub(super) async fn limits(args: LimitsArgs, context: &Context) -> anyhow::Result<Exit> {
     let asked = args.off || args.limits.any();
     if asked {
-        operator::ensure(context)?;
+        operator::ensure(context).await?;
     }
     let bridge = match asked {
         true => context.open().await?,

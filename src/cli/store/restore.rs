@@ -43,8 +43,8 @@ pub(in crate::cli) struct RestoreArgs {
 }
 
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Exit> {
-    operator::ensure(context)?;
-    let store = std::path::absolute(context.location()?.path())?;
+    operator::ensure(context).await?;
+    let store = std::path::absolute(context.location().await?.path())?;
     let file = std::path::absolute(&args.file)?;
     let found = sqlite::candidate(&file, &store)?;
     if !args.yes {

@@ -126,7 +126,7 @@ async fn one(
 
 /// All that a session has, into the queue.
 async fn all_of(bridge: &Bridge, owner: &str, context: &Context) -> anyhow::Result<()> {
-    operator::ensure(context)?;
+    operator::ensure(context).await?;
     let owner = session::session(bridge, owner).await?;
     let filter = TaskFilter {
         states: vec![TaskState::Leased],

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::stores;
-use crate::bridge::{Bridge, Purpose};
+use crate::bridge::{Bridge, Found, Purpose, Surroundings};
 use crate::cli::doctor::facts::{CredentialsFile, CredentialsTrouble, Standing};
 use crate::cli::doctor::judge::unit;
 use crate::cli::heard::configs::{Loaded, toml_in};
@@ -114,7 +114,10 @@ async fn open(opened: &mut Vec<(PathBuf, Option<Bridge>)>, path: PathBuf) -> Opt
         ..locate::Hints::default()
     };
     let store = match locate::locate(&hints) {
-        Ok(location) => Bridge::open(&location, Purpose::Look, |_| {}).await.ok(),
+        Ok(location) => {
+            let found = Found::named(location, &Surroundings::here()).await;
+            Bridge::open(&found, Purpose::Look, |_| {}).await.ok()
+        }
         Err(_) => None,
     };
     opened.push((path, store.clone()));

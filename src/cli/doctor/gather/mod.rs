@@ -9,19 +9,24 @@ mod stores;
 use std::path::{Path, PathBuf};
 
 use super::facts::{Config, Facts};
+use crate::bridge::Found;
 use crate::cli::context::Context;
 use crate::cli::heard::configs::{Loaded, directories, load};
-use crate::cli::heard::{daemons, own};
+use crate::cli::heard::{daemons, is_same, own};
 use crate::clock;
 
 /// Everything that `judge` wants to know.
-pub(super) async fn gather(named: &[PathBuf], context: &Context) -> anyhow::Result<Facts> {
+pub(super) async fn gather(
+    named: &[PathBuf],
+    context: &Context,
+    way: &Found,
+) -> anyhow::Result<Facts> {
     let looked_in = match named.is_empty() {
         true => directories(),
         false => Vec::new(),
     };
     let loaded = load(named, &looked_in);
-    let own = own::Own::of(&context.location()?, !named.is_empty());
+    let own = own::Own::of(context.location().await?, !named.is_empty());
     let mut daemons = daemons::daemons(&loaded, named.is_empty());
     for daemon in &mut daemons {
         daemon.other = own.other(
@@ -36,11 +41,15 @@ pub(super) async fn gather(named: &[PathBuf], context: &Context) -> anyhow::Resu
         configs.push(configs::facts(one, &daemons, store, other).await);
     }
     let in_use = |one: &Loaded| daemons::is_in_use(one, &daemons);
-    let (locations, used) = stores::locations(&loaded, in_use, context)?;
+    let (locations, used) = stores::locations(&loaded, in_use, context).await?;
+    let context_path = context.location().await?.path();
     let stores: Vec<_> = locations
         .iter()
         .enumerate()
-        .map(|(index, location)| stores::store(location, index < used, &own, &configs))
+        .map(|(index, location)| {
+            let of = is_same(location.path(), context_path).then_some(way);
+            stores::store(location, index < used, &own, &configs, of)
+        })
         .collect();
     let now = clock::now();
     let mut credentials =
@@ -56,6 +65,7 @@ pub(super) async fn gather(named: &[PathBuf], context: &Context) -> anyhow::Resu
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now,
         looked_in,
+        way: way.to_string(),
         as_root: rustix::process::geteuid().is_root(),
         configs,
         inotify: machine::inotify(&daemons),

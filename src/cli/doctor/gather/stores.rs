@@ -5,7 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
+use crate::bridge::Found;
 use crate::cli::context::Context;
 use crate::cli::doctor::facts::{Config, Permissions, Store};
 use crate::cli::heard::configs::Loaded;
@@ -19,7 +21,7 @@ use crate::store::sqlite::{self, Kind};
 /// Each once, and first those that somebody uses: `in_use` of the
 /// configurations and this user's own. The second number is how many. A daemon's
 /// is what its configuration says: its environment is not ours.
-pub(super) fn locations(
+pub(super) async fn locations(
     configs: &[Loaded],
     in_use: impl Fn(&Loaded) -> bool,
     context: &Context,
@@ -51,7 +53,7 @@ pub(super) fn locations(
             add(&mut found, location);
         }
     }
-    let own = context.location()?;
+    let own = context.location().await?.clone();
     // Beside the daemons' stores, this user's own counts if there is one.
     if configs.is_empty() || own.origin != Origin::Default || own.path().exists() {
         add(&mut found, own);
@@ -87,7 +89,15 @@ fn real(path: &Path) -> std::path::PathBuf {
         .unwrap_or_else(|_| path.to_owned())
 }
 
-pub(super) fn store(location: &Location, in_use: bool, own: &Own, configs: &[Config]) -> Store {
+/// What there is to see of a store; `way` is how this user's commands use it, if they
+/// do.
+pub(super) fn store(
+    location: &Location,
+    in_use: bool,
+    own: &Own,
+    configs: &[Config],
+    way: Option<&Found>,
+) -> Store {
     let path = real(location.path());
     let directory = path.parent().unwrap_or(Path::new("/"));
     let outcome = match sqlite::inspect(&path, true) {
@@ -97,7 +107,10 @@ pub(super) fn store(location: &Location, in_use: bool, own: &Own, configs: &[Con
         })),
         other => other,
     };
+    let is_closed = access(&path, Access::READ_OK | Access::WRITE_OK) == Err(Errno::ACCESS);
+    let socket = way.and_then(Found::socket).filter(|_| is_closed);
     Store {
+        asked: socket.map(Path::to_owned),
         not_yet: matches!(outcome, Err(StoreError::Missing(_)))
             && location.origin == Origin::Default,
         in_use,

@@ -80,6 +80,14 @@ fn naming(store: &Store, text: &str) -> String {
 
 fn findings(store: &Store) -> Vec<Finding> {
     let path = store.path.display();
+    if let Some(socket) = &store.asked {
+        let text = format!(
+            "{path}: closed to this user, whose commands ask its daemon at {}",
+            socket.display()
+        );
+        let remedy = "sudo mcp-bridge doctor looks at the file";
+        return vec![Finding::skip(TOPIC, text).remedy(remedy)];
+    }
     let found = match &store.outcome {
         Ok(found) => found,
         Err(_) if store.not_yet => {

@@ -58,6 +58,7 @@ fn store() -> Store {
     Store {
         path: "/s/bridge.db".into(),
         outcome: Ok(inspection()),
+        asked: None,
         not_yet: false,
         in_use: true,
         other: false,
@@ -137,12 +138,28 @@ fn config(session: Session) -> Config {
     }
 }
 
+#[test]
+fn a_store_that_its_daemon_has_alone_is_no_fault() {
+    let mut facts = sound();
+    facts.stores[0].outcome = Err(("permission denied".into(), "sudo".into()));
+    facts.stores[0].asked = Some("/run/mcp-bridge/worker/api.sock".into());
+    let found = judge(&facts);
+    assert!(found.iter().all(|f| f.level < Level::Warn), "{found:?}");
+    let skipped = found.iter().find(|f| f.level == Level::Skip);
+    let text = &skipped.expect("a word about it").text;
+    assert!(
+        text.contains("closed to this user") && text.contains("worker/api.sock"),
+        "{text}"
+    );
+}
+
 /// A machine on which nothing is wrong.
 fn sound() -> Facts {
     Facts {
         version: "1.0.0".into(),
         now: now(),
         looked_in: Vec::new(),
+        way: "/s/bridge.db (from --store), opened here".into(),
         as_root: false,
         configs: vec![config(session())],
         daemons: vec![daemon()],
@@ -204,6 +221,7 @@ fn a_sound_machine_has_a_line_for_each_topic_and_no_complaint() {
         topics,
         [
             "config",
+            "way",
             "store",
             "disk",
             "inotify",

@@ -1,0 +1,209 @@
+//! The order as commands have it, with the real daemon.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use mcp_bridge::credentials::Credentials;
+use mcp_bridge::model::token::TokenStorage;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::common::{Daemon, Pair, Rig, wait_for};
+
+/// A user with a login, whose daemons have their sockets below `run/mcp-bridge`.
+struct User {
+    rig: Rig,
+}
+
+impl User {
+    fn new() -> Self {
+        Self { rig: Rig::new() }
+    }
+
+    /// A daemon that answers.
+    fn daemon(&self, name: &str, store: &str) -> Daemon {
+        let config = self.rig.path(&format!("{name}.conf.toml"));
+        let text = format!(
+            "role = \"worker\"\n[store]\nurl = \"{}\"\n[service]\nstate_file = \"{}\"\n",
+            self.rig.path(store).display(),
+            self.rig
+                .path(&format!("run/mcp-bridge/{name}.json"))
+                .display(),
+        );
+        std::fs::write(&config, text).expect("written");
+        let mut daemon = self.rig.daemon(&config);
+        daemon.ready();
+        daemon
+    }
+
+    /// A command without a word of which store is meant.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.rig.dir.path())
+            .env("XDG_RUNTIME_DIR", self.rig.path("run"))
+            .env("NO_COLOR", "1")
+            .current_dir(self.rig.dir.path());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("it ran")
+    }
+
+    #[track_caller]
+    fn json(&self, args: &[&str]) -> Value {
+        let output = self.run(args);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    }
+
+    fn socket(&self, name: &str) -> String {
+        let socket = format!("run/mcp-bridge/{name}/api.sock");
+        self.rig.path(&socket).display().to_string()
+    }
+
+    /// `NAME.toml`, credentials that name the store's file.
+    fn credentials(&self, name: &str, pair: &Pair, store: &Path) {
+        let credentials = Credentials {
+            store: Some(store.display().to_string()),
+            label: None,
+            callers: vec![pair.b.clone()],
+            source: None,
+        };
+        let file = self.rig.path(&format!("{name}.toml"));
+        credentials
+            .write(&file, TokenStorage::Hashed)
+            .expect("written");
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn status_and_doctor_say_which_way_was_taken() {
+    let user = User::new();
+    let pair = user.rig.pair_without_file("work");
+    let store = user.rig.path("bridge.db");
+    user.credentials("work", &pair, &store);
+    let file = store.display().to_string();
+    let credentials = ["-c", "work.toml"];
+    // No daemon: the file that the credentials name.
+    let way = |args: &[&str]| user.json(args)["way"].clone();
+    let by_file = json!({ "named_by": "credentials", "by": "file", "socket": null });
+    assert_eq!(way(&["status", "--json", "-c", "work.toml"]), by_file);
+    let daemon = user.daemon("worker", "bridge.db");
+    let socket = user.socket("worker");
+    let through = json!({ "named_by": "credentials", "by": "daemon", "socket": socket });
+    let plain = json!({ "named_by": "daemon", "by": "daemon", "socket": socket });
+    let flag = json!({ "named_by": "flag", "by": "file", "socket": null });
+    for command in ["status", "doctor"] {
+        assert_eq!(
+            way(&[command, "--json", "-c", "work.toml"]),
+            through,
+            "{command}"
+        );
+        assert_eq!(way(&[command, "--json"]), plain, "{command}");
+        assert_eq!(
+            way(&[command, "--json", "--store", &file]),
+            flag,
+            "{command}"
+        );
+        for (args, line) in [
+            (
+                &credentials[..],
+                format!("{file} (from the credentials), asked of its daemon at {socket}"),
+            ),
+            (
+                &[],
+                format!("unix:{socket} (of this user's daemon), asked of its daemon"),
+            ),
+            (
+                &["--store", &file],
+                format!("{file} (from --store), opened here"),
+            ),
+        ] {
+            let output = user.run(&[&[command], args].concat());
+            let said = text(&output.stdout);
+            assert!(said.contains(&line), "{command} {args:?}: {output:?}");
+        }
+    }
+    // What a session does goes through the daemon, too.
+    user.rig.send(&pair.a, "hello");
+    let mail = user.run(&["check", "-c", "work.toml"]);
+    assert!(text(&mail.stdout).contains("| hello"), "{mail:?}");
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(way(&["status", "--json", "-c", "work.toml"]), by_file);
+}
+
+#[test]
+fn a_killed_daemon_is_named_and_credentials_go_on() {
+    let user = User::new();
+    let pair = user.rig.pair_without_file("work");
+    user.credentials("work", &pair, &user.rig.path("bridge.db"));
+    let mut daemon = user.daemon("worker", "bridge.db");
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    let output = user.run(&["status"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    assert!(
+        said.contains(&user.socket("worker")) && said.contains("start it: "),
+        "{said}"
+    );
+    user.rig.send(&pair.a, "hello");
+    let mail = user.run(&["check", "-c", "work.toml"]);
+    assert!(text(&mail.stdout).contains("| hello"), "{mail:?}");
+    // Another daemon of the same store answers for it.
+    let _other = user.daemon("writer", "bridge.db");
+    let status = user.json(&["status", "--json"]);
+    assert_eq!(status["way"]["socket"], json!(user.socket("writer")));
+}
+
+#[test]
+fn commands_on_the_file_find_it_by_the_daemon() {
+    let user = User::new();
+    let _daemon = user.daemon("worker", "bridge.db");
+    let file = user.rig.path("bridge.db").display().to_string();
+    let backup = user.json(&["store", "backup", "--json"]);
+    assert_eq!(backup["store"], json!(file));
+    let init = user.json(&["store", "init", "--json"]);
+    assert_eq!(
+        (&init["store"], &init["result"]),
+        (&json!(file), &json!("existing"))
+    );
+    let check = user.json(&["store", "check", "--json"]);
+    assert_eq!(check["problems"], json!([]));
+    let health = user.json(&["health", "--json"]);
+    assert_eq!(health["store"], json!(file));
+}
+
+#[test]
+fn two_stores_are_not_chosen_between() {
+    let user = User::new();
+    let (_one, two) = (
+        user.daemon("one", "bridge.db"),
+        user.daemon("two", "missing.db"),
+    );
+    // One whose store is not there yet answers for none.
+    let status = user.json(&["status", "--json"]);
+    assert_eq!(status["way"]["socket"], json!(user.socket("one")));
+    let made = user.run(&["store", "init", "--store", "missing.db"]);
+    assert!(made.status.success(), "{made:?}");
+    let said = wait_for("the second store", || {
+        let output = user.run(&["status"]);
+        (output.status.code() == Some(65)).then(|| text(&output.stderr))
+    });
+    assert!(
+        said.contains(&user.socket("one"))
+            && said.contains(&user.socket("two"))
+            && said.contains("name one: --store"),
+        "{said}"
+    );
+    assert_eq!(two.stop(), Some(0));
+    assert!(user.run(&["status"]).status.success());
+}
