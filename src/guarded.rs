@@ -71,13 +71,13 @@ pub(crate) fn open_or_make(path: &Path, mode: u32) -> io::Result<(File, bool)> {
 }
 
 /// Opens a file, or a pipe that is read at this moment, to write at its end; a
-/// file that is not there is made for this user and the file's group, as far as
-/// the umask lets the group write. A link is an error; on the way there, one that
-/// another user may have put there is.
+/// file that is not there is made with the mode, or without one for this user and the
+/// file's group, as far as the umask lets the group write. A link is an error; on the
+/// way there, one that another user may have put there is.
 ///
 /// # Errors
 /// The system's, or what stands there instead.
-pub(crate) fn open_to_append(path: &Path) -> io::Result<File> {
+pub(crate) fn open_to_append(path: &Path, mode: Option<u32>) -> io::Result<File> {
     // The directory is held open, so that it stays the one that was looked at.
     #[cfg(target_os = "linux")]
     let (_directory, path) = &reach(path)?;
@@ -92,8 +92,12 @@ pub(crate) fn open_to_append(path: &Path) -> io::Result<File> {
         }
     }
     let flags = flags | OFlags::CREATE | OFlags::EXCL | ALWAYS;
-    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP;
-    Ok(retry(|| rustix::fs::open(path, flags, mode))?.into())
+    let first = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP;
+    let made = File::from(retry(|| rustix::fs::open(path, flags, first))?);
+    if let Some(mode) = mode {
+        made.set_permissions(Permissions::from_mode(mode))?;
+    }
+    Ok(made)
 }
 
 /// Makes a file that was not there, with exactly that mode whatever the umask.
@@ -396,17 +400,17 @@ mod tests {
         std::fs::set_permissions(&agents, open_to_all).expect("set");
         symlink("../ours", agents.join("box")).expect("linked");
         let inbox = agents.join("box/inbox");
-        open_to_append(&inbox).expect("this user's own link");
+        open_to_append(&inbox, None).expect("this user's own link");
         assert!(ours.join("inbox").exists());
         std::fs::remove_file(ours.join("inbox")).expect("removed");
         if std::os::unix::fs::lchown(agents.join("box"), Some(65_534), None).is_err() {
             println!("skipped: a foreign link: this is not root");
             return;
         }
-        let refused = open_to_append(&inbox).expect_err("another user's link");
+        let refused = open_to_append(&inbox, None).expect_err("another user's link");
         assert!(refused.to_string().contains("symbolic link"), "{refused}");
         assert!(!ours.join("inbox").exists());
-        open_to_append(&agents.join("plain")).expect("no link on the way");
+        open_to_append(&agents.join("plain"), Some(0o640)).expect("no link on the way");
     }
 
     #[test]

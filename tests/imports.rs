@@ -76,6 +76,7 @@ const ON_THE_FILE: &[&str] = &[
     "cli/store/backup",
     "cli/store/check",
     "cli/store/init",
+    "cli/store/own_directory",
     "cli/store/restore",
 ];
 

@@ -133,8 +133,16 @@ impl serde_json::ser::Formatter for Escaping {
     }
 }
 
+/// Where the machine's own daemons have a directory each.
+const OF_THE_MACHINE: &str = "/run/mcp-bridge";
+
+/// The mode of a new file there, whatever the umask, which keeps the store from others:
+/// agents are users of the service's group.
+const FOR_AGENTS: u32 = 0o660;
+
 fn write(settings: &FileSettings, line: &[u8]) -> std::io::Result<()> {
-    let mut file = guarded::open_to_append(&settings.path)?;
+    let is_shared = settings.path.starts_with(OF_THE_MACHINE);
+    let mut file = guarded::open_to_append(&settings.path, is_shared.then_some(FOR_AGENTS))?;
     match settings.mode {
         // One write, so that lines of several writers do not mix.
         FileMode::Append => file.write_all(line),

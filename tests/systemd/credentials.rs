@@ -29,7 +29,7 @@ fn what_is_root_s_reaches_the_daemon_and_nobody_else() {
     alice_sends(&machine, "hello");
     wait_for("the wake", || {
         machine
-            .root("/var/lib/mcp-bridge/inbox")
+            .root("/run/mcp-bridge/worker/inbox")
             .exists()
             .then_some(())
     });

@@ -25,10 +25,12 @@ fn a_package_one_file_and_one_command() {
     });
     says(&machine, "1 unread");
     // It is for Bob's agent, which looks with Bob's eyes, and for nobody else.
-    let seen = machine.sh_as("bob", "cat /var/lib/mcp-bridge/inbox").ok();
+    let seen = machine
+        .sh_as("bob", "cat /run/mcp-bridge/worker/inbox")
+        .ok();
     assert!(seen.contains("1 unread message"), "{seen}");
     let mode = machine
-        .sh("stat --format='%a %U %G' /var/lib/mcp-bridge/inbox")
+        .sh("stat --format='%a %U %G' /run/mcp-bridge/worker/inbox")
         .ok();
     assert_eq!(mode.trim(), "660 mcp-bridge mcp-bridge");
     assert_eq!(bob_reads(&machine), ["Port the parser"]);
@@ -39,7 +41,16 @@ fn a_package_one_file_and_one_command() {
     machine.sh("useradd --create-home mallory").ok();
     let said = bridge(&machine, "mallory", "status");
     assert!(
-        !said.status.success() && said.err.contains(STORE),
+        !said.status.success() && said.err.contains("api.sock: permission denied"),
+        "{said:?}"
+    );
+    // A member who names the file reaches its daemon; without one it is said what to do.
+    let by_file = || machine.sh_as("bob", &format!("mcp-bridge --store {STORE} status"));
+    assert!(by_file().ok().contains("backend/b"));
+    machine.sh("systemctl stop mcp-bridged@worker").ok();
+    let said = by_file();
+    assert!(
+        said.code() == Some(69) && said.err.contains("ask one of them"),
         "{said:?}"
     );
 }
@@ -84,7 +95,7 @@ fn what_root_makes_is_where_the_service_looks() {
     assert!(read.contains("Port the parser"), "{read}");
     // Root may write where the service may not.
     machine
-        .sh("sed -i s:/var/lib/mcp-bridge/inbox:/home/bob/inbox: /etc/mcp-bridge/worker.toml")
+        .sh("sed -i s:/run/mcp-bridge/worker/inbox:/home/bob/inbox: /etc/mcp-bridge/worker.toml")
         .ok();
     let said = machine.sh("mcp-bridge doctor");
     assert_eq!(said.code(), Some(1), "{said:?}");
@@ -130,11 +141,11 @@ fn a_worker_and_an_orchestrator_on_one_machine() {
     bridge(
         &machine,
         "alice",
-        "task add --role worker --title 'Port the lexer'",
+        "-c backend.a task add --role worker --title 'Port the lexer'",
     )
     .ok();
     wait_for("the task at Bob's", || {
-        let listed = bridge(&machine, "alice", "task list").ok();
+        let listed = bridge(&machine, "alice", "-c backend.a task list").ok();
         listed.contains("backend/b").then_some(())
     });
     // One that goes takes nothing of the other's along.
@@ -238,8 +249,6 @@ fn removed_and_purged() {
         .ok();
     let installed = machine.written("*mcp?bridge*");
     assert!(installed.iter().any(own), "the search finds something");
-    // A file that the operator named in the configuration is the operator's.
-    machine.sh("rm /var/lib/mcp-bridge/inbox").ok();
     let said = machine.sh("dpkg --purge mcp-bridge 2>&1").ok();
     let mut left = machine.written("*mcp?bridge*");
     left.retain(own);
@@ -256,9 +265,11 @@ fn purge_keeps_backups_and_a_mount_point() {
     needs_a_machine!();
     let machine = installed();
     machine
-        .sh("mount -t tmpfs -o mode=2770,uid=mcp-bridge,gid=mcp-bridge state /var/lib/mcp-bridge && \
+        .sh(
+            "mount -t tmpfs -o mode=700,uid=mcp-bridge,gid=mcp-bridge state /var/lib/mcp-bridge && \
              mcp-bridge conversation new --label backend && \
-             mcp-bridge store backup /var/lib/mcp-bridge/weekly.db")
+             mcp-bridge store backup /var/lib/mcp-bridge/weekly.db",
+        )
         .ok();
     let said = machine.sh("dpkg --purge mcp-bridge 2>&1").ok();
     assert!(said.contains("left in /var/lib/mcp-bridge"), "{said}");

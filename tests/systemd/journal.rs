@@ -26,11 +26,11 @@ fn fields_priorities_and_the_catalog() {
     bridge(
         &machine,
         "alice",
-        "task add --role worker --title 'Port the lexer'",
+        "-c backend.a task add --role worker --title 'Port the lexer'",
     )
     .ok();
     wait_for("the task at Bob's", || {
-        let listed = bridge(&machine, "alice", "task list").ok();
+        let listed = bridge(&machine, "alice", "-c backend.a task list").ok();
         listed.contains("backend/b").then_some(())
     });
     machine
@@ -103,11 +103,11 @@ fn no_token_and_no_message_in_it() {
     bridge(
         &machine,
         "alice",
-        "task add --role worker --title 'Quince jelly' --body-file body.md",
+        "-c backend.a task add --role worker --title 'Quince jelly' --body-file body.md",
     )
     .ok();
     wait_for("the task at Bob's", || {
-        let listed = bridge(&machine, "alice", "task list").ok();
+        let listed = bridge(&machine, "alice", "-c backend.a task list").ok();
         listed.contains("backend/b").then_some(())
     });
     says(&machine, "2 unread");

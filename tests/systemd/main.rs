@@ -14,6 +14,7 @@ mod install;
 mod journal;
 mod machine;
 mod operator;
+mod ownership;
 mod package;
 mod reload;
 mod sandbox;

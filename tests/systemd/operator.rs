@@ -54,10 +54,13 @@ pub(crate) fn conversation(machine: &Machine, label: &str) {
         .ok();
 }
 
-/// A command of `mcp-bridge` on the system's store.
+/// Where the worker answers for the store, which is its own.
+pub(crate) const DOOR: &str = "unix:/run/mcp-bridge/worker/api.sock";
+
+/// A command of `mcp-bridge` that asks the worker.
 #[track_caller]
 pub(crate) fn bridge(machine: &Machine, who: &str, words: &str) -> crate::machine::Said {
-    machine.sh_as(who, &format!("mcp-bridge --store {STORE} {words}"))
+    machine.sh_as(who, &format!("mcp-bridge --store {DOOR} {words}"))
 }
 
 /// Alice writes to Bob.
@@ -110,12 +113,12 @@ pub(crate) const SESSION: &str = r#"
 credentials = "backend.b.toml"
 proof = { pid_file = "/run/agent/pid" }
 wake.order = ["file"]
-wake.file.path = "/var/lib/mcp-bridge/inbox"
+wake.file.path = "/run/mcp-bridge/worker/inbox"
 "#;
 
 /// What the daemon did for Bob's agent: a line for each wake.
 pub(crate) fn inbox(machine: &Machine) -> String {
-    std::fs::read_to_string(machine.root("/var/lib/mcp-bridge/inbox")).unwrap_or_default()
+    std::fs::read_to_string(machine.root("/run/mcp-bridge/worker/inbox")).unwrap_or_default()
 }
 
 /// All of it, with the worker enabled and ready.

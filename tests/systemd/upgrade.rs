@@ -160,7 +160,7 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
         says(&machine, "worker: 1 session alive");
         wait_for("a wake by the new one", || {
             machine
-                .root("/var/lib/mcp-bridge/inbox")
+                .root("/run/mcp-bridge/worker/inbox")
                 .exists()
                 .then_some(())
         });

@@ -2,9 +2,13 @@
 
 use serde_json::Value;
 
+use crate::faults::drop_in;
 use crate::machine::{Machine, Said, wait_for};
 use crate::needs_a_machine;
-use crate::operator::{STORE, installed, says, site};
+use crate::operator::{installed, says, site};
+
+/// A store that the machine's daemon and those of users have open.
+const SHARED: &str = "/srv/bridge/bridge.db";
 
 /// A command as Carol, with her own systemd.
 #[track_caller]
@@ -36,11 +40,23 @@ fn the_machine_s_daemon_and_a_user_s_share_a_store() {
     needs_a_machine!();
     let machine = site();
     with_carol(&machine, "--groups mcp-bridge");
+    // The system's own store is its daemon's alone.
+    machine
+        .sh("install -d -o mcp-bridge -g mcp-bridge -m 2770 /srv/bridge && \
+             mcp-bridge --store /srv/bridge/bridge.db store init && \
+             mcp-bridge --store /srv/bridge/bridge.db conversation new --label backend --out /root/shared && \
+             install --mode 600 /root/shared/backend.b.toml /etc/mcp-bridge/credentials/ && \
+             sed -i 's:/var/lib/mcp-bridge/bridge.db:/srv/bridge/bridge.db:' /etc/mcp-bridge/worker.toml")
+        .ok();
+    drop_in(
+        &machine,
+        "[Service]\nReadWritePaths=/srv/bridge\nUMask=0007\n",
+    );
     carol(
         &machine,
         &format!(
-            "mcp-bridge --store {STORE} conversation new --label hers && mkdir -p ~/.config/mcp-bridge && \
-             printf 'role = \"worker\"\\n[store]\\nurl = \"{STORE}\"\\n[[session]]\\ncredentials = \"%s\"\\nproof = \"none\"\\n' \
+            "mcp-bridge --store {SHARED} conversation new --label hers && mkdir -p ~/.config/mcp-bridge && \
+             printf 'role = \"worker\"\\n[store]\\nurl = \"{SHARED}\"\\n[[session]]\\ncredentials = \"%s\"\\nproof = \"none\"\\n' \
              ~/.local/state/mcp-bridge/credentials/hers.b.toml >~/.config/mcp-bridge/worker.toml && \
              systemctl --user enable --now mcp-bridged@worker"
         ),
@@ -49,7 +65,7 @@ fn the_machine_s_daemon_and_a_user_s_share_a_store() {
     says(&machine, "worker: 1 session alive");
     let daemons = || -> Vec<(String, String)> {
         let said = machine
-            .sh(&format!("mcp-bridge --store {STORE} status --json"))
+            .sh(&format!("mcp-bridge --store {SHARED} status --json"))
             .ok();
         let status: Value = serde_json::from_str(&said).expect("JSON");
         let text = |daemon: &Value, key: &str| daemon[key].as_str().expect(key).to_owned();

@@ -120,6 +120,9 @@ pub(super) struct Store {
     /// Free and all bytes.
     pub(super) room: Option<(u64, u64)>,
     pub(super) file_system: Option<String>,
+    /// Whether the Python bridge may be writing it in the machine's directory of stores,
+    /// and what keeps that directory open for it is not all there.
+    pub(super) closes: bool,
     /// Whether the kernel keeps the threads that open it in its directory; not
     /// known where no kernel does.
     pub(super) confined: Option<bool>,

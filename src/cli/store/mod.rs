@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod init;
 mod limits;
+mod own_directory;
 mod restore;
 
 use clap::Subcommand;
@@ -31,6 +32,10 @@ Problems end it with exit code 78.")]
     Restore(restore::RestoreArgs),
     /// Show or set how much a session may send
     Limits(limits::LimitsArgs),
+    /// Make the machine's directory of stores its daemon's alone; the package's upgrade
+    /// calls this
+    #[command(hide = true)]
+    OwnDirectory(own_directory::OwnDirectoryArgs),
 }
 
 pub(super) async fn run(command: StoreCommand, context: &Context) -> anyhow::Result<Exit> {
@@ -40,5 +45,6 @@ pub(super) async fn run(command: StoreCommand, context: &Context) -> anyhow::Res
         StoreCommand::Backup(args) => backup::run(args, context).await,
         StoreCommand::Restore(args) => restore::run(args, context).await,
         StoreCommand::Limits(args) => limits::limits(args, context).await,
+        StoreCommand::OwnDirectory(args) => own_directory::run(&args),
     }
 }

@@ -233,6 +233,9 @@ pub(super) fn is_read_only(path: &Path) -> bool {
         .is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
+/// Where the machine's daemons have their store, which is theirs alone.
+const OF_THE_MACHINE: &str = "/var/lib/mcp-bridge";
+
 /// What to do about a store that may not be opened.
 pub(super) fn permission_remedy(path: &Path) -> String {
     let place = path.parent().unwrap_or(Path::new("/"));
@@ -241,9 +244,16 @@ pub(super) fn permission_remedy(path: &Path) -> String {
     } else {
         place
     };
+    let is_root = rustix::process::geteuid().is_root();
+    if subject == Path::new(OF_THE_MACHINE) && !is_root {
+        return format!(
+            "\n  {} is for the machine's daemons alone; ask one of them: --store unix:/run/mcp-bridge/NAME/api.sock",
+            subject.display()
+        );
+    }
     match std::fs::metadata(subject) {
         // Root works as the owner of the directory.
-        Ok(meta) if rustix::process::geteuid().is_root() => format!(
+        Ok(meta) if is_root => format!(
             "\n  {} belongs to user {} and group {} with mode {:o}, and root opens a store as the owner of its directory; give the file to that user: chown --reference={} {}",
             subject.display(),
             meta.uid(),

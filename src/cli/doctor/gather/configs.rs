@@ -167,7 +167,12 @@ async fn life(session: &SessionSettings, other: Option<&str>, sandbox: &Sandbox)
 }
 
 fn wake(settings: &AdapterSettings, sandbox: &Sandbox) -> Adapter {
-    needs(settings.name(), settings.as_adapter().needs(), sandbox)
+    let needs = settings.as_adapter().needs();
+    let mut adapter = self::needs(settings.name(), needs, sandbox);
+    if let Needs::File(path) = settings.as_adapter().needs() {
+        adapter.doubt = sandbox.keeps_to_itself(path);
+    }
+    adapter
 }
 
 fn alert(settings: &AlertAdapterSettings, sandbox: &Sandbox) -> Adapter {
@@ -197,6 +202,9 @@ fn file(path: &Path, sandbox: &Sandbox) -> Option<(String, String)> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     if let Some(refused) = sandbox.refuses(path) {
         return Some(refused);
+    }
+    if sandbox.owns(path) && rustix::process::geteuid().as_raw() != 0 {
+        return None;
     }
     let trouble = |what: String, remedy: &str| Some((what, remedy.to_owned()));
     if path.symlink_metadata().is_ok() {

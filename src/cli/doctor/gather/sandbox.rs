@@ -1,5 +1,6 @@
 //! What the service manager lets a service reach: whoever asks may reach more.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub(super) struct Sandbox {
     /// `PrivateTmp=`: other files than ours.
     own_tmp: bool,
     writable: Vec<PathBuf>,
+    /// Its own directories, which can be written as well.
+    own: Vec<PathBuf>,
 }
 
 const ASKED: &str = "--property=ProtectSystem,ProtectHome,PrivateTmp,ReadWritePaths,StateDirectory,RuntimeDirectory,CacheDirectory,LogsDirectory";
@@ -68,10 +71,10 @@ impl Sandbox {
                         .split_whitespace()
                         .map(|path| PathBuf::from(path.trim_start_matches(['-', '+']))),
                 ),
-                "StateDirectory" => sandbox.writable.extend(below("/var/lib")),
-                "RuntimeDirectory" => sandbox.writable.extend(below("/run")),
-                "CacheDirectory" => sandbox.writable.extend(below("/var/cache")),
-                "LogsDirectory" => sandbox.writable.extend(below("/var/log")),
+                "StateDirectory" => sandbox.own.extend(below("/var/lib")),
+                "RuntimeDirectory" => sandbox.own.extend(below("/run")),
+                "CacheDirectory" => sandbox.own.extend(below("/var/cache")),
+                "LogsDirectory" => sandbox.own.extend(below("/var/log")),
                 _ => {}
             }
         }
@@ -92,12 +95,40 @@ impl Sandbox {
         })
     }
 
+    /// Whether the service manager makes the file's directory for the service: that it
+    /// may write there, whoever asks.
+    pub(super) fn owns(&self, path: &Path) -> bool {
+        self.own.iter().any(|place| path.starts_with(place))
+    }
+
+    /// Where the service writes what others may read.
+    fn open_place(&self) -> String {
+        let instance = self.unit.split_once('@').map_or("", |(_, rest)| rest);
+        let instance = instance.strip_suffix(".service").unwrap_or(instance);
+        format!("/run/mcp-bridge/{instance}")
+    }
+
+    /// Why an agent cannot read a file that the service writes for it, and what to do.
+    pub(super) fn keeps_to_itself(&self, path: &Path) -> Option<(String, String)> {
+        let directory = std::fs::metadata(path.parent()?).ok()?;
+        let is_closed = !self.unit.is_empty() && directory.mode() & 0o011 == 0;
+        is_closed.then(|| {
+            (
+                format!(
+                    "{}: an agent cannot read it: its directory is its owner's alone",
+                    path.display()
+                ),
+                format!("name a file in {}", self.open_place()),
+            )
+        })
+    }
+
     /// Why the service may not write the file, and what to do.
     pub(super) fn refuses(&self, path: &Path) -> Option<(String, String)> {
         if let Some(hidden) = self.hides(path) {
             return Some(hidden);
         }
-        let granted = self.writable.iter().any(|place| path.starts_with(place));
+        let granted = self.owns(path) || self.writable.iter().any(|place| path.starts_with(place));
         let home = self.homes && is_below(path, &["/home", "/root", "/run/user"]);
         let kept = self.strict && !is_below(path, &["/dev", "/proc", "/sys", "/tmp", "/var/tmp"]);
         (!granted && (home || kept)).then(|| {
@@ -105,7 +136,8 @@ impl Sandbox {
             (
                 format!("{}: the service may write nothing there", path.display()),
                 format!(
-                    "name a file in /var/lib/mcp-bridge, or write ReadWritePaths={place} with: systemctl edit {}",
+                    "name a file in {}, or write ReadWritePaths={place} with: systemctl edit {}",
+                    self.open_place(),
                     self.unit
                 ),
             )

@@ -13,6 +13,7 @@ use crate::cli::doctor::facts::{Config, Permissions, Store};
 use crate::cli::heard::configs::Loaded;
 use crate::cli::heard::is_same;
 use crate::cli::heard::own::Own;
+use crate::cli::machine_store;
 use crate::host;
 use crate::store::StoreError;
 use crate::store::locate::{self, Hints, Location, Origin};
@@ -109,7 +110,7 @@ pub(super) fn store(
     };
     let is_closed = access(&path, Access::READ_OK | Access::WRITE_OK) == Err(Errno::ACCESS);
     let socket = way.and_then(Found::socket).filter(|_| is_closed);
-    Store {
+    let mut store = Store {
         asked: socket.map(Path::to_owned),
         not_yet: matches!(outcome, Err(StoreError::Missing(_)))
             && location.origin == Origin::Default,
@@ -129,6 +130,7 @@ pub(super) fn store(
             let (what, remedy) = all.split_once('\n').unwrap_or((&all, ""));
             (what.to_owned(), remedy.trim().to_owned())
         }),
+        closes: false,
         file: permissions(&path),
         directory: permissions(directory),
         room: sqlite::room(directory),
@@ -138,7 +140,14 @@ pub(super) fn store(
             .flatten()
             .map(|found| found.enforced),
         path,
-    }
+    };
+    let is_open = || {
+        let open = |found: &Permissions| found.mode & 0o2070 == 0o2070;
+        store.directory.as_ref().is_some_and(open) && machine_store::is_kept_open(Path::new("/etc"))
+    };
+    store.closes =
+        store.path.starts_with(machine_store::DIRECTORY) && is_shared(&store) && !is_open();
+    store
 }
 
 fn permissions(path: &Path) -> Option<Permissions> {

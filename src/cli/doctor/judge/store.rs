@@ -3,6 +3,7 @@
 use crate::advice;
 use crate::cli::doctor::facts::{Facts, Permissions, Store};
 use crate::cli::doctor::finding::{Finding, Level};
+use crate::cli::machine_store;
 use crate::duties::StoreCondition;
 use crate::store::sqlite::{Inspection, Kind, SCHEMA_VERSION};
 use crate::text;
@@ -100,6 +101,7 @@ fn findings(store: &Store) -> Vec<Finding> {
     let mut findings = vec![content(store, found)];
     findings.extend(rows(found));
     findings.extend(log(found));
+    findings.extend(sharing(store));
     findings.extend(permissions(store));
     findings.extend(room(store));
     findings.extend(file_system(store));
@@ -210,6 +212,19 @@ fn log(found: &Inspection) -> Option<Finding> {
     })
 }
 
+/// The package makes the machine's directory of stores its daemon's own, at every boot
+/// and start.
+fn sharing(store: &Store) -> Option<Finding> {
+    store.closes.then(|| {
+        let text = format!(
+            "{}: it is shared with the Python bridge, and {} is for the daemon alone",
+            store.path.display(),
+            machine_store::DIRECTORY
+        );
+        Finding::warn(TOPIC, text, machine_store::remedy(&store.path))
+    })
+}
+
 fn permissions(store: &Store) -> Vec<Finding> {
     let (Some(file), Some(directory)) = (&store.file, &store.directory) else {
         return Vec::new();
@@ -231,8 +246,10 @@ fn permissions(store: &Store) -> Vec<Finding> {
         found.push(Finding::warn(TOPIC, text, remedy));
     }
     // SQLite makes files beside it: whoever may write it must be able to, and
-    // the others must be able to write those.
-    if file.mode & 0o020 != 0 && directory.mode & 0o2020 != 0o2020 {
+    // the others must be able to write those. Nothing there is for a group that may not
+    // enter the directory.
+    let enters = directory.mode & 0o010 != 0;
+    if file.mode & 0o020 != 0 && enters && directory.mode & 0o2020 != 0o2020 {
         let text = format!(
             "the group {} may write the store, but not its directory, or not as that group ({})",
             file.group,

@@ -63,6 +63,7 @@ fn store() -> Store {
         in_use: true,
         other: false,
         must_name: false,
+        closes: false,
         file: Some(permissions(0o660)),
         directory: Some(permissions(0o2770)),
         room: Some((50_000 * MEBIBYTE, 100_000 * MEBIBYTE)),
@@ -321,6 +322,13 @@ fn who_may_use_the_store() {
     assert!(modes(0o644, 0o755).starts_with("Warn store /s/bridge.db (644"));
     assert!(modes(0o600, 0o777).starts_with("Fail store /s (777"));
     assert!(modes(0o660, 0o750).contains("chmod 2770 /s"));
+    let mut own = sound();
+    own.stores[0].directory = Some(permissions(0o700));
+    assert_eq!(wrong(&own), [], "its owner's alone, whatever its files say");
+    let shared = with(|facts| facts.stores[0].closes = true);
+    for line in ["StateDirectoryMode=2770", "UMask=0007", "tmpfiles.d"] {
+        assert!(shared.contains(line), "{line}: {shared}");
+    }
     let mut facts = sound();
     facts.stores[0].directory = Some(Permissions {
         writable: false,
