@@ -37,7 +37,7 @@ pub use engine::{Engine, ReadEngine};
 
 use super::rows::Rows;
 use super::writes::{Attempt, Step, Writes};
-use super::{Result, StoreError, WriteHealth};
+use super::{Result, StoreError, WriteHealth, asker};
 use crate::clock;
 
 /// The most writes that share a commit. More would gain little: of what a message
@@ -181,6 +181,7 @@ impl Executor {
             act,
             doing,
             asked: clock::since_boot(),
+            asker: asker::of_this_task(),
             attempt: Some(self.writes.begin()),
             span: Span::current(),
             done: None,
@@ -498,6 +499,8 @@ struct Act<T, F> {
     act: F,
     doing: &'static str,
     asked: Duration,
+    /// The user of another program that it is for.
+    asker: Option<u32>,
     attempt: Option<Attempt>,
     span: Span,
     done: Option<Result<T>>,
@@ -530,7 +533,9 @@ where
     fn run(&mut self, rows: &mut dyn Rows) -> Option<bool> {
         let mut transaction = Transaction::new(rows, self.asked);
         let span = self.span.clone();
-        let act = AssertUnwindSafe(|| span.in_scope(|| (self.act)(&mut transaction)));
+        let act = AssertUnwindSafe(|| {
+            span.in_scope(|| asker::writing(self.asker, || (self.act)(&mut transaction)))
+        });
         // A defect in one write must not end those of all others.
         let done = catch_unwind(act).unwrap_or(Err(StoreError::Stopped));
         let ring = done.is_ok().then_some(transaction.ring);
