@@ -9,8 +9,6 @@
 
 #[path = "common/daemon.rs"]
 mod common;
-#[path = "door/containers.rs"]
-mod containers;
 #[path = "door/document.rs"]
 mod document;
 #[path = "door/ground.rs"]
@@ -23,8 +21,6 @@ mod input;
 mod limits;
 #[path = "door/others.rs"]
 mod others;
-#[path = "door/page.rs"]
-mod page;
 #[path = "common/python.rs"]
 mod python;
 #[path = "door/rights.rs"]

@@ -17,6 +17,8 @@ mod ahead;
 mod check;
 #[path = "kills/clocks.rs"]
 mod clocks;
+#[path = "kills/door.rs"]
+mod door;
 #[path = "common/daemon.rs"]
 mod rig;
 

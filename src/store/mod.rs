@@ -8,7 +8,6 @@
 
 pub mod accepted;
 mod alerts;
-mod asker;
 mod backend;
 mod calls;
 mod error;
@@ -30,7 +29,6 @@ mod writes;
 use std::sync::Arc;
 
 pub use alerts::*;
-pub use asker::for_user;
 pub use backend::{Backend, Look, OnRing};
 pub use error::{ErrorClass, StoreError};
 pub use fleet::*;

@@ -132,7 +132,6 @@ pub struct TaskFilter {
     #[serde(skip)]
     pub party: Option<SessionKey>,
     /// At most so many, the newest.
-    #[serde(default = "super::types::page")]
     pub limit: u32,
 }
 

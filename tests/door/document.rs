@@ -11,7 +11,8 @@ use crate::common::full;
 use crate::ground::{Case, Ground, SECRET_BODY, Socket};
 use crate::python;
 
-/// What must hold of each answer.
+/// What must hold of each answer. Not among them: that each odd request is refused,
+/// as an object inside of a request may also be a list of its members.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_schema_conformance,unsupported_method";
 

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::model::door::DoorError;
 use crate::model::message::MAX_PATH;
 use crate::model::task::{Fence, ProgressNote, TaskId, TaskResult};
-use crate::model::wire::{object, objects, seconds_if_any};
+use crate::model::wire::seconds_if_any;
 use crate::model::{SessionKey, Side};
 use crate::store::{Added, Caller, Ended, NewTask, Outcome, Result, Task, TaskEvent, TaskFilter};
 
@@ -22,7 +22,6 @@ use crate::store::{Added, Caller, Ended, NewTask, Outcome, Result, Task, TaskEve
 #[serde(deny_unknown_fields)]
 pub struct AddTasks {
     /// The tasks.
-    #[serde(deserialize_with = "objects")]
     pub tasks: Vec<NewTask>,
 }
 
@@ -78,7 +77,6 @@ fn ensure_files(files: &[String]) -> Result<()> {
 #[serde(deny_unknown_fields)]
 pub struct Tasks {
     /// Which of them.
-    #[serde(deserialize_with = "object")]
     pub filter: TaskFilter,
 }
 
@@ -161,6 +159,11 @@ pub struct ClaimTask {
 impl Operation for ClaimTask {
     const ROUTE: Route = Route::once("task/claim", Rights::SESSION, "Claims a task.");
     type Answer = Option<Task>;
+
+    /// Who has a task is given the same by the same claim.
+    fn is_repeatable(&self) -> bool {
+        self.task.is_some()
+    }
 
     async fn run(self, at: At<'_>) -> Result<Option<Task>> {
         let caller = at.caller::<Self>()?;

@@ -25,20 +25,14 @@ impl Backend for SqliteStore {
     }
 
     fn doorbell(&self, mode: Mode, on_ring: OnRing) -> Result<Doorbell> {
-        let tail = self
-            .confined
-            .run(|| Tail::open(&self.files, &self.writing))??;
+        let tail = self.confined.run(|| Tail::open(&self.files))??;
         let paths = Paths {
             database: self.files.database.clone(),
             log: self.files.beside("-wal"),
             bell: self.files.beside("-bell"),
         };
-        let doorbell = Doorbell::spawn(paths, mode, Box::new(tail.listen(on_ring)))
-            .map_err(|error| StoreError::Io(self.path().into(), error.to_string()))?;
-        if mode == Mode::Events {
-            self.hears_here(doorbell.here());
-        }
-        Ok(doorbell)
+        Doorbell::spawn(paths, mode, Box::new(tail.listen(on_ring)))
+            .map_err(|error| StoreError::Io(self.path().into(), error.to_string()))
     }
 
     fn renew(&self) {

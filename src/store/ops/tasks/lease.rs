@@ -8,7 +8,8 @@ use super::{losses, noted};
 use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
 use crate::model::task::{Fence, TaskState};
-use crate::store::ops::{audit, notices};
+use crate::store::ops::audit::ordered_by;
+use crate::store::ops::notices;
 use crate::store::rows::{Audit, Rows};
 use crate::store::{Result, Task};
 
@@ -122,7 +123,7 @@ pub(in crate::store::ops) fn lease(
         "to": to.map(SessionKey::to_string),
     });
     if cause == Cause::Operator {
-        details["by"] = audit::ordered_by();
+        details["by"] = ordered_by();
     }
     let about = to.or(found.owner.as_ref());
     let audit = Audit {
@@ -131,7 +132,7 @@ pub(in crate::store::ops) fn lease(
         action: format!("task_{event}").into(),
         details,
     };
-    audit::write(rows, vec![audit], now)?;
+    rows.audit(&[audit], now)?;
     Ok(fence)
 }
 
