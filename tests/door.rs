@@ -11,6 +11,8 @@
 mod common;
 #[path = "door/document.rs"]
 mod document;
+#[path = "door/full_disk.rs"]
+mod full_disk;
 #[path = "door/ground.rs"]
 mod ground;
 #[path = "door/hostile.rs"]
