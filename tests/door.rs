@@ -9,6 +9,8 @@
 
 #[path = "common/daemon.rs"]
 mod common;
+#[path = "door/containers.rs"]
+mod containers;
 #[path = "door/document.rs"]
 mod document;
 #[path = "door/full_disk.rs"]
@@ -23,6 +25,8 @@ mod input;
 mod limits;
 #[path = "door/others.rs"]
 mod others;
+#[path = "door/page.rs"]
+mod page;
 #[path = "common/python.rs"]
 mod python;
 #[path = "door/rights.rs"]

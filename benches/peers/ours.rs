@@ -9,6 +9,7 @@ use mcp_bridge::bridge::{Begin, Bridge, News, Subscription};
 use mcp_bridge::clock;
 use mcp_bridge::model::token::Token;
 use mcp_bridge::model::{SessionKey, Side};
+use mcp_bridge::store::executor::here;
 use mcp_bridge::store::sqlite::Create;
 use mcp_bridge::store::{Caller, SharedStore};
 use rustix::process::Signal;
@@ -19,6 +20,15 @@ use crate::reader::{self, Job};
 use crate::server::Server;
 use crate::{Made, Writer};
 
+/// As the command line has it, and what else acts for one agent: one thread, which may
+/// wait for the disk.
+fn runtime() -> std::io::Result<Runtime> {
+    here::let_wait();
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
 struct Embedded {
     runtime: Runtime,
     path: PathBuf,
@@ -27,7 +37,7 @@ struct Embedded {
 }
 
 pub(crate) fn embedded(directory: &Path) -> Made {
-    let runtime = Runtime::new()?;
+    let runtime = runtime()?;
     let path = directory.join("bridge.db");
     let (store, pair) = runtime.block_on(async {
         let store = common::open(&path, Create::Yes).await;
@@ -72,7 +82,7 @@ struct Door {
 }
 
 pub(crate) fn door(directory: &Path) -> Made {
-    let runtime = Runtime::new()?;
+    let runtime = runtime()?;
     let path = directory.join("door.db");
     let pair = runtime.block_on(async {
         let store = common::open(&path, Create::Yes).await;
@@ -122,19 +132,14 @@ impl Writer for Door {
 
 /// Reads with the store's file open.
 pub(crate) fn read(path: &Path, conversation: &str, token: &str) -> anyhow::Result<()> {
-    let runtime = Runtime::new()?;
+    let runtime = runtime()?;
     let store = runtime.block_on(common::open(path, Create::No));
     follow(&runtime, &Bridge::from(store), conversation, token)
 }
 
 /// Reads what a daemon pushes.
 pub(crate) fn read_through(socket: &Path, conversation: &str, token: &str) -> anyhow::Result<()> {
-    follow(
-        &Runtime::new()?,
-        &Bridge::through(socket),
-        conversation,
-        token,
-    )
+    follow(&runtime()?, &Bridge::through(socket), conversation, token)
 }
 
 fn follow(

@@ -9,6 +9,7 @@ use super::Problem;
 use super::operations::Credential;
 use crate::model::MessageId;
 use crate::model::message::Message;
+use crate::model::wire::objects;
 
 /// The path, without [`super::PREFIX`].
 pub(super) const NAME: &str = "follow";
@@ -24,7 +25,12 @@ pub(super) const MOST_SESSIONS: usize = 1_000;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Follow {
-    /// The sessions and their tokens.
+    /// The sessions and their tokens; without any, the session of the headers.
+    #[serde(
+        default,
+        deserialize_with = "objects",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub sessions: Vec<Credential>,
     /// Where to begin.
     #[serde(default)]

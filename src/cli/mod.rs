@@ -43,6 +43,7 @@ pub use context::Context;
 pub use error::CliError;
 use error::report;
 
+use crate::bridge;
 use crate::exit::{self, Exit};
 
 /// The program: everything from the arguments to the exit code.
@@ -65,8 +66,9 @@ pub fn main() -> ExitCode {
         .into()
 }
 
-/// One thread is enough for what waits on one store.
+/// One thread is enough for what waits on one store, and for the disk.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    bridge::let_wait();
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?

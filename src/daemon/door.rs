@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -19,6 +20,7 @@ use crate::duties::links::StoreLink;
 use crate::duties::{CommitListener, Duty, News, Report, Round};
 use crate::host;
 use crate::model::SessionKey;
+use crate::store::executor::here::let_wait;
 use crate::supervisor::InstancePlace;
 
 /// Whose members may be operators by the system's socket.
@@ -78,6 +80,39 @@ struct Opened {
     door: Arc<Door>,
     ends: CancellationToken,
     serving: JoinHandle<()>,
+    /// Held for its drop, which ends them.
+    _threads: Threads,
+}
+
+/// The door's own threads: no flood of requests keeps a duty from its turn, and a
+/// request may wait for the disk where it is.
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("door")
+            .on_thread_start(let_wait)
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn handle(&self) -> io::Result<&Handle> {
+        let runtime = self.0.as_ref().map(Runtime::handle);
+        runtime.ok_or_else(|| io::Error::other("the door's threads have ended"))
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // One that the disk holds up is not waited for.
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Why it is not open, if it should be.
@@ -169,7 +204,12 @@ impl DoorKeeper {
             true => groups(&sockets),
             false => [None, None],
         };
-        let bound = server::bind(&sockets, groups)?;
+        let threads = Threads::start()?;
+        let bound = {
+            // They hear of the sockets.
+            let _inside = threads.handle()?.enter();
+            server::bind(&sockets, groups)?
+        };
         info!(
             event = "door-open",
             "programs may ask at {}",
@@ -182,11 +222,12 @@ impl DoorKeeper {
             Limits::from(&self.settings),
             ends.clone(),
         );
-        let serving = tokio::spawn(Arc::clone(&door).serve(bound));
+        let serving = threads.handle()?.spawn(Arc::clone(&door).serve(bound));
         Ok(Opened {
             door,
             ends,
             serving,
+            _threads: threads,
         })
     }
 }

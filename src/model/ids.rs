@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::wire::as_text;
+use super::wire::{as_text, object_of};
 
 /// Why a text is not an identifier. The message names the text and the shape
 /// that was expected.
@@ -159,15 +159,28 @@ impl fmt::Display for Side {
 }
 
 /// A session: one side of one conversation. Written `conv_0123456789abcdef/b`.
-#[derive(
-    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct SessionKey {
     /// The conversation.
     pub conversation: ConversationId,
     /// The side of it; `session` in JSON.
     #[serde(rename = "session")]
     pub side: Side,
+}
+
+impl<'de> Deserialize<'de> for SessionKey {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Members {
+            conversation: ConversationId,
+            session: Side,
+        }
+        let Members {
+            conversation,
+            session,
+        } = object_of(source, &["conversation", "session"])?;
+        Ok(Self::new(conversation, session))
+    }
 }
 
 impl SessionKey {

@@ -1,6 +1,10 @@
 //! How the words of the product travel: what is parsed once at the edge is a text
 //! in JSON, and is parsed again where it arrives.
 
+use std::marker::PhantomData;
+
+use serde::Deserialize as _;
+
 /// A type that is a text: written by `Display` or `as_str`, read by `FromStr`.
 macro_rules! as_text {
     ($type:ty, $name:literal $(, $key:literal: $value:expr)*) => {
@@ -94,5 +98,57 @@ pub(crate) mod seconds_if_any {
         let seconds = Option::<f64>::deserialize(source)?;
         let time = seconds.map(Duration::try_from_secs_f64);
         time.transpose().map_err(D::Error::custom)
+    }
+}
+
+/// An object and nothing else: a derived type also accepts a list of its members, whose
+/// order may change.
+pub(crate) fn object<'de, D, T>(source: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    Object::deserialize(source).map(|Object(value)| value)
+}
+
+/// The same, of a type that may stand among the members of another one: these members
+/// are its own.
+pub(crate) fn object_of<'de, D, T>(source: D, own: &'static [&'static str]) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    source.deserialize_struct("object", own, Members(PhantomData))
+}
+
+/// A list of objects.
+pub(crate) fn objects<'de, D, T>(source: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    let all = Vec::<Object<T>>::deserialize(source)?;
+    Ok(all.into_iter().map(|Object(value)| value).collect())
+}
+
+struct Object<T>(T);
+
+impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for Object<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: serde::Deserialize<'de>> serde::de::Visitor<'de> for Members<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(serde::de::value::MapAccessDeserializer::new(members))
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod accepted;
 mod alerts;
+mod asker;
 mod backend;
 mod calls;
 mod error;
@@ -29,6 +30,7 @@ mod writes;
 use std::sync::Arc;
 
 pub use alerts::*;
+pub use asker::for_user;
 pub use backend::{Backend, Look, OnRing};
 pub use error::{ErrorClass, StoreError};
 pub use fleet::*;

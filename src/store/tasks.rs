@@ -132,6 +132,7 @@ pub struct TaskFilter {
     #[serde(skip)]
     pub party: Option<SessionKey>,
     /// At most so many, the newest.
+    #[serde(default = "super::types::page")]
     pub limit: u32,
 }
 

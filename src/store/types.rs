@@ -257,7 +257,13 @@ pub struct AuditFilter {
     /// Only this action.
     pub action: Option<String>,
     /// At most so many, the newest.
+    #[serde(default = "page")]
     pub limit: u32,
+}
+
+/// How many rows a program gets that does not say how many it wants.
+pub(super) fn page() -> u32 {
+    100
 }
 
 /// An audit row.

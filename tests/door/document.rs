@@ -11,8 +11,7 @@ use crate::common::full;
 use crate::ground::{Case, Ground, SECRET_BODY, Socket};
 use crate::python;
 
-/// What must hold of each answer. Not among them: that each odd request is refused,
-/// as an object inside of a request may also be a list of its members.
+/// What must hold of each answer.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_schema_conformance,unsupported_method";
 

@@ -92,6 +92,108 @@ fn what_is_no_request_is_refused_by_name() {
     ground.ends_sound(&[SECRET_BODY, "mcpb_"]);
 }
 
+/// A schema of the document, without what it refers to.
+fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(name) => document
+            .pointer(name.trim_start_matches('#'))
+            .expect("it is there"),
+        None => schema,
+    }
+}
+
+/// Whether a schema is that of an object with members of its own, or of a choice among
+/// some that are.
+fn is_object(document: &Value, schema: &Value) -> bool {
+    let schema = resolved(document, schema);
+    schema["properties"].is_object()
+}
+
+#[test]
+fn an_object_within_a_request_is_not_given_as_a_list() {
+    let ground = Ground::new();
+    let case = Case::new(&ground);
+    let document = ground.get(Socket::Api, None, "openapi.json").granted();
+    let mut tried = Vec::new();
+    let paths = document["paths"].as_object().expect("paths");
+    for (path, methods) in paths {
+        let name = path.trim_start_matches("/v1/");
+        let schema = &methods["post"]["requestBody"]["content"]["application/json"]["schema"];
+        let members = resolved(&document, schema)["properties"].as_object();
+        for (member, schema) in members.into_iter().flatten() {
+            let schema = resolved(&document, schema);
+            let (body, place) = if is_object(&document, schema) {
+                (json!({ member: [1, 2] }), member.clone())
+            } else if schema["type"] == "array" && is_object(&document, &schema["items"]) {
+                (json!({ member: [["x", 1]] }), format!("{member}[0]"))
+            } else {
+                continue;
+            };
+            // Whoever may ask for it.
+            let mut answers = [(Socket::Admin, None), (Socket::Api, Some(&case.a))]
+                .map(|(socket, login)| ground.ask(socket, login, name, &body))
+                .into_iter()
+                .filter(|answer| !matches!(answer.status, 401 | 403));
+            let answer = answers.next().expect("one may");
+            refused(
+                &answer,
+                400,
+                &format!("{place}: invalid type: sequence, expected an object"),
+            );
+            tried.push(format!("{name} {member}"));
+        }
+    }
+    assert!(tried.len() >= 8, "{tried:?}");
+    ground.ends_sound(&["mcpb_"]);
+}
+
+#[test]
+fn what_is_wrong_is_named_by_its_place() {
+    let ground = Ground::new();
+    let case = Case::new(&ground);
+    let wrong = json!({ "messages": [{ "message": "x" }, { "message": "y", "files": [1] }] });
+    let answer = ground.ask(Socket::Api, Some(&case.b), "send", &wrong);
+    refused(&answer, 400, "messages[1].files[0]: invalid type: integer");
+    let unread = ground.act(&case.a, "peek", &json!({}));
+    let texts = unread["messages"].to_string() + &unread.to_string();
+    assert!(!texts.contains("\"x\""), "nothing was stored: {texts}");
+    ground.ends_sound(&[]);
+}
+
+#[test]
+fn none_is_no_number_of_messages() {
+    let ground = Ground::new();
+    let case = Case::new(&ground);
+    ground.act(
+        &case.a,
+        "send",
+        &json!({ "messages": [{ "message": "one" }] }),
+    );
+    for name in ["fetch", "peek"] {
+        let answer = ground.ask(Socket::Api, Some(&case.b), name, &json!({ "limit": 0 }));
+        refused(
+            &answer,
+            400,
+            "limit: 0 is out of range; choose from 1 to 1000",
+        );
+    }
+    let unread = ground.act(&case.b, "fetch", &json!({}));
+    assert!(
+        unread.to_string().contains("\"one\""),
+        "nothing was taken: {unread}"
+    );
+    // Lists of what there is are as long as they are asked to be.
+    let none = json!({ "filter": { "limit": 0 } });
+    assert_eq!(ground.order("tasks", &none), json!([]));
+    assert_eq!(ground.order("audit", &none), json!([]));
+    assert_eq!(ground.order("alerts", &json!({ "limit": 0 })), json!([]));
+    let some = json!({ "filter": {} });
+    for name in ["tasks", "audit"] {
+        assert_ne!(ground.order(name, &some), json!([]), "{name}");
+    }
+    ground.ends_sound(&["mcpb_"]);
+}
+
 #[test]
 fn a_connection_whose_request_was_not_read_says_that_it_ends() {
     let ground = Ground::new();

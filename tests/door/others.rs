@@ -56,6 +56,88 @@ fn a_fence_is_worth_nothing_to_another_session() {
 }
 
 #[test]
+fn the_audit_log_names_the_user_at_the_other_end() {
+    let ground = Ground::new();
+    let case = Case::new(&ground);
+    let me = rustix::process::getuid().as_raw();
+    // This process is not the daemon, and writes into the same store by itself.
+    ground.act(
+        &case.b,
+        "send",
+        &json!({ "messages": [{ "message": "by the door" }] }),
+    );
+    let subject = case.b.session.clone();
+    let order = json!({ "kind": "drain", "subject": subject, "seconds": 60 });
+    ground.order("order", &order);
+    let pair = ground.rig.pair("beside");
+    ground.rig.send(&pair.a, "by the file");
+    let all = json!({ "filter": { "limit": 1000 } });
+    let all = ground.order("audit", &all);
+    let all = all.as_array().expect("rows");
+    let of = |action: &str, conversation: &str| {
+        let mut rows = all.iter().rev();
+        let row = rows.find(|row| {
+            row["action"] == action
+                && (conversation.is_empty() || row["conversation"] == conversation)
+        });
+        row.unwrap_or_else(|| panic!("{action} in {all:?}"))["details"].clone()
+    };
+    for action in [
+        "send_message",
+        "get_messages",
+        "create_conversation",
+        "task_added",
+    ] {
+        assert_eq!(of(action, &case.id)["uid"], json!(me), "{action}");
+    }
+    let by_file = of("send_message", pair.id.as_str());
+    assert_eq!(by_file["uid"], Value::Null, "{by_file}");
+    let by = all
+        .iter()
+        .rev()
+        .find(|row| row["details"]["by"]["uid"].is_u64());
+    let by = &by.expect("the order")["details"]["by"];
+    assert_eq!(by["uid"], json!(me));
+    assert!(by["user"].is_string(), "{by}");
+    ground.ends_sound(&["mcpb_"]);
+}
+
+#[test]
+fn an_order_is_written_down_with_the_user_who_gave_it() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("only root can be another user");
+    }
+    let ground = Ground::new();
+    let case = Case::new(&ground);
+    let open = |path: std::path::PathBuf, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+    };
+    open(ground.rig.dir.path().to_owned(), 0o755);
+    open(ground.socket(Socket::Admin), 0o666);
+    let body = json!({ "kind": "drain", "subject": case.b.session, "seconds": 60 });
+    let ran = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["curl", "-s", "--unix-socket"])
+        .arg(ground.socket(Socket::Admin))
+        .args(["http://localhost/v1/order", "-d", &body.to_string()])
+        .output();
+    let Ok(ran) = ran else {
+        return skipped("there is no setpriv");
+    };
+    if !ran.status.success() {
+        return skipped("there is no curl");
+    }
+    let all = ground.order("audit", &json!({ "filter": { "limit": 1 } }));
+    let by = &all[0]["details"]["by"];
+    assert_eq!(
+        (&by["uid"], &by["user"]),
+        (&json!(65_534), &json!("nobody")),
+        "{all}"
+    );
+    ground.ends_sound(&[]);
+}
+
+#[test]
 fn another_user_cannot_connect_to_a_user_s_sockets() {
     if !rustix::process::geteuid().is_root() {
         return skipped("only root can be another user");

@@ -27,6 +27,9 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// The pauses between tries grow from the one to the other.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 
+/// After so long a pause a daemon that makes its sockets has made both.
+const BOTH: Duration = Duration::from_millis(80);
+
 /// A way to a daemon's store.
 #[derive(Debug)]
 pub struct Client {
@@ -109,12 +112,22 @@ impl Client {
                     }
                 }
             };
+            if matches!(actor, Actor::Operator) && pause >= BOTH && self.is_of_sessions_alone() {
+                return Err(DoorError::NotOperator(O::ROUTE.name.to_owned()).into());
+            }
             if Instant::now() + pause > until || connections.are_gone() {
                 return Err(error.into());
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
+    }
+
+    /// Whether there is no socket for operators beside that for sessions, as in a
+    /// container.
+    fn is_of_sessions_alone(&self) -> bool {
+        let is_there = |connections: &Connections| connections.path().exists();
+        is_there(&self.sessions) && !is_there(&self.operators)
     }
 
     /// Asks once.

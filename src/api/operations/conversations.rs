@@ -9,6 +9,7 @@ use crate::api::{At, Operation, Quota, Rights, Route};
 use crate::clock;
 use crate::model::session::Conversation;
 use crate::model::token::{Token, TokenStorage, presented};
+use crate::model::wire::objects;
 use crate::model::{ConversationId, Label, SessionKey};
 use crate::store::{NewConversation, Result};
 
@@ -17,6 +18,7 @@ use crate::store::{NewConversation, Result};
 #[serde(deny_unknown_fields)]
 pub struct CreateConversations {
     /// Their ids and tokens are the caller's to choose, at random.
+    #[serde(deserialize_with = "objects")]
     pub conversations: Vec<NewConversation>,
 }
 

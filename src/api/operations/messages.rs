@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{At, Operation, Rights, Route};
 use crate::clock;
+use crate::model::door::DoorError;
 use crate::model::message::{Draft, Message};
 use crate::model::token::{Token, presented};
 use crate::model::wake::Mail;
+use crate::model::wire::objects;
 use crate::model::{MessageId, SessionKey};
 use crate::store::fetches::Reader;
 use crate::store::{Caller, FetchId, Fetched, Result, Sent, StoreError, Verified};
@@ -20,6 +22,7 @@ const PAGE: u32 = 1_000;
 #[serde(deny_unknown_fields)]
 pub struct Send {
     /// The messages.
+    #[serde(deserialize_with = "objects")]
     pub messages: Vec<Draft>,
 }
 
@@ -53,13 +56,24 @@ fn most() -> u32 {
     100
 }
 
+/// At most so many messages; what is more than one answer holds comes with the next.
+fn page(limit: u32) -> Result<u32> {
+    match limit {
+        0 => Err(DoorError::Malformed(format!(
+            "limit: 0 is out of range; choose from 1 to {PAGE}"
+        ))
+        .into()),
+        limit => Ok(limit.min(PAGE)),
+    }
+}
+
 impl Operation for Fetch {
     const ROUTE: Route = Route::post("fetch", Rights::SESSION, "Fetches unread messages.");
     type Answer = Fetched;
 
     async fn run(self, at: At<'_>) -> Result<Fetched> {
         let caller = at.caller::<Self>()?;
-        let limit = self.limit.clamp(1, PAGE);
+        let limit = page(self.limit)?;
         // What one agent's process is about to show is not handed to another one.
         let reader = at.process.map_or_else(Reader::own, Reader::of);
         at.store
@@ -111,7 +125,7 @@ impl Operation for Peek {
 
     async fn run(self, at: At<'_>) -> Result<Vec<Message>> {
         let caller = at.caller::<Self>()?;
-        let limit = self.limit.clamp(1, PAGE);
+        let limit = page(self.limit)?;
         at.store.peek(caller, self.after, limit, clock::now()).await
     }
 }
@@ -199,6 +213,7 @@ impl From<Credential> for Caller {
 #[serde(deny_unknown_fields)]
 pub struct Verify {
     /// Sessions and their tokens.
+    #[serde(deserialize_with = "objects")]
     pub sessions: Vec<Credential>,
 }
 

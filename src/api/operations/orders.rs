@@ -11,7 +11,7 @@ use crate::clock;
 use crate::model::SessionKey;
 use crate::model::rate::RateLimits;
 use crate::model::token::TokenStorage;
-use crate::model::wire::seconds;
+use crate::model::wire::{object, seconds};
 use crate::store::{Control, ControlKind, Result};
 
 /// Gives the orchestrator an order that holds for some time.
@@ -114,6 +114,7 @@ impl Operation for RateLimitsNow {
 #[serde(deny_unknown_fields)]
 pub struct SetRateLimits {
     /// The new ones.
+    #[serde(deserialize_with = "object")]
     pub limits: RateLimits,
 }
 

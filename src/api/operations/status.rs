@@ -11,7 +11,7 @@ use crate::model::StoreName;
 use crate::model::health::{DEFAULT_TTL, Turn};
 use crate::model::session::SessionView;
 use crate::model::wake::Mail;
-use crate::model::wire::seconds;
+use crate::model::wire::{object, seconds};
 use crate::store::{self, AlertRow, AuditEntry, AuditFilter, DaemonView, Result, StoreCheck};
 use crate::{clock, host};
 
@@ -146,6 +146,7 @@ fn for_actor(actor: &Actor, mut alerts: Vec<AlertRow>) -> Vec<AlertRow> {
 #[serde(deny_unknown_fields)]
 pub struct Audit {
     /// Which of them.
+    #[serde(deserialize_with = "object")]
     pub filter: AuditFilter,
 }
 

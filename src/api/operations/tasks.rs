@@ -12,7 +12,7 @@ use crate::clock;
 use crate::model::door::DoorError;
 use crate::model::message::MAX_PATH;
 use crate::model::task::{Fence, ProgressNote, TaskId, TaskResult};
-use crate::model::wire::seconds_if_any;
+use crate::model::wire::{object, objects, seconds_if_any};
 use crate::model::{SessionKey, Side};
 use crate::store::{Added, Caller, Ended, NewTask, Outcome, Result, Task, TaskEvent, TaskFilter};
 
@@ -22,6 +22,7 @@ use crate::store::{Added, Caller, Ended, NewTask, Outcome, Result, Task, TaskEve
 #[serde(deny_unknown_fields)]
 pub struct AddTasks {
     /// The tasks.
+    #[serde(deserialize_with = "objects")]
     pub tasks: Vec<NewTask>,
 }
 
@@ -77,6 +78,7 @@ fn ensure_files(files: &[String]) -> Result<()> {
 #[serde(deny_unknown_fields)]
 pub struct Tasks {
     /// Which of them.
+    #[serde(deserialize_with = "object")]
     pub filter: TaskFilter,
 }
 

@@ -17,7 +17,7 @@ use crate::api::{Actor, At, Operation, Problem, Purpose, Rights, Route, SESSION_
 use crate::model::SessionKey;
 use crate::model::door::DoorError;
 use crate::model::token::Token;
-use crate::store::{Caller, Result, SharedStore, StoreError};
+use crate::store::{Caller, Result, SharedStore, StoreError, for_user};
 use crate::text;
 
 /// Does what an operation says.
@@ -58,7 +58,7 @@ async fn operate<O: Operation>(
         is_trusted: false,
         process: peer.pid,
     };
-    match timeout(limits.time, operation.run(at)).await {
+    match timeout(limits.time, for_user(peer.uid, operation.run(at))).await {
         Ok(done) => done,
         Err(_) => Err(StoreError::Busy(store.location().clone())),
     }
@@ -73,7 +73,7 @@ impl Door {
 }
 
 /// Who asks, by the headers of the request and the socket that it came to.
-fn actor(peer: Peer, headers: &HeaderMap) -> Result<Actor> {
+pub(super) fn actor(peer: Peer, headers: &HeaderMap) -> Result<Actor> {
     let malformed = |what: &str| DoorError::Malformed(what.to_owned());
     let Some(token) = headers.get(header::AUTHORIZATION) else {
         // It means to be a session, and must not be more than that by mistake.
@@ -169,12 +169,25 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
         let why = match error.classify() {
             serde_json::error::Category::Data => {
                 let why = without_values(&error.to_string());
+                let why = match where_in::<T>(body) {
+                    Some(path) => format!("{path}: {why}"),
+                    None => why,
+                };
                 why.chars().take(COMPLAINT).collect()
             }
             _ => format!("it is no JSON, at line {line} column {column}"),
         };
         DoorError::Malformed(why).into()
     })
+}
+
+/// The member of a request that is wrong, such as `messages[0].files`, if it is not the
+/// whole. A request is read again for that alone.
+fn where_in<T: DeserializeOwned>(body: &[u8]) -> Option<String> {
+    let mut source = serde_json::Deserializer::from_slice(body);
+    let read: std::result::Result<T, _> = serde_path_to_error::deserialize(&mut source);
+    let path = read.err()?.path().to_string();
+    (path != ".").then_some(path)
 }
 
 /// The longest complaint about a request that is repeated to its client.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, header};
@@ -14,12 +15,12 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::Door;
-use super::answer::{parse, read, refuse};
+use super::answer::{actor, parse, read, refuse};
 use super::hub::HubEars;
-use crate::api::Problem;
+use super::{Door, Peer};
 use crate::api::follow::{self as following, Begin, Cursor, FollowError, News, Subscription};
 use crate::api::stream::{Follow, Line, MEDIA_TYPE, MOST_SESSIONS, Start};
+use crate::api::{Actor, Problem};
 use crate::model::SessionKey;
 use crate::model::door::DoorError;
 use crate::store::{Caller, ErrorClass, Result, SharedStore, StoreError};
@@ -40,10 +41,11 @@ const FULL_LOOK: Duration = Duration::from_secs(30);
 /// Begins a subscription.
 pub(super) async fn handle(
     State(door): State<Arc<Door>>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
-    match begin(door, headers, body).await {
+    match begin(door, peer, headers, body).await {
         Ok(lines) => {
             let mut response = Response::new(Body::from_stream(lines));
             let kind = HeaderValue::from_static(MEDIA_TYPE);
@@ -56,12 +58,19 @@ pub(super) async fn handle(
 
 async fn begin(
     door: Arc<Door>,
+    peer: Peer,
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl Stream<Item = io::Result<Bytes>>> {
     let wanted: Follow = parse(&read(&door, &headers, body).await?)?;
     let malformed = |why: &str| DoorError::Malformed(why.to_owned());
-    if wanted.sessions.is_empty() || wanted.sessions.len() > MOST_SESSIONS {
+    let mut callers: Vec<Caller> = wanted.sessions.into_iter().map(Caller::from).collect();
+    if callers.is_empty()
+        && let Actor::Session(caller) = actor(peer, &headers)?
+    {
+        callers.push(caller);
+    }
+    if callers.is_empty() || callers.len() > MOST_SESSIONS {
         return Err(malformed("a subscription is for 1 to 1000 sessions").into());
     }
     let begin = match wanted.begin {
@@ -77,7 +86,7 @@ async fn begin(
         }
     };
     let subscription = Subscription {
-        callers: wanted.sessions.into_iter().map(Caller::from).collect(),
+        callers,
         begin,
         poll: false,
         full_look: FULL_LOOK,

@@ -13,9 +13,11 @@ pub use hub::Hub;
 pub use limits::Limits;
 pub use listen::{Bound, bind};
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use axum::Router;
+use axum::body::Bytes;
+use axum::http::header;
 use axum::routing::{get, post};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +26,9 @@ use super::operations::{self, each_operation};
 use super::{Method, Operation, PREFIX, Purpose, document, stream};
 use crate::store::SharedStore;
 use limits::Quotas;
+
+/// The OpenAPI document, which does not change while the daemon runs.
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
 
 /// What all connections share.
 #[derive(Debug)]
@@ -97,7 +102,12 @@ fn router(door: Arc<Door>) -> Router {
         .route(&format!("{PREFIX}{}", stream::NAME), post(follow::handle))
         .route(
             &format!("{PREFIX}openapi.json"),
-            get(async || axum::Json(document())),
+            get(async || {
+                (
+                    [(header::CONTENT_TYPE, "application/json")],
+                    DOCUMENT.clone(),
+                )
+            }),
         )
         .fallback(answer::no_operation)
         .method_not_allowed_fallback(answer::no_method)

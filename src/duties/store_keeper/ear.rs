@@ -116,6 +116,7 @@ mod tests {
     use crate::model::message::Draft;
     use crate::model::token::Token;
     use crate::model::{ConversationId, SessionKey, Side};
+    use crate::store::executor::here;
     use crate::store::locate::{self, Location, Origin};
     use crate::store::sqlite::Create;
     use crate::store::{Caller, NewConversation};
@@ -204,6 +205,34 @@ mod tests {
         ear.take_down();
         send(&store, &from).await;
         assert!(first.try_recv().is_err(), "nothing once it is down");
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_commits_tells_the_listeners_itself() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (store, from, to) = store(dir.path().join("bridge.db")).await;
+        let (one, record) = recorder();
+        let mut ear = Ear::new(WatchMode::Events, vec![one], DutyBell::default());
+        ear.mount(&store).expect("mounted");
+        assert_eq!(next(&record), Heard::Begins);
+        here::let_wait();
+        let own = std::thread::current().name().map(str::to_owned);
+        let mut here = 0;
+        // Once in a while the doorbell's thread is quicker.
+        for _ in 0..20 {
+            send(&store, &from).await;
+            let Heard::Mail(heard, _, thread) = next(&record) else {
+                panic!("something else was heard");
+            };
+            assert_eq!(heard, to);
+            here += i32::from(thread == own);
+            tokio::time::sleep(Duration::from_millis(6)).await;
+        }
+        assert!(here > 0, "told by the doorbell's thread alone");
+        ear.take_down();
+        send(&store, &from).await;
+        assert!(record.try_recv().is_err(), "nothing once it is down");
         store.close().await;
     }
 

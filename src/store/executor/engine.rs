@@ -18,6 +18,25 @@ pub trait Engine: Send {
     /// [`crate::store::StoreError::Busy`], and whatever keeps it from beginning.
     fn begin(&mut self, goes_on: &dyn Fn() -> bool, doing: &'static str) -> Result<()>;
 
+    /// Whether all that it needs is open, so that any thread may run a transaction.
+    fn is_open(&self) -> bool {
+        false
+    }
+
+    /// The same as [`Engine::begin`], for a thread that must not wait for another
+    /// writer. `false` if it would have to; then no transaction has begun.
+    ///
+    /// # Errors
+    /// Whatever keeps it from beginning.
+    fn begin_at_once(&mut self, doing: &'static str) -> Result<bool> {
+        let _ = doing;
+        Ok(false)
+    }
+
+    /// Lets those who listen in this process look, on this thread, at what was just
+    /// committed: they need not be woken.
+    fn tell_here(&mut self) {}
+
     /// Begins a part that can be taken back by itself.
     ///
     /// # Errors

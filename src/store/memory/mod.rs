@@ -195,6 +195,17 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    fn begin_at_once(&mut self, doing: &'static str) -> Result<bool> {
+        if self.memory.lock().locked {
+            return Ok(false);
+        }
+        self.begin(&|| false, doing).map(|()| true)
+    }
+
     fn savepoint(&mut self) -> Result<()> {
         let open = self.open()?;
         open.savepoint = Some(open.rows.tables().clone());

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::host;
 use crate::model::ConversationId;
-use crate::store::Result;
 use crate::store::rows::{Audit, Rows};
+use crate::store::{Result, asker};
 
 /// The audit row of something that no session did.
 pub(super) fn of(
@@ -44,11 +44,32 @@ pub(super) fn order(
 /// The engine's.
 pub(super) fn by_operator(rows: &mut dyn Rows, mut row: Audit, now: Timestamp) -> Result<()> {
     row.details["by"] = ordered_by();
-    rows.audit(&[row], now)
+    write(rows, vec![row], now)
 }
 
 /// The user who gives an order, as an audit row names one.
 pub(crate) fn ordered_by() -> Value {
-    let caller = host::caller();
-    json!({ "uid": caller.uid, "user": caller.name })
+    match asker::of_this_write() {
+        Some(uid) => json!({ "uid": uid, "user": host::user_name(uid) }),
+        None => {
+            let caller = host::caller();
+            json!({ "uid": caller.uid, "user": caller.name })
+        }
+    }
+}
+
+/// Writes audit rows. What came through the daemon's door has the number of the user
+/// at the other end beside its circumstances.
+///
+/// # Errors
+/// The engine's.
+pub(super) fn write(rows: &mut dyn Rows, mut all: Vec<Audit>, now: Timestamp) -> Result<()> {
+    if let Some(uid) = asker::of_this_write() {
+        for row in &mut all {
+            if row.details.get("by").is_none() {
+                row.details["uid"] = uid.into();
+            }
+        }
+    }
+    rows.audit(&all, now)
 }

@@ -34,7 +34,11 @@ pub(crate) fn create(
         rows.note_end_set(id, now)?;
         let roles = [&conversation.role_a, &conversation.role_b];
         let details = json!({ "roles": roles, "label": label });
-        rows.audit(&[audit::of(Some(id), "create_conversation", details)], now)?;
+        audit::write(
+            rows,
+            vec![audit::of(Some(id), "create_conversation", details)],
+            now,
+        )?;
     }
     Ok(storage)
 }
@@ -53,7 +57,11 @@ pub(crate) fn label(
     open_until(rows, id)?;
     set_label(rows, id, label)?;
     let details = json!({ "label": label });
-    rows.audit(&[audit::of(Some(id), "label_conversation", details)], now)?;
+    audit::write(
+        rows,
+        vec![audit::of(Some(id), "label_conversation", details)],
+        now,
+    )?;
     // Programs that show these sessions show the new name.
     note_change(rows, id)
 }
@@ -162,7 +170,7 @@ pub(crate) fn rekey(
         details: json!({ "storage": storage.as_str() }),
     };
     match presented {
-        Some(_) => rows.audit(&[row], now)?,
+        Some(_) => audit::write(rows, vec![row], now)?,
         None => audit::by_operator(rows, row, now)?,
     }
     // Programs that follow the session's mail verify their token again.

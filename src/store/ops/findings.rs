@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::alerts::ensure_acts;
-use super::{lives, notices, reminders};
+use super::{audit, lives, notices, reminders};
 use crate::model::alert::AlertKind;
 use crate::model::standing::Standing;
 use crate::model::task::TaskState;
@@ -116,7 +116,7 @@ fn settle_one(
             "epoch": leader.epoch,
         }),
     };
-    rows.audit(&[audit], now)?;
+    audit::write(rows, vec![audit], now)?;
     Ok(true)
 }
 

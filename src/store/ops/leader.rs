@@ -26,7 +26,7 @@ pub(crate) fn take(
         return Ok(None);
     };
     let details = json!({ "daemon": daemon.id, "epoch": epoch });
-    rows.audit(&[audit::of(None, "leader_changed", details)], now)?;
+    audit::write(rows, vec![audit::of(None, "leader_changed", details)], now)?;
     rows.signal()?;
     transaction.ring();
     Ok(Some(Leader {

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::tasks;
+use super::{audit, tasks};
 use crate::model::SessionKey;
 use crate::store::Result;
 use crate::store::rows::{Audit, Rows};
@@ -40,7 +40,7 @@ pub(crate) fn ended(
         action: "session_exited".into(),
         details: json!({ "daemon": daemon, "seen_by": how }),
     };
-    rows.audit(&[audit], now)
+    audit::write(rows, vec![audit], now)
 }
 
 /// The next life of a session's agent begins with this heartbeat; `noted` says

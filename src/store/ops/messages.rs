@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::callers::{authenticate, came_back};
 use super::limits::{self, Room};
-use super::settings;
+use super::{audit, settings};
 use crate::model::message::{Draft, MAX_CHARACTERS, Message};
 use crate::model::redact::{redact_json, redact_within};
 use crate::model::{MessageId, SessionKey};
@@ -134,7 +134,7 @@ fn store(
         .zip(&ids)
         .map(|(clean, id)| told(clean, from, *id))
         .collect();
-    rows.audit(&audit, now)?;
+    audit::write(rows, audit, now)?;
     let sent = clean.iter().zip(ids).map(|(clean, id)| Sent {
         id,
         redacted: clean.redacted.clone(),
@@ -192,7 +192,7 @@ pub(crate) fn fetch(
             action: "get_messages".into(),
             details: json!({ "count": ids.len() }),
         };
-        rows.audit(&[audit], now)?;
+        audit::write(rows, vec![audit], now)?;
         id = Some(fetch);
     }
     rows.note_first_fetch(session, now)?;

@@ -42,7 +42,7 @@ pub(crate) fn mend(transaction: &mut Transaction<'_>, now: Timestamp) -> Result<
             "instead_of": timestamp::to_text(renewed.end),
         });
         let row = audit::of(Some(id), "renewal_taken_back", details);
-        rows.audit(&[row], now)?;
+        audit::write(rows, vec![row], now)?;
         mended += 1;
     }
     Ok(mended)
@@ -92,7 +92,7 @@ pub(crate) fn renew_expired(
             action: "renew_conversation".into(),
             details: json!({ "expires_at": timestamp::to_text(until), "daemon": daemon.id }),
         };
-        rows.audit(&[row], now)?;
+        audit::write(rows, vec![row], now)?;
         renewed.push(session.clone());
     }
     Ok(renewed)

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -40,6 +41,7 @@ pub(super) fn executor(
         turnstile: Turnstile::new(opened.files.beside("-bell")),
         place: None,
         word: None,
+        writing: None,
         rows: SqliteRows {
             connection: first,
             ..SqliteRows::new(opened, synchronous)
@@ -157,6 +159,22 @@ impl Rows for SqliteRows {
     }
 }
 
+/// A transaction that may write to the log.
+struct Writing(Arc<AtomicUsize>);
+
+impl Writing {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 struct SqliteEngine {
     durability: Durability,
     turnstile: Turnstile,
@@ -164,6 +182,8 @@ struct SqliteEngine {
     place: Option<Place>,
     /// Given for as long; the next writer's begins behind it.
     word: Option<Word>,
+    /// Counted as one that writes, for as long.
+    writing: Option<Writing>,
     rows: SqliteRows,
     /// What the connection had changed when the transaction began.
     changes: u64,
@@ -181,14 +201,22 @@ impl Drop for SqliteEngine {
 }
 
 impl SqliteEngine {
-    fn try_begin(&mut self, goes_on: &dyn Fn() -> bool) -> std::result::Result<(), Fault> {
-        let opened = Arc::clone(&self.rows.opened);
-        opened.files.ensure_usable()?;
+    /// Makes the connection ready. Up to which change of the schema it knows the
+    /// definitions.
+    fn connect(&mut self) -> std::result::Result<i64, Fault> {
+        self.rows.opened.files.ensure_usable()?;
         let checked = self.rows.checked;
         let connection = self.rows.connected()?;
         if checked == UNCHECKED {
             ours::note_rows(connection)?;
         }
+        Ok(checked)
+    }
+
+    fn try_begin(&mut self, goes_on: &dyn Fn() -> bool) -> std::result::Result<(), Fault> {
+        let checked = self.connect()?;
+        let opened = Arc::clone(&self.rows.opened);
+        let connection = self.rows.connected()?;
         let mut place = self.turnstile.line_up();
         connection.busy_timeout(AT_THE_DOOR)?;
         let begun = loop {
@@ -207,10 +235,36 @@ impl SqliteEngine {
         };
         connection.busy_timeout(PATIENCE)?;
         begun?;
+        self.check(place, checked)
+    }
+
+    /// Begins, or says that another writer is in the way.
+    fn try_begin_at_once(&mut self) -> std::result::Result<bool, Fault> {
+        let checked = self.connect()?;
+        let place = self.turnstile.line_up();
+        if !place.is_in_front() {
+            return Ok(false);
+        }
+        let connection = self.rows.connected()?;
+        connection.busy_timeout(Duration::ZERO)?;
+        let begun = connection.change("BEGIN IMMEDIATE", []);
+        connection.busy_timeout(PATIENCE)?;
+        match begun {
+            Err(error) if is_locked(&error) => return Ok(false),
+            begun => begun?,
+        };
+        self.check(place, checked)?;
+        Ok(true)
+    }
+
+    /// What is asked once the lock is held: nothing is committed meanwhile.
+    fn check(&mut self, place: Place, checked: i64) -> std::result::Result<(), Fault> {
+        let opened = Arc::clone(&self.rows.opened);
+        let connection = self.rows.connected()?;
         self.changes = connection.total_changes();
+        self.writing = Some(Writing::begin(&opened.writing));
         self.word = self.turnstile.give_word();
         self.place = Some(place);
-        // Nothing is committed while the lock is held.
         let seen = opened.newest.seen();
         let found = connection.one(newest!(), [], |row| row.get(0))?;
         opened.newest.ensure_forwards(found, seen, &opened.files)?;
@@ -218,11 +272,20 @@ impl SqliteEngine {
         self.rows.checked = checked;
         Ok(())
     }
+
+    /// An error of beginning, in the caller's words.
+    fn not_begun(&self, fault: Fault) -> StoreError {
+        match &self.rows.connection {
+            Some(connection) => self.rows.explain(connection, fault),
+            None => fault.explain(self.rows.path(), self.rows.doing),
+        }
+    }
 }
 
 impl SqliteEngine {
     /// Lets the next writer in.
     fn leave(&mut self) {
+        self.writing = None;
         self.word = None;
         self.place = None;
     }
@@ -240,10 +303,22 @@ impl Engine for SqliteEngine {
         self.rows.doing = doing;
         self.begun = true;
         let begun = self.try_begin(goes_on);
-        begun.map_err(|fault| match &self.rows.connection {
-            Some(connection) => self.rows.explain(connection, fault),
-            None => fault.explain(self.rows.path(), doing),
-        })
+        begun.map_err(|fault| self.not_begun(fault))
+    }
+
+    fn is_open(&self) -> bool {
+        // SQLite opens files on the executor's own thread alone, which is confined.
+        self.begun && self.rows.connection.is_some() && self.rows.checked != UNCHECKED
+    }
+
+    fn begin_at_once(&mut self, doing: &'static str) -> Result<bool> {
+        self.rows.doing = doing;
+        let begun = self.try_begin_at_once();
+        begun.map_err(|fault| self.not_begun(fault))
+    }
+
+    fn tell_here(&mut self) {
+        self.rows.opened.look_here();
     }
 
     fn savepoint(&mut self) -> Result<()> {

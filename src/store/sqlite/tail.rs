@@ -12,6 +12,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
@@ -42,6 +43,8 @@ pub(super) struct Tail {
     newest: Newest,
     connection: Connection,
     shared_memory: Option<&'static File>,
+    /// How many transactions of this process may write to the log now.
+    writing: Arc<AtomicUsize>,
     /// Where our writers give their word that they ring, once there is one.
     bell: Option<File>,
     /// Newest id that was returned, or was there at the start.
@@ -59,7 +62,7 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn open(files: &Arc<Files>) -> Result<Self> {
+    pub(super) fn open(files: &Arc<Files>, writing: &Arc<AtomicUsize>) -> Result<Self> {
         files.ensure_usable()?;
         beside::ensure_fit(&files.database)?;
         let words = |error: rusqlite::Error| explain_rusqlite(&error, &files.named, "watching it");
@@ -87,6 +90,7 @@ impl Tail {
         files.ensure_same()?;
         Ok(Self {
             shared_memory: keep_open(&files.beside("-shm")),
+            writing: Arc::clone(writing),
             bell: None,
             files: Arc::clone(files),
             newest,
@@ -271,6 +275,11 @@ struct Listening {
 
 impl Listener for Listening {
     fn writer(&mut self) -> Writer {
+        // It has the lock, and rings when it is done. The lock would not show: it is
+        // this process's own.
+        if self.tail.writing.load(Ordering::Acquire) > 0 {
+            return Writer::Ours;
+        }
         let Some(shared_memory) = self.tail.shared_memory else {
             return Writer::None;
         };
@@ -279,8 +288,6 @@ impl Listener for Listening {
             length: 1,
             ..Flock::from(FlockType::WriteLock)
         };
-        // This process's own locks do not show, which is right: its own
-        // commits ring the bell when they are done.
         match fcntl_getlk(shared_memory.as_fd(), &question) {
             Ok(Some(writer)) if self.tail.will_ring(writer.pid) => Writer::Ours,
             Ok(Some(_)) => Writer::Foreign,

@@ -25,14 +25,20 @@ impl Backend for SqliteStore {
     }
 
     fn doorbell(&self, mode: Mode, on_ring: OnRing) -> Result<Doorbell> {
-        let tail = self.confined.run(|| Tail::open(&self.files))??;
+        let tail = self
+            .confined
+            .run(|| Tail::open(&self.files, &self.writing))??;
         let paths = Paths {
             database: self.files.database.clone(),
             log: self.files.beside("-wal"),
             bell: self.files.beside("-bell"),
         };
-        Doorbell::spawn(paths, mode, Box::new(tail.listen(on_ring)))
-            .map_err(|error| StoreError::Io(self.path().into(), error.to_string()))
+        let doorbell = Doorbell::spawn(paths, mode, Box::new(tail.listen(on_ring)))
+            .map_err(|error| StoreError::Io(self.path().into(), error.to_string()))?;
+        if mode == Mode::Events {
+            self.hears_here(doorbell.here());
+        }
+        Ok(doorbell)
     }
 
     fn renew(&self) {

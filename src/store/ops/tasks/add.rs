@@ -8,6 +8,7 @@ use crate::model::SessionKey;
 use crate::model::redact::{SecretKind, redact, redact_within};
 use crate::model::task::{Fence, MAX_BODY, MAX_TITLE};
 use crate::store::executor::Transaction;
+use crate::store::ops::audit;
 use crate::store::ops::callers::{authenticate, came_back};
 use crate::store::rows::{Audit, NewTaskRow, Rows};
 use crate::store::{Added, Caller, NewTask, Result, TaskError};
@@ -120,7 +121,7 @@ fn add_one(
         action: "task_added".into(),
         details: json!({ "task_id": id, "role": role, "redacted_kinds": redacted }),
     };
-    rows.audit(&[audit], now)?;
+    audit::write(rows, vec![audit], now)?;
     Ok(Added {
         id,
         redacted,

@@ -14,7 +14,7 @@ use crate::model::task::{
 };
 use crate::store::executor::Transaction;
 use crate::store::ops::callers::{authenticate, came_back};
-use crate::store::ops::notices;
+use crate::store::ops::{audit, notices};
 use crate::store::rows::{Audit, Rows};
 use crate::store::{Caller, Ended, Outcome, Result, StoreError, Task, TaskError};
 
@@ -131,7 +131,7 @@ fn end_one(
         action: if failed { "task_failed" } else { "task_done" }.into(),
         details: json!({ "task_id": task, "fence": fence, "state": state }),
     };
-    rows.audit(&[audit], now)?;
+    audit::write(rows, vec![audit], now)?;
     match state {
         TaskState::Done => {
             notices::tell_creator(rows, &found, "is done", Some(session), text, now)?;

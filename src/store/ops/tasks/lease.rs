@@ -8,8 +8,7 @@ use super::{losses, noted};
 use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
 use crate::model::task::{Fence, TaskState};
-use crate::store::ops::audit::ordered_by;
-use crate::store::ops::notices;
+use crate::store::ops::{audit, notices};
 use crate::store::rows::{Audit, Rows};
 use crate::store::{Result, Task};
 
@@ -123,7 +122,7 @@ pub(in crate::store::ops) fn lease(
         "to": to.map(SessionKey::to_string),
     });
     if cause == Cause::Operator {
-        details["by"] = ordered_by();
+        details["by"] = audit::ordered_by();
     }
     let about = to.or(found.owner.as_ref());
     let audit = Audit {
@@ -132,7 +131,7 @@ pub(in crate::store::ops) fn lease(
         action: format!("task_{event}").into(),
         details,
     };
-    rows.audit(&[audit], now)?;
+    audit::write(rows, vec![audit], now)?;
     Ok(fence)
 }
 
