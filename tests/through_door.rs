@@ -235,6 +235,21 @@ fn credentials_that_name_a_closed_file_find_its_daemon() {
         .env("XDG_RUNTIME_DIR", scratch.path("run"));
     let mail = scratch.outcome(status).ok();
     assert!(mail.out.contains("| by the file"), "{mail:#?}");
+    // That the file is closed is no fault of this machine.
+    let mut doctor = scratch.program("setpriv");
+    doctor
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(scratch.path("mcp-bridge"))
+        .args(["-c", "credentials/work.b.toml", "doctor"])
+        .env_remove("MCP_BRIDGE_STORE")
+        .env("XDG_RUNTIME_DIR", scratch.path("run"));
+    let doctor = scratch.outcome(doctor).ok();
+    assert!(
+        doctor
+            .out
+            .contains("closed to this user, whose commands ask its daemon at"),
+        "{doctor:#?}"
+    );
 }
 
 fn mode(scratch: &Scratch, path: &str, mode: u32) {

@@ -29,7 +29,7 @@ use crate::api::{Actor, At, Operation, Sockets};
 use crate::model::StoreName;
 use crate::model::door::DoorError;
 pub use crate::store::executor::here::let_wait;
-use crate::store::locate;
+use crate::store::locate::{self, Location};
 use crate::store::sqlite::{self, Create, Opening, SCHEMA_VERSION};
 use crate::store::{Caller, Result, SharedStore, StoreError};
 
@@ -40,6 +40,8 @@ pub struct Bridge {
     /// The sessions that this program acts for, where what it asks for is a right of
     /// some of them.
     own: Vec<Caller>,
+    /// The store's file, where a daemon is asked that could be done without.
+    file: Option<Location>,
 }
 
 #[derive(Debug, Clone)]
@@ -85,7 +87,11 @@ impl Bridge {
         brought: impl FnOnce(&Brought),
     ) -> Result<Self> {
         if let Some(client) = found.client() {
-            return Ok(Arc::clone(client).into());
+            let file = Some(&found.location)
+                .filter(|location| location.name.door().is_none() && may_open(location.path()));
+            let file = file.cloned();
+            let bridge = Self::from(Arc::clone(client));
+            return Ok(Self { file, ..bridge });
         }
         let location = &found.location;
         let create = match purpose {
@@ -232,7 +238,8 @@ impl From<SharedStore> for Bridge {
     fn from(store: SharedStore) -> Self {
         let way = Way::Embedded(store);
         let own = Vec::new();
-        Self { way, own }
+        let file = None;
+        Self { way, own, file }
     }
 }
 
@@ -248,7 +255,8 @@ impl From<Arc<Client>> for Bridge {
     fn from(client: Arc<Client>) -> Self {
         let way = Way::Door(client);
         let own = Vec::new();
-        Self { way, own }
+        let file = None;
+        Self { way, own, file }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The order as commands have it, with the real daemon.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use mcp_bridge::credentials::Credentials;
 use mcp_bridge::model::token::TokenStorage;
@@ -206,4 +207,31 @@ fn two_stores_are_not_chosen_between() {
     );
     assert_eq!(two.stop(), Some(0));
     assert!(user.run(&["status"]).status.success());
+}
+
+#[test]
+fn a_watch_goes_on_without_its_daemon() {
+    let user = User::new();
+    let pair = user.rig.pair_without_file("work");
+    user.credentials("work", &pair, &user.rig.path("bridge.db"));
+    let daemon = user.daemon("worker", "bridge.db");
+    let mut watch = user.command(&["-c", "work.toml", "watch", "--json"]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().expect("it starts");
+    let lines = BufReader::new(watch.stdout.take().expect("a pipe")).lines();
+    let mut texts = lines.map_while(Result::ok).map(|line| {
+        let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+        line["message"].as_str().expect("a text").to_owned()
+    });
+    let mut next = || texts.next().expect("a line");
+    user.rig.send(&pair.a, "by the daemon");
+    assert_eq!(next(), "by the daemon");
+    assert_eq!(daemon.stop(), Some(0));
+    user.rig.send(&pair.a, "by the file");
+    assert_eq!(next(), "by the file");
+    // It has the file open now, and another daemon changes nothing.
+    let _daemon = user.daemon("worker", "bridge.db");
+    user.rig.send(&pair.a, "beside a daemon");
+    assert_eq!(next(), "beside a daemon");
+    watch.kill().expect("it runs");
+    watch.wait().expect("it ends");
 }

@@ -34,7 +34,8 @@ enum Ended {
 }
 
 impl Client {
-    /// Hands the sessions' messages to `sink` until it has had enough.
+    /// Hands the sessions' messages to `sink` until it has had enough. `wanted` is where
+    /// the subscription begins, and behind the last message that was handed out.
     ///
     /// # Errors
     /// Credentials that do not hold; all conversations have ended; a daemon that
@@ -42,23 +43,23 @@ impl Client {
     pub async fn follow(
         &self,
         subscription: &Subscription,
-        mut sink: Sink,
+        wanted: &mut Begin,
+        sink: &mut Sink,
     ) -> Result<(), FollowError> {
-        let mut wanted = subscription.begin.clone();
         let mut is_caught_up = false;
         let mut until = Instant::now() + self.patience;
         let mut pause = PAUSES.0;
         loop {
             let before = wanted.clone();
             let error = match self
-                .stream(subscription, &mut wanted, &mut is_caught_up, &mut sink)
+                .stream(subscription, wanted, &mut is_caught_up, sink)
                 .await
             {
                 Ended::Enough => return Ok(()),
                 Ended::Over(error) => return Err(error),
                 Ended::Cut(error) => error,
             };
-            if wanted != before || is_caught_up && pause == PAUSES.0 {
+            if *wanted != before || is_caught_up && pause == PAUSES.0 {
                 until = Instant::now() + self.patience;
                 pause = PAUSES.0;
             }
