@@ -70,7 +70,6 @@ fn has(program: &str) -> bool {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what is skipped is said")]
 fn each_example_of_the_page_does_what_it_says() {
     if !has("curl") || !has("jq") {
         println!("skipped: there is no curl, or no jq");
