@@ -239,6 +239,7 @@ macro_rules! every_case {
                 asking_looks_at_once
                 heartbeats_bring_no_arrivals
                 work_is_signalled
+                a_lost_right_is_signalled
             }
             tasks {
                 all_are_added_or_none

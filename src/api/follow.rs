@@ -19,7 +19,7 @@ use crate::clock;
 use crate::doorbell::{Doorbell, Mode};
 use crate::model::message::Message;
 use crate::model::{MessageId, SessionKey};
-use crate::store::{Caller, Store, StoreError};
+use crate::store::{Caller, Signalled, Store, StoreError};
 use crate::text;
 
 /// Messages that a full look reads at once.
@@ -141,8 +141,8 @@ pub type OnNews = Box<dyn FnMut(Heard<'_>) + Send>;
 pub enum Heard<'a> {
     /// Messages to some of the sessions.
     Messages(Vec<&'a Message>),
-    /// Something other than mail changed: perhaps a conversation was closed.
-    Signalled,
+    /// A conversation was closed, or a token replaced: perhaps one of these sessions'.
+    Access,
     /// Something may have been missed.
     Missed,
     /// The look failed.
@@ -210,7 +210,7 @@ pub async fn follow(
         tokio::select! {
             failure = failures.recv() => return Err(failure.unwrap_or(FollowError::Stopped)),
             () = rings.done.notified() => {}
-            () = rings.signalled.notified() => {}
+            () = rings.access.notified() => {}
             () = rings.missed.notified() => is_due = true,
             () = tokio::time::sleep(next_end.min(full_look)) => {}
             _ = look.tick() => is_due = true,
@@ -251,8 +251,8 @@ impl Ears for OwnDoorbell {
                 }
                 // After the mail, which must not wait for it.
                 match look.signalled() {
-                    Ok(false) => {}
-                    Ok(true) => on(Heard::Signalled),
+                    Ok(Signalled { access: false, .. }) => {}
+                    Ok(_) => on(Heard::Access),
                     Err(error) => on(Heard::Failed(error)),
                 }
             }),
@@ -417,8 +417,8 @@ impl Follower {
 struct Rings {
     /// The sink has had enough.
     done: Notify,
-    /// Something other than mail changed: perhaps a conversation was closed.
-    signalled: Notify,
+    /// Perhaps one of the sessions may not be followed any more.
+    access: Notify,
     /// Everything is to be looked at.
     missed: Notify,
 }
@@ -439,7 +439,7 @@ impl Push {
                     self.rings.done.notify_one();
                 }
             }
-            Heard::Signalled => self.rings.signalled.notify_one(),
+            Heard::Access => self.rings.access.notify_one(),
             Heard::Missed => self.rings.missed.notify_one(),
             Heard::Failed(error) => return Err(error.into()),
         }

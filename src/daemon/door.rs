@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_mins(1);
 pub(super) struct HubListener(pub(super) Arc<Hub>);
 
 impl CommitListener for HubListener {
-    fn wants_work(&self) -> bool {
+    fn wants_signals(&self) -> bool {
         true
     }
 
@@ -52,8 +52,8 @@ impl CommitListener for HubListener {
         let arrivals = news.arrivals.iter();
         self.0
             .tell(arrivals.filter_map(|arrival| arrival.message.as_ref()));
-        if news.work {
-            self.0.signal();
+        if news.signalled.access {
+            self.0.access();
         }
     }
 }

@@ -109,3 +109,45 @@ fn a_watched_directory_misses_nothing() {
 fn watched_files_that_are_made_anew_are_watched_again() {
     every_commit_is_looked_at_with(Scope::Files);
 }
+
+/// Says on which thread it looked.
+struct Looks(std::sync::mpsc::Sender<std::thread::ThreadId>);
+
+impl Listener for Looks {
+    fn writer(&mut self) -> Writer {
+        Writer::None
+    }
+
+    fn published(&mut self) -> bool {
+        true
+    }
+
+    fn look(&mut self) {
+        let _ = self.0.send(std::thread::current().id());
+    }
+
+    fn changed(&mut self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_thread_that_has_committed_looks_itself_until_the_doorbell_is_down() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let paths = Paths {
+        database: dir.path().join("bridge.db"),
+        log: dir.path().join("bridge.db-wal"),
+        bell: dir.path().join("bridge.db-bell"),
+    };
+    let (looked, looks) = std::sync::mpsc::channel();
+    let bell = Doorbell::spawn(paths, Mode::Poll, Box::new(Looks(looked))).expect("mounted");
+    let here = bell.here();
+    here.look();
+    let own = std::thread::current().id();
+    assert!(looks.iter().any(|thread| thread == own));
+    assert!(here.stands());
+    drop(bell);
+    assert!(!here.stands());
+    here.look();
+    assert!(looks.iter().all(|thread| thread != own));
+}

@@ -88,7 +88,7 @@ impl FleetInbox {
 }
 
 impl CommitListener for FleetInbox {
-    fn wants_work(&self) -> bool {
+    fn wants_signals(&self) -> bool {
         true
     }
 
@@ -102,9 +102,9 @@ impl CommitListener for FleetInbox {
     fn hears(&self, news: &News<'_>) {
         let mut arrived = self.arrived();
         arrived.extend(news.arrivals.iter().map(|arrival| arrival.to.clone()));
-        let is_news = news.work || !arrived.is_empty();
+        let is_news = news.signalled.work || !arrived.is_empty();
         drop(arrived);
-        if news.work {
+        if news.signalled.work {
             self.work.store(true, Ordering::Release);
         }
         if is_news {

@@ -4,15 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::model::SessionKey;
-use crate::store::Arrival;
+use crate::store::{Arrival, Signalled};
 
 /// Told by the store's doorbell, on the doorbell's own thread: between the commit
 /// and this call nothing is handed from one thread to another. A listener takes
 /// what it needs and rings its duty, or writes to a subscriber; it never waits.
 pub trait CommitListener: Send + Sync {
-    /// Whether it wants to know of [`News::work`]: the store is asked for that with
+    /// Whether it wants to know of [`News::signalled`]: the store is asked for that with
     /// each ring.
-    fn wants_work(&self) -> bool {
+    fn wants_signals(&self) -> bool {
         false
     }
 
@@ -35,9 +35,8 @@ pub trait CommitListener: Send + Sync {
 pub struct News<'a> {
     /// Where new messages are. None, and it may still have been a commit.
     pub arrivals: &'a [Arrival],
-    /// There is work for an orchestrator: a task, an exit, something that an
-    /// operator said. Only if a listener wants to know.
-    pub work: bool,
+    /// What was signalled. Only if a listener wants to know.
+    pub signalled: Signalled,
     /// The look at the messages failed; the next one covers the same.
     pub failed: bool,
 }

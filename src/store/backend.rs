@@ -71,10 +71,28 @@ pub trait Look {
     /// If the store failed; the next look covers the same messages.
     fn messages(&mut self, of: &HashSet<SessionKey>) -> Result<Vec<Message>>;
 
-    /// Whether there is work for an orchestrator since the last time this was
-    /// asked: a task, an exit, something that an operator said.
+    /// What was signalled since the last time this was asked.
     ///
     /// # Errors
     /// If the store failed; the next look answers for the same time.
-    fn signalled(&mut self) -> Result<bool>;
+    fn signalled(&mut self) -> Result<Signalled>;
+}
+
+/// Something other than mail that those who look want to know of at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// There is work for an orchestrator: a task, an exit, something that an operator
+    /// said.
+    Work,
+    /// Who may act for a session: a conversation was closed, a token was replaced.
+    Access,
+}
+
+/// Which of them came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Signalled {
+    /// [`Signal::Work`].
+    pub work: bool,
+    /// [`Signal::Access`].
+    pub access: bool,
 }

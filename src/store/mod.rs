@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 pub use alerts::*;
 pub use asker::for_user;
-pub use backend::{Backend, Look, OnRing};
+pub use backend::{Backend, Look, OnRing, Signal, Signalled};
 pub use error::{ErrorClass, StoreError};
 pub use fleet::*;
 pub use tasks::*;

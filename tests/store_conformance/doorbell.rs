@@ -8,8 +8,11 @@ use mcp_bridge::clock;
 use mcp_bridge::doorbell::{Doorbell, Mode};
 use mcp_bridge::model::message::Message;
 use mcp_bridge::model::session::ProofKind;
+use mcp_bridge::model::token::Token;
 use mcp_bridge::model::{MessageId, SessionKey};
-use mcp_bridge::store::{Arrival, Beat, BeatRound, DaemonRef, SharedStore, Store};
+use mcp_bridge::store::{
+    Arrival, Beat, BeatRound, DaemonRef, SharedStore, Signal, Signalled, Store,
+};
 
 use crate::Backend;
 use crate::common::{at, boot, pair, pairs, say, until};
@@ -244,6 +247,46 @@ pub(crate) async fn heartbeats_bring_no_arrivals(backend: &impl Backend) {
     assert_eq!(heard.so_far().len(), 1);
 }
 
+pub(crate) async fn a_lost_right_is_signalled(backend: &impl Backend) {
+    let (watching, store) = (backend.open().await, backend.open().await);
+    let [one, other] = [pair(&store, at(0)).await, pair(&store, at(0)).await];
+    let heard: Arc<Mutex<Vec<Signalled>>> = Arc::default();
+    let sink = Arc::clone(&heard);
+    let listen = move |look: &mut dyn mcp_bridge::store::Look| {
+        let signalled = look.signalled().expect("a healthy store");
+        sink.lock().expect("whole").push(signalled);
+        let unseen = look.arrivals(&std::collections::HashSet::new());
+        unseen.expect("a healthy store");
+    };
+    let bell = watching.doorbell(Mode::Events, Box::new(listen));
+    let _bell = bell.expect("mounted");
+    let signalled = async |what: &str, wanted: Signalled| {
+        until(what, async || {
+            let heard = std::mem::take(&mut *heard.lock().expect("whole"));
+            let news = heard.iter().find(|one| **one != Signalled::default());
+            news.copied()
+        })
+        .await
+            == wanted
+    };
+    let (work, access) = (Signal::Work, Signal::Access);
+    let of = |which: &[Signal]| Signalled {
+        work: which.contains(&work),
+        access: which.contains(&access),
+    };
+    // A task is nothing to those who follow mail.
+    crate::work::add(&store, "one").await;
+    assert!(signalled("a task to be signalled", of(&[work])).await);
+    let token = Token::generate(&one.b.session, &[9; 32]);
+    let presented = Some(&one.b.token);
+    let rekeyed = store.rekey_session(&one.b.session, presented, &token, at(1));
+    rekeyed.await.expect("rekeyed");
+    assert!(signalled("a new token to be signalled", of(&[access])).await);
+    let closed = store.close_conversation(&other.b.session.conversation, at(2));
+    closed.await.expect("closed");
+    assert!(signalled("a closed conversation to be signalled", of(&[work, access])).await);
+}
+
 pub(crate) async fn work_is_signalled(backend: &impl Backend) {
     let (watching, store) = (backend.open().await, backend.open().await);
     let pair = pair(&store, at(0)).await;
@@ -254,7 +297,7 @@ pub(crate) async fn work_is_signalled(backend: &impl Backend) {
     let signals: Arc<Mutex<u64>> = Arc::default();
     let (sink, count) = (heard.clone(), Arc::clone(&signals));
     let listen = move |look: &mut dyn mcp_bridge::store::Look| {
-        if look.signalled().expect("a healthy store") {
+        if look.signalled().expect("a healthy store").work {
             *count.lock().expect("whole") += 1;
         }
         let new = look

@@ -67,9 +67,9 @@ impl Hub {
         }
     }
 
-    /// Tells all that something other than mail changed.
-    pub fn signal(&self) {
-        self.each(|| Heard::Signalled);
+    /// Tells all that a conversation was closed, or a token replaced.
+    pub fn access(&self) {
+        self.each(|| Heard::Access);
     }
 
     /// Tells all that they are to look at everything.

@@ -70,7 +70,7 @@ impl CommitListener for MessageInbox {
 mod tests {
     use super::*;
     use crate::model::{ConversationId, MessageId, Side};
-    use crate::store::Arrival;
+    use crate::store::{Arrival, Signalled};
     use futures_util::FutureExt as _;
 
     fn key(number: u8) -> SessionKey {
@@ -97,7 +97,7 @@ mod tests {
                     to,
                     message: None,
                 }],
-                work: false,
+                signalled: Signalled::default(),
                 failed: false,
             });
         }
@@ -111,7 +111,7 @@ mod tests {
         let (inbox, has_rung) = inbox();
         let nothing = |failed| News {
             arrivals: &[],
-            work: true,
+            signalled: Signalled::default(),
             failed,
         };
         inbox.hears(&nothing(false));

@@ -34,7 +34,7 @@ pub trait Engine: Send {
     }
 
     /// Lets those who listen in this process look, on this thread, at what was just
-    /// committed: they need not be woken.
+    /// committed: they need not be woken. Before the bell, or they wake as well.
     fn tell_here(&mut self) {}
 
     /// Begins a part that can be taken back by itself.
@@ -55,13 +55,16 @@ pub trait Engine: Send {
     /// If the transaction is over: the engine took back everything.
     fn take_back(&mut self) -> Result<()>;
 
-    /// Commits, and rings the bell if what was written may interest others. Whether
-    /// anything was changed: a commit of nothing says nothing of the disk.
+    /// Commits; if it is to `ring`, [`Engine::ring`] follows. Whether anything was
+    /// changed: a commit of nothing says nothing of the disk.
     ///
     /// # Errors
     /// If it is not committed. What was committed and must not be acknowledged
     /// is [`Engine::acknowledge`]'s to say.
     fn commit(&mut self, ring: bool) -> Result<bool>;
+
+    /// Rings the bell for what was just committed: it may interest others.
+    fn ring(&mut self);
 
     /// Whether what was just committed may be acknowledged: a commit into a file
     /// that was renamed away is lost to everyone else. Asked after the commit, once if
@@ -119,6 +122,8 @@ impl Engine for ReadsOnly {
     fn commit(&mut self, _ring: bool) -> Result<bool> {
         Ok(false)
     }
+
+    fn ring(&mut self) {}
 
     fn acknowledge(&mut self) -> Result<()> {
         Ok(())

@@ -218,15 +218,12 @@ impl Executor {
         };
         let begun = clock::since_boot();
         write.is_at(Step::Lock);
-        let rang = match engine.begin_at_once(write.doing()) {
-            Ok(true) => run(engine, write, Ok(())),
+        match engine.begin_at_once(write.doing()) {
+            Ok(true) => run(engine, write, Ok(()), Where::Here),
             Ok(false) => return Some(write),
-            Err(error) => run(engine, write, Err(error)),
-        };
-        self.turn.pace.ran(1, begun);
-        if rang {
-            engine.tell_here();
+            Err(error) => run(engine, write, Err(error), Where::Here),
         }
+        self.turn.pace.ran(1, begun);
         None
     }
 
@@ -415,6 +412,9 @@ fn together(engine: &mut dyn Engine, waiting: &mut VecDeque<Box<dyn Write>>) -> 
         engine.roll_back();
     } else if let Ok(any) = engine.commit(ring) {
         changed = any;
+        if ring {
+            engine.ring();
+        }
     } else {
         engine.roll_back();
         return Taken::Back(ran);
@@ -449,13 +449,20 @@ fn alone(engine: &mut dyn Engine, write: Box<dyn Write>) {
     let deadline = write.deadline();
     let goes_on = || clock::since_boot() < deadline && write.is_wanted();
     let begun = engine.begin(&goes_on, write.doing());
-    run(engine, write, begun);
+    run(engine, write, begun, Where::OwnThread);
 }
 
-/// Runs one write in a transaction that has begun, and answers its caller. Whether it
-/// rang.
-fn run(engine: &mut dyn Engine, mut write: Box<dyn Write>, begun: Result<()>) -> bool {
-    let mut rang = false;
+/// On which thread a write runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    /// The executor's.
+    OwnThread,
+    /// Its caller's.
+    Here,
+}
+
+/// Runs one write in a transaction that has begun, and answers its caller.
+fn run(engine: &mut dyn Engine, mut write: Box<dyn Write>, begun: Result<()>, at: Where) {
     let ended = begun.and_then(|()| {
         write.is_at(Step::Work);
         let wanted = write.is_wanted();
@@ -466,7 +473,12 @@ fn run(engine: &mut dyn Engine, mut write: Box<dyn Write>, begun: Result<()>) ->
         };
         write.is_at(Step::Disk);
         let changed = engine.commit(ring)?;
-        rang = ring;
+        if ring {
+            if at == Where::Here {
+                engine.tell_here();
+            }
+            engine.ring();
+        }
         write.got_through(changed);
         engine.acknowledge()
     });
@@ -474,7 +486,6 @@ fn run(engine: &mut dyn Engine, mut write: Box<dyn Write>, begun: Result<()>) ->
         engine.roll_back();
     }
     write.answer(ended);
-    rang
 }
 
 /// A write in the queue, whatever it returns.

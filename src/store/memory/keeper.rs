@@ -15,7 +15,9 @@ use crate::model::{MessageId, SessionKey, StoreName};
 use crate::store::executor::{Executor, ReadEngine, Readers, plain_threads};
 use crate::store::postponed::Postponed;
 use crate::store::writes::{Writes, health_of};
-use crate::store::{Arrival, Backend, Look, OnRing, Result, Store, StoreError, WriteHealth};
+use crate::store::{
+    Arrival, Backend, Look, OnRing, Result, Signalled, Store, StoreError, WriteHealth,
+};
 
 /// Connections that read.
 const READERS: usize = 2;
@@ -64,6 +66,7 @@ impl Backend for Keeper {
                 memory: self.memory.clone(),
                 head: self.memory.newest(),
                 work: 0,
+                access: 0,
             },
             rings: self.memory.rings(),
             on_ring,
@@ -139,6 +142,7 @@ struct MemoryLook {
     memory: Memory,
     head: MessageId,
     work: u64,
+    access: u64,
 }
 
 impl MemoryLook {
@@ -169,8 +173,11 @@ impl Look for MemoryLook {
         Ok(new)
     }
 
-    fn signalled(&mut self) -> Result<bool> {
-        let work = self.memory.work();
-        Ok(std::mem::replace(&mut self.work, work) != work)
+    fn signalled(&mut self) -> Result<Signalled> {
+        let (work, access) = self.memory.signals();
+        Ok(Signalled {
+            work: std::mem::replace(&mut self.work, work) != work,
+            access: std::mem::replace(&mut self.access, access) != access,
+        })
     }
 }

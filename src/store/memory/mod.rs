@@ -109,9 +109,10 @@ impl Memory {
         self.lock().committed_at
     }
 
-    /// Counts that there is work for an orchestrator.
-    fn work(&self) -> u64 {
-        self.lock().tables.work
+    /// The counts of signals: work, and access.
+    fn signals(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.tables.work, state.tables.access)
     }
 
     fn newest(&self) -> MessageId {
@@ -235,7 +236,6 @@ impl Engine for MemoryEngine {
         state.tables = tables;
         state.commits += 1;
         if ring {
-            state.rings += 1;
             state.committed_at = clock::monotonic_nanos();
         }
         drop(state);
@@ -244,6 +244,10 @@ impl Engine for MemoryEngine {
             Trouble::Stop.fail();
         }
         Ok(true)
+    }
+
+    fn ring(&mut self) {
+        self.memory.lock().rings += 1;
     }
 
     fn acknowledge(&mut self) -> Result<()> {

@@ -46,6 +46,7 @@ pub(super) struct Tables {
     pub(super) settings: BTreeMap<String, String>,
     /// Counts that there is work for an orchestrator.
     pub(super) work: u64,
+    pub(super) access: u64,
 }
 
 #[derive(Debug, Clone)]

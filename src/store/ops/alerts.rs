@@ -8,7 +8,7 @@ use super::audit;
 use crate::model::alert::AlertKind;
 use crate::store::executor::Transaction;
 use crate::store::rows::{Raise, Rows};
-use crate::store::{AlertNote, Control, ControlKind, Leader, NewAlert, Result, StoreError};
+use crate::store::{AlertNote, Control, ControlKind, Leader, NewAlert, Result, Signal, StoreError};
 
 /// Raises an alert unless one of its kind is open for its subject. Whether it is
 /// new.
@@ -78,7 +78,7 @@ pub(crate) fn set_control(transaction: &mut Transaction<'_>, control: &Control) 
     let details = json!({ "subject": control.subject, "until": control.until.to_string() });
     let action = format!("{}_on", control.kind.as_str());
     audit::order(rows, None, action, details, control.since)?;
-    rows.signal()?;
+    rows.signal(Signal::Work)?;
     transaction.ring();
     Ok(())
 }
@@ -101,7 +101,7 @@ pub(crate) fn clear_control(
         let action = format!("{}_off", kind.as_str());
         audit::order(rows, None, action, json!({ "subject": subject }), now)?;
     }
-    rows.signal()?;
+    rows.signal(Signal::Work)?;
     transaction.ring();
     Ok(held)
 }

@@ -9,7 +9,7 @@ use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, Label, SessionKey, Side, timestamp};
 use crate::store::executor::Transaction;
 use crate::store::rows::{Audit, Rows};
-use crate::store::{Caller, NewConversation, Result, StoreError};
+use crate::store::{Caller, NewConversation, Result, Signal, StoreError};
 
 /// Makes conversations, all or none.
 ///
@@ -133,7 +133,8 @@ pub(crate) fn close(
     // Their daemon keeps neither any more: a watchdog must not take that for
     // silence.
     note_change(rows, id)?;
-    rows.signal()?;
+    rows.signal(Signal::Work)?;
+    rows.signal(Signal::Access)?;
     transaction.ring();
     Ok(())
 }
@@ -174,7 +175,7 @@ pub(crate) fn rekey(
         None => audit::by_operator(rows, row, now)?,
     }
     // Programs that follow the session's mail verify their token again.
-    rows.signal()?;
+    rows.signal(Signal::Access)?;
     transaction.ring();
     Ok(storage)
 }

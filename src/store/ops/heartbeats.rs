@@ -15,7 +15,7 @@ use crate::model::{ConversationId, SessionKey};
 use crate::store::executor::Transaction;
 use crate::store::rows::Rows;
 use crate::store::{
-    Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Process, Result,
+    Beat, BeatReport, BeatRound, Boot, Caller, DaemonInfo, DaemonRef, Process, Result, Signal,
 };
 
 /// Lives that begin in one transaction: each may carry a task with it, and a
@@ -46,7 +46,7 @@ pub(crate) fn register(
         lives::ended(rows, session, (&daemon.id, "another boot"), now)?;
     }
     if !ended.is_empty() {
-        rows.signal()?;
+        rows.signal(Signal::Work)?;
         transaction.ring();
     }
     Ok(DaemonRef {
@@ -206,7 +206,7 @@ fn rest<'a>(rows: &mut dyn Rows, round: &'a Round) -> Result<Rest<'a>> {
         }
     }
     if rest.began {
-        rows.signal()?;
+        rows.signal(Signal::Work)?;
     }
     for (place, beat) in rest.beats.iter().enumerate() {
         if let Some(owner) = owners.get(&place) {
@@ -235,7 +235,7 @@ pub(crate) fn note_exit(
     }
     lives::ended(rows, session, (&daemon.id, "its daemon"), now)?;
     // The orchestrator waits for this as a reader waits for mail.
-    rows.signal()?;
+    rows.signal(Signal::Work)?;
     transaction.ring();
     Ok(true)
 }
@@ -299,7 +299,7 @@ pub(crate) fn call_in(
     let successor = successors.first().filter(|_| written);
     if let Some(successor) = successor {
         lives::begun(rows, session, successor.noted, "", now)?;
-        rows.signal()?;
+        rows.signal(Signal::Work)?;
     }
     rows.mirror(&[session], now)?;
     rows.note_call(session, turn.map(|_| now))?;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::audit;
 use crate::store::executor::Transaction;
-use crate::store::{DaemonRef, Leader, Lease, Result, StoreError};
+use crate::store::{DaemonRef, Leader, Lease, Result, Signal, StoreError};
 
 /// Takes the lease, if it is still the one that was seen.
 ///
@@ -27,7 +27,7 @@ pub(crate) fn take(
     };
     let details = json!({ "daemon": daemon.id, "epoch": epoch });
     audit::write(rows, vec![audit::of(None, "leader_changed", details)], now)?;
-    rows.signal()?;
+    rows.signal(Signal::Work)?;
     transaction.ring();
     Ok(Some(Leader {
         daemon: daemon.clone(),
@@ -55,7 +55,7 @@ pub(crate) fn renew(transaction: &mut Transaction<'_>, leader: &Leader) -> Resul
 pub(crate) fn give_up(transaction: &mut Transaction<'_>, leader: &Leader) -> Result<()> {
     let rows = transaction.rows();
     rows.give_up_lead(leader)?;
-    rows.signal()?;
+    rows.signal(Signal::Work)?;
     transaction.ring();
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::model::SessionKey;
 use crate::model::standing::Standing;
 use crate::store::executor::Transaction;
 use crate::store::rows::{Due, Look, OVERTAKEN, Rows};
-use crate::store::{Leader, Move, Moved, Result, StoreError, Task, Waiting, Why};
+use crate::store::{Leader, Move, Moved, Result, Signal, StoreError, Task, Waiting, Why};
 
 /// Most tasks of a role that wait and are looked at in one round: those of a
 /// role that no session has must not hide those of the others.
@@ -53,7 +53,7 @@ pub(crate) fn make(
     }
     // A planner of what is void is not to be rung for it, and plan the same again.
     if made.iter().any(|made| matches!(made, Moved::Made(_))) {
-        rows.signal()?;
+        rows.signal(Signal::Work)?;
         transaction.ring();
     }
     Ok(made)

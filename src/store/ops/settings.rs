@@ -12,7 +12,7 @@ use crate::model::rate::RateLimits;
 use crate::model::token::TokenStorage;
 use crate::store::executor::Transaction;
 use crate::store::rows::{Audit, Rows};
-use crate::store::{Leader, Result};
+use crate::store::{Leader, Result, Signal};
 
 /// The setting that lets housekeeping delete rows of the shared tables.
 pub(crate) const PRUNE_FOREIGN: &str = "prune_foreign";
@@ -126,7 +126,7 @@ pub(crate) fn order_capacity(
         details: json!({ "capacity": capacity }),
     };
     audit::by_operator(rows, ordered, now)?;
-    rows.signal()?;
+    rows.signal(Signal::Work)?;
     transaction.ring();
     Ok(())
 }

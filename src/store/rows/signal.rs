@@ -1,12 +1,12 @@
-//! What tells an orchestrator that there is work.
+//! What tells those who look that something other than mail changed.
 
-use crate::store::Result;
+use crate::store::{Result, Signal};
 
 /// Operations on the signal.
 pub trait SignalRows {
-    /// Counts that there is work for an orchestrator.
+    /// Counts it.
     ///
     /// # Errors
     /// The engine's.
-    fn signal(&mut self) -> Result<()>;
+    fn signal(&mut self, what: Signal) -> Result<()>;
 }

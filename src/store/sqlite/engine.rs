@@ -46,6 +46,7 @@ pub(super) fn executor(
             connection: first,
             ..SqliteRows::new(opened, synchronous)
         },
+        newest: None,
         changes: 0,
         begun: false,
     };
@@ -185,6 +186,8 @@ struct SqliteEngine {
     /// Counted as one that writes, for as long.
     writing: Option<Writing>,
     rows: SqliteRows,
+    /// The newest number of the transaction that was committed, for the bell.
+    newest: Option<i64>,
     /// What the connection had changed when the transaction began.
     changes: u64,
     /// Whether it was used: from then on its thread is a confined one.
@@ -349,9 +352,14 @@ impl Engine for SqliteEngine {
         // The next writer need not wait for the rest.
         self.leave();
         if ring {
-            self.rows.opened.ring(newest);
+            self.rows.opened.committed();
         }
+        self.newest = newest;
         Ok(changed)
+    }
+
+    fn ring(&mut self) {
+        self.rows.opened.ring(self.newest.take());
     }
 
     fn acknowledge(&mut self) -> Result<()> {

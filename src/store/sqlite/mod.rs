@@ -147,10 +147,14 @@ impl Opened {
         }
     }
 
-    /// Tells those who wait for messages or work that they are to look.
-    fn ring(&self, newest: Option<i64>) {
+    /// A commit that rings has returned.
+    fn committed(&self) {
         let now = clock::monotonic_nanos();
         self.committed_at.store(now, Ordering::Relaxed);
+    }
+
+    /// Tells those who wait for messages or work that they are to look.
+    fn ring(&self, newest: Option<i64>) {
         match newest.filter(|newest| newest::is_plausible(*newest)) {
             Some(newest) => {
                 self.newest.saw(newest);

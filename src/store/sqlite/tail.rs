@@ -27,7 +27,7 @@ use crate::doorbell::{Listener, Writer};
 use crate::guarded;
 use crate::model::message::Message;
 use crate::model::{MessageId, SessionKey};
-use crate::store::{Arrival, Look, OnRing, Result, StoreError};
+use crate::store::{Arrival, Look, OnRing, Result, Signal, Signalled, StoreError};
 
 /// The byte of the `-shm` file that a writer of the log locks:
 /// <https://sqlite.org/walformat.html#wal_locks>.
@@ -49,8 +49,8 @@ pub(super) struct Tail {
     bell: Option<File>,
     /// Newest id that was returned, or was there at the start.
     head: i64,
-    /// The signal that was seen last.
-    signal: i64,
+    /// The signals' counts that were seen last.
+    signals: [i64; 2],
     data_version: i64,
     /// As it was before the last look, if that read all that there was.
     looked: Option<IndexHeader>,
@@ -97,7 +97,7 @@ impl Tail {
             connection,
             head,
             // Whatever came before is looked at anyway.
-            signal: 0,
+            signals: [0; 2],
             data_version,
             looked: None,
             header: None,
@@ -155,9 +155,13 @@ impl Look for Tail {
         Ok(messages)
     }
 
-    fn signalled(&mut self) -> Result<bool> {
-        let signal = self.signal_now().map_err(|error| self.failed(&error))?;
-        Ok(std::mem::replace(&mut self.signal, signal) != signal)
+    fn signalled(&mut self) -> Result<Signalled> {
+        let now = self.signals_now().map_err(|error| self.failed(&error))?;
+        let before = std::mem::replace(&mut self.signals, now);
+        Ok(Signalled {
+            work: now[0] != before[0],
+            access: now[1] != before[1],
+        })
     }
 }
 
@@ -192,10 +196,14 @@ impl Tail {
         Some(header)
     }
 
-    fn signal_now(&self) -> rusqlite::Result<i64> {
-        self.connection
-            .prepare_cached("SELECT CAST(coalesce(max(n), 0) AS INTEGER) FROM bridge_signal WHERE name = 'work'")?
-            .query_row([], |row| row.get(0))
+    fn signals_now(&self) -> rusqlite::Result<[i64; 2]> {
+        let mut question = self.connection.prepare_cached(
+            "SELECT CAST(coalesce(max(n) FILTER (WHERE name = ?1), 0) AS INTEGER),
+                    CAST(coalesce(max(n) FILTER (WHERE name = ?2), 0) AS INTEGER)
+             FROM bridge_signal WHERE name IN (?1, ?2)",
+        )?;
+        let names = [Signal::Work.name(), Signal::Access.name()];
+        question.query_row(names, |row| Ok([row.get(0)?, row.get(1)?]))
     }
 
     fn arrivals_since(&self, whole: &HashSet<SessionKey>) -> rusqlite::Result<(Vec<Arrival>, i64)> {

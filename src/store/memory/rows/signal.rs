@@ -1,12 +1,16 @@
-//! The signal that there is work.
+//! What is counted for those who look.
 
 use super::MemoryRows;
-use crate::store::Result;
 use crate::store::rows::SignalRows;
+use crate::store::{Result, Signal};
 
 impl SignalRows for MemoryRows {
-    fn signal(&mut self) -> Result<()> {
-        self.at()?.work += 1;
+    fn signal(&mut self, what: Signal) -> Result<()> {
+        let tables = self.at()?;
+        match what {
+            Signal::Work => tables.work += 1,
+            Signal::Access => tables.access += 1,
+        }
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::store::executor::Transaction;
 use crate::store::ops::audit;
 use crate::store::ops::callers::{authenticate, came_back};
 use crate::store::rows::{Audit, NewTaskRow, Rows};
-use crate::store::{Added, Caller, NewTask, Result, TaskError};
+use crate::store::{Added, Caller, NewTask, Result, Signal, TaskError};
 
 /// A task without its secrets, made before the lock is taken.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ pub(crate) fn add(
     for task in tasks {
         added.push(add_one(rows, creator, task, now)?);
     }
-    rows.signal()?;
+    rows.signal(Signal::Work)?;
     transaction.ring();
     Ok(added)
 }

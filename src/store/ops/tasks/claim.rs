@@ -10,7 +10,7 @@ use crate::model::task::{TaskId, TaskState};
 use crate::store::executor::Transaction;
 use crate::store::ops::callers::{authenticate, came_back};
 use crate::store::rows::Due;
-use crate::store::{Caller, Result, Task, TaskError};
+use crate::store::{Caller, Result, Signal, Task, TaskError};
 
 /// Gives the caller a task: this one, or the oldest that waits for its role.
 ///
@@ -54,7 +54,7 @@ fn try_claim(
     Fitness::of(rows, session, now)?.admits(session)?;
     lease(rows, &found, &Target::Claimed(session), Cause::Claim, now)?;
     let leased = get(rows, found.id)?;
-    rows.signal()?;
+    rows.signal(Signal::Work)?;
     transaction.ring();
     Ok(Some(leased))
 }

@@ -16,7 +16,7 @@ use crate::store::executor::Transaction;
 use crate::store::ops::callers::{authenticate, came_back};
 use crate::store::ops::{audit, notices};
 use crate::store::rows::{Audit, Rows};
-use crate::store::{Caller, Ended, Outcome, Result, StoreError, Task, TaskError};
+use crate::store::{Caller, Ended, Outcome, Result, Signal, StoreError, Task, TaskError};
 
 /// A note without secrets.
 pub(crate) fn clean_note(note: &ProgressNote) -> String {
@@ -74,7 +74,7 @@ pub(crate) fn end(
     came_back(rows, caller, now)?;
     let ended = end_one(rows, session, at, (outcome, text), now)?;
     rows.note_call(session, Some(now))?;
-    rows.signal()?;
+    rows.signal(Signal::Work)?;
     transaction.ring();
     Ok(ended)
 }

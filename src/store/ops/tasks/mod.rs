@@ -23,7 +23,7 @@ use crate::model::SessionKey;
 use crate::model::task::{Fence, TaskId, TaskState};
 use crate::store::executor::Transaction;
 use crate::store::rows::{Event, Rows};
-use crate::store::{Result, StoreError, Task, TaskError, TaskEvent};
+use crate::store::{Result, Signal, StoreError, Task, TaskError, TaskEvent};
 
 /// Why a task is not given to its own owner, who would be told to stop.
 pub(super) const HAS_IT: &str = "it has it already";
@@ -54,7 +54,7 @@ pub(crate) fn cancel(
     let target = Target::Cancelled(reason);
     lease(rows, &found, &target, Cause::Operator, now)?;
     let cancelled = get(rows, task)?;
-    rows.signal()?;
+    rows.signal(Signal::Work)?;
     transaction.ring();
     Ok(cancelled)
 }
@@ -94,7 +94,7 @@ fn try_reassign(
     let target = to.map_or(Target::Queue, Target::Given);
     lease(rows, &found, &target, Cause::Operator, now)?;
     let moved = get(rows, task)?;
-    rows.signal()?;
+    rows.signal(Signal::Work)?;
     Ok(moved)
 }
 
