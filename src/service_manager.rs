@@ -2,14 +2,9 @@
 //! systemd every call does nothing. A datagram that cannot be sent is no
 //! reason to stop serving.
 
-mod kept;
-
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-pub use kept::{Kept, Shelf};
 use sd_notify::NotifyState;
 use tracing::debug;
 
@@ -43,7 +38,7 @@ pub trait ServiceManager: Send + std::fmt::Debug {
 /// nobody reads blocks, and must not stop those who keep the agents alive.
 #[derive(Debug)]
 pub struct Systemd {
-    letters: Option<Arc<SyncSender<Letter>>>,
+    letters: Option<SyncSender<Letter>>,
     /// Closed when the last letter was sent.
     posted: Receiver<()>,
 }
@@ -56,8 +51,6 @@ enum Letter {
     Reloading(Option<NotifyState<'static>>),
     Stopping(Duration),
     Ping,
-    Keep(String, OwnedFd),
-    Forget(String),
 }
 
 /// Letters that may wait; beyond that nobody reads them anyway.
@@ -85,20 +78,9 @@ impl Systemd {
         Self {
             letters: thread
                 .is_some_and(|thread| thread.is_ok())
-                .then(|| Arc::new(sender)),
+                .then_some(sender),
             posted,
         }
-    }
-
-    /// Where sockets are given to be kept over a restart.
-    #[must_use]
-    pub fn shelf(&self) -> Shelf {
-        Shelf(
-            self.letters
-                .as_ref()
-                .map(Arc::downgrade)
-                .unwrap_or_default(),
-        )
     }
 }
 
@@ -139,11 +121,6 @@ fn post(letter: &Letter) {
             ])
         }
         Letter::Ping => sd_notify::notify(&[NotifyState::Watchdog]),
-        Letter::Keep(name, socket) => kept::send(name, socket),
-        Letter::Forget(name) => {
-            let order = format!("FDSTOREREMOVE=1\nFDNAME={name}");
-            sd_notify::notify(&[NotifyState::Custom(&order)])
-        }
     };
     if let Err(error) = sent {
         debug!(%error, "the service manager was not told");

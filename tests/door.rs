@@ -11,6 +11,8 @@
 mod common;
 #[path = "door/containers.rs"]
 mod containers;
+#[path = "door/crowd.rs"]
+mod crowd;
 #[path = "door/document.rs"]
 mod document;
 #[path = "door/full_disk.rs"]

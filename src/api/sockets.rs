@@ -9,7 +9,7 @@ pub struct Sockets {
 }
 
 /// What a socket is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// For sessions, by their tokens, and for what may be known without one.
     Sessions,

@@ -17,7 +17,6 @@ mod operator;
 mod ownership;
 mod package;
 mod reload;
-mod restarts;
 mod sandbox;
 mod stuck;
 mod upgrade;

@@ -6,12 +6,14 @@ use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, header};
+use bytes::BytesMut;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::users::Held;
 use super::{Door, Limits, Peer};
 use crate::api::{Actor, At, Operation, Problem, Purpose, Rights, Route, SESSION_HEADER, problem};
 use crate::model::SessionKey;
@@ -27,29 +29,31 @@ pub(super) async fn handle<O: Operation>(
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
-    match operate::<O>(&door, peer, &headers, body).await {
-        Ok(answer) => json(StatusCode::OK, "application/json", &answer),
+    match operate::<O>(&door, &peer, &headers, body).await {
+        Ok(answer) => grant(&peer, &answer),
         Err(error) => refuse(&error),
     }
 }
 
 async fn operate<O: Operation>(
     door: &Door,
-    peer: Peer,
+    peer: &Peer,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<O::Answer> {
     let actor = actor(peer, headers)?;
     ensure_may(O::ROUTE, peer, &actor)?;
-    let operation: O = match O::ROUTE.method {
-        crate::api::Method::Get => parse(b"{}")?,
-        crate::api::Method::Post => parse(&read(door, headers, body).await?)?,
+    peer.user.ensure_room()?;
+    let (body, _held) = match O::ROUTE.method {
+        crate::api::Method::Get => (Bytes::new(), Held::by(&peer.user)),
+        crate::api::Method::Post => read(door, peer, headers, body).await?,
     };
+    let operation: O = parse(&body)?;
     let limits = door.limits();
     if let Some((quota, wanted)) = operation.takes()
         && !matches!(actor, Actor::Operator)
     {
-        door.quotas.take(limits, peer.uid, quota, wanted)?;
+        door.quotas.take(limits, peer.user.uid(), quota, wanted)?;
     }
     let store = door.open_store()?;
     let at = At {
@@ -58,7 +62,7 @@ async fn operate<O: Operation>(
         is_trusted: false,
         process: peer.pid,
     };
-    match timeout(limits.time, for_user(peer.uid, operation.run(at))).await {
+    match timeout(limits.time, for_user(peer.user.uid(), operation.run(at))).await {
         Ok(done) => done,
         Err(_) => Err(StoreError::Busy(store.location().clone())),
     }
@@ -73,7 +77,7 @@ impl Door {
 }
 
 /// Who asks, by the headers of the request and the socket that it came to.
-pub(super) fn actor(peer: Peer, headers: &HeaderMap) -> Result<Actor> {
+pub(super) fn actor(peer: &Peer, headers: &HeaderMap) -> Result<Actor> {
     let malformed = |what: &str| DoorError::Malformed(what.to_owned());
     let Some(token) = headers.get(header::AUTHORIZATION) else {
         // It means to be a session, and must not be more than that by mistake.
@@ -107,7 +111,7 @@ pub(super) fn actor(peer: Peer, headers: &HeaderMap) -> Result<Actor> {
 
 /// The table of rights. What a session may do with what is not its own the operation
 /// itself refuses.
-fn ensure_may(route: Route, peer: Peer, actor: &Actor) -> Result<()> {
+fn ensure_may(route: Route, peer: &Peer, actor: &Actor) -> Result<()> {
     let Rights {
         anyone,
         session,
@@ -129,8 +133,14 @@ fn ensure_may(route: Route, peer: Peer, actor: &Actor) -> Result<()> {
     .into())
 }
 
-/// Reads a body, if it is JSON, in time and not too long.
-pub(super) async fn read(door: &Door, headers: &HeaderMap, body: Body) -> Result<Bytes> {
+/// Reads a body, if it is JSON, in time and not too long. What it takes is its user's
+/// for as long as the second part is held.
+pub(super) async fn read(
+    door: &Door,
+    peer: &Peer,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Bytes, Held)> {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     // What curl says of `-d`, without being told otherwise.
@@ -142,14 +152,50 @@ pub(super) async fn read(door: &Door, headers: &HeaderMap, body: Body) -> Result
     let Limits {
         body: most, time, ..
     } = door.limits();
-    let read = timeout(time, Limited::new(body, most).collect());
-    match read.await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+    match timeout(time, collect(peer, Limited::new(body, most))).await {
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(Unread::TooMuch(error))) => Err(error.into()),
+        Ok(Err(Unread::Broken(error))) if error.is::<LengthLimitError>() => {
             Err(DoorError::TooLong(text::bytes(most as u64)).into())
         }
-        Ok(Err(_)) => Err(DoorError::Malformed("its body ended too early".to_owned()).into()),
+        Ok(Err(Unread::Broken(_))) => {
+            Err(DoorError::Malformed("its body ended too early".to_owned()).into())
+        }
         Err(_) => Err(DoorError::Malformed("its body did not come in time".to_owned()).into()),
+    }
+}
+
+/// Why a body was not read.
+enum Unread {
+    /// There is no room for it.
+    TooMuch(DoorError),
+    /// It ended, or is too long.
+    Broken(Box<dyn std::error::Error + Send + Sync>),
+}
+
+async fn collect(
+    peer: &Peer,
+    mut body: Limited<Body>,
+) -> std::result::Result<(Bytes, Held), Unread> {
+    let mut held = Held::by(&peer.user);
+    let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else {
+            continue;
+        };
+        let length = first.len() + rest.len() + data.len();
+        held.grow(length).map_err(Unread::TooMuch)?;
+        // Most come in one piece.
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+            continue;
+        }
+        rest.extend_from_slice(&std::mem::take(&mut first));
+        rest.extend_from_slice(&data);
+    }
+    match rest.is_empty() {
+        true => Ok((first, held)),
+        false => Ok((rest.freeze(), held)),
     }
 }
 
@@ -228,7 +274,7 @@ pub(super) fn refuse(error: &StoreError) -> Response<Body> {
     let problem = Problem::from(error);
     let status = StatusCode::from_u16(problem.status);
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(status, problem::MEDIA_TYPE, &problem);
+    let mut response = whole(status, problem::MEDIA_TYPE, encode(&problem).into());
     if status == StatusCode::UNAUTHORIZED {
         let bearer = header::HeaderValue::from_static("Bearer");
         response
@@ -238,15 +284,27 @@ pub(super) fn refuse(error: &StoreError) -> Response<Body> {
     response
 }
 
-fn json<T: Serialize>(status: StatusCode, kind: &'static str, value: &T) -> Response<Body> {
-    let bytes = serde_json::to_vec(value).unwrap_or_else(|error| {
+/// The answer to what was done. Its bytes are held for its user until they are written.
+fn grant<T: Serialize>(peer: &Peer, value: &T) -> Response<Body> {
+    let bytes = encode(value);
+    match Held::by(&peer.user).keeping(bytes) {
+        Ok(bytes) => whole(StatusCode::OK, "application/json", bytes),
+        Err(error) => refuse(&error.into()),
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_else(|error| {
         // A path in an error that is no UTF-8, and nothing else, can do that.
         warn!(
             event = "answer-not-written",
             "an answer cannot be written: {error}"
         );
         b"null".to_vec()
-    });
+    })
+}
+
+fn whole(status: StatusCode, kind: &'static str, bytes: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
     let kind = header::HeaderValue::from_static(kind);

@@ -1,8 +1,7 @@
 //! The connections of the door: so many at once, each with a time for its headers.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,13 +12,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::UnixStream;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::listen::{self, Bound};
 use super::patient::Patient;
+use super::users::Users;
 use super::watched::Watched;
 use super::{Door, Peer};
 use crate::api::Purpose;
@@ -28,17 +27,13 @@ use crate::model::door::DoorError;
 /// How long requests that are under way may take once the door closes.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How long one that has just connected may take to ask for something once the daemon
-/// ends.
-const FIRST_WORDS: Duration = Duration::from_millis(250);
-
 /// A pause when no connection can be taken: the process has no file left.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Takes connections until the door closes.
 pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
     let ends = door.ends.clone();
-    let counted = Arc::new(Counted::default());
+    let users = Arc::new(Users::default());
     let mut connections = JoinSet::new();
     loop {
         let (taken, socket) = tokio::select! {
@@ -61,8 +56,7 @@ pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
         let Ok((uid, pid)) = listen::peer(&stream) else {
             continue;
         };
-        let peer = Peer { socket, uid, pid };
-        let Some(seat) = Counted::take(&counted, &door, uid) else {
+        let Some(seat) = Users::take(&users, door.limits(), socket, uid) else {
             debug!(
                 event = "door-full",
                 uid, "a connection is refused: there are too many"
@@ -70,14 +64,15 @@ pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
             connections.spawn(turn_away(stream, uid));
             continue;
         };
+        let user = Arc::clone(&seat.user);
+        let peer = Peer { socket, user, pid };
         let (router, door) = (router.clone(), Arc::clone(&door));
         connections.spawn(async move {
             let _seat = seat;
             talk(stream, peer, router, door).await;
         });
     }
-    // A program that connects from now on waits for the next daemon where the service
-    // manager keeps the sockets, and elsewhere hears at once that none answers.
+    // A program that connects from now on hears at once that no daemon answers.
     drop(bound);
     let all = async { while connections.join_next().await.is_some() {} };
     if timeout(LAST_WORDS, all).await.is_err() {
@@ -86,11 +81,8 @@ pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
 }
 
 async fn talk(stream: UnixStream, peer: Peer, router: Router, door: Arc<Door>) {
-    let asked = Arc::new(Notify::new());
-    let begun = Arc::clone(&asked);
     let service = service_fn(move |request: Request<Incoming>| {
-        begun.notify_one();
-        let mut router = router.clone();
+        let (mut router, peer) = (router.clone(), peer.clone());
         async move {
             let (parts, body) = request.into_parts();
             let (body, was_read) = Watched::new(body);
@@ -115,23 +107,9 @@ async fn talk(stream: UnixStream, peer: Peer, router: Router, door: Arc<Door>) {
     let stream = Patient::new(stream, Arc::clone(&door));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    // First what was sent already is read, so that it has its answer.
-    let mut ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => Some(ended),
-        () = door.ends.cancelled() => None,
-    };
-    if ended.is_none() {
-        // A program that has just connected is not turned away, either.
-        ended = tokio::select! {
-            biased;
-            ended = connection.as_mut() => Some(ended),
-            _ = timeout(FIRST_WORDS, asked.notified()) => None,
-        };
-    }
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = door.ends.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -157,44 +135,4 @@ async fn turn_away(stream: UnixStream, uid: u32) {
     );
     // What fits into the socket's buffer: the client is not waited for.
     let _ = stream.try_write(&[head.as_bytes(), &body].concat());
-}
-
-/// Connections that are open, by user.
-#[derive(Debug, Default)]
-struct Counted(Mutex<HashMap<u32, usize>>);
-
-/// One of them, until it is dropped.
-struct Seat {
-    of: Arc<Counted>,
-    uid: u32,
-}
-
-impl Counted {
-    fn take(counted: &Arc<Self>, door: &Door, uid: u32) -> Option<Seat> {
-        let mut by_user = counted.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = by_user.values().sum();
-        let limits = door.limits();
-        let own = by_user.entry(uid).or_default();
-        let is_full = *own >= limits.connections_per_user && !listen::is_trusted(uid);
-        if all >= limits.connections || is_full {
-            return None;
-        }
-        *own += 1;
-        Some(Seat {
-            of: Arc::clone(counted),
-            uid,
-        })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut by_user = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = by_user.get_mut(&self.uid) {
-            *own -= 1;
-            if *own == 0 {
-                by_user.remove(&self.uid);
-            }
-        }
-    }
 }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::answer::{actor, parse, read, refuse};
 use super::hub::HubEars;
+use super::users::{Held, User};
 use super::{Door, Peer};
 use crate::api::follow::{self as following, Begin, Cursor, FollowError, News, Subscription};
 use crate::api::stream::{Follow, Line, MEDIA_TYPE, MOST_SESSIONS, Start};
@@ -62,11 +63,12 @@ async fn begin(
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl Stream<Item = io::Result<Bytes>>> {
-    let wanted: Follow = parse(&read(&door, &headers, body).await?)?;
+    peer.user.ensure_room()?;
+    let wanted: Follow = parse(&read(&door, &peer, &headers, body).await?.0)?;
     let malformed = |why: &str| DoorError::Malformed(why.to_owned());
     let mut callers: Vec<Caller> = wanted.sessions.into_iter().map(Caller::from).collect();
     if callers.is_empty()
-        && let Actor::Session(caller) = actor(peer, &headers)?
+        && let Actor::Session(caller) = actor(&peer, &headers)?
     {
         callers.push(caller);
     }
@@ -100,9 +102,9 @@ async fn begin(
         verdict?;
     }
     let (lines, waiting) = mpsc::channel(BEHIND);
-    let held = Arc::new(AtomicUsize::new(0));
-    tokio::spawn(run(door, store, subscription, lines, Arc::clone(&held)));
-    Ok(stream(waiting, held))
+    let behind = Behind::of(&peer.user);
+    tokio::spawn(run(door, store, subscription, lines, Arc::clone(&behind)));
+    Ok(stream(waiting, behind))
 }
 
 /// Fills the stream until the reader is gone or too slow, or nothing is left.
@@ -111,12 +113,12 @@ async fn run(
     store: SharedStore,
     subscription: Subscription,
     lines: mpsc::Sender<Line>,
-    held: Arc<AtomicUsize>,
+    behind: Arc<Behind>,
 ) {
     let ears = HubEars(Arc::clone(&door.hub));
     let pushed = Pushed {
         lines: lines.clone(),
-        held,
+        behind,
     };
     let sink = Box::new(move |news| {
         let line = match news {
@@ -162,20 +164,51 @@ fn ended_by(error: &FollowError) -> StoreError {
     DoorError::Told { text, class }.into()
 }
 
+/// What waits for a reader: its messages, and all of it as its user holds it.
+struct Behind {
+    user: Arc<User>,
+    messages: AtomicUsize,
+    held: AtomicUsize,
+}
+
+impl Behind {
+    fn of(user: &Arc<User>) -> Arc<Self> {
+        Arc::new(Self {
+            user: Arc::clone(user),
+            messages: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+        })
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.user.give_back(*self.held.get_mut());
+    }
+}
+
 /// Lines that wait for a reader, up to a limit.
 struct Pushed {
     lines: mpsc::Sender<Line>,
-    held: Arc<AtomicUsize>,
+    behind: Arc<Behind>,
 }
 
 impl Pushed {
     /// Whether there was room for it.
     fn push(&self, line: Line) -> bool {
         let size = size(&line);
-        let before = self.held.fetch_add(size, Ordering::Relaxed);
+        let behind = &self.behind;
+        if !behind.user.take(size + BESIDE) {
+            return false;
+        }
+        behind.held.fetch_add(size + BESIDE, Ordering::Relaxed);
+        let before = behind.messages.fetch_add(size, Ordering::Relaxed);
         before + size <= BEHIND_BYTES && self.lines.try_send(line).is_ok()
     }
 }
+
+/// What a line takes beside its message's text.
+const BESIDE: usize = 512;
 
 /// About how much room a line takes while it waits.
 fn size(line: &Line) -> usize {
@@ -190,11 +223,11 @@ fn size(line: &Line) -> usize {
 
 fn stream(
     waiting: mpsc::Receiver<Line>,
-    held: Arc<AtomicUsize>,
+    behind: Arc<Behind>,
 ) -> impl Stream<Item = io::Result<Bytes>> {
     let alive = Instant::now() + ALIVE;
-    let first = (waiting, held, alive);
-    futures_util::stream::unfold(first, async |(mut waiting, held, alive)| {
+    let first = (waiting, behind, alive);
+    futures_util::stream::unfold(first, async |(mut waiting, behind, alive)| {
         let line = tokio::select! {
             biased;
             line = waiting.recv() => line?,
@@ -202,18 +235,31 @@ fn stream(
         };
         let mut text = Vec::new();
         let mut taken = size(&line);
+        let mut held = was_held(&line);
         push(&mut text, &line);
         // What waits already goes out with it.
         while text.len() < 64 * 1024
             && let Ok(line) = waiting.try_recv()
         {
             taken += size(&line);
+            held += was_held(&line);
             push(&mut text, &line);
         }
-        held.fetch_sub(taken, Ordering::Relaxed);
-        let next = (waiting, held, Instant::now() + ALIVE);
-        Some((Ok(Bytes::from(text)), next))
+        behind.messages.fetch_sub(taken, Ordering::Relaxed);
+        behind.held.fetch_sub(held, Ordering::Relaxed);
+        // Its user holds it until it is written.
+        let text = Held::counted(&behind.user, held, text);
+        let next = (waiting, behind, Instant::now() + ALIVE);
+        Some((Ok(text), next))
     })
+}
+
+/// What a line was counted for: the stream's own words are not.
+fn was_held(line: &Line) -> usize {
+    match line {
+        Line::Alive {} | Line::Dropped {} | Line::Ended(_) => 0,
+        Line::Message(_) | Line::CaughtUp { .. } | Line::Refused(_) => size(line) + BESIDE,
+    }
 }
 
 fn push(text: &mut Vec<u8>, line: &Line) {
@@ -247,16 +293,16 @@ mod tests {
     #[tokio::test]
     async fn long_lines_wait_for_no_slow_reader() {
         let (lines, waiting) = mpsc::channel(BEHIND);
-        let held = Arc::new(AtomicUsize::new(0));
+        let behind = Behind::of(&User::alone());
         let pushed = Pushed {
             lines,
-            held: Arc::clone(&held),
+            behind: Arc::clone(&behind),
         };
         let text = "x".repeat(1024 * 1024);
         let count = (0..100).take_while(|_| pushed.push(message(&text))).count();
         assert_eq!(count, BEHIND_BYTES / text.len());
         // A reader that takes some makes room for some.
-        let mut read = Box::pin(stream(waiting, held));
+        let mut read = Box::pin(stream(waiting, behind));
         for _ in 0..count {
             read.next().await.expect("a line").expect("no error");
         }

@@ -7,6 +7,7 @@ mod hub;
 mod limits;
 mod listen;
 mod patient;
+mod users;
 mod watched;
 
 pub use hub::Hub;
@@ -26,6 +27,7 @@ use super::operations::{self, each_operation};
 use super::{Method, Operation, PREFIX, Purpose, document, stream};
 use crate::store::SharedStore;
 use limits::Quotas;
+use users::User;
 
 /// The OpenAPI document, which does not change while the daemon runs.
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
@@ -42,10 +44,10 @@ pub struct Door {
 }
 
 /// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Peer {
     socket: Purpose,
-    uid: u32,
+    user: Arc<User>,
     /// Its process, if it is of this PID namespace.
     pid: Option<u32>,
 }
