@@ -25,7 +25,7 @@ use crate::config::{
 };
 use crate::duties::DutyBell;
 use crate::exit::{self, Exit, Face};
-use crate::service_manager::{News, ServiceManager, Systemd};
+use crate::service_manager::{Kept, News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
 use crate::store::locate::{self, Location, Origin};
 use crate::supervisor::{self, Instance, ReloadRequestError, Stopped, Supervisor};
@@ -119,6 +119,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
     if arguments.check {
         return describe(&settings, &location);
     }
+    let kept = Kept::take();
     let _logging = logging::start(&settings.log.level, settings.role.name())?;
     files::raise();
     let instance = Instance::claim(&arguments.config, settings.service.state_file.as_deref())?;
@@ -132,6 +133,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
         settings,
         location,
         instance,
+        kept,
     ));
     // Whatever hangs in a system call (a file on a dead mount) ends with the
     // process; nobody waits for it.
@@ -269,6 +271,7 @@ async fn serve(
     settings: Settings,
     location: Location,
     instance: Instance,
+    kept: Kept,
 ) -> anyhow::Result<Exit> {
     // First: a signal that comes early is heard, too.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals cannot be received")?;
@@ -288,11 +291,12 @@ async fn serve(
         daemon.role
     );
     let (roles, manager) = (settings.clone(), Box::new(Systemd::new()));
+    let kept = (kept, manager.shelf());
     let hub = Arc::new(Hub::default());
     let place = instance.place();
     let mut supervisor = Supervisor::new(settings, instance, manager);
     let store = wiring::start(&mut supervisor, &roles, daemon, location, Arc::clone(&hub));
-    let (keeper, entrance) = DoorKeeper::new(&roles.api, place, store.clone(), hub);
+    let (keeper, entrance) = DoorKeeper::new(&roles.api, place, store.clone(), hub, kept);
     supervisor.spawn(keeper, &DutyBell::default());
     let Stopped { exit, until } = supervisor.run(config, signals).await?;
     entrance.close().await;

@@ -2,9 +2,14 @@
 //! systemd every call does nothing. A datagram that cannot be sent is no
 //! reason to stop serving.
 
+mod kept;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+pub use kept::{Kept, Shelf};
 use sd_notify::NotifyState;
 use tracing::debug;
 
@@ -38,7 +43,7 @@ pub trait ServiceManager: Send + std::fmt::Debug {
 /// nobody reads blocks, and must not stop those who keep the agents alive.
 #[derive(Debug)]
 pub struct Systemd {
-    letters: Option<SyncSender<Letter>>,
+    letters: Option<Arc<SyncSender<Letter>>>,
     /// Closed when the last letter was sent.
     posted: Receiver<()>,
 }
@@ -51,6 +56,8 @@ enum Letter {
     Reloading(Option<NotifyState<'static>>),
     Stopping(Duration),
     Ping,
+    Keep(String, OwnedFd),
+    Forget(String),
 }
 
 /// Letters that may wait; beyond that nobody reads them anyway.
@@ -78,9 +85,20 @@ impl Systemd {
         Self {
             letters: thread
                 .is_some_and(|thread| thread.is_ok())
-                .then_some(sender),
+                .then(|| Arc::new(sender)),
             posted,
         }
+    }
+
+    /// Where sockets are given to be kept over a restart.
+    #[must_use]
+    pub fn shelf(&self) -> Shelf {
+        Shelf(
+            self.letters
+                .as_ref()
+                .map(Arc::downgrade)
+                .unwrap_or_default(),
+        )
     }
 }
 
@@ -121,6 +139,11 @@ fn post(letter: &Letter) {
             ])
         }
         Letter::Ping => sd_notify::notify(&[NotifyState::Watchdog]),
+        Letter::Keep(name, socket) => kept::send(name, socket),
+        Letter::Forget(name) => {
+            let order = format!("FDSTOREREMOVE=1\nFDNAME={name}");
+            sd_notify::notify(&[NotifyState::Custom(&order)])
+        }
     };
     if let Err(error) = sent {
         debug!(%error, "the service manager was not told");

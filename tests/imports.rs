@@ -53,6 +53,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["api"]),
     ("notify", &["doorbell"]),
     ("sd_notify", &["service_manager"]),
+    ("listenfd", &["service_manager"]),
     ("clap", &["cli", "daemon", "bin", "exit"]),
     ("clap_complete", &["cli"]),
     ("figment", &["config", "setting/origins"]),

@@ -4,12 +4,13 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -20,14 +21,20 @@ use crate::duties::links::StoreLink;
 use crate::duties::{CommitListener, Duty, News, Report, Round};
 use crate::host;
 use crate::model::SessionKey;
+use crate::service_manager::{Kept, Shelf};
 use crate::store::executor::here::let_wait;
 use crate::supervisor::InstancePlace;
+use crate::text::shown::shown;
 
 /// Whose members may be operators by the system's socket.
 const OPERATORS: &str = "mcp-bridge-admin";
 
 /// When sockets that could not be made are tried again.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// How long those who connect wait for a store that is being opened, before they are told
+/// that there is none.
+const STORE: Duration = Duration::from_secs(1);
 
 /// When a door that is as it should be is looked at again.
 const LOOK: Duration = Duration::from_mins(1);
@@ -65,6 +72,10 @@ pub(super) struct DoorKeeper {
     hub: Arc<Hub>,
     settings: ApiSettings,
     entrance: Entrance,
+    /// What the service manager kept of the daemon before this one, and where this one's
+    /// sockets are kept.
+    kept: Kept,
+    shelf: Shelf,
     /// Why it is not open, as it was logged.
     logged: Option<String>,
 }
@@ -80,6 +91,10 @@ struct Opened {
     door: Arc<Door>,
     ends: CancellationToken,
     serving: JoinHandle<()>,
+    /// What the service manager calls its sockets.
+    names: Vec<String>,
+    /// Whether they stay where they are when it is closed.
+    stays: Arc<AtomicBool>,
     /// Held for its drop, which ends them.
     _threads: Threads,
 }
@@ -157,6 +172,7 @@ impl DoorKeeper {
         place: InstancePlace,
         store: StoreLink,
         hub: Arc<Hub>,
+        (kept, shelf): (Kept, Shelf),
     ) -> (Self, Entrance) {
         let entrance = Entrance::default();
         let keeper = Self {
@@ -165,20 +181,20 @@ impl DoorKeeper {
             hub,
             settings: settings.clone(),
             entrance: entrance.clone(),
+            kept,
+            shelf,
             logged: None,
         };
         (keeper, entrance)
     }
 
     /// Sees to it that the door is as the settings say.
-    async fn attend(&self) -> io::Result<()> {
-        let mut entrance = self.entrance.0.lock().await;
-        if entrance
-            .as_ref()
-            .is_some_and(|opened| opened.serving.is_finished())
-        {
+    async fn attend(&mut self) -> io::Result<()> {
+        let place = self.entrance.clone();
+        let mut entrance = place.0.lock().await;
+        if let Some(ended) = entrance.take_if(|opened| opened.serving.is_finished()) {
             // It panicked, and the next one begins anew.
-            *entrance = None;
+            self.forget(&ended.names);
         }
         match entrance.take() {
             Some(opened) if self.settings.enabled => {
@@ -186,7 +202,10 @@ impl DoorKeeper {
                 *entrance = Some(opened);
             }
             Some(opened) => {
+                opened.stays.store(false, Ordering::Release);
+                let names = opened.names.clone();
                 opened.close().await;
+                self.forget(&names);
                 info!(
                     event = "door-closed",
                     "programs cannot ask any more: api.enabled is false"
@@ -195,10 +214,31 @@ impl DoorKeeper {
             None if self.settings.enabled => *entrance = Some(self.open()?),
             None => {}
         }
+        self.close_strangers();
         Ok(())
     }
 
-    fn open(&self) -> io::Result<Opened> {
+    /// What the service manager kept and is no socket of this door, such as one at whose
+    /// path another stands by now.
+    fn close_strangers(&mut self) {
+        let strangers = self.kept.close_rest();
+        for name in &strangers {
+            warn!(
+                event = "descriptor-refused",
+                "the service manager kept `{}`, which is no socket of this daemon: closed",
+                shown(name)
+            );
+        }
+        self.forget(&strangers);
+    }
+
+    fn forget(&self, names: &[String]) {
+        for name in names {
+            self.shelf.forget(name);
+        }
+    }
+
+    fn open(&mut self) -> io::Result<Opened> {
         let sockets = Sockets::at(&self.place.directory);
         let groups = match self.place.is_system {
             true => groups(&sockets),
@@ -208,8 +248,9 @@ impl DoorKeeper {
         let bound = {
             // They hear of the sockets.
             let _inside = threads.handle()?.enter();
-            server::bind(&sockets, groups)?
+            server::bind(&sockets, groups, &mut self.kept)?
         };
+        let (names, stays) = bound.give(&self.shelf)?;
         info!(
             event = "door-open",
             "programs may ask at {}",
@@ -222,11 +263,23 @@ impl DoorKeeper {
             Limits::from(&self.settings),
             ends.clone(),
         );
-        let serving = threads.handle()?.spawn(Arc::clone(&door).serve(bound));
+        let serving = {
+            let (door, ends, mut store) = (Arc::clone(&door), ends.clone(), self.store.clone());
+            threads.handle()?.spawn(async move {
+                let is_open = async { drop(store.wait_for(Option::is_some).await) };
+                tokio::select! {
+                    _ = timeout(STORE, is_open) => {}
+                    () = ends.cancelled() => {}
+                }
+                door.serve(bound).await;
+            })
+        };
         Ok(Opened {
             door,
             ends,
             serving,
+            names,
+            stays,
             _threads: threads,
         })
     }

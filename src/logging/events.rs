@@ -163,6 +163,12 @@ pub static EVENTS: &[Event] = &[
     )
     .id("073291738bef4c11a845993b5bc34621"),
     event(
+        "descriptor-refused",
+        Warning,
+        "",
+        "the service manager kept something that is no socket of this daemon: closed",
+    ),
+    event(
         "door-not-answered",
         Warning,
         "",

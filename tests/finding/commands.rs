@@ -1,6 +1,7 @@
 //! The order as commands have it, with the real daemon.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -234,4 +235,79 @@ fn a_watch_goes_on_without_its_daemon() {
     assert_eq!(next(), "beside a daemon");
     watch.kill().expect("it runs");
     watch.wait().expect("it ends");
+}
+
+#[test]
+fn the_system_s_store_is_used_through_its_socket_by_its_group() {
+    let mut probe = Command::new("unshare");
+    probe.args(["--mount", "setpriv", "--reuid=65534", "true"]);
+    if !rustix::process::geteuid().is_root() || !probe.status().is_ok_and(|ran| ran.success()) {
+        println!("skipped: a /run of its own wants root, unshare and setpriv");
+        return;
+    }
+    const GROUP: u32 = 54_321;
+    let user = User::new();
+    let mut daemon = user.daemon("worker", "bridge.db");
+    let (socket, program) = (user.socket("worker"), user.rig.path("mcp-bridge"));
+    std::fs::copy(env!("CARGO_BIN_EXE_mcp-bridge"), &program).expect("copied");
+    let mode = |path: &Path, mode: u32| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, mode).expect("set");
+    };
+    mode(user.rig.dir.path(), 0o711);
+    std::os::unix::fs::chown(&socket, None, Some(GROUP)).expect("root may");
+    mode(Path::new(&socket), 0o660);
+    for file in [
+        "bridge.db",
+        "bridge.db-wal",
+        "bridge.db-shm",
+        "bridge.db-bell",
+    ] {
+        mode(&user.rig.path(file), 0o600);
+    }
+    // As another user without a store, on a machine whose /run has this daemon's sockets.
+    let run = |groups: &str, args: &str| {
+        let script = format!(
+            "mount -t tmpfs none /run && mkdir /run/mcp-bridge && \
+             cp -r --preserve=mode \"$DAEMONS\" /run/mcp-bridge/worker && \
+             rm -f /run/mcp-bridge/worker/*.sock && touch /run/mcp-bridge/worker/api.sock && \
+             mount --bind \"$DAEMONS/api.sock\" /run/mcp-bridge/worker/api.sock && \
+             exec setpriv --reuid=65534 --regid=65534 {groups} \"$PROGRAM\" {args}"
+        );
+        let ran = Command::new("unshare")
+            .args(["--mount", "sh", "-euc", &script])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", "/nonexistent")
+            .env("NO_COLOR", "1")
+            .env("DAEMONS", Path::new(&socket).parent().expect("a directory"))
+            .env("PROGRAM", &program)
+            .current_dir("/")
+            .output();
+        ran.expect("unshare")
+    };
+    let member = format!("--groups={GROUP}");
+    let status = run(&member, "status --json");
+    let found: Value =
+        serde_json::from_slice(&status.stdout).unwrap_or_else(|_| panic!("no JSON: {status:?}"));
+    let system = "/run/mcp-bridge/worker/api.sock";
+    let way = json!({ "named_by": "system", "by": "daemon", "socket": system });
+    assert_eq!(found["way"], way);
+    let doctor = run(&member, "doctor");
+    let said = text(&doctor.stdout);
+    assert!(
+        said.contains("closed to this user, whose commands ask its daemon at")
+            && !said.contains("fail "),
+        "{doctor:?}"
+    );
+    let stranger = run("--clear-groups", "status");
+    assert!(
+        text(&stranger.stdout).contains("no store yet"),
+        "{stranger:?}"
+    );
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    let dead = run(&member, "status");
+    assert_eq!(dead.status.code(), Some(69), "{dead:?}");
+    assert!(text(&dead.stderr).contains(system), "{dead:?}");
 }

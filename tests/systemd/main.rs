@@ -17,6 +17,7 @@ mod operator;
 mod ownership;
 mod package;
 mod reload;
+mod restarts;
 mod sandbox;
 mod stuck;
 mod upgrade;

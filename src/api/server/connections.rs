@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::UnixStream;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
@@ -26,6 +27,10 @@ use crate::model::door::DoorError;
 
 /// How long requests that are under way may take once the door closes.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long one that has just connected may take to ask for something once the daemon
+/// ends.
+const FIRST_WORDS: Duration = Duration::from_millis(250);
 
 /// A pause when no connection can be taken: the process has no file left.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -72,7 +77,8 @@ pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
             talk(stream, peer, router, door).await;
         });
     }
-    // A program that connects from now on hears at once that no daemon answers.
+    // A program that connects from now on waits for the next daemon where the service
+    // manager keeps the sockets, and elsewhere hears at once that none answers.
     drop(bound);
     let all = async { while connections.join_next().await.is_some() {} };
     if timeout(LAST_WORDS, all).await.is_err() {
@@ -81,7 +87,10 @@ pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
 }
 
 async fn talk(stream: UnixStream, peer: Peer, router: Router, door: Arc<Door>) {
+    let asked = Arc::new(Notify::new());
+    let begun = Arc::clone(&asked);
     let service = service_fn(move |request: Request<Incoming>| {
+        begun.notify_one();
         let (mut router, peer) = (router.clone(), peer.clone());
         async move {
             let (parts, body) = request.into_parts();
@@ -107,9 +116,23 @@ async fn talk(stream: UnixStream, peer: Peer, router: Router, door: Arc<Door>) {
     let stream = Patient::new(stream, Arc::clone(&door));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = door.ends.cancelled() => {
+    // First what was sent already is read, so that it has its answer.
+    let mut ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => Some(ended),
+        () = door.ends.cancelled() => None,
+    };
+    if ended.is_none() {
+        // A program that has just connected is not turned away, either.
+        ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => Some(ended),
+            _ = timeout(FIRST_WORDS, asked.notified()) => None,
+        };
+    }
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
