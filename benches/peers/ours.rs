@@ -9,7 +9,6 @@ use mcp_bridge::bridge::{Begin, Bridge, News, Subscription};
 use mcp_bridge::clock;
 use mcp_bridge::model::token::Token;
 use mcp_bridge::model::{SessionKey, Side};
-use mcp_bridge::store::executor::here;
 use mcp_bridge::store::sqlite::Create;
 use mcp_bridge::store::{Caller, SharedStore};
 use rustix::process::Signal;
@@ -20,10 +19,8 @@ use crate::reader::{self, Job};
 use crate::server::Server;
 use crate::{Made, Writer};
 
-/// As the command line has it, and what else acts for one agent: one thread, which may
-/// wait for the disk.
+/// As the command line has it: one thread.
 fn runtime() -> std::io::Result<Runtime> {
-    here::let_wait();
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -28,7 +28,6 @@ use crate::api::client::Client;
 use crate::api::{Actor, At, Operation, Sockets};
 use crate::model::StoreName;
 use crate::model::door::DoorError;
-pub use crate::store::executor::here::let_wait;
 use crate::store::locate::{self, Location};
 use crate::store::sqlite::{self, Create, Opening, SCHEMA_VERSION};
 use crate::store::{Caller, Result, SharedStore, StoreError};

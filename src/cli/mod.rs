@@ -43,7 +43,6 @@ pub use context::Context;
 pub use error::CliError;
 use error::report;
 
-use crate::bridge;
 use crate::exit::{self, Exit};
 
 /// The program: everything from the arguments to the exit code.
@@ -66,9 +65,8 @@ pub fn main() -> ExitCode {
         .into()
 }
 
-/// One thread is enough for what waits on one store, and for the disk.
+/// One thread is enough for what waits on one store.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    bridge::let_wait();
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?

@@ -22,7 +22,6 @@ use crate::duties::{CommitListener, Duty, News, Report, Round};
 use crate::host;
 use crate::model::SessionKey;
 use crate::service_manager::{Kept, Shelf};
-use crate::store::executor::here::let_wait;
 use crate::supervisor::InstancePlace;
 use crate::text::shown::shown;
 
@@ -99,8 +98,7 @@ struct Opened {
     _threads: Threads,
 }
 
-/// The door's own threads: no flood of requests keeps a duty from its turn, and a
-/// request may wait for the disk where it is.
+/// The door's own threads: no flood of requests keeps a duty from its turn.
 #[derive(Debug)]
 struct Threads(Option<Runtime>);
 
@@ -109,7 +107,6 @@ impl Threads {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("door")
-            .on_thread_start(let_wait)
             .enable_all()
             .build()?;
         Ok(Self(Some(runtime)))

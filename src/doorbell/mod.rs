@@ -14,7 +14,6 @@ mod bell;
 mod directory;
 mod file;
 mod files;
-mod here;
 mod marks;
 mod ring;
 pub(crate) mod settle;
@@ -26,8 +25,6 @@ use std::thread::JoinHandle;
 
 pub use bell::Bell;
 pub(crate) use file::open;
-pub use here::Here;
-use here::Shared;
 pub(crate) use marks::{Base, forget_marks, marks, note_base};
 use ring::{Pending, Ringer};
 use watch::Scope;
@@ -64,8 +61,7 @@ pub enum Writer {
     Foreign,
 }
 
-/// Who is called when it rings: one call at a time, by the doorbell's thread, or by one
-/// that has just committed ([`Here`]).
+/// Who is called when it rings; all calls come from one thread.
 pub trait Listener: Send {
     /// Whether a commit may be under way at this moment in another process.
     fn writer(&mut self) -> Writer;
@@ -83,16 +79,15 @@ pub trait Listener: Send {
 }
 
 /// A doorbell that is mounted; dropping it takes it down and waits for its
-/// thread. The listener is not called after that.
+/// thread.
 #[derive(Debug)]
 pub struct Doorbell {
     ringer: Ringer,
-    listener: Shared,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Doorbell {
-    /// Mounts a doorbell for `listener`.
+    /// Mounts a doorbell; `listener` lives on its thread.
     ///
     /// # Errors
     /// If no thread can be had. That no file can be watched is no error: the
@@ -109,25 +104,16 @@ impl Doorbell {
     ) -> std::io::Result<Self> {
         let (ringer, sleep) = sleep::sleep()?;
         let (span, own) = (tracing::Span::current(), ringer.clone());
-        let listener = Shared::new(listener);
-        let shared = Box::new(listener.clone());
         let thread = std::thread::Builder::new()
             .name("doorbell".into())
             // Its records are those of the duty that it works for.
             .spawn(move || {
-                span.in_scope(|| settle::run(&paths, mode, scope, &own, &sleep, shared));
+                span.in_scope(|| settle::run(&paths, mode, scope, &own, &sleep, listener));
             })?;
         Ok(Self {
             ringer,
-            listener,
             thread: Some(thread),
         })
-    }
-
-    /// The way for a thread that has just committed.
-    #[must_use]
-    pub fn here(&self) -> Here {
-        self.listener.here()
     }
 
     /// Makes the listener look soon.
@@ -144,7 +130,6 @@ impl Drop for Doorbell {
         {
             tracing::error!(event = "doorbell-died", "the doorbell's thread panicked");
         }
-        self.listener.end();
     }
 }
 

@@ -119,7 +119,6 @@ mod tests {
     use crate::model::message::Draft;
     use crate::model::token::Token;
     use crate::model::{ConversationId, SessionKey, Side};
-    use crate::store::executor::here;
     use crate::store::locate::{self, Location, Origin};
     use crate::store::sqlite::Create;
     use crate::store::{Caller, NewConversation};
@@ -208,42 +207,6 @@ mod tests {
         ear.take_down();
         send(&store, &from).await;
         assert!(first.try_recv().is_err(), "nothing once it is down");
-        store.close().await;
-    }
-
-    #[tokio::test]
-    async fn a_thread_that_commits_tells_the_listeners_itself() {
-        // In memory, where no other program's disk holds a write up.
-        let shared = std::path::Path::new("/dev/shm");
-        let parent = Some(shared).filter(|shared| shared.exists());
-        let parent = parent.map_or_else(std::env::temp_dir, Into::into);
-        let dir = tempfile::tempdir_in(parent).expect("a directory");
-        let (store, from, to) = store(dir.path().join("bridge.db")).await;
-        let (one, record) = recorder();
-        let mut ear = Ear::new(WatchMode::Events, vec![one], DutyBell::default());
-        ear.mount(&store).expect("mounted");
-        assert_eq!(next(&record), Heard::Begins);
-        here::let_wait();
-        let own = std::thread::current().name().map(str::to_owned);
-        let begun = std::time::Instant::now();
-        // Once in a while the doorbell's thread is quicker.
-        loop {
-            send(&store, &from).await;
-            let Heard::Mail(heard, _, thread) = next(&record) else {
-                panic!("something else was heard");
-            };
-            assert_eq!(heard, to);
-            if thread == own {
-                break;
-            }
-            let waited = begun.elapsed();
-            assert!(waited < Duration::from_secs(60), "by the doorbell's thread");
-            // A few a second, which no limit refuses.
-            tokio::time::sleep(Duration::from_millis(600)).await;
-        }
-        ear.take_down();
-        send(&store, &from).await;
-        assert!(record.try_recv().is_err(), "nothing once it is down");
         store.close().await;
     }
 

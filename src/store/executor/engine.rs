@@ -18,25 +18,6 @@ pub trait Engine: Send {
     /// [`crate::store::StoreError::Busy`], and whatever keeps it from beginning.
     fn begin(&mut self, goes_on: &dyn Fn() -> bool, doing: &'static str) -> Result<()>;
 
-    /// Whether all that it needs is open, so that any thread may run a transaction.
-    fn is_open(&self) -> bool {
-        false
-    }
-
-    /// The same as [`Engine::begin`], for a thread that must not wait for another
-    /// writer. `false` if it would have to; then no transaction has begun.
-    ///
-    /// # Errors
-    /// Whatever keeps it from beginning.
-    fn begin_at_once(&mut self, doing: &'static str) -> Result<bool> {
-        let _ = doing;
-        Ok(false)
-    }
-
-    /// Lets those who listen in this process look, on this thread, at what was just
-    /// committed: they need not be woken. Before the bell, or they wake as well.
-    fn tell_here(&mut self) {}
-
     /// Begins a part that can be taken back by itself.
     ///
     /// # Errors
@@ -55,16 +36,13 @@ pub trait Engine: Send {
     /// If the transaction is over: the engine took back everything.
     fn take_back(&mut self) -> Result<()>;
 
-    /// Commits; if it is to `ring`, [`Engine::ring`] follows. Whether anything was
-    /// changed: a commit of nothing says nothing of the disk.
+    /// Commits, and rings the bell if what was written may interest others. Whether
+    /// anything was changed: a commit of nothing says nothing of the disk.
     ///
     /// # Errors
     /// If it is not committed. What was committed and must not be acknowledged
     /// is [`Engine::acknowledge`]'s to say.
     fn commit(&mut self, ring: bool) -> Result<bool>;
-
-    /// Rings the bell for what was just committed: it may interest others.
-    fn ring(&mut self);
 
     /// Whether what was just committed may be acknowledged: a commit into a file
     /// that was renamed away is lost to everyone else. Asked after the commit, once if
@@ -122,8 +100,6 @@ impl Engine for ReadsOnly {
     fn commit(&mut self, _ring: bool) -> Result<bool> {
         Ok(false)
     }
-
-    fn ring(&mut self) {}
 
     fn acknowledge(&mut self) -> Result<()> {
         Ok(())

@@ -11,13 +11,8 @@
 //!
 //! A caller that goes away before its write has the lock takes it along; one that
 //! goes away later hears nothing, and the write stands or falls as if it had stayed.
-//!
-//! Where the caller's thread may wait for the disk ([`here`]) and no other write is
-//! about, the caller runs its write itself: a hop to another thread and back costs two
-//! thirds of an fsync.
 
 mod engine;
-pub mod here;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +20,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -104,25 +99,17 @@ pub fn plain_threads() -> Threads {
 /// Runs the writes of one connection.
 pub struct Executor {
     state: Mutex<State>,
-    turn: Arc<Turn>,
     writes: Arc<Writes>,
     threads: Threads,
+    /// Writes that were asked for and are not at their turn yet.
+    queued: Arc<AtomicUsize>,
     busy: AtomicUsize,
 }
 
 enum State {
-    Idle,
+    Idle(Box<dyn Engine>),
     Running(Sender<Box<dyn Write>>, JoinHandle<()>),
     Closed,
-}
-
-/// What the threads that run writes share. Who holds the engine has the turn.
-struct Turn {
-    /// `None` once the executor is closed.
-    engine: Mutex<Option<Box<dyn Engine>>>,
-    /// Writes that were asked for and are not at their turn yet.
-    queued: AtomicUsize,
-    pace: here::Pace,
 }
 
 impl std::fmt::Debug for Executor {
@@ -137,14 +124,10 @@ impl Executor {
     /// Its thread begins with the first write. `writes` hears how writes fare.
     pub fn new(engine: Box<dyn Engine>, writes: Arc<Writes>, threads: Threads) -> Self {
         Self {
-            state: Mutex::new(State::Idle),
-            turn: Arc::new(Turn {
-                engine: Mutex::new(Some(engine)),
-                queued: AtomicUsize::new(0),
-                pace: here::Pace::default(),
-            }),
+            state: Mutex::new(State::Idle(engine)),
             writes,
             threads,
+            queued: Arc::default(),
             busy: AtomicUsize::new(0),
         }
     }
@@ -152,7 +135,7 @@ impl Executor {
     /// How many writes wait for their turn.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.turn.queued.load(Ordering::Relaxed)
+        self.queued.load(Ordering::Relaxed)
     }
 
     /// How its writes fare.
@@ -187,65 +170,35 @@ impl Executor {
             done: None,
             tell,
         };
+        self.submit(Box::new(write))?;
         self.busy.fetch_add(1, Ordering::Relaxed);
         let _over = Over(&self.busy);
-        let mut left: Option<Box<dyn Write>> = Some(Box::new(write));
-        if here::may_wait() {
-            left = left.and_then(|write| self.run_here(write));
-        }
-        if let Some(write) = left {
-            self.submit(write)?;
-        }
         told.await.unwrap_or(Err(StoreError::Stopped))
-    }
-
-    /// Runs a write on the thread that calls it, if nothing would have to be waited for
-    /// but the disk. Gives it back otherwise.
-    fn run_here(&self, write: Box<dyn Write>) -> Option<Box<dyn Write>> {
-        if self.busy() > 1 || !self.turn.pace.is_quiet() {
-            return Some(write);
-        }
-        let mut engine = {
-            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            match (&*state, self.turn.engine.try_lock()) {
-                // What was asked for before runs before.
-                (State::Running(..), Ok(engine)) if self.queued() == 0 => engine,
-                _ => return Some(write),
-            }
-        };
-        let Some(engine) = engine.as_deref_mut().filter(|engine| engine.is_open()) else {
-            return Some(write);
-        };
-        let begun = clock::since_boot();
-        write.is_at(Step::Lock);
-        match engine.begin_at_once(write.doing()) {
-            Ok(true) => run(engine, write, Ok(()), Where::Here),
-            Ok(false) => return Some(write),
-            Err(error) => run(engine, write, Err(error), Where::Here),
-        }
-        self.turn.pace.ran(1, begun);
-        None
     }
 
     fn submit(&self, write: Box<dyn Write>) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let State::Idle = *state {
-            let (sender, queue) = channel();
-            let turn = Arc::clone(&self.turn);
-            let name = match &*turn.engine() {
-                Some(engine) if engine.shares() => "store-writes",
-                _ => "store-reads",
+        if let State::Idle(_) = &*state {
+            let State::Idle(engine) = std::mem::replace(&mut *state, State::Closed) else {
+                return Err(StoreError::Stopped);
             };
-            let work = Box::new(move || serve(&turn, &queue));
+            let (sender, queue) = channel();
+            let queued = Arc::clone(&self.queued);
+            let name = if engine.shares() {
+                "store-writes"
+            } else {
+                "store-reads"
+            };
+            let work = Box::new(move || serve(engine, &queue, &queued));
             let thread = (self.threads)(name, work).map_err(|_| StoreError::Stopped)?;
             *state = State::Running(sender, thread);
         }
         match &*state {
             State::Running(queue, _) => {
-                self.turn.queued.fetch_add(1, Ordering::Relaxed);
+                self.queued.fetch_add(1, Ordering::Relaxed);
                 queue.send(write).map_err(|_| StoreError::Stopped)
             }
-            State::Idle | State::Closed => Err(StoreError::Stopped),
+            State::Idle(_) | State::Closed => Err(StoreError::Stopped),
         }
     }
 
@@ -255,18 +208,8 @@ impl Executor {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *state, State::Closed) {
             State::Running(_, thread) => Some(thread),
-            State::Idle => {
-                drop(self.turn.engine().take());
-                None
-            }
-            State::Closed => None,
+            State::Idle(_) | State::Closed => None,
         }
-    }
-}
-
-impl Turn {
-    fn engine(&self) -> MutexGuard<'_, Option<Box<dyn Engine>>> {
-        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -317,40 +260,29 @@ impl Readers {
 }
 
 /// The thread's life: as long as writes may come.
-fn serve(turn: &Turn, queue: &Receiver<Box<dyn Write>>) {
+fn serve(mut engine: Box<dyn Engine>, queue: &Receiver<Box<dyn Write>>, queued: &AtomicUsize) {
     let mut waiting = VecDeque::new();
     loop {
-        let mut came = 0;
+        let left = waiting.len();
         if waiting.is_empty() {
             let Ok(first) = queue.recv() else {
-                // On this thread, where it was used.
-                drop(turn.engine().take());
                 return;
             };
             waiting.push_back(first);
-            came = 1;
         }
-        let mut engine = turn.engine();
-        let Some(engine) = engine.as_deref_mut() else {
-            return;
-        };
-        let before = waiting.len();
-        let room = MOST.saturating_sub(before);
+        let room = MOST.saturating_sub(waiting.len());
         waiting.extend(queue.try_iter().take(room));
-        came += waiting.len() - before;
-        turn.queued.fetch_sub(came, Ordering::Relaxed);
+        queued.fetch_sub(waiting.len() - left, Ordering::Relaxed);
         waiting.retain(|write| write.is_wanted());
-        let (begun, many) = (clock::since_boot(), waiting.len());
         if waiting.len() > 1 && engine.shares() {
-            if let Taken::Back(many) = together(engine, &mut waiting) {
+            if let Taken::Back(many) = together(&mut *engine, &mut waiting) {
                 for write in waiting.drain(..many).collect::<Vec<_>>() {
-                    alone(engine, write);
+                    alone(&mut *engine, write);
                 }
             }
         } else if let Some(write) = waiting.pop_front() {
-            alone(engine, write);
+            alone(&mut *engine, write);
         }
-        turn.pace.ran(many, begun);
     }
 }
 
@@ -412,9 +344,6 @@ fn together(engine: &mut dyn Engine, waiting: &mut VecDeque<Box<dyn Write>>) -> 
         engine.roll_back();
     } else if let Ok(any) = engine.commit(ring) {
         changed = any;
-        if ring {
-            engine.ring();
-        }
     } else {
         engine.roll_back();
         return Taken::Back(ran);
@@ -441,29 +370,14 @@ fn at(writes: &VecDeque<Box<dyn Write>>, step: Step) {
 }
 
 /// Runs one write in a transaction of its own.
-fn alone(engine: &mut dyn Engine, write: Box<dyn Write>) {
+fn alone(engine: &mut dyn Engine, mut write: Box<dyn Write>) {
     if !write.is_wanted() {
         return;
     }
     write.is_at(Step::Lock);
     let deadline = write.deadline();
     let goes_on = || clock::since_boot() < deadline && write.is_wanted();
-    let begun = engine.begin(&goes_on, write.doing());
-    run(engine, write, begun, Where::OwnThread);
-}
-
-/// On which thread a write runs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Where {
-    /// The executor's.
-    OwnThread,
-    /// Its caller's.
-    Here,
-}
-
-/// Runs one write in a transaction that has begun, and answers its caller.
-fn run(engine: &mut dyn Engine, mut write: Box<dyn Write>, begun: Result<()>, at: Where) {
-    let ended = begun.and_then(|()| {
+    let ended = engine.begin(&goes_on, write.doing()).and_then(|()| {
         write.is_at(Step::Work);
         let wanted = write.is_wanted();
         let ran = wanted.then(|| write.run(engine.rows(write.doing())));
@@ -473,12 +387,6 @@ fn run(engine: &mut dyn Engine, mut write: Box<dyn Write>, begun: Result<()>, at
         };
         write.is_at(Step::Disk);
         let changed = engine.commit(ring)?;
-        if ring {
-            if at == Where::Here {
-                engine.tell_here();
-            }
-            engine.ring();
-        }
         write.got_through(changed);
         engine.acknowledge()
     });

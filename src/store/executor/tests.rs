@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
@@ -587,98 +586,4 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_there_twice() {
         stored.sort_unstable();
         assert_eq!(acknowledged, stored, "seed {seed}");
     }
-}
-
-/// The thread that a write ran on.
-async fn thread_of(executor: &Executor) -> std::thread::ThreadId {
-    executor
-        .write("asking where", |_| Ok(std::thread::current().id()))
-        .await
-        .expect("ran")
-}
-
-/// Until a write that comes would come alone.
-async fn quiet(executor: &Executor) {
-    let is_free = || executor.turn.engine.try_lock().is_ok();
-    while !is_free() || !executor.turn.pace.is_quiet() {
-        tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test]
-async fn a_lone_caller_that_may_wait_runs_its_write_itself() {
-    let (memory, _) = memory().await;
-    let executor = Arc::new(memory.open(&sound()));
-    let own = std::thread::current().id();
-    // What opens the files is the executor's.
-    assert_ne!(thread_of(&executor).await, own);
-    quiet(&executor).await;
-    assert_ne!(thread_of(&executor).await, own, "it may not wait");
-    here::let_wait();
-    quiet(&executor).await;
-    assert_eq!(thread_of(&executor).await, own);
-    // Behind another one it waits in the queue, and shares a commit.
-    quiet(&executor).await;
-    let other = executor.turn.engine();
-    let mut asked = Box::pin(thread_of(&executor));
-    assert!((&mut asked).now_or_never().is_none());
-    drop(other);
-    assert_ne!(asked.await, own);
-}
-
-#[tokio::test]
-async fn a_caller_that_may_wait_waits_for_no_other_writer() {
-    let (memory, from) = memory().await;
-    let (first, other) = (memory.open(&sound()), Arc::new(memory.open(&sound())));
-    thread_of(&first).await;
-    let held = Held::new(&other).await;
-    here::let_wait();
-    quiet(&first).await;
-    let mut sent = Box::pin(send(&first, &from, draft("hello")));
-    // This thread goes on, although another one has the lock.
-    assert!((&mut sent).now_or_never().is_none());
-    held.let_go().await.expect("it went on");
-    sent.await.expect("sent");
-}
-
-#[tokio::test]
-async fn a_write_that_fails_on_its_caller_s_thread_says_why_and_keeps_nothing() {
-    let (memory, from) = memory().await;
-    let fails = Arc::new(AtomicBool::new(false));
-    let full = Arc::clone(&fails);
-    let troubles: Troubles = Arc::new(move |step| {
-        (step == Step::Commit && full.load(Ordering::Relaxed)).then_some(Trouble::Full)
-    });
-    let executor = memory.open(&troubles);
-    thread_of(&executor).await;
-    here::let_wait();
-    quiet(&executor).await;
-    fails.store(true, Ordering::Relaxed);
-    let refused = send(&executor, &from, draft("refused")).await;
-    assert!(refused.is_err(), "{refused:?}");
-    fails.store(false, Ordering::Relaxed);
-    quiet(&executor).await;
-    let sent = send(&executor, &from, draft("kept")).await.expect("sent");
-    assert_eq!(sent.len(), 1);
-    let kept = executor
-        .write("counting", {
-            let partner = SessionKey::new(from.session.conversation.clone(), Side::B);
-            move |transaction| transaction.rows().mail(std::slice::from_ref(&partner))
-        })
-        .await
-        .expect("counted");
-    assert_eq!(kept[0].unread, 1);
-}
-
-#[tokio::test]
-async fn a_closed_executor_runs_nothing_on_its_caller_s_thread() {
-    let (memory, from) = memory().await;
-    let executor = memory.open(&sound());
-    thread_of(&executor).await;
-    here::let_wait();
-    quiet(&executor).await;
-    let thread = executor.close();
-    let refused = send(&executor, &from, draft("late")).await;
-    assert!(matches!(refused, Err(StoreError::Stopped)), "{refused:?}");
-    thread.expect("one").join().expect("it ended");
 }

@@ -196,17 +196,6 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
-    fn is_open(&self) -> bool {
-        true
-    }
-
-    fn begin_at_once(&mut self, doing: &'static str) -> Result<bool> {
-        if self.memory.lock().locked {
-            return Ok(false);
-        }
-        self.begin(&|| false, doing).map(|()| true)
-    }
-
     fn savepoint(&mut self) -> Result<()> {
         let open = self.open()?;
         open.savepoint = Some(open.rows.tables().clone());
@@ -236,6 +225,7 @@ impl Engine for MemoryEngine {
         state.tables = tables;
         state.commits += 1;
         if ring {
+            state.rings += 1;
             state.committed_at = clock::monotonic_nanos();
         }
         drop(state);
@@ -244,10 +234,6 @@ impl Engine for MemoryEngine {
             Trouble::Stop.fail();
         }
         Ok(true)
-    }
-
-    fn ring(&mut self) {
-        self.memory.lock().rings += 1;
     }
 
     fn acknowledge(&mut self) -> Result<()> {

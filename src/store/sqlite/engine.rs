@@ -46,7 +46,6 @@ pub(super) fn executor(
             connection: first,
             ..SqliteRows::new(opened, synchronous)
         },
-        newest: None,
         changes: 0,
         begun: false,
     };
@@ -186,8 +185,6 @@ struct SqliteEngine {
     /// Counted as one that writes, for as long.
     writing: Option<Writing>,
     rows: SqliteRows,
-    /// The newest number of the transaction that was committed, for the bell.
-    newest: Option<i64>,
     /// What the connection had changed when the transaction began.
     changes: u64,
     /// Whether it was used: from then on its thread is a confined one.
@@ -204,22 +201,14 @@ impl Drop for SqliteEngine {
 }
 
 impl SqliteEngine {
-    /// Makes the connection ready. Up to which change of the schema it knows the
-    /// definitions.
-    fn connect(&mut self) -> std::result::Result<i64, Fault> {
-        self.rows.opened.files.ensure_usable()?;
+    fn try_begin(&mut self, goes_on: &dyn Fn() -> bool) -> std::result::Result<(), Fault> {
+        let opened = Arc::clone(&self.rows.opened);
+        opened.files.ensure_usable()?;
         let checked = self.rows.checked;
         let connection = self.rows.connected()?;
         if checked == UNCHECKED {
             ours::note_rows(connection)?;
         }
-        Ok(checked)
-    }
-
-    fn try_begin(&mut self, goes_on: &dyn Fn() -> bool) -> std::result::Result<(), Fault> {
-        let checked = self.connect()?;
-        let opened = Arc::clone(&self.rows.opened);
-        let connection = self.rows.connected()?;
         let mut place = self.turnstile.line_up();
         connection.busy_timeout(AT_THE_DOOR)?;
         let begun = loop {
@@ -238,50 +227,17 @@ impl SqliteEngine {
         };
         connection.busy_timeout(PATIENCE)?;
         begun?;
-        self.check(place, checked)
-    }
-
-    /// Begins, or says that another writer is in the way.
-    fn try_begin_at_once(&mut self) -> std::result::Result<bool, Fault> {
-        let checked = self.connect()?;
-        let place = self.turnstile.line_up();
-        if !place.is_in_front() {
-            return Ok(false);
-        }
-        let connection = self.rows.connected()?;
-        connection.busy_timeout(Duration::ZERO)?;
-        let begun = connection.change("BEGIN IMMEDIATE", []);
-        connection.busy_timeout(PATIENCE)?;
-        match begun {
-            Err(error) if is_locked(&error) => return Ok(false),
-            begun => begun?,
-        };
-        self.check(place, checked)?;
-        Ok(true)
-    }
-
-    /// What is asked once the lock is held: nothing is committed meanwhile.
-    fn check(&mut self, place: Place, checked: i64) -> std::result::Result<(), Fault> {
-        let opened = Arc::clone(&self.rows.opened);
-        let connection = self.rows.connected()?;
         self.changes = connection.total_changes();
         self.writing = Some(Writing::begin(&opened.writing));
         self.word = self.turnstile.give_word();
         self.place = Some(place);
+        // Nothing is committed while the lock is held.
         let seen = opened.newest.seen();
         let found = connection.one(newest!(), [], |row| row.get(0))?;
         opened.newest.ensure_forwards(found, seen, &opened.files)?;
         let checked = opened.checked_definitions(checked, connection)?;
         self.rows.checked = checked;
         Ok(())
-    }
-
-    /// An error of beginning, in the caller's words.
-    fn not_begun(&self, fault: Fault) -> StoreError {
-        match &self.rows.connection {
-            Some(connection) => self.rows.explain(connection, fault),
-            None => fault.explain(self.rows.path(), self.rows.doing),
-        }
     }
 }
 
@@ -306,22 +262,10 @@ impl Engine for SqliteEngine {
         self.rows.doing = doing;
         self.begun = true;
         let begun = self.try_begin(goes_on);
-        begun.map_err(|fault| self.not_begun(fault))
-    }
-
-    fn is_open(&self) -> bool {
-        // SQLite opens files on the executor's own thread alone, which is confined.
-        self.begun && self.rows.connection.is_some() && self.rows.checked != UNCHECKED
-    }
-
-    fn begin_at_once(&mut self, doing: &'static str) -> Result<bool> {
-        self.rows.doing = doing;
-        let begun = self.try_begin_at_once();
-        begun.map_err(|fault| self.not_begun(fault))
-    }
-
-    fn tell_here(&mut self) {
-        self.rows.opened.look_here();
+        begun.map_err(|fault| match &self.rows.connection {
+            Some(connection) => self.rows.explain(connection, fault),
+            None => fault.explain(self.rows.path(), doing),
+        })
     }
 
     fn savepoint(&mut self) -> Result<()> {
@@ -352,14 +296,9 @@ impl Engine for SqliteEngine {
         // The next writer need not wait for the rest.
         self.leave();
         if ring {
-            self.rows.opened.committed();
+            self.rows.opened.ring(newest);
         }
-        self.newest = newest;
         Ok(changed)
-    }
-
-    fn ring(&mut self) {
-        self.rows.opened.ring(self.newest.take());
     }
 
     fn acknowledge(&mut self) -> Result<()> {

@@ -42,8 +42,8 @@ mod written;
 
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -56,7 +56,7 @@ use super::postponed::Postponed;
 use super::writes::Writes;
 pub use super::writes::held_up;
 use crate::clock;
-use crate::doorbell::{Bell, Here};
+use crate::doorbell::Bell;
 use crate::model::StoreName;
 pub use backup::{Copied, backup};
 use base::Tended;
@@ -110,8 +110,6 @@ pub struct Opened {
     committed_at: AtomicU64,
     /// How many transactions of this process may write to the log now.
     writing: Arc<AtomicUsize>,
-    /// The doorbells of this process.
-    ears: Mutex<Vec<Here>>,
 }
 
 impl SqliteStore {
@@ -147,14 +145,10 @@ impl Opened {
         }
     }
 
-    /// A commit that rings has returned.
-    fn committed(&self) {
-        let now = clock::monotonic_nanos();
-        self.committed_at.store(now, Ordering::Relaxed);
-    }
-
     /// Tells those who wait for messages or work that they are to look.
     fn ring(&self, newest: Option<i64>) {
+        let now = clock::monotonic_nanos();
+        self.committed_at.store(now, Ordering::Relaxed);
         match newest.filter(|newest| newest::is_plausible(*newest)) {
             Some(newest) => {
                 self.newest.saw(newest);
@@ -162,23 +156,6 @@ impl Opened {
             }
             None => self.bell.ring(),
         }
-    }
-
-    /// Lets those who listen in this process look at once, on this thread.
-    fn look_here(&self) {
-        let ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = ears.clone();
-        drop(ears);
-        for ear in all {
-            ear.look();
-        }
-    }
-
-    /// From now on [`Opened::look_here`] lets this doorbell's listener look.
-    fn hears_here(&self, ear: Here) {
-        let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
-        ears.retain(Here::stands);
-        ears.push(ear);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -145,7 +145,6 @@ impl SqliteStore {
             full,
             normal,
             writing: Arc::default(),
-            ears: Mutex::default(),
             committed_at: AtomicU64::new(0),
             acceptance,
             bell: Bell::new(files.beside("-bell")),

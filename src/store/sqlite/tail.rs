@@ -332,3 +332,32 @@ impl Listener for Listening {
         tail.trouble.is_some() || self.published()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::FileId;
+    use super::*;
+    use crate::store::locate::{self, Location, Origin};
+    use crate::store::sqlite::Create;
+
+    #[tokio::test]
+    async fn a_transaction_of_this_process_is_one_that_rings() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("bridge.db");
+        let (name, origin) = (path.clone().into(), Origin::Flag);
+        let location = Location { name, origin };
+        let store = locate::open(&location, Create::Yes).await.expect("open");
+        let id = FileId::of(&path).expect("there");
+        let writing = Arc::new(AtomicUsize::new(0));
+        let tail = Tail::open(&Arc::new(Files::new(path, id)), &writing).expect("opened");
+        let mut listener = tail.listen(Box::new(|_| {}));
+        assert_eq!(listener.writer(), Writer::None);
+        writing.store(1, Ordering::Release);
+        // It holds the lock, which does not show here: each page that it writes
+        // would be looked at.
+        assert_eq!(listener.writer(), Writer::Ours);
+        writing.store(0, Ordering::Release);
+        assert_eq!(listener.writer(), Writer::None);
+        store.close().await;
+    }
+}

@@ -33,12 +33,8 @@ impl Backend for SqliteStore {
             log: self.files.beside("-wal"),
             bell: self.files.beside("-bell"),
         };
-        let doorbell = Doorbell::spawn(paths, mode, Box::new(tail.listen(on_ring)))
-            .map_err(|error| StoreError::Io(self.path().into(), error.to_string()))?;
-        if mode == Mode::Events {
-            self.hears_here(doorbell.here());
-        }
-        Ok(doorbell)
+        Doorbell::spawn(paths, mode, Box::new(tail.listen(on_ring)))
+            .map_err(|error| StoreError::Io(self.path().into(), error.to_string()))
     }
 
     fn renew(&self) {
