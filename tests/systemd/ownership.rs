@@ -175,6 +175,28 @@ fn upgrade_leaves_a_store_shared_with_python_open() {
     python(&machine, "alice", &json!(["create"])).expect_err("closed");
 }
 
+/// An operator who opened the directory by a drop-in meant it.
+#[test]
+fn upgrade_keeps_what_an_operators_drop_in_opens() {
+    needs_a_machine!();
+    let machine = Machine::boot();
+    earlier(&machine);
+    people(&machine);
+    machine
+        .sh("mkdir -p /etc/systemd/system/mcp-bridged@worker.service.d")
+        .ok();
+    let drop_in = "/etc/systemd/system/mcp-bridged@worker.service.d/override.conf";
+    machine.write(drop_in, "[Service]\nStateDirectoryMode=2770\nUMask=0007\n");
+    let said = upgrade(&machine);
+    let kept = format!("{DIRECTORY} stays open to its group (2770), as {drop_in} says");
+    assert!(said.contains(&kept), "{said}");
+    machine.sh("systemd-tmpfiles --create").ok();
+    enable(&machine, "worker");
+    assert_eq!(modes(&machine)[0], format!("{DIRECTORY} 2770 mcp-bridge"));
+    let by_file = format!("mcp-bridge --store {STORE} -c backend.a send hello");
+    machine.sh_as("alice", &by_file).ok();
+}
+
 /// The drop-in and the override that a remedy spells out: the lines below a line that
 /// begins so.
 fn below<'a>(remedy: &'a str, head: &str) -> String {

@@ -162,10 +162,6 @@ fn under_load(machine: &Machine, again: impl Fn(usize)) -> (Vec<f64>, BTreeMap<S
             .entry(trouble.as_str().expect("a word").to_owned())
             .or_default() += 1;
     }
-    println!(
-        "{} messages; tried again because of {troubles:?}",
-        calls.len()
-    );
     let mut wanted: Vec<&str> = calls.iter().filter_map(|call| call[3].as_str()).collect();
     let read = bob_reads(machine);
     let mut read: Vec<&str> = read.iter().map(String::as_str).collect();
@@ -195,7 +191,7 @@ fn restart_refuses_no_connection() {
         machine.sh("systemctl restart mcp-bridged@worker").ok();
     });
     println!(
-        "restarts: {}",
+        "restarts under load, tried again because of {troubles:?}: {}",
         figures(pauses.iter().map(|p| p * 1e3).collect())
     );
     assert_eq!(socket(), before, "the same socket all along");
@@ -224,7 +220,7 @@ fn killed_daemon_costs_time_and_nothing_else() {
         machine.wait_show(WORKER, "MainPID", |pid| pid != "0" && pid != before);
     });
     println!(
-        "kills: {}",
+        "kills under load, tried again because of {troubles:?}: {}",
         figures(pauses.iter().map(|p| p * 1e3).collect())
     );
     for never in [

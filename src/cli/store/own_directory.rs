@@ -4,7 +4,7 @@
 //! shares stays as it is.
 
 use std::fs::{File, Metadata, Permissions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -41,11 +41,12 @@ pub(super) fn run(args: &OwnDirectoryArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Success);
     }
     let place = directory.display();
-    if machine_store::is_kept_open(&args.etc) {
+    if let Some(by) = machine_store::opened_by(&args.etc) {
+        keep_open(&args.etc)?;
         print(&format!(
             "mcp-bridge: {place} stays open to its group ({:o}), as {} says\n",
             meta.mode() & 0o7777,
-            args.etc.join(TMPFILES.0).display(),
+            by.display(),
         ))?;
         return Ok(Exit::Success);
     }
@@ -79,7 +80,8 @@ fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 /// Whether it is a store that the Python bridge may be writing. One that cannot be asked
 /// is named, and taken for one of ours.
 fn is_shared(path: &Path, said: &mut String) -> bool {
-    if path.extension().is_none_or(|end| end != "db") {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if COPIES.iter().any(|mark| name.contains(mark)) || !is_database(path) {
         return false;
     }
     match sqlite::answers(path) {
@@ -96,17 +98,26 @@ fn is_shared(path: &Path, said: &mut String) -> bool {
     }
 }
 
+/// In the names of copies that our programs keep.
+const COPIES: [&str; 2] = [".before-schema-", ".replaced-"];
+
+/// Whether it begins as an SQLite database does.
+fn is_database(path: &Path) -> bool {
+    const BEGIN: &[u8] = b"SQLite format 3\0";
+    let mut begin = [0; BEGIN.len()];
+    let read = guarded::open(path).and_then(|mut file| file.read_exact(&mut begin));
+    read.is_ok() && begin == BEGIN
+}
+
 /// Writes what keeps the directory open at every start and boot.
 fn keep_open(etc: &Path) -> io::Result<()> {
-    for (path, text) in [DROP_IN, TMPFILES] {
+    for (path, text) in machine_store::missing(etc) {
         let path = etc.join(path);
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        if !path.exists() {
-            std::fs::write(&path, text)?;
-            std::fs::set_permissions(&path, Permissions::from_mode(0o644))?;
-        }
+        std::fs::write(&path, text)?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644))?;
     }
     Ok(())
 }
