@@ -10,7 +10,7 @@ use std::sync::Weak;
 use std::sync::mpsc::SyncSender;
 
 use listenfd::ListenFd;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg, sockopt};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tracing::debug;
 
 use super::Letter;
@@ -74,8 +74,15 @@ impl Kept {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn is_listening(socket: &UnixListener) -> bool {
-    sockopt::socket_acceptconn(socket).unwrap_or(false)
+    rustix::net::sockopt::socket_acceptconn(socket).unwrap_or(false)
+}
+
+/// The system does not say it there, and has no service manager that keeps anything.
+#[cfg(not(target_os = "linux"))]
+fn is_listening(_socket: &UnixListener) -> bool {
+    true
 }
 
 /// Closes a socket of another kind. What is no socket at all ends with this process.
