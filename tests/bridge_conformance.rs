@@ -1,7 +1,7 @@
 //! What a program sees of the store, by whichever way it reaches it. Each case is
 //! written once against [`Bridge`] and runs with the store's file open in this process,
-//! through the daemon that has it open, and through a daemon of a newer version, whose
-//! answers say more.
+//! through the daemon that has it open, through a daemon of a newer version, whose
+//! answers say more, and through one whose every answer is lost once.
 //!
 //! The suite of the store itself (`tests/store_conformance.rs`) sets the times of its
 //! calls, reads the tables behind them, and has the calls that daemons alone make; the
@@ -12,6 +12,8 @@
     reason = "a test that cannot set up its case has nothing to say"
 )]
 
+#[path = "bridge_conformance/between.rs"]
+mod between;
 #[path = "common/daemon.rs"]
 mod common;
 #[path = "bridge_conformance/conversations.rs"]
@@ -20,8 +22,6 @@ mod conversations;
 mod ledger;
 #[path = "bridge_conformance/messages.rs"]
 mod messages;
-#[path = "bridge_conformance/newer.rs"]
-mod newer;
 #[path = "bridge_conformance/rekeying.rs"]
 mod rekeying;
 #[path = "bridge_conformance/site.rs"]
@@ -30,6 +30,28 @@ mod site;
 mod status;
 #[path = "bridge_conformance/tasks.rs"]
 mod tasks;
+
+/// What these look at is how often something was asked for: it is asked for twice where
+/// the first answer is lost.
+const COUNTED: &[&str] = &[
+    "a_batch_is_stored_whole_or_not_at_all",
+    "a_call_counts_as_life_and_steals_nothing",
+    "a_client_id_makes_one_message",
+    "a_client_id_makes_one_task",
+    "a_task_is_done_once",
+    "a_task_that_failed_is_tried_again_after_a_pause",
+    "acknowledging_by_id",
+    "the_audit_log_is_filtered",
+];
+
+#[expect(clippy::print_stdout, reason = "what is left out is said")]
+fn is_left_out(way: site::Way, case: &str) -> bool {
+    let is_counted = way == site::Way::LosingDoor && COUNTED.contains(&case);
+    if is_counted {
+        println!("left out: {case} counts what is asked for");
+    }
+    is_counted
+}
 
 /// Writes the list of cases down, as tests of each way and for the ledger.
 macro_rules! cases {
@@ -40,13 +62,18 @@ macro_rules! cases {
         cases! { @way embedded, Embedded; $($area { $($case)* })* }
         cases! { @way door, Door; $($area { $($case)* })* }
         cases! { @way newer_door, NewerDoor; $($area { $($case)* })* }
+        cases! { @way losing_door, LosingDoor; $($area { $($case)* })* }
     };
     (@way $name:ident, $way:ident; $($area:ident { $($case:ident)* })*) => {
         mod $name {
             $(mod $area {
                 $(#[test]
                 fn $case() {
-                    let site = crate::site::Site::new(crate::site::Way::$way);
+                    let way = crate::site::Way::$way;
+                    if crate::is_left_out(way, stringify!($case)) {
+                        return;
+                    }
+                    let site = crate::site::Site::new(way);
                     site.rig.block_on(crate::$area::$case(&site));
                 })*
             })*

@@ -26,3 +26,6 @@ pub const PREFIX: &str = "/v1/";
 
 /// Names the session that a request acts for: `conv_0123456789abcdef/b`.
 pub const SESSION_HEADER: &str = "mcp-bridge-session";
+
+/// Says that the same was asked for before, and that the answer was lost.
+pub const REPEATED_HEADER: &str = "mcp-bridge-repeated";

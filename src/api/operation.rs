@@ -77,7 +77,7 @@ impl Route {
         }
     }
 
-    /// A change that would be made twice.
+    /// A change that would be made twice, unless the request itself keeps it from that.
     #[must_use]
     pub const fn once(name: &'static str, rights: Rights, summary: &'static str) -> Self {
         Self {
@@ -168,6 +168,9 @@ pub struct At<'a> {
     /// The actor has the store open itself: what it might be refused here it could do
     /// to the file, so nothing is asked of the store for that alone.
     pub is_trusted: bool,
+    /// The same was asked for before, and the answer was lost: what is so already may
+    /// be this program's own doing, and is then no error.
+    pub is_repeated: bool,
     /// The process that asks, if it is another one and known.
     pub process: Option<u32>,
 }

@@ -4,7 +4,7 @@ use super::Bridge;
 use crate::api::operations::{
     Acknowledge, Confirm, Credential, Fetch, Peek, Send, Touch, Unread, Verdict, Verify,
 };
-use crate::model::message::{Draft, Message};
+use crate::model::message::{ClientMessageId, Draft, Message};
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey};
 use crate::store::{Caller, FetchId, Fetched, Result, Sent, Verified};
@@ -109,12 +109,19 @@ impl Bridge {
 /// Gives the messages an id that have none, so that a send that was cut off can be
 /// repeated; returns which.
 fn name_all(messages: &mut [Draft]) -> Vec<usize> {
-    let unnamed = messages.iter_mut().enumerate();
-    let unnamed = unnamed.filter(|(_, draft)| draft.client_id.is_none());
-    unnamed
-        .map(|(place, draft)| {
-            let id = format!("auto-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-            draft.client_id = id.parse().ok();
+    let ids = messages.iter_mut().map(|draft| &mut draft.client_id);
+    name_each(ids)
+}
+
+/// Fills in the ids that are missing, at random; returns which they were.
+pub(super) fn name_each<'a>(
+    ids: impl Iterator<Item = &'a mut Option<ClientMessageId>>,
+) -> Vec<usize> {
+    let missing = ids.enumerate().filter(|(_, id)| id.is_none());
+    missing
+        .map(|(place, id)| {
+            let name = format!("auto-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+            *id = name.parse().ok();
             place
         })
         .collect()

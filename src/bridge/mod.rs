@@ -157,6 +157,7 @@ impl Bridge {
                     store,
                     actor: &actor,
                     is_trusted: true,
+                    is_repeated: false,
                     process: None,
                 };
                 operation.run(at).await

@@ -119,7 +119,6 @@ fn of_the_store() -> BTreeSet<(String, String)> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what is left out is said")]
 fn each_case_of_the_store_is_here_or_has_a_reason() {
     let store = of_the_store();
     assert!(store.len() > 150, "the list is elsewhere: {store:?}");

@@ -12,8 +12,8 @@ use mcp_bridge::model::{ConversationId, Label, SessionKey, Side};
 use mcp_bridge::store::{Caller, NewConversation, TaskError};
 use mcp_bridge::store::{Result, StoreError};
 
+use crate::between::{Between, stand_before};
 use crate::common::{Daemon, Rig, wait_for};
-use crate::newer;
 
 /// How a program reaches the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(crate) enum Way {
     Door,
     /// The same, and the daemon is of a newer version.
     NewerDoor,
+    /// The same, and each answer is lost once.
+    LosingDoor,
 }
 
 /// A store, and programs that use it one way.
@@ -43,9 +45,14 @@ impl Site {
             daemon.says("registered");
             daemon
         });
-        if way == Way::NewerDoor {
+        let between = match way {
+            Way::Embedded | Way::Door => None,
+            Way::NewerDoor => Some(Between::Newer),
+            Way::LosingDoor => Some(Between::Losing(Arc::default())),
+        };
+        if let Some(between) = between {
             let real = rig.path("worker.state/api.sock");
-            rig.block_on(newer::stand_before(&real, &rig.path("newer")));
+            rig.block_on(stand_before(&real, &rig.path("between"), between));
         }
         let daemon = Mutex::new(daemon);
         Self { rig, way, daemon }
@@ -61,7 +68,7 @@ impl Site {
                 return Bridge::from(Arc::new(store.expect("a store")));
             }
             Way::Door => "worker.state/api.sock",
-            Way::NewerDoor => "newer/api.sock",
+            Way::NewerDoor | Way::LosingDoor => "between/api.sock",
         };
         Bridge::through(&self.rig.path(socket))
     }

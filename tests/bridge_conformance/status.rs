@@ -59,7 +59,10 @@ pub(crate) async fn sessions_show_everything(site: &Site) {
     let expected = [&named.a, &named.b, &plain.a, &plain.b].map(|caller| &caller.session);
     assert_eq!(keys, expected, "labels first, side a before side b");
     let (a, b) = (&shown[0], &shown[1]);
-    assert_eq!(a.label.as_ref().map(|label| label.as_str()), Some("api"));
+    assert_eq!(
+        a.label.as_ref().map(mcp_bridge::model::Label::as_str),
+        Some("api")
+    );
     assert_eq!((&*a.role, &*b.role), ("orchestrator", "worker"));
     assert_eq!((a.unread, b.unread), (0, 2));
     assert!(a.activity_at.is_some() && b.expires_at.is_some());
@@ -191,7 +194,7 @@ pub(crate) async fn an_alert_says_what_it_is_about(site: &Site) {
     assert_eq!((open.len(), open[0].subject.as_str()), (1, "y"));
     assert_eq!(open[0].session.as_ref(), Some(&named.b.session));
     assert_eq!(
-        open[0].label.as_ref().map(|label| label.as_str()),
+        open[0].label.as_ref().map(mcp_bridge::model::Label::as_str),
         Some("api")
     );
     assert_eq!(open[0].text, "what happened");

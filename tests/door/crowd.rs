@@ -67,7 +67,6 @@ fn as_another_user(ground: &Ground) -> Option<i32> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what was measured is said")]
 fn ten_thousand_connections_keep_no_other_user_out() {
     let (ground, pair, _agent) = with_session();
     let before = descriptors(&ground);
@@ -127,7 +126,6 @@ fn ten_thousand_connections_keep_no_other_user_out() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what was measured is said")]
 fn two_hundred_connections_take_little() {
     let ground = Ground::new();
     let case = Case::new(&ground);

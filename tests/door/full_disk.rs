@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -46,7 +46,7 @@ fn on_a_small_disk(test: &str) -> Option<()> {
 }
 
 /// Takes all the room there is but this much.
-fn fill(disk: PathBuf, but: u64) -> PathBuf {
+fn fill(disk: &Path, but: u64) -> PathBuf {
     let filler = disk.join("filler");
     let mut file = std::fs::File::create(&filler).expect("made");
     let mut chunk = vec![1_u8; 65_536];
@@ -130,7 +130,7 @@ fn a_full_disk_refuses_some_of_a_group_and_keeps_the_rest() {
         .expect("a runtime");
     let inside = runtime.enter();
     let heard = follow(bridge(), &pairs[0]);
-    let filler = fill(ground.rig.dir.path().to_owned(), 1_500_000);
+    let filler = fill(ground.rig.dir.path(), 1_500_000);
     let senders: Vec<_> = pairs
         .iter()
         .map(|pair| runtime.spawn(send(bridge(), Arc::clone(pair))))

@@ -55,6 +55,9 @@ struct Told {
     wrong: Mutex<Vec<String>>,
 }
 
+/// What a follower heard, in its order.
+type Heard = Arc<Mutex<Vec<String>>>;
+
 struct Fleet {
     runtime: Runtime,
     rig: Rig,
@@ -63,7 +66,7 @@ struct Fleet {
     told: Vec<Arc<Told>>,
     stop: Arc<AtomicBool>,
     programs: Vec<tokio::task::JoinHandle<()>>,
-    followed: Vec<(Arc<Mutex<Vec<String>>>, tokio::task::JoinHandle<()>)>,
+    followed: Vec<(Heard, tokio::task::JoinHandle<()>)>,
 }
 
 impl Fleet {
@@ -321,7 +324,7 @@ async fn program(bridge: Bridge, pair: Arc<Pair>, told: Arc<Told>, stop: Arc<Ato
     }
 }
 
-async fn follow(bridge: Bridge, caller: Caller, heard: Arc<Mutex<Vec<String>>>) {
+async fn follow(bridge: Bridge, caller: Caller, heard: Heard) {
     let mut subscription = Subscription {
         callers: vec![caller],
         begin: Begin::Unread,

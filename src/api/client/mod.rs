@@ -11,7 +11,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Actor, Operation, PREFIX, Problem, Purpose, SESSION_HEADER, Sockets};
+use super::{Actor, Operation, PREFIX, Problem, Purpose, REPEATED_HEADER, SESSION_HEADER, Sockets};
 use crate::model::StoreName;
 use crate::model::door::DoorError;
 use crate::store::{Result, StoreError};
@@ -87,8 +87,13 @@ impl Client {
         };
         let mut until = Instant::now() + self.patience;
         let mut pause = PAUSES.0;
+        let mut was_cut = false;
         loop {
-            let request = request::<O>(actor, body.clone());
+            let mut request = request::<O>(actor, body.clone());
+            if was_cut {
+                let value = header::HeaderValue::from_static("1");
+                request.headers_mut().insert(REPEATED_HEADER, value);
+            }
             let failed = match self.ask::<O>(connections, request).await {
                 Ok(answer) => return answer,
                 Err(failed) => failed,
@@ -105,6 +110,7 @@ impl Client {
                 }
                 // It was there just now: its time begins anew.
                 Failed::Cut => {
+                    was_cut = true;
                     until = until.max(Instant::now() + self.patience / 2);
                     DoorError::Cut {
                         socket: connections.path().to_owned(),

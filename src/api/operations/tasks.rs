@@ -11,10 +11,13 @@ use crate::api::{At, Operation, Quota, Rights, Route};
 use crate::clock;
 use crate::model::door::DoorError;
 use crate::model::message::MAX_PATH;
-use crate::model::task::{Fence, ProgressNote, TaskId, TaskResult};
+use crate::model::task::{Fence, ProgressNote, TaskId, TaskResult, TaskState};
 use crate::model::wire::{object, objects, seconds_if_any};
 use crate::model::{SessionKey, Side};
-use crate::store::{Added, Caller, Ended, NewTask, Outcome, Result, Task, TaskEvent, TaskFilter};
+use crate::store::{
+    Added, Caller, Ended, NewTask, Outcome, Result, StoreError, Task, TaskError, TaskEvent,
+    TaskFilter,
+};
 
 /// Tasks for the queue, all or none. A session that adds one is its creator, and
 /// hears what became of it.
@@ -195,7 +198,7 @@ pub struct TaskProgress {
 }
 
 impl Operation for TaskProgress {
-    const ROUTE: Route = Route::once("task/progress", Rights::SESSION, "Notes progress.");
+    const ROUTE: Route = Route::post("task/progress", Rights::SESSION, "Notes progress.");
     type Answer = ();
 
     async fn run(self, at: At<'_>) -> Result<()> {
@@ -203,6 +206,14 @@ impl Operation for TaskProgress {
         let Self {
             task, fence, note, ..
         } = &self;
+        if at.is_repeated {
+            at.verified::<Self>().await?;
+            let (found, _) = at.store.task(*task).await?;
+            let is_noted = found.progress.as_deref() == Some(note.as_str());
+            if is_noted && found.fence == *fence && found.owner.as_ref() == Some(&caller.session) {
+                return Ok(());
+            }
+        }
         at.store
             .task_progress(caller, *task, *fence, note, self.busy_for, clock::now())
             .await
@@ -262,13 +273,21 @@ pub struct CancelTask {
 }
 
 impl Operation for CancelTask {
-    const ROUTE: Route = Route::once("task/cancel", Rights::EITHER, "Cancels a task.");
+    const ROUTE: Route = Route::post("task/cancel", Rights::EITHER, "Cancels a task.");
     type Answer = Task;
 
     async fn run(self, at: At<'_>) -> Result<Task> {
         ensure_creator::<Self>(at, self.task).await?;
         let reason = self.reason.as_ref().map(ProgressNote::as_str);
-        at.store.cancel_task(self.task, reason, clock::now()).await
+        let cancelled = at.store.cancel_task(self.task, reason, clock::now());
+        match cancelled.await {
+            Err(StoreError::Task(TaskError::Over { state, .. }))
+                if at.is_repeated && state == TaskState::Cancelled =>
+            {
+                Ok(at.store.task(self.task).await?.0)
+            }
+            cancelled => cancelled,
+        }
     }
 }
 
@@ -284,12 +303,22 @@ pub struct ReassignTask {
 }
 
 impl Operation for ReassignTask {
-    const ROUTE: Route = Route::once("task/reassign", Rights::EITHER, "Moves a task.");
+    const ROUTE: Route = Route::post("task/reassign", Rights::EITHER, "Moves a task.");
     type Answer = Task;
 
     async fn run(self, at: At<'_>) -> Result<Task> {
         ensure_creator::<Self>(at, self.task).await?;
         let to = self.to.as_ref();
+        if at.is_repeated {
+            let (task, _) = at.store.task(self.task).await?;
+            let is_there = match to {
+                Some(_) => task.owner.as_ref() == to,
+                None => task.state == TaskState::Queued,
+            };
+            if is_there {
+                return Ok(task);
+            }
+        }
         at.store.reassign_task(self.task, to, clock::now()).await
     }
 }

@@ -15,7 +15,9 @@ use tracing::warn;
 
 use super::users::Held;
 use super::{Door, Limits, Peer};
-use crate::api::{Actor, At, Operation, Problem, Purpose, Rights, Route, SESSION_HEADER, problem};
+use crate::api::{
+    Actor, At, Operation, Problem, Purpose, REPEATED_HEADER, Rights, Route, SESSION_HEADER, problem,
+};
 use crate::model::SessionKey;
 use crate::model::door::DoorError;
 use crate::model::token::Token;
@@ -60,6 +62,7 @@ async fn operate<O: Operation>(
         store: &store,
         actor: &actor,
         is_trusted: false,
+        is_repeated: headers.contains_key(REPEATED_HEADER),
         process: peer.pid,
     };
     match timeout(limits.time, for_user(peer.user.uid(), operation.run(at))).await {
