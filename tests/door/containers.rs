@@ -12,7 +12,7 @@ use mcp_bridge::model::token::TokenStorage;
 use crate::common::Pair;
 use crate::ground::{Ground, Socket};
 
-/// A group that is nobody's.
+/// A group without a member.
 const GROUP: u32 = 54_321;
 
 /// The user of a container.

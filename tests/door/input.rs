@@ -129,7 +129,7 @@ fn an_object_within_a_request_is_not_given_as_a_list() {
             } else {
                 continue;
             };
-            // Whoever may ask for it.
+            // By the socket where it may be asked.
             let mut answers = [(Socket::Admin, None), (Socket::Api, Some(&case.a))]
                 .map(|(socket, login)| ground.ask(socket, login, name, &body))
                 .into_iter()

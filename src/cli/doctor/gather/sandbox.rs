@@ -96,7 +96,7 @@ impl Sandbox {
     }
 
     /// Whether the service manager makes the file's directory for the service: that it
-    /// may write there, whoever asks.
+    /// may write there, whichever user asks.
     pub(super) fn owns(&self, path: &Path) -> bool {
         self.own.iter().any(|place| path.starts_with(place))
     }
