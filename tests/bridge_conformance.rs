@@ -119,6 +119,7 @@ cases! {
         a_limit_leaves_the_rest
         peeking_marks_nothing
         a_page_begins_behind_a_message
+        a_page_ends_at_a_mebibyte
         mail_is_answered_in_order
         concurrent_fetches_lose_nothing
         a_cancelled_call_leaves_the_store_usable

@@ -268,9 +268,9 @@ async fn a_page_of_mail_costs_a_page() {
     )
     .expect("filled");
     let statements = statements();
-    let page = statements
-        .iter()
-        .find(|(_, sql)| sql.contains("INDEXED BY bridge_receipt_open") && sql.contains(") page"));
+    let page = statements.iter().find(|(_, sql)| {
+        sql.contains("INDEXED BY bridge_receipt_open") && sql.contains("LIMIT ?4)")
+    });
     let (_, sql) = page.expect("what hands out and shows mail");
     let mut statement = raw.prepare(sql).expect("good SQL");
     let mut ask = |after: i64| -> (Vec<i64>, i32) {

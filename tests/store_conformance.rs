@@ -387,6 +387,7 @@ macro_rules! shared_table_case {
                 acknowledging_by_id
                 peeking_marks_nothing
                 a_page_begins_behind_a_message
+                a_page_ends_at_a_mebibyte
                 foreign_spellings_are_read
             }
             heartbeats {

@@ -50,9 +50,20 @@ pub struct Route {
     /// Whether it may be asked again where the answer was lost: it changes nothing,
     /// or what it changes is the same after the second time.
     pub repeatable: bool,
+    /// Whether its answer may be long: one user has few of them made at once.
+    pub is_long: bool,
 }
 
 impl Route {
+    /// The same, with an answer that may be long.
+    #[must_use]
+    pub const fn long(self) -> Self {
+        Self {
+            is_long: true,
+            ..self
+        }
+    }
+
     /// A question without parameters.
     #[must_use]
     pub const fn get(name: &'static str, rights: Rights, summary: &'static str) -> Self {
@@ -62,6 +73,7 @@ impl Route {
             rights,
             summary,
             repeatable: true,
+            is_long: false,
         }
     }
 
@@ -74,6 +86,7 @@ impl Route {
             rights,
             summary,
             repeatable: true,
+            is_long: false,
         }
     }
 
@@ -86,6 +99,7 @@ impl Route {
             rights,
             summary,
             repeatable: false,
+            is_long: false,
         }
     }
 }

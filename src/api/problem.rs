@@ -90,7 +90,8 @@ fn status(error: &StoreError) -> StatusCode {
         | StoreError::Task(
             TaskError::Taken { .. } | TaskError::Over { .. } | TaskError::IdReused { .. },
         ) => StatusCode::CONFLICT,
-        StoreError::RateLimited(..) | StoreError::Door(DoorError::TooMuch(_)) => {
+        StoreError::RateLimited(..)
+        | StoreError::Door(DoorError::TooMuch(_) | DoorError::Crowded(_)) => {
             StatusCode::TOO_MANY_REQUESTS
         }
         StoreError::Door(DoorError::NoMethod(_)) => StatusCode::METHOD_NOT_ALLOWED,

@@ -99,6 +99,9 @@ pub enum DoorError {
         "{0}\n  try again later, or ask the operator for more: [api] in the daemon's configuration"
     )]
     TooMuch(String),
+    /// More than the daemon holds for one user at once. Nothing was done.
+    #[error("{0}\n  nothing was done: try again in a moment")]
+    Crowded(String),
     /// What a newer program says and this one has no word for.
     #[error("{text}")]
     Told {

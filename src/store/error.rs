@@ -386,7 +386,7 @@ impl ErrorClass {
 fn of_the_door(error: &DoorError) -> ErrorClass {
     match error {
         DoorError::Unreachable(..) | DoorError::NoStore(_) => ErrorClass::Unavailable,
-        DoorError::Late { .. } | DoorError::TooMuch(_) => ErrorClass::Retry,
+        DoorError::Late { .. } | DoorError::TooMuch(_) | DoorError::Crowded(_) => ErrorClass::Retry,
         DoorError::NotPermitted(_)
         | DoorError::NoToken(_)
         | DoorError::NotOperator(_)

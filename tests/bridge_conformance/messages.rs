@@ -383,6 +383,31 @@ pub(crate) async fn peeking_marks_nothing(site: &Site) {
     );
 }
 
+pub(crate) async fn a_page_ends_at_a_mebibyte(site: &Site) {
+    let bridge = site.bridge().await;
+    let pair = pair(&bridge).await;
+    unlimited(&bridge).await;
+    let text = |n: usize| format!("{n} {}", "x".repeat(49_000));
+    let drafts: Vec<Draft> = (0..60).map(|n| draft(&text(n))).collect();
+    for some in drafts.chunks(20) {
+        bridge.send(&pair.a, some).await.expect("sent");
+    }
+    let expected: Vec<String> = (0..60).map(text).collect();
+    let follow = subscription(&pair.b, Begin::Unread);
+    let (followed, _) = followed(&bridge, &follow, 60, || ()).await;
+    assert_eq!(followed, expected);
+    let mut got = Vec::new();
+    while got.len() < 60 {
+        let page = bridge.fetch(&pair.b, 1_000).await.expect("fetched");
+        assert!(page.messages.len() <= 21, "{}", page.messages.len());
+        got.extend(page.messages.into_iter().map(|m| m.message));
+        assert_eq!(page.remaining, 60 - got.len() as u64);
+        let id = page.id.expect("some");
+        bridge.confirm(&pair.b, &id).await.expect("confirmed");
+    }
+    assert_eq!(got, expected);
+}
+
 pub(crate) async fn a_page_begins_behind_a_message(site: &Site) {
     let bridge = site.bridge().await;
     let pair = pair(&bridge).await;

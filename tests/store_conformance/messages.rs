@@ -606,6 +606,48 @@ pub(crate) async fn peeking_marks_nothing(backend: &impl Backend) {
     assert_eq!(seen.len(), 3);
 }
 
+/// An answer is held whole in memory: what is more than fits comes with the next.
+pub(crate) async fn a_page_ends_at_a_mebibyte(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&store, at(0)).await;
+    unlimited(&store).await;
+    let mut sent = Vec::new();
+    for n in 0..50 {
+        // Written as JSON, the second half takes six times as much.
+        let filling = if n < 25 { "x" } else { "\u{1}" };
+        let text = format!("{n} {}", filling.repeat(49_000));
+        sent.push(say(&store, &pair.a, &text, at(1)).await);
+    }
+    backend.foreign(&format!(
+        "INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp)
+         VALUES ('{}', 'a', 'b', hex(zeroblob(1100000)), '2025-11-13T02:13:25')",
+        pair.id
+    ));
+    let mut pages = Vec::new();
+    let mut got = Vec::new();
+    let mut peeked: Option<MessageId> = None;
+    loop {
+        let seen = store.peek(&pair.b, peeked, 1_000, at(2)).await;
+        let seen: Vec<MessageId> = seen.expect("peeked").iter().map(|m| m.id).collect();
+        peeked = seen.last().copied();
+        let page = store.fetch(&pair.b, 1_000, at(2)).await.expect("fetched");
+        let Some(id) = page.id else { break };
+        let ids: Vec<MessageId> = page.messages.iter().map(|m| m.id).collect();
+        assert_eq!(seen, ids);
+        pages.push(page.messages.len());
+        got.extend(ids);
+        assert_eq!(page.remaining, 51 - got.len() as u64);
+        let by = &pair.b.session;
+        store.fetch_written(by, &id, at(3)).await.expect("written");
+    }
+    assert_eq!(
+        got[..50],
+        sent.into_iter().map(MessageId).collect::<Vec<_>>()
+    );
+    assert!(got.is_sorted() && got.len() == 51, "each once, in order");
+    assert_eq!(pages, [21, 6, 3, 3, 3, 3, 3, 3, 3, 2, 1]);
+}
+
 pub(crate) async fn a_page_begins_behind_a_message(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;

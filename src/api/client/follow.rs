@@ -107,7 +107,7 @@ impl Client {
                 .map(http_body_util::Collected::to_bytes)
                 .unwrap_or_default();
             return match told(&self.sessions, status, &body) {
-                error @ StoreError::Door(DoorError::NoStore(_) | DoorError::TooMuch(_)) => {
+                error @ StoreError::Door(DoorError::NoStore(_) | DoorError::Crowded(_)) => {
                     Ended::Cut(error)
                 }
                 error => Ended::Over(error.into()),

@@ -163,8 +163,11 @@ impl Client {
             }));
         }
         match told(connections, status, &body) {
-            // It has just begun, or its store was away for a moment.
-            StoreError::Door(error @ DoorError::NoStore(_)) => Err(Failed::Away(error)),
+            // It has just begun, or its store was away for a moment, or this user has too
+            // much of it just now.
+            StoreError::Door(error @ (DoorError::NoStore(_) | DoorError::Crowded(_))) => {
+                Err(Failed::Away(error))
+            }
             error => Ok(Err(error)),
         }
     }

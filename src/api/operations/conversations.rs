@@ -78,7 +78,7 @@ fn is_right<T>(verdict: &Result<T>) -> bool {
 pub struct Conversations {}
 
 impl Operation for Conversations {
-    const ROUTE: Route = Route::get("conversations", Rights::ANYONE, "Lists conversations.");
+    const ROUTE: Route = Route::get("conversations", Rights::ANYONE, "Lists conversations.").long();
     type Answer = Vec<Conversation>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<Conversation>> {

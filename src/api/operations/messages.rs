@@ -68,7 +68,7 @@ fn page(limit: u32) -> Result<u32> {
 }
 
 impl Operation for Fetch {
-    const ROUTE: Route = Route::post("fetch", Rights::SESSION, "Fetches unread messages.");
+    const ROUTE: Route = Route::post("fetch", Rights::SESSION, "Fetches unread messages.").long();
     type Answer = Fetched;
 
     async fn run(self, at: At<'_>) -> Result<Fetched> {
@@ -120,7 +120,7 @@ pub struct Peek {
 }
 
 impl Operation for Peek {
-    const ROUTE: Route = Route::post("peek", Rights::SESSION, "Shows unread messages.");
+    const ROUTE: Route = Route::post("peek", Rights::SESSION, "Shows unread messages.").long();
     type Answer = Vec<Message>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<Message>> {
@@ -173,7 +173,8 @@ pub struct Unread {
 }
 
 impl Operation for Unread {
-    const ROUTE: Route = Route::post("unread", Rights::ANYONE, "Counts sessions' unread mail.");
+    const ROUTE: Route =
+        Route::post("unread", Rights::ANYONE, "Counts sessions' unread mail.").long();
     type Answer = Vec<Mail>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<Mail>> {
@@ -228,7 +229,7 @@ pub enum Verdict {
 }
 
 impl Operation for Verify {
-    const ROUTE: Route = Route::post("verify", Rights::ANYONE, "Verifies tokens.");
+    const ROUTE: Route = Route::post("verify", Rights::ANYONE, "Verifies tokens.").long();
     type Answer = Vec<Verdict>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<Verdict>> {

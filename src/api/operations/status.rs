@@ -54,7 +54,7 @@ pub struct Sessions {
 }
 
 impl Operation for Sessions {
-    const ROUTE: Route = Route::post("sessions", Rights::ANYONE, "Lists sessions.");
+    const ROUTE: Route = Route::post("sessions", Rights::ANYONE, "Lists sessions.").long();
     type Answer = Vec<SessionView>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<SessionView>> {
@@ -68,7 +68,7 @@ impl Operation for Sessions {
 pub struct Daemons {}
 
 impl Operation for Daemons {
-    const ROUTE: Route = Route::get("daemons", Rights::ANYONE, "Lists daemons.");
+    const ROUTE: Route = Route::get("daemons", Rights::ANYONE, "Lists daemons.").long();
     type Answer = Vec<DaemonView>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<DaemonView>> {
@@ -94,7 +94,7 @@ impl Operation for Lease {
 pub struct Controls {}
 
 impl Operation for Controls {
-    const ROUTE: Route = Route::get("orders", Rights::ANYONE, "Lists operators' orders.");
+    const ROUTE: Route = Route::get("orders", Rights::ANYONE, "Lists operators' orders.").long();
     type Answer = Vec<store::Control>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<store::Control>> {
@@ -107,7 +107,7 @@ impl Operation for Controls {
 pub struct OpenAlerts {}
 
 impl Operation for OpenAlerts {
-    const ROUTE: Route = Route::get("alerts/open", Rights::ANYONE, "Lists open alerts.");
+    const ROUTE: Route = Route::get("alerts/open", Rights::ANYONE, "Lists open alerts.").long();
     type Answer = Vec<AlertRow>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<AlertRow>> {
@@ -124,7 +124,7 @@ pub struct Alerts {
 }
 
 impl Operation for Alerts {
-    const ROUTE: Route = Route::post("alerts", Rights::ANYONE, "Lists alerts.");
+    const ROUTE: Route = Route::post("alerts", Rights::ANYONE, "Lists alerts.").long();
     type Answer = Vec<AlertRow>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<AlertRow>> {
@@ -151,7 +151,7 @@ pub struct Audit {
 }
 
 impl Operation for Audit {
-    const ROUTE: Route = Route::post("audit", Rights::OPERATOR, "Shows the audit log.");
+    const ROUTE: Route = Route::post("audit", Rights::OPERATOR, "Shows the audit log.").long();
     type Answer = Vec<AuditEntry>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<AuditEntry>> {
@@ -164,7 +164,7 @@ impl Operation for Audit {
 pub struct CheckStore {}
 
 impl Operation for CheckStore {
-    const ROUTE: Route = Route::get("store/check", Rights::OPERATOR, "Checks the store.");
+    const ROUTE: Route = Route::get("store/check", Rights::OPERATOR, "Checks the store.").long();
     type Answer = StoreCheck;
 
     async fn run(self, at: At<'_>) -> Result<StoreCheck> {

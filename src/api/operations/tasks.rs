@@ -86,7 +86,7 @@ pub struct Tasks {
 }
 
 impl Operation for Tasks {
-    const ROUTE: Route = Route::post("tasks", Rights::EITHER, "Lists tasks.");
+    const ROUTE: Route = Route::post("tasks", Rights::EITHER, "Lists tasks.").long();
     type Answer = Vec<Task>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<Task>> {
@@ -116,7 +116,7 @@ pub struct TaskHistory {
 }
 
 impl Operation for OneTask {
-    const ROUTE: Route = Route::post("task", Rights::EITHER, "Shows a task.");
+    const ROUTE: Route = Route::post("task", Rights::EITHER, "Shows a task.").long();
     type Answer = TaskHistory;
 
     async fn run(self, at: At<'_>) -> Result<TaskHistory> {

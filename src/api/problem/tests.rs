@@ -76,6 +76,7 @@ fn door() -> Vec<DoorError> {
         NoOperation => DoorError::NoOperation("GET /v1/x".to_owned()),
         NoMethod => DoorError::NoMethod("PUT /v1/send".to_owned()),
         TooMuch => DoorError::TooMuch(text()),
+        Crowded => DoorError::Crowded(text()),
         Told => DoorError::Told { text: text(), class: "retry".to_owned() },
     })
 }

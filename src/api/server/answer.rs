@@ -32,7 +32,7 @@ pub(super) async fn handle<O: Operation>(
     body: Body,
 ) -> Response<Body> {
     match operate::<O>(&door, &peer, &headers, body).await {
-        Ok(answer) => grant(&peer, &answer),
+        Ok(granted) => granted,
         Err(error) => refuse(&error),
     }
 }
@@ -42,7 +42,7 @@ async fn operate<O: Operation>(
     peer: &Peer,
     headers: &HeaderMap,
     body: Body,
-) -> Result<O::Answer> {
+) -> Result<Response<Body>> {
     let actor = actor(peer, headers)?;
     ensure_may(O::ROUTE, peer, &actor)?;
     peer.user.ensure_room()?;
@@ -57,6 +57,12 @@ async fn operate<O: Operation>(
     {
         door.quotas.take(limits, peer.user.uid(), quota, wanted)?;
     }
+    // Held until the answer is counted as its user's.
+    let _turn = match O::ROUTE.is_long {
+        true => Some(peer.user.turn(limits.time).await?),
+        false => None,
+    };
+    peer.user.ensure_room()?;
     let store = door.open_store()?;
     let at = At {
         store: &store,
@@ -66,7 +72,7 @@ async fn operate<O: Operation>(
         process: peer.pid,
     };
     match timeout(limits.time, for_user(peer.user.uid(), operation.run(at))).await {
-        Ok(done) => done,
+        Ok(done) => Ok(grant(peer, &done?, O::ROUTE.is_long)),
         Err(_) => Err(StoreError::Busy(store.location().clone())),
     }
 }
@@ -278,6 +284,10 @@ pub(super) fn refuse(error: &StoreError) -> Response<Body> {
     let status = StatusCode::from_u16(problem.status);
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = whole(status, problem::MEDIA_TYPE, encode(&problem).into());
+    if let StoreError::Door(DoorError::Crowded(_) | DoorError::NoStore(_)) = error {
+        let soon = header::HeaderValue::from_static("1");
+        response.headers_mut().insert(header::RETRY_AFTER, soon);
+    }
     if status == StatusCode::UNAUTHORIZED {
         let bearer = header::HeaderValue::from_static("Bearer");
         response
@@ -288,9 +298,10 @@ pub(super) fn refuse(error: &StoreError) -> Response<Body> {
 }
 
 /// The answer to what was done. Its bytes are held for its user until they are written.
-fn grant<T: Serialize>(peer: &Peer, value: &T) -> Response<Body> {
+/// One that is not long is not refused any more: what it tells of was done.
+fn grant<T: Serialize>(peer: &Peer, value: &T, is_long: bool) -> Response<Body> {
     let bytes = encode(value);
-    match Held::by(&peer.user).keeping(bytes) {
+    match Held::by(&peer.user).keeping(bytes, is_long) {
         Ok(bytes) => whole(StatusCode::OK, "application/json", bytes),
         Err(error) => refuse(&error.into()),
     }

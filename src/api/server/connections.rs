@@ -145,13 +145,13 @@ async fn talk(stream: UnixStream, peer: Peer, router: Router, door: Arc<Door>) {
 /// Says why, to a client that is one too many.
 async fn turn_away(stream: UnixStream, uid: u32) {
     let why = format!("user {uid} has as many connections as the daemon takes");
-    let response = super::answer::refuse(&DoorError::TooMuch(why).into());
+    let response = super::answer::refuse(&DoorError::Crowded(why).into());
     let (parts, body) = response.into_parts();
     let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
         return;
     };
     let head = format!(
-        "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nretry-after: 1\r\nconnection: close\r\n\r\n",
         parts.status,
         crate::api::problem::MEDIA_TYPE,
         body.len()

@@ -4,8 +4,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::{Limits, listen};
 use crate::api::Purpose;
@@ -31,6 +34,10 @@ const LITTLE: usize = 4 * 1024 * 1024;
 /// What is shorter is not counted: the number of connections is its limit.
 const SHORT: usize = 16 * 1024;
 
+/// Long answers of one user that are made at once; the next wait for their turn. Until
+/// it is written, an answer is held whole, and nothing else counts it.
+const UNDER_WAY: usize = 32;
+
 /// The users who are there, by the socket and the user's number.
 #[derive(Debug, Default)]
 pub(super) struct Users {
@@ -45,6 +52,7 @@ pub(super) struct User {
     connections: AtomicUsize,
     held: AtomicUsize,
     held_by_all: Arc<AtomicUsize>,
+    under_way: Semaphore,
 }
 
 /// A connection, until it is dropped.
@@ -74,14 +82,9 @@ impl Users {
         let all: usize = here
             .map(|(_, user)| user.connections.load(Ordering::Relaxed))
             .sum();
-        let user = by_uid.entry((socket, uid)).or_insert_with(|| {
-            Arc::new(User {
-                uid,
-                connections: AtomicUsize::new(0),
-                held: AtomicUsize::new(0),
-                held_by_all: Arc::clone(&users.held),
-            })
-        });
+        let user = by_uid
+            .entry((socket, uid))
+            .or_insert_with(|| Arc::new(User::new(uid, Arc::clone(&users.held))));
         let own = user.connections.load(Ordering::Relaxed);
         let has_room = match socket {
             Purpose::Operators => all < OPERATORS,
@@ -119,24 +122,46 @@ impl Drop for Seat {
 }
 
 impl User {
-    #[cfg(test)]
-    pub(super) fn alone() -> Arc<Self> {
-        Arc::new(Self {
-            uid: 1,
+    fn new(uid: u32, held_by_all: Arc<AtomicUsize>) -> Self {
+        Self {
+            uid,
             connections: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
-            held_by_all: Arc::default(),
-        })
+            held_by_all,
+            under_way: Semaphore::new(UNDER_WAY),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn alone() -> Arc<Self> {
+        Arc::new(Self::new(1, Arc::default()))
+    }
+
+    /// Waits for a turn to have a long answer made, which ends when it is dropped.
+    pub(super) async fn turn(&self, time: Duration) -> Result<SemaphorePermit<'_>, DoorError> {
+        match timeout(time, self.under_way.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(DoorError::Crowded(format!(
+                "user {} has {UNDER_WAY} long answers under way, and none was made in time",
+                self.uid
+            ))),
+        }
     }
 
     pub(super) fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// Counts so many bytes as held, if this user may have as many more.
-    pub(super) fn take(&self, bytes: usize) -> bool {
+    /// Counts so many bytes as held; how many this user and all have now.
+    fn take_anyway(&self, bytes: usize) -> (usize, usize) {
         let own = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let all = self.held_by_all.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        (own, all)
+    }
+
+    /// Counts so many bytes as held, if this user may have as many more.
+    pub(super) fn take(&self, bytes: usize) -> bool {
+        let (own, all) = self.take_anyway(bytes);
         let may = own <= HELD && (all <= HELD_BY_ALL || own <= LITTLE);
         if !may {
             self.give_back(bytes);
@@ -153,7 +178,7 @@ impl User {
     }
 
     fn full(&self) -> DoorError {
-        DoorError::TooMuch(format!(
+        DoorError::Crowded(format!(
             "what user {} has sent in part, or has not read, takes as much room as the daemon gives",
             self.uid
         ))
@@ -183,9 +208,17 @@ impl Held {
         Err(self.user.full())
     }
 
-    /// Bytes that are held until the last copy of them is gone.
-    pub(super) fn keeping(mut self, bytes: Vec<u8>) -> Result<Bytes, DoorError> {
-        self.grow(bytes.len())?;
+    /// Bytes that are held until the last copy of them is gone. Where they may not be
+    /// refused, they are held even beyond what their user may have.
+    pub(super) fn keeping(mut self, bytes: Vec<u8>, may_refuse: bool) -> Result<Bytes, DoorError> {
+        match self.grow(bytes.len()) {
+            Err(_) if !may_refuse => {
+                let more = bytes.len().saturating_sub(self.bytes);
+                self.user.take_anyway(more);
+                self.bytes = bytes.len();
+            }
+            grown => grown?,
+        }
         Ok(match self.bytes {
             0 => bytes.into(),
             _ => self.around(bytes),

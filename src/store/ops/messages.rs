@@ -11,7 +11,7 @@ use crate::model::redact::{redact_json, redact_within};
 use crate::model::{MessageId, SessionKey};
 use crate::store::executor::Transaction;
 use crate::store::fetches::{self, Reader};
-use crate::store::rows::{Audit, Clean, Rows};
+use crate::store::rows::{Audit, Clean, Page, Rows};
 use crate::store::{Caller, FetchId, Fetched, Result, Sent, StoreError, TaskError};
 
 /// Takes the secrets out of drafts. Before the transaction: it may take longer
@@ -177,10 +177,7 @@ pub(crate) fn fetch(
     // What another process is about to show is not handed out as well.
     let (from, to) = fetches::window(now);
     let held = fetches::held(&rows.handed(session, from, to)?, reader, now);
-    let more = u32::try_from(held.len()).unwrap_or(u32::MAX);
-    let mut messages = rows.owed(session, None, limit.saturating_add(more))?;
-    messages.retain(|message| !held.contains(&message.id));
-    messages.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let messages = rows.owed(session, None, Page::of(limit).but(&held))?;
     let mut id = None;
     if !messages.is_empty() {
         let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
@@ -236,7 +233,7 @@ pub(crate) fn peek(
     now: Timestamp,
 ) -> Result<Vec<Message>> {
     authenticate(rows, caller, now)?;
-    rows.owed(&caller.session, after, limit)
+    rows.owed(&caller.session, after, Page::of(limit))
 }
 
 /// Notes that an agent did something.

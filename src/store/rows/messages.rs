@@ -1,6 +1,10 @@
 //! Rows of `messages`, and of ours about them: receipts, client ids, links.
 
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::model::message::{ClientMessageId, Message};
 use crate::model::redact::SecretKind;
@@ -37,6 +41,100 @@ pub struct Handed {
     pub fetch: FetchId,
     /// When.
     pub at: Timestamp,
+}
+
+/// How long a page becomes: as many messages as its reader wants and as stand in
+/// [`PAGE_BYTES`], but one at least.
+#[derive(Debug)]
+pub struct Page<'a> {
+    limit: u32,
+    room: usize,
+    but: Option<&'a HashSet<MessageId>>,
+    messages: Vec<Message>,
+}
+
+/// What a page's messages take, written as JSON. An answer is held whole in memory, so
+/// this bounds what one takes; what is left comes with the next.
+pub const PAGE_BYTES: usize = 1024 * 1024;
+
+impl<'a> Page<'a> {
+    /// At most so many messages.
+    #[must_use]
+    pub fn of(limit: u32) -> Self {
+        Self {
+            limit,
+            room: PAGE_BYTES,
+            but: None,
+            messages: Vec::new(),
+        }
+    }
+
+    /// Without these, which take no room in it.
+    #[must_use]
+    pub fn but(mut self, these: &'a HashSet<MessageId>) -> Self {
+        self.but = Some(these);
+        self
+    }
+
+    /// How many rows have to be looked at to fill it.
+    #[must_use]
+    pub fn rows(&self) -> u32 {
+        let passed = self.but.map_or(0, HashSet::len);
+        let passed = u32::try_from(passed).unwrap_or(u32::MAX);
+        self.limit.saturating_add(passed)
+    }
+
+    /// Whether a message may stand in it.
+    #[must_use]
+    pub fn wants(&self, message: MessageId) -> bool {
+        self.limit > 0 && self.but.is_none_or(|these| !these.contains(&message))
+    }
+
+    /// Takes the next message, or ends before it. `Break` where no further one is
+    /// taken.
+    pub fn take(&mut self, message: Message) -> ControlFlow<()> {
+        let length = written(&message);
+        if length > self.room && !self.messages.is_empty() {
+            return ControlFlow::Break(());
+        }
+        self.room = self.room.saturating_sub(length);
+        self.messages.push(message);
+        match u32::try_from(self.messages.len()).is_ok_and(|count| count < self.limit) {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    }
+
+    /// What it holds, oldest first.
+    #[must_use]
+    pub fn into_messages(self) -> Vec<Message> {
+        self.messages
+    }
+}
+
+/// What a message takes in an answer.
+fn written(message: &Message) -> usize {
+    /// Its own members, or a value's marks.
+    const BESIDE: usize = 200;
+    fn text(text: &str) -> usize {
+        let bytes = text.bytes().map(|byte| match byte {
+            0..=0x1f => 6,
+            b'"' | b'\\' => 2,
+            _ => 1,
+        });
+        bytes.sum()
+    }
+    // A foreign writer may have put anything there.
+    fn value(of: &Value) -> usize {
+        let inner: usize = match of {
+            Value::String(word) => text(word),
+            Value::Array(values) => values.iter().map(value).sum(),
+            Value::Object(map) => map.iter().map(|(key, of)| text(key) + value(of)).sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 24,
+        };
+        inner + 8
+    }
+    BESIDE + text(&message.message) + value(&message.metadata)
 }
 
 /// Operations on messages.
@@ -95,8 +193,8 @@ pub trait MessageRows {
     fn link_message(&mut self, task: TaskId, message: MessageId) -> Result<()>;
 
     /// The messages that a session is owed, oldest first: unread ones, and those
-    /// of a fetch whose answer was never written; at most `limit`, and behind
-    /// `after`, if one is named.
+    /// of a fetch whose answer was never written; as many as the page takes, and
+    /// behind `after`, if one is named. No more text is read than the page holds.
     ///
     /// # Errors
     /// The engine's.
@@ -104,7 +202,7 @@ pub trait MessageRows {
         &mut self,
         session: &SessionKey,
         after: Option<MessageId>,
-        limit: u32,
+        page: Page<'_>,
     ) -> Result<Vec<Message>>;
 
     /// Unread mail of many sessions, in the order of the question.

@@ -38,7 +38,7 @@ pub use daemons::DaemonRows;
 pub use heartbeats::{HeartbeatRows, Successor};
 pub use histories::{Event, HistoryRows, LostTask};
 pub use leader::LeaderRows;
-pub use messages::{Clean, ClientMessage, Handed, MessageRows};
+pub use messages::{Clean, ClientMessage, Handed, MessageRows, PAGE_BYTES, Page};
 pub use notices::{NoticeRows, OwedMessage};
 pub use prune::{PruneRows, Scope};
 pub use reports::ReportRows;

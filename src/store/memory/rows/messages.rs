@@ -8,7 +8,7 @@ use crate::model::message::{ClientMessageId, Message, Sender};
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey, TaskId};
 use crate::store::memory::tables::{MessageRow, Receipt};
-use crate::store::rows::{Clean, ClientMessage, Handed, MessageRows};
+use crate::store::rows::{Clean, ClientMessage, Handed, MessageRows, Page};
 use crate::store::{FetchId, Result};
 
 impl MessageRows for MemoryRows {
@@ -92,12 +92,15 @@ impl MessageRows for MemoryRows {
         &mut self,
         session: &SessionKey,
         after: Option<MessageId>,
-        limit: u32,
+        mut page: Page<'_>,
     ) -> Result<Vec<Message>> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let owed = self.at()?.owed(session);
-        let owed = owed.filter(|message| after.is_none_or(|after| message.id > after));
-        Ok(owed.take(limit).cloned().collect())
+        for message in owed.filter(|message| after.is_none_or(|after| message.id > after)) {
+            if page.wants(message.id) && page.take(message.clone()).is_break() {
+                break;
+            }
+        }
+        Ok(page.into_messages())
     }
 
     fn mail(&mut self, sessions: &[SessionKey]) -> Result<Vec<Mail>> {

@@ -8,7 +8,7 @@ use crate::model::health::Turn;
 use crate::model::message::{ClientMessageId, Message};
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey, TaskId, timestamp};
-use crate::store::rows::{Clean, ClientMessage, Handed, MessageRows};
+use crate::store::rows::{Clean, ClientMessage, Handed, MessageRows, Page};
 use crate::store::sqlite::engine::SqliteRows;
 use crate::store::sqlite::owed::owed_mail;
 use crate::store::sqlite::statements::{Statements as _, odd_value, text};
@@ -148,46 +148,61 @@ impl MessageRows for SqliteRows {
 
     /// What [`owed_mail`] names, but each of its parts ends
     /// where the page does: a page costs no more when a thousand others come after
-    /// it.
+    /// it. Their texts are read one after the other: in one statement, SQLite would
+    /// sort them with all that a page can name.
     fn owed(
         &mut self,
         session: &SessionKey,
         after: Option<MessageId>,
-        limit: u32,
+        mut page: Page<'_>,
     ) -> Result<Vec<Message>> {
         self.run(|connection| {
-            let messages = connection.all(
-                "SELECT m.id, m.conversation_id, m.from_session, m.to_session, m.message,
-                        m.metadata, m.timestamp
-                 FROM (SELECT id FROM (SELECT m.id AS id
-                           FROM messages m INDEXED BY bridge_messages_unread
-                           WHERE m.conversation_id = ?1 AND m.to_session = ?2 AND m.read = 0
-                             AND m.id > ?3 ORDER BY m.id LIMIT ?4)
-                       UNION
-                       SELECT id FROM (SELECT m.id AS id
-                           FROM messages m INDEXED BY bridge_messages_unread
-                           WHERE m.conversation_id = ?1 AND m.to_session = 'session_' || ?2
-                             AND m.read = 0 AND m.id > ?3 ORDER BY m.id LIMIT ?4)
-                       UNION
-                       -- Not one that was cleaned away: it has no place in the page.
-                       SELECT id FROM (SELECT m.id AS id
-                           FROM bridge_receipt r INDEXED BY bridge_receipt_open
-                           CROSS JOIN messages m ON m.id = r.message_id
-                           WHERE r.conversation_id = ?1 AND r.session_id = ?2
-                             AND r.acked_ms IS NULL AND r.written_ms IS NULL
-                             AND r.message_id > ?3 ORDER BY r.message_id LIMIT ?4)
-                       ORDER BY id LIMIT ?4) page
-                 CROSS JOIN messages m ON m.id = page.id
-                 ORDER BY m.id",
+            let ids = connection.all(
+                "SELECT id FROM (SELECT m.id AS id
+                     FROM messages m INDEXED BY bridge_messages_unread
+                     WHERE m.conversation_id = ?1 AND m.to_session = ?2 AND m.read = 0
+                       AND m.id > ?3 ORDER BY m.id LIMIT ?4)
+                 UNION
+                 SELECT id FROM (SELECT m.id AS id
+                     FROM messages m INDEXED BY bridge_messages_unread
+                     WHERE m.conversation_id = ?1 AND m.to_session = 'session_' || ?2
+                       AND m.read = 0 AND m.id > ?3 ORDER BY m.id LIMIT ?4)
+                 UNION
+                 -- Not one that was cleaned away: it has no place in the page.
+                 SELECT id FROM (SELECT m.id AS id
+                     FROM bridge_receipt r INDEXED BY bridge_receipt_open
+                     CROSS JOIN messages m ON m.id = r.message_id
+                     WHERE r.conversation_id = ?1 AND r.session_id = ?2
+                       AND r.acked_ms IS NULL AND r.written_ms IS NULL
+                       AND r.message_id > ?3 ORDER BY r.message_id LIMIT ?4)
+                 ORDER BY id LIMIT ?4",
                 params![
                     session.conversation.as_str(),
                     session.side.as_str(),
                     after.map_or(i64::MIN, |id| id.0),
-                    limit
+                    page.rows()
                 ],
-                message,
+                |row| row.get(0).map(MessageId),
             )?;
-            Ok(messages.into_iter().flatten().collect())
+            for id in ids
+                .into_iter()
+                .filter(|id| page.wants(*id))
+                .collect::<Vec<_>>()
+            {
+                let found = connection.first(
+                    "SELECT id, conversation_id, from_session, to_session, message, metadata,
+                            timestamp
+                     FROM messages WHERE id = ?1",
+                    [id.0],
+                    message,
+                )?;
+                if let Some(message) = found.flatten()
+                    && page.take(message).is_break()
+                {
+                    break;
+                }
+            }
+            Ok(page.into_messages())
         })
     }
 
