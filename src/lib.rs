@@ -23,6 +23,7 @@ pub mod exit;
 mod file_stamp;
 mod files;
 mod guarded;
+pub mod hook;
 pub mod host;
 mod leash;
 pub mod liveness;

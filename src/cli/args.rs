@@ -11,7 +11,8 @@ use super::conversation::ConversationCommand;
 use super::store::StoreCommand;
 use super::task::TaskCommand;
 use super::{
-    audit, bench, check, demo, doctor, health, heartbeat, orders, send, status, wait, watch,
+    audit, bench, check, demo, doctor, health, heartbeat, hook, join, orders, send, status, wait,
+    watch,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -76,6 +77,10 @@ pub(super) enum Command {
     /// Make, list, show, renew and close conversations
     #[command(subcommand, visible_alias = "conv")]
     Conversation(ConversationCommand),
+    /// Say which session works in a directory
+    Join(join::JoinArgs),
+    /// Answer a hook of an agent's client, or wait to wake it
+    Hook(hook::HookArgs),
     /// Give one sign of life for each session
     Heartbeat(heartbeat::HeartbeatArgs),
     /// Give a session, or all of a host, no new tasks for a while

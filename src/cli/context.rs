@@ -57,6 +57,21 @@ impl Context {
         }
     }
 
+    /// The same for the sessions of this file.
+    #[must_use]
+    pub fn with_credentials(&self, file: PathBuf) -> Self {
+        Self {
+            access: self.access.with_credentials(file),
+            json: self.json,
+        }
+    }
+
+    /// How a face that is no command finds the store and its sessions.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// Whether a script reads the output.
     #[must_use]
     pub fn json(&self) -> bool {

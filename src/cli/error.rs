@@ -7,6 +7,7 @@ use crate::bridge::NotOperator;
 use crate::credentials;
 use crate::exit::{self, Exit, Face};
 use crate::session::SessionError;
+use crate::session::joined::Joined;
 use crate::session::known::known_names;
 use crate::store::locate::{self, Location, Origin};
 
@@ -52,6 +53,12 @@ pub enum CliError {
         /// What is wrong.
         what: String,
     },
+    /// A directory that another session works in.
+    #[error("{}: the session of {} works here already\n  give this agent a directory of its own (git worktree add), or take the other's place with --replace", .0.work_tree.display(), .0.credentials.display())]
+    JoinedAlready(Joined),
+    /// Several files where a directory has room for one session.
+    #[error("credentials {}: {} files are there\n  name the one of the session that works here", .0.display(), .1)]
+    NotOneFile(PathBuf, usize),
     /// A combination of arguments that means nothing.
     #[error("{0}")]
     Usage(String),
@@ -91,13 +98,14 @@ pub(super) fn exit_of(cause: &(dyn std::error::Error + 'static)) -> Option<Exit>
     Some(match error {
         CliError::NoStore(_) => Exit::Unavailable,
         CliError::NotOperator(_) => Exit::Denied,
-        CliError::Usage(_) => Exit::Usage,
+        CliError::Usage(_) | CliError::NotOneFile(..) => Exit::Usage,
         CliError::NotUtf8 { .. }
         | CliError::TooMuch(..)
         | CliError::Tasks { .. }
         | CliError::NoFile(..)
         | CliError::TokensHashed(_)
-        | CliError::Exists(_) => Exit::Input,
+        | CliError::Exists(_)
+        | CliError::JoinedAlready(_) => Exit::Input,
         CliError::NotShown(_) | CliError::NoOutput => Exit::Failure,
     })
 }

@@ -18,7 +18,9 @@ mod health;
 mod heard;
 mod heartbeat;
 mod holders;
+mod hook;
 mod input;
+mod join;
 mod machine_store;
 mod operator;
 mod orders;
@@ -44,10 +46,18 @@ pub use error::CliError;
 use error::report;
 
 use crate::exit::{self, Exit};
+use crate::session::Access;
+
+/// The other faces that the program has: its first argument chooses one.
+#[derive(Debug, Clone, Copy)]
+pub struct Faces {
+    /// Answers a hook of an agent's client; the words are its arguments.
+    pub hook: fn(&Access, &[String]) -> Exit,
+}
 
 /// The program: everything from the arguments to the exit code.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(faces: Faces) -> ExitCode {
     let here = std::env::current_dir().ok();
     match CompleteEnv::with_factory(Cli::command).try_complete(std::env::args_os(), here.as_deref())
     {
@@ -60,6 +70,9 @@ pub fn main() -> ExitCode {
         Err(error) => return exit::refuse(&error),
     };
     let context = Context::new(cli.global);
+    if let Command::Hook(args) = &cli.command {
+        return (faces.hook)(context.access(), &args.words).into();
+    }
     block_on(run(cli.command, &context))
         .unwrap_or_else(|error| report(&error))
         .into()
@@ -83,6 +96,9 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Task(command) => task::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Conversation(command) => conversation::run(command, context).await,
+        Command::Join(args) => join::run(args, context).await,
+        // Another face, chosen before.
+        Command::Hook(_) => Ok(Exit::Usage),
         Command::Heartbeat(args) => heartbeat::run(args, context).await,
         Command::Drain(args) => orders::drain(args, context).await,
         Command::Hold(command) => orders::hold(command, context).await,

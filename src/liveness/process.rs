@@ -6,11 +6,13 @@ mod pidfd;
 #[cfg(any(test, not(target_os = "linux")))]
 mod polled;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpgid};
+use tokio::sync::Notify;
 
 use crate::model::process::ProcessId;
 
@@ -39,6 +41,28 @@ pub fn runs(process: ProcessId) -> bool {
 pub fn has_ended(process: ProcessId) -> bool {
     process.start != 0
         && i32::try_from(process.pid).is_ok_and(|pid| system::has_ended(pid, process.start))
+}
+
+/// Returns once this process has ended; at once if there is none.
+pub async fn ended(pid: i32) {
+    let changed = Arc::new(Notify::new());
+    let Ok(process) = Process::watch(pid, Arc::clone(&changed)) else {
+        return;
+    };
+    while process.is_alive() {
+        changed.notified().await;
+    }
+}
+
+/// This process; nothing where the system does not tell when it began.
+#[must_use]
+pub fn own() -> Option<ProcessId> {
+    let pid = std::process::id();
+    let start = system::start_of(i32::try_from(pid).ok()?)?;
+    Some(ProcessId {
+        pid: i64::from(pid),
+        start,
+    })
 }
 
 /// When the process began, where that is known, to a second and by the clock that

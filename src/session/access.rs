@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+use super::joined::{Joined, Joins};
 use super::{Acting, Result, SessionError};
 use crate::advice;
-use crate::bridge::{Found, Surroundings};
+use crate::bridge::{Bridge, Found, Purpose, Surroundings};
+use crate::credentials::VARIABLES;
 use crate::store::locate::{self, Hints, Origin};
 
 /// The variable that names credentials files, with `:` between them.
@@ -24,7 +26,8 @@ pub struct Access {
 }
 
 impl Access {
-    /// By these; what they leave open, the environment says.
+    /// By these; what they leave open, the environment says, and then the directory
+    /// that the program was started in.
     #[must_use]
     pub fn new(store: Option<String>, credentials: Vec<PathBuf>) -> Self {
         if let Some(store) = &store {
@@ -37,6 +40,12 @@ impl Access {
             false => credentials,
         };
         credentials.retain(|path| !path.as_os_str().is_empty());
+        let is_in_environment = VARIABLES
+            .iter()
+            .any(|name| std::env::var_os(name).is_some());
+        if credentials.is_empty() && !is_in_environment {
+            credentials.extend(joined().map(|joined| joined.credentials));
+        }
         let found = Arc::default();
         Self {
             store,
@@ -50,6 +59,40 @@ impl Access {
     pub fn with_found(mut self, found: Found) -> Self {
         self.found = Arc::new(OnceCell::new_with(Some(found)));
         self
+    }
+
+    /// The same with these credentials, and the store that they name.
+    #[must_use]
+    pub fn with_credentials(&self, file: PathBuf) -> Self {
+        Self {
+            store: self.store.clone(),
+            credentials: vec![file],
+            found: Arc::default(),
+        }
+    }
+
+    /// The same, and it looks again for the way to the store.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        Self {
+            found: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The credentials files that were named, by whatever way.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.credentials
+    }
+
+    /// Opens the store for what these sessions do, whatever way was found.
+    ///
+    /// # Errors
+    /// As [`Self::find`]; if the store cannot be opened.
+    pub async fn open(&self) -> Result<Bridge> {
+        let found = self.find().await?;
+        Ok(Bridge::open(found, Purpose::Write, |_| {}).await?)
     }
 
     /// Which store is meant, and the way to it.
@@ -105,4 +148,9 @@ impl Access {
             other => other.map(Some),
         }
     }
+}
+
+/// The session that works in the current directory.
+fn joined() -> Option<Joined> {
+    Joins::own()?.at(&std::env::current_dir().ok()?)
 }

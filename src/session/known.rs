@@ -49,7 +49,7 @@ pub fn holding(directory: &Path, session: &SessionKey) -> Vec<(PathBuf, Token)> 
 ///
 /// # Errors
 /// A directory without such files; a name that is none.
-pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>> {
+pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_dir() {
         let found = toml_files(path).map_err(|error| {
             CredentialsError::Unreadable(path.to_owned(), format!("cannot be listed: {error}"))

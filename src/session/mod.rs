@@ -1,7 +1,7 @@
 //! Acting for sessions: what every face needs that speaks for an agent.
 //!
-//! A face is started with a store and credentials ([`Access`]); for whom it acts
-//! stands in these ([`Acting`]). A name that a person or an
+//! A face is started with a store and credentials ([`Access`]), or in a work tree that
+//! a session joined ([`joined`]); for whom it acts stands in these ([`Acting`]). A name that a person or an
 //! agent wrote means a session ([`Name`]). Mail is fetched for all of them, and
 //! confirmed once the reply was written ([`mail`]); it is followed as it comes
 //! ([`follow()`]), and framed, so that no text of another agent passes for one of ours
@@ -13,6 +13,7 @@ mod acting;
 mod error;
 mod follow;
 pub mod framing;
+pub mod joined;
 pub mod known;
 pub mod mail;
 mod naming;

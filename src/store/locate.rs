@@ -230,6 +230,17 @@ pub fn state_directory() -> Option<PathBuf> {
     Some(state.join("mcp-bridge"))
 }
 
+/// Where this user's notes stand that are no part of a store: below the user's home for
+/// root as well, whose store's directory belongs to the service's user. Nothing where
+/// another user may write it.
+#[must_use]
+pub fn notes_directory() -> Option<PathBuf> {
+    let base = etcetera::choose_base_strategy().ok()?;
+    let state = base.state_dir().unwrap_or_else(|| base.data_dir());
+    let directory = state.join("mcp-bridge");
+    guarded::exposed(&directory).is_none().then_some(directory)
+}
+
 /// Where the daemons of the system keep their state and their sockets, a directory for
 /// each.
 pub const SYSTEM_DAEMONS: &str = "/run/mcp-bridge";

@@ -114,6 +114,11 @@ pub(super) fn has_ended(pid: i32, start: i64) -> bool {
     }
 }
 
+/// When the process with this number began.
+pub(super) fn start_of(pid: i32) -> Option<i64> {
+    stat(pid).map(|(_, start)| start)
+}
+
 /// State of a process, and its start in clock ticks since boot, from proc(5).
 fn stat(pid: i32) -> Option<(char, i64)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -101,6 +101,12 @@ pub(super) fn has_ended(pid: i32, start: i64) -> bool {
     Pid::from_raw(pid).is_some_and(|at| !is_there(at) || ps::start(pid).is_some_and(other))
 }
 
+/// When the process with this number began.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn start_of(pid: i32) -> Option<i64> {
+    ps::start(pid)
+}
+
 /// Whether there is a process of this number, whoever's it is. Not by kill(2):
 /// that finds a zombie, too, on macOS, and this does not.
 fn is_there(pid: Pid) -> bool {

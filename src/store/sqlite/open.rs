@@ -319,13 +319,18 @@ mod tests {
     #[test]
     fn the_linked_sqlite_has_no_code_for_other_databases() {
         let connection = rusqlite::Connection::open_in_memory().expect("a database");
-        let mut statement = connection.prepare("PRAGMA compile_options").expect("options");
+        let mut statement = connection
+            .prepare("PRAGMA compile_options")
+            .expect("options");
         let options = statement.query_map([], |row| row.get::<_, String>(0));
         let options: Vec<String> = options
             .and_then(Iterator::collect)
             .expect("a list of options");
         for unused in ["FTS3", "FTS5", "RTREE", "STAT4"] {
-            assert!(!options.contains(&format!("ENABLE_{unused}")), "{options:?}");
+            assert!(
+                !options.contains(&format!("ENABLE_{unused}")),
+                "{options:?}"
+            );
         }
     }
 }

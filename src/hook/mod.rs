@@ -1,0 +1,96 @@
+//! Hooks: what an agent's client calls when something happens in it, and what it says
+//! to its agent in return.
+//!
+//! A hook stands in the way of every turn, so it is quick, and it never fails: what the
+//! store cannot be told at once is kept (`notes`) and said later, in order, by the
+//! next hook or by a process of its own (`saying`). What an event means is decided in
+//! `plan`; `wait` is the hook that wakes an idle client.
+
+mod answer;
+mod event;
+mod notes;
+mod plan;
+mod saying;
+mod wait;
+
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::exit::Exit;
+use crate::session::Access;
+use event::Call;
+
+/// More than any event has bytes: clients cut the output of tools before.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// How long the client may take to write its event.
+const INPUT: Duration = Duration::from_millis(500);
+
+/// Does what the arguments say: `wait`, `flush`, `codex-notify JSON`, or an event whose
+/// JSON is on standard input. The client is never told of a failure.
+pub fn run(access: &Access, words: &[String]) -> Exit {
+    match words.first().map(String::as_str) {
+        Some("wait") => wait::run(access),
+        Some("flush") => saying::flush(access),
+        Some(name @ "codex-notify") => {
+            let json = words.get(1).map_or("", String::as_str);
+            respond(access, &Call::read(json.as_bytes(), Some(name)))
+        }
+        name if std::io::stdin().is_terminal() && name.is_none() => {
+            tell("a client calls this and writes JSON to its standard input; see --help");
+            Exit::Usage
+        }
+        name => respond(access, &Call::read(&input(), name)),
+    }
+}
+
+fn respond(access: &Access, call: &Call) -> Exit {
+    match block_on(answer::answer(access, call)) {
+        Ok(Some(json)) => {
+            // A client that went away needs no answer.
+            let _ = writeln!(std::io::stdout(), "{json}");
+        }
+        Ok(None) => {}
+        Err(error) => tell(&error.to_string()),
+    }
+    Exit::Success
+}
+
+/// What the client wrote. One that writes nothing and leaves its pipe open is not
+/// waited for.
+fn input() -> Vec<u8> {
+    let (send, receive) = mpsc::channel();
+    let reader = std::thread::Builder::new().spawn(move || {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().take(MOST_BYTES).read_to_end(&mut bytes);
+        let _ = send.send(read.map(|_| bytes));
+    });
+    match reader {
+        Ok(_) => receive.recv_timeout(INPUT).ok(),
+        Err(_) => None,
+    }
+    .and_then(Result::ok)
+    .unwrap_or_default()
+}
+
+/// On standard error, which clients show only to who looks for it.
+fn tell(text: &str) {
+    let text = crate::text::shown::shown_lines(text);
+    let _ = writeln!(std::io::stderr(), "mcp-bridge hook: {text}");
+}
+
+/// Runs it on this thread. What it leaves running on others ends with the program.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
+}
+
+/// A time since boot in the milliseconds that notes have.
+fn millis(since_boot: Duration) -> u64 {
+    u64::try_from(since_boot.as_millis()).unwrap_or(u64::MAX)
+}

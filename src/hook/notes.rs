@@ -1,0 +1,311 @@
+//! What hooks of one agent leave for the next: what the agent was told of, and what
+//! could not be said to the store yet. Small files of this user's own, named after the
+//! sessions that the agent acts for.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+
+use crate::guarded;
+use crate::model::health::Turn;
+use crate::session::Acting;
+use crate::store::locate;
+
+/// Bytes that wait for the store at most. The oldest is what is given up: the turn that
+/// is true now was said last.
+const MOST_WAITING: u64 = 64 << 10;
+
+/// How long after a wake its turn begins at most.
+const WAKE_MS: u64 = 10_000;
+
+/// When an agent is reminded first of mail that it was told of and left unread.
+const REMINDED_AFTER_MS: u64 = 300_000;
+
+/// The files of one agent.
+#[derive(Debug, Clone)]
+pub(super) struct Notes {
+    directory: PathBuf,
+    name: String,
+}
+
+/// What an agent was told, and when it was woken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Told {
+    /// The newest message that it was told of.
+    pub(super) newest: i64,
+    /// When it was told of that one last, and how often it was reminded since:
+    /// milliseconds since boot.
+    pub(super) told_at: u64,
+    pub(super) reminders: u32,
+    /// How often in a row it was made to go on when it stopped.
+    pub(super) blocks: u32,
+    /// The turn that the store heard of last, and when: milliseconds since boot.
+    pub(super) turn: Option<(Turn, u64)>,
+    /// The boot that these times are of.
+    pub(super) boot: String,
+    /// When its client was woken lately: milliseconds since boot.
+    pub(super) wakes: Vec<u64>,
+}
+
+impl Told {
+    /// The agent is told now of its mail, up to this message.
+    pub(super) fn tell(&mut self, newest: i64, now: u64) {
+        self.reminders = match newest > self.newest {
+            true => 0,
+            false => self.reminders.saturating_add(1),
+        };
+        self.newest = self.newest.max(newest);
+        self.told_at = now;
+    }
+
+    /// How long until an agent that left its mail unread is reminded of it: longer
+    /// after each time.
+    pub(super) fn reminded_in(&self, now: u64) -> Duration {
+        let pause = REMINDED_AFTER_MS << self.reminders.min(6);
+        Duration::from_millis((self.told_at + pause).saturating_sub(now))
+    }
+
+    /// Whether the turn that begins now is the one that a wake for this message led to:
+    /// its agent was told this moment.
+    pub(super) fn is_woken_for(&self, newest: i64, now: u64) -> bool {
+        let woken = self.wakes.last();
+        newest == self.newest && woken.is_some_and(|at| now.saturating_sub(*at) < WAKE_MS)
+    }
+}
+
+/// What waits to be said to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Saying {
+    /// What the client said of its turn.
+    pub(super) turn: Turn,
+}
+
+impl Notes {
+    /// Those of the agent that acts for these sessions; none where this user has no
+    /// place for them.
+    pub(super) fn of(acting: &Acting) -> Option<Self> {
+        let directory = locate::notes_directory()?.join("hooks");
+        let mut digest = Sha256::new();
+        digest.update(acting.store.as_deref().unwrap_or_default());
+        for member in &acting.members {
+            digest.update(format!("\n{}", member.caller.session));
+        }
+        let name = hex::encode(&digest.finalize()[..12]);
+        Some(Self { directory, name })
+    }
+
+    /// What it was told, on this boot.
+    pub(super) fn told(&self, boot: &str) -> Told {
+        let told: Told = self.read("json").unwrap_or_default();
+        match told.boot == boot {
+            true => told,
+            // Times of an earlier boot mean nothing now.
+            false => Told {
+                newest: told.newest,
+                boot: boot.to_owned(),
+                ..Told::default()
+            },
+        }
+    }
+
+    /// Notes what it was told.
+    pub(super) fn tell(&self, told: &Told) -> io::Result<()> {
+        self.prepare()?;
+        let text = serde_json::to_vec(told)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        file.write_all(&text)?;
+        file.persist(self.path("json"))?;
+        Ok(())
+    }
+
+    /// Keeps something for the store behind what waits already.
+    pub(super) fn keep(&self, saying: Saying) -> io::Result<()> {
+        self.prepare()?;
+        let _lock = self.lock("lock", FlockOperation::LockExclusive)?;
+        let mut waiting = self.waiting()?;
+        waiting.push(saying);
+        self.put(&waiting)
+    }
+
+    /// What waits, oldest first.
+    pub(super) fn waiting(&self) -> io::Result<Vec<Saying>> {
+        match guarded::read(&self.path("waiting"), 2 * MOST_WAITING) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+            Ok(text) => {
+                let lines = text.split(|byte| *byte == b'\n');
+                Ok(lines
+                    .filter_map(|l| serde_json::from_slice(l).ok())
+                    .collect())
+            }
+        }
+    }
+
+    /// The first `count` of what waits were said.
+    pub(super) fn said(&self, count: usize) -> io::Result<()> {
+        let _lock = self.lock("lock", FlockOperation::LockExclusive)?;
+        let mut waiting = self.waiting()?;
+        waiting.drain(..count.min(waiting.len()));
+        self.put(&waiting)
+    }
+
+    /// The right to say what waits, which one program has at a time.
+    pub(super) fn turn_to_say(&self) -> io::Result<Option<File>> {
+        self.prepare()?;
+        match self.lock("saying", FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            lock => lock.map(Some),
+        }
+    }
+
+    /// The file that the agent's one waiter has locked, and writes its process to.
+    pub(super) fn waiter(&self) -> io::Result<File> {
+        self.prepare()?;
+        Ok(guarded::open_or_make(&self.path("waiter"), 0o600)?.0)
+    }
+
+    fn put(&self, waiting: &[Saying]) -> io::Result<()> {
+        let mut lines: Vec<Vec<u8>> = Vec::with_capacity(waiting.len());
+        let mut room = MOST_WAITING;
+        for saying in waiting.iter().rev() {
+            let mut line = serde_json::to_vec(saying)?;
+            line.push(b'\n');
+            let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
+            match room.checked_sub(length) {
+                Some(left) => room = left,
+                None => break,
+            }
+            lines.push(line);
+        }
+        lines.reverse();
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        file.write_all(&lines.concat())?;
+        file.persist(self.path("waiting"))?;
+        Ok(())
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        let mut private = std::fs::DirBuilder::new();
+        private.recursive(true).mode(0o700).create(&self.directory)
+    }
+
+    fn lock(&self, kind: &str, how: FlockOperation) -> io::Result<File> {
+        let (file, _) = guarded::open_or_make(&self.path(kind), 0o600)?;
+        flock(&file, how)?;
+        Ok(file)
+    }
+
+    fn path(&self, kind: &str) -> PathBuf {
+        self.directory.join(format!("{}.{kind}", self.name))
+    }
+
+    fn read<T: DeserializeOwned>(&self, kind: &str) -> Option<T> {
+        let text = guarded::read(&self.path(kind), MOST_WAITING).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notes() -> (tempfile::TempDir, Notes) {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let directory = scratch.path().join("hooks");
+        let name = "agent".to_owned();
+        (scratch, Notes { directory, name })
+    }
+
+    const BEGIN: Saying = Saying { turn: Turn::Inside };
+    const END: Saying = Saying {
+        turn: Turn::Outside,
+    };
+
+    #[test]
+    fn what_waits_keeps_its_order() {
+        let (_scratch, notes) = notes();
+        assert_eq!(notes.waiting().expect("read"), []);
+        for saying in [BEGIN, END, BEGIN] {
+            notes.keep(saying).expect("kept");
+        }
+        notes.said(2).expect("noted");
+        notes.keep(END).expect("kept");
+        assert_eq!(notes.waiting().expect("read"), [BEGIN, END]);
+        notes.said(9).expect("noted");
+        assert_eq!(notes.waiting().expect("read"), []);
+    }
+
+    #[test]
+    fn the_newest_is_kept_where_the_store_is_away_for_long() {
+        let (_scratch, notes) = notes();
+        let many = vec![BEGIN; 6_000];
+        notes.prepare().expect("a directory");
+        notes.put(&many).expect("written");
+        notes.keep(END).expect("kept");
+        let waiting = notes.waiting().expect("read");
+        assert!((1_000..6_000).contains(&waiting.len()), "{}", waiting.len());
+        assert_eq!(waiting.last(), Some(&END));
+    }
+
+    #[test]
+    fn one_program_says_what_waits() {
+        let (_scratch, notes) = notes();
+        let first = notes.turn_to_say().expect("a lock");
+        assert!(first.is_some());
+        assert!(notes.turn_to_say().expect("looked").is_none());
+        drop(first);
+        assert!(notes.turn_to_say().expect("a lock").is_some());
+    }
+
+    #[test]
+    fn times_of_another_boot_are_forgotten() {
+        let (_scratch, notes) = notes();
+        let told = Told {
+            newest: 7,
+            blocks: 2,
+            told_at: 3,
+            reminders: 1,
+            turn: Some((Turn::Inside, 5)),
+            boot: "one".into(),
+            wakes: vec![1, 2],
+        };
+        notes.tell(&told).expect("written");
+        assert_eq!(notes.told("one"), told);
+        let later = notes.told("two");
+        assert_eq!((later.newest, later.blocks, later.wakes.len()), (7, 0, 0));
+    }
+
+    #[test]
+    fn an_agent_is_reminded_less_and_less_often() {
+        let mut told = Told::default();
+        told.tell(7, 1_000);
+        assert_eq!(told.reminded_in(1_000), Duration::from_secs(300));
+        told.tell(7, 301_000);
+        assert_eq!(told.reminded_in(301_000), Duration::from_secs(600));
+        (0..99).for_each(|_| told.tell(7, 301_000));
+        assert_eq!(told.reminded_in(301_000), Duration::from_secs(19_200));
+        told.tell(8, 301_000);
+        assert_eq!(told.reminded_in(301_500), Duration::from_millis(299_500));
+    }
+
+    #[test]
+    fn a_file_with_anything_in_it_is_read() {
+        let (_scratch, notes) = notes();
+        notes.prepare().expect("a directory");
+        std::fs::write(notes.path("json"), "[1,2").expect("written");
+        std::fs::write(
+            notes.path("waiting"),
+            "x\n{\"turn\":\"inside\"}\n\n{\"turn\":9}",
+        )
+        .expect("written");
+        assert_eq!(notes.told("b").newest, 0);
+        assert_eq!(notes.waiting().expect("read"), [BEGIN]);
+    }
+}

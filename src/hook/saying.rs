@@ -1,0 +1,103 @@
+//! Telling the store of turns: at once, or later where it is away.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+
+use super::block_on;
+use super::notes::{Notes, Saying};
+use crate::bridge::Bridge;
+use crate::exit::Exit;
+use crate::model::health::{DEFAULT_TTL, Turn};
+use crate::model::wake::Mail;
+use crate::session::{Access, Acting};
+use crate::store::StoreError;
+
+/// How long a process of its own goes on trying.
+const TRIES: u32 = 200;
+
+/// Between two of its tries.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// Says it for all sessions of the agent. Returns the mail of each.
+pub(super) async fn say(
+    bridge: &Bridge,
+    acting: &Acting,
+    turn: Turn,
+) -> Result<Vec<Mail>, StoreError> {
+    let each = acting.members.iter();
+    try_join_all(each.map(|member| bridge.call_in(&member.caller, DEFAULT_TTL, Some(turn)))).await
+}
+
+/// Says what waits. Returns whether nothing waits any more: another program may be
+/// saying it just now.
+pub(super) async fn catch_up(
+    notes: &Notes,
+    bridge: &Bridge,
+    acting: &Acting,
+) -> anyhow::Result<bool> {
+    if notes.waiting()?.is_empty() {
+        return Ok(true);
+    }
+    let Some(_turn) = notes.turn_to_say()? else {
+        return Ok(false);
+    };
+    loop {
+        let waiting = notes.waiting()?;
+        if waiting.is_empty() {
+            return Ok(true);
+        }
+        for Saying { turn } in &waiting {
+            match say(bridge, acting, *turn).await {
+                // What the store refuses today, it refuses tomorrow.
+                Err(error) if !error.is_outage() => {}
+                said => drop(said?),
+            }
+            notes.said(1)?;
+        }
+    }
+}
+
+/// Keeps it for later, and starts a process that says it when the store is there again:
+/// the next hook may be the one that a wake calls, and no wake comes to an agent that
+/// looks busy.
+pub(super) fn later(notes: &Notes, access: &Access, turn: Turn) -> anyhow::Result<()> {
+    notes.keep(Saying { turn })?;
+    let mut command = Command::new(std::env::current_exe()?);
+    for file in access.files() {
+        command.arg("--credentials").arg(file);
+    }
+    command
+        .args(["hook", "flush"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.spawn()?;
+    Ok(())
+}
+
+/// `hook flush`: says what waits, as soon as the store takes it.
+pub(super) fn flush(access: &Access) -> Exit {
+    let done = block_on(async {
+        let acting = access.acting()?;
+        let Some(notes) = Notes::of(&acting) else {
+            return Ok(());
+        };
+        for _ in 0..TRIES {
+            // Afresh each time: a daemon may be found then, or a store.
+            let access = access.afresh();
+            let said = async { catch_up(&notes, &access.open().await?, &acting).await }.await;
+            if matches!(said, Ok(true)) {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    });
+    match done {
+        Ok(()) => Exit::Success,
+        Err(_) => Exit::Failure,
+    }
+}

@@ -1,0 +1,164 @@
+//! `hook wait`: wakes an idle client when mail comes.
+//!
+//! The client runs it in the background, from the start of a session and again from the
+//! end of each turn, and shows its agent what stands on standard error when it ends with
+//! code 2. It ends with its client, there is one for each agent, and it tells of no
+//! message twice.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, getppid, kill_process};
+
+use super::answer::News;
+use super::notes::Notes;
+use super::{block_on, millis, tell};
+use crate::api::follow::{Begin, Cursor};
+use crate::exit::Exit;
+use crate::host;
+use crate::liveness;
+use crate::model::MessageId;
+use crate::model::process::ProcessId;
+use crate::session::{Access, Acting, Ended, Following, follow};
+
+/// The code by which a client knows that its agent is to be woken.
+const WAKE: Exit = Exit::Usage;
+
+/// The client's process, as Claude Code says it to its hooks.
+const CLIENT: &str = "CLAUDE_PID";
+
+/// Between two tries of a store that is away.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long the end of a turn may take to be said: the hook that says it runs beside
+/// this one.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+
+/// Wakes within an hour at most. Two agents that wake each other without end cost
+/// their users money.
+const MOST_WAKES: usize = 60;
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// Waits. Ends with [`WAKE`] when there is mail to tell of.
+pub(super) fn run(access: &Access) -> Exit {
+    let outcome = block_on(async {
+        let Some(acting) = access.acting_if_any()? else {
+            return Ok(Exit::Success);
+        };
+        let Some(notes) = Notes::of(&acting) else {
+            return Ok(Exit::Success);
+        };
+        let _alone = replace(&notes).await?;
+        tokio::select! {
+            () = liveness::ended(client()) => Ok(Exit::Success),
+            woken = wake(access, &acting, &notes) => woken.map(|()| WAKE),
+        }
+    });
+    outcome.unwrap_or_else(|error| {
+        tell(&error.to_string());
+        Exit::Success
+    })
+}
+
+/// The client: it says so itself, or it is the process that started this one.
+fn client() -> i32 {
+    let said = std::env::var(CLIENT).ok().and_then(|pid| pid.parse().ok());
+    said.or_else(|| getppid().map(Pid::as_raw_nonzero).map(Into::into))
+        .unwrap_or(0)
+}
+
+/// Takes the place of the agent's waiter, if it has one. A client that was killed may
+/// leave one behind, and one that arms it at each turn would pile them up.
+async fn replace(notes: &Notes) -> anyhow::Result<File> {
+    let mut file = notes.waiter()?;
+    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut text = String::new();
+        file.rewind()?;
+        std::io::Read::by_ref(&mut file)
+            .take(64)
+            .read_to_string(&mut text)?;
+        if let Some(former) = process(&text).filter(|former| liveness::runs(*former)) {
+            let pid = i32::try_from(former.pid).ok().and_then(Pid::from_raw);
+            // It may have ended this moment.
+            let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if let Some(own) = liveness::own() {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{} {}", own.pid, own.start)?;
+    }
+    Ok(file)
+}
+
+fn process(text: &str) -> Option<ProcessId> {
+    let (pid, start) = text.trim().split_once(' ')?;
+    Some(ProcessId {
+        pid: pid.parse().ok()?,
+        start: start.parse().ok()?,
+    })
+}
+
+/// Returns when the agent is to be woken, after it was said why.
+async fn wake(access: &Access, acting: &Acting, notes: &Notes) -> anyhow::Result<()> {
+    loop {
+        // Afresh each time: a daemon may have come, or gone.
+        match try_once(&access.afresh(), acting, notes).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) if super::answer::is_refusal(&error) => return Err(error),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Waits for a message that the agent was not told of, or until it is to be reminded of
+/// one; and tells of its mail, unless that was read meanwhile.
+async fn try_once(access: &Access, acting: &Acting, notes: &Notes) -> anyhow::Result<bool> {
+    let boot = host::boot();
+    let bridge = access.open().await?;
+    let sessions = acting.members.iter();
+    let sessions: Vec<_> = sessions.map(|one| one.caller.session.clone()).collect();
+    let told = notes.told(&boot.id);
+    let left_unread = News::of(&bridge.unread(&sessions).await?).unread > 0;
+    let behind = sessions.iter().cloned();
+    let behind = behind.map(|session| (session, MessageId(told.newest)));
+    let following = Following {
+        begin: Begin::After(behind.collect::<Cursor>()),
+        count: Some(1),
+        limit: left_unread.then(|| told.reminded_in(millis(boot.now))),
+        ..Following::default()
+    };
+    let (sink, refused) = (Box::new(|_| Ok(())), Box::new(|_| ()));
+    let ended = follow(&bridge, &acting.callers(), following, sink, refused).await?;
+
+    let mut pause = FIRST_LOOK;
+    loop {
+        let mail = bridge.unread(&sessions).await?;
+        let (news, mut told) = (News::of(&mail), notes.told(&boot.id));
+        let now = millis(host::boot().now);
+        let is_due = match ended {
+            Ended::Counted => news.newest > told.newest,
+            Ended::TimeUp => told.reminded_in(now).is_zero(),
+        };
+        if news.unread == 0 || !is_due {
+            return Ok(false);
+        }
+        told.wakes.retain(|at| now.saturating_sub(*at) < HOUR_MS);
+        // An agent at work hears of it from its other hooks, at the latest when it stops.
+        if mail.iter().any(|one| one.in_turn) || told.wakes.len() >= MOST_WAKES {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+            continue;
+        }
+        told.tell(news.newest, now);
+        told.wakes.push(now);
+        notes.tell(&told)?;
+        let _ = writeln!(std::io::stderr(), "{}", news.text(acting));
+        return Ok(true);
+    }
+}
