@@ -159,6 +159,8 @@ cases! {
         sessions_show_everything
         the_audit_log_is_filtered
         daemons_are_listed
+        a_status_has_all_that_is_true
+        a_status_is_of_one_commit
         controls_hold_until_their_end
         a_control_is_taken_back
         an_alert_says_what_it_is_about

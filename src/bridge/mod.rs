@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub use crate::api::follow::{Begin, Cursor, FollowError, News, Sink, Subscription};
 use crate::api::operations::Health;
-pub use crate::api::operations::{Answering, Ending};
+pub use crate::api::operations::{Answering, Ending, StatusNow};
 pub use find::{Found, Surroundings};
 pub use operator::NotOperator;
 

@@ -4,16 +4,24 @@ use std::time::Duration;
 
 use super::Bridge;
 use crate::api::operations::{
-    self, Alerts, Audit, CallIn, CheckStore, Controls, Daemons, OpenAlerts, Sessions,
+    self, Alerts, Audit, CallIn, CheckStore, Daemons, OpenAlerts, Sessions, StatusNow,
 };
 use crate::model::health::Turn;
 use crate::model::session::SessionView;
 use crate::model::wake::Mail;
 use crate::store::{
-    AlertRow, AuditEntry, AuditFilter, Caller, Control, DaemonView, Lease, Result, StoreCheck,
+    AlertRow, AuditEntry, AuditFilter, Caller, DaemonView, Lease, Result, StoreCheck,
 };
 
 impl Bridge {
+    /// Everything that `status` shows, as of one commit.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn status(&self) -> Result<StatusNow> {
+        self.ask_openly(operations::Status {}).await
+    }
+
     /// Every session of the conversations that are open, and of those that ended
     /// within this time.
     ///
@@ -37,14 +45,6 @@ impl Bridge {
     /// If the store failed.
     pub async fn lease(&self) -> Result<Option<Lease>> {
         self.ask_openly(operations::Lease {}).await
-    }
-
-    /// What operators ordered, and what holds of it now.
-    ///
-    /// # Errors
-    /// If the store failed.
-    pub async fn controls(&self) -> Result<Vec<Control>> {
-        self.ask_openly(Controls {}).await
     }
 
     /// Alerts that are open, and those that began or ended and were not told.

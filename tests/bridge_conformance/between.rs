@@ -147,8 +147,9 @@ fn more(value: Value) -> Value {
             let mut members: serde_json::Map<String, Value> = members
                 .into_iter()
                 .map(|(name, value)| match &*name {
-                    // A message's and an audit row's own, and what an error is made of.
-                    "metadata" | "details" | "error" | "refused" => (name, value),
+                    // A message's and an audit row's own, counts by words of the data, and
+                    // what an error is made of.
+                    "tasks" | "metadata" | "details" | "error" | "refused" => (name, value),
                     _ => (name, more(value)),
                 })
                 .collect();

@@ -1,16 +1,20 @@
 //! What people ask about, and what operators say.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mcp_bridge::bridge::{Bridge, Ending, StatusNow};
 use mcp_bridge::clock;
 use mcp_bridge::model::Side;
 use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::health::Turn;
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::token::TokenStorage;
-use mcp_bridge::store::{AuditFilter, ControlKind, DaemonRef, NewAlert};
+use mcp_bridge::store::{AuditFilter, Control, ControlKind, DaemonRef, NewAlert};
 
 use crate::site::{Pair, Site, pair, pairs, receive, say};
+use crate::tasks::task;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -125,6 +129,78 @@ pub(crate) async fn daemons_are_listed(site: &Site) {
     }
 }
 
+async fn ordered(bridge: &Bridge) -> Vec<Control> {
+    bridge.status().await.expect("read").status.orders
+}
+
+pub(crate) async fn a_status_has_all_that_is_true(site: &Site) {
+    let bridge = site.bridge().await;
+    let pair = pair(&bridge).await;
+    say(&bridge, &pair.a, "hello").await;
+    let added = bridge.add_tasks(None, &[task("paint it")]).await;
+    added.expect("added");
+    let alert = NewAlert {
+        kind: AlertKind::Lost,
+        subject: "x".into(),
+        session: Some(pair.b.session.clone()),
+        text: "what happened".into(),
+        by: "host:orchestrator".into(),
+        told: true,
+    };
+    let raised = site.rig.store.raise_alert(None, &alert, clock::now()).await;
+    assert!(raised.expect("raised"));
+    let held = bridge.order(ControlKind::Hold, "fleet".to_owned(), HOUR);
+    held.await.expect("given");
+    let StatusNow { answering, status } = bridge.status().await.expect("read");
+    assert_eq!(answering, bridge.answering().await.expect("it answers"));
+    let ended_within = Duration::from_mins(15);
+    let sessions = bridge.sessions(ended_within).await.expect("listed");
+    assert_eq!(status.sessions, sessions);
+    assert_eq!(status.sessions[1].unread, 1);
+    assert_eq!(status.daemons, bridge.daemons().await.expect("listed"));
+    assert_eq!(status.lease, bridge.lease().await.expect("read"));
+    assert_eq!(status.tasks, bridge.task_counts().await.expect("counted"));
+    assert_eq!(status.orders.len(), 1);
+    let numbers = (status.alerts.in_24h, status.alerts.open);
+    assert_eq!(numbers, (1, 1));
+    assert!(!status.alerts.leaderless && status.alerts.overdue == 0);
+    let last = bridge.alerts(1).await.expect("listed").pop();
+    assert_eq!(status.alerts.last, last);
+    assert!(!format!("{status:?}").contains("paint it"));
+}
+
+pub(crate) async fn a_status_is_of_one_commit(site: &Site) {
+    let (bridge, elsewhere) = site.two().await;
+    let pair = pair(&bridge).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let works = tokio::spawn({
+        let stop = Arc::clone(&stop);
+        async move {
+            let mut rounds = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let added = elsewhere.add_tasks(None, &[task("a task")]).await;
+                let id = added.expect("added")[0].id;
+                // Its state and its owner's count change in one commit.
+                let claimed = elsewhere.claim_task(&pair.b, Some(id)).await;
+                let fence = claimed.expect("claimed").expect("there").fence;
+                let done = Ending::Done("well".parse().expect("a result"));
+                let ended = elsewhere.end_task(&pair.b, id, fence, done).await;
+                ended.expect("ended");
+                rounds += 1;
+            }
+            rounds
+        }
+    });
+    for _ in 0..300 {
+        let status = bridge.status().await.expect("read").status;
+        let owned: u64 = status.sessions.iter().map(|one| one.open_tasks).sum();
+        let leased = status.tasks.get("leased").copied().unwrap_or(0);
+        assert_eq!(owned, leased, "{status:?}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(works.await.expect("it worked") > 0);
+}
+
 pub(crate) async fn controls_hold_until_their_end(site: &Site) {
     let (bridge, elsewhere) = site.two().await;
     let orders = [
@@ -138,7 +214,7 @@ pub(crate) async fn controls_hold_until_their_end(site: &Site) {
         assert_eq!((order.kind, order.subject.as_str()), (kind, subject));
         assert!(order.until > order.since);
     }
-    let held = elsewhere.controls().await.expect("listed");
+    let held = ordered(&elsewhere).await;
     let held: Vec<_> = held.iter().map(|one| (one.kind, &*one.subject)).collect();
     let expected: Vec<_> = orders.into_iter().rev().collect();
     assert_eq!(held, expected);
@@ -147,7 +223,7 @@ pub(crate) async fn controls_hold_until_their_end(site: &Site) {
     let short = bridge.order(ControlKind::Hold, "fleet".to_owned(), moment);
     let short = short.await.expect("given");
     crate::site::past(short.until).await;
-    assert_eq!(elsewhere.controls().await.expect("listed").len(), 2);
+    assert_eq!(ordered(&elsewhere).await.len(), 2);
 }
 
 pub(crate) async fn a_control_is_taken_back(site: &Site) {
@@ -160,9 +236,9 @@ pub(crate) async fn a_control_is_taken_back(site: &Site) {
     };
     assert!(!clear(ControlKind::Drain, "host:ares").await);
     assert!(!clear(ControlKind::Hold, "host:hera").await);
-    assert_eq!(bridge.controls().await.expect("listed").len(), 1);
+    assert_eq!(ordered(&bridge).await.len(), 1);
     assert!(clear(ControlKind::Drain, "host:hera").await);
-    assert_eq!(bridge.controls().await.expect("listed"), []);
+    assert_eq!(ordered(&bridge).await, []);
     assert!(!clear(ControlKind::Drain, "host:hera").await);
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::site::{Pair, Site, pair, pairs, receive, refused};
 
-fn task(title: &str) -> NewTask {
+pub(crate) fn task(title: &str) -> NewTask {
     NewTask {
         role: "worker".into(),
         title: title.parse().expect("a title"),

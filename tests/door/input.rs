@@ -325,7 +325,7 @@ fn numbers_out_of_all_measure_do_no_harm() {
     // And all that was stored can be read.
     ground.order("sessions", &json!({}));
     ground.order("task", &json!({ "task": case.task }));
-    ground.get(Socket::Admin, None, "orders").granted();
+    ground.get(Socket::Admin, None, "status").granted();
     ground.get(Socket::Admin, None, "store/check").granted();
     ground.ends_sound(&[SECRET_BODY, "mcpb_"]);
 }

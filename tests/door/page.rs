@@ -131,7 +131,14 @@ fn each_example_of_the_page_does_what_it_says() {
     assert_eq!(
         (names, followed),
         (
-            vec!["health", "send", "fetch", "confirm", "openapi.json"],
+            vec![
+                "status",
+                "health",
+                "send",
+                "fetch",
+                "confirm",
+                "openapi.json"
+            ],
             1
         )
     );

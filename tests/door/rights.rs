@@ -26,6 +26,7 @@ use May::{Anyone, Operator, Party, Session};
 
 const TABLE: &[(&str, May)] = &[
     ("health", Anyone),
+    ("status", Anyone),
     ("daemons", Anyone),
     ("sessions", Anyone),
     ("conversations", Anyone),
@@ -33,7 +34,6 @@ const TABLE: &[(&str, May)] = &[
     ("tasks/counts", Anyone),
     ("unread", Anyone),
     ("lease", Anyone),
-    ("orders", Anyone),
     ("alerts", Anyone),
     ("alerts/open", Anyone),
     ("limits", Anyone),

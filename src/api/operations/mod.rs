@@ -33,10 +33,10 @@ macro_rules! each_operation {
     ($take:ident) => {
         $take! {
             Acknowledge, AddTasks, Alerts, Audit, CallIn, CancelTask, CheckStore, ClaimTask,
-            CloseConversation, Confirm, Controls, Conversations, CreateConversations, Daemons,
+            CloseConversation, Confirm, Conversations, CreateConversations, Daemons,
             EndTask, Fetch, Health, LabelConversation, Lease, OneConversation, OneTask, OpenAlerts,
             Order, Peek, PlainTokens, RateLimitsNow, ReassignTask, Rekey, RenewConversation, Send,
-            Sessions, SetCapacity, SetPruneForeign, SetRateLimits, SetTokenStorage, TakeBack,
+            Sessions, SetCapacity, SetPruneForeign, SetRateLimits, SetTokenStorage, Status, TakeBack,
             TaskCounts, TaskProgress, Tasks, TokenStorageNow, Touch, Unread, Verify,
         }
     };

@@ -43,6 +43,32 @@ impl Operation for Health {
     }
 }
 
+/// Everything that `mcp-bridge status` shows, as of one commit.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Status {}
+
+/// A daemon, its store, and what is true of that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StatusNow {
+    /// Who answers.
+    pub answering: Answering,
+    /// What is true.
+    #[serde(flatten)]
+    pub status: store::Status,
+}
+
+impl Operation for Status {
+    const ROUTE: Route = Route::get("status", Rights::ANYONE, "Shows all that is true now.").long();
+    type Answer = StatusNow;
+
+    async fn run(self, at: At<'_>) -> Result<StatusNow> {
+        let mut status = at.store.status(clock::now()).await?;
+        status.alerts.last = status.alerts.last.map(|last| one_for_actor(at.actor, last));
+        let answering = Health {}.run(at).await?;
+        Ok(StatusNow { answering, status })
+    }
+}
+
 /// Every session of the conversations that are open, and of those that ended lately.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -89,19 +115,6 @@ impl Operation for Lease {
     }
 }
 
-/// What operators ordered, and what holds of it now.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Controls {}
-
-impl Operation for Controls {
-    const ROUTE: Route = Route::get("orders", Rights::ANYONE, "Lists operators' orders.").long();
-    type Answer = Vec<store::Control>;
-
-    async fn run(self, at: At<'_>) -> Result<Vec<store::Control>> {
-        at.store.controls(clock::now()).await
-    }
-}
-
 /// Alerts that are open, and those that began or ended and were not told.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OpenAlerts {}
@@ -133,12 +146,16 @@ impl Operation for Alerts {
 }
 
 /// What is said of a task has its title in it, which is its parties' alone.
-fn for_actor(actor: &Actor, mut alerts: Vec<AlertRow>) -> Vec<AlertRow> {
-    if !matches!(actor, Actor::Operator) {
-        let of_tasks = alerts.iter_mut().filter(|alert| alert.task.is_some());
-        of_tasks.for_each(|alert| "what it says is for operators".clone_into(&mut alert.text));
+fn for_actor(actor: &Actor, alerts: Vec<AlertRow>) -> Vec<AlertRow> {
+    let alerts = alerts.into_iter();
+    alerts.map(|alert| one_for_actor(actor, alert)).collect()
+}
+
+fn one_for_actor(actor: &Actor, mut alert: AlertRow) -> AlertRow {
+    if alert.task.is_some() && !matches!(actor, Actor::Operator) {
+        "what it says is for operators".clone_into(&mut alert.text);
     }
-    alerts
+    alert
 }
 
 /// The newest audit rows, newest last.

@@ -167,12 +167,14 @@ async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> {
     let bridge = context.look().await?;
     let now = clock::now();
     let c = session::conversation(&bridge, name).await?;
-    let sessions = bridge.sessions(Duration::ZERO).await?;
-    let outlook = super::status::Outlook::of(&bridge, now).await?;
+    let status = bridge.status().await?.status;
+    let outlook = super::status::Outlook::of(&bridge, &status).await?;
     bridge.close().await;
-    let sessions: Vec<_> = sessions
+    let is_open = c.state(now) == ConversationState::Open;
+    let sessions: Vec<_> = status
+        .sessions
         .into_iter()
-        .filter(|s| s.key.conversation == c.id)
+        .filter(|s| is_open && s.key.conversation == c.id)
         .collect();
     if context.json() {
         let mut object = serde_json::to_value(json(&c, now))?;

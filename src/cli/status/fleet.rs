@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -17,13 +17,8 @@ use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
 use crate::model::session::SessionView;
 use crate::model::task::TaskState;
-use crate::store::{AlertRow, Control, ControlKind, DaemonView, Lease};
+use crate::store::{AlertRow, AlertsNow, Control, ControlKind, DaemonView, Lease, Status};
 use crate::text;
-
-/// Alerts that are looked at: of more, it is said that there are more.
-const ALERTS: u32 = 1_000;
-/// How far back alerts are counted.
-const COUNTED: SignedDuration = SignedDuration::from_hours(24);
 
 /// How often the lease of a holder elsewhere is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -51,30 +46,16 @@ enum Lead {
 }
 
 impl Outlook {
-    /// As it is now.
-    pub(in crate::cli) async fn of(bridge: &Bridge, now: Timestamp) -> anyhow::Result<Self> {
-        let daemons = bridge.daemons().await?;
-        Self::with(bridge, &daemons, now).await
-    }
-
-    pub(super) async fn with(
-        bridge: &Bridge,
-        daemons: &[DaemonView],
-        now: Timestamp,
-    ) -> anyhow::Result<Self> {
-        let lead = match bridge.lease().await? {
+    /// Of a status that was just read. A leader elsewhere is watched for a moment.
+    pub(in crate::cli) async fn of(bridge: &Bridge, status: &Status) -> anyhow::Result<Self> {
+        let lead = match &status.lease {
             None => Lead::Never,
             Some(lease) => {
-                let missed = bridge
-                    .open_alerts()
-                    .await?
-                    .iter()
-                    .any(|alert| is_open(alert) && alert.kind == AlertKind::NoActingLeader);
-                let renewed = renewed_elsewhere(bridge, &lease, daemons).await?;
-                lead(lease, daemons, renewed, missed, now)
+                let renewed = renewed_elsewhere(bridge, lease, &status.daemons).await?;
+                lead(lease.clone(), renewed, status)
             }
         };
-        let controls = bridge.controls().await?;
+        let controls = status.orders.clone();
         Ok(Self { lead, controls })
     }
 
@@ -129,14 +110,10 @@ async fn renewed_elsewhere(
 
 /// A holder that is known to be gone does not act, whatever the row says. Of one
 /// elsewhere the row alone counts: `renewed`.
-fn lead(
-    lease: Lease,
-    daemons: &[DaemonView],
-    renewed: Option<bool>,
-    missed: bool,
-    now: Timestamp,
-) -> Lead {
-    let fate = holder_of(&lease, daemons).map(|daemon| (daemon, daemons::fate(daemon, now).0));
+fn lead(lease: Lease, renewed: Option<bool>, status: &Status) -> Lead {
+    let now = status.at;
+    let fate =
+        holder_of(&lease, &status.daemons).map(|daemon| (daemon, daemons::fate(daemon, now).0));
     let epoch = lease.epoch;
     let nobody = |why: String| Lead::Nobody { epoch, why };
     let Some(holder) = lease.holder else {
@@ -154,7 +131,7 @@ fn lead(
             epoch,
             heard: daemons::heard(daemon, now),
         },
-        _ if missed => nobody(format!("nothing is heard of {}", holder.id)),
+        _ if status.alerts.leaderless => nobody(format!("nothing is heard of {}", holder.id)),
         _ => Lead::Acts {
             daemon: holder.id,
             epoch,
@@ -162,35 +139,19 @@ fn lead(
     }
 }
 
-fn is_open(alert: &AlertRow) -> bool {
-    alert.recovered_at.is_none()
-}
-
-/// All of it, read at once.
+/// All of it.
 pub(super) struct Fleet {
     pub(super) outlook: Outlook,
     tasks: HashMap<String, u64>,
-    alerts: Vec<AlertRow>,
-    open: usize,
-    overdue: usize,
+    alerts: AlertsNow,
 }
 
 impl Fleet {
-    pub(super) async fn of(
-        bridge: &Bridge,
-        daemons: &[DaemonView],
-        now: Timestamp,
-    ) -> anyhow::Result<Self> {
-        let outlook = Outlook::with(bridge, daemons, now).await?;
-        let mut alerts = bridge.alerts(ALERTS).await?;
-        alerts.retain(|alert| alert.raised_at > now - COUNTED);
-        let open = bridge.open_alerts().await?;
+    pub(super) async fn of(bridge: &Bridge, status: &Status) -> anyhow::Result<Self> {
         Ok(Self {
-            outlook,
-            tasks: bridge.task_counts().await?,
-            alerts,
-            open: open.iter().filter(|alert| is_open(alert)).count(),
-            overdue: open.iter().filter(|alert| alert.is_overdue(now)).count(),
+            outlook: Outlook::of(bridge, status).await?,
+            tasks: status.tasks.clone(),
+            alerts: status.alerts.clone(),
         })
     }
 
@@ -253,27 +214,24 @@ impl Fleet {
     }
 
     fn alerted(&self, now: Timestamp) -> String {
-        let Some(last) = self.alerts.last() else {
+        let Some(last) = &self.alerts.last else {
             return String::new();
         };
-        let more = if self.alerts.len() == ALERTS as usize {
+        let more = if self.alerts.in_24h >= u64::from(AlertsNow::MOST) {
             "at least "
         } else {
             ""
         };
-        let count = text::count(
-            u64::try_from(self.alerts.len()).unwrap_or(u64::MAX),
-            "alert",
-        );
-        let style = if self.open > 0 { BAD } else { DIM };
+        let count = text::count(self.alerts.in_24h, "alert");
+        let style = if self.alerts.open > 0 { BAD } else { DIM };
         let since = text::short_duration(text::elapsed(last.raised_at, now));
-        let untold = match self.overdue {
+        let untold = match self.alerts.overdue {
             0 => String::new(),
             untold => format!(", {BAD}{untold} not told{BAD:#}"),
         };
         format!(
             "{more}{count} in 24h, {style}{} open{style:#}{untold}, last: {} {since} ago\n",
-            self.open,
+            self.alerts.open,
             shown(&in_words(last))
         )
     }
@@ -298,8 +256,8 @@ impl Fleet {
             "tasks": tasks,
             "controls": self.outlook.controls,
             "alerts": {
-                "in_24h": self.alerts.len(), "open": self.open,
-                "last": serde_json::to_value(self.alerts.last())?,
+                "in_24h": self.alerts.in_24h, "open": self.alerts.open,
+                "last": serde_json::to_value(&self.alerts.last)?,
             },
         }))
     }

@@ -4,8 +4,6 @@ mod daemons;
 mod fleet;
 mod sessions;
 
-use std::time::Duration;
-
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -17,7 +15,7 @@ use super::heard::{self, Heard};
 use super::output::{self, print, print_json, shown};
 use super::table::{BOLD, Cell, DIM, Table};
 use crate::advice;
-use crate::clock;
+use crate::bridge::StatusNow;
 use crate::exit::Exit;
 use crate::model::session::SessionView;
 use crate::store::locate::{Location, Origin};
@@ -25,9 +23,6 @@ use crate::store::{DaemonView, StoreError};
 use fleet::Fleet;
 pub(super) use fleet::Outlook;
 pub(super) use sessions::{sessions_json, table};
-
-/// Conversations that ended are shown for so long.
-const ENDED_SHOWN: Duration = Duration::from_secs(15 * 60);
 
 /// Shows every session of the open conversations, the daemons, and what is true
 /// of all of them: who acts, how much work there is, what operators said.
@@ -90,14 +85,15 @@ impl Shown {
 /// not to be relied on, although this command could read it.
 async fn read(context: &Context) -> anyhow::Result<(Shown, Exit)> {
     let bridge = context.look().await?;
-    let now = clock::now();
-    let mut sessions = bridge.sessions(ENDED_SHOWN).await?;
+    let StatusNow {
+        answering,
+        mut status,
+    } = bridge.status().await?;
+    let fleet = Fleet::of(&bridge, &status).await?;
+    let (now, sessions, daemons) = (status.at, &mut status.sessions, &status.daemons);
     // A stable order: the sides of a conversation stay together.
     sessions.sort_by_cached_key(|session| output::by_label(session.label.as_ref()));
-    let daemons = bridge.daemons().await?;
-    let fleet = Fleet::of(&bridge, &daemons, now).await?;
-    let file = bridge.answering().await?.store;
-    let heard = heard::of(file.file());
+    let heard = heard::of(answering.store.file());
     let exit = match heard.iter().any(|daemon| daemon.store_trouble().is_some()) {
         true => Exit::Unavailable,
         false => Exit::Success,
@@ -106,7 +102,7 @@ async fn read(context: &Context) -> anyhow::Result<(Shown, Exit)> {
         let mut all = fleet.json()?;
         all["store"] = json!(bridge.name());
         all["way"] = context.found().await?.json();
-        all["sessions"] = sessions_json(&sessions, &fleet.outlook, now)?;
+        all["sessions"] = sessions_json(sessions, &fleet.outlook, now)?;
         let daemons = daemons.iter().map(|daemon| daemons::json(daemon, now));
         all["daemons"] = daemons.collect::<Result<Vec<_>, _>>()?.into();
         all["heard"] = heard.iter().map(Heard::json).collect();
@@ -114,7 +110,7 @@ async fn read(context: &Context) -> anyhow::Result<(Shown, Exit)> {
     } else {
         let way = context.found().await?.to_string();
         let way = shown(&way);
-        let mut page = page(&way, &sessions, &daemons, &fleet, now);
+        let mut page = page(&way, sessions, daemons, &fleet, now);
         let heard = heard::lines(&heard);
         if !heard.is_empty() {
             page.push_str(&format!("\n{heard}"));

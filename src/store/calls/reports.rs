@@ -7,9 +7,17 @@ use crate::model::rate::RateLimits;
 use crate::model::session::SessionView;
 use crate::model::token::TokenStorage;
 use crate::store::ops::settings::{self, Setting};
-use crate::store::{AuditEntry, AuditFilter, DaemonView, Result, Store, StoreCheck};
+use crate::store::ops::status;
+use crate::store::{AuditEntry, AuditFilter, DaemonView, Result, Status, Store, StoreCheck};
 
 impl Store {
+    /// What `status` shows, as of one commit.
+    pub async fn status(&self, now: Timestamp) -> Result<Status> {
+        self.reads
+            .read("reading its status", move |rows| status::status(rows, now))
+            .await
+    }
+
     /// Every session of every conversation that is open, and of those that
     /// ended within `since`.
     pub async fn sessions(&self, since: Timestamp) -> Result<Vec<SessionView>> {

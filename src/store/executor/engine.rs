@@ -71,6 +71,10 @@ pub trait ReadEngine: Send {
 
     /// The rows. `doing` says what a failure happened to.
     fn rows(&mut self, doing: &'static str) -> &mut dyn Rows;
+
+    /// The questions are answered: a view that was held ([`Rows::hold_view`]) is let go
+    /// of.
+    fn end(&mut self) {}
 }
 
 /// One that reads, for an executor: there is nothing to commit or to take back.
@@ -98,6 +102,7 @@ impl Engine for ReadsOnly {
     }
 
     fn commit(&mut self, _ring: bool) -> Result<bool> {
+        self.0.end();
         Ok(false)
     }
 
@@ -105,7 +110,9 @@ impl Engine for ReadsOnly {
         Ok(())
     }
 
-    fn roll_back(&mut self) {}
+    fn roll_back(&mut self) {
+        self.0.end();
+    }
 
     fn rows(&mut self, doing: &'static str) -> &mut dyn Rows {
         self.0.rows(doing)

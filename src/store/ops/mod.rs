@@ -17,5 +17,6 @@ pub(crate) mod prune;
 mod reminders;
 pub(crate) mod seen;
 pub(crate) mod settings;
+pub(crate) mod status;
 pub(crate) mod tasks;
 pub(crate) mod times;

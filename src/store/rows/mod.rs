@@ -29,6 +29,7 @@ mod waiting;
 mod wakes;
 
 use crate::model::StoreName;
+use crate::store::Result;
 
 pub use alerts::{AlertRows, Raise};
 pub use audit::{Audit, AuditRows};
@@ -80,4 +81,11 @@ pub trait Rows:
 {
     /// The store, as people name it.
     fn store(&self) -> &StoreName;
+
+    /// For one that only reads: from now on every question sees the same commit, until
+    /// the work ends. Without it each sees the newest.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn hold_view(&mut self) -> Result<()>;
 }

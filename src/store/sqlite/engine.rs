@@ -157,6 +157,10 @@ impl Rows for SqliteRows {
     fn store(&self) -> &StoreName {
         &self.opened.name
     }
+
+    fn hold_view(&mut self) -> Result<()> {
+        self.execute("BEGIN")
+    }
 }
 
 /// A transaction that may write to the log.
@@ -324,7 +328,8 @@ impl Engine for SqliteEngine {
     }
 }
 
-/// One connection that reads; each statement sees the newest commit.
+/// One connection that reads; each statement sees the newest commit, unless
+/// [`Rows::hold_view`] says otherwise.
 struct SqliteReader(SqliteRows);
 
 impl SqliteReader {
@@ -352,5 +357,14 @@ impl ReadEngine for SqliteReader {
     fn rows(&mut self, doing: &'static str) -> &mut dyn Rows {
         self.0.doing = doing;
         &mut self.0
+    }
+
+    fn end(&mut self) {
+        let connection = self.0.connection.take();
+        // A view that cannot be let go of would keep the log from being emptied: its
+        // connection goes with it.
+        self.0.connection = connection.filter(|connection| {
+            connection.is_autocommit() || connection.change("ROLLBACK", []).is_ok()
+        });
     }
 }
