@@ -7,6 +7,8 @@
     reason = "a test that cannot set up its case has nothing to say"
 )]
 
+#[path = "door/attacker.rs"]
+mod attacker;
 #[path = "common/daemon.rs"]
 mod common;
 #[path = "door/containers.rs"]

@@ -2,7 +2,8 @@
 
 use super::Bridge;
 use crate::api::operations::{
-    Acknowledge, Confirm, Credential, Fetch, Peek, Send, Touch, Unread, Verdict, Verify,
+    Acknowledge, Confirm, Credential, Fetch, MOST_SESSIONS, Peek, Send, Touch, Unread, Verdict,
+    Verify,
 };
 use crate::model::message::{ClientMessageId, Draft, Message};
 use crate::model::wake::Mail;
@@ -16,13 +17,16 @@ impl Bridge {
     /// # Errors
     /// Only if the store itself failed.
     pub async fn verify(&self, callers: &[Caller]) -> Result<Vec<Result<Verified>>> {
-        let sessions = callers.iter().cloned().map(Credential::from).collect();
-        let verdicts = self.ask_openly(Verify { sessions }).await?;
-        let verdicts = verdicts.into_iter().map(|verdict| match verdict {
-            Verdict::Verified(verified) => Ok(verified),
-            Verdict::Refused(error) => Err(*error),
-        });
-        Ok(verdicts.collect())
+        let mut all = Vec::with_capacity(callers.len());
+        for some in callers.chunks(MOST_SESSIONS) {
+            let sessions = some.iter().cloned().map(Credential::from).collect();
+            let verdicts = self.ask_openly(Verify { sessions }).await?;
+            all.extend(verdicts.into_iter().map(|verdict| match verdict {
+                Verdict::Verified(verified) => Ok(verified),
+                Verdict::Refused(error) => Err(*error),
+            }));
+        }
+        Ok(all)
     }
 
     /// Stores a session's messages for its partner, in order, all or none, after
@@ -101,8 +105,12 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn unread(&self, sessions: &[SessionKey]) -> Result<Vec<Mail>> {
-        let sessions = sessions.to_vec();
-        self.ask_openly(Unread { sessions }).await
+        let mut all = Vec::with_capacity(sessions.len());
+        for some in sessions.chunks(MOST_SESSIONS) {
+            let sessions = some.to_vec();
+            all.extend(self.ask_openly(Unread { sessions }).await?);
+        }
+        Ok(all)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::model::{ConversationId, Label, MessageId, SessionKey, Side};
 
 /// A conversation to be made.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewConversation {
     /// Its id, random.
     pub id: ConversationId,

@@ -96,6 +96,36 @@ fn who_stops_in_the_middle_is_not_waited_for() {
 }
 
 #[test]
+fn a_body_of_single_bytes_has_no_more_time() {
+    let short = Short::new(within(Duration::from_millis(800)));
+    let pair = short.rig.pair("work");
+    let body = format!("{{\"limit\": 10{}}}", " ".repeat(50_000));
+    let whole = request(Some(&login(&pair)), "peek", body.as_bytes());
+    let begin = whole.len() - body.len();
+    let mut slow = short.connect();
+    slow.write_all(&whole[..begin]).expect("written");
+    // One byte for each look at what the daemon says, until it has said something.
+    for byte in &whole[begin..] {
+        let written = slow.write_all(std::slice::from_ref(byte));
+        let mut fds = [rustix::event::PollFd::new(
+            &slow,
+            rustix::event::PollFlags::IN,
+        )];
+        let soon = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 2_000_000,
+        };
+        let ready = rustix::event::poll(&mut fds, Some(&soon)).expect("asked");
+        if ready > 0 || written.is_err() {
+            break;
+        }
+    }
+    let said = read(&mut slow);
+    assert_eq!(said.status, 400, "{said:?}");
+    assert!(said.text().contains("in time"), "{said:?}");
+}
+
+#[test]
 fn a_reader_that_stands_still_loses_its_connection() {
     let short = Short::new(within(Duration::from_secs(2)));
     let pair = short.rig.pair("work");

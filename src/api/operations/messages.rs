@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{MOST_SESSIONS, ensure_few};
 use crate::api::{At, Operation, Rights, Route};
 use crate::clock;
 use crate::model::door::DoorError;
@@ -130,11 +131,15 @@ impl Operation for Peek {
     }
 }
 
+/// Messages that are acknowledged at once, at most: no other writer waits long for it.
+const MOST_ACKNOWLEDGED: usize = 10_000;
+
 /// Acknowledges messages, all or none. Returns how many were not acknowledged before.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acknowledge {
     /// The messages.
+    #[schemars(length(max = 10_000))]
     pub messages: Vec<MessageId>,
 }
 
@@ -144,6 +149,7 @@ impl Operation for Acknowledge {
 
     async fn run(self, at: At<'_>) -> Result<u64> {
         let caller = at.caller::<Self>()?;
+        ensure_few("messages", &self.messages, MOST_ACKNOWLEDGED)?;
         let now = clock::now();
         at.store.acknowledge(caller, &self.messages, now).await
     }
@@ -169,6 +175,7 @@ impl Operation for Touch {
 #[serde(deny_unknown_fields)]
 pub struct Unread {
     /// The sessions.
+    #[schemars(length(max = 1_000))]
     pub sessions: Vec<SessionKey>,
 }
 
@@ -178,6 +185,7 @@ impl Operation for Unread {
     type Answer = Vec<Mail>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<Mail>> {
+        ensure_few("sessions", &self.sessions, MOST_SESSIONS)?;
         at.store.mail(&self.sessions).await
     }
 }
@@ -215,6 +223,7 @@ impl From<Credential> for Caller {
 pub struct Verify {
     /// Sessions and their tokens.
     #[serde(deserialize_with = "objects")]
+    #[schemars(length(max = 1_000))]
     pub sessions: Vec<Credential>,
 }
 
@@ -233,6 +242,7 @@ impl Operation for Verify {
     type Answer = Vec<Verdict>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<Verdict>> {
+        ensure_few("sessions", &self.sessions, MOST_SESSIONS)?;
         let callers: Vec<Caller> = self.sessions.into_iter().map(Caller::from).collect();
         let verdicts = at.store.verify(&callers, clock::now()).await?;
         let verdicts = verdicts.into_iter().map(|verdict| match verdict {

@@ -15,15 +15,31 @@ pub use tasks::*;
 use crate::model::door::DoorError;
 use crate::model::session::is_role;
 use crate::store::Result;
+use crate::text::shown::shown;
 
 /// Refuses what cannot be a role: it would stand in the shared tables for ever.
 fn ensure_role(role: &str) -> Result<()> {
-    match is_role(role) {
+    // A mark of direction or an invisible one is no character of a role, either.
+    match is_role(role) && shown(role) == role {
         true => Ok(()),
         false => {
             let why = "a role has 1 to 64 printable characters".to_owned();
             Err(DoorError::Malformed(why).into())
         }
+    }
+}
+
+/// Sessions that are asked about at once, at most.
+pub(crate) const MOST_SESSIONS: usize = 1_000;
+
+/// Refuses a list that would hold others up.
+fn ensure_few<T>(member: &str, list: &[T], most: usize) -> Result<()> {
+    match list.len() {
+        count if count > most => {
+            let why = format!("{member} has {count} elements, {most} are allowed; ask in parts");
+            Err(DoorError::Malformed(why).into())
+        }
+        _ => Ok(()),
     }
 }
 

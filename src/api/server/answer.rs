@@ -1,5 +1,6 @@
 //! One request and its answer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -88,6 +89,12 @@ impl Door {
 /// Who asks, by the headers of the request and the socket that it came to.
 pub(super) fn actor(peer: &Peer, headers: &HeaderMap) -> Result<Actor> {
     let malformed = |what: &str| DoorError::Malformed(what.to_owned());
+    // Which of two would hold, another program on the way may decide otherwise.
+    let twice = |name: &str| headers.get_all(name).iter().nth(1).is_some();
+    if twice(header::AUTHORIZATION.as_str()) || twice(SESSION_HEADER) {
+        let why = "Authorization and MCP-Bridge-Session stand once in a request, these more often";
+        return Err(malformed(why).into());
+    }
     let Some(token) = headers.get(header::AUTHORIZATION) else {
         // It means to be a session, and must not be more than that by mistake.
         if headers.contains_key(SESSION_HEADER) {
@@ -157,6 +164,12 @@ pub(super) async fn read(
     if !kind.is_empty() && !kind.starts_with("application/json") && kind != form {
         let kind: String = kind.chars().take(100).collect();
         return Err(DoorError::NotJson(kind).into());
+    }
+    if headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|coding| coding != "identity")
+    {
+        return Err(DoorError::NotJson("compressed".to_owned()).into());
     }
     let Limits {
         body: most, time, ..
@@ -308,14 +321,28 @@ fn grant<T: Serialize>(peer: &Peer, value: &T, is_long: bool) -> Response<Body> 
 }
 
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_else(|error| {
+    let json = serde_json::to_vec(value).unwrap_or_else(|error| {
         // A path in an error that is no UTF-8, and nothing else, can do that.
         warn!(
             event = "answer-not-written",
             "an answer cannot be written: {error}"
         );
         b"null".to_vec()
-    })
+    });
+    harmless(json)
+}
+
+/// The same JSON without a character that drives a terminal or turns the direction of
+/// what stands behind it: people look at answers with curl. They stand there as JSON's
+/// own escapes, so each value is what it was.
+pub(super) fn harmless(json: Vec<u8>) -> Vec<u8> {
+    if json.is_ascii() && !json.contains(&0x7f) {
+        return json;
+    }
+    match std::str::from_utf8(&json).map(text::shown::shown_json) {
+        Ok(Cow::Owned(escaped)) => escaped.into_bytes(),
+        Ok(Cow::Borrowed(_)) | Err(_) => json,
+    }
 }
 
 fn whole(status: StatusCode, kind: &'static str, bytes: Bytes) -> Response<Body> {

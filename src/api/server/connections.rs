@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, header};
+use axum::http::{HeaderValue, Method, Request, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -91,6 +91,8 @@ async fn talk(stream: UnixStream, peer: Peer, router: Router, door: Arc<Door>) {
     let begun = Arc::clone(&asked);
     let service = service_fn(move |request: Request<Incoming>| {
         begun.notify_one();
+        // What stands behind it, other programs on the way take for a tunnel's.
+        let tunnel = request.method() == Method::CONNECT;
         let (mut router, peer) = (router.clone(), peer.clone());
         async move {
             let (parts, body) = request.into_parts();
@@ -99,7 +101,7 @@ async fn talk(stream: UnixStream, peer: Peer, router: Router, door: Arc<Door>) {
             request.extensions_mut().insert(peer);
             let answered = tower_service::Service::call(&mut router, request).await;
             answered.map(|mut response| {
-                if !was_read.load(Ordering::Acquire) {
+                if tunnel || !was_read.load(Ordering::Acquire) {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
                 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{actor, parse, read, refuse};
+use super::answer::{actor, harmless, parse, read, refuse};
 use super::hub::HubEars;
 use super::users::{Held, User};
 use super::{Door, Peer};
@@ -263,10 +263,9 @@ fn was_held(line: &Line) -> usize {
 }
 
 fn push(text: &mut Vec<u8>, line: &Line) {
-    let before = text.len();
-    match serde_json::to_writer(&mut *text, line) {
-        Ok(()) => text.push(b'\n'),
-        Err(_) => text.truncate(before),
+    if let Ok(json) = serde_json::to_vec(line) {
+        text.extend_from_slice(&harmless(json));
+        text.push(b'\n');
     }
 }
 
