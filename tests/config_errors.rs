@@ -330,6 +330,7 @@ fn the_defaults() {
                 time_limit: 30s,
                 conversations_per_hour: 200,
                 tasks_per_hour: 2000,
+                stored_mib_per_day: 1024,
             },
             agents: AgentSettings {
                 heartbeat: HeartbeatSettings {

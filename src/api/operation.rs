@@ -52,9 +52,20 @@ pub struct Route {
     pub repeatable: bool,
     /// Whether its answer may be long: one user has few of them made at once.
     pub is_long: bool,
+    /// Whether it makes the store longer: what comes with it is counted for its user.
+    pub is_kept: bool,
 }
 
 impl Route {
+    /// The same, but rows are added by it: what it brings, or what the audit log says.
+    #[must_use]
+    pub const fn kept(self) -> Self {
+        Self {
+            is_kept: true,
+            ..self
+        }
+    }
+
     /// The same, with an answer that may be long.
     #[must_use]
     pub const fn long(self) -> Self {
@@ -74,6 +85,7 @@ impl Route {
             summary,
             repeatable: true,
             is_long: false,
+            is_kept: false,
         }
     }
 
@@ -87,6 +99,7 @@ impl Route {
             summary,
             repeatable: true,
             is_long: false,
+            is_kept: false,
         }
     }
 
@@ -100,6 +113,7 @@ impl Route {
             summary,
             repeatable: false,
             is_long: false,
+            is_kept: false,
         }
     }
 }
@@ -159,6 +173,8 @@ pub enum Quota {
     Conversations,
     /// Tasks that are added.
     Tasks,
+    /// Bytes of what is stored.
+    Bytes,
 }
 
 /// Who asks.

@@ -12,6 +12,7 @@ pub(super) const MAX_BODY: Range = range(4 * 1024 * 1024, 64 * 1024, 256 * 1024 
 pub(super) const TIME_LIMIT: Limits = limits(secs(30), secs(1), mins(1));
 pub(super) const CONVERSATIONS_PER_HOUR: Range = range(200, 0, 1_000_000);
 pub(super) const TASKS_PER_HOUR: Range = range(2_000, 0, 1_000_000);
+pub(super) const STORED_MIB_PER_DAY: Range = range(1_024, 0, 1_000_000);
 
 /// The daemon's API on its sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,9 @@ pub struct ApiSettings {
     pub conversations_per_hour: u32,
     /// Tasks that one user adds in an hour.
     pub tasks_per_hour: u32,
+    /// Mebibytes that one user has stored in a day; root and the daemon's own user have
+    /// no such limit.
+    pub stored_mib_per_day: u32,
 }
 
 impl Default for ApiSettings {
@@ -43,6 +47,7 @@ impl Default for ApiSettings {
             time_limit: TIME_LIMIT.default,
             conversations_per_hour: CONVERSATIONS_PER_HOUR.default,
             tasks_per_hour: TASKS_PER_HOUR.default,
+            stored_mib_per_day: STORED_MIB_PER_DAY.default,
         }
     }
 }
@@ -65,6 +70,11 @@ pub(super) fn api(found: &mut Findings, raw: &RawApi, origins: &Origins) -> ApiS
             CONVERSATIONS_PER_HOUR,
         ),
         tasks_per_hour: number("tasks_per_hour", raw.tasks_per_hour, TASKS_PER_HOUR),
+        stored_mib_per_day: number(
+            "stored_mib_per_day",
+            raw.stored_mib_per_day,
+            STORED_MIB_PER_DAY,
+        ),
         time_limit: found.duration(|| place("time_limit"), raw.time_limit, TIME_LIMIT),
     }
 }

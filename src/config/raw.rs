@@ -76,6 +76,7 @@ pub(super) struct RawApi {
     pub(super) time_limit: Option<RawDuration>,
     pub(super) conversations_per_hour: Option<i64>,
     pub(super) tasks_per_hour: Option<i64>,
+    pub(super) stored_mib_per_day: Option<i64>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

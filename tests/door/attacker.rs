@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
 
@@ -508,4 +509,81 @@ fn a_directory_of_others_has_no_socket() {
     std::fs::set_permissions(&directory, closed).expect("set");
     daemon.says("programs may ask at");
     daemon.finish();
+}
+
+/// Does something in a thread that is another user; `false` where that cannot be tried.
+#[cfg(target_os = "linux")]
+fn as_another_user(ground: &Ground, act: impl FnOnce() + Send) -> bool {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can be another user");
+        return false;
+    }
+    let open = |path: &std::path::Path, mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, mode).expect("set");
+    };
+    open(ground.rig.dir.path(), 0o755);
+    open(&ground.socket(Socket::Api), 0o666);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let uid = rustix::process::Uid::from_raw(65_534);
+            rustix::thread::set_thread_uid(uid).expect("another user");
+            act();
+        });
+        other.join().expect("it held");
+    });
+    true
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn another_user_fills_no_store() {
+    let ground = Ground::new();
+    let case = Case::new(&ground);
+    ground
+        .rig
+        .config("worker", "[api]\nstored_mib_per_day = 1\n");
+    ground.daemon.reload();
+    let texts: Vec<Value> = (0..10)
+        .map(|_| json!({ "message": "x".repeat(40_000) }))
+        .collect();
+    let send = json!({ "messages": texts });
+    let before = unread(&ground, &case);
+    let socket = ground.socket(Socket::Api);
+    let tried = as_another_user(&ground, || {
+        let ask = |name: &str, body: &Value| {
+            let mut stream = UnixStream::connect(&socket).expect("connected");
+            let bytes = request(Some(&case.a), name, body.to_string().as_bytes());
+            stream.write_all(&bytes).expect("asked");
+            read(&mut stream)
+        };
+        assert_eq!(ask("send", &send).status, 200);
+        assert_eq!(ask("send", &send).status, 200);
+        let full = ask("send", &send);
+        assert_eq!(full.status, 429);
+        let full = full.text();
+        assert!(
+            full.contains("user 65534 may have 1 MiB stored a day"),
+            "{full}"
+        );
+        assert!(
+            full.contains("[api] in the daemon's configuration"),
+            "{full}"
+        );
+        // Rows that a request leaves in the audit log are counted, too.
+        let until = json!({ "conversation": case.id, "until": "2200-01-01T00:00:00Z" });
+        let mut renewals = (0..1_000).map(|_| ask("conversation/renew", &until).status);
+        assert!(renewals.any(|status| status == 429), "endless renewals");
+        // Its mail is still shown to it.
+        assert_eq!(ask("peek", &json!({})).status, 200);
+    });
+    if tried {
+        let more = before.as_u64().map(|before| before + 20);
+        assert_eq!(unread(&ground, &case).as_u64(), more);
+    }
+    // The daemon's own user could write the file itself.
+    for _ in 0..4 {
+        ground.act(&case.a, "send", &send);
+    }
+    ground.ends_sound(&["xxxx", "mcpb_"]);
 }

@@ -27,7 +27,8 @@ impl Operation for CreateConversations {
         "conversations/create",
         Rights::ANYONE,
         "Makes conversations; the daemon's configuration says how many.",
-    );
+    )
+    .kept();
     type Answer = TokenStorage;
 
     fn takes(&self) -> Option<(Quota, u64)> {
@@ -176,7 +177,8 @@ impl Operation for RenewConversation {
         "conversation/renew",
         Rights::EITHER,
         "Moves the end of a conversation.",
-    );
+    )
+    .kept();
     type Answer = Timestamp;
 
     async fn run(self, at: At<'_>) -> Result<Timestamp> {
@@ -201,7 +203,8 @@ impl Operation for CloseConversation {
         "conversation/close",
         Rights::EITHER,
         "Ends a conversation for good.",
-    );
+    )
+    .kept();
     type Answer = ();
 
     async fn run(self, at: At<'_>) -> Result<()> {
@@ -235,7 +238,8 @@ impl Operation for Rekey {
         "conversation/rekey",
         Rights::EITHER,
         "Gives a session another token; the old one ends at once.",
-    );
+    )
+    .kept();
     type Answer = TokenStorage;
 
     async fn run(self, at: At<'_>) -> Result<TokenStorage> {

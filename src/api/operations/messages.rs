@@ -28,7 +28,8 @@ pub struct Send {
 }
 
 impl Operation for Send {
-    const ROUTE: Route = Route::once("send", Rights::SESSION, "Sends messages to the partner.");
+    const ROUTE: Route =
+        Route::once("send", Rights::SESSION, "Sends messages to the partner.").kept();
     type Answer = Vec<Sent>;
 
     /// Under an id of the sender's own a message is stored once.
@@ -69,7 +70,9 @@ fn page(limit: u32) -> Result<u32> {
 }
 
 impl Operation for Fetch {
-    const ROUTE: Route = Route::post("fetch", Rights::SESSION, "Fetches unread messages.").long();
+    const ROUTE: Route = Route::post("fetch", Rights::SESSION, "Fetches unread messages.")
+        .long()
+        .kept();
     type Answer = Fetched;
 
     async fn run(self, at: At<'_>) -> Result<Fetched> {

@@ -30,7 +30,7 @@ pub struct AddTasks {
 }
 
 impl Operation for AddTasks {
-    const ROUTE: Route = Route::once("tasks/add", Rights::EITHER, "Adds tasks.");
+    const ROUTE: Route = Route::once("tasks/add", Rights::EITHER, "Adds tasks.").kept();
     type Answer = Vec<Added>;
 
     fn takes(&self) -> Option<(Quota, u64)> {
@@ -162,7 +162,7 @@ pub struct ClaimTask {
 }
 
 impl Operation for ClaimTask {
-    const ROUTE: Route = Route::once("task/claim", Rights::SESSION, "Claims a task.");
+    const ROUTE: Route = Route::once("task/claim", Rights::SESSION, "Claims a task.").kept();
     type Answer = Option<Task>;
 
     /// Who has a task is given the same by the same claim.
@@ -198,7 +198,7 @@ pub struct TaskProgress {
 }
 
 impl Operation for TaskProgress {
-    const ROUTE: Route = Route::post("task/progress", Rights::SESSION, "Notes progress.");
+    const ROUTE: Route = Route::post("task/progress", Rights::SESSION, "Notes progress.").kept();
     type Answer = ();
 
     async fn run(self, at: At<'_>) -> Result<()> {
@@ -243,7 +243,7 @@ pub enum Ending {
 }
 
 impl Operation for EndTask {
-    const ROUTE: Route = Route::post("task/end", Rights::SESSION, "Ends a task.");
+    const ROUTE: Route = Route::post("task/end", Rights::SESSION, "Ends a task.").kept();
     type Answer = Ended;
 
     async fn run(self, at: At<'_>) -> Result<Ended> {
@@ -273,7 +273,7 @@ pub struct CancelTask {
 }
 
 impl Operation for CancelTask {
-    const ROUTE: Route = Route::post("task/cancel", Rights::EITHER, "Cancels a task.");
+    const ROUTE: Route = Route::post("task/cancel", Rights::EITHER, "Cancels a task.").kept();
     type Answer = Task;
 
     async fn run(self, at: At<'_>) -> Result<Task> {
@@ -303,7 +303,7 @@ pub struct ReassignTask {
 }
 
 impl Operation for ReassignTask {
-    const ROUTE: Route = Route::post("task/reassign", Rights::EITHER, "Moves a task.");
+    const ROUTE: Route = Route::post("task/reassign", Rights::EITHER, "Moves a task.").kept();
     type Answer = Task;
 
     async fn run(self, at: At<'_>) -> Result<Task> {

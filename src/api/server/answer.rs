@@ -15,9 +15,10 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::users::Held;
-use super::{Door, Limits, Peer};
+use super::{Door, Limits, Peer, listen};
 use crate::api::{
-    Actor, At, Operation, Problem, Purpose, REPEATED_HEADER, Rights, Route, SESSION_HEADER, problem,
+    Actor, At, Operation, Problem, Purpose, Quota, REPEATED_HEADER, Rights, Route, SESSION_HEADER,
+    problem,
 };
 use crate::model::SessionKey;
 use crate::model::door::DoorError;
@@ -57,6 +58,14 @@ async fn operate<O: Operation>(
         && !matches!(actor, Actor::Operator)
     {
         door.quotas.take(limits, peer.user.uid(), quota, wanted)?;
+    }
+    let uid = peer.user.uid();
+    if O::ROUTE.is_kept && matches!(actor, Actor::Session(_) | Actor::Anyone) {
+        let bytes = (body.len() + BESIDE) as u64;
+        // Those two could write the file itself.
+        if !listen::is_trusted(uid) {
+            door.quotas.take(limits, uid, Quota::Bytes, bytes)?;
+        }
     }
     // Held until the answer is counted as its user's.
     let _turn = match O::ROUTE.is_long {
@@ -186,6 +195,9 @@ pub(super) async fn read(
         Err(_) => Err(DoorError::Malformed("its body did not come in time".to_owned()).into()),
     }
 }
+
+/// What is stored beside what a request brings: rows about it, and of the audit log.
+const BESIDE: usize = 512;
 
 /// Why a body was not read.
 enum Unread {

@@ -24,6 +24,9 @@ pub struct Limits {
     pub conversations_per_hour: u64,
     /// Tasks that one user adds in an hour.
     pub tasks_per_hour: u64,
+    /// Bytes that one user has stored in a day; root and the daemon's own user have no
+    /// such limit.
+    pub stored_per_day: u64,
 }
 
 impl From<&ApiSettings> for Limits {
@@ -36,6 +39,7 @@ impl From<&ApiSettings> for Limits {
             time: settings.time_limit,
             conversations_per_hour: settings.conversations_per_hour.into(),
             tasks_per_hour: settings.tasks_per_hour.into(),
+            stored_per_day: u64::from(settings.stored_mib_per_day) * MIB,
         }
     }
 }
@@ -46,7 +50,7 @@ impl Default for Limits {
     }
 }
 
-/// What users asked for within the last hour.
+/// What users asked for within the last hour, or day.
 #[derive(Debug, Default)]
 pub(super) struct Quotas {
     /// What is used of an allowance, and when that was so. It is given back evenly.
@@ -54,6 +58,8 @@ pub(super) struct Quotas {
 }
 
 const HOUR: f64 = 3_600.0;
+const DAY: f64 = 24.0 * HOUR;
+const MIB: u64 = 1024 * 1024;
 
 impl Quotas {
     /// Takes so much of what a user may have within these limits, or refuses all of it.
@@ -64,20 +70,29 @@ impl Quotas {
         quota: Quota,
         wanted: u64,
     ) -> Result<(), DoorError> {
-        let (most, things) = match quota {
-            Quota::Conversations => (limits.conversations_per_hour, "conversations"),
-            Quota::Tasks => (limits.tasks_per_hour, "tasks"),
+        let (most, period) = match quota {
+            Quota::Conversations => (limits.conversations_per_hour, HOUR),
+            Quota::Tasks => (limits.tasks_per_hour, HOUR),
+            Quota::Bytes => (limits.stored_per_day, DAY),
         };
         let now = clock::since_boot();
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        #[expect(clippy::cast_precision_loss, reason = "an allowance is a small number")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "far below what a float counts one by one"
+        )]
         let (full, wanted) = (most as f64, wanted as f64);
         let (before, since) = used.get(&(uid, quota)).copied().unwrap_or((0.0, now));
-        let given_back = now.saturating_sub(since).as_secs_f64() * full / HOUR;
+        let given_back = now.saturating_sub(since).as_secs_f64() * full / period;
         let all = (before - given_back).max(0.0) + wanted;
         if all > full {
+            let may = match quota {
+                Quota::Conversations => format!("make {most} conversations an hour"),
+                Quota::Tasks => format!("make {most} tasks an hour"),
+                Quota::Bytes => format!("have {} MiB stored a day", most / MIB),
+            };
             return Err(DoorError::TooMuch(format!(
-                "user {uid} may make {most} {things} an hour, and has none left for that"
+                "user {uid} may {may}, and has too little left for that"
             )));
         }
         used.insert((uid, quota), (all, now));
@@ -103,6 +118,23 @@ mod tests {
         take(1, Quota::Tasks, 1).expect("another thing");
         take(2, Quota::Conversations, 3).expect_err("more than is left");
         take(2, Quota::Conversations, 2).expect("nothing was taken before");
+    }
+
+    #[test]
+    fn what_is_stored_is_counted_by_the_day() {
+        let limits = Limits {
+            stored_per_day: 10 * MIB,
+            ..Limits::default()
+        };
+        let quotas = Quotas::default();
+        let take = |uid, wanted| quotas.take(limits, uid, Quota::Bytes, wanted);
+        for _ in 0..9 {
+            take(1, MIB).expect("room");
+        }
+        let full = take(1, 2 * MIB).expect_err("no room").to_string();
+        assert!(full.contains("10 MiB stored a day"), "{full}");
+        take(1, MIB).expect("the last");
+        take(2, MIB).expect("another user");
     }
 
     #[test]

@@ -103,6 +103,11 @@ const GENERAL: &[Key] = &[
         "tasks that one user may add in an hour without being an operator; `0` is none",
     ),
     key(
+        "api.stored_mib_per_day",
+        Number(api::STORED_MIB_PER_DAY),
+        "MiB of messages, tasks and their like that one user may have stored in a day; root and the daemon's own user have no such limit",
+    ),
+    key(
         "heartbeat.interval",
         Duration(validate::INTERVAL),
         "between two heartbeats, with a tenth of jitter",
