@@ -185,6 +185,23 @@ fn commands_on_the_file_find_it_by_the_daemon() {
 }
 
 #[test]
+fn a_restore_names_the_daemon_that_has_the_store() {
+    let user = User::new();
+    let daemon = user.daemon("worker", "bridge.db");
+    let backup = user.run(&["store", "backup", "copy.db"]);
+    assert!(backup.status.success(), "{backup:?}");
+    let refused = user.run(&["store", "restore", "copy.db", "--yes"]);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(75), "{said}");
+    let file = user.rig.path("bridge.db").display().to_string();
+    let pid = daemon.child.id().to_string();
+    for words in [&file, &pid, "mcp-bridged", "systemctl stop"] {
+        assert!(said.contains(words), "`{words}` in: {said}");
+    }
+    daemon.stop();
+}
+
+#[test]
 fn two_stores_are_not_chosen_between() {
     let user = User::new();
     let (_one, two) = (

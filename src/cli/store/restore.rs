@@ -43,6 +43,9 @@ pub(in crate::cli) struct RestoreArgs {
 }
 
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Exit> {
+    // Of a socket the file that its daemon has open; that daemon is named below, as all
+    // who have it are.
+    let context = &context.on_the_file().await?;
     operator::ensure(context).await?;
     let store = std::path::absolute(context.location().await?.path())?;
     let file = std::path::absolute(&args.file)?;
