@@ -11,8 +11,8 @@ use super::conversation::ConversationCommand;
 use super::store::StoreCommand;
 use super::task::TaskCommand;
 use super::{
-    audit, bench, check, demo, doctor, health, heartbeat, hook, join, orders, send, status, wait,
-    watch,
+    audit, bench, check, demo, doctor, health, heartbeat, hook, join, orders, send, setup, status,
+    wait, watch,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -79,6 +79,8 @@ pub(super) enum Command {
     Conversation(ConversationCommand),
     /// Say which session works in a directory
     Join(join::JoinArgs),
+    /// Put our tools and hooks into the files of an agent's client
+    Setup(setup::SetupArgs),
     /// Answer a hook of an agent's client, or wait to wake it
     Hook(hook::HookArgs),
     /// Give one sign of life for each session

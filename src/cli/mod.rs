@@ -26,6 +26,7 @@ mod operator;
 mod orders;
 pub mod output;
 mod send;
+mod setup;
 mod status;
 mod stdout;
 mod store;
@@ -97,6 +98,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(args, context).await,
         Command::Conversation(command) => conversation::run(command, context).await,
         Command::Join(args) => join::run(args, context).await,
+        Command::Setup(args) => setup::run(args, context).await,
         // Another face, chosen before.
         Command::Hook(_) => Ok(Exit::Usage),
         Command::Heartbeat(args) => heartbeat::run(args, context).await,

@@ -1,0 +1,273 @@
+//! What stands in the files of each client. Seen with the versions that docs/agents.md
+//! names; each client's own reference is linked there.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+#[cfg(test)]
+use serde_json::Value;
+use serde_json::json;
+
+use super::merge::Part;
+
+/// A client that `setup` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Client {
+    /// Claude Code
+    Claude,
+    /// Codex
+    Codex,
+    /// opencode
+    Opencode,
+    /// Gemini CLI
+    Gemini,
+}
+
+/// Whose files are meant.
+#[derive(Debug, Clone)]
+pub(super) enum Scope {
+    /// Those of one work tree.
+    Project(PathBuf),
+    /// This user's own, in this home.
+    User(PathBuf),
+}
+
+/// A file, and our part of it.
+#[derive(Debug)]
+pub(super) struct Edit {
+    pub(super) file: PathBuf,
+    pub(super) ours: Ours,
+    /// What that gives the client.
+    pub(super) what: &'static str,
+}
+
+/// Our part of a file.
+#[derive(Debug)]
+pub(super) enum Ours {
+    Json(Vec<Part>),
+    /// `[mcp_servers.bridge]`
+    CodexServer {
+        program: String,
+    },
+}
+
+/// The name that our server has with a client.
+pub(super) const SERVER: &str = "bridge";
+
+/// How long a client lets a hook run, in seconds: far longer than it does.
+const HOOK_LIMIT: u64 = 10;
+
+/// The same for the hook that waits for mail: a day.
+const WAIT_LIMIT: u64 = 86_400;
+
+impl Client {
+    /// As people know it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Claude => "Claude Code",
+            Self::Codex => "Codex",
+            Self::Opencode => "opencode",
+            Self::Gemini => "Gemini CLI",
+        }
+    }
+
+    /// What is left to do by hand, or to know.
+    pub(super) fn remark(self) -> &'static str {
+        match self {
+            Self::Claude => "an idle session is woken by its hook: nothing else is needed",
+            Self::Codex => {
+                "Codex runs a hook only once you trusted it: type /hooks in Codex and trust those of mcp-bridge"
+            }
+            Self::Opencode | Self::Gemini => {
+                "an idle session is not woken by this client's own means: see docs/agents.md for tmux"
+            }
+        }
+    }
+
+    /// The files of this client, and our parts of them; `program` is ours.
+    pub(super) fn edits(self, scope: &Scope, program: &str) -> Result<Vec<Edit>, &'static str> {
+        Ok(match self {
+            Self::Claude => claude(scope, program),
+            Self::Codex => codex(scope, program)?,
+            Self::Opencode => opencode(scope, program),
+            Self::Gemini => gemini(scope, program),
+        })
+    }
+}
+
+fn claude(scope: &Scope, program: &str) -> Vec<Edit> {
+    let mut parts = claude_hooks(program);
+    let allowed = vec![json!(format!("mcp__{SERVER}"))];
+    parts.push(Part::Elements(vec!["permissions", "allow"], allowed));
+    let server = json!({ "type": "stdio", "command": program, "args": ["mcp"] });
+    let server = Part::Member(vec!["mcpServers", SERVER], server);
+    let (settings, servers) = match scope {
+        Scope::Project(tree) => {
+            // A server that a project names is asked about otherwise.
+            let enabled = vec![json!(SERVER)];
+            parts.push(Part::Elements(vec!["enabledMcpjsonServers"], enabled));
+            (
+                tree.join(".claude/settings.local.json"),
+                tree.join(".mcp.json"),
+            )
+        }
+        Scope::User(home) => (
+            home.join(".claude/settings.json"),
+            home.join(".claude.json"),
+        ),
+    };
+    vec![
+        json_edit(servers, vec![server], "the tools (server `bridge`)"),
+        json_edit(settings, parts, "the hooks, and leave to use the tools"),
+    ]
+}
+
+fn claude_hooks(program: &str) -> Vec<Part> {
+    let hook = json!({
+        "type": "command", "command": program, "args": ["hook"], "timeout": HOOK_LIMIT });
+    let wait = json!({
+        "type": "command", "command": program, "args": ["hook", "wait"],
+        "asyncRewake": true, "timeout": WAIT_LIMIT });
+    let events = [
+        "SessionStart",
+        "UserPromptSubmit",
+        "PostToolBatch",
+        "Stop",
+        "StopFailure",
+        "Notification",
+        "PermissionRequest",
+        "SessionEnd",
+    ];
+    let group = |event: &'static str| {
+        let waits = matches!(event, "SessionStart" | "Stop");
+        let hooks = match waits {
+            true => json!([hook, wait]),
+            false => json!([hook]),
+        };
+        Part::Elements(vec!["hooks", event], vec![json!({ "hooks": hooks })])
+    };
+    events.map(group).into()
+}
+
+fn codex(scope: &Scope, program: &str) -> Result<Vec<Edit>, &'static str> {
+    let Scope::User(home) = scope else {
+        return Err("Codex reads servers from the user's own files: use --user");
+    };
+    let home = match std::env::var_os("CODEX_HOME").filter(|home| !home.is_empty()) {
+        Some(home) => PathBuf::from(home),
+        None => home.join(".codex"),
+    };
+    let command = format!("{} hook", quoted(program));
+    let group = json!({ "hooks": [
+        { "type": "command", "command": command, "timeout": HOOK_LIMIT }] });
+    let events = [
+        "SessionStart",
+        "UserPromptSubmit",
+        "PostToolUse",
+        "PermissionRequest",
+        "Interrupt",
+        "Stop",
+    ];
+    let hooks = events.map(|event| Part::Elements(vec!["hooks", event], vec![group.clone()]));
+    Ok(vec![
+        Edit {
+            file: home.join("config.toml"),
+            ours: Ours::CodexServer {
+                program: program.to_owned(),
+            },
+            what: "the tools (server `bridge`)",
+        },
+        json_edit(home.join("hooks.json"), hooks.into(), "the hooks"),
+    ])
+}
+
+fn opencode(scope: &Scope, program: &str) -> Vec<Edit> {
+    let file = match scope {
+        Scope::Project(tree) => tree.join("opencode.json"),
+        Scope::User(home) => home.join(".config/opencode/opencode.json"),
+    };
+    let server = json!({ "type": "local", "command": [program, "mcp"], "enabled": true });
+    let server = Part::Member(vec!["mcp", SERVER], server);
+    vec![json_edit(file, vec![server], "the tools (server `bridge`)")]
+}
+
+fn gemini(scope: &Scope, program: &str) -> Vec<Edit> {
+    let (Scope::Project(base) | Scope::User(base)) = scope;
+    let server = json!({ "command": program, "args": ["mcp"] });
+    let command = format!("{} hook", quoted(program));
+    // This client counts in milliseconds.
+    let group = json!({ "hooks": [
+        { "type": "command", "command": command, "timeout": HOOK_LIMIT * 1_000 }] });
+    let events = ["SessionStart", "BeforeAgent", "AfterAgent", "SessionEnd"];
+    let mut parts = vec![Part::Member(vec!["mcpServers", SERVER], server)];
+    parts.extend(events.map(|event| Part::Elements(vec!["hooks", event], vec![group.clone()])));
+    let file = base.join(".gemini/settings.json");
+    vec![json_edit(
+        file,
+        parts,
+        "the tools (server `bridge`) and the hooks",
+    )]
+}
+
+fn json_edit(file: PathBuf, parts: Vec<Part>, what: &'static str) -> Edit {
+    let ours = Ours::Json(parts);
+    Edit { file, ours, what }
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
+    match path.chars().all(plain) {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', "'\\''")),
+    }
+}
+
+/// How a client starts our program: by the path that finds it now, so that an upgrade
+/// is found there as well.
+pub(super) fn program() -> std::io::Result<String> {
+    let running = std::env::current_exe()?;
+    let same = |path: &Path| {
+        path.canonicalize()
+            .is_ok_and(|it| Some(it) == running.canonicalize().ok())
+    };
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&search)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join("mcp-bridge"))
+        .find(|path| same(path));
+    let path = found.unwrap_or(running);
+    path.into_os_string().into_string().map_err(|path| {
+        std::io::Error::other(format!("the program's path is no text: {}", path.display()))
+    })
+}
+
+/// The plugin's hooks are these: a test compares them.
+#[cfg(test)]
+pub(super) fn hooks_of_the_plugin() -> Value {
+    let mut events = serde_json::Map::new();
+    for part in claude_hooks("mcp-bridge") {
+        if let Part::Elements(path, groups) = part {
+            events.insert(path[1].to_owned(), Value::Array(groups));
+        }
+    }
+    Value::Object(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plugin_has_the_same_hooks() {
+        let plugin = include_str!("../../../plugins/claude-code/hooks/hooks.json");
+        let plugin: Value = serde_json::from_str(plugin).expect("JSON");
+        assert_eq!(plugin["hooks"], hooks_of_the_plugin());
+    }
+
+    #[test]
+    fn a_path_with_blanks_is_quoted_for_a_shell() {
+        assert_eq!(quoted("/usr/bin/mcp-bridge"), "/usr/bin/mcp-bridge");
+        assert_eq!(quoted("/a b/it's"), "'/a b/it'\\''s'");
+    }
+}
