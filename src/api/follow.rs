@@ -7,6 +7,7 @@
 //! thread stand between a commit and who hears of it.
 
 use std::collections::{HashMap, HashSet};
+use std::future::Future;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,9 @@ use crate::model::message::Message;
 use crate::model::{MessageId, SessionKey};
 use crate::store::{Caller, Signalled, Store, StoreError};
 use crate::text;
+
+/// When a look that came to nothing is taken again.
+const SOON: Duration = Duration::from_millis(100);
 
 /// Messages that a full look reads at once.
 const PAGE: u32 = 100;
@@ -133,6 +137,20 @@ pub trait Ears: Send + Sync {
     ) -> std::result::Result<Box<dyn Listening>, StoreError>;
 }
 
+/// How fast what is unread already may be handed out.
+pub trait Pace: Sync {
+    /// Returns when there is room for another page.
+    fn room(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// As fast as it is read from the store.
+#[derive(Debug, Clone, Copy)]
+pub struct AtOnce;
+
+impl Pace for AtOnce {
+    async fn room(&self) {}
+}
+
 /// Called with what came; never waits.
 pub type OnNews = Box<dyn FnMut(Heard<'_>) + Send>;
 
@@ -164,6 +182,7 @@ pub async fn follow(
     store: &Store,
     ears: &dyn Ears,
     subscription: &Subscription,
+    pace: &impl Pace,
     sink: Sink,
 ) -> Result<()> {
     let callers = &subscription.callers;
@@ -175,12 +194,12 @@ pub async fn follow(
         cursor,
         refused: HashSet::new(),
         done: false,
-        held: Some(Vec::new()),
+        looking: Some(false),
         sink,
     }));
     // The ears are open before the backlog is read, so that nothing falls between
-    // them; what they hear until it is shown waits, and what both have seen the
-    // cursor shows once.
+    // them. What they hear meanwhile is read with the rest of it: it has its place
+    // behind what is older, and waits in the store alone.
     let rings = Arc::new(Rings::default());
     let (failed, mut failures) = mpsc::unbounded_channel();
     let mut pushing = Push {
@@ -198,12 +217,19 @@ pub async fn follow(
             }
         }),
     )?;
-    show_unread(store, callers, &follower).await?;
-    lock(&follower).catch_up()?;
+    let look = Look {
+        store,
+        callers,
+        follower: &follower,
+        pace,
+    };
+    show_unread(&look).await?;
+    lock(&follower).tell_caught_up()?;
+    let mut is_behind = is_held_up(go_live(&look).await)?;
 
     let full_look = subscription.full_look;
-    let mut look = tokio::time::interval(full_look);
-    look.tick().await;
+    let mut ticks = tokio::time::interval(full_look);
+    ticks.tick().await;
     let mut next_end = ends_in(store, callers, &follower).await?;
     while !lock(&follower).done {
         let mut is_due = false;
@@ -213,15 +239,13 @@ pub async fn follow(
             () = rings.access.notified() => {}
             () = rings.missed.notified() => is_due = true,
             () = tokio::time::sleep(next_end.min(full_look)) => {}
-            _ = look.tick() => is_due = true,
+            _ = ticks.tick() => is_due = true,
+            () = tokio::time::sleep(SOON), if is_behind => is_due = true,
         }
         if is_due {
             listening.ask();
-            match show_unread(store, callers, &follower).await {
-                // Another process holds the lock: the next look is for that.
-                Err(FollowError::Store(error)) if error.is_held_up() => {}
-                looked => looked?,
-            }
+            lock(&follower).looking = Some(true);
+            is_behind = is_held_up(go_live(&look).await)?;
         }
         next_end = ends_in(store, callers, &follower).await?;
     }
@@ -284,11 +308,50 @@ async fn start_of(store: &Store, subscription: &Subscription) -> Result<Cursor> 
     }
 }
 
+/// What a full look needs.
+struct Look<'a, P> {
+    store: &'a Store,
+    callers: &'a [Caller],
+    follower: &'a Mutex<Follower>,
+    pace: &'a P,
+}
+
+/// Whether a look came to nothing because another process holds the lock. Until one has
+/// succeeded, what comes waits for it: it stands behind what was not looked at.
+fn is_held_up(looked: Result<()>) -> Result<bool> {
+    match looked {
+        Err(FollowError::Store(error)) if error.is_held_up() => Ok(true),
+        looked => looked.map(|()| false),
+    }
+}
+
+/// Looks until nothing came meanwhile; from then on what comes is shown at once.
+async fn go_live<P: Pace>(look: &Look<'_, P>) -> Result<()> {
+    loop {
+        {
+            let mut follower = lock(look.follower);
+            if follower.done || follower.looking != Some(true) {
+                follower.looking = None;
+                return Ok(());
+            }
+            follower.looking = Some(false);
+        }
+        show_unread(look).await?;
+    }
+}
+
 /// The full look, at what was not shown yet.
-async fn show_unread(store: &Store, callers: &[Caller], follower: &Mutex<Follower>) -> Result<()> {
+async fn show_unread<P: Pace>(look: &Look<'_, P>) -> Result<()> {
+    let Look {
+        store,
+        callers,
+        follower,
+        pace,
+    } = *look;
     for caller in callers {
         let mut shown = lock(follower).cursor.of(&caller.session);
         loop {
+            pace.room().await;
             let found = store.peek(caller, shown, PAGE, clock::now()).await;
             let last = found.as_ref().ok().and_then(|page| page.last());
             let last = last.map(|message| message.id);
@@ -349,8 +412,8 @@ struct Follower {
     refused: HashSet<SessionKey>,
     /// The sink has had enough.
     done: bool,
-    /// What came while the backlog was read.
-    held: Option<Vec<Message>>,
+    /// While the backlog is read: whether something came meanwhile.
+    looking: Option<bool>,
     sink: Sink,
 }
 
@@ -363,20 +426,18 @@ impl Follower {
     }
 
     /// The backlog was shown.
-    fn catch_up(&mut self) -> io::Result<()> {
-        self.tell(News::CaughtUp(self.cursor.clone()))?;
-        let held = self.held.take();
-        self.show(held.into_iter().flatten())
+    fn tell_caught_up(&mut self) -> io::Result<()> {
+        self.tell(News::CaughtUp(self.cursor.clone()))
     }
 
-    /// Shows what came just now, or lets it wait for its turn.
-    fn push(&mut self, new: impl IntoIterator<Item = Message>) -> io::Result<()> {
-        match &mut self.held {
-            Some(held) => {
-                held.extend(new);
+    /// Shows what came just now, or leaves it to the look that is under way.
+    fn push<'a>(&mut self, new: impl IntoIterator<Item = &'a Message>) -> io::Result<()> {
+        match &mut self.looking {
+            Some(came) => {
+                *came = true;
                 Ok(())
             }
-            None => self.show(new),
+            None => self.show(new.into_iter().cloned()),
         }
     }
 
@@ -434,13 +495,17 @@ impl Push {
         match heard {
             Heard::Messages(new) => {
                 let mut follower = lock(&self.follower);
-                follower.push(new.into_iter().cloned())?;
+                follower.push(new)?;
                 if follower.done {
                     self.rings.done.notify_one();
                 }
             }
             Heard::Access => self.rings.access.notify_one(),
-            Heard::Missed => self.rings.missed.notify_one(),
+            Heard::Missed => {
+                // What was missed stands before what comes next.
+                lock(&self.follower).looking = Some(true);
+                self.rings.missed.notify_one();
+            }
             Heard::Failed(error) => return Err(error.into()),
         }
         Ok(())

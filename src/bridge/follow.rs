@@ -1,7 +1,7 @@
 //! Following mail, by either way.
 
 use super::{Bridge, FollowError, Sink, Subscription, Way};
-use crate::api::follow::{OwnDoorbell, follow};
+use crate::api::follow::{AtOnce, OwnDoorbell, follow};
 use crate::doorbell::Mode;
 use crate::model::door::DoorError;
 use crate::store::sqlite::Create;
@@ -48,7 +48,7 @@ async fn embedded(
         true => Mode::Poll,
         false => Mode::Events,
     };
-    follow(store, &OwnDoorbell(mode), subscription, sink).await
+    follow(store, &OwnDoorbell(mode), subscription, &AtOnce, sink).await
 }
 
 /// Whether the daemon is not there any more, or has no store.

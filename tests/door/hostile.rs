@@ -130,6 +130,50 @@ fn a_subscriber_that_never_reads_is_dropped_and_misses_nothing() {
 }
 
 #[test]
+fn a_reader_of_much_unread_mail_is_not_dropped() {
+    let ground = Ground::new();
+    let case = Case::new(&ground);
+    let text = "x".repeat(2_000);
+    let send = |from: usize| {
+        let messages: Vec<Value> = (from..from + 100)
+            .map(|n| json!({ "message": format!("{n} {text}") }))
+            .collect();
+        ground.act(&case.a, "send", &json!({ "messages": messages }));
+    };
+    (0..MANY).step_by(100).for_each(send);
+    let confirmed = json!({ "fetch": case.fetch });
+    ground.act(&case.b, "confirm", &confirmed);
+    let mut slow = Follower::new(&ground, &case.b, &json!("unread"));
+    // More comes while it reads, and while it does not.
+    for batch in 0..10 {
+        send(MANY + batch * 100);
+        for _ in 0..100 {
+            let line = slow.line();
+            assert!(line.get("message").is_some(), "{line}");
+            slow.messages.push(line["message"].clone());
+        }
+    }
+    while slow.messages.len() < MANY + 1_000 {
+        let line = slow.line();
+        assert!(
+            line.get("dropped").is_none(),
+            "after {}",
+            slow.messages.len()
+        );
+        if line.get("message").is_some() {
+            slow.messages.push(line["message"].clone());
+        }
+    }
+    let all: Vec<usize> = (0..MANY + 1_000).collect();
+    assert_eq!(numbers(&slow.messages), all);
+    // From then on it hears of each as it comes.
+    send(MANY + 1_000);
+    slow.until("message");
+    drop(slow);
+    ground.ends_sound(&["xxxx", "mcpb_"]);
+}
+
+#[test]
 fn a_daemon_that_is_killed_leaves_its_subscribers_where_they_were() {
     let mut ground = Ground::new();
     let case = Case::new(&ground);

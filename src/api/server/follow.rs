@@ -12,14 +12,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, header};
 use futures_util::Stream;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::{actor, harmless, parse, read, refuse};
 use super::hub::HubEars;
 use super::users::{Held, User};
 use super::{Door, Peer};
-use crate::api::follow::{self as following, Begin, Cursor, FollowError, News, Subscription};
+use crate::api::follow::{self as following, Begin, Cursor, FollowError, News, Pace, Subscription};
 use crate::api::stream::{Follow, Line, MEDIA_TYPE, MOST_SESSIONS, Start};
 use crate::api::{Actor, Problem};
 use crate::model::SessionKey;
@@ -116,6 +116,10 @@ async fn run(
     behind: Arc<Behind>,
 ) {
     let ears = HubEars(Arc::clone(&door.hub));
+    let room = Room {
+        lines: lines.clone(),
+        behind: Arc::clone(&behind),
+    };
     let pushed = Pushed {
         lines: lines.clone(),
         behind,
@@ -139,7 +143,7 @@ async fn run(
     });
     let mut opened = door.store.clone();
     let end = tokio::select! {
-        ended = following::follow(&store, &ears, &subscription, sink) => match ended {
+        ended = following::follow(&store, &ears, &subscription, &room, sink) => match ended {
             Ok(()) => Line::Dropped {},
             Err(FollowError::Store(error)) => Line::Ended(Problem::from(&error)),
             Err(error) => Line::Ended(Problem::from(&ended_by(&error))),
@@ -164,9 +168,33 @@ fn ended_by(error: &FollowError) -> StoreError {
     DoorError::Told { text, class }.into()
 }
 
+/// Waits for a reader of what is unread already. What comes meanwhile waits in the store,
+/// so that it holds no other reader up.
+struct Room {
+    lines: mpsc::Sender<Line>,
+    behind: Arc<Behind>,
+}
+
+impl Pace for Room {
+    async fn room(&self) {
+        let has_room = || {
+            let bytes = self.behind.messages.load(Ordering::Acquire);
+            self.lines.capacity() > BEHIND / 2 && bytes < BEHIND_BYTES / 4
+        };
+        while !has_room() {
+            let read = self.behind.read.notified();
+            if !has_room() {
+                read.await;
+            }
+        }
+    }
+}
+
 /// What waits for a reader: its messages, and all of it as its user holds it.
 struct Behind {
     user: Arc<User>,
+    /// Its reader has taken some of it.
+    read: Notify,
     messages: AtomicUsize,
     held: AtomicUsize,
 }
@@ -175,6 +203,7 @@ impl Behind {
     fn of(user: &Arc<User>) -> Arc<Self> {
         Arc::new(Self {
             user: Arc::clone(user),
+            read: Notify::new(),
             messages: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
         })
@@ -245,8 +274,9 @@ fn stream(
             held += was_held(&line);
             push(&mut text, &line);
         }
-        behind.messages.fetch_sub(taken, Ordering::Relaxed);
+        behind.messages.fetch_sub(taken, Ordering::Release);
         behind.held.fetch_sub(held, Ordering::Relaxed);
+        behind.read.notify_one();
         // Its user holds it until it is written.
         let text = Held::counted(&behind.user, held, text);
         let next = (waiting, behind, Instant::now() + ALIVE);
