@@ -11,12 +11,12 @@ static NAMED: OnceLock<String> = OnceLock::new();
 const ON_A_STORE: [&str; 17] = [
     "ack",
     "alert",
-    "audit",
     "capacity",
     "check",
     "conversation",
     "doctor",
     "drain",
+    "events",
     "health",
     "heartbeat",
     "hold",

@@ -230,6 +230,8 @@ macro_rules! every_case {
                 a_write_that_got_through_is_known
                 a_store_that_is_tended_counts_on
                 daemons_are_listed
+                a_status_has_all_that_is_true
+                the_audit_log_is_read_in_parts
             }
             doorbell {
                 our_own_commits_ring

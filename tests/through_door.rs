@@ -8,6 +8,8 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "through_door/events.rs"]
+mod events;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};

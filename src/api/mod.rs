@@ -6,6 +6,7 @@
 //! (`openapi`), so none of the three can differ.
 
 pub mod client;
+pub mod events;
 pub mod follow;
 mod openapi;
 mod operation;

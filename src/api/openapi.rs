@@ -5,6 +5,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use super::events::{self, FollowEvents};
 use super::operations::{self, each_operation};
 use super::stream::{self, Follow, Line};
 use super::{Method, Operation, PREFIX, Problem, Rights, Route, problem};
@@ -27,6 +28,8 @@ pub fn document() -> Value {
     }
     each_operation!(describe);
     let (path, item) = follow(&mut schemas);
+    paths.insert(path, item);
+    let (path, item) = follow_events(&mut schemas);
     paths.insert(path, item);
     json!({
         "openapi": "3.1.0",
@@ -88,6 +91,20 @@ fn follow(schemas: &mut SchemaGenerator) -> (String, Value) {
     let body = media::<Follow>(schemas, "application/json");
     item["requestBody"] = json!({ "required": true, "content": body });
     (format!("{PREFIX}{}", stream::NAME), json!({ "post": item }))
+}
+
+fn follow_events(schemas: &mut SchemaGenerator) -> (String, Value) {
+    let answer = media::<events::Line>(schemas, stream::MEDIA_TYPE);
+    let mut item = item(
+        schemas,
+        events::NAME,
+        events::SUMMARY,
+        Rights::OPERATOR,
+        &answer,
+    );
+    let body = media::<FollowEvents>(schemas, "application/json");
+    item["requestBody"] = json!({ "required": false, "content": body });
+    (format!("{PREFIX}{}", events::NAME), json!({ "post": item }))
 }
 
 fn media<T: JsonSchema>(schemas: &mut SchemaGenerator, kind: &str) -> Value {

@@ -6,6 +6,7 @@
 //! do the same operation (`api::operations`).
 
 mod conversations;
+mod events;
 mod find;
 mod follow;
 mod messages;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::api::events::FollowEvents;
 pub use crate::api::follow::{Begin, Cursor, FollowError, News, Sink, Subscription};
 use crate::api::operations::Health;
 pub use crate::api::operations::{Answering, Ending, StatusNow};

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use super::Bridge;
 use crate::api::operations::{
-    self, Alerts, Audit, CallIn, CheckStore, Daemons, OpenAlerts, Sessions, StatusNow,
+    self, Alerts, CallIn, CheckStore, Daemons, OpenAlerts, Sessions, StatusNow,
 };
 use crate::model::health::Turn;
 use crate::model::session::SessionView;
 use crate::model::wake::Mail;
-use crate::store::{
-    AlertRow, AuditEntry, AuditFilter, Caller, DaemonView, Lease, Result, StoreCheck,
-};
+use crate::store::{AlertRow, Caller, DaemonView, Lease, Result, StoreCheck};
 
 impl Bridge {
     /// Everything that `status` shows, as of one commit.
@@ -61,15 +59,6 @@ impl Bridge {
     /// If the store failed.
     pub async fn alerts(&self, limit: u32) -> Result<Vec<AlertRow>> {
         self.ask_openly(Alerts { limit }).await
-    }
-
-    /// The newest audit rows, newest last.
-    ///
-    /// # Errors
-    /// If the store failed.
-    pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
-        let filter = filter.clone();
-        self.ask_as_operator(Audit { filter }).await
     }
 
     /// A thorough look at the store: integrity, versions, sizes.

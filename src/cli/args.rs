@@ -11,7 +11,7 @@ use super::conversation::ConversationCommand;
 use super::store::StoreCommand;
 use super::task::TaskCommand;
 use super::{
-    audit, bench, check, demo, doctor, health, heartbeat, hook, join, orders, send, setup, status,
+    bench, check, demo, doctor, events, health, heartbeat, hook, join, orders, send, setup, status,
     wait, watch,
 };
 
@@ -95,8 +95,9 @@ pub(super) enum Command {
     /// Show alerts, and mute a kind of them for a while
     #[command(subcommand)]
     Alert(AlertCommand),
-    /// Show what was done, by whom
-    Audit(audit::AuditArgs),
+    /// Show what was done, by whom, and follow it
+    #[command(visible_alias = "audit")]
+    Events(events::EventsArgs),
     /// Make, check, back up, restore and limit the store itself
     #[command(subcommand)]
     Store(StoreCommand),

@@ -3,7 +3,6 @@
 
 mod alert;
 mod args;
-mod audit;
 pub mod bench;
 mod candidates;
 mod check;
@@ -14,6 +13,7 @@ pub mod demo;
 mod doctor;
 mod ending;
 mod error;
+mod events;
 mod health;
 mod heard;
 mod heartbeat;
@@ -106,7 +106,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Hold(command) => orders::hold(command, context).await,
         Command::Capacity(args) => orders::capacity(args, context).await,
         Command::Alert(command) => alert::run(command, context).await,
-        Command::Audit(args) => audit::run(args, context).await,
+        Command::Events(args) => events::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Health(args) => health::run(args, context).await,

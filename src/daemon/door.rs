@@ -52,6 +52,7 @@ impl CommitListener for HubListener {
 
     fn begins(&self) {
         self.0.missed();
+        self.0.committed();
     }
 
     fn hears(&self, news: &News<'_>) {
@@ -61,6 +62,7 @@ impl CommitListener for HubListener {
         if news.signalled.access {
             self.0.access();
         }
+        self.0.committed();
     }
 }
 

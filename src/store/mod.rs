@@ -9,6 +9,7 @@
 pub mod accepted;
 mod alerts;
 mod asker;
+mod audit;
 mod backend;
 mod calls;
 mod error;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 pub use alerts::*;
 pub use asker::for_user;
+pub use audit::*;
 pub use backend::{Backend, Look, OnRing, Signal, Signalled};
 pub use error::{ErrorClass, StoreError};
 pub use fleet::*;

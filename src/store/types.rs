@@ -13,7 +13,7 @@ use crate::model::redact::SecretKind;
 use crate::model::session::ProofKind;
 use crate::model::token::{Token, TokenStorage};
 use crate::model::wake::WakeOutcome;
-use crate::model::{ConversationId, Label, MessageId, SessionKey, Side};
+use crate::model::{ConversationId, Label, MessageId, SessionKey};
 
 /// A conversation to be made.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -247,41 +247,9 @@ pub struct WakeEnd<'a> {
     pub reason: Option<&'a str>,
 }
 
-/// Which audit rows are wanted.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuditFilter {
-    /// Only of this conversation.
-    pub conversation: Option<ConversationId>,
-    /// Only of this side.
-    pub side: Option<Side>,
-    /// Only this action.
-    pub action: Option<String>,
-    /// At most so many, the newest.
-    #[serde(default = "page")]
-    pub limit: u32,
-}
-
 /// How many rows a program gets that does not say how many it wants.
 pub(super) fn page() -> u32 {
     100
-}
-
-/// An audit row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct AuditEntry {
-    /// Row id.
-    pub id: i64,
-    /// When; `None` if the text is unreadable.
-    pub at: Option<Timestamp>,
-    /// The conversation's id, as it was written.
-    pub conversation: Option<String>,
-    /// The side, as it was written.
-    pub session: Option<String>,
-    /// What was done.
-    pub action: String,
-    /// Its circumstances.
-    pub details: serde_json::Value,
 }
 
 /// A cheap look at a store.

@@ -71,6 +71,7 @@ const CASES_LEFT: &[(&str, &str, Why)] = &[
     ("reports", "a_store_that_is_tended_counts_on", Daemon),
     ("reports", "a_write_that_got_through_is_known", Daemon),
     ("reports", "sessions_leave_out_what_is_over", Elsewhere),
+    ("reports", "the_audit_log_is_read_in_parts", Elsewhere),
     ("task_ends", "a_creator_that_is_gone_stops_nobody", File),
     (
         "task_ends",

@@ -16,7 +16,7 @@ async fn noted(bridge: &Bridge, pair: &Pair) -> Vec<AuditEntry> {
         limit: 100,
         ..AuditFilter::default()
     };
-    let mut entries = bridge.audit(&filter).await.expect("read");
+    let mut entries = bridge.events(&filter).await.expect("read");
     entries.retain(|entry| entry.action == "rekey_session");
     entries
 }

@@ -81,7 +81,7 @@ pub(crate) async fn the_audit_log_is_filtered(site: &Site) {
     say(&bridge, &pairs[0].a, "hello").await;
     receive(&bridge, &pairs[0].b).await;
     say(&bridge, &pairs[1].a, "hello").await;
-    let ask = async |filter: AuditFilter| bridge.audit(&filter).await.expect("read");
+    let ask = async |filter: AuditFilter| bridge.events(&filter).await.expect("read");
     let everything = AuditFilter {
         limit: 100,
         ..AuditFilter::default()
@@ -321,7 +321,7 @@ pub(crate) async fn foreign_rows_are_pruned_where_that_is_wanted(site: &Site) {
         limit: 10,
         ..AuditFilter::default()
     };
-    let said = format!("{:?}", bridge.audit(&newest).await.expect("read"));
+    let said = format!("{:?}", bridge.events(&newest).await.expect("read"));
     assert!(said.contains("foreign"), "{said}");
 }
 

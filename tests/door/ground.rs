@@ -125,10 +125,11 @@ impl Ground {
         &self,
         which: Socket,
         login: Option<&Login>,
+        name: &str,
         body: &Value,
     ) -> Answer {
         let mut stream = self.connect(which);
-        let asked = request(login, "follow", body.to_string().as_bytes());
+        let asked = request(login, name, body.to_string().as_bytes());
         stream.write_all(&asked).expect("asked");
         let mut first = [0; 12];
         stream.read_exact(&mut first).expect("the first line");

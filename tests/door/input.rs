@@ -185,10 +185,10 @@ fn none_is_no_number_of_messages() {
     // Lists of what there is are as long as they are asked to be.
     let none = json!({ "filter": { "limit": 0 } });
     assert_eq!(ground.order("tasks", &none), json!([]));
-    assert_eq!(ground.order("audit", &none), json!([]));
+    assert_eq!(ground.order("events", &none), json!([]));
     assert_eq!(ground.order("alerts", &json!({ "limit": 0 })), json!([]));
     let some = json!({ "filter": {} });
-    for name in ["tasks", "audit"] {
+    for name in ["tasks", "events"] {
         assert_ne!(ground.order(name, &some), json!([]), "{name}");
     }
     ground.ends_sound(&["mcpb_"]);
@@ -284,11 +284,11 @@ fn numbers_out_of_all_measure_do_no_harm() {
                 ),
             ),
             (
-                "audit",
+                "events",
                 ground.ask(
                     Socket::Admin,
                     None,
-                    "audit",
+                    "events",
                     &json!({ "filter": { "limit": n } }),
                 ),
             ),

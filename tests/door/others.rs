@@ -72,7 +72,7 @@ fn the_audit_log_names_the_user_at_the_other_end() {
     let pair = ground.rig.pair("beside");
     ground.rig.send(&pair.a, "by the file");
     let all = json!({ "filter": { "limit": 1000 } });
-    let all = ground.order("audit", &all);
+    let all = ground.order("events", &all);
     let all = all.as_array().expect("rows");
     let of = |action: &str, conversation: &str| {
         let mut rows = all.iter().rev();
@@ -127,7 +127,7 @@ fn an_order_is_written_down_with_the_user_who_gave_it() {
     if !ran.status.success() {
         return skipped("there is no curl");
     }
-    let all = ground.order("audit", &json!({ "filter": { "limit": 1 } }));
+    let all = ground.order("events", &json!({ "filter": { "limit": 1 } }));
     let by = &all[0]["details"]["by"];
     assert_eq!(
         (&by["uid"], &by["user"]),

@@ -107,6 +107,18 @@ fn each_example_of_the_page_does_what_it_says() {
             shell.before.push_str(&format!("{here}\n"));
             continue;
         }
+        if command.contains("/events/follow") {
+            let mut curl = shell.command(&format!("exec {here}"));
+            let mut curl = curl.stdout(Stdio::piped()).spawn().expect("sh");
+            let lines = BufReader::new(curl.stdout.take().expect("a pipe")).lines();
+            let mut lines = lines.map_while(Result::ok);
+            assert!(lines.any(|line| line.contains("send_message")));
+            assert!(lines.any(|line| line.starts_with("{\"caught_up\":{\"after\":")));
+            curl.kill().expect("it runs");
+            curl.wait().expect("it ends");
+            followed += 1;
+            continue;
+        }
         if command.starts_with("curl -N ") {
             ground.rig.send(&pair.a, "for the subscription");
             let mut curl = shell.command(&format!("exec {here}"));
@@ -139,7 +151,7 @@ fn each_example_of_the_page_does_what_it_says() {
                 "confirm",
                 "openapi.json"
             ],
-            1
+            2
         )
     );
     let mode = std::fs::metadata(shell.path("headers"))

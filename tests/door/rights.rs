@@ -60,7 +60,7 @@ const TABLE: &[(&str, May)] = &[
     ("conversation/rekey", Party),
     ("conversation/label", Operator),
     ("conversation/tokens", Operator),
-    ("audit", Operator),
+    ("events", Operator),
     ("store/check", Operator),
     ("order", Operator),
     ("order/take-back", Operator),
@@ -70,6 +70,7 @@ const TABLE: &[(&str, May)] = &[
     ("prune-foreign/set", Operator),
     // Beside the list of operations.
     ("follow", Session),
+    ("events/follow", Operator),
     ("openapi.json", Anyone),
 ];
 
@@ -114,7 +115,7 @@ fn body(name: &str, case: &Case, by: &Login) -> Value {
         "tasks/add" => json!({ "tasks": [{ "role": "worker", "title": "another" }] }),
         "tasks" => json!({ "filter": { "states": [], "limit": 100 } }),
         "task" | "task/cancel" | "task/reassign" => json!({ "task": case.task }),
-        "audit" => json!({ "filter": { "limit": 10 } }),
+        "events" | "events/follow" => json!({ "filter": { "limit": 10 } }),
         "order" => json!({ "kind": "hold", "subject": "fleet", "seconds": 1 }),
         "order/take-back" => json!({ "kind": "hold", "subject": "fleet" }),
         "capacity" => {
@@ -132,7 +133,11 @@ fn body(name: &str, case: &Case, by: &Login) -> Value {
 /// The operations, and what is said beside the list.
 fn all() -> Vec<(&'static str, Method)> {
     let mut all: Vec<_> = routes().into_iter().map(|r| (r.name, r.method)).collect();
-    all.extend([("follow", Method::Post), ("openapi.json", Method::Get)]);
+    all.extend([
+        ("follow", Method::Post),
+        ("events/follow", Method::Post),
+        ("openapi.json", Method::Get),
+    ]);
     all
 }
 
@@ -166,7 +171,7 @@ fn ask(ground: &Ground, which: Socket, by: Option<&Login>, name: &str, body: &Va
         .1
     {
         Method::Get => ground.get(which, by, name),
-        Method::Post if name == "follow" => ground.begin_following(which, by, body),
+        Method::Post if name.ends_with("follow") => ground.begin_following(which, by, name, body),
         Method::Post => ground.ask(which, by, name, body),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use mcp_bridge::model::alert::AlertKind;
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::token::TokenStorage;
 use mcp_bridge::model::wake::WakeOutcome;
 use mcp_bridge::model::{Label, MessageId, Side};
-use mcp_bridge::store::{AuditFilter, DaemonInfo, WakeClaim, WakeEnd};
+use mcp_bridge::store::{AuditFilter, DaemonInfo, NewAlert, WakeClaim, WakeEnd};
 
 use crate::Backend;
 use crate::common::{Pair, at, boot, pair, pairs, receive, say};
@@ -117,6 +118,83 @@ pub(crate) async fn daemons_are_listed(backend: &impl Backend) {
     assert_eq!((boss.epoch, &*boss.boot_id), (1, "boot"));
     assert_eq!((boss.started_at, boss.stopped_at), (at(3), None));
     assert_eq!(boss.version, env!("CARGO_PKG_VERSION"));
+}
+
+pub(crate) async fn a_status_has_all_that_is_true(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&store, at(0)).await;
+    say(&store, &pair.a, "hello", at(1)).await;
+    for (subject, second) in [("old", 2), ("new", 100_000)] {
+        let alert = NewAlert {
+            kind: AlertKind::NoActingLeader,
+            subject: subject.into(),
+            session: None,
+            text: "x".into(),
+            by: "x".into(),
+            told: false,
+        };
+        let raised = store.raise_alert(None, &alert, at(second)).await;
+        assert!(raised.expect("raised"));
+    }
+    let now = at(100_001);
+    let status = store.status(now).await.expect("read");
+    assert_eq!(status.at, now);
+    // Its conversation ended long ago.
+    assert_eq!(status.sessions, []);
+    assert_eq!((status.orders.len(), status.lease), (0, None));
+    let alerts = status.alerts;
+    assert_eq!((alerts.in_24h, alerts.open, alerts.overdue), (1, 2, 1));
+    assert!(alerts.leaderless);
+    assert_eq!(alerts.last.map(|last| last.subject), Some("new".into()));
+    let early = store.status(at(2)).await.expect("read");
+    assert_eq!(early.sessions, store.sessions(at(2)).await.expect("listed"));
+    assert_eq!(early.sessions.len(), 2);
+}
+
+pub(crate) async fn the_audit_log_is_read_in_parts(backend: &impl Backend) {
+    let store = backend.open().await;
+    let filter = |limit| AuditFilter {
+        limit,
+        ..AuditFilter::default()
+    };
+    let page = async |filter: &AuditFilter, behind| {
+        let page = store.audit_page(filter, behind).await;
+        page.expect("read")
+    };
+    let none = page(&filter(10), None).await;
+    assert_eq!((none.entries.len(), none.is_full), (0, false));
+    let pairs = pairs(&store, 3, at(0)).await;
+    for pair in &pairs {
+        say(&store, &pair.a, "hello", at(1)).await;
+    }
+    let all = store.audit(&filter(100)).await.expect("read");
+    assert_eq!(page(&filter(2), None).await.entries, all[4..]);
+    let (mut read, mut cursor) = (Vec::new(), none.cursor);
+    for is_full in [true, false] {
+        let part = page(&filter(4), Some(cursor)).await;
+        assert_eq!(part.is_full, is_full);
+        cursor = part.cursor;
+        read.extend(part.entries);
+    }
+    assert_eq!(read, all);
+    // What is not wanted is passed by.
+    let of_one = AuditFilter {
+        conversation: Some(pairs[0].id.clone()),
+        action: Some("send_message".into()),
+        ..filter(10)
+    };
+    let part = page(&of_one, Some(none.cursor)).await;
+    assert_eq!((part.entries.len(), part.cursor), (1, cursor));
+    let part = page(&of_one, Some(cursor)).await;
+    assert_eq!((part.entries.len(), part.cursor), (0, cursor));
+    let since = AuditFilter {
+        since: Some(at(1)),
+        ..filter(10)
+    };
+    assert_eq!(page(&since, None).await.entries, all[3..]);
+    say(&store, &pairs[0].b, "news", at(2)).await;
+    let part = page(&of_one, Some(cursor)).await;
+    assert_eq!(part.entries.len(), 1);
 }
 
 pub(crate) async fn the_audit_log_is_filtered(backend: &impl Backend) {

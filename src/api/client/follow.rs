@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Failed;
@@ -113,12 +114,9 @@ impl Client {
                 error => Ended::Over(error.into()),
             };
         }
-        let mut lines = Lines {
-            body: response.into_body(),
-            read: Vec::new(),
-        };
+        let mut lines = Lines::of(response.into_body());
         loop {
-            let line = match lines.next().await {
+            let line: Line = match lines.next().await {
                 Ok(Some(line)) => line,
                 Ok(None) => return self.failed(Failed::Cut),
                 Err(why) => {
@@ -183,14 +181,19 @@ impl Client {
 }
 
 /// The lines of an answer, as they come.
-struct Lines {
+pub(super) struct Lines {
     body: Incoming,
     read: Vec<u8>,
 }
 
 impl Lines {
+    pub(super) fn of(body: Incoming) -> Self {
+        let read = Vec::new();
+        Self { body, read }
+    }
+
     /// The next one; `None` where the stream was cut off.
-    async fn next(&mut self) -> Result<Option<Line>, String> {
+    pub(super) async fn next<L: DeserializeOwned>(&mut self) -> Result<Option<L>, String> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.read.drain(..=end).collect();

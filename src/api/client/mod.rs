@@ -1,6 +1,7 @@
 //! The other side of the door: asks the daemon, and asks again where that is safe.
 
 mod connection;
+mod events;
 pub mod find;
 mod follow;
 

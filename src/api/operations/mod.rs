@@ -48,9 +48,9 @@ fn ensure_few<T>(member: &str, list: &[T], most: usize) -> Result<()> {
 macro_rules! each_operation {
     ($take:ident) => {
         $take! {
-            Acknowledge, AddTasks, Alerts, Audit, CallIn, CancelTask, CheckStore, ClaimTask,
+            Acknowledge, AddTasks, Alerts, CallIn, CancelTask, CheckStore, ClaimTask,
             CloseConversation, Confirm, Conversations, CreateConversations, Daemons,
-            EndTask, Fetch, Health, LabelConversation, Lease, OneConversation, OneTask, OpenAlerts,
+            EndTask, Events, Fetch, Health, LabelConversation, Lease, OneConversation, OneTask, OpenAlerts,
             Order, Peek, PlainTokens, RateLimitsNow, ReassignTask, Rekey, RenewConversation, Send,
             Sessions, SetCapacity, SetPruneForeign, SetRateLimits, SetTokenStorage, Status, TakeBack,
             TaskCounts, TaskProgress, Tasks, TokenStorageNow, Touch, Unread, Verify,

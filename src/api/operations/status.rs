@@ -161,14 +161,14 @@ fn one_for_actor(actor: &Actor, mut alert: AlertRow) -> AlertRow {
 /// The newest audit rows, newest last.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Audit {
+pub struct Events {
     /// Which of them.
     #[serde(deserialize_with = "object")]
     pub filter: AuditFilter,
 }
 
-impl Operation for Audit {
-    const ROUTE: Route = Route::post("audit", Rights::OPERATOR, "Shows the audit log.").long();
+impl Operation for Events {
+    const ROUTE: Route = Route::post("events", Rights::OPERATOR, "Shows the audit log.").long();
     type Answer = Vec<AuditEntry>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<AuditEntry>> {

@@ -136,7 +136,7 @@ pub(super) fn actor(peer: &Peer, headers: &HeaderMap) -> Result<Actor> {
 
 /// The table of rights. What a session may do with what is not its own the operation
 /// itself refuses.
-fn ensure_may(route: Route, peer: &Peer, actor: &Actor) -> Result<()> {
+pub(super) fn ensure_may(route: Route, peer: &Peer, actor: &Actor) -> Result<()> {
     let Rights {
         anyone,
         session,

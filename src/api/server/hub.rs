@@ -6,6 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::api::follow::{Ears, Heard, Listening, OnNews};
 use crate::model::SessionKey;
 use crate::model::message::Message;
@@ -15,6 +17,8 @@ use crate::store::{Store, StoreError};
 #[derive(Default)]
 pub struct Hub {
     subscribers: Mutex<Subscribers>,
+    /// Changes with each commit that was heard of.
+    commits: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -44,6 +48,16 @@ impl Hub {
     /// The sessions whose mail is wanted whole.
     pub fn wanted(&self) -> Arc<HashSet<SessionKey>> {
         Arc::clone(&self.lock().sessions)
+    }
+
+    /// Changes with each commit, for those who then look by themselves.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
+    }
+
+    /// There was a commit, or may have been.
+    pub fn committed(&self) {
+        self.commits.send_modify(|count| *count += 1);
     }
 
     /// Hands out what came, each message to those who follow its session.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod connections;
+mod events;
 mod follow;
 mod hub;
 mod limits;
@@ -102,6 +103,10 @@ fn router(door: Arc<Door>) -> Router {
     each_operation!(route);
     router
         .route(&format!("{PREFIX}{}", stream::NAME), post(follow::handle))
+        .route(
+            &format!("{PREFIX}{}", super::events::NAME),
+            post(events::handle),
+        )
         .route(
             &format!("{PREFIX}openapi.json"),
             get(async || {

@@ -6,9 +6,12 @@ use crate::clock;
 use crate::model::rate::RateLimits;
 use crate::model::session::SessionView;
 use crate::model::token::TokenStorage;
+use crate::store::ops::audit;
 use crate::store::ops::settings::{self, Setting};
 use crate::store::ops::status;
-use crate::store::{AuditEntry, AuditFilter, DaemonView, Result, Status, Store, StoreCheck};
+use crate::store::{
+    AuditCursor, AuditEntry, AuditFilter, AuditPage, DaemonView, Result, Status, Store, StoreCheck,
+};
 
 impl Store {
     /// What `status` shows, as of one commit.
@@ -38,6 +41,20 @@ impl Store {
         let filter = filter.clone();
         self.reads
             .read("reading the audit log", move |rows| rows.audited(&filter))
+            .await
+    }
+
+    /// What a filter admits behind a cursor, oldest first; without one, the newest.
+    pub async fn audit_page(
+        &self,
+        filter: &AuditFilter,
+        behind: Option<AuditCursor>,
+    ) -> Result<AuditPage> {
+        let filter = filter.clone();
+        self.reads
+            .read("reading the audit log", move |rows| {
+                audit::page(rows, &filter, behind)
+            })
             .await
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::audit;
 use crate::model::alert::AlertKind;
 use crate::store::executor::Transaction;
-use crate::store::rows::{Raise, Rows};
+use crate::store::rows::{Audit, Raise, Rows};
 use crate::store::{AlertNote, Control, ControlKind, Leader, NewAlert, Result, Signal, StoreError};
 
 /// Raises an alert unless one of its kind is open for its subject. Whether it is
@@ -31,7 +31,7 @@ pub(crate) fn raise(
         text: &alert.text,
         by: &alert.by,
     };
-    let new = rows.raise(&raise, now)?;
+    let new = begin(rows, &raise, now)?;
     if new && alert.told {
         rows.note_all_told(alert.kind, &alert.subject)?;
     }
@@ -51,7 +51,50 @@ pub(crate) fn recover(
 ) -> Result<bool> {
     let rows = transaction.rows();
     ensure_acts(rows, leader)?;
-    rows.recover(kind, subject, now)
+    end(rows, kind, subject, now)
+}
+
+/// Raises an alert, if none of its kind is open for its subject, and writes down that it
+/// did. Its text is not for the audit log: a task's title may stand in it.
+///
+/// # Errors
+/// The engine's.
+pub(super) fn begin(rows: &mut dyn Rows, raise: &Raise<'_>, now: Timestamp) -> Result<bool> {
+    let new = rows.raise(raise, now)?;
+    if new {
+        let mut details = json!({
+            "kind": raise.kind, "subject": raise.subject, "raised_by": raise.by,
+        });
+        if let Some(task) = raise.task {
+            details["task_id"] = task.0.into();
+        }
+        let row = Audit {
+            conversation: raise.session.map(|session| session.conversation.clone()),
+            side: raise.session.map(|session| session.side),
+            action: "alert_raised".into(),
+            details,
+        };
+        audit::write(rows, vec![row], now)?;
+    }
+    Ok(new)
+}
+
+/// Ends one, if it is open, and writes that down.
+///
+/// # Errors
+/// The engine's.
+pub(super) fn end(
+    rows: &mut dyn Rows,
+    kind: AlertKind,
+    subject: &str,
+    now: Timestamp,
+) -> Result<bool> {
+    let ended = rows.recover(kind, subject, now)?;
+    if ended {
+        let details = json!({ "kind": kind, "subject": subject });
+        audit::write(rows, vec![audit::of(None, "alert_ended", details)], now)?;
+    }
+    Ok(ended)
 }
 
 /// Notes what was told.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::host;
 use crate::model::ConversationId;
 use crate::store::rows::{Audit, Rows};
-use crate::store::{Result, asker};
+use crate::store::{AuditCursor, AuditFilter, AuditPage, Result, asker};
 
 /// The audit row of something that no session did.
 pub(super) fn of(
@@ -72,4 +72,32 @@ pub(super) fn write(rows: &mut dyn Rows, mut all: Vec<Audit>, now: Timestamp) ->
         }
     }
     rows.audit(&all, now)
+}
+
+/// What a filter admits behind a cursor, or without one the newest of it.
+///
+/// # Errors
+/// The engine's.
+pub(crate) fn page(
+    rows: &mut dyn Rows,
+    filter: &AuditFilter,
+    behind: Option<AuditCursor>,
+) -> Result<AuditPage> {
+    rows.hold_view()?;
+    let entries = match behind {
+        Some(AuditCursor(number)) => rows.audited_behind(number, filter)?,
+        None => rows.audited(filter)?,
+    };
+    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    let is_full = behind.is_some() && entries.len() >= limit;
+    let cursor = match entries.last() {
+        Some(last) if is_full => last.cursor(),
+        // What was not admitted is not looked at again.
+        _ => AuditCursor(rows.newest_audit_id()?),
+    };
+    Ok(AuditPage {
+        entries,
+        cursor,
+        is_full,
+    })
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::alerts::ensure_acts;
-use super::{audit, lives, notices, reminders};
+use super::{alerts, audit, lives, notices, reminders};
 use crate::model::alert::AlertKind;
 use crate::model::standing::Standing;
 use crate::model::task::TaskState;
@@ -159,7 +159,7 @@ fn alert(rows: &mut dyn Rows, leader: &Leader, finding: &Finding, now: Timestamp
     let subject = finding.session.to_string();
     let others = OF_STANDING.into_iter();
     for kind in others.filter(|kind| Some(*kind) != finding.alert) {
-        rows.recover(kind, &subject, now)?;
+        alerts::end(rows, kind, &subject, now)?;
     }
     // Of an agent that ends again and again, the alert that says so is open.
     let crashes =
@@ -173,7 +173,7 @@ fn alert(rows: &mut dyn Rows, leader: &Leader, finding: &Finding, now: Timestamp
             text: &finding.what,
             by: &leader.daemon.id,
         };
-        rows.raise(&raise, now)?;
+        alerts::begin(rows, &raise, now)?;
     }
     Ok(())
 }

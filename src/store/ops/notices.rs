@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::alerts;
 use crate::model::alert::AlertKind;
 use crate::model::task::{Fence, TaskId};
 use crate::model::{SessionKey, Side};
@@ -229,7 +230,7 @@ pub(super) fn bury(rows: &mut dyn Rows, task: &Task, why: &str, now: Timestamp) 
         text: &format!("task {} was given up: {why}", task.id),
         by: "tasks",
     };
-    rows.raise(&raise, now)?;
+    alerts::begin(rows, &raise, now)?;
     Ok(())
 }
 

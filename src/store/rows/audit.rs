@@ -35,6 +35,18 @@ pub trait AuditRows {
     /// The engine's.
     fn newest_audit(&mut self) -> Result<Option<Timestamp>>;
 
+    /// The number of the newest audit row; 0 if there is none.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn newest_audit_id(&mut self) -> Result<i64>;
+
+    /// The oldest audit rows behind a number that a filter admits, oldest first.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn audited_behind(&mut self, number: i64, filter: &AuditFilter) -> Result<Vec<AuditEntry>>;
+
     /// The newest audit rows that a filter admits, newest last.
     ///
     /// # Errors

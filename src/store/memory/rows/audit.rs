@@ -20,26 +20,36 @@ impl AuditRows for MemoryRows {
         Ok(self.at()?.audit.values().next_back().map(|(_, at)| *at))
     }
 
+    fn newest_audit_id(&mut self) -> Result<i64> {
+        Ok(self.at()?.audit.keys().next_back().copied().unwrap_or(0))
+    }
+
+    fn audited_behind(&mut self, number: i64, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
+        let behind = self
+            .at()?
+            .audit
+            .range(number.saturating_add(1)..)
+            .map(entry);
+        let wanted = behind.filter(|entry| filter.admits(entry));
+        Ok(wanted.take(filter.limit as usize).collect())
+    }
+
     fn audited(&mut self, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
-        let rows = self.at()?.audit.iter();
-        let wanted = rows.filter(|(_, (row, _))| {
-            let conversation =
-                filter.conversation.is_none() || filter.conversation == row.conversation;
-            let side = filter.side.is_none() || filter.side == row.side;
-            let action = filter.action.as_deref();
-            conversation && side && action.is_none_or(|action| action == row.action)
-        });
-        let mut entries: Vec<_> = wanted
-            .map(|(id, (row, at))| AuditEntry {
-                id: *id,
-                at: Some(*at),
-                conversation: row.conversation.as_ref().map(ToString::to_string),
-                session: row.side.map(|side| side.as_str().to_owned()),
-                action: row.action.clone().into_owned(),
-                details: row.details.clone(),
-            })
-            .collect();
-        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-        Ok(entries.split_off(entries.len().saturating_sub(limit)))
+        let newest = self.at()?.audit.iter().rev().map(entry);
+        let wanted = newest.filter(|entry| filter.admits(entry));
+        let mut entries: Vec<_> = wanted.take(filter.limit as usize).collect();
+        entries.reverse();
+        Ok(entries)
+    }
+}
+
+fn entry((id, (row, at)): (&i64, &(Audit, Timestamp))) -> AuditEntry {
+    AuditEntry {
+        id: *id,
+        at: Some(*at),
+        conversation: row.conversation.as_ref().map(ToString::to_string),
+        session: row.side.map(|side| side.as_str().to_owned()),
+        action: row.action.clone().into_owned(),
+        details: row.details.clone(),
     }
 }

@@ -8,7 +8,7 @@ use super::{losses, noted};
 use crate::model::SessionKey;
 use crate::model::alert::AlertKind;
 use crate::model::task::{Fence, TaskState};
-use crate::store::ops::{audit, notices};
+use crate::store::ops::{alerts, audit, notices};
 use crate::store::rows::{Audit, Rows};
 use crate::store::{Result, Task};
 
@@ -106,7 +106,7 @@ pub(in crate::store::ops) fn lease(
     if found.state == TaskState::Dead {
         // An operator looked after it: what the operator was told is over.
         let subject = notices::task_subject(found.id);
-        rows.recover(AlertKind::TaskDead, &subject, now)?;
+        alerts::end(rows, AlertKind::TaskDead, &subject, now)?;
     }
     if let (Some(owner), Some((word, _)), Cause::Operator) = (&found.owner, went, cause) {
         noted(rows, (found.id, found.fence), word, Some(owner), None, now)?;
