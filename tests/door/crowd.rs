@@ -3,15 +3,16 @@
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
-use crate::common::{Agent, Pair, QUICK, full, session, wait_for};
-use crate::ground::{Case, Ground, SECRET_BODY, Socket, read, request};
+use crate::common::{Agent, Daemon, Pair, QUICK, Rig, full, session, wait_for};
+use crate::ground::{Case, Ground, SECRET_BODY, Socket, question, read, request};
 
 /// The daemon's descriptors, as the system counts them.
 fn descriptors(ground: &Ground) -> usize {
@@ -257,4 +258,72 @@ fn long_answers_are_made_a_few_at_a_time() {
     // 64 MiB wait for their readers, and the rest is being made.
     assert!(most < 160 * 1024, "{most} KiB more");
     ground.ends_sound(&["xxxx", "mcpb_"]);
+}
+
+/// A service manager that hears the daemon's notifications.
+fn hears_pings(socket: UnixDatagram) -> Arc<Mutex<Vec<Instant>>> {
+    let pings = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&pings);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 8192];
+        while let Ok(length) = socket.recv(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]);
+            if text.lines().any(|line| line == "WATCHDOG=1") {
+                heard.lock().expect("one at a time").push(Instant::now());
+            }
+        }
+    });
+    pings
+}
+
+#[test]
+fn the_watchdog_is_fed_under_ten_thousand_connections() {
+    let rig = Rig::new();
+    rig.without_limits();
+    let pair = rig.pair("kept");
+    let _agent = Agent::with_file(&rig, "kept.pid");
+    let proof = format!("{{ pid_file = \"{}\" }}", rig.path("kept.pid").display());
+    let config = rig.config("worker", &format!("{QUICK}{}", session("kept", &proof)));
+    let notify = rig.path("notify");
+    let pings = hears_pings(UnixDatagram::bind(&notify).expect("bound"));
+    let mut command = rig.command(&config);
+    // Far above what a loaded machine needs, and what would end the daemon.
+    let limit = Duration::from_secs(10);
+    command.env("NOTIFY_SOCKET", &notify);
+    command.env("WATCHDOG_USEC", limit.as_micros().to_string());
+    let mut daemon = Daemon::start(&mut command, &config);
+    daemon.says("programs may ask at");
+    let ground = Ground { rig, daemon };
+    ground.rig.goes_on(&pair.b.session);
+    let begun = Instant::now();
+    let wanted = 10_000.min(most_descriptors().saturating_sub(500));
+    let asked = String::from_utf8(question(None, "conversations")).expect("text");
+    let asked = asked.replace("Connection: close\r\n", "");
+    let open: Vec<UnixStream> = (0..wanted)
+        .map(|n| {
+            let mut stream = ground.connect(Socket::Api);
+            stream.set_nonblocking(true).expect("set");
+            if n % 2 == 0 {
+                let _ = stream.write_all(asked.as_bytes());
+            }
+            stream
+        })
+        .collect();
+    ground.rig.goes_on(&pair.b.session);
+    let since = |begun: Instant| {
+        let pings = pings.lock().expect("one at a time");
+        let later = pings.iter().filter(|ping| **ping > begun);
+        later.copied().collect::<Vec<_>>()
+    };
+    let full = Instant::now();
+    wait_for("some pings while all of them are there", || {
+        (since(full).len() >= 4).then_some(())
+    });
+    let all = since(begun);
+    let gaps = all.windows(2).map(|two| two[1].duration_since(two[0]));
+    let longest = gaps.max().unwrap_or_default();
+    println!("{} pings, the longest pause {longest:?}", all.len());
+    assert!(longest < limit, "{longest:?} without a ping");
+    drop(open);
+    ground.ends_sound(&["mcpb_"]);
 }

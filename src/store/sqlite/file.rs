@@ -91,28 +91,36 @@ impl Files {
     ///
     /// # Errors
     /// [`StoreError::Replaced`], naming the one that is not;
+    /// [`StoreError::Permission`] where that cannot be told any more;
     /// [`StoreError::Linked`].
     pub(super) fn ensure_usable(&self) -> Result<()> {
-        let meta = std::fs::metadata(&self.named).ok();
-        self.ensure_all_there(meta.as_ref())?;
-        match meta {
-            Some(meta) => ensure_one_name(&self.named, &meta),
-            None => Ok(()),
-        }
+        let meta = self.ensure_all_there()?;
+        ensure_one_name(&self.named, &meta)
     }
 
     /// Whether all of them are still the ones that were opened. What was
     /// committed meanwhile is theirs, also under a second name.
     ///
     /// # Errors
-    /// [`StoreError::Replaced`], naming the one that is not.
+    /// [`StoreError::Replaced`], naming the one that is not;
+    /// [`StoreError::Permission`] where that cannot be told any more.
     pub(super) fn ensure_same(&self) -> Result<()> {
-        self.ensure_all_there(std::fs::metadata(&self.named).ok().as_ref())
+        self.ensure_all_there().map(|_| ())
     }
 
-    fn ensure_all_there(&self, database: Option<&Metadata>) -> Result<()> {
-        if database.map(FileId::from) != Some(self.id) {
-            return Err(StoreError::Replaced(self.named.clone()));
+    fn ensure_all_there(&self) -> Result<Metadata> {
+        let replaced = || StoreError::Replaced(self.named.clone());
+        let database = match std::fs::metadata(&self.named) {
+            Ok(database) => database,
+            // Its directory was closed to this user meanwhile.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                let remedy = permission_remedy(&self.named);
+                return Err(StoreError::Permission(self.named.clone(), remedy));
+            }
+            Err(_) => return Err(replaced()),
+        };
+        if FileId::from(&database) != self.id {
+            return Err(replaced());
         }
         let beside = self.beside.get().map(Vec::as_slice).unwrap_or_default();
         match beside
@@ -120,7 +128,7 @@ impl Files {
             .find(|(path, id)| FileId::of(path) != Some(*id))
         {
             Some((path, _)) => Err(StoreError::Replaced(path.clone())),
-            None => Ok(()),
+            None => Ok(database),
         }
     }
 }
@@ -302,5 +310,51 @@ mod tests {
         let empty = dir.path().join("empty");
         std::fs::write(&empty, "").expect("written");
         assert!(matches!(examine(&empty), Err(StoreError::Empty(_))));
+    }
+
+    /// Root sees through closed directories: one of its threads becomes another user.
+    #[cfg(target_os = "linux")]
+    fn become_another_user() {
+        if rustix::process::geteuid().is_root() {
+            let uid = rustix::process::Uid::from_raw(65_534);
+            rustix::thread::set_thread_uid(uid).expect("another user");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_closed_directory_is_no_replaced_store() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().expect("a directory");
+        let set = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(dir.path(), mode).expect("set");
+        };
+        set(0o755);
+        let path = dir.path().join("bridge.db");
+        std::fs::write(&path, "x").expect("written");
+        let id = FileId::of(&path).expect("it is there");
+        let files = Files::new(path, id);
+        let looked = || {
+            std::thread::scope(|scope| {
+                let looking = scope.spawn(|| {
+                    become_another_user();
+                    [files.ensure_usable(), files.ensure_same()]
+                });
+                looking.join().expect("it looked")
+            })
+        };
+        assert!(looked().iter().all(Result::is_ok));
+        set(0o000);
+        for refused in looked() {
+            let error = refused.expect_err("it cannot be told");
+            assert!(matches!(error, StoreError::Permission(..)), "{error}");
+        }
+        set(0o755);
+        std::fs::remove_file(&files.named).expect("removed");
+        for refused in looked() {
+            let error = refused.expect_err("it is gone");
+            assert!(matches!(error, StoreError::Replaced(_)), "{error}");
+        }
     }
 }
