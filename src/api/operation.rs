@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::operations::Answering;
 use crate::clock;
 use crate::model::SessionKey;
 use crate::model::door::DoorError;
@@ -27,6 +28,12 @@ pub trait Operation: Serialize + DeserializeOwned + JsonSchema + Send + Sync + '
     /// Whether this one may be asked for again where its answer was lost.
     fn is_repeatable(&self) -> bool {
         Self::ROUTE.repeatable
+    }
+
+    /// Who answered, where an answer says so: a daemon that does not speak this version
+    /// is refused.
+    fn answering(_: &Self::Answer) -> Option<&Answering> {
+        None
     }
 
     /// Does it.

@@ -52,6 +52,24 @@ pub enum DoorError {
         /// What is wrong with it.
         why: String,
     },
+    /// It is of another version, and does not know what was asked for.
+    #[error("the daemon at {} is of version {version} and does not know `{what}`, which this program ({}) asks for: it is older\n  restart it, so that the program that is installed answers: systemctl restart 'mcp-bridged@*', or with --user", .socket.display(), env!("CARGO_PKG_VERSION"))]
+    Older {
+        /// Where it was asked.
+        socket: PathBuf,
+        /// Its version.
+        version: String,
+        /// What it does not know.
+        what: String,
+    },
+    /// It speaks another version of the API.
+    #[error("the daemon at {} does not speak version 1 of the API, as this program ({}) does: {why}\n  use the mcp-bridge that was installed with the daemon", .socket.display(), env!("CARGO_PKG_VERSION"))]
+    OtherApi {
+        /// Where it was asked.
+        socket: PathBuf,
+        /// What it said.
+        why: String,
+    },
     /// The daemon waits for its store.
     #[error("the daemon has no store open: {0}\n  `mcp-bridge doctor` says what to do")]
     NoStore(String),

@@ -397,7 +397,9 @@ fn of_the_door(error: &DoorError) -> ErrorClass {
         | DoorError::NotJson(_)
         | DoorError::NoOperation(_)
         | DoorError::NoMethod(_) => ErrorClass::Input,
-        DoorError::Garbled { .. } => ErrorClass::Unusable,
+        DoorError::Garbled { .. } | DoorError::Older { .. } | DoorError::OtherApi { .. } => {
+            ErrorClass::Unusable
+        }
         DoorError::Told { class, .. } => ErrorClass::from_word(class),
         DoorError::Cut { .. } => ErrorClass::Other,
     }

@@ -81,7 +81,10 @@ impl Client {
                 error @ StoreError::Door(DoorError::NoStore(_) | DoorError::TooMuch(_)) => {
                     Ended::Cut(error)
                 }
-                error => Ended::Over(error),
+                error => {
+                    let explained = self.explained(&self.operators, events::NAME, error);
+                    Ended::Over(explained.await)
+                }
             };
         }
         let mut lines = Lines::of(response.into_body());

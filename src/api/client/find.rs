@@ -13,7 +13,7 @@ use crate::guarded;
 use crate::model::StoreName;
 
 /// How long a daemon may take to say which store it has, before the next is asked.
-const SOON: Duration = Duration::from_millis(500);
+pub(super) const SOON: Duration = Duration::from_millis(500);
 
 /// The first daemon of these directories that says it has this file open, by its
 /// sockets.

@@ -4,6 +4,7 @@ mod connection;
 mod events;
 pub mod find;
 mod follow;
+mod versions;
 
 use std::time::Duration;
 
@@ -96,6 +97,9 @@ impl Client {
                 request.headers_mut().insert(REPEATED_HEADER, value);
             }
             let failed = match self.ask::<O>(connections, request).await {
+                Ok(Err(error)) => {
+                    return Err(self.explained(connections, O::ROUTE.name, error).await);
+                }
                 Ok(answer) => return answer,
                 Err(failed) => failed,
             };
@@ -155,12 +159,18 @@ impl Client {
         };
         let (status, body) = asked?;
         if status == StatusCode::OK {
-            return Ok(serde_json::from_slice(&body).map_err(|error| {
+            let read = serde_json::from_slice(&body).map_err(|error| {
                 DoorError::Garbled {
                     socket: connections.path().to_owned(),
                     why: error.to_string(),
                 }
                 .into()
+            });
+            return Ok(read.and_then(|answer| match O::answering(&answer) {
+                Some(answering) => {
+                    versions::ensure_understood(answering, connections).map(|()| answer)
+                }
+                None => Ok(answer),
             }));
         }
         match told(connections, status, &body) {
@@ -178,6 +188,8 @@ impl Client {
 fn told(connections: &Connections, status: StatusCode, body: &[u8]) -> StoreError {
     match serde_json::from_slice::<Problem>(body) {
         Ok(problem) => problem.into(),
+        // No daemon of this version answers like this.
+        Err(_) if status == StatusCode::NOT_FOUND => DoorError::NoOperation(String::new()).into(),
         Err(_) => DoorError::Garbled {
             socket: connections.path().to_owned(),
             why: format!("it is {status} without a reason"),

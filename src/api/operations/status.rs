@@ -28,17 +28,49 @@ pub struct Answering {
     pub store: StoreName,
     /// The daemon's process.
     pub pid: u32,
+    /// The versions of the API that it speaks.
+    #[serde(default)]
+    pub api: Spoken,
+}
+
+/// Versions of the API, from the oldest to the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Spoken {
+    /// The oldest.
+    pub from: u32,
+    /// The newest.
+    pub to: u32,
+}
+
+impl Default for Spoken {
+    /// This version alone.
+    fn default() -> Self {
+        Self { from: 1, to: 1 }
+    }
+}
+
+impl Spoken {
+    /// Whether this program's is among them.
+    #[must_use]
+    pub fn is_understood(self) -> bool {
+        (self.from..=self.to).contains(&1)
+    }
 }
 
 impl Operation for Health {
     const ROUTE: Route = Route::get("health", Rights::ANYONE, "Says who answers.");
     type Answer = Answering;
 
+    fn answering(answer: &Answering) -> Option<&Answering> {
+        Some(answer)
+    }
+
     async fn run(self, at: At<'_>) -> Result<Answering> {
         Ok(Answering {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             store: at.store.location().clone(),
             pid: std::process::id(),
+            api: Spoken::default(),
         })
     }
 }
@@ -60,6 +92,10 @@ pub struct StatusNow {
 impl Operation for Status {
     const ROUTE: Route = Route::get("status", Rights::ANYONE, "Shows all that is true now.").long();
     type Answer = StatusNow;
+
+    fn answering(answer: &StatusNow) -> Option<&Answering> {
+        Some(&answer.answering)
+    }
 
     async fn run(self, at: At<'_>) -> Result<StatusNow> {
         let mut status = at.store.status(clock::now()).await?;

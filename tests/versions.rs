@@ -1,0 +1,208 @@
+//! Programs and daemons of different versions: an older or newer daemon is played by a
+//! script on a socket.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot set up its case has nothing to say"
+)]
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use common::{Ran, Scratch};
+use serde_json::{Value, json};
+
+/// What a daemon answers at a path: a status and a body.
+type Answers = Arc<dyn Fn(&str) -> (u16, Value) + Send + Sync>;
+
+/// A daemon that answers as it is told, at both its sockets, until the test is over.
+struct Played {
+    scratch: Scratch,
+    socket: PathBuf,
+}
+
+impl Played {
+    fn new(answer: impl Fn(&str) -> (u16, Value) + Send + Sync + 'static) -> Self {
+        let scratch = Scratch::new();
+        let directory = scratch.path("daemon");
+        std::fs::create_dir(&directory).expect("made");
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(&directory, private).expect("private");
+        let answers: Answers = Arc::new(answer);
+        for name in ["api.sock", "admin.sock"] {
+            let listener = UnixListener::bind(directory.join(name)).expect("bound");
+            let answers = Arc::clone(&answers);
+            // It ends with this process.
+            std::thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    let answers = Arc::clone(&answers);
+                    std::thread::spawn(move || serve(stream, &answers));
+                }
+            });
+        }
+        let socket = directory.join("api.sock");
+        Self { scratch, socket }
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let mut command = self.scratch.bridge(args);
+        command.env(
+            "MCP_BRIDGE_STORE",
+            format!("unix:{}", self.socket.display()),
+        );
+        self.scratch.outcome(command)
+    }
+}
+
+fn serve(mut stream: UnixStream, answers: &Answers) {
+    let mut reader = BufReader::new(stream.try_clone().expect("the same"));
+    loop {
+        let (mut path, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            if !reader.read_line(&mut line).is_ok_and(|read| read > 0) {
+                return;
+            }
+            let line = line.trim_end().to_lowercase();
+            if path.is_empty() {
+                line.split(' ')
+                    .nth(1)
+                    .unwrap_or_default()
+                    .clone_into(&mut path);
+            } else if let Some(given) = line.strip_prefix("content-length: ") {
+                length = given.parse().expect("a number");
+            } else if line.is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("a body");
+        let (status, answer) = answers(&path);
+        let text = answer.to_string();
+        let head = format!(
+            "HTTP/1.1 {status} So\r\ncontent-length: {}\r\n\r\n",
+            text.len()
+        );
+        // A client that has gone is the test's to notice.
+        let _ = stream.write_all(format!("{head}{text}").as_bytes());
+    }
+}
+
+/// The answer for what a daemon does not know.
+fn no_operation(path: &str) -> (u16, Value) {
+    let title = format!("there is no operation GET {path}");
+    let problem = json!({
+        "type": "urn:mcp-bridge:problem:no-operation", "title": title, "status": 404,
+        "detail": title, "class": "input", "error": { "door": { "no-operation": path } },
+    });
+    (404, problem)
+}
+
+fn problem(class: &str, detail: &str, error: Value) -> (u16, Value) {
+    let problem = json!({
+        "type": "urn:mcp-bridge:problem:of-tomorrow", "title": "no", "status": 409,
+        "detail": detail, "class": class, "error": error,
+    });
+    (409, problem)
+}
+
+/// Who answers, as the first version says it.
+fn health(version: &str) -> Value {
+    json!({ "version": version, "store": "/srv/bridge.db", "pid": 1 })
+}
+
+#[test]
+fn a_daemon_without_an_operation_is_said_to_be_older() {
+    let daemon = Played::new(|path| match path {
+        "/v1/health" => (200, health("0.0.9")),
+        _ => no_operation(path),
+    });
+    for (args, what) in [
+        (&["status"][..], "status"),
+        (&["events"], "events"),
+        (&["events", "--follow"], "events/follow"),
+        (&["task", "list"], "tasks"),
+    ] {
+        let ran = daemon.run(args);
+        // Whatever is wrong, there is no status.
+        let code = if what == "status" { 69 } else { 78 };
+        assert_eq!(ran.code, Some(code), "{args:?}: {ran:?}");
+        let said = format!("is of version 0.0.9 and does not know `{what}`");
+        assert!(ran.err.contains(&said), "{args:?}: {ran:?}");
+        assert!(ran.err.contains("restart"), "{args:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_member_that_an_older_daemon_does_not_know_names_its_version() {
+    let daemon = Played::new(|path| match path {
+        "/v1/health" => (200, health("0.0.9")),
+        "/v1/conversations" => (200, json!([])),
+        _ => problem(
+            "input",
+            "the request is malformed: unknown field `since`",
+            json!({ "door": { "malformed": "unknown field `since`" } }),
+        ),
+    });
+    let ran = daemon.run(&["events"]);
+    assert_eq!(ran.code, Some(78), "{ran:?}");
+    assert!(
+        ran.err.contains("0.0.9") && ran.err.contains("`since`"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn another_version_of_the_api_is_refused_in_words() {
+    let only_second = Played::new(|path| match path {
+        "/v2/health" => (200, json!({})),
+        _ => (404, json!({})),
+    });
+    let beyond = Played::new(|path| match path {
+        "/v1/health" => {
+            let mut health = health("3.1.0");
+            health["api"] = json!({ "from": 2, "to": 3 });
+            (200, health)
+        }
+        _ => no_operation(path),
+    });
+    for (daemon, words) in [
+        (only_second, "404"),
+        (beyond, "is of version 3.1.0 and speaks 2 to 3"),
+    ] {
+        for args in [&["status"][..], &["health"], &["events"]] {
+            let ran = daemon.run(args);
+            let said = format!("{}{}", ran.out, ran.err);
+            assert!(
+                said.contains("does not speak version 1 of the API"),
+                "{args:?}: {ran:?}"
+            );
+            assert!(said.contains(words), "{args:?}: {ran:?}");
+            assert!(ran.code != Some(0), "{args:?}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_error_is_shown_with_its_detail_and_code() {
+    for (class, code) in [("retry", 75), ("denied", 77), ("of-tomorrow", 1)] {
+        let daemon = Played::new(move |path| match path {
+            "/v1/health" => (200, health("9.9.9")),
+            _ => problem(
+                class,
+                "the moon is in the way\n  wait for it",
+                json!({ "moon": { "phase": [1, 2] } }),
+            ),
+        });
+        let ran = daemon.run(&["events"]);
+        assert_eq!(ran.code, Some(code), "{ran:?}");
+        assert!(ran.err.contains("error: the moon is in the way"), "{ran:?}");
+        assert!(ran.err.contains("wait for it"), "{ran:?}");
+    }
+}
