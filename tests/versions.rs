@@ -104,7 +104,7 @@ fn no_operation(path: &str) -> (u16, Value) {
     (404, problem)
 }
 
-fn problem(class: &str, detail: &str, error: Value) -> (u16, Value) {
+fn problem(class: &str, detail: &str, error: &Value) -> (u16, Value) {
     let problem = json!({
         "type": "urn:mcp-bridge:problem:of-tomorrow", "title": "no", "status": 409,
         "detail": detail, "class": class, "error": error,
@@ -147,7 +147,7 @@ fn a_member_that_an_older_daemon_does_not_know_names_its_version() {
         _ => problem(
             "input",
             "the request is malformed: unknown field `since`",
-            json!({ "door": { "malformed": "unknown field `since`" } }),
+            &json!({ "door": { "malformed": "unknown field `since`" } }),
         ),
     });
     let ran = daemon.run(&["events"]);
@@ -197,7 +197,7 @@ fn an_unknown_error_is_shown_with_its_detail_and_code() {
             _ => problem(
                 class,
                 "the moon is in the way\n  wait for it",
-                json!({ "moon": { "phase": [1, 2] } }),
+                &json!({ "moon": { "phase": [1, 2] } }),
             ),
         });
         let ran = daemon.run(&["events"]);
