@@ -438,6 +438,36 @@ fn a_list_without_end_is_refused_in_words() {
 }
 
 #[test]
+fn a_session_s_own_tasks_are_no_answer_without_end() {
+    let ground = Ground::new();
+    let case = Case::new(&ground);
+    let task = json!({ "role": "worker", "title": "x", "body": "x".repeat(40_000) });
+    for _ in 0..4 {
+        ground.act(
+            &case.a,
+            "tasks/add",
+            &json!({ "tasks": vec![task.clone(); 60] }),
+        );
+    }
+    let ask = |limit: u32| {
+        let body = json!({ "filter": { "limit": limit } });
+        ground.ask(Socket::Api, Some(&case.a), "tasks", &body)
+    };
+    let all = ask(u32::MAX);
+    assert_eq!(all.status, 400);
+    assert!(
+        all.text().contains("ask for fewer at once"),
+        "{}",
+        all.text()
+    );
+    assert_eq!(ask(50).granted().as_array().map(Vec::len), Some(50));
+    // An operator is shown all of them.
+    let all = ground.order("tasks", &json!({ "filter": { "limit": 1_000 } }));
+    assert_eq!(all.as_array().map(Vec::len), Some(241));
+    ground.ends_sound(&["xxxx", "mcpb_"]);
+}
+
+#[test]
 fn one_that_was_refused_before_its_body_takes_no_next_request() {
     let ground = Ground::new();
     let case = Case::new(&ground);

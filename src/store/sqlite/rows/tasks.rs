@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Row, params};
 use serde_json::json;
 
+use crate::model::door::DoorError;
 use crate::model::message::ClientMessageId;
 use crate::model::task::{Fence, TaskId, TaskState};
 use crate::model::{Label, SessionKey};
@@ -15,7 +16,7 @@ use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::statements::{Statements as _, count, readable, text};
 use crate::store::sqlite::written::Written as _;
 use crate::store::sqlite::{from_millis, millis};
-use crate::store::{Result, Task, TaskFilter};
+use crate::store::{Result, StoreError, Task, TaskFilter};
 
 /// What [`task`] reads, of a task `t` and its owner's conversation `l`.
 macro_rules! task_columns {
@@ -28,6 +29,29 @@ macro_rules! task_columns {
 }
 
 pub(super) use task_columns;
+
+/// The newest that a filter admits.
+macro_rules! wanted_tasks {
+    () => {
+        "WHERE (?1 = '[]' OR t.state IN (SELECT value FROM json_each(?1)))
+           AND (?2 IS NULL OR t.role = ?2)
+           AND (?3 IS NULL OR (t.owner_conversation = ?3 AND t.owner_session = ?4))
+           AND (?6 IS NULL OR t.creator = ?6
+                OR t.owner_conversation || '/' || t.owner_session = ?6)
+         ORDER BY t.task_id DESC LIMIT ?5"
+    };
+}
+
+/// Text of the tasks that one session is shown at once, in bytes: an answer stands in
+/// memory whole, and a session may add many tasks.
+const MOST_TEXT: f64 = 8.0 * 1024.0 * 1024.0;
+
+fn too_long() -> DoorError {
+    DoorError::Malformed(
+        "these tasks have more than 8 MiB of text; ask for fewer at once (limit), or for those in some states"
+            .to_owned(),
+    )
+}
 
 pub(super) fn task(row: &Row<'_>) -> rusqlite::Result<Task> {
     let time = |column: usize| {
@@ -107,27 +131,45 @@ impl TaskRows for SqliteRows {
         let states = json!(states).to_string();
         let (owner, party) = (filter.owner.as_ref(), filter.party.as_ref());
         self.run(|connection| {
+            let party = party.map(ToString::to_string);
+            let values = params![
+                states,
+                filter.role,
+                owner.map(|owner| owner.conversation.as_str()),
+                owner.map(|owner| owner.side.as_str()),
+                filter.limit,
+                party,
+            ];
+            // Of lengths SQLite reads no text.
+            if party.is_some() {
+                let length: f64 = connection.one(
+                    concat!(
+                        "SELECT total(length) FROM (SELECT octet_length(t.title)
+                             + octet_length(t.body) + octet_length(t.files)
+                             + octet_length(coalesce(t.progress, ''))
+                             + octet_length(coalesce(t.result, ''))
+                             + octet_length(coalesce(t.reason, '')) AS length
+                         FROM bridge_task t ",
+                        wanted_tasks!(),
+                        ")"
+                    ),
+                    values,
+                    |row| row.get(0),
+                )?;
+                if length > MOST_TEXT {
+                    return Err(StoreError::from(too_long()).into());
+                }
+            }
             let tasks = connection.all(
                 concat!(
                     "SELECT * FROM (SELECT ",
                     task_columns!(),
                     " FROM bridge_task t LEFT JOIN bridge_conversation l
-                          ON l.conversation_id = t.owner_conversation
-                      WHERE (?1 = '[]' OR t.state IN (SELECT value FROM json_each(?1)))
-                        AND (?2 IS NULL OR t.role = ?2)
-                        AND (?3 IS NULL OR (t.owner_conversation = ?3 AND t.owner_session = ?4))
-                        AND (?6 IS NULL OR t.creator = ?6
-                             OR t.owner_conversation || '/' || t.owner_session = ?6)
-                      ORDER BY t.task_id DESC LIMIT ?5) ORDER BY task_id"
+                          ON l.conversation_id = t.owner_conversation ",
+                    wanted_tasks!(),
+                    ") ORDER BY task_id"
                 ),
-                params![
-                    states,
-                    filter.role,
-                    owner.map(|owner| owner.conversation.as_str()),
-                    owner.map(|owner| owner.side.as_str()),
-                    filter.limit,
-                    party.map(ToString::to_string),
-                ],
+                values,
                 |row| Ok(readable("tasks", task(row))),
             )?;
             Ok(tasks.into_iter().flatten().collect())
