@@ -206,3 +206,84 @@ fn an_unknown_error_is_shown_with_its_detail_and_code() {
         assert!(ran.err.contains("wait for it"), "{ran:?}");
     }
 }
+
+#[test]
+fn unknown_words_do_not_hide_the_rest() {
+    let session = |word: &str| {
+        json!({
+            "conversation": "conv_0123456789abcdef", "session": "b", "label": "work",
+            "role": "worker", "unread": 1, "tasks": 0, "turn": word, "standing": word,
+            "heartbeat": {
+                "seq": 1, "at": "2026-01-31T12:00:00Z", "ttl_seconds": 5, "proof": word,
+                "released": false,
+            },
+        })
+    };
+    let alert = |word: &str| {
+        json!({
+            "id": 1, "kind": word, "subject": "the moon", "text": "full", "raised_by": "x",
+            "raised_at": "2026-01-31T12:00:00Z", "reminders": 0, "told": word,
+        })
+    };
+    let task = |id: i64, state: &str| {
+        json!({
+            "id": id, "role": "worker", "title": "paint", "body": "", "files": [],
+            "state": state, "fence": 1, "attempts": 1, "failures": 0,
+            "created_at": "2026-01-31T12:00:00Z", "changed_at": "2026-01-31T12:00:00Z",
+        })
+    };
+    let daemon = Played::new(move |path| match path {
+        "/v1/health" => (200, health("9.9.9")),
+        "/v1/status" => {
+            let status = json!({
+                "answering": health("9.9.9"), "at": "2026-01-31T12:00:00Z",
+                "sessions": [session("levitating"), session("inside")], "daemons": [],
+                "lease": null, "tasks": { "floating": 2, "queued": 1 },
+                "orders": [{
+                    "kind": "levitate", "subject": "fleet",
+                    "since": "2026-01-31T12:00:00Z", "until": "2026-01-31T13:00:00Z",
+                }],
+                "alerts": {
+                    "in_24h": 1, "open": 1, "overdue": 0, "leaderless": false,
+                    "last": alert("full-moon"),
+                },
+            });
+            (200, status)
+        }
+        "/v1/alerts/open" | "/v1/alerts" => (200, json!([alert("full-moon"), alert("lost")])),
+        "/v1/tasks" => (200, json!([task(1, "floating"), task(2, "queued")])),
+        "/v1/tasks/counts" => (200, json!({ "floating": 1, "queued": 1 })),
+        "/v1/conversations" => (200, json!([])),
+        _ => no_operation(path),
+    });
+    let page = daemon.run(&["status"]).ok().out;
+    assert!(
+        page.contains("1 queued") && page.contains("the moon"),
+        "{page}"
+    );
+    assert!(
+        page.contains("an order that this program does not know"),
+        "{page}"
+    );
+    let status = daemon.run(&["status", "--json"]).ok().json();
+    assert_eq!(
+        status["sessions"].as_array().map(Vec::len),
+        Some(2),
+        "{status}"
+    );
+    assert_eq!(status["sessions"][0]["turn"], "unknown");
+    assert_eq!(status["controls"][0]["kind"], "unknown");
+    let tasks = daemon.run(&["task", "list", "--json", "--all"]).ok().json();
+    let states: Vec<_> = tasks
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|t| &t["state"])
+        .collect();
+    assert_eq!(states, ["unknown", "queued"]);
+    let alerts = daemon.run(&["alert", "list"]).ok().out;
+    assert!(
+        alerts.contains("unknown") && alerts.contains("lost"),
+        "{alerts}"
+    );
+}

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::wire::Word;
+
 /// How old a heartbeat of a session without its own `ttl` may be.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(300);
 
@@ -53,6 +55,10 @@ pub enum Turn {
     Outside,
     /// It works, however long that takes.
     Inside,
+}
+
+impl Word for Turn {
+    const UNKNOWN: Self = Self::Unknown;
 }
 
 impl Turn {

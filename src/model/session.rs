@@ -11,6 +11,7 @@ use super::health::{DEFAULT_TTL, Turn};
 use super::ids::{ConversationId, Label, SessionKey, Side};
 use super::standing::Standing;
 use super::token::Token;
+use super::wire::{Word, word, word_if_any};
 
 /// Life of a conversation after its creation: the Python bridge's.
 pub const CONVERSATION_LIFE: Duration = Duration::from_secs(3 * 3600);
@@ -126,6 +127,14 @@ pub enum ProofKind {
     None,
     /// The agent called by itself.
     Call,
+    /// A word of a newer program: it stands in answers alone.
+    #[serde(skip_deserializing)]
+    #[schemars(skip)]
+    Unknown,
+}
+
+impl Word for ProofKind {
+    const UNKNOWN: Self = Self::Unknown;
 }
 
 impl ProofKind {
@@ -138,6 +147,7 @@ impl ProofKind {
             Self::Probe => "probe",
             Self::None => "none",
             Self::Call => "call",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -169,6 +179,7 @@ pub struct Heartbeat {
     #[schemars(with = "f64")]
     pub ttl: Duration,
     /// What it rests on.
+    #[serde(deserialize_with = "word")]
     pub proof: ProofKind,
     /// When the agent's process was seen to have ended.
     pub exited_at: Option<Timestamp>,
@@ -207,10 +218,12 @@ pub struct SessionView {
     pub capacity: Option<u32>,
     /// What an orchestrator found of it last: `well`, `stalled`, `lost`,
     /// `exited`, `never_started`. Holds while somebody acts.
+    #[serde(default, deserialize_with = "word_if_any")]
     pub standing: Option<Standing>,
     /// When it found that.
     pub standing_at: Option<Timestamp>,
     /// What its client reports about turns.
+    #[serde(deserialize_with = "word")]
     pub turn: Turn,
     /// Until when it said to be busy.
     pub busy_until: Option<Timestamp>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::wire::Word;
 use super::wire::as_text;
 
 pub use super::ids::{Fence, TaskId};
@@ -175,6 +176,14 @@ pub enum TaskState {
     Dead,
     /// The orchestrator took it back.
     Cancelled,
+    /// A word of a newer program: it stands in answers alone.
+    #[serde(skip_deserializing)]
+    #[schemars(skip)]
+    Unknown,
+}
+
+impl Word for TaskState {
+    const UNKNOWN: Self = Self::Unknown;
 }
 
 impl TaskState {
@@ -198,6 +207,7 @@ impl TaskState {
             Self::Done => "done",
             Self::Dead => "dead",
             Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
         }
     }
 

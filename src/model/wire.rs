@@ -63,6 +63,30 @@ macro_rules! as_word {
 
 pub(crate) use {as_text, as_word};
 
+/// A type of a few words, with one for what this program does not know. A daemon of a
+/// newer version may answer with such a word, which is no reason not to show the rest.
+/// It is read in answers alone, never in a request or in the store.
+pub(crate) trait Word: serde::de::DeserializeOwned {
+    /// What stands for it.
+    const UNKNOWN: Self;
+}
+
+/// A word of an answer.
+pub(crate) fn word<'de, D: serde::Deserializer<'de>, T: Word>(source: D) -> Result<T, D::Error> {
+    word_if_any(source).map(|word| word.unwrap_or(T::UNKNOWN))
+}
+
+/// A word of an answer, where there may be none: one that this program does not know is
+/// none.
+pub(crate) fn word_if_any<'de, D, T>(source: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::de::DeserializeOwned,
+{
+    let word = Option::<String>::deserialize(source)?;
+    Ok(word.and_then(|word| serde_json::from_value(word.into()).ok()))
+}
+
 /// A time in seconds.
 pub(crate) mod seconds {
     use std::time::Duration;

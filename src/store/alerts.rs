@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::alert::AlertKind;
 use crate::model::session::session_name;
 use crate::model::task::TaskId;
+use crate::model::wire::{Word, word};
 use crate::model::{Label, SessionKey};
 
 /// How long telling an alert may take before it is worth a word.
@@ -20,6 +21,7 @@ pub struct AlertRow {
     /// Its id.
     pub id: i64,
     /// What it is.
+    #[serde(deserialize_with = "word")]
     pub kind: AlertKind,
     /// What it is about.
     pub subject: String,
@@ -40,6 +42,7 @@ pub struct AlertRow {
     /// The conversation's label, if it is about a session.
     pub label: Option<Label>,
     /// Which of its edges was told.
+    #[serde(deserialize_with = "word")]
     pub told: ToldEdge,
 }
 
@@ -146,6 +149,19 @@ pub enum ControlKind {
     Hold,
     /// A kind of alert is not told.
     Mute,
+    /// A word of a newer program: it stands in answers alone.
+    #[serde(skip_deserializing)]
+    #[schemars(skip)]
+    Unknown,
+}
+
+impl Word for ControlKind {
+    const UNKNOWN: Self = Self::Unknown;
+}
+
+impl Word for ToldEdge {
+    /// It is later than all that this program knows.
+    const UNKNOWN: Self = Self::All;
 }
 
 impl ControlKind {
@@ -156,6 +172,7 @@ impl ControlKind {
             Self::Drain => "drain",
             Self::Hold => "hold",
             Self::Mute => "mute",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -164,6 +181,7 @@ impl ControlKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Control {
     /// What.
+    #[serde(deserialize_with = "word")]
     pub kind: ControlKind,
     /// For a drain `conv_.../b` or `host:NAME`, for a mute the kind of alert.
     pub subject: String,

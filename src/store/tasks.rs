@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::message::ClientMessageId;
 use crate::model::redact::SecretKind;
 use crate::model::task::{Fence, ProgressNote, TaskBody, TaskId, TaskResult, TaskState, Title};
+use crate::model::wire::word;
 use crate::model::{Label, SessionKey};
 
 /// A task to be added. Its texts are checked where they come in; secrets are
@@ -54,6 +55,7 @@ pub struct Task {
     /// Files that it is about.
     pub files: Vec<String>,
     /// Where it stands.
+    #[serde(deserialize_with = "word")]
     pub state: TaskState,
     /// Grows with each claim and each move; every write carries it.
     pub fence: Fence,

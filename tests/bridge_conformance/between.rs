@@ -22,7 +22,8 @@ type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 /// What stands between a program and the daemon.
 #[derive(Debug, Clone)]
 pub(crate) enum Between {
-    /// It makes the daemon a newer one.
+    /// It makes the daemon one of another version: its answers have members that the
+    /// program does not know, and lack those that would be empty.
     Newer,
     /// It loses each answer once, unless it is a refusal: the daemon did what it was
     /// asked for, and the connection ends.
@@ -134,7 +135,8 @@ fn more_of_line(line: &[u8]) -> Vec<u8> {
     text
 }
 
-/// The same with more in each of its objects.
+/// The same with more in each of its objects, and without what is none: an older daemon
+/// has no such member.
 fn more(value: Value) -> Value {
     match value {
         Value::Array(all) => all.into_iter().map(more).collect(),
@@ -146,6 +148,7 @@ fn more(value: Value) -> Value {
                     .all(|key| ["verified", "refused"].contains(&key.as_str()));
             let mut members: serde_json::Map<String, Value> = members
                 .into_iter()
+                .filter(|(_, value)| !value.is_null())
                 .map(|(name, value)| match &*name {
                     // A message's and an audit row's own, counts by words of the data, and
                     // what an error is made of.

@@ -88,7 +88,9 @@ impl World {
                     });
                     !settled || self.agents[owner].process.alive || !known
                 }
-                TaskState::Done | TaskState::Dead | TaskState::Cancelled => true,
+                TaskState::Done | TaskState::Dead | TaskState::Cancelled | TaskState::Unknown => {
+                    true
+                }
             };
             if !reason {
                 lost = Some(format!(

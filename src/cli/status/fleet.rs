@@ -202,7 +202,7 @@ impl Fleet {
                     TaskState::Dead => BAD,
                     TaskState::Queued | TaskState::RetryWait => WARN,
                     TaskState::Leased => GOOD,
-                    TaskState::Done | TaskState::Cancelled => DIM,
+                    TaskState::Done | TaskState::Cancelled | TaskState::Unknown => DIM,
                 };
                 Some(format!("{style}{count} {state}{style:#}"))
             })
@@ -277,6 +277,10 @@ fn said(control: &Control, sessions: &[SessionView]) -> String {
             };
             format!("{} is being drained", shown(&name))
         }
+        ControlKind::Unknown => {
+            let subject = shown(&control.subject);
+            format!("an order that this program does not know, about {subject}")
+        }
     }
 }
 
@@ -306,6 +310,7 @@ fn in_words(alert: &AlertRow) -> String {
         AlertKind::WakeListSpent => "cannot be woken",
         AlertKind::NoActingLeader => "has no acting leader",
         AlertKind::NameTaken => "runs twice",
+        AlertKind::Unknown => "in a way that this program does not know",
     };
     format!("{} {what}", alert.about())
 }

@@ -94,6 +94,7 @@ fn agent(session: &SessionView, here: &str) -> String {
                 ProofKind::Probe => "probed",
                 ProofKind::None => "not proven",
                 ProofKind::Call => "calls in",
+                ProofKind::Unknown => "unknown proof",
             }
             .to_owned()
         }));

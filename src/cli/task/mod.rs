@@ -115,7 +115,7 @@ fn style(state: TaskState) -> anstyle::Style {
         TaskState::Leased => GOOD,
         TaskState::Queued | TaskState::RetryWait => WARN,
         TaskState::Dead => BAD,
-        TaskState::Done | TaskState::Cancelled => DIM,
+        TaskState::Done | TaskState::Cancelled | TaskState::Unknown => DIM,
     }
 }
 

@@ -31,6 +31,8 @@ pub enum AlertKind {
     NoActingLeader,
     /// Two daemons run under one name.
     NameTaken,
+    /// A word of a newer program: it stands in answers alone.
+    Unknown,
 }
 
 /// `MESSAGE_ID` of everything that is well again, whatever it was.
@@ -69,6 +71,7 @@ impl AlertKind {
             Self::WakeListSpent => "wake-list-spent",
             Self::NoActingLeader => "no-acting-leader",
             Self::NameTaken => "name-taken",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -98,6 +101,7 @@ impl AlertKind {
             Self::NameTaken => {
                 "give the configuration file of one of the two another name, or stop it"
             }
+            Self::Unknown => "ask with the program that was installed with the daemon",
         }
     }
 
@@ -116,7 +120,8 @@ impl AlertKind {
             | Self::Stalled
             | Self::Exited
             | Self::Crashing
-            | Self::WakeListSpent => Severity::Warning,
+            | Self::WakeListSpent
+            | Self::Unknown => Severity::Warning,
         }
     }
 
@@ -136,8 +141,14 @@ impl AlertKind {
             Self::WakeListSpent => "21e041a7d3e1430b8d7c2f0aaa7ee37b",
             Self::NoActingLeader => "c58604af62654032886bafccd681aa23",
             Self::NameTaken => "0e10ddf6880bb4998825fcede7ef9cc3",
+            // It is never told: it stands in answers alone.
+            Self::Unknown => "00000000000000000000000000000000",
         }
     }
+}
+
+impl crate::model::wire::Word for AlertKind {
+    const UNKNOWN: Self = Self::Unknown;
 }
 
 crate::model::wire::as_word!(AlertKind, "AlertKind", Self::ALL);

@@ -159,6 +159,7 @@ fn stale(task: &Task, yours: Fence) -> StoreError {
         TaskState::Done => "is done already".to_owned(),
         TaskState::Dead => "was given up".to_owned(),
         TaskState::Cancelled => "was cancelled".to_owned(),
+        TaskState::Unknown => "is in a state that this program does not know".to_owned(),
     };
     TaskError::StaleLease {
         task: task.id,
