@@ -131,7 +131,9 @@ impl Exit {
             | SessionError::SessionOrHost(_)
             | SessionError::Id(_)
             | SessionError::NoSuchMessage(_) => Self::Input,
-            SessionError::Store(_) | SessionError::Follow(_) => Self::Failure,
+            SessionError::Store(_) | SessionError::Follow(_) | SessionError::NoRandom(_) => {
+                Self::Failure
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod host;
 mod leash;
 pub mod liveness;
 pub mod logging;
+pub mod mcp;
 pub mod model;
 #[cfg(any(test, not(target_os = "linux")))]
 mod ps;

@@ -116,6 +116,7 @@ cases! {
         a_fetch_that_died_is_repeated
         the_next_call_acknowledges
         acknowledging_by_id
+        an_agent_says_how_it_fares
         a_limit_leaves_the_rest
         peeking_marks_nothing
         a_page_begins_behind_a_message

@@ -80,6 +80,26 @@ fn a_client_tells_of_its_turns() {
 }
 
 #[test]
+fn a_client_that_waits_says_so_until_it_goes_on() {
+    let scratch = Scratch::with_conversation();
+    let status = || {
+        let shown = scratch.run(&["status", "--json"]).ok().json();
+        let sessions = shown["sessions"].as_array().expect("sessions").clone();
+        let ours = sessions.into_iter().find(|one| one["session"] == "b");
+        ours.expect("side b")["reported"].clone()
+    };
+    let mut limited = event("StopFailure");
+    limited["error"] = "rate_limit".into();
+    for waits in [event("PermissionRequest"), limited] {
+        hook(&scratch, "work.b", &event("UserPromptSubmit")).ok();
+        hook(&scratch, "work.b", &waits).ok();
+        assert_eq!(status(), "waiting", "{waits}");
+        hook(&scratch, "work.b", &event("UserPromptSubmit")).ok();
+        assert_eq!(status(), "working", "{waits}");
+    }
+}
+
+#[test]
 fn an_agent_is_told_of_its_mail_without_the_text() {
     let scratch = Scratch::with_conversation();
     let begun = told(hook(&scratch, "work.b", &event("SessionStart")));

@@ -57,6 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "daemon", "bin", "exit"]),
     ("clap_complete", &["cli"]),
     ("figment", &["config", "setting/origins"]),
+    ("rmcp", &["mcp"]),
     ("ureq", &["alert"]),
     ("landlock", &["store/sqlite"]),
 ];

@@ -386,6 +386,7 @@ macro_rules! shared_table_case {
                 fetching_marks_read
                 the_next_call_acknowledges
                 heartbeats_and_looks_acknowledge_nothing
+                an_agent_says_how_it_fares
                 acknowledging_by_id
                 peeking_marks_nothing
                 a_page_begins_behind_a_message

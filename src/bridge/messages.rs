@@ -6,6 +6,7 @@ use crate::api::operations::{
     Verify,
 };
 use crate::model::message::{ClientMessageId, Draft, Message};
+use crate::model::session::Status;
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey};
 use crate::store::{Caller, FetchId, Fetched, Result, Sent, Verified};
@@ -97,7 +98,16 @@ impl Bridge {
     /// # Errors
     /// Credentials.
     pub async fn touch(&self, caller: &Caller) -> Result<()> {
-        self.ask_as(caller, Touch {}).await
+        self.ask_as(caller, Touch { status: None }).await
+    }
+
+    /// Notes what the agent of the session says of itself.
+    ///
+    /// # Errors
+    /// Credentials.
+    pub async fn say_status(&self, caller: &Caller, status: Status) -> Result<()> {
+        let status = Some(status);
+        self.ask_as(caller, Touch { status }).await
     }
 
     /// Unread mail of many sessions, in the order of the question.

@@ -11,8 +11,8 @@ use super::conversation::ConversationCommand;
 use super::store::StoreCommand;
 use super::task::TaskCommand;
 use super::{
-    bench, check, demo, doctor, events, health, heartbeat, hook, join, orders, send, setup, status,
-    wait, watch,
+    bench, check, demo, doctor, events, health, heartbeat, hook, join, mcp, orders, send, setup,
+    status, wait, watch,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -81,6 +81,8 @@ pub(super) enum Command {
     Join(join::JoinArgs),
     /// Put our tools and hooks into the files of an agent's client
     Setup(setup::SetupArgs),
+    /// Serve an agent's client: the bridge as tools (MCP)
+    Mcp(mcp::McpArgs),
     /// Answer a hook of an agent's client, or wait to wake it
     Hook(hook::HookArgs),
     /// Give one sign of life for each session

@@ -152,6 +152,7 @@ fn remedy(error: &SessionError) -> String {
         | SessionError::SessionOrHost(_)
         | SessionError::Credentials(_)
         | SessionError::Id(_)
+        | SessionError::NoRandom(_)
         | SessionError::Store(_)
         | SessionError::Follow(_) => String::new(),
     }

@@ -22,6 +22,7 @@ mod hook;
 mod input;
 mod join;
 mod machine_store;
+mod mcp;
 mod operator;
 mod orders;
 pub mod output;
@@ -54,6 +55,8 @@ use crate::session::Access;
 pub struct Faces {
     /// Answers a hook of an agent's client; the words are its arguments.
     pub hook: fn(&Access, &[String]) -> Exit,
+    /// Serves an agent's client as an MCP server.
+    pub mcp: fn(&Access) -> Exit,
 }
 
 /// The program: everything from the arguments to the exit code.
@@ -71,8 +74,10 @@ pub fn main(faces: Faces) -> ExitCode {
         Err(error) => return exit::refuse(&error),
     };
     let context = Context::new(cli.global);
-    if let Command::Hook(args) = &cli.command {
-        return (faces.hook)(context.access(), &args.words).into();
+    match &cli.command {
+        Command::Hook(args) => return (faces.hook)(context.access(), &args.words).into(),
+        Command::Mcp(_) => return (faces.mcp)(context.access()).into(),
+        _ => {}
     }
     block_on(run(cli.command, &context))
         .unwrap_or_else(|error| report(&error))
@@ -99,8 +104,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Conversation(command) => conversation::run(command, context).await,
         Command::Join(args) => join::run(args, context).await,
         Command::Setup(args) => setup::run(args, context).await,
-        // Another face, chosen before.
-        Command::Hook(_) => Ok(Exit::Usage),
+        // Other faces, chosen before.
+        Command::Hook(_) | Command::Mcp(_) => Ok(Exit::Usage),
         Command::Heartbeat(args) => heartbeat::run(args, context).await,
         Command::Drain(args) => orders::drain(args, context).await,
         Command::Hold(command) => orders::hold(command, context).await,

@@ -11,6 +11,7 @@ use super::{millis, saying};
 use crate::bridge::Bridge;
 use crate::host;
 use crate::model::health::Turn;
+use crate::model::session::Status;
 use crate::model::wake::Mail;
 use crate::session::{Access, Acting};
 use crate::text;
@@ -79,6 +80,7 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
     if answer.is_some() {
         told.tell(news.newest, now);
     }
+    told.waits = plan.waits;
     told.turn = Some((if heard.goes_on { Turn::Inside } else { turn }, now));
     notes.tell(&told)?;
     Ok(answer)
@@ -106,6 +108,15 @@ async fn ask(
     let goes_on = plan.tell == Tell::GoOn && goes_on(&bridge, acting, told).await?;
     let turn = if goes_on { Turn::Inside } else { turn };
     let mail = saying::say(&bridge, acting, turn).await?;
+    if plan.waits != told.waits {
+        let status = match plan.waits {
+            true => Status::Waiting,
+            false => Status::Working,
+        };
+        for caller in acting.callers() {
+            bridge.say_status(&caller, status).await?;
+        }
+    }
     Ok(Heard { mail, goes_on })
 }
 

@@ -21,6 +21,8 @@ pub(super) enum Event {
     Ended,
     /// The client waits for its user: a permission, an answer.
     Waiting,
+    /// The turn ended because the model's provider lets it wait.
+    Limited,
     /// The session of the client ends.
     SessionEnd,
     /// Nothing of interest.
@@ -52,6 +54,9 @@ impl Call {
             | "premodelrequest" | "postmodelrequest" | "precompact" | "postcompact"
             | "subagentstart" | "subagentstop" | "beforetool" | "aftertool" => Event::Activity,
             "stop" | "afteragent" => Event::Stop,
+            "stopfailure" if matches!(word("error"), Some("rate_limit" | "overloaded")) => {
+                Event::Limited
+            }
             "stopfailure" | "interrupt" | "codexnotify" => Event::Ended,
             "permissionrequest" | "elicitation" => Event::Waiting,
             "notification" => match word("notification_type").map(plain).as_deref() {

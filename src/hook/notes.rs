@@ -48,6 +48,8 @@ pub(super) struct Told {
     pub(super) blocks: u32,
     /// The turn that the store heard of last, and when: milliseconds since boot.
     pub(super) turn: Option<(Turn, u64)>,
+    /// Whether the store was told that it waits.
+    pub(super) waits: bool,
     /// The boot that these times are of.
     pub(super) boot: String,
     /// When its client was woken lately: milliseconds since boot.
@@ -273,6 +275,7 @@ mod tests {
             told_at: 3,
             reminders: 1,
             turn: Some((Turn::Inside, 5)),
+            waits: true,
             boot: "one".into(),
             wakes: vec![1, 2],
         };

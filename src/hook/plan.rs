@@ -16,6 +16,8 @@ pub(super) struct Plan {
     pub(super) turn: Option<Turn>,
     /// What to tell the agent.
     pub(super) tell: Tell,
+    /// It waits for its user, or for its provider: it is not to be missed meanwhile.
+    pub(super) waits: bool,
 }
 
 /// What to tell the agent of its mail.
@@ -48,9 +50,11 @@ impl Plan {
             Event::Stop => (Some(Turn::Outside), Tell::GoOn),
             Event::Ended | Event::SessionEnd => (Some(Turn::Outside), Tell::Nothing),
             Event::Waiting => (Some(Turn::Inside), Tell::Nothing),
+            Event::Limited => (Some(Turn::Outside), Tell::Nothing),
             Event::Other => (None, Tell::Nothing),
         };
-        Self { turn, tell }
+        let waits = matches!(call.event, Event::Waiting | Event::Limited);
+        Self { turn, tell, waits }
     }
 }
 

@@ -235,6 +235,33 @@ pub struct SessionView {
     pub client: Option<String>,
 }
 
+/// What an agent says of itself; the words are the Python bridge's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It works.
+    Working,
+    /// It waits: for a permission, for an answer, for its rate limit.
+    Waiting,
+    /// It cannot go on without help.
+    Blocked,
+    /// It is done.
+    Complete,
+}
+
+impl Status {
+    /// The word in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Waiting => "waiting",
+            Self::Blocked => "blocked",
+            Self::Complete => "complete",
+        }
+    }
+}
+
 /// Life as the last heartbeat shows it. The orchestrator's verdict (lost,
 /// stalled) is its own; this is only what can be read off the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

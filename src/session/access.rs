@@ -21,6 +21,8 @@ pub const CREDENTIALS_VARIABLE: &str = "MCP_BRIDGE_CREDENTIALS";
 pub struct Access {
     store: Option<String>,
     credentials: Vec<PathBuf>,
+    /// Whether these were named, as opposed to noted for a directory.
+    is_named: bool,
     /// What came of it: one command uses one store.
     found: Arc<OnceCell<Found>>,
 }
@@ -40,6 +42,7 @@ impl Access {
             false => credentials,
         };
         credentials.retain(|path| !path.as_os_str().is_empty());
+        let is_named = !credentials.is_empty();
         let is_in_environment = VARIABLES
             .iter()
             .any(|name| std::env::var_os(name).is_some());
@@ -50,7 +53,17 @@ impl Access {
         Self {
             store,
             credentials,
+            is_named,
             found,
+        }
+    }
+
+    /// The same, and it looks again which session works in the current directory.
+    #[must_use]
+    pub fn reread(&self) -> Self {
+        match self.is_named {
+            true => self.clone(),
+            false => Self::new(self.store.clone(), Vec::new()),
         }
     }
 
@@ -67,6 +80,7 @@ impl Access {
         Self {
             store: self.store.clone(),
             credentials: vec![file],
+            is_named: true,
             found: Arc::default(),
         }
     }

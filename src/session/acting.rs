@@ -84,6 +84,22 @@ impl Acting {
         Ok(acting)
     }
 
+    /// A session whose token was given, from no file.
+    #[must_use]
+    pub fn of(caller: Caller) -> Self {
+        let member = Member {
+            caller,
+            label: None,
+            source: "the arguments".to_owned(),
+            files: Vec::new(),
+        };
+        Self {
+            store: None,
+            members: vec![member],
+            from_environment: false,
+        }
+    }
+
     fn add(&mut self, credentials: Credentials) -> Result<()> {
         let source = credentials.to_string();
         if let Some(store) = credentials.store {

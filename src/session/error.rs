@@ -29,6 +29,9 @@ pub enum SessionError {
         /// `; did you mean ...?`
         hint: String,
     },
+    /// Nothing to make an id or a token of.
+    #[error("the system gives no random bytes: {0}")]
+    NoRandom(String),
     /// Credentials that cannot be read.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),

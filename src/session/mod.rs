@@ -15,6 +15,7 @@ mod follow;
 pub mod framing;
 pub mod joined;
 pub mod known;
+pub mod made;
 pub mod mail;
 mod naming;
 

@@ -9,6 +9,7 @@ use mcp_bridge::bridge::{Begin, Bridge, Cursor, FollowError, News, Subscription}
 use mcp_bridge::model::message::{ActionType, Draft, InvalidMessage, MAX_FILES, Sender};
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::redact::SecretKind;
+use mcp_bridge::model::session::Status;
 use mcp_bridge::model::{MessageId, Side};
 use mcp_bridge::store::{Caller, ErrorClass, StoreError};
 
@@ -307,6 +308,16 @@ pub(crate) async fn the_next_call_acknowledges(site: &Site) {
     say(&elsewhere, &pair.b, "I did what you said").await;
     let new = elsewhere.acknowledge(&pair.b, &[id]).await;
     assert_eq!(new.expect("its own"), 0, "it was acknowledged by that");
+}
+
+pub(crate) async fn an_agent_says_how_it_fares(site: &Site) {
+    let (bridge, elsewhere) = site.two().await;
+    let pair = pair(&bridge).await;
+    let said = bridge.say_status(&pair.b, Status::Blocked).await;
+    said.expect("noted");
+    let views = elsewhere.sessions(Duration::ZERO).await.expect("looked");
+    let own = views.iter().find(|view| view.key == pair.b.session);
+    assert_eq!(own.expect("there").reported.as_deref(), Some("blocked"));
 }
 
 pub(crate) async fn acknowledging_by_id(site: &Site) {

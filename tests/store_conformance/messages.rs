@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use mcp_bridge::model::message::{ActionType, Draft, InvalidMessage, MAX_FILES, Sender};
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::redact::SecretKind;
+use mcp_bridge::model::session::Status;
 use mcp_bridge::model::{MessageId, Side};
 use mcp_bridge::store::{Caller, ErrorClass, Store, StoreError};
 
@@ -523,6 +524,36 @@ pub(crate) async fn heartbeats_and_looks_acknowledge_nothing(backend: &impl Back
         .expect("verified");
     say(&store, &pair.a, "the partner's call is not its own", at(6)).await;
     assert_eq!(acknowledged(backend), ["0"]);
+}
+
+/// The other bridge shows it as its own sessions' word.
+pub(crate) async fn an_agent_says_how_it_fares(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&store, at(0)).await;
+    let said = async || {
+        let views = store.sessions(at(0)).await.expect("looked");
+        let views = views.into_iter();
+        let said = views.map(|view| (view.key.side.to_string(), view.reported));
+        said.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    assert_eq!((&said().await["a"], &said().await["b"]), (&None, &None));
+    for (caller, status) in [
+        (&pair.b, Status::Waiting),
+        (&pair.b, Status::Working),
+        (&pair.a, Status::Blocked),
+    ] {
+        store
+            .say_status(caller, status, at(3))
+            .await
+            .expect("noted");
+    }
+    let said = said().await;
+    assert_eq!(said["a"].as_deref(), Some("blocked"));
+    assert_eq!(said["b"].as_deref(), Some("working"));
+    let mut stranger = pair.a.clone();
+    stranger.token = pair.b.token.clone();
+    let refused = store.say_status(&stranger, Status::Complete, at(4)).await;
+    refused.expect_err("another's token");
 }
 
 pub(crate) async fn acknowledging_by_id(backend: &impl Backend) {

@@ -8,6 +8,7 @@ use crate::api::{At, Operation, Rights, Route};
 use crate::clock;
 use crate::model::door::DoorError;
 use crate::model::message::{Draft, Message};
+use crate::model::session::Status;
 use crate::model::token::{Token, presented};
 use crate::model::wake::Mail;
 use crate::model::wire::objects;
@@ -161,7 +162,11 @@ impl Operation for Acknowledge {
 /// The session did something; nothing is acknowledged by that.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Touch {}
+pub struct Touch {
+    /// What its agent says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+}
 
 impl Operation for Touch {
     const ROUTE: Route = Route::post("touch", Rights::SESSION, "Notes that the session acts.");
@@ -169,7 +174,10 @@ impl Operation for Touch {
 
     async fn run(self, at: At<'_>) -> Result<()> {
         let caller = at.caller::<Self>()?;
-        at.store.touch(caller, clock::now()).await
+        match self.status {
+            Some(status) => at.store.say_status(caller, status, clock::now()).await,
+            None => at.store.touch(caller, clock::now()).await,
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! `mcp-bridge conversation new`: conversations, and the files that let
 //! somebody be a session of them.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use crate::model::session::Conversation;
 use crate::model::token::{Token, TokenStorage};
 use crate::model::{ConversationId, InvalidId, Label, SessionKey, Side};
 use crate::session::known::credentials_directory;
+use crate::session::made::{make_directory, random, token_for};
 use crate::store::{Caller, NewConversation, StoreError};
 
 /// The longest life that can be asked for: ten years.
@@ -113,11 +113,7 @@ pub(super) fn directory(asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
             return Err(CliError::Usage(what.into()).into());
         }
     };
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&directory)
-        .map_err(|error| CredentialsError::Write(directory.clone(), error))?;
+    make_directory(&directory)?;
     Ok(directory)
 }
 
@@ -190,20 +186,8 @@ fn all_a_file(args: &NewArgs, directory: &Path, plans: &[Plan]) -> PathBuf {
     }
 }
 
-fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
-    Ok(bytes)
-}
-
 fn token(id: &ConversationId, side: Side) -> anyhow::Result<Token> {
-    token_for(&SessionKey::new(id.clone(), side))
-}
-
-/// A new token of a session.
-pub(super) fn token_for(session: &SessionKey) -> anyhow::Result<Token> {
-    Ok(Token::generate(session, &random()?))
+    Ok(token_for(&SessionKey::new(id.clone(), side))?)
 }
 
 fn write_files(

@@ -26,6 +26,7 @@ use crate::model::session::{Conversation, session_name};
 use crate::model::token::Token;
 use crate::model::{InvalidId, SessionKey, Side};
 use crate::session::known::{credentials_directory, holding};
+use crate::session::made::token_for;
 use crate::session::{self, Acting, Member};
 use crate::store::{Caller, StoreError};
 
@@ -72,7 +73,7 @@ pub(super) async fn run(args: RekeyArgs, context: &Context) -> anyhow::Result<Ex
     if presented.is_none() && operator::ensure(context).await.is_err() {
         return Err(StoreError::WrongToken(session.clone()).into());
     }
-    let token = new::token_for(session)?;
+    let token = token_for(session)?;
     let rewrites = prepare(&bridge, &paths, &found, session, &token).await?;
     let rekeyed = bridge.rekey_session(session, presented.as_ref(), &token);
     if let Err(error) = rekeyed.await {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::model::message::{Draft, Message};
+use crate::model::session::Status;
 use crate::model::wake::Mail;
 use crate::model::{MessageId, SessionKey};
 use crate::store::fetches::Reader;
@@ -120,6 +121,19 @@ impl Store {
         self.normal
             .write("noting a call", move |transaction| {
                 messages::touch(transaction, &caller, now)
+            })
+            .await
+    }
+
+    /// Notes what the agent says of itself.
+    ///
+    /// # Errors
+    /// Wrong, missing or expired credentials.
+    pub async fn say_status(&self, caller: &Caller, status: Status, now: Timestamp) -> Result<()> {
+        let caller = caller.clone();
+        self.normal
+            .write("noting a status", move |transaction| {
+                messages::say_status(transaction, &caller, status, now)
             })
             .await
     }

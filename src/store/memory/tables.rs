@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::model::health::Turn;
 use crate::model::message::{ClientMessageId, Message, Sender};
+use crate::model::session::Status;
 use crate::model::standing::Standing;
 use crate::model::wake::WakeOutcome;
 use crate::model::{ConversationId, Label, MessageId, SessionKey, Side, StoreName, TaskId};
@@ -37,6 +38,8 @@ pub(super) struct Tables {
     pub(super) signs: HashMap<String, Timestamp>,
     /// Signs of life where the Python bridge would read them.
     pub(super) mirrored: HashMap<SessionKey, Timestamp>,
+    /// What agents say of themselves, in the same place.
+    pub(super) said: HashMap<SessionKey, Status>,
     /// When what ended long ago was taken away last.
     pub(super) pruned: Option<Timestamp>,
     pub(super) alerts: Vec<AlertRow>,

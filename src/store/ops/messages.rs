@@ -8,6 +8,7 @@ use super::limits::{self, Room};
 use super::{audit, settings};
 use crate::model::message::{Draft, MAX_CHARACTERS, Message};
 use crate::model::redact::{redact_json, redact_within};
+use crate::model::session::Status;
 use crate::model::{MessageId, SessionKey};
 use crate::store::executor::Transaction;
 use crate::store::fetches::{self, Reader};
@@ -248,6 +249,22 @@ pub(crate) fn touch(
     let rows = transaction.rows();
     authenticate(rows, caller, now)?;
     rows.note_call(&caller.session, Some(now))
+}
+
+/// Notes what an agent says of itself.
+///
+/// # Errors
+/// As [`crate::store::Store::say_status`].
+pub(crate) fn say_status(
+    transaction: &mut Transaction<'_>,
+    caller: &Caller,
+    status: Status,
+    now: Timestamp,
+) -> Result<()> {
+    let rows = transaction.rows();
+    authenticate(rows, caller, now)?;
+    rows.note_call(&caller.session, Some(now))?;
+    rows.set_status(&caller.session, status, now)
 }
 
 /// Acknowledges messages by id.

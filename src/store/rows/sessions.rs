@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::model::SessionKey;
 use crate::model::health::Turn;
+use crate::model::session::Status;
 use crate::store::Result;
 
 /// Operations on sessions.
@@ -14,6 +15,13 @@ pub trait SessionRows {
     /// # Errors
     /// The engine's.
     fn note_call(&mut self, session: &SessionKey, did: Option<Timestamp>) -> Result<()>;
+
+    /// Writes what an agent says of itself where all programs on the store read it. It
+    /// is a sign of life as well, and a change that those who watch the session see.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn set_status(&mut self, session: &SessionKey, status: Status, now: Timestamp) -> Result<()>;
 
     /// Notes the first time that a session asked for its mail.
     ///

@@ -81,6 +81,7 @@ impl PruneRows for MemoryRows {
         let sessions = &mut tables.sessions;
         sessions.retain(|key, row| there(key) || Some(row.change) == newest);
         tables.mirrored.retain(|key, _| there(key));
+        tables.said.retain(|key, _| there(key));
         tables.beats.retain(|key, _| there(key));
         tables.client_messages.retain(|(key, _), _| there(key));
         let wakes = &mut tables.wakes;

@@ -34,7 +34,9 @@ impl Tables {
 
     /// What our mirror of its heartbeat says of a session.
     pub(in crate::store::memory) fn reported(&self, session: &SessionKey) -> Option<String> {
-        self.mirrored.get(session).map(|_| "active".to_owned())
+        let said = self.said.get(session).map(|status| status.as_str());
+        let mirrored = self.mirrored.get(session).map(|_| "active");
+        said.or(mirrored).map(str::to_owned)
     }
 
     /// When it sent its newest message.

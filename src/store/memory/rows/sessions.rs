@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::MemoryRows;
 use crate::model::SessionKey;
 use crate::model::health::Turn;
+use crate::model::session::Status;
 use crate::model::standing::Standing;
 use crate::store::Result;
 use crate::store::rows::{OVERTAKEN, SessionRows};
@@ -20,6 +21,12 @@ impl SessionRows for MemoryRows {
         if matches!(row.standing, Some(Standing::Lost | Standing::Stalled)) {
             row.standing_seq = Some(OVERTAKEN);
         }
+        Ok(())
+    }
+
+    fn set_status(&mut self, session: &SessionKey, status: Status, _now: Timestamp) -> Result<()> {
+        let tables = self.at()?;
+        tables.said.insert(session.clone(), status);
         Ok(())
     }
 

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use rusqlite::params;
 
-use crate::model::SessionKey;
 use crate::model::health::Turn;
+use crate::model::session::Status;
+use crate::model::{SessionKey, timestamp};
 use crate::store::Result;
 use crate::store::rows::{OVERTAKEN, SessionRows};
 use crate::store::sqlite::engine::SqliteRows;
@@ -38,6 +39,36 @@ impl SessionRows for SqliteRows {
                     ],
                 )?
                 .wrote(1, "bridge_session")?;
+            Ok(())
+        })
+    }
+
+    fn set_status(&mut self, session: &SessionKey, status: Status, now: Timestamp) -> Result<()> {
+        let said = params![
+            session.conversation.as_str(),
+            session.side.as_str(),
+            status.as_str(),
+            timestamp::to_text(now)
+        ];
+        self.run(|connection| {
+            // Under the id that the row has; a session without one gets it where the
+            // table's key leaves room, as for the mirror of heartbeats.
+            let changed = connection.change(
+                "UPDATE session_status SET status = ?3, last_heartbeat = ?4
+                 WHERE conversation_id = ?1 AND session_id IN (?2, 'session_' || ?2)",
+                said,
+            )?;
+            if changed == 0 {
+                connection.change(
+                    "INSERT OR IGNORE INTO session_status
+                         (conversation_id, session_id, status, last_heartbeat)
+                     SELECT ?1, ?2, ?3, ?4
+                     WHERE ?2 = 'b'
+                        OR (SELECT count(*) FROM pragma_table_info('session_status')
+                            WHERE pk > 0) <> 1",
+                    said,
+                )?;
+            }
             Ok(())
         })
     }

@@ -1,0 +1,92 @@
+//! For whom the server acts, and its way to the store.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rmcp::model::RequestId;
+
+use crate::bridge::Bridge;
+use crate::session::mail::Fetched;
+use crate::session::{Access, Acting, SessionError};
+
+/// Shared by all calls of a client.
+#[derive(Debug, Clone)]
+pub(super) struct Agent(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    access: Access,
+    bridge: Mutex<Option<Bridge>>,
+    /// Mail that was fetched for answers that are not written yet.
+    unwritten: Mutex<HashMap<RequestId, Fetched>>,
+    /// Held from before an answer is written until its mail is confirmed.
+    writing: tokio::sync::Mutex<()>,
+}
+
+impl Agent {
+    pub(super) fn new(access: Access) -> Self {
+        Self(Arc::new(Inner {
+            access,
+            bridge: Mutex::default(),
+            unwritten: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// The way to the store. One that failed is looked for anew: a daemon may have come
+    /// or gone, and a session joined.
+    pub(super) async fn bridge(&self) -> Result<Bridge, SessionError> {
+        if let Some(bridge) = &*lock(&self.0.bridge) {
+            return Ok(bridge.clone());
+        }
+        let bridge = self.0.access.afresh().open().await?;
+        *lock(&self.0.bridge) = Some(bridge.clone());
+        Ok(bridge)
+    }
+
+    /// The way to the store is no more.
+    pub(super) fn forget_bridge(&self) {
+        lock(&self.0.bridge).take();
+    }
+
+    /// The sessions of the agent. They are read each time: credentials may be replaced,
+    /// and a directory joined, while the client runs.
+    pub(super) fn acting(&self) -> Result<Acting, SessionError> {
+        self.0.access.reread().acting()?.for_long()
+    }
+
+    /// This mail stands in the answer to a request.
+    pub(super) fn hand_out(&self, request: RequestId, fetched: Fetched) {
+        lock(&self.0.unwritten).insert(request, fetched);
+    }
+
+    /// The mail in the answer to this request.
+    pub(super) fn handed_out(&self, request: &RequestId) -> Option<Fetched> {
+        lock(&self.0.unwritten).remove(request)
+    }
+
+    /// Waits until the mail of answers that were written is confirmed: a client that
+    /// asks at once for more is not handed the same again.
+    pub(super) async fn writing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.writing.lock().await
+    }
+
+    /// The answer with this mail was written. If that cannot be noted, the mail is
+    /// handed out again: twice is allowed, never is not.
+    pub(super) async fn confirm(&self, fetched: Fetched) {
+        if let Ok(bridge) = self.bridge().await {
+            let _ = fetched.confirm(&bridge).await;
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        let bridge = lock(&self.0.bridge).take();
+        if let Some(bridge) = bridge {
+            bridge.close().await;
+        }
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,66 @@
+//! The MCP server that an agent's client starts: the bridge as tools.
+//!
+//! Its standard output carries the protocol and nothing else. It ends when its client
+//! closes the pipe, when the client's process ends, and on SIGTERM. What was fetched
+//! for an agent is confirmed once the answer was written ([`outbox`]).
+
+mod agent;
+mod outbox;
+mod server;
+mod tools;
+
+use futures_util::StreamExt as _;
+use rmcp::ServiceExt as _;
+use rmcp::transport::async_rw::AsyncRwTransport;
+use rmcp::transport::stdio_pipes;
+use rustix::process::{Pid, getppid};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
+
+use crate::exit::{self, Exit, Face};
+use crate::liveness;
+use crate::session::Access;
+use agent::Agent;
+use outbox::Outbox;
+use server::Server;
+
+/// Serves the client that started this program, until that ends.
+#[must_use]
+pub fn run(access: &Access) -> Exit {
+    let served = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            let served = runtime.block_on(serve(access.clone()));
+            // A read of standard input may still wait, and ends with the program.
+            runtime.shutdown_background();
+            served
+        });
+    match served {
+        Ok(()) => Exit::Success,
+        Err(error) => exit::report(&error, Face::PLAIN),
+    }
+}
+
+async fn serve(access: Access) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let client = getppid().map_or(0, |pid| Pid::as_raw_nonzero(pid).get());
+    let agent = Agent::new(access);
+    let (input, output) = stdio_pipes();
+    let transport = Outbox::new(AsyncRwTransport::new(input, output), agent.clone());
+    let serving = async {
+        // A client that goes away before it said anything was none.
+        if let Ok(running) = Server::new(agent.clone()).serve(transport).await {
+            let _ = running.waiting().await;
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        // A client that was killed may leave the other end of the pipe to a child.
+        () = liveness::ended(client) => {}
+        _ = signals.next() => {}
+    }
+    agent.close().await;
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! Tools for messages. The names, arguments and limits of the Python bridge's are kept,
+//! so that prompts that were written for it go on working.
+
+use std::time::Duration;
+
+use rmcp::model::ProgressNotificationParam;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Asked, Refusal, Tool, Who};
+use crate::bridge::{Begin, Bridge};
+use crate::clock;
+use crate::model::message::{ActionType, Draft, MAX_FILES};
+use crate::session::framing::{MailJson, NOTICE, SentJson, Styles};
+use crate::session::mail::{self, Fetched};
+use crate::session::{Acting, Following, follow, made};
+use crate::text::shown::shown;
+
+/// Messages that one answer holds at most.
+const PAGE: u32 = 100;
+
+/// How long a call may wait: clients give up after a minute.
+const LONGEST_WAIT: u64 = 50;
+
+/// How often a client that asked for it hears that a call still waits.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// Makes a conversation.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct CreateConversation {
+    /// What you do, for example `orchestrator`; 3 to 100 characters.
+    my_role: String,
+    /// What your partner does, for example `backend worker`; 3 to 100 characters.
+    partner_role: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Created {
+    conversation_id: String,
+    session_id: &'static str,
+    token: String,
+    partner_session_id: &'static str,
+    partner_token: String,
+    expires_at: jiff::Timestamp,
+    credentials: Option<[String; 2]>,
+}
+
+impl Tool for CreateConversation {
+    const NAME: &'static str = "create_conversation";
+    const DESCRIPTION: &'static str = "Makes a conversation between you and another agent. Returns your token and your partner's: give the partner its own, over a way that you trust.";
+    type Structured = Created;
+
+    async fn run(self, asked: &Asked<'_>) -> Result<(String, Created), Refusal> {
+        for (name, role) in [
+            ("my_role", &self.my_role),
+            ("partner_role", &self.partner_role),
+        ] {
+            if !(3..=100).contains(&role.chars().count()) {
+                let what = format!("{name}: between 3 and 100 characters");
+                return Err(Refusal::arguments(what));
+            }
+        }
+        let bridge = asked.agent.bridge().await?;
+        let made = made::conversation(&bridge, &self.my_role, &self.partner_role).await?;
+        let [token, partner_token] = made
+            .tokens
+            .each_ref()
+            .map(|token| token.expose().to_owned());
+        let (id, end) = (made.id.to_string(), made.expires_at);
+        let mut text = format!(
+            "Conversation {id} is made. It ends at {end}, unless it is renewed.\n\
+             You: session_id a, token {token}\nYour partner: session_id b, token {partner_token}\n"
+        );
+        let files = made
+            .files
+            .map(|files| files.map(|file| file.display().to_string()));
+        if let Some([own, partners]) = &files {
+            text.push_str(&format!(
+                "Credentials: {own} is yours, {partners} your partner's. With `mcp-bridge join FILE` \
+                 in its directory an agent needs no token in its calls.\n"
+            ));
+        }
+        let created = Created {
+            conversation_id: id,
+            session_id: "a",
+            token,
+            partner_session_id: "b",
+            partner_token,
+            expires_at: end,
+            credentials: files,
+        };
+        Ok((text, created))
+    }
+}
+
+/// Sends a message.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct SendToPartner {
+    /// The text; at most 50,000 characters.
+    message: String,
+    /// What it is to its reader.
+    #[serde(default)]
+    #[schemars(extend("enum" = ["question", "info", "proposal", "blocked", "complete", null]))]
+    action_type: Option<String>,
+    /// Files that it is about; at most 20.
+    #[serde(default)]
+    files_involved: Option<Vec<String>>,
+    /// Only if you have several partners: which, by the name that list_workers shows.
+    #[serde(default)]
+    to: Option<String>,
+    #[serde(flatten)]
+    who: Who,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SentOut {
+    id: i64,
+    to: String,
+    /// Kinds of secrets that were taken out of the text.
+    redacted: Vec<Value>,
+}
+
+impl Tool for SendToPartner {
+    const NAME: &'static str = "send_to_partner";
+    const DESCRIPTION: &'static str = "Sends a message to the agent that you work with. Secrets are taken out before it is stored.";
+    type Structured = SentOut;
+
+    async fn run(self, asked: &Asked<'_>) -> Result<(String, SentOut), Refusal> {
+        let files = self.files_involved.unwrap_or_default();
+        if files.len() > MAX_FILES {
+            let what = format!(
+                "files_involved: {} files, and {MAX_FILES} are the most",
+                files.len()
+            );
+            return Err(Refusal::arguments(what));
+        }
+        let action = self.action_type.as_deref().map(str::parse::<ActionType>);
+        let draft = Draft {
+            action_type: action.transpose().map_err(Refusal::arguments)?,
+            files,
+            ..Draft::text(self.message.parse().map_err(Refusal::arguments)?)
+        };
+        let bridge = asked.agent.bridge().await?;
+        let mut acting = self.who.acting(asked)?;
+        if acting.members.len() > 1 || self.to.is_some() {
+            acting.learn_labels(&bridge).await?;
+        }
+        let member = acting.sender_to(self.to.as_deref())?;
+        let sent = bridge.send(&member.caller, &[draft]).await?;
+        let Some(sent) = sent.first() else {
+            return Err(Refusal::arguments(
+                "the bridge did not say what became of the message",
+            ));
+        };
+        let json = serde_json::to_value(SentJson::new(sent, &member.caller.session, None));
+        let redacted = json.map_err(Refusal::arguments)?["redacted"].take();
+        let redacted = redacted.as_array().cloned().unwrap_or_default();
+        let to = member.partner_name();
+        let mut text = format!("Message {} is sent to {}.", sent.id, shown(&to));
+        if !redacted.is_empty() {
+            let kinds = redacted
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>();
+            text.push_str(&format!(" Taken out of it: {}.", kinds.join(", ")));
+        }
+        let id = sent.id.0;
+        Ok((text, SentOut { id, to, redacted }))
+    }
+}
+
+/// Reads mail.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct CheckMessages {
+    #[serde(flatten)]
+    who: Who,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Read {
+    /// How to read them.
+    notice: &'static str,
+    /// Oldest first: id, conversation, label, from, to, message, metadata, sent_at.
+    messages: Vec<Value>,
+    /// Still unread: call again.
+    remaining: u64,
+}
+
+impl Tool for CheckMessages {
+    const NAME: &'static str = "check_messages";
+    const DESCRIPTION: &'static str = "Reads your unread messages from other agents, and marks them read. Call it when you are told that messages wait, and before you end your work.";
+    type Structured = Read;
+
+    async fn run(self, asked: &Asked<'_>) -> Result<(String, Read), Refusal> {
+        let bridge = asked.agent.bridge().await?;
+        let acting = self.who.acting(asked)?;
+        read(asked, &bridge, acting).await
+    }
+}
+
+async fn read(
+    asked: &Asked<'_>,
+    bridge: &Bridge,
+    acting: Acting,
+) -> Result<(String, Read), Refusal> {
+    let (live, refused) = mail::verify(bridge, acting).await?;
+    let fetched = mail::fetch(bridge, live, PAGE).await?;
+    let mut text = match fetched.mail.is_empty() {
+        true => "No unread messages.".to_owned(),
+        false => Styles::default().mail(&fetched, clock::now()),
+    };
+    if fetched.remaining > 0 {
+        text.push_str(&format!(
+            "\n{} more: call check_messages again.",
+            fetched.remaining
+        ));
+    }
+    for one in refused {
+        text.push_str(&format!(
+            "\n{}: {}",
+            one.member.name(),
+            one.error.headline()
+        ));
+    }
+    let structured = structured(&fetched)?;
+    asked.agent.hand_out(asked.context.id.clone(), fetched);
+    Ok((text, structured))
+}
+
+fn structured(fetched: &Fetched) -> Result<Read, Refusal> {
+    let mut json = serde_json::to_value(MailJson::from(fetched)).map_err(Refusal::arguments)?;
+    Ok(Read {
+        notice: NOTICE,
+        messages: match json["messages"].take() {
+            Value::Array(messages) => messages,
+            _ => Vec::new(),
+        },
+        remaining: fetched.remaining,
+    })
+}
+
+/// Waits for mail, and reads it.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct WaitForMessages {
+    /// How many seconds to wait at most: 1 to 50.
+    #[serde(default)]
+    timeout: Option<f64>,
+    #[serde(flatten)]
+    who: Who,
+}
+
+impl Tool for WaitForMessages {
+    const NAME: &'static str = "wait_for_messages";
+    const DESCRIPTION: &'static str = "Waits until another agent writes to you, and reads that: returns the moment a message comes, or after the timeout (50 seconds at most) without one. Use it when you cannot go on without an answer.";
+    type Structured = Read;
+
+    async fn run(self, asked: &Asked<'_>) -> Result<(String, Read), Refusal> {
+        let most = Duration::from_secs(LONGEST_WAIT);
+        let limit = match self.timeout {
+            None => most,
+            Some(seconds) => Duration::try_from_secs_f64(seconds)
+                .map_err(|_| Refusal::arguments("timeout: between 1 and 50 seconds"))?
+                .min(most),
+        };
+        let bridge = asked.agent.bridge().await?;
+        let acting = self.who.acting(asked)?;
+        let (live, _) = mail::verify(&bridge, self.who.acting(asked)?).await?;
+        let callers: Vec<_> = live.into_iter().map(|one| one.member.caller).collect();
+        if !callers.is_empty() {
+            let following = Following {
+                begin: Begin::Unread,
+                count: Some(1),
+                limit: Some(limit),
+                ..Following::default()
+            };
+            let (sink, refused) = (Box::new(|_| Ok(())), Box::new(|_| ()));
+            tokio::select! {
+                ended = follow(&bridge, &callers, following, sink, refused) => drop(ended?),
+                never = progress(asked) => match never {},
+                () = asked.context.ct.cancelled() => {}
+            }
+        }
+        read(asked, &bridge, acting).await
+    }
+}
+
+/// Tells a client that asked for it, again and again, that the call still waits.
+async fn progress(asked: &Asked<'_>) -> std::convert::Infallible {
+    let mut told = 0.0;
+    loop {
+        tokio::time::sleep(PROGRESS).await;
+        if let Some(token) = asked.context.meta.get_progress_token() {
+            told += PROGRESS.as_secs_f64();
+            let progress = ProgressNotificationParam::new(token, told);
+            // A client that does not take it is found by its pipe.
+            let _ = asked.context.peer.notify_progress(progress).await;
+        }
+    }
+}
