@@ -1,0 +1,28 @@
+//! The real clients of agents, and the plugin that is made for one of them.
+//! A client that is not installed here skips its test; `tests/run` gets it.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot set up its case has nothing to say"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod plugin;
+
+use std::path::PathBuf;
+
+/// A client that `tests/run` installed, or `None` and a line that says so.
+fn installed(name: &str) -> Option<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
+        PathBuf::from,
+    );
+    let program = target.join("clients/node_modules/.bin").join(name);
+    if program.exists() {
+        return Some(program);
+    }
+    common::not_tried(name, "it is not installed; tests/run gets it with npm");
+    None
+}
