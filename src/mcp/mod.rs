@@ -2,7 +2,7 @@
 //!
 //! Its standard output carries the protocol and nothing else. It ends when its client
 //! closes the pipe, when the client's process ends, and on SIGTERM. What was fetched
-//! for an agent is confirmed once the answer was written ([`outbox`]).
+//! for an agent is confirmed once the answer was written (`outbox`).
 
 mod agent;
 mod outbox;
