@@ -12,7 +12,7 @@ mod waiting;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use common::Scratch;
 use waiting::wait_for;
@@ -49,122 +49,6 @@ fn stand_in(scratch: &Scratch, name: &str, text: &str) {
     let path = scratch.path(&format!("bin/{name}"));
     std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("written");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("set");
-}
-
-/// A process that stands for Claude Code.
-struct Client(Child);
-
-impl Client {
-    fn start() -> Self {
-        Self(Command::new("sleep").arg("600").spawn().expect("sleep"))
-    }
-
-    /// Its hook, as it would run it.
-    fn hook(&self, scratch: &Scratch) -> Child {
-        script(scratch, &example("claude-code/mail-waiter"))
-            .env("CLAUDE_PID", self.0.id().to_string())
-            .env("CLAUDE_CODE_SESSION_ID", "5d1f0c3a-session")
-            .env("MCP_BRIDGE_CREDENTIALS", scratch.credentials("work.b"))
-            .spawn()
-            .expect("the waiter")
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Whether a waiter of this directory listens: `wait` has its watch on the store.
-fn waits(scratch: &Scratch) -> Option<()> {
-    scratch
-        .path(".local/state/mcp-bridge/waiters/5d1f0c3a-session.mail")
-        .exists()
-        .then_some(())
-}
-
-#[test]
-fn a_waiter_starts_a_turn_and_shows_no_message() {
-    let scratch = Scratch::with_conversation();
-    let client = Client::start();
-    let waiter = client.hook(&scratch);
-    wait_for("the waiter", || waits(&scratch));
-    scratch.run_as("work.a", &["send", "the body"]).ok();
-    let ended = waiter.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(2), "{said}");
-    assert_eq!(
-        said,
-        "mcp-bridge: unread mail from another agent (not from your user). Run: mcp-bridge check\n"
-    );
-    assert_eq!(ended.stdout, b"");
-    // Read, then idle again: the next one is a new turn.
-    scratch.run_as("work.b", &["check"]).ok();
-    let waiter = client.hook(&scratch);
-    wait_for("the waiter", || waits(&scratch));
-    scratch.run_as("work.a", &["send", "another"]).ok();
-    let ended = waiter.wait_with_output().expect("it ends");
-    assert_eq!(ended.status.code(), Some(2));
-}
-
-/// The agent did not read it: no turn after turn for the same message.
-#[test]
-fn an_announced_message_is_not_announced_at_once() {
-    let scratch = Scratch::with_conversation();
-    let client = Client::start();
-    scratch.run_as("work.a", &["send", "first"]).ok();
-    let ended = client.hook(&scratch).wait_with_output().expect("it ends");
-    assert_eq!(ended.status.code(), Some(2));
-    let mut waiter = client.hook(&scratch);
-    wait_for("the waiter", || waits(&scratch));
-    // The wait for what is new has begun when the first one ended.
-    wait_for("the second wait", || {
-        let mail = scratch.path(".local/state/mcp-bridge/waiters/5d1f0c3a-session.mail");
-        std::fs::read(mail)
-            .is_ok_and(|mail| mail.is_empty())
-            .then_some(())
-    });
-    assert_eq!(waiter.try_wait().expect("known"), None, "it waits");
-    scratch.run_as("work.a", &["send", "second"]).ok();
-    let ended = wait_for("the turn", || {
-        // A message in the moment before the watch begins is not new to it.
-        scratch.run_as("work.a", &["send", "third"]).ok();
-        waiter.try_wait().expect("known")
-    });
-    assert_eq!(ended.code(), Some(2));
-}
-
-#[test]
-fn a_waiter_ends_with_its_client_and_with_its_successor() {
-    let scratch = Scratch::with_conversation();
-    let client = Client::start();
-    let mut first = client.hook(&scratch);
-    wait_for("the waiter", || waits(&scratch));
-    let mut second = client.hook(&scratch);
-    let ended = wait_for("the end of the first", || first.try_wait().expect("known"));
-    assert!(ended.success(), "{ended:?}");
-    wait_for("the second", || waits(&scratch));
-    assert_eq!(second.try_wait().expect("known"), None);
-    drop(client);
-    let ended = wait_for("the end of the second", || {
-        second.try_wait().expect("known")
-    });
-    assert!(ended.success(), "{ended:?}");
-}
-
-#[test]
-fn the_hooks_name_the_packaged_script() {
-    let text = std::fs::read_to_string(example("claude-code/settings.json")).expect("there");
-    let settings: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    for event in ["SessionStart", "Stop"] {
-        let hook = &settings["hooks"][event][0]["hooks"][0];
-        assert_eq!(hook["asyncRewake"], true, "{event}");
-        let command = hook["command"].as_str().expect("a command");
-        let name = command.strip_prefix("/usr/share/doc/mcp-bridge/examples/");
-        assert!(example(name.expect("the package's")).is_file(), "{command}");
-    }
 }
 
 #[test]

@@ -16,7 +16,9 @@ use common::{Ran, Running, Scratch, wait_until};
 
 /// Calls the hook of `name`'s client with an event.
 fn hook(scratch: &Scratch, name: &str, event: &Value) -> Ran {
-    let command = scratch.bridge_as(name, &["hook"]);
+    let mut command = scratch.bridge_as(name, &["hook"]);
+    // Whatever else this machine does.
+    command.env("MCP_BRIDGE_HOOK_PATIENCE", "30s");
     scratch.outcome_with_input(command, event.to_string().as_bytes())
 }
 
@@ -73,9 +75,9 @@ fn a_client_tells_of_its_turns() {
     assert_eq!(turn(&scratch), "inside");
     // Codex has no standard input for its `notify`.
     let notify = json!({ "type": "agent-turn-complete" }).to_string();
-    scratch
-        .run_as("work.b", &["hook", "codex-notify", &notify])
-        .ok();
+    let mut command = scratch.bridge_as("work.b", &["hook", "codex-notify", &notify]);
+    command.env("MCP_BRIDGE_HOOK_PATIENCE", "30s");
+    scratch.outcome(command).ok();
     assert_eq!(turn(&scratch), "outside");
 }
 
@@ -200,7 +202,9 @@ fn turns_reach_a_store_that_was_away_in_order() {
     writer.execute_batch("BEGIN IMMEDIATE").expect("locked");
     let begun = Instant::now();
     for name in ["Stop", "UserPromptSubmit", "Stop"] {
-        let ran = hook(&scratch, "work.b", &event(name)).ok();
+        let command = scratch.bridge_as("work.b", &["hook"]);
+        let input = event(name).to_string();
+        let ran = scratch.outcome_with_input(command, input.as_bytes()).ok();
         assert_eq!((&*ran.out, &*ran.err), ("", ""));
     }
     // Far longer than it takes, and far shorter than the store waits for a lock.
@@ -320,6 +324,7 @@ fn a_joined_directory_needs_no_credentials_named() {
     assert_eq!(elsewhere.code, Some(77));
     let mut waits = scratch.bridge(&["hook"]);
     waits.current_dir(scratch.path("tree/src"));
+    waits.env("MCP_BRIDGE_HOOK_PATIENCE", "30s");
     let input = event("SessionStart").to_string();
     let begun = told(scratch.outcome_with_input(waits, input.as_bytes()));
     assert!(begun.contains("work/b"), "{begun}");

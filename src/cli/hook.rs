@@ -11,8 +11,8 @@ Examples:
   mcp-bridge hook codex-notify JSON  named in Codex's configuration as notify
 
 `mcp-bridge setup` writes these into the client's own files. A hook never holds
-its client up: what the store cannot be told within 30 ms is kept in a file of
-this user's and told later, in order. Without a session it does nothing.
+its client up: what the store cannot be told within 30 ms (MCP_BRIDGE_HOOK_PATIENCE)
+is kept in a file of this user's and told later, in order. Without a session it does nothing.
 
 Exit codes: 0; of `wait`, 2 means that the client is to show its agent what
 stands on standard error.")]

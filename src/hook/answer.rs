@@ -16,8 +16,12 @@ use crate::model::wake::Mail;
 use crate::session::{Access, Acting};
 use crate::text;
 
-/// How long the store may take. It stands in the way of a turn.
+/// How long the store may take, unless [`PATIENCE_VARIABLE`] says otherwise. It stands
+/// in the way of a turn.
 const PATIENCE: Duration = Duration::from_millis(30);
+
+/// Another time, for machines that are slower than their users.
+const PATIENCE_VARIABLE: &str = "MCP_BRIDGE_HOOK_PATIENCE";
 
 /// Activity within a turn is worth a write of the store this often.
 const ACTIVITY_EVERY_MS: u64 = 2_000;
@@ -49,7 +53,7 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
         return Ok(None);
     }
     let work = ask(access, &acting, &notes, plan, turn, &told);
-    let heard = match tokio::time::timeout(PATIENCE, work).await {
+    let heard = match tokio::time::timeout(patience(), work).await {
         Ok(Ok(heard)) => heard,
         Ok(Err(error)) if is_refusal(&error) => {
             let text = format!("mcp-bridge: {error}\nTell your user.");
@@ -84,6 +88,12 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
     told.turn = Some((if heard.goes_on { Turn::Inside } else { turn }, now));
     notes.tell(&told)?;
     Ok(answer)
+}
+
+fn patience() -> Duration {
+    let said = std::env::var(PATIENCE_VARIABLE).ok();
+    let said = said.and_then(|said| humantime::parse_duration(&said).ok());
+    said.unwrap_or(PATIENCE)
 }
 
 /// What the store said.

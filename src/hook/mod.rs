@@ -31,7 +31,7 @@ const INPUT: Duration = Duration::from_millis(500);
 /// JSON is on standard input. The client is never told of a failure.
 pub fn run(access: &Access, words: &[String]) -> Exit {
     match words.first().map(String::as_str) {
-        Some("wait") => wait::run(access),
+        Some("wait") => wait::run(access, &Call::read(&input(), None)),
         Some("flush") => saying::flush(access),
         Some(name @ "codex-notify") => {
             let json = words.get(1).map_or("", String::as_str);

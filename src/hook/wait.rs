@@ -13,9 +13,11 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, getppid, kill_process};
 
 use super::answer::News;
+use super::event::{Call, Event};
 use super::notes::Notes;
 use super::{block_on, millis, tell};
 use crate::api::follow::{Begin, Cursor};
+use crate::clock;
 use crate::exit::Exit;
 use crate::host;
 use crate::liveness;
@@ -42,8 +44,18 @@ const MOST_WAKES: usize = 60;
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// Waits. Ends with [`WAKE`] when there is mail to tell of.
-pub(super) fn run(access: &Access) -> Exit {
+/// How long after the start of its session a client may take no wake yet: it was seen
+/// to drop one without a word. What is unread then, the agent is told at the start.
+const SETTLES: Duration = Duration::from_secs(3);
+
+/// Waits. Ends with [`WAKE`] when there is mail to tell of. The call says from where on
+/// the client has it wait.
+pub(super) fn run(access: &Access, call: &Call) -> Exit {
+    let begun = clock::since_boot();
+    let settled = match call.event {
+        Event::SessionStart => begun + SETTLES,
+        _ => begun,
+    };
     let outcome = block_on(async {
         let Some(acting) = access.acting_if_any()? else {
             return Ok(Exit::Success);
@@ -54,7 +66,7 @@ pub(super) fn run(access: &Access) -> Exit {
         let _alone = replace(&notes).await?;
         tokio::select! {
             () = liveness::ended(client()) => Ok(Exit::Success),
-            woken = wake(access, &acting, &notes) => woken.map(|()| WAKE),
+            woken = wake(access, &acting, &notes, settled) => woken.map(|()| WAKE),
         }
     });
     outcome.unwrap_or_else(|error| {
@@ -104,10 +116,15 @@ fn process(text: &str) -> Option<ProcessId> {
 }
 
 /// Returns when the agent is to be woken, after it was said why.
-async fn wake(access: &Access, acting: &Acting, notes: &Notes) -> anyhow::Result<()> {
+async fn wake(
+    access: &Access,
+    acting: &Acting,
+    notes: &Notes,
+    settled: Duration,
+) -> anyhow::Result<()> {
     loop {
         // Afresh each time: a daemon may have come, or gone.
-        match try_once(&access.afresh(), acting, notes).await {
+        match try_once(&access.afresh(), acting, notes, settled).await {
             Ok(true) => return Ok(()),
             Ok(false) => {}
             Err(error) if super::answer::is_refusal(&error) => return Err(error),
@@ -118,7 +135,12 @@ async fn wake(access: &Access, acting: &Acting, notes: &Notes) -> anyhow::Result
 
 /// Waits for a message that the agent was not told of, or until it is to be reminded of
 /// one; and tells of its mail, unless that was read meanwhile.
-async fn try_once(access: &Access, acting: &Acting, notes: &Notes) -> anyhow::Result<bool> {
+async fn try_once(
+    access: &Access,
+    acting: &Acting,
+    notes: &Notes,
+    settled: Duration,
+) -> anyhow::Result<bool> {
     let boot = host::boot();
     let bridge = access.open().await?;
     let sessions = acting.members.iter();
@@ -134,14 +156,15 @@ async fn try_once(access: &Access, acting: &Acting, notes: &Notes) -> anyhow::Re
         ..Following::default()
     };
     let (sink, refused) = (Box::new(|_| Ok(())), Box::new(|_| ()));
-    let ended = follow(&bridge, &acting.callers(), following, sink, refused).await?;
+    let followed = follow(&bridge, &acting.callers(), following, sink, refused).await?;
+    tokio::time::sleep(settled.saturating_sub(clock::since_boot())).await;
 
     let mut pause = FIRST_LOOK;
     loop {
         let mail = bridge.unread(&sessions).await?;
         let (news, mut told) = (News::of(&mail), notes.told(&boot.id));
         let now = millis(host::boot().now);
-        let is_due = match ended {
+        let is_due = match followed {
             Ended::Counted => news.newest > told.newest,
             Ended::TimeUp => told.reminded_in(now).is_zero(),
         };

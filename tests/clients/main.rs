@@ -9,6 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod claude;
 mod plugin;
 
 use std::path::PathBuf;

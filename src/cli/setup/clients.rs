@@ -266,6 +266,13 @@ mod tests {
     }
 
     #[test]
+    fn the_plugin_has_this_version() {
+        let plugin = include_str!("../../../plugins/claude-code/.claude-plugin/plugin.json");
+        let plugin: Value = serde_json::from_str(plugin).expect("JSON");
+        assert_eq!(plugin["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    #[test]
     fn a_path_with_blanks_is_quoted_for_a_shell() {
         assert_eq!(quoted("/usr/bin/mcp-bridge"), "/usr/bin/mcp-bridge");
         assert_eq!(quoted("/a b/it's"), "'/a b/it'\\''s'");

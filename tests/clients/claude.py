@@ -1,0 +1,176 @@
+"""Drives a real Claude Code against a model of our own, without an account.
+
+    unshare -n python3 claude.py BRIDGE CLAUDE DIRECTORY PLUGIN
+
+Everything happens in DIRECTORY and in a network namespace that has only loopback.
+Each step waits for what it leads to. The last line is a JSON object of figures.
+"""
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+BRIDGE, CLAUDE, HOME, PLUGIN = sys.argv[1:5]
+PATIENCE = 60
+TREE, CREDENTIALS = f"{HOME}/tree", f"{HOME}/credentials"
+
+
+class Model(http.server.BaseHTTPRequestHandler):
+    """Calls check_messages when the newest turn says that messages wait, else says ok."""
+
+    protocol_version = "HTTP/1.1"
+    # (nanoseconds, the newest turn, the tool that was called)
+    asked = []
+
+    def log_message(self, *_):
+        pass
+
+    def reply(self, kind, body):
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_GET(self):
+        self.reply("application/json", b"{}")
+
+    do_HEAD = do_GET
+
+    def do_POST(self):
+        at = time.monotonic_ns()
+        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        request = json.loads(raw or b"{}")
+        if not self.path.startswith("/v1/messages") or "count_tokens" in self.path:
+            return self.reply("application/json", b'{"input_tokens": 1}')
+        turns = [m for m in request.get("messages", []) if m["role"] == "user"]
+        turn = json.dumps(turns[-1]["content"]) if turns else ""
+        tools = [tool.get("name", "") for tool in request.get("tools", [])]
+        tool = next((name for name in tools if name.endswith("__check_messages")), None)
+        if "tool_result" in turn or "unread message" not in turn:
+            tool = None
+        Model.asked.append((at, turn, tool))
+        block = {"type": "text", "text": ""}
+        delta, stop = {"type": "text_delta", "text": "ok"}, "end_turn"
+        if tool:
+            block = {"type": "tool_use", "id": f"toolu_{at}", "name": tool, "input": {}}
+            delta, stop = {"type": "input_json_delta", "partial_json": "{}"}, "tool_use"
+        usage = {"input_tokens": 1, "output_tokens": 1}
+        message = {"id": f"msg_{at}", "type": "message", "role": "assistant", "model": "scripted",
+                   "content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
+        if not request.get("stream"):
+            message.update(content=[{"type": "text", "text": "ok"}], stop_reason="end_turn")
+            return self.reply("application/json", json.dumps(message).encode())
+        events = [("message_start", {"message": message}),
+                  ("content_block_start", {"index": 0, "content_block": block}),
+                  ("content_block_delta", {"index": 0, "delta": delta}),
+                  ("content_block_stop", {"index": 0}),
+                  ("message_delta", {"delta": {"stop_reason": stop, "stop_sequence": None},
+                                     "usage": {"output_tokens": 1}}),
+                  ("message_stop", {})]
+        body = "".join(f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n"
+                       for kind, data in events)
+        self.reply("text/event-stream", body.encode())
+
+
+def environment(port):
+    return {"PATH": f"{os.path.dirname(BRIDGE)}:{os.environ['PATH']}", "HOME": HOME, "TERM": "xterm-256color",
+            "LANG": "C.UTF-8", "TMUX_TMPDIR": HOME, "MCP_BRIDGE_STORE": f"{HOME}/bridge.db", "ENABLE_TOOL_SEARCH": "false",
+            "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}", "ANTHROPIC_API_KEY": "sk-ant-fake"}
+
+
+def run(env, *command):
+    done = subprocess.run(command, env=env, cwd=TREE, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, (command, done)
+    return done.stdout
+
+
+def wait(what, look):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"no {what}")
+
+
+def processes(word):
+    """Ours with this word in their arguments."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")
+            env = open(f"/proc/{pid}/environ", "rb").read()
+        except OSError:
+            continue
+        if word.encode() in words and f"HOME={HOME}\0".encode() in env and b"mcp-bridge" in words[0]:
+            found.append(int(pid))
+    return found
+
+
+def main():
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Model)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    env = environment(server.server_address[1])
+    os.makedirs(TREE)
+    trusted = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
+    with open(f"{HOME}/.claude.json", "w") as file:
+        json.dump({"hasCompletedOnboarding": True, "theme": "dark", "projects": {TREE: trusted},
+                   "customApiKeyResponses": {"approved": ["sk-ant-fake"], "rejected": []}}, file)
+    run(env, BRIDGE, "conversation", "new", "--label", "work", "--out", CREDENTIALS)
+    run(env, BRIDGE, "join", f"{CREDENTIALS}/work.b.toml")
+    client = [CLAUDE]
+    if PLUGIN == "-":
+        run(env, BRIDGE, "setup", "claude")
+        listed = run(env, CLAUDE, "mcp", "list")
+        assert "Connected" in listed, listed
+    else:
+        client += ["--plugin-dir", PLUGIN, "--allowedTools", "mcp__plugin_mcp-bridge_bridge"]
+
+    def send(text):
+        run(env, BRIDGE, "-c", f"{CREDENTIALS}/work.a.toml", "send", text)
+
+    def unread():
+        status = json.loads(run(env, BRIDGE, "status", "--json"))
+        return next(one["unread"] for one in status["sessions"] if one["session"] == "b")
+
+    tmux = ["tmux", "-L", "test"]
+    run(env, *tmux, "new-session", "-d", "-x", "150", "-y", "50", "-s", "agent", *client)
+    pane = int(run(env, *tmux, "list-panes", "-F", "#{pane_pid}", "-t", "agent"))
+    try:
+        waiter = wait("waiter after the start", lambda: processes("wait"))
+        wait("server", lambda: processes("mcp"))
+        wakes = []
+        # The first one meets a client that has just begun.
+        for number in range(4):
+            before = len(Model.asked)
+            send(f"job {number}")
+            sent = time.monotonic_ns()
+            at = wait("wake", lambda: next((a for a in Model.asked[before:] if "unread message" in a[1]), None))
+            if number:
+                wakes.append((at[0] - sent) / 1e6)
+            assert at[2], f"the tool is not offered: {at}"
+            wait("reading", lambda: unread() == 0)
+            former = waiter
+            waiter = wait("waiter after the turn", lambda: [p for p in processes("wait") if p not in former])
+        # What was read is not announced again.
+        announced = [a for a in Model.asked if "unread message" in a[1] and "tool_result" not in a[1]]
+        assert len(announced) == 4, announced
+    except BaseException:
+        print(run(env, *tmux, "capture-pane", "-p", "-t", "agent"), file=sys.stderr)
+        print([(a[1][:300], a[2]) for a in Model.asked[-4:]], file=sys.stderr)
+        raise
+    finally:
+        os.kill(pane, 9)
+    wait("end of what it started", lambda: not processes("wait") and not processes("mcp"))
+    print(json.dumps({"wakes_ms": [round(w) for w in wakes]}))
+
+
+main()
