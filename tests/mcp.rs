@@ -448,3 +448,42 @@ fn a_server_ends_with_its_client_though_the_pipe_stays() {
     let stat = format!("/proc/{pid}/stat");
     wait_until("the server ends", || !std::path::Path::new(&stat).exists());
 }
+
+#[test]
+fn a_client_outside_of_the_container_is_served() {
+    let scratch = Scratch::with_conversation();
+    let apart = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+    let mut probe = Command::new("unshare");
+    probe.args(apart).arg("true").stderr(Stdio::null());
+    if !probe.status().is_ok_and(|status| status.success()) {
+        println!("skipped: processes of its own want root, and unshare");
+        return;
+    }
+    let mut command = scratch.program("unshare");
+    command.args(apart);
+    command.args([env!("CARGO_BIN_EXE_mcp-bridge"), "mcp"]);
+    command.env("MCP_BRIDGE_CREDENTIALS", scratch.credentials("work.b"));
+    let mut client = Client::start(command);
+    client.shake_hands("2025-11-25");
+    let text = client.text("check_messages", json!({}));
+    assert_eq!(text, "No unread messages.");
+    client.input.take();
+    assert_eq!(client.server.end(), Some(0));
+}
+
+#[test]
+fn an_agent_hears_whom_to_tell_of_a_closed_conversation() {
+    let scratch = Scratch::with_conversation();
+    let mut client = Client::of(&scratch, "work.b");
+    scratch.run(&["conversation", "close", "work"]).ok();
+    for (tool, arguments) in [
+        ("check_messages", json!({})),
+        ("wait_for_messages", json!({ "timeout": 50 })),
+        ("send_to_partner", json!({ "message": "hello" })),
+        ("claim_task", json!({})),
+    ] {
+        let words = client.refusal(tool, arguments);
+        assert!(words.contains("was closed"), "{tool}: {words}");
+        assert!(words.contains("tell your user"), "{tool}: {words}");
+    }
+}

@@ -45,7 +45,7 @@ pub fn run(access: &Access) -> Exit {
 
 async fn serve(access: Access) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let client = getppid().map_or(0, |pid| Pid::as_raw_nonzero(pid).get());
+    let client = getppid();
     let agent = Agent::new(access);
     let (input, output) = stdio_pipes();
     let transport = Outbox::new(AsyncRwTransport::new(input, output), agent.clone());
@@ -58,9 +58,18 @@ async fn serve(access: Access) -> anyhow::Result<()> {
     tokio::select! {
         () = serving => {}
         // A client that was killed may leave the other end of the pipe to a child.
-        () = liveness::ended(client) => {}
+        () = ended(client) => {}
         _ = signals.next() => {}
     }
     agent.close().await;
     Ok(())
+}
+
+/// Returns once the client's process has ended. One that is outside of this program's
+/// container has no id in here: the pipe alone tells of its end.
+async fn ended(client: Option<Pid>) {
+    match client {
+        Some(client) => liveness::ended(client.as_raw_nonzero().get()).await,
+        None => std::future::pending().await,
+    }
 }

@@ -80,7 +80,9 @@ impl Refusal {
                  here, or give conversation_id, session_id and token."
             }
             _ if self.is_outage() => "\nTry again in a moment; if it stays so, tell your user.",
-            Self::Store(_) => "\nIf you cannot mend this yourself, tell your user.",
+            Self::Store(_) | Self::Session(SessionError::Store(_)) => {
+                "\nIf you cannot mend this yourself, tell your user."
+            }
             _ => "",
         };
         format!("{self}{remedy}")
