@@ -282,6 +282,12 @@ fn a_caller_without_credentials_makes_a_conversation() {
         "{stolen}"
     );
     let half = json!({ "conversation_id": made["conversation_id"] });
+    let alone = json!({ "token": "nonsense" });
+    assert!(
+        client
+            .refusal("check_messages", alone)
+            .contains("belong together")
+    );
     assert!(
         client
             .refusal("check_messages", half)

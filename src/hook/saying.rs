@@ -81,11 +81,12 @@ pub(super) fn later(notes: &Notes, access: &Access, turn: Turn) -> anyhow::Resul
 /// `hook flush`: says what waits, as soon as the store takes it.
 pub(super) fn flush(access: &Access) -> Exit {
     let done = block_on(async {
-        let acting = access.acting()?;
-        let Some(notes) = Notes::of(&acting) else {
-            return Ok(());
-        };
         for _ in 0..TRIES {
+            // Credentials that are gone have nothing to say.
+            let acting = access.acting()?;
+            let Some(notes) = Notes::of(&acting) else {
+                return Ok(());
+            };
             // Afresh each time: a daemon may be found then, or a store.
             let access = access.afresh();
             let said = async { catch_up(&notes, &access.open().await?, &acting).await }.await;

@@ -43,10 +43,14 @@ pub fn has_ended(process: ProcessId) -> bool {
         && i32::try_from(process.pid).is_ok_and(|pid| system::has_ended(pid, process.start))
 }
 
-/// Returns once this process has ended; at once if there is none.
+/// Returns once this process has ended; at once if there is none. One that cannot be
+/// watched (another user's, where `/proc` hides those) never ends here.
 pub async fn ended(pid: i32) {
     let changed = Arc::new(Notify::new());
     let Ok(process) = Process::watch(pid, Arc::clone(&changed)) else {
+        if !is_nobodys(pid) {
+            std::future::pending::<()>().await;
+        }
         return;
     };
     while process.is_alive() {

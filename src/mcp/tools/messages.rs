@@ -224,7 +224,10 @@ async fn read(
         ));
     }
     let structured = structured(&fetched)?;
-    asked.agent.hand_out(asked.context.id.clone(), fetched);
+    // An answer that is not wanted any more is not written, and its mail comes again.
+    if !asked.context.ct.is_cancelled() {
+        asked.agent.hand_out(asked.context.id.clone(), fetched);
+    }
     Ok((text, structured))
 }
 
@@ -243,7 +246,7 @@ fn structured(fetched: &Fetched) -> Result<Read, Refusal> {
 /// Waits for mail, and reads it.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct WaitForMessages {
-    /// How many seconds to wait at most: 1 to 50.
+    /// How many seconds to wait, 50 at most.
     #[serde(default)]
     timeout: Option<f64>,
     #[serde(flatten)]
@@ -260,7 +263,7 @@ impl Tool for WaitForMessages {
         let limit = match self.timeout {
             None => most,
             Some(seconds) => Duration::try_from_secs_f64(seconds)
-                .map_err(|_| Refusal::arguments("timeout: between 1 and 50 seconds"))?
+                .map_err(|_| Refusal::arguments("timeout: at most 50 seconds, and not negative"))?
                 .min(most),
         };
         let bridge = asked.agent.bridge().await?;

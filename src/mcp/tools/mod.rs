@@ -109,10 +109,10 @@ impl Who {
             (&self.conversation_id, &self.session_id, &self.token)
         else {
             let none = self.conversation_id.is_none() && self.session_id.is_none();
-            return match (none && self.token.is_none(), asked.agent.acting()) {
-                (true, acting) => Ok(acting?),
-                (false, Ok(acting)) => self.of(acting),
-                (false, Err(_)) => Err(Refusal::arguments(
+            return match (none, &self.token, asked.agent.acting()) {
+                (true, None, acting) => Ok(acting?),
+                (false, None, Ok(acting)) => self.of(acting),
+                _ => Err(Refusal::arguments(
                     "conversation_id, session_id and token belong together: give all three, or none",
                 )),
             };
