@@ -87,7 +87,7 @@ fn what_the_user_has_there_stays() {
     let file = scratch.path(".claude/settings.json");
     std::fs::create_dir(scratch.path(".claude")).expect("a directory");
     let theirs = "{\n  \"model\": \"opus\",\n  \"hooks\": {\n    \"Stop\": [\n      { \"hooks\": [{ \"type\": \"command\", \"command\": \"say done\" }] }\n    ]\n  }\n}\n";
-    // Somebody's dotfiles are links.
+    // A user's dotfiles may be links.
     let behind = scratch.path("dotfiles.json");
     std::fs::write(&behind, theirs).expect("written");
     std::fs::set_permissions(&behind, std::fs::Permissions::from_mode(0o640)).expect("a mode");
