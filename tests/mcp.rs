@@ -430,13 +430,17 @@ impl Client {
 fn a_server_ends_with_its_pipe() {
     let scratch = Scratch::with_conversation();
     let mut client = Client::of(&scratch, "work.b");
+    client.text("my_status", json!({}));
     client.begin(
         "tools/call",
         json!({ "name": "wait_for_messages", "arguments": { "timeout": 50 } }),
     );
     client.input.take();
     assert_eq!(client.server.end(), Some(0));
-    assert_eq!(client.server.complaint(), "");
+    // Said once, whatever was asked.
+    let said = client.server.complaint();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("no daemon serves the store"), "{said}");
 }
 
 #[test]

@@ -29,15 +29,6 @@ use tempfile::TempDir;
 /// Between two rounds of an agent: a message, and a look at its mail.
 const PACE: Duration = Duration::from_millis(50);
 
-/// A Python with the package `mcp`, which `tests/run` makes.
-fn python() -> Option<PathBuf> {
-    let program = Path::new(env!("CARGO_BIN_EXE_mcp-bridge"));
-    let target = program.parent()?.parent()?;
-    let python = std::env::var_os("MCP_BRIDGE_TEST_PYTHON")
-        .map_or_else(|| target.join("python/bin/python"), PathBuf::from);
-    python::has(Command::new(&python), "mcp").then_some(python)
-}
-
 /// An MCP server as a client has it: its process, and requests one by one.
 struct Server {
     child: Child,
@@ -294,7 +285,9 @@ impl Site {
 }
 
 fn mixed(older: bool) {
-    let Some(python) = python() else { return };
+    let Some(python) = python::made("mcp") else {
+        return;
+    };
     let (time, ttl) = if full() {
         (Duration::from_secs(600), Duration::from_secs(300))
     } else {

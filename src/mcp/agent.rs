@@ -1,6 +1,8 @@
 //! For whom the server acts, and its way to the store.
 
 use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::model::RequestId;
@@ -17,6 +19,8 @@ pub(super) struct Agent(Arc<Inner>);
 struct Inner {
     access: Access,
     bridge: Mutex<Option<Bridge>>,
+    /// It was said that no daemon serves the store.
+    is_told: AtomicBool,
     /// Mail that was fetched for answers that are not written yet.
     unwritten: Mutex<HashMap<RequestId, Fetched>>,
     /// Held from before an answer is written until its mail is confirmed.
@@ -28,6 +32,7 @@ impl Agent {
         Self(Arc::new(Inner {
             access,
             bridge: Mutex::default(),
+            is_told: AtomicBool::default(),
             unwritten: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
         }))
@@ -40,6 +45,12 @@ impl Agent {
             return Ok(bridge.clone());
         }
         let bridge = self.0.access.afresh().open().await?;
+        if !bridge.is_door() && !self.0.is_told.swap(true, Ordering::Relaxed) {
+            // Clients keep it in their log: standard output is the protocol's.
+            let store = bridge.name();
+            let text = "no daemon serves the store, so this program opens its file";
+            let _ = writeln!(std::io::stderr(), "mcp-bridge mcp: {text}: {store}");
+        }
         *lock(&self.0.bridge) = Some(bridge.clone());
         Ok(bridge)
     }

@@ -9,8 +9,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../common/python.rs"]
+mod python;
+
 mod claude;
 mod plugin;
+mod sdk;
 
 use std::path::PathBuf;
 

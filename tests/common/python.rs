@@ -1,5 +1,6 @@
 //! The Python that stands for agents of the Python bridge.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Whether this Python has `module`. Says what is skipped where it has not.
@@ -11,4 +12,14 @@ pub(crate) fn has(mut python: Command, module: &str) -> bool {
         println!("skipped: there is no Python with the module {module} here; tests/run has one");
     }
     there
+}
+
+/// The Python that `tests/run` made, if it is there and has `module`.
+#[allow(dead_code, reason = "each test program uses its own part of this")]
+pub(crate) fn made(module: &str) -> Option<PathBuf> {
+    let program = Path::new(env!("CARGO_BIN_EXE_mcp-bridge"));
+    let target = program.parent()?.parent()?;
+    let python = std::env::var_os("MCP_BRIDGE_TEST_PYTHON")
+        .map_or_else(|| target.join("python/bin/python"), PathBuf::from);
+    has(Command::new(&python), module).then_some(python)
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::common::full;
@@ -18,13 +18,9 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 
 #[test]
 fn answers_are_as_the_document_says() {
-    let program = Path::new(env!("CARGO_BIN_EXE_mcp-bridge"));
-    let target = program.parent().and_then(Path::parent).expect("a target");
-    let python = std::env::var_os("MCP_BRIDGE_TEST_PYTHON")
-        .map_or_else(|| target.join("python/bin/python"), PathBuf::from);
-    if !python::has(Command::new(&python), "schemathesis") {
+    let Some(python) = python::made("schemathesis") else {
         return;
-    }
+    };
     let ground = Ground::new();
     let case = Case::new(&ground);
     for (socket, login) in [(Socket::Admin, None), (Socket::Api, Some(&case.a))] {
