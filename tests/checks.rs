@@ -35,6 +35,7 @@ fn run(tools: &[&str]) -> (Output, Vec<String>) {
     program(&bin, "cargo", CARGO);
     // It is not to change the machine for this.
     program(&bin, "apt-get", "#!/bin/sh\nexit 1\n");
+    program(&bin, "npm", "#!/bin/sh\nexit 1\n");
     for tool in tools {
         program(&bin, tool, "#!/bin/sh\n");
     }
@@ -101,6 +102,7 @@ fn its_last_lines_name_what_was_not_looked_at() {
         "not looked at:",
         "  macOS: ",
         "  licences, ",
+        "  Claude Code: ",
     ] {
         assert!(end.contains(words), "{words}: {text}");
     }
