@@ -1,6 +1,7 @@
 //! One request and its answer.
 
 use std::borrow::Cow;
+use std::io;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -8,6 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use bytes::BytesMut;
+use futures_util::Stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +20,7 @@ use super::users::Held;
 use super::{Door, Limits, Peer, listen};
 use crate::api::{
     Actor, At, Operation, Problem, Purpose, Quota, REPEATED_HEADER, Rights, Route, SESSION_HEADER,
-    problem,
+    problem, stream,
 };
 use crate::model::SessionKey;
 use crate::model::door::DoorError;
@@ -301,6 +303,21 @@ pub(super) async fn no_method(method: Method, uri: Uri) -> Response<Body> {
 fn asked(method: &Method, uri: &Uri) -> String {
     let path: String = uri.path().chars().take(100).collect();
     format!("{method} {path}")
+}
+
+/// A subscription's lines as they come, or why there is none.
+pub(super) fn streamed(
+    begun: Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static>,
+) -> Response<Body> {
+    match begun {
+        Ok(lines) => {
+            let mut response = Response::new(Body::from_stream(lines));
+            let kind = header::HeaderValue::from_static(stream::MEDIA_TYPE);
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        Err(error) => refuse(&error),
+    }
 }
 
 /// The answer that says what went wrong.

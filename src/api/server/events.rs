@@ -7,17 +7,16 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Response, header};
+use axum::http::{HeaderMap, Response};
 use futures_util::Stream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{actor, ensure_may, parse, read, refuse};
+use super::answer::{actor, ensure_may, parse, read, streamed};
 use super::users::{Held, User};
 use super::{Door, Peer};
 use crate::api::events::{self, FollowEvents, Line};
-use crate::api::stream::MEDIA_TYPE;
 use crate::api::{Problem, Rights, Route};
 use crate::model::door::DoorError;
 use crate::store::{AuditPage, Result, SharedStore, StoreError};
@@ -35,15 +34,7 @@ pub(super) async fn handle(
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
-    match begin(door, peer, headers, body).await {
-        Ok(lines) => {
-            let mut response = Response::new(Body::from_stream(lines));
-            let kind = HeaderValue::from_static(MEDIA_TYPE);
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
-        }
-        Err(error) => refuse(&error),
-    }
+    streamed(begin(door, peer, headers, body).await)
 }
 
 async fn begin(

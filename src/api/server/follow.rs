@@ -9,18 +9,18 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Response, header};
+use axum::http::{HeaderMap, Response};
 use futures_util::Stream;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{actor, harmless, parse, read, refuse};
+use super::answer::{actor, harmless, parse, read, streamed};
 use super::hub::HubEars;
 use super::users::{Held, User};
 use super::{Door, Peer};
 use crate::api::follow::{self as following, Begin, Cursor, FollowError, News, Pace, Subscription};
-use crate::api::stream::{Follow, Line, MEDIA_TYPE, MOST_SESSIONS, Start};
+use crate::api::stream::{Follow, Line, MOST_SESSIONS, Start};
 use crate::api::{Actor, Problem};
 use crate::model::SessionKey;
 use crate::model::door::DoorError;
@@ -46,15 +46,7 @@ pub(super) async fn handle(
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
-    match begin(door, peer, headers, body).await {
-        Ok(lines) => {
-            let mut response = Response::new(Body::from_stream(lines));
-            let kind = HeaderValue::from_static(MEDIA_TYPE);
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
-        }
-        Err(error) => refuse(&error),
-    }
+    streamed(begin(door, peer, headers, body).await)
 }
 
 async fn begin(
