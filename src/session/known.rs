@@ -10,14 +10,15 @@ use crate::model::token::Token;
 use crate::store::locate;
 use crate::text::near::did_you_mean;
 
-/// Where new credentials are written unless another place is named.
+/// Where new credentials are written unless another place is named. Root's stand below
+/// root's home, as the store's directory belongs to the service's user.
 #[must_use]
 pub fn credentials_directory() -> Option<PathBuf> {
     let service = Path::new(OF_THE_SERVICE);
     if rustix::process::geteuid().is_root() && service.is_dir() {
         return Some(service.to_owned());
     }
-    Some(locate::state_directory()?.join("credentials"))
+    Some(locate::notes_directory()?.join("credentials"))
 }
 
 /// Credentials in the default directory that name the store at `path`.
