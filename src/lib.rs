@@ -12,6 +12,7 @@ pub mod alert;
 pub mod api;
 pub mod bridge;
 pub mod cli;
+mod clients;
 pub mod clock;
 mod command;
 pub mod config;

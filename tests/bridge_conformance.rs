@@ -104,6 +104,7 @@ cases! {
         they_arrive_in_order
         each_side_gets_only_its_own
         who_may_not_send_or_read
+        an_agent_claims_its_own
         secrets_are_taken_out
         the_metadata_has_the_shared_keys
         a_client_id_makes_one_message

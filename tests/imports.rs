@@ -35,7 +35,7 @@ const LAYERS: &[&[&str]] = &[
     &["alert", "wake"],
     &["config"],
     &["liveness", "store"],
-    &["api"],
+    &["api", "clients"],
     &["bridge"],
     &["session"],
     &["duties", "exit"],

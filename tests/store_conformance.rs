@@ -215,6 +215,7 @@ macro_rules! every_case {
                 another_boot_s_lease_is_over
                 sessions_do_not_stand_in_each_other_s_way
                 a_wake_that_ended_makes_room
+                an_agent_claims_its_own
             }
             alerts {
                 one_of_a_kind_is_open_for_a_subject

@@ -14,6 +14,7 @@ mod operator;
 mod orders;
 mod status;
 mod tasks;
+mod wakes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

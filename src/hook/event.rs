@@ -38,6 +38,8 @@ pub(super) struct Call {
     pub(super) name: String,
     /// It happened in a helper of the agent: that is its activity, and no turn of its own.
     pub(super) is_helper: bool,
+    /// Whether the client says that it asks its user for no permission, if it says.
+    pub(super) bypasses: Option<bool>,
 }
 
 impl Call {
@@ -71,6 +73,7 @@ impl Call {
             event,
             name: name.to_owned(),
             is_helper: json.get("agent_id").is_some_and(|id| !id.is_null()),
+            bypasses: word("permission_mode").map(|mode| plain(mode) == "bypasspermissions"),
         }
     }
 }

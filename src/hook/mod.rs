@@ -2,13 +2,12 @@
 //! to its agent in return.
 //!
 //! A hook stands in the way of every turn, so it is quick, and it never fails: what the
-//! store cannot be told at once is kept (`notes`) and said later, in order, by the
+//! store cannot be told at once is kept (`session::notes`) and said later, in order, by the
 //! next hook or by a process of its own (`saying`). What an event means is decided in
 //! `plan`; `wait` is the hook that wakes an idle client.
 
 mod answer;
 mod event;
-mod notes;
 mod plan;
 mod saying;
 mod wait;
@@ -88,9 +87,4 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     let done = runtime.block_on(work);
     runtime.shutdown_background();
     done
-}
-
-/// A time since boot in the milliseconds that notes have.
-fn millis(since_boot: Duration) -> u64 {
-    u64::try_from(since_boot.as_millis()).unwrap_or(u64::MAX)
 }

@@ -75,6 +75,7 @@ mod tests {
             event,
             name,
             is_helper,
+            bypasses: None,
         })
     }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 
 use super::block_on;
-use super::notes::{Notes, Saying};
 use crate::bridge::Bridge;
 use crate::exit::Exit;
 use crate::model::health::{DEFAULT_TTL, Turn};
 use crate::model::wake::Mail;
+use crate::session::notes::{Notes, Saying};
 use crate::session::{Access, Acting};
 use crate::store::StoreError;
 

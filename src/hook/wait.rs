@@ -12,10 +12,9 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, getppid, kill_process};
 
-use super::answer::News;
+use super::answer::HOW;
 use super::event::{Call, Event};
-use super::notes::Notes;
-use super::{block_on, millis, tell};
+use super::{block_on, tell};
 use crate::api::follow::{Begin, Cursor};
 use crate::clock;
 use crate::exit::Exit;
@@ -23,7 +22,10 @@ use crate::host;
 use crate::liveness;
 use crate::model::MessageId;
 use crate::model::process::ProcessId;
-use crate::session::{Access, Acting, Ended, Following, follow};
+use crate::model::wake::ClientWay;
+use crate::session::news::News;
+use crate::session::notes::{Notes, millis};
+use crate::session::{Access, Acting, Ended, Following, follow, waking};
 
 /// The code by which a client knows that its agent is to be woken.
 const WAKE: Exit = Exit::Usage;
@@ -37,12 +39,6 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// How long the end of a turn may take to be said: the hook that says it runs beside
 /// this one.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
-
-/// Wakes within an hour at most. Two agents that wake each other without end cost
-/// their users money.
-const MOST_WAKES: usize = 60;
-
-const HOUR_MS: u64 = 3_600_000;
 
 /// How long after the start of its session a client may take no wake yet: it was seen
 /// to drop one without a word. What is unread then, the agent is told at the start.
@@ -171,17 +167,21 @@ async fn try_once(
         if news.unread == 0 || !is_due {
             return Ok(false);
         }
-        told.wakes.retain(|at| now.saturating_sub(*at) < HOUR_MS);
         // An agent at work hears of it from its other hooks, at the latest when it stops.
-        if mail.iter().any(|one| one.in_turn) || told.wakes.len() >= MOST_WAKES {
+        let is_free = !mail.iter().any(|one| one.in_turn) && told.wakes_again(now);
+        let claimed = match is_free {
+            true => waking::claim(&bridge, acting, &mail, ClientWay::Hook).await?,
+            false => None,
+        };
+        let Some(claimed) = claimed else {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
             continue;
-        }
+        };
+        told.claimed = claimed;
         told.tell(news.newest, now);
-        told.wakes.push(now);
         notes.tell(&told)?;
-        let _ = writeln!(std::io::stderr(), "{}", news.text(acting));
+        let _ = writeln!(std::io::stderr(), "{}", news.text(acting, HOW));
         return Ok(true);
     }
 }

@@ -61,8 +61,13 @@ pub async fn ended(pid: i32) {
 /// This process; nothing where the system does not tell when it began.
 #[must_use]
 pub fn own() -> Option<ProcessId> {
-    let pid = std::process::id();
-    let start = system::start_of(i32::try_from(pid).ok()?)?;
+    of(i32::try_from(std::process::id()).ok()?)
+}
+
+/// The process that has this number now.
+#[must_use]
+pub fn of(pid: i32) -> Option<ProcessId> {
+    let start = system::start_of(pid)?;
     Some(ProcessId {
         pid: i64::from(pid),
         start,

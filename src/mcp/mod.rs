@@ -8,6 +8,7 @@ mod agent;
 mod outbox;
 mod server;
 mod tools;
+mod waker;
 
 use futures_util::StreamExt as _;
 use rmcp::ServiceExt as _;
@@ -59,10 +60,20 @@ async fn serve(access: Access) -> anyhow::Result<()> {
         () = serving => {}
         // A client that was killed may leave the other end of the pipe to a child.
         () = ended(client) => {}
+        () = wake(&agent, client) => {}
         _ = signals.next() => {}
     }
     agent.close().await;
     Ok(())
+}
+
+/// Wakes the agent of this client for ever.
+async fn wake(agent: &Agent, client: Option<Pid>) {
+    let client = client.and_then(|client| liveness::of(client.as_raw_nonzero().get()));
+    match client {
+        Some(client) => waker::run(agent.clone(), client).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Returns once the client's process has ended. One that is outside of this program's

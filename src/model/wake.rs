@@ -37,7 +37,10 @@ impl WakePolicy {
 }
 
 /// How a wake ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum WakeOutcome {
     /// The agent fetched its mail.
     Verified,
@@ -58,6 +61,32 @@ impl WakeOutcome {
             Self::Unverified => "unverified",
             Self::Spent => "spent",
             Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// A way into an agent's client that the agent's own programs take, the first one first.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientWay {
+    /// A hook that the client runs in the background, and whose end wakes it.
+    Hook,
+    /// Claude Code's socket for messages of other sessions.
+    ClaudeInbox,
+    /// Codex's queue of a thread.
+    CodexQueue,
+}
+
+impl ClientWay {
+    /// The word in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hook => "hook",
+            Self::ClaudeInbox => "claude-inbox",
+            Self::CodexQueue => "codex-queue",
         }
     }
 }

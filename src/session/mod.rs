@@ -18,6 +18,9 @@ pub mod known;
 pub mod made;
 pub mod mail;
 mod naming;
+pub(crate) mod news;
+pub(crate) mod notes;
+pub(crate) mod waking;
 
 pub use access::{Access, CREDENTIALS_VARIABLE};
 pub use acting::{Acting, Member};

@@ -230,7 +230,7 @@ pub struct WakeClaim<'a> {
 }
 
 /// A claimed wake.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WakeRef {
     /// Row id.
     pub id: i64,

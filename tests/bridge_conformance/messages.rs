@@ -10,6 +10,7 @@ use mcp_bridge::model::message::{ActionType, Draft, InvalidMessage, MAX_FILES, S
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::redact::SecretKind;
 use mcp_bridge::model::session::Status;
+use mcp_bridge::model::wake::{ClientWay, WakeOutcome};
 use mcp_bridge::model::{MessageId, Side};
 use mcp_bridge::store::{Caller, ErrorClass, StoreError};
 
@@ -100,6 +101,39 @@ pub(crate) async fn who_may_not_send_or_read(site: &Site) {
     }
     let stored = bridge.conversations().await.expect("listed");
     assert!(stored.iter().all(|one| one.messages == 0), "{stored:?}");
+}
+
+pub(crate) async fn an_agent_claims_its_own(site: &Site) {
+    let bridge = site.bridge().await;
+    let pairs = pairs(&bridge, 2).await;
+    let (own, other) = (&pairs[0].b, &pairs[1].b);
+    say(&bridge, &pairs[0].a, "wake up").await;
+    let mark = bridge.unread(std::slice::from_ref(&own.session)).await;
+    let mark = mark.expect("asked")[0].newest_unread.expect("a message");
+    let lease = Duration::from_secs(30);
+    let claimed = bridge.claim_wake(own, mark, ClientWay::Hook, lease).await;
+    let claimed = claimed.expect("asked").expect("free");
+    let second = bridge.claim_wake(own, mark, ClientWay::ClaudeInbox, lease);
+    assert_eq!(second.await.expect("asked"), None);
+    let reason = Some("\u{1b}[31mit did not look".to_owned());
+    let theirs = bridge.end_wake(other, &claimed, WakeOutcome::Spent, reason.clone());
+    assert!(!theirs.await.expect("asked"));
+    let ended = bridge.end_wake(own, &claimed, WakeOutcome::Spent, reason);
+    assert!(ended.await.expect("asked"));
+    let sessions = bridge.sessions(Duration::ZERO).await.expect("listed");
+    let mine = sessions.iter().find(|view| view.key == own.session);
+    let said = mine.and_then(|view| view.wake.as_deref()).expect("a wake");
+    assert!(
+        said.starts_with("hook: spent") && !said.contains('\u{1b}'),
+        "{said:?}"
+    );
+    assert!(said.ends_with("it did not look)"), "{said:?}");
+
+    let mut stranger = own.clone();
+    stranger.token = other.token.clone();
+    let refused = bridge.claim_wake(&stranger, mark, ClientWay::Hook, lease);
+    let refused = refused.await.expect_err("a wrong token");
+    assert!(matches!(refused, StoreError::WrongToken(_)), "{refused}");
 }
 
 pub(crate) async fn secrets_are_taken_out(site: &Site) {

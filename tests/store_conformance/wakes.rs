@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcp_bridge::model::wake::WakeOutcome;
 use mcp_bridge::model::{MessageId, SessionKey};
-use mcp_bridge::store::{Boot, Store, WakeClaim, WakeEnd, WakeRef};
+use mcp_bridge::store::{Boot, Store, StoreError, WakeClaim, WakeEnd, WakeRef};
 
 use crate::Backend;
 use crate::common::{at, boot, pair, pairs};
@@ -108,4 +108,57 @@ pub(crate) async fn sessions_do_not_stand_in_each_other_s_way(backend: &impl Bac
     }
     let nobody = WakeRef { id: 999, claim: 1 };
     assert!(!store.end_wake(&nobody, &SPENT, at(2)).await.expect("asked"));
+}
+
+pub(crate) async fn an_agent_claims_its_own(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pairs = pairs(&store, 2, at(0)).await;
+    let (own, other) = (&pairs[0].b, &pairs[1].b);
+    let what = (MessageId(7), "hook");
+    let day = Duration::from_secs(86_400);
+    let boots = [100, 110, 170, 200].map(|now| boot("x", now));
+    let claimed = store.claim_own_wake(own, what, day, &boots[0], at(1));
+    let claimed = claimed.await.expect("asked").expect("free");
+    assert!(
+        claim(&store, &own.session, "daemon", &boot("x", 160))
+            .await
+            .is_none()
+    );
+    let twice = store.claim_own_wake(own, what, LEASE, &boots[1], at(1));
+    assert_eq!(twice.await.expect("asked"), None);
+
+    // Another session's agent does not end it.
+    let theirs = store.end_own_wake(other, &claimed, &SPENT, at(2)).await;
+    assert!(!theirs.expect("asked"));
+    // However long it asked for it, a daemon waits a minute.
+    let taken = claim(&store, &own.session, "daemon", &boot("x", 161)).await;
+    let taken = taken.expect("its lease is over");
+    let late = store.end_own_wake(own, &claimed, &SPENT, at(3)).await;
+    assert!(!late.expect("asked"), "who lost the claim ended it");
+    assert!(store.end_wake(&taken, &SPENT, at(4)).await.expect("asked"));
+
+    let again = store.claim_own_wake(own, what, LEASE, &boots[2], at(5));
+    let again = again.await.expect("asked").expect("free");
+    let verified = WakeEnd {
+        outcome: WakeOutcome::Verified,
+        reason: None,
+    };
+    let ended = store.end_own_wake(own, &again, &verified, at(6)).await;
+    assert!(ended.expect("asked"));
+    let shown = store.sessions(at(6)).await.expect("listed").into_iter();
+    let mine = shown.filter(|view| view.key == own.session);
+    let wakes: Vec<_> = mine.map(|view| (view.wake, view.activity_at)).collect();
+    // It is nothing that the agent did.
+    assert_eq!(wakes, [(Some("hook: verified".into()), None)]);
+
+    let mut stranger = own.clone();
+    stranger.token = other.token.clone();
+    let refused = store.claim_own_wake(&stranger, what, LEASE, &boots[3], at(7));
+    let refused = refused.await.expect_err("a wrong token");
+    assert!(matches!(refused, StoreError::WrongToken(_)), "{refused}");
+    let refused = store
+        .end_own_wake(&stranger, &again, &verified, at(7))
+        .await;
+    let refused = refused.expect_err("a wrong token");
+    assert!(matches!(refused, StoreError::WrongToken(_)), "{refused}");
 }

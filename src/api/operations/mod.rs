@@ -5,12 +5,14 @@ mod messages;
 mod orders;
 mod status;
 mod tasks;
+mod wakes;
 
 pub use conversations::*;
 pub use messages::*;
 pub use orders::*;
 pub use status::*;
 pub use tasks::*;
+pub use wakes::*;
 
 use crate::model::door::DoorError;
 use crate::model::session::is_role;
@@ -48,9 +50,9 @@ fn ensure_few<T>(member: &str, list: &[T], most: usize) -> Result<()> {
 macro_rules! each_operation {
     ($take:ident) => {
         $take! {
-            Acknowledge, AddTasks, Alerts, CallIn, CancelTask, CheckStore, ClaimTask,
+            Acknowledge, AddTasks, Alerts, CallIn, CancelTask, CheckStore, ClaimTask, ClaimWake,
             CloseConversation, Confirm, Conversations, CreateConversations, Daemons,
-            EndTask, Events, Fetch, Health, LabelConversation, Lease, OneConversation, OneTask, OpenAlerts,
+            EndTask, EndWake, Events, Fetch, Health, LabelConversation, Lease, OneConversation, OneTask, OpenAlerts,
             Order, Peek, PlainTokens, RateLimitsNow, ReassignTask, Rekey, RenewConversation, Send,
             Sessions, SetCapacity, SetPruneForeign, SetRateLimits, SetTokenStorage, Status, TakeBack,
             TaskCounts, TaskProgress, Tasks, TokenStorageNow, Touch, Unread, Verify,

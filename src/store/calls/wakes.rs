@@ -1,8 +1,12 @@
 //! Who wakes whom: one at a time.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
-use crate::store::{Result, Store, WakeClaim, WakeEnd, WakeRef};
+use crate::model::MessageId;
+use crate::store::ops::wakes;
+use crate::store::{Boot, Caller, Result, Store, WakeClaim, WakeEnd, WakeRef};
 
 impl Store {
     /// Claims the right to wake a session about its mail up to `mark`. `None`
@@ -45,7 +49,51 @@ impl Store {
                     outcome,
                     reason: reason.as_deref(),
                 };
-                transaction.rows().end_wake(&wake, &end, now)
+                transaction.rows().end_wake(&wake, None, &end, now)
+            })
+            .await
+    }
+
+    /// The same as [`Self::claim_wake`] for a program of the agent itself, by its token:
+    /// its client's hook, or its tools. Counts as nothing that the agent did.
+    ///
+    /// # Errors
+    /// Credentials.
+    pub async fn claim_own_wake(
+        &self,
+        caller: &Caller,
+        (mark, adapter): (MessageId, &str),
+        lease: Duration,
+        boot: &Boot,
+        now: Timestamp,
+    ) -> Result<Option<WakeRef>> {
+        let (caller, boot, adapter) = (caller.clone(), boot.clone(), adapter.to_owned());
+        self.normal
+            .write("claiming a wake", move |transaction| {
+                wakes::claim_own(transaction, &caller, (mark, &adapter), lease, &boot, now)
+            })
+            .await
+    }
+
+    /// Ends a wake of the caller's session. `false` if the claim was lost meanwhile, or
+    /// the wake is another session's.
+    ///
+    /// # Errors
+    /// Credentials.
+    pub async fn end_own_wake(
+        &self,
+        caller: &Caller,
+        wake: &WakeRef,
+        end: &WakeEnd<'_>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (caller, wake) = (caller.clone(), wake.clone());
+        let (outcome, reason) = (end.outcome, end.reason.map(str::to_owned));
+        self.normal
+            .write("ending a wake", move |transaction| {
+                let reason = reason.as_deref();
+                let end = WakeEnd { outcome, reason };
+                wakes::end_own(transaction, &caller, &wake, &end, now)
             })
             .await
     }

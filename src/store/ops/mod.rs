@@ -20,3 +20,4 @@ pub(crate) mod settings;
 pub(crate) mod status;
 pub(crate) mod tasks;
 pub(crate) mod times;
+pub(crate) mod wakes;

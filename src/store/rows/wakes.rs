@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::model::SessionKey;
 use crate::store::{Result, WakeClaim, WakeEnd, WakeRef};
 
 /// Operations on wakes.
@@ -20,9 +21,16 @@ pub trait WakeRows {
     /// The engine's.
     fn abandon_wakes(&mut self, claimant: &str, now: Timestamp) -> Result<()>;
 
-    /// Ends a wake, if the claim still holds. Whether it did.
+    /// Ends a wake, if the claim still holds and it is one of this session's, where one is
+    /// named. Whether that is so.
     ///
     /// # Errors
     /// The engine's.
-    fn end_wake(&mut self, wake: &WakeRef, end: &WakeEnd<'_>, now: Timestamp) -> Result<bool>;
+    fn end_wake(
+        &mut self,
+        wake: &WakeRef,
+        of: Option<&SessionKey>,
+        end: &WakeEnd<'_>,
+        now: Timestamp,
+    ) -> Result<bool>;
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::MemoryRows;
+use crate::model::SessionKey;
 use crate::model::wake::WakeOutcome;
 use crate::store::memory::tables::Wake;
 use crate::store::rows::WakeRows;
@@ -47,8 +48,15 @@ impl WakeRows for MemoryRows {
         Ok(())
     }
 
-    fn end_wake(&mut self, wake: &WakeRef, end: &WakeEnd<'_>, now: Timestamp) -> Result<bool> {
+    fn end_wake(
+        &mut self,
+        wake: &WakeRef,
+        of: Option<&SessionKey>,
+        end: &WakeEnd<'_>,
+        now: Timestamp,
+    ) -> Result<bool> {
         let row = self.at()?.wakes.get_mut(&wake.id);
+        let row = row.filter(|row| of.is_none_or(|session| *session == row.session));
         let Some(row) = row.filter(|row| row.claim == wake.claim && row.ended.is_none()) else {
             return Ok(false);
         };

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::params;
 
+use crate::model::SessionKey;
 use crate::store::rows::WakeRows;
 use crate::store::sqlite::engine::SqliteRows;
 use crate::store::sqlite::millis;
@@ -56,17 +57,26 @@ impl WakeRows for SqliteRows {
         })
     }
 
-    fn end_wake(&mut self, wake: &WakeRef, end: &WakeEnd<'_>, now: Timestamp) -> Result<bool> {
+    fn end_wake(
+        &mut self,
+        wake: &WakeRef,
+        of: Option<&SessionKey>,
+        end: &WakeEnd<'_>,
+        now: Timestamp,
+    ) -> Result<bool> {
         self.run(|connection| {
             let changed = connection.change(
                 "UPDATE bridge_wake SET outcome = ?3, reason = ?4, ended_ms = ?5
-                 WHERE wake_id = ?1 AND claim = ?2 AND ended_ms IS NULL",
+                 WHERE wake_id = ?1 AND claim = ?2 AND ended_ms IS NULL
+                   AND (?6 IS NULL OR (conversation_id, session_id) = (?6, ?7))",
                 params![
                     wake.id,
                     wake.claim,
                     end.outcome.as_str(),
                     end.reason,
-                    millis(now)
+                    millis(now),
+                    of.map(|session| session.conversation.as_str()),
+                    of.map(|session| session.side.as_str()),
                 ],
             )?;
             Ok(changed == 1)

@@ -1,6 +1,6 @@
-//! What hooks of one agent leave for the next: what the agent was told of, and what
-//! could not be said to the store yet. Small files of this user's own, named after the
-//! sessions that the agent acts for.
+//! What programs of one agent leave for the next: what the agent was told of, how it was
+//! woken, and what could not be said to the store yet. Small files of this user's own,
+//! named after the sessions that the agent acts for.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -12,10 +12,11 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
+use super::Acting;
 use crate::guarded;
+use crate::model::SessionKey;
 use crate::model::health::Turn;
-use crate::session::Acting;
-use crate::store::locate;
+use crate::store::{WakeRef, locate};
 
 /// Bytes that wait for the store at most. The oldest is what is given up: the turn that
 /// is true now was said last.
@@ -27,9 +28,15 @@ const WAKE_MS: u64 = 10_000;
 /// When an agent is reminded first of mail that it was told of and left unread.
 const REMINDED_AFTER_MS: u64 = 300_000;
 
+/// Wakes within an hour at most. Two agents that wake each other without end cost
+/// their users money.
+pub(crate) const MOST_WAKES: usize = 60;
+
+const HOUR_MS: u64 = 3_600_000;
+
 /// The files of one agent.
 #[derive(Debug, Clone)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     directory: PathBuf,
     name: String,
 }
@@ -37,28 +44,41 @@ pub(super) struct Notes {
 /// What an agent was told, and when it was woken.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Told {
+pub(crate) struct Told {
     /// The newest message that it was told of.
-    pub(super) newest: i64,
+    pub(crate) newest: i64,
     /// When it was told of that one last, and how often it was reminded since:
     /// milliseconds since boot.
-    pub(super) told_at: u64,
-    pub(super) reminders: u32,
+    pub(crate) told_at: u64,
+    pub(crate) reminders: u32,
     /// How often in a row it was made to go on when it stopped.
-    pub(super) blocks: u32,
+    pub(crate) blocks: u32,
     /// The turn that the store heard of last, and when: milliseconds since boot.
-    pub(super) turn: Option<(Turn, u64)>,
+    pub(crate) turn: Option<(Turn, u64)>,
     /// Whether the store was told that it waits.
-    pub(super) waits: bool,
+    pub(crate) waits: bool,
     /// The boot that these times are of.
-    pub(super) boot: String,
+    pub(crate) boot: String,
     /// When its client was woken lately: milliseconds since boot.
-    pub(super) wakes: Vec<u64>,
+    pub(crate) wakes: Vec<u64>,
+    /// The wake that the client's hook claimed last, until what came of it is known.
+    pub(crate) claimed: Vec<Claimed>,
+    /// The client says that it asks its user for no permission.
+    pub(crate) bypasses: bool,
+}
+
+/// The claimed wake of one session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Claimed {
+    /// Whose.
+    pub(crate) session: SessionKey,
+    /// Which.
+    pub(crate) wake: WakeRef,
 }
 
 impl Told {
     /// The agent is told now of its mail, up to this message.
-    pub(super) fn tell(&mut self, newest: i64, now: u64) {
+    pub(crate) fn tell(&mut self, newest: i64, now: u64) {
         self.reminders = match newest > self.newest {
             true => 0,
             false => self.reminders.saturating_add(1),
@@ -69,14 +89,24 @@ impl Told {
 
     /// How long until an agent that left its mail unread is reminded of it: longer
     /// after each time.
-    pub(super) fn reminded_in(&self, now: u64) -> Duration {
+    pub(crate) fn reminded_in(&self, now: u64) -> Duration {
         let pause = REMINDED_AFTER_MS << self.reminders.min(6);
         Duration::from_millis((self.told_at + pause).saturating_sub(now))
     }
 
+    /// The agent is woken now, unless it was woken too often within the last hour.
+    pub(crate) fn wakes_again(&mut self, now: u64) -> bool {
+        self.wakes.retain(|at| now.saturating_sub(*at) < HOUR_MS);
+        let may = self.wakes.len() < MOST_WAKES;
+        if may {
+            self.wakes.push(now);
+        }
+        may
+    }
+
     /// Whether the turn that begins now is the one that a wake for this message led to:
     /// its agent was told this moment.
-    pub(super) fn is_woken_for(&self, newest: i64, now: u64) -> bool {
+    pub(crate) fn is_woken_for(&self, newest: i64, now: u64) -> bool {
         let woken = self.wakes.last();
         newest == self.newest && woken.is_some_and(|at| now.saturating_sub(*at) < WAKE_MS)
     }
@@ -84,15 +114,15 @@ impl Told {
 
 /// What waits to be said to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Saying {
+pub(crate) struct Saying {
     /// What the client said of its turn.
-    pub(super) turn: Turn,
+    pub(crate) turn: Turn,
 }
 
 impl Notes {
     /// Those of the agent that acts for these sessions; none where this user has no
     /// place for them.
-    pub(super) fn of(acting: &Acting) -> Option<Self> {
+    pub(crate) fn of(acting: &Acting) -> Option<Self> {
         let directory = locate::notes_directory()?.join("hooks");
         let mut digest = Sha256::new();
         digest.update(acting.store.as_deref().unwrap_or_default());
@@ -104,7 +134,7 @@ impl Notes {
     }
 
     /// What it was told, on this boot.
-    pub(super) fn told(&self, boot: &str) -> Told {
+    pub(crate) fn told(&self, boot: &str) -> Told {
         let told: Told = self.read("json").unwrap_or_default();
         match told.boot == boot {
             true => told,
@@ -118,7 +148,7 @@ impl Notes {
     }
 
     /// Notes what it was told.
-    pub(super) fn tell(&self, told: &Told) -> io::Result<()> {
+    pub(crate) fn tell(&self, told: &Told) -> io::Result<()> {
         self.prepare()?;
         let text = serde_json::to_vec(told)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
@@ -128,7 +158,7 @@ impl Notes {
     }
 
     /// Keeps something for the store behind what waits already.
-    pub(super) fn keep(&self, saying: Saying) -> io::Result<()> {
+    pub(crate) fn keep(&self, saying: Saying) -> io::Result<()> {
         self.prepare()?;
         let _lock = self.lock("lock", FlockOperation::LockExclusive)?;
         let mut waiting = self.waiting()?;
@@ -137,7 +167,7 @@ impl Notes {
     }
 
     /// What waits, oldest first.
-    pub(super) fn waiting(&self) -> io::Result<Vec<Saying>> {
+    pub(crate) fn waiting(&self) -> io::Result<Vec<Saying>> {
         match guarded::read(&self.path("waiting"), 2 * MOST_WAITING) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -151,7 +181,7 @@ impl Notes {
     }
 
     /// The first `count` of what waits were said.
-    pub(super) fn said(&self, count: usize) -> io::Result<()> {
+    pub(crate) fn said(&self, count: usize) -> io::Result<()> {
         let _lock = self.lock("lock", FlockOperation::LockExclusive)?;
         let mut waiting = self.waiting()?;
         waiting.drain(..count.min(waiting.len()));
@@ -159,7 +189,7 @@ impl Notes {
     }
 
     /// The right to say what waits, which one program has at a time.
-    pub(super) fn turn_to_say(&self) -> io::Result<Option<File>> {
+    pub(crate) fn turn_to_say(&self) -> io::Result<Option<File>> {
         self.prepare()?;
         match self.lock("saying", FlockOperation::NonBlockingLockExclusive) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -168,9 +198,15 @@ impl Notes {
     }
 
     /// The file that the agent's one waiter has locked, and writes its process to.
-    pub(super) fn waiter(&self) -> io::Result<File> {
+    pub(crate) fn waiter(&self) -> io::Result<File> {
         self.prepare()?;
         Ok(guarded::open_or_make(&self.path("waiter"), 0o600)?.0)
+    }
+
+    /// Whether the client's hook waits for mail just now.
+    pub(crate) fn has_waiter(&self) -> bool {
+        let file = guarded::open(&self.path("waiter"));
+        file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
     }
 
     fn put(&self, waiting: &[Saying]) -> io::Result<()> {
@@ -212,6 +248,11 @@ impl Notes {
         let text = guarded::read(&self.path(kind), MOST_WAITING).ok()?;
         serde_json::from_slice(&text).ok()
     }
+}
+
+/// A time since boot in the milliseconds that notes have.
+pub(crate) fn millis(since_boot: Duration) -> u64 {
+    u64::try_from(since_boot.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -278,6 +319,7 @@ mod tests {
             waits: true,
             boot: "one".into(),
             wakes: vec![1, 2],
+            ..Told::default()
         };
         notes.tell(&told).expect("written");
         assert_eq!(notes.told("one"), told);

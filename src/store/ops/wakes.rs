@@ -1,0 +1,56 @@
+//! Wakes that an agent's own programs claim, by its token.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::callers::authenticate;
+use crate::model::MessageId;
+use crate::store::executor::Transaction;
+use crate::store::{Boot, Caller, Result, WakeClaim, WakeEnd, WakeRef};
+
+/// How long such a claim holds at most: until then no daemon wakes the session.
+const LONGEST_LEASE: Duration = Duration::from_secs(60);
+
+/// Claims the caller's own wake.
+///
+/// # Errors
+/// Credentials; the engine's.
+pub(crate) fn claim_own(
+    transaction: &mut Transaction<'_>,
+    caller: &Caller,
+    (mark, adapter): (MessageId, &str),
+    lease: Duration,
+    boot: &Boot,
+    now: Timestamp,
+) -> Result<Option<WakeRef>> {
+    let rows = transaction.rows();
+    authenticate(rows, caller, now)?;
+    // No daemon's name begins so: what a daemon left open is not taken for this.
+    let claimant = format!("agent of {}", caller.session);
+    let claim = WakeClaim {
+        session: &caller.session,
+        mark,
+        adapter,
+        claimant: &claimant,
+        lease: lease.min(LONGEST_LEASE),
+        boot,
+    };
+    rows.claim(&claim, now)
+}
+
+/// Ends one of the caller's own wakes.
+///
+/// # Errors
+/// Credentials; the engine's.
+pub(crate) fn end_own(
+    transaction: &mut Transaction<'_>,
+    caller: &Caller,
+    wake: &WakeRef,
+    end: &WakeEnd<'_>,
+    now: Timestamp,
+) -> Result<bool> {
+    let rows = transaction.rows();
+    authenticate(rows, caller, now)?;
+    rows.end_wake(wake, Some(&caller.session), end, now)
+}
