@@ -32,6 +32,8 @@ mod moves;
 mod prune;
 #[path = "store_conformance/reassign.rs"]
 mod reassign;
+#[path = "store_conformance/registrations.rs"]
+mod registrations;
 #[path = "store_conformance/rekeying.rs"]
 mod rekeying;
 #[path = "store_conformance/reminders.rs"]
@@ -193,6 +195,13 @@ macro_rules! every_case {
                 one_side_s_token_rekeys_no_other_side
                 only_open_conversations_are_rekeyed
                 of_two_that_rekey_one_gets_through
+            }
+            registrations {
+                the_newest_client_counts
+                only_its_session_registers_a_client
+                clients_of_this_machine_are_listed
+                a_new_token_forgets_the_client
+                a_client_s_words_are_short_and_harmless
             }
             messages {
                 they_arrive_in_order

@@ -86,6 +86,8 @@ pub enum Signal {
     Work,
     /// Who may act for a session: a conversation was closed, a token was replaced.
     Access,
+    /// Which clients act for sessions: one registered.
+    Agents,
 }
 
 /// Which of them came.
@@ -95,4 +97,6 @@ pub struct Signalled {
     pub work: bool,
     /// [`Signal::Access`].
     pub access: bool,
+    /// [`Signal::Agents`].
+    pub agents: bool,
 }

@@ -32,6 +32,7 @@ const AREAS: &[(&str, Why)] = &[
     ("leader", Daemon),
     ("moves", Daemon),
     ("prune", Daemon),
+    ("registrations", Daemon),
     ("reminders", Daemon),
     ("times", Clock),
     ("wakes", Daemon),

@@ -269,19 +269,24 @@ pub(crate) async fn a_lost_right_is_signalled(backend: &impl Backend) {
         .await
             == wanted
     };
-    let (work, access) = (Signal::Work, Signal::Access);
+    let (work, access, agents) = (Signal::Work, Signal::Access, Signal::Agents);
     let of = |which: &[Signal]| Signalled {
         work: which.contains(&work),
         access: which.contains(&access),
+        agents: which.contains(&agents),
     };
     // A task is nothing to those who follow mail.
     crate::work::add(&store, "one").await;
     assert!(signalled("a task to be signalled", of(&[work])).await);
+    let client = crate::registrations::client(11);
+    let registered = store.register_agent(&one.a, client, at(1));
+    registered.await.expect("registered");
+    assert!(signalled("a client to be signalled", of(&[agents])).await);
     let token = Token::generate(&one.b.session, &[9; 32]);
     let presented = Some(&one.b.token);
     let rekeyed = store.rekey_session(&one.b.session, presented, &token, at(1));
     rekeyed.await.expect("rekeyed");
-    assert!(signalled("a new token to be signalled", of(&[access])).await);
+    assert!(signalled("a new token to be signalled", of(&[access, agents])).await);
     let closed = store.close_conversation(&other.b.session.conversation, at(2));
     closed.await.expect("closed");
     assert!(signalled("a closed conversation to be signalled", of(&[work, access])).await);

@@ -41,13 +41,14 @@ fn count(backend: &impl Backend, table: &str) -> u64 {
 }
 
 /// Every table that has something of a conversation.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "conversations",
     "messages",
     "session_status",
     "bridge_conversation",
     "bridge_session",
     "bridge_heartbeat",
+    "bridge_registration",
     "bridge_receipt",
     "bridge_client_message",
     "bridge_task_message",
@@ -63,6 +64,9 @@ async fn lived(store: &Store, label: &str) -> Pair {
         .expect("made");
     let keeper = daemon(store, "hera").await;
     crate::work::beat_with(store, &keeper, &[&pair.b.session], true).await;
+    let client = crate::registrations::client(11);
+    let registered = store.register_agent(&pair.b, client, at(3));
+    registered.await.expect("registered");
     let drafts = [crate::common::draft("x"), crate::common::named("y", "mine")];
     store.send(&pair.a, &drafts, at(3)).await.expect("sent");
     let id = add(store, "one").await;
@@ -392,7 +396,7 @@ pub(crate) async fn orphans_of_ours_vanish(backend: &impl Backend) {
     }
     prune(&store, late()).await;
     let of = |table: &str| format!("{table} WHERE conversation_id = '{}'", gone.id);
-    for table in &TABLES[2..8] {
+    for table in &TABLES[2..9] {
         assert_eq!(count(backend, &of(table)), 0, "{table}");
     }
     assert!(store.conversation(&open.id).await.is_ok());

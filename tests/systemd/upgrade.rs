@@ -188,10 +188,10 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
         .ok();
     assert_eq!(
         copies.trim(),
-        format!("{STORE}.before-schema-4 660 mcp-bridge")
+        format!("{STORE}.before-schema-5 660 mcp-bridge")
     );
     let kept = outside.path().join("kept.db");
-    fs::copy(machine.root(&format!("{STORE}.before-schema-4")), &kept).expect("copied");
+    fs::copy(machine.root(&format!("{STORE}.before-schema-5")), &kept).expect("copied");
     let copy = Connection::open(kept).expect("opened");
     let ask = |sql: &str| -> String {
         copy.query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0))

@@ -6,6 +6,7 @@ mod conversations;
 mod heartbeats;
 mod messages;
 mod orchestration;
+mod registrations;
 mod reports;
 mod tasks;
 mod upkeep;

@@ -67,6 +67,7 @@ impl Backend for Keeper {
                 head: self.memory.newest(),
                 work: 0,
                 access: 0,
+                agents: 0,
             },
             rings: self.memory.rings(),
             on_ring,
@@ -143,6 +144,7 @@ struct MemoryLook {
     head: MessageId,
     work: u64,
     access: u64,
+    agents: u64,
 }
 
 impl MemoryLook {
@@ -174,10 +176,11 @@ impl Look for MemoryLook {
     }
 
     fn signalled(&mut self) -> Result<Signalled> {
-        let (work, access) = self.memory.signals();
+        let [work, access, agents] = self.memory.signals();
         Ok(Signalled {
             work: std::mem::replace(&mut self.work, work) != work,
             access: std::mem::replace(&mut self.access, access) != access,
+            agents: std::mem::replace(&mut self.agents, agents) != agents,
         })
     }
 }

@@ -109,10 +109,11 @@ impl Memory {
         self.lock().committed_at
     }
 
-    /// The counts of signals: work, and access.
-    fn signals(&self) -> (u64, u64) {
+    /// The counts of signals: work, access, and agents.
+    fn signals(&self) -> [u64; 3] {
         let state = self.lock();
-        (state.tables.work, state.tables.access)
+        let tables = &state.tables;
+        [tables.work, tables.access, tables.agents]
     }
 
     fn newest(&self) -> MessageId {

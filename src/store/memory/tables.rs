@@ -13,7 +13,7 @@ use crate::model::standing::Standing;
 use crate::model::wake::WakeOutcome;
 use crate::model::{ConversationId, Label, MessageId, SessionKey, Side, StoreName, TaskId};
 use crate::store::rows::{Audit, EndSet, Party};
-use crate::store::{AlertRow, Control, FetchId, Lease, Task, TaskEvent};
+use crate::store::{AlertRow, Control, FetchId, Lease, Registration, Task, TaskEvent};
 
 use super::beats::{BeatRow, Daemon};
 
@@ -50,6 +50,9 @@ pub(super) struct Tables {
     /// Counts that there is work for an orchestrator.
     pub(super) work: u64,
     pub(super) access: u64,
+    pub(super) agents: u64,
+    /// Which clients act for sessions.
+    pub(super) registrations: HashMap<SessionKey, Registration>,
 }
 
 #[derive(Debug, Clone)]

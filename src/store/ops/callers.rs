@@ -66,19 +66,46 @@ pub(crate) fn verify(
         .iter()
         .map(|caller| caller.session.clone())
         .collect();
-    let parties = rows.parties(&sessions)?;
+    each(rows, &sessions, now, |place, party, now| {
+        judge(party, &callers[place], now)
+    })
+}
+
+/// What the conversations of sessions say, each with its own answer, to a caller that
+/// needs no token: a daemon, of the sessions of its machine.
+///
+/// # Errors
+/// The engine's.
+pub(crate) fn standing(
+    rows: &mut dyn Rows,
+    sessions: &[SessionKey],
+    now: Timestamp,
+) -> Result<Vec<Result<Verified>>> {
+    each(rows, sessions, now, |place, party, now| {
+        verified(party, &sessions[place].conversation, now)
+    })
+}
+
+/// Judges sessions by what their conversations say, each at its time.
+fn each(
+    rows: &mut dyn Rows,
+    sessions: &[SessionKey],
+    now: Timestamp,
+    judge: impl Fn(usize, Party, Timestamp) -> Result<Verified>,
+) -> Result<Vec<Result<Verified>>> {
+    let parties = rows.parties(sessions)?;
     let mut by_rows = None;
-    let mut answers = Vec::with_capacity(callers.len());
-    for (caller, party) in callers.iter().zip(parties) {
+    let mut answers = Vec::with_capacity(sessions.len());
+    for (place, party) in parties.into_iter().enumerate() {
         answers.push(match party {
             Ok(Some(party)) => {
                 let now = match (set_time(&party, now), by_rows) {
                     (Some(at), _) | (None, Some(at)) => at,
                     (None, None) => *by_rows.insert(row_time(rows.newest_audit()?, now)),
                 };
-                judge(party, caller, now)
+                judge(place, party, now)
             }
-            Ok(None) => Err(nowhere(rows.store(), &caller.session.conversation)),
+            Ok(None) => Err(nowhere(rows.store(), &sessions[place].conversation)),
             Err(unreadable) => Err(unreadable),
         });
     }
@@ -98,7 +125,11 @@ pub(crate) fn judge(party: Party, caller: &Caller, now: Timestamp) -> Result<Ver
     if !caller.token.matches(&party.token) {
         return Err(StoreError::WrongToken(caller.session.clone()));
     }
-    let expires_at = end_of(&party, &caller.session.conversation, now)?;
+    verified(party, &caller.session.conversation, now)
+}
+
+fn verified(party: Party, id: &ConversationId, now: Timestamp) -> Result<Verified> {
+    let expires_at = end_of(&party, id, now)?;
     Ok(Verified {
         now,
         expires_at,

@@ -164,6 +164,9 @@ pub(crate) fn rekey(
     }
     let storage = settings::token_storage(rows)?;
     rows.set_token(session, &token.stored(storage))?;
+    // Whose client that was, the new token's holder says anew.
+    rows.forget_registration(session)?;
+    rows.signal(Signal::Agents)?;
     let row = Audit {
         conversation: Some(session.conversation.clone()),
         side: Some(session.side),

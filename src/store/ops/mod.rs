@@ -14,6 +14,7 @@ pub(crate) mod messages;
 pub(crate) mod moves;
 mod notices;
 pub(crate) mod prune;
+pub(crate) mod registrations;
 mod reminders;
 pub(crate) mod seen;
 pub(crate) mod settings;

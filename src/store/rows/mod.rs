@@ -16,6 +16,7 @@ mod leader;
 mod messages;
 mod notices;
 mod prune;
+mod registrations;
 mod reports;
 mod seen;
 mod sessions;
@@ -42,6 +43,7 @@ pub use leader::LeaderRows;
 pub use messages::{Clean, ClientMessage, Handed, MessageRows, PAGE_BYTES, Page};
 pub use notices::{NoticeRows, OwedMessage};
 pub use prune::{PruneRows, Scope};
+pub use registrations::RegistrationRows;
 pub use reports::ReportRows;
 pub use seen::{SeenRows, Which};
 pub use sessions::SessionRows;
@@ -65,6 +67,7 @@ pub trait Rows:
     + LeaderRows
     + MessageRows
     + PruneRows
+    + RegistrationRows
     + ReportRows
     + SeenRows
     + HistoryRows

@@ -72,7 +72,7 @@ pub use open::{Brought, Create, Opening};
 pub use restore::{Restored, candidate, restore};
 
 /// The schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 4;
+pub const SCHEMA_VERSION: i64 = 5;
 
 /// Connections that read.
 const READERS: usize = 4;

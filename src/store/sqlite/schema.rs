@@ -29,7 +29,7 @@ const MIN_COMPATIBLE: i64 = 1;
 const ANOTHER_COPIES: Duration = Duration::from_millis(20);
 
 /// The schema's history, oldest first; what has been released never changes.
-const STEPS: [(i64, &str, &str); 4] = [
+const STEPS: [(i64, &str, &str); 5] = [
     (
         1,
         "bridge",
@@ -49,6 +49,11 @@ const STEPS: [(i64, &str, &str); 4] = [
         4,
         "safe and truthful",
         include_str!("../../../migrations/sqlite/0004_safe_and_truthful.sql"),
+    ),
+    (
+        5,
+        "registrations",
+        include_str!("../../../migrations/sqlite/0005_registrations.sql"),
     ),
 ];
 

@@ -50,7 +50,7 @@ pub(super) struct Tail {
     /// Newest id that was returned, or was there at the start.
     head: i64,
     /// The signals' counts that were seen last.
-    signals: [i64; 2],
+    signals: [i64; 3],
     data_version: i64,
     /// As it was before the last look, if that read all that there was.
     looked: Option<IndexHeader>,
@@ -97,7 +97,7 @@ impl Tail {
             connection,
             head,
             // Whatever came before is looked at anyway.
-            signals: [0; 2],
+            signals: [0; 3],
             data_version,
             looked: None,
             header: None,
@@ -161,6 +161,7 @@ impl Look for Tail {
         Ok(Signalled {
             work: now[0] != before[0],
             access: now[1] != before[1],
+            agents: now[2] != before[2],
         })
     }
 }
@@ -196,14 +197,15 @@ impl Tail {
         Some(header)
     }
 
-    fn signals_now(&self) -> rusqlite::Result<[i64; 2]> {
+    fn signals_now(&self) -> rusqlite::Result<[i64; 3]> {
         let mut question = self.connection.prepare_cached(
             "SELECT CAST(coalesce(max(n) FILTER (WHERE name = ?1), 0) AS INTEGER),
-                    CAST(coalesce(max(n) FILTER (WHERE name = ?2), 0) AS INTEGER)
-             FROM bridge_signal WHERE name IN (?1, ?2)",
+                    CAST(coalesce(max(n) FILTER (WHERE name = ?2), 0) AS INTEGER),
+                    CAST(coalesce(max(n) FILTER (WHERE name = ?3), 0) AS INTEGER)
+             FROM bridge_signal WHERE name IN (?1, ?2, ?3)",
         )?;
-        let names = [Signal::Work.name(), Signal::Access.name()];
-        question.query_row(names, |row| Ok([row.get(0)?, row.get(1)?]))
+        let names = [Signal::Work, Signal::Access, Signal::Agents].map(Signal::name);
+        question.query_row(names, |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))
     }
 
     fn arrivals_since(&self, whole: &HashSet<SessionKey>) -> rusqlite::Result<(Vec<Arrival>, i64)> {

@@ -11,6 +11,7 @@ mod leader;
 mod messages;
 mod notices;
 mod prune;
+mod registrations;
 mod reports;
 mod seen;
 mod sessions;

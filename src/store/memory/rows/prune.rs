@@ -83,6 +83,7 @@ impl PruneRows for MemoryRows {
         tables.mirrored.retain(|key, _| there(key));
         tables.said.retain(|key, _| there(key));
         tables.beats.retain(|key, _| there(key));
+        tables.registrations.retain(|key, _| there(key));
         tables.client_messages.retain(|(key, _), _| there(key));
         let wakes = &mut tables.wakes;
         wakes.retain(|_, wake| wake.ended.is_some() || there(&wake.session));

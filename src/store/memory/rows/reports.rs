@@ -9,7 +9,7 @@ use crate::model::{SessionKey, Side};
 use crate::store::memory::tables::{ConversationRow, NAME, Tables};
 use crate::store::rows::{ReportRows, SettingRows as _};
 use crate::store::sqlite::SCHEMA_VERSION;
-use crate::store::{Result, StoreCheck};
+use crate::store::{Registration, Result, StoreCheck};
 
 fn count(rows: usize) -> u64 {
     u64::try_from(rows).unwrap_or(u64::MAX)
@@ -19,6 +19,7 @@ impl Tables {
     fn view(&self, key: SessionKey, conversation: &ConversationRow) -> SessionView {
         let row = self.sessions.get(&key);
         let beat = self.beats.get(&key);
+        let client = self.registrations.get(&key);
         let own = match key.side {
             Side::A => 0,
             Side::B => 1,
@@ -47,10 +48,11 @@ impl Tables {
             turn: row.and_then(|row| row.turn).unwrap_or_default(),
             busy_until: row.and_then(|row| row.busy).map(|busy| busy.2),
             host: self.daemon_of(&key).map(|one| one.info.host.clone()),
-            pid: beat
-                .and_then(|beat| beat.process)
+            pid: client
+                .and_then(|client| client.process)
+                .or(beat.and_then(|beat| beat.process))
                 .map(|process| process.pid),
-            client: None,
+            client: client.map(Registration::title),
             key,
         }
     }

@@ -10,6 +10,7 @@ impl SignalRows for MemoryRows {
         match what {
             Signal::Work => tables.work += 1,
             Signal::Access => tables.access += 1,
+            Signal::Agents => tables.agents += 1,
         }
         Ok(())
     }

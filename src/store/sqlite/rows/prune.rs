@@ -237,6 +237,8 @@ fn orphans(connection: &Connection, scope: Scope) -> std::result::Result<(), Fau
          WHERE ended_ms IS NULL AND conversation_id NOT IN (SELECT id FROM conversations)",
         "DELETE FROM bridge_heartbeat
          WHERE conversation_id NOT IN (SELECT id FROM conversations)",
+        "DELETE FROM bridge_registration
+         WHERE conversation_id NOT IN (SELECT id FROM conversations)",
         // The newest change stays: numbers that were seen must not come again.
         concat!(
             "DELETE FROM bridge_session

@@ -28,7 +28,7 @@ impl ReportRows for SqliteRows {
                     "SELECT c.id, w.side AS side, l.label,
                             iif(w.side = 'a', c.session_a_role, c.session_b_role) AS role,
                             c.expires_at, h.seq, h.beat_ms, h.ttl_ms, h.proof, h.exited_ms,
-                            h.daemon_id, h.released, h.pid, s.activity_ms, ",
+                            h.daemon_id, h.released, coalesce(g.pid, h.pid), s.activity_ms, ",
                     reported!(),
                     " AS status, ",
                     foreign_mark!(),
@@ -61,7 +61,8 @@ impl ReportRows for SqliteRows {
                      LEFT JOIN session_status so
                          ON so.conversation_id = c.id AND so.session_id = 'session_' || w.side
                      LEFT JOIN bridge_daemon d ON d.daemon_id = h.daemon_id
-                     LEFT JOIN bridge_agent g ON g.agent_id = s.agent_id
+                     LEFT JOIN bridge_registration g
+                         ON g.conversation_id = c.id AND g.session_id = w.side
                      WHERE replace(c.expires_at, ' ', 'T') >= ?1 AND l.closed_ms IS NULL
                      ORDER BY l.label IS NULL, l.label, c.created_at, c.id, w.side",
                 ),

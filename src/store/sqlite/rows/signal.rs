@@ -12,6 +12,7 @@ impl Signal {
         match self {
             Self::Work => "work",
             Self::Access => "access",
+            Self::Agents => "agents",
         }
     }
 }
