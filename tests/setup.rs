@@ -153,8 +153,6 @@ fn a_dry_run_shows_and_changes_nothing() {
 #[test]
 fn codex_is_set_up_in_its_own_home() {
     let scratch = scratch();
-    let refused = setup(&scratch, &["codex"]);
-    assert!(refused.err.contains("--user"), "{refused:?}");
     std::fs::create_dir(scratch.path(".codex")).expect("a directory");
     let theirs = "model = \"gpt\" # mine\n\n[projects.\"/x\"]\ntrust_level = \"trusted\"\n";
     let config = scratch.path(".codex/config.toml");
@@ -177,6 +175,27 @@ fn codex_is_set_up_in_its_own_home() {
     setup(&scratch, &["codex", "--user", "--remove"]).ok();
     assert_eq!(std::fs::read_to_string(&config).expect("the file"), theirs);
     assert!(!scratch.path(".codex/hooks.json").exists());
+}
+
+#[test]
+fn codex_finds_its_tools_in_a_project_too() {
+    let scratch = scratch();
+    setup(&scratch, &["codex"]).ok();
+    let config = std::fs::read_to_string(scratch.path("tree/.codex/config.toml"));
+    let config: toml::Table = config.expect("the file").parse().expect("TOML");
+    let server = &config["mcp_servers"]["bridge"];
+    assert_eq!(
+        server["default_tools_approval_mode"].as_str(),
+        Some("approve")
+    );
+    // Which session acts is not to come from an environment that sessions share.
+    let handed_on = server["env_vars"].as_array().expect("names");
+    assert!(handed_on.contains(&"MCP_BRIDGE_STORE".into()));
+    assert!(!handed_on.contains(&"MCP_BRIDGE_CREDENTIALS".into()));
+    setup(&scratch, &["codex", "--remove"]).ok();
+    for file in ["config.toml", "hooks.json"] {
+        assert!(!scratch.path("tree/.codex").join(file).exists());
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod common;
 mod python;
 
 mod claude;
+mod codex;
 mod plugin;
 mod sdk;
 

@@ -49,6 +49,19 @@ pub(super) enum Ours {
     },
 }
 
+/// What Codex is to hand on to our server: it gives it next to none of its environment
+/// otherwise, and the server would look for the user's files elsewhere than the user's
+/// own commands. What says which session acts is left out: one server of Codex's may
+/// serve several agents, with the environment of the first.
+pub(super) const CODEX_ENVIRONMENT: [&str; 6] = [
+    "CODEX_HOME",
+    "MCP_BRIDGE_STORE",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+];
+
 /// The name that our server has with a client.
 pub(super) const SERVER: &str = "bridge";
 
@@ -74,7 +87,8 @@ impl Client {
         match self {
             Self::Claude => "an idle session is woken by its hook: nothing else is needed",
             Self::Codex => {
-                "Codex runs a hook only once you trusted it: type /hooks in Codex and trust those of mcp-bridge"
+                "Codex runs hooks only once you trusted them: it asks at its next start (or type /hooks), \
+                 and `codex exec` passes untrusted ones over without a word"
             }
             Self::Opencode | Self::Gemini => {
                 "an idle session is not woken by this client's own means: see docs/agents.md for tmux"
@@ -83,13 +97,13 @@ impl Client {
     }
 
     /// The files of this client, and our parts of them; `program` is ours.
-    pub(super) fn edits(self, scope: &Scope, program: &str) -> Result<Vec<Edit>, &'static str> {
-        Ok(match self {
+    pub(super) fn edits(self, scope: &Scope, program: &str) -> Vec<Edit> {
+        match self {
             Self::Claude => claude(scope, program),
-            Self::Codex => codex(scope, program)?,
+            Self::Codex => codex(scope, program),
             Self::Opencode => opencode(scope, program),
             Self::Gemini => gemini(scope, program),
-        })
+        }
     }
 }
 
@@ -147,36 +161,40 @@ fn claude_hooks(program: &str) -> Vec<Part> {
     events.map(group).into()
 }
 
-fn codex(scope: &Scope, program: &str) -> Result<Vec<Edit>, &'static str> {
-    let Scope::User(home) = scope else {
-        return Err("Codex reads servers from the user's own files: use --user");
-    };
-    let home = match std::env::var_os("CODEX_HOME").filter(|home| !home.is_empty()) {
-        Some(home) => PathBuf::from(home),
-        None => home.join(".codex"),
+fn codex(scope: &Scope, program: &str) -> Vec<Edit> {
+    // A project's files count where its user trusted it: Codex asks at its first start there.
+    let folder = match scope {
+        Scope::Project(tree) => tree.join(".codex"),
+        Scope::User(home) => match std::env::var_os("CODEX_HOME").filter(|own| !own.is_empty()) {
+            Some(own) => PathBuf::from(own),
+            None => home.join(".codex"),
+        },
     };
     let command = format!("{} hook", quoted(program));
-    let group = json!({ "hooks": [
-        { "type": "command", "command": command, "timeout": HOOK_LIMIT }] });
-    let events = [
-        "SessionStart",
-        "UserPromptSubmit",
-        "PostToolUse",
-        "PermissionRequest",
-        "Interrupt",
-        "Stop",
+    let hooks = [
+        ("SessionStart", HOOK_LIMIT),
+        ("UserPromptSubmit", HOOK_LIMIT),
+        ("PostToolUse", HOOK_LIMIT),
+        ("PermissionRequest", HOOK_LIMIT),
+        // More than this is cut down there, with a warning at each start.
+        ("Interrupt", 3),
+        ("Stop", HOOK_LIMIT),
     ];
-    let hooks = events.map(|event| Part::Elements(vec!["hooks", event], vec![group.clone()]));
-    Ok(vec![
+    let hooks = hooks.map(|(event, limit)| {
+        let group = json!({ "hooks": [
+            { "type": "command", "command": command, "timeout": limit }] });
+        Part::Elements(vec!["hooks", event], vec![group])
+    });
+    vec![
         Edit {
-            file: home.join("config.toml"),
+            file: folder.join("config.toml"),
             ours: Ours::CodexServer {
                 program: program.to_owned(),
             },
-            what: "the tools (server `bridge`)",
+            what: "the tools (server `bridge`), and leave to use them",
         },
-        json_edit(home.join("hooks.json"), hooks.into(), "the hooks"),
-    ])
+        json_edit(folder.join("hooks.json"), hooks.into(), "the hooks"),
+    ]
 }
 
 fn opencode(scope: &Scope, program: &str) -> Vec<Edit> {

@@ -24,7 +24,7 @@ use clients::{Client, Edit, Ours, Scope};
 Examples:
   cd ~/project && mcp-bridge setup claude       for this project alone
   mcp-bridge setup claude --user                for all projects of this user
-  mcp-bridge setup codex --user --dry-run       show what would change
+  mcp-bridge setup codex --dry-run              show what would change
   mcp-bridge setup claude --remove
 
 What else stands in these files keeps its place. The first time, a copy of each
@@ -71,10 +71,7 @@ pub(super) async fn run(args: SetupArgs, context: &Context) -> anyhow::Result<Ex
             })?),
         };
     let program = clients::program().context("the path of this program is not known")?;
-    let edits = args
-        .client
-        .edits(&scope, &program)
-        .map_err(anyhow::Error::msg)?;
+    let edits = args.client.edits(&scope, &program);
 
     // All are read, and understood, before one is written.
     let mut changes = Vec::with_capacity(edits.len());
@@ -127,10 +124,13 @@ fn wanted(
         (Ours::Json(parts), false) => merge::with(text.unwrap_or_default(), parts).map(Some),
         (Ours::Json(parts), true) => merge::without(text.unwrap_or_default(), parts),
         (Ours::CodexServer { program }, false) => {
-            let arguments: toml_edit::Array = ["mcp"].into_iter().collect();
+            let list = |words: &[&str]| words.iter().copied().collect::<toml_edit::Array>().into();
             let entries = [
                 ("command", program.as_str().into()),
-                ("args", toml_edit::Value::Array(arguments)),
+                ("args", list(&["mcp"])),
+                ("env_vars", list(&clients::CODEX_ENVIRONMENT)),
+                // Otherwise it asks its user at each call, and `codex exec` refuses it.
+                ("default_tools_approval_mode", "approve".into()),
             ];
             let text = text.unwrap_or_default();
             merge::with_table(text, "mcp_servers", clients::SERVER, &entries).map(Some)

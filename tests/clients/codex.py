@@ -1,0 +1,227 @@
+"""Drives a real Codex against a model of our own, without an account.
+
+    unshare -npf --mount-proc --kill-child python3 codex.py BRIDGE CODEX DIRECTORY CASE
+
+Everything happens in DIRECTORY, in a network namespace that has only loopback, and in a
+process namespace that ends with this driver. Each step waits for what it leads to. The
+last line is a JSON object of figures.
+"""
+
+import glob
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+BRIDGE, CODEX, HOME, CASE = sys.argv[1:5]
+PATIENCE = 60
+CONFIG, CREDENTIALS = f"{HOME}/.codex", f"{HOME}/credentials"
+TMUX = ["tmux", "-L", "test"]
+
+
+class Model(http.server.BaseHTTPRequestHandler):
+    """Calls the tools of its script, one a request, and check_messages when it is told
+    that messages wait. Else it says ok."""
+
+    protocol_version = "HTTP/1.1"
+    script = []
+    # (nanoseconds, what is new to the model, the answer)
+    asked = []
+
+    def log_message(self, *_):
+        pass
+
+    def reply(self, kind, body):
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.reply("application/json", b"{}")
+
+    def do_POST(self):
+        at = time.monotonic_ns()
+        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if not self.path.startswith("/v1/responses"):
+            return self.reply("application/json", b"{}")
+        request = json.loads(raw)
+        new = news(request["input"])
+        call = Model.script.pop(0) if Model.script else None
+        if not call and "unread message" in new and "function_call_output" not in new:
+            call = ("check_messages", {})
+        if call:
+            item = {"type": "function_call", "id": f"fc_{at}", "call_id": f"call_{at}", "name": call[0],
+                    "namespace": server_of(request, call[0]), "arguments": json.dumps(call[1])}
+        else:
+            text = {"type": "output_text", "text": "ok", "annotations": []}
+            item = {"type": "message", "id": f"msg_{at}", "role": "assistant", "content": [text]}
+        Model.asked.append((at, new, call and call[0]))
+        usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2,
+                 "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+        events = [("response.created", {"response": {"id": f"resp_{at}"}}),
+                  ("response.output_item.done", {"output_index": 0, "item": item}),
+                  ("response.completed", {"response": {"id": f"resp_{at}", "usage": usage}})]
+        body = "".join(f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n" for kind, data in events)
+        self.reply("text/event-stream", body.encode())
+
+
+def news(items):
+    """What the client adds behind the model's last answer."""
+    own = [n for n, item in enumerate(items) if item.get("role") == "assistant" or item["type"] == "function_call"]
+    return json.dumps(items[own[-1] + 1 if own else 0:])
+
+
+def server_of(request, name):
+    for space in request["tools"]:
+        if name in [tool["name"] for tool in space.get("tools", [])]:
+            return space["name"]
+    raise AssertionError(f"the client does not offer {name}")
+
+
+def run(*command, tree="tree"):
+    done = subprocess.run(command, env=ENV, cwd=f"{HOME}/{tree}", stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, (command, done)
+    return done.stdout + done.stderr
+
+
+def bridge(*words, side="a"):
+    return run(BRIDGE, "-c", f"{CREDENTIALS}/work.{side}.toml", *words)
+
+
+def wait(what, look):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"no {what}")
+
+
+def prepare(port):
+    os.makedirs(f"{HOME}/tree")
+    os.makedirs(CONFIG)
+    with open(f"{CONFIG}/config.toml", "w") as file:
+        file.write(f"""model = "scripted"
+model_provider = "scripted"
+approval_policy = "never"
+check_for_update_on_startup = false
+
+[model_providers.scripted]
+name = "scripted"
+base_url = "http://127.0.0.1:{port}/v1"
+wire_api = "responses"
+
+[features]
+plugins = false
+
+[analytics]
+enabled = false
+
+[projects."{HOME}/tree"]
+trust_level = "trusted"
+""")
+    run(BRIDGE, "conversation", "new", "--label", "work", "--out", CREDENTIALS)
+    run(BRIDGE, "join", f"{CREDENTIALS}/work.b.toml")
+
+
+class AppServer:
+    """The client's own interface for programs."""
+
+    def __init__(self):
+        self.process = subprocess.Popen([CODEX, "app-server"], env=ENV, cwd=f"{HOME}/tree", text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.call("initialize", clientInfo={"name": "test", "version": "1"}, capabilities={"experimentalApi": True})
+
+    def call(self, method, **params):
+        self.process.stdin.write(json.dumps({"id": method, "method": method, "params": params}) + "\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            answer = json.loads(line)
+            if answer.get("id") == method:
+                return answer["result"]
+        raise AssertionError(f"{method}: no answer")
+
+    def hooks(self):
+        listed, = self.call("hooks/list", cwds=[f"{HOME}/tree"])["data"]
+        assert not listed["warnings"] and not listed["errors"], listed
+        return [hook for hook in listed["hooks"] if "mcp-bridge" in hook["command"]]
+
+    def trust(self):
+        """As its user does on the screen: each hook by its hash."""
+        state = {hook["key"]: {"trusted_hash": hook["currentHash"]} for hook in self.hooks()}
+        edit = {"keyPath": "hooks.state", "mergeStrategy": "upsert", "value": state}
+        self.call("config/batchWrite", edits=[edit])
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait(PATIENCE)
+
+
+WORK = [("check_messages", {}), ("send_to_partner", {"message": "hello"}), ("claim_task", {}),
+        ("complete_task", {"task_id": 1, "fence": 1, "result": "done"})]
+
+
+def turn():
+    return run(CODEX, "exec", "--skip-git-repo-check", "do it")
+
+
+def programmed(scope):
+    """`codex exec`: the tools, and the hooks before and after they are trusted."""
+    run(BRIDGE, "setup", "codex", scope)
+    listed = run(CODEX, "mcp", "list")
+    assert "bridge" in listed and "enabled" in listed, listed
+    bridge("send", "job 1")
+    bridge("task", "add", "--role", "worker", "--title", "Port")
+    Model.script = list(WORK)
+    said = turn()
+    for tool, _ in WORK:
+        assert f"bridge/{tool} (completed)" in said, said
+    # Untrusted hooks do not run, and nothing is said of them.
+    assert "hook:" not in said, said
+    assert "hello" in bridge("check")
+    tasks = bridge("task", "list", "--all", "--json")
+    assert '"done"' in tasks, tasks
+
+    server = AppServer()
+    names = sorted(hook["eventName"] for hook in server.hooks())
+    assert names == ["interrupt", "permissionRequest", "postToolUse", "sessionStart", "stop", "userPromptSubmit"], names
+    assert {hook["trustStatus"] for hook in server.hooks()} == {"untrusted"}
+    server.trust()
+    assert {hook["trustStatus"] for hook in server.hooks()} == {"trusted"}
+    server.end()
+
+    # Mail from before the turn stands in what the client tells its model at first. Mail
+    # that comes within it makes the agent go on.
+    bridge("send", "job 2")
+    before = len(Model.asked)
+    Model.script = [("send_to_partner", {"message": "to myself"}), ("check_messages", {})]
+    said = turn()
+    for event in ["SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"]:
+        assert f"hook: {event} Completed" in said, said
+    first = Model.asked[before][1]
+    assert "here you are work/b" in first and "1 unread message for work/b" in first, first
+
+
+def main():
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Model)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    prepare(server.server_address[1])
+    try:
+        figures = {"user": lambda: programmed("--user"), "project": lambda: programmed("--project")}[CASE]()
+    except BaseException:
+        print([(a[1][-300:], a[2]) for a in Model.asked[-4:]], file=sys.stderr)
+        raise
+    print(json.dumps(figures or {}))
+
+
+ENV = {"PATH": f"{os.path.dirname(BRIDGE)}:{os.environ['PATH']}", "HOME": HOME, "TERM": "xterm-256color",
+       "LANG": "C.UTF-8", "TMUX_TMPDIR": HOME, "MCP_BRIDGE_STORE": f"{HOME}/bridge.db"}
+main()

@@ -1,0 +1,40 @@
+//! A real Codex, against a model of our own in a network of loopback alone.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::common::{self, Scratch};
+use crate::installed;
+
+fn drive(case: &str) {
+    let Some(codex) = installed("codex") else {
+        return;
+    };
+    if !cfg!(target_os = "linux") || !rustix::process::geteuid().is_root() {
+        common::not_tried("codex", "a network of its own needs Linux, and root");
+        return;
+    }
+    let scratch = Scratch::new();
+    let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/codex.py");
+    let mut command = Command::new("unshare");
+    command
+        .args(["-npf", "--mount-proc", "--kill-child", "python3"])
+        .arg(driver)
+        .arg(env!("CARGO_BIN_EXE_mcp-bridge"))
+        .arg(&codex)
+        .arg(scratch.dir())
+        .arg(case);
+    let ran = scratch.outcome(command).ok();
+    let _ = writeln!(std::io::stderr(), "codex, {case}: {}", ran.out.trim());
+}
+
+#[test]
+fn codex_works_with_the_tools_and_hooks_of_its_user() {
+    drive("user");
+}
+
+#[test]
+fn codex_takes_the_same_from_a_project() {
+    drive("project");
+}
