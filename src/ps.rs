@@ -24,6 +24,27 @@ pub(crate) fn is_stopped(pid: i32) -> bool {
     ask(pid, "state=").is_some_and(|state| state.starts_with(['T', 't']))
 }
 
+/// The user whose rights it has, if it has those of one alone.
+#[cfg_attr(
+    all(target_os = "linux", not(test)),
+    expect(dead_code, reason = "/proc tells there")
+)]
+pub(crate) fn owner(pid: i32) -> Option<u32> {
+    let users = ask(pid, "ruid=,uid=")?;
+    let mut users = users.split_whitespace().map(str::parse);
+    let (real, effective) = (users.next()?.ok()?, users.next()?.ok()?);
+    (real == effective).then_some(real)
+}
+
+/// The process that started it.
+#[cfg_attr(
+    all(target_os = "linux", not(test)),
+    expect(dead_code, reason = "/proc tells there")
+)]
+pub(crate) fn parent(pid: i32) -> Option<i32> {
+    ask(pid, "ppid=")?.parse().ok()
+}
+
 fn ask(pid: i32, column: &str) -> Option<String> {
     let output = Command::new("/bin/ps")
         .args(["-o", column, "-p"])
@@ -65,12 +86,16 @@ mod tests {
         let mut child = Command::new("sleep").arg("1000").spawn().expect("sleep");
         let pid = i32::try_from(child.id()).expect("a process id");
         let (started, program) = (start(pid), program(pid));
+        let (owner, parent) = (owner(pid), parent(pid));
         let now = clock::now().as_second();
         child.kill().expect("killed");
         child.wait().expect("ended");
         let started = started.expect("ps(1)");
         assert!((now - 60..=now + 2).contains(&started), "{started} {now}");
         assert_eq!(program.as_deref(), Some("sleep"));
+        assert_eq!(owner, Some(rustix::process::geteuid().as_raw()));
+        let own = i32::try_from(std::process::id()).expect("a process id");
+        assert_eq!(parent, Some(own));
         assert_eq!(start(pid), None);
     }
 }

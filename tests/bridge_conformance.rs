@@ -12,6 +12,8 @@
     reason = "a test that cannot set up its case has nothing to say"
 )]
 
+#[path = "bridge_conformance/agents.rs"]
+mod agents;
 #[path = "bridge_conformance/between.rs"]
 mod between;
 #[path = "common/daemon.rs"]
@@ -92,6 +94,13 @@ cases! {
         a_label_can_be_changed
         only_plain_tokens_can_be_read
         verify_answers_in_the_order_of_the_question
+    }
+    agents {
+        a_client_s_own_process_is_believed
+        a_process_that_is_not_proven_proves_nothing
+        only_its_session_registers_a_client
+        a_client_that_runs_keeps_its_place
+        the_newest_client_counts
     }
     rekeying {
         the_old_token_ends_at_once

@@ -376,3 +376,31 @@ fn credentials_that_do_not_hold_join_nothing() {
         Some(1)
     );
 }
+
+#[test]
+fn a_hook_registers_the_client_that_calls_it() {
+    let scratch = Scratch::with_conversation();
+    let begin = |pid: u32| {
+        let mut command = scratch.bridge_as("work.b", &["hook"]);
+        command.env("MCP_BRIDGE_HOOK_PATIENCE", "30s");
+        command.env("CLAUDE_PID", pid.to_string());
+        let input = event("SessionStart").to_string();
+        scratch.outcome_with_input(command, input.as_bytes()).ok();
+    };
+    let clients = || scratch.number("SELECT count(*) FROM bridge_registration");
+    // A client that did not start the hook has left its variable to it.
+    let mut other = Command::new("sleep").arg("1000").spawn().expect("sleep");
+    begin(other.id());
+    other.kill().expect("killed");
+    other.wait().expect("ended");
+    assert_eq!(clients(), 0);
+    begin(std::process::id());
+    let own = std::process::id();
+    assert_eq!(
+        scratch.number(&format!(
+            "SELECT count(*) FROM bridge_registration
+             WHERE client = 'claude-code' AND pid = {own} AND session_id = 'b'"
+        )),
+        1
+    );
+}

@@ -43,10 +43,14 @@ impl Client {
     }
 
     fn shake_hands(&mut self, revision: &str) -> Value {
+        self.greet(revision, "test")
+    }
+
+    fn greet(&mut self, revision: &str, name: &str) -> Value {
         let answer = self.ask(
             "initialize",
             json!({ "protocolVersion": revision, "capabilities": {},
-                    "clientInfo": { "name": "test", "version": "1" } }),
+                    "clientInfo": { "name": name, "version": "1" } }),
         );
         self.write("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}");
         answer
@@ -496,4 +500,81 @@ fn an_agent_hears_whom_to_tell_of_a_closed_conversation() {
         assert!(words.contains("was closed"), "{tool}: {words}");
         assert!(words.contains("tell your user"), "{tool}: {words}");
     }
+}
+
+/// The client of side `b` and its process, as `status` shows them.
+fn registered(scratch: &Scratch) -> (Option<String>, Option<u64>) {
+    let status = scratch.run(&["status", "--json"]).ok().json();
+    let sessions = status["sessions"].as_array().expect("sessions");
+    let mine = sessions.iter().find(|one| one["session"] == "b");
+    let mine = mine.expect("the session");
+    (
+        mine["client"].as_str().map(str::to_owned),
+        mine["pid"].as_u64(),
+    )
+}
+
+fn is_registered(scratch: &Scratch, client: &str, pid: Option<u32>) {
+    let wanted = (Some(client.to_owned()), pid.map(u64::from));
+    wait_until("the client to be registered", || {
+        registered(scratch) == wanted
+    });
+}
+
+#[test]
+fn a_client_is_registered_with_its_process() {
+    let scratch = Scratch::with_conversation();
+    let _client = Client::of(&scratch, "work.b");
+    is_registered(&scratch, "test 1", Some(std::process::id()));
+
+    // All sessions of a Codex are children of one server.
+    let mut codex = Client::start(scratch.bridge_as("work.b", &["mcp"]));
+    codex.greet("2025-11-25", "codex-mcp-client");
+    is_registered(&scratch, "codex-mcp-client 1", None);
+}
+
+#[test]
+fn a_client_without_a_handshake_is_registered() {
+    let scratch = Scratch::with_conversation();
+    let mut client = Client::start(scratch.bridge_as("work.b", &["mcp"]));
+    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "newer", "version": "2" },
+        "io.modelcontextprotocol/clientCapabilities": {} });
+    client.ask("server/discover", json!({ "_meta": meta }));
+    is_registered(&scratch, "newer 2", Some(std::process::id()));
+}
+
+#[test]
+fn a_client_whose_token_was_replaced_is_registered_again() {
+    let scratch = Scratch::with_conversation();
+    let mut client = Client::of(&scratch, "work.b");
+    is_registered(&scratch, "test 1", Some(std::process::id()));
+    let rekey = ["conversation", "rekey", "work"];
+    scratch.run_as("work.b", &rekey).ok();
+    wait_until("the old client to be forgotten", || {
+        registered(&scratch).0.is_none()
+    });
+    client.text("check_messages", json!({}));
+    is_registered(&scratch, "test 1", Some(std::process::id()));
+}
+
+#[test]
+fn a_client_is_registered_once_its_directory_is_joined() {
+    let scratch = Scratch::with_conversation();
+    let tree = scratch.path("tree");
+    std::fs::create_dir(&tree).expect("a directory");
+    let mut command = scratch.bridge(&["mcp"]);
+    let mut client = Client::start({
+        command.current_dir(&tree);
+        command
+    });
+    client.shake_hands("2025-11-25");
+    client.refusal("check_messages", json!({}));
+    assert_eq!(registered(&scratch), (None, None));
+    let credentials = scratch.credentials("work.b").display().to_string();
+    let mut join = scratch.bridge(&["join", &credentials]);
+    join.current_dir(&tree);
+    scratch.outcome(join).ok();
+    client.text("check_messages", json!({}));
+    is_registered(&scratch, "test 1", Some(std::process::id()));
 }

@@ -210,6 +210,8 @@ pub struct At<'a> {
     pub is_repeated: bool,
     /// The process that asks, if it is another one and known.
     pub process: Option<u32>,
+    /// The user who asks: this program's own, or the one at the other end.
+    pub uid: u32,
 }
 
 impl<'a> At<'a> {

@@ -5,6 +5,7 @@
 //! A bridge opens the store's file itself, or asks the daemon that has it open; both
 //! do the same operation (`api::operations`).
 
+mod agents;
 mod conversations;
 mod events;
 mod find;
@@ -23,12 +24,13 @@ use std::time::Duration;
 pub use crate::api::events::FollowEvents;
 pub use crate::api::follow::{Begin, Cursor, FollowError, News, Sink, Subscription};
 use crate::api::operations::Health;
-pub use crate::api::operations::{Answering, Ending, StatusNow};
+pub use crate::api::operations::{Answering, Ending, Registered, StatusNow};
 pub use find::{Found, Surroundings};
 pub use operator::NotOperator;
 
 use crate::api::client::Client;
 use crate::api::{Actor, At, Operation, Sockets};
+use crate::host;
 use crate::model::StoreName;
 use crate::model::door::DoorError;
 use crate::store::locate::{self, Location};
@@ -162,6 +164,7 @@ impl Bridge {
                     is_trusted: true,
                     is_repeated: false,
                     process: None,
+                    uid: host::caller().uid,
                 };
                 operation.run(at).await
             }

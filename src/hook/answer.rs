@@ -9,11 +9,15 @@ use super::plan::{self, Plan, Tell};
 use super::saying;
 use crate::bridge::Bridge;
 use crate::host;
+use crate::liveness;
+use crate::model::client::Client;
 use crate::model::health::Turn;
+use crate::model::process::ProcessId;
 use crate::model::session::Status;
 use crate::model::wake::Mail;
 use crate::session::news::{News, names};
 use crate::session::notes::{Notes, Told, millis};
+use crate::session::registering;
 use crate::session::{Access, Acting};
 
 /// How long the store may take, unless [`PATIENCE_VARIABLE`] says otherwise. It stands
@@ -22,6 +26,9 @@ const PATIENCE: Duration = Duration::from_millis(30);
 
 /// Another time, for machines that are slower than their users.
 const PATIENCE_VARIABLE: &str = "MCP_BRIDGE_HOOK_PATIENCE";
+
+/// In which Claude Code tells its hooks its process.
+const CLIENT_VARIABLE: &str = "CLAUDE_PID";
 
 /// Activity within a turn is worth a write of the store this often.
 const ACTIVITY_EVERY_MS: u64 = 2_000;
@@ -49,7 +56,8 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
     {
         return Ok(None);
     }
-    let work = ask(access, &acting, &notes, plan, turn, &told);
+    let begins = call.event == Event::SessionStart;
+    let work = ask(access, &acting, &notes, plan, (turn, begins), &told);
     let heard = match tokio::time::timeout(patience(), work).await {
         Ok(Ok(heard)) => heard,
         Ok(Err(error)) if is_refusal(&error) => {
@@ -97,6 +105,10 @@ fn patience() -> Duration {
 /// What a wake and an answer call the way to the mail.
 pub(super) const HOW: &str = "with the tool check_messages (or the command `mcp-bridge check`)";
 
+fn calls(client: ProcessId) -> bool {
+    liveness::own().is_some_and(|own| liveness::is_below(own, client))
+}
+
 /// What the store said.
 struct Heard {
     mail: Vec<Mail>,
@@ -108,7 +120,7 @@ async fn ask(
     acting: &Acting,
     notes: &Notes,
     plan: Plan,
-    turn: Turn,
+    (turn, begins): (Turn, bool),
     told: &Told,
 ) -> anyhow::Result<Heard> {
     let bridge = access.open().await?;
@@ -128,7 +140,19 @@ async fn ask(
             bridge.say_status(&caller, status).await?;
         }
     }
+    if begins && let Some(client) = client() {
+        // Its tools say it, too, and say more: this is for a client that has none of ours.
+        let _ = registering::register(&bridge, acting, &client, true).await;
+    }
     Ok(Heard { mail, goes_on })
+}
+
+/// The client that calls this hook, where that says which process it is. Another client
+/// that it started has the variable, too.
+fn client() -> Option<Client> {
+    let pid = std::env::var(CLIENT_VARIABLE).ok()?.parse().ok()?;
+    liveness::of(pid).filter(|client| calls(*client))?;
+    Some(registering::client("claude-code", None, Some(pid)))
 }
 
 async fn goes_on(bridge: &Bridge, acting: &Acting, told: &Told) -> anyhow::Result<bool> {

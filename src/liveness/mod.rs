@@ -21,7 +21,7 @@ use crate::model::process::ProcessId;
 use crate::model::session::ProofKind;
 use probe::Probe;
 use process::Process;
-pub use process::{ended, has_ended, of, own, runs};
+pub use process::{ended, has_ended, is_below, of, own, owned, runs};
 pub use watcher::Watcher;
 
 /// A pid file that is older than its process by more than this means another one.

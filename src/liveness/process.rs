@@ -1,6 +1,7 @@
 //! A process and its end: by pidfd on Linux, by asking again and again where
 //! there is none. Both watches are the same to whoever holds one.
 
+mod owner;
 #[cfg(target_os = "linux")]
 mod pidfd;
 #[cfg(any(test, not(target_os = "linux")))]
@@ -21,6 +22,7 @@ use pidfd as system;
 #[cfg(not(target_os = "linux"))]
 use polled as system;
 
+pub use owner::{is_below, owned};
 pub(super) use system::Process;
 
 /// How old the answer may be whether a process is stopped: what follows from it is a

@@ -1,11 +1,13 @@
 //! For whom the server acts, and its way to the store.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rmcp::model::RequestId;
+use rmcp::model::{Implementation, RequestId};
+use tokio::sync::Notify;
 
 use crate::bridge::Bridge;
 use crate::session::mail::Fetched;
@@ -23,8 +25,19 @@ struct Inner {
     is_told: AtomicBool,
     /// Mail that was fetched for answers that are not written yet.
     unwritten: Mutex<HashMap<RequestId, Fetched>>,
+    /// Who the client says it is, and for whom it acts: what is to be registered.
+    said: Mutex<Option<ClientName>>,
+    acts_for: Mutex<Option<u64>>,
+    to_register: Notify,
     /// Held from before an answer is written until its mail is confirmed.
     writing: tokio::sync::Mutex<()>,
+}
+
+/// What a client calls itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ClientName {
+    pub(super) name: String,
+    pub(super) version: String,
 }
 
 impl Agent {
@@ -34,6 +47,9 @@ impl Agent {
             bridge: Mutex::default(),
             is_told: AtomicBool::default(),
             unwritten: Mutex::default(),
+            said: Mutex::default(),
+            acts_for: Mutex::default(),
+            to_register: Notify::new(),
             writing: tokio::sync::Mutex::default(),
         }))
     }
@@ -63,7 +79,35 @@ impl Agent {
     /// The sessions of the agent. They are read each time: credentials may be replaced,
     /// and a directory joined, while the client runs.
     pub(super) fn acting(&self) -> Result<Acting, SessionError> {
-        self.0.access.reread().acting()?.for_long()
+        let acting = self.0.access.reread().acting()?.for_long()?;
+        self.note(&self.0.acts_for, mark(&acting));
+        Ok(acting)
+    }
+
+    /// The client said who it is.
+    pub(super) fn meets(&self, client: &Implementation) {
+        let (name, version) = (client.name.clone(), client.version.clone());
+        self.note(&self.0.said, ClientName { name, version });
+    }
+
+    fn note<T: PartialEq>(&self, place: &Mutex<Option<T>>, news: T) {
+        let mut known = lock(place);
+        if known.as_ref() != Some(&news) {
+            *known = Some(news);
+            self.0.to_register.notify_one();
+        }
+    }
+
+    /// What is to be registered now: the client, once it has said who it is, and a mark
+    /// of the sessions that it acts for.
+    pub(super) fn to_register(&self) -> Option<(ClientName, Option<u64>)> {
+        let client = lock(&self.0.said).clone()?;
+        Some((client, *lock(&self.0.acts_for)))
+    }
+
+    /// Waits until that is something else.
+    pub(super) async fn awaits_registration(&self) {
+        self.0.to_register.notified().await;
     }
 
     /// This mail stands in the answer to a request.
@@ -96,6 +140,16 @@ impl Agent {
             bridge.close().await;
         }
     }
+}
+
+/// A mark of sessions: another one for others, and for other tokens.
+pub(super) fn mark(acting: &Acting) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for member in &acting.members {
+        member.caller.session.hash(&mut hasher);
+        member.caller.token.expose().hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -6,6 +6,7 @@
 
 mod agent;
 mod outbox;
+mod registrar;
 mod server;
 mod tools;
 mod waker;
@@ -61,6 +62,7 @@ async fn serve(access: Access) -> anyhow::Result<()> {
         // A client that was killed may leave the other end of the pipe to a child.
         () = ended(client) => {}
         () = wake(&agent, client) => {}
+        () = registrar::run(agent.clone(), client) => {}
         _ = signals.next() => {}
     }
     agent.close().await;

@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod assignment;
+pub mod client;
 pub mod door;
 pub mod health;
 pub mod ids;

@@ -20,6 +20,7 @@ pub mod mail;
 mod naming;
 pub(crate) mod news;
 pub(crate) mod notes;
+pub mod registering;
 pub(crate) mod waking;
 
 pub use access::{Access, CREDENTIALS_VARIABLE};

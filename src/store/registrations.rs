@@ -35,6 +35,7 @@ impl Registration {
     /// The same, with texts that are short and show what they are.
     #[must_use]
     pub(crate) fn cleaned(mut self) -> Self {
+        self.boot_id = clean(&self.boot_id, LONGEST_NAME).unwrap_or_default();
         self.client = clean(&self.client, LONGEST_NAME).unwrap_or_else(|| "unknown".into());
         self.version = self.version.and_then(|text| clean(&text, LONGEST_NAME));
         self.directory = self.directory.and_then(|text| clean(&text, LONGEST_PATH));

@@ -47,6 +47,9 @@ const TABLE: &[(&str, May)] = &[
     ("acknowledge", Session),
     ("touch", Session),
     ("heartbeat", Session),
+    ("agent/register", Session),
+    ("wake/claim", Session),
+    ("wake/end", Session),
     ("task/claim", Session),
     ("task/progress", Session),
     ("task/end", Session),
@@ -107,6 +110,9 @@ fn body(name: &str, case: &Case, by: &Login) -> Value {
         "fetch" | "peek" => json!({ "limit": 10 }),
         "confirm" => json!({ "fetch": case.fetch }),
         "acknowledge" => json!({ "messages": [case.message] }),
+        "agent/register" => json!({ "client": "a client", "boot_id": "x", "pid_ns": 1 }),
+        "wake/claim" => json!({ "mark": case.message, "way": "hook", "lease_seconds": 1 }),
+        "wake/end" => json!({ "wake": { "id": 999, "claim": 1 }, "outcome": "spent" }),
         "task/claim" => json!({ "task": case.task }),
         "task/progress" => json!({ "task": case.task, "fence": case.fence, "note": "half" }),
         "task/end" => {
@@ -207,9 +213,11 @@ fn each_client_gets_what_the_table_gives_it() {
         let foreign = match (may, name) {
             (Anyone, _) => 200,
             // A foreigner may do that, and it is another thing that it does.
-            (Session, "confirm" | "send" | "fetch" | "peek" | "touch" | "heartbeat" | "follow") => {
-                200
-            }
+            (
+                Session,
+                "confirm" | "send" | "fetch" | "peek" | "touch" | "heartbeat" | "follow"
+                | "agent/register" | "wake/claim" | "wake/end",
+            ) => 200,
             (Party, "tasks" | "tasks/add") => 200,
             (Session, "acknowledge") => 404,
             (Session, _) => 409,

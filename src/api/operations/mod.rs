@@ -1,5 +1,6 @@
 //! All that can be asked of a daemon, a file for each subject.
 
+mod agents;
 mod conversations;
 mod messages;
 mod orders;
@@ -7,6 +8,7 @@ mod status;
 mod tasks;
 mod wakes;
 
+pub use agents::*;
 pub use conversations::*;
 pub use messages::*;
 pub use orders::*;
@@ -53,7 +55,7 @@ macro_rules! each_operation {
             Acknowledge, AddTasks, Alerts, CallIn, CancelTask, CheckStore, ClaimTask, ClaimWake,
             CloseConversation, Confirm, Conversations, CreateConversations, Daemons,
             EndTask, EndWake, Events, Fetch, Health, LabelConversation, Lease, OneConversation, OneTask, OpenAlerts,
-            Order, Peek, PlainTokens, RateLimitsNow, ReassignTask, Rekey, RenewConversation, Send,
+            Order, Peek, PlainTokens, RateLimitsNow, ReassignTask, RegisterAgent, Rekey, RenewConversation, Send,
             Sessions, SetCapacity, SetPruneForeign, SetRateLimits, SetTokenStorage, Status, TakeBack,
             TaskCounts, TaskProgress, Tasks, TokenStorageNow, Touch, Unread, Verify,
         }

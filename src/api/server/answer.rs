@@ -82,6 +82,7 @@ async fn operate<O: Operation>(
         is_trusted: false,
         is_repeated: headers.contains_key(REPEATED_HEADER),
         process: peer.pid,
+        uid,
     };
     match timeout(limits.time, for_user(peer.user.uid(), operation.run(at))).await {
         Ok(done) => Ok(grant(peer, &done?, O::ROUTE.is_long)),
