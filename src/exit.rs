@@ -119,6 +119,7 @@ impl Exit {
             SessionError::NoCredentials
             | SessionError::NoSuchCredentials { .. }
             | SessionError::Credentials(_)
+            | SessionError::NotMade { .. }
             | SessionError::TokenInEnvironment
             | SessionError::TwoStores(..)
             | SessionError::TwoTokens(..)

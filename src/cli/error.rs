@@ -151,6 +151,7 @@ fn remedy(error: &SessionError) -> String {
         | SessionError::NotMine { .. }
         | SessionError::SessionOrHost(_)
         | SessionError::Credentials(_)
+        | SessionError::NotMade { .. }
         | SessionError::Id(_)
         | SessionError::NoRandom(_)
         | SessionError::Store(_)

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::Member;
 use crate::bridge::FollowError;
 use crate::credentials::CredentialsError;
-use crate::model::{InvalidId, MessageId, SessionKey};
+use crate::model::{ConversationId, InvalidId, MessageId, SessionKey};
 use crate::store::StoreError;
 
 /// Why a face cannot act.
@@ -35,6 +35,14 @@ pub enum SessionError {
     /// Credentials that cannot be read.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// The credentials of new conversations cannot be written: those were closed again.
+    #[error("no conversation was made: {error}{}", not_closed(.left))]
+    NotMade {
+        /// Why.
+        error: CredentialsError,
+        /// Conversations that could not be closed, and why.
+        left: Vec<(ConversationId, String)>,
+    },
     /// A token in the environment of a program that runs on.
     #[error(
         "MCP_BRIDGE_TOKEN is for commands that end at once: this one runs on, and its environment can be read meanwhile"
@@ -134,6 +142,13 @@ impl SessionError {
             _ => return None,
         })
     }
+}
+
+/// Lines about conversations that are of no use and could not be closed.
+fn not_closed(left: &[(ConversationId, String)]) -> String {
+    left.iter()
+        .map(|(id, why)| format!("\n  conversation {id} could not be closed again: {why}"))
+        .collect()
 }
 
 /// `the credentials have 3 sessions; their partners are a, b, c`.

@@ -1,4 +1,5 @@
-//! Making a conversation: its id, its tokens, and the files that hold them.
+//! Making conversations: their ids, their tokens, and the files that hold these. All of
+//! it is made, or nothing.
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -12,13 +13,116 @@ use crate::bridge::Bridge;
 use crate::clock;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::model::token::Token;
-use crate::model::{ConversationId, SessionKey, Side};
+use crate::model::{ConversationId, Label, SessionKey, Side};
 use crate::store::{Caller, NewConversation};
 
 /// How long a conversation lives unless it is renewed: as the Python bridge has it.
-const LIFE: Duration = Duration::from_secs(3 * 3_600);
+pub const LIFE: Duration = Duration::from_secs(3 * 3_600);
 
-/// A conversation that was made.
+/// A credentials file that is to be written.
+#[derive(Debug, Clone)]
+pub struct NewFile {
+    /// Where.
+    pub path: PathBuf,
+    /// What people call the agent.
+    pub label: Option<Label>,
+    /// The sessions that it lets an agent be.
+    pub callers: Vec<Caller>,
+}
+
+impl NewFile {
+    /// The file of one side.
+    #[must_use]
+    pub fn of(new: &NewConversation, side: Side, path: PathBuf) -> Self {
+        Self {
+            path,
+            label: new.label.clone(),
+            callers: vec![caller(new, side)],
+        }
+    }
+}
+
+/// One side of a conversation that is to be made, with its token.
+#[must_use]
+pub fn caller(new: &NewConversation, side: Side) -> Caller {
+    let session = SessionKey::new(new.id.clone(), side);
+    let token = match side {
+        Side::A => new.token_a.clone(),
+        Side::B => new.token_b.clone(),
+    };
+    Caller { session, token }
+}
+
+/// A conversation to be made, with an id and tokens of its own.
+///
+/// # Errors
+/// If the system gives no random bytes.
+pub fn planned(
+    label: Option<Label>,
+    [role_a, role_b]: [&str; 2],
+    expires_at: Timestamp,
+) -> Result<NewConversation> {
+    let id = ConversationId::from_random(random()?);
+    let token = |side| token_for(&SessionKey::new(id.clone(), side));
+    Ok(NewConversation {
+        label,
+        role_a: role_a.to_owned(),
+        role_b: role_b.to_owned(),
+        token_a: token(Side::A)?,
+        token_b: token(Side::B)?,
+        id,
+        expires_at,
+    })
+}
+
+/// Makes these conversations, and writes their files; none of these may be there yet.
+///
+/// # Errors
+/// If the store failed. If a file cannot be written: then it is all [taken
+/// back](take_back).
+pub async fn make(bridge: &Bridge, new: &[NewConversation], files: &[NewFile]) -> Result<()> {
+    let storage = bridge.create_conversations(new).await?;
+    for (place, file) in files.iter().enumerate() {
+        let credentials = Credentials {
+            store: Some(bridge.name()),
+            label: file.label.clone(),
+            callers: file.callers.clone(),
+            source: None,
+        };
+        let directory = file.path.parent().unwrap_or(Path::new("/"));
+        let written =
+            make_directory(directory).and_then(|()| credentials.write(&file.path, storage));
+        if let Err(error) = written {
+            let left = take_back(bridge, new, &files[..place]).await;
+            return Err(SessionError::NotMade { error, left });
+        }
+    }
+    Ok(())
+}
+
+/// Closes these conversations again, and takes the files away: what no agent can use is
+/// not to stay. Returns the conversations that could not be closed, and why; they end
+/// by themselves.
+pub async fn take_back(
+    bridge: &Bridge,
+    new: &[NewConversation],
+    files: &[NewFile],
+) -> Vec<(ConversationId, String)> {
+    for file in files {
+        let _ = std::fs::remove_file(&file.path);
+    }
+    let mut left = Vec::new();
+    for one in new {
+        // By the right of its own side, where this user is no operator.
+        let own = bridge.clone().with_rights_of(vec![caller(one, Side::A)]);
+        if let Err(error) = own.close_conversation(&one.id).await {
+            left.push((one.id.clone(), error.headline()));
+        }
+    }
+    left
+}
+
+/// A conversation that was made for an agent.
 #[derive(Debug)]
 pub struct Made {
     /// Its id.
@@ -35,54 +139,21 @@ pub struct Made {
 /// default directory, where there is one.
 ///
 /// # Errors
-/// If the store failed, or the files cannot be written: then it is closed again.
+/// As [`make`].
 pub async fn conversation(bridge: &Bridge, role_a: &str, role_b: &str) -> Result<Made> {
-    let id = ConversationId::from_random(random()?);
-    let sessions = Side::BOTH.map(|side| SessionKey::new(id.clone(), side));
-    let tokens = [token_for(&sessions[0])?, token_for(&sessions[1])?];
-    let expires_at = clock::now() + LIFE;
-    let new = NewConversation {
-        id: id.clone(),
-        label: None,
-        role_a: role_a.to_owned(),
-        role_b: role_b.to_owned(),
-        token_a: tokens[0].clone(),
-        token_b: tokens[1].clone(),
-        expires_at,
-    };
-    let storage = bridge
-        .create_conversations(std::slice::from_ref(&new))
-        .await?;
-    let mut files = None;
-    if let Some(directory) = credentials_directory() {
-        let paths = Side::BOTH.map(|side| directory.join(format!("{id}.{side}.toml")));
-        let written = make_directory(&directory).and_then(|()| {
-            let each = sessions.iter().zip(&tokens).zip(&paths);
-            each.into_iter().try_for_each(|((session, token), path)| {
-                let credentials = Credentials {
-                    store: Some(bridge.name()),
-                    label: None,
-                    callers: vec![Caller {
-                        session: session.clone(),
-                        token: token.clone(),
-                    }],
-                    source: None,
-                };
-                credentials.write(path, storage)
-            })
-        });
-        if let Err(error) = written {
-            let _ = std::fs::remove_file(&paths[0]);
-            // It has no user, and ends by itself if this fails.
-            let _ = bridge.close_conversation(&id).await;
-            return Err(error.into());
-        }
-        files = Some(paths);
-    }
+    let new = planned(None, [role_a, role_b], clock::now() + LIFE)?;
+    let files = credentials_directory()
+        .map(|directory| Side::BOTH.map(|side| directory.join(format!("{}.{side}.toml", new.id))));
+    let written: Vec<NewFile> = Side::BOTH
+        .into_iter()
+        .zip(files.iter().flatten())
+        .map(|(side, path)| NewFile::of(&new, side, path.clone()))
+        .collect();
+    make(bridge, std::slice::from_ref(&new), &written).await?;
     Ok(Made {
-        id,
-        tokens,
-        expires_at,
+        id: new.id,
+        tokens: [new.token_a, new.token_b],
+        expires_at: new.expires_at,
         files,
     })
 }
@@ -108,10 +179,7 @@ pub fn token_for(session: &SessionKey) -> Result<Token> {
 }
 
 /// Random bytes of the system's.
-///
-/// # Errors
-/// If it gives none.
-pub fn random<const N: usize>() -> Result<[u8; N]> {
+fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| SessionError::NoRandom(error.to_string()))?;
     Ok(bytes)

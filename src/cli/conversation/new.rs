@@ -7,21 +7,19 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::made::{self, Plan};
+use super::made::{Plan, show};
 use super::role;
-use crate::bridge::Bridge;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::output::{self, note};
+use crate::cli::output;
 use crate::clock;
-use crate::credentials::{Credentials, CredentialsError};
 use crate::exit::Exit;
 use crate::model::session::Conversation;
-use crate::model::token::{Token, TokenStorage};
-use crate::model::{ConversationId, InvalidId, Label, SessionKey, Side};
+use crate::model::{InvalidId, Label, Side};
+use crate::session::SessionError;
 use crate::session::known::credentials_directory;
-use crate::session::made::{make_directory, random, token_for};
-use crate::store::{Caller, NewConversation, StoreError};
+use crate::session::made::{self, NewFile, make_directory};
+use crate::store::StoreError;
 
 /// The longest life that can be asked for: ten years.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -79,29 +77,35 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
     let bridge = context.open_or_create().await?;
     let now = clock::now();
     let mut tries = 0;
-    let (plans, all_a, storage) = loop {
+    let (plans, all_a) = loop {
         let plans = plan(&args, &directory, &bridge.conversations().await?, now)?;
         let all_a = (args.count.is_some()).then(|| all_a_file(&args, &directory, &plans));
-        let files = plans.iter().flat_map(|plan| &plan.files).chain(&all_a);
-        if let Some(file) = files
-            .into_iter()
-            .find(|file| file.symlink_metadata().is_ok())
-        {
-            return Err(CliError::Exists(file.clone()).into());
-        }
+        let files = files(&plans, all_a.clone(), args.label.as_ref());
+        ensure_none(files.iter().map(|file| file.path.as_path()))?;
         let new: Vec<_> = plans.iter().map(|plan| plan.new.clone()).collect();
         tries += 1;
-        match bridge.create_conversations(&new).await {
-            Err(StoreError::LabelTaken(_)) if args.count.is_some() && tries < TRIES => {}
-            made => break (plans, all_a, made?),
+        match made::make(&bridge, &new, &files).await {
+            Err(SessionError::Store(StoreError::LabelTaken(_)))
+                if args.count.is_some() && tries < TRIES => {}
+            made => {
+                made?;
+                break (plans, all_a);
+            }
         }
     };
-    if let Err(error) = write_files(&plans, all_a.as_deref(), &args, &bridge, storage) {
-        return Err(undo(&bridge, &plans, all_a.as_deref(), error).await);
-    }
-    made::show(&plans, all_a.as_deref(), &bridge, context, now)?;
+    show(&plans, all_a.as_deref(), &bridge, context, now)?;
     bridge.close().await;
     Ok(Exit::Success)
+}
+
+/// None of these files may be there yet.
+pub(in crate::cli) fn ensure_none<'a>(
+    mut files: impl Iterator<Item = &'a Path>,
+) -> Result<(), CliError> {
+    match files.find(|file| file.symlink_metadata().is_ok()) {
+        Some(file) => Err(CliError::Exists(file.to_owned())),
+        None => Ok(()),
+    }
 }
 
 /// The directory for the files, made for this user alone if it is not there.
@@ -134,20 +138,11 @@ fn plan(
             (Some(label), Some(_)) => Some(format!("{label}-{number}").parse()?),
             (label, _) => label.clone(),
         };
-        let id = ConversationId::from_random(random()?);
-        let [token_a, token_b] = [token(&id, Side::A)?, token(&id, Side::B)?];
-        let name = output::conversation_name(label.as_ref(), &id);
+        let new = made::planned(label, [&args.role_a, &args.role_b], expires_at)?;
+        let name = output::conversation_name(new.label.as_ref(), &new.id);
         plans.push(Plan {
             files: Side::BOTH.map(|side| directory.join(format!("{name}.{side}.toml"))),
-            new: NewConversation {
-                id,
-                label,
-                role_a: args.role_a.clone(),
-                role_b: args.role_b.clone(),
-                token_a,
-                token_b,
-                expires_at,
-            },
+            new,
         });
     }
     Ok(plans)
@@ -186,76 +181,20 @@ fn all_a_file(args: &NewArgs, directory: &Path, plans: &[Plan]) -> PathBuf {
     }
 }
 
-fn token(id: &ConversationId, side: Side) -> anyhow::Result<Token> {
-    Ok(token_for(&SessionKey::new(id.clone(), side))?)
-}
-
-fn write_files(
-    plans: &[Plan],
-    all_a: Option<&Path>,
-    args: &NewArgs,
-    bridge: &Bridge,
-    storage: TokenStorage,
-) -> Result<(), CredentialsError> {
-    let caller = |new: &NewConversation, side| Caller {
-        session: SessionKey::new(new.id.clone(), side),
-        token: match side {
-            Side::A => new.token_a.clone(),
-            Side::B => new.token_b.clone(),
-        },
-    };
-    let credentials = |label: Option<Label>, callers| Credentials {
-        store: Some(bridge.name()),
-        label,
-        callers,
-        source: None,
-    };
+/// One for each side, and the one of all `a` sides.
+fn files(plans: &[Plan], all_a: Option<PathBuf>, label: Option<&Label>) -> Vec<NewFile> {
+    let mut files = Vec::with_capacity(2 * plans.len() + 1);
     for plan in plans {
-        for (side, path) in Side::BOTH.into_iter().zip(&plan.files) {
-            credentials(plan.new.label.clone(), vec![caller(&plan.new, side)])
-                .write(path, storage)?;
-        }
+        let sides = Side::BOTH.into_iter().zip(&plan.files);
+        files.extend(sides.map(|(side, path)| NewFile::of(&plan.new, side, path.clone())));
     }
-    if let Some(path) = all_a {
-        let callers = plans.iter().map(|plan| caller(&plan.new, Side::A));
-        credentials(args.label.clone(), callers.collect()).write(path, storage)?;
-    }
-    Ok(())
-}
-
-/// Conversations that nobody can use must not stay open.
-async fn undo(
-    bridge: &Bridge,
-    plans: &[Plan],
-    all_a: Option<&Path>,
-    error: CredentialsError,
-) -> anyhow::Error {
-    // Only our own can stand there: all were missing a moment ago, and the
-    // one that was not is the error.
-    let failed = match &error {
-        CredentialsError::Write(path, _) => Some(path.clone()),
-        _ => None,
-    };
-    for file in plans
-        .iter()
-        .flat_map(|plan| &plan.files)
-        .map(PathBuf::as_path)
-        .chain(all_a)
-    {
-        if Some(file) == failed.as_deref() {
-            break;
-        }
-        let _ = std::fs::remove_file(file);
-    }
-    for plan in plans {
-        if let Err(error) = bridge.close_conversation(&plan.new.id).await {
-            note(&format!(
-                "conversation {} could not be closed again: {}",
-                plan.new.id,
-                error.headline()
-            ));
-        }
-    }
-    bridge.close().await;
-    anyhow::Error::from(error).context("no conversation was made")
+    files.extend(all_a.map(|path| NewFile {
+        path,
+        label: label.cloned(),
+        callers: plans
+            .iter()
+            .map(|plan| made::caller(&plan.new, Side::A))
+            .collect(),
+    }));
+    files
 }
