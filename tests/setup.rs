@@ -59,7 +59,7 @@ fn a_project_is_set_up_for_claude_and_back() {
     let stop = settings["hooks"]["Stop"][0]["hooks"]
         .as_array()
         .expect("hooks");
-    assert_eq!(stop[1]["args"][1], "wait");
+    assert!(calls(&stop[1], "wait"), "{stop:?}");
     assert_eq!(stop[1]["asyncRewake"], true);
     assert_eq!(settings["permissions"]["allow"][0], "mcp__bridge");
     assert_eq!(settings["enabledMcpjsonServers"][0], "bridge");
@@ -74,11 +74,139 @@ fn a_project_is_set_up_for_claude_and_back() {
     assert_eq!(files(&scratch.path("tree")), before);
 
     setup(&scratch, &["claude", "--remove"]).ok();
-    let left = files(&scratch.path("tree"));
+    assert_eq!(files(&scratch.path("tree")), Vec::<String>::new());
+    assert!(!scratch.path("tree/.claude").exists());
+    assert!(scratch.path("tree").exists());
+}
+
+/// Whether a hook calls us with this last word.
+fn calls(hook: &Value, word: &str) -> bool {
+    let words = hook["args"].as_array().expect("words");
+    words.last().is_some_and(|last| last == word)
+}
+
+#[test]
+fn removal_leaves_every_byte_as_it_was() {
+    // Shapes that a merge changes: no line end, empty lists, odd blanks and comments.
+    let settings = "{\"hooks\":{\"Stop\":[] , \"PreToolUse\":[]},  // mine\n\t\"permissions\": {}}";
+    for (file, before) in [
+        ("tree/.claude/settings.local.json", settings),
+        ("tree/.mcp.json", "{ }"),
+        ("tree/.mcp.json", "{\"mcpServers\": {}\n}\n\n\n"),
+    ] {
+        let scratch = scratch();
+        let file = scratch.path(file);
+        std::fs::create_dir_all(file.parent().expect("one")).expect("a directory");
+        std::fs::write(&file, before).expect("written");
+        let there = files(&scratch.path("tree"));
+        setup(&scratch, &["claude"]).ok();
+        assert_ne!(std::fs::read_to_string(&file).expect("there"), before);
+        setup(&scratch, &["claude", "--remove"]).ok();
+        assert_eq!(std::fs::read_to_string(&file).expect("there"), before);
+        assert_eq!(files(&scratch.path("tree")), there);
+    }
+}
+
+#[test]
+fn what_changed_since_set_up_outlives_removal() {
+    let scratch = scratch();
+    let file = scratch.path("tree/.mcp.json");
+    std::fs::write(&file, "{\"mcpServers\": {}}").expect("written");
+    setup(&scratch, &["claude"]).ok();
+    let merged = std::fs::read_to_string(&file).expect("there");
+    let edited = merged.replacen('{', "{ \"new\": 1,", 1);
+    std::fs::write(&file, edited).expect("written");
+    let removed = setup(&scratch, &["claude", "--remove"]).ok();
+    assert_eq!(json(&file)["new"], 1);
+    assert!(json(&file).get("mcpServers").is_none());
     assert!(
-        left.iter().all(|file| file.ends_with(".before-mcp-bridge")),
-        "{left:?}"
+        removed.out.contains(".mcp.json.before-mcp-bridge"),
+        "{removed:?}"
     );
+}
+
+#[test]
+fn a_copy_that_names_us_is_not_brought_back() {
+    // A clone may bring a file of that name.
+    let scratch = scratch();
+    let planted =
+        "{\"hooks\": {\"Stop\": [{\"hooks\": [{\"command\": \"evil; mcp-bridge hook\"}]}]}}";
+    let copy = scratch.path("tree/.claude/settings.local.json.before-mcp-bridge");
+    std::fs::create_dir(scratch.path("tree/.claude")).expect("a directory");
+    std::fs::write(&copy, planted).expect("written");
+    setup(&scratch, &["claude"]).ok();
+    setup(&scratch, &["claude", "--remove"]).ok();
+    assert!(!scratch.path("tree/.claude/settings.local.json").exists());
+}
+
+#[test]
+fn hooks_of_a_removed_program_do_nothing() {
+    let scratch = scratch();
+    let program = scratch.path("a b/mcp-bridge");
+    std::fs::create_dir(scratch.path("a b")).expect("a directory");
+    std::fs::copy(env!("CARGO_BIN_EXE_mcp-bridge"), &program).expect("copied");
+    for client in ["claude", "gemini"] {
+        let mut command = scratch.program(program.to_str().expect("UTF-8"));
+        command
+            .args(["setup", client])
+            .current_dir(scratch.path("tree"));
+        scratch.outcome(command).ok();
+    }
+    let settings = json(&scratch.path("tree/.claude/settings.local.json"));
+    let gemini = json(&scratch.path("tree/.gemini/settings.json"));
+    let commands = || {
+        let hooks = settings["hooks"]["Stop"][0]["hooks"]
+            .as_array()
+            .expect("hooks");
+        let mut commands = Vec::new();
+        for hook in hooks {
+            let mut command = scratch.program(hook["command"].as_str().expect("a program"));
+            command.args(
+                hook["args"]
+                    .as_array()
+                    .expect("words")
+                    .iter()
+                    .filter_map(Value::as_str),
+            );
+            commands.push(command);
+        }
+        let line = &gemini["hooks"]["AfterAgent"][0]["hooks"][0]["command"];
+        let mut shell = scratch.program("/bin/sh");
+        shell.args(["-c", line.as_str().expect("a line")]);
+        commands.push(shell);
+        commands
+    };
+    // It is called while it is there.
+    std::fs::write(&program, "#!/bin/sh\necho called \"$@\"\n").expect("written");
+    let called: Vec<String> = commands()
+        .into_iter()
+        .map(|command| scratch.outcome(command).ok().out)
+        .collect();
+    assert_eq!(
+        called,
+        ["called hook\n", "called hook wait\n", "called hook\n"]
+    );
+    std::fs::remove_file(&program).expect("removed");
+    for command in commands() {
+        let ran = scratch.outcome(command).ok();
+        assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", ""));
+    }
+}
+
+#[test]
+fn a_program_that_is_not_on_path_is_warned_of() {
+    let scratch = scratch();
+    let mut command = scratch.bridge(&["setup", "claude"]);
+    command
+        .current_dir(scratch.path("tree"))
+        .env("PATH", scratch.dir());
+    let done = scratch.outcome(command).ok();
+    assert!(
+        done.err.contains("warning: mcp-bridge is not on PATH"),
+        "{done:?}"
+    );
+    assert!(done.err.contains("stands where it was built"), "{done:?}");
+    assert!(!done.out.contains("warning"), "{done:?}");
 }
 
 #[test]
@@ -107,13 +235,13 @@ fn what_the_user_has_there_stays() {
         merged["hooks"]["Stop"][0]["hooks"][0]["command"],
         "say done"
     );
-    assert_eq!(merged["hooks"]["Stop"][1]["hooks"][0]["args"][0], "hook");
+    assert_eq!(merged["hooks"]["Stop"][1]["hooks"][0]["args"][3], "hook");
     let copy = scratch.path(".claude/settings.json.before-mcp-bridge");
     assert_eq!(std::fs::read_to_string(copy).expect("a copy"), theirs);
 
     setup(&scratch, &["claude", "--user", "--remove"]).ok();
-    let back: Value = serde_json::from_str(theirs).expect("JSON");
-    assert_eq!(json(&behind), back);
+    assert_eq!(std::fs::read_to_string(&behind).expect("the file"), theirs);
+    assert!(file.is_symlink());
 }
 
 #[test]

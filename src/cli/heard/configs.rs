@@ -80,12 +80,13 @@ pub(in crate::cli) fn directories() -> Vec<PathBuf> {
     found
 }
 
-fn user_directory() -> Option<PathBuf> {
+/// Where this user's daemons read theirs.
+pub(in crate::cli) fn user_directory() -> Option<PathBuf> {
     Some(user_configuration()?.join("mcp-bridge"))
 }
 
 /// Where this user's own units are, and links to those that are enabled.
-fn user_units() -> Option<PathBuf> {
+pub(in crate::cli) fn user_units() -> Option<PathBuf> {
     Some(user_configuration()?.join("systemd/user"))
 }
 

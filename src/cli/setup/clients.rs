@@ -10,7 +10,7 @@ use super::merge::Part;
 
 /// A client that `setup` knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Client {
+pub(in crate::cli) enum Client {
     /// Claude Code
     Claude,
     /// Codex
@@ -23,7 +23,7 @@ pub(super) enum Client {
 
 /// Whose files are meant.
 #[derive(Debug, Clone)]
-pub(super) enum Scope {
+pub(in crate::cli) enum Scope {
     /// Those of one work tree.
     Project(PathBuf),
     /// This user's own, in this home.
@@ -73,7 +73,7 @@ const WAIT_LIMIT: u64 = 86_400;
 
 impl Client {
     /// As people know it.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::cli) fn name(self) -> &'static str {
         match self {
             Self::Claude => "Claude Code",
             Self::Codex => "Codex",
@@ -134,11 +134,22 @@ fn claude(scope: &Scope, program: &str) -> Vec<Edit> {
     ]
 }
 
+/// What a shell does with a program and its arguments: nothing where the program is no
+/// more. The client shows an error at each hook of a program that was removed.
+const IF_THERE: &str = r#"command -v "$0" >/dev/null || exit 0; exec "$0" "$@""#;
+
+/// The same in one line, for clients that give a hook to a shell.
+fn line(program: &str) -> String {
+    let program = quoted(program);
+    format!("! command -v {program} >/dev/null || exec {program} hook")
+}
+
 fn claude_hooks(program: &str) -> Vec<Part> {
     let hook = json!({
-        "type": "command", "command": program, "args": ["hook"], "timeout": HOOK_LIMIT });
+        "type": "command", "command": "/bin/sh", "args": ["-c", IF_THERE, program, "hook"],
+        "timeout": HOOK_LIMIT });
     let wait = json!({
-        "type": "command", "command": program, "args": ["hook", "wait"],
+        "type": "command", "command": "/bin/sh", "args": ["-c", IF_THERE, program, "hook", "wait"],
         "asyncRewake": true, "timeout": WAIT_LIMIT });
     let events = [
         "SessionStart",
@@ -170,7 +181,7 @@ fn codex(scope: &Scope, program: &str) -> Vec<Edit> {
             None => home.join(".codex"),
         },
     };
-    let command = format!("{} hook", quoted(program));
+    let command = line(program);
     let hooks = [
         ("SessionStart", HOOK_LIMIT),
         ("UserPromptSubmit", HOOK_LIMIT),
@@ -210,7 +221,7 @@ fn opencode(scope: &Scope, program: &str) -> Vec<Edit> {
 fn gemini(scope: &Scope, program: &str) -> Vec<Edit> {
     let (Scope::Project(base) | Scope::User(base)) = scope;
     let server = json!({ "command": program, "args": ["mcp"] });
-    let command = format!("{} hook", quoted(program));
+    let command = line(program);
     // This client counts in milliseconds.
     let group = json!({ "hooks": [
         { "type": "command", "command": command, "timeout": HOOK_LIMIT * 1_000 }] });

@@ -51,6 +51,13 @@ pub(super) fn without(text: &str, parts: &[Part]) -> Result<Option<String>, Unme
     Ok((!is_empty).then(|| ended(root.to_string())))
 }
 
+/// Whether a part of the text is ours.
+pub(super) fn has(text: &str, parts: &[Part]) -> Result<bool, Unmergeable> {
+    let root = read(text)?;
+    parts.iter().for_each(|part| take(&root, part));
+    Ok(root.to_string() != text)
+}
+
 fn read(text: &str) -> Result<CstRootNode, Unmergeable> {
     let root = CstRootNode::parse(text, &ParseOptions::default())
         .map_err(|error| Unmergeable::Invalid("JSON", error.to_string()))?;
@@ -120,16 +127,19 @@ fn take(root: &CstRootNode, part: &Part) {
         return;
     };
     match part {
-        Part::Member(..) => {
-            if let Some(there) = object.get(last).filter(is_of_ours) {
-                there.remove();
-            }
-        }
+        Part::Member(..) => match object.get(last).filter(is_of_ours) {
+            Some(there) => there.remove(),
+            None => return,
+        },
         Part::Elements(_, values) => {
             let Some(list) = object.array_value(last) else {
                 return;
             };
-            ours(&list, values).into_iter().for_each(CstNode::remove);
+            let ours = ours(&list, values);
+            if ours.is_empty() {
+                return;
+            }
+            ours.into_iter().for_each(CstNode::remove);
             if list.elements().is_empty()
                 && let Some(there) = object.get(last)
             {
@@ -170,19 +180,21 @@ fn is_of_ours(member: &CstObjectProp) -> bool {
 /// Whether this is a group of hooks that calls us alone, with whatever arguments.
 fn is_hook_of_ours(group: &Value) -> bool {
     let hooks = group.get("hooks").and_then(Value::as_array);
-    hooks.is_some_and(|hooks| {
-        !hooks.is_empty()
-            && hooks.iter().all(|hook| {
-                let command = hook
-                    .get("command")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                let arguments = hook.get("args").and_then(|args| args.get(0));
-                let in_line =
-                    command.contains("mcp-bridge hook") || command.contains("mcp-bridge' hook");
-                in_line || (command.ends_with("mcp-bridge") && arguments == Some(&"hook".into()))
-            })
-    })
+    hooks.is_some_and(|hooks| !hooks.is_empty() && hooks.iter().all(calls_us))
+}
+
+/// Whether a hook calls `mcp-bridge hook`: in words, or in a line for a shell.
+fn calls_us(hook: &Value) -> bool {
+    let command = hook.get("command").and_then(Value::as_str);
+    let arguments = hook.get("args").and_then(Value::as_array);
+    let arguments = arguments.into_iter().flatten().filter_map(Value::as_str);
+    let words: Vec<&str> = command.into_iter().chain(arguments).collect();
+    let in_words = words
+        .windows(2)
+        .any(|pair| pair[0].ends_with("mcp-bridge") && pair[1] == "hook");
+    let in_line = command
+        .is_some_and(|line| line.contains("mcp-bridge hook") || line.contains("mcp-bridge' hook"));
+    in_words || in_line
 }
 
 fn json(node: Option<&CstNode>) -> Option<Value> {
@@ -201,61 +213,6 @@ fn input(value: &Value) -> CstInputValue {
             CstInputValue::Object(members.map(|(k, v)| (k.clone(), input(v))).collect())
         }
     }
-}
-
-/// A TOML file with a table of ours at `table.name`.
-pub(super) fn with_table(
-    text: &str,
-    table: &str,
-    name: &str,
-    entries: &[(&str, toml_edit::Value)],
-) -> Result<String, Unmergeable> {
-    let mut document = read_toml(text)?;
-    let tables = document.entry(table).or_insert_with(implicit_table);
-    let tables = tables
-        .as_table_mut()
-        .ok_or_else(|| Unmergeable::Odd(table.to_owned()))?;
-    let ours = tables.entry(name).or_insert_with(toml_edit::table);
-    let ours = ours
-        .as_table_mut()
-        .ok_or_else(|| Unmergeable::Odd(format!("{table}.{name}")))?;
-    for (key, value) in entries {
-        let is_so = ours.get(key).and_then(toml_edit::Item::as_value);
-        if is_so.map(|there| there.to_string().trim().to_owned())
-            != Some(value.to_string().trim().to_owned())
-        {
-            ours.insert(key, toml_edit::Item::Value(value.clone()));
-        }
-    }
-    Ok(document.to_string())
-}
-
-/// The same without it; nothing if nothing is left.
-pub(super) fn without_table(
-    text: &str,
-    table: &str,
-    name: &str,
-) -> Result<Option<String>, Unmergeable> {
-    let mut document = read_toml(text)?;
-    if let Some(tables) = document.get_mut(table).and_then(|item| item.as_table_mut()) {
-        tables.remove(name);
-        if tables.is_empty() {
-            document.remove(table);
-        }
-    }
-    Ok((!document.is_empty()).then(|| document.to_string()))
-}
-
-fn read_toml(text: &str) -> Result<toml_edit::DocumentMut, Unmergeable> {
-    text.parse().map_err(|error: toml_edit::TomlError| {
-        Unmergeable::Invalid("TOML", error.message().to_owned())
-    })
-}
-
-fn implicit_table() -> toml_edit::Item {
-    let mut table = toml_edit::Table::new();
-    table.set_implicit(true);
-    toml_edit::Item::Table(table)
 }
 
 #[cfg(test)]
@@ -358,25 +315,6 @@ mod tests {
             r#"{"hooks": {"Stop": {}}}"#,
         ] {
             assert!(with(odd, &parts()).is_err(), "{odd}");
-        }
-        assert!(with_table("a = ", "t", "n", &[]).is_err());
-        assert!(with_table("t = 3", "t", "n", &[]).is_err());
-    }
-
-    #[test]
-    fn a_table_is_put_in_and_taken_out() {
-        let theirs = "model = \"x\" # kept\n\n[mcp_servers.other]\ncommand = \"y\"\n";
-        let entries = [("command", "/b/mcp-bridge".into())];
-        for text in ["", theirs] {
-            let merged = with_table(text, "mcp_servers", "bridge", &entries).expect("merged");
-            assert!(
-                merged.contains("[mcp_servers.bridge]\ncommand = \"/b/mcp-bridge\""),
-                "{merged}"
-            );
-            let again = with_table(&merged, "mcp_servers", "bridge", &entries).expect("merged");
-            assert_eq!(again, merged);
-            let back = without_table(&merged, "mcp_servers", "bridge").expect("taken");
-            assert_eq!(back.unwrap_or_default().trim_end(), text.trim_end());
         }
     }
 }

@@ -1,9 +1,12 @@
 //! `mcp-bridge setup`: tells an agent's client of our tools and hooks, in the client's
 //! own files, and takes that back.
 
+mod changes;
+mod checks;
 mod clients;
 mod file;
 mod merge;
+mod table;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,10 +16,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::Context;
-use super::output::{print, print_json};
+use super::heard::configs;
+use super::output::{note, print, print_json};
+use super::table::WARN;
 use crate::exit::Exit;
 use crate::session::joined::Joins;
-use clients::{Client, Edit, Ours, Scope};
+use changes::Change;
+pub(super) use changes::Changes;
+pub(super) use checks::Service;
+pub(super) use clients::{Client, Scope};
 
 /// Puts our tools and hooks into the files of an agent's client, or takes them out.
 #[derive(Debug, Args)]
@@ -70,87 +78,45 @@ pub(super) async fn run(args: SetupArgs, context: &Context) -> anyhow::Result<Ex
                 format!("{}: this directory cannot be set up", project.display())
             })?),
         };
-    let program = clients::program().context("the path of this program is not known")?;
-    let edits = args.client.edits(&scope, &program);
-
-    // All are read, and understood, before one is written.
-    let mut changes = Vec::with_capacity(edits.len());
-    for edit in &edits {
-        let there = file::read(&edit.file)?;
-        let wanted = wanted(edit, &there, args.remove).with_context(|| {
-            format!(
-                "{}: it was left as it is, as were the others",
-                edit.file.display()
-            )
-        })?;
-        changes.push((edit, there, wanted));
+    let mut changes = Changes::plan(args.client, &scope, args.remove)?;
+    if !args.dry_run {
+        changes.write()?;
+    }
+    if !args.remove {
+        warn()?;
     }
     let mut out = String::new();
-    let mut files = Vec::with_capacity(changes.len());
-    for (edit, there, wanted) in changes {
-        let changed = wanted != there.text;
-        let backup = match changed && !args.dry_run {
-            true => file::write(&edit.file, &there, wanted.as_deref())?,
-            false => None,
-        };
-        describe(&mut out, &args, edit, &there, wanted.as_deref(), changed);
-        files.push(FileJson {
-            file: edit.file.clone(),
-            changed,
-            backup,
-        });
+    for change in &changes.each {
+        describe(&mut out, &args, change);
     }
+    let files: Vec<FileJson> = changes
+        .each
+        .into_iter()
+        .map(|change| FileJson {
+            changed: change.is_one(),
+            file: change.edit.file,
+            backup: change.backup,
+        })
+        .collect();
     if context.json() {
         print_json(&files)?;
         return Ok(Exit::Success);
     }
-    if !args.remove && !args.dry_run {
-        let _ = writeln!(out, "\n{}", args.client.remark());
-        out.push_str(&next(&scope));
+    if !args.dry_run {
+        match args.remove {
+            true => out.push_str(&left(&scope)),
+            false => {
+                let _ = writeln!(out, "\n{}", args.client.remark());
+                out.push_str(&next(&scope));
+            }
+        }
     }
     print(&out)?;
     Ok(Exit::Success)
 }
 
-/// What a file is to hold; nothing where it is not to be there.
-fn wanted(
-    edit: &Edit,
-    there: &file::There,
-    remove: bool,
-) -> Result<Option<String>, merge::Unmergeable> {
-    let text = there.text.as_deref();
-    match (&edit.ours, remove) {
-        (_, true) if text.is_none() => Ok(None),
-        (Ours::Json(parts), false) => merge::with(text.unwrap_or_default(), parts).map(Some),
-        (Ours::Json(parts), true) => merge::without(text.unwrap_or_default(), parts),
-        (Ours::CodexServer { program }, false) => {
-            let list = |words: &[&str]| words.iter().copied().collect::<toml_edit::Array>().into();
-            let entries = [
-                ("command", program.as_str().into()),
-                ("args", list(&["mcp"])),
-                ("env_vars", list(&clients::CODEX_ENVIRONMENT)),
-                // Otherwise it asks its user at each call, and `codex exec` refuses it.
-                ("default_tools_approval_mode", "approve".into()),
-            ];
-            let text = text.unwrap_or_default();
-            merge::with_table(text, "mcp_servers", clients::SERVER, &entries).map(Some)
-        }
-        (Ours::CodexServer { .. }, true) => {
-            let text = text.unwrap_or_default();
-            merge::without_table(text, "mcp_servers", clients::SERVER)
-        }
-    }
-}
-
-fn describe(
-    out: &mut String,
-    args: &SetupArgs,
-    edit: &Edit,
-    there: &file::There,
-    wanted: Option<&str>,
-    changed: bool,
-) {
-    let verb = match (changed, args.remove, args.dry_run) {
+fn describe(out: &mut String, args: &SetupArgs, change: &Change) {
+    let verb = match (change.is_one(), args.remove, args.dry_run) {
         (false, false, _) => "has already",
         (false, true, _) => "has nothing of ours:",
         (true, false, false) => "has now",
@@ -158,12 +124,47 @@ fn describe(
         (true, false, true) => "would get",
         (true, true, true) => "would lose",
     };
-    let name = args.client.name();
+    let (name, edit) = (args.client.name(), &change.edit);
     let _ = writeln!(out, "{name}: {} {verb} {}", edit.file.display(), edit.what);
-    if args.dry_run && changed {
-        let before = there.text.as_deref().unwrap_or_default();
-        let diff = similar::TextDiff::from_lines(before, wanted.unwrap_or_default());
+    if let (true, Some((copy, false))) = (change.is_one(), &change.copy) {
+        let copy = copy.display();
+        let _ = writeln!(
+            out,
+            "  it was changed since set-up: its copy of before stays, {copy}"
+        );
+    }
+    if args.dry_run && change.is_one() {
+        let before = change.there.text.as_deref().unwrap_or_default();
+        let after = change.wanted.as_deref().unwrap_or_default();
+        let diff = similar::TextDiff::from_lines(before, after);
         let _ = writeln!(out, "{}", diff.unified_diff().context_radius(2));
+    }
+}
+
+/// Says what would keep it from working.
+pub(in crate::cli) fn warn() -> anyhow::Result<()> {
+    let program = clients::program().context("the path of this program is not known")?;
+    for what in checks::program(Path::new(&program)) {
+        note(&format!("{WARN}warning{WARN:#}: {what}"));
+    }
+    let configured = configs::user_directory().map(|own| configs::toml_in(&own));
+    if configured.is_some_and(|files| !files.is_empty()) {
+        for what in Service::look().warnings() {
+            note(&format!("{WARN}warning{WARN:#}: {what}"));
+        }
+    }
+    Ok(())
+}
+
+/// What a removal leaves.
+fn left(scope: &Scope) -> String {
+    let joined = match scope {
+        Scope::Project(tree) => Joins::own().and_then(|joins| joins.of(tree)),
+        Scope::User(_) => None,
+    };
+    match joined {
+        Some(_) => "a session works here still, unless you do: mcp-bridge join --remove\n".into(),
+        None => String::new(),
     }
 }
 
