@@ -145,7 +145,7 @@ fn hooks_of_a_removed_program_do_nothing() {
     let program = scratch.path("a b/mcp-bridge");
     std::fs::create_dir(scratch.path("a b")).expect("a directory");
     std::fs::copy(env!("CARGO_BIN_EXE_mcp-bridge"), &program).expect("copied");
-    for client in ["claude", "gemini"] {
+    for client in ["claude", "gemini", "codex"] {
         let mut command = scratch.program(program.to_str().expect("UTF-8"));
         command
             .args(["setup", client])
@@ -154,6 +154,7 @@ fn hooks_of_a_removed_program_do_nothing() {
     }
     let settings = json(&scratch.path("tree/.claude/settings.local.json"));
     let gemini = json(&scratch.path("tree/.gemini/settings.json"));
+    let codex = json(&scratch.path("tree/.codex/hooks.json"));
     let commands = || {
         let hooks = settings["hooks"]["Stop"][0]["hooks"]
             .as_array()
@@ -170,10 +171,12 @@ fn hooks_of_a_removed_program_do_nothing() {
             );
             commands.push(command);
         }
-        let line = &gemini["hooks"]["AfterAgent"][0]["hooks"][0]["command"];
-        let mut shell = scratch.program("/bin/sh");
-        shell.args(["-c", line.as_str().expect("a line")]);
-        commands.push(shell);
+        for line in [&gemini["hooks"]["AfterAgent"], &codex["hooks"]["Stop"]] {
+            let line = line[0]["hooks"][0]["command"].as_str().expect("a line");
+            let mut shell = scratch.program("/bin/sh");
+            shell.args(["-c", line]);
+            commands.push(shell);
+        }
         commands
     };
     // It is called while it is there.
@@ -182,10 +185,8 @@ fn hooks_of_a_removed_program_do_nothing() {
         .into_iter()
         .map(|command| scratch.outcome(command).ok().out)
         .collect();
-    assert_eq!(
-        called,
-        ["called hook\n", "called hook wait\n", "called hook\n"]
-    );
+    let hook = "called hook\n";
+    assert_eq!(called, [hook, "called hook wait\n", hook, hook]);
     std::fs::remove_file(&program).expect("removed");
     for command in commands() {
         let ran = scratch.outcome(command).ok();

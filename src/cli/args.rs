@@ -10,6 +10,7 @@ use super::context::Global;
 use super::conversation::ConversationCommand;
 use super::store::StoreCommand;
 use super::task::TaskCommand;
+use super::team::TeamCommand;
 use super::{
     bench, check, demo, doctor, events, health, heartbeat, hook, join, mcp, orders, send, setup,
     status, wait, watch,
@@ -23,6 +24,7 @@ const STYLES: Styles = Styles::styled()
 
 const AFTER: &str = "\
 Examples:
+  mcp-bridge team new backend --workers 3 --client claude
   mcp-bridge conversation new --label backend   make a conversation, and the store
   mcp-bridge -c backend.a send \"Port the parser\"
   mcp-bridge -c backend.b check
@@ -77,6 +79,9 @@ pub(super) enum Command {
     /// Make, list, show, renew and close conversations
     #[command(subcommand, visible_alias = "conv")]
     Conversation(ConversationCommand),
+    /// Make a team: an orchestrator and its workers, ready to be started
+    #[command(subcommand)]
+    Team(TeamCommand),
     /// Say which session works in a directory
     Join(join::JoinArgs),
     /// Put our tools and hooks into the files of an agent's client

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::bridge::NotOperator;
 use crate::credentials;
 use crate::exit::{self, Exit, Face};
+use crate::model::Label;
 use crate::session::SessionError;
 use crate::session::joined::Joined;
 use crate::session::known::known_names;
@@ -67,6 +68,11 @@ pub enum CliError {
         "{0} exists already; nothing was made\n  choose another --label or --out, or move it away"
     )]
     Exists(PathBuf),
+    /// A name that a team has.
+    #[error(
+        "team {0}: {1} is there already; nothing was made\n  choose another name, or close what has this one: mcp-bridge conversation list"
+    )]
+    TeamExists(Label, String),
     /// Digests are no tokens.
     #[error(
         "conversation {0}: its tokens are stored as digests, so no credentials can be written from them\n  use the files that `conversation new` wrote, or close it and make a new one"
@@ -105,6 +111,7 @@ pub(super) fn exit_of(cause: &(dyn std::error::Error + 'static)) -> Option<Exit>
         | CliError::NoFile(..)
         | CliError::TokensHashed(_)
         | CliError::Exists(_)
+        | CliError::TeamExists(..)
         | CliError::JoinedAlready(_) => Exit::Input,
         CliError::NotShown(_) | CliError::NoOutput => Exit::Failure,
     })

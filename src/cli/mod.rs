@@ -33,6 +33,7 @@ mod stdout;
 mod store;
 pub mod table;
 mod task;
+mod team;
 mod wait;
 mod watch;
 
@@ -102,6 +103,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Task(command) => task::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Conversation(command) => conversation::run(command, context).await,
+        Command::Team(command) => team::run(command, context).await,
         Command::Join(args) => join::run(args, context).await,
         Command::Setup(args) => setup::run(args, context).await,
         // Other faces, chosen before.

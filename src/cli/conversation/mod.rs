@@ -2,7 +2,7 @@
 
 mod adopted;
 mod made;
-mod new;
+pub(super) mod new;
 mod rekey;
 
 use std::time::Duration;
@@ -295,7 +295,7 @@ fn unread_cell(unread: u64) -> Cell {
 }
 
 /// A wrong role would stand in the shared tables for ever.
-fn role(text: &str) -> Result<String, CliError> {
+pub(super) fn role(text: &str) -> Result<String, CliError> {
     if is_role(text) {
         Ok(text.to_owned())
     } else {

@@ -56,11 +56,11 @@ pub(crate) struct NewArgs {
     out: Option<PathBuf>,
 }
 
-pub(super) fn label(text: &str) -> Result<Label, InvalidId> {
+pub(in crate::cli) fn label(text: &str) -> Result<Label, InvalidId> {
     text.parse()
 }
 
-pub(super) fn life(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn life(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(life) if (Duration::from_secs(1)..=LONGEST).contains(&life) => Ok(life),
         Ok(_) => Err("between 1s and 10 years".into()),
@@ -68,7 +68,7 @@ pub(super) fn life(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(super) fn end(now: Timestamp, life: Duration) -> anyhow::Result<Timestamp> {
+pub(in crate::cli) fn end(now: Timestamp, life: Duration) -> anyhow::Result<Timestamp> {
     Ok(now.checked_add(life)?)
 }
 
@@ -99,9 +99,7 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
 }
 
 /// None of these files may be there yet.
-pub(in crate::cli) fn ensure_none<'a>(
-    mut files: impl Iterator<Item = &'a Path>,
-) -> Result<(), CliError> {
+fn ensure_none<'a>(mut files: impl Iterator<Item = &'a Path>) -> Result<(), CliError> {
     match files.find(|file| file.symlink_metadata().is_ok()) {
         Some(file) => Err(CliError::Exists(file.to_owned())),
         None => Ok(()),
@@ -188,13 +186,15 @@ fn files(plans: &[Plan], all_a: Option<PathBuf>, label: Option<&Label>) -> Vec<N
         let sides = Side::BOTH.into_iter().zip(&plan.files);
         files.extend(sides.map(|(side, path)| NewFile::of(&plan.new, side, path.clone())));
     }
-    files.extend(all_a.map(|path| NewFile {
-        path,
-        label: label.cloned(),
-        callers: plans
-            .iter()
-            .map(|plan| made::caller(&plan.new, Side::A))
-            .collect(),
+    files.extend(all_a.map(|path| {
+        NewFile {
+            path,
+            label: label.cloned(),
+            callers: plans
+                .iter()
+                .map(|plan| made::caller(&plan.new, Side::A))
+                .collect(),
+        }
     }));
     files
 }

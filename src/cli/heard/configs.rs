@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{self, ConfigError, Settings};
 
 /// Where a system service's configurations are.
-const SYSTEM: &str = "/etc/mcp-bridge";
+pub(in crate::cli) const SYSTEM: &str = "/etc/mcp-bridge";
 
 /// How a configuration's daemon is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,15 @@ pub(in crate::cli) fn directories() -> Vec<PathBuf> {
     let mut found = vec![PathBuf::from(SYSTEM)];
     found.extend(user_directory());
     found
+}
+
+/// Where the daemons read theirs that this user starts: root the machine's, where its
+/// package is.
+pub(in crate::cli) fn own_directory() -> Option<PathBuf> {
+    match rustix::process::geteuid().is_root() && Path::new(SYSTEM).is_dir() {
+        true => Some(SYSTEM.into()),
+        false => user_directory(),
+    }
 }
 
 /// Where this user's daemons read theirs.

@@ -83,12 +83,6 @@ impl Changes {
         Ok(())
     }
 
-    /// Puts all back as it was. Returns the files that another program changed meanwhile,
-    /// or that cannot be written.
-    pub(in crate::cli) fn put_back(&mut self) -> Vec<PathBuf> {
-        put_back(&mut self.each)
-    }
-
     /// The files that change.
     pub(in crate::cli) fn files(&self) -> impl Iterator<Item = &Path> {
         let changes = self.each.iter().filter(|change| change.is_one());

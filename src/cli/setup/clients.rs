@@ -82,6 +82,12 @@ impl Client {
         }
     }
 
+    /// As it is written on the command line.
+    pub(in crate::cli) fn word(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     /// What is left to do by hand, or to know.
     pub(super) fn remark(self) -> &'static str {
         match self {

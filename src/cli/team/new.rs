@@ -1,0 +1,259 @@
+//! `mcp-bridge team new`: all that a team needs, or nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::daemons::{self, Daemons, Sessions};
+use super::plan::Plan;
+use super::show;
+use crate::bridge::Bridge;
+use crate::cli::context::Context;
+use crate::cli::conversation::new as conversations;
+use crate::cli::conversation::role;
+use crate::cli::error::CliError;
+use crate::cli::setup::{Changes, Client, Scope, Service};
+use crate::clock;
+use crate::exit::Exit;
+use crate::model::session::ConversationState;
+use crate::model::{Label, Side};
+use crate::session::joined::{Joined, Joins};
+use crate::session::known::credentials_directory;
+use crate::session::made::{self, NewFile};
+use crate::store::locate;
+use crate::store::{NewConversation, StoreError};
+
+/// Makes a team.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cd ~/project && mcp-bridge team new backend --workers 3 --client claude
+  mcp-bridge team new backend --workers 3 --client claude --dry-run
+
+Each worker's work tree then joins as the lines say that it prints. A file that is
+there is never overwritten: a daemon's configuration that stands already is left, and
+what it needs is printed.")]
+pub(in crate::cli) struct NewArgs {
+    /// What the team is called; its conversations are NAME-1, NAME-2, ...
+    #[arg(value_name = "NAME", value_parser = conversations::label)]
+    name: Label,
+    /// How many workers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    workers: u32,
+    /// The orchestrator's client, which is set up in the current directory
+    #[arg(long, value_enum, value_name = "CLIENT")]
+    client: Client,
+    /// The role of the workers, which their tasks name [default: NAME]
+    #[arg(long, value_name = "ROLE", value_parser = role)]
+    role: Option<String>,
+    /// How long the conversations live unless they are renewed
+    #[arg(long = "for", value_name = "DURATION", default_value = "3h", value_parser = conversations::life)]
+    life: Duration,
+    /// Say what would be made, and make nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit> {
+    let mut plan = plan(&args, context).await?;
+    if args.dry_run {
+        let bridge = match context.look().await {
+            Ok(bridge) => Some(bridge),
+            // It would be made.
+            Err(error) if is_missing(&error) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(bridge) = &bridge {
+            ensure_free(bridge, &plan).await?;
+            bridge.close().await;
+        }
+        let store = context.location().await?.name.to_string();
+        return show::dry_run(&plan, &store, context);
+    }
+    let bridge = context.open_or_create().await?;
+    let made = make(&mut plan, &bridge).await;
+    let store = bridge.name();
+    bridge.close().await;
+    made?;
+    show::made(&plan, &store, context)
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        matches!(cause.downcast_ref(), Some(CliError::NoStore(_)))
+            || matches!(cause.downcast_ref(), Some(StoreError::Missing(_)))
+    })
+}
+
+async fn plan(args: &NewArgs, context: &Context) -> anyhow::Result<Plan> {
+    let tree = std::env::current_dir()
+        .and_then(|directory| directory.canonicalize())
+        .context("the current directory cannot be joined")?;
+    let no_home = "this user has no directory for credentials: set HOME";
+    let joins = Joins::own().context(no_home)?;
+    let directory = credentials_directory().context(no_home)?;
+    let role = args.role.clone().unwrap_or_else(|| args.name.to_string());
+    let now = clock::now();
+    let expires_at = conversations::end(now, args.life)?;
+    let mut new = Vec::new();
+    for number in 1..=args.workers {
+        let label = format!("{}-{number}", args.name).parse()?;
+        new.push(made::planned(
+            Some(label),
+            ["orchestrator", &role],
+            expires_at,
+        )?);
+    }
+    let files = files(&args.name, &directory, &new);
+    if let Some(file) = taken(&args.name, &directory) {
+        return Err(CliError::TeamExists(args.name.clone(), file.display().to_string()).into());
+    }
+    let own = files.last().context("a team has an orchestrator")?;
+    let joined = Joined {
+        work_tree: tree.clone(),
+        credentials: own.path.clone(),
+    };
+    if let Some(other) = joins.of(&tree) {
+        return Err(CliError::JoinedAlready(other).into());
+    }
+    let scope = Scope::Project(tree);
+    let is_machines = context
+        .found()
+        .await?
+        .socket()
+        .is_some_and(|socket| socket.starts_with(locate::SYSTEM_DAEMONS));
+    Ok(Plan {
+        changes: Changes::plan(args.client, &scope, false)?,
+        name: args.name.clone(),
+        client: args.client,
+        daemons: Daemons::own().filter(|_| !is_machines),
+        service: Service::look(),
+        role,
+        new,
+        files,
+        joined,
+        joins,
+        now,
+    })
+}
+
+/// `NAME-1.toml` and so on for the workers, `NAME.orchestrator.toml` with all `a` sides.
+fn files(name: &Label, directory: &Path, new: &[NewConversation]) -> Vec<NewFile> {
+    let mut files: Vec<NewFile> = new
+        .iter()
+        .zip(1..)
+        .map(|(one, number)| {
+            NewFile::of(
+                one,
+                Side::B,
+                directory.join(format!("{name}-{number}.toml")),
+            )
+        })
+        .collect();
+    files.push(NewFile {
+        path: directory.join(format!("{name}.orchestrator.toml")),
+        label: Some(name.clone()),
+        callers: new.iter().map(|one| made::caller(one, Side::A)).collect(),
+    });
+    files
+}
+
+/// Whether this is the name of a team, or of a conversation of one.
+fn is_of(name: &Label, label: &str) -> bool {
+    let number = label
+        .strip_prefix(name.as_str())
+        .and_then(|rest| rest.strip_prefix('-'));
+    label == name.as_str() || number.is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+/// A credentials file of a team of this name.
+fn taken(name: &Label, directory: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let files = entries.map(|entry| entry.path());
+    let taken = files.filter(|path| {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let stem = file.strip_suffix(".toml").unwrap_or_default();
+        let sides = [".a", ".b", ".orchestrator"];
+        let stem = sides
+            .iter()
+            .find_map(|side| stem.strip_suffix(side))
+            .unwrap_or(stem);
+        is_of(name, stem)
+    });
+    taken.min()
+}
+
+/// No conversation may have a name of this team, but for closed ones.
+async fn ensure_free(bridge: &Bridge, plan: &Plan) -> anyhow::Result<()> {
+    let there = bridge.conversations().await?;
+    let taken = there.iter().find_map(|one| {
+        let label = one
+            .label
+            .as_ref()
+            .filter(|label| is_of(&plan.name, label.as_str()))?;
+        (one.state(plan.now) != ConversationState::Closed).then_some(label)
+    });
+    match taken {
+        Some(label) => {
+            let what = format!("conversation {label}");
+            Err(CliError::TeamExists(plan.name.clone(), what).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Makes all of it. What was made before a step that fails is taken back, or named.
+async fn make(plan: &mut Plan, bridge: &Bridge) -> anyhow::Result<()> {
+    ensure_free(bridge, plan).await?;
+    made::make(bridge, &plan.new, &plan.files).await?;
+    let Err(error) = beside(plan, &bridge.name()) else {
+        return Ok(());
+    };
+    let left = made::take_back(bridge, &plan.new, &plan.files).await;
+    let mut what = format!("team {} was not made", plan.name);
+    for (id, why) in left {
+        what.push_str(&format!("; conversation {id} stays open ({why})"));
+    }
+    Err(error.context(what))
+}
+
+/// What stands beside the conversations.
+fn beside(plan: &mut Plan, store: &str) -> anyhow::Result<()> {
+    let (workers, orchestrator) = plan.credentials();
+    let sessions = Sessions {
+        team: plan.name.as_str(),
+        store,
+        workers: &workers,
+        orchestrator: &orchestrator,
+    };
+    let daemons = plan.daemons.as_ref();
+    let written = daemons.map_or_else(|| Ok(Vec::new()), |daemons| daemons.write(sessions))?;
+    let noted = plan
+        .joins
+        .note(&plan.joined)
+        .context("the note of this directory cannot be written");
+    if let Err(error) = noted.and_then(|()| plan.changes.write()) {
+        let _ = plan.joins.forget(&plan.joined.work_tree);
+        daemons::take_back(&written);
+        return Err(error);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_that_of_a_team_or_of_its_conversations() {
+        let name: Label = "backend".parse().expect("a label");
+        for label in ["backend", "backend-1", "backend-17"] {
+            assert!(is_of(&name, label), "{label}");
+        }
+        for label in ["backend-", "backend-x", "backend-1x", "backends", "back"] {
+            assert!(!is_of(&name, label), "{label}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What `team new` prints: what was made, and what to paste next.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::daemons::{Daemon, Daemons, Sessions};
+use super::plan::Plan;
+use crate::advice;
+use crate::cli::context::Context;
+use crate::cli::output::{self, print, print_json, shown};
+use crate::cli::setup;
+use crate::cli::table::{BOLD, Cell, DIM, Table};
+use crate::exit::Exit;
+use crate::model::{ConversationId, Label};
+use crate::text;
+
+#[derive(Serialize)]
+struct TeamJson<'a> {
+    name: &'a Label,
+    role: &'a str,
+    store: &'a str,
+    made: bool,
+    conversations: Vec<ConversationJson<'a>>,
+    orchestrator: &'a Path,
+    work_tree: &'a Path,
+    client_files: Vec<&'a Path>,
+    daemon_files: Vec<&'a Path>,
+    /// Commands, in order: those of each worker's work tree, then those of the daemons.
+    join: Vec<String>,
+    start: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ConversationJson<'a> {
+    id: Option<&'a ConversationId>,
+    label: Option<&'a Label>,
+    expires_at: jiff::Timestamp,
+    credentials: &'a Path,
+}
+
+pub(super) fn made(plan: &Plan, store: &str, context: &Context) -> anyhow::Result<Exit> {
+    if context.json() {
+        return json(plan, store, true);
+    }
+    print(&advice::with_store(&page(plan, store, true)))?;
+    setup::warn()?;
+    Ok(Exit::Success)
+}
+
+pub(super) fn dry_run(plan: &Plan, store: &str, context: &Context) -> anyhow::Result<Exit> {
+    if context.json() {
+        return json(plan, store, false);
+    }
+    print(&advice::with_store(&page(plan, store, false)))?;
+    Ok(Exit::Success)
+}
+
+fn json(plan: &Plan, store: &str, made: bool) -> anyhow::Result<Exit> {
+    let (workers, orchestrator) = plan.credentials();
+    let each = plan.new.iter().zip(&workers);
+    let conversations = each.map(|(new, file)| ConversationJson {
+        // One that was not made has no id yet.
+        id: made.then_some(&new.id),
+        label: new.label.as_ref(),
+        expires_at: new.expires_at,
+        credentials: file,
+    });
+    let daemons = plan.daemons.iter().flat_map(|daemons| &daemons.each);
+    print_json(&TeamJson {
+        name: &plan.name,
+        role: &plan.role,
+        store,
+        made,
+        conversations: conversations.collect(),
+        orchestrator: &orchestrator,
+        work_tree: &plan.joined.work_tree,
+        client_files: plan.changes.files().collect(),
+        daemon_files: daemons
+            .filter(|daemon| !daemon.is_there)
+            .map(|daemon| daemon.file.as_path())
+            .collect(),
+        join: workers.iter().map(|file| join(plan, file)).collect(),
+        start: start(plan),
+    })?;
+    Ok(Exit::Success)
+}
+
+/// What a worker's work tree is told.
+fn join(plan: &Plan, file: &Path) -> String {
+    let client = plan.client.word();
+    format!(
+        "mcp-bridge join {} && mcp-bridge setup {client}",
+        path(file)
+    )
+}
+
+/// How the daemons are started.
+fn start(plan: &Plan) -> Vec<String> {
+    let Some(daemons) = &plan.daemons else {
+        return Vec::new();
+    };
+    let units: Vec<_> = daemons
+        .each
+        .iter()
+        .map(|daemon| format!("mcp-bridged@{}", daemon.name))
+        .collect();
+    let user = if daemons.is_machines { "" } else { "--user " };
+    match daemons.is_machines || plan.service.starts_daemons() {
+        true => vec![format!("systemctl {user}enable --now {}", units.join(" "))],
+        false => daemons
+            .each
+            .iter()
+            .map(|daemon| format!("mcp-bridged --config {}", path(&daemon.file)))
+            .collect(),
+    }
+}
+
+fn page(plan: &Plan, store: &str, is_made: bool) -> String {
+    let (workers, orchestrator) = plan.credentials();
+    let mut out = String::new();
+    let count = text::count(plan.new.len() as u64, "conversation");
+    let directory = orchestrator.parent().unwrap_or(Path::new("/"));
+    let would = if is_made { "" } else { "would make " };
+    let _ = writeln!(
+        out,
+        "{would}team {BOLD}{}{BOLD:#}: {count}, credentials in {}",
+        plan.name,
+        short(directory)
+    );
+    let mut table = Table::plain();
+    let mut row = |name: &str, what: String| {
+        table.row([Cell::new(name, BOLD), Cell::from(what)]);
+    };
+    let tree = &plan.joined.work_tree;
+    row(
+        "orchestrator",
+        format!("{} in {}", plan.client.name(), short(tree)),
+    );
+    let files = plan
+        .changes
+        .files()
+        .map(|file| match file.strip_prefix(tree) {
+            Ok(below) => below.display().to_string(),
+            Err(_) => short(file),
+        });
+    row("", format!("tools and hooks: {}", list(files)));
+    let of = match workers.len() {
+        1 => "worker 1".to_owned(),
+        several => format!("worker 1..{several}"),
+    };
+    row(&of, format!("role {}", shown(&plan.role)));
+    row("daemons", of_daemons(plan.daemons.as_ref()));
+    if let Some(new) = plan.new.first() {
+        let left = output::left(new.expires_at, plan.now);
+        row(
+            "ends",
+            format!("in {left}, unless renewed; a daemon renews it"),
+        );
+    }
+    row("store", short(Path::new(store)));
+    out.push_str(&table.render(2));
+    if let Some(daemons) = &plan.daemons {
+        out.push_str(&wanting(daemons, &workers, &orchestrator, plan, store));
+    }
+    if is_made {
+        out.push_str(&next(plan, &workers));
+    }
+    out
+}
+
+fn list(words: impl Iterator<Item = String>) -> String {
+    let words: Vec<String> = words.collect();
+    match words.is_empty() {
+        true => "there already".to_owned(),
+        false => words.join(", "),
+    }
+}
+
+fn of_daemons(daemons: Option<&Daemons>) -> String {
+    let Some(daemons) = daemons else {
+        return "the machine's serve this store".to_owned();
+    };
+    let written = daemons.each.iter().filter(|daemon| !daemon.is_there);
+    list(written.map(|daemon| short(&daemon.file)))
+}
+
+/// A path as people read it: from the user's home, if it is below.
+fn short(path: &Path) -> String {
+    let home = std::env::home_dir().filter(|home| home.is_absolute());
+    let below = home.and_then(|home| Some(path.strip_prefix(home).ok()?.to_owned()));
+    match below {
+        Some(below) => format!("~/{}", below.display()),
+        None => path.display().to_string(),
+    }
+}
+
+/// What a configuration needs that was there already.
+fn wanting(
+    daemons: &Daemons,
+    workers: &[PathBuf],
+    orchestrator: &Path,
+    plan: &Plan,
+    store: &str,
+) -> String {
+    let sessions = Sessions {
+        team: plan.name.as_str(),
+        store,
+        workers,
+        orchestrator,
+    };
+    let mut out = String::new();
+    let there = daemons.each.iter().filter(|daemon| daemon.is_there);
+    for Daemon { name, file, .. } in there {
+        let mut drop_in = file.with_extension("d");
+        drop_in.push(format!("{}.toml", plan.name));
+        let _ = writeln!(
+            out,
+            "\n{} is there already, and was left as it is.\nWrite this to {}:",
+            file.display(),
+            drop_in.display()
+        );
+        for line in sessions.tables(name).lines() {
+            let _ = writeln!(out, "  {line}");
+        }
+    }
+    out
+}
+
+fn next(plan: &Plan, workers: &[PathBuf]) -> String {
+    let mut out = String::new();
+    let mut part = |what: &str, lines: &[String]| {
+        if !lines.is_empty() {
+            let _ = writeln!(out, "\n{DIM}# {what}{DIM:#}");
+        }
+        for line in lines {
+            let _ = writeln!(out, "{line}");
+        }
+    };
+    let joins: Vec<String> = workers.iter().map(|file| join(plan, file)).collect();
+    let each = match joins.len() {
+        1 => "in the work tree of the worker",
+        _ => "each in the work tree of one worker",
+    };
+    part(each, &joins);
+    let start = start(plan);
+    let is_shell = start.len() > 1;
+    let what = if is_shell {
+        "the daemons, each in a terminal of its own"
+    } else {
+        "the daemons"
+    };
+    part(what, &start);
+    let task = format!(
+        "mcp-bridge task add --role {} --title TITLE",
+        quoted(&plan.role)
+    );
+    part(
+        "work for the team, and how it fares",
+        &[task, "mcp-bridge status".to_owned()],
+    );
+    out
+}
+
+/// A path as a shell reads it.
+fn path(path: &Path) -> String {
+    let short = short(path);
+    match short.strip_prefix("~/") {
+        Some(below) if quoted(below) == below => short,
+        _ => quoted(&path.display().to_string()),
+    }
+}
+
+/// As a shell reads it.
+fn quoted(text: &str) -> String {
+    match text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c))
+    {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
