@@ -222,7 +222,25 @@ fn removed_and_purged() {
     let machine = site();
     enable(&machine, "orchestrator");
     alice_sends(&machine, "still here");
-    machine.sh("dpkg --remove mcp-bridge").ok();
+    machine
+        .sh("mkdir /root/tree && cd /root/tree && mcp-bridge setup claude")
+        .ok();
+    let said = machine.sh("dpkg --remove mcp-bridge 2>&1").ok();
+    assert!(said.contains("mcp-bridge setup CLIENT --remove"), "{said}");
+    // A client goes on calling the hooks that stand in its user's files.
+    let settings = machine.root("/root/tree/.claude/settings.local.json");
+    let settings = std::fs::read_to_string(settings).expect("the file");
+    let settings: Value = serde_json::from_str(&settings).expect("JSON");
+    for hook in settings["hooks"]["Stop"][0]["hooks"]
+        .as_array()
+        .expect("hooks")
+    {
+        let words = hook["args"].as_array().expect("words");
+        let words = words.iter().filter_map(Value::as_str);
+        let called = std::iter::once(hook["command"].as_str().expect("a program")).chain(words);
+        let said = machine.run(called).ok();
+        assert_eq!(said.trim(), "");
+    }
     let left = machine
         .sh("systemctl list-units --all --no-legend 'mcp-bridged@*' --state=active")
         .ok();
