@@ -353,6 +353,97 @@ fn wrong_input_is_refused_and_the_server_goes_on() {
 }
 
 #[test]
+fn a_misspelt_argument_is_refused_with_the_right_one() {
+    let scratch = Scratch::with_conversation();
+    let mut client = Client::of(&scratch, "work.b");
+    for (tool, arguments, right) in [
+        (
+            "send_to_partner",
+            json!({ "message": "x", "action_typ": "info" }),
+            "`action_type`",
+        ),
+        ("wait_for_messages", json!({ "timeuot": 1 }), "`timeout`"),
+        ("list_tasks", json!({ "rol": "worker" }), "`role`"),
+        (
+            "create_tasks",
+            json!({ "tasks": [{ "role": "worker", "title": "x", "fils": [] }] }),
+            "`files`",
+        ),
+    ] {
+        let words = client.refusal(tool, arguments);
+        assert!(words.contains("did you mean"), "{words}");
+        assert!(words.contains(right), "{words}");
+    }
+    let long = client.refusal("check_messages", json!({ "y".repeat(100_000): 1 }));
+    assert!(long.len() < 500, "{long}");
+    let tools = client.ask("tools/list", json!({}))["result"]["tools"].clone();
+    let closed = |tool: &Value| tool["inputSchema"]["additionalProperties"] == false;
+    assert!(tools.as_array().is_some_and(|all| all.iter().all(closed)));
+    let call = json!({ "name": "check_mesages", "arguments": {} });
+    let unknown = client.ask("tools/call", call);
+    assert!(
+        unknown.to_string().contains("`check_messages`"),
+        "{unknown}"
+    );
+    assert_eq!(scratch.number("SELECT count(*) FROM messages"), 0);
+}
+
+#[test]
+fn a_task_is_worked_on_by_an_explicit_identity() {
+    let scratch = Scratch::with_conversation();
+    let mut client = Client::start(scratch.bridge(&["mcp"]));
+    client.shake_hands("2025-11-25");
+    let of = |side: &str, arguments: Value| {
+        let file = scratch.credentials(&format!("work.{side}"));
+        let file = std::fs::read_to_string(file).expect("the file");
+        let file: toml::Table = file.parse().expect("TOML");
+        let own = &file["session"][0];
+        let mut all = arguments;
+        all["conversation_id"] = own["conversation"].as_str().into();
+        all["session_id"] = side.into();
+        all["token"] = own["token"].as_str().into();
+        all
+    };
+    let with = |arguments: Value| of("b", arguments);
+    let tasks = json!({ "tasks": [{ "role": "worker", "title": "one" }, { "role": "worker", "title": "two" }] });
+    client.text("create_tasks", of("a", tasks));
+    for (id, tool, words) in [
+        (1, "complete_task", json!({ "result": "merged" })),
+        (2, "fail_task", json!({ "reason": "no disk" })),
+    ] {
+        client.text("claim_task", with(json!({ "task_id": id })));
+        let mut note = with(json!({ "task_id": id, "fence": 1 }));
+        note["note"] = "half".into();
+        client.text("report_progress", note);
+        let mut ending = with(words);
+        (ending["task_id"], ending["fence"]) = (id.into(), 1.into());
+        client.text(tool, ending);
+    }
+    let listed = client.text("list_tasks", with(json!({})));
+    assert!(listed.contains("1 done"), "{listed}");
+    client.text("list_workers", with(json!({})));
+    let mut stolen = with(json!({}));
+    stolen["session_id"] = "a".into();
+    client.refusal("claim_task", stolen);
+    let lost = client.refusal("claim_task", json!({}));
+    assert!(lost.contains("mcp-bridge join FILE"), "{lost}");
+}
+
+#[test]
+fn a_wait_outlives_the_end_of_another_conversation() {
+    let scratch = Scratch::new();
+    scratch.conversation(&["--label", "team", "--count", "2"]);
+    let mut client = Client::of(&scratch, "team.orchestrator");
+    let call = json!({ "name": "wait_for_messages", "arguments": { "timeout": 50 } });
+    let id = client.begin("tools/call", call);
+    scratch.run(&["conversation", "close", "team-1"]).ok();
+    scratch.run_as("team-2.b", &["send", "hello"]).ok();
+    let answer = client.answer(id)["result"].clone();
+    assert_eq!(answer["isError"], false, "{answer}");
+    assert!(words(&answer).contains("| hello"), "{answer}");
+}
+
+#[test]
 fn no_text_of_another_agent_passes_for_the_frame() {
     let scratch = Scratch::with_conversation();
     let (mut a, mut b) = (

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::agent::Agent;
 use super::tools::{self, Asked};
+use crate::text::near::did_you_mean;
 
 /// What the client tells its model of all tools.
 const INSTRUCTIONS: &str = "\
@@ -88,7 +89,10 @@ impl ServerHandler for Server {
             context: &context,
         };
         let Some(outcome) = tools::call(&request.name, arguments, asked).await else {
-            let what = format!("there is no tool `{}`", request.name);
+            let tools = tools::all();
+            let names = tools.iter().map(|tool| tool.name.as_ref());
+            let hint = did_you_mean(&request.name, names);
+            let what = format!("there is no tool `{}`{hint}", request.name);
             return Err(ErrorData::invalid_params(what, None));
         };
         Ok(match outcome {

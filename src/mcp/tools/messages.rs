@@ -1,6 +1,8 @@
 //! Tools for messages. The names, arguments and limits of the Python bridge's are kept,
 //! so that prompts that were written for it go on working.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rmcp::model::ProgressNotificationParam;
@@ -13,8 +15,8 @@ use crate::bridge::{Begin, Bridge};
 use crate::clock;
 use crate::model::message::{ActionType, Draft, MAX_FILES};
 use crate::session::framing::{MailJson, NOTICE, SentJson, Styles};
-use crate::session::mail::{self, Fetched};
-use crate::session::{Acting, Following, follow, made};
+use crate::session::mail::{self, Fetched, Live};
+use crate::session::{Following, follow, made};
 use crate::text::shown::shown;
 
 /// Messages that one answer holds at most.
@@ -194,17 +196,16 @@ impl Tool for CheckMessages {
 
     async fn run(self, asked: &Asked<'_>) -> Result<(String, Read), Refusal> {
         let bridge = asked.agent.bridge().await?;
-        let acting = self.who.acting(asked)?;
-        read(asked, &bridge, acting).await
+        let verified = mail::verify(&bridge, self.who.acting(asked)?).await?;
+        read(asked, &bridge, verified).await
     }
 }
 
 async fn read(
     asked: &Asked<'_>,
     bridge: &Bridge,
-    acting: Acting,
+    (live, refused): (Vec<Live>, Vec<mail::Refusal>),
 ) -> Result<(String, Read), Refusal> {
-    let (live, refused) = mail::verify(bridge, acting).await?;
     let fetched = mail::fetch(bridge, live, PAGE).await?;
     let mut text = match fetched.mail.is_empty() {
         true => "No unread messages.".to_owned(),
@@ -267,9 +268,10 @@ impl Tool for WaitForMessages {
                 .min(most),
         };
         let bridge = asked.agent.bridge().await?;
-        let acting = self.who.acting(asked)?;
-        let (live, _) = mail::verify(&bridge, self.who.acting(asked)?).await?;
-        let callers: Vec<_> = live.into_iter().map(|one| one.member.caller).collect();
+        let mut verified = mail::verify(&bridge, self.who.acting(asked)?).await?;
+        let live = verified.0.iter();
+        let callers: Vec<_> = live.map(|one| one.member.caller.clone()).collect();
+        let is_refused = Arc::new(AtomicBool::default());
         if !callers.is_empty() {
             let following = Following {
                 begin: Begin::Unread,
@@ -277,14 +279,20 @@ impl Tool for WaitForMessages {
                 limit: Some(limit),
                 ..Following::default()
             };
-            let (sink, refused) = (Box::new(|_| Ok(())), Box::new(|_| ()));
+            let mark = Arc::clone(&is_refused);
+            let refused = Box::new(move |_| mark.store(true, Ordering::Relaxed));
+            let sink = Box::new(|_| Ok(()));
             tokio::select! {
                 ended = follow(&bridge, &callers, following, sink, refused) => drop(ended?),
                 never = progress(asked) => match never {},
                 () = asked.context.ct.cancelled() => {}
             }
         }
-        read(asked, &bridge, acting).await
+        // One whose conversation ended meanwhile does not stand in the others' way.
+        if is_refused.load(Ordering::Relaxed) {
+            verified = mail::verify(&bridge, self.who.acting(asked)?).await?;
+        }
+        read(asked, &bridge, verified).await
     }
 }
 

@@ -1,8 +1,10 @@
 //! The tools. Each is a type: its arguments, its words for the model, and what it does.
 
+mod arguments;
 mod messages;
 mod tasks;
 mod team;
+mod work;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -163,8 +165,8 @@ macro_rules! each_tool {
         $take! {
             messages::CreateConversation, messages::SendToPartner, messages::CheckMessages,
             messages::WaitForMessages, team::UpdateMyStatus, team::CheckPartnerStatus, team::ListWorkers,
-            team::MyStatus, tasks::ListTasks, tasks::ClaimTask, tasks::ReportProgress,
-            tasks::CompleteTask, tasks::FailTask, tasks::CreateTasks,
+            team::MyStatus, tasks::ListTasks, work::ClaimTask, work::ReportProgress,
+            work::CompleteTask, work::FailTask, tasks::CreateTasks,
         }
     };
 }
@@ -195,8 +197,12 @@ pub(super) async fn call(
 }
 
 async fn done<T: Tool>(arguments: Value, asked: &Asked<'_>) -> Result<Answer, String> {
-    let tool: T = serde_path_to_error::deserialize(arguments)
-        .map_err(|error| format!("the arguments of {} are wrong: {error}", T::NAME))?;
+    let wrong = |error| format!("the arguments of {} are wrong: {error}", T::NAME);
+    if let Some(unknown) = arguments::unknown(&arguments, &schema::<T>()) {
+        return Err(wrong(unknown));
+    }
+    let tool: T =
+        serde_path_to_error::deserialize(arguments).map_err(|error| wrong(error.to_string()))?;
     let ran = match tool.run(asked).await {
         Ok((text, structured)) => serde_json::to_value(structured)
             .map(|structured| Answer { text, structured })
@@ -212,17 +218,19 @@ async fn done<T: Tool>(arguments: Value, asked: &Asked<'_>) -> Result<Answer, St
 }
 
 fn described<T: Tool>() -> Described {
+    let mut arguments = schema::<T>();
+    arguments.insert("additionalProperties".into(), false.into());
     let mut tool = Described::new(
         Cow::Borrowed(T::NAME),
         Cow::Borrowed(T::DESCRIPTION),
-        schema::<T>(),
+        Arc::new(arguments),
     );
-    tool.output_schema = Some(schema::<T::Structured>());
+    tool.output_schema = Some(Arc::new(schema::<T::Structured>()));
     tool.annotations = Some(ToolAnnotations::new().read_only(T::READS).open_world(false));
     tool
 }
 
-fn schema<T: JsonSchema>() -> Arc<JsonObject> {
+fn schema<T: JsonSchema>() -> JsonObject {
     let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
         settings.inline_subschemas = true;
@@ -234,5 +242,5 @@ fn schema<T: JsonSchema>() -> Arc<JsonObject> {
     };
     object.remove("title");
     object.entry("type").or_insert_with(|| "object".into());
-    Arc::new(object)
+    object
 }

@@ -156,6 +156,9 @@ pub(super) struct ListWorkers {
     /// Only of this role.
     #[serde(default)]
     role: Option<String>,
+    /// Taken for the sake of agents that name themselves everywhere.
+    #[serde(flatten)]
+    _who: Who,
 }
 
 impl Tool for ListWorkers {
