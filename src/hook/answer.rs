@@ -91,6 +91,10 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
     }
     told.waits = plan.waits;
     told.bypasses = call.bypasses.unwrap_or(told.bypasses);
+    // A helper's is another one, in which nobody is to be woken.
+    if let Some(thread) = call.thread.as_ref().filter(|_| !call.is_helper) {
+        told.thread.clone_from(thread);
+    }
     told.turn = Some((if heard.goes_on { Turn::Inside } else { turn }, now));
     notes.tell(&told)?;
     Ok(answer)

@@ -40,6 +40,8 @@ pub(super) struct Call {
     pub(super) is_helper: bool,
     /// Whether the client says that it asks its user for no permission, if it says.
     pub(super) bypasses: Option<bool>,
+    /// What the client calls the conversation with its user.
+    pub(super) thread: Option<String>,
 }
 
 impl Call {
@@ -73,6 +75,7 @@ impl Call {
             event,
             name: name.to_owned(),
             is_helper: json.get("agent_id").is_some_and(|id| !id.is_null()),
+            thread: word("session_id").map(str::to_owned),
             bypasses: word("permission_mode").map(|mode| plain(mode) == "bypasspermissions"),
         }
     }

@@ -76,6 +76,7 @@ mod tests {
             name,
             is_helper,
             bypasses: None,
+            thread: None,
         })
     }
 

@@ -25,6 +25,8 @@ struct Inner {
     is_told: AtomicBool,
     /// Mail that was fetched for answers that are not written yet.
     unwritten: Mutex<HashMap<RequestId, Fetched>>,
+    /// What the client calls the conversation with its user.
+    thread: Mutex<String>,
     /// Who the client says it is, and for whom it acts: what is to be registered.
     said: Mutex<Option<ClientName>>,
     acts_for: Mutex<Option<u64>>,
@@ -34,7 +36,7 @@ struct Inner {
 }
 
 /// What a client calls itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ClientName {
     pub(super) name: String,
     pub(super) version: String,
@@ -47,6 +49,7 @@ impl Agent {
             bridge: Mutex::default(),
             is_told: AtomicBool::default(),
             unwritten: Mutex::default(),
+            thread: Mutex::default(),
             said: Mutex::default(),
             acts_for: Mutex::default(),
             to_register: Notify::new(),
@@ -88,6 +91,25 @@ impl Agent {
     pub(super) fn meets(&self, client: &Implementation) {
         let (name, version) = (client.name.clone(), client.version.clone());
         self.note(&self.0.said, ClientName { name, version });
+    }
+
+    /// What the client calls itself; nothing where it has not said it yet.
+    pub(super) fn client(&self) -> ClientName {
+        lock(&self.0.said).clone().unwrap_or_default()
+    }
+
+    /// A call comes from this conversation of the client with its user.
+    pub(super) fn is_in(&self, thread: &str) {
+        let mut known = lock(&self.0.thread);
+        if *known != thread {
+            thread.clone_into(&mut known);
+        }
+    }
+
+    /// The conversation of the client with its user that a call came from last; nothing
+    /// where none did, or the client does not say it.
+    pub(super) fn thread(&self) -> String {
+        lock(&self.0.thread).clone()
     }
 
     fn note<T: PartialEq>(&self, place: &Mutex<Option<T>>, news: T) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::agent::Agent;
 use crate::api::follow::{Begin, Cursor};
 use crate::bridge::Bridge;
-use crate::clients::{self, ClaudeInbox};
+use crate::clients::{self, ClaudeInbox, CodexQueue};
 use crate::clock;
 use crate::host;
 use crate::model::process::ProcessId;
@@ -19,7 +19,7 @@ use crate::model::wake::{
     ClientWay, Mail, WakeOutcome, WakePolicy, WakeState, WakeStep, fail, step,
 };
 use crate::session::news::{News, together};
-use crate::session::notes::{Claimed, MOST_WAKES, Notes, millis};
+use crate::session::notes::{Claimed, MOST_WAKES, Notes, Told, millis};
 use crate::session::{Acting, Following, SessionError, follow, waking};
 
 /// How long a way has to lead to a fetch, and the pauses after all of them failed: as
@@ -27,7 +27,11 @@ use crate::session::{Acting, Following, SessionError, follow, waking};
 fn policy(ways: &[ClientWay]) -> WakePolicy {
     WakePolicy {
         adapters: ways.len(),
-        verify_within: Duration::from_secs(10),
+        verify_within: match ways {
+            // Without its shared server it looks into its queue every ten seconds.
+            [ClientWay::CodexQueue] => Duration::from_secs(30),
+            _ => Duration::from_secs(10),
+        },
         backoff: Duration::from_secs(300),
         backoff_max: Duration::from_secs(300 << 6),
     }
@@ -40,6 +44,9 @@ const SETTLES: Duration = Duration::from_secs(5);
 /// Between two looks where nothing can be done: the directory was not joined, the store
 /// is away, another program is waking the agent.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// How long after a look an agent that was in a turn is looked at again.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// The way to the mail, as this server calls it.
 const HOW: &str = "with the tool check_messages";
@@ -87,7 +94,7 @@ impl Waker {
             std::future::pending::<()>().await;
             return Ok(());
         };
-        let ways = clients::ways(self.client);
+        let ways = clients::ways(self.client, &agent.client().name);
         if ways.is_empty() {
             tokio::time::sleep(AT_MOST).await;
             return Ok(());
@@ -99,6 +106,7 @@ impl Waker {
             let sessions: Vec<_> = sessions.map(|one| one.caller.session.clone()).collect();
             let each = bridge.unread(&sessions).await?;
             let mail = together(&each);
+            self.look_up(ways, &notes, &each);
             let now = clock::since_boot();
             let (next, what) = step(self.state, mail, now, &policy);
             match what {
@@ -110,8 +118,18 @@ impl Waker {
                     let Some(way) = ways.get(adapter) else {
                         return Ok(());
                     };
-                    match self.fire(*way, &bridge, &acting, &notes, &each).await? {
+                    let to = To {
+                        bridge: &bridge,
+                        acting: &acting,
+                        notes: &notes,
+                        each: &each,
+                    };
+                    match self.fire(*way, agent, &to).await? {
                         Fired::Done => self.state = next,
+                        Fired::Busy => {
+                            tokio::time::sleep(BUSY).await;
+                            return Ok(());
+                        }
                         Fired::Elsewhere => {
                             tokio::time::sleep(PAUSE).await;
                             return Ok(());
@@ -139,38 +157,40 @@ impl Waker {
         }
     }
 
-    async fn fire(
-        &mut self,
-        way: ClientWay,
-        bridge: &Bridge,
-        acting: &Acting,
-        notes: &Notes,
-        each: &[Mail],
-    ) -> Result<Fired, SessionError> {
-        match way {
-            // It hears of the mail by itself; an agent in a turn is told by other hooks.
-            ClientWay::Hook => {
-                let is_busy = each.iter().any(|mail| mail.in_turn);
-                Ok(match is_busy || notes.has_waiter() {
-                    true => Fired::Done,
-                    false => Fired::Failed("no hook of the client waits".into()),
-                })
-            }
-            ClientWay::ClaudeInbox => self.fire_inbox(bridge, acting, notes, each).await,
-            ClientWay::CodexQueue => Ok(Fired::Failed("the client is not Codex".into())),
+    /// Mail that came behind what the agent left unread is worth a try of its own, where
+    /// no hook waits for it.
+    fn look_up(&mut self, ways: &[ClientWay], notes: &Notes, each: &[Mail]) {
+        let is_new = || News::of(each).newest > notes.told(&host::boot().id).newest;
+        if matches!(self.state, WakeState::BackingOff { .. })
+            && !ways.contains(&ClientWay::Hook)
+            && is_new()
+        {
+            self.state = WakeState::Quiet;
         }
     }
 
-    async fn fire_inbox(
+    async fn fire(
         &mut self,
-        bridge: &Bridge,
-        acting: &Acting,
-        notes: &Notes,
-        each: &[Mail],
+        way: ClientWay,
+        agent: &Agent,
+        to: &To<'_>,
     ) -> Result<Fired, SessionError> {
-        let boot = host::boot();
-        let mut told = notes.told(&boot.id);
-        if told.bypasses {
+        // An agent in a turn is told by other hooks.
+        let is_busy = to.each.iter().any(|mail| mail.in_turn);
+        match way {
+            // It hears of the mail by itself.
+            ClientWay::Hook => Ok(match is_busy || to.notes.has_waiter() {
+                true => Fired::Done,
+                false => Fired::Failed("no hook of the client waits".into()),
+            }),
+            ClientWay::ClaudeInbox => self.fire_inbox(to).await,
+            ClientWay::CodexQueue if is_busy => Ok(Fired::Busy),
+            ClientWay::CodexQueue => self.fire_queue(agent, to).await,
+        }
+    }
+
+    async fn fire_inbox(&mut self, to: &To<'_>) -> Result<Fired, SessionError> {
+        if to.told().bypasses {
             // The client holds what comes from outside there, and takes this server for a
             // child of its own: that is not ours to use without its user's word.
             let why = "the client asks its user for no permission, and is woken by its hook alone";
@@ -180,23 +200,69 @@ impl Waker {
             Ok(inbox) => inbox,
             Err(why) => return Ok(Fired::Failed(why)),
         };
-        if !told.wakes_again(millis(boot.now)) {
-            let why = format!("it was woken {MOST_WAKES} times within an hour");
-            return Ok(Fired::Failed(why));
+        Ok(match self.claim(ClientWay::ClaudeInbox, to).await? {
+            Err(fired) => fired,
+            Ok(text) => match inbox.put(&text).await {
+                Ok(()) => Fired::Done,
+                Err(why) => Fired::Failed(why),
+            },
+        })
+    }
+
+    async fn fire_queue(&mut self, agent: &Agent, to: &To<'_>) -> Result<Fired, SessionError> {
+        let (told, news) = (to.told(), News::of(to.each));
+        let now = millis(host::boot().now);
+        if news.newest <= told.newest && !told.reminded_in(now).is_zero() {
+            // A hook told it, when it stopped or before.
+            return Ok(Fired::Done);
         }
-        let claimed = waking::claim(bridge, acting, each, ClientWay::ClaudeInbox).await?;
-        let Some(claimed) = claimed else {
+        // The user may have begun another conversation since, and its hooks told of it.
+        let mut threads = vec![told.thread, agent.thread()];
+        threads.retain(|thread| !thread.is_empty());
+        threads.dedup();
+        if threads.is_empty() {
+            // There is none before the user's first prompt, and then a hook tells.
             return Ok(Fired::Elsewhere);
+        }
+        let text = match self.claim(ClientWay::CodexQueue, to).await? {
+            Err(fired) => return Ok(fired),
+            Ok(text) => text,
+        };
+        let (version, mut whys) = (agent.client().version, Vec::new());
+        for thread in threads {
+            let queued = match CodexQueue::of(self.client, &version, &thread) {
+                Ok(queue) => queue.put(&text).await,
+                Err(why) => Err(why),
+            };
+            match queued {
+                Ok(()) => return Ok(Fired::Done),
+                Err(why) => whys.push(why),
+            }
+        }
+        Ok(Fired::Failed(whys.join("; ")))
+    }
+
+    /// Claims the wake, and notes that the agent is told now. Returns what to tell it.
+    async fn claim(
+        &mut self,
+        way: ClientWay,
+        to: &To<'_>,
+    ) -> Result<Result<String, Fired>, SessionError> {
+        let now = millis(host::boot().now);
+        let mut told = to.told();
+        if !told.wakes_again(now) {
+            let why = format!("it was woken {MOST_WAKES} times within an hour");
+            return Ok(Err(Fired::Failed(why)));
+        }
+        let Some(claimed) = waking::claim(to.bridge, to.acting, to.each, way).await? else {
+            return Ok(Err(Fired::Elsewhere));
         };
         self.claimed = claimed;
-        let news = News::of(each);
-        told.tell(news.newest, millis(boot.now));
+        let news = News::of(to.each);
+        told.tell(news.newest, now);
         // A wake that cannot be noted may be told twice.
-        let _ = notes.tell(&told);
-        Ok(match inbox.put(&news.text(acting, HOW)).await {
-            Ok(()) => Fired::Done,
-            Err(why) => Fired::Failed(why),
-        })
+        let _ = to.notes.tell(&told);
+        Ok(Ok(news.text(to.acting, HOW)))
     }
 
     /// The hook that claimed a wake has ended with it: what came of it is ours to say.
@@ -252,10 +318,27 @@ async fn await_news(
     Ok(())
 }
 
+/// Who is woken, and for what.
+struct To<'a> {
+    bridge: &'a Bridge,
+    acting: &'a Acting,
+    notes: &'a Notes,
+    /// The mail of each of the agent's sessions.
+    each: &'a [Mail],
+}
+
+impl To<'_> {
+    fn told(&self) -> Told {
+        self.notes.told(&host::boot().id)
+    }
+}
+
 /// What came of the try to take a way.
 enum Fired {
     /// It was taken.
     Done,
+    /// The agent is in a turn, and other hooks tell it.
+    Busy,
     /// Another program is waking the agent.
     Elsewhere,
     /// It cannot be taken, for this reason.

@@ -65,6 +65,8 @@ pub(crate) struct Told {
     pub(crate) claimed: Vec<Claimed>,
     /// The client says that it asks its user for no permission.
     pub(crate) bypasses: bool,
+    /// What the client calls the conversation that its hooks told of last.
+    pub(crate) thread: String,
 }
 
 /// The claimed wake of one session.

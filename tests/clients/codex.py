@@ -51,7 +51,7 @@ class Model(http.server.BaseHTTPRequestHandler):
             return self.reply("application/json", b"{}")
         request = json.loads(raw)
         new = news(request["input"])
-        call = Model.script.pop(0) if Model.script else None
+        call = Model.script.pop(0) if Model.script and request.get("tools") else None
         if not call and "unread message" in new and "function_call_output" not in new:
             call = ("check_messages", {})
         if call:
@@ -60,7 +60,9 @@ class Model(http.server.BaseHTTPRequestHandler):
         else:
             text = {"type": "output_text", "text": "ok", "annotations": []}
             item = {"type": "message", "id": f"msg_{at}", "role": "assistant", "content": [text]}
-        Model.asked.append((at, new, call and call[0]))
+        # One without tools is for the conversation's title.
+        if request.get("tools"):
+            Model.asked.append((at, new, call and call[0]))
         usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2,
                  "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
         events = [("response.created", {"response": {"id": f"resp_{at}"}}),
@@ -206,7 +208,131 @@ def programmed(scope):
     for event in ["SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"]:
         assert f"hook: {event} Completed" in said, said
     first = Model.asked[before][1]
-    assert "here you are work/b" in first and "1 unread message for work/b" in first, first
+    assert "here you are work/b" in first and "1 unread message for work/b" in first, first[-3000:]
+
+
+class Screen:
+    """A session of the client on a screen."""
+
+    def __init__(self, name, *options, tree="tree"):
+        self.name = name
+        run(*TMUX, "new-session", "-d", "-x", "150", "-y", "50", "-s", name, "-c", f"{HOME}/{tree}", CODEX, *options)
+        wait("prompt of the client", lambda: "scripted default" in self.text())
+
+    def text(self):
+        return run(*TMUX, "capture-pane", "-p", "-t", self.name)
+
+    def say(self, words):
+        """One turn of the user's."""
+        before = len(Model.asked)
+        run(*TMUX, "send-keys", "-t", self.name, words)
+        wait("draft", lambda: f"› {words}" in self.text())
+        # Enter within a burst of keys is part of what is pasted.
+        wait("turn", lambda: any(words in new for _, new, _ in Model.asked[before:])
+             or run(*TMUX, "send-keys", "-t", self.name, "Enter"))
+
+    def kill(self):
+        """The client, and not what it started."""
+        pane = int(run(*TMUX, "list-panes", "-F", "#{pane_pid}", "-t", self.name))
+        for pid in [pane, *children(pane)]:
+            os.kill(pid, 9)
+
+
+def processes():
+    """Those that run: process -> (parent, arguments)."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            state, parent = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[:2]
+            words = open(f"/proc/{pid}/cmdline", "rb").read().decode().split("\0")
+        except OSError:
+            continue
+        if state != "Z":
+            found[int(pid)] = int(parent), words
+    return found
+
+
+def children(pid):
+    return [child for child, (parent, _) in processes().items() if parent == pid]
+
+
+def servers():
+    """Our servers: process -> its parent."""
+    return {pid: parent for pid, (parent, words) in processes().items() if words[:2] == [BRIDGE, "mcp"]}
+
+
+def screens():
+    """What a client on a screen needs: its hooks are trusted, and it finds the package
+    from which it starts its shared server instead of making a copy of 400 MB."""
+    package = glob.glob(f"{os.path.dirname(os.path.realpath(CODEX))}/../../codex-*/vendor/*")[0]
+    version = json.load(open(f"{package}/codex-package.json"))["version"]
+    release = f"{CONFIG}/packages/app-server-daemon/releases/{version}-{os.path.basename(package)}"
+    os.makedirs(os.path.dirname(release))
+    if subprocess.run(["cp", "-al", package, release], capture_output=True).returncode == 0:
+        os.symlink("bin/codex", f"{release}/codex")
+    run(BRIDGE, "setup", "codex", "--user")
+    server = AppServer()
+    server.trust()
+    server.end()
+
+
+def unread(side="b"):
+    status = json.loads(run(BRIDGE, "status", "--json"))
+    return next(one["unread"] for one in status["sessions"] if one["session"] == side)
+
+
+def woken(send, side="b"):
+    """Sends, and returns after how many milliseconds the client's model was told."""
+    before = len(Model.asked)
+    send()
+    sent = time.monotonic_ns()
+    at, _, tool = wait("wake", lambda: next((a for a in Model.asked[before:] if "unread message" in a[1]), None))
+    assert tool, "the tool was not called"
+    wait("reading", lambda: unread(side) == 0)
+    return round((at - sent) / 1e6)
+
+
+def on_screen():
+    """An idle session is woken by its queue."""
+    screens()
+    screen = Screen("agent")
+    screen.say("hello")
+    wakes = [woken(lambda: bridge("send", f"job {number}")) for number in range(4)]
+    # What was read is not announced again.
+    announced = [a for a in Model.asked if "unread message" in a[1] and "function_call_output" not in a[1]]
+    assert len(announced) == 4, announced
+    return {"wakes_ms": wakes}
+
+
+def ends():
+    """What becomes of our servers when the client's processes are killed."""
+    screens()
+    # A session without the shared server: ours ends with it.
+    alone = Screen("alone", "--no-daemon")
+    wait("server", servers)
+    alone.kill()
+    wait("end of the server", lambda: not servers())
+
+    os.makedirs(f"{HOME}/other")
+    with open(f"{CONFIG}/config.toml", "a") as file:
+        file.write(f'\n[projects."{HOME}/other"]\ntrust_level = "trusted"\n')
+    run(BRIDGE, "join", f"{CREDENTIALS}/work.a.toml", tree="other")
+    first, second = Screen("first"), Screen("second", tree="other")
+    first.say("hello")
+    second.say("good day")
+    shared, = set(wait("servers", lambda: len(servers()) == 2 and servers()).values())
+    assert "app-server" in processes()[shared][1], processes()[shared]
+    # The conversation of a client that was killed goes on without a screen.
+    second.kill()
+    woken(lambda: bridge("send", "to nobody's screen", side="b"), side="a")
+    assert len(servers()) == 2, servers()
+    # The shared server's end is that of all, and its successor has them again.
+    os.kill(shared, 9)
+    wait("end of the servers", lambda: not servers())
+    run(CODEX, "app-server", "daemon", "start")
+    wait("server again", servers)
+    again = woken(lambda: bridge("send", "job"))
+    return {"woken_after_restart_ms": again}
 
 
 def main():
@@ -215,13 +341,22 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     prepare(server.server_address[1])
     try:
-        figures = {"user": lambda: programmed("--user"), "project": lambda: programmed("--project")}[CASE]()
+        figures = {"user": lambda: programmed("--user"), "project": lambda: programmed("--project"),
+                   "screen": on_screen, "ends": ends}[CASE]()
     except BaseException:
         print([(a[1][-300:], a[2]) for a in Model.asked[-4:]], file=sys.stderr)
         raise
+    finally:
+        # The client's sockets stand elsewhere, and only links to them here.
+        for link in filter(os.path.islink, glob.glob(f"{CONFIG}/*/*.sock")):
+            for file in [os.readlink(link), f"{os.readlink(link)}.lock"]:
+                if os.path.exists(file):
+                    os.remove(file)
     print(json.dumps(figures or {}))
 
 
 ENV = {"PATH": f"{os.path.dirname(BRIDGE)}:{os.environ['PATH']}", "HOME": HOME, "TERM": "xterm-256color",
-       "LANG": "C.UTF-8", "TMUX_TMPDIR": HOME, "MCP_BRIDGE_STORE": f"{HOME}/bridge.db"}
+       "LANG": "C.UTF-8", "TMUX_TMPDIR": HOME, "MCP_BRIDGE_STORE": f"{HOME}/bridge.db",
+       # A loaded machine is slower than a user would stand.
+       "MCP_BRIDGE_HOOK_PATIENCE": "9s"}
 main()

@@ -38,3 +38,13 @@ fn codex_works_with_the_tools_and_hooks_of_its_user() {
 fn codex_takes_the_same_from_a_project() {
     drive("project");
 }
+
+#[test]
+fn an_idle_codex_is_woken_through_its_queue() {
+    drive("screen");
+}
+
+#[test]
+fn servers_end_with_the_process_that_codex_runs_them_in() {
+    drive("ends");
+}
