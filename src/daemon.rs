@@ -227,6 +227,10 @@ fn purpose(settings: &Settings) -> String {
         woken if woken == sessions.len() => " and wakes them",
         _ => " and wakes some of them (wake.order is empty for others)",
     };
+    let local = match &settings.agents.local {
+        Some(_) => " and of every client that registers here",
+        None => "",
+    };
     let (whose, fleet) = match &settings.role {
         RoleSettings::Worker => ("its agents", ""),
         RoleSettings::Orchestrator(own) => match own.reassignment.match_role {
@@ -240,7 +244,7 @@ fn purpose(settings: &Settings) -> String {
             ),
         },
     };
-    format!("keeps the heartbeats of {whose}{wakes}{fleet}")
+    format!("keeps the heartbeats of {whose}{wakes}{local}{fleet}")
 }
 
 /// `takes 4096 connections, 1024 of one user`.
@@ -293,9 +297,15 @@ async fn serve(
     let (roles, manager) = (settings.clone(), Box::new(Systemd::new()));
     let kept = (kept, manager.shelf());
     let hub = Arc::new(Hub::default());
-    let place = instance.place();
+    let (place, owner) = (instance.place(), instance.owner());
     let mut supervisor = Supervisor::new(settings, instance, manager);
-    let store = wiring::start(&mut supervisor, &roles, daemon, location, Arc::clone(&hub));
+    let store = wiring::start(
+        &mut supervisor,
+        &roles,
+        (daemon, owner),
+        location,
+        Arc::clone(&hub),
+    );
     let (keeper, entrance) = DoorKeeper::new(&roles.api, place, store.clone(), hub, kept);
     supervisor.spawn(keeper, &DutyBell::default());
     let Stopped { exit, until } = supervisor.run(config, signals).await?;

@@ -76,13 +76,19 @@ fn a_file_that_is_not_toml() {
 }
 
 #[test]
+fn sessions_that_are_kept_in_no_known_way() {
+    assert_snapshot!(worker_says("sessions = \"locla\""), @r#"<dir>/worker.toml: sessions: unknown value "locla"; did you mean `local`?"#);
+    assert_snapshot!(worker_says("sessions = \"all\""), @r#"<dir>/worker.toml: sessions: unknown value "all"; it is `listed` or `local`"#);
+}
+
+#[test]
 fn an_unknown_key() {
     assert_snapshot!(worker_says("[heartbeat]\nintervall = \"5s\""), @"<dir>/worker.toml: heartbeat.intervall: unknown key; did you mean `interval`?");
     assert_snapshot!(worker_says("[heartbeat]\ncolour = 1"), @"<dir>/worker.toml: heartbeat.colour: unknown key; the keys known here are `interval`, `ttl`, `renew_conversations`, `renew_for` and `mirror_interval`");
     assert_snapshot!(worker_says("[hartbeat]\n"), @"<dir>/worker.toml: hartbeat: unknown key; did you mean `heartbeat`?");
     assert_snapshot!(worker_says("[wake.exec]\noutput-limit = 1"), @"<dir>/worker.toml: wake.exec.output-limit: unknown key; did you mean `output_limit`?");
     assert_snapshot!(worker_says("[message_watch]\npoll = \"1s\""), @"<dir>/worker.toml: message_watch.poll: unknown key; did you mean `poll_interval`?");
-    assert_snapshot!(worker_says("\"a b\" = 1"), @r#"<dir>/worker.toml: "a b": unknown key; the keys known here are `role`, `store`, `log`, `service`, `api`, `heartbeat`, `message_watch`, `wake`, `alert`, `watchdog`, `reassignment`, `housekeeping` and `session`"#);
+    assert_snapshot!(worker_says("\"a b\" = 1"), @r#"<dir>/worker.toml: "a b": unknown key; the keys known here are `role`, `sessions`, `store`, `log`, `service`, `api`, `heartbeat`, `message_watch`, `wake`, `alert`, `watchdog`, `reassignment`, `housekeeping` and `session`"#);
 
     let first = "[[session]]\ncredentials = \"a.toml\"\nproof = \"none\"\n";
     let second = |text: &str| worker_says(&format!("{first}[[session]]\n{text}"));
@@ -345,6 +351,7 @@ fn the_defaults() {
                     poll_interval: 30s,
                 },
                 sessions: [],
+                local: None,
             },
             alert: AlertSettings {
                 adapters: [],

@@ -19,6 +19,7 @@ use crate::wake::RawWake;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawSettings {
     pub(super) role: Option<String>,
+    pub(super) sessions: Option<String>,
     #[serde(deserialize_with = "table")]
     pub(super) store: RawStore,
     #[serde(deserialize_with = "table")]

@@ -85,6 +85,9 @@ pub struct AgentSettings {
     pub message_watch: MessageWatchSettings,
     /// Each `[[session]]`, in the order of the sources; none is a daemon that waits for work.
     pub sessions: Vec<SessionSettings>,
+    /// With `sessions = "local"`, the sessions of clients that register on this machine
+    /// are kept, too: how they are woken, which is the common `[wake]`.
+    pub local: Option<WakeSettings>,
 }
 
 /// The role, and what only that role needs.

@@ -56,6 +56,16 @@ pub(super) fn validate(
     let found = &mut findings;
 
     let role = role(found, raw.role.as_deref(), origins);
+    let is_local = found.word(
+        || origins.place("sessions"),
+        raw.sessions.as_deref(),
+        &[("listed", false), ("local", true)],
+        false,
+    );
+    let dirs = &identity.credentials;
+    let common = Section::new("wake", &raw.wake, origins, dirs);
+    // Checked even without sessions: it is there to be used later.
+    let wake = wake::settings(&common, found);
     let settings = Settings {
         source: identity.source,
         instance: identity.instance,
@@ -79,13 +89,8 @@ pub(super) fn validate(
         agents: AgentSettings {
             heartbeat: heartbeat(found, &raw.heartbeat, origins),
             message_watch: message_watch(found, &raw.message_watch, origins),
-            sessions: {
-                // Checked even without sessions: it is there to be used later.
-                let dirs = &identity.credentials;
-                let common = Section::new("wake", &raw.wake, origins, dirs);
-                wake::settings(&common, found);
-                sessions(found, layered, &common, dirs)
-            },
+            sessions: sessions(found, layered, &common, dirs),
+            local: is_local.then_some(wake),
         },
         alert: {
             let dirs = &identity.credentials;

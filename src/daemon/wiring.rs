@@ -11,7 +11,7 @@ use super::door::HubListener;
 use crate::api::server::Hub;
 use crate::config::{OrchestratorSettings, RoleSettings, Settings};
 use crate::duties::alerts::{self, AlertDesk, Alerts};
-use crate::duties::heartbeat::{Heartbeat, Witnessed};
+use crate::duties::heartbeat::{Heartbeat, RegistrationListener, Witnessed};
 use crate::duties::housekeeping::Housekeeping;
 use crate::duties::leadership::{Leadership, Registration};
 use crate::duties::links::{LeaderLink, StoreLink};
@@ -29,7 +29,7 @@ use crate::supervisor::Supervisor;
 pub(super) fn start(
     supervisor: &mut Supervisor,
     settings: &Settings,
-    daemon: DaemonInfo,
+    (daemon, owner): (DaemonInfo, Option<u32>),
     location: Location,
     hub: Arc<Hub>,
 ) -> StoreLink {
@@ -45,12 +45,13 @@ pub(super) fn start(
     let fleet = orchestrator.map(|_| Arc::new(FleetInbox::new(bells.watchdog.clone())));
     let mut listeners: Listeners = vec![Arc::clone(&mail) as _];
     listeners.push(Arc::new(HubListener(hub)));
+    listeners.push(Arc::new(RegistrationListener(bells.heartbeat.clone())));
     listeners.extend(fleet.clone().map(|fleet| fleet as _));
 
     let (keeper, store) = StoreKeeper::new(settings, location, listeners, &bells, desk.clone());
     let (heartbeat, sessions) = Heartbeat::new(
         &settings.agents,
-        daemon,
+        (daemon, owner),
         store.clone(),
         &bells,
         desk.clone(),

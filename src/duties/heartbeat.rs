@@ -2,6 +2,8 @@
 //! alive, and a word at once when one has ended.
 
 mod ends;
+mod hearing;
+mod proofs;
 mod renewal;
 mod report;
 mod time;
@@ -15,15 +17,18 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+pub use hearing::RegistrationListener;
 pub use report::HeartbeatReport;
+
+use proofs::{Proofs, Verdicts};
 
 use super::alerts::AlertDesk;
 use super::leadership::Registration;
 use super::links::StoreLink;
-use super::roster::{KeptSession, Roster, Sessions};
+use super::roster::{KeptSession, RollCall, Roster, Sessions};
 use super::{Bells, Duty, DutyBell, Patience, Round, SessionState, bounded};
 use crate::config::{AgentSettings, HeartbeatSettings, Settings};
-use crate::liveness::{Proof, Verdict, Watcher};
+use crate::liveness::{Verdict, Watcher};
 use crate::model::alert::AlertKind;
 use crate::model::wall::Wall;
 use crate::model::{ConversationId, SessionKey};
@@ -51,9 +56,7 @@ pub struct Heartbeat {
     /// This daemon's row in the store that is open, and which store that is.
     registered: Option<(SharedStore, DaemonRef)>,
     roster: Roster,
-    /// One for each `[[session]]`.
-    proofs: Vec<Proof>,
-    watcher: Watcher,
+    proofs: Proofs,
     published: watch::Sender<Sessions>,
     registration: watch::Sender<Option<DaemonRef>>,
     /// Sessions whose agent ended and has no successor, and whether that is in
@@ -89,11 +92,11 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// The duty, and the sessions that it will publish.
+    /// The duty, and the sessions that it will publish. A user's own daemon has an owner.
     #[must_use]
     pub fn new(
         settings: &AgentSettings,
-        info: DaemonInfo,
+        (info, owner): (DaemonInfo, Option<u32>),
         link: StoreLink,
         bells: &Bells,
         desk: AlertDesk,
@@ -106,13 +109,8 @@ impl Heartbeat {
             link,
             info,
             registered: None,
-            roster: Roster::new(&settings.sessions),
-            proofs: settings
-                .sessions
-                .iter()
-                .map(|session| Proof::new(&session.proof, &watcher))
-                .collect(),
-            watcher,
+            roster: Roster::new(settings, owner),
+            proofs: Proofs::new(&settings.sessions, watcher),
             bell,
             published,
             registration: watch::Sender::new(None),
@@ -160,7 +158,7 @@ impl Heartbeat {
         self.forget_those_taken_out(store, &daemon, now, patience)
             .await?;
 
-        let mut verdicts = self.check();
+        let mut verdicts = self.check(&roll);
         self.compare(store, &roll, &mut verdicts, patience).await?;
         if self
             .revive(store, &daemon, (&roll, &verdicts), now, patience)
@@ -174,7 +172,12 @@ impl Heartbeat {
         let mut living = Vec::with_capacity(sessions.len());
         let mut ended = Vec::new();
         for session in sessions.iter() {
-            match &verdicts[session.agent] {
+            // One that came with the last call is looked at in the next round.
+            let Some(verdict) = verdicts.get(&session.agent) else {
+                self.bell.ring();
+                continue;
+            };
+            match verdict {
                 Verdict::Alive(proof, process) => {
                     living.push(session);
                     beats.push(Beat {
@@ -209,6 +212,10 @@ impl Heartbeat {
             self.missed.remove(&session.key);
             if let Some(owner) = elsewhere.get(&session.key) {
                 self.held.remove(&session.key);
+                // Of several daemons of a machine one keeps its clients.
+                if session.agent.credentials().is_none() {
+                    continue;
+                }
                 let why = format!("daemon {owner} keeps this session; one daemon owns a session");
                 report.silent.push(without_life(session, why.clone()));
                 self.complain(session, why);
@@ -220,7 +227,8 @@ impl Heartbeat {
         self.publish(&sessions, |kept| {
             // Whoever wakes an agent that has ended wakes what stands in its
             // place, such as a shell. Its mail waits for its successor.
-            let ended = matches!(verdicts[kept.agent], Verdict::Exited)
+            let verdict = verdicts.get(&kept.agent);
+            let ended = verdict.is_none_or(|verdict| matches!(verdict, Verdict::Exited))
                 || self.exits.contains_key(&kept.key);
             !ended && !elsewhere.contains_key(&kept.key)
         });
@@ -236,7 +244,7 @@ impl Heartbeat {
         report.elsewhere = elsewhere.len();
         report.alive = beats.len() - report.elsewhere;
         let starved = verdicts
-            .iter()
+            .values()
             .filter(|verdict| verdict.lacks_files())
             .count();
         if starved > 0 {
@@ -295,9 +303,9 @@ impl Heartbeat {
         Ok(())
     }
 
-    /// One verdict for each `[[session]]`. A process is looked at each time, a
+    /// One verdict for each agent. A process is looked at each time, a
     /// probe asked once an interval, however often the bell rings.
-    fn check(&mut self) -> Vec<Verdict> {
+    fn check(&mut self, roll: &RollCall) -> Verdicts {
         let now = clock::since_boot();
         let ask = self
             .asked
@@ -305,10 +313,7 @@ impl Heartbeat {
         if ask {
             self.asked = Some(now);
         }
-        self.proofs
-            .iter_mut()
-            .map(|proof| proof.check(ask))
-            .collect()
+        self.proofs.check(roll, ask)
     }
 
     /// Lets go of sessions that no file names any more, so that another daemon
@@ -461,7 +466,7 @@ fn without_life(session: &KeptSession, why: String) -> SessionState {
     SessionState {
         session: session.key.to_string(),
         name: session.name(),
-        credentials: session.credentials.clone(),
+        credentials: session.credentials(),
         life: Some(why),
         wake: None,
     }
@@ -501,21 +506,8 @@ impl Duty for Heartbeat {
     fn reload(&mut self, settings: &Arc<Settings>) {
         let agents = &settings.agents;
         self.settings = agents.heartbeat.clone();
-        self.roster.reload(&agents.sessions);
-        // A proof that did not change goes on: its process stays watched.
-        let mut old: Vec<Option<Proof>> = self.proofs.drain(..).map(Some).collect();
-        for session in &agents.sessions {
-            let kept = old
-                .iter_mut()
-                .find(|proof| {
-                    proof
-                        .as_ref()
-                        .is_some_and(|p| *p.settings() == session.proof)
-                })
-                .and_then(Option::take);
-            let proof = kept.unwrap_or_else(|| Proof::new(&session.proof, &self.watcher));
-            self.proofs.push(proof);
-        }
+        self.roster.reload(agents);
+        self.proofs.reload(&agents.sessions);
     }
 
     async fn stop(&mut self) {

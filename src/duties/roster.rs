@@ -10,22 +10,45 @@ use tracing::{info, warn};
 
 use super::Patience;
 use crate::advice;
-use crate::config::{SessionSettings, WakeSettings, is_closed};
+use crate::config::{AgentSettings, WakeSettings, is_closed};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::file_stamp::FileStamp;
+use crate::host;
 use crate::model::StoreName;
+use crate::model::process::ProcessId;
 use crate::model::session::session_name;
 use crate::model::{DOOR, Label, SessionKey};
 use crate::store::locate;
-use crate::store::{Caller, SharedStore, StoreError, Verified};
+use crate::store::{Caller, Registration, SharedStore, StoreError, Verified};
 
-/// A session whose credentials hold.
+/// By what the agent of a session is known: one agent, one proof, however many sessions
+/// it acts for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Agent {
+    /// The one whose credentials stand in this file, of a `[[session]]`.
+    Configured(Arc<Path>),
+    /// The process of a client that registered.
+    Registered(ProcessId),
+}
+
+impl Agent {
+    /// The file with its credentials, if this daemon knows one.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&Path> {
+        match self {
+            Self::Configured(file) => Some(file),
+            Self::Registered(_) => None,
+        }
+    }
+}
+
+/// A session whose credentials hold, or whose client registered with them.
 #[derive(Debug, Clone)]
 pub struct KeptSession {
     /// Which session.
     pub key: SessionKey,
-    /// Index of its `[[session]]` in the settings: one agent, one proof.
-    pub agent: usize,
+    /// Its agent.
+    pub agent: Agent,
     /// What its conversation is called.
     pub label: Option<Label>,
     /// Its role.
@@ -34,13 +57,17 @@ pub struct KeptSession {
     pub partner_role: String,
     /// When its conversation ends.
     pub expires_at: Timestamp,
-    /// Where its credentials stand.
-    pub credentials: PathBuf,
     /// How its agent is woken.
     pub wake: Arc<WakeSettings>,
 }
 
 impl KeptSession {
+    /// Where its credentials stand, as far as this daemon knows; empty if it does not.
+    pub(super) fn credentials(&self) -> PathBuf {
+        let file = self.agent.credentials();
+        file.map(Path::to_owned).unwrap_or_default()
+    }
+
     /// What people call it.
     pub(super) fn name(&self) -> String {
         session_name(self.label.as_ref(), &self.key)
@@ -57,16 +84,16 @@ pub struct RollCall {
     pub kept: Vec<KeptSession>,
     /// Sessions whose token is right and whose conversation has expired, with
     /// their agent.
-    pub expired: Vec<(SessionKey, usize)>,
+    pub expired: Vec<(SessionKey, Agent)>,
     /// Sessions that are not kept, and why; the expired ones are among them.
     refused: Complaints,
 }
 
 impl RollCall {
     /// All sessions that may be kept, with their agent.
-    pub fn known(&self) -> impl Iterator<Item = (&SessionKey, usize)> {
-        let kept = self.kept.iter().map(|kept| (&kept.key, kept.agent));
-        kept.chain(self.expired.iter().map(|(key, agent)| (key, *agent)))
+    pub fn known(&self) -> impl Iterator<Item = (&SessionKey, &Agent)> {
+        let kept = self.kept.iter().map(|kept| (&kept.key, &kept.agent));
+        kept.chain(self.expired.iter().map(|(key, agent)| (key, agent)))
     }
 }
 
@@ -74,6 +101,12 @@ impl RollCall {
 #[derive(Debug)]
 pub struct Roster {
     entries: Vec<Entry>,
+    /// How the sessions of clients that registered here are woken, if they are kept.
+    local: Option<Arc<WakeSettings>>,
+    /// Whose clients: of a user's own daemon that user's, of the machine's all.
+    owner: Option<u32>,
+    /// Those sessions, and their clients, as they were called last.
+    adopted: HashMap<SessionKey, ProcessId>,
     /// Files that cannot be read, and why.
     unreadable: Complaints,
     /// Sessions that are not kept, and why.
@@ -85,7 +118,7 @@ type Complaints = HashMap<String, String>;
 
 #[derive(Debug)]
 struct Entry {
-    path: PathBuf,
+    path: Arc<Path>,
     /// As in the settings.
     not_handed_over: bool,
     wake: Arc<WakeSettings>,
@@ -95,34 +128,40 @@ struct Entry {
 }
 
 impl Roster {
-    /// A roster of the configured sessions.
+    /// A roster of the configured sessions, and of those whose clients register here;
+    /// with an owner, of that user's alone.
     #[must_use]
-    pub fn new(sessions: &[SessionSettings]) -> Self {
+    pub fn new(settings: &AgentSettings, owner: Option<u32>) -> Self {
         let mut roster = Self {
             entries: Vec::new(),
+            local: None,
+            owner,
+            adopted: HashMap::new(),
             unreadable: Complaints::new(),
             refused: Complaints::new(),
         };
-        roster.reload(sessions);
+        roster.reload(settings);
         roster
     }
 
     /// Other settings. What was read from a file that is still named holds on,
     /// also if the file is not there any more.
-    pub fn reload(&mut self, sessions: &[SessionSettings]) {
+    pub fn reload(&mut self, settings: &AgentSettings) {
+        self.local = settings.local.clone().map(Arc::new);
         let mut old = std::mem::take(&mut self.entries);
-        self.entries = sessions
+        self.entries = settings
+            .sessions
             .iter()
             .map(|session| {
                 let wake = Arc::new(session.wake.clone());
-                match old.iter().position(|e| e.path == session.credentials) {
+                match old.iter().position(|e| *e.path == *session.credentials) {
                     Some(index) => Entry {
                         wake,
                         not_handed_over: session.not_handed_over,
                         ..old.swap_remove(index)
                     },
                     None => Entry {
-                        path: session.credentials.clone(),
+                        path: Arc::from(&*session.credentials),
                         not_handed_over: session.not_handed_over,
                         wake,
                         stamp: None,
@@ -175,18 +214,64 @@ impl Roster {
                 }
                 Ok(verified) => {
                     places.insert(caller.session.clone(), agent);
-                    roll.kept.push(keep(entry, agent, caller.session, verified));
+                    let (wake, agent) = (&entry.wake, entry.agent());
+                    roll.kept.push(keep(wake, agent, caller.session, verified));
                 }
                 Err(error) => {
                     let why = words(&error, store.location());
                     let first = roll.refused.insert(name, why).is_none();
                     if first && matches!(error, StoreError::Expired { .. }) {
-                        roll.expired.push((caller.session, agent));
+                        roll.expired.push((caller.session, entry.agent()));
                     }
                 }
             }
         }
+        self.adopt(&mut roll, store, now, patience).await?;
         Ok(roll)
+    }
+
+    /// Calls the sessions whose clients registered on this machine. One that is configured
+    /// has its proof there.
+    async fn adopt(
+        &mut self,
+        roll: &mut RollCall,
+        store: &SharedStore,
+        now: Timestamp,
+        patience: Patience,
+    ) -> Result<(), StoreError> {
+        let Some(wake) = &self.local else {
+            self.adopted.clear();
+            return Ok(());
+        };
+        let boot = host::boot();
+        let found = store.registered_here(&boot, self.owner, now);
+        let found = patience.bounded(store.location(), found).await?;
+        let configured: HashSet<SessionKey> = self.configured().cloned().collect();
+        let mut adopted = HashMap::with_capacity(found.len());
+        for one in found {
+            let process = one.registration.process_in(&boot);
+            let Some(process) = process.filter(|_| !configured.contains(&one.session)) else {
+                continue;
+            };
+            let (key, agent) = (one.session, Agent::Registered(process));
+            match one.verified {
+                Ok(verified) => {
+                    if self.adopted.get(&key) != Some(&process) {
+                        tell_adopted(&key, &verified, &one.registration, process);
+                    }
+                    adopted.insert(key.clone(), process);
+                    roll.kept.push(keep(wake, agent, key, verified));
+                }
+                Err(StoreError::Expired { .. }) => {
+                    adopted.insert(key.clone(), process);
+                    roll.expired.push((key, agent));
+                }
+                // It is nobody's any more; no operator named it.
+                Err(_) => {}
+            }
+        }
+        self.adopted = adopted;
+        Ok(())
     }
 
     /// The sessions whose credentials hold. The others are reported when their
@@ -200,11 +285,16 @@ impl Roster {
         Arc::new(kept)
     }
 
-    /// All sessions that the files name, whether their credentials hold or not.
+    /// All sessions that the files name, whether their credentials hold or not, and
+    /// those of the clients that registered here.
     #[must_use]
     pub fn named(&self) -> HashSet<&SessionKey> {
+        self.configured().chain(self.adopted.keys()).collect()
+    }
+
+    fn configured(&self) -> impl Iterator<Item = &SessionKey> {
         let callers = self.entries.iter().flat_map(|entry| &entry.callers);
-        callers.map(|caller| &caller.session).collect()
+        callers.map(|caller| &caller.session)
     }
 
     /// How many sessions or files cannot be kept, and one of the reasons.
@@ -249,7 +339,7 @@ impl Roster {
                 // proven by what was in it. A restart will ask again.
                 Err(error) => {
                     let error = if entry.not_handed_over && is_closed(&entry.path) {
-                        CredentialsError::NotHandedOver(entry.path.clone())
+                        CredentialsError::NotHandedOver(entry.path.to_path_buf())
                     } else {
                         error
                     };
@@ -269,7 +359,18 @@ fn name(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn keep(entry: &Entry, agent: usize, key: SessionKey, verified: Verified) -> KeptSession {
+impl Entry {
+    fn agent(&self) -> Agent {
+        Agent::Configured(Arc::clone(&self.path))
+    }
+}
+
+fn keep(
+    wake: &Arc<WakeSettings>,
+    agent: Agent,
+    key: SessionKey,
+    verified: Verified,
+) -> KeptSession {
     KeptSession {
         key,
         agent,
@@ -277,9 +378,27 @@ fn keep(entry: &Entry, agent: usize, key: SessionKey, verified: Verified) -> Kep
         role: verified.role,
         partner_role: verified.partner_role,
         expires_at: verified.expires_at,
-        credentials: entry.path.clone(),
-        wake: Arc::clone(&entry.wake),
+        wake: Arc::clone(wake),
     }
+}
+
+/// A client is new to this daemon, or another one than before.
+fn tell_adopted(
+    key: &SessionKey,
+    verified: &Verified,
+    registration: &Registration,
+    process: ProcessId,
+) {
+    let name = session_name(verified.label.as_ref(), key);
+    info!(
+        event = "session-adopted",
+        conversation = %key.conversation,
+        session = %key,
+        label = name,
+        "keeps {name}, whose client {} runs as process {}",
+        registration.title(),
+        process.pid
+    );
 }
 
 /// Logs what is new, and what is over if it is still `there`: a session that

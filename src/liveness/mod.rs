@@ -3,6 +3,7 @@
 
 mod probe;
 mod process;
+mod registered;
 mod watcher;
 
 use std::io::Read as _;
@@ -22,6 +23,7 @@ use crate::model::session::ProofKind;
 use probe::Probe;
 use process::Process;
 pub use process::{ended, has_ended, is_below, of, own, owned, runs};
+pub use registered::Registered;
 pub use watcher::Watcher;
 
 /// A pid file that is older than its process by more than this means another one.

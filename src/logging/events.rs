@@ -304,6 +304,12 @@ pub static EVENTS: &[Event] = &[
         "they hold again",
     ),
     event(
+        "session-adopted",
+        Info,
+        "SESSION",
+        "its client registered here, and its session is kept",
+    ),
+    event(
         "credentials-of-another-store",
         Warning,
         "CREDENTIALS, STORE",

@@ -15,7 +15,7 @@ pub struct Boot {
 
 /// A process on this boot of this machine; the start tells it from a later one
 /// with its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ProcessId {
     /// Process id.
     pub pid: i64,

@@ -229,7 +229,8 @@ pub struct SessionView {
     pub busy_until: Option<Timestamp>,
     /// The host of the daemon that keeps it.
     pub host: Option<String>,
-    /// The agent's process on that host, if its life is proven by it.
+    /// The process of its client, as that registered; else the one on that host that
+    /// proves its life.
     pub pid: Option<i64>,
     /// The agent's client, and its version.
     pub client: Option<String>,

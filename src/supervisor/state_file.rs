@@ -86,6 +86,8 @@ pub struct Instance {
     configured: bool,
     /// See [`Instance::name`].
     name: String,
+    /// See [`Instance::owner`].
+    owner: Option<u32>,
     /// Locked as long as this process lives. A process's own lock, not flock's:
     /// that one would live on in a command that is being started at the moment
     /// when we are killed, and the next start would be refused. The file must
@@ -135,16 +137,17 @@ impl Instance {
             let holder = holder(&lock).map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
             return Err(taken(&instance, holder));
         }
-        let name = if is_system(config) || state.starts_with(SYSTEM_STATE) {
-            instance
-        } else {
-            let user = rustix::process::geteuid().as_raw();
-            format!("{}/{instance}", host::user_name(user))
+        let is_users = !is_system(config) && !state.starts_with(SYSTEM_STATE);
+        let owner = is_users.then(|| rustix::process::geteuid().as_raw());
+        let name = match owner {
+            None => instance,
+            Some(user) => format!("{}/{instance}", host::user_name(user)),
         };
         Ok(Self {
             state,
             configured,
             name,
+            owner,
             _lock: lock,
         })
     }
@@ -155,6 +158,12 @@ impl Instance {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The user whose own daemon this is; `None` of the machine's.
+    #[must_use]
+    pub fn owner(&self) -> Option<u32> {
+        self.owner
     }
 
     /// Where what is this instance's alone goes.

@@ -99,6 +99,7 @@ fn output_limit(table: &Section<'_, RawExec>, found: &mut Findings) -> usize {
 
 fn environment(pointer: &Pointer) -> [(&'static str, String); 7] {
     let label = pointer.label.as_ref().map(ToString::to_string);
+    let credentials = pointer.credentials.as_ref();
     [
         (
             "MCP_BRIDGE_WAKE_CONVERSATION",
@@ -111,7 +112,9 @@ fn environment(pointer: &Pointer) -> [(&'static str, String); 7] {
         // What `mcp-bridge check` in the command needs to act for the session.
         (
             "MCP_BRIDGE_CREDENTIALS",
-            pointer.credentials.display().to_string(),
+            credentials
+                .map(|file| file.display().to_string())
+                .unwrap_or_default(),
         ),
         ("MCP_BRIDGE_STORE", pointer.store.to_string()),
     ]

@@ -177,7 +177,7 @@ mod tests {
             role: "backend".into(),
             unread: 2,
             newest_message_id: crate::model::MessageId(7),
-            credentials: "/c".into(),
+            credentials: Some("/c".into()),
             store: "/s".into(),
             text: Pointer::line(2, "orchestrator", "Run: mcp-bridge check"),
         }

@@ -47,8 +47,9 @@ pub struct Pointer {
     pub unread: u64,
     /// The newest of them.
     pub newest_message_id: MessageId,
-    /// Where the session's credentials stand, for a command that acts for it.
-    pub credentials: PathBuf,
+    /// Where the session's credentials stand, for a command that acts for it; `None` where
+    /// only its client knows.
+    pub credentials: Option<PathBuf>,
     /// The store.
     pub store: StoreName,
     /// One line for the agent. It says that the mail is another agent's, so

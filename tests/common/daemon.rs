@@ -282,8 +282,13 @@ impl Rig {
     pub(crate) fn config_of(&self, role: &str, name: &str, text: &str) -> PathBuf {
         let path = self.path(&format!("{name}.conf.toml"));
         let store = self.path("bridge.db");
+        // What belongs to no table stands before the first one.
+        let (local, text) = match text.strip_prefix(LOCAL) {
+            Some(text) => (LOCAL, text),
+            None => ("", text),
+        };
         let all = format!(
-            "role = \"{role}\"\n[store]\nurl = \"{}\"\n[service]\nstate_file = \"{}\"\n{text}",
+            "role = \"{role}\"\n{local}[store]\nurl = \"{}\"\n[service]\nstate_file = \"{}\"\n{text}",
             store.display(),
             self.path(&format!("{name}.state.json")).display(),
         );
@@ -341,6 +346,9 @@ impl Rig {
         daemon
     }
 }
+
+/// The sessions of clients that register on this machine are kept.
+pub(crate) const LOCAL: &str = "sessions = \"local\"\n";
 
 /// `[[session]]` with the credentials `NAME.toml`.
 pub(crate) fn session(name: &str, proof: &str) -> String {

@@ -26,6 +26,11 @@ const GENERAL: &[Key] = &[
     .or("wanted")
     .needs_restart(),
     key(
+        "sessions",
+        Word(&["listed", "local"], "listed"),
+        "which sessions are kept: `listed` in `[[session]]`; `local`, also those whose client registers and runs here, of a user's own daemon that user's alone",
+    ),
+    key(
         "store.url",
         Text(""),
         "the store: a path, or `sqlite:/path`; `MCP_BRIDGE_STORE` in the environment comes before it",

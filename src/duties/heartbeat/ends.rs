@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
 use super::Heartbeat;
+use super::proofs::Verdicts;
 use crate::duties::Patience;
-use crate::duties::roster::{KeptSession, RollCall};
+use crate::duties::roster::{Agent, KeptSession, RollCall};
 use crate::liveness::Verdict;
 use crate::model::SessionKey;
 use crate::store::{Boot, DaemonRef, Process, SharedStore, StoreError};
@@ -22,13 +23,13 @@ impl Heartbeat {
         &mut self,
         store: &SharedStore,
         roll: &RollCall,
-        verdicts: &mut [Verdict],
+        verdicts: &mut Verdicts,
         patience: Patience,
     ) -> Result<(), StoreError> {
-        let (keys, agents): (Vec<SessionKey>, Vec<usize>) = roll
+        let (keys, agents): (Vec<SessionKey>, Vec<Agent>) = roll
             .known()
             .filter(|(key, _)| !self.compared.contains(key))
-            .map(|(key, agent)| (key.clone(), agent))
+            .map(|(key, agent)| (key.clone(), agent.clone()))
             .unzip();
         if keys.is_empty() {
             return Ok(());
@@ -49,7 +50,18 @@ impl Heartbeat {
                 self.compared.insert(key);
                 continue;
             };
-            let (proof, verdict) = (&mut self.proofs[agent], &mut verdicts[agent]);
+            let ended = has_ended(&known, &boot);
+            let Some(proof) = self.proofs.configured(&agent) else {
+                // Its own process was named when it registered.
+                if ended {
+                    self.missed.insert(key.clone(), known);
+                }
+                self.compared.insert(key);
+                continue;
+            };
+            let Some(verdict) = verdicts.get_mut(&agent) else {
+                continue;
+            };
             if is_here(&known, &boot)
                 && let Some(found) = proof.process()
                 && found.took_the_number_of(&known.id)
@@ -57,7 +69,6 @@ impl Heartbeat {
             {
                 *verdict = Verdict::Exited;
             }
-            let ended = has_ended(&known, &boot);
             if !ended && is_here(&known, &boot) && proof.believe(known.id) {
                 *verdict = proof.check(false);
             }

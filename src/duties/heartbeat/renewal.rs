@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
 use super::Heartbeat;
+use super::proofs::Verdicts;
 use crate::duties::Patience;
 use crate::duties::roster::{KeptSession, RollCall};
 use crate::liveness::Verdict;
@@ -32,14 +33,14 @@ impl Heartbeat {
         &self,
         store: &SharedStore,
         daemon: &DaemonRef,
-        (roll, verdicts): (&RollCall, &[Verdict]),
+        (roll, verdicts): (&RollCall, &Verdicts),
         now: Timestamp,
         patience: Patience,
     ) -> Result<bool, StoreError> {
         let living: Vec<SessionKey> = roll
             .expired
             .iter()
-            .filter(|(_, agent)| matches!(verdicts[*agent], Verdict::Alive(..)))
+            .filter(|(_, agent)| matches!(verdicts.get(agent), Some(Verdict::Alive(..))))
             .map(|(key, _)| key.clone())
             .collect();
         let Some(until) = self.end(now, 1).filter(|_| !living.is_empty()) else {

@@ -9,24 +9,23 @@
 //! agent's look at its other sessions may still be under way.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::duties::roster::KeptSession;
+use crate::duties::roster::{Agent, KeptSession};
 use crate::model::SessionKey;
 
 /// How long a look at all of an agent's sessions may take from the first to the
 /// last.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The calls of all agents, by the agent's credentials.
+/// The calls of all agents, by what each is known by.
 #[derive(Debug, Default)]
 pub(super) struct AgentCalls {
-    calls: HashMap<PathBuf, Call>,
+    calls: HashMap<Agent, Call>,
     /// Adapters that have not returned, each at most once for an agent.
-    running: HashSet<(PathBuf, &'static str)>,
+    running: HashSet<(Agent, &'static str)>,
 }
 
 #[derive(Debug)]
@@ -55,7 +54,7 @@ impl AgentCalls {
             until,
             over: None,
         };
-        self.calls.insert(session.credentials.clone(), call);
+        self.calls.insert(session.agent.clone(), call);
     }
 
     /// What the session is at now: `awaited` is when it last did something, if it
@@ -67,7 +66,7 @@ impl AgentCalls {
         awaited: Option<Option<Timestamp>>,
         now: Duration,
     ) {
-        if let Some(call) = self.calls.get_mut(&session.credentials)
+        if let Some(call) = self.calls.get_mut(&session.agent)
             && call.session == session.key
             && awaited != Some(call.acted_at)
         {
@@ -78,25 +77,25 @@ impl AgentCalls {
     /// Until when a session has to wait for what comes of a call of its agent for
     /// another one.
     pub(super) fn holds_up(&self, session: &KeptSession, now: Duration) -> Option<Duration> {
-        let call = self.calls.get(&session.credentials)?;
+        let call = self.calls.get(&session.agent)?;
         let end = call.over.map_or(call.until, |over| over + LOOK);
         (call.session != session.key && now < end).then_some(end)
     }
 
     /// Whether this adapter still runs for the agent of this session.
     pub(super) fn runs(&self, session: &KeptSession, adapter: &'static str) -> bool {
-        let run = (session.credentials.clone(), adapter);
+        let run = (session.agent.clone(), adapter);
         self.running.contains(&run)
     }
 
     /// The adapter was started.
     pub(super) fn started(&mut self, session: &KeptSession, adapter: &'static str) {
-        self.running.insert((session.credentials.clone(), adapter));
+        self.running.insert((session.agent.clone(), adapter));
     }
 
     /// The adapter has returned.
     pub(super) fn returned(&mut self, session: &KeptSession, adapter: &'static str) {
-        self.running.remove(&(session.credentials.clone(), adapter));
+        self.running.remove(&(session.agent.clone(), adapter));
     }
 
     pub(super) fn keep_only(&mut self, kept: &HashSet<&SessionKey>) {
@@ -118,12 +117,11 @@ mod tests {
     fn kept(number: u8) -> KeptSession {
         KeptSession {
             key: SessionKey::new(ConversationId::from_random([number; 8]), Side::A),
-            agent: 0,
+            agent: Agent::Configured(std::path::Path::new("team.toml").into()),
             label: None,
             role: String::new(),
             partner_role: String::new(),
             expires_at: Timestamp::UNIX_EPOCH,
-            credentials: "team.toml".into(),
             wake: std::sync::Arc::new(WakeSettings {
                 adapters: Vec::new(),
                 text: String::new(),

@@ -1,6 +1,8 @@
 //! Starting an adapter: claim the row, then run the adapter beside the duty's
 //! rounds.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use tracing::{debug, info};
 
@@ -111,7 +113,7 @@ fn pointer(store: &SharedStore, session: &KeptSession, unread: u64, newest: Mess
         role: session.role.clone(),
         unread,
         newest_message_id: newest,
-        credentials: session.credentials.clone(),
+        credentials: session.agent.credentials().map(Path::to_owned),
         store: store.location().to_owned(),
         text: Pointer::line(unread, &session.partner_role, &session.wake.text),
     }

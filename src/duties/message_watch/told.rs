@@ -95,7 +95,7 @@ fn unwakeable(session: &KeptSession, adapter: &str, why: &str) -> SessionState {
     SessionState {
         session: session.key.to_string(),
         name: session.name(),
-        credentials: session.credentials.clone(),
+        credentials: session.credentials(),
         life: None,
         wake: Some(format!(
             "no way to wake it worked; the last, {adapter}: {why}"

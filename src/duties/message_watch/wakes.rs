@@ -48,7 +48,7 @@ impl Watched<'_> {
         let others = self
             .sessions
             .iter()
-            .filter(|kept| kept.credentials == session.credentials && kept.key != session.key);
+            .filter(|kept| kept.agent == session.agent && kept.key != session.key);
         let keys = std::iter::once(session).chain(others);
         keys.map(|kept| kept.key.clone()).collect()
     }
