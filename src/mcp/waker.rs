@@ -45,7 +45,9 @@ const SETTLES: Duration = Duration::from_secs(5);
 /// is away, another program is waking the agent.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// How long after a look an agent that was in a turn is looked at again.
+/// How long after a look an agent that was in a turn is looked at again: at first, as its
+/// end may be told this moment, and at most.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
 const BUSY: Duration = Duration::from_secs(1);
 
 /// The way to the mail, as this server calls it.
@@ -62,6 +64,7 @@ pub(super) async fn run(agent: Agent, client: ProcessId) {
         state: WakeState::Quiet,
         claimed: Vec::new(),
         reasons: Vec::new(),
+        busy: FIRST_LOOK,
     };
     let mut pause = PAUSE;
     loop {
@@ -83,6 +86,8 @@ struct Waker {
     claimed: Vec<Claimed>,
     /// Why the ways before failed, for the row of the last one.
     reasons: Vec<String>,
+    /// How long an agent in a turn is left alone now.
+    busy: Duration,
 }
 
 impl Waker {
@@ -111,7 +116,7 @@ impl Waker {
             let (next, what) = step(self.state, mail, now, &policy);
             match what {
                 WakeStep::Rest { until } => {
-                    self.state = next;
+                    (self.state, self.busy) = (next, FIRST_LOOK);
                     return await_news(&bridge, &acting, mail, until).await;
                 }
                 WakeStep::Fire { adapter, .. } => {
@@ -127,7 +132,8 @@ impl Waker {
                     match self.fire(*way, agent, &to).await? {
                         Fired::Done => self.state = next,
                         Fired::Busy => {
-                            tokio::time::sleep(BUSY).await;
+                            tokio::time::sleep(self.busy).await;
+                            self.busy = (self.busy * 2).min(BUSY);
                             return Ok(());
                         }
                         Fired::Elsewhere => {
