@@ -247,19 +247,23 @@ fn a_daemon_configuration_that_stands_is_left() {
     // What it says is missing makes it whole.
     let (_, wanting) = made
         .out
-        .split_once("worker.d/backend.toml:\n")
+        .split_once("worker.d/backend.toml, and")
         .expect("a part");
-    let tables: Vec<&str> = wanting
-        .lines()
-        .take_while(|line| !line.starts_with('#'))
-        .collect();
+    let line = wanting.lines().nth(1).expect("a line").trim();
+    assert_eq!(line, "sessions = \"local\"");
     std::fs::create_dir(file.with_extension("d")).expect("a directory");
     let drop_in = file.with_extension("d").join("backend.toml");
-    std::fs::write(&drop_in, tables.join("\n")).expect("written");
+    std::fs::write(&drop_in, line).expect("written");
     let mut daemon = scratch.program(env!("CARGO_BIN_EXE_mcp-bridged"));
     daemon.arg("--config").arg(&file).arg("--check");
-    let checked = scratch.outcome(daemon).ok();
-    assert!(checked.out.contains("2 sessions"), "{checked:?}");
+    scratch.outcome(daemon).ok();
+    std::fs::create_dir(scratch.path("other")).expect("a directory");
+    let mut command = scratch.bridge(&["team", "new", "frontend"]);
+    command
+        .args(&BACKEND[1..])
+        .current_dir(scratch.path("other"));
+    let made = scratch.outcome(command).ok();
+    assert!(!made.out.contains("was left as it is"), "{made:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 use crate::cli::heard::configs;
 use crate::guarded;
+use crate::model::Label;
 
 /// The configurations that are wanted, and which of them are there already.
 #[derive(Debug)]
@@ -23,54 +24,25 @@ pub(super) struct Daemon {
     pub(super) name: &'static str,
     pub(super) file: PathBuf,
     pub(super) is_there: bool,
+    /// It is there, and would not keep the agents of a team.
+    pub(super) lacks: bool,
 }
 
-/// What a daemon of a team is told of.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sessions<'a> {
-    pub(super) team: &'a str,
-    pub(super) store: &'a str,
-    /// The credentials of the workers.
-    pub(super) workers: &'a [PathBuf],
-    /// Those of the orchestrator.
-    pub(super) orchestrator: &'a Path,
-}
+/// What a worker's daemon is told, so that it keeps every agent that joins here.
+pub(super) const LOCAL: &str = "sessions = \"local\"";
 
-impl Sessions<'_> {
-    /// The part of a configuration that is this team's.
-    pub(super) fn tables(&self, role: &str) -> String {
-        let own = [self.orchestrator.to_owned()];
-        let files = if role == "worker" {
-            self.workers
-        } else {
-            &own[..]
-        };
-        let table = |file: &PathBuf| {
-            format!(
-                "[[session]]\ncredentials = {}\nproof = \"none\"\n",
-                quoted(&file.to_string_lossy())
-            )
-        };
-        files.iter().map(table).collect::<Vec<_>>().join("\n")
-    }
-
-    fn text(&self, role: &str) -> String {
-        format!(
-            "# A daemon of this user's, as `mcp-bridge team new {team}` wrote it.\n\
-             # All keys: mcp-bridged.toml(5).\n\n\
-             role = \"{role}\"\n\n\
-             [store]\nurl = {store}\n\n\
-             {tables}",
-            team = self.team,
-            store = quoted(self.store),
-            tables = self.tables(role)
-        )
-    }
-}
-
-/// A text as TOML has it.
-fn quoted(text: &str) -> String {
-    toml_edit::Value::from(text).to_string()
+fn text(role: &str, team: &Label, store: &str) -> String {
+    let local = match role {
+        "worker" => format!("{LOCAL}      # every agent of this user that joins here\n"),
+        _ => String::new(),
+    };
+    format!(
+        "# A daemon of this user's, as `mcp-bridge team new {team}` wrote it.\n\
+         # All keys: mcp-bridged.toml(5).\n\n\
+         role = \"{role}\"\n{local}\n\
+         [store]\nurl = {}\n",
+        toml_edit::Value::from(store)
+    )
 }
 
 impl Daemons {
@@ -82,8 +54,9 @@ impl Daemons {
             let is_there = file.symlink_metadata().is_ok();
             Daemon {
                 name,
-                file,
                 is_there,
+                lacks: is_there && name == "worker" && !keeps_local(&file),
+                file,
             }
         });
         Some(Self {
@@ -96,10 +69,10 @@ impl Daemons {
     ///
     /// # Errors
     /// If one cannot be written: then none is there.
-    pub(super) fn write(&self, sessions: Sessions<'_>) -> anyhow::Result<Vec<PathBuf>> {
+    pub(super) fn write(&self, team: &Label, store: &str) -> anyhow::Result<Vec<PathBuf>> {
         let mut written = Vec::new();
         for daemon in self.each.iter().filter(|daemon| !daemon.is_there) {
-            if let Err(error) = write(&daemon.file, &sessions.text(daemon.name)) {
+            if let Err(error) = write(&daemon.file, &text(daemon.name, team, store)) {
                 take_back(&written);
                 return Err(error);
             }
@@ -107,6 +80,13 @@ impl Daemons {
         }
         Ok(written)
     }
+}
+
+/// Whether a configuration, with its drop-ins, has the daemon keep local agents.
+fn keeps_local(file: &Path) -> bool {
+    let loaded = configs::load(&[file.to_owned()], &[]);
+    let mut settings = loaded.into_iter().filter_map(|one| one.settings.ok());
+    settings.any(|settings| settings.agents.local.is_some())
 }
 
 /// Takes away configurations that were written now.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::daemons::{self, Daemons, Sessions};
+use super::daemons::{self, Daemons};
 use super::plan::Plan;
 use super::show;
 use crate::bridge::Bridge;
@@ -221,15 +221,11 @@ async fn make(plan: &mut Plan, bridge: &Bridge) -> anyhow::Result<()> {
 
 /// What stands beside the conversations.
 fn beside(plan: &mut Plan, store: &str) -> anyhow::Result<()> {
-    let (workers, orchestrator) = plan.credentials();
-    let sessions = Sessions {
-        team: plan.name.as_str(),
-        store,
-        workers: &workers,
-        orchestrator: &orchestrator,
-    };
     let daemons = plan.daemons.as_ref();
-    let written = daemons.map_or_else(|| Ok(Vec::new()), |daemons| daemons.write(sessions))?;
+    let written = daemons.map_or_else(
+        || Ok(Vec::new()),
+        |daemons| daemons.write(&plan.name, store),
+    )?;
     let noted = plan
         .joins
         .note(&plan.joined)

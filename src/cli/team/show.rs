@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::daemons::{Daemon, Daemons, Sessions};
+use super::daemons::{Daemon, Daemons, LOCAL};
 use super::plan::Plan;
 use crate::advice;
 use crate::cli::context::Context;
@@ -162,7 +162,7 @@ fn page(plan: &Plan, store: &str, is_made: bool) -> String {
     row("store", short(Path::new(store)));
     out.push_str(&table.render(2));
     if let Some(daemons) = &plan.daemons {
-        out.push_str(&wanting(daemons, &workers, &orchestrator, plan, store));
+        out.push_str(&wanting(daemons, plan));
     }
     if is_made {
         out.push_str(&next(plan, &workers));
@@ -197,33 +197,17 @@ fn short(path: &Path) -> String {
 }
 
 /// What a configuration needs that was there already.
-fn wanting(
-    daemons: &Daemons,
-    workers: &[PathBuf],
-    orchestrator: &Path,
-    plan: &Plan,
-    store: &str,
-) -> String {
-    let sessions = Sessions {
-        team: plan.name.as_str(),
-        store,
-        workers,
-        orchestrator,
-    };
+fn wanting(daemons: &Daemons, plan: &Plan) -> String {
     let mut out = String::new();
-    let there = daemons.each.iter().filter(|daemon| daemon.is_there);
-    for Daemon { name, file, .. } in there {
+    for Daemon { file, .. } in daemons.each.iter().filter(|daemon| daemon.lacks) {
         let mut drop_in = file.with_extension("d");
         drop_in.push(format!("{}.toml", plan.name));
         let _ = writeln!(
             out,
-            "\n{} is there already, and was left as it is.\nWrite this to {}:",
-            file.display(),
-            drop_in.display()
+            "\n{} is there already, and was left as it is.\nWrite this to {}, and reload the daemon:\n  {LOCAL}",
+            short(file),
+            short(&drop_in),
         );
-        for line in sessions.tables(name).lines() {
-            let _ = writeln!(out, "  {line}");
-        }
     }
     out
 }
