@@ -335,3 +335,36 @@ fn a_client_s_session_is_woken_as_all_are() {
         "{text}"
     );
 }
+
+#[test]
+fn two_agents_in_one_directory_are_told_of() {
+    let rig = Rig::new();
+    let pairs = [rig.pair("one"), rig.pair("two")];
+    let worker = rig.worker(LOCAL);
+    let clients = ["one", "two"].map(|name| Client::start(&rig, name, &door(&rig)));
+    for (pair, client) in pairs.iter().zip(&clients) {
+        is_kept(&rig, pair, client);
+    }
+    let directory = rig.path("").canonicalize().expect("a directory");
+    let told = |sessions: &[mcp_bridge::duties::SessionState]| -> Vec<String> {
+        let each = sessions.iter().filter_map(|one| one.beside.clone());
+        each.collect()
+    };
+    let state = worker.shows("the two", |state| told(&state.sessions).len() == 1);
+    let text = told(&state.sessions).concat();
+    let place = format!("works in {}, too", directory.display());
+    assert!(text.contains(&place), "{text}");
+    let output = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
+        .args(["doctor", "--config"])
+        .arg(rig.path("worker.conf.toml"))
+        .env_clear()
+        .env("HOME", rig.path(""))
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(&place), "{said}");
+    // Which is over with one of them.
+    let [first, _second] = clients;
+    first.kill();
+    worker.shows("the other alone", |state| told(&state.sessions).is_empty());
+}

@@ -1,6 +1,7 @@
 //! Duty *heartbeat*: one statement for all sessions whose agents are proven
 //! alive, and a word at once when one has ended.
 
+mod beside;
 mod ends;
 mod hearing;
 mod proofs;
@@ -206,7 +207,7 @@ impl Heartbeat {
             .iter()
             .map(|(session, owner)| (session, owner))
             .collect();
-        for session in living {
+        for session in &living {
             // A new agent took the place of one that had ended.
             self.exits.remove(&session.key);
             self.missed.remove(&session.key);
@@ -224,6 +225,7 @@ impl Heartbeat {
                 self.settle(session);
             }
         }
+        report.silent.extend(beside::in_one_directory(&living));
         self.publish(&sessions, |kept| {
             // Whoever wakes an agent that has ended wakes what stands in its
             // place, such as a shell. Its mail waits for its successor.
@@ -469,6 +471,7 @@ fn without_life(session: &KeptSession, why: String) -> SessionState {
         credentials: session.credentials(),
         life: Some(why),
         wake: None,
+        beside: None,
     }
 }
 

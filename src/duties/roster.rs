@@ -59,6 +59,8 @@ pub struct KeptSession {
     pub expires_at: Timestamp,
     /// How its agent is woken.
     pub wake: Arc<WakeSettings>,
+    /// The directory that its client works in, if it said so.
+    pub directory: Option<Arc<str>>,
 }
 
 impl KeptSession {
@@ -260,7 +262,9 @@ impl Roster {
                         tell_adopted(&key, &verified, &one.registration, process);
                     }
                     adopted.insert(key.clone(), process);
-                    roll.kept.push(keep(wake, agent, key, verified));
+                    let directory = one.registration.directory.map(Arc::from);
+                    let kept = keep(wake, agent, key, verified);
+                    roll.kept.push(KeptSession { directory, ..kept });
                 }
                 Err(StoreError::Expired { .. }) => {
                     adopted.insert(key.clone(), process);
@@ -379,6 +383,7 @@ fn keep(
         partner_role: verified.partner_role,
         expires_at: verified.expires_at,
         wake: Arc::clone(wake),
+        directory: None,
     }
 }
 

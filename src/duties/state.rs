@@ -50,4 +50,7 @@ pub struct SessionState {
     /// Why its agent could not be woken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake: Option<String>,
+    /// Which other agent works in its directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
 }

@@ -180,6 +180,7 @@ impl Board {
             let session = all.entry(&said.session).or_insert_with(|| said.clone());
             session.life = session.life.take().or_else(|| said.life.clone());
             session.wake = session.wake.take().or_else(|| said.wake.clone());
+            session.beside = session.beside.take().or_else(|| said.beside.clone());
         }
         all.into_values().take(MOST_SESSIONS).collect()
     }
@@ -251,6 +252,7 @@ mod tests {
                 credentials: std::path::PathBuf::new(),
                 life: life.map(str::to_owned),
                 wake: wake.map(str::to_owned),
+                beside: None,
             }],
             ..Said::default()
         };

@@ -110,7 +110,11 @@ pub(super) fn lines(daemons: &[Heard]) -> String {
             out.push_str(&format!("{BOLD}{name}{BOLD:#} says: {BAD}{why}{BAD:#}\n"));
         }
         for session in &daemon.state.sessions {
-            let troubles = [("its life", &session.life), ("its wake", &session.wake)];
+            let troubles = [
+                ("its life", &session.life),
+                ("its wake", &session.wake),
+                ("its directory", &session.beside),
+            ];
             for (what, why) in troubles {
                 if let Some(why) = why {
                     let (of, why) = (shown(&session.name), shown(why));

@@ -129,6 +129,7 @@ mod tests {
                 backoff: LOOK,
                 backoff_max: LOOK,
             }),
+            directory: None,
         }
     }
 

@@ -100,5 +100,6 @@ fn unwakeable(session: &KeptSession, adapter: &str, why: &str) -> SessionState {
         wake: Some(format!(
             "no way to wake it worked; the last, {adapter}: {why}"
         )),
+        beside: None,
     }
 }

@@ -219,6 +219,7 @@ mod tests {
             credentials: "one.toml".into(),
             life: None,
             wake: Some("no way worked".into()),
+            beside: None,
         }
     }
 

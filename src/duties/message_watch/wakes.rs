@@ -284,6 +284,7 @@ mod tests {
             credentials: "one.toml".into(),
             life: None,
             wake: Some("no way worked".into()),
+            beside: None,
         }
     }
 

@@ -202,6 +202,11 @@ pub(super) fn said_of_others(facts: &Facts) -> Vec<Finding> {
             let remedy = "mend the command or file of its wake; the daemon tries again by itself";
             found.push(Finding::fail("wake", text, remedy).of(daemon.other.as_deref()));
         }
+        if let Some(other) = &said.beside {
+            let text = format!("{name}: {by} says: {other}");
+            let remedy = "give each agent a work tree of its own: git worktree add";
+            found.push(Finding::warn(LIVENESS, text, remedy).of(daemon.other.as_deref()));
+        }
         if let Some(why) = said
             .life
             .as_ref()

@@ -560,6 +560,7 @@ fn a_daemon_s_word_on_a_life_counts() {
         credentials: "/c/backend.toml".into(),
         life: Some("no pid file".into()),
         wake: None,
+        beside: None,
     }];
     silent.proof = Life::NotAsked("another user's".into());
     facts.configs = vec![config(silent)];
