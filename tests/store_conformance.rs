@@ -225,6 +225,7 @@ macro_rules! every_case {
                 sessions_do_not_stand_in_each_other_s_way
                 a_wake_that_ended_makes_room
                 an_agent_claims_its_own
+                a_fetch_makes_room
             }
             alerts {
                 one_of_a_kind_is_open_for_a_subject

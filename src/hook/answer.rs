@@ -73,7 +73,7 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
     let news = News::of(&heard.mail);
     let answer = match plan.tell {
         Tell::Introduction => Some(context(call, &introduction(&acting, &news))),
-        Tell::Unread if news.unread > 0 && !told.is_woken_for(news.newest, now) => {
+        Tell::Unread if news.unread > 0 && !told.was_woken_for(news.newest, now) => {
             Some(context(call, &news.text(&acting, HOW)))
         }
         Tell::News if news.newest > told.newest => Some(context(call, &news.text(&acting, HOW))),

@@ -91,7 +91,7 @@ async fn replace(notes: &Notes) -> anyhow::Result<File> {
         if let Some(former) = process(&text).filter(|former| liveness::runs(*former)) {
             let pid = i32::try_from(former.pid).ok().and_then(Pid::from_raw);
             // It may have ended this moment.
-            let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+            let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

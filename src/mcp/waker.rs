@@ -6,6 +6,7 @@
 //! What to do is decided by `model::wake`, as for a daemon. A wake is verified by a fetch
 //! and by nothing else; each try is a row of the store, so that it is not made twice.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::agent::Agent;
@@ -149,6 +150,7 @@ impl Waker {
                     }
                 }
                 WakeStep::Verified { .. } | WakeStep::Unverified { .. } => {
+                    self.take_over(&notes);
                     self.state = next;
                     if let WakeStep::Unverified { adapter, .. } = what
                         && let Some(way) = ways.get(adapter)
@@ -156,7 +158,6 @@ impl Waker {
                         let why = format!("{}: no reading followed", way.as_str());
                         self.reasons.push(why);
                     }
-                    self.take_over(&notes);
                     self.conclude(what, &bridge, &acting).await;
                 }
             }
@@ -185,10 +186,15 @@ impl Waker {
         let is_busy = to.each.iter().any(|mail| mail.in_turn);
         match way {
             // It hears of the mail by itself.
-            ClientWay::Hook => Ok(match is_busy || to.notes.has_waiter() {
-                true => Fired::Done,
-                false => Fired::Failed("no hook of the client waits".into()),
-            }),
+            ClientWay::Hook => {
+                let newest = News::of(to.each).newest;
+                let now = millis(host::boot().now);
+                let has_woken = to.told().was_woken_for(newest, now);
+                Ok(match is_busy || has_woken || to.notes.has_waiter() {
+                    true => Fired::Done,
+                    false => Fired::Failed("no hook of the client waits".into()),
+                })
+            }
             ClientWay::ClaudeInbox => self.fire_inbox(to).await,
             ClientWay::CodexQueue if is_busy => Ok(Fired::Busy),
             ClientWay::CodexQueue => self.fire_queue(agent, to).await,
@@ -268,14 +274,25 @@ impl Waker {
         told.tell(news.newest, now);
         // A wake that cannot be noted may be told twice.
         let _ = to.notes.tell(&told);
-        Ok(Ok(news.text(to.acting, HOW)))
+        let mut text = news.text(to.acting, HOW);
+        // Claude Code drops a text that is the same as the one before.
+        if told.reminders > 0 {
+            let _ = write!(text, " This is reminder {}.", told.reminders);
+        }
+        Ok(Ok(text))
     }
 
-    /// The hook that claimed a wake has ended with it: what came of it is ours to say.
+    /// The hook that claimed a wake has ended with it: what came of it is ours to say. Not
+    /// of one for later mail, which it may have claimed this moment.
     fn take_over(&mut self, notes: &Notes) {
+        let WakeState::Fired { mark: upto, .. } = self.state else {
+            return;
+        };
         let mut told = notes.told(&host::boot().id);
-        if !told.claimed.is_empty() {
-            self.claimed.append(&mut told.claimed);
+        let is_over = |claimed: &mut Claimed| claimed.mark <= upto;
+        let over: Vec<_> = told.claimed.extract_if(.., is_over).collect();
+        if !over.is_empty() {
+            self.claimed.extend(over);
             let _ = notes.tell(&told);
         }
     }

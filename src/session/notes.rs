@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::Acting;
 use crate::guarded;
-use crate::model::SessionKey;
 use crate::model::health::Turn;
+use crate::model::{MessageId, SessionKey};
 use crate::store::{WakeRef, locate};
 
 /// Bytes that wait for the store at most. The oldest is what is given up: the turn that
@@ -76,6 +76,8 @@ pub(crate) struct Claimed {
     pub(crate) session: SessionKey,
     /// Which.
     pub(crate) wake: WakeRef,
+    /// The newest message that it is about.
+    pub(crate) mark: MessageId,
 }
 
 impl Told {
@@ -108,7 +110,7 @@ impl Told {
 
     /// Whether the turn that begins now is the one that a wake for this message led to:
     /// its agent was told this moment.
-    pub(crate) fn is_woken_for(&self, newest: i64, now: u64) -> bool {
+    pub(crate) fn was_woken_for(&self, newest: i64, now: u64) -> bool {
         let woken = self.wakes.last();
         newest == self.newest && woken.is_some_and(|at| now.saturating_sub(*at) < WAKE_MS)
     }

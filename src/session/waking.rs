@@ -33,7 +33,11 @@ pub(crate) async fn claim(
         match bridge.claim_wake(caller, mark, way, LEASE).await {
             Ok(Some(wake)) => {
                 let session = caller.session.clone();
-                claimed.push(Claimed { session, wake });
+                claimed.push(Claimed {
+                    session,
+                    wake,
+                    mark,
+                });
             }
             Ok(None) => {
                 end(bridge, acting, claimed, WakeOutcome::Abandoned, None).await;
@@ -57,7 +61,7 @@ pub(crate) async fn end(
     outcome: WakeOutcome,
     reason: Option<String>,
 ) {
-    for Claimed { session, wake } in claimed {
+    for Claimed { session, wake, .. } in claimed {
         let mut members = acting.members.iter();
         if let Some(member) = members.find(|member| member.caller.session == session) {
             let ended = bridge.end_wake(&member.caller, &wake, outcome, reason.clone());

@@ -137,40 +137,59 @@ def main():
     def send(text):
         run(env, BRIDGE, "-c", f"{CREDENTIALS}/work.a.toml", "send", text)
 
-    def unread():
+    def session():
         status = json.loads(run(env, BRIDGE, "status", "--json"))
-        return next(one["unread"] for one in status["sessions"] if one["session"] == "b")
+        return next(one for one in status["sessions"] if one["session"] == "b")
+
+    def unread():
+        return session()["unread"]
 
     tmux = ["tmux", "-L", "test"]
     run(env, *tmux, "new-session", "-d", "-x", "150", "-y", "50", "-s", "agent", *client)
     pane = int(run(env, *tmux, "list-panes", "-F", "#{pane_pid}", "-t", "agent"))
     try:
-        waiter = wait("waiter after the start", lambda: processes("wait"))
+        wait("waiter after the start", lambda: processes("wait"))
         wait("server", lambda: processes("mcp"))
         wakes = []
-        # The first one meets a client that has just begun.
-        for number in range(4):
-            before = len(Model.asked)
-            send(f"job {number}")
+
+        def wakes_by_mail(text):
+            """Until its agent has read it: milliseconds to the client's request, and the new waiter."""
+            before, former = len(Model.asked), processes("wait")
+            send(text)
             sent = time.monotonic_ns()
             at = wait("wake", lambda: next((a for a in Model.asked[before:] if "unread message" in a[1]), None))
-            if number:
-                wakes.append((at[0] - sent) / 1e6)
             assert at[2], f"the tool is not offered: {at}"
             wait("reading", lambda: unread() == 0)
-            former = waiter
-            waiter = wait("waiter after the turn", lambda: [p for p in processes("wait") if p not in former])
+            new = wait("waiter after the turn", lambda: [p for p in processes("wait") if p not in former])
+            return (at[0] - sent) / 1e6, new
+
+        # The first one meets a client that has just begun.
+        for number in range(4):
+            took, waiter = wakes_by_mail(f"job {number}")
+            wakes.append(took)
+        wakes = wakes[1:]
+        wait("its hook's wake verified", lambda: session()["wake"] == "hook: verified")
+        # No hook waits, and then one that hears nothing: the server takes the next way.
+        for pid in waiter:
+            os.kill(pid, 9)
+        took, waiter = wakes_by_mail("without a hook")
+        wakes_by_server = [took]
+        wait("the server's wake verified", lambda: session()["wake"] == "claude-inbox: verified")
+        for pid in waiter:
+            os.kill(pid, 19)
+        took, _ = wakes_by_mail("with a deaf hook")
+        wakes_by_server.append(took)
         # What was read is not announced again.
         announced = [a for a in Model.asked if "unread message" in a[1] and "tool_result" not in a[1]]
-        assert len(announced) == 4, announced
+        assert len(announced) == 6, announced
     except BaseException:
         print(run(env, *tmux, "capture-pane", "-p", "-t", "agent"), file=sys.stderr)
-        print([(a[1][:300], a[2]) for a in Model.asked[-4:]], file=sys.stderr)
+        print([(a[1][:300], a[2]) for a in Model.asked], file=sys.stderr)
         raise
     finally:
         os.kill(pane, 9)
     wait("end of what it started", lambda: not processes("wait") and not processes("mcp"))
-    print(json.dumps({"wakes_ms": [round(w) for w in wakes]}))
+    print(json.dumps({"wakes_ms": [round(w) for w in wakes], "by_server_ms": [round(w) for w in wakes_by_server]}))
 
 
 main()

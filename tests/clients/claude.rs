@@ -29,6 +29,8 @@ fn drive(plugin: &str) {
     let _ = writeln!(std::io::stderr(), "claude: {}", ran.out.trim());
     let wakes = ran.json()["wakes_ms"].as_array().map(Vec::len);
     assert_eq!(wakes, Some(3));
+    let by_server = ran.json()["by_server_ms"].as_array().map(Vec::len);
+    assert_eq!(by_server, Some(2));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use mcp_bridge::model::{MessageId, SessionKey};
 use mcp_bridge::store::{Boot, Store, StoreError, WakeClaim, WakeEnd, WakeRef};
 
 use crate::Backend;
-use crate::common::{at, boot, pair, pairs};
+use crate::common::{at, boot, pair, pairs, receive, say};
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -23,6 +23,13 @@ async fn claim(store: &Store, session: &SessionKey, who: &str, boot: &Boot) -> O
     store.claim_wake(&claim, at(1)).await.expect("asked")
 }
 
+/// A session that has a message to be woken for.
+async fn with_mail(store: &Store) -> SessionKey {
+    let pair = pair(store, at(0)).await;
+    say(store, &pair.a, "wake up", at(0)).await;
+    pair.b.session
+}
+
 const SPENT: WakeEnd<'_> = WakeEnd {
     outcome: WakeOutcome::Spent,
     reason: Some("nobody fetched"),
@@ -30,7 +37,7 @@ const SPENT: WakeEnd<'_> = WakeEnd {
 
 pub(crate) async fn one_of_many_may_wake(backend: &impl Backend) {
     let store = backend.open().await;
-    let session = pair(&store, at(0)).await.b.session;
+    let session = with_mail(&store).await;
     for round in 0..20 {
         let mut claimants = tokio::task::JoinSet::new();
         for who in 0..4 {
@@ -49,7 +56,7 @@ pub(crate) async fn one_of_many_may_wake(backend: &impl Backend) {
 
 pub(crate) async fn a_wake_that_ended_makes_room(backend: &impl Backend) {
     let store = backend.open().await;
-    let session = pair(&store, at(0)).await.b.session;
+    let session = with_mail(&store).await;
     let boot = boot("x", 100);
     let first = claim(&store, &session, "one", &boot).await.expect("free");
     assert!(claim(&store, &session, "two", &boot).await.is_none());
@@ -69,7 +76,7 @@ pub(crate) async fn a_wake_that_ended_makes_room(backend: &impl Backend) {
 
 pub(crate) async fn a_lease_that_ran_out_is_taken_over(backend: &impl Backend) {
     let store = backend.open().await;
-    let session = pair(&store, at(0)).await.b.session;
+    let session = with_mail(&store).await;
     let first = claim(&store, &session, "one", &boot("x", 100)).await;
     let first = first.expect("free");
     let early = claim(&store, &session, "two", &boot("x", 130)).await;
@@ -89,7 +96,7 @@ pub(crate) async fn a_lease_that_ran_out_is_taken_over(backend: &impl Backend) {
 
 pub(crate) async fn another_boot_s_lease_is_over(backend: &impl Backend) {
     let store = backend.open().await;
-    let session = pair(&store, at(0)).await.b.session;
+    let session = with_mail(&store).await;
     let before = claim(&store, &session, "one", &boot("x", 9_000)).await;
     assert!(before.is_some());
     let after = claim(&store, &session, "one", &boot("y", 5)).await;
@@ -114,6 +121,7 @@ pub(crate) async fn an_agent_claims_its_own(backend: &impl Backend) {
     let store = backend.open().await;
     let pairs = pairs(&store, 2, at(0)).await;
     let (own, other) = (&pairs[0].b, &pairs[1].b);
+    say(&store, &pairs[0].a, "wake up", at(0)).await;
     let what = (MessageId(7), "hook");
     let day = Duration::from_secs(86_400);
     let boots = [100, 110, 170, 200].map(|now| boot("x", now));
@@ -161,4 +169,21 @@ pub(crate) async fn an_agent_claims_its_own(backend: &impl Backend) {
         .await;
     let refused = refused.expect_err("a wrong token");
     assert!(matches!(refused, StoreError::WrongToken(_)), "{refused}");
+}
+
+pub(crate) async fn a_fetch_makes_room(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&store, at(0)).await;
+    let session = &pair.b.session;
+    say(&store, &pair.a, "wake up", at(0)).await;
+    let boot = boot("x", 100);
+    let first = claim(&store, session, "one", &boot).await.expect("free");
+    assert!(claim(&store, session, "two", &boot).await.is_none());
+    assert_eq!(receive(&store, &pair.b, at(1)).await, ["wake up"]);
+    let second = claim(&store, session, "two", &boot)
+        .await
+        .expect("it was read");
+    assert_ne!(first.id, second.id);
+    let late = store.end_wake(&first, &SPENT, at(2)).await.expect("asked");
+    assert!(!late, "it was verified");
 }

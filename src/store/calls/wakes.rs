@@ -29,7 +29,7 @@ impl Store {
                     lease,
                     boot: &boot,
                 };
-                transaction.rows().claim(&claim, now)
+                wakes::claim(transaction.rows(), &claim, now)
             })
             .await
     }

@@ -103,6 +103,7 @@ pub(super) struct EventRow {
 #[derive(Debug, Clone)]
 pub(super) struct Wake {
     pub(super) session: SessionKey,
+    pub(super) mark: MessageId,
     pub(super) claim: i64,
     pub(super) claimant: String,
     pub(super) adapter: String,

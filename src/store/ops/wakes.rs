@@ -1,4 +1,4 @@
-//! Wakes that an agent's own programs claim, by its token.
+//! Wakes: one at a time for each session, by a daemon or by the agent's own programs.
 
 use std::time::Duration;
 
@@ -7,10 +7,27 @@ use jiff::Timestamp;
 use super::callers::authenticate;
 use crate::model::MessageId;
 use crate::store::executor::Transaction;
+use crate::store::rows::Rows;
 use crate::store::{Boot, Caller, Result, WakeClaim, WakeEnd, WakeRef};
 
 /// How long such a claim holds at most: until then no daemon wakes the session.
 const LONGEST_LEASE: Duration = Duration::from_secs(60);
+
+/// Claims a session's wake. An earlier one whose mail was fetched meanwhile has done what
+/// it was for, and stands in the way of none.
+///
+/// # Errors
+/// The engine's.
+pub(crate) fn claim(
+    rows: &mut dyn Rows,
+    claim: &WakeClaim<'_>,
+    now: Timestamp,
+) -> Result<Option<WakeRef>> {
+    let mail = rows.mail(std::slice::from_ref(claim.session))?;
+    let oldest = mail.first().and_then(|mail| mail.oldest_unread);
+    rows.verify_wake(claim.session, oldest, now)?;
+    rows.claim(claim, now)
+}
 
 /// Claims the caller's own wake.
 ///
@@ -28,7 +45,7 @@ pub(crate) fn claim_own(
     authenticate(rows, caller, now)?;
     // No daemon's name begins so: what a daemon left open is not taken for this.
     let claimant = format!("agent of {}", caller.session);
-    let claim = WakeClaim {
+    let wanted = WakeClaim {
         session: &caller.session,
         mark,
         adapter,
@@ -36,7 +53,7 @@ pub(crate) fn claim_own(
         lease: lease.min(LONGEST_LEASE),
         boot,
     };
-    rows.claim(&claim, now)
+    claim(rows, &wanted, now)
 }
 
 /// Ends one of the caller's own wakes.

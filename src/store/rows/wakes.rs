@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::model::SessionKey;
+use crate::model::{MessageId, SessionKey};
 use crate::store::{Result, WakeClaim, WakeEnd, WakeRef};
 
 /// Operations on wakes.
@@ -14,6 +14,18 @@ pub trait WakeRows {
     /// # Errors
     /// The engine's.
     fn claim(&mut self, claim: &WakeClaim<'_>, now: Timestamp) -> Result<Option<WakeRef>>;
+
+    /// Ends a session's open wake as verified, if no message up to its mark is unread:
+    /// `oldest` is the oldest that is.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn verify_wake(
+        &mut self,
+        session: &SessionKey,
+        oldest: Option<MessageId>,
+        now: Timestamp,
+    ) -> Result<()>;
 
     /// Ends the wakes that a claimant left open.
     ///

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::MemoryRows;
-use crate::model::SessionKey;
 use crate::model::wake::WakeOutcome;
+use crate::model::{MessageId, SessionKey};
 use crate::store::memory::tables::Wake;
 use crate::store::rows::WakeRows;
 use crate::store::{Result, WakeClaim, WakeEnd, WakeRef};
@@ -25,6 +25,7 @@ impl WakeRows for MemoryRows {
         };
         let wake = Wake {
             session: claim.session.clone(),
+            mark: claim.mark,
             claim: number,
             claimant: claim.claimant.to_owned(),
             adapter: claim.adapter.to_owned(),
@@ -36,6 +37,21 @@ impl WakeRows for MemoryRows {
         };
         wakes.insert(id, wake);
         Ok(Some(WakeRef { id, claim: number }))
+    }
+
+    fn verify_wake(
+        &mut self,
+        session: &SessionKey,
+        oldest: Option<MessageId>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let wakes = self.at()?.wakes.values_mut();
+        let open = wakes.filter(|wake| wake.session == *session && wake.ended.is_none());
+        for wake in open.filter(|wake| oldest.is_none_or(|oldest| wake.mark < oldest)) {
+            wake.ended = Some(now);
+            wake.outcome = Some(WakeOutcome::Verified);
+        }
+        Ok(())
     }
 
     fn abandon_wakes(&mut self, claimant: &str, now: Timestamp) -> Result<()> {

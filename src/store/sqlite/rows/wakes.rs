@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::params;
 
-use crate::model::SessionKey;
+use crate::model::{MessageId, SessionKey};
 use crate::store::rows::WakeRows;
 use crate::store::sqlite::engine::SqliteRows;
 use crate::store::sqlite::millis;
@@ -43,6 +43,28 @@ impl WakeRows for SqliteRows {
                 },
             )?;
             Ok(claimed)
+        })
+    }
+
+    fn verify_wake(
+        &mut self,
+        session: &SessionKey,
+        oldest: Option<MessageId>,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.run(|connection| {
+            connection.change(
+                "UPDATE bridge_wake SET outcome = 'verified', ended_ms = ?4
+                 WHERE conversation_id = ?1 AND session_id = ?2 AND ended_ms IS NULL
+                   AND (?3 IS NULL OR mark < ?3)",
+                params![
+                    session.conversation.as_str(),
+                    session.side.as_str(),
+                    oldest.map(|id| id.0),
+                    millis(now)
+                ],
+            )?;
+            Ok(())
         })
     }
 
