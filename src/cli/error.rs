@@ -26,6 +26,11 @@ pub enum CliError {
     /// An order of a user who is no operator of the store.
     #[error("{why}\n  sudo mcp-bridge --store {store} ...", why = .0, store = .0.store)]
     NotOperator(NotOperator),
+    /// A session is spoken to by its partner alone.
+    #[error(
+        "{0}: these credentials are not its partner's, who speaks to it\n  name those: -c CREDENTIALS (the file of the other side)"
+    )]
+    NotThePartner(String),
     /// Bytes that are not UTF-8.
     #[error(
         "the {what} is not UTF-8 (first wrong byte at {at}); put binary data in a file and name it with --file"
@@ -103,7 +108,7 @@ pub(super) fn exit_of(cause: &(dyn std::error::Error + 'static)) -> Option<Exit>
     let error = cause.downcast_ref::<CliError>()?;
     Some(match error {
         CliError::NoStore(_) => Exit::Unavailable,
-        CliError::NotOperator(_) => Exit::Denied,
+        CliError::NotOperator(_) | CliError::NotThePartner(_) => Exit::Denied,
         CliError::Usage(_) | CliError::NotOneFile(..) => Exit::Usage,
         CliError::NotUtf8 { .. }
         | CliError::TooMuch(..)

@@ -262,3 +262,63 @@ fn troubles_of_another_store_are_notes() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(of(&ran, "wake")[0].starts_with("fail "), "{ran:?}");
 }
+
+/// The trial's levels by topic, in order.
+fn tried(ran: &Ran) -> Vec<String> {
+    let json = ran.json();
+    let findings = json["findings"].as_array().expect("a list");
+    let part = |finding: &Value, name: &str| finding[name].as_str().unwrap_or("-").to_owned();
+    let each = findings.iter();
+    each.map(|one| format!("{} {}", part(one, "level"), part(one, "topic")))
+        .collect()
+}
+
+#[test]
+fn a_wake_is_tried_up_to_the_step_that_fails() {
+    let scratch = Scratch::with_conversation();
+    let trial = |more: &[&str]| {
+        let words = ["--json", "doctor", "wake"];
+        scratch.run_as("work.a", &[words.as_slice(), more].concat())
+    };
+    let none = trial(&[]);
+    assert_eq!(
+        (none.code, tried(&none)),
+        (Some(1), vec!["fail session".into()])
+    );
+    assert!(
+        none.out.contains("no agent has acted for it yet"),
+        "{none:?}"
+    );
+    assert_eq!(none.json()["woken"], false);
+
+    // An agent that looked once, and that nothing wakes.
+    scratch.run_as("work.b", &["check"]).ok();
+    let alone = trial(&["--for", "300ms"]);
+    let expected = ["ok session", "ok sent", "fail wake"];
+    assert_eq!(
+        (alone.code, tried(&alone)),
+        (Some(1), expected.map(Into::into).to_vec())
+    );
+    assert!(alone.out.contains("mcp-bridge setup"), "{alone:?}");
+
+    // One that looks by itself.
+    let mut agent = scratch.bridge_as("work.b", &["wait"]);
+    scratch.run_as("work.b", &["check"]).ok();
+    let reads = std::thread::scope(|threads| {
+        let trial = threads.spawn(|| trial(&["work/b", "--for", "30s"]));
+        let waited = agent.output().expect("it waits");
+        assert!(waited.status.success(), "{waited:?}");
+        scratch.run_as("work.b", &["check"]).ok();
+        trial.join().expect("it ended")
+    });
+    let expected = ["ok session", "ok sent", "note wake", "ok turn", "ok read"];
+    assert_eq!(tried(&reads), expected, "{reads:?}");
+    assert_eq!(
+        (reads.code, &reads.json()["woken"]),
+        (Some(0), &Value::Bool(true))
+    );
+
+    let own = scratch.run_as("work.b", &["doctor", "wake", "work/b"]);
+    assert_eq!(own.code, Some(77), "{own:?}");
+    assert!(own.err.contains("not its partner's"), "{own:?}");
+}

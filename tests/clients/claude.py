@@ -169,6 +169,9 @@ def main():
             wakes.append(took)
         wakes = wakes[1:]
         wait("its hook's wake verified", lambda: session()["wake"] == "hook: verified")
+        tried = json.loads(run(env, BRIDGE, "-c", f"{CREDENTIALS}/work.a.toml", "--json", "doctor", "wake"))
+        assert tried["woken"] and tried["way"].startswith("hook"), tried
+        waiter = wait("waiter after the trial", lambda: [p for p in processes("wait") if p not in waiter])
         # No hook waits, and then one that hears nothing: the server takes the next way.
         for pid in waiter:
             os.kill(pid, 9)
@@ -181,13 +184,16 @@ def main():
         wakes_by_server.append(took)
         # What was read is not announced again.
         announced = [a for a in Model.asked if "unread message" in a[1] and "tool_result" not in a[1]]
-        assert len(announced) == 6, announced
+        assert len(announced) == 7, announced
     except BaseException:
         print(run(env, *tmux, "capture-pane", "-p", "-t", "agent"), file=sys.stderr)
         print([(a[1][:300], a[2]) for a in Model.asked], file=sys.stderr)
         raise
     finally:
         os.kill(pane, 9)
+    # What was stopped ends as well, once it may.
+    for pid in processes("wait"):
+        os.kill(pid, 18)
     wait("end of what it started", lambda: not processes("wait") and not processes("mcp"))
     print(json.dumps({"wakes_ms": [round(w) for w in wakes], "by_server_ms": [round(w) for w in wakes_by_server]}))
 

@@ -7,12 +7,13 @@ mod facts;
 mod finding;
 mod gather;
 mod judge;
+mod wake;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::ValueHint;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::context::Context;
@@ -24,27 +25,42 @@ use finding::Level;
 /// kernel, the daemons, the clock, credentials, agents, and the ways to wake
 /// and to alert. Each line says what was found, and what to do about it.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   mcp-bridge doctor
+  mcp-bridge -c backend-1.a doctor wake            whether its agent is woken by a message
   sudo -u mcp-bridge mcp-bridge doctor             as the service's user sees it
   mcp-bridge doctor --config worker.toml
   mcp-bridge doctor --json | jq '.findings[] | select(.level == \"fail\")'
 
 Levels: ok; note (worth knowing); skip (could not be asked here); warn (works,
 or will not for long); fail (does not work). A fail ends it with exit code 1.
-Commands that prove an agent's life are run; those that wake or alert are not.")]
+Commands that prove an agent's life are run; those that wake or alert are not."
+)]
 pub(super) struct DoctorArgs {
     /// A configuration to look at, in the place of /etc/mcp-bridge/*.toml and
     /// ~/.config/mcp-bridge/*.toml; may be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Vec<PathBuf>,
+    #[command(subcommand)]
+    trial: Option<Trial>,
+}
+
+/// What is tried, as opposed to looked at.
+#[derive(Debug, Subcommand)]
+enum Trial {
+    Wake(wake::WakeArgs),
 }
 
 /// Where standard output has no width of its own.
 const WIDTH: usize = 120;
 
 pub(super) async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<Exit> {
+    if let Some(Trial::Wake(args)) = args.trial {
+        return wake::run(args, context).await;
+    }
     let way = context.found().await?;
     let context = &context.on_the_file().await?;
     let facts = gather::gather(&args.config, context, way).await?;

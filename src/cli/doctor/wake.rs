@@ -1,0 +1,298 @@
+//! `mcp-bridge doctor wake`: a wake that is tried, from the commit of a message until the
+//! agent has read it.
+//!
+//! What is seen of it is what the store has: the message, who claimed the wake and by
+//! which way, the turn that its client told of, and the reading. The first of these that
+//! does not come is the gate that failed.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+use serde_json::json;
+
+use super::finding::{self, Finding, Level};
+use super::width;
+use crate::bridge::Bridge;
+use crate::cli::completions;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::output::{print, print_json};
+use crate::clock;
+use crate::exit::Exit;
+use crate::model::MessageId;
+use crate::model::message::Draft;
+use crate::model::session::SessionView;
+use crate::model::standing::Standing;
+use crate::model::wake::Mail;
+use crate::session::{NamedSession, session};
+use crate::store::Caller;
+
+/// Sends a session a message that needs no answer, and watches what wakes its agent:
+/// which way was taken, when its turn began, when it read. Names the step that failed,
+/// and what to do about it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mcp-bridge -c backend-1.a doctor wake
+  mcp-bridge -c team.orchestrator doctor wake backend-2
+  mcp-bridge -c backend-1.a doctor wake --for 2m --json
+
+It speaks for the partner of the session, so it needs that one's credentials. The
+agent sees a real message and has a turn of its own for it.
+
+Exit codes: 0 the agent was woken and has read, 1 it was not.")]
+pub(super) struct WakeArgs {
+    /// The session to wake; may be left out where the credentials have one partner
+    #[arg(value_name = "SESSION", add = ArgValueCandidates::new(completions::sessions))]
+    session: Option<String>,
+    /// How long it may take in all
+    #[arg(long = "for", value_name = "DURATION", default_value = "1m",
+          value_parser = humantime::parse_duration)]
+    limit: Duration,
+}
+
+/// What the agent reads.
+const TEXT: &str = "This is a test of whether you are woken by messages. Nothing is to be \
+                    done, and no answer is needed.";
+
+/// Between two looks: what is measured is a matter of milliseconds.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Between two looks at who wakes, which reads every session.
+const VIEW_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a way may take until it claims the wake.
+const CLAIMED_WITHIN: Duration = Duration::from_secs(15);
+
+pub(super) async fn run(args: WakeArgs, context: &Context) -> anyhow::Result<Exit> {
+    let (bridge, acting) = context.open_acting().await?;
+    let named = match args.session {
+        Some(name) => session(&bridge, &name).await?,
+        None => match acting.members.as_slice() {
+            [only] => NamedSession {
+                key: only.caller.session.partner(),
+                name: only.partner_name(),
+            },
+            members => {
+                let what = format!(
+                    "the credentials have {} sessions: name the one to wake; \
+                     `mcp-bridge status` lists them",
+                    members.len()
+                );
+                return Err(CliError::Usage(what).into());
+            }
+        },
+    };
+    let sender = acting.members.iter();
+    let sender = sender.map(|member| &member.caller);
+    let mut sender = sender.filter(|caller| caller.session.partner() == named.key);
+    let Some(sender) = sender.next() else {
+        return Err(CliError::NotThePartner(named.name).into());
+    };
+    let mut trial = Trial {
+        bridge,
+        named,
+        findings: Vec::new(),
+        took: Took::default(),
+    };
+    trial.run(sender, args.limit).await?;
+    let Trial {
+        findings,
+        took,
+        named,
+        bridge,
+    } = trial;
+    bridge.close().await;
+    let is_well = findings.iter().all(|finding| finding.level < Level::Fail);
+    if context.json() {
+        print_json(&json!({
+            "session": named.key, "name": named.name, "woken": is_well,
+            "claimed_ms": took.claimed.map(millis), "turn_ms": took.turn.map(millis),
+            "read_ms": took.read.map(millis), "way": took.way, "findings": findings,
+        }))?;
+    } else {
+        print(&finding::page(&findings, width()))?;
+    }
+    Ok(match is_well {
+        true => Exit::Success,
+        false => Exit::Failure,
+    })
+}
+
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e4).round() / 10.0
+}
+
+/// How long each step took, from the commit on.
+#[derive(Debug, Default)]
+struct Took {
+    claimed: Option<Duration>,
+    way: Option<String>,
+    turn: Option<Duration>,
+    read: Option<Duration>,
+}
+
+struct Trial {
+    bridge: Bridge,
+    named: NamedSession,
+    findings: Vec<Finding>,
+    took: Took,
+}
+
+impl Trial {
+    async fn run(&mut self, sender: &Caller, limit: Duration) -> anyhow::Result<()> {
+        let before = self.mail().await?;
+        let view = self.view().await?;
+        if !self.is_there(view.as_ref()) {
+            return Ok(());
+        }
+        let wake_before = view.and_then(|view| view.wake);
+        if before.in_turn {
+            let text = "the agent is in a turn: it is not interrupted, and reads when that ends";
+            self.findings.push(Finding::note("turn", text));
+        }
+        if before.unread > 0 {
+            let count = crate::text::count(before.unread, "message");
+            let text = format!("{count} unread before: no wake may come for the test alone");
+            self.findings.push(Finding::note("mail", text));
+        }
+        let draft = Draft::text(TEXT.parse()?);
+        let sent = self.bridge.send(sender, &[draft]).await?;
+        let begun = clock::since_boot();
+        let Some(id) = sent.first().map(|sent| sent.id) else {
+            return Ok(());
+        };
+        let text = format!("message {id} to {}", self.named.name);
+        self.findings.push(Finding::ok("sent", text));
+        self.watch((before, wake_before), id, begun, limit).await?;
+        self.conclude(limit);
+        Ok(())
+    }
+
+    /// Whether there is an agent to be woken, as far as the store knows.
+    fn is_there(&mut self, view: Option<&SessionView>) -> bool {
+        let name = &self.named.name;
+        let start = "start its client in a directory that joined: mcp-bridge join FILE, \
+                     mcp-bridge setup claude";
+        let Some(view) = view else {
+            let text = format!("{name} is no session that is open");
+            self.findings.push(Finding::fail("session", text, ""));
+            return false;
+        };
+        let (gone, text) = match view.standing {
+            Some(standing @ (Standing::Exited | Standing::Lost)) => (
+                true,
+                format!("{name} is {}: no agent is there", standing.as_str()),
+            ),
+            _ if view.heartbeat.is_none() && view.activity_at.is_none() => {
+                (true, format!("{name}: no agent has acted for it yet"))
+            }
+            _ => {
+                let client = view.client.as_deref().unwrap_or("an agent");
+                (false, format!("{name}: {client}"))
+            }
+        };
+        self.findings.push(match gone {
+            true => Finding::fail("session", text, start),
+            false => Finding::ok("session", text),
+        });
+        !gone
+    }
+
+    async fn watch(
+        &mut self,
+        (before, wake_before): (Mail, Option<String>),
+        id: MessageId,
+        begun: Duration,
+        limit: Duration,
+    ) -> anyhow::Result<()> {
+        let mut viewed = Duration::ZERO;
+        loop {
+            let mail = self.mail().await?;
+            let took = clock::since_boot().saturating_sub(begun);
+            if self.took.turn.is_none() && (mail.in_turn || mail.acted_at != before.acted_at) {
+                self.took.turn = Some(took);
+            }
+            let is_read = mail.oldest_unread.is_none_or(|oldest| oldest > id);
+            if is_read || took.saturating_sub(viewed) >= VIEW_EVERY {
+                viewed = took;
+                let wake = self.view().await?.and_then(|view| view.wake);
+                if let Some(wake) = wake.filter(|wake| wake_before.as_ref() != Some(wake)) {
+                    self.took.claimed.get_or_insert(took);
+                    self.took.way = Some(wake);
+                }
+            }
+            if is_read {
+                self.took.turn.get_or_insert(took);
+                self.took.read = Some(took);
+                return Ok(());
+            }
+            let is_late = self.took.claimed.is_none() && self.took.turn.is_none();
+            if took >= limit || is_late && took >= CLAIMED_WITHIN.min(limit) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Says what was seen, up to the first step that did not come.
+    fn conclude(&mut self, limit: Duration) {
+        let ms = |time: Duration| format!("{} ms", millis(time));
+        let limit = humantime::format_duration(limit);
+        let Took {
+            way, turn, read, ..
+        } = &self.took;
+        match (way, turn) {
+            (Some(way), _) => self.findings.push(Finding::ok("wake", way.clone())),
+            (None, Some(_)) => {
+                let text = "no wake was claimed: the agent looked by itself, or reads by a watch";
+                self.findings.push(Finding::note("wake", text));
+            }
+            (None, None) => {
+                let text = format!(
+                    "nothing tried to wake it within {}",
+                    humantime::format_duration(CLAIMED_WITHIN)
+                );
+                let remedy = "its client's hooks do not run, and no server of its tools: in its \
+                              directory run `mcp-bridge setup claude`, trust the directory, and \
+                              start the client anew; a daemon that keeps it needs [wake]";
+                self.findings.push(Finding::fail("wake", text, remedy));
+                return;
+            }
+        }
+        match (turn, read) {
+            (Some(turn), Some(read)) => {
+                let text = format!("began {} after the commit", ms(*turn));
+                self.findings.push(Finding::ok("turn", text));
+                let text = format!("{} after the commit", ms(*read));
+                self.findings.push(Finding::ok("read", text));
+            }
+            (Some(turn), None) => {
+                let text = format!("began {} after the commit", ms(*turn));
+                self.findings.push(Finding::ok("turn", text));
+                let remedy = "the agent had its turn and did not read: does it have the tool \
+                              check_messages, and leave to use it?";
+                let text = format!("not within {limit}");
+                self.findings.push(Finding::fail("read", text, remedy));
+            }
+            (None, _) => {
+                let remedy = "the client took the wake and began no turn: it may hold messages \
+                              of others (look at its screen), or wait for a permission";
+                let text = format!("none began within {limit}");
+                self.findings.push(Finding::fail("turn", text, remedy));
+            }
+        }
+    }
+
+    async fn mail(&self) -> anyhow::Result<Mail> {
+        let key = std::slice::from_ref(&self.named.key);
+        let mail = self.bridge.unread(key).await?;
+        Ok(mail.into_iter().next().unwrap_or_default())
+    }
+
+    async fn view(&self) -> anyhow::Result<Option<SessionView>> {
+        let views = self.bridge.sessions(Duration::ZERO).await?;
+        Ok(views.into_iter().find(|view| view.key == self.named.key))
+    }
+}
