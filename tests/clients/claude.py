@@ -81,6 +81,8 @@ class Model(http.server.BaseHTTPRequestHandler):
 def environment(port):
     return {"PATH": f"{os.path.dirname(BRIDGE)}:{os.environ['PATH']}", "HOME": HOME, "TERM": "xterm-256color",
             "LANG": "C.UTF-8", "TMUX_TMPDIR": HOME, "MCP_BRIDGE_STORE": f"{HOME}/bridge.db", "ENABLE_TOOL_SEARCH": "false",
+            # Else a hook of a busy machine says later what a step waits for.
+            "MCP_BRIDGE_HOOK_PATIENCE": "10s",
             "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}", "ANTHROPIC_API_KEY": "sk-ant-fake"}
 
 
@@ -154,6 +156,8 @@ def main():
 
         def wakes_by_mail(text):
             """Until its agent has read it: milliseconds to the client's request, and the new waiter."""
+            # At the end of a turn its hook would tell the agent, before anything wakes it.
+            wait("idleness", lambda: session()["turn"] != "inside")
             before, former = len(Model.asked), processes("wait")
             send(text)
             sent = time.monotonic_ns()
