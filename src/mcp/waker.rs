@@ -20,7 +20,7 @@ use crate::model::wake::{
     ClientWay, Mail, WakeOutcome, WakePolicy, WakeState, WakeStep, fail, step,
 };
 use crate::session::news::{News, together};
-use crate::session::notes::{Claimed, MOST_WAKES, Notes, Told, millis};
+use crate::session::notes::{Claimed, Notes, Told, millis, most_wakes};
 use crate::session::{Acting, Following, SessionError, follow, waking};
 
 /// How long a way has to lead to a fetch, and the pauses after all of them failed: as
@@ -263,7 +263,7 @@ impl Waker {
         let now = millis(host::boot().now);
         let mut told = to.told();
         if !told.wakes_again(now) {
-            let why = format!("it was woken {MOST_WAKES} times within an hour");
+            let why = format!("it was woken {} times within an hour", most_wakes());
             return Ok(Err(Fired::Failed(why)));
         }
         let Some(claimed) = waking::claim(to.bridge, to.acting, to.each, way).await? else {

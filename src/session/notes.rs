@@ -28,9 +28,19 @@ const WAKE_MS: u64 = 10_000;
 /// When an agent is reminded first of mail that it was told of and left unread.
 const REMINDED_AFTER_MS: u64 = 300_000;
 
-/// Wakes within an hour at most. Two agents that wake each other without end cost
-/// their users money.
-pub(crate) const MOST_WAKES: usize = 60;
+/// Wakes within an hour at most, unless [`MOST_WAKES_VARIABLE`] says otherwise. Two agents
+/// that wake each other without end cost their users money.
+const MOST_WAKES: usize = 60;
+
+/// Another number, for agents that are meant to answer more often.
+const MOST_WAKES_VARIABLE: &str = "MCP_BRIDGE_WAKES_PER_HOUR";
+
+/// Wakes within an hour at most.
+pub(crate) fn most_wakes() -> usize {
+    let said = std::env::var(MOST_WAKES_VARIABLE).ok();
+    said.and_then(|said| said.parse().ok())
+        .unwrap_or(MOST_WAKES)
+}
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -101,7 +111,7 @@ impl Told {
     /// The agent is woken now, unless it was woken too often within the last hour.
     pub(crate) fn wakes_again(&mut self, now: u64) -> bool {
         self.wakes.retain(|at| now.saturating_sub(*at) < HOUR_MS);
-        let may = self.wakes.len() < MOST_WAKES;
+        let may = self.wakes.len() < most_wakes();
         if may {
             self.wakes.push(now);
         }

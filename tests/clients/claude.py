@@ -16,6 +16,8 @@ import time
 
 BRIDGE, CLAUDE, HOME, PLUGIN = sys.argv[1:5]
 PATIENCE = 60
+FULL = os.environ.get("MCP_BRIDGE_TEST_FULL") == "1"
+WAKES, WAKES_BY_SERVER = (200, 200) if FULL else (3, 1)
 TREE, CREDENTIALS = f"{HOME}/tree", f"{HOME}/credentials"
 
 
@@ -78,9 +80,17 @@ class Model(http.server.BaseHTTPRequestHandler):
         self.reply("text/event-stream", body.encode())
 
 
+def figures(wakes):
+    """Milliseconds from the end of the send to the client's request of its model."""
+    wakes = sorted(wakes)
+    at = lambda part: round(wakes[min(len(wakes) - 1, int(len(wakes) * part))])
+    return {"wakes": len(wakes), "p50": at(0.5), "p99": at(0.99), "max": round(wakes[-1])}
+
+
 def environment(port):
     return {"PATH": f"{os.path.dirname(BRIDGE)}:{os.environ['PATH']}", "HOME": HOME, "TERM": "xterm-256color",
             "LANG": "C.UTF-8", "TMUX_TMPDIR": HOME, "MCP_BRIDGE_STORE": f"{HOME}/bridge.db", "ENABLE_TOOL_SEARCH": "false",
+            "MCP_BRIDGE_WAKES_PER_HOUR": "1000",
             # Else a hook of a busy machine says later what a step waits for.
             "MCP_BRIDGE_HOOK_PATIENCE": "10s",
             "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}", "ANTHROPIC_API_KEY": "sk-ant-fake"}
@@ -116,6 +126,14 @@ def processes(word):
     return found
 
 
+def signal(pids, number):
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
 def main():
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Model)
@@ -127,6 +145,7 @@ def main():
         json.dump({"hasCompletedOnboarding": True, "theme": "dark", "projects": {TREE: trusted},
                    "customApiKeyResponses": {"approved": ["sk-ant-fake"], "rejected": []}}, file)
     run(env, BRIDGE, "conversation", "new", "--label", "work", "--out", CREDENTIALS)
+    run(env, BRIDGE, "store", "limits", "--per-minute", "0", "--per-hour", "0", "--per-day", "0")
     run(env, BRIDGE, "join", f"{CREDENTIALS}/work.b.toml")
     client = [CLAUDE]
     if PLUGIN == "-":
@@ -168,27 +187,27 @@ def main():
             return (at[0] - sent) / 1e6, new
 
         # The first one meets a client that has just begun.
-        for number in range(4):
+        for number in range(1 + WAKES):
             took, waiter = wakes_by_mail(f"job {number}")
             wakes.append(took)
         wakes = wakes[1:]
         wait("its hook's wake verified", lambda: session()["wake"] == "hook: verified")
         tried = json.loads(run(env, BRIDGE, "-c", f"{CREDENTIALS}/work.a.toml", "--json", "doctor", "wake"))
         assert tried["woken"] and tried["way"].startswith("hook"), tried
-        waiter = wait("waiter after the trial", lambda: [p for p in processes("wait") if p not in waiter])
+        wait("waiter after the trial", lambda: [p for p in processes("wait") if p not in waiter])
         # No hook waits, and then one that hears nothing: the server takes the next way.
-        for pid in waiter:
-            os.kill(pid, 9)
-        took, waiter = wakes_by_mail("without a hook")
-        wakes_by_server = [took]
+        wakes_by_server = []
+        for number in range(WAKES_BY_SERVER):
+            wait("idleness", lambda: session()["turn"] != "inside")
+            signal(processes("wait"), 9)
+            wakes_by_server.append(wakes_by_mail(f"without a hook {number}")[0])
         wait("the server's wake verified", lambda: session()["wake"] == "claude-inbox: verified")
-        for pid in waiter:
-            os.kill(pid, 19)
-        took, _ = wakes_by_mail("with a deaf hook")
-        wakes_by_server.append(took)
+        wait("idleness", lambda: session()["turn"] != "inside")
+        signal(processes("wait"), 19)
+        deaf, _ = wakes_by_mail("with a deaf hook")
         # What was read is not announced again.
         announced = [a for a in Model.asked if "unread message" in a[1] and "tool_result" not in a[1]]
-        assert len(announced) == 7, announced
+        assert len(announced) == WAKES + WAKES_BY_SERVER + 3, announced
     except BaseException:
         print(run(env, *tmux, "capture-pane", "-p", "-t", "agent"), file=sys.stderr)
         print([(a[1][:300], a[2]) for a in Model.asked], file=sys.stderr)
@@ -196,10 +215,9 @@ def main():
     finally:
         os.kill(pane, 9)
     # What was stopped ends as well, once it may.
-    for pid in processes("wait"):
-        os.kill(pid, 18)
+    signal(processes("wait"), 18)
     wait("end of what it started", lambda: not processes("wait") and not processes("mcp"))
-    print(json.dumps({"wakes_ms": [round(w) for w in wakes], "by_server_ms": [round(w) for w in wakes_by_server]}))
+    print(json.dumps({"hook": figures(wakes), "server": figures(wakes_by_server), "deaf_ms": round(deaf)}))
 
 
 main()

@@ -27,10 +27,9 @@ fn drive(plugin: &str) {
         .arg(plugin);
     let ran = scratch.outcome(command).ok();
     let _ = writeln!(std::io::stderr(), "claude: {}", ran.out.trim());
-    let wakes = ran.json()["wakes_ms"].as_array().map(Vec::len);
-    assert_eq!(wakes, Some(3));
-    let by_server = ran.json()["by_server_ms"].as_array().map(Vec::len);
-    assert_eq!(by_server, Some(2));
+    let json = ran.json();
+    assert!(json["hook"]["wakes"].as_u64() >= Some(3), "{json}");
+    assert!(json["server"]["wakes"].as_u64() >= Some(1), "{json}");
 }
 
 #[test]
