@@ -54,6 +54,9 @@ const BUSY: Duration = Duration::from_secs(1);
 /// The way to the mail, as this server calls it.
 const HOW: &str = "with the tool check_messages";
 
+/// By which a user lets a client be woken through its inbox that asks for no permission.
+const INTO_BYPASSING: &str = "MCP_BRIDGE_WAKE_BYPASSING";
+
 /// How long one look at credentials and client holds.
 const AT_MOST: Duration = Duration::from_secs(60);
 
@@ -202,11 +205,14 @@ impl Waker {
     }
 
     async fn fire_inbox(&mut self, to: &To<'_>) -> Result<Fired, SessionError> {
-        if to.told().bypasses {
+        if to.told().bypasses && std::env::var_os(INTO_BYPASSING).is_none_or(|word| word != "1") {
             // The client holds what comes from outside there, and takes this server for a
             // child of its own: that is not ours to use without its user's word.
-            let why = "the client asks its user for no permission, and is woken by its hook alone";
-            return Ok(Fired::Failed(why.into()));
+            let why = format!(
+                "the client asks its user for no permission: it is woken by its hook alone, \
+                 unless {INTO_BYPASSING}=1 stands in its environment"
+            );
+            return Ok(Fired::Failed(why));
         }
         let inbox = match ClaudeInbox::of(self.client) {
             Ok(inbox) => inbox,
