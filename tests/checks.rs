@@ -102,7 +102,8 @@ fn its_last_lines_name_what_was_not_looked_at() {
         "not looked at:",
         "  macOS: ",
         "  licences, ",
-        "  Claude Code: ",
+        "  claude: ",
+        "  codex: ",
     ] {
         assert!(end.contains(words), "{words}: {text}");
     }

@@ -15,6 +15,7 @@ use crate::bridge::Bridge;
 use crate::clients::{self, ClaudeInbox, CodexQueue};
 use crate::clock;
 use crate::host;
+use crate::model::MessageId;
 use crate::model::process::ProcessId;
 use crate::model::wake::{
     ClientWay, Mail, WakeOutcome, WakePolicy, WakeState, WakeStep, fail, step,
@@ -116,6 +117,7 @@ impl Waker {
             let each = bridge.unread(&sessions).await?;
             let mail = together(&each);
             self.look_up(ways, &notes, &each);
+            self.settle(&notes, mail, &bridge, &acting).await;
             let now = clock::since_boot();
             let (next, what) = step(self.state, mail, now, &policy);
             match what {
@@ -288,18 +290,19 @@ impl Waker {
         Ok(Ok(text))
     }
 
-    /// The hook that claimed a wake has ended with it: what came of it is ours to say. Not
-    /// of one for later mail, which it may have claimed this moment.
+    /// The hook that claimed a wake has ended with it: that its mail was read is ours to
+    /// say. It may have been read before this server looked.
+    async fn settle(&self, notes: &Notes, mail: Mail, bridge: &Bridge, acting: &Acting) {
+        let is_read = |mark| mail.oldest_unread.is_none_or(|oldest| mark < oldest);
+        let read = taken(notes, is_read);
+        waking::end(bridge, acting, read, WakeOutcome::Verified, None).await;
+    }
+
+    /// The same for a try that came to nothing; not for one about later mail, which the
+    /// hook may have claimed this moment.
     fn take_over(&mut self, notes: &Notes) {
-        let WakeState::Fired { mark: upto, .. } = self.state else {
-            return;
-        };
-        let mut told = notes.told(&host::boot().id);
-        let is_over = |claimed: &mut Claimed| claimed.mark <= upto;
-        let over: Vec<_> = told.claimed.extract_if(.., is_over).collect();
-        if !over.is_empty() {
-            self.claimed.extend(over);
-            let _ = notes.tell(&told);
+        if let WakeState::Fired { mark: upto, .. } = self.state {
+            self.claimed.extend(taken(notes, |mark| mark <= upto));
         }
     }
 
@@ -318,6 +321,18 @@ impl Waker {
             self.reasons.clear();
         }
     }
+}
+
+/// Takes the claims about such messages out of the notes.
+fn taken(notes: &Notes, is_over: impl Fn(MessageId) -> bool) -> Vec<Claimed> {
+    let mut told = notes.told(&host::boot().id);
+    let over = told.claimed.extract_if(.., |one| is_over(one.mark));
+    let over: Vec<_> = over.collect();
+    if !over.is_empty() {
+        // Kept, they are ended once more, which changes nothing.
+        let _ = notes.tell(&told);
+    }
+    over
 }
 
 /// Waits for mail that came behind this one, and no longer than until then, since boot.

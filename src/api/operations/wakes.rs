@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::{At, Operation, Rights, Route};
 use crate::model::MessageId;
 use crate::model::wake::{ClientWay, WakeOutcome};
-use crate::model::wire::seconds;
+use crate::model::wire::{object, seconds};
 use crate::store::{Result, WakeEnd, WakeRef};
 use crate::text::shown::shown;
 use crate::{clock, host};
@@ -54,6 +54,7 @@ impl Operation for ClaimWake {
 #[serde(deny_unknown_fields)]
 pub struct EndWake {
     /// Which.
+    #[serde(deserialize_with = "object")]
     pub wake: WakeRef,
     /// What came of it.
     pub outcome: WakeOutcome,
