@@ -79,8 +79,11 @@ impl MessageWatch {
     async fn round(&mut self, store: &SharedStore) -> Result<MessageWatchReport, StoreError> {
         let patience = Patience::begin();
         self.know(store);
-        let changed = self.sessions.has_changed().unwrap_or(false);
-        let sessions = Arc::clone(&self.sessions.borrow_and_update());
+        let (sessions, changed) = {
+            // In one step: what is published between two would be seen, and never be news.
+            let published = self.sessions.borrow_and_update();
+            (Arc::clone(&published), published.has_changed())
+        };
         let due = self.due(&sessions, changed);
         self.wakes.collect_returned(store, patience).await;
         let mails = if due.is_empty() {

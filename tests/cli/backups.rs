@@ -347,7 +347,8 @@ fn a_full_disk_gets_no_half_backup() {
         export MCP_BRIDGE_STORE=$PWD/small/bridge.db
         "$0" store init >/dev/null
         "$0" store restore big.db --yes; echo "restore: $?"
-        ls small
+        # A log that a program left when it failed is the store's own.
+        ls small | grep -v -e -wal -e -shm
         "$0" store check | tail -1
     "#;
     let mut command = scratch.program("unshare");
