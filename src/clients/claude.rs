@@ -25,8 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of a client's note at most.
 const MOST: u64 = 64 << 10;
 
-/// By which the client lets its own children say that they are that.
+/// By which the client lets its own children say that they are that, and at which socket.
 const TOKEN: &str = "CLAUDE_CODE_MESSAGING_TOKEN";
+const SOCKET: &str = "CLAUDE_CODE_MESSAGING_SOCKET";
 
 /// What the client notes of a session that runs.
 #[derive(Debug, Deserialize)]
@@ -111,7 +112,9 @@ impl ClaudeInbox {
             "type": "user", "msgV": PROTOCOL, "msg_id": id(), "session_id": self.session,
             "priority": "next", "message": { "role": "user", "content": text },
         });
-        let auth = std::env::var(TOKEN).ok();
+        // A client within a client hands on the environment of the outer one.
+        let is_its = std::env::var_os(SOCKET).is_some_and(|socket| *socket == *self.socket);
+        let auth = std::env::var(TOKEN).ok().filter(|_| is_its);
         let auth = auth.map(|token| format!("{}\n", json!({ "type": "auth", "token": token })));
         let lines = format!("{}{line}\n", auth.unwrap_or_default());
         stream.write_all(lines.as_bytes()).await.map_err(reach)?;

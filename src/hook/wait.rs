@@ -59,10 +59,13 @@ pub(super) fn run(access: &Access, call: &Call) -> Exit {
         let Some(notes) = Notes::of(&acting) else {
             return Ok(Exit::Success);
         };
-        let _alone = replace(&notes).await?;
+        let woken = async {
+            let _alone = replace(&notes).await?;
+            wake(access, &acting, &notes, settled).await
+        };
         tokio::select! {
             () = liveness::ended(client()) => Ok(Exit::Success),
-            woken = wake(access, &acting, &notes, settled) => woken.map(|()| WAKE),
+            woken = woken => woken.map(|()| WAKE),
         }
     });
     outcome.unwrap_or_else(|error| {
