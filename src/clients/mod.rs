@@ -1,22 +1,79 @@
-//! Ways into agents' clients, a file for each client. A way asks first what the client
-//! says of itself, and says in plain words why it could not be taken.
+//! Ways into agents' clients. A way asks first what the client says of itself, and says
+//! in plain words why it could not be taken. A new one is a file in its client's folder,
+//! an entry in that client's list, and its word in [`ClientWay`].
 
 mod claude;
 mod codex;
 
-pub(crate) use claude::ClaudeInbox;
-pub(crate) use codex::CodexQueue;
+use std::time::Duration;
+
+use async_trait::async_trait;
 
 use crate::model::process::ProcessId;
 use crate::model::wake::ClientWay;
 
+/// One way into a client.
+#[async_trait]
+pub(crate) trait Way: Sync {
+    /// Which one it is, in the store.
+    fn kind(&self) -> ClientWay;
+
+    /// How long a wake by it has to lead to a reading.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    /// Whether it may be taken now. The wake is claimed after that.
+    ///
+    /// # Errors
+    /// What else is to be done.
+    async fn gate(&self, agent: &Addressee) -> Result<(), Fired>;
+
+    /// Hands the client one text. That the client took it is no proof that a turn begins.
+    async fn put(&self, agent: &Addressee, text: &str) -> Fired;
+}
+
+/// The agent to which a way leads, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Addressee {
+    /// The process of its client.
+    pub(crate) client: ProcessId,
+    /// What the client says of its version.
+    pub(crate) version: String,
+    /// What the client calls the conversations with its user, the likeliest first.
+    pub(crate) threads: Vec<String>,
+    /// The agent is in a turn, where other hooks tell it.
+    pub(crate) in_turn: bool,
+    /// The client asks its user for no permission.
+    pub(crate) bypasses: bool,
+    /// A hook of the client waits for mail.
+    pub(crate) has_waiter: bool,
+    /// The agent was woken for this mail a moment ago.
+    pub(crate) was_woken: bool,
+    /// The agent was told of this mail, and is not to be reminded of it yet.
+    pub(crate) was_told: bool,
+}
+
+/// What came of the try to take a way.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fired {
+    /// It was taken, or the agent hears of its mail without it.
+    Done,
+    /// The agent is in a turn: again when that is over.
+    Busy,
+    /// Nothing can be done just now: again in a while.
+    Later,
+    /// It cannot be taken, for this reason.
+    Failed(String),
+}
+
 /// The ways into the client with this process, which calls itself so, the first one
 /// first; none where it says nothing of itself that is known here.
-pub(crate) fn ways(client: ProcessId, name: &str) -> &'static [ClientWay] {
-    if CodexQueue::is_codex(name) {
-        &[ClientWay::CodexQueue]
-    } else if ClaudeInbox::is_claude(client) {
-        &[ClientWay::Hook, ClientWay::ClaudeInbox]
+pub(crate) fn ways(client: ProcessId, name: &str) -> &'static [&'static dyn Way] {
+    if codex::is_codex(name) {
+        codex::WAYS
+    } else if claude::is_claude(client) {
+        claude::WAYS
     } else {
         &[]
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::agent::Agent;
 use crate::api::follow::{Begin, Cursor};
 use crate::bridge::Bridge;
-use crate::clients::{self, ClaudeInbox, CodexQueue};
+use crate::clients::{self, Addressee, Fired, Way};
 use crate::clock;
 use crate::host;
 use crate::model::MessageId;
@@ -24,16 +24,16 @@ use crate::session::news::{News, together};
 use crate::session::notes::{Claimed, Notes, Told, millis, most_wakes};
 use crate::session::{Acting, Following, SessionError, follow, waking};
 
-/// How long a way has to lead to a fetch, and the pauses after all of them failed: as
-/// long as those after which the hook reminds its agent.
-fn policy(ways: &[ClientWay]) -> WakePolicy {
+/// Decides with the patience of the way that is under way, or next. The pauses after all
+/// of them failed are as long as those after which the hook reminds its agent.
+fn policy(ways: &[&dyn Way], state: WakeState) -> WakePolicy {
+    let place = match state {
+        WakeState::Due { adapter, .. } | WakeState::Fired { adapter, .. } => adapter,
+        WakeState::Quiet | WakeState::BackingOff { .. } => 0,
+    };
     WakePolicy {
         adapters: ways.len(),
-        verify_within: match ways {
-            // Without its shared server it looks into its queue every ten seconds.
-            [ClientWay::CodexQueue] => Duration::from_secs(30),
-            _ => Duration::from_secs(10),
-        },
+        verify_within: ways.get(place).map_or(AT_MOST, |way| way.patience()),
         backoff: Duration::from_secs(300),
         backoff_max: Duration::from_secs(300 << 6),
     }
@@ -54,9 +54,6 @@ const BUSY: Duration = Duration::from_secs(1);
 
 /// The way to the mail, as this server calls it.
 const HOW: &str = "with the tool check_messages";
-
-/// By which a user lets a client be woken through its inbox that asks for no permission.
-const INTO_BYPASSING: &str = "MCP_BRIDGE_WAKE_BYPASSING";
 
 /// How long one look at credentials and client holds.
 const AT_MOST: Duration = Duration::from_secs(60);
@@ -109,9 +106,9 @@ impl Waker {
             tokio::time::sleep(AT_MOST).await;
             return Ok(());
         }
-        let policy = policy(ways);
         let bridge = agent.bridge().await?;
         loop {
+            let policy = policy(ways, self.state);
             let sessions = acting.members.iter();
             let sessions: Vec<_> = sessions.map(|one| one.caller.session.clone()).collect();
             let each = bridge.unread(&sessions).await?;
@@ -135,19 +132,20 @@ impl Waker {
                         notes: &notes,
                         each: &each,
                     };
-                    match self.fire(*way, agent, &to).await? {
+                    let whom = to.addressee(self.client, agent);
+                    match self.fire(*way, &whom, &to).await? {
                         Fired::Done => self.state = next,
                         Fired::Busy => {
                             tokio::time::sleep(self.busy).await;
                             self.busy = (self.busy * 2).min(BUSY);
                             return Ok(());
                         }
-                        Fired::Elsewhere => {
+                        Fired::Later => {
                             tokio::time::sleep(PAUSE).await;
                             return Ok(());
                         }
                         Fired::Failed(why) => {
-                            self.reasons.push(format!("{}: {why}", way.as_str()));
+                            self.reasons.push(format!("{}: {why}", way.kind().as_str()));
                             let (next, failed) = fail(next, now, &policy);
                             self.state = next;
                             self.conclude(failed, &bridge, &acting).await;
@@ -160,7 +158,7 @@ impl Waker {
                     if let WakeStep::Unverified { adapter, .. } = what
                         && let Some(way) = ways.get(adapter)
                     {
-                        let why = format!("{}: no reading followed", way.as_str());
+                        let why = format!("{}: no reading followed", way.kind().as_str());
                         self.reasons.push(why);
                     }
                     self.conclude(what, &bridge, &acting).await;
@@ -171,10 +169,10 @@ impl Waker {
 
     /// Mail that came behind what the agent left unread is worth a try of its own, where
     /// no hook waits for it.
-    fn look_up(&mut self, ways: &[ClientWay], notes: &Notes, each: &[Mail]) {
+    fn look_up(&mut self, ways: &[&dyn Way], notes: &Notes, each: &[Mail]) {
         let is_new = || News::of(each).newest > notes.told(&host::boot().id).newest;
         if matches!(self.state, WakeState::BackingOff { .. })
-            && !ways.contains(&ClientWay::Hook)
+            && ways.iter().all(|way| way.kind() != ClientWay::Hook)
             && is_new()
         {
             self.state = WakeState::Quiet;
@@ -183,83 +181,18 @@ impl Waker {
 
     async fn fire(
         &mut self,
-        way: ClientWay,
-        agent: &Agent,
+        way: &dyn Way,
+        whom: &Addressee,
         to: &To<'_>,
     ) -> Result<Fired, SessionError> {
-        // An agent in a turn is told by other hooks.
-        let is_busy = to.each.iter().any(|mail| mail.in_turn);
-        match way {
-            // It hears of the mail by itself.
-            ClientWay::Hook => {
-                let newest = News::of(to.each).newest;
-                let now = millis(host::boot().now);
-                let has_woken = to.told().was_woken_for(newest, now);
-                Ok(match is_busy || has_woken || to.notes.has_waiter() {
-                    true => Fired::Done,
-                    false => Fired::Failed("no hook of the client waits".into()),
-                })
-            }
-            ClientWay::ClaudeInbox => self.fire_inbox(to).await,
-            ClientWay::CodexQueue if is_busy => Ok(Fired::Busy),
-            ClientWay::CodexQueue => self.fire_queue(agent, to).await,
+        if let Err(instead) = way.gate(whom).await {
+            return Ok(instead);
         }
-    }
-
-    async fn fire_inbox(&mut self, to: &To<'_>) -> Result<Fired, SessionError> {
-        if to.told().bypasses && std::env::var_os(INTO_BYPASSING).is_none_or(|word| word != "1") {
-            // The client holds what comes from outside there, and takes this server for a
-            // child of its own: that is not ours to use without its user's word.
-            let why = format!(
-                "the client asks its user for no permission: it is woken by its hook alone, \
-                 unless {INTO_BYPASSING}=1 stands in its environment"
-            );
-            return Ok(Fired::Failed(why));
-        }
-        let inbox = match ClaudeInbox::of(self.client) {
-            Ok(inbox) => inbox,
-            Err(why) => return Ok(Fired::Failed(why)),
-        };
-        Ok(match self.claim(ClientWay::ClaudeInbox, to).await? {
-            Err(fired) => fired,
-            Ok(text) => match inbox.put(&text).await {
-                Ok(()) => Fired::Done,
-                Err(why) => Fired::Failed(why),
-            },
-        })
-    }
-
-    async fn fire_queue(&mut self, agent: &Agent, to: &To<'_>) -> Result<Fired, SessionError> {
-        let (told, news) = (to.told(), News::of(to.each));
-        let now = millis(host::boot().now);
-        if news.newest <= told.newest && !told.reminded_in(now).is_zero() {
-            // A hook told it, when it stopped or before.
-            return Ok(Fired::Done);
-        }
-        // The user may have begun another conversation since, and its hooks told of it.
-        let mut threads = vec![told.thread, agent.thread()];
-        threads.retain(|thread| !thread.is_empty());
-        threads.dedup();
-        if threads.is_empty() {
-            // There is none before the user's first prompt, and then a hook tells.
-            return Ok(Fired::Elsewhere);
-        }
-        let text = match self.claim(ClientWay::CodexQueue, to).await? {
-            Err(fired) => return Ok(fired),
+        let text = match self.claim(way.kind(), to).await? {
+            Err(instead) => return Ok(instead),
             Ok(text) => text,
         };
-        let (version, mut whys) = (agent.client().version, Vec::new());
-        for thread in threads {
-            let queued = match CodexQueue::of(self.client, &version, &thread) {
-                Ok(queue) => queue.put(&text).await,
-                Err(why) => Err(why),
-            };
-            match queued {
-                Ok(()) => return Ok(Fired::Done),
-                Err(why) => whys.push(why),
-            }
-        }
-        Ok(Fired::Failed(whys.join("; ")))
+        Ok(way.put(whom, &text).await)
     }
 
     /// Claims the wake, and notes that the agent is told now. Returns what to tell it.
@@ -275,7 +208,8 @@ impl Waker {
             return Ok(Err(Fired::Failed(why)));
         }
         let Some(claimed) = waking::claim(to.bridge, to.acting, to.each, way).await? else {
-            return Ok(Err(Fired::Elsewhere));
+            // Another program is waking it.
+            return Ok(Err(Fired::Later));
         };
         self.claimed = claimed;
         let news = News::of(to.each);
@@ -375,16 +309,26 @@ impl To<'_> {
     fn told(&self) -> Told {
         self.notes.told(&host::boot().id)
     }
-}
 
-/// What came of the try to take a way.
-enum Fired {
-    /// It was taken.
-    Done,
-    /// The agent is in a turn, and other hooks tell it.
-    Busy,
-    /// Another program is waking the agent.
-    Elsewhere,
-    /// It cannot be taken, for this reason.
-    Failed(String),
+    /// What is known of the agent now.
+    fn addressee(&self, client: ProcessId, agent: &Agent) -> Addressee {
+        let (told, news) = (self.told(), News::of(self.each));
+        let now = millis(host::boot().now);
+        let was_told = news.newest <= told.newest && !told.reminded_in(now).is_zero();
+        let was_woken = told.was_woken_for(news.newest, now);
+        // The user may have begun another conversation since, and its hooks told of it.
+        let mut threads = vec![told.thread, agent.thread()];
+        threads.retain(|thread| !thread.is_empty());
+        threads.dedup();
+        Addressee {
+            client,
+            version: agent.client().version,
+            threads,
+            in_turn: self.each.iter().any(|mail| mail.in_turn),
+            bypasses: told.bypasses,
+            has_waiter: self.notes.has_waiter(),
+            was_woken,
+            was_told,
+        }
+    }
 }

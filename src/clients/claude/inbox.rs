@@ -6,15 +6,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rustix::process::geteuid;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
+use crate::clients::{Addressee, Fired, Way};
 use crate::guarded;
 use crate::liveness;
 use crate::model::process::ProcessId;
+use crate::model::wake::ClientWay;
 
 /// The version of the line's shape that was seen to work.
 const PROTOCOL: u64 = 1;
@@ -28,6 +31,48 @@ const MOST: u64 = 64 << 10;
 /// By which the client lets its own children say that they are that, and at which socket.
 const TOKEN: &str = "CLAUDE_CODE_MESSAGING_TOKEN";
 const SOCKET: &str = "CLAUDE_CODE_MESSAGING_SOCKET";
+
+/// By which a user lets a client be woken through its inbox that asks for no permission.
+const INTO_BYPASSING: &str = "MCP_BRIDGE_WAKE_BYPASSING";
+
+/// The way by the inbox.
+pub(super) struct Inbox;
+
+#[async_trait]
+impl Way for Inbox {
+    fn kind(&self) -> ClientWay {
+        ClientWay::ClaudeInbox
+    }
+
+    async fn gate(&self, agent: &Addressee) -> Result<(), Fired> {
+        if agent.bypasses && std::env::var_os(INTO_BYPASSING).is_none_or(|word| word != "1") {
+            // The client holds what comes from outside there, and takes this server for a
+            // child of its own: that is not ours to use without its user's word.
+            let why = format!(
+                "the client asks its user for no permission: it is woken by its hook alone, \
+                 unless {INTO_BYPASSING}=1 stands in its environment"
+            );
+            return Err(Fired::Failed(why));
+        }
+        match ClaudeInbox::of(agent.client) {
+            Ok(_) => Ok(()),
+            Err(why) => Err(Fired::Failed(why)),
+        }
+    }
+
+    async fn put(&self, agent: &Addressee, text: &str) -> Fired {
+        let put = match ClaudeInbox::of(agent.client) {
+            Ok(inbox) => inbox.put(text).await,
+            Err(why) => Err(why),
+        };
+        put.map_or_else(Fired::Failed, |()| Fired::Done)
+    }
+}
+
+/// Whether the client with this process is Claude Code.
+pub(in crate::clients) fn is_claude(client: ProcessId) -> bool {
+    sessions().is_some_and(|directory| noted(&directory, client).is_ok())
+}
 
 /// What the client notes of a session that runs.
 #[derive(Debug, Deserialize)]
@@ -45,7 +90,7 @@ struct Noted {
 
 /// The inbox of one running session.
 #[derive(Debug)]
-pub(crate) struct ClaudeInbox {
+struct ClaudeInbox {
     client: ProcessId,
     session: String,
     socket: PathBuf,
@@ -56,14 +101,9 @@ impl ClaudeInbox {
     ///
     /// # Errors
     /// Why it has none, in plain words.
-    pub(crate) fn of(client: ProcessId) -> Result<Self, String> {
+    fn of(client: ProcessId) -> Result<Self, String> {
         let directory = sessions().ok_or("this user has no home directory")?;
         Self::noted_in(&directory, client)
-    }
-
-    /// Whether the client with this process is Claude Code.
-    pub(crate) fn is_claude(client: ProcessId) -> bool {
-        sessions().is_some_and(|directory| noted(&directory, client).is_ok())
     }
 
     fn noted_in(directory: &Path, client: ProcessId) -> Result<Self, String> {
@@ -89,7 +129,7 @@ impl ClaudeInbox {
     ///
     /// # Errors
     /// Why not, in plain words.
-    pub(crate) async fn put(&self, text: &str) -> Result<(), String> {
+    async fn put(&self, text: &str) -> Result<(), String> {
         match tokio::time::timeout(PATIENCE, self.deliver(text)).await {
             Ok(outcome) => outcome,
             Err(_) => Err("the client's inbox does not read".into()),

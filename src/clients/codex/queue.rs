@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+
+use super::{is_open, is_thread};
+use crate::clients::{Addressee, Fired, Way};
 use crate::command::{self, Ended, Request};
 use crate::model::process::ProcessId;
-
-/// What Codex calls itself in the servers that it starts.
-const NAME: &str = "codex-mcp-client";
+use crate::model::wake::ClientWay;
 
 /// The first version that has the queue.
 const SINCE: (u32, u32) = (0, 149);
@@ -19,24 +21,53 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of what it says that are kept.
 const OUTPUT_LIMIT: usize = 4 << 10;
 
+/// The way by the client's command.
+pub(super) struct Queue;
+
+#[async_trait]
+impl Way for Queue {
+    fn kind(&self) -> ClientWay {
+        ClientWay::CodexQueue
+    }
+
+    fn patience(&self) -> Duration {
+        // Without its shared server the client looks into its queue every ten seconds.
+        Duration::from_secs(30)
+    }
+
+    async fn gate(&self, agent: &Addressee) -> Result<(), Fired> {
+        is_open(agent)
+    }
+
+    async fn put(&self, agent: &Addressee, text: &str) -> Fired {
+        let mut whys = Vec::new();
+        for thread in &agent.threads {
+            let queued = match CodexQueue::of(agent.client, &agent.version, thread) {
+                Ok(queue) => queue.put(text).await,
+                Err(why) => Err(why),
+            };
+            match queued {
+                Ok(()) => return Fired::Done,
+                Err(why) => whys.push(why),
+            }
+        }
+        Fired::Failed(whys.join("; "))
+    }
+}
+
 /// The queue of one thread.
 #[derive(Debug)]
-pub(crate) struct CodexQueue {
+struct CodexQueue {
     program: String,
     thread: String,
 }
 
 impl CodexQueue {
-    /// Whether a client of this name is Codex.
-    pub(crate) fn is_codex(name: &str) -> bool {
-        name == NAME
-    }
-
     /// That of a thread of the client with this process, which says this of its version.
     ///
     /// # Errors
     /// Why it has none, in plain words.
-    pub(crate) fn of(client: ProcessId, version: &str, thread: &str) -> Result<Self, String> {
+    fn of(client: ProcessId, version: &str, thread: &str) -> Result<Self, String> {
         if parsed(version).is_some_and(|version| version < SINCE) {
             let (major, minor) = SINCE;
             return Err(format!(
@@ -56,7 +87,7 @@ impl CodexQueue {
     ///
     /// # Errors
     /// Why not, in plain words.
-    pub(crate) async fn put(&self, text: &str) -> Result<(), String> {
+    async fn put(&self, text: &str) -> Result<(), String> {
         let words = ["queue", "--thread", &self.thread, "--message", text];
         let command: Vec<String> = std::iter::once(self.program.as_str())
             .chain(words)
@@ -96,12 +127,6 @@ fn program(_client: ProcessId) -> Option<String> {
 fn parsed(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.split('.').map(|number| number.parse().ok());
     Some((numbers.next()??, numbers.next()??))
-}
-
-/// Whether this can be a thread's identifier, and no option of a command.
-fn is_thread(id: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    (8..=64).contains(&id.len()) && id.chars().all(plain) && !id.starts_with('-')
 }
 
 #[cfg(test)]
@@ -163,13 +188,9 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_is_no_option_of_the_command() {
-        for odd in ["", "-", "--message=x", "x", "a b c d e f", &"a".repeat(65)] {
-            assert!(!is_thread(odd), "{odd}");
-            let refused = CodexQueue::of(own(), "0.171.0", odd).expect_err("none");
-            assert!(refused.contains("no name"), "{refused}");
-        }
-        assert!(is_thread(THREAD));
+    fn what_is_no_thread_has_no_queue() {
+        let refused = CodexQueue::of(own(), "0.171.0", "--message=x").expect_err("none");
+        assert!(refused.contains("no name"), "{refused}");
     }
 
     #[test]
