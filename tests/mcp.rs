@@ -2,117 +2,28 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::needless_pass_by_value,
-    reason = "a test that cannot set up its case has nothing to say; arguments are written in place"
+    reason = "a test that cannot set up its case has nothing to say"
 )]
 
+#[path = "common/client.rs"]
+mod client;
 mod common;
 
 use std::io::Write as _;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use client::{Client, words};
 use common::{Running, Scratch, wait_until};
 
-/// A server, and the client that speaks to it.
-struct Client {
-    server: Running,
-    input: Option<ChildStdin>,
-    asked: u64,
-}
-
 impl Client {
-    fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::piped());
-        let mut server = Running::lines(command);
-        let input = server.child.stdin.take();
-        let asked = 0;
-        Self {
-            server,
-            input,
-            asked,
-        }
-    }
-
     /// For a session, after the handshake of clients of today.
     fn of(scratch: &Scratch, name: &str) -> Self {
         let mut client = Self::start(scratch.bridge_as(name, &["mcp"]));
         client.shake_hands("2025-11-25");
         client
     }
-
-    fn shake_hands(&mut self, revision: &str) -> Value {
-        self.greet(revision, "test")
-    }
-
-    fn greet(&mut self, revision: &str, name: &str) -> Value {
-        let answer = self.ask(
-            "initialize",
-            json!({ "protocolVersion": revision, "capabilities": {},
-                    "clientInfo": { "name": name, "version": "1" } }),
-        );
-        self.write("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}");
-        answer
-    }
-
-    fn write(&mut self, line: &str) {
-        let input = self.input.as_mut().expect("open");
-        writeln!(input, "{line}").expect("written");
-        input.flush().expect("written");
-    }
-
-    fn begin(&mut self, method: &str, params: Value) -> u64 {
-        self.asked += 1;
-        let id = self.asked;
-        let ask = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
-        self.write(&ask.to_string());
-        id
-    }
-
-    /// The answer to a request; what comes in between is left out.
-    fn answer(&mut self, id: u64) -> Value {
-        loop {
-            let line = self.server.json();
-            if line["id"] == id {
-                return line;
-            }
-        }
-    }
-
-    fn ask(&mut self, method: &str, params: Value) -> Value {
-        let id = self.begin(method, params);
-        self.answer(id)
-    }
-
-    fn call(&mut self, tool: &str, arguments: Value) -> Value {
-        self.ask(
-            "tools/call",
-            json!({ "name": tool, "arguments": arguments }),
-        )["result"]
-            .clone()
-    }
-
-    /// The text of a call that succeeds.
-    fn text(&mut self, tool: &str, arguments: Value) -> String {
-        let result = self.call(tool, arguments);
-        assert_eq!(result["isError"], false, "{result}");
-        words(&result)
-    }
-
-    /// The text of a call that is refused.
-    fn refusal(&mut self, tool: &str, arguments: Value) -> String {
-        let result = self.call(tool, arguments);
-        assert_eq!(result["isError"], true, "{result}");
-        words(&result)
-    }
-}
-
-fn words(result: &Value) -> String {
-    result["content"][0]["text"]
-        .as_str()
-        .expect("a text")
-        .to_owned()
 }
 
 #[test]
@@ -182,6 +93,21 @@ fn two_agents_talk() {
     );
     let own = b.call("my_status", json!({}));
     assert_eq!(own["structuredContent"]["way"], "embedded");
+}
+
+#[test]
+fn a_message_that_is_sent_again_is_one() {
+    let scratch = Scratch::with_conversation();
+    let mut client = Client::of(&scratch, "work.a");
+    let message = json!({ "message": "hello", "client_id": "m-1" });
+    let first = client.call("send_to_partner", message.clone());
+    let second = client.call("send_to_partner", message);
+    let id = |result: &Value| result["structuredContent"]["id"].as_i64();
+    assert!(id(&first).is_some(), "{first}");
+    assert_eq!(id(&first), id(&second));
+    let other = json!({ "message": "hello", "client_id": "x\ny" });
+    client.refusal("send_to_partner", other);
+    assert_eq!(scratch.number("SELECT count(*) FROM messages"), 1);
 }
 
 #[test]
@@ -492,14 +418,7 @@ impl Client {
     /// One whose answers go elsewhere.
     fn start_deaf(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stderr(Stdio::null());
-        let mut server = Running::start(&mut command);
-        let input = server.child.stdin.take();
-        let asked = 0;
-        Self {
-            server,
-            input,
-            asked,
-        }
+        Self::of_running(Running::start(&mut command))
     }
 
     fn shake_hands_deaf(&mut self) {

@@ -60,14 +60,15 @@ pub(super) async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Ex
         true => context.look_acting().await?,
         false => context.open_acting().await?,
     };
-    let (live, refused) = verify(&bridge, acting).await?;
-    let fetched = match args.peek {
+    let (live, mut refused) = verify(&bridge, acting).await?;
+    let mut fetched = match args.peek {
         true => {
             mail::note_look(&bridge, &live).await?;
             mail::peek(&bridge, live, args.limit).await?
         }
         false => mail::fetch(&bridge, live, args.limit).await?,
     };
+    refused = refused.or(tell(std::mem::take(&mut fetched.refused)));
     let shown = if context.json() {
         print_json(&MailJson::from(&fetched))
     } else if fetched.mail.is_empty() {
@@ -93,6 +94,13 @@ pub(super) async fn verify(
     acting: Acting,
 ) -> anyhow::Result<(Vec<Live>, Option<Exit>)> {
     let (live, refused) = mail::verify(bridge, acting).await?;
+    let exit = tell(refused);
+    Ok((live, exit))
+}
+
+/// Reports sessions that are refused. Returns the code of the first, unless all of them
+/// were closed.
+fn tell(refused: Vec<Refusal>) -> Option<Exit> {
     let mut exit = None;
     for Refusal { member, error } in refused {
         if let StoreError::Closed(_) = error {
@@ -102,7 +110,7 @@ pub(super) async fn verify(
             exit.get_or_insert(code);
         }
     }
-    Ok((live, exit))
+    exit
 }
 
 fn page(fetched: &Fetched, peek: bool, now: Timestamp) -> String {

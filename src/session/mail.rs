@@ -44,6 +44,9 @@ pub struct Fetched {
     pub mail: Vec<Mail>,
     /// Messages that are still unread.
     pub remaining: u64,
+    /// Of several sessions those that the store refuses since they were verified: a
+    /// conversation may end at any time.
+    pub refused: Vec<Refusal>,
     fetches: Vec<(Caller, FetchId)>,
 }
 
@@ -102,31 +105,65 @@ async fn read(bridge: &Bridge, live: Vec<Live>, limit: u32, peek: bool) -> Resul
     let keys = live.iter().map(|one| one.member.caller.session.clone());
     let waiting = bridge.unread(&keys.collect::<Vec<_>>()).await?;
     let mut fetched = Fetched::default();
+    let alone = live.len() == 1;
     let mut room = limit;
     for (live, waiting) in live.into_iter().zip(waiting) {
-        let caller = &live.member.caller;
-        let messages = if room == 0 {
+        if room == 0 {
             fetched.remaining += waiting.unread;
             continue;
-        } else if peek {
-            let messages = bridge.peek(caller, None, room).await?;
-            let shown = u64::try_from(messages.len()).unwrap_or(u64::MAX);
-            fetched.remaining += waiting.unread.saturating_sub(shown);
-            messages
-        } else {
-            let one = bridge.fetch(caller, room).await?;
-            fetched.remaining += one.remaining;
-            fetched
-                .fetches
-                .extend(one.id.map(|id| (caller.clone(), id)));
-            one.messages
+        }
+        let Page {
+            messages,
+            remaining,
+            fetch,
+        } = match page(bridge, &live.member.caller, (room, peek), waiting.unread).await {
+            Ok(page) => page,
+            Err(error) if alone || error.is_outage() => return Err(error.into()),
+            Err(error) => {
+                let member = live.member;
+                fetched.refused.push(Refusal { member, error });
+                continue;
+            }
         };
+        fetched.remaining += remaining;
+        let caller = live.member.caller.clone();
+        fetched.fetches.extend(fetch.map(|id| (caller, id)));
         room = room.saturating_sub(u32::try_from(messages.len()).unwrap_or(u32::MAX));
         if !messages.is_empty() {
             fetched.mail.push(Mail { live, messages });
         }
     }
     Ok(fetched)
+}
+
+/// What one session has, as far as there is room for it.
+struct Page {
+    messages: Vec<Message>,
+    remaining: u64,
+    fetch: Option<FetchId>,
+}
+
+async fn page(
+    bridge: &Bridge,
+    caller: &Caller,
+    (room, peek): (u32, bool),
+    unread: u64,
+) -> std::result::Result<Page, StoreError> {
+    if peek {
+        let messages = bridge.peek(caller, None, room).await?;
+        let shown = u64::try_from(messages.len()).unwrap_or(u64::MAX);
+        return Ok(Page {
+            messages,
+            remaining: unread.saturating_sub(shown),
+            fetch: None,
+        });
+    }
+    let fetched = bridge.fetch(caller, room).await?;
+    Ok(Page {
+        messages: fetched.messages,
+        remaining: fetched.remaining,
+        fetch: fetched.id,
+    })
 }
 
 /// Notes a look that leaves no other trace, if a wake's command has it: what that

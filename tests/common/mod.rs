@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -294,6 +294,15 @@ impl Running {
     pub fn line(&mut self) -> String {
         let lines = self.lines.as_ref().expect("lines are read");
         lines.recv_timeout(PATIENCE).expect("a line in time")
+    }
+
+    /// Its next line of standard output; nothing once it has ended.
+    pub fn next(&self) -> Option<String> {
+        let lines = self.lines.as_ref().expect("lines are read");
+        match lines.recv_timeout(PATIENCE) {
+            Err(RecvTimeoutError::Timeout) => panic!("no line in time"),
+            line => line.ok(),
+        }
     }
 
     /// Its next line of standard output, if it comes within a moment.

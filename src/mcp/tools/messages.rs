@@ -1,14 +1,13 @@
 //! Tools for messages. The names, arguments and limits of the Python bridge's are kept,
 //! so that prompts that were written for it go on working.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rmcp::model::ProgressNotificationParam;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{Asked, Refusal, Tool, Who};
 use crate::bridge::{Begin, Bridge};
@@ -16,7 +15,7 @@ use crate::clock;
 use crate::model::message::{ActionType, Draft, MAX_FILES};
 use crate::session::framing::{MailJson, NOTICE, SentJson, Styles};
 use crate::session::mail::{self, Fetched, Live};
-use crate::session::{Following, follow, made};
+use crate::session::{Following, SessionError, follow, made};
 use crate::text::shown::shown;
 
 /// Messages that one answer holds at most.
@@ -111,6 +110,10 @@ pub(super) struct SendToPartner {
     /// Only if you have several partners: which, by the name that list_workers shows.
     #[serde(default)]
     to: Option<String>,
+    /// Your own name for it: the same one twice is one message. Give it to send again
+    /// where no answer came.
+    #[serde(default)]
+    client_id: Option<String>,
     #[serde(flatten)]
     who: Who,
 }
@@ -138,7 +141,9 @@ impl Tool for SendToPartner {
             return Err(Refusal::arguments(what));
         }
         let action = self.action_type.as_deref().map(str::parse::<ActionType>);
+        let client_id = self.client_id.as_deref().map(str::parse);
         let draft = Draft {
+            client_id: client_id.transpose().map_err(Refusal::arguments)?,
             action_type: action.transpose().map_err(Refusal::arguments)?,
             files,
             ..Draft::text(self.message.parse().map_err(Refusal::arguments)?)
@@ -217,7 +222,7 @@ async fn read(
             fetched.remaining
         ));
     }
-    for one in refused {
+    for one in refused.iter().chain(&fetched.refused) {
         text.push_str(&format!(
             "\n{}: {}",
             one.member.name(),
@@ -268,32 +273,40 @@ impl Tool for WaitForMessages {
                 .min(most),
         };
         let bridge = asked.agent.bridge().await?;
+        let begun = Instant::now();
         let mut verified = mail::verify(&bridge, self.who.acting(asked)?).await?;
-        let live = verified.0.iter();
-        let callers: Vec<_> = live.map(|one| one.member.caller.clone()).collect();
-        let is_refused = Arc::new(AtomicBool::default());
-        if !callers.is_empty() {
-            let following = Following {
-                begin: Begin::Unread,
-                count: Some(1),
-                limit: Some(limit),
-                ..Following::default()
-            };
-            let mark = Arc::clone(&is_refused);
-            let refused = Box::new(move |_| mark.store(true, Ordering::Relaxed));
-            let sink = Box::new(|_| Ok(()));
-            tokio::select! {
-                ended = follow(&bridge, &callers, following, sink, refused) => drop(ended?),
+        while !verified.0.is_empty() {
+            let left = limit.saturating_sub(begun.elapsed());
+            let ended = tokio::select! {
+                ended = wait(&bridge, &verified.0, left) => ended,
                 never = progress(asked) => match never {},
-                () = asked.context.ct.cancelled() => {}
+                () = asked.context.ct.cancelled() => break,
+            };
+            let Err(error) = ended else { break };
+            // One of several whose conversation ends as the wait begins does not stand in
+            // the others' way; later ends are told of by the reading.
+            let again = mail::verify(&bridge, self.who.acting(asked)?).await?;
+            if again.0.len() >= verified.0.len() {
+                return Err(error.into());
             }
-        }
-        // One whose conversation ended meanwhile does not stand in the others' way.
-        if is_refused.load(Ordering::Relaxed) {
-            verified = mail::verify(&bridge, self.who.acting(asked)?).await?;
+            verified = again;
         }
         read(asked, &bridge, verified).await
     }
+}
+
+/// Waits for a message to one of these sessions.
+async fn wait(bridge: &Bridge, live: &[Live], limit: Duration) -> Result<(), SessionError> {
+    let callers: Vec<_> = live.iter().map(|one| one.member.caller.clone()).collect();
+    let following = Following {
+        begin: Begin::Unread,
+        count: Some(1),
+        limit: Some(limit),
+        ..Following::default()
+    };
+    let (sink, refused) = (Box::new(|_| Ok(())), Box::new(|_| ()));
+    follow(bridge, &callers, following, sink, refused).await?;
+    Ok(())
 }
 
 /// Tells a client that asked for it, again and again, that the call still waits.

@@ -68,11 +68,16 @@ impl Refusal {
 
     /// Whether another way to the store may help.
     fn is_outage(&self) -> bool {
-        let store = match self {
-            Self::Store(error) | Self::Session(SessionError::Store(error)) => error,
-            _ => return false,
-        };
-        store.is_outage()
+        self.store().is_some_and(StoreError::is_outage)
+    }
+
+    /// What the store said.
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Session(error) => error.passed_on()?.downcast_ref(),
+            Self::Arguments(_) => None,
+        }
     }
 
     fn words(&self) -> String {
@@ -82,9 +87,7 @@ impl Refusal {
                  here, or give conversation_id, session_id and token."
             }
             _ if self.is_outage() => "\nTry again in a moment; if it stays so, tell your user.",
-            Self::Store(_) | Self::Session(SessionError::Store(_)) => {
-                "\nIf you cannot mend this yourself, tell your user."
-            }
+            _ if self.store().is_some() => "\nIf you cannot mend this yourself, tell your user.",
             _ => "",
         };
         format!("{self}{remedy}")
