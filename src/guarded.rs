@@ -205,6 +205,15 @@ pub(crate) fn exposed(directory: &Path) -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
+/// What lets a user other than this one and root choose the program that a path
+/// names: the file itself, or a directory as [`exposed`] finds it.
+pub(crate) fn exposed_program(program: &Path) -> Option<PathBuf> {
+    match program.metadata() {
+        Ok(meta) if others_may_write(&meta) || !is_trusted(meta.uid()) => Some(program.to_owned()),
+        _ => exposed(program.parent().unwrap_or(Path::new("/"))),
+    }
+}
+
 /// Whether the mode lets others than the owner write. A user's own group, in
 /// which no other user is, is no other, unless the directory is marked as one that
 /// a group shares (its files inherit the group).

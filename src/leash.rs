@@ -22,20 +22,28 @@ const MOMENT: Duration = Duration::from_millis(300);
 const VARIABLE: &str = "MCP_BRIDGE_LEASH";
 
 /// The parent's side.
-pub(crate) struct Leash {
+#[derive(Debug)]
+pub struct Leash {
     end: PipeReader,
     _held: PipeWriter,
 }
 
 impl Leash {
-    pub(crate) fn new() -> std::io::Result<Self> {
+    /// One that nothing is on yet.
+    ///
+    /// # Errors
+    /// If there is no room for a pipe.
+    pub fn new() -> std::io::Result<Self> {
         let (end, held) = std::io::pipe()?;
         Ok(Self { end, _held: held })
     }
 
     /// For a process that calls [`hold`]: when it is started, its standard
     /// input is taken.
-    pub(crate) fn put_on(&self, command: &mut Command) -> std::io::Result<()> {
+    ///
+    /// # Errors
+    /// If there is no room for a descriptor.
+    pub fn put_on(&self, command: &mut Command) -> std::io::Result<()> {
         command
             .env(VARIABLE, "1")
             .stdin(Stdio::from(self.end.try_clone()?))
@@ -45,12 +53,16 @@ impl Leash {
 }
 
 /// Whether this process was started on a leash.
-pub(crate) fn is_on() -> bool {
+#[must_use]
+pub fn is_on() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
 /// From now on this process ends with its parent.
-pub(crate) fn hold() -> std::io::Result<()> {
+///
+/// # Errors
+/// If the system gives no thread for it.
+pub fn hold() -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     std::thread::Builder::new().name("leash".into()).spawn(|| {
@@ -72,7 +84,10 @@ fn end() -> ! {
 /// A play or a measurement, until it is told to end: dropping it ends its processes
 /// and removes its directory. Those that hear of a Ctrl-C before us end as well,
 /// and the failure that this makes is not what there is to say.
-pub(crate) async fn until_told<T>(
+///
+/// # Errors
+/// Those of the work; that it was told to end.
+pub async fn until_told<T>(
     work: impl Future<Output = anyhow::Result<T>>,
     told: &'static str,
 ) -> anyhow::Result<T> {

@@ -26,7 +26,7 @@ mod files;
 mod guarded;
 pub mod hook;
 pub mod host;
-mod leash;
+pub mod leash;
 pub mod liveness;
 pub mod logging;
 pub mod mcp;

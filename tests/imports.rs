@@ -47,8 +47,7 @@ const LAYERS: &[&[&str]] = &[
 /// Crates that one place alone may name.
 const CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["store/sqlite"]),
-    // The bench becomes a program of its own.
-    ("rusqlite", &["store/sqlite", "cli/bench", "cli/demo/cast"]),
+    ("rusqlite", &["store/sqlite", "cli/demo/cast"]),
     ("axum", &["api/server"]),
     ("hyper", &["api"]),
     ("notify", &["doorbell"]),
@@ -67,7 +66,6 @@ const FACES: &[&str] = &["cli", "mcp", "hook"];
 
 /// Files of theirs that work on the database's file itself, and so may name it.
 const ON_THE_FILE: &[&str] = &[
-    "cli/bench",
     // It measures when COMMIT returned.
     "cli/demo/actors",
     "cli/doctor/facts",

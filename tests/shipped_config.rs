@@ -197,6 +197,7 @@ fn licences_name_every_linked_package() {
             "--locked",
             "--edges=normal",
             "--prefix=none",
+            "--package=mcp-bridge",
         ])
         .args(["--format={p}", "--target=x86_64-unknown-linux-gnu"])
         .current_dir(root)

@@ -123,7 +123,12 @@ Examples:
 Examples:
   mcp-bridge bench latency
   mcp-bridge bench latency --dir /var/lib/mcp-bridge --json
-  mcp-bridge bench delivery --agents 50 --duration 1m")]
+  mcp-bridge bench delivery --agents 50 --duration 1m
+  mcp-bridge bench latency --help               its options
+
+The measurements are a program of their own, mcp-bridge-bench, which runs where it
+stands beside mcp-bridge. No package has it: from the sources,
+cargo build --release -p mcp-bridge-bench")]
     Bench(bench::BenchArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),

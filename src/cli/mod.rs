@@ -3,7 +3,7 @@
 
 mod alert;
 mod args;
-pub mod bench;
+mod bench;
 mod candidates;
 mod check;
 mod completions;
@@ -118,7 +118,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Health(args) => health::run(args, context).await,
         Command::Demo(args) => demo::run(args, context.json()).await,
-        Command::Bench(args) => bench::run(args, context.json()).await,
+        Command::Bench(args) => bench::run(args, context),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -16,7 +16,7 @@ mod file;
 mod files;
 mod marks;
 mod ring;
-pub(crate) mod settle;
+pub mod settle;
 mod sleep;
 mod watch;
 

@@ -86,13 +86,14 @@ fn await_for(since: Instant) -> Duration {
 /// How long to wait before the next look, `waited` after the ring. The bare
 /// floor of the measurements waits as long, so that it shows what the rest of
 /// the path costs.
-pub(crate) fn pause(waited: Duration) -> Duration {
+#[must_use]
+pub fn pause(waited: Duration) -> Duration {
     (waited / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
 }
 
 /// The kernel lets a thread's timers be 50 us late, to wake several at once:
 /// as long as a whole pause here.
-pub(crate) fn sharpen_timers() {
+pub fn sharpen_timers() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)) {
         debug!(%error, "the doorbell's timers stay blunt");

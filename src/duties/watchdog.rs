@@ -11,6 +11,8 @@
 mod correlated;
 mod look;
 mod report;
+#[cfg(test)]
+mod tests;
 mod verdicts;
 mod writable;
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::actors::Told;
@@ -180,16 +179,35 @@ fn each(task: &Task, history: &[TaskEvent]) -> Each {
 }
 
 fn percentiles(nanos: &[u64]) -> Option<Percentiles> {
-    let mut histogram = Histogram::<u64>::new(3).ok()?;
-    for value in nanos {
-        // It grows with its values; only memory could end that.
-        let _ = histogram.record(*value);
-    }
-    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a few seconds")]
-    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e6;
-    (!histogram.is_empty()).then(|| Percentiles {
-        p50: at(0.5),
-        p99: at(0.99),
-        max: at(1.0),
+    let mut nanos = nanos.to_vec();
+    nanos.sort_unstable();
+    // The smallest value that so many of a hundred do not exceed.
+    let at = |hundredths: usize| {
+        let nth = (nanos.len() * hundredths).div_ceil(100);
+        let value = nanos.get(nth.checked_sub(1)?)?;
+        #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a few seconds")]
+        Some(*value as f64 / 1e6)
+    };
+    Some(Percentiles {
+        p50: at(50)?,
+        p99: at(99)?,
+        max: at(100)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_values_that_were_measured() {
+        let of = |nanos: &[u64]| percentiles(nanos).map(|at| [at.p50, at.p99, at.max]);
+        assert_eq!(of(&[]), None);
+        assert_eq!(
+            of(&[3_000_000, 1_000_000, 2_000_000]),
+            Some([2.0, 3.0, 3.0])
+        );
+        let hundred: Vec<u64> = (1..=100).rev().map(|ms| ms * 1_000_000).collect();
+        assert_eq!(of(&hundred), Some([50.0, 99.0, 100.0]));
+    }
 }

@@ -2,7 +2,7 @@
 //! daemons of this user run on. Each is a line that says what is wrong, and one with
 //! what to do.
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::heard::configs;
@@ -26,13 +26,7 @@ fn place(program: &Path) -> Option<String> {
              install it (cargo install --path ., or the package), and do this again with that one"
         ));
     }
-    let exposed = match program.metadata() {
-        Ok(meta) if guarded::others_may_write(&meta) || !guarded::is_trusted(meta.uid()) => {
-            Some(program.to_owned())
-        }
-        _ => guarded::exposed(directory),
-    };
-    exposed.map(|exposed| {
+    guarded::exposed_program(program).map(|exposed| {
         format!(
             "{shown}: other users may write {}, and so put another program there\n  \
              install it where they may not, and do this again with that one",

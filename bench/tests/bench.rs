@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "without it a test has nothing to say")]
 
 #[cfg(target_os = "linux")]
-#[path = "common/processes.rs"]
+#[path = "../../tests/common/processes.rs"]
 mod processes;
 
 use std::path::Path;
@@ -12,8 +12,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 fn bench(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-        .arg("bench")
+    Command::new(env!("CARGO_BIN_EXE_mcp-bridge-bench"))
         .args(args)
         .arg("--dir")
         .arg(dir)
@@ -64,8 +63,7 @@ fn no_daemon_outlives_a_measurement() {
             "--sessions",
             "3",
         ];
-        let mut bench = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
-            .arg("bench")
+        let mut bench = Command::new(env!("CARGO_BIN_EXE_mcp-bridge-bench"))
             .args(args)
             .arg("--dir")
             .arg(dir.path())
@@ -454,8 +452,8 @@ fn interrupted(
     prepare: impl FnOnce(&mut Command),
     interrupt: impl FnOnce(rustix::process::Pid) -> rustix::io::Result<()>,
 ) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
-    command.args(["bench", "delivery", "--agents", "2", "--duration", "10m"]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge-bench"));
+    command.args(["delivery", "--agents", "2", "--duration", "10m"]);
     prepare(command.arg("--dir").arg(dir));
     let mut run = command.spawn().expect("the program runs");
     // A sender's journal is there once all children are.

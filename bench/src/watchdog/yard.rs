@@ -13,13 +13,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cli::bench::child::{Child, Job, await_end};
-use crate::cli::bench::scratch::{Login, Scratch, make_store};
-use crate::clock;
-use crate::credentials::Credentials;
-use crate::leash::Leash;
-use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{Caller, NewTask, Store};
+use crate::child::{Child, Job, await_end};
+use crate::scratch::{Login, Scratch, make_store};
+use mcp_bridge::clock;
+use mcp_bridge::credentials::Credentials;
+use mcp_bridge::leash::Leash;
+use mcp_bridge::store::sqlite::{Create, SqliteStore};
+use mcp_bridge::store::{Caller, NewTask, Store};
 
 /// How long anything may take that has no timer of its own. Generous: a loaded
 /// machine is no failure.
@@ -179,7 +179,7 @@ impl Yard {
         };
         credentials.write(
             &self.directory.join(format!("agent-{n}.toml")),
-            crate::model::token::TokenStorage::Hashed,
+            mcp_bridge::model::token::TokenStorage::Hashed,
         )?;
         self.sessions.push(Session {
             caller,

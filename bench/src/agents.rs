@@ -17,13 +17,13 @@ use tokio::time::{Instant, interval, sleep_until};
 use super::journal::{Cause, Journal, Record};
 use super::orders::Orders;
 use super::scratch::Login;
-use crate::bridge::{Begin, Bridge, News, Subscription};
-use crate::clock;
-use crate::doorbell::{Doorbell, Mode};
-use crate::model::message::{Body, Draft};
-use crate::model::{MessageId, SessionKey, StoreName};
-use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{Caller, SharedStore};
+use mcp_bridge::bridge::{Begin, Bridge, News, Subscription};
+use mcp_bridge::clock;
+use mcp_bridge::doorbell::{Doorbell, Mode};
+use mcp_bridge::model::message::{Body, Draft};
+use mcp_bridge::model::{MessageId, SessionKey, StoreName};
+use mcp_bridge::store::sqlite::{Create, SqliteStore};
+use mcp_bridge::store::{Caller, SharedStore};
 
 /// An agent: its pair's number, and its side of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

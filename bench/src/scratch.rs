@@ -9,14 +9,15 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::Place;
 use super::stats::{Histogram, Micros};
-use crate::clock;
-use crate::model::rate::RateLimits;
-use crate::model::token::Token;
-use crate::model::{ConversationId, SessionKey, Side};
-use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{Caller, NewConversation};
+use crate::args::Place;
+use mcp_bridge::clock;
+use mcp_bridge::model::rate::RateLimits;
+use mcp_bridge::model::token::Token;
+use mcp_bridge::model::{ConversationId, SessionKey, Side};
+use mcp_bridge::session::made::{caller, planned};
+use mcp_bridge::store::Caller;
+use mcp_bridge::store::sqlite::{Create, SqliteStore};
 
 /// A directory that goes when the last of these is dropped, unless it was to be
 /// kept: whoever still works in it when a measurement is interrupted has one.
@@ -64,6 +65,14 @@ pub(super) struct Login {
 }
 
 impl Login {
+    fn of(caller: &Caller) -> Self {
+        Self {
+            conversation: caller.session.conversation.clone(),
+            side: caller.session.side,
+            token: caller.token.expose().to_owned(),
+        }
+    }
+
     pub(super) fn caller(&self) -> anyhow::Result<Caller> {
         Ok(Caller {
             session: SessionKey::new(self.conversation.clone(), self.side),
@@ -86,36 +95,18 @@ pub(super) struct Pair {
 /// Makes a store without rate limits, with so many pairs.
 pub(super) async fn make_store(path: &Path, pairs: u32) -> anyhow::Result<Vec<Pair>> {
     let now = clock::now();
+    let ends = now + jiff::SignedDuration::from_hours(24 * 7);
     let store = SqliteStore::open(path, Create::Yes).await?;
     store.set_rate_limits(RateLimits::NONE).await?;
     let (mut new, mut made) = (Vec::new(), Vec::new());
     for _ in 0..pairs {
-        let mut random = [0; 40];
-        getrandom::fill(&mut random).context("no random bytes")?;
-        let (mut id, mut key) = ([0; 8], [0; 32]);
-        id.copy_from_slice(&random[..8]);
-        key.copy_from_slice(&random[8..]);
-        let id = ConversationId::from_random(id);
-        let [token_a, token_b] =
-            Side::BOTH.map(|side| Token::generate(&SessionKey::new(id.clone(), side), &key));
-        let login = |side, token: &Token| Login {
-            conversation: id.clone(),
-            side,
-            token: token.expose().to_owned(),
-        };
+        let planned = planned(None, ["sender", "reader"], ends)?;
+        let login = |side| Login::of(&caller(&planned, side));
         made.push(Pair {
-            sender: login(Side::A, &token_a),
-            reader: login(Side::B, &token_b),
+            sender: login(Side::A),
+            reader: login(Side::B),
         });
-        new.push(NewConversation {
-            id,
-            label: None,
-            role_a: "sender".into(),
-            role_b: "reader".into(),
-            token_a,
-            token_b,
-            expires_at: now + jiff::SignedDuration::from_hours(24 * 7),
-        });
+        new.push(planned);
     }
     store.create_conversations(&new, now).await?;
     store.close().await;

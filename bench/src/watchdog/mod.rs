@@ -13,7 +13,8 @@ use std::io::Write;
 
 use super::scratch::{Environment, Scratch, time_fsync};
 use super::stats::Histogram;
-use super::{Exit, WatchdogArgs};
+use crate::args::WatchdogArgs;
+use mcp_bridge::exit::Exit;
 use report::{Measured, Report};
 use yard::Timers;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
+use mcp_bridge::clock;
 
 /// Times by message id, as one process saw them.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -10,9 +10,9 @@ use super::growth::Size;
 use super::mass::{Mass, RATE};
 use super::pauses::Pauses;
 use super::yard::Timers;
-use crate::cli::bench::scratch::Environment;
-use crate::cli::bench::stats::{Micros, time};
-use crate::cli::table::{Cell, Table, WARN};
+use crate::scratch::Environment;
+use crate::stats::{Micros, time};
+use mcp_bridge::cli::table::{Cell, Table, WARN};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report {

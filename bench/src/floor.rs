@@ -101,7 +101,7 @@ mod linux {
     use rustix::process::{Flock, FlockType, fcntl_getlk};
 
     use super::{Lines, Login, Rows};
-    use crate::doorbell::settle::{pause, sharpen_timers};
+    use mcp_bridge::doorbell::settle::{pause, sharpen_timers};
 
     /// Until the parent wants no more. The thread looks at the flag when it
     /// wakes, at the latest after this.

@@ -12,12 +12,12 @@ use tokio::sync::mpsc;
 use super::lines::Lines;
 use super::orders::Orders;
 use super::scratch::Login;
-use crate::bridge::{Begin, Bridge};
-use crate::doorbell::Mode;
-use crate::session::framing::MessageJson;
-use crate::session::{Following, follow};
-use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{Arrival, SharedStore};
+use mcp_bridge::bridge::{Begin, Bridge};
+use mcp_bridge::doorbell::Mode;
+use mcp_bridge::session::framing::MessageJson;
+use mcp_bridge::session::{Following, follow};
+use mcp_bridge::store::sqlite::{Create, SqliteStore};
+use mcp_bridge::store::{Arrival, SharedStore};
 
 /// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

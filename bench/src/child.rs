@@ -67,7 +67,7 @@ impl Child {
     pub(super) async fn start(job: &Job) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("finding this program")?;
         let mut process = Command::new(&program)
-            .args(["bench", "child"])
+            .arg("child")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

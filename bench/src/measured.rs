@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::LatencyArgs;
 use super::child::{Child, Job};
 use super::lines::Stamps;
 use super::readers::ReaderJob;
@@ -16,6 +15,7 @@ use super::rows::Row;
 use super::scratch::Pair;
 use super::stats::Histogram;
 use super::writers::{Done, WriterJob};
+use crate::args::LatencyArgs;
 
 /// Lines that a reader has shown before its turn counts.
 const WARM_UP: usize = 20;

@@ -46,7 +46,7 @@ impl Daemon {
             anyhow::ensure!(Instant::now() < until, "mcp-bridged does not answer");
             sleep(Duration::from_millis(5)).await;
         }
-        let bridge = crate::bridge::Bridge::through(&daemon.socket);
+        let bridge = mcp_bridge::bridge::Bridge::through(&daemon.socket);
         bridge.answering().await?;
         Ok(daemon)
     }

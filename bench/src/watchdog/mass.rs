@@ -10,9 +10,9 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::desk::{Desk, Host, beat, sessions_of};
-use crate::cli::bench::scratch::{Scratch, make_store};
-use crate::duties::{Duty, DutyBell};
-use crate::store::SharedStore;
+use crate::scratch::{Scratch, make_store};
+use mcp_bridge::duties::{Duty, DutyBell};
+use mcp_bridge::store::SharedStore;
 
 const HOSTS: usize = 100;
 /// Hosts that come back while the rest stays away: they get the tasks.

@@ -1,88 +1,94 @@
+//! The watchdog over a store, with a reassignment beside it, as an orchestrator has
+//! them.
+
+mod desk;
+
 use std::path::PathBuf;
 
+use tempfile::TempDir;
+use tokio::sync::watch;
+
 use super::*;
-use crate::cli::bench::scratch::make_store;
-use crate::model::TaskId;
-use crate::store::{Control, ControlKind, NewConversation, NewTask};
+use crate::config;
+use crate::duties::Report;
+use crate::duties::alerts;
+use crate::duties::reassignment::Reassignment;
+use crate::host;
+use crate::model::rate::RateLimits;
+use crate::model::session::ProofKind;
+use crate::model::{ConversationId, Side, TaskId};
+use crate::session::made::planned;
+use crate::store::sqlite::{Create, SqliteStore};
+use crate::store::{Beat, BeatRound, Boot, DaemonInfo, DaemonRef, NewConversation, NewTask};
+use desk::{Desk, Host, STORE};
 
 const TTL: Duration = Duration::from_secs(3600);
 
 /// A store with conversations, and one host that has beaten for all of them.
 struct Scene {
-    dir: tempfile::TempDir,
-    path: PathBuf,
-    pairs: Vec<Pair>,
     desk: Desk,
     host: Host,
 }
 
-async fn scene(conversations: u32, text: &str, ttl: Duration) -> Scene {
+fn conversation() -> NewConversation {
+    let ends = clock::now() + jiff::SignedDuration::from_hours(1);
+    planned(None, ["sender", "reader"], ends).expect("random")
+}
+
+fn both(id: &ConversationId) -> [SessionKey; 2] {
+    Side::BOTH.map(|side| SessionKey::new(id.clone(), side))
+}
+
+async fn scene(conversations: usize, text: &str, ttl: Duration) -> Scene {
     let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("bridge.db");
-    let pairs = make_store(&path, conversations).await.expect("made");
-    let desk = Desk::open(&path, text).await.expect("open");
-    let host = desk.host("host", sessions_of(&pairs)).await.expect("known");
-    desk.beat(&host, ttl, false).await.expect("beaten");
-    Scene {
-        dir,
-        path,
-        pairs,
-        desk,
-        host,
-    }
+    let path = dir.path().join(STORE);
+    let new: Vec<NewConversation> = (0..conversations).map(|_| conversation()).collect();
+    let store = SqliteStore::open(&path, Create::Yes).await.expect("open");
+    let unlimited = store.set_rate_limits(RateLimits::NONE).await;
+    unlimited.expect("set");
+    let made = store.create_conversations(&new, clock::now()).await;
+    made.expect("made");
+    store.close().await;
+    let desk = Desk::open(dir, text).await;
+    let keys = new.iter().flat_map(|new| both(&new.id)).collect();
+    let host = desk.host("host", keys).await;
+    desk.beat(&host, ttl).await;
+    Scene { desk, host }
 }
 
 /// Three pages of the look at all: whoever is gone by then is forgotten,
 /// and nobody else, also not who came while the pages were turned.
 #[tokio::test]
 async fn a_look_at_all_forgets_who_is_not_there_any_more() {
-    let Scene {
-        dir: _dir,
-        path,
-        mut desk,
-        host,
-        ..
-    } = scene(600, "", TTL).await;
+    let Scene { mut desk, host } = scene(600, "", TTL).await;
     let keys = host.keys.clone();
-    assert_eq!(desk.tick().await.expect("ticked").1.alive, 1200);
+    assert_eq!(desk.tick().await.alive, 1200);
 
     // One ends: nothing says so but that its row is not there.
     let gone = &keys[700].conversation;
-    let raw = rusqlite::Connection::open(&path).expect("open");
+    let raw = rusqlite::Connection::open(&desk.path).expect("open");
     let statement = "UPDATE conversations SET expires_at = '2020-01-01T00:00:00.000000'
          WHERE id = ?1";
     raw.execute(statement, [gone.as_str()]).expect("ended");
     desk.watchdog.look_at_all_soon();
     let mut read = Vec::new();
-    read.push(desk.tick().await.expect("ticked").1.read);
+    read.push(desk.tick().await.read);
     // One begins while the pages are turned, before the first of them.
-    let id = crate::model::ConversationId::from_random([0; 8]);
-    let [token_a, token_b] = Side::BOTH.map(|side| {
-        let session = SessionKey::new(id.clone(), side);
-        crate::model::token::Token::generate(&session, &[7; 32])
-    });
-    let new = NewConversation {
-        id: id.clone(),
-        label: None,
-        role_a: "sender".into(),
-        role_b: "reader".into(),
-        token_a,
-        token_b,
-        expires_at: clock::now() + jiff::SignedDuration::from_hours(1),
-    };
+    let mut new = conversation();
+    new.id = ConversationId::from_random([0; 8]);
+    let late = both(&new.id).to_vec();
     let made = desk.store.create_conversations(&[new], clock::now()).await;
     made.expect("made");
-    let both = Side::BOTH.map(|side| SessionKey::new(id.clone(), side));
-    let late = desk.host("late", both.to_vec()).await.expect("known");
-    desk.beat(&late, TTL, false).await.expect("beaten");
+    let late = desk.host("late", late).await;
+    desk.beat(&late, TTL).await;
     for _ in 0..2 {
-        read.push(desk.tick().await.expect("ticked").1.read);
+        read.push(desk.tick().await.read);
     }
-    let (_, report) = desk.tick().await.expect("ticked");
+    let report = desk.tick().await;
     assert_eq!(report.alive, 1200, "two went, two came; pages {read:?}");
     // A page has 500; besides them the two that began, more than once.
     assert!(read.iter().all(|read| *read <= 510), "{read:?}");
-    desk.close().await;
+    desk.store.close().await;
 }
 
 /// Tasks for the role of all readers.
@@ -104,25 +110,20 @@ async fn add(store: &SharedStore, many: usize) -> Vec<TaskId> {
 #[tokio::test]
 async fn many_moves_are_written_in_parts() {
     let text = "[reassignment]\nmoves_per_second = 10000\n";
-    let Scene {
-        dir: _dir,
-        path,
-        mut desk,
-        ..
-    } = scene(120, text, TTL).await;
+    let Scene { mut desk, .. } = scene(120, text, TTL).await;
     add(&desk.store, 120).await;
-    desk.tick().await.expect("ticked");
-    let raw = rusqlite::Connection::open(&path).expect("open");
+    desk.tick().await;
+    let raw = rusqlite::Connection::open(&desk.path).expect("open");
     let signalled = || -> i64 {
         let query = "SELECT n FROM bridge_signal WHERE name = 'work'";
         raw.query_row(query, [], |row| row.get(0)).expect("asked")
     };
     let before = signalled();
-    let report = desk.rest.reassignment.tick().await.report;
+    let report = desk.reassignment.tick().await.report;
     assert_eq!((report.given, report.waiting), (120, 0));
     // Each transaction says once that there is something to look at.
     assert_eq!(signalled() - before, 3);
-    desk.close().await;
+    desk.store.close().await;
 }
 
 fn drain(session: &SessionKey) -> Control {
@@ -139,13 +140,8 @@ fn drain(session: &SessionKey) -> Control {
 /// read: the next task goes past it all the same, and back to it afterwards.
 #[tokio::test]
 async fn a_drain_holds_from_the_next_look_on() {
-    let Scene {
-        dir: _dir,
-        mut desk,
-        host,
-        ..
-    } = scene(2, "", TTL).await;
-    desk.tick().await.expect("ticked");
+    let Scene { mut desk, host } = scene(2, "", TTL).await;
+    desk.tick().await;
     let mut readers = [1, 3].map(|n| host.keys[n].clone());
     // Of two that have nothing the first would get it.
     readers.sort();
@@ -153,8 +149,8 @@ async fn a_drain_holds_from_the_next_look_on() {
     desk.store.set_control(&control).await.expect("set");
     for drained in [true, false] {
         let task = add(&desk.store, 1).await[0];
-        desk.tick().await.expect("ticked");
-        let report = desk.rest.reassignment.tick().await.report;
+        desk.tick().await;
+        let report = desk.reassignment.tick().await.report;
         assert_eq!((report.given, report.waiting), (1, 0), "drained: {drained}");
         let owner = desk.store.task(task).await.expect("there").0.owner;
         assert_eq!(owner.as_ref(), Some(&readers[usize::from(drained)]));
@@ -162,25 +158,19 @@ async fn a_drain_holds_from_the_next_look_on() {
         let cleared = desk.store.clear_control(kind, &control.subject, now).await;
         assert_eq!(cleared.expect("asked"), drained);
     }
-    desk.close().await;
+    desk.store.close().await;
 }
 
 /// Whoever was drained after the last look is refused what was planned for it,
 /// and read again before the next plan.
 #[tokio::test]
 async fn a_task_that_was_refused_goes_to_another() {
-    let Scene {
-        dir: _dir,
-        path,
-        mut desk,
-        host,
-        ..
-    } = scene(2, "", TTL).await;
-    desk.tick().await.expect("ticked");
+    let Scene { mut desk, host } = scene(2, "", TTL).await;
+    desk.tick().await;
     let mut readers = [1, 3].map(|n| host.keys[n].clone());
     readers.sort();
     // As another program ends it: no counter of ours moves by that.
-    let raw = rusqlite::Connection::open(&path).expect("open");
+    let raw = rusqlite::Connection::open(&desk.path).expect("open");
     let statement = "UPDATE conversations SET expires_at = '2020-01-01T00:00:00.000000'
          WHERE id = ?1";
     let ended = raw.execute(statement, [readers[0].conversation.as_str()]);
@@ -188,67 +178,53 @@ async fn a_task_that_was_refused_goes_to_another() {
     let task = add(&desk.store, 1).await[0];
     let mut given = Vec::new();
     for _ in 0..2 {
-        desk.tick().await.expect("ticked");
-        given.push(desk.rest.reassignment.tick().await.report.given);
+        desk.tick().await;
+        given.push(desk.reassignment.tick().await.report.given);
     }
     assert_eq!(given, [0, 1], "refused once");
     let owner = desk.store.task(task).await.expect("there").0.owner;
     assert_eq!(owner.as_ref(), Some(&readers[1]));
-    desk.close().await;
+    desk.store.close().await;
 }
 
 /// Nobody keeps the sessions of a conversation that was closed: whoever looked
 /// on would take that for silence, of whole hosts at worst.
 #[tokio::test]
 async fn a_conversation_that_is_closed_is_forgotten_at_once() {
-    let Scene {
-        dir: _dir,
-        pairs,
-        mut desk,
-        ..
-    } = scene(3, "", TTL).await;
-    assert_eq!(desk.tick().await.expect("ticked").1.alive, 6);
-    let id = pairs[0].reader.conversation();
+    let Scene { mut desk, host } = scene(3, "", TTL).await;
+    assert_eq!(desk.tick().await.alive, 6);
+    let id = &host.keys[0].conversation;
     let closed = desk.store.close_conversation(id, clock::now()).await;
     closed.expect("closed");
-    assert_eq!(desk.tick().await.expect("ticked").1.alive, 4);
-    desk.close().await;
+    assert_eq!(desk.tick().await.alive, 4);
+    desk.store.close().await;
 }
 
 /// Where nothing says that a conversation has ended, the verdict on its silence
 /// finds it out: it is not written, and not judged again and again.
 #[tokio::test]
 async fn silence_after_the_end_of_a_conversation_is_no_loss() {
-    let Scene {
-        dir: _dir,
-        path,
-        mut desk,
-        ..
-    } = scene(1, "", Duration::from_millis(200)).await;
-    assert_eq!(desk.tick().await.expect("ticked").1.alive, 2);
-    let raw = rusqlite::Connection::open(&path).expect("open");
+    let Scene { mut desk, .. } = scene(1, "", Duration::from_millis(200)).await;
+    assert_eq!(desk.tick().await.alive, 2);
+    let raw = rusqlite::Connection::open(&desk.path).expect("open");
     let statement = "UPDATE conversations SET expires_at = '2020-01-01T00:00:00.000000'";
     raw.execute(statement, []).expect("ended");
-    let mut report = desk.tick().await.expect("ticked").1;
+    let mut report = desk.tick().await;
     while report.alive > 0 {
-        report = desk.tick().await.expect("ticked").1;
+        report = desk.tick().await;
     }
     // What was not written is read again, and is not there.
-    assert_eq!(desk.tick().await.expect("ticked").1.gone, 0);
+    assert_eq!(desk.tick().await.gone, 0);
     let alerts = desk.store.open_alerts().await.expect("listed");
     assert!(alerts.is_empty(), "{alerts:?}");
-    desk.close().await;
+    desk.store.close().await;
 }
 
 /// More than is written in one part, and than a round has time for.
 #[tokio::test]
 async fn a_mass_loss_that_takes_many_rounds_to_write_is_written() {
-    let Scene {
-        dir: _dir,
-        mut desk,
-        ..
-    } = scene(600, "", Duration::from_millis(500)).await;
-    assert_eq!(desk.tick().await.expect("ticked").1.alive, 1200);
+    let Scene { mut desk, .. } = scene(600, "", Duration::from_millis(500)).await;
+    assert_eq!(desk.tick().await.alive, 1200);
 
     let store = Arc::clone(&desk.store);
     let mut parts = Vec::new();
@@ -260,6 +236,6 @@ async fn a_mass_loss_that_takes_many_rounds_to_write_is_written() {
         }
     }
     assert_eq!(parts, [500, 500, 200]);
-    assert_eq!(desk.tick().await.expect("ticked").1.gone, 1200);
-    desk.close().await;
+    assert_eq!(desk.tick().await.gone, 1200);
+    desk.store.close().await;
 }

@@ -8,19 +8,19 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::watch;
 
-use crate::cli::bench::scratch::Pair;
-use crate::clock;
-use crate::config::{self, RoleSettings, Settings};
-use crate::duties::alerts::{self, AlertDesk, Alerts};
-use crate::duties::links::{LeaderLink, StoreLink};
-use crate::duties::reassignment::Reassignment;
-use crate::duties::watchdog::{Watchdog, WatchdogReport};
-use crate::duties::{Bells, Duty, DutyBell, FleetInbox, Report, SharedFleet};
-use crate::host;
-use crate::model::session::ProofKind;
-use crate::model::{SessionKey, Side};
-use crate::store::sqlite::{Create, SqliteStore};
-use crate::store::{Beat, BeatRound, Boot, DaemonInfo, DaemonRef, Leader, SharedStore};
+use crate::scratch::Pair;
+use mcp_bridge::clock;
+use mcp_bridge::config::{self, RoleSettings, Settings};
+use mcp_bridge::duties::alerts::{self, AlertDesk, Alerts};
+use mcp_bridge::duties::links::{LeaderLink, StoreLink};
+use mcp_bridge::duties::reassignment::Reassignment;
+use mcp_bridge::duties::watchdog::{Watchdog, WatchdogReport};
+use mcp_bridge::duties::{Bells, Duty, DutyBell, FleetInbox, Report, SharedFleet};
+use mcp_bridge::host;
+use mcp_bridge::model::session::ProofKind;
+use mcp_bridge::model::{SessionKey, Side};
+use mcp_bridge::store::sqlite::{Create, SqliteStore};
+use mcp_bridge::store::{Beat, BeatRound, Boot, DaemonInfo, DaemonRef, Leader, SharedStore};
 
 /// How often a tick may find the store too slow and begin again, as in the
 /// daemon.
@@ -242,6 +242,3 @@ pub(super) fn sessions_of(pairs: &[Pair]) -> Vec<SessionKey> {
     };
     pairs.iter().flat_map(both).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,7 +14,8 @@ use super::rows::{ROWS, Row};
 use super::scratch::{Environment, Scratch, make_store, time_fsync};
 use super::stats::Histogram;
 use super::writers::From;
-use super::{Exit, LatencyArgs};
+use crate::args::LatencyArgs;
+use mcp_bridge::exit::Exit;
 
 /// fsyncs that are timed, over all rounds.
 const FSYNCS: u32 = 200;

@@ -5,13 +5,13 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::LatencyArgs;
 use super::measured::Measured;
 use super::rows::{COMPUTED, Goal, TIMES_FLOOR};
 use super::scratch::Environment;
 use super::stats::{Histogram, Micros, time};
 use super::writers::From;
-use crate::cli::table::{Cell, Table, WARN};
+use crate::args::LatencyArgs;
+use mcp_bridge::cli::table::{Cell, Table, WARN};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report {

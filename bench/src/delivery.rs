@@ -24,9 +24,10 @@ use super::journal;
 use super::kills::{Every, Place, Trigger, Work, kill_at_random};
 use super::scratch::{Environment, Login, Pair, Scratch, make_store, time_fsync};
 use super::stats::{Histogram, Micros, time};
-use super::{DeliveryArgs, Exit};
-use crate::cli::table::Table;
-use crate::model::StoreName;
+use crate::args::DeliveryArgs;
+use mcp_bridge::cli::table::Table;
+use mcp_bridge::exit::Exit;
+use mcp_bridge::model::StoreName;
 
 /// Processes of each kind; more agents than that share them.
 const MOST_PROCESSES: usize = 16;

@@ -10,10 +10,10 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use super::desk::{Desk, Host, sessions_of};
-use crate::cli::bench::scratch::{Scratch, make_store};
-use crate::cli::bench::stats::{Histogram, Micros};
-use crate::clock;
-use crate::model::SessionKey;
+use crate::scratch::{Scratch, make_store};
+use crate::stats::{Histogram, Micros};
+use mcp_bridge::clock;
+use mcp_bridge::model::SessionKey;
 
 /// Sessions of one host.
 const PER_HOST: usize = 100;

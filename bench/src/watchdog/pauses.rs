@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::yard::{Daemon, Timers, Yard};
-use crate::cli::bench::scratch::Scratch;
+use crate::scratch::Scratch;
 
 /// The longest pause: below the ttl by an interval and a round.
 const LONGEST: Duration = Duration::from_secs(10);

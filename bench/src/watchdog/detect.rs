@@ -7,12 +7,12 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::yard::{Timers, Yard};
-use crate::cli::bench::scratch::Scratch;
-use crate::cli::bench::stats::{Histogram, Micros};
-use crate::clock;
-use crate::model::TaskId;
-use crate::model::task::Fence;
-use crate::store::{Outcome, StoreError, TaskError};
+use crate::scratch::Scratch;
+use crate::stats::{Histogram, Micros};
+use mcp_bridge::clock;
+use mcp_bridge::model::TaskId;
+use mcp_bridge::model::task::Fence;
+use mcp_bridge::store::{Outcome, StoreError, TaskError};
 
 /// Between two agents that do their last thing.
 const STAGGER: Duration = Duration::from_millis(70);

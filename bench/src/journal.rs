@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-/// One line. Times are [`crate::clock::monotonic_nanos`].
+/// One line. Times are [`mcp_bridge::clock::monotonic_nanos`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "did", rename_all = "snake_case")]
 pub(super) enum Record {

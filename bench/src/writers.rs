@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::lines::Stamps;
 use super::orders::Orders;
 use super::scratch::Login;
-use crate::clock;
-use crate::doorbell::Bell;
-use crate::model::message::{Body, Draft};
-use crate::model::timestamp;
-use crate::store::sqlite::{Create, Durability, SqliteStore};
-use crate::store::{Caller, Store};
+use mcp_bridge::clock;
+use mcp_bridge::doorbell::Bell;
+use mcp_bridge::model::message::{Body, Draft};
+use mcp_bridge::model::timestamp;
+use mcp_bridge::store::sqlite::{Create, Durability, SqliteStore};
+use mcp_bridge::store::{Caller, Store};
 
 /// Who writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use super::agents::{Progress, ReceiverJob, Resume, SenderJob};
 use super::child::{Child, Job};
 use super::journal::{self, Record};
 use super::scratch::Scratch;
-use crate::clock;
+use mcp_bridge::clock;
 
 /// How long between two kills: any time of this range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
