@@ -132,9 +132,10 @@ impl Exit {
             | SessionError::SessionOrHost(_)
             | SessionError::Id(_)
             | SessionError::NoSuchMessage(_) => Self::Input,
-            SessionError::Store(_) | SessionError::Follow(_) | SessionError::NoRandom(_) => {
-                Self::Failure
-            }
+            SessionError::Store(_)
+            | SessionError::Follow(_)
+            | SessionError::NoRandom(_)
+            | SessionError::NotNoted { .. } => Self::Failure,
         }
     }
 }

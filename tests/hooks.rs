@@ -7,7 +7,9 @@
 
 mod common;
 
-use std::process::Command;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -265,6 +267,77 @@ fn an_agent_at_work_is_not_woken() {
     assert_eq!(waiter.end(), Some(2));
 }
 
+/// The file of that kind that a process of ours has open.
+fn open_file(process: &Running, is_it: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", process.child.id()));
+    let open = open.into_iter().flatten().flatten();
+    open.filter_map(|one| std::fs::read_link(one.path()).ok())
+        .find(|path| is_it(path))
+}
+
+#[test]
+fn hooks_at_once_tell_of_a_message_once() {
+    let scratch = Scratch::with_conversation();
+    scratch.run_as("work.a", &["send", "hello"]).ok();
+    let writer = rusqlite::Connection::open(scratch.store()).expect("the store");
+    writer.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let hooks: Vec<Running> = (0..6)
+        .map(|_| {
+            let mut command = scratch.bridge_as("work.b", &["hook"]);
+            command.env("MCP_BRIDGE_HOOK_PATIENCE", "30s");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut hook = Running::unread(&mut command);
+            let mut stdin = hook.child.stdin.take().expect("piped");
+            let event = event("PostToolBatch").to_string();
+            stdin.write_all(event.as_bytes()).expect("written");
+            hook
+        })
+        .collect();
+    // Each has read by then what its agent was told.
+    let store = scratch.store();
+    wait_until("all of them are in the store", || {
+        let mut hooks = hooks.iter();
+        hooks.all(|hook| open_file(hook, |path| path == store).is_some())
+    });
+    writer.execute_batch("ROLLBACK").expect("unlocked");
+    let answers = hooks.into_iter().map(|mut hook| {
+        let mut said = String::new();
+        let mut out = hook.child.stdout.take().expect("piped");
+        out.read_to_string(&mut said).expect("read");
+        assert_eq!(hook.end(), Some(0));
+        said
+    });
+    let told = answers.filter(|said| said.contains("1 unread message"));
+    assert_eq!(told.count(), 1);
+}
+
+#[test]
+fn a_waiter_that_takes_no_place_ends_with_its_client() {
+    let scratch = Scratch::with_conversation();
+    let mut first = client();
+    let mut former = waiter(&scratch, &first);
+    let is_place = |path: &Path| path.extension().is_some_and(|kind| kind == "waiter");
+    let mut place = None;
+    wait_until("it has the place", || {
+        place = open_file(&former, is_place);
+        place.is_some()
+    });
+    let place = place.expect("the place");
+    first.child.kill().expect("killed");
+    assert_eq!(former.end(), Some(0));
+    // Another program has the place, and names no process that could be ended.
+    std::fs::write(&place, "").expect("written");
+    let held = std::fs::File::open(&place).expect("the place");
+    held.lock().expect("free");
+    let mut second = client();
+    let mut waiter = waiter(&scratch, &second);
+    wait_until("it asks for the place", || {
+        open_file(&waiter, is_place).is_some()
+    });
+    second.child.kill().expect("killed");
+    assert_eq!(waiter.end(), Some(0));
+}
+
 #[test]
 fn a_waiter_ends_with_its_client() {
     let scratch = Scratch::with_conversation();
@@ -273,6 +346,19 @@ fn a_waiter_ends_with_its_client() {
     client.child.kill().expect("killed");
     client.child.wait().expect("ended");
     assert_eq!(waiter.end(), Some(0));
+}
+
+#[test]
+fn a_waiter_of_a_client_that_has_ended_ends() {
+    let scratch = Scratch::with_conversation();
+    let mut client = client();
+    client.child.kill().expect("killed");
+    // It keeps its number until this test waits for it.
+    let stat = format!("/proc/{}/stat", client.child.id());
+    wait_until("it is a zombie", || {
+        std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") Z "))
+    });
+    assert_eq!(waiter(&scratch, &client).end(), Some(0));
 }
 
 #[test]

@@ -166,6 +166,7 @@ fn remedy(error: &SessionError) -> String {
         | SessionError::NotMade { .. }
         | SessionError::Id(_)
         | SessionError::NoRandom(_)
+        | SessionError::NotNoted { .. }
         | SessionError::Store(_)
         | SessionError::Follow(_) => String::new(),
     }

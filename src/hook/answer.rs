@@ -47,7 +47,7 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
     };
     let boot = host::boot();
     let now = millis(boot.now);
-    let mut told = notes.told(&boot.id);
+    let told = notes.told(&boot.id);
     let last = told.turn.map(|(turn, _)| turn);
     let turn = plan.turn.or(last).unwrap_or(Turn::Outside);
     if call.event == Event::Activity
@@ -70,16 +70,34 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
             return Ok(None);
         }
     };
+    // As it is noted now: another program may have told the agent something meanwhile.
+    Ok(notes.change(&boot.id, |told| {
+        let answer = tell(call, plan.tell, &acting, &heard, told, now);
+        note(call, plan, turn, &heard, told, now);
+        answer
+    })?)
+}
+
+/// What the agent is told by the answer. Notes that it is.
+fn tell(
+    call: &Call,
+    what: Tell,
+    acting: &Acting,
+    heard: &Heard,
+    told: &mut Told,
+    now: u64,
+) -> Option<String> {
     let news = News::of(&heard.mail);
-    let answer = match plan.tell {
-        Tell::Introduction => Some(context(call, &introduction(&acting, &news))),
+    let answer = match what {
+        Tell::Introduction => Some(context(call, &introduction(acting, &news))),
         Tell::Unread if news.unread > 0 && !told.was_woken_for(news.newest, now) => {
-            Some(context(call, &news.text(&acting, HOW)))
+            Some(context(call, &news.text(acting, HOW)))
         }
-        Tell::News if news.newest > told.newest => Some(context(call, &news.text(&acting, HOW))),
+        Tell::News if news.newest > told.newest => Some(context(call, &news.text(acting, HOW))),
+        // The store heard that the turn goes on.
         Tell::GoOn if heard.goes_on => {
             told.blocks += 1;
-            Some(json!({ "decision": "block", "reason": news.text(&acting, HOW) }).to_string())
+            Some(json!({ "decision": "block", "reason": news.text(acting, HOW) }).to_string())
         }
         _ => None,
     };
@@ -89,15 +107,20 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
     if answer.is_some() {
         told.tell(news.newest, now);
     }
+    answer
+}
+
+/// Notes what the call said of the client.
+fn note(call: &Call, plan: Plan, turn: Turn, heard: &Heard, told: &mut Told, now: u64) {
     told.waits = plan.waits;
     told.bypasses = call.bypasses.unwrap_or(told.bypasses);
-    // A helper's is another one, in which nobody is to be woken.
+    // A helper's is another one, in which nothing is to be woken.
     if let Some(thread) = call.thread.as_ref().filter(|_| !call.is_helper) {
         told.thread.clone_from(thread);
     }
-    told.turn = Some((if heard.goes_on { Turn::Inside } else { turn }, now));
-    notes.tell(&told)?;
-    Ok(answer)
+    if told.turn.is_none_or(|(_, at)| at <= now) {
+        told.turn = Some((if heard.goes_on { Turn::Inside } else { turn }, now));
+    }
 }
 
 fn patience() -> Duration {

@@ -24,8 +24,9 @@ use crate::model::MessageId;
 use crate::model::process::ProcessId;
 use crate::model::wake::ClientWay;
 use crate::session::news::News;
-use crate::session::notes::{Notes, millis};
-use crate::session::{Access, Acting, Ended, Following, follow, waking};
+use crate::session::notes::{Notes, Told, millis};
+use crate::session::waking::{self, Begun};
+use crate::session::{Access, Acting, Ended, Following, follow};
 
 /// The code by which a client knows that its agent is to be woken.
 const WAKE: Exit = Exit::Usage;
@@ -161,30 +162,24 @@ async fn try_once(
     let mut pause = FIRST_LOOK;
     loop {
         let mail = bridge.unread(&sessions).await?;
-        let (news, mut told) = (News::of(&mail), notes.told(&boot.id));
-        let now = millis(host::boot().now);
-        let is_due = match followed {
+        let (news, told) = (News::of(&mail), notes.told(&boot.id));
+        let is_due = |told: &Told| match followed {
             Ended::Counted => news.newest > told.newest,
-            Ended::TimeUp => told.reminded_in(now).is_zero(),
+            Ended::TimeUp => told.reminded_in(millis(host::boot().now)).is_zero(),
         };
-        if news.unread == 0 || !is_due {
+        if news.unread == 0 || !is_due(&told) {
             return Ok(false);
         }
         // An agent at work hears of it from its other hooks, at the latest when it stops.
-        let is_free = !mail.iter().any(|one| one.in_turn) && told.wakes_again(now);
-        let claimed = match is_free {
-            true => waking::claim(&bridge, acting, &mail, ClientWay::Hook).await?,
-            false => None,
-        };
-        let Some(claimed) = claimed else {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
-            continue;
-        };
-        told.claimed = claimed;
-        told.tell(news.newest, now);
-        notes.tell(&told)?;
-        let _ = writeln!(std::io::stderr(), "{}", news.text(acting, HOW));
-        return Ok(true);
+        if !mail.iter().any(|one| one.in_turn) {
+            let (who, what) = ((acting, notes), (&*mail, news.newest));
+            let begun = waking::begin(&bridge, who, what, ClientWay::Hook, is_due).await?;
+            if let Begun::Here { .. } = begun {
+                let _ = writeln!(std::io::stderr(), "{}", news.text(acting, HOW));
+                return Ok(true);
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
     }
 }

@@ -50,7 +50,8 @@ pub fn has_ended(process: ProcessId) -> bool {
 pub async fn ended(pid: i32) {
     let changed = Arc::new(Notify::new());
     let Ok(process) = Process::watch(pid, Arc::clone(&changed)) else {
-        if !is_nobodys(pid) {
+        // One that ended and was not waited for keeps its number.
+        if !of(pid).map_or_else(|| is_nobodys(pid), has_ended) {
             std::future::pending::<()>().await;
         }
         return;

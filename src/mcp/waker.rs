@@ -22,7 +22,8 @@ use crate::model::wake::{
 };
 use crate::session::news::{News, together};
 use crate::session::notes::{Claimed, Notes, Told, millis, most_wakes};
-use crate::session::{Acting, Following, SessionError, follow, waking};
+use crate::session::waking::{self, Begun};
+use crate::session::{Acting, Following, SessionError, follow};
 
 /// Decides with the patience of the way that is under way, or next. The pauses after all
 /// of them failed are as long as those after which the hook reminds its agent.
@@ -132,8 +133,9 @@ impl Waker {
                         notes: &notes,
                         each: &each,
                     };
-                    let whom = to.addressee(self.client, agent);
-                    match self.fire(*way, &whom, &to).await? {
+                    let told = to.told();
+                    let whom = to.addressee(&told, self.client, agent);
+                    match self.fire(*way, (&whom, &told), &to).await? {
                         Fired::Done => self.state = next,
                         Fired::Busy => {
                             tokio::time::sleep(self.busy).await;
@@ -182,13 +184,15 @@ impl Waker {
     async fn fire(
         &mut self,
         way: &dyn Way,
-        whom: &Addressee,
+        (whom, before): (&Addressee, &Told),
         to: &To<'_>,
     ) -> Result<Fired, SessionError> {
         if let Err(instead) = way.gate(whom).await {
             return Ok(instead);
         }
-        let text = match self.claim(way.kind(), to).await? {
+        // No other program may have told it since that was looked at.
+        let is_due = |told: &Told| told.told_at == before.told_at;
+        let text = match self.claim(way.kind(), to, is_due).await? {
             Err(instead) => return Ok(instead),
             Ok(text) => text,
         };
@@ -200,22 +204,21 @@ impl Waker {
         &mut self,
         way: ClientWay,
         to: &To<'_>,
+        is_due: impl FnOnce(&Told) -> bool,
     ) -> Result<Result<String, Fired>, SessionError> {
-        let now = millis(host::boot().now);
-        let mut told = to.told();
-        if !told.wakes_again(now) {
-            let why = format!("it was woken {} times within an hour", most_wakes());
-            return Ok(Err(Fired::Failed(why)));
-        }
-        let Some(claimed) = waking::claim(to.bridge, to.acting, to.each, way).await? else {
-            // Another program is waking it.
-            return Ok(Err(Fired::Later));
-        };
-        self.claimed = claimed;
         let news = News::of(to.each);
-        told.tell(news.newest, now);
-        // A wake that cannot be noted may be told twice.
-        let _ = to.notes.tell(&told);
+        let (who, what) = ((to.acting, to.notes), (to.each, news.newest));
+        let told = match waking::begin(to.bridge, who, what, way, is_due).await? {
+            Begun::Here { claimed, told } => {
+                self.claimed = claimed;
+                told
+            }
+            Begun::Elsewhere => return Ok(Err(Fired::Later)),
+            Begun::TooOften => {
+                let why = format!("it was woken {} times within an hour", most_wakes());
+                return Ok(Err(Fired::Failed(why)));
+            }
+        };
         let mut text = news.text(to.acting, HOW);
         // Claude Code drops a text that is the same as the one before.
         if told.reminders > 0 {
@@ -259,14 +262,12 @@ impl Waker {
 
 /// Takes the claims about such messages out of the notes.
 fn taken(notes: &Notes, is_over: impl Fn(MessageId) -> bool) -> Vec<Claimed> {
-    let mut told = notes.told(&host::boot().id);
-    let over = told.claimed.extract_if(.., |one| is_over(one.mark));
-    let over: Vec<_> = over.collect();
-    if !over.is_empty() {
-        // Kept, they are ended once more, which changes nothing.
-        let _ = notes.tell(&told);
-    }
-    over
+    let over = notes.change(&host::boot().id, |told| {
+        let over = told.claimed.extract_if(.., |one| is_over(one.mark));
+        over.collect()
+    });
+    // What cannot be noted stays for the next look; a row ends by itself at last.
+    over.unwrap_or_default()
 }
 
 /// Waits for mail that came behind this one, and no longer than until then, since boot.
@@ -311,13 +312,13 @@ impl To<'_> {
     }
 
     /// What is known of the agent now.
-    fn addressee(&self, client: ProcessId, agent: &Agent) -> Addressee {
-        let (told, news) = (self.told(), News::of(self.each));
+    fn addressee(&self, told: &Told, client: ProcessId, agent: &Agent) -> Addressee {
+        let news = News::of(self.each);
         let now = millis(host::boot().now);
         let was_told = news.newest <= told.newest && !told.reminded_in(now).is_zero();
         let was_woken = told.was_woken_for(news.newest, now);
         // The user may have begun another conversation since, and its hooks told of it.
-        let mut threads = vec![told.thread, agent.thread()];
+        let mut threads = vec![told.thread.clone(), agent.thread()];
         threads.retain(|thread| !thread.is_empty());
         threads.dedup();
         Addressee {

@@ -48,6 +48,14 @@ pub enum SessionError {
         "MCP_BRIDGE_TOKEN is for commands that end at once: this one runs on, and its environment can be read meanwhile"
     )]
     TokenInEnvironment,
+    /// What this agent was told cannot be written down, so it would be told again and again.
+    #[error("what {agent} was told cannot be noted: {error}")]
+    NotNoted {
+        /// The names of its sessions.
+        agent: String,
+        /// Why.
+        error: std::io::Error,
+    },
     /// Files that are good for different stores.
     #[error("the credentials name two stores, {0} and {1}")]
     TwoStores(String, String),

@@ -108,14 +108,18 @@ impl Told {
         Duration::from_millis((self.told_at + pause).saturating_sub(now))
     }
 
-    /// The agent is woken now, unless it was woken too often within the last hour.
-    pub(crate) fn wakes_again(&mut self, now: u64) -> bool {
+    /// Whether the agent may be woken: it was not woken too often within the last hour.
+    pub(crate) fn may_wake(&self, now: u64) -> bool {
+        let lately = self.wakes.iter();
+        let lately = lately.filter(|at| now.saturating_sub(**at) < HOUR_MS);
+        lately.count() < most_wakes()
+    }
+
+    /// The agent is woken now for its mail, up to this message.
+    pub(crate) fn wake(&mut self, newest: i64, now: u64) {
         self.wakes.retain(|at| now.saturating_sub(*at) < HOUR_MS);
-        let may = self.wakes.len() < most_wakes();
-        if may {
-            self.wakes.push(now);
-        }
-        may
+        self.wakes.push(now);
+        self.tell(newest, now);
     }
 
     /// Whether the turn that begins now is the one that a wake for this message led to:
@@ -161,9 +165,26 @@ impl Notes {
         }
     }
 
-    /// Notes what it was told.
-    pub(crate) fn tell(&self, told: &Told) -> io::Result<()> {
+    /// Changes what is noted of it, one program at a time. `change` gets what is noted
+    /// now: another program may have told the agent something since this one looked.
+    /// Returns what `change` does.
+    pub(crate) fn change<T>(
+        &self,
+        boot: &str,
+        change: impl FnOnce(&mut Told) -> T,
+    ) -> io::Result<T> {
         self.prepare()?;
+        let _lock = self.lock("lock", FlockOperation::LockExclusive)?;
+        let noted = self.told(boot);
+        let mut told = noted.clone();
+        let done = change(&mut told);
+        if told != noted {
+            self.put_told(&told)?;
+        }
+        Ok(done)
+    }
+
+    fn put_told(&self, told: &Told) -> io::Result<()> {
         let text = serde_json::to_vec(told)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
         file.write_all(&text)?;
@@ -322,6 +343,21 @@ mod tests {
     }
 
     #[test]
+    fn programs_at_once_undo_nothing_of_each_other() {
+        let (_scratch, notes) = notes();
+        let one = |at: u64| {
+            let changed = notes.change("b", |told| told.wakes.push(at));
+            changed.expect("noted");
+        };
+        std::thread::scope(|scope| {
+            for program in 0..4 {
+                scope.spawn(move || (0..50).for_each(|count| one(50 * program + count)));
+            }
+        });
+        assert_eq!(notes.told("b").wakes.len(), 200);
+    }
+
+    #[test]
     fn times_of_another_boot_are_forgotten() {
         let (_scratch, notes) = notes();
         let told = Told {
@@ -335,7 +371,8 @@ mod tests {
             wakes: vec![1, 2],
             ..Told::default()
         };
-        notes.tell(&told).expect("written");
+        notes.prepare().expect("a directory");
+        notes.put_told(&told).expect("written");
         assert_eq!(notes.told("one"), told);
         let later = notes.told("two");
         assert_eq!((later.newest, later.blocks, later.wakes.len()), (7, 0, 0));
