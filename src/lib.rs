@@ -36,6 +36,7 @@ mod ps;
 pub mod service_manager;
 pub mod session;
 mod setting;
+pub mod stage;
 pub mod store;
 pub mod supervisor;
 pub mod text;

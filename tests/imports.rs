@@ -28,6 +28,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["guarded"],
     &["command", "credentials", "doorbell"],
+    &["stage"],
     // What tables of settings are made of.
     &["setting"],
     // Below `config`: an adapter's table in the configuration stands beside the

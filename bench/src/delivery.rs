@@ -86,7 +86,7 @@ pub(super) async fn run(args: &DeliveryArgs, json: bool) -> anyhow::Result<Exit>
     let pairs = make_store(&store, args.agents).await?;
     let (restarts, mut restarted) = mpsc::unbounded_channel();
     let daemon = match args.door {
-        true => Some(Daemon::start(scratch.path(), &store).await?),
+        true => Some(Daemon::start(scratch.path()).await?),
         false => None,
     };
     let way = daemon.as_ref().map_or_else(

@@ -1,64 +1,52 @@
 //! A daemon for a bench that asks through its door.
 
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::Context as _;
+use mcp_bridge::bridge::Bridge;
+use mcp_bridge::stage::{Stage, own_daemon};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::time::{Instant, sleep};
+use tokio::process::Child;
 
-/// Longer than it takes to start or to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::child::await_end;
+
+/// A short name, as a socket's path is short.
+const NAME: &str = "d";
 
 /// A worker daemon that has the store open; ended with this.
 pub(super) struct Daemon {
     process: Child,
     /// Where it is asked.
     pub(super) socket: PathBuf,
+    /// Ends it if this process is killed.
+    _stage: Stage,
 }
 
 impl Daemon {
-    /// Starts one in this directory, and returns when it answers for this store.
-    pub(super) async fn start(directory: &Path, store: &Path) -> anyhow::Result<Self> {
-        let program = directory.join("mcp-bridged");
-        std::os::unix::fs::symlink(std::env::current_exe()?, &program)?;
-        let (config, state) = (directory.join("door.toml"), directory.join("s.json"));
-        let text = format!(
-            "role = \"worker\"\n[store]\nurl = {:?}\n[service]\nstate_file = {:?}\n",
-            store.display().to_string(),
-            state.display().to_string()
-        );
-        std::fs::write(&config, text)?;
-        let log = std::fs::File::create(directory.join("door.log"))?;
-        let process = Command::new(program)
-            .arg("--config")
-            .arg(config)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .context("mcp-bridged cannot be started")?;
-        let socket = state.with_extension("").join("api.sock");
-        let daemon = Self { process, socket };
-        let until = Instant::now() + PATIENCE;
-        while UnixStream::connect(&daemon.socket).is_err() {
-            anyhow::ensure!(Instant::now() < until, "mcp-bridged does not answer");
-            sleep(Duration::from_millis(5)).await;
-        }
-        let bridge = mcp_bridge::bridge::Bridge::through(&daemon.socket);
-        bridge.answering().await?;
+    /// Starts one over the store in this directory, and returns when it answers for it.
+    pub(super) async fn start(directory: &Path) -> anyhow::Result<Self> {
+        let stage = Stage::new(directory.to_owned())?;
+        stage.write_config(NAME, "worker", "")?;
+        let (process, _) = stage.daemon(NAME, own_daemon()?).await?;
+        let socket = stage.file(&format!("{NAME}.state")).join("api.sock");
+        let daemon = Self {
+            process,
+            socket,
+            _stage: stage,
+        };
+        let answer = Bridge::through(&daemon.socket).answering().await;
+        answer.context("mcp-bridged does not answer")?;
         Ok(daemon)
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let pid = i32::try_from(self.process.id())
-            .ok()
-            .and_then(Pid::from_raw);
+        let pid = self.process.id().and_then(|pid| i32::try_from(pid).ok());
         // It may have ended by itself.
-        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
-        let _ = self.process.wait();
+        let _ = pid
+            .and_then(Pid::from_raw)
+            .map(|pid| kill_process(pid, Signal::TERM));
+        await_end(&mut self.process);
     }
 }

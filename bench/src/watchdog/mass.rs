@@ -143,7 +143,11 @@ impl Stage {
         while entered.elapsed() < HOLD.mul_f64(0.9) {
             round(store, back).await?;
             pauses.beaten();
-            lost_in_hold = lost_in_hold.max(self.gone()?);
+            let gone = self.gone()?;
+            // A round that the machine held up may end after the hold.
+            if entered.elapsed() < HOLD.mul_f64(0.9) {
+                lost_in_hold = lost_in_hold.max(gone);
+            }
         }
         let expected = (all.len() - back.len()) * TASKS;
         while self.moved()?.len() < expected {

@@ -1,9 +1,6 @@
 //! Real daemons and agents: one orchestrator, worker daemons that each have a
 //! host name of their own where that can be had, agents that are processes.
 
-use std::fs::OpenOptions;
-use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -16,8 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::child::{Child, Job, await_end};
 use crate::scratch::{Login, Scratch, make_store};
 use mcp_bridge::clock;
-use mcp_bridge::credentials::Credentials;
-use mcp_bridge::leash::Leash;
+use mcp_bridge::stage::Stage;
 use mcp_bridge::store::sqlite::{Create, SqliteStore};
 use mcp_bridge::store::{Caller, NewTask, Store};
 
@@ -110,7 +106,7 @@ impl Drop for Daemon {
 
 /// The whole of it.
 pub(super) struct Yard {
-    directory: PathBuf,
+    stage: Stage,
     pub(super) raw: Connection,
     pub(super) store: Store,
     pub(super) timers: Timers,
@@ -121,7 +117,6 @@ pub(super) struct Yard {
     /// Whether the daemons have hosts of their own: the orchestrator cannot
     /// look at their processes.
     pub(super) isolated: bool,
-    leash: Leash,
 }
 
 impl Yard {
@@ -133,10 +128,11 @@ impl Yard {
     ) -> anyhow::Result<Self> {
         let directory = scratch.path().join(name);
         std::fs::create_dir(&directory)?;
-        let path = directory.join("bridge.db");
+        let stage = Stage::new(directory)?;
+        let path = stage.database();
         let pairs = make_store(&path, u32::try_from(sessions)?).await?;
         // This program is the daemon under the daemon's name.
-        std::os::unix::fs::symlink(std::env::current_exe()?, directory.join("mcp-bridged"))?;
+        std::os::unix::fs::symlink(std::env::current_exe()?, stage.file("mcp-bridged"))?;
         let raw = Connection::open(&path)?;
         raw.busy_timeout(PATIENCE)?;
         let mut yard = Self {
@@ -147,8 +143,7 @@ impl Yard {
             daemons: (0..hosts).map(|_| None).collect(),
             orchestrator: None,
             isolated: can_isolate().await,
-            leash: Leash::new()?,
-            directory,
+            stage,
         };
         for (n, pair) in pairs.iter().enumerate() {
             yard.add_session(n, &pair.reader)?;
@@ -171,16 +166,8 @@ impl Yard {
 
     fn add_session(&mut self, n: usize, login: &Login) -> anyhow::Result<()> {
         let caller = login.caller()?;
-        let credentials = Credentials {
-            store: None,
-            label: None,
-            callers: vec![caller.clone()],
-            source: None,
-        };
-        credentials.write(
-            &self.directory.join(format!("agent-{n}.toml")),
-            mcp_bridge::model::token::TokenStorage::Hashed,
-        )?;
+        let name = format!("agent-{n}");
+        self.stage.write_credentials(&name, vec![caller.clone()])?;
         self.sessions.push(Session {
             caller,
             agent: None,
@@ -191,11 +178,7 @@ impl Yard {
 
     pub(super) async fn begin_agent(&mut self, n: usize) -> anyhow::Result<()> {
         let agent = Child::start(&Job::Idle).await?;
-        let file = self.directory.join(format!("agent-{n}.pid"));
-        // As a whole, so that nobody reads half of a number.
-        let new = file.with_extension("new");
-        std::fs::write(&new, agent.id()?.to_string())?;
-        std::fs::rename(new, file)?;
+        self.stage.write_pid(&format!("agent-{n}"), agent.id()?)?;
         self.sessions[n].agent = Some(agent);
         Ok(())
     }
@@ -233,7 +216,8 @@ impl Yard {
              [reassignment]\ncapacity = 3\nmax_losses = 100\n",
             text(stalled_after)
         );
-        self.write_config("orchestrator", ORCHESTRATOR, &orchestrator)?;
+        let stage = &self.stage;
+        stage.write_config(ORCHESTRATOR, "orchestrator", &orchestrator)?;
         for host in 0..self.daemons.len() {
             let mut worker = format!(
                 "[heartbeat]\ninterval = \"{}\"\nttl = \"{}\"\n",
@@ -241,26 +225,11 @@ impl Yard {
                 text(ttl)
             );
             for n in self.on(host) {
-                worker.push_str(&format!(
-                    "[[session]]\ncredentials = \"agent-{n}.toml\"\nproof = {{ pid_file = {} }}\n",
-                    quoted(&self.directory.join(format!("agent-{n}.pid")))
-                ));
+                worker.push_str(&stage.session(&format!("agent-{n}")));
             }
-            self.write_config("worker", &format!("worker-{host}"), &worker)?;
+            stage.write_config(&format!("worker-{host}"), "worker", &worker)?;
         }
         Ok(())
-    }
-
-    fn write_config(&self, role: &str, name: &str, text: &str) -> anyhow::Result<()> {
-        let text = format!(
-            "role = \"{role}\"\n[store]\nurl = {}\n[service]\nstate_file = {}\n{text}",
-            quoted(&self.directory.join("bridge.db")),
-            quoted(&self.directory.join(format!("{name}.state.json"))),
-        );
-        Ok(std::fs::write(
-            self.directory.join(format!("{name}.toml")),
-            text,
-        )?)
     }
 
     pub(super) async fn begin_daemon(&mut self, host: usize) -> anyhow::Result<()> {
@@ -276,48 +245,7 @@ impl Yard {
 
     /// Starts a daemon and waits until it says READY.
     async fn start(&self, name: &str) -> anyhow::Result<Daemon> {
-        let socket = self.directory.join(format!("{name}.notify"));
-        // One of an earlier life of this daemon.
-        let _ = std::fs::remove_file(&socket);
-        let manager = UnixDatagram::bind(&socket)?;
-        manager.set_nonblocking(true)?;
-        let manager = tokio::net::UnixDatagram::from_std(manager)?;
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.directory.join(format!("{name}.log")))?;
-        let mut command = self.command(name);
-        // What somebody set for his own daemon is not meant for these.
-        for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"MCP_BRIDGE_") {
-                command.env_remove(name);
-            }
-        }
-        self.leash.put_on(&mut command)?;
-        let process = command
-            .arg("--config")
-            .arg(self.directory.join(format!("{name}.toml")))
-            .env("NOTIFY_SOCKET", &socket)
-            .env_remove("WATCHDOG_USEC")
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .context("mcp-bridged cannot be started")?;
-        let ready = async {
-            let mut datagram = [0_u8; 4096];
-            loop {
-                let length = manager.recv(&mut datagram).await?;
-                let text = String::from_utf8_lossy(&datagram[..length]);
-                if text.lines().any(|line| line == "READY=1") {
-                    return anyhow::Ok(());
-                }
-            }
-        };
-        let log = format!(
-            "{name} is not ready; its log stands in {}",
-            self.directory.display()
-        );
-        timeout(PATIENCE, ready).await.context(log)??;
+        let (process, _) = self.stage.daemon(name, self.command(name)).await?;
         let mut pid = process.id().context("a daemon ended at once")?;
         if self.isolated && name == ORCHESTRATOR {
             pid = only_child(pid).context("the orchestrator's process cannot be found")?;
@@ -329,7 +257,7 @@ impl Yard {
     /// On a host of its own: another name and, so that nobody can look at its
     /// agents there, other processes for the orchestrator.
     fn command(&self, name: &str) -> Command {
-        let program = self.directory.join("mcp-bridged");
+        let program = self.stage.file("mcp-bridged");
         if !self.isolated {
             return Command::new(program);
         }
@@ -430,7 +358,7 @@ impl Yard {
             anyhow::ensure!(
                 Instant::now() < end,
                 "waited in vain for {what}; logs stand in {} (with --keep)",
-                self.directory.display()
+                self.stage.directory().display()
             );
             sleep(Duration::from_millis(1)).await;
         }
@@ -468,10 +396,6 @@ impl Yard {
 fn only_child(pid: u32) -> Option<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
-}
-
-fn quoted(path: &Path) -> String {
-    serde_json::json!(path).to_string()
 }
 
 /// Whether this user may make hosts with names of their own.

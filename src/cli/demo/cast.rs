@@ -1,9 +1,7 @@
-//! The stage and the processes on it: a scratch store, credentials,
-//! configurations, worker daemons, agents.
+//! The stage of the demo and the processes on it: a scratch store, worker daemons,
+//! agents.
 
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,19 +12,17 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use super::actors::{ROLE, Told};
 use super::mail::{self, Stored};
 use crate::bridge::{Bridge, Found, Purpose};
 use crate::clock;
-use crate::credentials::Credentials;
-use crate::leash::Leash;
 use crate::model::rate::RateLimits;
-use crate::model::token::{Token, TokenStorage};
-use crate::model::{ConversationId, SessionKey, Side};
+use crate::model::{SessionKey, Side};
+use crate::session::made::{caller, planned};
+use crate::stage::{self, quoted};
+use crate::store::Caller;
 use crate::store::locate::{Location, Origin};
-use crate::store::{Caller, NewConversation};
 
 /// Workers, each with a daemon and an agent of its own.
 pub(super) const WORKERS: usize = 4;
@@ -35,18 +31,14 @@ const CAPACITY: usize = 4;
 /// How long a heartbeat counts.
 pub(super) const TTL: Duration = Duration::from_secs(4);
 
-/// How long a process may take to start before the demo gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// The scratch directory and the store in it.
 pub(super) struct Stage {
-    pub(super) directory: PathBuf,
+    files: stage::Stage,
     pub(super) bridge: Bridge,
     pub(super) database: PathBuf,
     /// The workers' sessions.
     pub(super) sessions: Vec<SessionKey>,
     told: mpsc::UnboundedSender<Told>,
-    leash: Leash,
     /// For what no call of the store tells: kept as long as the stage.
     raw: Connection,
 }
@@ -58,7 +50,8 @@ impl Stage {
             .tempdir()
             .context("no scratch directory")?
             .keep();
-        let database = directory.join("bridge.db");
+        let files = stage::Stage::new(directory)?;
+        let database = files.database();
         let location = Location {
             name: database.as_path().into(),
             origin: Origin::Flag,
@@ -67,85 +60,40 @@ impl Stage {
         bridge.set_rate_limits(RateLimits::NONE).await?;
         let raw = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let mut stage = Self {
-            directory,
+            files,
             bridge,
             database,
             sessions: Vec::new(),
             told,
-            leash: Leash::new()?,
             raw,
         };
         let mut orchestrator = Vec::new();
         for number in 1..=WORKERS {
             orchestrator.push(stage.conversation(number).await?);
         }
-        stage.credentials("orchestrator", orchestrator)?;
-        std::fs::write(stage.config("orchestrator"), stage.orchestrator_config())?;
+        let files = &stage.files;
+        files.write_credentials("orchestrator", orchestrator)?;
+        files.write_config("orchestrator", "orchestrator", &orchestrator_config())?;
         Ok(stage)
     }
 
     async fn conversation(&mut self, number: usize) -> anyhow::Result<Caller> {
-        let mut random = [0_u8; 40];
-        getrandom::fill(&mut random).context("no randomness")?;
-        let (mut name, mut key) = ([0; 8], [0; 32]);
-        name.copy_from_slice(&random[..8]);
-        key.copy_from_slice(&random[8..]);
-        let id = ConversationId::from_random(name);
-        let caller = |side| {
-            let session = SessionKey::new(id.clone(), side);
-            Caller {
-                token: Token::generate(&session, &key),
-                session,
-            }
-        };
-        let (a, b) = (caller(Side::A), caller(Side::B));
-        let now = clock::now();
-        let new = NewConversation {
-            label: format!("worker-{number}").parse().ok(),
-            role_a: "orchestrator".into(),
-            role_b: ROLE.into(),
-            token_a: a.token.clone(),
-            token_b: b.token.clone(),
-            expires_at: now + SignedDuration::from_hours(3),
-            id,
-        };
+        let ends = clock::now() + SignedDuration::from_hours(3);
+        let label = format!("worker-{number}").parse().ok();
+        let new = planned(label, ["orchestrator", ROLE], ends)?;
+        let (a, b) = (caller(&new, Side::A), caller(&new, Side::B));
         self.bridge.create_conversations(&[new]).await?;
         self.sessions.push(b.session.clone());
-        self.credentials(&format!("agent-{number}"), vec![b])?;
-        let inbox = self.inbox(number);
-        make_pipe(&inbox)?;
-        std::fs::write(
-            self.config(&format!("worker-{number}")),
-            self.worker_config(number),
-        )?;
+        let files = &self.files;
+        files.write_credentials(&format!("agent-{number}"), vec![b])?;
+        make_pipe(&self.inbox(number))?;
+        let worker = format!("worker-{number}");
+        files.write_config(&worker, "worker", &self.worker_config(number))?;
         Ok(a)
     }
 
-    fn credentials(&self, name: &str, callers: Vec<Caller>) -> anyhow::Result<()> {
-        let credentials = Credentials {
-            store: Some(self.database.display().to_string()),
-            label: name.parse().ok(),
-            callers,
-            source: None,
-        };
-        Ok(credentials.write(&self.file(&format!("{name}.toml")), TokenStorage::Hashed)?)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
     fn inbox(&self, number: usize) -> PathBuf {
-        self.file(&format!("agent-{number}.inbox"))
-    }
-
-    fn config(&self, name: &str) -> PathBuf {
-        // Beside the credentials, whose names end so, too.
-        self.file(&format!("{name}.conf.toml"))
-    }
-
-    fn log(&self, name: &str) -> PathBuf {
-        self.file(&format!("{name}.log"))
+        self.files.file(&format!("agent-{number}.inbox"))
     }
 
     /// One worker wakes its agent by a command, the others by a file; both
@@ -158,75 +106,15 @@ impl Stage {
             format!("order = [\"file\"]\nfile.path = {inbox}")
         };
         format!(
-            "{}\n[heartbeat]\ninterval = \"1s\"\nttl = \"{}s\"\n\n[wake]\n{wake}\n\n\
-             [[session]]\ncredentials = \"agent-{number}.toml\"\nproof = {{ pid_file = {} }}\n",
-            self.common("worker", &format!("worker-{number}")),
+            "[heartbeat]\ninterval = \"1s\"\nttl = \"{}s\"\n\n[wake]\n{wake}\n\n{}",
             TTL.as_secs(),
-            quoted(&self.file(&format!("agent-{number}.pid"))),
+            self.files.session(&format!("agent-{number}")),
         )
     }
 
-    /// The timers of a play, not of a fleet: minutes become seconds.
-    fn orchestrator_config(&self) -> String {
-        format!(
-            "{}\n[watchdog]\ncheck_interval = \"500ms\"\nidle_after = \"2s\"\nstalled_after = \"2s\"\n\
-             revoke_after = \"1s\"\n\n[reassignment]\ncapacity = {CAPACITY}\n\
-             # A task that loses three owners in this play is no poison.\nmax_losses = 10\n",
-            self.common("orchestrator", "orchestrator"),
-        )
-    }
-
-    fn common(&self, role: &str, name: &str) -> String {
-        format!(
-            "role = \"{role}\"\n\n[store]\nurl = {}\n\n[service]\nstate_file = {}\n",
-            quoted(&self.database),
-            quoted(&self.file(&format!("{name}.state.json"))),
-        )
-    }
-
-    /// Starts a daemon and waits until it says READY, as a service manager
-    /// would. Returns how long that took.
+    /// Starts a daemon, and returns how long it took until it was ready.
     pub(super) async fn daemon(&self, name: &str) -> anyhow::Result<(Child, Duration)> {
-        let socket = self.file(&format!("{name}.notify"));
-        // One of an earlier life of this daemon.
-        let _ = std::fs::remove_file(&socket);
-        let manager = UnixDatagram::bind(&socket)?;
-        manager.set_nonblocking(true)?;
-        let manager = tokio::net::UnixDatagram::from_std(manager)?;
-        let started = clock::since_boot();
-        // Cargo builds only the program that it runs; this one is both.
-        let mut command = Command::new(std::env::current_exe()?);
-        // What somebody set for his own daemon is not meant for these.
-        for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"MCP_BRIDGE_") {
-                command.env_remove(name);
-            }
-        }
-        self.leash.put_on(&mut command)?;
-        let child = command
-            .arg0("mcp-bridged")
-            .arg("--config")
-            .arg(self.config(name))
-            .env("NOTIFY_SOCKET", &socket)
-            .env_remove("WATCHDOG_USEC")
-            .stdout(Stdio::null())
-            .stderr(append(&self.log(name))?)
-            .spawn()
-            .context("mcp-bridged cannot be started")?;
-        let ready = async {
-            let mut datagram = [0_u8; 4096];
-            loop {
-                let length = manager.recv(&mut datagram).await?;
-                let text = String::from_utf8_lossy(&datagram[..length]);
-                if text.lines().any(|line| line == "READY=1") {
-                    return anyhow::Ok(clock::since_boot().saturating_sub(started));
-                }
-            }
-        };
-        let took = timeout(PATIENCE, ready)
-            .await
-            .with_context(|| self.last_words(name))??;
-        Ok((child, took))
+        self.files.daemon(name, stage::own_daemon()?).await
     }
 
     /// Starts an agent and writes down its process id, by which its daemon
@@ -238,19 +126,13 @@ impl Stage {
             &[
                 "agent".as_ref(),
                 "--credentials".as_ref(),
-                self.file(&format!("{name}.toml")).as_os_str(),
+                self.files.credentials(&name).as_os_str(),
                 "--inbox".as_ref(),
                 self.inbox(number).as_os_str(),
             ],
         )?;
         let pid = child.id().context("the agent ended at once")?;
-        // Replaced as a whole, so that nobody reads half of a number.
-        let (new, file) = (
-            self.file(&format!("{name}.pid.new")),
-            self.file(&format!("{name}.pid")),
-        );
-        std::fs::write(&new, pid.to_string())?;
-        std::fs::rename(new, file)?;
+        self.files.write_pid(&name, pid)?;
         Ok(child)
     }
 
@@ -260,23 +142,17 @@ impl Stage {
             &[
                 "orchestrator".as_ref(),
                 "--credentials".as_ref(),
-                self.file("orchestrator.toml").as_os_str(),
+                self.files.credentials("orchestrator").as_os_str(),
                 "--tasks".as_ref(),
                 tasks.to_string().as_ref(),
             ],
         )
     }
 
-    fn actor(&self, name: &str, arguments: &[&std::ffi::OsStr]) -> anyhow::Result<Child> {
+    fn actor(&self, name: &str, arguments: &[&OsStr]) -> anyhow::Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
-        self.leash.put_on(&mut command)?;
-        let mut child = command
-            .arg("demo")
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(append(&self.log(name))?)
-            .spawn()
-            .with_context(|| format!("{name} cannot be started"))?;
+        command.arg("demo").args(arguments).stdout(Stdio::piped());
+        let mut child = self.files.start(name, &mut command)?;
         let stdout = child.stdout.take().context("no stdout")?;
         let told = self.told.clone();
         tokio::spawn(async move {
@@ -313,29 +189,17 @@ impl Stage {
 
     /// What a process that failed had to say.
     pub(super) fn last_words(&self, name: &str) -> String {
-        let mut text = String::new();
-        let path = self.log(name);
-        // Without a log there is nothing to quote.
-        let _ = std::fs::File::open(&path).and_then(|mut log| log.read_to_string(&mut text));
-        let last: Vec<&str> = text.lines().rev().take(3).collect();
-        format!(
-            "{name} did not do its part; its log {} ends: {}",
-            path.display(),
-            last.into_iter().rev().collect::<Vec<_>>().join(" / ")
-        )
+        self.files.last_words(name)
     }
 }
 
-fn quoted(path: &Path) -> String {
-    serde_json::json!(path).to_string()
-}
-
-fn append(path: &Path) -> std::io::Result<std::fs::File> {
-    std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
+/// The timers of a play, not of a fleet: minutes become seconds.
+fn orchestrator_config() -> String {
+    format!(
+        "[watchdog]\ncheck_interval = \"500ms\"\nidle_after = \"2s\"\nstalled_after = \"2s\"\n\
+         revoke_after = \"1s\"\n\n[reassignment]\ncapacity = {CAPACITY}\n\
+         # A task that loses three owners in this play is no poison.\nmax_losses = 10\n",
+    )
 }
 
 /// By mkfifo(1): macOS has no safe call for it.
