@@ -1,0 +1,17 @@
+//! Agents as their clients plug them in: servers of the tools, hooks and waiters, many of
+//! them, killed, replaced, suspended, and lied to.
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot set up its case has nothing to say; what it measured, it prints"
+)]
+
+#[path = "../common/client.rs"]
+mod client;
+#[path = "../common/mod.rs"]
+mod common;
+mod crowd;
+mod fleet;
+#[path = "../common/daemon.rs"]
+mod rig;
