@@ -537,8 +537,15 @@ fn a_client_is_registered_with_its_process() {
     let _client = Client::of(&scratch, "work.b");
     is_registered(&scratch, "test 1", Some(std::process::id()));
 
-    // All sessions of a Codex are children of one server.
-    let mut codex = Client::start(scratch.bridge_as("work.b", &["mcp"]));
+    // All sessions of a Codex are children of one server, unless it was started without.
+    let mut alone = Client::start(scratch.bridge_as("work.b", &["mcp"]));
+    alone.greet("2025-11-25", "codex-mcp-client");
+    is_registered(&scratch, "codex-mcp-client 1", Some(std::process::id()));
+    let mut command = scratch.program("sh");
+    let program = env!("CARGO_BIN_EXE_mcp-bridge");
+    command.args(["-c", "\"$1\" mcp; true", "app-server", program]);
+    command.env("MCP_BRIDGE_CREDENTIALS", scratch.credentials("work.b"));
+    let mut codex = Client::start(command);
     codex.greet("2025-11-25", "codex-mcp-client");
     is_registered(&scratch, "codex-mcp-client 1", None);
 }

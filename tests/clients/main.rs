@@ -16,8 +16,14 @@ mod claude;
 mod codex;
 mod plugin;
 mod sdk;
+mod team;
 
 use std::path::PathBuf;
+
+/// Whether the long forms are wanted.
+fn full() -> bool {
+    std::env::var_os("MCP_BRIDGE_TEST_FULL").is_some()
+}
 
 /// A client that `tests/run` installed, or `None` and a line that says so.
 fn installed(name: &str) -> Option<PathBuf> {
