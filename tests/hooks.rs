@@ -196,6 +196,18 @@ fn a_session_that_ended_is_told_when_it_begins() {
     );
 }
 
+/// Processes that say later what could not be said.
+fn flushing(scratch: &Scratch) -> usize {
+    let home = format!("HOME={}", scratch.dir().display());
+    let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+    let each = processes.filter(|entry| {
+        let read = |file| std::fs::read(entry.path().join(file)).unwrap_or_default();
+        let has = |text: Vec<u8>, word: &str| text.split(|b| *b == 0).any(|w| w == word.as_bytes());
+        has(read("cmdline"), "flush") && has(read("environ"), &home)
+    });
+    each.count()
+}
+
 #[test]
 fn turns_reach_a_store_that_was_away_in_order() {
     let scratch = Scratch::with_conversation();
@@ -211,6 +223,10 @@ fn turns_reach_a_store_that_was_away_in_order() {
     }
     // Far longer than it takes, and far shorter than the store waits for a lock.
     assert!(begun.elapsed() < Duration::from_secs(10));
+    // One process goes on trying, however many hooks there were.
+    wait_until("one process is left that says it", || {
+        flushing(&scratch) == 1
+    });
     assert_eq!(turn(&scratch), "inside");
     writer.execute_batch("ROLLBACK").expect("unlocked");
     wait_until("the last of them is said", || turn(&scratch) == "outside");

@@ -67,6 +67,12 @@ pub(crate) enum Fired {
     Failed(String),
 }
 
+/// What the client with this process notes of itself, as long as it says there that it
+/// sits idle; nothing where it does not, or says nothing of that.
+pub(crate) fn idles(client: ProcessId) -> Option<Vec<u8>> {
+    claude::idles(client)
+}
+
 /// The ways into the client with this process, which calls itself so, the first one
 /// first; none where it says nothing of itself that is known here.
 pub(crate) fn ways(client: ProcessId, name: &str) -> &'static [&'static dyn Way] {

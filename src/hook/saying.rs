@@ -78,22 +78,36 @@ pub(super) fn later(notes: &Notes, access: &Access, turn: Turn) -> anyhow::Resul
     Ok(())
 }
 
-/// `hook flush`: says what waits, as soon as the store takes it.
+/// `hook flush`: says what waits, as soon as the store takes it. One such process is
+/// enough for an agent, however many of its hooks found the store away.
 pub(super) fn flush(access: &Access) -> Exit {
     let done = block_on(async {
+        let mut alone = None;
         for _ in 0..TRIES {
             // Credentials that are gone have nothing to say.
             let acting = access.acting()?;
             let Some(notes) = Notes::of(&acting) else {
                 return Ok(());
             };
+            if alone.is_none() {
+                alone = notes.turn_to_flush()?;
+            }
+            if alone.is_none() {
+                return Ok(());
+            }
             // Afresh each time: a daemon may be found then, or a store.
             let access = access.afresh();
             let said = async { catch_up(&notes, &access.open().await?, &acting).await }.await;
-            if matches!(said, Ok(true)) {
+            if !matches!(said, Ok(true)) {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            // A hook that keeps something now starts a process of its own; what one kept
+            // before is there to be seen.
+            drop(alone.take());
+            if notes.waiting()?.is_empty() {
                 return Ok(());
             }
-            tokio::time::sleep(PAUSE).await;
         }
         Ok(())
     });

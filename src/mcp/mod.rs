@@ -9,6 +9,7 @@ mod outbox;
 mod registrar;
 mod server;
 mod tools;
+mod turns;
 mod waker;
 
 use futures_util::StreamExt as _;
@@ -69,11 +70,14 @@ async fn serve(access: Access) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Wakes the agent of this client for ever.
+/// Wakes the agent of this client, and looks for the end of its turns, for ever.
 async fn wake(agent: &Agent, client: Option<Pid>) {
     let client = client.and_then(|client| liveness::of(client.as_raw_nonzero().get()));
     match client {
-        Some(client) => waker::run(agent.clone(), client).await,
+        Some(client) => tokio::select! {
+            () = waker::run(agent.clone(), client) => {}
+            () = turns::run(agent.clone(), client) => {}
+        },
         None => std::future::pending().await,
     }
 }

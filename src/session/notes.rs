@@ -225,8 +225,17 @@ impl Notes {
 
     /// The right to say what waits, which one program has at a time.
     pub(crate) fn turn_to_say(&self) -> io::Result<Option<File>> {
+        self.try_lock("saying")
+    }
+
+    /// The right to be the agent's process that goes on trying to say it.
+    pub(crate) fn turn_to_flush(&self) -> io::Result<Option<File>> {
+        self.try_lock("flush")
+    }
+
+    fn try_lock(&self, kind: &str) -> io::Result<Option<File>> {
         self.prepare()?;
-        match self.lock("saying", FlockOperation::NonBlockingLockExclusive) {
+        match self.lock(kind, FlockOperation::NonBlockingLockExclusive) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             lock => lock.map(Some),
         }

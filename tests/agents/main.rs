@@ -15,3 +15,6 @@ mod crowd;
 mod fleet;
 #[path = "../common/daemon.rs"]
 mod rig;
+mod share;
+mod turns;
+mod upgrade;

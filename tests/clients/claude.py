@@ -28,6 +28,8 @@ class Model(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # (nanoseconds, the newest turn, the tool that was called)
     asked = []
+    # Ends what it ponders.
+    goes_on = threading.Event()
 
     def log_message(self, *_):
         pass
@@ -58,6 +60,8 @@ class Model(http.server.BaseHTTPRequestHandler):
         if "tool_result" in turn or "unread message" not in turn:
             tool = None
         Model.asked.append((at, turn, tool))
+        if "ponder" in turn and not tool:
+            Model.goes_on.wait(PATIENCE * 3)
         block = {"type": "text", "text": ""}
         delta, stop = {"type": "text_delta", "text": "ok"}, "end_turn"
         if tool:
@@ -209,6 +213,20 @@ def main():
         # What was read is not announced again.
         announced = [a for a in Model.asked if "unread message" in a[1] and "tool_result" not in a[1]]
         assert len(announced) == WAKES + WAKES_BY_SERVER + 3, announced
+        # A turn that its user breaks off is over, though the client calls no hook then.
+        wait("idleness", lambda: session()["turn"] != "inside")
+        screen = lambda: run(env, *tmux, "capture-pane", "-p", "-t", "agent")
+        run(env, *tmux, "send-keys", "-t", "agent", "ponder this")
+        wait("draft", lambda: "ponder this" in screen())
+        pondered = lambda: any("ponder this" in a[1] for a in Model.asked)
+        wait("turn", lambda: pondered() or run(env, *tmux, "send-keys", "-t", "agent", "Enter"))
+        wait("turn in the store", lambda: session()["turn"] == "inside")
+        begun = time.monotonic()
+        run(env, *tmux, "send-keys", "-t", "agent", "Escape")
+        wait("end of the broken turn", lambda: session()["turn"] != "inside")
+        broken = time.monotonic() - begun
+        wakes_by_mail("after the break")
+        Model.goes_on.set()
     except BaseException:
         print(run(env, *tmux, "capture-pane", "-p", "-t", "agent"), file=sys.stderr)
         print([(a[1][:300], a[2]) for a in Model.asked], file=sys.stderr)
@@ -218,7 +236,8 @@ def main():
     # What was stopped ends as well, once it may.
     signal(processes("wait"), 18)
     wait("end of what it started", lambda: not processes("wait") and not processes("mcp"))
-    print(json.dumps({"hook": figures(wakes), "server": figures(wakes_by_server), "deaf_ms": round(deaf)}))
+    print(json.dumps({"hook": figures(wakes), "server": figures(wakes_by_server), "deaf_ms": round(deaf),
+                      "broken_s": round(broken, 1)}))
 
 
 main()

@@ -74,6 +74,13 @@ pub(in crate::clients) fn is_claude(client: ProcessId) -> bool {
     sessions().is_some_and(|directory| noted(&directory, client).is_ok())
 }
 
+/// What the client notes of its session, as long as it says there that it sits idle. A
+/// user who breaks a turn off makes it say so, and call no hook.
+pub(in crate::clients) fn idles(client: ProcessId) -> Option<Vec<u8>> {
+    let (noted, text) = noted_with(&sessions()?, client).ok()?;
+    (noted.status.as_deref() == Some("idle")).then_some(text)
+}
+
 /// What the client notes of a session that runs.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,6 +89,8 @@ struct Noted {
     /// In the ticks of `/proc/PID/stat`.
     #[serde(default)]
     proc_start: Option<String>,
+    #[serde(default)]
+    status: Option<String>,
     #[serde(default)]
     peer_protocol: Option<u64>,
     #[serde(default)]
@@ -164,6 +173,10 @@ impl ClaudeInbox {
 
 /// What the client with this process notes of its session.
 fn noted(directory: &Path, client: ProcessId) -> Result<Noted, String> {
+    noted_with(directory, client).map(|(noted, _)| noted)
+}
+
+fn noted_with(directory: &Path, client: ProcessId) -> Result<(Noted, Vec<u8>), String> {
     let file = directory.join(format!("{}.json", client.pid));
     let text = guarded::read(&file, MOST)
         .map_err(|error| format!("the client has no note of its session ({error})"))?;
@@ -176,7 +189,7 @@ fn noted(directory: &Path, client: ProcessId) -> Result<Noted, String> {
     {
         return Err("the note of its session is of an earlier process".into());
     }
-    Ok(noted)
+    Ok((noted, text))
 }
 
 /// Where the client notes its sessions.

@@ -5,7 +5,7 @@ mod inbox;
 
 use super::Way;
 
-pub(super) use inbox::is_claude;
+pub(super) use inbox::{idles, is_claude};
 
 /// The first one first.
 pub(super) const WAYS: &[&dyn Way] = &[&hook::Hook, &inbox::Inbox];

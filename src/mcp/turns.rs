@@ -1,0 +1,49 @@
+//! The end of a turn that no hook tells of. A user who breaks a turn of Claude Code off
+//! makes it call none: its agent would look busy for ever. The client notes of itself that
+//! it sits idle, and this server looks there.
+
+use std::time::Duration;
+
+use super::agent::Agent;
+use crate::clients;
+use crate::model::health::{DEFAULT_TTL, Turn};
+use crate::model::process::ProcessId;
+use crate::session::SessionError;
+
+/// Between two looks. A client counts as idle that said the same at two of them: its hook
+/// may be telling of a turn that begins this moment.
+const EVERY: Duration = Duration::from_secs(3);
+
+/// Looks for ever.
+pub(super) async fn run(agent: Agent, client: ProcessId) {
+    // What the client noted at the last look, and what was dealt with.
+    let (mut last, mut done) = (None, None);
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let now = clients::idles(client);
+        if now.is_some() && now == last && now != done {
+            match end_turn(&agent).await {
+                Ok(()) => done.clone_from(&now),
+                Err(_) => agent.forget_bridge(),
+            }
+        }
+        last = now;
+    }
+}
+
+/// The turn is over, if the store was told that there is one.
+async fn end_turn(agent: &Agent) -> Result<(), SessionError> {
+    let acting = agent.acting()?;
+    let callers = acting.callers();
+    let bridge = agent.bridge().await?;
+    let sessions: Vec<_> = callers.iter().map(|one| one.session.clone()).collect();
+    let mail = bridge.unread(&sessions).await?;
+    for (caller, mail) in callers.iter().zip(mail) {
+        if mail.in_turn {
+            bridge
+                .call_in(caller, DEFAULT_TTL, Some(Turn::Outside))
+                .await?;
+        }
+    }
+    Ok(())
+}
