@@ -7,6 +7,7 @@
     reason = "a test that cannot set up its case has nothing to say; what it measured, it prints"
 )]
 
+mod bad;
 #[path = "../common/client.rs"]
 mod client;
 #[path = "../common/mod.rs"]
