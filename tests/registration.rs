@@ -13,6 +13,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use serde_json::json;
+
 use mcp_bridge::model::process::ProcessId;
 use mcp_bridge::model::session::{Life, ProofKind};
 use mcp_bridge::store::Registration;
@@ -334,6 +336,36 @@ fn a_client_s_session_is_woken_as_all_are() {
         text.contains("1 unread message") && text.ends_with("<>"),
         "{text}"
     );
+}
+
+#[test]
+fn an_agent_that_no_way_wakes_is_alerted_of() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let often = format!("{LOCAL}[message_watch]\npoll_interval = \"200ms\"\n");
+    let mut worker = rig.worker(&often);
+    // It has no hook, and no inbox.
+    let client = Client::start(&rig, "one", &door(&rig));
+    let process = liveness::of(client.pid().try_into().expect("a pid"));
+    let note = json!({ "sessionId": "its own", "peerProtocol": 1,
+        "procStart": process.expect("it runs").start.to_string() });
+    let notes = rig.path(".claude/sessions");
+    std::fs::create_dir_all(&notes).expect("a directory");
+    let path = notes.join(format!("{}.json", client.pid()));
+    std::fs::write(path, note.to_string()).expect("written");
+    is_kept(&rig, &pair, &client);
+    rig.send(&pair.a, "hello");
+    let said = worker.says("wake-list-spent: one/b: no way to wake one/b worked");
+    assert!(said.contains("no hook of the client waits"), "{said}");
+    assert!(said.contains("claude-inbox: "), "{said}");
+    let alerts = || command(&rig, &["alert", "list", "--json"]).to_string();
+    wait_for("the alert", || {
+        alerts().contains("wake-list-spent").then_some(())
+    });
+    // A reading ends it.
+    rig.fetch(&pair.b);
+    worker.says("one/b looked by itself");
+    worker.finish().1.only_once("wake-list-spent: one/b");
 }
 
 #[test]

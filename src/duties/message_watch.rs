@@ -7,6 +7,7 @@
 //! at all sessions stands behind the doorbell.
 
 mod calls;
+mod elsewhere;
 mod endings;
 mod inbox;
 mod report;
@@ -97,6 +98,7 @@ impl MessageWatch {
         let mut asked: Vec<(KeptSession, Mail)> = due.into_iter().zip(mails).collect();
         // Wakes that are under way first: what came of them decides on others.
         asked.sort_by_key(|(session, _)| !self.wakes.is_fired(&session.key));
+        self.wakes.look_elsewhere(store, &asked, patience).await?;
         for (session, mail) in asked {
             if patience.is_over() {
                 // The rest in the next round, at once.

@@ -150,7 +150,7 @@ impl Waker {
                             self.reasons.push(format!("{}: {why}", way.kind().as_str()));
                             let (next, failed) = fail(next, now, &policy);
                             self.state = next;
-                            self.conclude(failed, &bridge, &acting).await;
+                            self.conclude(failed, &bridge, (&acting, &each), ways).await;
                         }
                     }
                 }
@@ -163,7 +163,7 @@ impl Waker {
                         let why = format!("{}: no reading followed", way.kind().as_str());
                         self.reasons.push(why);
                     }
-                    self.conclude(what, &bridge, &acting).await;
+                    self.conclude(what, &bridge, (&acting, &each), ways).await;
                 }
             }
         }
@@ -245,14 +245,29 @@ impl Waker {
 
     /// Writes down what came of the try. A row that cannot be ended is taken over by the
     /// next who wakes.
-    async fn conclude(&mut self, what: WakeStep, bridge: &Bridge, acting: &Acting) {
+    async fn conclude(
+        &mut self,
+        what: WakeStep,
+        bridge: &Bridge,
+        (acting, each): (&Acting, &[Mail]),
+        ways: &[&dyn Way],
+    ) {
         let outcome = match what {
             WakeStep::Verified { .. } => WakeOutcome::Verified,
             WakeStep::Unverified { spent: true, .. } => WakeOutcome::Spent,
             _ => WakeOutcome::Unverified,
         };
         let reason = (outcome != WakeOutcome::Verified).then(|| self.reasons.join("; "));
-        let claimed = std::mem::take(&mut self.claimed);
+        let mut claimed = std::mem::take(&mut self.claimed);
+        if outcome == WakeOutcome::Spent
+            && claimed.is_empty()
+            && let Some(last) = ways.last()
+        {
+            // No way could even be tried: the daemon alerts its operator of what stands in
+            // the store.
+            let claim = waking::claim(bridge, acting, each, last.kind()).await;
+            claimed = claim.ok().flatten().unwrap_or_default();
+        }
         waking::end(bridge, acting, claimed, outcome, reason).await;
         if outcome != WakeOutcome::Unverified {
             self.reasons.clear();

@@ -80,7 +80,7 @@ pub(crate) async fn begin(
 ///
 /// # Errors
 /// Credentials; if the store failed.
-async fn claim(
+pub(crate) async fn claim(
     bridge: &Bridge,
     acting: &Acting,
     mail: &[Mail],

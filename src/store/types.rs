@@ -247,6 +247,15 @@ pub struct WakeEnd<'a> {
     pub reason: Option<&'a str>,
 }
 
+/// A session's last wake, where no way of its agent's own programs led to a fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpentWake {
+    /// About mail up to here.
+    pub mark: MessageId,
+    /// Why each way failed; any text, as an agent may have written it.
+    pub reason: String,
+}
+
 /// How many rows a program gets that does not say how many it wants.
 pub(super) fn page() -> u32 {
     100

@@ -117,6 +117,39 @@ pub(crate) async fn sessions_do_not_stand_in_each_other_s_way(backend: &impl Bac
     assert!(!store.end_wake(&nobody, &SPENT, at(2)).await.expect("asked"));
 }
 
+pub(crate) async fn a_wake_without_a_way_left_is_found_until_one_works(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pairs = pairs(&store, 2, at(0)).await;
+    let keys: Vec<_> = pairs.iter().map(|pair| pair.b.session.clone()).collect();
+    let spent = async || store.spent_wakes(&keys).await.expect("asked");
+    let boot = boot("x", 100);
+    let ends = async |outcome, second| {
+        let wake = claim(&store, &keys[1], "one", &boot).await.expect("free");
+        let reason = Some("no hook waits");
+        let end = WakeEnd { outcome, reason };
+        assert!(
+            store
+                .end_wake(&wake, &end, at(second))
+                .await
+                .expect("asked")
+        );
+    };
+    assert_eq!(spent().await, [None, None]);
+    ends(WakeOutcome::Unverified, 1).await;
+    assert_eq!(spent().await, [None, None]);
+    ends(WakeOutcome::Spent, 2).await;
+    let found = spent().await;
+    assert_eq!(found[0], None);
+    let wake = found[1].as_ref().expect("the second's");
+    assert_eq!(wake.reason, "no hook waits");
+    // What is tried anew says nothing before it is over.
+    ends(WakeOutcome::Unverified, 3).await;
+    ends(WakeOutcome::Abandoned, 4).await;
+    assert_eq!(spent().await, found);
+    ends(WakeOutcome::Verified, 5).await;
+    assert_eq!(spent().await, [None, None]);
+}
+
 pub(crate) async fn an_agent_claims_its_own(backend: &impl Backend) {
     let store = backend.open().await;
     let pairs = pairs(&store, 2, at(0)).await;

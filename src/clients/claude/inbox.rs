@@ -3,6 +3,7 @@
 //! vendor's: it is used where the client's own note of its session has the version that
 //! was seen, and nothing is believed of it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -161,13 +162,19 @@ impl ClaudeInbox {
             "type": "user", "msgV": PROTOCOL, "msg_id": id(), "session_id": self.session,
             "priority": "next", "message": { "role": "user", "content": text },
         });
-        // A client within a client hands on the environment of the outer one.
-        let is_its = std::env::var_os(SOCKET).is_some_and(|socket| *socket == *self.socket);
-        let auth = std::env::var(TOKEN).ok().filter(|_| is_its);
-        let auth = auth.map(|token| format!("{}\n", json!({ "type": "auth", "token": token })));
+        let token = self.token(std::env::var_os(SOCKET), std::env::var(TOKEN).ok());
+        let auth = token.map(|token| format!("{}\n", json!({ "type": "auth", "token": token })));
         let lines = format!("{}{line}\n", auth.unwrap_or_default());
         stream.write_all(lines.as_bytes()).await.map_err(reach)?;
         stream.shutdown().await.map_err(reach)
+    }
+}
+
+impl ClaudeInbox {
+    /// The token that the environment holds for the inbox at this `socket`, if it is this
+    /// one: a client within a client hands on the environment of the outer one.
+    fn token(&self, socket: Option<OsString>, token: Option<String>) -> Option<String> {
+        token.filter(|_| socket.is_some_and(|socket| *socket == *self.socket))
     }
 }
 
@@ -262,6 +269,18 @@ mod tests {
         assert_eq!(line["message"]["content"], "2 unread messages");
         let id = line["msg_id"].as_str().expect("an id");
         assert_eq!((id.len(), &id[14..15]), (36, "4"), "{id}");
+    }
+
+    #[test]
+    fn the_token_of_another_inbox_is_not_sent() {
+        let directory = scratch();
+        let inbox = note(&directory, |_| {}).expect("an inbox");
+        let at = |name: &str| Some(directory.path().join(name).into_os_string());
+        let token = || Some("secret".to_owned());
+        assert_eq!(inbox.token(at("inbox"), token()), token());
+        assert_eq!(inbox.token(at("outer"), token()), None);
+        assert_eq!(inbox.token(None, token()), None);
+        assert_eq!(inbox.token(at("inbox"), None), None);
     }
 
     #[test]

@@ -47,8 +47,8 @@ impl Wakes {
         if wake.given_up().is_some() {
             debug!(session = %session.key, adapter, "not woken: {why}");
         } else if spent {
-            wake.gives_up(unwakeable(session, adapter, why));
-            self.tell_spent(session, adapter, why);
+            let text = format!("; the last, {adapter}: {why}");
+            self.tell_spent(session, (adapter, why), &text);
         } else {
             warn!(
                 event = "wake-unverified", adapter,
@@ -62,21 +62,30 @@ impl Wakes {
         self.tally.spent += u64::from(spent);
     }
 
-    fn tell_spent(&self, session: &KeptSession, adapter: &str, why: &str) {
+    /// No way to wake the session worked: who tried last, why that came to nothing, and
+    /// what follows "worked" where people read it.
+    pub(super) fn tell_spent(
+        &mut self,
+        session: &KeptSession,
+        (by, why): (&str, &str),
+        text: &str,
+    ) {
         let name = session.name();
+        let state = unwakeable(session, format!("no way to wake it worked{text}"));
+        self.record(&session.key).gives_up(state);
         warn!(
-            event = "wake-list-spent", adapter,
+            event = "wake-list-spent", adapter = by,
             conversation = %session.key.conversation, session = %session.key,
             label = name,
-            "{name} was not woken by {adapter}: {why}; no other way is left, trying again later"
+            "{name} was not woken by {by}: {why}; no other way is left, trying again later"
         );
-        let text = format!("no way to wake {name} worked; the last, {adapter}: {why}");
         let kind = AlertKind::WakeListSpent;
+        let text = format!("no way to wake {name} worked{text}");
         self.desk.raise_about(kind, &session.key, name, text);
     }
 
-    /// The session owes nothing: what was told of it before is over, also if no
-    /// wake of ours did it.
+    /// The session looked: what was told of it before is over, also if no wake of ours
+    /// did it.
     pub(super) fn owes_nothing(&mut self, session: &KeptSession) {
         if self.record(&session.key).is_well() {
             recovered(&self.desk, &session.key);
@@ -91,15 +100,13 @@ impl Wakes {
 }
 
 /// The session for the state file.
-fn unwakeable(session: &KeptSession, adapter: &str, why: &str) -> SessionState {
+fn unwakeable(session: &KeptSession, wake: String) -> SessionState {
     SessionState {
         session: session.key.to_string(),
         name: session.name(),
         credentials: session.credentials(),
         life: None,
-        wake: Some(format!(
-            "no way to wake it worked; the last, {adapter}: {why}"
-        )),
+        wake: Some(wake),
         beside: None,
     }
 }

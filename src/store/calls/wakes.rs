@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::MessageId;
+use crate::model::{MessageId, SessionKey};
 use crate::store::ops::wakes;
-use crate::store::{Boot, Caller, Result, Store, WakeClaim, WakeEnd, WakeRef};
+use crate::store::{Boot, Caller, Result, SpentWake, Store, WakeClaim, WakeEnd, WakeRef};
 
 impl Store {
     /// Claims the right to wake a session about its mail up to `mark`. `None`
@@ -50,6 +50,17 @@ impl Store {
                     reason: reason.as_deref(),
                 };
                 transaction.rows().end_wake(&wake, None, &end, now)
+            })
+            .await
+    }
+
+    /// For each of these sessions, in their order: its last wake, where that ended with no
+    /// way left. Nothing where a fetch followed the last one.
+    pub async fn spent_wakes(&self, sessions: &[SessionKey]) -> Result<Vec<Option<SpentWake>>> {
+        let sessions = sessions.to_vec();
+        self.reads
+            .read("looking for failed wakes", move |rows| {
+                rows.spent_wakes(&sessions)
             })
             .await
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::model::{MessageId, SessionKey};
-use crate::store::{Result, WakeClaim, WakeEnd, WakeRef};
+use crate::store::{Result, SpentWake, WakeClaim, WakeEnd, WakeRef};
 
 /// Operations on wakes.
 pub trait WakeRows {
@@ -26,6 +26,13 @@ pub trait WakeRows {
         oldest: Option<MessageId>,
         now: Timestamp,
     ) -> Result<()>;
+
+    /// For each of these sessions, in their order: its last wake, where that ended with no
+    /// way left. Nothing where a fetch followed the last one.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn spent_wakes(&mut self, sessions: &[SessionKey]) -> Result<Vec<Option<SpentWake>>>;
 
     /// Ends the wakes that a claimant left open.
     ///

@@ -7,7 +7,7 @@ use crate::model::wake::WakeOutcome;
 use crate::model::{MessageId, SessionKey};
 use crate::store::memory::tables::Wake;
 use crate::store::rows::WakeRows;
-use crate::store::{Result, WakeClaim, WakeEnd, WakeRef};
+use crate::store::{Result, SpentWake, WakeClaim, WakeEnd, WakeRef};
 
 impl WakeRows for MemoryRows {
     fn claim(&mut self, claim: &WakeClaim<'_>, _now: Timestamp) -> Result<Option<WakeRef>> {
@@ -52,6 +52,21 @@ impl WakeRows for MemoryRows {
             wake.outcome = Some(WakeOutcome::Verified);
         }
         Ok(())
+    }
+
+    fn spent_wakes(&mut self, sessions: &[SessionKey]) -> Result<Vec<Option<SpentWake>>> {
+        let wakes = &self.at()?.wakes;
+        let last = |session: &SessionKey| {
+            let ends = [Some(WakeOutcome::Spent), Some(WakeOutcome::Verified)];
+            let mut over = wakes.values().rev();
+            let mut over = over.by_ref().filter(|wake| ends.contains(&wake.outcome));
+            let wake = over.find(|wake| wake.session == *session)?;
+            (wake.outcome == Some(WakeOutcome::Spent)).then(|| SpentWake {
+                mark: wake.mark,
+                reason: wake.reason.clone().unwrap_or_default(),
+            })
+        };
+        Ok(sessions.iter().map(last).collect())
     }
 
     fn abandon_wakes(&mut self, claimant: &str, now: Timestamp) -> Result<()> {

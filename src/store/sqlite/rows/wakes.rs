@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 use rusqlite::params;
 
+use crate::model::wake::WakeOutcome;
 use crate::model::{MessageId, SessionKey};
 use crate::store::rows::WakeRows;
 use crate::store::sqlite::engine::SqliteRows;
 use crate::store::sqlite::millis;
-use crate::store::sqlite::statements::Statements as _;
-use crate::store::{Result, WakeClaim, WakeEnd, WakeRef};
+use crate::store::sqlite::statements::{Statements as _, text};
+use crate::store::{Result, SpentWake, WakeClaim, WakeEnd, WakeRef};
 use crate::text::millis as duration_millis;
 
 impl WakeRows for SqliteRows {
@@ -65,6 +66,32 @@ impl WakeRows for SqliteRows {
                 ],
             )?;
             Ok(())
+        })
+    }
+
+    fn spent_wakes(&mut self, sessions: &[SessionKey]) -> Result<Vec<Option<SpentWake>>> {
+        self.run(|connection| {
+            let mut spent = Vec::with_capacity(sessions.len());
+            for session in sessions {
+                let last = connection.first(
+                    "SELECT mark, coalesce(reason, ''), outcome
+                     FROM bridge_wake
+                     WHERE conversation_id = ?1 AND session_id = ?2 AND ended_ms IS NOT NULL
+                       AND outcome IN ('spent', 'verified')
+                     ORDER BY wake_id DESC LIMIT 1",
+                    params![session.conversation.as_str(), session.side.as_str()],
+                    |row| {
+                        let outcome = text(row, 2)?;
+                        let wake = SpentWake {
+                            mark: MessageId(row.get(0)?),
+                            reason: text(row, 1)?.into_owned(),
+                        };
+                        Ok((outcome == WakeOutcome::Spent.as_str()).then_some(wake))
+                    },
+                )?;
+                spent.push(last.flatten());
+            }
+            Ok(spent)
         })
     }
 
