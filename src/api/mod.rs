@@ -16,7 +16,7 @@ pub mod server;
 mod sockets;
 mod stream;
 
-pub use openapi::{document, routes};
+pub use openapi::{SERVED, document, routes};
 pub use operation::{Actor, At, Method, Operation, Quota, Rights, Route};
 pub use problem::Problem;
 pub use sockets::{Purpose, Sockets};

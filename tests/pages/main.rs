@@ -1,5 +1,5 @@
-//! What is written twice: manual pages, completions and the tables of
-//! docs/daemon.md say what the code says. Each test makes its pages from the
+//! What is written twice: manual pages, completions, the tables of docs/daemon.md and
+//! the description that the door serves say what the code says. Each test makes its pages from the
 //! code and holds them against those that are checked in;
 //!
 //! ```text
@@ -120,6 +120,32 @@ fn the_tables_of_the_daemons_document() {
         text.replace_range(start..start + length, &table);
     }
     hold(PATH, &text);
+}
+
+/// Compact, and yet a change of it can be read: a line for each path and each schema.
+#[test]
+fn the_description_of_the_door() {
+    let mut document = mcp_bridge::api::document();
+    let mut parts = Vec::new();
+    for (pointer, name) in [("/paths", "paths"), ("/components/schemas", "schemas")] {
+        let part = document.pointer_mut(pointer).expect(name).take();
+        let lines = part.as_object().expect(name).iter();
+        let lines: Vec<String> = lines
+            .map(|(key, value)| format!("\n{}:{value}", serde_json::json!(key)))
+            .collect();
+        parts.push((
+            format!("\"{name}\":null"),
+            format!("\"{name}\":{{{}}}", lines.join(",")),
+        ));
+    }
+    let mut made = format!("{document}\n");
+    for (place, lines) in parts {
+        assert_eq!(made.matches(&place).count(), 1, "{place}");
+        made = made.replace(&place, &lines);
+    }
+    let whole: serde_json::Value = serde_json::from_str(&made).expect("JSON");
+    assert_eq!(whole, mcp_bridge::api::document());
+    hold("src/api/openapi.json", &made);
 }
 
 /// What a page shows of a store is what the program shows today.

@@ -1,6 +1,5 @@
 //! One request and its answer.
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
@@ -11,16 +10,15 @@ use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use bytes::BytesMut;
 use futures_util::Stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::time::timeout;
-use tracing::warn;
 
+use super::asked::Kind;
+use super::json::encode;
 use super::users::Held;
 use super::{Door, Limits, Peer, listen};
 use crate::api::{
-    Actor, At, Operation, Problem, Purpose, Quota, REPEATED_HEADER, Rights, Route, SESSION_HEADER,
-    problem, stream,
+    Actor, At, Problem, Purpose, Quota, REPEATED_HEADER, Rights, Route, SESSION_HEADER, problem,
+    stream,
 };
 use crate::model::SessionKey;
 use crate::model::door::DoorError;
@@ -29,32 +27,37 @@ use crate::store::{Caller, Result, SharedStore, StoreError, for_user};
 use crate::text;
 
 /// Does what an operation says.
-pub(super) async fn handle<O: Operation>(
+pub(super) async fn handle(
+    kind: Kind,
     State(door): State<Arc<Door>>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
-    match operate::<O>(&door, &peer, &headers, body).await {
+    match operate(kind, &door, &peer, &headers, body).await {
         Ok(granted) => granted,
         Err(error) => refuse(&error),
     }
 }
 
-async fn operate<O: Operation>(
+async fn operate(
+    Kind {
+        route,
+        read: reader,
+    }: Kind,
     door: &Door,
     peer: &Peer,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response<Body>> {
     let actor = actor(peer, headers)?;
-    ensure_may(O::ROUTE, peer, &actor)?;
+    ensure_may(route, peer, &actor)?;
     peer.user.ensure_room()?;
-    let (body, _held) = match O::ROUTE.method {
+    let (body, _held) = match route.method {
         crate::api::Method::Get => (Bytes::new(), Held::by(&peer.user)),
         crate::api::Method::Post => read(door, peer, headers, body).await?,
     };
-    let operation: O = parse(&body)?;
+    let operation = reader(&body)?;
     let limits = door.limits();
     if let Some((quota, wanted)) = operation.takes()
         && !matches!(actor, Actor::Operator)
@@ -62,7 +65,7 @@ async fn operate<O: Operation>(
         door.quotas.take(limits, peer.user.uid(), quota, wanted)?;
     }
     let uid = peer.user.uid();
-    if O::ROUTE.is_kept && matches!(actor, Actor::Session(_) | Actor::Anyone) {
+    if route.is_kept && matches!(actor, Actor::Session(_) | Actor::Anyone) {
         let bytes = (body.len() + BESIDE) as u64;
         // Those two could write the file itself.
         if !listen::is_trusted(uid) {
@@ -70,7 +73,7 @@ async fn operate<O: Operation>(
         }
     }
     // Held until the answer is counted as its user's.
-    let _turn = match O::ROUTE.is_long {
+    let _turn = match route.is_long {
         true => Some(peer.user.turn(limits.time).await?),
         false => None,
     };
@@ -85,7 +88,7 @@ async fn operate<O: Operation>(
         uid,
     };
     match timeout(limits.time, for_user(peer.user.uid(), operation.run(at))).await {
-        Ok(done) => Ok(grant(peer, &done?, O::ROUTE.is_long)),
+        Ok(done) => Ok(grant(peer, done?, route.is_long)),
         Err(_) => Err(StoreError::Busy(store.location().clone())),
     }
 }
@@ -236,61 +239,6 @@ async fn collect(
     }
 }
 
-/// Reads a request; what is wrong with it is said, and not what stands in it.
-pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    let body = match body {
-        [] => b"{}",
-        body => body,
-    };
-    // A list would be read as an object's members in their order, which may change.
-    if body.trim_ascii_start().starts_with(b"[") {
-        let why = "it is a list, and must be an object".to_owned();
-        return Err(DoorError::Malformed(why).into());
-    }
-    serde_json::from_slice(body).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        let why = match error.classify() {
-            serde_json::error::Category::Data => {
-                let why = without_values(&error.to_string());
-                let why = match where_in::<T>(body) {
-                    Some(path) => format!("{path}: {why}"),
-                    None => why,
-                };
-                why.chars().take(COMPLAINT).collect()
-            }
-            _ => format!("it is no JSON, at line {line} column {column}"),
-        };
-        DoorError::Malformed(why).into()
-    })
-}
-
-/// The member of a request that is wrong, such as `messages[0].files`, if it is not the
-/// whole. A request is read again for that alone.
-fn where_in<T: DeserializeOwned>(body: &[u8]) -> Option<String> {
-    let mut source = serde_json::Deserializer::from_slice(body);
-    let read: std::result::Result<T, _> = serde_path_to_error::deserialize(&mut source);
-    let path = read.err()?.path().to_string();
-    (path != ".").then_some(path)
-}
-
-/// The longest complaint about a request that is repeated to its client.
-const COMPLAINT: usize = 300;
-
-/// A reader's complaint without the text that stood in the wrong place: it may be a
-/// token, or all of a message.
-fn without_values(complaint: &str) -> String {
-    let (Some(from), Some(to)) = (
-        complaint.find(" string \""),
-        complaint.rfind("\", expected"),
-    ) else {
-        return complaint.to_owned();
-    };
-    match (complaint.get(..from), complaint.get(to + 1..)) {
-        (Some(before), Some(after)) if from < to => format!("{before} a text{after}"),
-        _ => complaint.to_owned(),
-    }
-}
-
 /// Answers a request for nothing that there is.
 pub(super) async fn no_operation(method: Method, uri: Uri) -> Response<Body> {
     refuse(&DoorError::NoOperation(asked(&method, &uri)).into())
@@ -342,36 +290,10 @@ pub(super) fn refuse(error: &StoreError) -> Response<Body> {
 
 /// The answer to what was done. Its bytes are held for its user until they are written.
 /// One that is not long is not refused any more: what it tells of was done.
-fn grant<T: Serialize>(peer: &Peer, value: &T, is_long: bool) -> Response<Body> {
-    let bytes = encode(value);
+fn grant(peer: &Peer, bytes: Vec<u8>, is_long: bool) -> Response<Body> {
     match Held::by(&peer.user).keeping(bytes, is_long) {
         Ok(bytes) => whole(StatusCode::OK, "application/json", bytes),
         Err(error) => refuse(&error.into()),
-    }
-}
-
-fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let json = serde_json::to_vec(value).unwrap_or_else(|error| {
-        // A path in an error that is no UTF-8, and nothing else, can do that.
-        warn!(
-            event = "answer-not-written",
-            "an answer cannot be written: {error}"
-        );
-        b"null".to_vec()
-    });
-    harmless(json)
-}
-
-/// The same JSON without a character that drives a terminal or turns the direction of
-/// what stands behind it: people look at answers with curl. They stand there as JSON's
-/// own escapes, so each value is what it was.
-pub(super) fn harmless(json: Vec<u8>) -> Vec<u8> {
-    if json.is_ascii() && !json.contains(&0x7f) {
-        return json;
-    }
-    match std::str::from_utf8(&json).map(text::shown::shown_json) {
-        Ok(Cow::Owned(escaped)) => escaped.into_bytes(),
-        Ok(Cow::Borrowed(_)) | Err(_) => json,
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{actor, ensure_may, parse, read, streamed};
+use super::answer::{actor, ensure_may, read, streamed};
+use super::json::parse;
 use super::users::{Held, User};
 use super::{Door, Peer};
 use crate::api::events::{self, FollowEvents, Line};

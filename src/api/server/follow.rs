@@ -15,8 +15,9 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{actor, harmless, parse, read, streamed};
+use super::answer::{actor, read, streamed};
 use super::hub::HubEars;
+use super::json::{harmless, parse};
 use super::users::{Held, User};
 use super::{Door, Peer};
 use crate::api::follow::{self as following, Begin, Cursor, FollowError, News, Pace, Subscription};

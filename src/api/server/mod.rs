@@ -1,10 +1,12 @@
 //! The daemon's side of the door.
 
 mod answer;
+mod asked;
 mod connections;
 mod events;
 mod follow;
 mod hub;
+mod json;
 mod limits;
 mod listen;
 mod patient;
@@ -15,23 +17,20 @@ pub use hub::Hub;
 pub use limits::Limits;
 pub use listen::{Bound, bind};
 
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::http::header;
 use axum::routing::{get, post};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::operations::{self, each_operation};
-use super::{Method, Operation, PREFIX, Purpose, document, stream};
+use super::{Method, PREFIX, Purpose, SERVED, stream};
 use crate::store::SharedStore;
+use asked::Kind;
 use limits::Quotas;
 use users::User;
-
-/// The OpenAPI document, which does not change while the daemon runs.
-static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
 
 /// What all connections share.
 #[derive(Debug)]
@@ -94,10 +93,7 @@ fn router(door: Arc<Door>) -> Router {
     let mut router = Router::new();
     macro_rules! route {
         ($($operation:ident),* $(,)?) => {
-            $({
-                type Operation = operations::$operation;
-                router = router.route(&path::<Operation>(), method::<Operation>());
-            })*
+            $(router = routed(router, Kind::of::<operations::$operation>());)*
         };
     }
     each_operation!(route);
@@ -109,25 +105,18 @@ fn router(door: Arc<Door>) -> Router {
         )
         .route(
             &format!("{PREFIX}openapi.json"),
-            get(async || {
-                (
-                    [(header::CONTENT_TYPE, "application/json")],
-                    DOCUMENT.clone(),
-                )
-            }),
+            get(async || ([(header::CONTENT_TYPE, "application/json")], SERVED)),
         )
         .fallback(answer::no_operation)
         .method_not_allowed_fallback(answer::no_method)
         .with_state(door)
 }
 
-fn path<O: Operation>() -> String {
-    format!("{PREFIX}{}", O::ROUTE.name)
-}
-
-fn method<O: Operation>() -> axum::routing::MethodRouter<Arc<Door>> {
-    match O::ROUTE.method {
-        Method::Get => get(answer::handle::<O>),
-        Method::Post => post(answer::handle::<O>),
-    }
+fn routed(router: Router<Arc<Door>>, kind: Kind) -> Router<Arc<Door>> {
+    let handle = move |door, peer, headers, body| answer::handle(kind, door, peer, headers, body);
+    let method = match kind.route.method {
+        Method::Get => get(handle),
+        Method::Post => post(handle),
+    };
+    router.route(&format!("{PREFIX}{}", kind.route.name), method)
 }

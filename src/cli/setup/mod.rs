@@ -4,6 +4,7 @@
 mod changes;
 mod checks;
 mod clients;
+mod difference;
 mod file;
 mod merge;
 mod table;
@@ -25,6 +26,7 @@ use changes::Change;
 pub(super) use changes::Changes;
 pub(super) use checks::Service;
 pub(super) use clients::{Client, Scope};
+use difference::difference;
 
 /// Puts our tools and hooks into the files of an agent's client, or takes them out.
 #[derive(Debug, Args)]
@@ -136,8 +138,7 @@ fn describe(out: &mut String, args: &SetupArgs, change: &Change) {
     if args.dry_run && change.is_one() {
         let before = change.there.text.as_deref().unwrap_or_default();
         let after = change.wanted.as_deref().unwrap_or_default();
-        let diff = similar::TextDiff::from_lines(before, after);
-        let _ = writeln!(out, "{}", diff.unified_diff().context_radius(2));
+        let _ = writeln!(out, "{}", difference(before, after));
     }
 }
 
