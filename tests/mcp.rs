@@ -9,7 +9,7 @@
 mod client;
 mod common;
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -400,13 +400,30 @@ fn no_text_of_another_agent_passes_for_the_frame() {
 fn mail_whose_answer_was_not_written_comes_again() {
     let scratch = Scratch::with_conversation();
     scratch.run_as("work.a", &["send", "hello"]).ok();
-    // Its client reads nothing, and then goes.
+    // Its client reads that it is there, and nothing more.
     let mut command = scratch.bridge_as("work.b", &["mcp"]);
     let (reader, writer) = std::io::pipe().expect("a pipe");
     command.stdout(writer);
     let mut deaf = Client::start_deaf(command);
-    drop(reader);
-    deaf.shake_hands_deaf();
+    let input = deaf.input.as_mut().expect("open");
+    deaf_asks(input, 1, "initialize", &hello());
+    let mut greeting = String::new();
+    let mut lines = std::io::BufReader::new(reader);
+    lines.read_line(&mut greeting).expect("a greeting");
+    assert!(greeting.contains("serverInfo"), "{greeting}");
+    drop(lines);
+    let call = json!({ "name": "check_messages", "arguments": {} });
+    deaf_asks(input, 2, "tools/call", &call);
+    wait_until("the mail is handed out", || {
+        scratch.number("SELECT count(*) FROM bridge_receipt") > 0
+    });
+    // It waits until the answer before it was dealt with.
+    let call = json!({ "name": "send_to_partner", "arguments": { "message": "next" } });
+    deaf_asks(input, 3, "tools/call", &call);
+    wait_until("the next call is done", || {
+        scratch.number("SELECT count(*) FROM messages") == 2
+    });
+    deaf.input.take();
     wait_until("it ends", || {
         deaf.server.child.try_wait().expect("our child").is_some()
     });
@@ -420,24 +437,16 @@ impl Client {
         command.stdin(Stdio::piped()).stderr(Stdio::null());
         Self::of_running(Running::start(&mut command))
     }
+}
 
-    fn shake_hands_deaf(&mut self) {
-        let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
-                            "clientInfo": { "name": "test", "version": "1" } });
-        let mut input = self.input.take().expect("open");
-        for (id, method, params) in [
-            (1, "initialize", hello),
-            (
-                2,
-                "tools/call",
-                json!({ "name": "check_messages", "arguments": {} }),
-            ),
-        ] {
-            let ask = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
-            // It may have ended.
-            let _ = writeln!(input, "{ask}");
-        }
-    }
+fn hello() -> Value {
+    json!({ "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" } })
+}
+
+fn deaf_asks(input: &mut std::process::ChildStdin, id: u64, method: &str, params: &Value) {
+    let ask = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+    writeln!(input, "{ask}").expect("written");
 }
 
 #[test]

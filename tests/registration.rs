@@ -400,3 +400,17 @@ fn two_agents_in_one_directory_are_told_of() {
     first.kill();
     worker.shows("the other alone", |state| told(&state.sessions).is_empty());
 }
+
+#[test]
+fn a_client_is_heard_of_before_the_next_round() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let slow = "[heartbeat]\ninterval = \"5m\"\nttl = \"1h\"\n";
+    let _worker = rig.worker(&format!("{LOCAL}{slow}"));
+    let client = Client::start(&rig, "one", &door(&rig));
+    is_kept(&rig, &pair, &client);
+    // Also one that registers past the door.
+    let other = rig.pair("two");
+    let second = Client::start(&rig, "two", &file(&rig));
+    is_kept(&rig, &other, &second);
+}
