@@ -11,8 +11,6 @@
 mod correlated;
 mod look;
 mod report;
-#[cfg(test)]
-mod tests;
 mod verdicts;
 mod writable;
 
@@ -357,3 +355,6 @@ impl std::fmt::Debug for Watchdog {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
