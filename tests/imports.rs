@@ -58,6 +58,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("figment", &["config", "setting/origins"]),
     ("rmcp", &["mcp"]),
+    ("tokio_tungstenite", &["clients/codex"]),
     ("ureq", &["alert"]),
     ("landlock", &["store/sqlite"]),
 ];

@@ -30,7 +30,16 @@ pub(crate) trait Way: Sync {
     async fn gate(&self, agent: &Addressee) -> Result<(), Fired>;
 
     /// Hands the client one text. That the client took it is no proof that a turn begins.
-    async fn put(&self, agent: &Addressee, text: &str) -> Fired;
+    async fn put(&self, agent: &Addressee, text: &Text) -> Fired;
+}
+
+/// What an agent is told.
+#[derive(Debug)]
+pub(crate) struct Text {
+    /// The name of the wake, for clients that keep one beside a text.
+    pub(crate) wake: String,
+    /// A pointer to the mail.
+    pub(crate) words: String,
 }
 
 /// The agent to which a way leads, and what is known of it.
@@ -63,8 +72,32 @@ pub(crate) enum Fired {
     Busy,
     /// Nothing can be done just now: again in a while.
     Later,
-    /// It cannot be taken, for this reason.
+    /// It cannot be taken, for this reason: the next one is tried.
     Failed(String),
+    /// The client holds back what comes from outside, for this reason: another way would
+    /// end the same.
+    Held(String),
+}
+
+/// What a client says of an agent's conversation that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State {
+    /// It waits for its user's leave, or answer.
+    pub(crate) waits: bool,
+}
+
+/// Whether a client of this name has one process for all of its sessions.
+pub(crate) fn shares_its_process(name: &str) -> bool {
+    codex::is_codex(name)
+}
+
+/// What such a client, with this process, says of the first of these conversations that
+/// it has; nothing where it has none of them.
+///
+/// # Errors
+/// Why it does not say, in plain words.
+pub(crate) async fn state(client: ProcessId, threads: &[String]) -> Result<Option<State>, String> {
+    codex::state(client, threads).await
 }
 
 /// What the client with this process notes of itself, as long as it says there that it

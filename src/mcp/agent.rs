@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::bridge::Bridge;
 use crate::session::mail::Fetched;
+use crate::session::notes::Told;
 use crate::session::{Access, Acting, SessionError};
 
 /// Shared by all calls of a client.
@@ -106,10 +107,14 @@ impl Agent {
         }
     }
 
-    /// The conversation of the client with its user that a call came from last; nothing
-    /// where none did, or the client does not say it.
-    pub(super) fn thread(&self) -> String {
-        lock(&self.0.thread).clone()
+    /// The conversations of the client with its user that the agent may be in, the
+    /// likeliest first; none where the client does not say them.
+    pub(super) fn threads(&self, told: &Told) -> Vec<String> {
+        // The user may have begun another one since the last call, and hooks told of it.
+        let mut threads = vec![told.thread.clone(), lock(&self.0.thread).clone()];
+        threads.retain(|thread| !thread.is_empty());
+        threads.dedup();
+        threads
     }
 
     fn note<T: PartialEq>(&self, place: &Mutex<Option<T>>, news: T) {

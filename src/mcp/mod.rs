@@ -8,6 +8,7 @@ mod agent;
 mod outbox;
 mod registrar;
 mod server;
+mod signs;
 mod tools;
 mod turns;
 mod waker;
@@ -70,13 +71,15 @@ async fn serve(access: Access) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Wakes the agent of this client, and looks for the end of its turns, for ever.
+/// Wakes the agent of this client, looks for the end of its turns, and gives signs of its
+/// life, for ever.
 async fn wake(agent: &Agent, client: Option<Pid>) {
     let client = client.and_then(|client| liveness::of(client.as_raw_nonzero().get()));
     match client {
         Some(client) => tokio::select! {
             () = waker::run(agent.clone(), client) => {}
             () = turns::run(agent.clone(), client) => {}
+            () = signs::run(agent.clone(), client) => {}
         },
         None => std::future::pending().await,
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::agent::Agent;
 use crate::api::follow::{Begin, Cursor};
 use crate::bridge::Bridge;
-use crate::clients::{self, Addressee, Fired, Way};
+use crate::clients::{self, Addressee, Fired, Text, Way};
 use crate::clock;
 use crate::host;
 use crate::model::MessageId;
@@ -114,7 +114,7 @@ impl Waker {
             let sessions: Vec<_> = sessions.map(|one| one.caller.session.clone()).collect();
             let each = bridge.unread(&sessions).await?;
             let mail = together(&each);
-            self.look_up(ways, &notes, &each);
+            self.look_up(ways, mail);
             self.settle(&notes, mail, &bridge, &acting).await;
             let now = clock::since_boot();
             let (next, what) = step(self.state, mail, now, &policy);
@@ -147,10 +147,15 @@ impl Waker {
                             return Ok(());
                         }
                         Fired::Failed(why) => {
-                            self.reasons.push(format!("{}: {why}", way.kind().as_str()));
-                            let (next, failed) = fail(next, now, &policy);
-                            self.state = next;
-                            self.conclude(failed, &bridge, (&acting, &each), ways).await;
+                            self.give_up((*way, &why), fail(next, now, &policy), &to, ways)
+                                .await;
+                        }
+                        Fired::Held(why) => {
+                            // As if it were the last one.
+                            let adapters = adapter + 1;
+                            let policy = WakePolicy { adapters, ..policy };
+                            self.give_up((*way, &why), fail(next, now, &policy), &to, ways)
+                                .await;
                         }
                     }
                 }
@@ -169,13 +174,26 @@ impl Waker {
         }
     }
 
+    /// A way could not be taken.
+    async fn give_up(
+        &mut self,
+        (way, why): (&dyn Way, &str),
+        (next, failed): (WakeState, WakeStep),
+        to: &To<'_>,
+        ways: &[&dyn Way],
+    ) {
+        self.reasons.push(format!("{}: {why}", way.kind().as_str()));
+        self.state = next;
+        self.conclude(failed, to.bridge, (to.acting, to.each), ways)
+            .await;
+    }
+
     /// Mail that came behind what the agent left unread is worth a try of its own, where
     /// no hook waits for it.
-    fn look_up(&mut self, ways: &[&dyn Way], notes: &Notes, each: &[Mail]) {
-        let is_new = || News::of(each).newest > notes.told(&host::boot().id).newest;
-        if matches!(self.state, WakeState::BackingOff { .. })
+    fn look_up(&mut self, ways: &[&dyn Way], mail: Mail) {
+        if let WakeState::BackingOff { mark, .. } = self.state
+            && mail.newest_unread > Some(mark)
             && ways.iter().all(|way| way.kind() != ClientWay::Hook)
-            && is_new()
         {
             self.state = WakeState::Quiet;
         }
@@ -192,11 +210,25 @@ impl Waker {
         }
         // No other program may have told it since that was looked at.
         let is_due = |told: &Told| told.told_at == before.told_at;
-        let text = match self.claim(way.kind(), to, is_due).await? {
+        let (text, noted) = match self.claim(way.kind(), to, is_due).await? {
             Err(instead) => return Ok(instead),
-            Ok(text) => text,
+            Ok(claimed) => claimed,
         };
-        Ok(way.put(whom, &text).await)
+        let fired = way.put(whom, &text).await;
+        if fired == Fired::Done {
+            return Ok(fired);
+        }
+        // Kept, the agent is told when it would be reminded.
+        let _ = to.notes.change(&host::boot().id, |told| {
+            if told.told_at == noted.told_at {
+                told.untell(before);
+            }
+        });
+        if matches!(fired, Fired::Busy | Fired::Later) {
+            let claimed = std::mem::take(&mut self.claimed);
+            waking::end(to.bridge, to.acting, claimed, WakeOutcome::Abandoned, None).await;
+        }
+        Ok(fired)
     }
 
     /// Claims the wake, and notes that the agent is told now. Returns what to tell it.
@@ -205,7 +237,7 @@ impl Waker {
         way: ClientWay,
         to: &To<'_>,
         is_due: impl FnOnce(&Told) -> bool,
-    ) -> Result<Result<String, Fired>, SessionError> {
+    ) -> Result<Result<(Text, Told), Fired>, SessionError> {
         let news = News::of(to.each);
         let (who, what) = ((to.acting, to.notes), (to.each, news.newest));
         let told = match waking::begin(to.bridge, who, what, way, is_due).await? {
@@ -219,12 +251,16 @@ impl Waker {
                 return Ok(Err(Fired::Failed(why)));
             }
         };
-        let mut text = news.text(to.acting, HOW);
+        let mut words = news.text(to.acting, HOW);
         // Claude Code drops a text that is the same as the one before.
         if told.reminders > 0 {
-            let _ = write!(text, " This is reminder {}.", told.reminders);
+            let _ = write!(words, " This is reminder {}.", told.reminders);
         }
-        Ok(Ok(text))
+        let wake = self.claimed.first().map_or_else(
+            || format!("mcp-bridge-{:x}", fastrand::u64(..)),
+            |one| format!("mcp-bridge-wake-{}-{}", one.wake.id, one.wake.claim),
+        );
+        Ok(Ok((Text { wake, words }, told)))
     }
 
     /// The hook that claimed a wake has ended with it: that its mail was read is ours to
@@ -332,14 +368,10 @@ impl To<'_> {
         let now = millis(host::boot().now);
         let was_told = news.newest <= told.newest && !told.reminded_in(now).is_zero();
         let was_woken = told.was_woken_for(news.newest, now);
-        // The user may have begun another conversation since, and its hooks told of it.
-        let mut threads = vec![told.thread.clone(), agent.thread()];
-        threads.retain(|thread| !thread.is_empty());
-        threads.dedup();
         Addressee {
             client,
             version: agent.client().version,
-            threads,
+            threads: agent.threads(told),
             in_turn: self.each.iter().any(|mail| mail.in_turn),
             bypasses: told.bypasses,
             has_waiter: self.notes.has_waiter(),

@@ -75,7 +75,9 @@ pub enum ClientWay {
     Hook,
     /// Claude Code's socket for messages of other sessions.
     ClaudeInbox,
-    /// Codex's queue of a thread.
+    /// Codex's queue of a thread, by its app server.
+    CodexAppServer,
+    /// The same by its command.
     CodexQueue,
 }
 
@@ -86,6 +88,7 @@ impl ClientWay {
         match self {
             Self::Hook => "hook",
             Self::ClaudeInbox => "claude-inbox",
+            Self::CodexAppServer => "codex-app-server",
             Self::CodexQueue => "codex-queue",
         }
     }

@@ -101,6 +101,14 @@ impl Told {
         self.told_at = now;
     }
 
+    /// It was not told after all: as it was before.
+    pub(crate) fn untell(&mut self, before: &Self) {
+        self.newest = before.newest;
+        self.told_at = before.told_at;
+        self.reminders = before.reminders;
+        self.wakes.pop();
+    }
+
     /// How long until an agent that left its mail unread is reminded of it: longer
     /// after each time.
     pub(crate) fn reminded_in(&self, now: u64) -> Duration {

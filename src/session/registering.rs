@@ -11,9 +11,6 @@ use crate::{host, liveness};
 /// its user holds them all, and runs on when a terminal is killed.
 const SHARES_PROCESSES: &str = "codex";
 
-/// What such a server is started with.
-const SHARED: &str = "app-server";
-
 /// The client that calls itself so, and that started this program as process `pid`, in
 /// the directory that it works in.
 #[must_use]
@@ -34,9 +31,11 @@ pub fn client(name: &str, version: Option<&str>, pid: Option<i32>) -> Client {
 /// without its server, or for one prompt. One that cannot be looked at may be shared.
 #[cfg(target_os = "linux")]
 fn is_alone(pid: i32) -> bool {
+    /// What such a server is started with.
+    const SHARED: &[u8] = b"app-server";
     let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let mut each = words.split(|byte| *byte == 0);
-    !words.is_empty() && each.all(|word| word != SHARED.as_bytes())
+    !words.is_empty() && each.all(|word| word != SHARED)
 }
 
 #[cfg(not(target_os = "linux"))]

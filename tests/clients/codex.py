@@ -30,6 +30,9 @@ class Model(http.server.BaseHTTPRequestHandler):
     script = []
     # (nanoseconds, what is new to the model, the answer)
     asked = []
+    # While this is not set it answers nothing.
+    answers = threading.Event()
+    answers.set()
 
     def log_message(self, *_):
         pass
@@ -39,7 +42,10 @@ class Model(http.server.BaseHTTPRequestHandler):
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.wfile.write(body)
+        except BrokenPipeError:
+            pass  # The client's user interrupted it.
 
     def do_GET(self):
         self.reply("application/json", b"{}")
@@ -56,13 +62,17 @@ class Model(http.server.BaseHTTPRequestHandler):
             call = ("check_messages", {})
         if call:
             item = {"type": "function_call", "id": f"fc_{at}", "call_id": f"call_{at}", "name": call[0],
-                    "namespace": server_of(request, call[0]), "arguments": json.dumps(call[1])}
+                    "arguments": json.dumps(call[1])}
+            # The client's own are in none.
+            if call[0] != "exec_command":
+                item["namespace"] = server_of(request, call[0])
         else:
             text = {"type": "output_text", "text": "ok", "annotations": []}
             item = {"type": "message", "id": f"msg_{at}", "role": "assistant", "content": [text]}
         # One without tools is for the conversation's title.
         if request.get("tools"):
             Model.asked.append((at, new, call and call[0]))
+        Model.answers.wait(PATIENCE)
         usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2,
                  "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
         events = [("response.created", {"response": {"id": f"resp_{at}"}}),
@@ -229,7 +239,10 @@ class Screen:
         wait("draft", lambda: f"› {words}" in self.text())
         # Enter within a burst of keys is part of what is pasted.
         wait("turn", lambda: any(words in new for _, new, _ in Model.asked[before:])
-             or run(*TMUX, "send-keys", "-t", self.name, "Enter"))
+             or self.press("Enter"))
+
+    def press(self, key):
+        run(*TMUX, "send-keys", "-t", self.name, key)
 
     def kill(self):
         """The client, and not what it started."""
@@ -261,8 +274,8 @@ def servers():
     return {pid: parent for pid, (parent, words) in processes().items() if words[:2] == [BRIDGE, "mcp"]}
 
 
-def screens():
-    """What a client on a screen needs: its hooks are trusted, and it finds the package
+def screens(hooks=True):
+    """What a client on a screen needs: its hooks are trusted, or not there, and it finds the package
     from which it starts its shared server instead of making a copy of 400 MB."""
     package = glob.glob(f"{os.path.dirname(os.path.realpath(CODEX))}/../../codex-*/vendor/*")[0]
     version = json.load(open(f"{package}/codex-package.json"))["version"]
@@ -271,14 +284,20 @@ def screens():
     if subprocess.run(["cp", "-al", package, release], capture_output=True).returncode == 0:
         os.symlink("bin/codex", f"{release}/codex")
     run(BRIDGE, "setup", "codex", "--user")
+    if not hooks:
+        return os.remove(f"{CONFIG}/hooks.json")
     server = AppServer()
     server.trust()
     server.end()
 
 
-def unread(side="b"):
+def session(side="b"):
     status = json.loads(run(BRIDGE, "status", "--json"))
-    return next(one["unread"] for one in status["sessions"] if one["session"] == side)
+    return next(one for one in status["sessions"] if one["session"] == side)
+
+
+def unread(side="b"):
+    return session(side)["unread"]
 
 
 def woken(send, side="b"):
@@ -293,15 +312,84 @@ def woken(send, side="b"):
 
 
 def on_screen():
-    """An idle session is woken by its queue."""
+    """An idle session is woken by the app server, and a session alone by the command."""
     screens()
     screen = Screen("agent")
     screen.say("hello")
+    wait("idle client", lambda: session()["turn"] == "outside")
     wakes = [woken(lambda: bridge("send", f"job {number}")) for number in range(4)]
     # What was read is not announced again.
-    announced = [a for a in Model.asked if "unread message" in a[1] and "function_call_output" not in a[1]]
-    assert len(announced) == 4, announced
-    return {"wakes_ms": wakes}
+    assert len(announced()) == 4, announced()
+    wait("end of the wake", lambda: session()["wake"] == "codex-app-server: verified")
+    screen.kill()
+    run(CODEX, "app-server", "daemon", "stop")
+    wait("end of the server", lambda: not servers())
+    alone = Screen("alone", "--no-daemon")
+    alone.say("good day")
+    # Until then its hooks tell it.
+    wait("idle client", lambda: session()["turn"] == "outside")
+    late = woken(lambda: bridge("send", "job"))
+    wait("end of the wake", lambda: session()["wake"] == "codex-queue: verified")
+    return {"wakes_ms": wakes, "alone_ms": late}
+
+
+def announced():
+    return [a for a in Model.asked if "unread message" in a[1] and "function_call_output" not in a[1]]
+
+
+def busy():
+    """No text comes into a turn, and none late. After an interruption the client holds
+    its queue: the user's next prompt tells of the mail, once."""
+    screens()
+    screen = Screen("agent")
+    screen.say("hello")
+    wait("idle client", lambda: session()["turn"] == "outside")
+    Model.answers.clear()
+    screen.say("long work")
+    bridge("send", "job 1")
+    wait("end of the draft", lambda: "esc to interrupt" in screen.text())
+    wait("interruption", lambda: "interrupted" in screen.text() or screen.press("Escape"))
+    Model.answers.set()
+    wait("end of the wake", lambda: "its user interrupted" in (session()["wake"] or ""))
+    assert unread() == 1 and not announced(), announced()
+    screen.say("go on")
+    wait("reading", lambda: unread() == 0)
+    # A text that was left in the queue would come before the next wake.
+    woken(lambda: bridge("send", "job 2"))
+    assert len(announced()) == 2, announced()
+    return {}
+
+
+def asks():
+    """Without hooks the client's own word says that it lives, and waits."""
+    screens(hooks=False)
+    with open(f"{CONFIG}/config.toml") as file:
+        text = file.read()
+    with open(f"{CONFIG}/config.toml", "w") as file:
+        file.write(text.replace('"never"', '"on-request"', 1))
+    screen = Screen("agent")
+    # A call tells which thread it is.
+    Model.script = [("check_messages", {})]
+    screen.say("hello")
+    wait("call", lambda: session()["activity_at"])
+    wait("end of the turn", lambda: "• ok" in screen.text())
+    Model.script = [("exec_command", {"cmd": f"touch {HOME}/file", "justification": "please",
+                                      "sandbox_permissions": "require_escalated"})]
+    screen.say("do it")
+    wait("question", lambda: "please" in screen.text())
+    wait("waiting session", lambda: session()["reported"] == "waiting")
+    bridge("send", "job")
+    screen.press("y")
+    wait("command", lambda: os.path.exists(f"{HOME}/file"))
+    # It was woken when it was idle again.
+    wait("reading", lambda: unread() == 0)
+    wait("work", lambda: session()["reported"] == "working")
+    # It does nothing, and lives. The first sign may say that its wait is over.
+    for _ in range(2):
+        idle = session()
+        wait("sign of life", lambda: session()["heartbeat"]["seq"] > idle["heartbeat"]["seq"])
+    assert session()["activity_at"] == idle["activity_at"], idle
+    return {}
 
 
 def ends():
@@ -329,6 +417,7 @@ def ends():
     # The shared server's end is that of all, and its successor has them again.
     os.kill(shared, 9)
     wait("end of the servers", lambda: not servers())
+    assert "exited" not in [session(side)["state"] for side in "ab"]
     run(CODEX, "app-server", "daemon", "start")
     wait("server again", servers)
     again = woken(lambda: bridge("send", "job"))
@@ -342,9 +431,10 @@ def main():
     prepare(server.server_address[1])
     try:
         figures = {"user": lambda: programmed("--user"), "project": lambda: programmed("--project"),
-                   "screen": on_screen, "ends": ends}[CASE]()
+                   "screen": on_screen, "busy": busy, "asks": asks, "ends": ends}[CASE]()
     except BaseException:
         print([(a[1][-300:], a[2]) for a in Model.asked[-4:]], file=sys.stderr)
+        print(session("b"), file=sys.stderr)
         raise
     finally:
         # The client's sockets stand elsewhere, and only links to them here.

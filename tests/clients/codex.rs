@@ -45,6 +45,16 @@ fn an_idle_codex_is_woken_through_its_queue() {
 }
 
 #[test]
+fn no_text_comes_into_a_turn_of_codex_or_late() {
+    drive("busy");
+}
+
+#[test]
+fn codex_says_that_its_session_lives_and_waits() {
+    drive("asks");
+}
+
+#[test]
 fn servers_end_with_the_process_that_codex_runs_them_in() {
     drive("ends");
 }

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use crate::clients::{Addressee, Fired, Way};
+use crate::clients::{Addressee, Fired, Text, Way};
 use crate::model::wake::ClientWay;
 
 /// The waiting hook.
@@ -22,7 +22,7 @@ impl Way for Hook {
         })
     }
 
-    async fn put(&self, _agent: &Addressee, _text: &str) -> Fired {
+    async fn put(&self, _agent: &Addressee, _text: &Text) -> Fired {
         Fired::Done
     }
 }

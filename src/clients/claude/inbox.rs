@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
-use crate::clients::{Addressee, Fired, Way};
+use crate::clients::{Addressee, Fired, Text, Way};
 use crate::guarded;
 use crate::liveness;
 use crate::model::process::ProcessId;
@@ -61,9 +61,9 @@ impl Way for Inbox {
         }
     }
 
-    async fn put(&self, agent: &Addressee, text: &str) -> Fired {
+    async fn put(&self, agent: &Addressee, text: &Text) -> Fired {
         let put = match ClaudeInbox::of(agent.client) {
-            Ok(inbox) => inbox.put(text).await,
+            Ok(inbox) => inbox.put(&text.words).await,
             Err(why) => Err(why),
         };
         put.map_or_else(Fired::Failed, |()| Fired::Done)

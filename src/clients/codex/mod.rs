@@ -1,18 +1,36 @@
-//! Codex: woken through the queue of a thread.
+//! Codex: woken through the queue of a thread, by its app server where the session runs
+//! in one that can be asked, else by its command.
 
+mod app_server;
+mod live_queue;
 mod queue;
 
-use super::{Addressee, Fired, Way};
+use super::{Addressee, Fired, State, Way};
+use crate::model::process::ProcessId;
+use app_server::{AppServer, Thread};
 
 /// What Codex calls itself in the servers that it starts.
 const NAME: &str = "codex-mcp-client";
 
 /// The first one first.
-pub(super) const WAYS: &[&dyn Way] = &[&queue::Queue];
+pub(super) const WAYS: &[&dyn Way] = &[&live_queue::LiveQueue, &queue::Queue];
 
 /// Whether a client of this name is Codex.
 pub(super) fn is_codex(name: &str) -> bool {
     name == NAME
+}
+
+/// What the app server says of the first of these threads that is loaded.
+pub(super) async fn state(client: ProcessId, threads: &[String]) -> Result<Option<State>, String> {
+    if threads.is_empty() {
+        return Ok(None);
+    }
+    let mut server = AppServer::of(client).await?;
+    Ok(match server.first_of(threads).await? {
+        Some((_, Thread::Idle)) => Some(State { waits: false }),
+        Some((_, Thread::Active { waits })) => Some(State { waits }),
+        Some((_, Thread::Broken)) | None => None,
+    })
 }
 
 /// Whether the agent can be told anything now, whatever the way.
@@ -38,14 +56,4 @@ fn is_thread(id: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_thread_is_no_option_of_a_command() {
-        for odd in ["", "-", "--message=x", "x", "a b c d e f", &"a".repeat(65)] {
-            assert!(!is_thread(odd), "{odd}");
-        }
-        assert!(is_thread("01a2267a-8e3e-7301-ad4e-fe56114537d8"));
-    }
-}
+mod tests;

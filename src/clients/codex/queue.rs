@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{is_open, is_thread};
-use crate::clients::{Addressee, Fired, Way};
+use crate::clients::{Addressee, Fired, Text, Way};
 use crate::command::{self, Ended, Request};
 use crate::model::process::ProcessId;
 use crate::model::wake::ClientWay;
@@ -39,11 +39,11 @@ impl Way for Queue {
         is_open(agent)
     }
 
-    async fn put(&self, agent: &Addressee, text: &str) -> Fired {
+    async fn put(&self, agent: &Addressee, text: &Text) -> Fired {
         let mut whys = Vec::new();
         for thread in &agent.threads {
             let queued = match CodexQueue::of(agent.client, &agent.version, thread) {
-                Ok(queue) => queue.put(text).await,
+                Ok(queue) => queue.put(&text.words).await,
                 Err(why) => Err(why),
             };
             match queued {
