@@ -75,7 +75,7 @@ mod tests {
         // Without a server that it shares.
         assert_eq!(process("codex-mcp-client", own), liveness::own());
         let mut server = std::process::Command::new("sh")
-            .args(["-c", "read line", SHARED])
+            .args(["-c", "read line", "app-server"])
             .stdin(std::process::Stdio::piped())
             .spawn()
             .expect("a shell");
