@@ -315,6 +315,22 @@ fn a_misspelt_argument_is_refused_with_the_right_one() {
 }
 
 #[test]
+fn the_schema_of_each_property_is_an_object() {
+    let scratch = Scratch::with_conversation();
+    let mut client = Client::start(scratch.bridge(&["mcp"]));
+    client.shake_hands("2025-11-25");
+    let tools = client.ask("tools/list", json!({}))["result"]["tools"].clone();
+    for tool in tools.as_array().expect("tools") {
+        for schema in ["inputSchema", "outputSchema"] {
+            let properties = tool[schema]["properties"].as_object();
+            for (property, says) in properties.into_iter().flatten() {
+                assert!(says.is_object(), "{} {schema} {property}", tool["name"]);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_task_is_worked_on_by_an_explicit_identity() {
     let scratch = Scratch::with_conversation();
     let mut client = Client::start(scratch.bridge(&["mcp"]));

@@ -74,6 +74,10 @@ impl Tool for ClaimTask {
 pub(super) struct Noted {
     task_id: i64,
     fence: i64,
+    /// The state of the task now.
+    // The schema of any value is `true`. The TypeScript SDK's clients want an object
+    // there, and refuse the whole list of tools.
+    #[schemars(with = "String")]
     state: Value,
 }
 
