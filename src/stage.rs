@@ -121,7 +121,7 @@ impl Stage {
     /// # Errors
     /// If it cannot be written.
     pub fn write_pid(&self, agent: &str, pid: u32) -> io::Result<()> {
-        // Replaced as a whole, so that nobody reads half of a number.
+        // Replaced as a whole, so that no reader sees half of a number.
         let (file, new) = (self.pid_file(agent), self.file(&format!("{agent}.pid.new")));
         std::fs::write(&new, pid.to_string())?;
         std::fs::rename(new, file)

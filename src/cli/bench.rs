@@ -93,7 +93,7 @@ pub(super) fn run(args: BenchArgs, context: &Context) -> anyhow::Result<Exit> {
     Err(BenchError::NotRun { program, why }.into())
 }
 
-/// The program in this one's directory, if nobody but its owner and root chose it.
+/// The program in this one's directory, if only its owner and root may have put it there.
 fn beside(own: &Path) -> Result<PathBuf, BenchError> {
     let named = own.with_file_name(NAME);
     let program = match named.canonicalize() {

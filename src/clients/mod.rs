@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::liveness;
 use crate::model::process::ProcessId;
 use crate::model::wake::ClientWay;
 
@@ -84,6 +85,12 @@ pub(crate) enum Fired {
 pub(crate) struct State {
     /// It waits for its user's leave, or answer.
     pub(crate) waits: bool,
+}
+
+/// The process of the client of this name that started this program as process `pid`, if
+/// its life is that of one session.
+pub(crate) fn own_process(name: &str, pid: i32) -> Option<ProcessId> {
+    codex::owns_its_process(name, pid).then(|| liveness::of(pid))?
 }
 
 /// Whether a client of this name has one process for all of its sessions.

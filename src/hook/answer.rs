@@ -15,7 +15,7 @@ use crate::model::health::Turn;
 use crate::model::process::ProcessId;
 use crate::model::session::Status;
 use crate::model::wake::Mail;
-use crate::session::news::{News, names};
+use crate::session::news::{names, newest, pointer, together};
 use crate::session::notes::{Notes, Told, millis};
 use crate::session::registering;
 use crate::session::{Access, Acting};
@@ -87,25 +87,25 @@ fn tell(
     told: &mut Told,
     now: u64,
 ) -> Option<String> {
-    let news = News::of(&heard.mail);
+    let (mail, newest) = (&heard.mail, newest(&heard.mail));
     let answer = match what {
-        Tell::Introduction => Some(context(call, &introduction(acting, &news))),
-        Tell::Unread if news.unread > 0 && !told.was_woken_for(news.newest, now) => {
-            Some(context(call, &news.text(acting, HOW)))
+        Tell::Introduction => Some(context(call, &introduction(acting, mail))),
+        Tell::Unread if mail.unread > 0 && !told.was_woken_for(newest, now) => {
+            Some(context(call, &pointer(mail, acting, HOW)))
         }
-        Tell::News if news.newest > told.newest => Some(context(call, &news.text(acting, HOW))),
+        Tell::News if newest > told.newest => Some(context(call, &pointer(mail, acting, HOW))),
         // The store heard that the turn goes on.
         Tell::GoOn if heard.goes_on => {
             told.blocks += 1;
-            Some(json!({ "decision": "block", "reason": news.text(acting, HOW) }).to_string())
+            Some(json!({ "decision": "block", "reason": pointer(mail, acting, HOW) }).to_string())
         }
         _ => None,
     };
-    if call.event == Event::Prompt || news.unread == 0 {
+    if call.event == Event::Prompt || mail.unread == 0 {
         told.blocks = 0;
     }
     if answer.is_some() {
-        told.tell(news.newest, now);
+        told.tell(newest, now);
     }
     answer
 }
@@ -138,7 +138,8 @@ fn calls(client: ProcessId) -> bool {
 
 /// What the store said.
 struct Heard {
-    mail: Vec<Mail>,
+    /// Of all sessions of the agent.
+    mail: Mail,
     goes_on: bool,
 }
 
@@ -157,7 +158,7 @@ async fn ask(
     );
     let goes_on = plan.tell == Tell::GoOn && goes_on(&bridge, acting, told).await?;
     let turn = if goes_on { Turn::Inside } else { turn };
-    let mail = saying::say(&bridge, acting, turn).await?;
+    let mail = together(&saying::say(&bridge, acting, turn).await?);
     if plan.waits != told.waits {
         let status = match plan.waits {
             true => Status::Waiting,
@@ -185,8 +186,8 @@ fn client() -> Option<Client> {
 async fn goes_on(bridge: &Bridge, acting: &Acting, told: &Told) -> anyhow::Result<bool> {
     let sessions = acting.members.iter();
     let sessions: Vec<_> = sessions.map(|one| one.caller.session.clone()).collect();
-    let news = News::of(&bridge.unread(&sessions).await?);
-    let newest = (news.unread > 0).then_some(news.newest);
+    let mail = together(&bridge.unread(&sessions).await?);
+    let newest = mail.newest_unread.map(|id| id.0);
     Ok(plan::goes_on(newest, told.newest, told.blocks))
 }
 
@@ -196,14 +197,14 @@ pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
     store.is_some_and(|error| !error.is_outage())
 }
 
-fn introduction(acting: &Acting, news: &News) -> String {
+fn introduction(acting: &Acting, mail: &Mail) -> String {
     let who = names(acting);
     let mut text = format!(
         "mcp-bridge: here you are {who}. Other agents reach you by messages; read them {HOW}."
     );
-    if news.unread > 0 {
+    if mail.unread > 0 {
         text.push('\n');
-        text.push_str(&news.text(acting, HOW));
+        text.push_str(&pointer(mail, acting, HOW));
     }
     text
 }

@@ -23,7 +23,7 @@ use crate::liveness;
 use crate::model::MessageId;
 use crate::model::process::ProcessId;
 use crate::model::wake::ClientWay;
-use crate::session::news::News;
+use crate::session::news::{newest, pointer, together};
 use crate::session::notes::{Notes, Told, millis};
 use crate::session::waking::{self, Begun};
 use crate::session::{Access, Acting, Ended, Following, follow};
@@ -146,7 +146,7 @@ async fn try_once(
     let sessions = acting.members.iter();
     let sessions: Vec<_> = sessions.map(|one| one.caller.session.clone()).collect();
     let told = notes.told(&boot.id);
-    let left_unread = News::of(&bridge.unread(&sessions).await?).unread > 0;
+    let left_unread = together(&bridge.unread(&sessions).await?).unread > 0;
     let behind = sessions.iter().cloned();
     let behind = behind.map(|session| (session, MessageId(told.newest)));
     let following = Following {
@@ -161,21 +161,22 @@ async fn try_once(
 
     let mut pause = FIRST_LOOK;
     loop {
-        let mail = bridge.unread(&sessions).await?;
-        let (news, told) = (News::of(&mail), notes.told(&boot.id));
+        let each = bridge.unread(&sessions).await?;
+        let (mail, told) = (together(&each), notes.told(&boot.id));
+        let newest = newest(&mail);
         let is_due = |told: &Told| match followed {
-            Ended::Counted => news.newest > told.newest,
+            Ended::Counted => newest > told.newest,
             Ended::TimeUp => told.reminded_in(millis(host::boot().now)).is_zero(),
         };
-        if news.unread == 0 || !is_due(&told) {
+        if mail.unread == 0 || !is_due(&told) {
             return Ok(false);
         }
         // An agent at work hears of it from its other hooks, at the latest when it stops.
-        if !mail.iter().any(|one| one.in_turn) {
-            let (who, what) = ((acting, notes), (&*mail, news.newest));
+        if !mail.in_turn {
+            let (who, what) = ((acting, notes), (&*each, newest));
             let begun = waking::begin(&bridge, who, what, ClientWay::Hook, is_due).await?;
             if let Begun::Here { .. } = begun {
-                let _ = writeln!(std::io::stderr(), "{}", news.text(acting, HOW));
+                let _ = writeln!(std::io::stderr(), "{}", pointer(&mail, acting, HOW));
                 return Ok(true);
             }
         }

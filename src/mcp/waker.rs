@@ -20,7 +20,7 @@ use crate::model::process::ProcessId;
 use crate::model::wake::{
     ClientWay, Mail, WakeOutcome, WakePolicy, WakeState, WakeStep, fail, step,
 };
-use crate::session::news::{News, together};
+use crate::session::news::{newest, pointer, together};
 use crate::session::notes::{Claimed, Notes, Told, millis, most_wakes};
 use crate::session::waking::{self, Begun};
 use crate::session::{Acting, Following, SessionError, follow};
@@ -114,78 +114,59 @@ impl Waker {
             let sessions: Vec<_> = sessions.map(|one| one.caller.session.clone()).collect();
             let each = bridge.unread(&sessions).await?;
             let mail = together(&each);
+            let to = To {
+                bridge: &bridge,
+                acting: &acting,
+                notes: &notes,
+                each: &each,
+                mail,
+            };
             self.look_up(ways, mail);
-            self.settle(&notes, mail, &bridge, &acting).await;
+            self.settle(&to).await;
             let now = clock::since_boot();
             let (next, what) = step(self.state, mail, now, &policy);
-            match what {
+            let adapter = match what {
                 WakeStep::Rest { until } => {
                     (self.state, self.busy) = (next, FIRST_LOOK);
                     return await_news(&bridge, &acting, mail, until).await;
                 }
-                WakeStep::Fire { adapter, .. } => {
-                    let Some(way) = ways.get(adapter) else {
-                        return Ok(());
-                    };
-                    let to = To {
-                        bridge: &bridge,
-                        acting: &acting,
-                        notes: &notes,
-                        each: &each,
-                    };
-                    let told = to.told();
-                    let whom = to.addressee(&told, self.client, agent);
-                    match self.fire(*way, (&whom, &told), &to).await? {
-                        Fired::Done => self.state = next,
-                        Fired::Busy => {
-                            tokio::time::sleep(self.busy).await;
-                            self.busy = (self.busy * 2).min(BUSY);
-                            return Ok(());
-                        }
-                        Fired::Later => {
-                            tokio::time::sleep(PAUSE).await;
-                            return Ok(());
-                        }
-                        Fired::Failed(why) => {
-                            self.give_up((*way, &why), fail(next, now, &policy), &to, ways)
-                                .await;
-                        }
-                        Fired::Held(why) => {
-                            // As if it were the last one.
-                            let adapters = adapter + 1;
-                            let policy = WakePolicy { adapters, ..policy };
-                            self.give_up((*way, &why), fail(next, now, &policy), &to, ways)
-                                .await;
-                        }
-                    }
-                }
-                WakeStep::Verified { .. } | WakeStep::Unverified { .. } => {
-                    self.take_over(&notes);
-                    self.state = next;
-                    if let WakeStep::Unverified { adapter, .. } = what
-                        && let Some(way) = ways.get(adapter)
-                    {
-                        let why = format!("{}: no reading followed", way.kind().as_str());
-                        self.reasons.push(why);
-                    }
-                    self.conclude(what, &bridge, (&acting, &each), ways).await;
-                }
+                WakeStep::Fire { adapter, .. }
+                | WakeStep::Verified { adapter }
+                | WakeStep::Unverified { adapter, .. } => adapter,
+            };
+            let Some(way) = ways.get(adapter) else {
+                return Ok(());
+            };
+            if !matches!(what, WakeStep::Fire { .. }) {
+                self.take_over(&notes);
+                self.state = next;
+                self.conclude(&to, *way, what, "no reading followed").await;
+                continue;
             }
+            let told = to.told();
+            let whom = to.addressee(&told, self.client, agent);
+            let (why, adapters) = match self.fire(*way, (&whom, &told), &to).await? {
+                Fired::Done => {
+                    self.state = next;
+                    continue;
+                }
+                Fired::Busy => {
+                    tokio::time::sleep(self.busy).await;
+                    self.busy = (self.busy * 2).min(BUSY);
+                    return Ok(());
+                }
+                Fired::Later => {
+                    tokio::time::sleep(PAUSE).await;
+                    return Ok(());
+                }
+                Fired::Failed(why) => (why, policy.adapters),
+                // As if it were the last one.
+                Fired::Held(why) => (why, adapter + 1),
+            };
+            let (next, failed) = fail(next, now, &WakePolicy { adapters, ..policy });
+            self.state = next;
+            self.conclude(&to, *way, failed, &why).await;
         }
-    }
-
-    /// A way could not be taken.
-    async fn give_up(
-        &mut self,
-        (way, why): (&dyn Way, &str),
-        (next, failed): (WakeState, WakeStep),
-        to: &To<'_>,
-        ways: &[&dyn Way],
-    ) {
-        self.reasons.push(format!("{}: {why}", way.kind().as_str()));
-        self.state = next;
-        self.conclude(failed, to.bridge, (to.acting, to.each), ways)
-            .await;
     }
 
     /// Mail that came behind what the agent left unread is worth a try of its own, where
@@ -238,8 +219,7 @@ impl Waker {
         to: &To<'_>,
         is_due: impl FnOnce(&Told) -> bool,
     ) -> Result<Result<(Text, Told), Fired>, SessionError> {
-        let news = News::of(to.each);
-        let (who, what) = ((to.acting, to.notes), (to.each, news.newest));
+        let (who, what) = ((to.acting, to.notes), (to.each, newest(&to.mail)));
         let told = match waking::begin(to.bridge, who, what, way, is_due).await? {
             Begun::Here { claimed, told } => {
                 self.claimed = claimed;
@@ -251,7 +231,7 @@ impl Waker {
                 return Ok(Err(Fired::Failed(why)));
             }
         };
-        let mut words = news.text(to.acting, HOW);
+        let mut words = pointer(&to.mail, to.acting, HOW);
         // Claude Code drops a text that is the same as the one before.
         if told.reminders > 0 {
             let _ = write!(words, " This is reminder {}.", told.reminders);
@@ -265,10 +245,10 @@ impl Waker {
 
     /// The hook that claimed a wake has ended with it: that its mail was read is ours to
     /// say. It may have been read before this server looked.
-    async fn settle(&self, notes: &Notes, mail: Mail, bridge: &Bridge, acting: &Acting) {
-        let is_read = |mark| mail.oldest_unread.is_none_or(|oldest| mark < oldest);
-        let read = taken(notes, is_read);
-        waking::end(bridge, acting, read, WakeOutcome::Verified, None).await;
+    async fn settle(&self, to: &To<'_>) {
+        let oldest = to.mail.oldest_unread;
+        let read = taken(to.notes, |mark| oldest.is_none_or(|oldest| mark < oldest));
+        waking::end(to.bridge, to.acting, read, WakeOutcome::Verified, None).await;
     }
 
     /// The same for a try that came to nothing; not for one about later mail, which the
@@ -279,32 +259,26 @@ impl Waker {
         }
     }
 
-    /// Writes down what came of the try. A row that cannot be ended is taken over by the
-    /// next who wakes.
-    async fn conclude(
-        &mut self,
-        what: WakeStep,
-        bridge: &Bridge,
-        (acting, each): (&Acting, &[Mail]),
-        ways: &[&dyn Way],
-    ) {
+    /// Writes down what came of the try, and `why` where that was nothing. A row that
+    /// cannot be ended is taken over by the next program that wakes.
+    async fn conclude(&mut self, to: &To<'_>, way: &dyn Way, what: WakeStep, why: &str) {
         let outcome = match what {
             WakeStep::Verified { .. } => WakeOutcome::Verified,
             WakeStep::Unverified { spent: true, .. } => WakeOutcome::Spent,
             _ => WakeOutcome::Unverified,
         };
+        if outcome != WakeOutcome::Verified {
+            self.reasons.push(format!("{}: {why}", way.kind().as_str()));
+        }
         let reason = (outcome != WakeOutcome::Verified).then(|| self.reasons.join("; "));
         let mut claimed = std::mem::take(&mut self.claimed);
-        if outcome == WakeOutcome::Spent
-            && claimed.is_empty()
-            && let Some(last) = ways.last()
-        {
+        if outcome == WakeOutcome::Spent && claimed.is_empty() {
             // No way could even be tried: the daemon alerts its operator of what stands in
             // the store.
-            let claim = waking::claim(bridge, acting, each, last.kind()).await;
+            let claim = waking::claim(to.bridge, to.acting, to.each, way.kind()).await;
             claimed = claim.ok().flatten().unwrap_or_default();
         }
-        waking::end(bridge, acting, claimed, outcome, reason).await;
+        waking::end(to.bridge, to.acting, claimed, outcome, reason).await;
         if outcome != WakeOutcome::Unverified {
             self.reasons.clear();
         }
@@ -355,6 +329,8 @@ struct To<'a> {
     notes: &'a Notes,
     /// The mail of each of the agent's sessions.
     each: &'a [Mail],
+    /// That of all of them.
+    mail: Mail,
 }
 
 impl To<'_> {
@@ -364,15 +340,15 @@ impl To<'_> {
 
     /// What is known of the agent now.
     fn addressee(&self, told: &Told, client: ProcessId, agent: &Agent) -> Addressee {
-        let news = News::of(self.each);
+        let newest = newest(&self.mail);
         let now = millis(host::boot().now);
-        let was_told = news.newest <= told.newest && !told.reminded_in(now).is_zero();
-        let was_woken = told.was_woken_for(news.newest, now);
+        let was_told = newest <= told.newest && !told.reminded_in(now).is_zero();
+        let was_woken = told.was_woken_for(newest, now);
         Addressee {
             client,
             version: agent.client().version,
             threads: agent.threads(told),
-            in_turn: self.each.iter().any(|mail| mail.in_turn),
+            in_turn: self.mail.in_turn,
             bypasses: told.bypasses,
             has_waiter: self.notes.has_waiter(),
             was_woken,

@@ -3,6 +3,7 @@
 
 mod app_server;
 mod live_queue;
+mod process;
 mod queue;
 
 use super::{Addressee, Fired, State, Way};
@@ -18,6 +19,11 @@ pub(super) const WAYS: &[&dyn Way] = &[&live_queue::LiveQueue, &queue::Queue];
 /// Whether a client of this name is Codex.
 pub(super) fn is_codex(name: &str) -> bool {
     name == NAME
+}
+
+/// Whether the client of this name, with this process, has that for one session alone.
+pub(super) fn owns_its_process(name: &str, pid: i32) -> bool {
+    !process::may_share(name) || process::is_alone(pid)
 }
 
 /// What the app server says of the first of these threads that is loaded.
