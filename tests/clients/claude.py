@@ -6,13 +6,15 @@ Everything happens in DIRECTORY and in a network namespace that has only loopbac
 Each step waits for what it leads to. The last line is a JSON object of figures.
 """
 
-import http.server
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+
+import scripted
+from scripted import wait
 
 BRIDGE, CLAUDE, HOME, PLUGIN = sys.argv[1:5]
 PATIENCE = 60
@@ -22,35 +24,16 @@ WAKES, WAKES_BY_SERVER = (200, 25) if FULL else (3, 1)
 TREE, CREDENTIALS = f"{HOME}/tree", f"{HOME}/credentials"
 
 
-class Model(http.server.BaseHTTPRequestHandler):
+class Model(scripted.Model):
     """Calls check_messages when the newest turn says that messages wait, else says ok."""
 
-    protocol_version = "HTTP/1.1"
     # (nanoseconds, the newest turn, the tool that was called)
     asked = []
     # Ends what it ponders.
     goes_on = threading.Event()
 
-    def log_message(self, *_):
-        pass
-
-    def reply(self, kind, body):
-        self.send_response(200)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def do_GET(self):
-        self.reply("application/json", b"{}")
-
-    do_HEAD = do_GET
-
     def do_POST(self):
-        at = time.monotonic_ns()
-        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
-        request = json.loads(raw or b"{}")
+        at, request = time.monotonic_ns(), self.asked_for()
         if not self.path.startswith("/v1/messages") or "count_tokens" in self.path:
             return self.reply("application/json", b'{"input_tokens": 1}')
         turns = [m for m in request.get("messages", []) if m["role"] == "user"]
@@ -62,27 +45,7 @@ class Model(http.server.BaseHTTPRequestHandler):
         Model.asked.append((at, turn, tool))
         if "ponder" in turn and not tool:
             Model.goes_on.wait(PATIENCE * 3)
-        block = {"type": "text", "text": ""}
-        delta, stop = {"type": "text_delta", "text": "ok"}, "end_turn"
-        if tool:
-            block = {"type": "tool_use", "id": f"toolu_{at}", "name": tool, "input": {}}
-            delta, stop = {"type": "input_json_delta", "partial_json": "{}"}, "tool_use"
-        usage = {"input_tokens": 1, "output_tokens": 1}
-        message = {"id": f"msg_{at}", "type": "message", "role": "assistant", "model": "scripted",
-                   "content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
-        if not request.get("stream"):
-            message.update(content=[{"type": "text", "text": "ok"}], stop_reason="end_turn")
-            return self.reply("application/json", json.dumps(message).encode())
-        events = [("message_start", {"message": message}),
-                  ("content_block_start", {"index": 0, "content_block": block}),
-                  ("content_block_delta", {"index": 0, "delta": delta}),
-                  ("content_block_stop", {"index": 0}),
-                  ("message_delta", {"delta": {"stop_reason": stop, "stop_sequence": None},
-                                     "usage": {"output_tokens": 1}}),
-                  ("message_stop", {})]
-        body = "".join(f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n"
-                       for kind, data in events)
-        self.reply("text/event-stream", body.encode())
+        self.answer_claude(request, tool and (tool, {}))
 
 
 def figures(wakes):
@@ -105,16 +68,6 @@ def run(env, *command):
     done = subprocess.run(command, env=env, cwd=TREE, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, (command, done)
     return done.stdout
-
-
-def wait(what, look):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"no {what}")
 
 
 def processes(word):
@@ -140,10 +93,7 @@ def signal(pids, number):
 
 
 def main():
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Model)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    env = environment(server.server_address[1])
+    env = environment(scripted.serve(Model))
     os.makedirs(TREE)
     trusted = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
     with open(f"{HOME}/.claude.json", "w") as file:

@@ -19,7 +19,7 @@ fn drive(plugin: &str) {
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/claude.py");
     let mut command = Command::new("unshare");
     command
-        .args(["-n", "python3"])
+        .args(["-n", "python3", "-B"])
         .arg(driver)
         .arg(env!("CARGO_BIN_EXE_mcp-bridge"))
         .arg(&claude)

@@ -7,8 +7,6 @@ process namespace that ends with this driver. Each step waits for what it leads 
 last line is a JSON object of figures.
 """
 
-import glob
-import http.server
 import json
 import os
 import subprocess
@@ -16,17 +14,19 @@ import sys
 import threading
 import time
 
+import scripted
+from scripted import called, news, said, wait
+
 BRIDGE, CODEX, HOME, CASE = sys.argv[1:5]
 PATIENCE = 60
 CONFIG, CREDENTIALS = f"{HOME}/.codex", f"{HOME}/credentials"
 TMUX = ["tmux", "-L", "test"]
 
 
-class Model(http.server.BaseHTTPRequestHandler):
+class Model(scripted.Model):
     """Calls the tools of its script, one a request, and check_messages when it is told
     that messages wait. Else it says ok."""
 
-    protocol_version = "HTTP/1.1"
     script = []
     # (nanoseconds, what is new to the model, the answer)
     asked = []
@@ -34,65 +34,22 @@ class Model(http.server.BaseHTTPRequestHandler):
     answers = threading.Event()
     answers.set()
 
-    def log_message(self, *_):
-        pass
-
-    def reply(self, kind, body):
-        self.send_response(200)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        try:
-            self.wfile.write(body)
-        except BrokenPipeError:
-            pass  # The client's user interrupted it.
-
-    def do_GET(self):
-        self.reply("application/json", b"{}")
-
     def do_POST(self):
         at = time.monotonic_ns()
-        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         if not self.path.startswith("/v1/responses"):
+            self.asked_for()
             return self.reply("application/json", b"{}")
-        request = json.loads(raw)
+        request = self.asked_for()
         new = news(request["input"])
         call = Model.script.pop(0) if Model.script and request.get("tools") else None
         if not call and "unread message" in new and "function_call_output" not in new:
             call = ("check_messages", {})
-        if call:
-            item = {"type": "function_call", "id": f"fc_{at}", "call_id": f"call_{at}", "name": call[0],
-                    "arguments": json.dumps(call[1])}
-            # The client's own are in none.
-            if call[0] != "exec_command":
-                item["namespace"] = server_of(request, call[0])
-        else:
-            text = {"type": "output_text", "text": "ok", "annotations": []}
-            item = {"type": "message", "id": f"msg_{at}", "role": "assistant", "content": [text]}
+        item = called(request, *call) if call else said()
         # One without tools is for the conversation's title.
         if request.get("tools"):
             Model.asked.append((at, new, call and call[0]))
         Model.answers.wait(PATIENCE)
-        usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2,
-                 "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
-        events = [("response.created", {"response": {"id": f"resp_{at}"}}),
-                  ("response.output_item.done", {"output_index": 0, "item": item}),
-                  ("response.completed", {"response": {"id": f"resp_{at}", "usage": usage}})]
-        body = "".join(f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n" for kind, data in events)
-        self.reply("text/event-stream", body.encode())
-
-
-def news(items):
-    """What the client adds behind the model's last answer."""
-    own = [n for n, item in enumerate(items) if item.get("role") == "assistant" or item["type"] == "function_call"]
-    return json.dumps(items[own[-1] + 1 if own else 0:])
-
-
-def server_of(request, name):
-    for space in request["tools"]:
-        if name in [tool["name"] for tool in space.get("tools", [])]:
-            return space["name"]
-    raise AssertionError(f"the client does not offer {name}")
+        self.answer_codex(item)
 
 
 def run(*command, tree="tree"):
@@ -106,74 +63,15 @@ def bridge(*words, side="a"):
     return run(BRIDGE, "-c", f"{CREDENTIALS}/work.{side}.toml", *words)
 
 
-def wait(what, look):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"no {what}")
-
-
 def prepare(port):
     os.makedirs(f"{HOME}/tree")
-    os.makedirs(CONFIG)
-    with open(f"{CONFIG}/config.toml", "w") as file:
-        file.write(f"""model = "scripted"
-model_provider = "scripted"
-approval_policy = "never"
-check_for_update_on_startup = false
-
-[model_providers.scripted]
-name = "scripted"
-base_url = "http://127.0.0.1:{port}/v1"
-wire_api = "responses"
-
-[features]
-plugins = false
-
-[analytics]
-enabled = false
-
-[projects."{HOME}/tree"]
-trust_level = "trusted"
-""")
+    scripted.configure_codex(CONFIG, port, [f"{HOME}/tree"])
     run(BRIDGE, "conversation", "new", "--label", "work", "--out", CREDENTIALS)
     run(BRIDGE, "join", f"{CREDENTIALS}/work.b.toml")
 
 
-class AppServer:
-    """The client's own interface for programs."""
-
-    def __init__(self):
-        self.process = subprocess.Popen([CODEX, "app-server"], env=ENV, cwd=f"{HOME}/tree", text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self.call("initialize", clientInfo={"name": "test", "version": "1"}, capabilities={"experimentalApi": True})
-
-    def call(self, method, **params):
-        self.process.stdin.write(json.dumps({"id": method, "method": method, "params": params}) + "\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            answer = json.loads(line)
-            if answer.get("id") == method:
-                return answer["result"]
-        raise AssertionError(f"{method}: no answer")
-
-    def hooks(self):
-        listed, = self.call("hooks/list", cwds=[f"{HOME}/tree"])["data"]
-        assert not listed["warnings"] and not listed["errors"], listed
-        return [hook for hook in listed["hooks"] if "mcp-bridge" in hook["command"]]
-
-    def trust(self):
-        """As its user does on the screen: each hook by its hash."""
-        state = {hook["key"]: {"trusted_hash": hook["currentHash"]} for hook in self.hooks()}
-        edit = {"keyPath": "hooks.state", "mergeStrategy": "upsert", "value": state}
-        self.call("config/batchWrite", edits=[edit])
-
-    def end(self):
-        self.process.stdin.close()
-        self.process.wait(PATIENCE)
+def app_server():
+    return scripted.AppServer(CODEX, ENV, f"{HOME}/tree")
 
 
 WORK = [("check_messages", {}), ("send_to_partner", {"message": "hello"}), ("claim_task", {}),
@@ -201,7 +99,7 @@ def programmed(scope):
     tasks = bridge("task", "list", "--all", "--json")
     assert '"done"' in tasks, tasks
 
-    server = AppServer()
+    server = app_server()
     names = sorted(hook["eventName"] for hook in server.hooks())
     assert names == ["interrupt", "permissionRequest", "postToolUse", "sessionStart", "stop", "userPromptSubmit"], names
     assert {hook["trustStatus"] for hook in server.hooks()} == {"untrusted"}
@@ -275,18 +173,12 @@ def servers():
 
 
 def screens(hooks=True):
-    """What a client on a screen needs: its hooks are trusted, or not there, and it finds the package
-    from which it starts its shared server instead of making a copy of 400 MB."""
-    package = glob.glob(f"{os.path.dirname(os.path.realpath(CODEX))}/../../codex-*/vendor/*")[0]
-    version = json.load(open(f"{package}/codex-package.json"))["version"]
-    release = f"{CONFIG}/packages/app-server-daemon/releases/{version}-{os.path.basename(package)}"
-    os.makedirs(os.path.dirname(release))
-    if subprocess.run(["cp", "-al", package, release], capture_output=True).returncode == 0:
-        os.symlink("bin/codex", f"{release}/codex")
+    """What a client on a screen needs: its hooks are trusted, or not there."""
+    scripted.share_codex(CODEX, CONFIG)
     run(BRIDGE, "setup", "codex", "--user")
     if not hooks:
         return os.remove(f"{CONFIG}/hooks.json")
-    server = AppServer()
+    server = app_server()
     server.trust()
     server.end()
 
@@ -425,10 +317,7 @@ def ends():
 
 
 def main():
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Model)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    prepare(server.server_address[1])
+    prepare(scripted.serve(Model))
     try:
         figures = {"user": lambda: programmed("--user"), "project": lambda: programmed("--project"),
                    "screen": on_screen, "busy": busy, "asks": asks, "ends": ends}[CASE]()
@@ -437,11 +326,7 @@ def main():
         print(session("b"), file=sys.stderr)
         raise
     finally:
-        # The client's sockets stand elsewhere, and only links to them here.
-        for link in filter(os.path.islink, glob.glob(f"{CONFIG}/*/*.sock")):
-            for file in [os.readlink(link), f"{os.readlink(link)}.lock"]:
-                if os.path.exists(file):
-                    os.remove(file)
+        scripted.remove_sockets(CONFIG)
     print(json.dumps(figures or {}))
 
 

@@ -19,7 +19,7 @@ fn drive(case: &str) {
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/codex.py");
     let mut command = Command::new("unshare");
     command
-        .args(["-npf", "--mount-proc", "--kill-child", "python3"])
+        .args(["-npf", "--mount-proc", "--kill-child", "python3", "-B"])
         .arg(driver)
         .arg(env!("CARGO_BIN_EXE_mcp-bridge"))
         .arg(&codex)

@@ -9,8 +9,8 @@ are those of our commands, with their defaults. Each step waits for what it lead
 last line is a JSON object of figures.
 """
 
+import functools
 import glob
-import http.server
 import json
 import os
 import re
@@ -20,8 +20,12 @@ import sys
 import threading
 import time
 
+import scripted
+from scripted import called, news, said
+
 BRIDGE, CLAUDE, CODEX, HOME = sys.argv[1:5]
 PATIENCE = 90
+wait = functools.partial(scripted.wait, patience=PATIENCE)
 TASKS = 6
 TMUX = ["tmux", "-L", "test"]
 WORKERS = ["backend-1", "backend-2"]
@@ -30,51 +34,26 @@ TOLD = re.compile(r"\d unread message")
 TREES = {name: f"{HOME}/{name}" for name in ["boss", *WORKERS]}
 
 
-class Model(http.server.BaseHTTPRequestHandler):
+class Model(scripted.Model):
     """The models of all three. The orchestrator's makes the tasks when it is asked to, and
     reads its mail when it is told of some; a worker's reads its mail and does the task."""
 
-    protocol_version = "HTTP/1.1"
     # What each was told: (who, what is new to it, the tool that it called).
     asked = []
     # The victim has its second task, and is dead.
     has_second, is_dead = threading.Event(), threading.Event()
     taken = {name: 0 for name in WORKERS}
 
-    def log_message(self, *_):
-        pass
-
-    def reply(self, kind, body):
-        self.send_response(200)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            try:
-                self.wfile.write(body)
-            except OSError:
-                pass  # It was killed.
-
-    def do_GET(self):
-        self.reply("application/json", b"{}")
-
-    do_HEAD = do_GET
-
     def do_POST(self):
-        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        request = self.asked_for()
         if self.path.startswith("/v1/responses"):
-            self.worker(json.loads(raw))
+            self.worker(request)
         elif self.path.startswith("/v1/messages") and "count_tokens" not in self.path:
-            self.orchestrator(json.loads(raw))
+            self.orchestrator(request)
         else:
             self.reply("application/json", b'{"input_tokens": 1}')
 
-    def events(self, events):
-        lines = (f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n" for kind, data in events)
-        self.reply("text/event-stream", "".join(lines).encode())
-
     def orchestrator(self, request):
-        at = time.monotonic_ns()
         turns = [m for m in request.get("messages", []) if m["role"] == "user"]
         new = json.dumps(turns[-1]["content"]) if turns else ""
         call = None
@@ -86,29 +65,10 @@ class Model(http.server.BaseHTTPRequestHandler):
         names = [tool.get("name", "") for tool in request.get("tools", [])]
         name = next((n for n in names if call and n.endswith(f"__{call[0]}")), None)
         Model.asked.append(("boss", new, name))
-        block, delta, stop = {"type": "text", "text": ""}, {"type": "text_delta", "text": "ok"}, "end_turn"
-        if name:
-            block = {"type": "tool_use", "id": f"toolu_{at}", "name": name, "input": {}}
-            delta, stop = {"type": "input_json_delta", "partial_json": json.dumps(call[1])}, "tool_use"
-        message = {"id": f"msg_{at}", "type": "message", "role": "assistant", "model": "scripted", "content": [],
-                   "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1}}
-        if not request.get("stream"):
-            message.update(content=[{"type": "text", "text": "ok"}], stop_reason="end_turn")
-            return self.reply("application/json", json.dumps(message).encode())
-        self.events([("message_start", {"message": message}),
-                     ("content_block_start", {"index": 0, "content_block": block}),
-                     ("content_block_delta", {"index": 0, "delta": delta}),
-                     ("content_block_stop", {"index": 0}),
-                     ("message_delta", {"delta": {"stop_reason": stop, "stop_sequence": None},
-                                        "usage": {"output_tokens": 1}}),
-                     ("message_stop", {})])
+        self.answer_claude(request, name and (name, call[1]))
 
     def worker(self, request):
-        at = time.monotonic_ns()
-        items = request["input"]
-        own = [n for n, one in enumerate(items) if one.get("role") == "assistant" or one["type"] == "function_call"]
-        new = json.dumps(items[own[-1] + 1 if own else 0:])
-        everything = json.dumps(items)
+        new, everything = news(request["input"]), json.dumps(request["input"])
         me = next((name for name in WORKERS if TREES[name] in everything), None)
         call = None
         task = re.search(r"task done (\d+) --fence (\d+)", new)
@@ -128,18 +88,7 @@ class Model(http.server.BaseHTTPRequestHandler):
             call = "check_messages", {}
         if request.get("tools"):
             Model.asked.append((me, new, call and call[0]))
-        if call:
-            space = next(s["name"] for s in request["tools"] if call[0] in [t["name"] for t in s.get("tools", [])])
-            item = {"type": "function_call", "id": f"fc_{at}", "call_id": f"call_{at}", "name": call[0],
-                    "namespace": space, "arguments": json.dumps(call[1])}
-        else:
-            text = {"type": "output_text", "text": "ok", "annotations": []}
-            item = {"type": "message", "id": f"msg_{at}", "role": "assistant", "content": [text]}
-        usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2,
-                 "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
-        self.events([("response.created", {"response": {"id": f"resp_{at}"}}),
-                     ("response.output_item.done", {"output_index": 0, "item": item}),
-                     ("response.completed", {"response": {"id": f"resp_{at}", "usage": usage}})])
+        self.answer_codex(called(request, *call) if call else said())
 
 
 def run(*command, tree="boss"):
@@ -147,16 +96,6 @@ def run(*command, tree="boss"):
                           capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, (command, done)
     return done.stdout + done.stderr
-
-
-def wait(what, look):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"no {what}")
 
 
 def rows(query):
@@ -174,49 +113,8 @@ def prepare(port):
     with open(f"{HOME}/.claude.json", "w") as file:
         json.dump({"hasCompletedOnboarding": True, "theme": "dark", "projects": {TREES["boss"]: trusted},
                    "customApiKeyResponses": {"approved": ["sk-ant-fake"], "rejected": []}}, file)
-    os.makedirs(f"{HOME}/.codex")
-    with open(f"{HOME}/.codex/config.toml", "w") as file:
-        file.write(f"""model = "scripted"
-model_provider = "scripted"
-approval_policy = "never"
-check_for_update_on_startup = false
-
-[model_providers.scripted]
-name = "scripted"
-base_url = "http://127.0.0.1:{port}/v1"
-wire_api = "responses"
-
-[features]
-plugins = false
-
-[analytics]
-enabled = false
-""" + "".join(f'\n[projects."{TREES[name]}"]\ntrust_level = "trusted"\n' for name in WORKERS))
-    # The package from which it starts its shared server: else it makes a copy of 400 MB.
-    package = glob.glob(f"{os.path.dirname(os.path.realpath(CODEX))}/../../codex-*/vendor/*")[0]
-    version = json.load(open(f"{package}/codex-package.json"))["version"]
-    release = f"{HOME}/.codex/packages/app-server-daemon/releases/{version}-{os.path.basename(package)}"
-    os.makedirs(os.path.dirname(release))
-    if subprocess.run(["cp", "-al", package, release], capture_output=True).returncode == 0:
-        os.symlink("bin/codex", f"{release}/codex")
-
-
-def trust():
-    """The hooks of Codex, as its user does on the screen: each by its hash."""
-    server = subprocess.Popen([CODEX, "app-server"], env=ENV, cwd=TREES[SURVIVOR], text=True, stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-    def call(method, **params):
-        server.stdin.write(json.dumps({"id": method, "method": method, "params": params}) + "\n")
-        server.stdin.flush()
-        return next(one for one in map(json.loads, server.stdout) if one.get("id") == method)["result"]
-
-    call("initialize", clientInfo={"name": "test", "version": "1"}, capabilities={"experimentalApi": True})
-    listed, = call("hooks/list", cwds=[TREES[SURVIVOR]])["data"]
-    state = {one["key"]: {"trusted_hash": one["currentHash"]} for one in listed["hooks"]}
-    call("config/batchWrite", edits=[{"keyPath": "hooks.state", "mergeStrategy": "upsert", "value": state}])
-    server.stdin.close()
-    server.wait(PATIENCE)
+    scripted.configure_codex(f"{HOME}/.codex", port, [TREES[name] for name in WORKERS])
+    scripted.share_codex(CODEX, f"{HOME}/.codex")
 
 
 def screen(name, *command):
@@ -257,7 +155,9 @@ def play():
     for name in WORKERS:
         run(BRIDGE, "join", f"{HOME}/.local/state/mcp-bridge/credentials/{name}.toml", tree=name)
     run(BRIDGE, "setup", "codex", "--user")
-    trust()
+    server = scripted.AppServer(CODEX, ENV, TREES[SURVIVOR])
+    server.trust()
+    server.end()
     daemons = [daemon(role) for role in ["worker", "orchestrator"]]
     wait("daemons", lambda: run(BRIDGE, "status").count("mcp-bridged") >= 2 or
          all("ready: " in open(f"{HOME}/{role}.log").read() for role in ["worker", "orchestrator"]))
@@ -306,11 +206,9 @@ def play():
 
 
 def main():
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Model)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    ENV.update(ANTHROPIC_BASE_URL=f"http://127.0.0.1:{server.server_address[1]}", ANTHROPIC_API_KEY="sk-ant-fake")
-    prepare(server.server_address[1])
+    port = scripted.serve(Model)
+    ENV.update(ANTHROPIC_BASE_URL=f"http://127.0.0.1:{port}", ANTHROPIC_API_KEY="sk-ant-fake")
+    prepare(port)
     try:
         figures = play()
     except BaseException:
@@ -322,11 +220,7 @@ def main():
             print(open(log).read()[-4000:], file=sys.stderr)
         raise
     finally:
-        # Codex's sockets stand elsewhere, and only links to them here.
-        for link in filter(os.path.islink, glob.glob(f"{HOME}/.codex/*/*.sock")):
-            for file in [os.readlink(link), f"{os.readlink(link)}.lock"]:
-                if os.path.exists(file):
-                    os.remove(file)
+        scripted.remove_sockets(f"{HOME}/.codex")
     print(json.dumps(figures))
 
 

@@ -22,7 +22,7 @@ fn a_team_of_claude_and_codex_does_six_tasks_while_one_is_killed() {
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/team.py");
         let mut command = Command::new("unshare");
         command
-            .args(["-npf", "--mount-proc", "--kill-child", "python3"])
+            .args(["-npf", "--mount-proc", "--kill-child", "python3", "-B"])
             .arg(driver)
             .arg(env!("CARGO_BIN_EXE_mcp-bridge"))
             .args([&claude, &codex])
