@@ -168,3 +168,18 @@ fn no_role_title_or_file_name_passes_for_the_frame() {
     }
     assert!(seen >= 3, "only {seen} of them showed it");
 }
+
+#[test]
+fn mail_that_another_call_reads_is_said_to_be_read_there() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    rig.send(&pair.a, "hello");
+    // Of a program that has not yet written what it got.
+    let fetched = rig.block_on(rig.store.fetch(&pair.b, 10, mcp_bridge::clock::now()));
+    assert_eq!(fetched.expect("fetched").messages.len(), 1);
+    let mut client = Client::start(bridge(&rig, "one", &file(&rig), &["mcp"]));
+    client.greet("2025-11-25", "test");
+    let text = client.text("check_messages", json!({}));
+    assert!(text.starts_with("No unread messages, except 1"), "{text}");
+    assert!(!text.contains("more"), "{text}");
+}

@@ -212,11 +212,16 @@ async fn read(
     (live, refused): (Vec<Live>, Vec<mail::Refusal>),
 ) -> Result<(String, Read), Refusal> {
     let fetched = mail::fetch(bridge, live, PAGE).await?;
-    let mut text = match fetched.mail.is_empty() {
-        true => "No unread messages.".to_owned(),
-        false => Styles::default().mail(&fetched, clock::now()),
+    let mut text = match (fetched.mail.is_empty(), fetched.remaining) {
+        (true, 0) => "No unread messages.".to_owned(),
+        // They come again if that call does not end well.
+        (true, held) => format!(
+            "No unread messages, except {held} that another call of this session is reading: \
+             call check_messages again if they do not appear there."
+        ),
+        (false, _) => Styles::default().mail(&fetched, clock::now()),
     };
-    if fetched.remaining > 0 {
+    if !fetched.mail.is_empty() && fetched.remaining > 0 {
         text.push_str(&format!(
             "\n{} more: call check_messages again.",
             fetched.remaining
