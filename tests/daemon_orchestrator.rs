@@ -97,6 +97,7 @@ fn figures_move_and_are_those_of_the_page() {
         is(state, "leadership", "acts", 1)
             && is(state, "heartbeat", "sessions_alive", 1)
             && figure(state, "reassignment", "tasks_waiting").is_some()
+            && figure(state, "watchdog", "sessions_alive").is_some()
             && figure(state, "store", "log_size").is_some_and(|bytes| bytes > 0)
     });
     let shown: BTreeSet<[String; 4]> = before
