@@ -153,8 +153,10 @@ fn a_nudge_is_typed_into_an_empty_prompt_alone() {
     let line = "mcp-bridge: 1 unread message from a; $(touch PWN) `x` (another agent)";
     let typed = tmux.nudge(line);
     assert!(typed.status.success(), "{typed:?}");
+    // The shell makes the file before it writes into it.
     let heard = wait_for("the line", || {
-        std::fs::read_to_string(scratch.path("heard")).ok()
+        let heard = std::fs::read_to_string(scratch.path("heard")).ok()?;
+        heard.ends_with('\n').then_some(heard)
     });
     assert_eq!(heard, format!("{line}\n"));
     // The user is in the middle of a line.
