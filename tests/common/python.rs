@@ -17,9 +17,22 @@ pub(crate) fn has(mut python: Command, module: &str) -> bool {
 /// The Python that `tests/run` made, if it is there and has `module`.
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 pub(crate) fn made(module: &str) -> Option<PathBuf> {
+    let python = match std::env::var_os("MCP_BRIDGE_TEST_PYTHON") {
+        Some(python) => PathBuf::from(python),
+        None => made_at("python")?,
+    };
+    has(Command::new(&python), module).then_some(python)
+}
+
+/// The one that `tests/run` made for fastmcp, which wants another SDK than the others.
+#[allow(dead_code, reason = "each test program uses its own part of this")]
+pub(crate) fn of_fastmcp() -> Option<PathBuf> {
+    let python = made_at("fastmcp")?;
+    has(Command::new(&python), "fastmcp").then_some(python)
+}
+
+fn made_at(name: &str) -> Option<PathBuf> {
     let program = Path::new(env!("CARGO_BIN_EXE_mcp-bridge"));
     let target = program.parent()?.parent()?;
-    let python = std::env::var_os("MCP_BRIDGE_TEST_PYTHON")
-        .map_or_else(|| target.join("python/bin/python"), PathBuf::from);
-    has(Command::new(&python), module).then_some(python)
+    Some(target.join(name).join("bin/python"))
 }
