@@ -20,6 +20,7 @@ pub mod credentials;
 pub mod daemon;
 pub mod doorbell;
 pub mod duties;
+mod ending;
 pub mod exit;
 mod file_stamp;
 mod files;

@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["clock"],
     &[
         "advice",
+        "ending",
         "file_stamp",
         "files",
         "host",

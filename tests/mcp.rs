@@ -416,35 +416,68 @@ fn no_text_of_another_agent_passes_for_the_frame() {
 fn mail_whose_answer_was_not_written_comes_again() {
     let scratch = Scratch::with_conversation();
     scratch.run_as("work.a", &["send", "hello"]).ok();
-    // Its client reads that it is there, and nothing more.
-    let mut command = scratch.bridge_as("work.b", &["mcp"]);
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    command.stdout(writer);
-    let mut deaf = Client::start_deaf(command);
+    let (mut deaf, lines) = greeted(&scratch);
     let input = deaf.input.as_mut().expect("open");
-    deaf_asks(input, 1, "initialize", &hello());
-    let mut greeting = String::new();
-    let mut lines = std::io::BufReader::new(reader);
-    lines.read_line(&mut greeting).expect("a greeting");
-    assert!(greeting.contains("serverInfo"), "{greeting}");
-    drop(lines);
+    // The client reads no more, and these answers are longer than what a pipe holds.
+    for id in 2..40 {
+        deaf_asks(input, id, "tools/list", &json!({}));
+    }
     let call = json!({ "name": "check_messages", "arguments": {} });
-    deaf_asks(input, 2, "tools/call", &call);
+    deaf_asks(input, 40, "tools/call", &call);
     wait_until("the mail is handed out", || {
         scratch.number("SELECT count(*) FROM bridge_receipt") > 0
     });
-    // It waits until the answer before it was dealt with.
-    let call = json!({ "name": "send_to_partner", "arguments": { "message": "next" } });
-    deaf_asks(input, 3, "tools/call", &call);
-    wait_until("the next call is done", || {
-        scratch.number("SELECT count(*) FROM messages") == 2
-    });
-    deaf.input.take();
+    drop(lines);
     wait_until("it ends", || {
         deaf.server.child.try_wait().expect("our child").is_some()
     });
     let mut client = Client::of(&scratch, "work.b");
     assert!(client.text("check_messages", json!({})).contains("| hello"));
+}
+
+#[test]
+fn a_server_ends_when_its_client_reads_no_more() {
+    let scratch = Scratch::with_conversation();
+    // Nothing is asked, and nothing written that could fail.
+    let (mut silent, lines) = greeted(&scratch);
+    drop(lines);
+    assert_eq!(silent.server.end(), Some(0));
+    assert!(silent.input.is_some(), "its input is open");
+
+    // A socket, as some clients give one, of which the other end closes.
+    let mut command = scratch.bridge_as("work.b", &["mcp"]);
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    command.stdout(std::os::fd::OwnedFd::from(theirs));
+    let mut client = Client::start_deaf(command);
+    deaf_asks(
+        client.input.as_mut().expect("open"),
+        1,
+        "initialize",
+        &hello(),
+    );
+    let mut lines = std::io::BufReader::new(ours);
+    lines.read_line(&mut String::new()).expect("a greeting");
+    drop(lines);
+    assert_eq!(client.server.end(), Some(0));
+}
+
+/// A client that has read the greeting, and where it would read more.
+fn greeted(scratch: &Scratch) -> (Client, std::io::BufReader<std::io::PipeReader>) {
+    let mut command = scratch.bridge_as("work.b", &["mcp"]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    command.stdout(writer);
+    let mut client = Client::start_deaf(command);
+    deaf_asks(
+        client.input.as_mut().expect("open"),
+        1,
+        "initialize",
+        &hello(),
+    );
+    let mut greeting = String::new();
+    let mut lines = std::io::BufReader::new(reader);
+    lines.read_line(&mut greeting).expect("a greeting");
+    assert!(greeting.contains("serverInfo"), "{greeting}");
+    (client, lines)
 }
 
 impl Client {

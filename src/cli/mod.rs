@@ -11,7 +11,6 @@ mod context;
 mod conversation;
 pub mod demo;
 mod doctor;
-mod ending;
 mod error;
 mod events;
 mod health;

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::context::Context;
-use super::ending::{self, Gone};
 use super::watch::{self, ListenArgs, Outcome};
+use crate::ending::{self, Gone};
 use crate::exit::Exit;
 use crate::session::Ended;
 
@@ -42,7 +42,10 @@ pub(super) struct WaitArgs {
 }
 
 pub(super) async fn run(args: WaitArgs, context: &Context) -> anyhow::Result<Exit> {
-    let gone = ending::when_gone(args.while_pid)?;
+    let gone = ending::when_gone(args.while_pid).with_context(|| match args.while_pid {
+        Some(pid) => format!("--while-pid: process {pid} cannot be watched"),
+        None => "the reader of the output cannot be watched".to_owned(),
+    })?;
     let ended = watch::listen(args.listen, Some(1), args.limit, context)?;
     // For a listener that hangs, on a slow store or in its write.
     let limit = args

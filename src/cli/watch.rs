@@ -14,12 +14,12 @@ use tokio::sync::oneshot;
 
 use super::check;
 use super::context::Context;
-use super::ending;
 use super::error::report;
 use super::stdout;
 use super::table::STYLES;
 use crate::bridge::Begin;
 use crate::clock;
+use crate::ending;
 use crate::exit::Exit;
 use crate::model::{ConversationId, Label, SessionKey};
 use crate::session::framing::MessageJson;

@@ -1,7 +1,7 @@
 //! The MCP server that an agent's client starts: the bridge as tools.
 //!
 //! Its standard output carries the protocol and nothing else. It ends when its client
-//! closes the pipe, when the client's process ends, and on SIGTERM. What was fetched
+//! closes one of the pipes, when the client's process ends, and on SIGTERM. What was fetched
 //! for an agent is confirmed once the answer was written (`outbox`).
 
 mod agent;
@@ -21,6 +21,7 @@ use rustix::process::{Pid, getppid};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
+use crate::ending::{self, Gone};
 use crate::exit::{self, Exit, Face};
 use crate::liveness;
 use crate::session::Access;
@@ -50,6 +51,7 @@ pub fn run(access: &Access) -> Exit {
 async fn serve(access: Access) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let client = getppid();
+    let deaf = ending::when_gone(None)?;
     let agent = Agent::new(access);
     let (input, output) = stdio_pipes();
     let transport = Outbox::new(AsyncRwTransport::new(input, output), agent.clone());
@@ -61,6 +63,8 @@ async fn serve(access: Access) -> anyhow::Result<()> {
     };
     tokio::select! {
         () = serving => {}
+        // A client that hears nothing has no use for what its open input asks.
+        Ok(Gone::Reader) = deaf => {}
         // A client that was killed may leave the other end of the pipe to a child.
         () = ended(client) => {}
         () = wake(&agent, client) => {}

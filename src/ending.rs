@@ -1,9 +1,9 @@
-//! What a command that waits ends with: the reader of its standard output, and a
-//! process that its caller named.
+//! What a program that waits ends with: the reader of its standard output, and a process
+//! that its caller named.
 
+use std::io;
 use std::time::Duration;
 
-use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Which of them went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gone {
+pub(crate) enum Gone {
     /// The other end of standard output: an error on a pipe, a hang-up on a
     /// socket or a terminal. A write would find out with the next message only,
     /// which may never come.
@@ -28,7 +28,7 @@ pub(super) enum Gone {
 ///
 /// # Errors
 /// If there is no such process now.
-pub(super) fn when_gone(process: Option<i32>) -> anyhow::Result<oneshot::Receiver<Gone>> {
+pub(crate) fn when_gone(process: Option<i32>) -> io::Result<oneshot::Receiver<Gone>> {
     let process = process.map(Watched::new).transpose()?;
     let (tell, told) = oneshot::channel();
     std::thread::Builder::new()
@@ -77,11 +77,9 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(pid: i32) -> anyhow::Result<Self> {
-        Pid::from_raw(pid)
-            .ok_or(Errno::SRCH)
-            .and_then(Self::of)
-            .with_context(|| format!("--while-pid: process {pid} cannot be watched"))
+    fn new(pid: i32) -> io::Result<Self> {
+        let pid = Pid::from_raw(pid).ok_or(Errno::SRCH);
+        Ok(pid.and_then(Self::of)?)
     }
 
     #[cfg(target_os = "linux")]
