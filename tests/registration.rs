@@ -9,7 +9,7 @@
 #[path = "common/daemon.rs"]
 mod common;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -274,6 +274,67 @@ fn a_process_that_proves_nothing_keeps_no_session() {
     rig.block_on(registered).expect("registered");
     wait_for("the session to be let go", || {
         let beat = rig.view(&good.b.session).heartbeat?;
+        beat.released.then_some(())
+    });
+}
+
+/// A process of another user's, until it is dropped; where this is no root, root's first.
+struct Stranger(Option<Child>, ProcessId);
+
+impl Stranger {
+    fn start() -> Self {
+        if !rustix::process::geteuid().is_root() {
+            return Self(None, liveness::of(1).expect("the first process"));
+        }
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--clear-groups", "--"])
+            .args(["sh", "-c", "echo; exec sleep 1000"])
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().expect("setpriv");
+        // It says so as another user, or not at all.
+        let said = child.stdout.as_mut().expect("piped").read_exact(&mut [0]);
+        let pid = i32::try_from(child.id()).expect("a pid");
+        let process = liveness::of(pid).expect("it runs");
+        let stranger = Self(Some(child), process);
+        said.expect("another user's process");
+        stranger
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn a_row_that_names_another_user_s_process_keeps_no_session() {
+    let stranger = Stranger::start();
+    let rig = Rig::new();
+    let [forged, honest] = [rig.pair("forged"), rig.pair("honest")];
+    let own = liveness::own().expect("a process");
+    // Past the door, where no daemon checks what is written.
+    for (pair, process) in [(&forged, stranger.1), (&honest, own)] {
+        let row = registration(Some(process));
+        let registered = rig.store.register_agent(&pair.b, row, clock::now());
+        rig.block_on(registered).expect("registered");
+    }
+    let mut worker = rig.worker(LOCAL);
+    worker.says("is registered with a wrong process");
+    rig.becomes(&honest.b.session, Life::Alive);
+    rig.goes_on(&honest.b.session);
+    assert_eq!(rig.view(&forged.b.session).heartbeat, None);
+
+    // One that was kept is let go when its row names such a process.
+    let row = registration(Some(stranger.1));
+    let registered = rig.store.register_agent(&honest.b, row, clock::now());
+    rig.block_on(registered).expect("registered");
+    wait_for("the session to be let go", || {
+        let beat = rig.view(&honest.b.session).heartbeat?;
         beat.released.then_some(())
     });
 }

@@ -14,6 +14,7 @@ use crate::config::{AgentSettings, WakeSettings, is_closed};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::file_stamp::FileStamp;
 use crate::host;
+use crate::liveness;
 use crate::model::StoreName;
 use crate::model::process::ProcessId;
 use crate::model::session::session_name;
@@ -107,8 +108,9 @@ pub struct Roster {
     local: Option<Arc<WakeSettings>>,
     /// Whose clients: of a user's own daemon that user's, of the machine's all.
     owner: Option<u32>,
-    /// Those sessions, and their clients, as they were called last.
-    adopted: HashMap<SessionKey, ProcessId>,
+    /// Those sessions, and their clients, as they were called last: which process each is
+    /// said to be, and whose.
+    adopted: HashMap<SessionKey, (ProcessId, u32)>,
     /// Files that cannot be read, and why.
     unreadable: Complaints,
     /// Sessions that are not kept, and why.
@@ -256,18 +258,26 @@ impl Roster {
                 continue;
             };
             let (key, agent) = (one.session, Agent::Registered(process));
+            let said = (process, one.registration.uid);
+            let is_known = self.adopted.get(&key) == Some(&said);
+            if !is_known && let Err(why) = credible(process, one.registration.uid) {
+                let name = key.to_string();
+                let why = format!("session {name} is registered with a wrong process: {why}");
+                roll.refused.insert(name, why);
+                continue;
+            }
             match one.verified {
                 Ok(verified) => {
-                    if self.adopted.get(&key) != Some(&process) {
+                    if !is_known {
                         tell_adopted(&key, &verified, &one.registration, process);
                     }
-                    adopted.insert(key.clone(), process);
+                    adopted.insert(key.clone(), said);
                     let directory = one.registration.directory.map(Arc::from);
                     let kept = keep(wake, agent, key, verified);
                     roll.kept.push(KeptSession { directory, ..kept });
                 }
                 Err(StoreError::Expired { .. }) => {
-                    adopted.insert(key.clone(), process);
+                    adopted.insert(key.clone(), said);
                     roll.expired.push((key, agent));
                 }
                 // It is nobody's any more; no operator named it.
@@ -384,6 +394,16 @@ fn keep(
         expires_at: verified.expires_at,
         wake: Arc::clone(wake),
         directory: None,
+    }
+}
+
+/// Whether a process is what a registration says. Each program that may write the store's
+/// file can write one, and the life of a process that has nothing to do with the agent
+/// would keep its session for ever. One that has ended proves nothing more than that.
+fn credible(process: ProcessId, uid: u32) -> Result<(), String> {
+    match liveness::owned(process, uid) {
+        Err(_) if liveness::has_ended(process) => Ok(()),
+        owned => owned,
     }
 }
 

@@ -16,8 +16,10 @@ pub fn owned(process: ProcessId, uid: u32) -> Result<(), String> {
     let number = i32::try_from(pid).ok().filter(|pid| *pid > 0);
     let number = number.ok_or_else(|| format!("{pid} is no process id"))?;
     let held = Held::take(number)?;
-    if super::of(number).is_none_or(|found| found.start != start || start == 0) {
-        return Err(format!("process {pid} is another one than was meant"));
+    match super::of(number) {
+        Some(found) if found.start == start && start != 0 => {}
+        Some(_) => return Err(format!("process {pid} is another one than was meant")),
+        None => return Err(format!("process {pid} cannot be seen")),
     }
     let owner = owner(number);
     // All of that was said of one process only if it has not ended meanwhile.
