@@ -6,6 +6,8 @@
     reason = "a test that cannot set up its case has nothing to say"
 )]
 
+#[path = "common/client.rs"]
+mod client;
 #[path = "common/mod.rs"]
 mod common;
 
@@ -13,13 +15,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use common::{Ran, Scratch};
+use client::Client;
+use common::{Ran, Scratch, wait_until};
 use serde_json::{Value, json};
 
-/// What a daemon answers at a path: a status and a body.
-type Answers = Arc<dyn Fn(&str) -> (u16, Value) + Send + Sync>;
+/// What a daemon answers at a path, to a body: a status and a body.
+type Answers = Arc<dyn Fn(&str, &Value) -> (u16, Value) + Send + Sync>;
 
 /// A daemon that answers as it is told, at both its sockets, until the test is over.
 struct Played {
@@ -29,6 +32,11 @@ struct Played {
 
 impl Played {
     fn new(answer: impl Fn(&str) -> (u16, Value) + Send + Sync + 'static) -> Self {
+        Self::reading(move |path, _| answer(path))
+    }
+
+    /// One whose answers depend on what it is asked.
+    fn reading(answer: impl Fn(&str, &Value) -> (u16, Value) + Send + Sync + 'static) -> Self {
         let scratch = Scratch::new();
         let directory = scratch.path("daemon");
         std::fs::create_dir(&directory).expect("made");
@@ -83,7 +91,8 @@ fn serve(mut stream: UnixStream, answers: &Answers) {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).expect("a body");
-        let (status, answer) = answers(&path);
+        let asked = serde_json::from_slice(&body).unwrap_or_default();
+        let (status, answer) = answers(&path, &asked);
         let text = answer.to_string();
         let head = format!(
             "HTTP/1.1 {status} So\r\ncontent-length: {}\r\n\r\n",
@@ -286,4 +295,111 @@ fn unknown_words_do_not_hide_the_rest() {
         alerts.contains("unknown") && alerts.contains("lost"),
         "{alerts}"
     );
+}
+
+const THREAD: &str = "01a2267a-8e3e-7301-ad4e-fe56114537d8";
+
+/// Codex's app server, played by this process, at `socket`: one idle thread is loaded.
+fn play_codex(socket: &std::path::Path) {
+    use tokio_tungstenite::tungstenite::{Message, accept};
+
+    std::fs::create_dir_all(socket.parent().expect("a directory")).expect("made");
+    let listener = UnixListener::bind(socket).expect("bound");
+    // It ends with this process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let Ok(mut stream) = accept(stream) else {
+                continue;
+            };
+            while let Ok(Message::Text(text)) = stream.read() {
+                let asked: Value = serde_json::from_str(&text).expect("JSON");
+                let result = match asked["method"].as_str().expect("a method") {
+                    "thread/loaded/list" => json!({ "data": [THREAD] }),
+                    "thread/read" => json!({ "thread": { "status": { "type": "idle" } } }),
+                    _ => json!({}),
+                };
+                let answer = json!({ "id": asked["id"], "result": result });
+                // It hears no more than it wanted to.
+                let _ = stream.send(Message::text(answer.to_string()));
+            }
+        }
+    });
+}
+
+/// Lets a Codex be woken, of which this process is the app server and a script the command,
+/// through a daemon that knows these ways alone. Returns the ways that were claimed.
+fn woken_through(version: &'static str, known: &'static [&'static str]) -> Vec<String> {
+    let claims = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&claims);
+    let daemon = Played::reading(move |path, asked| match path {
+        "/v1/health" => (200, health(version)),
+        "/v1/unread" => {
+            let mail = json!({ "oldest_unread": 1, "newest_unread": 1, "unread": 1,
+                               "acted_at": null, "in_turn": false });
+            (200, json!([mail]))
+        }
+        "/v1/agent/register" => (200, json!({ "pid": null })),
+        "/v1/wake/claim" => {
+            let way = asked["way"].as_str().expect("a way").to_owned();
+            let is_known = known.contains(&way.as_str());
+            all.lock().expect("a list").push(way.clone());
+            if is_known {
+                return (200, json!({ "id": 1, "claim": 1 }));
+            }
+            let why = format!("unknown variant `{way}`, expected one of `hook`, `claude-inbox`");
+            problem("input", &why, &json!({ "door": { "malformed": why } }))
+        }
+        "/v1/wake/end" => (200, json!(true)),
+        _ => no_operation(path),
+    });
+    let scratch = &daemon.scratch;
+    let credentials = scratch.path("work.b.toml");
+    let session = format!(
+        "[[session]]\nconversation = \"conv_0123456789abcdef\"\nsession = \"b\"\ntoken = \"{}\"\n",
+        "0".repeat(64)
+    );
+    std::fs::write(&credentials, session).expect("written");
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&credentials, private).expect("private");
+    let script = scratch.path("bin/codex");
+    std::fs::create_dir(scratch.path("bin")).expect("made");
+    let woken = scratch.path("woken");
+    let text = format!("#!/bin/sh\necho \"$@\" > {}\n", woken.display());
+    std::fs::write(&script, text).expect("written");
+    let program = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(&script, program).expect("executable");
+    play_codex(&scratch.path(".codex/app-server-control/app-server-control.sock"));
+
+    let mut command = scratch.bridge(&["mcp"]);
+    command
+        .env(
+            "MCP_BRIDGE_STORE",
+            format!("unix:{}", daemon.socket.display()),
+        )
+        .env("MCP_BRIDGE_CREDENTIALS", &credentials)
+        .env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", scratch.path("bin").display()),
+        );
+    let mut codex = Client::start(command);
+    codex.greet("2025-11-25", "codex-mcp-client");
+    let call = json!({ "name": "my_status", "arguments": {}, "_meta": { "sessionId": THREAD } });
+    codex.ask("tools/call", call);
+    wait_until("the client is woken", || woken.exists());
+    claims.lock().expect("a list").clone()
+}
+
+#[test]
+fn a_way_that_a_daemon_does_not_know_is_passed_over() {
+    // Of another version, and a build of this one.
+    for version in ["0.0.9", env!("CARGO_PKG_VERSION")] {
+        let claimed = woken_through(version, &["hook", "codex-queue"]);
+        assert_eq!(claimed, ["codex-app-server", "codex-queue"], "{version}");
+    }
+}
+
+#[test]
+fn an_agent_is_woken_though_the_daemon_knows_none_of_its_ways() {
+    let claimed = woken_through(env!("CARGO_PKG_VERSION"), &["hook"]);
+    assert_eq!(claimed, ["codex-app-server", "codex-queue"]);
 }

@@ -25,7 +25,7 @@ use crate::model::process::ProcessId;
 use crate::model::wake::ClientWay;
 use crate::session::news::{newest, pointer, together};
 use crate::session::notes::{Notes, Told, millis};
-use crate::session::waking::{self, Begun};
+use crate::session::waking::{self, Begun, Unclaimed};
 use crate::session::{Access, Acting, Ended, Following, follow};
 
 /// The code by which a client knows that its agent is to be woken.
@@ -174,7 +174,8 @@ async fn try_once(
         // An agent at work hears of it from its other hooks, at the latest when it stops.
         if !mail.in_turn {
             let (who, what) = ((acting, notes), (&*each, newest));
-            let begun = waking::begin(&bridge, who, what, ClientWay::Hook, is_due).await?;
+            let way = (ClientWay::Hook, Unclaimed::Made);
+            let begun = waking::begin(&bridge, who, what, way, is_due).await?;
             if let Begun::Here { .. } = begun {
                 let _ = writeln!(std::io::stderr(), "{}", pointer(&mail, acting, HOW));
                 return Ok(true);

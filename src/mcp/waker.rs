@@ -22,7 +22,7 @@ use crate::model::wake::{
 };
 use crate::session::news::{newest, pointer, together};
 use crate::session::notes::{Claimed, Notes, Told, millis, most_wakes};
-use crate::session::waking::{self, Begun};
+use crate::session::waking::{self, Begun, Unclaimed};
 use crate::session::{Acting, Following, SessionError, follow};
 
 /// Decides with the patience of the way that is under way, or next. The pauses after all
@@ -145,7 +145,12 @@ impl Waker {
             }
             let told = to.told();
             let whom = to.addressee(&told, self.client, agent);
-            let (why, adapters) = match self.fire(*way, (&whom, &told), &to).await? {
+            let unclaimed = match adapter + 1 == ways.len() {
+                true => Unclaimed::Made,
+                false => Unclaimed::PassedOver,
+            };
+            let fired = self.fire((*way, unclaimed), (&whom, &told), &to).await?;
+            let (why, adapters) = match fired {
                 Fired::Done => {
                     self.state = next;
                     continue;
@@ -182,7 +187,7 @@ impl Waker {
 
     async fn fire(
         &mut self,
-        way: &dyn Way,
+        (way, unclaimed): (&dyn Way, Unclaimed),
         (whom, before): (&Addressee, &Told),
         to: &To<'_>,
     ) -> Result<Fired, SessionError> {
@@ -191,7 +196,7 @@ impl Waker {
         }
         // No other program may have told it since that was looked at.
         let is_due = |told: &Told| told.told_at == before.told_at;
-        let (text, noted) = match self.claim(way.kind(), to, is_due).await? {
+        let (text, noted) = match self.claim((way.kind(), unclaimed), to, is_due).await? {
             Err(instead) => return Ok(instead),
             Ok(claimed) => claimed,
         };
@@ -215,7 +220,7 @@ impl Waker {
     /// Claims the wake, and notes that the agent is told now. Returns what to tell it.
     async fn claim(
         &mut self,
-        way: ClientWay,
+        way: (ClientWay, Unclaimed),
         to: &To<'_>,
         is_due: impl FnOnce(&Told) -> bool,
     ) -> Result<Result<(Text, Told), Fired>, SessionError> {
@@ -229,6 +234,10 @@ impl Waker {
             Begun::TooOften => {
                 let why = format!("it was woken {} times within an hour", most_wakes());
                 return Ok(Err(Fired::Failed(why)));
+            }
+            Begun::UnknownWay => {
+                let why = "the daemon is older than this program, and does not know it";
+                return Ok(Err(Fired::Failed(why.into())));
             }
         };
         let mut words = pointer(&to.mail, to.acting, HOW);

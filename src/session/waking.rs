@@ -27,6 +27,25 @@ pub(crate) enum Begun {
     Elsewhere,
     /// The agent was woken too often within the last hour.
     TooOften,
+    /// The daemon is older than this way, and keeps no rows of it.
+    UnknownWay,
+}
+
+/// Whether a wake that no row can be written for is made all the same: that two programs
+/// make it is better than that none does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unclaimed {
+    /// No other way is left.
+    Made,
+    /// Another way is tried first.
+    PassedOver,
+}
+
+/// What came of the claims.
+enum Claims {
+    Made(Vec<Claimed>),
+    Elsewhere,
+    UnknownWay,
 }
 
 /// Begins a wake: claims it in the store, and notes that the agent is told now, up to
@@ -39,7 +58,7 @@ pub(crate) async fn begin(
     bridge: &Bridge,
     (acting, notes): (&Acting, &Notes),
     (mail, newest): (&[Mail], i64),
-    way: ClientWay,
+    (way, unclaimed): (ClientWay, Unclaimed),
     is_due: impl FnOnce(&Told) -> bool,
 ) -> std::result::Result<Begun, SessionError> {
     let boot = host::boot();
@@ -47,8 +66,11 @@ pub(crate) async fn begin(
     if !notes.told(&boot.id).may_wake(now) {
         return Ok(Begun::TooOften);
     }
-    let Some(claimed) = claim(bridge, acting, mail, way).await? else {
-        return Ok(Begun::Elsewhere);
+    let claimed = match claims(bridge, acting, mail, way).await? {
+        Claims::Made(claimed) => claimed,
+        Claims::Elsewhere => return Ok(Begun::Elsewhere),
+        Claims::UnknownWay if unclaimed == Unclaimed::PassedOver => return Ok(Begun::UnknownWay),
+        Claims::UnknownWay => Vec::new(),
     };
     let noted = notes.change(&boot.id, |told| {
         if !is_due(told) {
@@ -76,7 +98,7 @@ pub(crate) async fn begin(
 }
 
 /// Claims the wake of each session that has mail. Nothing where another program is waking
-/// one of them: two wakes for one message are one too many.
+/// one of them, or the daemon does not know the way.
 ///
 /// # Errors
 /// Credentials; if the store failed.
@@ -86,13 +108,20 @@ pub(crate) async fn claim(
     mail: &[Mail],
     way: ClientWay,
 ) -> Result<Option<Vec<Claimed>>> {
+    Ok(match claims(bridge, acting, mail, way).await? {
+        Claims::Made(claimed) => Some(claimed),
+        Claims::Elsewhere | Claims::UnknownWay => None,
+    })
+}
+
+async fn claims(bridge: &Bridge, acting: &Acting, mail: &[Mail], way: ClientWay) -> Result<Claims> {
     let mut claimed = Vec::new();
     for (member, mail) in acting.members.iter().zip(mail) {
         let Some(mark) = mail.newest_unread else {
             continue;
         };
         let caller = &member.caller;
-        match bridge.claim_wake(caller, mark, way, LEASE).await {
+        let lost = match bridge.claim_wake(caller, mark, way, LEASE).await {
             Ok(Some(wake)) => {
                 let session = caller.session.clone();
                 claimed.push(Claimed {
@@ -100,18 +129,30 @@ pub(crate) async fn claim(
                     wake,
                     mark,
                 });
+                continue;
             }
-            Ok(None) => {
-                end(bridge, acting, claimed, WakeOutcome::Abandoned, None).await;
-                return Ok(None);
-            }
+            // Two wakes for one message are one too many.
+            Ok(None) => Ok(Claims::Elsewhere),
+            Err(StoreError::Door(error)) if does_not_know(&error, way) => Ok(Claims::UnknownWay),
             // An older daemon keeps no such rows, and one that went away has written one
             // that ends by itself: the agent is woken all the same.
-            Err(StoreError::Door(DoorError::Older { .. } | DoorError::Cut { .. })) => {}
-            Err(error) => return Err(error),
-        }
+            Err(StoreError::Door(DoorError::Older { .. } | DoorError::Cut { .. })) => continue,
+            Err(error) => Err(error),
+        };
+        end(bridge, acting, claimed, WakeOutcome::Abandoned, None).await;
+        return lost;
     }
-    Ok(Some(claimed))
+    Ok(Claims::Made(claimed))
+}
+
+/// Whether a daemon refused this way as a word that it does not know.
+fn does_not_know(error: &DoorError, way: ClientWay) -> bool {
+    match error {
+        DoorError::Malformed(what) | DoorError::Older { what, .. } => {
+            what.contains(&format!("unknown variant `{}`", way.as_str()))
+        }
+        _ => false,
+    }
 }
 
 /// Says what came of claimed wakes. A row that cannot be ended is taken over by the next
