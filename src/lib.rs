@@ -4,7 +4,7 @@
 //! [`supervisor`], [`duties`] and [`exit`], then [`session`], then [`bridge`], then
 //! [`api`], then [`store`] and [`liveness`], then [`config`], then [`wake`] and [`alert`] with the
 //! tables of their adapters, then [`doorbell`] and [`credentials`], then [`model`].
-//! `tests/imports.rs` has the layers and fails where one runs the other way;
+//! `tests/house/imports.rs` has the layers and fails where one runs the other way;
 //! `docs/architecture.md` tells how a message flows through them.
 
 mod advice;

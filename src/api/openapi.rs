@@ -1,7 +1,7 @@
 //! The document that describes the door, made of the operations themselves.
 //!
 //! What makes it is half a megabyte of code, so a daemon serves the document that is
-//! checked in beside this file, and `tests/pages` fails where that is not what is made.
+//! checked in beside this file, and `tests/house/pages` fails where that is not what is made.
 
 use http::StatusCode;
 use schemars::generate::SchemaSettings;

@@ -66,7 +66,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub type SharedStore = Arc<Store>;
 
 /// The operations of the product on its data, whatever keeps it. Backends must
-/// answer alike: the conformance suite (`tests/store_conformance.rs`) is the
+/// answer alike: the conformance suite (`tests/store/conformance.rs`) is the
 /// specification. The calls stand in `calls`, a file for each subject.
 pub struct Store {
     /// What must survive a power failure.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::client::{Client, words};
-use crate::rig::{LOCAL, Rig, wait_for};
+use crate::common::client::{Client, words};
+use crate::common::daemon::{LOCAL, Rig, wait_for};
 use crate::turns::{bridge, door, file};
 
 /// Longer than a hook waits, and far shorter than a client would stand.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use crate::common::daemon::{LOCAL, Rig, full, wait_for};
 use crate::fleet::{self, Job, Outcome};
-use crate::rig::{LOCAL, Rig, full, wait_for};
 
 #[test]
 fn fleet() {

@@ -18,8 +18,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::client::Client;
-use crate::rig::PATIENCE;
+use crate::common::again;
+use crate::common::client::Client;
+use crate::common::daemon::PATIENCE;
 
 /// Names the job of this process.
 const JOB: &str = "MCP_BRIDGE_TEST_FLEET";
@@ -55,13 +56,7 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) fn start(job: &Job) -> Child {
-    Command::new(std::env::current_exe().expect("this program"))
-        .args([
-            "crowd::fleet",
-            "--exact",
-            "--nocapture",
-            "--include-ignored",
-        ])
+    again::itself("agents::crowd", "fleet")
         .env(JOB, serde_json::to_string(job).expect("plain"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -8,14 +8,10 @@
 )]
 
 mod bad;
-#[path = "../common/client.rs"]
-mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod crowd;
 mod fleet;
-#[path = "../common/daemon.rs"]
-mod rig;
 mod share;
 mod turns;
 mod upgrade;

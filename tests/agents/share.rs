@@ -15,8 +15,8 @@ use mcp_bridge::bridge::Bridge;
 use mcp_bridge::model::message::Draft;
 use serde_json::json;
 
-use crate::client::Client;
-use crate::rig::{PATIENCE, Pair, Rig, full};
+use crate::common::client::Client;
+use crate::common::daemon::{PATIENCE, Pair, Rig, full};
 use crate::turns::{Waiter, bridge, door, file, hook, looks_like_claude};
 
 /// Milliseconds, the smallest first.
@@ -233,7 +233,7 @@ fn share_of_a_hook_while_the_store_is_locked() {
             50.0,
         );
         // The turn that is true now is said when the store is there again.
-        crate::rig::wait_for("the last turn to be said", || {
+        crate::common::daemon::wait_for("the last turn to be said", || {
             let turn = rig.view(&pair.b.session).turn.as_str() == last;
             turn.then_some(())
         });

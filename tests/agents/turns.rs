@@ -10,8 +10,8 @@ use mcp_bridge::model::session::Life;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::client::Client;
-use crate::rig::{LOCAL, Pair, Rig, wait_for};
+use crate::common::client::Client;
+use crate::common::daemon::{LOCAL, Pair, Rig, wait_for};
 
 const WATCHDOG: &str = "[watchdog]\nidle_after = \"1s\"\nstalled_after = \"2s\"\n";
 

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::client::{Client, words};
-use crate::rig::{LOCAL, Rig, wait_for};
+use crate::common::client::{Client, words};
+use crate::common::daemon::{LOCAL, Rig, wait_for};
 use crate::turns::{Waiter, bridge, door, file};
 
 /// The program at a place of its own, as it was installed before.

@@ -1,28 +1,13 @@
-//! The command line as its users meet it: the real program, a real store.
-
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot make its files has nothing to say"
-)]
+//! What a person does at a terminal, and what the programs that clients start do.
 
 #[path = "../common/mod.rs"]
 mod common;
 
-mod backups;
-mod commands;
-mod conversations;
-mod doctor;
-mod health;
-mod operators;
-mod orders;
-mod programs;
-mod reading;
-mod refusals;
-mod rekeying;
-mod shown;
-mod stores;
-mod task_refusals;
-mod tasks;
-mod team;
-mod waiting;
-mod watching;
+mod demo;
+mod examples;
+mod guarded_store;
+mod hooks;
+mod mcp;
+mod setup;
+mod team_new;
+mod terminal;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{self, Scratch};
+use crate::common::scratch::{self, Scratch};
 use crate::installed;
 
 fn drive(plugin: &str) {
@@ -12,7 +12,7 @@ fn drive(plugin: &str) {
         return;
     };
     if !cfg!(target_os = "linux") || !rustix::process::geteuid().is_root() {
-        common::not_tried("claude", "a network of its own needs Linux, and root");
+        scratch::not_tried("claude", "a network of its own needs Linux, and root");
         return;
     }
     let scratch = Scratch::new();

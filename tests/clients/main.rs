@@ -6,18 +6,15 @@
     reason = "a test that cannot set up its case has nothing to say"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-
-#[path = "../common/python.rs"]
-mod python;
-
 mod claude;
 mod codex;
+#[path = "../common/mod.rs"]
+mod common;
 mod plugin;
 mod sdk;
 mod team;
 
+use crate::common::scratch;
 use std::path::PathBuf;
 
 /// Whether the long forms are wanted.
@@ -35,6 +32,6 @@ fn installed(name: &str) -> Option<PathBuf> {
     if program.exists() {
         return Some(program);
     }
-    common::not_tried(name, "it is not installed; tests/run gets it with npm");
+    scratch::not_tried(name, "it is not installed; tests/run gets it with npm");
     None
 }

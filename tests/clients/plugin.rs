@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::common::Scratch;
+use crate::common::scratch::Scratch;
 use crate::installed;
 
 fn plugin() -> PathBuf {

@@ -8,8 +8,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::common::Scratch;
-use crate::{installed, python};
+use crate::common::python;
+use crate::common::scratch::Scratch;
+use crate::installed;
 
 /// What a driver in Python says at last.
 fn drive(scratch: &Scratch, python: PathBuf, driver: &str) -> String {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{self, Scratch};
+use crate::common::scratch::{self, Scratch};
 use crate::installed;
 
 #[test]
@@ -13,7 +13,7 @@ fn a_team_of_claude_and_codex_does_six_tasks_while_one_is_killed() {
         return;
     };
     if !cfg!(target_os = "linux") || !rustix::process::geteuid().is_root() {
-        common::not_tried("a team", "a network of its own needs Linux, and root");
+        scratch::not_tried("a team", "a network of its own needs Linux, and root");
         return;
     }
     let rounds = if crate::full() { 10 } else { 1 };

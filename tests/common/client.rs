@@ -12,7 +12,7 @@ use std::process::{ChildStdin, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::common::Running;
+use super::scratch::Running;
 
 /// A server, and the client that speaks to it.
 pub(crate) struct Client {

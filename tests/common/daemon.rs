@@ -8,9 +8,6 @@
     reason = "each test program uses its part; without its files a test has nothing to say"
 )]
 
-#[path = "waiting.rs"]
-mod waiting;
-
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+pub(crate) use super::waiting::{PATIENCE, wait_for};
 use mcp_bridge::clock;
 use mcp_bridge::credentials::Credentials;
 use mcp_bridge::model::message::Draft;
@@ -28,7 +26,6 @@ use mcp_bridge::store::sqlite::{Create, SqliteStore};
 use mcp_bridge::store::{Caller, FetchId, NewConversation, Store, StoreError};
 use mcp_bridge::supervisor::StateFile;
 use rustix::process::{Pid, Signal, kill_process};
-pub(crate) use waiting::{PATIENCE, wait_for};
 
 /// Rounds in quick succession, for tests that wait for the next one.
 pub(crate) const QUICK: &str = "[heartbeat]\ninterval = \"100ms\"\nttl = \"5s\"\n";

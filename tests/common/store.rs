@@ -7,11 +7,8 @@
     reason = "a test that cannot set up its case has nothing to say"
 )]
 
-use std::ffi::OsStr;
 use std::future::Future;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -232,40 +229,6 @@ pub(crate) async fn try_open(
 /// The variable that makes long forms of tests.
 pub(crate) fn full() -> bool {
     std::env::var_os("MCP_BRIDGE_TEST_FULL").is_some_and(|value| value == "1")
-}
-
-/// What a child of this test program is told.
-const CHILD: &str = "MCP_BRIDGE_TEST_CHILD";
-
-/// This program again, to run one test function as a process of its own, under
-/// the words of `wrapper` (`setpriv`, `unshare`) if there are any.
-pub(crate) fn child(wrapper: &[&str], test: &str, told: &str) -> Command {
-    let program = std::env::current_exe().expect("this program");
-    let mut words = wrapper.iter().map(OsStr::new).collect::<Vec<_>>();
-    words.push(program.as_os_str());
-    let mut command = Command::new(words[0]);
-    command
-        .args(&words[1..])
-        .args([test, "--exact", "--nocapture", "--include-ignored"])
-        .env(CHILD, told);
-    command
-}
-
-/// What this process was told, if it is such a child.
-pub(crate) fn told() -> Option<String> {
-    std::env::var(CHILD).ok()
-}
-
-/// Says a line to the parent.
-pub(crate) fn report(line: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "@ {line}").expect("the parent listens");
-    out.flush().expect("the parent listens");
-}
-
-/// What a child said, without the test harness's own lines.
-pub(crate) fn reported(line: &str) -> Option<&str> {
-    line.split_once("@ ").map(|(_, said)| said)
 }
 
 /// The conversations and their mail, as the Python bridge makes their tables.

@@ -1,0 +1,562 @@
+//! A store that is missing, goes away, or misbehaves while the daemon runs.
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot make its files has nothing to say; what it measured, it prints"
+)]
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use mcp_bridge::clock;
+use mcp_bridge::model::session::Life;
+use mcp_bridge::model::token::Token;
+use mcp_bridge::store::StoreError;
+use mcp_bridge::store::sqlite::{Create, SqliteStore};
+use mcp_bridge::supervisor::StateFile;
+use rustix::time::{ClockId, clock_gettime};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Connection as _, SqlSafeStr as _};
+
+use crate::common::daemon::{Agent, Daemon, QUICK, Rig, session, wait_for};
+
+fn one_session() -> String {
+    format!("{QUICK}{}", session("one", "\"none\""))
+}
+
+fn waits(state: &StateFile) -> bool {
+    state.status.contains("waiting for the store ")
+}
+
+fn is_well(state: &StateFile) -> bool {
+    state.status.contains("store ok") && state.duties.iter().all(|duty| duty.trouble.is_none())
+}
+
+/// The database and the files that SQLite puts beside it.
+fn files(rig: &Rig) -> [PathBuf; 3] {
+    ["bridge.db", "bridge.db-wal", "bridge.db-shm"].map(|name| rig.path(name))
+}
+
+/// Moves the store out of the way, or back.
+fn move_store(rig: &Rig, away: bool) {
+    for file in files(rig) {
+        let mut other = file.clone().into_os_string();
+        other.push(".away");
+        let (from, to) = if away {
+            (file, other.into())
+        } else {
+            (other.into(), file)
+        };
+        if PathBuf::from(&from).exists() {
+            std::fs::rename(from, to).expect("moved");
+        }
+    }
+}
+
+#[test]
+fn a_store_that_is_missing_at_the_start_is_waited_for_and_never_made() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    rig.block_on(rig.store.close());
+    move_store(&rig, true);
+    let mut daemon = rig.worker(&one_session());
+    daemon.says("there is no such file");
+    daemon.says("mcp-bridge store init --store");
+    let state = daemon.shows("it", waits);
+    assert!(state.ready, "a store that is missing is no failed start");
+    let keeper = state.duties.iter().find(|duty| duty.name == "store");
+    let trouble = keeper.and_then(|duty| duty.trouble.clone());
+    assert!(trouble.is_some_and(|why| why.contains("no such file")));
+    // Rounds that were begun after that.
+    daemon.reload();
+    assert!(!rig.path("bridge.db").exists(), "an empty one was made");
+    move_store(&rig, false);
+    daemon.says("store ok again");
+    daemon.shows("it", is_well);
+    let back = rig.reopen();
+    let beats = |rig: &Rig| {
+        let views = rig.block_on(back.sessions(clock::now())).expect("listed");
+        let view = views.into_iter().find(|view| view.key == pair.b.session);
+        view.and_then(|view| view.heartbeat)
+            .map_or(0, |beat| beat.seq)
+    };
+    wait_for("heartbeats", || (beats(&rig) > 2).then_some(()));
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.only_once("there is no such file");
+}
+
+#[test]
+fn a_store_that_is_deleted_or_replaced_is_noticed_and_a_good_one_taken() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let mut daemon = rig.worker(&one_session());
+    rig.becomes(&pair.b.session, Life::Alive);
+
+    move_store(&rig, true);
+    daemon.says("the file was deleted or replaced while it was open");
+    daemon.shows("it", waits);
+    assert!(!rig.path("bridge.db").exists());
+    move_store(&rig, false);
+    daemon.says_times("store ok again", 1);
+    rig.goes_on(&pair.b.session);
+
+    move_store(&rig, true);
+    daemon.shows("it", waits);
+    for (what, words) in [
+        (
+            &b"this is no database, however long it may be: "[..],
+            "is not an SQLite database",
+        ),
+        (b"", "the file is empty"),
+    ] {
+        let text = what.repeat(if what.is_empty() { 0 } else { 1000 });
+        std::fs::write(rig.path("bridge.db"), &text).expect("written");
+        daemon.says(words);
+        daemon.shows("it", waits);
+        let now = std::fs::read(rig.path("bridge.db")).expect("there");
+        assert!(now == text, "what stands there is somebody's");
+    }
+    std::fs::create_dir(rig.path("directory")).expect("made");
+    std::fs::remove_file(rig.path("bridge.db")).expect("removed");
+    std::fs::rename(rig.path("directory"), rig.path("bridge.db")).expect("moved");
+    daemon.says("this is a directory, not a database file");
+    std::fs::remove_dir(rig.path("bridge.db")).expect("removed");
+    move_store(&rig, false);
+    daemon.says_times("store ok again", 2);
+    rig.goes_on(&pair.b.session);
+
+    // Another store in its place: that one's sessions count.
+    move_store(&rig, true);
+    daemon.shows("it", waits);
+    let other = rig.make_store();
+    let stranger = format!("conversation {} does not exist", pair.id);
+    daemon.says(&stranger);
+    rig.block_on(other.close());
+    for file in files(&rig) {
+        // Its sidecars go with the last connection.
+        let _ = std::fs::remove_file(file);
+    }
+    move_store(&rig, false);
+    rig.goes_on(&pair.b.session);
+    daemon.shows("it", is_well);
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.only_once(&stranger);
+    assert!(said.0.len() < 60, "{}", said.0.join("\n"));
+}
+
+#[test]
+fn an_end_that_came_while_the_store_was_away_is_told_when_it_is_back() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let mut agent = Agent::with_file(&rig, "one.pid");
+    let file = rig.path("one.pid");
+    let proof = format!("{{ pid_file = \"{}\" }}", file.display());
+    let mut daemon = rig.worker(&format!("{QUICK}{}", session("one", &proof)));
+    rig.becomes(&pair.b.session, Life::Alive);
+    let writer = rig.foreign();
+    writer.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    agent.end();
+    daemon.says("the agent of one/b has ended");
+    writer.execute_batch("ROLLBACK").expect("let go");
+    rig.becomes(&pair.b.session, Life::Exited);
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.only_once("the agent of one/b has ended");
+}
+
+#[test]
+fn a_writer_that_does_not_let_go_is_trouble_and_no_death() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let mut daemon = rig.worker(&one_session());
+    rig.becomes(&pair.b.session, Life::Alive);
+    let writer = rig.foreign();
+    writer.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    daemon.says("heartbeat: store ");
+    let state = daemon.shows("the trouble", |s| {
+        s.duties
+            .iter()
+            .any(|d| d.name == "heartbeat" && d.trouble.is_some())
+    });
+    assert!(
+        state.status.contains("held the write lock for too long"),
+        "{}",
+        state.status
+    );
+    // As does one that starts now.
+    let config = rig.config("other", &one_session().replace("one.toml", "two.toml"));
+    let mut other = rig.daemon(&config);
+    other.ready();
+    assert!(daemon.is_running());
+    writer.execute_batch("ROLLBACK").expect("let go");
+    rig.goes_on(&pair.b.session);
+    daemon.shows("the recovery", is_well);
+    daemon.says("heartbeat: 1 session alive");
+    assert_eq!(other.stop(), Some(0));
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// A library that makes every fsync take 6 s, if it can be made here.
+fn slow_disk(rig: &Rig) -> Option<PathBuf> {
+    let (source, library) = (rig.path("slow.c"), rig.path("slow.so"));
+    let text = "#include <sys/syscall.h>
+        #include <unistd.h>
+        static int slow(long call, int fd) { sleep(6); return syscall(call, fd); }
+        int fsync(int fd) { return slow(SYS_fsync, fd); }
+        int fdatasync(int fd) { return slow(SYS_fdatasync, fd); }";
+    std::fs::write(&source, text).expect("written");
+    let mut compiler = Command::new("cc");
+    compiler
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(&source);
+    compiler
+        .status()
+        .is_ok_and(|status| status.success())
+        .then_some(library)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_slow_disk_is_named_as_one() {
+    let rig = Rig::new();
+    rig.pair("one");
+    let Some(library) = slow_disk(&rig) else {
+        println!("SKIPPED: a slow disk needs a C compiler");
+        return;
+    };
+    let config = rig.config("worker", &one_session());
+    let mut command = rig.command(&config);
+    command.env("LD_PRELOAD", &library);
+    let mut daemon = Daemon::start(&mut command, &config);
+    daemon.says("the disk is slow: a write waited ");
+    daemon.shows("it", |state| {
+        state.duties.iter().any(|duty| {
+            let trouble = duty.trouble.as_deref().unwrap_or_default();
+            trouble.contains("the disk is slow")
+        })
+    });
+    let (_, said) = daemon.finish();
+    said.never("held the write lock");
+}
+
+/// What this thread has had of a processor.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("a time")
+}
+
+/// The rig's store as version 1 had it, and a change of its schema that takes
+/// longer than any call may.
+fn make_older(rig: &Rig) {
+    rig.block_on(rig.store.close());
+    for file in files(rig) {
+        // Its sidecars go with the last connection.
+        let _ = std::fs::remove_file(file);
+    }
+    let path = rig.path("bridge.db");
+    rig.block_on(async {
+        let url = format!("sqlite:{}?mode=rwc", path.display());
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("made");
+        let first = include_str!("../../migrations/sqlite/0001_bridge.sql");
+        let kind = MigrationType::Simple;
+        let step = Migration::new(1, "bridge".into(), kind, first.into_sql_str(), false);
+        let steps = Migrator::with_migrations(vec![step]);
+        let made = steps.run_direct(None, &mut connection, false).await;
+        made.expect("schema 1");
+        connection.close().await.expect("closed");
+    });
+    let raw = rig.foreign();
+    raw.pragma_update(None, "journal_mode", "wal").expect("set");
+    // So much work takes six seconds of a processor that has nothing else to do:
+    // what other programs take of it meanwhile makes it longer, never shorter.
+    let work = "SELECT max(n) FROM (WITH RECURSIVE c(n) AS
+                (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < LIMIT_) SELECT n FROM c)";
+    let some = 200_000_u64;
+    let took = || {
+        let begun = processor_time();
+        raw.query_row(&work.replace("LIMIT_", &some.to_string()), [], |_| Ok(()))
+            .expect("worked");
+        processor_time() - begun
+    };
+    let quickest = std::iter::repeat_with(took).take(3).min().expect("three");
+    let much = u128::from(some) * 6_000_000 / quickest.as_micros();
+    let work = work.replace("LIMIT_", &much.to_string());
+    raw.execute_batch(&format!(
+        "INSERT INTO bridge_schema VALUES (1, 1, 1);
+         INSERT INTO bridge_setting VALUES ('token_storage', 'hashed'), ('origin', 'own');
+         CREATE VIEW work AS {work};
+         CREATE TABLE worked (n);
+         CREATE TRIGGER slow AFTER UPDATE ON bridge_schema
+             BEGIN INSERT INTO worked SELECT * FROM work; END;"
+    ))
+    .expect("filled");
+}
+
+#[test]
+fn a_long_change_of_the_schema_is_told_and_ends() {
+    let rig = Rig::new();
+    make_older(&rig);
+    // The trigger that makes it long is one that an operator accepted.
+    let opened = rig.block_on(SqliteStore::open(&rig.path("bridge.db"), Create::No));
+    let Err(StoreError::UnknownDefinitions { hash, .. }) = opened else {
+        panic!("{opened:?}");
+    };
+    std::fs::create_dir(rig.path("worker.conf.d")).expect("made");
+    std::fs::write(
+        rig.path("worker.conf.d/accepted.toml"),
+        format!("[store]\naccepted_schema = {hash:?}\n"),
+    )
+    .expect("written");
+    let mut daemon = rig.worker("");
+    daemon.shows("it", |state| {
+        let keeper = state.duties.iter().find(|duty| duty.name == "store");
+        state.status.contains("bringing the store ")
+            && keeper.is_some_and(|duty| duty.trouble.is_none())
+    });
+    daemon.says("bringing the store to schema ");
+    daemon.shows("the store", is_well);
+    let worked: i64 = rig
+        .foreign()
+        .query_row("SELECT count(*) FROM worked", [], |row| row.get(0))
+        .expect("asked");
+    assert_eq!(worked, 1, "once, and not again and again");
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.never("held the write lock");
+}
+
+#[test]
+fn a_newer_schema_is_refused_in_words_and_looked_at_again() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let schema = |needed: i64| {
+        let sql = "UPDATE bridge_schema SET version = ?1, min_compatible = ?1";
+        rig.foreign().execute(sql, [needed]).expect("set");
+    };
+    schema(99);
+    let mut daemon = rig.worker(&one_session());
+    daemon.says("it has schema version 99, and this program reads versions up to ");
+    daemon.says("install a newer mcp-bridge");
+    daemon.shows("it", waits);
+    assert_eq!(rig.beats(&pair.b.session), 0, "nothing was written");
+    schema(mcp_bridge::store::sqlite::SCHEMA_VERSION);
+    daemon.says("store ok again");
+    rig.goes_on(&pair.b.session);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_store_that_may_not_be_written_is_named_and_taken_when_it_may() {
+    // Root may write everything; without this capability it is as others are.
+    let wrapper = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    let tried = Command::new(wrapper[0])
+        .arg(wrapper[1])
+        .arg("true")
+        .stderr(Stdio::null())
+        .status();
+    let root = rustix::process::geteuid().is_root();
+    if root && !tried.is_ok_and(|status| status.success()) {
+        println!("skipped: setpriv cannot take a capability from root here");
+        return;
+    }
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    rig.block_on(rig.store.close());
+    let mode = |mode| {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(rig.path("bridge.db"), mode).expect("set");
+    };
+    mode(0o444);
+    let config = rig.config("worker", &one_session());
+    let mut command = if root {
+        rig.command_behind(&wrapper, &config)
+    } else {
+        rig.command(&config)
+    };
+    let mut daemon = Daemon::start(&mut command, &config);
+    daemon.ready();
+    daemon.says("bridge.db: it is read-only");
+    daemon.says("this user needs write permission for the file and its directory");
+    daemon.shows("it", waits);
+    for sidecar in &files(&rig)[1..] {
+        assert!(!sidecar.exists(), "its owner could not write that");
+    }
+    mode(0o600);
+    let back = rig.reopen();
+    wait_for("heartbeats", || {
+        let views = rig.block_on(back.sessions(clock::now())).ok()?;
+        let view = views.into_iter().find(|view| view.key == pair.b.session)?;
+        (view.heartbeat?.seq > 2).then_some(())
+    });
+    daemon.shows("it", is_well);
+    // And again, while it runs.
+    mode(0o444);
+    daemon.shows("it", |s| s.status.contains("it is read-only"));
+    mode(0o600);
+    daemon.shows("it", is_well);
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    assert!(said.0.len() < 40, "{}", said.0.join("\n"));
+}
+
+// A limit is set from outside on Linux alone.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_refuses_writes_while_it_runs_is_trouble_and_no_death() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    // Past its limit a file is not written: as on a full disk, but for this
+    // process alone. The signal that comes with it is for programs without an
+    // answer to that.
+    let wrapper = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+    let config = rig.config("worker", &one_session());
+    let mut daemon = Daemon::start(&mut rig.command_behind(&wrapper, &config), &config);
+    daemon.ready();
+    rig.becomes(&pair.b.session, Life::Alive);
+    let pid = Pid::from_child(&daemon.child);
+    let limit = |current| {
+        let limit = Rlimit {
+            current,
+            maximum: None,
+        };
+        prlimit(Some(pid), Resource::Fsize, limit).expect("a limit");
+    };
+    limit(Some(0));
+    daemon.says("heartbeat: ");
+    let refused = rig.beats(&pair.b.session);
+    daemon.says("event=\"state-file-trouble\"");
+    assert_eq!(rig.beats(&pair.b.session), refused, "nothing was written");
+    assert!(daemon.is_running());
+    limit(None);
+    rig.goes_on(&pair.b.session);
+    daemon.shows("the recovery", is_well);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Puts the name of a store into `NAME.toml`.
+fn good_for(rig: &Rig, name: &str, store: &str) {
+    let path = rig.path(&format!("{name}.toml"));
+    let text = std::fs::read_to_string(&path).expect("there");
+    std::fs::write(&path, format!("store = \"{store}\"\n{text}")).expect("written");
+}
+
+#[test]
+fn credentials_name_the_store_when_nothing_else_does() {
+    let rig = Rig::new();
+    let (one, _two) = (rig.pair("one"), rig.pair("two"));
+    let (own, other) = (rig.path("bridge.db"), rig.path("other.db"));
+    let other = other.to_str().expect("text");
+    // By another way there, too.
+    std::os::unix::fs::symlink(rig.dir.path(), rig.path("link")).expect("linked");
+    let linked = rig.path("link/bridge.db");
+    good_for(&rig, "one", own.to_str().expect("text"));
+    good_for(&rig, "two", &format!("sqlite:{}", linked.display()));
+    let both = session("one", "\"none\"") + &session("two", "\"none\"");
+    let config = rig.path("worker.conf.toml");
+    let state = rig.path("worker.state.json");
+    let write = |store: &str, sessions: &str| {
+        let text = format!(
+            "role = \"worker\"\n{store}[service]\nstate_file = \"{}\"\n{QUICK}{sessions}",
+            state.display()
+        );
+        std::fs::write(&config, text).expect("written");
+    };
+    let check = || {
+        let output = rig.command(&config).arg("--check").output().expect("run");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = text(&output.stdout) + &text(&output.stderr);
+        (output.status.code(), said)
+    };
+    // A third file that is not there yet says nothing.
+    write("", &(both.clone() + &session("three", "\"none\"")));
+    let (code, said) = check();
+    assert_eq!(code, Some(0), "{said}");
+    let meant = format!("store {} (from the credentials)", own.display());
+    assert!(said.contains(&meant), "{said}");
+    let mut daemon = rig.daemon(&config);
+    daemon.ready();
+    rig.becomes(&one.b.session, Life::Alive);
+    // It comes, and was made for somewhere else.
+    rig.pair("three");
+    good_for(&rig, "three", other);
+    let line = daemon.says("three.toml: they are good for the store");
+    assert!(line.contains(other), "{line}");
+    let (code, said) = daemon.finish();
+    assert_eq!(code, Some(0));
+    said.never("one.toml: they are good for");
+    said.never("two.toml: they are good for");
+
+    rig.write_credentials("two", &[&one.b]);
+    good_for(&rig, "two", other);
+    write("", &both);
+    let (code, said) = check();
+    assert_eq!(code, Some(78), "{said}");
+    for named in [own.to_str().expect("text"), other, "one.toml", "two.toml"] {
+        assert!(said.contains(named), "{named} in {said}");
+    }
+    assert_eq!(rig.daemon(&config).wait(), Some(78));
+    // A word of the configuration's decides, and the difference is told.
+    write(&format!("[store]\nurl = \"{}\"\n", own.display()), &both);
+    let (code, said) = check();
+    assert_eq!(code, Some(0), "{said}");
+    let mut daemon = rig.daemon(&config);
+    daemon.says("two.toml: they are good for the store");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_store_in_an_older_form_is_taken_as_the_scripts_left_it() {
+    let rig = Rig::new();
+    rig.block_on(rig.store.close());
+    for file in files(&rig) {
+        // Whatever is left of the new one.
+        let _ = std::fs::remove_file(file);
+    }
+    let id = "conv_0123456789abcdef";
+    let token = "ab".repeat(32);
+    rusqlite::Connection::open(rig.path("bridge.db"))
+        .expect("opened")
+        .execute_batch(&format!(
+            "CREATE TABLE conversations (id TEXT PRIMARY KEY, session_a_role TEXT NOT NULL,
+                 session_b_role TEXT NOT NULL, session_a_token TEXT NOT NULL,
+                 session_b_token TEXT NOT NULL, created_at TEXT NOT NULL, expires_at TEXT NOT NULL);
+             CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT,
+                 conversation_id TEXT NOT NULL, from_session TEXT NOT NULL, to_session TEXT NOT NULL,
+                 message TEXT NOT NULL, metadata TEXT, timestamp TEXT NOT NULL,
+                 read INTEGER DEFAULT 0);
+             CREATE TABLE session_status (conversation_id TEXT PRIMARY KEY, session_id TEXT NOT NULL,
+                 last_heartbeat TEXT NOT NULL, status TEXT DEFAULT 'active');
+             CREATE TABLE audit_log (id INTEGER PRIMARY KEY AUTOINCREMENT, conversation_id TEXT,
+                 session_id TEXT, action TEXT NOT NULL, details TEXT, timestamp TEXT NOT NULL);
+             INSERT INTO conversations VALUES ('{id}', 'orchestrator', 'worker', '{token}',
+                 '{token}', '2025-11-13T16:02:45.123456', '2999-11-13T16:02:45.123456');
+             INSERT INTO session_status VALUES ('{id}', 'b', '2025-11-13T16:02:45', 'waiting');"
+        ))
+        .expect("made");
+    let caller = mcp_bridge::store::Caller {
+        session: format!("{id}/b").parse().expect("a session"),
+        token: Token::parse(&token).expect("a token"),
+    };
+    rig.write_credentials("one", &[&caller]);
+    let daemon = rig.worker(&one_session());
+    daemon.shows("it", |s| s.status.contains("1 session alive"));
+    let connection = rig.foreign();
+    let (status, beat): (String, String) = connection
+        .query_row(
+            "SELECT status, last_heartbeat FROM session_status WHERE session_id = 'b'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .expect("a row");
+    assert_eq!(status, "waiting");
+    assert!(beat.as_str() > "2026" && beat.len() == 26, "{beat}");
+    assert_eq!(daemon.stop(), Some(0));
+}

@@ -1,0 +1,9 @@
+//! The code, its pages and its checks, held against each other.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod checks;
+mod imports;
+mod journal;
+mod pages;

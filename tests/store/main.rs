@@ -1,0 +1,18 @@
+//! What the store promises, whatever it is given and whatever happens to its file.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod adoption;
+mod awaited;
+mod conformance;
+mod delivery;
+mod faults;
+mod foreign_bridge;
+mod histories;
+mod older_copies;
+mod query_plans;
+mod redaction;
+mod rows;
+mod upgrade;
+mod writers;
