@@ -34,6 +34,7 @@ const PART: u32 = 32;
 /// A writer that takes even longer is left to the question.
 const SETTLE_FOR: Duration = Duration::from_millis(500);
 
+/// Runs until it is stopped. Returns the watch, for the caller to close.
 pub(super) fn run(
     paths: &Paths,
     mode: Mode,
@@ -41,7 +42,7 @@ pub(super) fn run(
     ringer: &Ringer,
     sleep: &Sleep,
     mut listener: Box<dyn Listener>,
-) {
+) -> Option<Watch> {
     sharpen_timers();
     let mut events = Events::new(mode, scope);
     // Since when one of our own writers is awaited.
@@ -54,7 +55,7 @@ pub(super) fn run(
         let longest = awaits.map_or(question, |since| await_for(since).min(question));
         let rung = sleep.until_rung(events.watch.as_ref(), longest);
         if rung & Pending::STOP != 0 {
-            return;
+            return events.watch.take();
         }
         if rung & Pending::DEAF != 0 {
             events.watch_anew();

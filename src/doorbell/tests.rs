@@ -109,3 +109,24 @@ fn a_watched_directory_misses_nothing() {
 fn watched_files_that_are_made_anew_are_watched_again() {
     every_commit_is_looked_at_with(Scope::Files);
 }
+
+#[test]
+fn dropping_it_waits_until_its_listener_is_gone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name);
+    let paths = Paths {
+        database: at("bridge.db"),
+        log: at("bridge.db-wal"),
+        bell: at("bridge.db-bell"),
+    };
+    for scope in [Scope::HERE, Scope::Files] {
+        let seen = Arc::new(Seen::default());
+        let reader = Reader {
+            paths: paths.clone(),
+            seen: Arc::clone(&seen),
+        };
+        let doorbell = Doorbell::mount(paths.clone(), Mode::Events, scope, Box::new(reader));
+        drop(doorbell.expect("mounted"));
+        assert_eq!(Arc::strong_count(&seen), 1, "{scope:?}");
+    }
+}
