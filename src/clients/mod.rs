@@ -4,6 +4,7 @@
 
 mod claude;
 mod codex;
+mod opencode;
 
 use std::time::Duration;
 
@@ -113,11 +114,30 @@ pub(crate) fn idles(client: ProcessId) -> Option<Vec<u8>> {
     claude::idles(client)
 }
 
+/// A client that answers whether its agent works.
+#[derive(Default)]
+pub(crate) struct Asked(Option<opencode::Server>);
+
+impl Asked {
+    /// Whether a client of this name may be one.
+    pub(crate) fn may_be(name: &str) -> bool {
+        opencode::is_opencode(name)
+    }
+
+    /// Whether the agent of the client with this process works; nothing where the client
+    /// does not say.
+    pub(crate) async fn works(&mut self, client: ProcessId) -> Option<bool> {
+        opencode::works(&mut self.0, client).await
+    }
+}
+
 /// The ways into the client with this process, which calls itself so, the first one
 /// first; none where it says nothing of itself that is known here.
 pub(crate) fn ways(client: ProcessId, name: &str) -> &'static [&'static dyn Way] {
     if codex::is_codex(name) {
         codex::WAYS
+    } else if opencode::is_opencode(name) {
+        opencode::WAYS
     } else if claude::is_claude(client) {
         claude::WAYS
     } else {

@@ -79,7 +79,8 @@ pub fn of(pid: i32) -> Option<ProcessId> {
 
 /// When the process began, where that is known, to a second and by the clock that
 /// stamps files.
-pub(super) fn began(process: ProcessId) -> Option<Timestamp> {
+#[must_use]
+pub fn began(process: ProcessId) -> Option<Timestamp> {
     let start = u64::try_from(process.start)
         .ok()
         .filter(|start| *start > 0)?;

@@ -12,6 +12,7 @@ mod signs;
 mod tools;
 mod turns;
 mod waker;
+mod working;
 
 use futures_util::StreamExt as _;
 use rmcp::ServiceExt as _;
@@ -84,6 +85,7 @@ async fn wake(agent: &Agent, client: Option<Pid>) {
             () = waker::run(agent.clone(), client) => {}
             () = turns::run(agent.clone(), client) => {}
             () = signs::run(agent.clone(), client) => {}
+            () = working::run(agent.clone(), client) => {}
         },
         None => std::future::pending().await,
     }

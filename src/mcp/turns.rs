@@ -32,7 +32,7 @@ pub(super) async fn run(agent: Agent, client: ProcessId) {
 }
 
 /// The turn is over, if the store was told that there is one.
-async fn end_turn(agent: &Agent) -> Result<(), SessionError> {
+pub(super) async fn end_turn(agent: &Agent) -> Result<(), SessionError> {
     let acting = agent.acting()?;
     let callers = acting.callers();
     let bridge = agent.bridge().await?;

@@ -79,6 +79,8 @@ pub enum ClientWay {
     CodexAppServer,
     /// The same by its command.
     CodexQueue,
+    /// opencode's server, which takes a text into a session.
+    OpencodeServer,
 }
 
 impl ClientWay {
@@ -90,6 +92,7 @@ impl ClientWay {
             Self::ClaudeInbox => "claude-inbox",
             Self::CodexAppServer => "codex-app-server",
             Self::CodexQueue => "codex-queue",
+            Self::OpencodeServer => "opencode-server",
         }
     }
 }

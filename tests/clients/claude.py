@@ -14,7 +14,7 @@ import threading
 import time
 
 import scripted
-from scripted import wait
+from scripted import figures, wait
 
 BRIDGE, CLAUDE, HOME, PLUGIN = sys.argv[1:5]
 PATIENCE = 60
@@ -46,13 +46,6 @@ class Model(scripted.Model):
         if "ponder" in turn and not tool:
             Model.goes_on.wait(PATIENCE * 3)
         self.answer_claude(request, tool and (tool, {}))
-
-
-def figures(wakes):
-    """Milliseconds from the end of the send to the client's request of its model."""
-    wakes = sorted(wakes)
-    at = lambda part: round(wakes[min(len(wakes) - 1, int(len(wakes) * part))])
-    return {"wakes": len(wakes), "p50": at(0.5), "p99": at(0.99), "max": round(wakes[-1])}
 
 
 def environment(port):

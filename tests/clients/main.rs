@@ -10,6 +10,7 @@ mod claude;
 mod codex;
 #[path = "../common/mod.rs"]
 mod common;
+mod opencode;
 mod plugin;
 mod sdk;
 mod team;

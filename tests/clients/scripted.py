@@ -110,6 +110,23 @@ def wait(what, look, patience=60):
     raise AssertionError(f"no {what}")
 
 
+def figures(wakes):
+    """Milliseconds from the end of the send to the client's request of its model."""
+    wakes = sorted(wakes)
+    at = lambda part: round(wakes[min(len(wakes) - 1, int(len(wakes) * part))])
+    return {"wakes": len(wakes), "p50": at(0.5), "p99": at(0.99), "max": round(wakes[-1])}
+
+
+def configure_opencode(home, port):
+    """Its configuration: our model, and nothing that it would get from elsewhere."""
+    os.makedirs(home)
+    provider = {"npm": "@ai-sdk/anthropic", "models": {"scripted": {"name": "scripted"}},
+                "options": {"baseURL": f"http://127.0.0.1:{port}/v1", "apiKey": "fake"}}
+    with open(f"{home}/opencode.json", "w") as file:
+        json.dump({"model": "scripted/scripted", "autoupdate": False, "share": "disabled",
+                   "provider": {"scripted": provider}}, file)
+
+
 def configure_codex(home, port, trees):
     """Its configuration: our model, and directories that it trusts."""
     os.makedirs(home)

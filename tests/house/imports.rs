@@ -51,7 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["store/sqlite"]),
     ("rusqlite", &["store/sqlite", "cli/demo/cast"]),
     ("axum", &["api/server"]),
-    ("hyper", &["api"]),
+    ("hyper", &["api", "clients/opencode"]),
     ("notify", &["doorbell"]),
     ("sd_notify", &["service_manager"]),
     ("listenfd", &["service_manager"]),

@@ -96,7 +96,12 @@ impl Client {
                 "Codex runs hooks only once you trusted them: it asks at its next start (or type /hooks), \
                  and `codex exec` passes untrusted ones over without a word"
             }
-            Self::Opencode | Self::Gemini => {
+            Self::Opencode => {
+                "an idle session is woken through opencode's own server: start it with `opencode --port 0`,\n\
+                 and with a password of yours in OPENCODE_SERVER_PASSWORD, as every user of this machine\n\
+                 may use that server otherwise"
+            }
+            Self::Gemini => {
                 "an idle session is not woken by this client's own means: see docs/agents.md for tmux"
             }
         }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use rmcp::model::{JsonObject, Tool as Described, ToolAnnotations};
 use rmcp::service::{RequestContext, RoleServer};
-use schemars::JsonSchema;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -237,6 +238,8 @@ fn schema<T: JsonSchema>() -> JsonObject {
     let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
         settings.inline_subschemas = true;
+        let plain = RecursiveTransform(without_formats_of_numbers);
+        settings.transforms.push(Box::new(plain));
     });
     let schema = settings.into_generator().into_root_schema_for::<T>();
     let mut object = match schema.to_value() {
@@ -246,4 +249,17 @@ fn schema<T: JsonSchema>() -> JsonObject {
     object.remove("title");
     object.entry("type").or_insert_with(|| "object".into());
     object
+}
+
+/// A number's limits say what its format does. opencode writes a warning over its screen
+/// for each format that it does not know.
+fn without_formats_of_numbers(schema: &mut Schema) {
+    let is_number = |kind: &Value| kind == "integer" || kind == "number";
+    let numbers = schema.get("type").is_some_and(|kind| match kind {
+        Value::Array(kinds) => kinds.iter().any(is_number),
+        kind => is_number(kind),
+    });
+    if numbers {
+        schema.remove("format");
+    }
 }
