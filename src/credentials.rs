@@ -237,6 +237,14 @@ impl Credentials {
         out.sync_all().map_err(failed)
     }
 
+    /// Whether [`Self::write`] would write just this.
+    #[must_use]
+    pub fn is_written_as(&self, bytes: &[u8]) -> bool {
+        let kinds = [TokenStorage::Hashed, TokenStorage::Plain];
+        let mut texts = kinds.into_iter().filter_map(|kind| self.text(kind).ok());
+        texts.any(|text| text.as_bytes() == bytes)
+    }
+
     /// The text of a whole file, its tokens as a store of this kind has them.
     fn text(&self, storage: TokenStorage) -> std::io::Result<String> {
         let session = self.callers.iter().map(|caller| Entry {

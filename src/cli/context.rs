@@ -66,6 +66,16 @@ impl Context {
         }
     }
 
+    /// The same at this store, unless another one was named, and for the sessions of this
+    /// file alone.
+    #[must_use]
+    pub(super) fn at_store(&self, store: &str, file: Option<PathBuf>) -> Self {
+        Self {
+            access: self.access.at_store(store, file),
+            json: self.json,
+        }
+    }
+
     /// How a face that is no command finds the store and its sessions.
     #[must_use]
     pub fn access(&self) -> &Access {

@@ -75,9 +75,14 @@ pub enum CliError {
     Exists(PathBuf),
     /// A name that a team has.
     #[error(
-        "team {0}: {1} is there already; nothing was made\n  choose another name, or close what has this one: mcp-bridge conversation list"
+        "team {0}: {1} is there already; nothing was made\n  choose another name, or take back what has this one: mcp-bridge team remove {0}, or mcp-bridge conversation close"
     )]
     TeamExists(Label, String),
+    /// No team of this name was made here.
+    #[error(
+        "team {0}: this user made none of that name{1}\n  what `team new` did not make is closed by mcp-bridge conversation close, join --remove and setup CLIENT --remove"
+    )]
+    NoTeam(Label, String),
     /// Digests are no tokens.
     #[error(
         "conversation {0}: its tokens are stored as digests, so no credentials can be written from them\n  use the files that `conversation new` wrote, or close it and make a new one"
@@ -117,6 +122,7 @@ pub(super) fn exit_of(cause: &(dyn std::error::Error + 'static)) -> Option<Exit>
         | CliError::TokensHashed(_)
         | CliError::Exists(_)
         | CliError::TeamExists(..)
+        | CliError::NoTeam(..)
         | CliError::JoinedAlready(_) => Exit::Input,
         CliError::NotShown(_) | CliError::NoOutput => Exit::Failure,
     })

@@ -85,6 +85,18 @@ impl Access {
         }
     }
 
+    /// The same at this store, unless another one was named, and for the sessions of this
+    /// file alone.
+    #[must_use]
+    pub fn at_store(&self, store: &str, file: Option<PathBuf>) -> Self {
+        Self {
+            store: self.store.clone().or_else(|| Some(store.to_owned())),
+            credentials: file.into_iter().collect(),
+            is_named: true,
+            found: Arc::default(),
+        }
+    }
+
     /// The same, and it looks again for the way to the store.
     #[must_use]
     pub fn afresh(&self) -> Self {

@@ -54,15 +54,22 @@ impl Joins {
         read(&self.file(work_tree)).filter(|joined| joined.work_tree == work_tree)
     }
 
+    /// All of them, but for those that cannot be read.
+    #[must_use]
+    pub fn all(&self) -> Vec<Joined> {
+        let notes = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        notes.filter_map(|note| read(&note.path())).collect()
+    }
+
     /// Another directory whose agent acts for the same sessions.
     #[must_use]
     pub fn elsewhere(&self, joined: &Joined) -> Option<PathBuf> {
-        let notes = std::fs::read_dir(&self.0).ok()?;
-        notes.filter_map(Result::ok).find_map(|note| {
-            let other = read(&note.path())?;
+        let mut all = self.all().into_iter();
+        let other = all.find(|other| {
             let same = other.credentials == joined.credentials;
-            (same && other.work_tree != joined.work_tree).then_some(other.work_tree)
-        })
+            same && other.work_tree != joined.work_tree
+        });
+        other.map(|other| other.work_tree)
     }
 
     /// Notes it, in the place of what was noted for that directory before.

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::model::token::Token;
 use crate::model::{ConversationId, Label, SessionKey, Side};
-use crate::store::{Caller, NewConversation};
+use crate::store::{Caller, NewConversation, StoreError};
 
 /// How long a conversation lives unless it is renewed: as the Python bridge has it.
 pub const LIFE: Duration = Duration::from_secs(3 * 3_600);
@@ -115,8 +115,10 @@ pub async fn take_back(
     for one in new {
         // By the right of its own side, where this user is no operator.
         let own = bridge.clone().with_rights_of(vec![caller(one, Side::A)]);
-        if let Err(error) = own.close_conversation(&one.id).await {
-            left.push((one.id.clone(), error.headline()));
+        match own.close_conversation(&one.id).await {
+            // It was not made yet, or is closed already.
+            Ok(()) | Err(StoreError::NoConversation(..) | StoreError::Closed(_)) => {}
+            Err(error) => left.push((one.id.clone(), error.headline())),
         }
     }
     left

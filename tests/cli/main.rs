@@ -9,5 +9,5 @@ mod guarded_store;
 mod hooks;
 mod mcp;
 mod setup;
-mod team_new;
+mod team;
 mod terminal;

@@ -15,6 +15,7 @@ use super::table;
 pub(in crate::cli) struct Changes {
     pub(super) each: Vec<Change>,
     is_removal: bool,
+    is_written: bool,
 }
 
 /// What becomes of one file.
@@ -52,6 +53,7 @@ impl Changes {
         Ok(Self {
             each: each.collect::<anyhow::Result<_>>()?,
             is_removal: remove,
+            is_written: false,
         })
     }
 
@@ -80,7 +82,17 @@ impl Changes {
                 let _ = std::fs::remove_file(copy);
             }
         }
+        self.is_written = true;
         Ok(())
+    }
+
+    /// Puts back what was there before [`Self::write`]. What another program changed since
+    /// stays as that one left it.
+    pub(in crate::cli) fn take_back(&mut self) {
+        if self.is_written {
+            put_back(&mut self.each);
+            self.is_written = false;
+        }
     }
 
     /// The files that change.

@@ -144,17 +144,22 @@ fn describe(out: &mut String, args: &SetupArgs, change: &Change) {
 
 /// Says what would keep it from working.
 pub(in crate::cli) fn warn() -> anyhow::Result<()> {
-    let program = clients::program().context("the path of this program is not known")?;
-    for what in checks::program(Path::new(&program)) {
+    for what in warnings()? {
         note(&format!("{WARN}warning{WARN:#}: {what}"));
     }
+    Ok(())
+}
+
+/// What would keep it from working.
+pub(in crate::cli) fn warnings() -> anyhow::Result<Vec<String>> {
+    let program = clients::program().context("the path of this program is not known")?;
+    let mut found = checks::program(Path::new(&program));
     let configured = configs::user_directory().map(|own| configs::toml_in(&own));
     if configured.is_some_and(|files| !files.is_empty()) {
-        for what in Service::look().warnings() {
-            note(&format!("{WARN}warning{WARN:#}: {what}"));
-        }
+        let service = Service::look().warnings();
+        found.extend(service.into_iter().map(str::to_owned));
     }
-    Ok(())
+    Ok(found)
 }
 
 /// What a removal leaves.

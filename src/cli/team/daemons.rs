@@ -24,6 +24,8 @@ pub(super) struct Daemon {
     pub(super) name: &'static str,
     pub(super) file: PathBuf,
     pub(super) is_there: bool,
+    /// It was written now.
+    pub(super) was_written: bool,
     /// It is there, and would not keep the agents of a team.
     pub(super) lacks: bool,
 }
@@ -31,7 +33,8 @@ pub(super) struct Daemon {
 /// What a worker's daemon is told, so that it keeps every agent that joins here.
 pub(super) const LOCAL: &str = "sessions = \"local\"";
 
-fn text(role: &str, team: &Label, store: &str) -> String {
+/// The configuration that is written for a team.
+pub(super) fn text(role: &str, team: &Label, store: &str) -> String {
     let local = match role {
         "worker" => format!("{LOCAL}      # every agent of this user that joins here\n"),
         _ => String::new(),
@@ -55,6 +58,7 @@ impl Daemons {
             Daemon {
                 name,
                 is_there,
+                was_written: false,
                 lacks: is_there && name == "worker" && !keeps_local(&file),
                 file,
             }
@@ -65,20 +69,24 @@ impl Daemons {
         })
     }
 
-    /// Writes those that are not there. Returns their files.
+    /// Writes those that are not there.
     ///
     /// # Errors
-    /// If one cannot be written: then none is there.
-    pub(super) fn write(&self, team: &Label, store: &str) -> anyhow::Result<Vec<PathBuf>> {
-        let mut written = Vec::new();
-        for daemon in self.each.iter().filter(|daemon| !daemon.is_there) {
-            if let Err(error) = write(&daemon.file, &text(daemon.name, team, store)) {
-                take_back(&written);
-                return Err(error);
-            }
-            written.push(daemon.file.clone());
+    /// If one cannot be written. The others stay.
+    pub(super) fn write(&mut self, team: &Label, store: &str) -> anyhow::Result<()> {
+        for daemon in self.each.iter_mut().filter(|daemon| !daemon.is_there) {
+            write(&daemon.file, &text(daemon.name, team, store))?;
+            daemon.was_written = true;
         }
-        Ok(written)
+        Ok(())
+    }
+
+    /// Takes away those that were written now.
+    pub(super) fn take_back(&mut self) {
+        for daemon in self.each.iter_mut().filter(|daemon| daemon.was_written) {
+            let _ = std::fs::remove_file(&daemon.file);
+            daemon.was_written = false;
+        }
     }
 }
 
@@ -87,13 +95,6 @@ fn keeps_local(file: &Path) -> bool {
     let loaded = configs::load(&[file.to_owned()], &[]);
     let mut settings = loaded.into_iter().filter_map(|one| one.settings.ok());
     settings.any(|settings| settings.agents.local.is_some())
-}
-
-/// Takes away configurations that were written now.
-pub(super) fn take_back(written: &[PathBuf]) {
-    for file in written {
-        let _ = std::fs::remove_file(file);
-    }
 }
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {

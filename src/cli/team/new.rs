@@ -1,19 +1,27 @@
 //! `mcp-bridge team new`: all that a team needs, or nothing.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use futures_util::StreamExt as _;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
 
-use super::daemons::{self, Daemons};
+use super::daemons::Daemons;
 use super::plan::Plan;
+use super::record::Records;
 use super::show;
 use crate::bridge::Bridge;
 use crate::cli::context::Context;
 use crate::cli::conversation::new as conversations;
 use crate::cli::conversation::role;
 use crate::cli::error::CliError;
+use crate::cli::output::note;
 use crate::cli::setup::{Changes, Client, Scope, Service};
 use crate::clock;
 use crate::exit::Exit;
@@ -22,8 +30,8 @@ use crate::model::{Label, Side};
 use crate::session::joined::{Joined, Joins};
 use crate::session::known::credentials_directory;
 use crate::session::made::{self, NewFile};
+use crate::store::NewConversation;
 use crate::store::locate;
-use crate::store::{NewConversation, StoreError};
 
 /// Makes a team.
 #[derive(Debug, Args)]
@@ -31,10 +39,12 @@ use crate::store::{NewConversation, StoreError};
 Examples:
   cd ~/project && mcp-bridge team new backend --workers 3 --client claude
   mcp-bridge team new backend --workers 3 --client claude --dry-run
+  mcp-bridge team new backend --workers 3 --client claude --user
 
 Each worker's work tree then joins as the lines say that it prints. A file that is
 there is never overwritten: a daemon's configuration that stands already is left, and
-what it needs is printed.")]
+what it needs is printed. Ended by Ctrl-C or SIGTERM it takes back what it has made;
+`mcp-bridge team remove` does so later.")]
 pub(in crate::cli) struct NewArgs {
     /// What the team is called; its conversations are NAME-1, NAME-2, ...
     #[arg(value_name = "NAME", value_parser = conversations::label)]
@@ -45,6 +55,9 @@ pub(in crate::cli) struct NewArgs {
     /// The orchestrator's client, which is set up in the current directory
     #[arg(long, value_enum, value_name = "CLIENT")]
     client: Client,
+    /// Set the client up for all projects of this user, the workers' among them
+    #[arg(long)]
+    user: bool,
     /// The role of the workers, which their tasks name [default: NAME]
     #[arg(long, value_name = "ROLE", value_parser = role)]
     role: Option<String>,
@@ -62,7 +75,7 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
         let bridge = match context.look().await {
             Ok(bridge) => Some(bridge),
             // It would be made.
-            Err(error) if is_missing(&error) => None,
+            Err(error) if super::is_missing(&error) => None,
             Err(error) => return Err(error),
         };
         if let Some(bridge) = &bridge {
@@ -76,15 +89,12 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
     let made = make(&mut plan, &bridge).await;
     let store = bridge.name();
     bridge.close().await;
-    made?;
+    if let Some(signal) = made? {
+        // Its caller sees what ended it.
+        signal_hook::low_level::emulate_default_handler(signal)?;
+        return Ok(Exit::Failure);
+    }
     show::made(&plan, &store, context)
-}
-
-fn is_missing(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(CliError::NoStore(_)))
-            || matches!(cause.downcast_ref(), Some(StoreError::Missing(_)))
-    })
 }
 
 async fn plan(args: &NewArgs, context: &Context) -> anyhow::Result<Plan> {
@@ -93,6 +103,7 @@ async fn plan(args: &NewArgs, context: &Context) -> anyhow::Result<Plan> {
         .context("the current directory cannot be joined")?;
     let no_home = "this user has no directory for credentials: set HOME";
     let joins = Joins::own().context(no_home)?;
+    let records = Records::own().context(no_home)?;
     let directory = credentials_directory().context(no_home)?;
     let role = args.role.clone().unwrap_or_else(|| args.name.to_string());
     let now = clock::now();
@@ -107,7 +118,8 @@ async fn plan(args: &NewArgs, context: &Context) -> anyhow::Result<Plan> {
         )?);
     }
     let files = files(&args.name, &directory, &new);
-    if let Some(file) = taken(&args.name, &directory) {
+    let record = Some(records.file(&args.name)).filter(|file| file.symlink_metadata().is_ok());
+    if let Some(file) = taken(&args.name, &directory).or(record) {
         return Err(CliError::TeamExists(args.name.clone(), file.display().to_string()).into());
     }
     let own = files.last().context("a team has an orchestrator")?;
@@ -118,7 +130,10 @@ async fn plan(args: &NewArgs, context: &Context) -> anyhow::Result<Plan> {
     if let Some(other) = joins.of(&tree) {
         return Err(CliError::JoinedAlready(other).into());
     }
-    let scope = Scope::Project(tree);
+    let scope = match args.user {
+        false => Scope::Project(tree),
+        true => Scope::User(home().context("this user has no home directory: set HOME")?),
+    };
     let is_machines = context
         .found()
         .await?
@@ -130,6 +145,8 @@ async fn plan(args: &NewArgs, context: &Context) -> anyhow::Result<Plan> {
         client: args.client,
         daemons: Daemons::own().filter(|_| !is_machines),
         service: Service::look(),
+        for_user: args.user,
+        records,
         role,
         new,
         files,
@@ -204,38 +221,80 @@ async fn ensure_free(bridge: &Bridge, plan: &Plan) -> anyhow::Result<()> {
     }
 }
 
-/// Makes all of it. What was made before a step that fails is taken back, or named.
-async fn make(plan: &mut Plan, bridge: &Bridge) -> anyhow::Result<()> {
-    ensure_free(bridge, plan).await?;
-    made::make(bridge, &plan.new, &plan.files).await?;
-    let Err(error) = beside(plan, &bridge.name()) else {
-        return Ok(());
-    };
-    let left = made::take_back(bridge, &plan.new, &plan.files).await;
-    let mut what = format!("team {} was not made", plan.name);
-    for (id, why) in left {
-        what.push_str(&format!("; conversation {id} stays open ({why})"));
-    }
-    Err(error.context(what))
+fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| home.is_absolute())
 }
 
-/// What stands beside the conversations.
-fn beside(plan: &mut Plan, store: &str) -> anyhow::Result<()> {
-    let daemons = plan.daemons.as_ref();
-    let written = daemons.map_or_else(
-        || Ok(Vec::new()),
-        |daemons| daemons.write(&plan.name, store),
-    )?;
-    let noted = plan
-        .joins
-        .note(&plan.joined)
-        .context("the note of this directory cannot be written");
-    if let Err(error) = noted.and_then(|()| plan.changes.write()) {
-        let _ = plan.joins.forget(&plan.joined.work_tree);
-        daemons::take_back(&written);
-        return Err(error);
+/// Makes all of it. What was made before a step that fails is taken back, or named; so is
+/// all of it where a signal came meanwhile, which is returned.
+async fn make(plan: &mut Plan, bridge: &Bridge) -> anyhow::Result<Option<i32>> {
+    ensure_free(bridge, plan).await?;
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    // For the time in which files are written, and no stream is read.
+    let came = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&came))?;
     }
-    Ok(())
+    let store = bridge.name();
+    let record = plan.record(&store);
+    let not_noted = "the note of this team cannot be written";
+    plan.records.write(&record).context(not_noted)?;
+    let made = tokio::select! {
+        signal = signals.next() => Ok(signal),
+        made = made::make(bridge, &plan.new, &plan.files) => made.map(|()| None),
+    };
+    let made = match made {
+        // It has taken back what it had made.
+        Err(error) => {
+            let _ = plan.records.forget(&plan.name);
+            return Err(error.into());
+        }
+        Ok(None) => {
+            let written = plan.write_files(&store);
+            match came.load(Ordering::Relaxed) {
+                false => written.map(|()| None),
+                // The stream has it, too, and what it has next is another one.
+                true => written.and(Ok(signals.next().await)),
+            }
+        }
+        Ok(signal) => Ok(signal),
+    };
+    if let Ok(None) = made {
+        return Ok(None);
+    }
+    let what = tokio::select! {
+        what = take_back(plan, bridge) => what,
+        // Its user waits no longer.
+        _ = signals.next() => format!(
+            "team {} was not made, and may not be taken back in whole\n  \
+             mcp-bridge team remove {}",
+            plan.name, plan.name
+        ),
+    };
+    match made {
+        Err(error) => Err(error.context(what)),
+        Ok(signal) => {
+            note(&what);
+            Ok(signal)
+        }
+    }
+}
+
+/// Takes back all that was made, and returns what is left of it, in words.
+async fn take_back(plan: &mut Plan, bridge: &Bridge) -> String {
+    plan.take_back_files();
+    let left = made::take_back(bridge, &plan.new, &plan.files).await;
+    let mut what = format!("team {} was not made", plan.name);
+    for (id, why) in &left {
+        let _ = write!(what, "; conversation {id} stays open ({why})");
+    }
+    match left.is_empty() {
+        true => drop(plan.records.forget(&plan.name)),
+        false => {
+            let _ = write!(what, "\n  later: mcp-bridge team remove {}", plan.name);
+        }
+    }
+    what
 }
 
 #[cfg(test)]

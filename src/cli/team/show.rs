@@ -26,10 +26,12 @@ struct TeamJson<'a> {
     orchestrator: &'a Path,
     work_tree: &'a Path,
     client_files: Vec<&'a Path>,
-    daemon_files: Vec<&'a Path>,
+    daemon_files: Vec<PathBuf>,
     /// Commands, in order: those of each worker's work tree, then those of the daemons.
     join: Vec<String>,
     start: Vec<String>,
+    /// What would keep it from working, and what to do about it.
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -67,7 +69,11 @@ fn json(plan: &Plan, store: &str, made: bool) -> anyhow::Result<Exit> {
         expires_at: new.expires_at,
         credentials: file,
     });
-    let daemons = plan.daemons.iter().flat_map(|daemons| &daemons.each);
+    let lacking = plan.daemons.as_ref();
+    let mut warnings = lacking.map_or_else(Vec::new, |daemons| wanting(daemons, plan));
+    if made {
+        warnings.extend(setup::warnings()?);
+    }
     print_json(&TeamJson {
         name: &plan.name,
         role: &plan.role,
@@ -77,23 +83,21 @@ fn json(plan: &Plan, store: &str, made: bool) -> anyhow::Result<Exit> {
         orchestrator: &orchestrator,
         work_tree: &plan.joined.work_tree,
         client_files: plan.changes.files().collect(),
-        daemon_files: daemons
-            .filter(|daemon| !daemon.is_there)
-            .map(|daemon| daemon.file.as_path())
-            .collect(),
+        daemon_files: plan.daemon_files(),
         join: workers.iter().map(|file| join(plan, file)).collect(),
         start: start(plan),
+        warnings,
     })?;
     Ok(Exit::Success)
 }
 
 /// What a worker's work tree is told.
 fn join(plan: &Plan, file: &Path) -> String {
-    let client = plan.client.word();
-    format!(
-        "mcp-bridge join {} && mcp-bridge setup {client}",
-        path(file)
-    )
+    let join = format!("mcp-bridge join {}", path(file));
+    match plan.for_user {
+        true => join,
+        false => format!("{join} && mcp-bridge setup {}", plan.client.word()),
+    }
 }
 
 /// How the daemons are started.
@@ -162,7 +166,9 @@ fn page(plan: &Plan, store: &str, is_made: bool) -> String {
     row("store", short(Path::new(store)));
     out.push_str(&table.render(2));
     if let Some(daemons) = &plan.daemons {
-        out.push_str(&wanting(daemons, plan));
+        for what in wanting(daemons, plan) {
+            let _ = writeln!(out, "\n{what}");
+        }
     }
     if is_made {
         out.push_str(&next(plan, &workers));
@@ -187,7 +193,7 @@ fn of_daemons(daemons: Option<&Daemons>) -> String {
 }
 
 /// A path as people read it: from the user's home, if it is below.
-fn short(path: &Path) -> String {
+pub(super) fn short(path: &Path) -> String {
     let home = std::env::home_dir().filter(|home| home.is_absolute());
     let below = home.and_then(|home| Some(path.strip_prefix(home).ok()?.to_owned()));
     match below {
@@ -196,20 +202,19 @@ fn short(path: &Path) -> String {
     }
 }
 
-/// What a configuration needs that was there already.
-fn wanting(daemons: &Daemons, plan: &Plan) -> String {
-    let mut out = String::new();
-    for Daemon { file, .. } in daemons.each.iter().filter(|daemon| daemon.lacks) {
+/// What configurations need that were there already.
+fn wanting(daemons: &Daemons, plan: &Plan) -> Vec<String> {
+    let wanting = daemons.each.iter().filter(|daemon| daemon.lacks);
+    let line = |Daemon { file, .. }: &Daemon| {
         let mut drop_in = file.with_extension("d");
         drop_in.push(format!("{}.toml", plan.name));
-        let _ = writeln!(
-            out,
-            "\n{} is there already, and was left as it is.\nWrite this to {}, and reload the daemon:\n  {LOCAL}",
+        format!(
+            "{} is there already, and was left as it is.\nWrite this to {}, and reload the daemon:\n  {LOCAL}",
             short(file),
             short(&drop_in),
-        );
-    }
-    out
+        )
+    };
+    wanting.map(line).collect()
 }
 
 fn next(plan: &Plan, workers: &[PathBuf]) -> String {

@@ -1,9 +1,12 @@
-//! `team new`: a team by one command, or nothing of it.
+//! `team new`: a team by one command, or nothing of it; and `team remove`.
 
 #![expect(
     clippy::expect_used,
     reason = "a test that cannot set up its case has nothing to say"
 )]
+
+mod ended;
+mod remove;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -262,6 +265,50 @@ fn a_daemon_configuration_that_stands_is_left() {
         .current_dir(scratch.path("other"));
     let made = scratch.outcome(command).ok();
     assert!(!made.out.contains("was left as it is"), "{made:?}");
+}
+
+#[test]
+fn a_client_is_set_up_for_all_projects_of_the_user() {
+    let scratch = scratch();
+    let made = team(&scratch, &[&BACKEND[..], &["--user", "--json"]].concat());
+    let made = made.ok().json();
+    let settings = scratch.path(".claude/settings.json").display().to_string();
+    let files = made["client_files"].as_array().expect("files");
+    assert!(files.contains(&settings.into()), "{made}");
+    assert!(scratch.path(".claude.json").exists());
+    assert!(!scratch.path("tree/.mcp.json").exists());
+    let join = made["join"][0].as_str().expect("a line");
+    assert!(
+        join.starts_with("mcp-bridge join ") && !join.contains("setup"),
+        "{join}"
+    );
+    let joined = scratch.outcome(command(&scratch, &["join"])).ok();
+    assert!(
+        joined.out.contains("backend.orchestrator.toml"),
+        "{joined:?}"
+    );
+}
+
+#[test]
+fn what_the_page_warns_of_stands_in_the_json() {
+    let scratch = scratch();
+    let file = scratch.path(".config/mcp-bridge/worker.toml");
+    std::fs::create_dir_all(file.parent().expect("one")).expect("directories");
+    std::fs::write(&file, "role = \"worker\"\n").expect("written");
+    let other = scratch.path("other");
+    std::fs::create_dir(&other).expect("a directory");
+    let page = team(&scratch, &BACKEND).ok();
+    let mut command = scratch.bridge(&["team", "new", "frontend", "--json"]);
+    command.args(&BACKEND[1..]).current_dir(&other);
+    let made = scratch.outcome(command).ok().json();
+    let warnings = made["warnings"].as_array().expect("a list");
+    let all: Vec<&str> = warnings.iter().filter_map(|one| one.as_str()).collect();
+    let all = all.join("\n");
+    let said = format!("{}{}", page.out, page.err);
+    for what in ["was left as it is", "where it was built", "not on PATH"] {
+        assert!(said.contains(what), "{what}: {page:?}");
+        assert!(all.contains(what), "{what}: {made}");
+    }
 }
 
 #[test]
