@@ -160,11 +160,9 @@ fn idles(pids: &[i32], daemon: Option<u32>) {
     );
     // Without a daemon each of them watches the store by itself: right for a few, and
     // what a daemon is for where there are fifty.
-    let most = match (full(), daemon.is_empty()) {
-        (true, false) => 1.0,
-        (true, true) => 10.0,
-        (false, _) => 5.0,
-    };
+    let most = if daemon.is_empty() { 10.0 } else { 1.0 };
+    // Unoptimised, and beside other tests, it is to find what spins.
+    let most = if full() { most } else { most * 5.0 };
     assert!(percent < most, "{percent}");
 }
 
