@@ -59,6 +59,24 @@ fn conversations(scratch: &Scratch) -> usize {
 }
 
 #[test]
+fn a_client_that_is_started_with_more_than_its_name_is_said_how() {
+    let line = "\nopencode --port 0\n";
+    let told = |client| {
+        team(
+            &scratch(),
+            &["backend", "--workers", "1", "--client", client],
+        )
+        .ok()
+        .out
+    };
+    let said = told("opencode");
+    assert!(said.contains(line), "{said}");
+    assert!(said.contains("OPENCODE_SERVER_PASSWORD"), "{said}");
+    let said = told("claude");
+    assert!(!said.contains(line), "{said}");
+}
+
+#[test]
 fn a_team_is_ready_to_be_started() {
     let scratch = scratch();
     let made = team(&scratch, &[&BACKEND[..], &["--json"]].concat())

@@ -21,7 +21,7 @@ import scripted
 from scripted import figures, wait
 
 BRIDGE, OPENCODE, HOME, CASE = sys.argv[1:5]
-PATIENCE = 60
+PATIENCE = 150
 FULL = os.environ.get("MCP_BRIDGE_TEST_FULL") == "1"
 WAKES = 200 if FULL else 3
 TREE, CREDENTIALS, PASSWORD = f"{HOME}/tree", f"{HOME}/credentials", "of-a-test"
@@ -224,6 +224,8 @@ def busy():
         before = len(announced())
         Model.answers.clear()
         screen.begin(words)
+        # No hook says so: its server was asked.
+        wait("turn in the store", lambda: session()["turn"] == "inside")
         looks = looked(screen)
         bridge("send", "job")
         wait("looks at the client", lambda: looked(screen) >= looks + 3)
@@ -233,6 +235,7 @@ def busy():
         Model.answers.set()
         wait("reading", lambda: unread() == 0)
         assert len(announced()) == before + 1, announced()
+        wait("end of the turn in the store", lambda: session()["turn"] == "outside")
         idle(screen)
     return {}
 
@@ -246,7 +249,12 @@ def addresses(state):
 
 def port_of(screen):
     """Where the client's server listens."""
-    inodes = {os.readlink(f"/proc/{screen.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{screen.pid}/fd")}
+    inodes = set()
+    for fd in os.listdir(f"/proc/{screen.pid}/fd"):
+        try:
+            inodes.add(os.readlink(f"/proc/{screen.pid}/fd/{fd}"))
+        except FileNotFoundError:
+            pass  # It was closed meanwhile.
     rows = [line.split() for line in open("/proc/net/tcp").readlines()[1:]]
     port, = [int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
     return port

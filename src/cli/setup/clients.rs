@@ -107,6 +107,15 @@ impl Client {
         }
     }
 
+    /// How it is started so that its idle session is woken, where its name alone is not
+    /// enough: what to heed, and the line.
+    pub(in crate::cli) fn start(self) -> Option<(&'static str, &'static str)> {
+        (self == Self::Opencode).then_some((
+            "each client, with a password of yours in OPENCODE_SERVER_PASSWORD",
+            "opencode --port 0",
+        ))
+    }
+
     /// The files of this client, and our parts of them; `program` is ours.
     pub(super) fn edits(self, scope: &Scope, program: &str) -> Vec<Edit> {
         match self {

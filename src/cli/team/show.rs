@@ -233,6 +233,9 @@ fn next(plan: &Plan, workers: &[PathBuf]) -> String {
         _ => "each in the work tree of one worker",
     };
     part(each, &joins);
+    if let Some((heed, line)) = plan.client.start() {
+        part(heed, &[line.to_owned()]);
+    }
     let start = start(plan);
     let is_shell = start.len() > 1;
     let what = if is_shell {
