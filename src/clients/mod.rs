@@ -114,6 +114,12 @@ pub(crate) fn idles(client: ProcessId) -> Option<Vec<u8>> {
     claude::idles(client)
 }
 
+/// Whether the client with this process notes of itself that it waits for its user;
+/// nothing where it does not say.
+pub(crate) fn waits(client: ProcessId) -> Option<bool> {
+    claude::waits(client)
+}
+
 /// A client that answers whether its agent works.
 #[derive(Default)]
 pub(crate) struct Asked(Option<opencode::Server>);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::event::{Call, Event};
+use super::helper;
 use super::plan::{self, Plan, Tell};
 use super::saying;
 use crate::bridge::Bridge;
@@ -13,7 +14,6 @@ use crate::liveness;
 use crate::model::client::Client;
 use crate::model::health::Turn;
 use crate::model::process::ProcessId;
-use crate::model::session::Status;
 use crate::model::wake::Mail;
 use crate::session::news::{names, newest, pointer, together};
 use crate::session::notes::{Notes, Told, millis};
@@ -30,13 +30,10 @@ const PATIENCE_VARIABLE: &str = "MCP_BRIDGE_HOOK_PATIENCE";
 /// In which Claude Code tells its hooks its process.
 const CLIENT_VARIABLE: &str = "CLAUDE_PID";
 
-/// Activity within a turn is worth a write of the store this often.
-const ACTIVITY_EVERY_MS: u64 = 2_000;
-
 /// Does what the call asks for, and returns the JSON to answer, if any.
 pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Option<String>> {
     let plan = Plan::of(call);
-    if (plan.turn, plan.tell) == (None, Tell::Nothing) {
+    if !plan.says {
         return Ok(None);
     }
     let Some(acting) = access.acting_if_any()? else {
@@ -48,11 +45,22 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
     let boot = host::boot();
     let now = millis(boot.now);
     let told = notes.told(&boot.id);
+    if call.is_helper {
+        let work = helper::acts(access, &acting, plan, &told, now);
+        // What it did is not worth to be said later.
+        if let Ok(Ok(true)) = tokio::time::timeout(patience(), work).await {
+            notes.change(&boot.id, |told| {
+                told.helped_at = now;
+                told.waits = plan.waits;
+            })?;
+        }
+        return Ok(None);
+    }
     let last = told.turn.map(|(turn, _)| turn);
     let turn = plan.turn.or(last).unwrap_or(Turn::Outside);
     if call.event == Event::Activity
         && let Some((Turn::Inside, at)) = told.turn
-        && now.saturating_sub(at) < ACTIVITY_EVERY_MS
+        && now.saturating_sub(at) < saying::ACTIVITY_EVERY_MS
     {
         return Ok(None);
     }
@@ -112,10 +120,9 @@ fn tell(
 
 /// Notes what the call said of the client.
 fn note(call: &Call, plan: Plan, turn: Turn, heard: &Heard, told: &mut Told, now: u64) {
-    told.waits = plan.waits;
+    (told.waits, told.asks) = (plan.waits, false);
     told.bypasses = call.bypasses.unwrap_or(told.bypasses);
-    // A helper's is another one, in which nothing is to be woken.
-    if let Some(thread) = call.thread.as_ref().filter(|_| !call.is_helper) {
+    if let Some(thread) = &call.thread {
         told.thread.clone_from(thread);
     }
     if told.turn.is_none_or(|(_, at)| at <= now) {
@@ -159,15 +166,7 @@ async fn ask(
     let goes_on = plan.tell == Tell::GoOn && goes_on(&bridge, acting, told).await?;
     let turn = if goes_on { Turn::Inside } else { turn };
     let mail = together(&saying::say(&bridge, acting, turn).await?);
-    if plan.waits != told.waits {
-        let status = match plan.waits {
-            true => Status::Waiting,
-            false => Status::Working,
-        };
-        for caller in acting.callers() {
-            bridge.say_status(&caller, status).await?;
-        }
-    }
+    saying::say_waiting(&bridge, acting, plan.waits, told).await?;
     if begins && let Some(client) = client() {
         // Its tools say it, too, and say more: this is for a client that has none of ours.
         let _ = registering::register(&bridge, acting, &client, true).await;

@@ -8,6 +8,7 @@
 
 mod answer;
 mod event;
+mod helper;
 mod plan;
 mod saying;
 mod wait;

@@ -12,6 +12,8 @@ const MOST_BLOCKS: u32 = 5;
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
+    /// Whether there is anything to say.
+    pub(super) says: bool,
     /// What to say of the turn; where nothing new is known of it, what was said last.
     pub(super) turn: Option<Turn>,
     /// What to tell the agent.
@@ -39,10 +41,8 @@ impl Plan {
     /// What this call asks for.
     pub(super) fn of(call: &Call) -> Self {
         let (turn, tell) = match call.event {
-            // Its agent tells; a helper's end is no end of the agent's turn.
-            _ if call.is_helper && call.event != Event::Other => {
-                (Some(Turn::Inside), Tell::Nothing)
-            }
+            // The agent is told by its own hooks, and its turn is its own.
+            _ if call.is_helper => (None, Tell::Nothing),
             Event::SessionStart => (Some(Turn::Outside), Tell::Introduction),
             Event::Compacted => (None, Tell::Introduction),
             Event::Prompt => (Some(Turn::Inside), Tell::Unread),
@@ -53,8 +53,12 @@ impl Plan {
             Event::Limited => (Some(Turn::Outside), Tell::Nothing),
             Event::Other => (None, Tell::Nothing),
         };
-        let waits = matches!(call.event, Event::Waiting | Event::Limited);
-        Self { turn, tell, waits }
+        Self {
+            says: call.event != Event::Other,
+            turn,
+            tell,
+            waits: matches!(call.event, Event::Waiting | Event::Limited),
+        }
     }
 }
 
@@ -81,16 +85,18 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_never_ends_its_agents_turn() {
+    fn a_helper_neither_begins_nor_ends_its_agents_turn() {
         for event in [
             Event::Stop,
             Event::Ended,
             Event::SessionEnd,
             Event::Activity,
         ] {
-            assert_eq!(plan(event, true).turn, Some(Turn::Inside), "{event:?}");
-            assert_eq!(plan(event, true).tell, Tell::Nothing, "{event:?}");
+            let plan = plan(event, true);
+            assert_eq!((plan.says, plan.turn), (true, None), "{event:?}");
+            assert_eq!(plan.tell, Tell::Nothing, "{event:?}");
         }
+        assert!(!plan(Event::Other, true).says);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use super::block_on;
 use crate::bridge::Bridge;
 use crate::exit::Exit;
 use crate::model::health::{DEFAULT_TTL, Turn};
+use crate::model::session::Status;
 use crate::model::wake::Mail;
-use crate::session::notes::{Notes, Saying};
+use crate::session::notes::{Notes, Saying, Told};
 use crate::session::{Access, Acting};
 use crate::store::StoreError;
 
@@ -20,6 +21,9 @@ const TRIES: u32 = 200;
 /// Between two of its tries.
 const PAUSE: Duration = Duration::from_secs(3);
 
+/// Activity within a turn, or a helper's, is worth a write of the store this often.
+pub(super) const ACTIVITY_EVERY_MS: u64 = 2_000;
+
 /// Says it for all sessions of the agent. Returns the mail of each.
 pub(super) async fn say(
     bridge: &Bridge,
@@ -28,6 +32,26 @@ pub(super) async fn say(
 ) -> Result<Vec<Mail>, StoreError> {
     let each = acting.members.iter();
     try_join_all(each.map(|member| bridge.call_in(&member.caller, DEFAULT_TTL, Some(turn)))).await
+}
+
+/// Says that the agent waits, or does no more, where that is news.
+pub(super) async fn say_waiting(
+    bridge: &Bridge,
+    acting: &Acting,
+    waits: bool,
+    told: &Told,
+) -> anyhow::Result<()> {
+    if waits == told.waits {
+        return Ok(());
+    }
+    let status = match waits {
+        true => Status::Waiting,
+        false => Status::Working,
+    };
+    for caller in acting.callers() {
+        bridge.say_status(&caller, status).await?;
+    }
+    Ok(())
 }
 
 /// Says what waits. Returns whether nothing waits any more: another program may be

@@ -1,14 +1,17 @@
-//! The end of a turn that no hook tells of. A user who breaks a turn of Claude Code off
-//! makes it call none: its agent would look busy for ever. The client notes of itself that
-//! it sits idle, and this server looks there.
+//! What no hook tells of. A user who breaks a turn of Claude Code off makes it call none:
+//! its agent would look busy for ever. And it calls none for each question that it asks its
+//! user. The client notes of itself that it sits idle, or waits, and this server looks there.
 
 use std::time::Duration;
 
 use super::agent::Agent;
 use crate::clients;
+use crate::host;
 use crate::model::health::{DEFAULT_TTL, Turn};
 use crate::model::process::ProcessId;
+use crate::model::session::Status;
 use crate::session::SessionError;
+use crate::session::notes::Notes;
 
 /// Between two looks. A client counts as idle that said the same at two of them: its hook
 /// may be telling of a turn that begins this moment.
@@ -18,8 +21,16 @@ const EVERY: Duration = Duration::from_secs(3);
 pub(super) async fn run(agent: Agent, client: ProcessId) {
     // What the client noted at the last look, and what was dealt with.
     let (mut last, mut done) = (None, None);
+    let mut waited = None;
     loop {
         tokio::time::sleep(EVERY).await;
+        let waits = clients::waits(client);
+        if let Some(waits) = waits.filter(|_| waits == waited)
+            && say_waiting(&agent, waits).await.is_err()
+        {
+            agent.forget_bridge();
+        }
+        waited = waits;
         let now = clients::idles(client);
         if now.is_some() && now == last && now != done {
             match end_turn(&agent).await {
@@ -29,6 +40,35 @@ pub(super) async fn run(agent: Agent, client: ProcessId) {
         }
         last = now;
     }
+}
+
+/// Says that the agent waits for its user, or does no more, if the store was told
+/// otherwise. A provider that lets it wait is told of by a hook, and by that alone.
+async fn say_waiting(agent: &Agent, waits: bool) -> Result<(), SessionError> {
+    let acting = agent.acting()?;
+    let Some(notes) = Notes::of(&acting) else {
+        return Ok(());
+    };
+    let boot = host::boot().id;
+    let told = notes.told(&boot);
+    let is_known = match waits {
+        true => told.waits,
+        false => !told.asks,
+    };
+    if is_known {
+        return Ok(());
+    }
+    let bridge = agent.bridge().await?;
+    let status = match waits {
+        true => Status::Waiting,
+        false => Status::Working,
+    };
+    for caller in acting.callers() {
+        bridge.say_status(&caller, status).await?;
+    }
+    // Kept, it is said once more.
+    let _ = notes.change(&boot, |told| (told.waits, told.asks) = (waits, waits));
+    Ok(())
 }
 
 /// The turn is over, if the store was told that there is one.

@@ -166,7 +166,7 @@ impl Waker {
                 }
                 Fired::Failed(why) => (why, policy.adapters),
                 // As if it were the last one.
-                Fired::Held(why) => (why, adapter + 1),
+                Fired::Held(why) => (format!("held: {why}"), adapter + 1),
             };
             let (next, failed) = fail(next, now, &WakePolicy { adapters, ..policy });
             self.state = next;

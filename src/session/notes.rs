@@ -65,8 +65,12 @@ pub(crate) struct Told {
     pub(crate) blocks: u32,
     /// The turn that the store heard of last, and when: milliseconds since boot.
     pub(crate) turn: Option<(Turn, u64)>,
+    /// When the store heard last of what a helper of its does: milliseconds since boot.
+    pub(crate) helped_at: u64,
     /// Whether the store was told that it waits.
     pub(crate) waits: bool,
+    /// It waits by its client's own note, which no hook told of.
+    pub(crate) asks: bool,
     /// The boot that these times are of.
     pub(crate) boot: String,
     /// When its client was woken lately: milliseconds since boot.

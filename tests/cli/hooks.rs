@@ -68,12 +68,25 @@ fn a_client_tells_of_its_turns() {
         hook(&scratch, "work.b", &event(name)).ok();
         assert_eq!(turn(&scratch), after, "{name}");
     }
-    // A helper's end is no end of the agent's turn.
-    hook(&scratch, "work.b", &event("UserPromptSubmit")).ok();
+    // A helper's end is no end of the agent's turn, and what one does in the background is
+    // no turn of it. It is activity of the agent's, all the same.
     let mut helper = event("Stop");
     helper["agent_id"] = "helper-1".into();
-    hook(&scratch, "work.b", &helper).ok();
+    let helps = |helper: &Value| {
+        scratch.sql("UPDATE bridge_session SET activity_ms = 0");
+        hook(&scratch, "work.b", helper).ok();
+        scratch.number("SELECT max(activity_ms) FROM bridge_session WHERE session_id = 'b'") > 0
+    };
+    hook(&scratch, "work.b", &event("UserPromptSubmit")).ok();
+    assert!(helps(&helper));
     assert_eq!(turn(&scratch), "inside");
+    hook(&scratch, "work.b", &event("Stop")).ok();
+    helper["hook_event_name"] = "PostToolBatch".into();
+    // It was said a moment ago.
+    assert!(!helps(&helper));
+    helper["hook_event_name"] = "PermissionRequest".into();
+    assert!(helps(&helper));
+    assert_eq!(turn(&scratch), "outside");
     // Codex has no standard input for its `notify`.
     let notify = json!({ "type": "agent-turn-complete" }).to_string();
     let mut command = scratch.bridge_as("work.b", &["hook", "codex-notify", &notify]);

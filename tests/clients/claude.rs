@@ -4,19 +4,20 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::scratch::{self, Scratch};
+use crate::common::scratch::{self, Ran, Scratch};
 use crate::installed;
 
-fn drive(plugin: &str) {
-    let Some(claude) = installed("claude") else {
-        return;
-    };
+/// What a driver says at last; nothing where it cannot be tried.
+fn driven(driver: &str, argument: &str) -> Option<Ran> {
+    let claude = installed("claude")?;
     if !cfg!(target_os = "linux") || !rustix::process::geteuid().is_root() {
         scratch::not_tried("claude", "a network of its own needs Linux, and root");
-        return;
+        return None;
     }
     let scratch = Scratch::new();
-    let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/claude.py");
+    let driver = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients")
+        .join(driver);
     let mut command = Command::new("unshare");
     command
         .args(["-n", "python3", "-B"])
@@ -24,8 +25,14 @@ fn drive(plugin: &str) {
         .arg(env!("CARGO_BIN_EXE_mcp-bridge"))
         .arg(&claude)
         .arg(scratch.dir())
-        .arg(plugin);
-    let ran = scratch.outcome(command).ok();
+        .arg(argument);
+    Some(scratch.outcome(command).ok())
+}
+
+fn drive(plugin: &str) {
+    let Some(ran) = driven("claude.py", plugin) else {
+        return;
+    };
     let _ = writeln!(std::io::stderr(), "claude: {}", ran.out.trim());
     let json = ran.json();
     assert!(json["hook"]["wakes"].as_u64() >= Some(3), "{json}");
@@ -41,4 +48,24 @@ fn an_idle_claude_is_woken_and_reads_its_mail() {
 fn the_plugin_alone_does_the_same() {
     let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/claude-code");
     drive(plugin.to_str().expect("UTF-8"));
+}
+
+#[test]
+fn a_helper_in_the_background_is_no_turn_of_its_agent() {
+    driven("claude_cases.py", "helper");
+}
+
+#[test]
+fn what_a_client_holds_back_is_said_to_be_held() {
+    driven("claude_cases.py", "held");
+}
+
+#[test]
+fn a_client_that_bypasses_permissions_is_said_to_be_held() {
+    driven("claude_cases.py", "bypasses");
+}
+
+#[test]
+fn a_client_that_asks_its_user_is_said_to_be_held() {
+    driven("claude_cases.py", "asks");
 }

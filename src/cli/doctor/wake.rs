@@ -22,7 +22,7 @@ use crate::clock;
 use crate::exit::Exit;
 use crate::model::MessageId;
 use crate::model::message::Draft;
-use crate::model::session::SessionView;
+use crate::model::session::{SessionView, Status};
 use crate::model::standing::Standing;
 use crate::model::wake::Mail;
 use crate::session::{NamedSession, session};
@@ -51,6 +51,10 @@ pub(super) struct WakeArgs {
           value_parser = humantime::parse_duration)]
     limit: Duration,
 }
+
+/// What is said of an agent whose client asks its user something.
+const WAITS: &str = "held: the client waits for its user, for a permission or an answer, and \
+                     the agent is not interrupted";
 
 /// What the agent reads.
 const TEXT: &str = "This is a test of whether you are woken by messages. Nothing is to be \
@@ -95,6 +99,8 @@ pub(super) async fn run(args: WakeArgs, context: &Context) -> anyhow::Result<Exi
         named,
         findings: Vec::new(),
         took: Took::default(),
+        waits: false,
+        was: None,
     };
     trial.run(sender, args.limit).await?;
     let Trial {
@@ -102,6 +108,7 @@ pub(super) async fn run(args: WakeArgs, context: &Context) -> anyhow::Result<Exi
         took,
         named,
         bridge,
+        ..
     } = trial;
     bridge.close().await;
     let is_well = findings.iter().all(|finding| finding.level < Level::Fail);
@@ -118,6 +125,16 @@ pub(super) async fn run(args: WakeArgs, context: &Context) -> anyhow::Result<Exi
         true => Exit::Success,
         false => Exit::Failure,
     })
+}
+
+/// Whether the session's client says that it waits.
+fn waits(view: &SessionView) -> bool {
+    view.reported.as_deref() == Some(Status::Waiting.as_str())
+}
+
+/// Whether no way is left.
+fn is_spent(wake: &str) -> bool {
+    wake.contains(": spent")
 }
 
 fn millis(time: Duration) -> f64 {
@@ -138,6 +155,10 @@ struct Trial {
     named: NamedSession,
     findings: Vec<Finding>,
     took: Took,
+    /// The client waits for its user, as it says.
+    waits: bool,
+    /// What came of the last wake before, if no way was left then: none is tried at once.
+    was: Option<String>,
 }
 
 impl Trial {
@@ -147,8 +168,12 @@ impl Trial {
         if !self.is_there(view.as_ref()) {
             return Ok(());
         }
-        let wake_before = view.and_then(|view| view.wake);
-        if before.in_turn {
+        let wake_before = view.as_ref().and_then(|view| view.wake.clone());
+        self.was = wake_before.clone().filter(|wake| is_spent(wake));
+        self.waits = view.as_ref().is_some_and(waits);
+        if self.waits {
+            self.findings.push(Finding::note("turn", WAITS));
+        } else if before.in_turn {
             let text = "the agent is in a turn: it is not interrupted, and reads when that ends";
             self.findings.push(Finding::note("turn", text));
         }
@@ -217,7 +242,9 @@ impl Trial {
             let is_read = mail.oldest_unread.is_none_or(|oldest| oldest > id);
             if is_read || took.saturating_sub(viewed) >= VIEW_EVERY {
                 viewed = took;
-                let wake = self.view().await?.and_then(|view| view.wake);
+                let view = self.view().await?;
+                self.waits = view.as_ref().is_some_and(waits);
+                let wake = view.and_then(|view| view.wake);
                 if let Some(wake) = wake.filter(|wake| wake_before.as_ref() != Some(wake)) {
                     self.took.claimed.get_or_insert(took);
                     self.took.way = Some(wake);
@@ -226,6 +253,10 @@ impl Trial {
             if is_read {
                 self.took.turn.get_or_insert(took);
                 self.took.read = Some(took);
+                return Ok(());
+            }
+            let way = self.took.way.as_deref();
+            if way.is_some_and(is_spent) {
                 return Ok(());
             }
             let is_late = self.took.claimed.is_none() && self.took.turn.is_none();
@@ -243,6 +274,32 @@ impl Trial {
         let Took {
             way, turn, read, ..
         } = &self.took;
+        if read.is_none()
+            && let Some(way) = way
+                .as_ref()
+                .or(self.was.as_ref())
+                .filter(|way| is_spent(way))
+        {
+            let remedy = match way.contains("held: ") {
+                true => {
+                    "do as the reason says; and a hook that waits wakes it all the same: in \
+                         its directory run `mcp-bridge setup claude`, and start the client anew"
+                }
+                false => {
+                    "each way says why it failed; a hook needs `mcp-bridge setup claude` in \
+                          its directory, and the client started anew"
+                }
+            };
+            self.findings
+                .push(Finding::fail("wake", way.clone(), remedy));
+            return;
+        }
+        if read.is_none() && self.waits {
+            let remedy = "answer on the screen of the client what it asks: the agent hears of \
+                          its mail then";
+            self.findings.push(Finding::fail("turn", WAITS, remedy));
+            return;
+        }
         match (way, turn) {
             (Some(way), _) => self.findings.push(Finding::ok("wake", way.clone())),
             (None, Some(_)) => {

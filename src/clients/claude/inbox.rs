@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
+use super::inbound;
 use crate::clients::{Addressee, Fired, Text, Way};
 use crate::guarded;
 use crate::liveness;
@@ -53,10 +54,10 @@ impl Way for Inbox {
                 "the client asks its user for no permission: it is woken by its hook alone, \
                  unless {INTO_BYPASSING}=1 stands in its environment"
             );
-            return Err(Fired::Failed(why));
+            return Err(Fired::Held(why));
         }
         match ClaudeInbox::of(agent.client) {
-            Ok(_) => Ok(()),
+            Ok(inbox) => inbox.held().map_or(Ok(()), |why| Err(Fired::Held(why))),
             Err(why) => Err(Fired::Failed(why)),
         }
     }
@@ -82,6 +83,13 @@ pub(in crate::clients) fn idles(client: ProcessId) -> Option<Vec<u8>> {
     (noted.status.as_deref() == Some("idle")).then_some(text)
 }
 
+/// Whether the client says that it waits for its user, which it does for more than its
+/// hooks tell of; nothing where it says nothing of that.
+pub(in crate::clients) fn waits(client: ProcessId) -> Option<bool> {
+    let noted = noted(&sessions()?, client).ok()?;
+    Some(noted.status? == "waiting")
+}
+
 /// What the client notes of a session that runs.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,6 +100,8 @@ struct Noted {
     proc_start: Option<String>,
     #[serde(default)]
     status: Option<String>,
+    #[serde(default)]
+    cwd: Option<PathBuf>,
     #[serde(default)]
     peer_protocol: Option<u64>,
     #[serde(default)]
@@ -104,6 +114,8 @@ struct ClaudeInbox {
     client: ProcessId,
     session: String,
     socket: PathBuf,
+    /// The directory that its session works in.
+    directory: Option<PathBuf>,
 }
 
 impl ClaudeInbox {
@@ -132,7 +144,13 @@ impl ClaudeInbox {
             client,
             session: noted.session_id,
             socket,
+            directory: noted.cwd,
         })
+    }
+
+    /// Why its agent would not hear of what is put into it.
+    fn held(&self) -> Option<String> {
+        inbound::held(&home()?, self.directory.as_deref())
     }
 
     /// Hands the client one text. That it was taken is no proof that a turn begins.
@@ -201,10 +219,14 @@ fn noted_with(directory: &Path, client: ProcessId) -> Result<(Noted, Vec<u8>), S
 
 /// Where the client notes its sessions.
 fn sessions() -> Option<PathBuf> {
+    Some(home()?.join("sessions"))
+}
+
+/// Where the client keeps what is its user's.
+fn home() -> Option<PathBuf> {
     let own = std::env::var_os("CLAUDE_CONFIG_DIR").filter(|path| !path.is_empty());
     let own = own.map(PathBuf::from);
-    let own = own.or_else(|| Some(std::env::home_dir()?.join(".claude")));
-    Some(own?.join("sessions"))
+    own.or_else(|| Some(std::env::home_dir()?.join(".claude")))
 }
 
 /// A random identifier in the form of a UUID of version 4.

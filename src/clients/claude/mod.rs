@@ -1,11 +1,12 @@
 //! Claude Code: woken by a hook of its own, and through its inbox.
 
 mod hook;
+mod inbound;
 mod inbox;
 
 use super::Way;
 
-pub(super) use inbox::{idles, is_claude};
+pub(super) use inbox::{idles, is_claude, waits};
 
 /// The first one first.
 pub(super) const WAYS: &[&dyn Way] = &[&hook::Hook, &inbox::Inbox];
