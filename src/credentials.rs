@@ -54,17 +54,17 @@ const REMEDY: &str = "use the file that `mcp-bridge conversation new` wrote";
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// No such file.
-    #[error("credentials {}: there is no such file\n  `mcp-bridge conversation new` writes them", .0.display())]
+    #[error("credentials {}: there is no such file\n  create them: mcp-bridge conversation new", .0.display())]
     Missing(PathBuf),
     /// The service manager hands such files over when the service starts, and
     /// this one came later.
-    #[error("credentials {}: the service was not given this file when it started\n  {}", .0.display(), handing_over(.0))]
+    #[error("credentials {}: the service did not get this file when it started\n  {}", .0.display(), handing_over(.0))]
     NotHandedOver(PathBuf),
     /// The file may not be read, or is no file.
     #[error("credentials {}: {}", .0.display(), .1)]
     Unreadable(PathBuf, String),
     /// Others may read it, so its tokens are no secret.
-    #[error("credentials {}: other users may read this file (mode {:o})\n  chmod 600 {}   and, if others had the chance, mcp-bridge conversation rekey", .0.display(), .1, .0.display())]
+    #[error("credentials {}: other users may read this file (mode {:o})\n  chmod 600 {}   (and, if another user may have read it: mcp-bridge conversation rekey)", .0.display(), .1, .0.display())]
     TooOpen(PathBuf, u32),
     /// Not the TOML that we expect.
     #[error("credentials {}: {}\n  {REMEDY}", .0.display(), .1)]
@@ -78,18 +78,18 @@ pub enum CredentialsError {
     )]
     Variable(&'static str, String),
     /// Some variables are there and others are not.
-    #[error("environment variable {} is not set, but others of {} are\n  set all three, or none", .0, VARIABLES.join(", "))]
+    #[error("environment variable {} is not set, but another of {} is\n  set all three, or none", .0, VARIABLES.join(", "))]
     Partial(&'static str),
     /// Nothing at all was given.
     #[error(
-        "no credentials: this command acts for a session\n  name its file with --credentials FILE or MCP_BRIDGE_CREDENTIALS; `mcp-bridge conversation new` writes one for each side"
+        "no credentials: this command acts for a session\n  name the session: -c LABEL/SIDE or -c FILE, or set MCP_BRIDGE_CREDENTIALS; `mcp-bridge conversation new` writes a file for each side"
     )]
     None,
     /// Cannot be given another token; it is as it was.
     #[error("credentials {}: the token cannot be replaced: {}\n  {}", .0.display(), .1, instead(.1))]
     Rewrite(PathBuf, std::io::Error),
     /// The store has the new token, and the file has the old one.
-    #[error("credentials {}: the new token counts from now on, and this file could not be replaced: {}\n  mv {} {}", .0.display(), .2, .1.display(), .0.display())]
+    #[error("credentials {}: the new token is valid from now on, but this file could not be replaced: {}\n  mv {} {}", .0.display(), .2, .1.display(), .0.display())]
     NotReplaced(PathBuf, PathBuf, std::io::Error),
     /// Cannot be written.
     #[error("credentials {}: cannot be written: {}\n  {}", .0.display(), .1, place(.1))]
@@ -108,8 +108,7 @@ pub(crate) fn handed_over(name: &str, directory: &Path) -> String {
     let user = crate::host::user_name(rustix::process::geteuid().as_raw());
     let there = directory.display();
     format!(
-        "\n  for a session of the service, root hands it over:\n    \
-         mkdir -p -m 700 {there}   and, as root,\n    \
+        "\n  for a session of the service, root copies the file:\n    mkdir -p -m 700 {there}   and, as root,\n    \
          install --mode 600 --owner {user} {OF_THE_SERVICE}/{name}.toml {there}/"
     )
 }
@@ -269,11 +268,11 @@ pub(crate) fn handing_over(file: &Path) -> String {
     let directory = file.parent().unwrap_or(Path::new("/"));
     match directory.ends_with("credentials") {
         true => format!(
-            "{} loads it if it is there; if it is not, `mcp-bridge conversation new` writes it first",
+            "if it exists, this loads it: {}; if not, create it first: mcp-bridge conversation new",
             restart_command()
         ),
         false => format!(
-            "move it to {}/: the service is given what is in there when it starts",
+            "move it to {}/: the service reads that directory when it starts",
             directory.join("credentials").display()
         ),
     }
@@ -318,7 +317,7 @@ fn place(error: &std::io::Error) -> &'static str {
             "a file is never overwritten: move it away, or name another directory with --out"
         }
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            "make room, or name a directory on another disk with --out"
+            "free some space, or name a directory on another disk with --out"
         }
         _ => "name a directory that you may write with --out",
     }
@@ -327,10 +326,10 @@ fn place(error: &std::io::Error) -> &'static str {
 /// What else can be done where a file cannot be rewritten.
 fn instead(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::WouldBlock => "try again when that one has ended",
+        std::io::ErrorKind::WouldBlock => "wait until that one has ended, and try again",
         std::io::ErrorKind::AlreadyExists => "move it away, or name another directory with --out",
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            "make room; nothing was changed"
+            "free some space; nothing was changed"
         }
         _ => "name the file itself where it may be written, or another directory with --out",
     }

@@ -32,37 +32,37 @@ use crate::supervisor::{self, Instance, ReloadRequestError, Stopped, Supervisor}
 use crate::text::shown::shown;
 use crate::{files, host, leash, logging, text};
 
-/// Keeps the agents of this machine alive and woken: heartbeats that prove the
-/// agent, messages pushed the moment they are committed.
+/// Run beside coding agents: send heartbeats only while the agent is alive, wake it
+/// when a message comes, watch sessions and move tasks.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-bridged", version, about, after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// The configuration; drop-ins are read from the directory of the same
-    /// name with `.d` in the place of `.toml`
+    /// Configuration file; drop-ins are read from the directory of the same name
+    /// with `.d` instead of `.toml`
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 
-    /// Check the configuration, say what it means, and end
-    #[arg(long)]
+    /// Check the configuration, print what it means, and exit
+    #[arg(long = "check-config", alias = "check")]
     check: bool,
 
-    /// Ask the daemon that runs with this configuration to read it again, and
-    /// return when the new settings are in force or refused
+    /// Ask the running daemon to read its configuration again; return when the new
+    /// settings are active or refused
     #[arg(long, conflicts_with = "check")]
     reload: bool,
 }
 
 const AFTER_HELP: &str = "\
 Signals:
-  SIGTERM, SIGINT  finish what is under way and end; a second one ends at once
-  SIGHUP           read the configuration again; a wrong one changes nothing
+  SIGTERM, SIGINT  finish current work and end; a second signal ends at once
+  SIGHUP           read the configuration again; a wrong one is refused
 
 Exit codes:
   0 clean   1 failure   70 a duty died or hung   78 the configuration is wrong
 
 Examples:
-  mcp-bridged --config /etc/mcp-bridge/worker.toml --check
-  mcp-bridged --config /etc/mcp-bridge/orchestrator.toml --check
+  mcp-bridged --config /etc/mcp-bridge/worker.toml --check-config
+  mcp-bridged --config /etc/mcp-bridge/orchestrator.toml --check-config
   mcp-bridged --config ~/.config/mcp-bridge/worker.toml";
 
 /// The whole program.
@@ -175,13 +175,13 @@ fn reload(config: &Path) -> anyhow::Result<Exit> {
         for line in why.lines() {
             writeln!(anstream::stderr(), "error: {}", shown(line))?;
         }
-        writeln!(anstream::stderr(), "  the old settings go on")?;
+        writeln!(anstream::stderr(), "  the old settings stay active")?;
         return Ok(exit);
     }
     let mut out = anstream::stdout();
-    writeln!(out, "reloaded: the new settings are in force")?;
+    writeln!(out, "reloaded: the new settings are active")?;
     for key in answer.needs_restart {
-        writeln!(out, "  but {}: that needs a restart", shown(&key))?;
+        writeln!(out, "  but {}: this needs a restart", shown(&key))?;
     }
     Ok(Exit::Success)
 }
@@ -205,8 +205,7 @@ fn describe(settings: &Settings, location: &Location) -> anyhow::Result<Exit> {
     for session in missing {
         writeln!(
             anstream::stderr(),
-            "warning: {}: there is no such file, so this session is not kept until it is there\n  \
-             {}",
+            "warning: {}: there is no such file; this session is kept as soon as it exists\n  {}",
             shown(&session.credentials.display().to_string()),
             advice::with_store("`mcp-bridge conversation new` writes one for each side")
         )?;
@@ -236,26 +235,26 @@ fn purpose(settings: &Settings) -> String {
         RoleSettings::Orchestrator(own) => match own.reassignment.match_role {
             MatchRole::Same => (
                 "its own agents",
-                ", watches every session, moves tasks of lost sessions to others of their role",
+                ", watches every session, moves tasks of lost sessions to other sessions of the same role",
             ),
             MatchRole::Any => (
                 "its own agents",
-                ", watches every session, moves tasks of lost sessions to any other",
+                ", watches every session, moves tasks of lost sessions to any other session",
             ),
         },
     };
     format!("keeps the heartbeats of {whose}{wakes}{local}{fleet}")
 }
 
-/// `takes 4096 connections, 1024 of one user`.
+/// `accepts 4096 connections, 1024 of one user`.
 fn api(api: &ApiSettings) -> String {
     match api.enabled {
         true => format!(
-            "takes {} connections, {} of one user",
+            "accepts {} connections, {} of one user",
             api.connections,
             api.connections_per_user.min(api.connections)
         ),
-        false => "answers no program (api.enabled is false)".to_owned(),
+        false => "has no sockets (api.enabled is false)".to_owned(),
     }
 }
 

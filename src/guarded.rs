@@ -290,7 +290,7 @@ pub(crate) fn ensure_link_is_trusted(path: &Path) -> io::Result<()> {
     Err(io::Error::new(
         ErrorKind::InvalidInput,
         format!(
-            "this is a symbolic link of user {}, which is not followed",
+            "this is a symbolic link of user {}; it is not followed",
             host::user_name(link.uid())
         ),
     ))
@@ -335,7 +335,7 @@ fn reach(path: &Path) -> io::Result<(File, PathBuf)> {
             return Err(io::Error::new(
                 ErrorKind::InvalidInput,
                 format!(
-                    "{} on the way is a symbolic link of user {}, which is not followed",
+                    "{} in the path is a symbolic link of user {}; it is not followed",
                     step.display(),
                     host::user_name(meta.uid())
                 ),

@@ -75,7 +75,7 @@ pub fn hold() -> std::io::Result<()> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "nobody is left for whom anything would have to be closed"
+    reason = "no client is left to close anything for"
 )]
 fn end() -> ! {
     std::process::exit(1)

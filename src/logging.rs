@@ -128,7 +128,7 @@ pub(crate) fn alert_to_journal(record: Record) -> bool {
 /// What is told in the place of records that were lost.
 fn missing(count: u64) -> String {
     let records = text::count(count, "log record");
-    format!("{records} lost: their reader did not take them in time")
+    format!("{records} lost: the journal did not accept them in time")
 }
 
 fn is_record(metadata: &Metadata<'_>) -> bool {
@@ -153,7 +153,7 @@ pub(crate) fn role() -> Option<&'static str> {
 /// What no filter of an operator's brings out. The HTTP client logs whole
 /// requests at its lower levels, and with them the URLs of webhooks. The watch on
 /// the store's directory logs each event there: a log that is kept in that
-/// directory would make an event of each of its own lines.
+/// directory would create an event of each of its own lines.
 fn is_kept_out(target: &str) -> bool {
     target.starts_with("ureq") || target.starts_with("notify")
 }

@@ -146,7 +146,7 @@ fn post(letter: &Letter) {
         }
     };
     if let Err(error) = sent {
-        debug!(%error, "the service manager was not told");
+        debug!(%error, "the service manager was not notified");
     }
 }
 

@@ -200,7 +200,7 @@ impl Stage {
         let _ = File::open(&path).and_then(|mut log| log.read_to_string(&mut text));
         let last: Vec<&str> = text.lines().rev().take(3).collect();
         format!(
-            "{name} did not do its part; its log {} ends: {}",
+            "{name} failed; its log {} ends: {}",
             path.display(),
             last.into_iter().rev().collect::<Vec<_>>().join(" / ")
         )

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::kills::Every;
 use crate::watchdog::Part;
 
-/// Measures how fast messages arrive, and whether they all do
+/// Measure how fast messages arrive, and whether all arrive
 #[derive(Debug, clap::Parser)]
 #[command(
     name = "mcp-bridge-bench",
@@ -30,12 +30,13 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum What {
-    /// From COMMIT to the line in another process, next to the bare floor and
-    /// to polling
+    /// Measure the time from COMMIT to the line in another process; compare with the
+    /// bare minimum and with polling
     Latency(LatencyArgs),
-    /// Many agents at once: counts lost, duplicate and out of order
+    /// Run many agents at once; count lost, duplicate and out-of-order messages
     Delivery(DeliveryArgs),
-    /// How soon who is gone is noticed and its task goes on; what watching costs
+    /// Measure how soon a lost session is noticed and its task continues, and what
+    /// watching costs
     Watchdog(WatchdogArgs),
     /// A process of a measurement; takes its job on stdin
     #[command(hide = true)]
@@ -53,10 +54,10 @@ pub(crate) struct LatencyArgs {
     /// Bytes in a message
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     pub(crate) size: u32,
-    /// The rows take turns so many times, so that load hits all alike
+    /// Number of rounds; the rows take turns, so that load affects all alike
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
-    /// Only these rows, by the names that --json shows
+    /// Only these rows; --json shows their names
     #[arg(long, value_delimiter = ',', value_name = "ROW")]
     pub(crate) only: Vec<String>,
     #[command(flatten)]
@@ -74,15 +75,14 @@ pub(crate) struct DeliveryArgs {
     /// Messages a second from each sender
     #[arg(long, default_value_t = 10.0, value_parser = positive)]
     pub(crate) rate: f64,
-    /// Most bytes in a message; each has a random size
+    /// Maximum bytes in a message; each has a random size
     #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u32).range(40..=50_000))]
     pub(crate) size: u32,
-    /// Kill a process, at random, every so often, and start it anew [every:
+    /// Kill a random process again and again, and restart it [default interval:
     /// 50ms-500ms]
     #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "50ms-500ms")]
     pub(crate) kill: Option<Every>,
-    /// Through a daemon, which alone has the store open; times are from the begin of
-    /// a send then
+    /// Use a daemon, which alone has the store open; times then start with the send
     #[arg(long)]
     pub(crate) door: bool,
     /// Makes the first reader forget its first message, to see it counted
@@ -97,28 +97,28 @@ pub(crate) struct WatchdogArgs {
     /// Only these parts
     #[arg(long, value_delimiter = ',', value_name = "PART")]
     pub(crate) only: Vec<Part>,
-    /// detection, pauses: sessions, each with an agent that is a process
+    /// detection, pauses: number of sessions, each with an agent process
     #[arg(long, default_value = "60", value_parser = count)]
     pub(crate) sessions: usize,
-    /// detection, pauses: worker daemons that the sessions are spread over
+    /// detection, pauses: number of worker daemons for these sessions
     #[arg(long, default_value = "6", value_parser = count)]
     pub(crate) hosts: usize,
-    /// detection: so many agents, hosts and stalls
+    /// detection: number of killed agents, lost hosts and stalls
     #[arg(long, default_value = "20", value_parser = count)]
     pub(crate) kills: usize,
-    /// detection: with the timers that the product has by default; takes long
+    /// detection: use the default timers of the product; takes long
     #[arg(long)]
     pub(crate) defaults: bool,
-    /// Pause daemons at random, up to 10 s each, for so long
+    /// Pause random daemons, up to 10 s each, for this time
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub(crate) pauses: Option<Duration>,
-    /// growth: with so many sessions
+    /// growth: numbers of sessions
     #[arg(long, value_delimiter = ',', default_value = "10,1000,10000,100000", value_parser = count)]
     pub(crate) sizes: Vec<usize>,
-    /// growth: so many rounds of each kind
+    /// growth: number of rounds of each kind
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..))]
     pub(crate) rounds: u32,
-    /// mass: so many sessions, on 100 hosts
+    /// mass: number of sessions, on 100 hosts
     #[arg(long, default_value = "10000", value_parser = count)]
     pub(crate) mass_sessions: usize,
     #[command(flatten)]
@@ -128,11 +128,11 @@ pub(crate) struct WatchdogArgs {
 /// Where the scratch store is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
-    /// Directory for the scratch store; a measurement is one of its file
-    /// system [default: the temporary directory]
+    /// Directory for the temporary store; the result depends on its file system
+    /// [default: the temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Leave the scratch directory there
+    /// Keep the temporary directory
     #[arg(long)]
     pub(crate) keep: bool,
 }

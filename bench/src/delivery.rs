@@ -366,7 +366,7 @@ impl Report {
                 self.seen_early,
                 "known before COMMIT had returned to the sender, counted as 0 us",
             ),
-            (verdict.invented, "delivered, but sent by nobody"),
+            (verdict.invented, "delivered, but never sent"),
             (verdict.in_doubt, "in doubt: their sender got no answer"),
             (
                 verdict.without_ring,

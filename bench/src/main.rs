@@ -4,7 +4,7 @@
 //! again in the roles of `child`, and as the daemon under the daemon's name, in
 //! a scratch store that it removes. It judges nothing by time; the only failure
 //! is what must never be: a message that was lost, came twice or out of order, a
-//! session that was given up though it lives, a task that is lost or done twice.
+//! session that is dead though it lives, a task that is lost or done twice.
 //! `docs/bench.md` tells how to read the output.
 //!
 //! It is a program of its own, so that nothing of it is linked into the product;

@@ -162,10 +162,7 @@ fn latency_for_people_says_what_it_was_measured_on() {
     ] {
         assert!(text.contains(word), "{word} is missing in\n{text}");
     }
-    assert!(
-        !text.contains("foreign"),
-        "a row that nobody asked for:\n{text}"
-    );
+    assert!(!text.contains("foreign"), "an unexpected row:\n{text}");
 }
 
 #[test]
@@ -373,7 +370,7 @@ fn when_everybody_is_silent_nobody_is_given_up_at_once() {
         assert_eq!(mass["alerts"], 1, "{mass}");
         assert_eq!(mass["returned_and_lost"], 0, "{mass}");
     } else {
-        println!("this machine was too busy for it: whoever was back fell silent again");
+        println!("this machine was too busy: sessions that were back fell silent again");
     }
     // Three tasks on each of ninety hosts that stay away.
     assert!(mass["moves"].as_u64().expect("a count") >= 270, "{mass}");

@@ -31,7 +31,7 @@ impl AlertAdapter for ExecSettings {
             key(
                 "alert.exec.timeout",
                 Value::Duration(EXEC_TIMEOUT),
-                "then it is killed, with what it started",
+                "after this time the command and its children are killed",
             ),
         ];
         KEYS

@@ -126,7 +126,7 @@ mod tests {
         MCP_SESSION=conv_0123456789abcdef/b
         MCP_SUBJECT=backend-1/b
         MCP_TASK=17
-        MESSAGE=lost: backend-1/b: silent for 20 seconds; see whether its machine and mcp-bridged on it run
+        MESSAGE=lost: backend-1/b: silent for 20 seconds; check that its machine and mcp-bridged there run
         MESSAGE_ID=53d4582334d54287b95e2c03a3d9da67
         PRIORITY=3
         SYSLOG_IDENTIFIER=mcp-bridged

@@ -132,7 +132,7 @@ async fn tell(
         let adapter = adapter.name();
         match outcome {
             Ok(said) => {
-                debug!(adapter, id = alert.id, "told of an alert: {said}");
+                debug!(adapter, id = alert.id, "sent an alert; it said: {said}");
                 None
             }
             Err(why) => Some(Failure { adapter, why }),

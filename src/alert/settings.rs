@@ -33,23 +33,23 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
         key(
             "alert.order",
             Order(AlertAdapterSettings::NAMES),
-            "who is told besides the journal, all at once",
+            "adapters that get each alert, besides the journal",
         )
         .such_as(r#"["webhook", "exec"]"#),
         key(
             "alert.remind_after",
             Value::Duration(REMIND_AFTER),
-            "from an alert to its first reminder",
+            "time from an alert to its first reminder",
         ),
         key(
             "alert.remind_max",
             Value::Duration(REMIND_MAX),
-            "the longest time between two, which doubles; never below `alert.remind_after`",
+            "longest time between two reminders; the time doubles up to it; never below `alert.remind_after`",
         ),
         key(
             "alert.no_leader_after",
             Value::Duration(NO_LEADER_AFTER),
-            "no orchestrator acts for so long: nobody watches the sessions",
+            "time without an active orchestrator before this alert is raised",
         )
         .of(Worker),
     ];

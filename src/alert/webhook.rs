@@ -70,36 +70,36 @@ impl AlertAdapter for WebhookSettings {
             key(
                 "alert.webhook.url",
                 Text(""),
-                "`https://` or `http://`; only its host is ever shown",
+                "URL that gets the alerts: `https://` or `http://`; logs show only its host",
             )
             .such_as(r#""https://hooks.example.com/T0/B0""#),
             key(
                 "alert.webhook.url_file",
                 Text(""),
-                "a file with the URL in its place; relative as `session.credentials` is",
+                "a file with the URL, instead of `url`; a relative path works as for `session.credentials`",
             )
             .such_as(r#""webhook.url""#),
             key(
                 "alert.webhook.secret_file",
                 Text(""),
-                "a file with the key that signs; relative likewise",
+                "a file with the key that signs what is sent; a relative path works as for `session.credentials`",
             )
-            .or("nothing is signed")
+            .or("no signature")
             .such_as(r#""webhook.key""#),
             key(
                 "alert.webhook.timeout",
                 Value::Duration(TIMEOUT),
-                "of one try, from the name's look-up to the answer",
+                "time limit of one attempt, from name lookup to answer",
             ),
             key(
                 "alert.webhook.tries",
                 Number(TRIES),
-                "how often it is tried, in all",
+                "number of attempts",
             ),
             key(
                 "alert.webhook.backoff",
                 Value::Duration(BACKOFF),
-                "before the second try; doubles up to a minute, with a quarter of jitter",
+                "pause before the second attempt; doubles up to a minute, with a quarter of jitter",
             ),
         ];
         KEYS
@@ -118,7 +118,7 @@ impl AlertAdapter for WebhookSettings {
             let (name, at) = table.pick(key, get);
             let name = name?;
             if name.is_empty() {
-                found.invalid(at, "is empty; name a file, or take the key out");
+                found.invalid(at, "is empty; name a file, or remove the key");
                 return None;
             }
             let path = table.dirs().resolve(name);
@@ -133,7 +133,7 @@ impl AlertAdapter for WebhookSettings {
         let address = match (url, url_file) {
             (None, None) => return None,
             (Some(_), Some(_)) => {
-                found.invalid(at, "`url` and `url_file` at once; keep one of them");
+                found.invalid(at, "both `url` and `url_file` are set; keep one of them");
                 return None;
             }
             (None, Some(path)) => WebhookAddress::File(path),

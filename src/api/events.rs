@@ -19,7 +19,7 @@ use crate::store::{AuditCursor, AuditEntry, AuditFilter, AuditPage, Store, Store
 pub(super) const NAME: &str = "events/follow";
 
 /// What it does, in a line.
-pub(super) const SUMMARY: &str = "Streams the audit log, a line of JSON each.";
+pub(super) const SUMMARY: &str = "Streams the audit log, one JSON line each.";
 
 /// Rows that are read at once.
 const PAGE: u32 = 100;

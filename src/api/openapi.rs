@@ -93,7 +93,7 @@ fn path<O: Operation>(schemas: &mut SchemaGenerator) -> (String, Value) {
 
 fn follow(schemas: &mut SchemaGenerator) -> (String, Value) {
     let answer = media::<Line>(schemas, stream::MEDIA_TYPE);
-    let summary = "Streams the mail of sessions, a line of JSON each.";
+    let summary = "Streams new messages of sessions, one JSON line each.";
     let mut item = item(schemas, stream::NAME, summary, Rights::ANYONE, &answer);
     let body = media::<Follow>(schemas, "application/json");
     item["requestBody"] = json!({ "required": true, "content": body });
@@ -129,10 +129,10 @@ fn item(
     answer: &Value,
 ) -> Value {
     let who = match (rights.anyone, rights.session, rights.operator) {
-        (true, ..) => "Anyone who reaches a socket may.",
-        (false, true, true) => "A session may, for what is its own; at admin.sock an operator.",
-        (false, true, false) => "A session may, by its token.",
-        (false, false, _) => "An operator may, at admin.sock.",
+        (true, ..) => "Anyone who can open a socket.",
+        (false, true, true) => "A session, for its own things; at admin.sock an operator.",
+        (false, true, false) => "A session, with its token.",
+        (false, false, _) => "An operator, at admin.sock.",
     };
     let mut responses = Map::new();
     responses.insert(
@@ -164,7 +164,7 @@ fn item(
         item["parameters"] = json!([{
             "name": "MCP-Bridge-Session",
             "in": "header",
-            "description": "The session that the token is of.",
+            "description": "The session that the token belongs to.",
             "required": !rights.operator,
             "schema": { "type": "string", "pattern": "^conv_[0-9a-f]{16}/[ab]$" },
         }]);

@@ -18,11 +18,11 @@ fn main() -> ExitCode {
                 .args(std::env::args_os().skip(1))
                 .exec();
             format!(
-                "{} cannot be run: {error}: mcp-bridge and mcp-bridged are installed together, into one directory",
+                "{} cannot be run: {error}: install mcp-bridge and mcp-bridged in one directory",
                 program.display()
             )
         }
-        Err(error) => format!("where this program stands cannot be found out: {error}"),
+        Err(error) => format!("the path of this program is unknown: {error}"),
     };
     // Where stderr is closed there is no place left to say it.
     let _ = writeln!(std::io::stderr(), "error: {error}");

@@ -100,7 +100,7 @@ impl Bridge {
         self.ask(Rekey { session, token }, actor(by.as_ref())).await
     }
 
-    /// Ends a conversation for good.
+    /// Closes a conversation for good.
     ///
     /// # Errors
     /// No such conversation, or a closed one; another's.

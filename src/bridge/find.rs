@@ -188,10 +188,10 @@ impl fmt::Display for Found {
         let Location { name, origin } = &self.location;
         match self.socket() {
             None => write!(f, "{name} ({origin}), opened here"),
-            Some(_) if name.door().is_some() => write!(f, "{name} ({origin}), asked of its daemon"),
+            Some(_) if name.door().is_some() => write!(f, "{name} ({origin}), through its daemon"),
             Some(socket) => {
                 let socket = socket.display();
-                write!(f, "{name} ({origin}), asked of its daemon at {socket}")
+                write!(f, "{name} ({origin}), through its daemon at {socket}")
             }
         }
     }

@@ -19,7 +19,7 @@ const STICKY: u32 = 0o1000;
 /// An order of a user who is no operator of the store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this needs an operator of the store: root, or {owner}, who owns {}; you are {caller}",
+    "only an operator of the store may do this: root, or {owner}, who owns {}; you are {caller}",
     .directory.display()
 )]
 pub struct NotOperator {

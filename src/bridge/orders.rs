@@ -31,7 +31,7 @@ impl Bridge {
         self.ask_as_operator(order).await
     }
 
-    /// Takes an order back. `false` if it did not hold any more.
+    /// Ends an order. `false` if it did not hold any more.
     ///
     /// # Errors
     /// If the store failed.

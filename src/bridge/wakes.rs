@@ -24,7 +24,7 @@ impl Bridge {
         self.ask_as(caller, ClaimWake { mark, way, lease }).await
     }
 
-    /// Says what came of a wake. `false` if the claim was lost meanwhile.
+    /// Reports the result of a wake. `false` if the claim was lost meanwhile.
     ///
     /// # Errors
     /// Credentials.

@@ -19,30 +19,30 @@ use crate::store::{AlertRow, ControlKind};
 /// What to do with alerts.
 #[derive(Debug, Subcommand)]
 pub(super) enum AlertCommand {
-    /// List those that are open
+    /// List open alerts
     #[command(after_help = "\
 Examples:
   mcp-bridge alert list
   mcp-bridge alert list --all --json | jq '.[] | select(.kind == \"lost\")'")]
     List {
-        /// Those that recovered, too
+        /// Include alerts that are over
         #[arg(long)]
         all: bool,
-        /// The newest so many
+        /// Show at most N alerts, newest last
         #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
-    /// Tell nobody of a kind of alert for a while; it still stands in the list
+    /// Mute one kind of alert for a time; `alert list` still shows it
     #[command(after_help = "\
 Examples:
   mcp-bridge alert mute stalled --for 2h")]
     Mute(MuteArgs),
-    /// Tell of it again
+    /// Unmute one kind of alert
     #[command(after_help = "\
 Examples:
   mcp-bridge alert unmute stalled")]
     Unmute {
-        /// Which kind
+        /// Kind of alert
         #[arg(value_parser = kinds())]
         kind: String,
     },
@@ -51,11 +51,11 @@ Examples:
 /// What is muted, until when.
 #[derive(Debug, Args)]
 pub(super) struct MuteArgs {
-    /// Which kind
+    /// Kind of alert
     #[arg(value_parser = kinds())]
     kind: String,
-    /// From now on, 30 days at most
-    #[arg(long = "for", value_name = "DURATION", value_parser = orders::time_limit)]
+    /// How long, from now on; 30 days at most
+    #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = orders::time_limit)]
     time: Duration,
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn run(command: AlertCommand, context: &Context) -> anyhow::Res
             let was = bridge.take_back(ControlKind::Mute, &kind).await?;
             bridge.close().await;
             let said = match was {
-                true => format!("alerts of the kind `{kind}` are told again\n"),
+                true => format!("alerts of the kind `{kind}` are sent again\n"),
                 false => format!("alerts of the kind `{kind}` were not muted\n"),
             };
             orders::show_off(context, ControlKind::Mute, &kind, was, &said)
@@ -116,7 +116,7 @@ async fn list(all: bool, limit: u32, context: &Context) -> anyhow::Result<Exit> 
     if alerts.is_empty() {
         note(&match all {
             true => format!("no alerts in {location}"),
-            false => format!("no open alerts in {location}; those that are over: --all"),
+            false => format!("no open alerts in {location}; show past alerts with --all"),
         });
         return Ok(Exit::Success);
     }
@@ -127,7 +127,7 @@ async fn list(all: bool, limit: u32, context: &Context) -> anyhow::Result<Exit> 
             None => ("open".to_owned(), style(alert)),
         };
         if alert.is_overdue(now) {
-            state += ", not told";
+            state += ", not sent";
         }
         table.row([
             Cell::new(alert.id.to_string(), DIM),

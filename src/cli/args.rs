@@ -25,22 +25,26 @@ const STYLES: Styles = Styles::styled()
 const AFTER: &str = "\
 Examples:
   mcp-bridge team new backend --workers 3 --client claude
-  mcp-bridge conversation new --label backend   make a conversation, and the store
-  mcp-bridge -c backend.a send \"Port the parser\"
-  mcp-bridge -c backend.b check
-  mcp-bridge -c backend.b watch                 one JSON line a message, pushed
+  mcp-bridge conversation new --label backend   create a conversation (and the store)
+  mcp-bridge -c backend/a send \"Port the parser\"
+  mcp-bridge -c backend/b check
+  mcp-bridge -c backend/b watch                 print each new message as a JSON line
   mcp-bridge task add --role backend --title \"Port the parser\"
   mcp-bridge status
-  mcp-bridge doctor                             what is wrong here, and what to do
+  mcp-bridge doctor                             find problems and what to do about them
 
-Store, in order of precedence: --store, MCP_BRIDGE_STORE, the store of the
-credentials, that of this user's daemon, this user's own, that of the machine's
-daemon, /var/lib/mcp-bridge/bridge.db; `status` says which, and how it is used.
-Exit codes: 0 done, 65 wrong input, 69 store not usable now, 75 try again later,
-76 the task is not yours any more, 77 credentials, 78 not a store for this
-program, 124 `wait` reached its time limit; 2 wrong usage, 1 anything else.";
+Names: `backend` is the label of a conversation, `backend/a` and `backend/b` are
+its two sessions. -c backend/b acts for a session with its credentials file
+(backend.b.toml).
+Store, in order of precedence: --store, MCP_BRIDGE_STORE, the store that the
+credentials name, the store of this user's daemon, this user's own store, the
+store of the system's daemon, /var/lib/mcp-bridge/bridge.db. `status` shows which
+store is used, and how.
+Exit codes: 0 done, 1 other failure, 2 wrong usage, 65 wrong input, 69 store not
+usable now, 75 try again later, 76 the task belongs to another session now,
+77 credentials, 78 not a store for this program, 124 time limit reached.";
 
-/// Messages between coding agents that arrive: the command line.
+/// Send messages and tasks between coding agents, and see who is alive.
 #[derive(Debug, Parser)]
 #[command(
     name = "mcp-bridge",
@@ -58,7 +62,7 @@ pub struct Cli {
     pub(super) command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Send a message to the partner
@@ -67,67 +71,67 @@ pub(super) enum Command {
     Check(check::CheckArgs),
     /// Acknowledge messages by id
     Ack(check::AckArgs),
-    /// Follow new messages: one JSON line each, the moment they are committed
+    /// Follow new messages: one JSON line each, as soon as they are committed
     Watch(watch::WatchArgs),
-    /// Wait for one message, or until a time limit
+    /// Wait for one message, with a time limit
     Wait(wait::WaitArgs),
-    /// Add, give out, follow and end work
+    /// Add, assign, show and finish tasks
     #[command(subcommand)]
     Task(TaskCommand),
-    /// Show sessions: who is alive, who has mail and work
+    /// Show sessions: their state, unread messages and tasks
     Status(status::StatusArgs),
-    /// Make, list, show, renew and close conversations
+    /// Create, list, show, renew and close conversations
     #[command(subcommand, visible_alias = "conv")]
     Conversation(ConversationCommand),
-    /// Make a team: an orchestrator and its workers, ready to be started
+    /// Create a team: an orchestrator and its workers, ready to start
     #[command(subcommand)]
     Team(TeamCommand),
-    /// Say which session works in a directory
+    /// Set or show the session that works in a directory
     Join(join::JoinArgs),
-    /// Put our tools and hooks into the files of an agent's client
+    /// Add the tools and hooks of mcp-bridge to an agent's client
     Setup(setup::SetupArgs),
-    /// Serve an agent's client: the bridge as tools (MCP)
+    /// Run the MCP server for an agent's client
     Mcp(mcp::McpArgs),
-    /// Answer a hook of an agent's client, or wait to wake it
+    /// Answer a hook of an agent's client, or wake it when a message comes
     Hook(hook::HookArgs),
-    /// Give one sign of life for each session
+    /// Record one heartbeat for each session of the credentials
     Heartbeat(heartbeat::HeartbeatArgs),
-    /// Give a session, or all of a host, no new tasks for a while
+    /// Give a session or a host no new tasks for a time
     Drain(orders::DrainArgs),
-    /// Let the watchdog give nobody up for a while
+    /// Pause the watchdog: mark no silent session as lost
     #[command(subcommand)]
     Hold(orders::HoldCommand),
-    /// Say how many tasks a session may have at once
+    /// Set how many tasks a session may have at once
     Capacity(orders::CapacityArgs),
-    /// Show alerts, and mute a kind of them for a while
+    /// List alerts; mute one kind of alert for a time
     #[command(subcommand)]
     Alert(AlertCommand),
-    /// Show what was done, by whom, and follow it
+    /// Show or follow the audit log: what was done, and by which session
     #[command(visible_alias = "audit")]
     Events(events::EventsArgs),
-    /// Make, check, back up, restore and limit the store itself
+    /// Create, verify, back up and restore the store; set its limits
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Find what is wrong with this machine's configuration, store and daemons
+    /// Find problems in this machine's configuration, store and daemons
     Doctor(doctor::DoctorArgs),
-    /// Say in a line whether daemons and store are well, for scripts
+    /// Report in one line whether daemons and store work, for scripts
     Health(health::HealthArgs),
-    /// See it all at work in a scratch store, in half a minute
+    /// Show everything at work in a temporary store, in ten seconds
     #[command(after_help = "\
 Examples:
   mcp-bridge demo
   mcp-bridge demo --tasks 30 --json | jq .summary")]
     Demo(demo::DemoArgs),
-    /// Measure how fast messages arrive, and whether they all do
+    /// Measure how fast messages arrive, and whether all arrive
     #[command(after_help = "\
 Examples:
   mcp-bridge bench latency
   mcp-bridge bench latency --dir /var/lib/mcp-bridge --json
   mcp-bridge bench delivery --agents 50 --duration 1m
-  mcp-bridge bench latency --help               its options
+  mcp-bridge bench latency --help               show its options
 
-The measurements are a program of their own, mcp-bridge-bench, which runs where it
-stands beside mcp-bridge. No package has it: from the sources,
+This command runs the program mcp-bridge-bench, which must be in the directory of
+mcp-bridge. No package contains it. Build it from the sources:
 cargo build --release -p mcp-bridge-bench")]
     Bench(bench::BenchArgs),
     /// Print the completion script of a shell

@@ -23,21 +23,21 @@ pub(super) struct BenchArgs {
 /// What it measures: each takes its words as they are.
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// From COMMIT to the line in another process, next to the bare floor and
-    /// to polling
+    /// Measure the time from COMMIT to the line in another process; compare with
+    /// the bare minimum and with polling
     Latency(Words),
-    /// Many agents at once: counts lost, duplicate and out of order
+    /// Run many agents at once; count lost, duplicate and out-of-order messages
     Delivery(Words),
-    /// How soon a session that is gone is noticed and its task goes on; what watching
-    /// costs
+    /// Measure how soon a lost session is noticed and its task continues, and what
+    /// watching costs
     Watchdog(Words),
 }
 
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 struct Words {
-    /// Words for mcp-bridge-bench, the program that measures (docs/bench.md); --help
-    /// shows its options
+    /// Arguments for mcp-bridge-bench, the program that measures (docs/bench.md);
+    /// --help shows its options
     #[arg(
         value_name = "WORD",
         trailing_var_arg = true,
@@ -51,19 +51,16 @@ struct Words {
 enum BenchError {
     /// It was not built, or is not installed.
     #[error(
-        "{}: there is no such file: the measurements are a program of their own, which no package has\n  \
-         build it from the sources: cargo build --release -p {NAME}\n  \
-         it measures from where it is built; beside mcp-bridge, `mcp-bridge bench` runs it", .0.display()
+        "{}: there is no such file; no package contains this program\n  build it from the sources: cargo build --release -p {NAME}\n  copy it into the directory of mcp-bridge, or run it where it was built", .0.display()
     )]
     Missing(PathBuf),
     /// Another user chooses what runs there.
     #[error(
-        "{} is not run: other users may write {}, and so put another program there\n  \
-         put it where they may not, beside mcp-bridge", .program.display(), .exposed.display()
+        "{} was not run: other users may write {}, and could replace it\n  install it and mcp-bridge in a directory that only you or root may write", .program.display(), .exposed.display()
     )]
     Exposed { program: PathBuf, exposed: PathBuf },
     /// The system does not run it.
-    #[error("{} cannot be run: {why}\n  build it anew: cargo build --release -p {NAME}", .program.display())]
+    #[error("{} cannot be run: {why}\n  build it again: cargo build --release -p {NAME}", .program.display())]
     NotRun {
         program: PathBuf,
         why: std::io::Error,

@@ -2,12 +2,12 @@
 
 use clap_complete::engine::CompletionCandidate;
 
-use crate::session::known::known_names;
+use crate::session::known::{as_session, known_names};
 
-/// Names in the default directory of credentials.
+/// Sessions and names in the default directory of credentials.
 pub(super) fn credentials() -> Vec<CompletionCandidate> {
-    let names = known_names();
-    plain(names.into_iter().map(CompletionCandidate::new).collect())
+    let names = known_names().into_iter().map(|name| as_session(&name));
+    plain(names.map(CompletionCandidate::new).collect())
 }
 
 /// Only candidates that no shell reads as anything but one word: bash puts them on

@@ -27,18 +27,18 @@ use crate::text;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mcp-bridge -c backend.b check
-  mcp-bridge -c backend.b check --peek          look, and leave them unread
+  mcp-bridge -c backend/b check
+  mcp-bridge -c backend/b check --peek          show them and leave them unread
   mcp-bridge -c team.orchestrator check --json | jq '.messages[].message'
 
-No mail is no failure: the exit code is 0. A message that was fetched counts as
-acknowledged when the same session calls again (`check`, `send`, or a word about
-a task in its name), or by `mcp-bridge ack`.")]
+No unread message is not an error: the exit code is 0. A fetched message counts
+as acknowledged when the same session runs its next command (`check`, `send` or a
+`task` command), or by `mcp-bridge ack`.")]
 pub(super) struct CheckArgs {
     /// Show the messages and leave them unread
     #[arg(long)]
     peek: bool,
-    /// At most so many
+    /// Fetch at most N messages
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
@@ -47,9 +47,9 @@ pub(super) struct CheckArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mcp-bridge -c backend.b ack 17 18")]
+  mcp-bridge -c backend/b ack 17 18")]
 pub(super) struct AckArgs {
-    /// Ids of messages
+    /// Message ids
     #[arg(required = true, value_name = "ID")]
     ids: Vec<MessageId>,
 }
@@ -117,10 +117,13 @@ fn page(fetched: &Fetched, peek: bool, now: Timestamp) -> String {
     let mut out = STYLES.mail(fetched, now);
     let more = fetched.remaining;
     if more > 0 {
-        let _ = writeln!(out, "\n{more} more: check again, or with a higher --limit");
+        let _ = writeln!(
+            out,
+            "\n{more} more: run `check` again, or use a higher --limit"
+        );
     }
     if peek {
-        let _ = writeln!(out, "\n{DIM}left unread{DIM:#}");
+        let _ = writeln!(out, "\n{DIM}the messages stay unread{DIM:#}");
     }
     out
 }

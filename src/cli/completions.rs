@@ -37,7 +37,7 @@ Examples:
   mcp-bridge completions zsh  > \"${fpath[1]}/_mcp-bridge\"
   mcp-bridge completions fish > ~/.config/fish/completions/mcp-bridge.fish")]
 pub(super) struct CompletionsArgs {
-    /// Which shell
+    /// Shell
     #[arg(value_parser = ["bash", "zsh", "fish", "elvish", "powershell"])]
     shell: String,
 }

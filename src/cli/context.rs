@@ -21,13 +21,14 @@ use crate::text::long_duration;
 /// Options that every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// The store: a path, sqlite:/path, or unix:/path of a daemon's socket [env: MCP_BRIDGE_STORE]
+    /// Store: a path, sqlite:/path, or unix:/path of a daemon's socket [env: MCP_BRIDGE_STORE]
     #[arg(long, global = true, value_name = "URL|PATH", help_heading = "Global options",
           add = ArgValueCompleter::new(PathCompleter::file()))]
     pub store: Option<String>,
 
-    /// For whom to act: a file, a directory of files, or a name in the default
-    /// directory; may be repeated [env: MCP_BRIDGE_CREDENTIALS, ':' between]
+    /// Credentials of the session to act for: a session (backend/b), a file, a
+    /// directory of files, or a file's name in the default directory; may be
+    /// repeated [env: MCP_BRIDGE_CREDENTIALS, separated by ':']
     #[arg(short, long, global = true, value_name = "FILE", help_heading = "Global options",
           add = ArgValueCandidates::new(candidates::credentials))]
     pub credentials: Vec<PathBuf>,
@@ -210,7 +211,7 @@ impl Context {
             .map(|daemon| format!("daemon {} uses it", daemon.name()))
             .or_else(|| {
                 let file = credentials_for(&path)?;
-                Some(format!("the credentials {} are for it", file.display()))
+                Some(format!("the credentials {} name it", file.display()))
             });
         let backup = None;
         match sign {
@@ -288,10 +289,10 @@ fn what_was_done(location: &Location, brought: &Brought) -> String {
         None => format!("adopted the Python bridge's database {path}"),
         Some(schema) => {
             format!(
-                "brought the store {path} from schema {schema} to {}",
+                "upgraded the store {path} from schema {schema} to {}",
                 brought.to
             )
         }
     };
-    format!("{done}; a copy of it as it was: {}", brought.copy.display())
+    format!("{done}; a copy of the old one: {}", brought.copy.display())
 }

@@ -16,11 +16,11 @@ use crate::store::locate::{self, Location, Origin};
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// No store there, and nobody said explicitly that there is one.
-    #[error("store {0}: there is no such file\n  make one: mcp-bridge conversation new{beside}", beside = beside(.0))]
+    #[error("store {0}: there is no such file\n  create one: mcp-bridge conversation new{beside}", beside = beside(.0))]
     NoStore(Location),
     /// Standard output was closed before the program started.
     #[error(
-        "standard output is closed, so nothing could be shown, and nothing was done\n  leave it open, or redirect it to a file"
+        "standard output is closed, so nothing was done\n  leave it open, or redirect it to a file"
     )]
     NoOutput,
     /// An order of a user who is no operator of the store.
@@ -28,12 +28,12 @@ pub enum CliError {
     NotOperator(NotOperator),
     /// A session is spoken to by its partner alone.
     #[error(
-        "{0}: these credentials are not its partner's, who speaks to it\n  name those: -c CREDENTIALS (the file of the other side)"
+        "{0}: the test needs the credentials of its partner\n  name them: -c SESSION (the other side of the conversation)"
     )]
     NotThePartner(String),
     /// Bytes that are not UTF-8.
     #[error(
-        "the {what} is not UTF-8 (first wrong byte at {at}); put binary data in a file and name it with --file"
+        "the {what} is not UTF-8 (first wrong byte at {at}); put binary data in a file and give its path"
     )]
     NotUtf8 {
         /// Which text.
@@ -42,11 +42,11 @@ pub enum CliError {
         at: usize,
     },
     /// A file with a text in it that cannot be read.
-    #[error("{}: it cannot be read: {}\n  name a file that is there and that this user may read", .0.display(), .1)]
+    #[error("{} cannot be read: {}\n  name an existing file that this user may read", .0.display(), .1)]
     NoFile(PathBuf, std::io::Error),
     /// More than is read at once.
     #[error(
-        "{0}: it has more than {1} MiB, and nothing of it was used\n  give it in parts, or put it in a file and name it with --file"
+        "{0} has more than {1} MiB; nothing was stored\n  send it in parts, or put it in a file and give its path"
     )]
     TooMuch(String, u64),
     /// A list of tasks that cannot be read.
@@ -60,37 +60,37 @@ pub enum CliError {
         what: String,
     },
     /// A directory that another session works in.
-    #[error("{}: the session of {} works here already\n  give this agent a directory of its own (git worktree add), or take the other's place with --replace", .0.work_tree.display(), .0.credentials.display())]
+    #[error("{}: the session of {} works here already\n  give this agent its own directory (git worktree add), or replace the other session with --replace", .0.work_tree.display(), .0.credentials.display())]
     JoinedAlready(Joined),
     /// Several files where a directory has room for one session.
-    #[error("credentials {}: {} files are there\n  name the one of the session that works here", .0.display(), .1)]
+    #[error("credentials {}: there are {} files\n  name the file of the session that works here", .0.display(), .1)]
     NotOneFile(PathBuf, usize),
     /// A combination of arguments that means nothing.
     #[error("{0}")]
     Usage(String),
     /// A file that is in the way.
     #[error(
-        "{0} exists already; nothing was made\n  choose another --label or --out, or move it away"
+        "{0} exists already; nothing was created\n  choose another --label or --out, or move the file away"
     )]
     Exists(PathBuf),
     /// A name that a team has.
     #[error(
-        "team {0}: {1} is there already; nothing was made\n  choose another name, or take back what has this one: mcp-bridge team remove {0}, or mcp-bridge conversation close"
+        "team {0}: {1} exists already; nothing was created\n  choose another name, or remove the one that has it: mcp-bridge team remove {0}, or mcp-bridge conversation close"
     )]
     TeamExists(Label, String),
     /// No team of this name was made here.
     #[error(
-        "team {0}: this user made none of that name{1}\n  what `team new` did not make is closed by mcp-bridge conversation close, join --remove and setup CLIENT --remove"
+        "team {0}: this user has not created a team with this name{1}\n  to remove what `team new` did not create, use mcp-bridge conversation close, join --remove and setup CLIENT --remove"
     )]
     NoTeam(Label, String),
     /// Digests are no tokens.
     #[error(
-        "conversation {0}: its tokens are stored as digests, so no credentials can be written from them\n  use the files that `conversation new` wrote, or close it and make a new one"
+        "conversation {0}: the store has only digests of its tokens, so no credentials can be written\n  use the files that `conversation new` wrote, or give a session a new token: mcp-bridge conversation rekey"
     )]
     TokensHashed(String),
     /// Messages that were fetched and reached nobody.
     #[error(
-        "the output could not be written ({0}); the messages count as unread and will be shown again"
+        "the output could not be written ({0}); the messages stay unread and will be shown again"
     )]
     NotShown(String),
 }
@@ -133,7 +133,7 @@ fn remedy(error: &SessionError) -> String {
     match error {
         SessionError::NoCredentials => format!(
             ": this command acts for a session\n  \
-             name its file: --credentials FILE, or MCP_BRIDGE_CREDENTIALS in the environment{}",
+             name the session: -c LABEL/SIDE or -c FILE, or set MCP_BRIDGE_CREDENTIALS{}",
             what_there_is()
         ),
         SessionError::NoSuchCredentials {
@@ -143,7 +143,7 @@ fn remedy(error: &SessionError) -> String {
             "\n  put the credentials in a file and name it: --credentials FILE".to_owned()
         }
         SessionError::TwoStores(..) => {
-            "\n  use those of one store, or say which one with --store".to_owned()
+            "\n  use credentials of one store, or choose the store with --store".to_owned()
         }
         SessionError::ToWhom { partners, .. } => {
             let first = partners.first().map_or("", String::as_str);
@@ -154,7 +154,8 @@ fn remedy(error: &SessionError) -> String {
             format!("\n  name one: --as {first}")
         }
         SessionError::NoSuchConversation { .. } => {
-            "\n  `mcp-bridge conversation list --all` shows those of this store".to_owned()
+            "\n  `mcp-bridge conversation list --all` shows the conversations of this store"
+                .to_owned()
         }
         SessionError::NoSuchWhom { .. } => {
             "\n  `mcp-bridge status` shows the sessions and the daemons of this store".to_owned()
@@ -162,9 +163,10 @@ fn remedy(error: &SessionError) -> String {
         SessionError::NoSuchHost { .. } => {
             "\n  `mcp-bridge status` shows the daemons by host and name".to_owned()
         }
-        SessionError::NoSuchMessage(_) => "\n  `mcp-bridge check` and `watch` show each message \
-             with its id, to the session that it is for"
-            .to_owned(),
+        SessionError::NoSuchMessage(_) => {
+            "\n  the receiver sees the id of each message: `mcp-bridge check`, `mcp-bridge watch`"
+                .to_owned()
+        }
         SessionError::TwoTokens(..)
         | SessionError::NotMine { .. }
         | SessionError::SessionOrHost(_)

@@ -44,25 +44,25 @@ Examples:
   mcp-bridge events --since 1h --json | jq '.[] | select(.details.redacted)'
   mcp-bridge events --follow --json | while read -r line; do ...; done
 
-Following goes on until it is interrupted, also while the daemon is started again.
-With --json it writes a line for each row; `id` is its place in the log.")]
+--follow runs until it is interrupted, also across a restart of the daemon. With
+--json it prints one line per row; `id` is the position in the log.")]
 pub(super) struct EventsArgs {
-    /// Only this conversation, or this session of it, by id or label
+    /// Only this conversation (id or label) or session (backend-1/b)
     #[arg(value_name = "CONVERSATION", add = ArgValueCandidates::new(completions::conversations))]
     name: Option<String>,
     /// Only this action, for example send_message
     #[arg(long)]
     action: Option<String>,
-    /// Only about this task
+    /// Only this task
     #[arg(long, value_name = "ID")]
     task: Option<TaskId>,
-    /// Only what was done since then: 1h, or 2026-01-31T12:00:00Z
+    /// Only rows since then: 1h (one hour ago), or 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Timestamp>,
-    /// At most so many; 50 if it is left out, 10 before those that are followed
+    /// Show at most N rows, newest last [default: 50; with --follow 10]
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<u32>,
-    /// Go on with what is done from now on
+    /// Keep printing new rows
     #[arg(short, long)]
     follow: bool,
 }
@@ -105,9 +105,7 @@ pub(super) async fn run(args: EventsArgs, context: &Context) -> anyhow::Result<E
         return Ok(Exit::Success);
     }
     if entries.is_empty() {
-        note(&format!(
-            "nothing of that kind in the audit log of {location}"
-        ));
+        note(&format!("no such rows in the audit log of {location}"));
         return Ok(Exit::Success);
     }
     let mut table = Table::new(&["WHEN", "SESSION", "ACTION", "DETAILS"]);

@@ -28,13 +28,12 @@ Examples:
   mcp-bridge health --json | jq -r .why
   mcp-bridge health --config /etc/mcp-bridge/worker.toml
 
-Exit codes: 0 well; 1 a daemon is in trouble, or does not run although it is
-enabled or named with --config; 69 the store cannot be used or written, by the
-word of a daemon that uses it. Where no daemon is configured, the store alone is
-judged, by a look of this command's own. The answer comes within about a second;
-a look that takes longer counts as 69.")]
+Exit codes: 0 all works; 1 a daemon reports a problem, or does not run although it
+is enabled or named with --config; 69 a daemon reports that it cannot use or write
+its store. If no daemon is configured, this command checks the store itself. It
+answers within about a second; a check that takes longer counts as 69.")]
 pub(super) struct HealthArgs {
-    /// The configuration of a daemon that must run, in the place of those in
+    /// Configuration of a daemon that must run, instead of those in
     /// /etc/mcp-bridge and ~/.config/mcp-bridge; may be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Vec<PathBuf>,
@@ -117,7 +116,7 @@ fn look(all: &[Expected], place: &Path) -> Option<String> {
         .then(|| format!("store {shown}: the disk is full"))
 }
 
-/// What came of it.
+/// The result.
 struct Health {
     exit: Exit,
     why: String,
@@ -180,7 +179,10 @@ fn judge(all: &[Expected], own: Option<String>, place: &Path) -> Health {
 /// What is wrong with one daemon.
 fn trouble(one: &Expected) -> Option<String> {
     let Some(daemon) = &one.heard else {
-        return Some(format!("{}: no such daemon runs", shown(&one.instance)));
+        return Some(format!(
+            "{}: this daemon does not run",
+            shown(&one.instance)
+        ));
     };
     let name = daemon.name();
     if !daemon.runs {

@@ -21,20 +21,20 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mcp-bridge -c backend.b heartbeat
-  mcp-bridge -c backend.b heartbeat --ttl 1m --json | jq '.[].unread'
-  mcp-bridge -c backend.b heartbeat --turn start   from a hook of the agent's client
+  mcp-bridge -c backend/b heartbeat
+  mcp-bridge -c backend/b heartbeat --ttl 1m --json | jq '.[].unread'
+  mcp-bridge -c backend/b heartbeat --turn start   from a hook of the agent's client
 
-A client that reports its turns is known to work inside one, and to owe an
-answer outside: only then are the tasks of an agent that stalls given to another.
+If a client reports its turns, the watchdog knows when its agent works and when it
+waits. Only then does it move the tasks of a stalled agent to another session.
 
-`mcp-bridged` does this by itself for the sessions in its configuration.")]
+`mcp-bridged` sends the heartbeats of the sessions in its configuration.")]
 pub(super) struct HeartbeatArgs {
-    /// How long it is good for
+    /// How long the heartbeat is valid; a session silent for longer is lost
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = ttl)]
     ttl: Duration,
-    /// A turn of the agent begins or ends: inside one it is busy, however long
-    /// that takes
+    /// Report that a turn of the agent starts or ends; during a turn it counts as
+    /// busy, however long the turn takes
     #[arg(long, value_name = "EDGE")]
     turn: Option<Edge>,
 }
@@ -42,9 +42,9 @@ pub(super) struct HeartbeatArgs {
 /// Which end of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Edge {
-    /// The agent begins to work
+    /// The agent starts to work
     Start,
-    /// It waits again for its user, or to be woken
+    /// The agent waits for its user or for a message
     End,
 }
 

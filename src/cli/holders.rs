@@ -77,7 +77,7 @@ mod tests {
         child.kill().expect("it runs");
         child.wait().expect("it ends");
         let pids: Vec<u32> = found.iter().map(|holder| holder.pid).collect();
-        assert_eq!(pids, [child.id()], "this process has it open, too");
+        assert_eq!(pids, [child.id()], "this process still has it open");
         assert_eq!(found[0].name, "sleep");
         assert_eq!(ours, []);
     }

@@ -6,18 +6,19 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mcp-bridge hook                    for each event; the JSON says which one it is
-  mcp-bridge hook wait               wakes the idle client when mail comes
-  mcp-bridge hook codex-notify JSON  named in Codex's configuration as notify
+  mcp-bridge hook                    answer an event; its JSON names the event
+  mcp-bridge hook wait               wait, and wake the idle client when a message comes
+  mcp-bridge hook codex-notify JSON  for notify in Codex's configuration
 
-`mcp-bridge setup` writes these into the client's own files. A hook never holds
-its client up: what the store cannot be told within 30 ms (MCP_BRIDGE_HOOK_PATIENCE)
-is kept in a file of this user's and told later, in order. Without a session it does nothing.
+`mcp-bridge setup` writes these commands into the client's files. A hook does not
+delay its client: what cannot be stored within 30 ms (MCP_BRIDGE_HOOK_PATIENCE) is
+kept in a file of this user and stored later, in order. Without a session the hook
+does nothing.
 
-Exit codes: 0; of `wait`, 2 means that the client is to show its agent what
-stands on standard error.")]
+Exit codes: 0; `hook wait` ends with 2 when the client must show its agent the text
+on standard error.")]
 pub(super) struct HookArgs {
-    /// The event; or wait, or codex-notify with its JSON
+    /// Name of the event; or `wait`; or `codex-notify` with its JSON
     #[arg(value_name = "EVENT", num_args = 0..=2)]
     pub(super) words: Vec<String>,
 }

@@ -64,9 +64,7 @@ fn is_descriptor(path: &Path) -> bool {
 pub(super) fn read_all_input(what: &str, most: u64) -> anyhow::Result<Vec<u8>> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        note(&format!(
-            "type {what}, and end with Ctrl-D on a line of its own"
-        ));
+        note(&format!("type {what}, then Ctrl-D on an empty line"));
     }
     let mut bytes = Vec::new();
     input

@@ -20,25 +20,26 @@ use crate::session::{Member, known};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cd ~/project && mcp-bridge join backend.b
-  mcp-bridge join backend.b --dir ~/project
-  mcp-bridge join                               which session works here
+  cd ~/project && mcp-bridge join backend/b
+  mcp-bridge join backend/b --dir ~/project
+  mcp-bridge join                               show which session works here
   mcp-bridge join --remove
 
-From then on `mcp-bridge check`, and the tools and hooks of an agent's client,
-act for that session when they are started in the directory or below it. The
-directory itself is not written to: the note stands in your own files.")]
+After that, `mcp-bridge check` and the tools and hooks of an agent's client act for
+this session if they are started in the directory or below it. Nothing is written to
+the directory itself; the note is in your own state directory.")]
 pub(super) struct JoinArgs {
-    /// The session's credentials: a file, or a name in the default directory
+    /// Session (backend/b), its credentials file, or the file's name in the default
+    /// directory
     #[arg(value_name = "FILE", conflicts_with = "remove")]
     file: Option<PathBuf>,
-    /// The directory, instead of the current one
+    /// Directory, instead of the current one
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Take the place of another session that works there
+    /// Replace another session that works there
     #[arg(long, requires = "file")]
     replace: bool,
-    /// No session works there any more
+    /// Remove the note: no session works there any more
     #[arg(long)]
     remove: bool,
 }
@@ -58,7 +59,7 @@ pub(super) async fn run(args: JoinArgs, context: &Context) -> anyhow::Result<Exi
         .with_context(|| format!("{}: this directory cannot be joined", directory.display()))?;
     anyhow::ensure!(
         work_tree.is_dir(),
-        "{}: this is no directory",
+        "{}: not a directory",
         work_tree.display()
     );
     let joins = Joins::own().context("this user has no directory for notes: set HOME")?;
@@ -101,7 +102,7 @@ async fn join(
         .context("the note of this directory cannot be written")?;
     if let Some(elsewhere) = joins.elsewhere(&joined) {
         note(&format!(
-            "{} works in {} as well: two agents of one session take each other's mail",
+            "{} works in {}, too: two agents of one session take each other's messages",
             sessions.join(", "),
             elsewhere.display()
         ));
@@ -126,7 +127,7 @@ fn one_file(named: &Path) -> anyhow::Result<PathBuf> {
 fn leave(joins: &Joins, work_tree: &Path, context: &Context) -> anyhow::Result<Exit> {
     joins
         .forget(work_tree)
-        .context("the note of this directory cannot be taken away")?;
+        .context("the note of this directory cannot be removed")?;
     tell(work_tree, None, Vec::new(), context)
 }
 

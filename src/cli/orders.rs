@@ -24,8 +24,7 @@ const FLEET: &str = "";
 /// The longest time that an order holds: what is meant for ever is forgotten.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Gives a session, or every session that a host's daemons keep, no new tasks;
-/// that it ends is then no incident. It keeps what it has.
+/// Gives a session, or every session of a host, no new tasks.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,17 +32,18 @@ Examples:
   mcp-bridge drain host:laptop-2            all sessions of that host, for an hour
   mcp-bridge drain backend-1 --off
 
-A session is named by label (backend-1: its b side), by label and side
-(backend-1/a), or by its conversation's id; a host as its daemons name it.
-`mcp-bridge task reassign` takes from it what it has already.")]
+The session keeps the tasks that it has; `mcp-bridge task reassign` moves them. If
+it ends while it is being drained, no alert is raised.
+Write a session as label and side (backend-1/a); the label alone means side b. A
+host has the name that its daemons give it (host:NAME).")]
 pub(super) struct DrainArgs {
-    /// Which
+    /// Session or host to drain
     #[arg(value_name = "SESSION|HOST", add = ArgValueCandidates::new(completions::sessions_and_hosts))]
     whom: String,
-    /// From now on, 30 days at most
+    /// How long, from now on; 30 days at most
     #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = time_limit)]
     time: Duration,
-    /// Take it back
+    /// End the drain now
     #[arg(long, conflicts_with = "time")]
     off: bool,
 }
@@ -51,33 +51,33 @@ pub(super) struct DrainArgs {
 /// Holds the watchdog.
 #[derive(Debug, Subcommand)]
 pub(super) enum HoldCommand {
-    /// Give nobody up who falls silent; ends that are certain still count
+    /// Do not mark silent sessions as lost; confirmed exits still count
     #[command(after_help = "\
 Examples:
-  mcp-bridge hold on --for 30m      before a switch is restarted
+  mcp-bridge hold on --for 30m      before you restart a network switch
   mcp-bridge hold off")]
     On {
-        /// From now on, 30 days at most
+        /// How long, from now on; 30 days at most
         #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = time_limit)]
         time: Duration,
     },
-    /// Watch again
+    /// Watch again: silent sessions are marked as lost
     #[command(after_help = "\
 Examples:
   mcp-bridge hold off")]
     Off,
 }
 
-/// Says how many tasks a session may have at once.
+/// Sets how many tasks a session may have at once.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   mcp-bridge capacity backend-1 3
-  mcp-bridge capacity backend-1 default     as the orchestrator's configuration says
+  mcp-bridge capacity backend-1 default     the limit of the orchestrator's configuration
 
-To give it none, drain it.")]
+To give a session no tasks, use `mcp-bridge drain`.")]
 pub(super) struct CapacityArgs {
-    /// Which, as for `drain`
+    /// Session: backend-1/b; the label alone means side b
     #[arg(add = ArgValueCandidates::new(completions::sessions))]
     session: String,
     /// 1 to 100, or `default`
@@ -134,7 +134,7 @@ async fn still_has(bridge: &Bridge, whom: &Whom) -> anyhow::Result<String> {
         .sum();
     Ok(match tasks {
         0 => String::new(),
-        tasks => format!(", and keeps the {} that it has", text::count(tasks, "task")),
+        tasks => format!(", and keeps {}", text::count(tasks, "task")),
     })
 }
 
@@ -146,9 +146,8 @@ pub(super) async fn hold(command: HoldCommand, context: &Context) -> anyhow::Res
             let control = say(&bridge, ControlKind::Hold, FLEET.to_owned(), time).await?;
             bridge.close().await;
             let time = left(control.until, control.since);
-            let said = format!(
-                "the watchdog is on hold for {time}: it gives nobody up who falls silent\n"
-            );
+            let said =
+                format!("the watchdog is on hold for {time}: it marks no silent session as lost\n");
             show_on(context, &control, &said)
         }
         HoldCommand::Off => {
@@ -179,7 +178,7 @@ pub(super) async fn capacity(args: CapacityArgs, context: &Context) -> anyhow::R
     }
     let said = match number {
         Some(number) => format!("{} at once", text::count(number, "task")),
-        None => "as many tasks at once as the orchestrator's configuration says".to_owned(),
+        None => "the number of tasks of the orchestrator's configuration".to_owned(),
     };
     print(&format!("{} may have {said}\n", session.name))?;
     Ok(Exit::Success)
@@ -196,7 +195,7 @@ pub(super) async fn say(
     let acts = bridge.lease().await?.and_then(|lease| lease.holder);
     if acts.is_none() && kind != ControlKind::Drain {
         note(&format!(
-            "{WARN}note:{WARN:#} no orchestrator acts for this store now"
+            "{WARN}note:{WARN:#} no orchestrator is active for this store now"
         ));
     }
     Ok(control)

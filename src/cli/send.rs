@@ -30,41 +30,43 @@ use crate::store::Sent;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mcp-bridge -c backend.a send \"Port the parser\"
-  mcp-bridge -c team.orchestrator send backend-2 \"Port the parser\" --file src/parse.c
-  mcp-bridge -c backend.b send --action question < question.md
-  mcp-bridge -c backend.b send \"Done\" --action complete --id port-parser-done
-  mcp-bridge -c backend.a send --task 17 \"Mind the old tests\"
-  seq 10 | mcp-bridge -c backend.a send --batch
+  mcp-bridge -c backend/a send \"Port the parser\"
+  mcp-bridge -c team.orchestrator send --to backend-2 \"Port the parser\" --about src/parse.c
+  mcp-bridge -c backend/b send --action question < question.md
+  mcp-bridge -c backend/b send \"Done\" --action complete --id port-parser-done
+  mcp-bridge -c backend/a send --task 17 \"Check the old tests, too\"
+  seq 10 | mcp-bridge -c backend/a send --batch
 
-Secrets (keys, passwords, tokens) are taken out before the message is stored.")]
+With two arguments, the first is the conversation. One argument is the text, or the
+conversation if it is the id or label of one: then the text comes from standard
+input. --to leaves no doubt.
+Secrets (keys, passwords, tokens) are removed before the message is stored.")]
 pub(super) struct SendArgs {
-    /// Whose conversation, by id or label; may be left out where the
-    /// credentials have only one
+    /// Conversation, by id or label; optional if the credentials have only one
     #[arg(value_name = "CONVERSATION", add = ArgValueCandidates::new(completions::conversations))]
     first: Option<String>,
-    /// The text; `-` or none reads standard input
+    /// Text; `-` or no text reads standard input
     #[arg(value_name = "TEXT")]
     second: Option<String>,
-    /// The conversation, or one side of it (backend-1/b), beyond doubt
+    /// Recipient: a conversation (id or label) or a session (backend-1/b)
     #[arg(long, value_name = "CONVERSATION", add = ArgValueCandidates::new(completions::conversations))]
     to: Option<String>,
     /// Read the text from a file
     #[arg(long, value_name = "FILE", conflicts_with = "batch")]
     body_file: Option<PathBuf>,
-    /// A file that the message is about; may be repeated, 20 at most
-    #[arg(long = "file", value_name = "PATH")]
+    /// File that the message is about; may be repeated, 20 at most
+    #[arg(long = "about", alias = "file", value_name = "PATH")]
     files: Vec<String>,
-    /// What the message is to its reader
+    /// Kind of message, for its reader
     #[arg(long, value_name = "ACTION", value_parser = ["question", "info", "proposal", "blocked", "complete"])]
     action: Option<String>,
-    /// An id of your own: the same one twice is one message
+    /// Your own id for the message: sent twice with the same id, it is stored once
     #[arg(long, value_name = "ID", conflicts_with = "batch")]
     id: Option<String>,
-    /// The task that it belongs to: it goes where the task goes
+    /// Task that the message belongs to: if the task moves, the message moves with it
     #[arg(long, value_name = "TASK", add = ArgValueCandidates::new(completions::tasks))]
     task: Option<TaskId>,
-    /// Send each line of standard input as a message, all or none
+    /// Send each line of standard input as a message: all or none
     #[arg(long)]
     batch: bool,
 }
@@ -103,12 +105,12 @@ async fn which_is_which(
         (None, [name, text]) => (Some(*name), Some(*text)),
         (None, _) => (None, None),
         (Some(_), _) => {
-            let what = "--to names the conversation already: give the text only, in quotes";
+            let what = "--to names the recipient already: give only the text, in quotes";
             return Err(CliError::Usage(what.into()).into());
         }
     };
     if text.is_some() && elsewhere {
-        let what = "the text is given twice: leave it out, or --body-file and --batch";
+        let what = "the text is given twice: use either the argument, --body-file or --batch";
         return Err(CliError::Usage(what.into()).into());
     }
     // Labels are asked for only if one is needed.

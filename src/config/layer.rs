@@ -115,10 +115,10 @@ impl Layer {
                 ConfigError::invalid(at, problem)
             }
             Kind::InvalidValue(Actual::Str(text), expected) if expected == "a proof" => {
-                ConfigError::invalid(at, format!("{text:?} proves nothing; {FOUR_WAYS}"))
+                ConfigError::invalid(at, format!("{text:?} is not a proof; {FOUR_WAYS}"))
             }
             // Only numbers that fit no type of Rust come here; the shape above has no other.
-            _ => ConfigError::invalid(at, "this value cannot be used here"),
+            _ => ConfigError::invalid(at, "this value is not allowed here"),
         }
     }
 
@@ -132,7 +132,9 @@ impl Layer {
         {
             // MCP_BRIDGE__HEARTBEAT_INTERVAL is the usual slip.
             let before = &name[..name.len() - key.len()];
-            return format!("two underscores part section and key: {before}{section}__{rest}");
+            return format!(
+                "write two underscores between section and key: {before}{section}__{rest}"
+            );
         }
         did_you_mean(key, known)
             .unwrap_or_else(|| format!("the keys known here are {}", all_of(known)))
@@ -279,7 +281,7 @@ fn type_of(found: &Actual) -> &'static str {
     match found {
         Actual::Bool(_) => "true or false",
         Actual::Unsigned(_) | Actual::Signed(_) => "a number",
-        Actual::Float(_) => "a number with a fraction",
+        Actual::Float(_) => "a decimal number",
         Actual::Str(_) | Actual::Char(_) => "text",
         Actual::Seq => "a list",
         Actual::Map => "a table",

@@ -95,7 +95,7 @@ fn check_taken<'a>(
         found.invalid(
             session.place("credentials"),
             format!(
-                "{} is taken by {first}; give each session a file of its own",
+                "{} is used by {first} already; give each session its own file",
                 credentials.display()
             ),
         );
@@ -131,11 +131,14 @@ fn proof_table(
         .map(|(way, _)| format!("`{way}`"))
         .collect();
     match ways.as_slice() {
-        [] => found.invalid(session.place("proof"), format!("names no way; {FOUR_WAYS}")),
+        [] => found.invalid(
+            session.place("proof"),
+            format!("names no proof; {FOUR_WAYS}"),
+        ),
         [_] => {}
         several => found.invalid(
             session.place("proof"),
-            format!("{} at once; keep one of them", several.join(" and ")),
+            format!("{} are both set; keep one of them", several.join(" and ")),
         ),
     }
     let timeout = found.duration(
@@ -146,7 +149,7 @@ fn proof_table(
     if table.timeout.is_some() && table.exec.is_none() {
         found.invalid(
             session.place("proof.timeout"),
-            "belongs to a proof by `exec`; take it out",
+            "belongs to a proof by `exec`; remove it",
         );
     }
 
@@ -166,7 +169,7 @@ fn pid_above_zero(found: &mut Findings, session: &LayeredSession, pid: i64) -> i
     match i32::try_from(pid) {
         Ok(pid) if pid > 0 => pid,
         _ => {
-            let problem = format!("{pid} is no process id; choose from 1 to {}", i32::MAX);
+            let problem = format!("{pid} is not a process id; choose from 1 to {}", i32::MAX);
             found.invalid(session.place("proof.pid"), problem);
             1
         }

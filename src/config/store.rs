@@ -16,7 +16,7 @@ pub(super) fn store(
         (Some(_), Some(_)) => {
             found.invalid(
                 origins.place("store.url"),
-                "`url` and `url_file` at once; keep one of them",
+                "both `url` and `url_file` are set; keep one of them",
             );
             (None, None)
         }
@@ -27,7 +27,7 @@ pub(super) fn store(
         (None, Some("")) => {
             found.invalid(
                 origins.place("store.url_file"),
-                "is empty; name a file, or take the key out",
+                "is empty; name a file, or remove the key",
             );
             (None, None)
         }
@@ -47,7 +47,7 @@ pub(super) fn store(
                     // is not there.
                     let unread = dirs.not_handed_over(name, &file) && is_closed(&file);
                     let remedy = match unread.then(crate::credentials::restart_command) {
-                        Some(command) => format!("; {command} loads it if it is there"),
+                        Some(command) => format!("; if it exists, this loads it: {command}"),
                         None => String::new(),
                     };
                     found.invalid(at, format!("{why}{remedy}"));
@@ -62,7 +62,7 @@ pub(super) fn store(
     if hash.as_deref().is_some_and(|hash| !is_hash(hash)) {
         found.invalid(
             origins.place("store.accepted_schema"),
-            "is no hash of 32 hexadecimal digits; `mcp-bridge store check` prints the one that is meant",
+            "is not a hash of 32 hexadecimal digits; `mcp-bridge store verify` prints it",
         );
     }
     StoreSettings {
@@ -88,7 +88,7 @@ fn check(found: &mut Findings, at: Place, url: &str, file: Option<&str>) {
         }
         // To a service, and to an agent, it would be another place than to
         // whoever tries it in a shell.
-        "sqlite" if !rest.starts_with('/') => "a relative path means something else to a service",
+        "sqlite" if !rest.starts_with('/') => "a relative path has another meaning for a service",
         "sqlite" => return,
         "postgres" | "postgresql" => "this version stores in SQLite only, not in PostgreSQL",
         // Even the scheme may be a secret when it is none of a URL's.

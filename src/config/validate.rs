@@ -152,7 +152,7 @@ fn role_settings(
     for key in foreign.iter().filter(|key| origins.has(key)) {
         found.invalid(
             origins.place(key),
-            format!("belongs to the role `{other}`; take it out, or write role = \"{other}\""),
+            format!("belongs to the role `{other}`; remove it, or write role = \"{other}\""),
         );
     }
     match role {
@@ -197,7 +197,7 @@ fn log_level(found: &mut Findings, level: Option<&str>, origins: &Origins) -> St
         found.invalid(
             origins.place("log.level"),
             format!(
-                "{level:?} is no log filter; write a level, or a filter such as `mcp_bridge=debug,info`"
+                "{level:?} is not a log filter; write a level, or a filter such as `mcp_bridge=debug,info`"
             ),
         );
     }

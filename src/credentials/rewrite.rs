@@ -178,7 +178,7 @@ impl Old {
         }
         let credentials = Credentials::read(path)?;
         if credentials.token_of(session).is_none() {
-            let what = format!("this file is there, and has no session {session}");
+            let what = format!("this file exists, and does not contain session {session}");
             return Err(failed(io::Error::new(ErrorKind::AlreadyExists, what)));
         }
         let bytes = guarded::bounded(&file, guarded::MOST_BYTES).map_err(failed)?;
@@ -263,7 +263,7 @@ fn lock(file: &File, path: &Path) -> io::Result<()> {
     let at_work = || {
         io::Error::new(
             ErrorKind::WouldBlock,
-            "another `conversation rekey` is at work on this file",
+            "another `conversation rekey` is using this file",
         )
     };
     match flock(file, FlockOperation::NonBlockingLockExclusive) {

@@ -207,7 +207,7 @@ impl DoorKeeper {
                 self.forget(&names);
                 info!(
                     event = "door-closed",
-                    "programs cannot ask any more: api.enabled is false"
+                    "the sockets are closed: api.enabled is false"
                 );
             }
             None if self.settings.enabled => *entrance = Some(self.open()?),
@@ -224,7 +224,7 @@ impl DoorKeeper {
         for name in &strangers {
             warn!(
                 event = "descriptor-refused",
-                "the service manager kept `{}`, which is no socket of this daemon: closed",
+                "the service manager kept `{}`, which is not a socket of this daemon: closed",
                 shown(name)
             );
         }
@@ -252,7 +252,7 @@ impl DoorKeeper {
         let (names, stays) = bound.give(&self.shelf)?;
         info!(
             event = "door-open",
-            "programs may ask at {}",
+            "listening at {}",
             sockets.path(Purpose::Sessions).display()
         );
         let ends = CancellationToken::new();
@@ -291,7 +291,7 @@ fn groups(sockets: &Sockets) -> [Option<u32>; 2] {
     if operators.is_none() {
         warn!(
             event = "door-for-one-user",
-            "{}: this machine has no group {OPERATORS}, so only {user} and root may use it; make the group (groupadd --system {OPERATORS}), put {user} into it (usermod -aG {OPERATORS} {user}), and restart this daemon",
+            "{}: this machine has no group {OPERATORS}, so only {user} and root may use it; create the group (groupadd --system {OPERATORS}), put {user} into it (usermod -aG {OPERATORS} {user}), and restart this daemon",
             sockets.path(Purpose::Operators).display(),
             user = host::caller().name,
         );
@@ -309,8 +309,9 @@ impl Duty for DoorKeeper {
 
     async fn tick(&mut self) -> Round<DoorReport> {
         let trouble = self.attend().await.err();
-        let trouble =
-            trouble.map(|error| format!("no program can ask this daemon for its store: {error}"));
+        let trouble = trouble.map(|error| {
+            format!("this daemon has no sockets, so no program can use its store: {error}")
+        });
         if self.logged != trouble {
             if let Some(why) = &trouble {
                 warn!(event = "door-not-open", "{why}");

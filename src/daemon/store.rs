@@ -50,8 +50,7 @@ fn of_credentials(settings: &Settings) -> Result<Option<(PathBuf, String)>, Conf
         match &found {
             Some((first, known)) if !same(known, &store) => {
                 let problem = format!(
-                    "missing, and the credentials name two stores: {known} in {}, {store} in {}; \
-                     say which one is meant, and leave the other to another daemon",
+                    "missing, and the credentials name two stores: {known} in {}, {store} in {}; set one of them, and use another daemon for the other",
                     first.display(),
                     file.display()
                 );
@@ -60,7 +59,7 @@ fn of_credentials(settings: &Settings) -> Result<Option<(PathBuf, String)>, Conf
             }
             Some(_) => {}
             None if is_relative(&store) => {
-                let problem = "a relative path means something else to a service; \
+                let problem = "a relative path has another meaning for a service; \
                                write an absolute one, or name the store with store.url";
                 return Err(invalid(Source::File(file), "store", problem.to_owned()));
             }

@@ -97,7 +97,7 @@ pub fn pause(waited: Duration) -> Duration {
 pub fn sharpen_timers() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)) {
-        debug!(%error, "the doorbell's timers stay blunt");
+        debug!(%error, "the doorbell's timers stay coarse");
     }
 }
 
@@ -195,8 +195,7 @@ impl Events {
                 if self.tried.is_none() {
                     warn!(
                         event = "file-events-lost", store = %paths.database.display(), %error,
-                        "no file events: asking the database every 5 ms instead; \
-                         {REMEDY}set message_watch.mode = \"poll\""
+                        "no file events: polling the database every 5 ms instead; {REMEDY}set message_watch.mode = \"poll\""
                     );
                 } else {
                     debug!(%error, "still no file events");

@@ -238,7 +238,7 @@ impl Duty for Alerts {
             if let Err(error) = written.await {
                 info!(
                     event = "alerts-not-noted", %error,
-                    "what was told is not noted, and may be told again"
+                    "the store did not record which alerts were sent; they may be sent again"
                 );
             }
         }

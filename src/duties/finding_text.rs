@@ -18,7 +18,7 @@ pub(super) fn of_change(
     let (verdict, what) = match change.to {
         Health::NeverStarted => (
             "has not started",
-            "no sign of life since it was made".to_owned(),
+            "no sign of life since it was created".to_owned(),
         ),
         Health::Stalled if known.is_stopped() => (
             "is stalled",
@@ -27,7 +27,7 @@ pub(super) fn of_change(
         Health::Stalled => (
             "is stalled",
             format!(
-                "it owes{holds} and has done nothing for {}",
+                "has pending work{holds}, no activity for {}",
                 text::long_duration(stalled_after)
             ),
         ),
@@ -43,7 +43,7 @@ pub(super) fn of_change(
             match change.from {
                 Health::Lost | Health::Exited => "is back",
                 Health::NeverStarted => "has started",
-                _ => "moves again",
+                _ => "is active again",
             },
             String::new(),
         ),

@@ -30,7 +30,7 @@ impl Known {
         self.row.beat.as_ref().is_some_and(|beat| beat.stopped)
     }
 
-    /// What people call it.
+    /// Its label.
     pub(super) fn name(&self) -> String {
         session_name(self.row.label.as_ref(), &self.row.key)
     }

@@ -217,7 +217,9 @@ impl Heartbeat {
                 if session.agent.credentials().is_none() {
                     continue;
                 }
-                let why = format!("daemon {owner} keeps this session; one daemon owns a session");
+                let why = format!(
+                    "daemon {owner} keeps this session already; only one daemon can keep a session"
+                );
                 report.silent.push(without_life(session, why.clone()));
                 self.complain(session, why);
             } else {
@@ -259,9 +261,7 @@ impl Heartbeat {
         self.look_for_namesake(store, &daemon, patience).await?;
         if let Some(other) = &self.namesake {
             report.trouble = Some(format!(
-                "another daemon is called {}, too: process {} on host {}, beside process {} here; \
-                 a daemon is named by its configuration file: give one of the two another name, \
-                 or stop it",
+                "another daemon has the same name {}: process {} on host {}, besides process {} here; the name comes from the configuration file: rename one of the two files, or stop one daemon",
                 daemon.id, other.pid, other.host, self.info.pid
             ));
         }
@@ -291,7 +291,7 @@ impl Heartbeat {
             match &found {
                 Some(other) => {
                     let text = format!(
-                        "process {} on host {} has the name of process {} here",
+                        "process {} on host {} has the same name as process {} here",
                         other.pid, other.host, self.info.pid
                     );
                     self.desk.raise(kind, subject, text);

@@ -93,9 +93,7 @@ impl Housekeeping {
             return Ok(HousekeepingReport {
                 waits: true,
                 trouble: Some(format!(
-                    "the clock of this machine is {} ahead of what was seen before; nothing is \
-                     taken away until it has gone on steadily for {}\n  \
-                     if it is wrong, set it right",
+                    "the clock of this machine jumped {} ahead; nothing is deleted until the clock is steady for {}\n  if it is wrong, set it",
                     text::days(ahead),
                     humantime::format_duration(TRIAL)
                 )),
@@ -108,7 +106,7 @@ impl Housekeeping {
         if mended > 0 {
             warn!(
                 event = "renewals-taken-back",
-                "took back the renewals of {}: a clock was far ahead",
+                "reverted the renewals of {}: a clock was far ahead",
                 text::count(mended, "conversation")
             );
         }
@@ -172,13 +170,7 @@ impl Duty for Housekeeping {
         if report.pruned.total() > 0 {
             info!(
                 event = "housekeeping",
-                messages,
-                conversations,
-                audit,
-                tasks,
-                alerts,
-                wakes,
-                "took away what ended long ago"
+                messages, conversations, audit, tasks, alerts, wakes, "deleted old rows"
             );
         }
         let pause = if report.more {

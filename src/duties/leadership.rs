@@ -89,7 +89,7 @@ impl Leadership {
                 Err(StoreError::NotLeading(epoch)) => {
                     warn!(
                         event = "lead-lost",
-                        epoch, "another orchestrator acts now (epoch {epoch})"
+                        epoch, "another orchestrator is active now (epoch {epoch})"
                     );
                     self.publish(None);
                 }
@@ -108,7 +108,7 @@ impl Leadership {
         info!(
             event = "lead-taken",
             epoch = leader.epoch,
-            "acting for the fleet (epoch {})",
+            "acting leader (epoch {})",
             leader.epoch
         );
         let words = acting(&leader);
@@ -167,7 +167,7 @@ fn is_earlier_life(holder: &DaemonRef, daemon: &DaemonRef) -> bool {
 /// Two of one name do not share the lead by turns, but they are a mistake.
 fn standing_by(holder: Option<&DaemonRef>, daemon: &DaemonRef) -> LeadershipReport {
     let Some(holder) = holder else {
-        return "standing by for nobody".to_owned().into();
+        return "standing by; no orchestrator is active".to_owned().into();
     };
     let name = &holder.id;
     if *name != daemon.id || holder.epoch == daemon.epoch {
@@ -176,8 +176,7 @@ fn standing_by(holder: Option<&DaemonRef>, daemon: &DaemonRef) -> LeadershipRepo
     LeadershipReport {
         words: format!("standing by for another {name}"),
         trouble: Some(format!(
-            "another daemon on this host is called {name}, too, and acts; a daemon is named by \
-             its configuration file: give one of the two another name, or stop it"
+            "another daemon on this host has the same name {name} and is active; the name comes from the configuration file: rename one of the two files, or stop one daemon"
         )),
         acts: false,
     }
@@ -234,9 +233,9 @@ impl Duty for Leadership {
         let (store, leader) = (self.link.borrow().clone(), self.acting.borrow().clone());
         if let (Some(store), Some(leader)) = (store, leader) {
             match bounded(store.location(), store.give_up_lead(&leader)).await {
-                Ok(()) => info!(event = "lead-given-back", "gave the lead back"),
+                Ok(()) => info!(event = "lead-given-back", "released the lead"),
                 Err(error) => {
-                    warn!(event = "lead-not-given-back", %error, "the lead was not given back");
+                    warn!(event = "lead-not-given-back", %error, "the lead was not released");
                 }
             }
         }

@@ -270,7 +270,7 @@ impl Reassignment {
                     Action::Requeue { fence, .. } => (fence, None, None),
                     Action::Bury { fence, losses, .. } => {
                         let why = format!(
-                            "{} went away while they had it, within {}",
+                            "{} were lost while they had it, within {}",
                             text::count(losses, "owner"),
                             humantime::format_duration(self.settings.losses_within)
                         );
@@ -308,7 +308,7 @@ impl Reassignment {
         let task = made.task;
         match (&made.to, &made.bury) {
             (_, Some(why)) => {
-                warn!(event = "task-dead", %task, fence, "task {task} was given up: {why}");
+                warn!(event = "task-dead", %task, fence, "task {task} is dead: {why}");
             }
             (Some(to), None) => info!(
                 event = "task-given", %task, fence, conversation = %to.conversation, session = %to,
@@ -316,7 +316,7 @@ impl Reassignment {
             ),
             (None, None) => info!(
                 event = "task-queued", %task, fence,
-                "task {task} waits: nobody healthy can take it (fence {fence})"
+                "task {task} waits: no healthy session can take it (fence {fence})"
             ),
         }
     }

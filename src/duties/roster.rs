@@ -71,7 +71,7 @@ impl KeptSession {
         file.map(Path::to_owned).unwrap_or_default()
     }
 
-    /// What people call it.
+    /// Its label.
     pub(super) fn name(&self) -> String {
         session_name(self.label.as_ref(), &self.key)
     }
@@ -208,8 +208,7 @@ impl Roster {
                 Ok(_) if places.contains_key(&caller.session) => {
                     let first = &self.entries[places[&caller.session]].path;
                     let why = format!(
-                        "session {name} stands in {} and in {}; the first counts\n  \
-                         one agent acts for a session: take it out of one of them",
+                        "session {name} is in {} and in {}; the first is used\n  only one agent can act for a session: remove it from one of them",
                         first.display(),
                         entry.path.display()
                     );
@@ -340,8 +339,7 @@ impl Roster {
                             event = "credentials-of-another-store",
                             credentials = %entry.path.display(),
                             store = other,
-                            "credentials {}: they are good for the store {other}, and this \
-                             daemon keeps their sessions in {}",
+                            "credentials {}: they belong to the store {other}; this daemon keeps their sessions in {}",
                             entry.path.display(),
                             location
                         );
@@ -451,7 +449,7 @@ fn tell(before: &Complaints, now: &Complaints, there: impl Fn(&str) -> bool) {
                 label = session,
                 session,
                 credentials = file,
-                "credentials hold again"
+                "credentials are valid again"
             );
         }
     }

@@ -38,7 +38,7 @@ pub enum StoreCondition {
 pub struct SessionState {
     /// The session: `conv_.../b`.
     pub session: String,
-    /// What people call it.
+    /// Its label.
     pub name: String,
     /// The file with its credentials, as the daemon found it: for a reader who may
     /// not read that file and still knows its name.

@@ -275,8 +275,7 @@ impl StoreKeeper {
                 error!(
                     event = "store-log-large",
                     mebibytes = bytes / MEBIBYTE,
-                    "the store's write-ahead log keeps growing: some process holds a read \
-                     transaction open; `fuser` on the -wal file names those that have it open"
+                    "the store's write-ahead log keeps growing: a process keeps a read transaction open; find it with `fuser` on the -wal file"
                 );
             }
             self.alarmed = true;

@@ -184,7 +184,7 @@ impl Watchdog {
         if late {
             warn!(
                 event = "watchdog-late",
-                "the last look was {} ago: nobody is given up before a whole ttl is over",
+                "this daemon was paused for {}: no session is declared lost before a whole ttl has passed",
                 text::long_duration(gap)
             );
         }
@@ -274,9 +274,9 @@ impl Watchdog {
 
     fn holds(&mut self) {
         self.round.hold = if self.controls.iter().any(|c| c.kind == ControlKind::Hold) {
-            Some("on hold: nobody who falls silent is given up".into())
+            Some("on hold: no silent session is declared lost".into())
         } else if self.observer.correlated().is_some() {
-            Some("many hosts are silent together: nobody is given up".into())
+            Some("many hosts are silent together: no session is declared lost".into())
         } else {
             self.unwritable()
         };

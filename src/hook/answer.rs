@@ -161,7 +161,7 @@ async fn ask(
     let bridge = access.open().await?;
     anyhow::ensure!(
         saying::catch_up(notes, &bridge, acting).await?,
-        "another program says what waits"
+        "another program reports the messages"
     );
     let goes_on = plan.tell == Tell::GoOn && goes_on(&bridge, acting, told).await?;
     let turn = if goes_on { Turn::Inside } else { turn };
@@ -198,9 +198,8 @@ pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
 
 fn introduction(acting: &Acting, mail: &Mail) -> String {
     let who = names(acting);
-    let mut text = format!(
-        "mcp-bridge: here you are {who}. Other agents reach you by messages; read them {HOW}."
-    );
+    let mut text =
+        format!("mcp-bridge: you are {who}. Other agents send you messages; read them {HOW}.");
     if mail.unread > 0 {
         text.push('\n');
         text.push_str(&pointer(mail, acting, HOW));

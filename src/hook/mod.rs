@@ -38,7 +38,7 @@ pub fn run(access: &Access, words: &[String]) -> Exit {
             respond(access, &Call::read(json.as_bytes(), Some(name)))
         }
         name if std::io::stdin().is_terminal() && name.is_none() => {
-            tell("a client calls this and writes JSON to its standard input; see --help");
+            tell("an agent's client calls this command with JSON on standard input; see --help");
             Exit::Usage
         }
         name => respond(access, &Call::read(&input(), name)),

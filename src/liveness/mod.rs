@@ -243,8 +243,7 @@ impl Proof {
             }
             (Ok(_), _) if self.doubted.is_some() || known.is_none() && self.is_stale(stamp) => {
                 Verdict::Unproven(format!(
-                    "process {pid} began after its pid file was written, so it is another one; \
-                     write the file again"
+                    "process {pid} started after its pid file was written, so it is another process; write the file again"
                 ))
             }
             (Ok(process), _) => {
@@ -294,7 +293,7 @@ fn read_pid(path: &Path) -> Result<i32, String> {
         .next()
         .and_then(|word| word.parse().ok())
         .filter(|pid| *pid > 0)
-        .ok_or_else(|| format!("pid file {}: it holds no process id", path.display()))
+        .ok_or_else(|| format!("pid file {}: it contains no process id", path.display()))
 }
 
 #[cfg(test)]
@@ -536,7 +535,7 @@ mod tests {
         assert!(
             said[1..]
                 .iter()
-                .all(|why| why.ends_with("holds no process id")
+                .all(|why| why.ends_with("contains no process id")
                     || why.ends_with("a pipe, not a file")),
             "{said:?}"
         );

@@ -64,7 +64,7 @@ async fn ask(command: &[String], limit: Duration, watcher: &Watcher) -> Verdict 
     // does not come proves nothing: the answer before it grows old.
     let Ok(Ok(_turn)) = timeout(TURN, watcher.turns.acquire()).await else {
         return Verdict::Unproven(format!(
-            "the probe was not asked: those of other sessions took longer than {}",
+            "the probe was not run: the probes of other sessions took longer than {}",
             humantime::format_duration(TURN)
         ));
     };

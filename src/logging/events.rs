@@ -78,13 +78,8 @@ pub static EVENTS: &[Event] = &[
         "",
         "configuration read, duties about to start",
     ),
-    event(
-        "ready",
-        Info,
-        "",
-        "every duty has returned from its first round",
-    )
-    .id("5af14c90e35d4db888e16b0d380ed4d0"),
+    event("ready", Info, "", "every duty has finished its first round")
+        .id("5af14c90e35d4db888e16b0d380ed4d0"),
     event("stopping", Info, "", "a signal, or the death of a duty"),
     event(
         "stop-overdue",
@@ -93,35 +88,35 @@ pub static EVENTS: &[Event] = &[
         "duties did not finish in time, or a second signal came",
     )
     .id("5c9ad98305e24dfb943a66b5f2a1f7ae"),
-    event("reloaded", Info, "", "the new settings are in force"),
+    event("reloaded", Info, "", "the new settings are active"),
     event(
         "reload-refused",
         Error,
         "",
-        "the new settings are wrong: the old ones go on",
+        "the new settings are wrong; the old ones stay active",
     )
     .id("f4d99ffb483249b3bab7f2f3e10d59f9"),
     event(
         "reload-partial",
         Warning,
         "",
-        "a changed key, or a file that the service was not given, waits for a restart",
+        "a changed key, or a file that the service did not get, needs a restart",
     )
     .id("fc439b9309eb4a1bb1c1c3f54ab82c18"),
     event(
         "reload-overdue",
         Error,
         "",
-        "a duty has not taken the new settings yet",
+        "a duty does not use the new settings yet",
     ),
     event("duty-trouble", Warning, "DUTY", "a duty cannot do its work")
         .id("5e7a9f56586c4604b512bef98749d6a9"),
-    event("duty-recovered", Info, "DUTY", "it can again"),
+    event("duty-recovered", Info, "DUTY", "works again"),
     event(
         "duty-hung",
         Error,
         "DUTY",
-        "a round has not returned by its deadline",
+        "a round has not finished by its deadline",
     )
     .id("c2701774f8c94d37827ff4813ac8703d"),
     event(
@@ -141,38 +136,38 @@ pub static EVENTS: &[Event] = &[
         "door-open",
         Info,
         "",
-        "programs may ask for the store at this socket",
+        "programs can use the store at this socket",
     ),
     event(
         "door-closed",
         Info,
         "",
-        "the settings say that no program may ask any more",
+        "the new settings turn the sockets off",
     ),
     event(
         "door-not-open",
         Warning,
         "",
-        "the sockets cannot be made; the daemon does all else",
+        "the sockets cannot be created; everything else works",
     ),
     event(
         "door-for-one-user",
         Warning,
         "",
-        "a socket cannot be given to its group, and stays the daemon's user's",
+        "a socket cannot be given to its group; only the daemon's user can use it",
     )
     .id("073291738bef4c11a845993b5bc34621"),
     event(
         "descriptor-refused",
         Warning,
         "",
-        "the service manager kept something that is no socket of this daemon: closed",
+        "the service manager kept a descriptor that is not a socket of this daemon; it was closed",
     ),
     event(
         "door-not-answered",
         Warning,
         "",
-        "a connection cannot be taken; the next are",
+        "a connection cannot be accepted; later ones can",
     ),
     event(
         "answer-not-written",
@@ -197,7 +192,7 @@ pub static EVENTS: &[Event] = &[
         "store-copied",
         Info,
         "COPY",
-        "a database is kept as a copy before it is adopted or brought up to date",
+        "a copy of the database is kept before it is adopted or upgraded",
     ),
     event(
         "store-adopted",
@@ -209,21 +204,21 @@ pub static EVENTS: &[Event] = &[
         "store-migrated",
         Info,
         "STORE, COPY",
-        "a store of an older version was brought up to date",
+        "a store of an older version was upgraded",
     ),
     event(
         "store-migrating",
         Info,
         "STORE",
-        "a store of an older version is being brought up to date, which takes a while",
+        "a store of an older version is being upgraded; this takes some time",
     ),
     event(
         "row-odd",
         Warning,
         "",
-        "a row of the store has a value of a wrong type and is left out",
+        "a row of the store has a value of a wrong type; listings skip it",
     ),
-    event("store-recovered", Info, "STORE", "it can again"),
+    event("store-recovered", Info, "STORE", "works again"),
     event(
         "store-log-large",
         Error,
@@ -247,15 +242,15 @@ pub static EVENTS: &[Event] = &[
         "file-events-lost",
         Warning,
         "STORE",
-        "the kernel gives no file events: the store is asked instead",
+        "the kernel gives no file events; the store is polled instead",
     )
     .id("40f81f1c889a4683a8ae3c40b17448cc"),
-    event("file-events-back", Info, "STORE", "it does again"),
+    event("file-events-back", Info, "STORE", "file events work again"),
     event(
         "log-missing",
         Warning,
         "COUNT",
-        "log records were lost: their reader did not take them in time",
+        "log records were lost: the journal did not accept them in time",
     )
     .id("3c0f5d1be3a945a8a1d1b8f6b0d4c2f7"),
     event(
@@ -280,7 +275,7 @@ pub static EVENTS: &[Event] = &[
         "session-unproven",
         Warning,
         "SESSION",
-        "no proof of an agent's life: no heartbeat",
+        "no proof that an agent is alive; no heartbeat is sent",
     )
     .id("95797aa77795459e97e1d63994b4c735"),
     event(
@@ -294,58 +289,63 @@ pub static EVENTS: &[Event] = &[
         "session-refused",
         Warning,
         "SESSION, or CREDENTIALS",
-        "credentials that do not hold",
+        "credentials are not valid",
     )
     .id("a9f9873a888848639ba3ce6785d220e6"),
     event(
         "session-accepted",
         Info,
         "SESSION, or CREDENTIALS",
-        "they hold again",
+        "credentials are valid again",
     ),
     event(
         "session-adopted",
         Info,
         "SESSION",
-        "its client registered here, and its session is kept",
+        "its client registered here; the daemon keeps its session",
     ),
     event(
         "credentials-of-another-store",
         Warning,
         "CREDENTIALS, STORE",
-        "they name another store than the one in force",
+        "credentials name another store than the daemon's",
     ),
     event(
         "conversation-renewed",
         Info,
         "SESSION",
-        "it expired while the daemon was down or the machine asleep, and its agent lives",
+        "it expired while the daemon was down or the machine slept; its agent is alive, so it was renewed",
     ),
     event(
         "renewals-taken-back",
         Warning,
         "",
-        "a clock that was far ahead had renewed conversations beyond their right",
+        "a clock far ahead had renewed conversations for too long; that was reverted",
     ),
     event(
         "clock-ahead",
         Warning,
         "",
-        "the clock of this machine is far ahead: conversations are renewed by the time since boot",
+        "the clock of this machine is far ahead; conversations are renewed by the time since boot",
     ),
     event(
         "clock-believed",
         Info,
         "",
-        "conversations are renewed by the clock of this machine again",
+        "conversations are renewed by this machine's clock again",
     ),
     event(
         "sessions-released",
         Info,
         "",
-        "sessions given back, so that nobody takes the silence for death",
+        "the daemon released its sessions, so that their silence is not taken for a loss",
     ),
-    event("sessions-not-released", Warning, "ERROR", "they were not"),
+    event(
+        "sessions-not-released",
+        Warning,
+        "ERROR",
+        "the sessions were not released",
+    ),
     event(
         "session-woken",
         Info,
@@ -356,68 +356,83 @@ pub static EVENTS: &[Event] = &[
         "wake-output",
         Info,
         "SESSION, ADAPTER",
-        "what a command that did its part said",
+        "output of a wake command that succeeded",
     ),
-    event("wake-verified", Info, "SESSION, ADAPTER", "it looked"),
+    event(
+        "wake-verified",
+        Info,
+        "SESSION, ADAPTER",
+        "the agent fetched its messages",
+    ),
     event(
         "wake-unverified",
         Warning,
         "SESSION, ADAPTER",
-        "it did not: the next way is tried",
+        "no fetch in time; trying the next adapter",
     ),
     event(
         "wake-list-spent",
         Warning,
         "SESSION, ADAPTER",
-        "no way worked",
+        "all adapters failed",
     )
     .id("c687831abfad4958af5ca047ff239b20"),
     event(
         "wake-died",
         Warning,
         "ERROR",
-        "a way to wake ended unexpectedly",
+        "an adapter ended unexpectedly",
     ),
     event(
         "session-looked",
         Info,
         "SESSION",
-        "an agent that no way could wake looked by itself",
+        "an agent that no adapter could wake fetched its messages",
     ),
-    event("lead-taken", Info, "EPOCH", "this orchestrator acts")
-        .id("8d95ab13b76649c0ab6d68158b6c82e8"),
-    event("lead-lost", Warning, "EPOCH", "another one acts now")
-        .id("dc29583a746c4d91a4fdeb8dbae6a058"),
+    event(
+        "lead-taken",
+        Info,
+        "EPOCH",
+        "this orchestrator is the acting leader now",
+    )
+    .id("8d95ab13b76649c0ab6d68158b6c82e8"),
+    event(
+        "lead-lost",
+        Warning,
+        "EPOCH",
+        "another orchestrator is the acting leader now",
+    )
+    .id("dc29583a746c4d91a4fdeb8dbae6a058"),
     event(
         "lead-given-back",
         Info,
         "",
-        "it stops, and another may take over at once",
+        "it stops; another may take over at once",
     ),
     event(
         "lead-not-given-back",
         Warning,
         "ERROR",
-        "another takes over when the lease is over",
+        "the lead was not released; another takes over when the lease ends",
     ),
     event(
         "watchdog-late",
         Warning,
         "",
-        "a look came late: nobody is given up before a whole ttl is over",
+        "the watchdog was paused; no session is declared lost before a whole ttl has passed",
     )
     .id("6a2daea911bf4494b4f0d266d85d9a6c"),
     event(
         "store-unwritable",
         Warning,
         "",
-        "the store takes no writes: no silent session is declared lost",
+        "the store accepts no writes; no silent session is declared lost",
     ),
     event(
         "store-writable",
         Info,
         "",
-        "the store takes writes again: silence counts from now",
+        "the store accepts writes again; silence counts from now",
     ),
     event(
         "session-lost",
@@ -430,68 +445,73 @@ pub static EVENTS: &[Event] = &[
         "session-stalled",
         Warning,
         "SESSION",
-        "it owes, and does not move",
+        "pending work, no activity",
     )
     .id("75c7fc6d2cac40819e67ae4167093156"),
     event(
         "session-never-started",
         Warning,
         "SESSION",
-        "made, and never heard of",
+        "created, without any sign of life",
     )
     .id("d98c1f2d78c748e08d847cc2a3904dc8"),
-    event("session-recovered", Info, "SESSION", "well again"),
+    event("session-recovered", Info, "SESSION", "active again"),
     event(
         "session-kept",
         Info,
         "SESSION",
-        "no daemon beats for it, but its agent runs on this host",
+        "no daemon sends its heartbeat, but its agent runs on this host",
     ),
     event(
         "task-given",
         Info,
         "TASK, FENCE, SESSION",
-        "a task has an owner",
+        "a session got a task",
     ),
     event(
         "task-queued",
         Info,
         "TASK, FENCE",
-        "a task waits: nobody healthy can take it",
+        "a task waits: no healthy session can take it",
     ),
-    event("task-dead", Warning, "TASK, FENCE", "a task was given up")
+    event("task-dead", Warning, "TASK, FENCE", "a task is dead")
         .id("eceddb76955946cca2c0f49d847fc2d8"),
     event(
         "housekeeping",
         Info,
         "MESSAGES, CONVERSATIONS, AUDIT, TASKS, ALERTS",
-        "what ended long ago was taken away",
+        "old rows were deleted",
     ),
     event(
         "alert-raised",
         Alert,
         "ALERT, ALERT_ID, SUBJECT, DAEMON, SESSION, TASK",
-        "the operator is told: see alerts",
+        "an alert for the operator: see Alerts",
     ),
-    event("alert-reminder", Alert, "the same", "it still lasts"),
-    event("alert-recovered", Alert, "the same", "it is over"),
+    event(
+        "alert-reminder",
+        Alert,
+        "the same",
+        "the alert is still open",
+    ),
+    event("alert-recovered", Alert, "the same", "the alert is over"),
     event(
         "alert-muted",
         Info,
         "ALERT, SESSION, TASK",
-        "not told, as an operator ordered",
+        "an alert was not sent: an operator muted it",
     ),
     event(
         "alerts-not-noted",
         Info,
         "",
-        "the daemon ended before the store took what it had told",
+        "the daemon ended before the store recorded which alerts it had sent",
     ),
     event(
         "alert-not-told",
         Error,
         "ADAPTER",
-        "an adapter could not tell",
+        "an adapter could not send an alert",
     )
     .id("dd5b433b4ae04881884fdcc719256b1a"),
 ];

@@ -140,7 +140,8 @@ impl Waker {
             if !matches!(what, WakeStep::Fire { .. }) {
                 self.take_over(&notes);
                 self.state = next;
-                self.conclude(&to, *way, what, "no reading followed").await;
+                self.conclude(&to, *way, what, "the agent did not read")
+                    .await;
                 continue;
             }
             let told = to.told();

@@ -200,7 +200,7 @@ mod tests {
           "session": "b",
           "task": 17,
           "text": "2 unread messages, no activity for 2 minutes",
-          "remedy": "look at its agent: it may hang, or wait for somebody",
+          "remedy": "look at its agent: it may hang, or wait for its user",
           "since": "2025-11-13T16:02:45Z",
           "at": "2025-11-13T17:02:45Z",
           "reminders": 1,
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(
             line(Edge::Raised),
             "stalled: backend-1/b: 2 unread messages, no activity for 2 minutes; \
-             look at its agent: it may hang, or wait for somebody"
+             look at its agent: it may hang, or wait for its user"
         );
         assert!(line(Edge::Reminder).starts_with("still stalled: "));
         assert_eq!(

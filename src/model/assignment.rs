@@ -58,7 +58,7 @@ pub struct OpenTask {
     pub id: TaskId,
     /// The role that is to do it.
     pub role: String,
-    /// Where it stands.
+    /// Where it is.
     pub place: Place,
     /// Its fence when it was looked at.
     pub fence: Fence,

@@ -12,7 +12,7 @@ pub enum DoorError {
     #[error("no daemon answers at {}: {}\n  start it: systemctl start 'mcp-bridged@*', or with --user; or name a store: --store", .0.display(), .1)]
     Unreachable(PathBuf, String),
     /// Of several daemons that nothing chooses between, each has another store.
-    #[error("which store: {first}, of the daemon at {}, or {second}, of the daemon at {}?\n  name one: --store unix:{}, or MCP_BRIDGE_STORE in the environment", .by.display(), .socket.display(), .by.display())]
+    #[error("which store: {first}, of the daemon at {}, or {second}, of the daemon at {}?\n  choose one: --store unix:{}, or set MCP_BRIDGE_STORE", .by.display(), .socket.display(), .by.display())]
     TwoStores {
         /// A store.
         first: String,
@@ -27,7 +27,7 @@ pub enum DoorError {
     #[error("{}: permission denied\n  the group of that socket may use it: `ls -l` names the group, and after `usermod -aG` the user must log in again", .0.display())]
     NotPermitted(PathBuf),
     /// The daemon did not answer in time.
-    #[error("the daemon at {} did not answer {what} within {within}\n  `systemctl status 'mcp-bridged@*'` and its log say what it waits for", .socket.display())]
+    #[error("the daemon at {} did not answer {what} within {within}\n  see what it waits for: systemctl status 'mcp-bridged@*', or its log", .socket.display())]
     Late {
         /// Where it was asked.
         socket: PathBuf,
@@ -37,7 +37,7 @@ pub enum DoorError {
         within: String,
     },
     /// The connection ended before the answer, and asking again could do it twice.
-    #[error("the daemon at {} went away before it answered {what}: it may have been done\n  look before you try again", .socket.display())]
+    #[error("the daemon at {} ended before it answered {what}; perhaps it was done\n  check that before you try again", .socket.display())]
     Cut {
         /// Where it was asked.
         socket: PathBuf,
@@ -45,7 +45,7 @@ pub enum DoorError {
         what: String,
     },
     /// It answered with something that this program does not understand.
-    #[error("the answer of the daemon at {} is not understood: {why}\n  the daemon and this program should be of one version: mcp-bridge --version, mcp-bridge status", .socket.display())]
+    #[error("the answer of the daemon at {} cannot be read: {why}\n  use the same version of the daemon and this program: mcp-bridge --version, mcp-bridge status", .socket.display())]
     Garbled {
         /// Where it was asked.
         socket: PathBuf,
@@ -53,7 +53,7 @@ pub enum DoorError {
         why: String,
     },
     /// It is of another version, and does not know what was asked for.
-    #[error("the daemon at {} is of version {version} and does not know `{what}`, which this program ({}) asks for: it is older\n  restart it, so that the program that is installed answers: systemctl restart 'mcp-bridged@*', or with --user", .socket.display(), env!("CARGO_PKG_VERSION"))]
+    #[error("the daemon at {} has version {version}, which is older than this program ({}) and does not know `{what}`\n  restart it, so that the installed version runs: systemctl restart 'mcp-bridged@*', or with --user", .socket.display(), env!("CARGO_PKG_VERSION"))]
     Older {
         /// Where it was asked.
         socket: PathBuf,
@@ -63,7 +63,7 @@ pub enum DoorError {
         what: String,
     },
     /// It speaks another version of the API.
-    #[error("the daemon at {} does not speak version 1 of the API, as this program ({}) does: {why}\n  use the mcp-bridge that was installed with the daemon", .socket.display(), env!("CARGO_PKG_VERSION"))]
+    #[error("the daemon at {} does not support version 1 of the API, which this program ({}) uses: {why}\n  use the mcp-bridge that was installed with the daemon", .socket.display(), env!("CARGO_PKG_VERSION"))]
     OtherApi {
         /// Where it was asked.
         socket: PathBuf,
@@ -71,20 +71,20 @@ pub enum DoorError {
         why: String,
     },
     /// The daemon waits for its store.
-    #[error("the daemon has no store open: {0}\n  `mcp-bridge doctor` says what to do")]
+    #[error("the daemon has no store open: {0}\n  to find out what to do: mcp-bridge doctor")]
     NoStore(String),
     /// Only a session may do this.
     #[error(
-        "{0} is done by a session, and no token came with it\n  name the session and its token: -c CREDENTIALS, or the headers MCP-Bridge-Session and Authorization"
+        "{0} needs a session, and no token was sent\n  name the session: -c LABEL/SIDE, or the headers MCP-Bridge-Session and Authorization"
     )]
     NoToken(String),
     /// Only an operator may do this.
     #[error(
-        "{0} is for operators\n  ask the daemon's admin.sock, which its group mcp-bridge-admin may use"
+        "{0} is for operators\n  use the daemon's admin.sock, as a member of the group mcp-bridge-admin"
     )]
     NotOperator(String),
     /// This session may not do this.
-    #[error("{what} is not for {session}: {why}")]
+    #[error("{session} may not use {what}: {why}")]
     NotYours {
         /// The operation.
         what: String,
@@ -98,19 +98,21 @@ pub enum DoorError {
     Malformed(String),
     /// It is longer than this daemon reads.
     #[error(
-        "the request is too long: its body has more than {0}, the most that this daemon reads\n  ask for less at once"
+        "the request is too long: its body has more than {0}, the limit of this daemon\n  send less at once"
     )]
     TooLong(String),
     /// Its body is of another kind.
     #[error(
-        "the request's body is {0}, and it must be JSON\n  say so: Content-Type: application/json"
+        "the request's body is {0}; it must be JSON\n  send the header Content-Type: application/json"
     )]
     NotJson(String),
     /// There is no such operation.
-    #[error("there is no operation {0}\n  /v1/openapi.json lists all of them")]
+    #[error("there is no operation {0}\n  /v1/openapi.json lists all operations")]
     NoOperation(String),
     /// The operation is asked for in another way.
-    #[error("{0} is no way to ask for it\n  /v1/openapi.json says how each operation is asked for")]
+    #[error(
+        "the method {0} is not allowed here\n  /v1/openapi.json lists the methods of each operation"
+    )]
     NoMethod(String),
     /// More than the daemon takes from one user.
     #[error(

@@ -13,24 +13,26 @@ use super::wire::{as_text, object_of};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
     /// Not `conv_` followed by 16 lower-case hexadecimal digits.
-    #[error("`{0}` is not a conversation id: it is `conv_` and 16 hexadecimal digits (0-9, a-f)")]
+    #[error(
+        "`{0}` is not a conversation id: an id is `conv_` and 16 hexadecimal digits (0-9, a-f)"
+    )]
     Conversation(String),
     /// Neither `a` nor `b`.
-    #[error("`{0}` is not a session: it is `a` (the orchestrator's side) or `b` (the worker's)")]
+    #[error("`{0}` is not a side: use `a` (the orchestrator's side) or `b` (the worker's)")]
     Side(String),
     /// Not `conv_.../a` or `conv_.../b`.
-    #[error("`{0}` is not a session: it is written conv_0123456789abcdef/a or .../b")]
+    #[error("`{0}` is not a session: write conv_0123456789abcdef/a or .../b")]
     Session(String),
     /// A label with characters that a file name or a table could not carry.
     #[error(
-        "`{0}` is not a label: use 1 to 64 letters, digits, `-`, `_` or `.`, not beginning with `.` or `-`"
+        "`{0}` is not a label: use 1 to 64 letters, digits, `-`, `_` or `.`, do not begin with `.` or `-`"
     )]
     Label(String),
     /// Not a positive whole number.
-    #[error("`{0}` is not a task id: it is a positive whole number, as `task list` shows it")]
+    #[error("`{0}` is not a task id: use a positive whole number, as `task list` shows it")]
     Task(String),
     /// Not a positive whole number.
-    #[error("`{0}` is not a message id: it is a positive whole number, as `check` shows it")]
+    #[error("`{0}` is not a message id: use a positive whole number, as `check` shows it")]
     Message(String),
 }
 
@@ -271,8 +273,7 @@ impl fmt::Display for TaskId {
 }
 
 /// Grows with each claim and each move of a task. Every later write carries the
-/// fence of its claim; one that carries an older fence comes from somebody who
-/// no longer has the task.
+/// fence of its claim; one with an older fence comes from a session that no longer has the task.
 #[derive(
     Debug,
     Clone,

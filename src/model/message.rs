@@ -23,16 +23,16 @@ pub const MAX_PATH: usize = 4_096;
 #[serde(rename_all = "kebab-case")]
 pub enum InvalidMessage {
     /// Nothing but white space.
-    #[error("the message is empty; say something")]
+    #[error("the message is empty; write a text")]
     Empty,
     /// Over [`MAX_CHARACTERS`].
     #[error(
-        "the message has {0} characters, {MAX_CHARACTERS} are allowed; put the rest in a file and name it with --file"
+        "the message has {0} characters, {MAX_CHARACTERS} are allowed; put the rest in a file and give its path"
     )]
     TooLong(usize),
     /// Bytes that are not UTF-8.
     #[error(
-        "the message is not UTF-8 (first wrong byte at {0}); put binary data in a file and name it with --file"
+        "the message is not UTF-8 (first wrong byte at {0}); put binary data in a file and give its path"
     )]
     NotUtf8(usize),
     /// A NUL, which neither store could keep.
@@ -44,14 +44,14 @@ pub enum InvalidMessage {
     )]
     TooManyFiles(usize),
     /// Over [`MAX_PATH`].
-    #[error("the message names a file by {0} bytes, and a path has {MAX_PATH} at most")]
+    #[error("the message names a file with a path of {0} bytes; {MAX_PATH} are allowed")]
     LongPath(usize),
     /// Not one of the five action types.
-    #[error("`{0}` is not an action type: it is question, info, proposal, blocked or complete")]
+    #[error("`{0}` is not an action type: use question, info, proposal, blocked or complete")]
     ActionType(String),
     /// Empty, too long, or with unprintable characters.
     #[error(
-        "the client message id is malformed: it has 1 to 128 printable ASCII characters without spaces"
+        "the client message id is malformed: use 1 to 128 printable ASCII characters without spaces"
     )]
     ClientMessageId,
 }

@@ -88,7 +88,7 @@ impl RateLimits {
 
 /// A window that is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("{} messages per {} are allowed; the next one may be sent in {}",
+#[error("{} messages per {} are allowed; send the next one in {}",
     window.limit, window.name, humantime::format_duration(Duration::from_secs(wait.as_secs().max(1))))]
 pub struct RateLimited {
     /// Which one.
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(refused.wait, Duration::from_secs(42));
         assert_eq!(
             refused.to_string(),
-            "100 messages per minute are allowed; the next one may be sent in 42s"
+            "100 messages per minute are allowed; send the next one in 42s"
         );
     }
 

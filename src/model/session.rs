@@ -30,7 +30,7 @@ pub struct Caller {
 pub struct Conversation {
     /// Its id.
     pub id: ConversationId,
-    /// What people call it.
+    /// Its label.
     pub label: Option<Label>,
     /// The role of side `a`.
     pub role_a: String,
@@ -40,11 +40,11 @@ pub struct Conversation {
     pub created_at: Option<Timestamp>,
     /// When it ends unless it is renewed.
     pub expires_at: Option<Timestamp>,
-    /// When somebody closed it.
+    /// When it was closed.
     pub closed_at: Option<Timestamp>,
     /// Messages in it.
     pub messages: u64,
-    /// Messages nobody has read.
+    /// Unread messages.
     pub unread: u64,
 }
 
@@ -166,15 +166,14 @@ impl ProofKind {
     }
 }
 
-/// The last heartbeat of a session. `at` is for people; nobody decides on it
-/// across machines.
+/// The last heartbeat of a session. `at` is for people; no decision across machines is based on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Heartbeat {
     /// Grows by one with each beat.
     pub seq: i64,
     /// Wall time of the machine that beat.
     pub at: Timestamp,
-    /// How long it is good for.
+    /// How long it is valid.
     #[serde(rename = "ttl_seconds", with = "super::wire::seconds")]
     #[schemars(with = "f64")]
     pub ttl: Duration,
@@ -217,7 +216,7 @@ pub struct SessionView {
     /// How many it may have, if that was said of it.
     pub capacity: Option<u32>,
     /// What an orchestrator found of it last: `well`, `stalled`, `lost`,
-    /// `exited`, `never_started`. Holds while somebody acts.
+    /// `exited`, `never_started`. Valid while an orchestrator is active.
     #[serde(default, deserialize_with = "word_if_any")]
     pub standing: Option<Standing>,
     /// When it found that.
@@ -236,7 +235,7 @@ pub struct SessionView {
     pub client: Option<String>,
 }
 
-/// What an agent says of itself; the words are the Python bridge's.
+/// An agent's own status; the values are those of the Python bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -244,7 +243,7 @@ pub enum Status {
     Working,
     /// It waits: for a permission, for an answer, for its rate limit.
     Waiting,
-    /// It cannot go on without help.
+    /// It cannot continue without help.
     Blocked,
     /// It is done.
     Complete,

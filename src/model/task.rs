@@ -62,7 +62,7 @@ pub enum InvalidTask {
         at: usize,
     },
     /// A title with a line break or another control character.
-    #[error("the title has a line break or a control character at byte {0}; it is one plain line")]
+    #[error("the title has a line break or a control character at byte {0}; use one plain line")]
     NotALine(usize),
 }
 
@@ -160,19 +160,19 @@ impl Default for TaskBody {
     }
 }
 
-/// Where a task stands.
+/// State of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
-    /// Waits for somebody to do it.
+    /// Waits for a session.
     Queued,
-    /// Somebody has it.
+    /// A session has it.
     Leased,
-    /// It failed and is tried again after a pause.
+    /// It failed and is retried after a pause.
     RetryWait,
     /// Done; its result stands.
     Done,
-    /// Given up: it failed, or lost its owners, too often.
+    /// Dead: it failed or lost its owners too often.
     Dead,
     /// The orchestrator took it back.
     Cancelled,

@@ -22,7 +22,7 @@ pub struct Token(SecretString);
 
 /// A text that cannot be a token. The text itself is not repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the token is malformed: it has 64 hexadecimal characters after an optional mcpb_, this one has {length}{other}",
+#[error("the token is malformed: a token has 64 hexadecimal characters after an optional mcpb_, this one has {length}{other}",
     other = if *length == 64 { ", not all of them hexadecimal" } else { "" })]
 pub struct MalformedToken {
     /// Characters that were there.

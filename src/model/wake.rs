@@ -151,7 +151,7 @@ pub enum WakeState {
         /// Rounds through the whole list that failed before.
         rounds: u32,
     },
-    /// Not now: the list failed, or somebody else is waking it.
+    /// Not now: the list failed, or another program is waking it.
     BackingOff {
         /// Newest message that the session did not look at.
         mark: MessageId,

@@ -43,7 +43,7 @@ macro_rules! as_word {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
                 let word = <std::borrow::Cow<'de, str>>::deserialize(source)?;
-                let unknown = || serde::de::Error::custom(format!("`{word}` is none of the words"));
+                let unknown = || serde::de::Error::custom(format!("`{word}` is not a known value"));
                 Self::from_word(&word).ok_or_else(unknown)
             }
         }

@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(sender(Some("backend-2/b")).expect("one"), "backend-2/a");
         assert_eq!(sender(Some("backend-2/a")).expect("one"), "backend-2/b");
         for (name, says) in [
-            (None, "to whom?"),
+            (None, "no recipient"),
             (Some("backend-2"), "both sides"),
             (Some("bakend-1"), "did you mean `backend-1`"),
             (Some("conv_1"), "not a conversation id"),

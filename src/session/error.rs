@@ -36,7 +36,7 @@ pub enum SessionError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// The credentials of new conversations cannot be written: those were closed again.
-    #[error("no conversation was made: {error}{}", not_closed(.left))]
+    #[error("no conversation was created: {error}{}", not_closed(.left))]
     NotMade {
         /// Why.
         error: CredentialsError,
@@ -45,11 +45,11 @@ pub enum SessionError {
     },
     /// A token in the environment of a program that runs on.
     #[error(
-        "MCP_BRIDGE_TOKEN is for commands that end at once: this one runs on, and its environment can be read meanwhile"
+        "MCP_BRIDGE_TOKEN is only for commands that end at once: while this command runs, other processes can read its environment"
     )]
     TokenInEnvironment,
     /// What this agent was told cannot be written down, so it would be told again and again.
-    #[error("what {agent} was told cannot be noted: {error}")]
+    #[error("what was shown to {agent} cannot be recorded: {error}")]
     NotNoted {
         /// The names of its sessions.
         agent: String,
@@ -60,9 +60,7 @@ pub enum SessionError {
     #[error("the credentials name two stores, {0} and {1}")]
     TwoStores(String, String),
     /// Files that hold different tokens for one session.
-    #[error(
-        "two credentials hold different tokens for {0}: {1} and {2}\n  name only the right one"
-    )]
+    #[error("two credentials have different tokens for {0}: {1} and {2}\n  use only the right one")]
     TwoTokens(SessionKey, String, String),
     /// The credentials have no such conversation.
     #[error("the credentials have no conversation `{name}`{hint}\n  they have: {}", .have.join(", "))]
@@ -75,7 +73,7 @@ pub enum SessionError {
         have: Vec<String>,
     },
     /// Several sessions could send.
-    #[error("to whom? {}", the_partners(.partners, *.of_one_conversation))]
+    #[error("no recipient: {}", the_partners(.partners, *.of_one_conversation))]
     ToWhom {
         /// Their partners.
         partners: Vec<String>,
@@ -83,7 +81,7 @@ pub enum SessionError {
         of_one_conversation: bool,
     },
     /// Several sessions could act.
-    #[error("for whom? the credentials have {} sessions: {}", .0.len(), .0.join(", "))]
+    #[error("which session? the credentials have {} sessions: {}", .0.len(), .0.join(", "))]
     ForWhom(Vec<String>),
     /// No conversation of that name.
     #[error("there is no conversation `{name}`{hint}")]

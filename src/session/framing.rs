@@ -109,10 +109,10 @@ impl Styles {
         if task.attempts > 1 {
             let _ = writeln!(
                 out,
-                "\nthis is attempt {}; it was with {} before, and what was done outside of this\n\
-                 bridge (commits, pushes) is not undone: look before you begin",
+                "\nthis is attempt {}; it was with {} before, and what was done outside of\n\
+                 this bridge (commits, pushes) is not undone: check that before you begin",
                 task.attempts,
-                names.before.as_deref().unwrap_or("somebody")
+                names.before.as_deref().unwrap_or("another session")
             );
             if let (Some(note), Some(at)) = (&task.progress, task.progress_at) {
                 let _ = writeln!(out, "its last note, {}:", text::relative(at, now));

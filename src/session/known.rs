@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Result, SessionError};
 use crate::credentials::{Credentials, CredentialsError, OF_THE_SERVICE};
-use crate::model::SessionKey;
 use crate::model::token::Token;
+use crate::model::{ConversationId, Label, SessionKey, Side};
 use crate::store::locate;
 use crate::text::near::did_you_mean;
 
@@ -45,8 +45,9 @@ pub fn holding(directory: &Path, session: &SessionKey) -> Vec<(PathBuf, Token)> 
         .collect()
 }
 
-/// A file is itself, a directory all `*.toml` in it, and a bare name that is
-/// neither a file of the directory above.
+/// A file is itself, and a directory means all `*.toml` in it. What exists as neither
+/// is looked up in the default directory: the name of a file there, or a session, as
+/// `backend/b` means `backend.b.toml`.
 ///
 /// # Errors
 /// A directory without such files; a name that is none.
@@ -62,25 +63,55 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
             Ok(found)
         };
     }
-    let bare = path.file_name() == Some(path.as_os_str());
-    if bare
-        && !path.exists()
+    if !path.exists()
+        && let Some(names) = file_names(path)
         && let Some(directory) = credentials_directory()
     {
-        let name = path.to_string_lossy();
-        let known = [directory.join(format!("{name}.toml")), directory.join(path)]
-            .into_iter()
+        let known = names
+            .iter()
+            .map(|name| directory.join(name))
             .find(|candidate| candidate.exists());
+        let name = path.to_string_lossy();
         return match known {
             Some(file) => Ok(vec![file]),
             None => Err(SessionError::NoSuchCredentials {
                 hint: did_you_mean(&name, known_names().iter().map(String::as_str)),
-                name: name.into_owned(),
+                name: name.replace('/', "."),
                 directory,
             }),
         };
     }
     Ok(vec![path.to_owned()])
+}
+
+/// The files of the default directory that a bare name may mean, or a session as
+/// people write it. None for any other path.
+fn file_names(path: &Path) -> Option<Vec<String>> {
+    let text = path.to_str()?;
+    let Some((label, side)) = text.split_once('/') else {
+        let bare = path.file_name() == Some(path.as_os_str());
+        return bare.then(|| vec![format!("{text}.toml"), text.to_owned()]);
+    };
+    let side: Side = side.parse().ok()?;
+    if label.parse::<Label>().is_err() && label.parse::<ConversationId>().is_err() {
+        return None;
+    }
+    let mut names = vec![format!("{label}.{side}.toml")];
+    if side == Side::B {
+        // As `team new` writes a worker's.
+        names.push(format!("{label}.toml"));
+    }
+    Some(names)
+}
+
+/// How people write the name of a credentials file: one of a single session as that
+/// session, `backend/b` for `backend.b`.
+#[must_use]
+pub fn as_session(name: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((label, side @ ("a" | "b"))) => format!("{label}/{side}"),
+        _ => name.to_owned(),
+    }
 }
 
 fn toml_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {

@@ -73,7 +73,7 @@ impl<'a> Name<'a> {
 pub struct NamedSession {
     /// Which.
     pub key: SessionKey,
-    /// What people call it.
+    /// Its label.
     pub name: String,
 }
 

@@ -66,7 +66,7 @@ pub enum ConfigError {
     /// A key that no table of this version has.
     #[error("{at}: unknown key; {remedy}")]
     UnknownKey {
-        /// Where it stands.
+        /// Where it is.
         at: Place,
         /// The key that was probably meant, or those known there.
         remedy: String,
@@ -75,7 +75,7 @@ pub enum ConfigError {
     /// A value of the wrong TOML type.
     #[error("{at}: must be {expected}, not {found}")]
     WrongType {
-        /// Where it stands.
+        /// Where it is.
         at: Place,
         /// The type that is wanted, with an example.
         expected: String,
@@ -86,7 +86,7 @@ pub enum ConfigError {
     /// A value of the right type that cannot be used.
     #[error("{at}: {problem}")]
     Invalid {
-        /// Where it stands.
+        /// Where it is.
         at: Place,
         /// What is wrong, and what to do.
         problem: String,
@@ -223,7 +223,7 @@ fn unreadable(cause: &io::Error) -> String {
             "permission denied; make it readable to the user that mcp-bridged runs as".to_owned()
         }
         // A drop-in: for the main file these two have words of their own.
-        io::ErrorKind::NotFound => "a link to nothing; mend or remove it".to_owned(),
+        io::ErrorKind::NotFound => "a link to a missing file; correct or remove it".to_owned(),
         io::ErrorKind::IsADirectory => "is a directory; a drop-in is a file".to_owned(),
         _ => format!("cannot be read: {cause}"),
     }

@@ -72,7 +72,7 @@ pub(crate) struct Findings {
 
 impl Findings {
     /// How often an error was found. Two keys are compared only while it stands
-    /// still: a default in the place of a wrong value would make a second error.
+    /// still: a default in the place of a wrong value would create a second error.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
@@ -159,7 +159,7 @@ impl Findings {
                     format!("names `{name}`, which is not configured; {remedy}"),
                 ),
                 Some((word, ..)) if taken.iter().any(|(other, _)| other == word) => {
-                    self.invalid(at.clone(), format!("names `{name}` twice; take one out"));
+                    self.invalid(at.clone(), format!("names `{name}` twice; remove one"));
                 }
                 Some((word, Some(adapter), _)) => taken.push((word, adapter.clone())),
             }
@@ -213,7 +213,7 @@ impl Findings {
                 r#"the command is empty; name a program and its arguments, such as ["/usr/local/bin/nudge", "arg"]"#,
             );
         } else if command.iter().any(|word| word.contains('\0')) {
-            self.invalid(at(), "a command cannot hold a NUL character; take it out");
+            self.invalid(at(), "a command cannot contain a NUL character; remove it");
         }
         command.to_owned()
     }

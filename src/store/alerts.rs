@@ -31,17 +31,17 @@ pub struct AlertRow {
     pub task: Option<TaskId>,
     /// For people.
     pub text: String,
-    /// Who raised it.
+    /// The daemon or duty that raised it.
     pub raised_by: String,
     /// When.
     pub raised_at: Timestamp,
     /// When its matter recovered.
     pub recovered_at: Option<Timestamp>,
-    /// How often it was told of again.
+    /// Number of reminders.
     pub reminders: u32,
     /// The conversation's label, if it is about a session.
     pub label: Option<Label>,
-    /// Which of its edges was told.
+    /// Which of its edges was sent.
     #[serde(deserialize_with = "word")]
     pub told: ToldEdge,
 }
@@ -56,7 +56,7 @@ pub enum ToldEdge {
     None,
     /// Its beginning.
     Raised,
-    /// Its end; or all of it is told by the daemon that raised it.
+    /// Its end; or the daemon that raised it sends all of it.
     All,
 }
 
@@ -139,15 +139,15 @@ pub struct NewAlert {
     pub told: bool,
 }
 
-/// What operators say.
+/// Kinds of orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ControlKind {
-    /// No new tasks for a session or a host, and its end is no incident.
+    /// No new tasks for a session or a host, and no alert when it ends.
     Drain,
-    /// Nobody is given up.
+    /// No silent session is declared lost.
     Hold,
-    /// A kind of alert is not told.
+    /// One kind of alert is not sent.
     Mute,
     /// A word of a newer program: it stands in answers alone.
     #[serde(skip_deserializing)]
@@ -177,7 +177,7 @@ impl ControlKind {
     }
 }
 
-/// What an operator said, until when.
+/// An order of an operator, and when it ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Control {
     /// What.

@@ -8,7 +8,7 @@ use super::types::page;
 use crate::model::task::TaskId;
 use crate::model::{ConversationId, Side};
 
-/// Which audit rows are wanted.
+/// Which audit rows to return.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditFilter {
@@ -22,7 +22,7 @@ pub struct AuditFilter {
     pub task: Option<TaskId>,
     /// Only since then; what has no readable time is shown.
     pub since: Option<Timestamp>,
-    /// At most so many, the newest.
+    /// Maximum number; the newest rows.
     #[serde(default = "page")]
     pub limit: u32,
 }

@@ -20,7 +20,7 @@ use crate::text::{self, bytes};
 #[serde(rename_all = "kebab-case")]
 pub enum StoreError {
     /// No file there.
-    #[error("store {}: there is no such file\n  make one: mcp-bridge store init --store {}", .0.display(), .0.display())]
+    #[error("store {}: there is no such file\n  create it: mcp-bridge store init --store {}", .0.display(), .0.display())]
     Missing(PathBuf),
     /// No file there any more.
     #[error("store {}: there is no such file, but there was: {}{}", .path.display(), .sign, lost(.path, .backup.as_deref()))]
@@ -33,7 +33,7 @@ pub enum StoreError {
         backup: Option<PathBuf>,
     },
     /// A file with nothing in it.
-    #[error("store {}: the file is empty\n  if that is right, make it a store: mcp-bridge store init --store {}", .0.display(), .0.display())]
+    #[error("store {}: the file is empty\n  to create a store in it: mcp-bridge store init --store {}", .0.display(), .0.display())]
     Empty(PathBuf),
     /// A directory, socket, ...
     #[error("store {}: this is a {}, not a database file\n  name the file itself, for example {}/bridge.db", .0.display(), .1, .0.display())]
@@ -45,7 +45,7 @@ pub enum StoreError {
     #[error("store {}: this database belongs to another program (it has tables, but not the bridge's)\n  name another file", .0.display())]
     Foreign(PathBuf),
     /// The file is damaged.
-    #[error("store {}: the database is damaged ({})\n  stop all writers and restore a backup; `mcp-bridge store check` tells more", .0.display(), .1)]
+    #[error("store {}: the database is damaged ({})\n  stop all writers and restore a backup; for details: mcp-bridge store verify", .0.display(), .1)]
     Corrupt(PathBuf, String),
     /// Opening was refused by the file system.
     #[error("store {}: permission denied{}", .0.display(), .1)]
@@ -54,7 +54,7 @@ pub enum StoreError {
     #[error("store {}: {}", .0.display(), .1)]
     TooManyFiles(PathBuf, String),
     /// The file, its directory or the file system cannot be written.
-    #[error("store {}: it is read-only\n  this user needs write permission for the file and its directory, on a file system that is mounted read-write", .0.display())]
+    #[error("store {}: it is read-only\n  give this user write permission for the file and its directory, or mount the file system read-write", .0.display())]
     ReadOnly(PathBuf),
     /// Another user decides what stands at the path.
     #[error("store {}: {}", .0.display(), .1)]
@@ -63,16 +63,16 @@ pub enum StoreError {
     #[error("store {}: the disk is full; nothing was stored\n  free some space and try again", .0)]
     Full(StoreName),
     /// The disk failed.
-    #[error("store {}: input/output error ({}); nothing was stored\n  look at the disk: dmesg | tail", .0, .1)]
+    #[error("store {}: input/output error ({}); nothing was stored\n  check the disk: dmesg | tail", .0, .1)]
     Io(StoreName, String),
     /// Another writer did not let go.
     #[error("store {}: another process held the write lock for too long; nothing was stored\n  try again; `fuser {}` names the processes that have it open", .0, .0)]
     Busy(StoreName),
     /// The disk took so long for a commit of this process that others wait.
-    #[error("store {}: the disk is slow: a write waited {} for it; what waits behind it is not stored yet\n  find out what else uses that disk, and look at it: dmesg | tail", .0, text::long_duration(*.1))]
+    #[error("store {}: the disk is slow: a write waited {} for it; writes that wait behind it are not stored yet\n  find out what else uses that disk, and check it: dmesg | tail", .0, text::long_duration(*.1))]
     SlowDisk(StoreName, Duration),
     /// Neither the lock nor the disk: this process has too much to write.
-    #[error("store {}: the writes of this process wait for each other; nothing was stored\n  try again; the machine has too much to do, or this process has", .0)]
+    #[error("store {}: the writes of this process wait for each other; nothing was stored\n  try again; the machine or this process is overloaded", .0)]
     Crowded(StoreName),
     /// Written by a newer version that excludes this one.
     #[error("store {}: it has schema version {found}, and this program reads versions up to {ours}\n  install a newer mcp-bridge", .path)]
@@ -88,7 +88,7 @@ pub enum StoreError {
     #[error("store {}: this is a database of the Python bridge that no program of mcp-bridge has adopted yet; nothing was changed\n  adopt it: mcp-bridge store init --store {}", .0.display(), .0.display())]
     NotAdopted(PathBuf),
     /// Of an older schema, and asked for by a command that only looks.
-    #[error("store {}: it has schema version {found}, older than this program's; nothing was changed\n  bring it up to date: mcp-bridge store init --store {}", .path, .path)]
+    #[error("store {}: it has schema version {found}, older than this program's; nothing was changed\n  upgrade it: mcp-bridge store init --store {}", .path, .path)]
     OldSchema {
         /// The store.
         path: StoreName,
@@ -96,7 +96,7 @@ pub enum StoreError {
         found: i64,
     },
     /// Something in it would run, hide or change rows when we write.
-    #[error("store {}: it holds definitions that this program does not know: {}; nothing was stored\n  look at them: mcp-bridge store check --store {}\n  if they are meant to be there: mcp-bridge store init --accept-schema --store {}", .path.display(), .what.join("; "), .path.display(), .path.display())]
+    #[error("store {}: it contains definitions that this program does not know: {}; nothing was stored\n  list them: mcp-bridge store verify --store {}\n  accept them: mcp-bridge store init --accept-schema --store {}", .path.display(), .what.join("; "), .path.display(), .path.display())]
     UnknownDefinitions {
         /// The store.
         path: PathBuf,
@@ -106,7 +106,7 @@ pub enum StoreError {
         hash: String,
     },
     /// A write that changed nothing, although it had to.
-    #[error("store {}: a row for table {table} was not stored: something in the database kept it out; nothing was stored\n  mcp-bridge store check --store {} looks for it", .path, .path)]
+    #[error("store {}: a row for table {table} was not stored: something in the database prevented it; nothing was stored\n  find it: mcp-bridge store verify --store {}", .path, .path)]
     Swallowed {
         /// The store.
         path: StoreName,
@@ -122,7 +122,7 @@ pub enum StoreError {
         what: UsedUp,
     },
     /// A row with a value of a wrong type.
-    #[error("store {}: {doing}: a row cannot be read ({what})\n  mcp-bridge store check --store {} names it", .path, .path)]
+    #[error("store {}: {doing}: a row cannot be read ({what})\n  find it: mcp-bridge store verify --store {}", .path, .path)]
     OddRow {
         /// The store.
         path: StoreName,
@@ -140,11 +140,11 @@ pub enum StoreError {
     #[error("store {}: it is on a network file system ({}), where SQLite's locks do not work\n  put it on a local disk", .0.display(), .1)]
     NetworkFileSystem(PathBuf, String),
     /// The file at the path is not the one that was opened.
-    #[error("store {}: the file was deleted or replaced while it was open; nothing was stored in it\n  put the old file back; a daemon goes on with the file that is there, other programs must be started again", .0.display())]
+    #[error("store {}: the file was deleted or replaced while it was open; nothing was stored in it\n  put the old file back, or restart programs to use the new one; daemons switch to it automatically", .0.display())]
     Replaced(PathBuf),
     /// An older copy was written over the database.
     #[error(
-        "store {}: an older copy was put in its place: it has counted {found} messages and changes, and {seen} were there; nothing was stored in it\n  stop all programs that use it; then put the newer file back, or, if the older one is right, remove {}",
+        "store {}: an older copy replaced it: it has {found} messages and changes, there were {seen} before; nothing was stored in it\n  stop all programs that use it; then put the newer file back, or, if the older one is right, remove {}",
         .path.display(),
         .bell.display()
     )]
@@ -160,7 +160,7 @@ pub enum StoreError {
     },
     /// An older copy was put beside the log of the newer database.
     #[error(
-        "store {}: an older copy was put in its place, but {} was written for the newer one, and together they are damaged; nothing was stored in it\n  stop all programs that use it, and restore a backup: mcp-bridge store restore; or put a database there that is whole, move that log away, and remove {}",
+        "store {}: an older copy replaced it, but {} belongs to the newer one, and together they are damaged; nothing was stored in it\n  stop all programs that use it, and restore a backup: mcp-bridge store restore; or put an undamaged database there, move that log away, and remove {}",
         .path.display(),
         .log.display(),
         .bell.display()
@@ -175,7 +175,7 @@ pub enum StoreError {
     },
     /// The database is gone or emptied, but what belongs to it is still there.
     #[error(
-        "store {}: there is no database in it, but {} is still there, so one was lost here\n  bring that one back; or stop what still uses it, move that file away, and try again",
+        "store {}: the database is missing but {} exists\n  restore the database; or stop all programs that use it, move that file away, and try again",
         .0.display(),
         .1.display()
     )]
@@ -204,12 +204,12 @@ pub enum StoreError {
     Linked(PathBuf, u64),
     /// The database file is mounted by itself.
     #[error(
-        "store {}: the file is mounted by itself, without the log that stands beside it where it comes from: programs here and there would destroy each other's commits\n  mount the directory",
+        "store {}: only the file is mounted, without the log beside it: programs on both sides would destroy each other's commits\n  mount the directory instead",
         .0.display()
     )]
     Mounted(PathBuf),
     /// A copy of the store needs more room than there is.
-    #[error("{}: no room for it: it needs {}, and {} is free; nothing was left there\n  free some space, or name a file on another disk", .file.display(), bytes(*.needed), bytes(*.free))]
+    #[error("{}: not enough space: {} needed, {} free; nothing was written\n  free some space, or name a file on another disk", .file.display(), bytes(*.needed), bytes(*.free))]
     NoRoom {
         /// The copy.
         file: PathBuf,
@@ -219,7 +219,7 @@ pub enum StoreError {
         free: u64,
     },
     /// The copy that is kept before a migration has no room.
-    #[error("store {}: before it is brought to schema {schema}, a copy of it is kept, and there is no room for that: {} needs {}, and {} is free; the store is as it was\n  free some space and try again", .path.display(), .copy.display(), bytes(*.needed), bytes(*.free))]
+    #[error("store {}: an upgrade to schema {schema} keeps a copy first, and there is not enough space for it: {} needs {}, {} free; the store was not changed\n  free some space and try again", .path.display(), .copy.display(), bytes(*.needed), bytes(*.free))]
     NoRoomToMigrate {
         /// The store.
         path: PathBuf,
@@ -233,13 +233,13 @@ pub enum StoreError {
         free: u64,
     },
     /// Somebody has it open, who would go on with what is not the store any more.
-    #[error("store {}: it is in use by {}; nothing was changed\n  stop what uses it and try again; daemons: systemctl stop 'mcp-bridged@*', or with --user", .0.display(), .1)]
+    #[error("store {}: it is in use by {}; nothing was changed\n  stop these programs and try again; daemons: systemctl stop 'mcp-bridged@*', or with --user", .0.display(), .1)]
     InUse(PathBuf, String),
     /// A file that nobody wants overwritten.
-    #[error("{}: there is such a file already; nothing was written\n  name another file, or write over it with --force", .0.display())]
+    #[error("{} exists already; nothing was written\n  name another file, or replace it with --force", .0.display())]
     Taken(PathBuf),
     /// A copy that cannot be written where it shall be.
-    #[error("{}: it cannot be written: {}; nothing was left there\n  name a file in a directory that is there and that this user may write to", .0.display(), .1)]
+    #[error("{} cannot be written: {}; nothing is left there\n  name a file in an existing directory that this user may write to", .0.display(), .1)]
     CannotWrite(PathBuf, String),
     /// Not a file to restore a store from.
     #[error("backup {}: {}; nothing was changed\n  name another backup", .0.display(), .1)]
@@ -259,13 +259,13 @@ pub enum StoreError {
     WrongToken(SessionKey),
     /// No such conversation.
     #[error(
-        "conversation {} does not exist in store {}\n  `mcp-bridge conversation list` shows those that do",
+        "conversation {} does not exist in store {}\n  `mcp-bridge conversation list` shows the existing ones",
         .0,
         .1
     )]
     NoConversation(ConversationId, StoreName),
     /// The id is taken.
-    #[error("there is a conversation {0} already\n  choose another id, at random")]
+    #[error("conversation {0} exists already\n  choose another id, at random")]
     IdTaken(ConversationId),
     /// Its time ran out.
     #[error(
@@ -281,7 +281,7 @@ pub enum StoreError {
         now: Timestamp,
     },
     /// Somebody closed it.
-    #[error("conversation {0} was closed\n  make a new one: mcp-bridge conversation new")]
+    #[error("conversation {0} was closed\n  create a new one: mcp-bridge conversation new")]
     Closed(ConversationId),
     /// The label is taken.
     #[error(
@@ -290,25 +290,25 @@ pub enum StoreError {
     LabelTaken(Label),
     /// No message of that id for this session.
     #[error(
-        "there is no message {0} for {1}\n  `mcp-bridge check` and `watch` show each message with its id, to the session that it is for"
+        "there is no message {0} for {1}\n  the receiver sees the id of each message: `mcp-bridge check`, `mcp-bridge watch`"
     )]
     NoMessage(MessageId, SessionKey),
     /// The message breaks a limit.
     #[error(transparent)]
     Invalid(#[from] InvalidMessage),
     /// Too many messages.
-    #[error("{0} has sent too much: {1}")]
+    #[error("{0} reached its rate limit: {1}")]
     RateLimited(SessionKey, RateLimited),
     /// More messages at once than a window has room for.
     #[error(
-        "the batch has {1} messages, and {0} may send {limit} per {name}: it can never be sent as a whole; nothing was sent\n  send it in parts of {limit} at most, or allow more: mcp-bridge store limits --per-{name} {1}",
+        "the batch has {1} messages, and {0} may send {limit} per {name}: it cannot be sent in one part; nothing was sent\n  send it in parts of {limit} at most, or allow more: mcp-bridge store limits --per-{name} {1}",
         limit = .2.limit,
         name = .2.name
     )]
     BatchTooBig(SessionKey, usize, Window),
     /// The client message id was used for another text.
     #[error(
-        "client message id `{id}` was already used for message {message}, with another text\n  give every message an id of its own"
+        "client message id `{id}` was already used for message {message}, with another text\n  give every message its own id"
     )]
     ClientIdReused {
         /// The id.
@@ -323,7 +323,7 @@ pub enum StoreError {
     #[error(transparent)]
     Task(#[from] TaskError),
     /// An orchestrator that does not act any more wanted to write.
-    #[error("another orchestrator acts for this store now (epoch {0})")]
+    #[error("another orchestrator is active for this store now (epoch {0})")]
     NotLeading(i64),
     /// Anything that SQLite says and no rule above names.
     #[error("store {}: {} ({})", .0, .1, .2)]
@@ -415,7 +415,9 @@ fn lost(path: &Path, backup: Option<&Path>) -> String {
             format!("restore its newest copy: mcp-bridge store restore {backup} --store {path}")
         },
     );
-    format!("\n  {restore}\n  or begin anew, without it: mcp-bridge store init --store {path}")
+    format!(
+        "\n  {restore}\n  or start with a new, empty store: mcp-bridge store init --store {path}"
+    )
 }
 
 impl StoreError {

@@ -14,7 +14,7 @@ use crate::model::standing::Standing;
 use crate::model::task::{Fence, TaskId};
 use crate::model::{ConversationId, Label, SessionKey, Side};
 
-/// The lease of whoever acts for the fleet.
+/// The lease of the acting orchestrator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lease {
     /// Grows with each holder.
@@ -92,7 +92,7 @@ impl Wanted<'_> {
 pub struct SeenBeat {
     /// Grows with each beat.
     pub seq: i64,
-    /// How long it is good for.
+    /// How long it is valid.
     pub ttl: Duration,
     /// Whether a daemon keeps the session: it beat by itself and has not let
     /// go of it.
@@ -277,7 +277,7 @@ pub struct Waiting {
     pub role: String,
     /// Its fence.
     pub fence: Fence,
-    /// Who has it.
+    /// The session that has it.
     pub owner: Option<SessionKey>,
     /// Who had it before.
     pub last_owner: Option<SessionKey>,

@@ -63,7 +63,7 @@ impl fmt::Display for Origin {
             Self::Configuration => "from store.url",
             Self::Credentials => "from the credentials",
             Self::Daemon => "of this user's daemon",
-            Self::System => "the system's, as this user has none",
+            Self::System => "the system's; this user has none",
             Self::Default => "the default of this user",
         })
     }

@@ -35,7 +35,7 @@ pub struct AlertsNow {
     pub in_24h: u64,
     /// Open now.
     pub open: u64,
-    /// Should have been told by now, and were not.
+    /// Overdue: not sent yet.
     pub overdue: u64,
     /// Whether one that is open says that no orchestrator acts.
     pub leaderless: bool,

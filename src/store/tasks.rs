@@ -19,7 +19,7 @@ pub struct NewTask {
     pub role: String,
     /// One line.
     pub title: Title,
-    /// What is to be done.
+    /// Description of the task.
     #[serde(default)]
     pub body: TaskBody,
     /// Files that it is about.
@@ -50,20 +50,20 @@ pub struct Task {
     pub role: String,
     /// One line.
     pub title: String,
-    /// What is to be done.
+    /// Description of the task.
     pub body: String,
     /// Files that it is about.
     pub files: Vec<String>,
-    /// Where it stands.
+    /// Its state.
     #[serde(deserialize_with = "word")]
     pub state: TaskState,
     /// Grows with each claim and each move; every write carries it.
     pub fence: Fence,
-    /// Who has it.
+    /// The session that has it.
     pub owner: Option<SessionKey>,
     /// The owner's label.
     pub owner_label: Option<Label>,
-    /// How often it was given to somebody.
+    /// How often it was given to a session.
     pub attempts: i64,
     /// How often an owner reported failure.
     pub failures: u32,
@@ -71,7 +71,7 @@ pub struct Task {
     pub progress: Option<String>,
     /// When that was written.
     pub progress_at: Option<Timestamp>,
-    /// What came of it.
+    /// The result.
     pub result: Option<String>,
     /// Why it waits, failed or ended.
     pub reason: Option<String>,
@@ -83,7 +83,7 @@ pub struct Task {
     pub changed_at: Timestamp,
     /// Who added it, if a session did; it hears what became of it.
     pub creator: Option<SessionKey>,
-    /// Who had it before, or last.
+    /// The session that had it before.
     pub last_owner: Option<SessionKey>,
 }
 
@@ -100,7 +100,7 @@ impl Task {
         match (&self.owner, &self.owner_label) {
             (Some(owner), Some(label)) => format!("{label}/{}", owner.side),
             (Some(owner), None) => owner.to_string(),
-            (None, _) => "nobody".to_owned(),
+            (None, _) => "no session".to_owned(),
         }
     }
 }
@@ -120,7 +120,7 @@ pub struct TaskEvent {
     pub note: Option<String>,
 }
 
-/// Which tasks are wanted.
+/// Which tasks to return.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TaskFilter {
@@ -133,7 +133,7 @@ pub struct TaskFilter {
     /// Only those that this session has or has created.
     #[serde(skip)]
     pub party: Option<SessionKey>,
-    /// At most so many, the newest.
+    /// Maximum number; the newest rows.
     #[serde(default = "super::types::page")]
     pub limit: u32,
 }
@@ -154,10 +154,10 @@ pub enum Outcome {
     },
 }
 
-/// What came of ending a task.
+/// The result of ending a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ended {
-    /// Where it stands now.
+    /// Its state now.
     pub state: TaskState,
     /// Whether it had been ended so before, with the same fence.
     pub repeated: bool,
@@ -193,7 +193,7 @@ impl std::fmt::Display for SessionName {
 #[serde(rename_all = "kebab-case")]
 pub enum TaskError {
     /// No such task.
-    #[error("there is no task {0}\n  `mcp-bridge task list` shows those there are")]
+    #[error("there is no task {0}\n  `mcp-bridge task list` shows the tasks")]
     NoTask(TaskId),
     /// The caller's fence is not the one that holds: the task went on without
     /// it.
@@ -219,11 +219,11 @@ pub enum TaskError {
     Taken {
         /// The task.
         task: TaskId,
-        /// Who has it.
+        /// The session that has it.
         owner: String,
     },
     /// It has ended.
-    #[error("task {task} is over: {}\n  `mcp-bridge task show {task}` tells how", .state.as_str())]
+    #[error("task {task} is over: {}\n  for details: mcp-bridge task show {task}", .state.as_str())]
     Over {
         /// The task.
         task: TaskId,
@@ -246,7 +246,7 @@ pub enum TaskError {
     },
     /// It has as many tasks as it may have.
     #[error(
-        "{session} has {}, and {capacity} is all it may have\n  end one first: mcp-bridge task done TASK --fence N",
+        "{session} has {}; its capacity is {capacity}\n  end one first: mcp-bridge task done TASK --fence N",
         crate::text::count(u64::try_from(*.open).unwrap_or(0), "open task")
     )]
     AtCapacity {
@@ -263,11 +263,11 @@ pub enum TaskError {
     )]
     Exited(SessionName),
     /// An operator is draining the session or its host.
-    #[error("{0} is being drained: it gets no new tasks\n  `mcp-bridge status` says until when")]
+    #[error("{0} is being drained: it gets no new tasks\n  `mcp-bridge status` shows until when")]
     Draining(SessionName),
     /// The session cannot take it.
     #[error(
-        "{session} cannot take task {task}: {why}\n  `mcp-bridge status` shows who can, and --queue leaves it to the orchestrator"
+        "{session} cannot take task {task}: {why}\n  `mcp-bridge status` shows other sessions; --queue lets the orchestrator choose"
     )]
     Unfit {
         /// Who.
@@ -279,7 +279,7 @@ pub enum TaskError {
     },
     /// The client id was used for another task.
     #[error(
-        "client id `{id}` was already used for task {task}, with another text\n  give every task an id of its own"
+        "client id `{id}` was already used for task {task}, with another text\n  give every task its own id"
     )]
     IdReused {
         /// The id.

@@ -21,7 +21,7 @@ use crate::model::{ConversationId, Label, MessageId, SessionKey};
 pub struct NewConversation {
     /// Its id, random.
     pub id: ConversationId,
-    /// What people call it.
+    /// Its label.
     pub label: Option<Label>,
     /// Role of side `a`.
     pub role_a: String,
@@ -59,7 +59,7 @@ pub struct Verified {
 pub struct Witness {
     /// When an agent, an operator or a daemon wrote last.
     pub newest: Option<Timestamp>,
-    /// When what ended long ago was taken away last.
+    /// When old rows were last deleted.
     pub pruned: Option<Timestamp>,
 }
 
@@ -173,7 +173,7 @@ pub struct BeatRound<'a> {
     pub beats: &'a [Beat],
     /// Who says so.
     pub daemon: &'a DaemonRef,
-    /// How long it is good for.
+    /// How long it is valid.
     pub ttl: Duration,
     /// Whether to copy it into the table that the Python bridge reads, and to
     /// write down that the daemon runs.
@@ -234,14 +234,14 @@ pub struct WakeClaim<'a> {
 pub struct WakeRef {
     /// Row id.
     pub id: i64,
-    /// Which claim of that row: somebody may take it over when the lease ends.
+    /// Which claim of that row: another waker may take it over when the lease ends.
     pub claim: i64,
 }
 
 /// How a wake ended.
 #[derive(Debug)]
 pub struct WakeEnd<'a> {
-    /// What came of it.
+    /// The result.
     pub outcome: WakeOutcome,
     /// Why, for people; never a message's text.
     pub reason: Option<&'a str>,
@@ -322,7 +322,7 @@ pub struct StoreCheck {
     pub conversations: u64,
     /// Messages of all conversations.
     pub messages: u64,
-    /// Those that nobody has read.
+    /// Unread messages.
     pub unread: u64,
     /// Bytes of the database file.
     pub bytes: u64,

@@ -145,7 +145,7 @@ impl Supervisor {
                 },
                 Some(ended) = self.duties.join_next() => {
                     match ended {
-                        Ok(name) => error!(event = "duty-died", duty = name, "the duty {name} ended by itself"),
+                        Ok(name) => error!(event = "duty-died", duty = name, "the duty {name} ended unexpectedly"),
                         Err(error) => died(&self.names, &error),
                     }
                     break Exit::DutyDied;

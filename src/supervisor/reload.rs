@@ -46,7 +46,10 @@ impl Supervisor {
         match config::load(config, config::environment()) {
             Err(refused) => {
                 for error in refused.each() {
-                    error!(event = "reload-refused", "the old settings go on: {error}");
+                    error!(
+                        event = "reload-refused",
+                        "the old settings stay active: {error}"
+                    );
                 }
                 self.end_reload(Err(refused.to_string()), told);
             }
@@ -74,14 +77,14 @@ impl Supervisor {
         for key in &keys {
             warn!(
                 event = "reload-partial",
-                "{key} changed: that needs a restart"
+                "{key} changed: this needs a restart"
             );
         }
         let files = settings.awaits_start();
         for file in &files {
             warn!(
                 event = "reload-partial",
-                "{} was not handed over: {}",
+                "the service did not get {}: {}",
                 file.display(),
                 handing_over(file)
             );
@@ -95,10 +98,10 @@ impl Supervisor {
         let Some(pending) = &told.pending else { return };
         if self.board.all_in(pending.generation) {
             let restart = pending.needs_restart.clone();
-            info!(event = "reloaded", "the new settings are in force");
+            info!(event = "reloaded", "the new settings are active");
             self.end_reload(Ok(restart), told);
         } else if Instant::now() >= pending.end {
-            let why = "a duty has not taken the new settings yet";
+            let why = "a duty does not use the new settings yet";
             error!(event = "reload-overdue", "{why}");
             self.end_reload(Err(why.into()), told);
         }

@@ -20,11 +20,11 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadRequestError {
     /// Nobody to ask.
-    #[error("no mcp-bridged runs that writes {}\n  start it, or name the configuration that it was started with; a new service.state_file needs a restart", .0.display())]
+    #[error("no running mcp-bridged writes {}\n  start it, or name the configuration that it was started with; a new service.state_file needs a restart", .0.display())]
     NotRunning(PathBuf),
 
     /// It is another user's.
-    #[error("mcp-bridged (pid {pid}) was not asked: {cause}")]
+    #[error("cannot signal mcp-bridged (pid {pid}): {cause}")]
     NotAsked {
         /// Its process.
         pid: u32,
@@ -37,7 +37,7 @@ pub enum ReloadRequestError {
     Ended(u32),
 
     /// It does not say.
-    #[error("mcp-bridged (pid {pid}) has not said within {} what came of it; see its log", humantime::format_duration(*patience))]
+    #[error("mcp-bridged (pid {pid}) did not report a result within {}; see its log", humantime::format_duration(*patience))]
     NoAnswer {
         /// Its process.
         pid: u32,

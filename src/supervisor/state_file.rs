@@ -125,7 +125,7 @@ impl Instance {
                     true => format!("\n  this configuration is the service's: systemctl start mcp-bridged@{instance}"),
                     false => String::new(),
                 };
-                format!("directory {} cannot be made{remedy}", directory.display())
+                format!("directory {} cannot be created{remedy}", directory.display())
             })?;
             ensure_private(directory)?;
         }
@@ -223,7 +223,7 @@ fn ensure_private(directory: &Path) -> anyhow::Result<()> {
     match guarded::exposed(directory) {
         None => Ok(()),
         Some(place) => anyhow::bail!(
-            "state directory {}: others than this user may write {}\n  set service.state_file to a file in a directory that only this user may write",
+            "state directory {}: other users may write {}\n  set service.state_file to a file in a directory that only this user may write",
             directory.display(),
             place.display()
         ),

@@ -330,8 +330,8 @@ async fn a_reload_that_a_duty_does_not_take_is_reported() {
                 .expect("a reload")
                 .error
                 .expect("an error");
-            assert!(error.contains("has not taken"), "{error}");
-            assert!(state.status.contains("has not taken"), "{}", state.status);
+            assert!(error.contains("does not use"), "{error}");
+            assert!(state.status.contains("does not use"), "{}", state.status);
             signal.send(SIGTERM).expect("sent");
             signal.send(SIGTERM).expect("sent again");
         })

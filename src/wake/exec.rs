@@ -34,12 +34,12 @@ impl WakeAdapter for ExecSettings {
             key(
                 "wake.exec.timeout",
                 Value::Duration(EXEC_TIMEOUT),
-                "then it is killed, with what it started",
+                "after this time the command and its children are killed",
             ),
             key(
                 "wake.exec.output_limit",
                 Number(OUTPUT_RANGE),
-                "bytes of its output that are kept for the log",
+                "maximum bytes of its output in the log",
             ),
         ];
         KEYS

@@ -36,29 +36,29 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
         key(
             "wake.order",
             Order(AdapterSettings::NAMES),
-            "ways to wake an idle agent, first to last; with none nobody is woken",
+            "adapters that wake an idle agent, in this order; without one, no agent is woken",
         )
         .such_as(r#"["exec", "file"]"#),
         key(
             "wake.text",
             Text(TEXT),
-            "what the agent is asked to do, after who wrote; the example is for an agent with the Python bridge's tools",
+            "what the wake asks the agent to do; the example is for an agent with the Python bridge's tools",
         )
         .such_as(r#""Call check_messages.""#),
         key(
             "wake.verify_within",
             Value::Duration(VERIFY_WITHIN),
-            "how long the agent has to fetch before the next way is tried",
+            "time for the agent to fetch, before the next adapter is tried",
         ),
         key(
             "wake.backoff",
             Value::Duration(BACKOFF),
-            "the pause when all ways failed; doubles",
+            "pause after all adapters failed; doubles",
         ),
         key(
             "wake.backoff_max",
             Value::Duration(BACKOFF_MAX),
-            "the longest pause, and how long an agent that does something else is left alone; never below `wake.backoff`",
+            "longest pause, and how long an agent that does other work is not woken; never below `wake.backoff`",
         ),
     ];
     COMMON.iter().chain(AdapterSettings::keys())
@@ -98,7 +98,10 @@ fn text(table: &Section<'_, RawWake>, found: &mut Findings) -> String {
     let (text, at) = table.pick("text", |raw| raw.text.as_deref());
     let text = text.map_or(TEXT, str::trim);
     if text.is_empty() {
-        found.invalid(at, "is empty; say what the agent does to read its mail");
+        found.invalid(
+            at,
+            "is empty; write what the agent must do to read its messages",
+        );
     } else if text.chars().count() > TEXT_MOST || text.chars().any(char::is_control) {
         found.invalid(
             at,

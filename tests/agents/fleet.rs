@@ -38,7 +38,7 @@ pub(crate) struct Job {
     pub(crate) kills: u32,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) servers_killed: u32,

@@ -68,7 +68,7 @@ fn two_agents_talk() {
                 "files_involved": ["src/parse.c"] }),
     );
     assert!(sent.contains("sent to work/b"), "{sent}");
-    assert!(sent.contains("Taken out"), "{sent}");
+    assert!(sent.contains("Removed from it"), "{sent}");
     let read = b.call("check_messages", json!({}));
     let text = words(&read);
     assert!(text.contains("not from your user"), "{text}");
@@ -187,7 +187,7 @@ fn a_caller_without_credentials_makes_a_conversation() {
     let mut client = Client::start(scratch.bridge(&["mcp"]));
     client.shake_hands("2025-11-25");
     let lost = client.refusal("check_messages", json!({}));
-    assert!(lost.contains("mcp-bridge join FILE"), "{lost}");
+    assert!(lost.contains("mcp-bridge join SESSION"), "{lost}");
     let roles = json!({ "my_role": "orchestrator", "partner_role": "backend worker" });
     let made = client.call("create_conversation", roles)["structuredContent"].clone();
     assert_eq!(made["session_id"], "a");
@@ -367,7 +367,7 @@ fn a_task_is_worked_on_by_an_explicit_identity() {
     stolen["session_id"] = "a".into();
     client.refusal("claim_task", stolen);
     let lost = client.refusal("claim_task", json!({}));
-    assert!(lost.contains("mcp-bridge join FILE"), "{lost}");
+    assert!(lost.contains("mcp-bridge join SESSION"), "{lost}");
 }
 
 #[test]

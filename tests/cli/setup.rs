@@ -47,7 +47,10 @@ fn files(directory: &Path) -> Vec<String> {
 fn a_project_is_set_up_for_claude_and_back() {
     let scratch = scratch();
     let done = setup(&scratch, &["claude"]).ok();
-    assert!(done.out.contains("next: mcp-bridge join FILE"), "{done:?}");
+    assert!(
+        done.out.contains("next: mcp-bridge join SESSION"),
+        "{done:?}"
+    );
     let servers = json(&scratch.path("tree/.mcp.json"));
     let bridge = &servers["mcpServers"]["bridge"];
     let program = bridge["command"].as_str().expect("a program");
@@ -204,7 +207,7 @@ fn a_program_that_is_not_on_path_is_warned_of() {
         done.err.contains("warning: mcp-bridge is not on PATH"),
         "{done:?}"
     );
-    assert!(done.err.contains("stands where it was built"), "{done:?}");
+    assert!(done.err.contains("is in the build directory"), "{done:?}");
     assert!(!done.out.contains("warning"), "{done:?}");
 }
 
@@ -254,7 +257,7 @@ fn a_file_that_cannot_be_read_is_left_with_the_others() {
             let refused = setup(&scratch, words);
             assert_eq!(refused.code, Some(1), "{refused:?}");
             assert!(refused.err.contains("settings.local.json"), "{refused:?}");
-            assert!(refused.err.contains("left as it is"), "{refused:?}");
+            assert!(refused.err.contains("no file was changed"), "{refused:?}");
         }
         assert_eq!(std::fs::read_to_string(&file).expect("there"), broken);
         assert!(!scratch.path("tree/.mcp.json").exists());

@@ -156,7 +156,7 @@ fn a_dry_run_makes_nothing() {
     let scratch = scratch();
     let before = tree(scratch.dir());
     let shown = team(&scratch, &[&BACKEND[..], &["--dry-run"]].concat()).ok();
-    assert!(shown.out.contains("would make team backend"), "{shown:?}");
+    assert!(shown.out.contains("would create team backend"), "{shown:?}");
     assert_eq!(tree(scratch.dir()), before);
     assert!(!scratch.store().exists());
 }
@@ -172,7 +172,7 @@ fn a_name_that_exists_is_refused_before_anything_is_made() {
         assert!(
             refused
                 .err
-                .contains("conversation backend-7 is there already"),
+                .contains("conversation backend-7 exists already"),
             "{refused:?}"
         );
     }
@@ -182,7 +182,7 @@ fn a_name_that_exists_is_refused_before_anything_is_made() {
     std::fs::write(credentials.join("other.a.toml"), "").expect("written");
     let refused = team(&scratch, &["other", "--workers", "1", "--client", "claude"]);
     assert!(
-        refused.err.contains("other.a.toml is there already"),
+        refused.err.contains("other.a.toml exists already"),
         "{refused:?}"
     );
     std::fs::remove_dir_all(scratch.path(".local")).expect("removed");
@@ -233,7 +233,7 @@ fn a_step_that_fails_takes_back_the_others() {
         let refused = team(&scratch, &BACKEND);
         assert_ne!(refused.code, Some(0), "{blocked}: {refused:?}");
         assert!(
-            refused.err.contains("team backend was not made"),
+            refused.err.contains("team backend was not created"),
             "{refused:?}"
         );
         assert_eq!(conversations(&scratch), 0, "{blocked}");
@@ -261,7 +261,7 @@ fn a_daemon_configuration_that_stands_is_left() {
             .path(".config/mcp-bridge/orchestrator.toml")
             .exists()
     );
-    assert!(made.out.contains("was left as it is"), "{made:?}");
+    assert!(made.out.contains("was not changed"), "{made:?}");
 
     // What it says is missing makes it whole.
     let (_, wanting) = made
@@ -282,7 +282,7 @@ fn a_daemon_configuration_that_stands_is_left() {
         .args(&BACKEND[1..])
         .current_dir(scratch.path("other"));
     let made = scratch.outcome(command).ok();
-    assert!(!made.out.contains("was left as it is"), "{made:?}");
+    assert!(!made.out.contains("was not changed"), "{made:?}");
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn what_the_page_warns_of_stands_in_the_json() {
     let all: Vec<&str> = warnings.iter().filter_map(|one| one.as_str()).collect();
     let all = all.join("\n");
     let said = format!("{}{}", page.out, page.err);
-    for what in ["was left as it is", "where it was built", "not on PATH"] {
+    for what in ["was not changed", "in the build directory", "not on PATH"] {
         assert!(said.contains(what), "{what}: {page:?}");
         assert!(all.contains(what), "{what}: {made}");
     }

@@ -23,3 +23,4 @@ mod tasks;
 mod team;
 mod waiting;
 mod watching;
+mod words;

@@ -116,7 +116,7 @@ def programmed(scope):
     for event in ["SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"]:
         assert f"hook: {event} Completed" in said, said
     first = Model.asked[before][1]
-    assert "here you are work/b" in first and "1 unread message for work/b" in first, first[-3000:]
+    assert "you are work/b" in first and "1 unread message for work/b" in first, first[-3000:]
 
 
 class Screen:

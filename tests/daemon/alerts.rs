@@ -220,7 +220,7 @@ async fn a_redirect_is_not_followed() {
         let why = post(&settings).await.expect_err("not told");
         assert_eq!(
             why,
-            format!("127.0.0.1 answered {status}, a redirect, which is not followed")
+            format!("127.0.0.1 answered {status}, a redirect; redirects are not followed")
         );
         assert_eq!(server.requests().len(), 1);
     }

@@ -44,7 +44,7 @@ fn a_file_that_the_system_refuses() {
     let etc = Etc::worker("role = \"worker\"\n").file("worker.d/10.toml", "");
     fs::remove_file(etc.path("worker.d/10.toml")).expect("a file to remove");
     symlink("nowhere", etc.path("worker.d/10.toml")).expect("a link to nothing");
-    assert_snapshot!(etc.says(&[]), @"<dir>/worker.d/10.toml: a link to nothing; mend or remove it");
+    assert_snapshot!(etc.says(&[]), @"<dir>/worker.d/10.toml: a link to a missing file; correct or remove it");
 
     let etc = Etc::worker("role = \"worker\"\n");
     let closed = fs::Permissions::from_mode(0o000);
@@ -98,7 +98,7 @@ fn an_unknown_key() {
 fn a_wrong_type() {
     assert_snapshot!(worker_says("[heartbeat]\ninterval = 5"), @r#"<dir>/worker.toml: heartbeat.interval: must be a duration such as "5s", not a number"#);
     assert_snapshot!(worker_says("[heartbeat]\nrenew_conversations = 1"), @"<dir>/worker.toml: heartbeat.renew_conversations: must be true or false, not a number");
-    assert_snapshot!(worker_says("[log]\nlevel = 2.5"), @"<dir>/worker.toml: log.level: must be text in quotes, not a number with a fraction");
+    assert_snapshot!(worker_says("[log]\nlevel = 2.5"), @"<dir>/worker.toml: log.level: must be text in quotes, not a decimal number");
     assert_snapshot!(worker_says("[wake]\norder = \"exec\""), @r#"<dir>/worker.toml: wake.order: must be a list such as ["exec"], not text"#);
     assert_snapshot!(worker_says("[wake.exec]\ncommand = [\"nudge\", 1]"), @"<dir>/worker.toml: wake.exec.command item 2: must be text in quotes, not a number");
     assert_snapshot!(worker_says("[wake.exec]\noutput_limit = \"4k\""), @"<dir>/worker.toml: wake.exec.output_limit: must be a whole number, not text");
@@ -152,11 +152,11 @@ fn a_store_and_a_log() {
         let said = worker_says(&format!("[store]\nurl = \"{relative}\""));
         assert_eq!(
             said,
-            "<dir>/worker.toml: store.url: a relative path means something else to a service; write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db"
+            "<dir>/worker.toml: store.url: a relative path has another meaning for a service; write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db"
         );
     }
-    assert_snapshot!(worker_says("[log]\nlevel = \"*=debug\""), @r#"<dir>/worker.toml: log.level: "*=debug" is no log filter; write a level, or a filter such as `mcp_bridge=debug,info`"#);
-    assert_snapshot!(worker_says("[log]\nlevel = \"mcp_bridge[duty=debug\""), @r#"<dir>/worker.toml: log.level: "mcp_bridge[duty=debug" is no log filter; write a level, or a filter such as `mcp_bridge=debug,info`"#);
+    assert_snapshot!(worker_says("[log]\nlevel = \"*=debug\""), @r#"<dir>/worker.toml: log.level: "*=debug" is not a log filter; write a level, or a filter such as `mcp_bridge=debug,info`"#);
+    assert_snapshot!(worker_says("[log]\nlevel = \"mcp_bridge[duty=debug\""), @r#"<dir>/worker.toml: log.level: "mcp_bridge[duty=debug" is not a log filter; write a level, or a filter such as `mcp_bridge=debug,info`"#);
     assert_snapshot!(worker_says("[log]\nlevel = \"inof\""), @r#"<dir>/worker.toml: log.level: unknown level "inof"; did you mean `info`?"#);
     assert_snapshot!(worker_says("[log]\nlevel = \"mcp_bridge=loud,info\""), @r#"<dir>/worker.toml: log.level: unknown level "loud"; it is `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `mcp_bridge=debug,info`"#);
     assert_snapshot!(worker_says("[service]\nstate_file = \"~/state.json\""), @r#"<dir>/worker.toml: service.state_file: "~/state.json" is not an absolute path; begin it with /"#);
@@ -175,29 +175,29 @@ fn a_session() {
           proof = { pid_file = "/run/agent.pid" } or proof = { exec = ["pgrep", "-f", "agent"] }
         "#);
     let none = |name: &str| format!("[[session]]\ncredentials = {name:?}\nproof = \"none\"\n");
-    assert_snapshot!(worker_says(&(none("a.toml") + &none("./a.toml"))), @"<dir>/worker.toml: session 2: credentials: <dir>/./a.toml is taken by session 1; give each session a file of its own");
+    assert_snapshot!(worker_says(&(none("a.toml") + &none("./a.toml"))), @"<dir>/worker.toml: session 2: credentials: <dir>/./a.toml is used by session 1 already; give each session its own file");
     let etc = Etc::worker(&format!("role = \"worker\"\n{}", none("a.toml")))
         .file("worker.d/10.toml", none("b.toml") + &none("a.toml"));
-    assert_snapshot!(etc.says(&[]), @"<dir>/worker.d/10.toml: session 2: credentials: <dir>/a.toml is taken by <dir>/worker.toml: session 1; give each session a file of its own");
+    assert_snapshot!(etc.says(&[]), @"<dir>/worker.d/10.toml: session 2: credentials: <dir>/a.toml is used by <dir>/worker.toml: session 1 already; give each session its own file");
 }
 
 #[test]
 fn a_proof() {
-    assert_snapshot!(proof_says("{ pid = 1, pid_file = \"/run/agent.pid\" }"), @"<dir>/worker.toml: session 1: proof: `pid` and `pid_file` at once; keep one of them");
+    assert_snapshot!(proof_says("{ pid = 1, pid_file = \"/run/agent.pid\" }"), @"<dir>/worker.toml: session 1: proof: `pid` and `pid_file` are both set; keep one of them");
     assert_snapshot!(proof_says("{}"), @r#"
-        <dir>/worker.toml: session 1: proof: names no way; write one of: proof = "none", proof = { pid = 4121 },
-          proof = { pid_file = "/run/agent.pid" } or proof = { exec = ["pgrep", "-f", "agent"] }
-        "#);
+    <dir>/worker.toml: session 1: proof: names no proof; write one of: proof = "none", proof = { pid = 4121 },
+      proof = { pid_file = "/run/agent.pid" } or proof = { exec = ["pgrep", "-f", "agent"] }
+    "#);
     assert_snapshot!(proof_says("\"pid\""), @r#"
-        <dir>/worker.toml: session 1: proof: "pid" proves nothing; write one of: proof = "none", proof = { pid = 4121 },
-          proof = { pid_file = "/run/agent.pid" } or proof = { exec = ["pgrep", "-f", "agent"] }
-        "#);
+    <dir>/worker.toml: session 1: proof: "pid" is not a proof; write one of: proof = "none", proof = { pid = 4121 },
+      proof = { pid_file = "/run/agent.pid" } or proof = { exec = ["pgrep", "-f", "agent"] }
+    "#);
     assert_snapshot!(proof_says("4121"), @r#"<dir>/worker.toml: session 1: proof: must be "none" or a table with one of pid, pid_file, exec, not a number"#);
-    assert_snapshot!(proof_says("{ pid = 0 }"), @"<dir>/worker.toml: session 1: proof.pid: 0 is no process id; choose from 1 to 2147483647");
+    assert_snapshot!(proof_says("{ pid = 0 }"), @"<dir>/worker.toml: session 1: proof.pid: 0 is not a process id; choose from 1 to 2147483647");
     assert_snapshot!(proof_says("{ pid_file = \"agent.pid\" }"), @r#"<dir>/worker.toml: session 1: proof.pid_file: "agent.pid" is not an absolute path; begin it with /"#);
     assert_snapshot!(proof_says("{ exec = [] }"), @r#"<dir>/worker.toml: session 1: proof.exec: the command is empty; name a program and its arguments, such as ["/usr/local/bin/nudge", "arg"]"#);
     assert_snapshot!(proof_says("{ exec = [\"true\"], timeout = \"0s\" }"), @"<dir>/worker.toml: session 1: proof.timeout: 0s is out of range; choose from 100ms to 1m");
-    assert_snapshot!(proof_says("{ pid = 7, timeout = \"5s\" }"), @"<dir>/worker.toml: session 1: proof.timeout: belongs to a proof by `exec`; take it out");
+    assert_snapshot!(proof_says("{ pid = 7, timeout = \"5s\" }"), @"<dir>/worker.toml: session 1: proof.timeout: belongs to a proof by `exec`; remove it");
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_wake() {
     assert_snapshot!(worker_says("[wake.exec]\noutput_limit = 2000000"), @"<dir>/worker.toml: wake.exec.output_limit: 2000000 is out of range; choose from 0 to 1048576 bytes");
     assert_snapshot!(worker_says("[wake.file]\nmode = \"apend\""), @r#"<dir>/worker.toml: wake.file.mode: unknown value "apend"; did you mean `append`?"#);
     let exec = "[wake]\norder = [\"exec\", \"exec\"]\n[wake.exec]\ncommand = [\"nudge\"]\n";
-    assert_snapshot!(worker_says(exec), @"<dir>/worker.toml: wake.order: names `exec` twice; take one out");
+    assert_snapshot!(worker_says(exec), @"<dir>/worker.toml: wake.order: names `exec` twice; remove one");
 
     // A session's own key is the session's fault; a global one is told once.
     let session = "[[session]]\ncredentials = \"a.toml\"\nproof = \"none\"\n";
@@ -239,7 +239,7 @@ fn the_source_of_a_bad_key_is_named() {
     let etc = Etc::worker("role = \"worker\"\n");
     let says = |name: &str, text: &str| etc.says(&[(name, text)]);
     assert_snapshot!(says("MCP_BRIDGE__HEARTBEAT__INTERVALL", "5s"), @"MCP_BRIDGE__HEARTBEAT__INTERVALL: heartbeat.intervall: unknown key; did you mean `interval`?");
-    assert_snapshot!(says("MCP_BRIDGE__HEARTBEAT_INTERVAL", "5s"), @"MCP_BRIDGE__HEARTBEAT_INTERVAL: heartbeat_interval: unknown key; two underscores part section and key: MCP_BRIDGE__HEARTBEAT__INTERVAL");
+    assert_snapshot!(says("MCP_BRIDGE__HEARTBEAT_INTERVAL", "5s"), @"MCP_BRIDGE__HEARTBEAT_INTERVAL: heartbeat_interval: unknown key; write two underscores between section and key: MCP_BRIDGE__HEARTBEAT__INTERVAL");
     assert_snapshot!(says("MCP_BRIDGE__HEARTBEAT__TTL", "1s"), @"MCP_BRIDGE__HEARTBEAT__TTL: heartbeat.ttl: 1s is too short; it must be at least 3 x interval (5s by default): 15s");
     assert_snapshot!(says("MCP_BRIDGE__WAKE__ORDER", "exec"), @r#"MCP_BRIDGE__WAKE__ORDER: wake.order: must be a list such as ["exec"], not text"#);
     assert_snapshot!(says("MCP_BRIDGE__SESSION__0__PROOF", "none"), @"MCP_BRIDGE__SESSION__0__PROOF: session: must be a list of tables, each headed [[session]], not a table");
@@ -299,8 +299,8 @@ fn a_store_whose_url_stands_in_a_file() {
     assert_snapshot!(with(b"/srv/hunter2\xff").says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: is not UTF-8 text");
     assert_snapshot!(with(&[b'x'; 70_000]).says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: is too long for a URL or a key");
     assert_snapshot!(worker_says("[store]\nurl_file = \"store.url\""), @"<dir>/worker.toml: store.url_file: <dir>/store.url: No such file or directory (os error 2)");
-    assert_snapshot!(worker_says("[store]\nurl_file = \"\""), @"<dir>/worker.toml: store.url_file: is empty; name a file, or take the key out");
-    assert_snapshot!(worker_says("[store]\nurl = \"/hunter2\"\nurl_file = \"store.url\""), @"<dir>/worker.toml: store.url: `url` and `url_file` at once; keep one of them");
+    assert_snapshot!(worker_says("[store]\nurl_file = \"\""), @"<dir>/worker.toml: store.url_file: is empty; name a file, or remove the key");
+    assert_snapshot!(worker_says("[store]\nurl = \"/hunter2\"\nurl_file = \"store.url\""), @"<dir>/worker.toml: store.url: both `url` and `url_file` are set; keep one of them");
 }
 
 #[test]

@@ -55,12 +55,12 @@ fn the_defaults_of_an_orchestrator() {
 #[test]
 fn what_belongs_to_the_other_role() {
     assert_snapshot!(worker_says("[watchdog]\nidle_after = \"1m\"\n[housekeeping]\n"), @r#"
-        <dir>/worker.toml: watchdog: belongs to the role `orchestrator`; take it out, or write role = "orchestrator"
-        <dir>/worker.toml: housekeeping: belongs to the role `orchestrator`; take it out, or write role = "orchestrator"
-        "#);
-    assert_snapshot!(orchestrator_says("[alert]\nno_leader_after = \"1m\""), @r#"<dir>/worker.toml: alert.no_leader_after: belongs to the role `worker`; take it out, or write role = "worker""#);
+    <dir>/worker.toml: watchdog: belongs to the role `orchestrator`; remove it, or write role = "orchestrator"
+    <dir>/worker.toml: housekeeping: belongs to the role `orchestrator`; remove it, or write role = "orchestrator"
+    "#);
+    assert_snapshot!(orchestrator_says("[alert]\nno_leader_after = \"1m\""), @r#"<dir>/worker.toml: alert.no_leader_after: belongs to the role `worker`; remove it, or write role = "worker""#);
     let etc = Etc::worker("role = \"worker\"");
-    assert_snapshot!(etc.says(&[("MCP_BRIDGE__REASSIGNMENT__CAPACITY", "2")]), @r#"MCP_BRIDGE__REASSIGNMENT__CAPACITY: reassignment: belongs to the role `orchestrator`; take it out, or write role = "orchestrator""#);
+    assert_snapshot!(etc.says(&[("MCP_BRIDGE__REASSIGNMENT__CAPACITY", "2")]), @r#"MCP_BRIDGE__REASSIGNMENT__CAPACITY: reassignment: belongs to the role `orchestrator`; remove it, or write role = "orchestrator""#);
     // Which role is meant is open: only that is said.
     assert_snapshot!(says("[watchdog]\nidle_after = \"1m\""), @r#"<dir>/worker.toml: role: missing; write role = "worker" or role = "orchestrator" above the first table"#);
 }
@@ -112,7 +112,7 @@ fn an_alert() {
         <dir>/worker.toml: alert.order: names `webhook`, which is not configured; add [alert.webhook] with url_file = "webhook.url" or url = "https://host/path"
         "#);
     let exec = "[alert]\norder = [\"exec\", \"exec\"]\n[alert.exec]\ncommand = [\"page\"]";
-    assert_snapshot!(worker_says(exec), @"<dir>/worker.toml: alert.order: names `exec` twice; take one out");
+    assert_snapshot!(worker_says(exec), @"<dir>/worker.toml: alert.order: names `exec` twice; remove one");
     assert_snapshot!(worker_says("[alert.exec]\ncommand = []\ntimeout = \"6m\""), @r#"
         <dir>/worker.toml: alert.exec.timeout: 6m is out of range; choose from 100ms to 5m
         <dir>/worker.toml: alert.exec.command: the command is empty; name a program and its arguments, such as ["/usr/local/bin/nudge", "arg"]
@@ -133,13 +133,13 @@ fn a_webhook_whose_url_is_never_quoted() {
     assert_snapshot!(says("url = \"\""), @"<dir>/worker.toml: alert.webhook.url: is empty; write https://host/path");
     assert_snapshot!(says("url = [\"https://hooks.example.com/hunter2\"]"), @"<dir>/worker.toml: alert.webhook.url: must be text in quotes, not a list");
     assert_snapshot!(worker_says("[alert]\nwebhook = \"https://hooks.example.com/hunter2\""), @"<dir>/worker.toml: alert.webhook: must be a table, not text");
-    assert_snapshot!(says("url = \"https://h/hunter2\"\nurl_file = \"u\""), @"<dir>/worker.toml: alert.webhook.url: `url` and `url_file` at once; keep one of them");
+    assert_snapshot!(says("url = \"https://h/hunter2\"\nurl_file = \"u\""), @"<dir>/worker.toml: alert.webhook.url: both `url` and `url_file` are set; keep one of them");
     assert_snapshot!(says("url_file = \"\"\nsecret_file = \"\"\ntimeout = \"2m\"\ntries = 21\nbackoff = \"1ms\""), @r#"
         <dir>/worker.toml: alert.webhook.timeout: 2m is out of range; choose from 100ms to 1m
         <dir>/worker.toml: alert.webhook.tries: 21 is out of range; choose from 1 to 20
         <dir>/worker.toml: alert.webhook.backoff: 1ms is out of range; choose from 100ms to 10m
-        <dir>/worker.toml: alert.webhook.secret_file: is empty; name a file, or take the key out
-        <dir>/worker.toml: alert.webhook.url_file: is empty; name a file, or take the key out
+        <dir>/worker.toml: alert.webhook.secret_file: is empty; name a file, or remove the key
+        <dir>/worker.toml: alert.webhook.url_file: is empty; name a file, or remove the key
         "#);
 
     let etc = Etc::worker(

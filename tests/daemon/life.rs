@@ -171,7 +171,7 @@ fn what_proves_nothing_is_said_once_and_one_bad_session_stops_no_other() {
     let mut daemon = rig.worker(&format!("{QUICK}{sessions}{}", session("well", "\"none\"")));
     for (name, why) in [
         ("missing", "No such file"),
-        ("garbage", "holds no process id"),
+        ("garbage", "contains no process id"),
         ("directory", "this is a directory, not a file"),
         ("dead", "there is no process"),
     ] {
@@ -353,7 +353,7 @@ fn an_expired_conversation_is_refused_with_the_remedy_and_taken_when_renewed() {
     let later = clock::now() + jiff::SignedDuration::from_hours(1);
     let renewed = rig.store.renew_conversation(&one.id, later, clock::now());
     rig.block_on(renewed).expect("renewed");
-    daemon.says("credentials hold again");
+    daemon.says("credentials are valid again");
     rig.becomes(&one.b.session, Life::Alive);
     let (code, said) = daemon.finish();
     assert_eq!(code, Some(0));
@@ -388,7 +388,7 @@ fn a_conversation_that_expired_in_a_suspend_or_an_outage_goes_on_with_its_agent(
     expire(&rig, &one.id);
     rig.config("worker", &text);
     daemon.reload();
-    daemon.says("expired while no daemon could renew it, and its agent lives");
+    daemon.says("expired while no daemon could renew it; its agent is alive, so it was renewed");
     wait_for("the renewal", renewed);
     rig.goes_on(&one.b.session);
     let (code, said) = daemon.finish();
@@ -408,7 +408,7 @@ fn a_conversation_that_expired_in_a_suspend_or_an_outage_goes_on_with_its_agent(
     }
     let text = text + &session("strange", "\"none\"");
     let mut daemon = rig.worker(&text);
-    daemon.says("its agent lives");
+    daemon.says("its agent is alive");
     wait_for("the renewal", renewed);
     rig.goes_on(&one.b.session);
     for pair in [&gone, &strange] {
@@ -434,7 +434,7 @@ fn without_renewal_an_expired_conversation_stays_expired() {
     daemon.says(&format!("conversation {} expired at", one.id));
     rig.config("worker", &format!("{QUICK}{text}"));
     daemon.reload();
-    daemon.says("its agent lives");
+    daemon.says("its agent is alive");
     rig.goes_on(&one.b.session);
     assert_eq!(daemon.stop(), Some(0));
 }
@@ -518,7 +518,7 @@ fn a_session_with_another_token_is_kept_by_its_new_file() {
     daemon.says(&format!("the token for {} is wrong", new.session));
     daemon.shows("none", |s| s.status.contains("1 refused"));
     rig.write_credentials("one", &[&new]);
-    daemon.says("credentials hold again");
+    daemon.says("credentials are valid again");
     rig.goes_on(&new.session);
     let (code, said) = daemon.finish();
     assert_eq!(code, Some(0));
@@ -574,7 +574,7 @@ fn a_session_in_two_files_has_the_first_one_s_agent() {
     );
     let files = by_file(&rig, "one") + &by_file(&rig, "two");
     let mut daemon = rig.worker(&format!("{QUICK}{files}"));
-    daemon.says("two.toml; the first counts");
+    daemon.says("two.toml; the first is used");
     daemon.shows("one", |s| s.status.contains("1 session alive, 1 refused"));
     first.end();
     rig.becomes(&pair.b.session, Life::Exited);
@@ -588,7 +588,7 @@ fn a_session_in_two_files_has_the_first_one_s_agent() {
     let (code, said) = daemon.finish();
     assert_eq!(code, Some(0));
     said.only_once("has ended");
-    said.only_once("the first counts");
+    said.only_once("the first is used");
 }
 
 #[test]
@@ -604,7 +604,7 @@ fn two_daemons_with_one_session_take_turns_and_never_share() {
     let owner = start("first");
     rig.becomes(&pair.b.session, Life::Alive);
     let mut other = start("second");
-    let line = other.says("keeps this session; one daemon owns a session");
+    let line = other.says("keeps this session already; only one daemon can keep a session");
     // A user's own, who may share the store with the machine's.
     assert!(line.contains("/first.conf keeps"), "{line}");
     other.shows("it", |s| {

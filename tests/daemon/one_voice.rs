@@ -83,7 +83,7 @@ fn a_life_that_only_the_command_sees_is_a_fail() {
     assert!(line.contains("one/b: its daemon says:"), "{line}");
     let status = bridge(&rig, &["status"]);
     assert!(
-        status.text.contains("says of one/b: its life:"),
+        status.text.contains("reports about one/b: its life:"),
         "{}",
         status.text
     );
@@ -116,7 +116,7 @@ fn a_session_that_no_way_wakes_is_a_fail() {
     );
     let status = bridge(&rig, &["status"]);
     assert!(
-        status.text.contains("says of one/b: its wake:"),
+        status.text.contains("reports about one/b: its wake:"),
         "{}",
         status.text
     );

@@ -315,10 +315,10 @@ fn a_long_change_of_the_schema_is_told_and_ends() {
     let mut daemon = rig.worker("");
     daemon.shows("it", |state| {
         let keeper = state.duties.iter().find(|duty| duty.name == "store");
-        state.status.contains("bringing the store ")
+        state.status.contains("upgrading the store ")
             && keeper.is_some_and(|duty| duty.trouble.is_none())
     });
-    daemon.says("bringing the store to schema ");
+    daemon.says("upgrading the store to schema ");
     daemon.shows("the store", is_well);
     let worked: i64 = rig
         .foreign()
@@ -382,7 +382,7 @@ fn a_store_that_may_not_be_written_is_named_and_taken_when_it_may() {
     let mut daemon = Daemon::start(&mut command, &config);
     daemon.ready();
     daemon.says("bridge.db: it is read-only");
-    daemon.says("this user needs write permission for the file and its directory");
+    daemon.says("give this user write permission for the file and its directory");
     daemon.shows("it", waits);
     for sidecar in &files(&rig)[1..] {
         assert!(!sidecar.exists(), "its owner could not write that");
@@ -487,12 +487,12 @@ fn credentials_name_the_store_when_nothing_else_does() {
     // It comes, and was made for somewhere else.
     rig.pair("three");
     good_for(&rig, "three", other);
-    let line = daemon.says("three.toml: they are good for the store");
+    let line = daemon.says("three.toml: they belong to the store");
     assert!(line.contains(other), "{line}");
     let (code, said) = daemon.finish();
     assert_eq!(code, Some(0));
-    said.never("one.toml: they are good for");
-    said.never("two.toml: they are good for");
+    said.never("one.toml: they belong to");
+    said.never("two.toml: they belong to");
 
     rig.write_credentials("two", &[&one.b]);
     good_for(&rig, "two", other);
@@ -508,7 +508,7 @@ fn credentials_name_the_store_when_nothing_else_does() {
     let (code, said) = check();
     assert_eq!(code, Some(0), "{said}");
     let mut daemon = rig.daemon(&config);
-    daemon.says("two.toml: they are good for the store");
+    daemon.says("two.toml: they belong to the store");
     assert_eq!(daemon.stop(), Some(0));
 }
 

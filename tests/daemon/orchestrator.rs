@@ -99,7 +99,7 @@ fn an_agent_that_ends_is_noticed_at_once_and_its_task_goes_on_elsewhere() {
     let told = wait_for("the word to one that returned", || {
         let mail = fleet.rig.fetch(&dead);
         mail.into_iter()
-            .find(|text| text.contains("taken for lost"))
+            .find(|text| text.contains("marked as lost"))
     });
     assert!(
         told.contains(&format!("Task {task} is now with worker-{heir}/b")),
@@ -192,7 +192,7 @@ fn a_stalled_session_is_an_alert_and_its_task_stays() {
     fleet.workers_ready();
     let task = fleet.add("Port the parser");
     let owner = fleet.owner(task, 1);
-    orchestrator.says("is stalled: it owes (1 task, 1 unread message) and has done nothing");
+    orchestrator.says("is stalled: has pending work (1 task, 1 unread message), no activity");
     // Long enough for a task to be moved, if it were to be.
     let until = Instant::now() + Duration::from_secs(3);
     wait_for("revoke_after to be over", || {
@@ -201,10 +201,10 @@ fn a_stalled_session_is_an_alert_and_its_task_stays() {
     assert_eq!(fleet.task(task).fence, Fence(1));
     let caller = fleet.workers[owner].pair.b.clone();
     fleet.rig.fetch(&caller);
-    orchestrator.says("moves again");
+    orchestrator.says("is active again");
     fleet.done(&caller, task, 1).expect("mine");
     let said = orchestrator.finish().1;
-    said.only_once("is stalled: it owes");
+    said.only_once("is stalled: has pending work");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn whoever_has_read_its_mail_and_sits_on_a_task_is_reminded() {
     fleet
         .progress(&caller, task, 1, "still at it")
         .expect("mine");
-    orchestrator.says("moves again");
+    orchestrator.says("is active again");
     wait_for("its end", || {
         (fleet.rig.view(&caller.session).unread == 0).then_some(())
     });
@@ -238,7 +238,7 @@ fn a_stalled_session_whose_client_reports_turns_loses_its_task() {
     let task = fleet.add("Port the parser");
     let owner = fleet.owner(task, 1);
     fleet.turn(owner, "outside");
-    orchestrator.says("and has done nothing");
+    orchestrator.says("no activity for");
     assert_eq!(fleet.owner(task, 2), 1 - owner);
     // It gets nothing new before it moves.
     let caller = fleet.workers[owner].pair.b.clone();
@@ -305,7 +305,7 @@ fn an_orchestrator_that_was_paused_gives_nobody_up_at_once() {
     assert_eq!(fleet.task(task).fence, Fence(1));
     let said = orchestrator.finish().1;
     said.never("is lost");
-    assert!(said.count("nobody is given up before") >= 1);
+    assert!(said.count("no session is declared lost before") >= 1);
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn a_task_waits_for_somebody_healthy() {
         (fleet.state(task) == TaskState::Queued).then_some(())
     });
     assert_eq!(fleet.task(task).fence, Fence(2));
-    orchestrator.says("nobody healthy has it");
+    orchestrator.says("no healthy session has this role");
     fleet.workers[0].begin_agent(&fleet.rig);
     assert_eq!(fleet.owner(task, 3), 0);
     orchestrator.says("recovered (no-healthy-worker)");

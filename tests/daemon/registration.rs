@@ -413,7 +413,7 @@ fn an_agent_that_no_way_wakes_is_alerted_of() {
     std::fs::write(path, note.to_string()).expect("written");
     is_kept(&rig, &pair, &client);
     rig.send(&pair.a, "hello");
-    let said = worker.says("wake-list-spent: one/b: no way to wake one/b worked");
+    let said = worker.says("wake-list-spent: one/b: no adapter woke one/b");
     assert!(said.contains("no hook of the client waits"), "{said}");
     assert!(said.contains("claude-inbox: "), "{said}");
     let alerts = || command(&rig, &["alert", "list", "--json"]).to_string();
@@ -422,7 +422,7 @@ fn an_agent_that_no_way_wakes_is_alerted_of() {
     });
     // A reading ends it.
     rig.fetch(&pair.b);
-    worker.says("one/b looked by itself");
+    worker.says("one/b fetched its messages without a wake");
     worker.finish().1.only_once("wake-list-spent: one/b");
 }
 

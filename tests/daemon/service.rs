@@ -221,7 +221,7 @@ fn a_reload_takes_what_is_right_and_keeps_what_works() {
         "{}",
         state.status
     );
-    daemon.says("the old settings go on: ");
+    daemon.says("the old settings stay active: ");
 
     rig.config("worker", &format!("[log]\nlevel = \"debug\"\n{both}"));
     let state = daemon.reload();
@@ -229,7 +229,7 @@ fn a_reload_takes_what_is_right_and_keeps_what_works() {
     assert!(!state.status.contains("refused"), "{}", state.status);
     let last = state.last_reload.expect("a reload");
     assert_eq!(last.needs_restart, ["log.level"]);
-    daemon.says("log.level changed: that needs a restart");
+    daemon.says("log.level changed: this needs a restart");
     // It still does when the next reload brings no news of it, and not when it
     // is as it was at the start.
     let last = daemon.reload().last_reload.expect("a reload");
@@ -278,7 +278,7 @@ fn a_reload_that_moves_the_state_file_finds_the_daemon_and_applies_the_rest() {
     let said = String::from_utf8_lossy(&asked.stdout);
     assert_eq!(asked.status.code(), Some(0), "{asked:?}");
     assert!(
-        said.contains("but service.state_file: that needs a restart"),
+        said.contains("but service.state_file: this needs a restart"),
         "{said}"
     );
     rig.becomes(&two.b.session, Life::Alive);
@@ -337,7 +337,7 @@ fn thirty_reloads_under_load_lose_nothing() {
     assert!(daemon.is_running());
     let (code, said) = daemon.finish();
     assert_eq!(code, Some(0));
-    assert_eq!(said.count("the new settings are in force"), 30);
+    assert_eq!(said.count("the new settings are active"), 30);
 }
 
 #[test]

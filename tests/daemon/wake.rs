@@ -232,7 +232,7 @@ fn a_command_that_fails_is_named_and_the_next_way_is_tried() {
             (rows[1].adapter.as_str(), &rows[1].outcome),
             ("file", &None)
         );
-        let line = daemon.says(&format!("{} was not woken by exec", pair.name));
+        let line = daemon.says(&format!("exec did not wake {}", pair.name));
         assert!(line.contains(why) && line.len() < 1200, "{line}");
         assert_eq!(rig.view(&pair.b.session).unread, 1, "nothing is lost");
         assert_eq!(rig.fetch(&pair.b), ["hello"]);
@@ -307,8 +307,8 @@ fn without_evidence_every_way_is_tried_again_and_the_log_stays_short() {
     rig.send(&pair.a, "hello");
     has_lines(&inbox(&rig, "one"), 5);
     has_lines(&runs, 5);
-    daemon.says("was not woken by exec: it did not fetch within 100ms; trying the next way");
-    daemon.says("was not woken by file: it did not fetch within 100ms; no other way is left");
+    daemon.says("it did not fetch within 100ms; trying the next adapter");
+    daemon.says("it did not fetch within 100ms; no adapter is left");
     let rows = rig.wakes(&pair.b.session);
     assert_eq!(rows[0].outcome.as_deref(), Some("unverified"), "{rows:?}");
     assert_eq!(rows[1].outcome.as_deref(), Some("spent"), "{rows:?}");
@@ -321,7 +321,7 @@ fn without_evidence_every_way_is_tried_again_and_the_log_stays_short() {
     has_lines(&inbox(&rig, "one"), before + 2);
     let (code, said) = daemon.finish();
     assert_eq!(code, Some(0));
-    let spent = said.count("no other way is left");
+    let spent = said.count("no adapter is left");
     assert!(spent <= 2, "once each time: {spent}");
     assert!(said.count("waking") <= 5, "{}", said.0.join("\n"));
 }
@@ -394,7 +394,7 @@ fn a_session_that_its_agent_never_looks_at_holds_up_no_other() {
     rig.send(&ignored.a, "for nobody");
     has_lines(&inbox(&rig, "team"), 1);
     rig.send(&other.a, "hello");
-    daemon.says(&format!("{} was not woken by file", ignored.name));
+    daemon.says(&format!("file did not wake {}", ignored.name));
     has_lines(&inbox(&rig, "team"), 2);
     rig.last_wake(&other.b.session, "spent");
     assert_eq!(daemon.stop(), Some(0));
@@ -862,7 +862,7 @@ fn without_an_inotify_instance_it_warns_and_wakes() {
     );
     let mut daemon = Daemon::start(&mut rig.command_behind(&wrapper, &config), &config);
     daemon.ready();
-    let line = daemon.says("no file events: asking the database every 5 ms instead");
+    let line = daemon.says("no file events: polling the database every 5 ms instead");
     assert!(line.contains("fs.inotify.max_user_instances"), "{line}");
     daemon.shows("its session", |s| s.status.contains("1 session alive"));
     rig.send(&pair.a, "hello");
@@ -884,7 +884,7 @@ fn a_pipe_that_nobody_reads_holds_up_neither_wakes_nor_the_stop() {
     let mut daemon = rig.worker(&(by_file(&rig, "one", "") + &by_file(&rig, "two", "")));
     rig.send(&one.a, "hello");
     rig.send(&two.a, "hello");
-    let line = daemon.says(&format!("{} was not woken by file", one.name));
+    let line = daemon.says(&format!("file did not wake {}", one.name));
     assert!(line.contains("one.inbox"), "{line}");
     has_lines(&inbox(&rig, "two"), 1);
     assert_eq!(daemon.stop(), Some(0));

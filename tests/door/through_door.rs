@@ -247,7 +247,7 @@ fn credentials_that_name_a_closed_file_find_its_daemon() {
     assert!(
         doctor
             .out
-            .contains("closed to this user, whose commands ask its daemon at"),
+            .contains("this user cannot open it; its commands use the daemon at"),
         "{doctor:#?}"
     );
 }

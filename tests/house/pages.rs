@@ -19,6 +19,7 @@ mod keys;
 mod markup;
 mod render;
 mod tables;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -153,7 +154,7 @@ fn the_description_of_the_door() {
 fn examples_show_the_schema_of_today() {
     let mut shown = 0;
     for page in [
-        "README.md",
+        "docs/service.md",
         "docs/cli.md",
         "docs/daemon.md",
         "docs/migration.md",

@@ -42,11 +42,11 @@ fn both_are_valid_and_say_what_the_daemon_will_do() {
     for (role, does) in [
         (
             "worker",
-            "; keeps the heartbeats of its agents; takes 4096 connections, 1024 of one user; alerts go to the journal\n",
+            "; keeps the heartbeats of its agents; accepts 4096 connections, 1024 of one user; alerts go to the journal\n",
         ),
         (
             "orchestrator",
-            "; keeps the heartbeats of its own agents, watches every session, moves tasks of lost sessions to others of their role; takes 4096 connections, 1024 of one user; alerts go to the journal\n",
+            "; keeps the heartbeats of its own agents, watches every session, moves tasks of lost sessions to other sessions of the same role; accepts 4096 connections, 1024 of one user; alerts go to the journal\n",
         ),
     ] {
         let path = shipped(&format!("{role}.toml"));
@@ -142,7 +142,7 @@ fn the_line_names_who_is_alerted_and_never_the_url() {
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert!(out.contains("role orchestrator, 0 sessions, "), "{out}");
     assert!(
-        out.ends_with("to any other; takes 4096 connections, 1024 of one user; alerts go to the journal, exec and webhook\n"),
+        out.ends_with("to any other session; accepts 4096 connections, 1024 of one user; alerts go to the journal, exec and webhook\n"),
         "{out}"
     );
     assert!(!out.contains("hunter2"), "{out}");

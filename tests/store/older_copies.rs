@@ -46,8 +46,7 @@ fn an_older_copy_over_the_store_is_refused_until_accepted() {
         let ran = scratch.run_as(session, arguments);
         assert_eq!(ran.code, Some(69), "{arguments:?}: {ran:#?}");
         assert!(
-            ran.err
-                .contains("an older copy was put in its place: it has counted "),
+            ran.err.contains("an older copy replaced it: it has "),
             "{arguments:?}: {ran:#?}"
         );
     }
@@ -169,7 +168,7 @@ fn a_log_beside_an_older_copy_is_refused() {
         let said = said(&ran);
         assert_eq!(ran.status.code(), Some(69), "{arguments:?}: {said}");
         assert!(
-            said.contains("an older copy was put in its place, but ") && said.contains("-wal"),
+            said.contains("an older copy replaced it, but ") && said.contains("-wal"),
             "{arguments:?}: {said}"
         );
     }
@@ -180,7 +179,7 @@ fn a_log_beside_an_older_copy_is_refused() {
         "nothing was done to it"
     );
     let mut daemon = rig.daemon(&rig.config("late", ""));
-    daemon.says("an older copy was put in its place, but ");
+    daemon.says("an older copy replaced it, but ");
     assert_eq!(daemon.stop(), Some(0));
     let restored = bridge(&rig, &["store", "restore", "copy.db", "--yes"]);
     assert_eq!(restored.status.code(), Some(0), "{}", said(&restored));
@@ -192,7 +191,7 @@ fn a_log_beside_an_older_copy_is_refused() {
 fn a_daemon_finds_an_older_copy_under_its_log() {
     let (rig, _pair, mut daemon) = seen_and_copied(&session("one", "\"none\""));
     std::fs::copy(rig.path("older.db"), rig.path("bridge.db")).expect("copied");
-    daemon.says("an older copy was put in its place, but ");
+    daemon.says("an older copy replaced it, but ");
     // Also when the daemon's connections have put both together.
     rig.block_on(rig.store.close());
     assert_eq!(daemon.stop(), Some(0));

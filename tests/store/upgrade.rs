@@ -440,9 +440,9 @@ fn without_room_for_the_copy_the_store_stays_as_it_is() {
     );
     let error = said[0];
     assert!(
-        error.starts_with("store <dir>/bridge.db: before it is brought to schema")
+        error.starts_with("store <dir>/bridge.db: an upgrade to schema")
             && error.contains("<dir>/bridge.db.before-schema-")
-            && error.contains(" KiB is free; the store is as it was |  free some space"),
+            && error.contains(" KiB free; the store was not changed |  free some space"),
         "{error}"
     );
     assert_eq!(said[1..], ["bridge.db filler", "migrated"]);

@@ -71,7 +71,7 @@ impl Desk {
         let daemon = store.register_daemon(&info("orchestrator"), now).await?;
         let ttl = Duration::from_secs(60);
         let leader = store.take_lead(&daemon, None, ttl, now).await?;
-        let leader = leader.context("somebody leads a scratch store")?;
+        let leader = leader.context("an orchestrator leads a scratch store")?;
         let (store_sender, store_link) = watch::channel(Some(Arc::clone(&store)));
         let (leader_sender, leader_link) = watch::channel(Some(leader.clone()));
         let (watchdog, rest) = duties(&settings, (store_link, leader_link))?;

@@ -122,7 +122,7 @@ impl Run {
                 return Ok(n);
             }
         }
-        anyhow::bail!("nobody has a task")
+        anyhow::bail!("no session has a task")
     }
 
     fn note_leases(&mut self, n: usize) -> anyhow::Result<Vec<(i64, i64)>> {

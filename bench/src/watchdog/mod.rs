@@ -27,9 +27,9 @@ pub(super) enum Part {
     Detection,
     /// Heartbeat rounds and watchdog ticks, by the size of the fleet
     Growth,
-    /// Everybody falls silent at once
+    /// All sessions fall silent at once
     Mass,
-    /// Daemons that stand still for a while; only with --pauses
+    /// Daemons that are paused for a time; only with --pauses
     Pauses,
 }
 

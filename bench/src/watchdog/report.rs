@@ -104,7 +104,7 @@ impl Report {
         } = self.verdict;
         writeln!(
             out,
-            "\n{false_lost} given up wrongly, {double_fences} writes with an old fence accepted, {lost_tasks} tasks lost"
+            "\n{false_lost} wrongly declared lost, {double_fences} writes with an old fence accepted, {lost_tasks} tasks lost"
         )?;
         Ok(())
     }
@@ -179,7 +179,7 @@ fn print_detection(out: &mut impl Write, detection: &Detection) -> anyhow::Resul
 fn print_pauses(out: &mut impl Write, pauses: &Pauses) -> anyhow::Result<()> {
     writeln!(
         out,
-        "\n{} pauses of daemons in {:.0} s, the longest {:.1} s, ttl {}: {} given up",
+        "\n{} pauses of daemons in {:.0} s, the longest {:.1} s, ttl {}: {} declared lost",
         pauses.pauses,
         pauses.seconds,
         pauses.longest_seconds,

@@ -357,7 +357,7 @@ impl Yard {
             }
             anyhow::ensure!(
                 Instant::now() < end,
-                "waited in vain for {what}; logs stand in {} (with --keep)",
+                "{what} did not happen in time; logs are in {} (with --keep)",
                 self.stage.directory().display()
             );
             sleep(Duration::from_millis(1)).await;

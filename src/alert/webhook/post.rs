@@ -76,7 +76,7 @@ async fn try_once(settings: &WebhookSettings, alert: &Alert) -> Result<String, R
         Ok(Ok(outcome)) => outcome,
         Ok(Err(died)) => Err(Refused::ForNow(died.to_string())),
         Err(_) => Err(Refused::ForNow(format!(
-            "nothing came of it within {}",
+            "no result within {}",
             format_duration(limit)
         ))),
     }
@@ -104,7 +104,7 @@ fn post(settings: &WebhookSettings, body: &[u8]) -> Result<String, Refused> {
     match status.as_u16() {
         200..=299 => Ok(answer),
         300..=399 => Err(Refused::ForNow(format!(
-            "{answer}, a redirect, which is not followed"
+            "{answer}, a redirect; redirects are not followed"
         ))),
         // Too slow, too early, too much: a matter of time.
         408 | 425 | 429 => Err(Refused::ForNow(answer)),
@@ -118,20 +118,20 @@ fn failed(host: &str, error: &ureq::Error, limit: Duration) -> Refused {
     use ureq::Error;
     let why = match error {
         Error::Timeout(_) => format!("no answer within {}", format_duration(limit)),
-        Error::HostNotFound => "its name is unknown".to_owned(),
+        Error::HostNotFound => "its host name is unknown".to_owned(),
         // Of the network or of TLS, neither of which sees more than the host.
         Error::Io(error) => error.to_string(),
         Error::Rustls(error) => error.to_string(),
         Error::Tls(why) => (*why).to_owned(),
         Error::ConnectionFailed => "it cannot be reached".to_owned(),
         Error::Protocol(_) | Error::LargeResponseHeader(..) => {
-            "its answer is not sound HTTP".to_owned()
+            "its answer is not valid HTTP".to_owned()
         }
         Error::InvalidProxyUrl | Error::ConnectProxyFailed(_) => {
-            "the proxy of the environment does not let it through".to_owned()
+            "the proxy of the environment refuses it".to_owned()
         }
         Error::BadUri(_) | Error::Http(_) => {
-            return Refused::ForGood(format!("{host}: no request can be made of its URL"));
+            return Refused::ForGood(format!("{host}: its URL cannot be used for a request"));
         }
         _ => "the request failed".to_owned(),
     };
@@ -170,7 +170,7 @@ fn tls(host: &str) -> Result<TlsConfig, String> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
         return Err(format!(
-            "{host}: this machine has no certificates of authorities; install ca-certificates"
+            "{host}: this machine has no CA certificates; install ca-certificates"
         ));
     }
     let roots = found
@@ -205,7 +205,7 @@ fn key_in(path: &Path) -> Result<SecretSlice<u8>, String> {
         key.pop();
     }
     if key.is_empty() {
-        return Err(secret_file::named(path, "is empty; a key is wanted"));
+        return Err(secret_file::named(path, "is empty; write a key into it"));
     }
     Ok(SecretSlice::from(key))
 }
@@ -248,7 +248,7 @@ mod tests {
         );
         std::fs::write(&path, "\n").expect("written");
         let refused = key_in(&path).expect_err("no key");
-        assert!(refused.ends_with("key: is empty; a key is wanted"));
+        assert!(refused.ends_with("key: is empty; write a key into it"));
         std::fs::write(&path, vec![b'x'; 70_000]).expect("written");
         assert!(key_in(&path).is_err());
     }

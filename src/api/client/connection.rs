@@ -118,8 +118,8 @@ impl Connections {
 
     fn away(&self, error: &io::Error) -> Failed {
         let why = match error.kind() {
-            io::ErrorKind::NotFound => "there is no such socket".to_owned(),
-            io::ErrorKind::ConnectionRefused => "the daemon that made the socket ended".to_owned(),
+            io::ErrorKind::NotFound => "no such socket".to_owned(),
+            io::ErrorKind::ConnectionRefused => "the daemon of this socket has ended".to_owned(),
             _ => error.to_string(),
         };
         Failed::Away(DoorError::Unreachable(self.path.clone(), why))

@@ -192,7 +192,7 @@ fn told(connections: &Connections, status: StatusCode, body: &[u8]) -> StoreErro
         Err(_) if status == StatusCode::NOT_FOUND => DoorError::NoOperation(String::new()).into(),
         Err(_) => DoorError::Garbled {
             socket: connections.path().to_owned(),
-            why: format!("it is {status} without a reason"),
+            why: format!("its answer is {status}, without a reason"),
         }
         .into(),
     }

@@ -33,7 +33,7 @@ impl Client {
         };
         let socket = connections.path().to_owned();
         if status != StatusCode::OK {
-            let why = format!("it answers {status} when it is asked who it is");
+            let why = format!("it answers {status} to the question for its version");
             return DoorError::OtherApi { socket, why }.into();
         }
         match serde_json::from_slice::<Answering>(&body) {
@@ -73,6 +73,6 @@ pub(super) fn ensure_understood(answering: &Answering, connections: &Connections
     };
     let socket = connections.path().to_owned();
     let version = &answering.version;
-    let why = format!("it is of version {version} and speaks {versions}");
+    let why = format!("it is version {version} and supports {versions}");
     Err(DoorError::OtherApi { socket, why }.into())
 }

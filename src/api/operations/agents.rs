@@ -10,7 +10,7 @@ use crate::model::process::{Boot, ProcessId};
 use crate::store::{Registration, Result};
 use crate::{clock, host};
 
-/// Says which client acts for the session. A process counts as its proof of life if it
+/// Registers the client that acts for the session. A process counts as its proof of life if it
 /// runs on the daemon's machine and is the user's own who asks.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +38,7 @@ pub struct RegisterAgent {
     pub yields: bool,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Registered {
     /// The process that proves from now on that the session's agent lives.
@@ -52,7 +52,7 @@ impl Operation for RegisterAgent {
     const ROUTE: Route = Route::post(
         "agent/register",
         Rights::SESSION,
-        "Says which client acts for the session.",
+        "Registers the client that acts for the session.",
     )
     .kept();
     type Answer = Registered;
@@ -63,7 +63,7 @@ impl Operation for RegisterAgent {
             (Some(pid), Some(start)) => Some(ProcessId { pid, start }),
             (None, None) => None,
             _ => {
-                let why = "pid and pid_start name a process together".to_owned();
+                let why = "give pid and pid_start together: they name a process".to_owned();
                 return Err(DoorError::Malformed(why).into());
             }
         };
@@ -72,12 +72,15 @@ impl Operation for RegisterAgent {
         let (process, why) = match named.map(|named| self.proven(named, &boot, at.uid)) {
             None => (None, None),
             Some(Ok(proven)) => (Some(proven), None),
-            Some(Err(why)) => (None, Some(format!("{why}; the session lives by its ttl"))),
+            Some(Err(why)) => (
+                None,
+                Some(format!("{why}; the session is judged by its ttl")),
+            ),
         };
         let before = before.and_then(|before| before.process_in(&boot));
         if let Some(other) = before.filter(|other| self.keeps(*other, process)) {
             let pid = other.pid;
-            let why = format!("process {pid} is registered for this session already, and runs");
+            let why = format!("process {pid} is already registered for this session, and runs");
             return Ok(Registered {
                 pid: Some(pid),
                 why: Some(why),
@@ -115,7 +118,7 @@ impl RegisterAgent {
         }
         if self.pid_ns != boot.pid_ns {
             return Err(format!(
-                "process {pid} runs in another namespace of process ids, such as a container's"
+                "process {pid} runs in another pid namespace, such as a container"
             ));
         }
         liveness::owned(named, uid)?;

@@ -26,7 +26,7 @@ impl Operation for CreateConversations {
     const ROUTE: Route = Route::post(
         "conversations/create",
         Rights::ANYONE,
-        "Makes conversations; the daemon's configuration says how many.",
+        "Creates conversations; the daemon's configuration limits how many.",
     )
     .kept();
     type Answer = TokenStorage;
@@ -151,7 +151,7 @@ impl Operation for PlainTokens {
     const ROUTE: Route = Route::post(
         "conversation/tokens",
         Rights::OPERATOR,
-        "Shows the tokens of a conversation whose store keeps them in the clear.",
+        "Shows the tokens of a conversation, if the store keeps them in the clear.",
     );
     type Answer = Option<[Presented; 2]>;
 
@@ -176,7 +176,7 @@ impl Operation for RenewConversation {
     const ROUTE: Route = Route::post(
         "conversation/renew",
         Rights::EITHER,
-        "Moves the end of a conversation.",
+        "Renews a conversation.",
     )
     .kept();
     type Answer = Timestamp;
@@ -190,7 +190,7 @@ impl Operation for RenewConversation {
     }
 }
 
-/// Ends a conversation for good.
+/// Closes a conversation for good.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CloseConversation {
@@ -202,7 +202,7 @@ impl Operation for CloseConversation {
     const ROUTE: Route = Route::post(
         "conversation/close",
         Rights::EITHER,
-        "Ends a conversation for good.",
+        "Closes a conversation for good.",
     )
     .kept();
     type Answer = ();
@@ -237,7 +237,7 @@ impl Operation for Rekey {
     const ROUTE: Route = Route::post(
         "conversation/rekey",
         Rights::EITHER,
-        "Gives a session another token; the old one ends at once.",
+        "Replaces the token of a session; the old token is invalid at once.",
     )
     .kept();
     type Answer = TokenStorage;
@@ -260,7 +260,7 @@ impl Operation for Rekey {
         {
             return Err(At::refuse::<Self>(
                 &caller.session,
-                "a session has its own token changed, and no other's",
+                "a session can change only its own token",
             ));
         }
         let presented = caller.map(|caller| &caller.token);
@@ -275,7 +275,7 @@ async fn ensure_party<O: Operation>(at: At<'_>, conversation: &ConversationId) -
     match at.verified::<O>().await? {
         Some(caller) if caller.session.conversation != *conversation => Err(At::refuse::<O>(
             &caller.session,
-            "a session does that with its own conversation",
+            "a session can do that only with its own conversation",
         )),
         _ => Ok(()),
     }

@@ -49,7 +49,7 @@ impl Operation for Send {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fetch {
-    /// At most so many.
+    /// Maximum number.
     #[serde(default = "most")]
     #[schemars(range(min = 1, max = 1000))]
     pub limit: u32,
@@ -59,7 +59,7 @@ fn most() -> u32 {
     100
 }
 
-/// At most so many messages; what is more than one answer holds comes with the next.
+/// Maximum number of messages; the next call returns the rest.
 fn page(limit: u32) -> Result<u32> {
     match limit {
         0 => Err(DoorError::Malformed(format!(
@@ -100,7 +100,7 @@ impl Operation for Confirm {
     const ROUTE: Route = Route::post(
         "confirm",
         Rights::SESSION,
-        "Says that the answer to a fetch arrived.",
+        "Confirms that the answer to a fetch arrived.",
     );
     type Answer = ();
 
@@ -118,7 +118,7 @@ pub struct Peek {
     /// Only what came behind this one.
     #[serde(default)]
     pub after: Option<MessageId>,
-    /// At most so many.
+    /// Maximum number.
     #[serde(default = "most")]
     #[schemars(range(min = 1, max = 1000))]
     pub limit: u32,
@@ -191,8 +191,12 @@ pub struct Unread {
 }
 
 impl Operation for Unread {
-    const ROUTE: Route =
-        Route::post("unread", Rights::ANYONE, "Counts sessions' unread mail.").long();
+    const ROUTE: Route = Route::post(
+        "unread",
+        Rights::ANYONE,
+        "Counts the unread messages of sessions.",
+    )
+    .long();
     type Answer = Vec<Mail>;
 
     async fn run(self, at: At<'_>) -> Result<Vec<Mail>> {

@@ -32,7 +32,7 @@ impl Operation for Order {
     const ROUTE: Route = Route::post(
         "order",
         Rights::OPERATOR,
-        "Drains, holds or mutes, for some time.",
+        "Drains, holds or mutes, for a time.",
     );
     type Answer = Control;
 
@@ -49,7 +49,7 @@ impl Operation for Order {
     }
 }
 
-/// Takes an order back. `false` if it did not hold any more.
+/// Ends an order. `false` if it did not hold any more.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TakeBack {
@@ -60,7 +60,7 @@ pub struct TakeBack {
 }
 
 impl Operation for TakeBack {
-    const ROUTE: Route = Route::post("order/take-back", Rights::OPERATOR, "Takes an order back.");
+    const ROUTE: Route = Route::post("order/take-back", Rights::OPERATOR, "Ends an order.");
     type Answer = bool;
 
     async fn run(self, at: At<'_>) -> Result<bool> {
@@ -125,7 +125,7 @@ impl Operation for SetCapacity {
 pub struct RateLimitsNow {}
 
 impl Operation for RateLimitsNow {
-    const ROUTE: Route = Route::get("limits", Rights::ANYONE, "Shows the limits of senders.");
+    const ROUTE: Route = Route::get("limits", Rights::ANYONE, "Shows the rate limits.");
     type Answer = RateLimits;
 
     async fn run(self, at: At<'_>) -> Result<RateLimits> {
@@ -143,11 +143,7 @@ pub struct SetRateLimits {
 }
 
 impl Operation for SetRateLimits {
-    const ROUTE: Route = Route::post(
-        "limits/set",
-        Rights::OPERATOR,
-        "Sets the limits of senders.",
-    );
+    const ROUTE: Route = Route::post("limits/set", Rights::OPERATOR, "Sets the rate limits.");
     type Answer = ();
 
     async fn run(self, at: At<'_>) -> Result<()> {
@@ -184,7 +180,7 @@ impl Operation for TokenStorageNow {
     const ROUTE: Route = Route::get(
         "token-storage",
         Rights::ANYONE,
-        "Says how tokens of new conversations are kept.",
+        "Shows how tokens of new conversations are kept.",
     );
     type Answer = TokenStorage;
 
@@ -205,7 +201,7 @@ impl Operation for SetPruneForeign {
     const ROUTE: Route = Route::post(
         "prune-foreign/set",
         Rights::OPERATOR,
-        "Sets whether rows of the Python bridge are taken away, too.",
+        "Sets whether rows of the Python bridge are deleted, too.",
     );
     type Answer = ();
 

@@ -58,7 +58,11 @@ impl Spoken {
 }
 
 impl Operation for Health {
-    const ROUTE: Route = Route::get("health", Rights::ANYONE, "Says who answers.");
+    const ROUTE: Route = Route::get(
+        "health",
+        Rights::ANYONE,
+        "Shows the daemon and its version.",
+    );
     type Answer = Answering;
 
     fn answering(answer: &Answering) -> Option<&Answering> {
@@ -90,7 +94,12 @@ pub struct StatusNow {
 }
 
 impl Operation for Status {
-    const ROUTE: Route = Route::get("status", Rights::ANYONE, "Shows all that is true now.").long();
+    const ROUTE: Route = Route::get(
+        "status",
+        Rights::ANYONE,
+        "Shows the current state of everything.",
+    )
+    .long();
     type Answer = StatusNow;
 
     fn answering(answer: &StatusNow) -> Option<&Answering> {
@@ -143,7 +152,7 @@ impl Operation for Daemons {
 pub struct Lease {}
 
 impl Operation for Lease {
-    const ROUTE: Route = Route::get("lease", Rights::ANYONE, "Says which orchestrator acts.");
+    const ROUTE: Route = Route::get("lease", Rights::ANYONE, "Shows which orchestrator acts.");
     type Answer = Option<store::Lease>;
 
     async fn run(self, at: At<'_>) -> Result<Option<store::Lease>> {
@@ -168,7 +177,7 @@ impl Operation for OpenAlerts {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Alerts {
-    /// At most so many.
+    /// Maximum number.
     pub limit: u32,
 }
 
@@ -189,7 +198,7 @@ fn for_actor(actor: &Actor, alerts: Vec<AlertRow>) -> Vec<AlertRow> {
 
 fn one_for_actor(actor: &Actor, mut alert: AlertRow) -> AlertRow {
     if alert.task.is_some() && !matches!(actor, Actor::Operator) {
-        "what it says is for operators".clone_into(&mut alert.text);
+        "only operators may read it".clone_into(&mut alert.text);
     }
     alert
 }
@@ -230,7 +239,7 @@ impl Operation for CheckStore {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallIn {
-    /// How long it is good for.
+    /// How long it is valid.
     #[serde(rename = "ttl_seconds", with = "seconds", default = "usual")]
     #[schemars(with = "f64")]
     pub ttl: Duration,
@@ -244,7 +253,7 @@ fn usual() -> Duration {
 }
 
 impl Operation for CallIn {
-    const ROUTE: Route = Route::post("heartbeat", Rights::SESSION, "Gives a sign of life.");
+    const ROUTE: Route = Route::post("heartbeat", Rights::SESSION, "Records a heartbeat.");
     type Answer = Mail;
 
     async fn run(self, at: At<'_>) -> Result<Mail> {

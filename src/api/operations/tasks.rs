@@ -68,7 +68,7 @@ fn ensure_files(files: &[String]) -> Result<()> {
     let why = if count > MOST_FILES {
         format!("the task names {count} files, {MOST_FILES} are allowed; name their directory")
     } else if longest > MAX_PATH {
-        format!("the task names a file by {longest} bytes, and a path has {MAX_PATH} at most")
+        format!("the task names a file with a path of {longest} bytes; {MAX_PATH} are allowed")
     } else {
         return Ok(());
     };
@@ -125,7 +125,7 @@ impl Operation for OneTask {
         match by {
             Some(caller) if !is_party(&task, &caller.session) => Err(At::refuse::<Self>(
                 &caller.session,
-                "its owner, its creator and operators see a task",
+                "only its owner, its creator and operators can see a task",
             )),
             _ => Ok(TaskHistory { task, history }),
         }
@@ -228,11 +228,11 @@ pub struct EndTask {
     pub task: TaskId,
     /// The fence of the claim.
     pub fence: Fence,
-    /// What came of it.
+    /// The result.
     pub outcome: Ending,
 }
 
-/// What came of a task.
+/// How a task ended.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
@@ -333,7 +333,7 @@ async fn ensure_creator<O: Operation>(at: At<'_>, task: TaskId) -> Result<()> {
         true => Ok(()),
         false => Err(At::refuse::<O>(
             session,
-            "the session that created a task, and operators, do that with it",
+            "only the session that created a task and operators can do that",
         )),
     }
 }

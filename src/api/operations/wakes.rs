@@ -56,7 +56,7 @@ pub struct EndWake {
     /// Which.
     #[serde(deserialize_with = "object")]
     pub wake: WakeRef,
-    /// What came of it.
+    /// The result.
     pub outcome: WakeOutcome,
     /// Why, for people; never a text of the mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,7 +64,7 @@ pub struct EndWake {
 }
 
 impl Operation for EndWake {
-    const ROUTE: Route = Route::post("wake/end", Rights::SESSION, "Says what came of a wake.");
+    const ROUTE: Route = Route::post("wake/end", Rights::SESSION, "Reports the result of a wake.");
     type Answer = bool;
 
     async fn run(self, at: At<'_>) -> Result<bool> {

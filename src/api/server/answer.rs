@@ -107,13 +107,14 @@ pub(super) fn actor(peer: &Peer, headers: &HeaderMap) -> Result<Actor> {
     // Which of two would hold, another program on the way may decide otherwise.
     let twice = |name: &str| headers.get_all(name).iter().nth(1).is_some();
     if twice(header::AUTHORIZATION.as_str()) || twice(SESSION_HEADER) {
-        let why = "Authorization and MCP-Bridge-Session stand once in a request, these more often";
+        let why = "the headers Authorization and MCP-Bridge-Session are allowed once in a request";
         return Err(malformed(why).into());
     }
     let Some(token) = headers.get(header::AUTHORIZATION) else {
         // It means to be a session, and must not be more than that by mistake.
         if headers.contains_key(SESSION_HEADER) {
-            let why = "the header MCP-Bridge-Session came without Authorization, its token";
+            let why =
+                "the header MCP-Bridge-Session came without Authorization, which holds the token";
             return Err(malformed(why).into());
         }
         return Ok(match peer.socket {
@@ -132,7 +133,7 @@ pub(super) fn actor(peer: &Peer, headers: &HeaderMap) -> Result<Actor> {
         .get(SESSION_HEADER)
         .and_then(|name| name.to_str().ok());
     let named = named.ok_or_else(|| {
-        malformed("a token came without the header MCP-Bridge-Session, which names its session")
+        malformed("a token came without the header MCP-Bridge-Session, which names the session")
     })?;
     let session: SessionKey = named
         .parse()
@@ -198,7 +199,7 @@ pub(super) async fn read(
         Ok(Err(Unread::Broken(_))) => {
             Err(DoorError::Malformed("its body ended too early".to_owned()).into())
         }
-        Err(_) => Err(DoorError::Malformed("its body did not come in time".to_owned()).into()),
+        Err(_) => Err(DoorError::Malformed("its body did not arrive in time".to_owned()).into()),
     }
 }
 

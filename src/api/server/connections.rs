@@ -52,7 +52,7 @@ pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
             Err(error) => {
                 warn!(
                     event = "door-not-answered",
-                    "a connection cannot be taken: {error}"
+                    "a connection cannot be accepted: {error}"
                 );
                 sleep(PAUSE).await;
                 continue;
@@ -64,7 +64,7 @@ pub(super) async fn serve(door: Arc<Door>, bound: Bound, router: Router) {
         let Some(seat) = Users::take(&users, door.limits(), socket, uid) else {
             debug!(
                 event = "door-full",
-                uid, "a connection is refused: there are too many"
+                uid, "a connection was refused: there are too many"
             );
             connections.spawn(turn_away(stream, uid));
             continue;
@@ -146,7 +146,7 @@ async fn talk(stream: UnixStream, peer: Peer, router: Router, door: Arc<Door>) {
 
 /// Says why, to a client that is one too many.
 async fn turn_away(stream: UnixStream, uid: u32) {
-    let why = format!("user {uid} has as many connections as the daemon takes");
+    let why = format!("user {uid} has the maximum number of connections");
     let response = super::answer::refuse(&DoorError::Crowded(why).into());
     let (parts, body) = response.into_parts();
     let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {

@@ -18,7 +18,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     };
     // A list would be read as an object's members in their order, which may change.
     if body.trim_ascii_start().starts_with(b"[") {
-        let why = "it is a list, and must be an object".to_owned();
+        let why = "it is a list; it must be an object".to_owned();
         return Err(DoorError::Malformed(why).into());
     }
     serde_json::from_slice(body).map_err(|error| {
@@ -32,7 +32,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
                 };
                 why.chars().take(COMPLAINT).collect()
             }
-            _ => format!("it is no JSON, at line {line} column {column}"),
+            _ => format!("it is not JSON, at line {line} column {column}"),
         };
         DoorError::Malformed(why).into()
     })

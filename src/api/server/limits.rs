@@ -87,12 +87,12 @@ impl Quotas {
         let all = (before - given_back).max(0.0) + wanted;
         if all > full {
             let may = match quota {
-                Quota::Conversations => format!("make {most} conversations an hour"),
-                Quota::Tasks => format!("make {most} tasks an hour"),
-                Quota::Bytes => format!("have {} MiB stored a day", most / MIB),
+                Quota::Conversations => format!("create {most} conversations an hour"),
+                Quota::Tasks => format!("add {most} tasks an hour"),
+                Quota::Bytes => format!("store {} MiB a day", most / MIB),
             };
             return Err(DoorError::TooMuch(format!(
-                "user {uid} may {may}, and has too little left for that"
+                "user {uid} may {may}, and has not enough left for this request"
             )));
         }
         used.insert((uid, quota), (all, now));
@@ -132,7 +132,7 @@ mod tests {
             take(1, MIB).expect("room");
         }
         let full = take(1, 2 * MIB).expect_err("no room").to_string();
-        assert!(full.contains("10 MiB stored a day"), "{full}");
+        assert!(full.contains("store 10 MiB a day"), "{full}");
         take(1, MIB).expect("the last");
         take(2, MIB).expect("another user");
     }

@@ -74,7 +74,7 @@ pub fn bind(sockets: &Sockets, groups: [Option<u32>; 2], kept: &mut Kept) -> io:
         .map_err(|error| named(directory, &error))?;
     if let Some(exposed) = guarded::exposed(directory) {
         let why = format!(
-            "{}: another user may write there, so no socket is made in {}",
+            "{}: another user may write there, so no socket is created in {}",
             exposed.display(),
             directory.display()
         );

@@ -142,7 +142,7 @@ impl User {
         match timeout(time, self.under_way.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(DoorError::Crowded(format!(
-                "user {} has {UNDER_WAY} long answers under way, and none was made in time",
+                "user {} waits for {UNDER_WAY} long answers already, and none was ready in time",
                 self.uid
             ))),
         }
@@ -179,7 +179,7 @@ impl User {
 
     fn full(&self) -> DoorError {
         DoorError::Crowded(format!(
-            "what user {} has sent in part, or has not read, takes as much room as the daemon gives",
+            "the unfinished requests and unread answers of user {} take all the memory that the daemon allows",
             self.uid
         ))
     }

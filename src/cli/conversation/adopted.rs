@@ -25,10 +25,10 @@ use crate::store::Caller;
 Examples:
   mcp-bridge conversation label conv_0123456789abcdef backend-1")]
 pub(in crate::cli) struct LabelArgs {
-    /// Its id or present label
+    /// Id or current label of the conversation
     #[arg(value_name = "CONVERSATION", add = ArgValueCandidates::new(completions::conversations))]
     conversation: String,
-    /// The new label; no other open conversation may have it
+    /// New label; no other open conversation may have it
     #[arg(value_name = "LABEL", value_parser = new::label)]
     label: Label,
 }
@@ -41,13 +41,13 @@ Examples:
   mcp-bridge conversation credentials backend-1 backend-2
   mcp-bridge conversation credentials conv_0123456789abcdef --out ./credentials
 
-The files are NAME.a.toml and NAME.b.toml, readable by this user alone, as
-`conversation new` writes them. A file that exists is not overwritten.")]
+The files are NAME.a.toml and NAME.b.toml, as `conversation new` writes them.
+Only this user can read them. An existing file is not overwritten.")]
 pub(in crate::cli) struct CredentialsArgs {
-    /// Ids or labels
+    /// Ids or labels of the conversations
     #[arg(value_name = "CONVERSATION", required = true, add = ArgValueCandidates::new(completions::conversations))]
     conversations: Vec<String>,
-    /// Where the files are written [default: as for `conversation new`]
+    /// Directory for the files [default: as for `conversation new`]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }

@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::output::{self, print, print_json};
 use crate::cli::table::{BOLD, Cell, DIM, Table};
 use crate::model::{ConversationId, Label};
-use crate::session::known::credentials_directory;
+use crate::session::known::{as_session, credentials_directory};
 use crate::store::NewConversation;
 
 /// A conversation to be, and its two files.
@@ -96,7 +96,7 @@ pub(super) fn show(
         ));
     }
     if let Some(all_a) = all_a {
-        out.push_str(&format!("all a sides at once: {}\n", all_a.display()));
+        out.push_str(&format!("all `a` sides in one file: {}\n", all_a.display()));
     }
     out.push_str(&format!("{DIM}store {}{DIM:#}\n", bridge.name()));
     if let [Plan { files: [a, b], .. }] = plans {
@@ -109,11 +109,11 @@ pub(super) fn show(
     Ok(())
 }
 
-/// What to write after `-c`: in the default directory the name is enough.
+/// What to write after `-c`: for a file in the default directory, its session.
 fn as_option(file: &Path) -> String {
     match (file.parent(), file.file_stem()) {
         (Some(parent), Some(name)) if credentials_directory().as_deref() == Some(parent) => {
-            name.to_string_lossy().into_owned()
+            as_session(&name.to_string_lossy())
         }
         _ => file.display().to_string(),
     }

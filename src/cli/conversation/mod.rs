@@ -29,30 +29,30 @@ use crate::text;
 /// What to do with conversations.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConversationCommand {
-    /// Make conversations, and a credentials file for each session
+    /// Create conversations, with a credentials file for each session
     ///
-    /// NAME.a.toml and NAME.b.toml are for the two sessions of a conversation,
-    /// readable by this user alone; NAME is the label, or the id. With --count
-    /// there is also NAME.orchestrator.toml, which holds all `a` sides at once.
-    /// The store is made where there is none.
+    /// The credentials of the two sessions are NAME.a.toml and NAME.b.toml; NAME is
+    /// the label or the id. Only this user can read them. With --count there is also
+    /// NAME.orchestrator.toml, with the `a` sides of all these conversations. If
+    /// there is no store, it is created.
     New(new::NewArgs),
-    /// List those that are open
+    /// List open conversations
     #[command(after_help = "\
 Examples:
   mcp-bridge conversation list
   mcp-bridge conversation list --all --json | jq -r '.[].id'")]
     List {
-        /// Those that ended, too
+        /// Include conversations that have ended
         #[arg(long)]
         all: bool,
     },
-    /// Show one
+    /// Show a conversation
     #[command(after_help = "\
 Examples:
   mcp-bridge conversation show backend-1
   mcp-bridge conversation show conv_0123456789abcdef --json")]
     Show {
-        /// Its id or label
+        /// Id or label of the conversation
         #[arg(value_name = "CONVERSATION", add = ArgValueCandidates::new(completions::conversations))]
         conversation: String,
     },
@@ -60,16 +60,16 @@ Examples:
     Label(adopted::LabelArgs),
     /// Write credentials files for conversations that the Python bridge made
     Credentials(adopted::CredentialsArgs),
-    /// Give one of its sessions another token; the old one ends at once
+    /// Replace the token of a session; the old token is invalid at once
     Rekey(rekey::RekeyArgs),
-    /// Let one end later; opens one again that has expired
+    /// Extend a conversation; reopen an expired one
     Renew(RenewArgs),
-    /// End conversations for good
+    /// Close conversations for good
     #[command(after_help = "\
 Examples:
   mcp-bridge conversation close backend-1 backend-2")]
     Close {
-        /// Their ids or labels
+        /// Ids or labels of the conversations
         #[arg(value_name = "CONVERSATION", required = true, add = ArgValueCandidates::new(completions::conversations))]
         conversations: Vec<String>,
     },
@@ -81,12 +81,12 @@ Examples:
 Examples:
   mcp-bridge conversation renew backend-1 --for 3h
 
-`mcp-bridged` renews by itself what it keeps alive.")]
+`mcp-bridged` renews the conversations of live sessions automatically.")]
 pub(super) struct RenewArgs {
-    /// Its id or label
+    /// Id or label of the conversation
     #[arg(value_name = "CONVERSATION", add = ArgValueCandidates::new(completions::conversations))]
     conversation: String,
-    /// From now on
+    /// How long it lives from now on
     #[arg(long = "for", value_name = "DURATION", default_value = "3h", value_parser = new::life)]
     life: Duration,
 }
@@ -131,10 +131,10 @@ async fn list(all: bool, context: &Context) -> anyhow::Result<Exit> {
     if wanted.is_empty() {
         note(&match total {
             0 => advice::with_store(&format!(
-                "no conversations in {location}\n  make one: mcp-bridge conversation new"
+                "no conversations in {location}\n  create one: mcp-bridge conversation new"
             )),
             _ => format!(
-                "no open conversations in {location}; {} that ended: --all",
+                "no open conversations in {location}; {} have ended: show them with --all",
                 u64::try_from(total).unwrap_or(u64::MAX)
             ),
         });

@@ -35,23 +35,23 @@ Examples:
   mcp-bridge conversation new --label backend --role-b backend --count 3
   mcp-bridge conversation new --label night-shift --for 12h --out ./credentials")]
 pub(crate) struct NewArgs {
-    /// What people call it; with --count, a number is appended
+    /// Label of the conversation; with --count, a number is appended
     #[arg(long, value_name = "NAME", value_parser = label)]
     label: Option<Label>,
-    /// The role of side `a`
+    /// Role of side `a`
     #[arg(long, value_name = "ROLE", default_value = "orchestrator", value_parser = role)]
     role_a: String,
-    /// The role of side `b`
+    /// Role of side `b`
     #[arg(long, value_name = "ROLE", default_value = "worker", value_parser = role)]
     role_b: String,
-    /// How many, numbered after the highest number that was ever used
+    /// Number of conversations; numbers continue after the highest ever used
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     count: Option<u32>,
-    /// How long they live unless they are renewed
+    /// How long the conversation lives, unless it is renewed
     #[arg(long = "for", value_name = "DURATION", default_value = "3h", value_parser = life)]
     life: Duration,
-    /// Where the credentials are written [default: credentials beside this
-    /// user's store; root's, where the service looks for them]
+    /// Directory for the credentials [default: credentials/ beside this user's
+    /// store; for root, the directory where the service looks for them]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -111,7 +111,7 @@ pub(super) fn directory(asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let directory = match asked.or_else(credentials_directory) {
         Some(directory) => std::path::absolute(directory)?,
         None => {
-            let what = "this user has no home directory: say with --out where the files shall be";
+            let what = "this user has no home directory; give a directory for the files with --out";
             return Err(CliError::Usage(what.into()).into());
         }
     };

@@ -35,22 +35,22 @@ use crate::store::{Caller, StoreError};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mcp-bridge -c backend-1.b conversation rekey backend-1
+  mcp-bridge -c backend-1/b conversation rekey backend-1
   mcp-bridge conversation rekey backend-1 --side b --out ./credentials
 
-With credentials of the session its own files are rewritten, with all else that is
-in them. An operator needs no credentials: the file is NAME.SIDE.toml in --out, new
-or rewritten. The other side keeps its token. A command that was cut off is finished
-by running it again.")]
+With credentials of the session, its files are rewritten; everything else in them
+stays. An operator needs no credentials: NAME.SIDE.toml in --out is created or
+rewritten. The other side keeps its token. If the command was interrupted, run it
+again.")]
 pub(in crate::cli) struct RekeyArgs {
-    /// Its id or label
+    /// Id or label of the conversation
     #[arg(value_name = "CONVERSATION", add = ArgValueCandidates::new(completions::conversations))]
     conversation: String,
-    /// Whose token [default: that of the credentials]
+    /// Side whose token is replaced [default: the side of the credentials]
     #[arg(long, value_name = "SIDE", value_parser = side)]
     side: Option<Side>,
-    /// Where NAME.SIDE.toml is written [default: the files that the credentials are
-    /// in; without credentials as for `conversation new`]
+    /// Directory for NAME.SIDE.toml [default: the files of the credentials; without
+    /// credentials, as for `conversation new`]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -84,9 +84,7 @@ pub(super) async fn run(args: RekeyArgs, context: &Context) -> anyhow::Result<Ex
                 return Err(error.into());
             }
             Err(_) => {
-                let what = "whether the store has the new token is not known, and a file with \
-                            it stands beside each that it is for\n  run this again: it finishes \
-                            what was begun";
+                let what = "the answer was lost: the store may have the new token; a file with it is kept beside each credentials file\n  run this command again: it completes the change";
                 return Err(anyhow::Error::from(error).context(what));
             }
         }
@@ -123,7 +121,7 @@ fn mine(acting: Option<&Acting>, found: &Conversation, side: Option<Side>) -> an
             files: Vec::new(),
         }),
         (_, None) => {
-            let what = "whose token? name the side: --side a, or --side b";
+            let what = "which side gets a new token? use --side a or --side b";
             Err(CliError::Usage(what.into()).into())
         }
     }
@@ -134,8 +132,7 @@ impl Mine {
     fn paths(&self, out: Option<PathBuf>, found: &Conversation) -> anyhow::Result<Vec<PathBuf>> {
         if out.is_none() && self.token.is_some() {
             if self.files.is_empty() {
-                let what = "the token stands in the environment, which cannot be changed from \
-                            here: say with --out where its file is to be";
+                let what = "the token is in the environment, which this command cannot change; give a directory for its file with --out";
                 return Err(CliError::Usage(what.into()).into());
             }
             let absolute = self.files.iter().map(std::path::absolute);
@@ -246,19 +243,21 @@ fn show(
         return Ok(Exit::Success);
     }
     let name = session_name(found.label.as_ref(), session);
-    let mut out = format!("session {name} has another token; the old one is refused from now on\n");
+    let mut out = format!("session {name} has a new token; the old one is refused from now on\n");
     for file in files {
         out.push_str(&format!("  {}\n", file.display()));
     }
     print(&out)?;
     for file in stale {
         note(&format!(
-            "{} has the old token of {name}, which is good for nothing",
+            "{} still has the old token of {name}, which is not valid any more",
             file.display()
         ));
     }
     if files.iter().any(|file| file.starts_with(OF_THE_SERVICE)) {
-        note("a service is given its files when it starts: systemctl restart mcp-bridged.target");
+        note(
+            "a service reads its credentials when it starts: systemctl restart mcp-bridged.target",
+        );
     }
     Ok(Exit::Success)
 }

@@ -210,7 +210,7 @@ fn make_pipe(path: &Path) -> anyhow::Result<()> {
         .status();
     anyhow::ensure!(
         made.is_ok_and(|status| status.success()),
-        "pipe {} cannot be made: mkfifo failed",
+        "pipe {} cannot be created: mkfifo failed",
         path.display()
     );
     Ok(())

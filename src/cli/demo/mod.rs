@@ -20,7 +20,7 @@ use crate::exit::Exit;
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
 pub struct DemoArgs {
-    /// How many tasks there are
+    /// Number of tasks
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(8..=100))]
     tasks: u32,
 

@@ -119,7 +119,7 @@ impl Play {
         self.view.line(
             &text::count(self.record.added.len() as u64, "task"),
             &format!(
-                "{given} given out, the first in its woken agent's hand after {}",
+                "{given} given out; the first woken agent had its task after {}",
                 words(took)
             ),
         );
@@ -152,8 +152,8 @@ impl Play {
         self.standing(number, Standing::Well).await?;
         self.view.edge(
             &format!("agent-{number}"),
-            "a new one in its place",
-            "told what is not its any more",
+            "restarted",
+            "warned about its moved tasks",
         );
         Ok(())
     }
@@ -180,7 +180,7 @@ impl Play {
         let silent = Duration::from_nanos(clock::monotonic_nanos() - killed);
         let lost = format!("lost after {}", words(silent));
         self.view
-            .edge(&format!("worker-{number}"), "ttl over", &lost);
+            .edge(&format!("worker-{number}"), "ttl reached", &lost);
         for task in &orphans {
             let took = self.moved(task, killed).await?;
             self.record.silence_to_owner.push(took);
@@ -200,7 +200,7 @@ impl Play {
         self.view.edge(
             &who,
             &format!("stopped in task {}", task.id),
-            "owes, and does not move",
+            "has work, no activity",
         );
         self.standing(number, Standing::Stalled).await?;
         let after = Duration::from_nanos(clock::monotonic_nanos() - stopped);
@@ -331,7 +331,7 @@ impl Play {
     async fn until(&mut self, enough: impl Fn(&Record) -> bool) -> anyhow::Result<()> {
         while !enough(&self.record) {
             let told = timeout(PATIENCE, self.told.recv()).await.map_err(|_| {
-                anyhow::anyhow!("nothing was heard for {}", text::long_duration(PATIENCE))
+                anyhow::anyhow!("no progress for {}", text::long_duration(PATIENCE))
             })?;
             self.heard(&told.context("all actors are gone")?);
         }
@@ -351,7 +351,7 @@ impl Play {
         if let Told::Refused { task, who, why, .. } = told {
             self.view.edge(
                 &format!("late {who}"),
-                &format!("wants to go on with task {task}"),
+                &format!("reports on task {task}"),
                 &format!("refused: STALE_LEASE ({why})"),
             );
         }

@@ -84,7 +84,7 @@ impl View {
         let mail = summary.mail;
         let handed_on = match mail.handed_on {
             0 => String::new(),
-            some => format!(", {some} handed on"),
+            some => format!(", {some} forwarded"),
         };
         let style = if summary.is_clean() { GOOD } else { WARN }.bold();
         self.print(&format!(
@@ -93,7 +93,7 @@ impl View {
         ));
         if !summary.is_clean() {
             self.print(&format!(
-                "  {WARN}{} done twice, {} late words refused{WARN:#}",
+                "  {WARN}{} done twice, {} late reports refused{WARN:#}",
                 summary.done_twice, summary.refused
             ));
         }
@@ -127,7 +127,7 @@ impl View {
         );
         self.print(&format!(
             "\n  look around:  mcp-bridge status --store {0}\n                mcp-bridge task list --all --store {0}\n  \
-             logs, configurations and credentials stand beside it; nothing is left running",
+             logs, configurations and credentials are in the same directory; all processes have ended",
             stage.database.display()
         ));
     }

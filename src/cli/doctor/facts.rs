@@ -63,7 +63,7 @@ pub(super) struct Configured {
 /// A configured session.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// What people call it.
+    /// Its label.
     pub(super) name: String,
     /// What the daemon that runs with this configuration says of it.
     pub(super) said: Vec<SessionState>,

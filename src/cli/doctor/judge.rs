@@ -106,11 +106,11 @@ fn services(facts: &Facts) -> Vec<Finding> {
                 home => unit("enable --now", &config.instance, home),
             };
             if config.enabled || config.home == Home::Elsewhere {
-                let text = format!("{}: no such daemon runs", config.instance);
+                let text = format!("{}: this daemon does not run", config.instance);
                 let finding = Finding::warn("service", text, start);
                 found.push(finding.of(config.other.as_deref()));
             } else {
-                let text = format!("{}: not enabled; if it is wanted: {start}", config.instance);
+                let text = format!("{}: not enabled; to use it: {start}", config.instance);
                 found.push(Finding::note("service", text));
             }
         }
@@ -119,7 +119,7 @@ fn services(facts: &Facts) -> Vec<Finding> {
     let asked_of_system = facts.configs.iter().any(|c| system(c.home, c.enabled))
         || facts.daemons.iter().any(|d| system(d.home, d.runs));
     if facts.as_root && asked_of_system {
-        let text = "asked as root, who may read and write more than the service; its user sees: sudo -u mcp-bridge mcp-bridge doctor";
+        let text = "this ran as root, which may read and write more than the service; to see what the service sees: sudo -u mcp-bridge mcp-bridge doctor";
         found.push(Finding::note("service", text));
     }
     found
@@ -136,7 +136,7 @@ fn service(daemon: &Daemon, version: &str) -> Vec<Finding> {
         let remedy = match daemon.home {
             Home::System => format!("journalctl -u mcp-bridged@{name} says why"),
             Home::User => format!("journalctl --user -u mcp-bridged@{name} says why"),
-            Home::Elsewhere => "start it again; its log says why".to_owned(),
+            Home::Elsewhere => "start it again; its log shows why".to_owned(),
         };
         return vec![Finding::warn("service", text, remedy)];
     }
@@ -159,16 +159,16 @@ fn service(daemon: &Daemon, version: &str) -> Vec<Finding> {
         if let Some(error) = &last.error {
             let (what, rest) = error.split_once('\n').unwrap_or((error, ""));
             let text =
-                format!("{name}: its last reload was refused, the old settings go on: {what}");
+                format!("{name}: its last reload was refused, it keeps the old settings: {what}");
             let remedy = match rest.trim() {
-                "" => format!("mend it, then {}", unit("reload", name, daemon.home)),
+                "" => format!("correct it, then {}", unit("reload", name, daemon.home)),
                 rest => rest.to_owned(),
             };
             found.push(Finding::warn("service", text, remedy));
         }
         if !last.needs_restart.is_empty() {
             let keys = last.needs_restart.join(", ");
-            let text = format!("{name}: {keys} changed, which counts after a restart");
+            let text = format!("{name}: {keys} changed; the change needs a restart");
             found.push(Finding::warn(
                 "service",
                 text,
@@ -195,7 +195,7 @@ const CLOSE_PERCENT: u64 = 90;
 fn inotify(seen: Option<&Inotify>) -> Finding {
     const TOPIC: &str = "inotify";
     let Some(seen) = seen else {
-        return Finding::skip(TOPIC, "only Linux has it");
+        return Finding::skip(TOPIC, "only on Linux");
     };
     let limits = [
         ("instances", seen.instances, seen.most_instances),
@@ -228,7 +228,7 @@ const EARLIEST: i64 = 1_760_000_000;
 
 fn clock(facts: &Facts) -> Finding {
     const TOPIC: &str = "clock";
-    const REMEDY: &str = "set it right: timedatectl set-ntp true";
+    const REMEDY: &str = "set the clock: timedatectl set-ntp true";
     let newest = facts
         .stores
         .iter()
@@ -243,11 +243,11 @@ fn clock(facts: &Facts) -> Finding {
         && newest.as_second() > facts.now.as_second() + AHEAD_SECONDS
     {
         let ahead = text::long_duration(text::elapsed(facts.now, newest));
-        let text = format!("the newest row of the store is {ahead} ahead of it");
+        let text = format!("the newest row of the store is {ahead} ahead of this clock");
         return Finding::warn(TOPIC, text, REMEDY);
     }
     match facts.clock {
-        Synchronized::Yes => Finding::ok(TOPIC, "synchronized, and not behind the store"),
+        Synchronized::Yes => Finding::ok(TOPIC, "synchronized, not behind the store"),
         Synchronized::No => Finding::warn(TOPIC, "not synchronized yet", "timedatectl status"),
         Synchronized::Unknown => Finding::ok(TOPIC, "not behind the store"),
     }

@@ -21,26 +21,27 @@ use super::output::{print, print_json};
 use crate::exit::Exit;
 use finding::Level;
 
-/// Looks at the configurations, the store and its disk, the limits of the
-/// kernel, the daemons, the clock, credentials, agents, and the ways to wake
-/// and to alert. Each line says what was found, and what to do about it.
+/// Checks configurations, the store and its disk, kernel limits, daemons, the
+/// clock, credentials, agents, and the wake and alert adapters. Each line says what
+/// was found and what to do.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
 Examples:
   mcp-bridge doctor
-  mcp-bridge -c backend-1.a doctor wake            whether its agent is woken by a message
-  sudo -u mcp-bridge mcp-bridge doctor             as the service's user sees it
+  mcp-bridge -c backend-1/a doctor wake            test whether a message wakes its agent
+  sudo -u mcp-bridge mcp-bridge doctor             see it as the service's user
   mcp-bridge doctor --config worker.toml
   mcp-bridge doctor --json | jq '.findings[] | select(.level == \"fail\")'
 
-Levels: ok; note (worth knowing); skip (could not be asked here); warn (works,
-or will not for long); fail (does not work). A fail ends it with exit code 1.
-Commands that prove an agent's life are run; those that wake or alert are not."
+Levels: ok; note (good to know); skip (could not be checked here); warn (works,
+with a problem or soon not any more); fail (does not work). With a fail the exit
+code is 1. The doctor runs the commands of the configuration that prove an agent is
+alive; it runs no command that wakes or alerts."
 )]
 pub(super) struct DoctorArgs {
-    /// A configuration to look at, in the place of /etc/mcp-bridge/*.toml and
+    /// Configuration to check, instead of /etc/mcp-bridge/*.toml and
     /// ~/.config/mcp-bridge/*.toml; may be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Vec<PathBuf>,
@@ -48,7 +49,7 @@ pub(super) struct DoctorArgs {
     trial: Option<Trial>,
 }
 
-/// What is tried, as opposed to looked at.
+/// A test that does something, not only looks.
 #[derive(Debug, Subcommand)]
 enum Trial {
     Wake(wake::WakeArgs),

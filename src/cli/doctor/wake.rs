@@ -28,37 +28,38 @@ use crate::model::wake::Mail;
 use crate::session::{NamedSession, session};
 use crate::store::Caller;
 
-/// Sends a session a message that needs no answer, and watches what wakes its agent:
-/// which way was taken, when its turn began, when it read. Names the step that failed,
-/// and what to do about it.
+/// Test whether a message wakes a session's agent
+///
+/// Sends the session a message that needs no answer and follows each step: which
+/// adapter was used, when the turn began, when the agent read the message. If a step
+/// fails, the command names it and says what to do.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mcp-bridge -c backend-1.a doctor wake
+  mcp-bridge -c backend-1/a doctor wake
   mcp-bridge -c team.orchestrator doctor wake backend-2
-  mcp-bridge -c backend-1.a doctor wake --for 2m --json
+  mcp-bridge -c backend-1/a doctor wake --timeout 2m --json
 
-It speaks for the partner of the session, so it needs that one's credentials. The
-agent sees a real message and has a turn of its own for it.
+The message comes from the session's partner, so the command needs the partner's
+credentials. The agent sees a real message and spends a turn on it.
 
-Exit codes: 0 the agent was woken and has read, 1 it was not.")]
+Exit codes: 0 the agent was woken and read the message, 1 it did not.")]
 pub(super) struct WakeArgs {
-    /// The session to wake; may be left out where the credentials have one partner
+    /// Session to wake; optional if the credentials have only one partner
     #[arg(value_name = "SESSION", add = ArgValueCandidates::new(completions::sessions))]
     session: Option<String>,
-    /// How long it may take in all
-    #[arg(long = "for", value_name = "DURATION", default_value = "1m",
+    /// Give up after this time
+    #[arg(long = "timeout", alias = "for", value_name = "DURATION", default_value = "1m",
           value_parser = humantime::parse_duration)]
     limit: Duration,
 }
 
 /// What is said of an agent whose client asks its user something.
-const WAITS: &str = "held: the client waits for its user, for a permission or an answer, and \
+const WAITS: &str = "held: the client waits for its user, for a permission or an answer; \
                      the agent is not interrupted";
 
 /// What the agent reads.
-const TEXT: &str = "This is a test of whether you are woken by messages. Nothing is to be \
-                    done, and no answer is needed.";
+const TEXT: &str = "This is a test: does a message wake you? Do nothing and send no answer.";
 
 /// Between two looks: what is measured is a matter of milliseconds.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -80,8 +81,7 @@ pub(super) async fn run(args: WakeArgs, context: &Context) -> anyhow::Result<Exi
             },
             members => {
                 let what = format!(
-                    "the credentials have {} sessions: name the one to wake; \
-                     `mcp-bridge status` lists them",
+                    "the credentials have {} sessions: name the session to wake; `mcp-bridge status` lists them",
                     members.len()
                 );
                 return Err(CliError::Usage(what).into());
@@ -174,12 +174,13 @@ impl Trial {
         if self.waits {
             self.findings.push(Finding::note("turn", WAITS));
         } else if before.in_turn {
-            let text = "the agent is in a turn: it is not interrupted, and reads when that ends";
+            let text = "the agent is in a turn: it is not interrupted, and reads the message when the turn ends";
             self.findings.push(Finding::note("turn", text));
         }
         if before.unread > 0 {
             let count = crate::text::count(before.unread, "message");
-            let text = format!("{count} unread before: no wake may come for the test alone");
+            let text =
+                format!("{count} unread already: perhaps no new wake comes for the test message");
             self.findings.push(Finding::note("mail", text));
         }
         let draft = Draft::text(TEXT.parse()?);
@@ -198,17 +199,16 @@ impl Trial {
     /// Whether there is an agent to be woken, as far as the store knows.
     fn is_there(&mut self, view: Option<&SessionView>) -> bool {
         let name = &self.named.name;
-        let start = "start its client in a directory that joined: mcp-bridge join FILE, \
-                     mcp-bridge setup claude";
+        let start = "in its directory run `mcp-bridge join SESSION` and `mcp-bridge setup claude`, then start the client there";
         let Some(view) = view else {
-            let text = format!("{name} is no session that is open");
+            let text = format!("{name} is not an open session");
             self.findings.push(Finding::fail("session", text, ""));
             return false;
         };
         let (gone, text) = match view.standing {
             Some(standing @ (Standing::Exited | Standing::Lost)) => (
                 true,
-                format!("{name} is {}: no agent is there", standing.as_str()),
+                format!("{name} is {}: it has no agent", standing.as_str()),
             ),
             _ if view.heartbeat.is_none() && view.activity_at.is_none() => {
                 (true, format!("{name}: no agent has acted for it yet"))
@@ -303,17 +303,16 @@ impl Trial {
         match (way, turn) {
             (Some(way), _) => self.findings.push(Finding::ok("wake", way.clone())),
             (None, Some(_)) => {
-                let text = "no wake was claimed: the agent looked by itself, or reads by a watch";
+                let text =
+                    "no adapter claimed the wake: the agent looked on its own, or follows a watch";
                 self.findings.push(Finding::note("wake", text));
             }
             (None, None) => {
                 let text = format!(
-                    "nothing tried to wake it within {}",
+                    "no adapter tried to wake it within {}",
                     humantime::format_duration(CLAIMED_WITHIN)
                 );
-                let remedy = "its client's hooks do not run, and no server of its tools: in its \
-                              directory run `mcp-bridge setup claude`, trust the directory, and \
-                              start the client anew; a daemon that keeps it needs [wake]";
+                let remedy = "neither the hooks nor the MCP server of its client run: in its directory run `mcp-bridge setup claude`, trust the directory, and restart the client; a daemon that keeps the session needs [wake]";
                 self.findings.push(Finding::fail("wake", text, remedy));
                 return;
             }
@@ -328,15 +327,13 @@ impl Trial {
             (Some(turn), None) => {
                 let text = format!("began {} after the commit", ms(*turn));
                 self.findings.push(Finding::ok("turn", text));
-                let remedy = "the agent had its turn and did not read: does it have the tool \
-                              check_messages, and leave to use it?";
+                let remedy = "the agent had a turn and did not read: make sure that it has the tool check_messages and the permission to use it";
                 let text = format!("not within {limit}");
                 self.findings.push(Finding::fail("read", text, remedy));
             }
             (None, _) => {
-                let remedy = "the client took the wake and began no turn: it may hold messages \
-                              of others (look at its screen), or wait for a permission";
-                let text = format!("none began within {limit}");
+                let remedy = "the client accepted the wake but started no turn: look at its screen; it may wait for a permission or for its user";
+                let text = format!("no turn began within {limit}");
                 self.findings.push(Finding::fail("turn", text, remedy));
             }
         }

@@ -119,7 +119,7 @@ pub(super) fn lines(daemons: &[Heard]) -> String {
                 if let Some(why) = why {
                     let (of, why) = (shown(&session.name), shown(why));
                     out.push_str(&format!(
-                        "{BOLD}{name}{BOLD:#} says of {of}: {what}: {why}\n"
+                        "{BOLD}{name}{BOLD:#} reports about {of}: {what}: {why}\n"
                     ));
                 }
             }

@@ -48,7 +48,7 @@ impl Own {
             Some(store) if self.named || (self.apart && home == Home::System) => {
                 Some(format!("store {}", store.display()))
             }
-            None if self.apart && home == Home::System => Some("the machine's service".into()),
+            None if self.apart && home == Home::System => Some("the system's service".into()),
             _ => None,
         }
     }

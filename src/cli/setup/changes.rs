@@ -38,7 +38,7 @@ impl Change {
 }
 
 impl Changes {
-    /// What is to be done. Writes nothing.
+    /// Description of the task. Writes nothing.
     ///
     /// # Errors
     /// A file that cannot be read, or not understood.
@@ -47,7 +47,7 @@ impl Changes {
         scope: &Scope,
         remove: bool,
     ) -> anyhow::Result<Self> {
-        let program = clients::program().context("the path of this program is not known")?;
+        let program = clients::program().context("the path of this program is unknown")?;
         let edits = client.edits(scope, &program).into_iter();
         let each = edits.map(|edit| change(edit, remove));
         Ok(Self {
@@ -74,7 +74,7 @@ impl Changes {
                     let left = put_back(&mut self.each[..place]);
                     return Err(match left.is_empty() {
                         true => error,
-                        false => error.context(format!("left as set up: {}", names(&left))),
+                        false => error.context(format!("not changed: {}", names(&left))),
                     });
                 }
             }
@@ -128,12 +128,8 @@ fn put_back(changes: &mut [Change]) -> Vec<PathBuf> {
 
 fn change(edit: Edit, remove: bool) -> anyhow::Result<Change> {
     let there = file::read(&edit.file)?;
-    let planned = planned(&edit, &there, remove).with_context(|| {
-        format!(
-            "{}: it was left as it is, as were the others",
-            edit.file.display()
-        )
-    })?;
+    let planned = planned(&edit, &there, remove)
+        .with_context(|| format!("{}: no file was changed", edit.file.display()))?;
     let (wanted, copy) = planned;
     Ok(Change {
         edit,

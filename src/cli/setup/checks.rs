@@ -22,14 +22,12 @@ fn place(program: &Path) -> Option<String> {
     // Cargo keeps this beside what it builds.
     if directory.join(".fingerprint").is_dir() {
         return Some(format!(
-            "{shown} stands where it was built: the client loses it with the next cleaning\n  \
-             install it (cargo install --path ., or the package), and do this again with that one"
+            "{shown} is in the build directory: the client loses it when that is cleaned\n  install it (cargo install --path ., or the package), and run the installed program"
         ));
     }
     guarded::exposed_program(program).map(|exposed| {
         format!(
-            "{shown}: other users may write {}, and so put another program there\n  \
-             install it where they may not, and do this again with that one",
+            "{shown}: other users may write {}, and could replace the program\n  install it in a directory that only you or root may write, and run that program",
             exposed.display()
         )
     })
@@ -45,13 +43,11 @@ fn on_path(program: &Path, mut path: impl Iterator<Item = PathBuf>) -> Option<St
     let shown = program.display();
     match first {
         None => Some(format!(
-            "mcp-bridge is not on PATH: an agent that is asked to run it does not find it\n  \
-             put {} on PATH",
+            "mcp-bridge is not on PATH: an agent cannot find it\n  add {} to PATH",
             program.parent().unwrap_or(Path::new("/")).display()
         )),
         Some(other) if other.canonicalize().ok() != program.canonicalize().ok() => Some(format!(
-            "mcp-bridge on PATH is another program, {}; the client is told to start {shown}\n  \
-             put the right one first on PATH, and do this again with it",
+            "mcp-bridge on PATH is another program, {}; the client will start {shown}\n  put the right one first on PATH, and run it again",
             other.display()
         )),
         Some(_) => None,
@@ -107,14 +103,12 @@ impl Service {
         }
         if !self.is_reachable {
             found.push(
-                "this user's service manager is not reached (su and sudo start none)\n  \
-                 log in as this user, by ssh or at a console, or: sudo loginctl enable-linger $USER",
+                "the service manager of this user cannot be reached (su and sudo start none)\n  log in as this user (ssh or console), or run: sudo loginctl enable-linger $USER",
             );
         }
         if !self.lingers {
             found.push(
-                "daemons of this user end when the user logs out\n  \
-                 to let them run on: loginctl enable-linger",
+                "daemons of this user end when the user logs out\n  to keep them running: loginctl enable-linger",
             );
         }
         found
@@ -157,7 +151,7 @@ mod tests {
         std::fs::set_permissions(scratch.path(), Permissions::from_mode(0o777)).expect("a mode");
         says(&file, "other users may write");
         std::fs::create_dir(scratch.path().join(".fingerprint")).expect("a directory");
-        says(&file, "where it was built");
+        says(&file, "in the build directory");
     }
 
     #[test]
@@ -190,7 +184,7 @@ mod tests {
             is_reachable: false,
             ..well
         };
-        assert!(by_su.warnings()[0].contains("not reached"));
+        assert!(by_su.warnings()[0].contains("cannot be reached"));
         let elsewhere = Service {
             is_systemd: false,
             is_reachable: false,

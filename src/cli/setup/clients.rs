@@ -91,18 +91,17 @@ impl Client {
     /// What is left to do by hand, or to know.
     pub(super) fn remark(self) -> &'static str {
         match self {
-            Self::Claude => "an idle session is woken by its hook: nothing else is needed",
+            Self::Claude => "the hook wakes an idle session: nothing else is needed",
             Self::Codex => {
-                "Codex runs hooks only once you trusted them: it asks at its next start (or type /hooks), \
-                 and `codex exec` passes untrusted ones over without a word"
+                "Codex runs hooks only after you trust them: it asks at its next start (or type /hooks); `codex exec` skips untrusted hooks silently"
             }
             Self::Opencode => {
-                "an idle session is woken through opencode's own server: start it with `opencode --port 0`,\n\
-                 and with a password of yours in OPENCODE_SERVER_PASSWORD, as every user of this machine\n\
-                 may use that server otherwise"
+                "opencode's own server wakes an idle session: start it with `opencode --port 0`, and set\n\
+                 OPENCODE_SERVER_PASSWORD to a password of your own; without one, every user of this\n\
+                 machine may use that server"
             }
             Self::Gemini => {
-                "an idle session is not woken by this client's own means: see docs/agents.md for tmux"
+                "this client cannot wake an idle session itself: see docs/agents.md for tmux"
             }
         }
     }
@@ -150,7 +149,11 @@ fn claude(scope: &Scope, program: &str) -> Vec<Edit> {
     };
     vec![
         json_edit(servers, vec![server], "the tools (server `bridge`)"),
-        json_edit(settings, parts, "the hooks, and leave to use the tools"),
+        json_edit(
+            settings,
+            parts,
+            "the hooks, and permission to use the tools",
+        ),
     ]
 }
 
@@ -222,7 +225,7 @@ fn codex(scope: &Scope, program: &str) -> Vec<Edit> {
             ours: Ours::CodexServer {
                 program: program.to_owned(),
             },
-            what: "the tools (server `bridge`), and leave to use them",
+            what: "the tools (server `bridge`), and permission to use them",
         },
         json_edit(folder.join("hooks.json"), hooks.into(), "the hooks"),
     ]
@@ -285,7 +288,10 @@ pub(super) fn program() -> std::io::Result<String> {
         .find(|path| same(path));
     let path = found.unwrap_or(running);
     path.into_os_string().into_string().map_err(|path| {
-        std::io::Error::other(format!("the program's path is no text: {}", path.display()))
+        std::io::Error::other(format!(
+            "the program's path is not UTF-8: {}",
+            path.display()
+        ))
     })
 }
 

@@ -22,12 +22,7 @@ pub(super) struct There {
 }
 
 pub(super) fn read(path: &Path) -> anyhow::Result<There> {
-    let failed = || {
-        format!(
-            "{}: it cannot be read, and was left as it is",
-            path.display()
-        )
-    };
+    let failed = || format!("{} cannot be read; it was not changed", path.display());
     let file = match guarded::open_named(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(There::default()),
         opened => opened.with_context(failed)?,
@@ -54,7 +49,7 @@ pub(super) fn write(
     };
     ensure!(
         read(path)? == *there,
-        "{}: another program changed it this moment, and it was left as it is\n  try again",
+        "{}: another program is changing it; it was not changed here\n  try again",
         path.display()
     );
     replace(path, there.mode, wanted)?;
@@ -63,7 +58,7 @@ pub(super) fn write(
 
 fn not_replaced(path: &Path) -> String {
     format!(
-        "{}: it could not be replaced, and is as it was",
+        "{} could not be replaced; it was not changed",
         path.display()
     )
 }
@@ -97,7 +92,7 @@ pub(super) fn put_back(path: &Path, there: &There, written: Option<&str>) -> any
     let now = read(path)?;
     ensure!(
         now.text.as_deref() == written,
-        "{}: another program changed it meanwhile",
+        "{}: another program changed it",
         path.display()
     );
     replace(path, there.mode, there.text.as_deref())

@@ -19,13 +19,13 @@ pub(super) enum Part {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unmergeable {
     /// It cannot be read.
-    #[error("it is no valid {0}: {1}")]
+    #[error("not valid {0}: {1}")]
     Invalid(&'static str, String),
     /// Something else stands where ours would.
-    #[error("`{0}` is something else there than the client expects")]
+    #[error("`{0}` has another type than the client expects")]
     Odd(String),
     /// A server of another program has our name.
-    #[error("`{0}` is another program's there\n  give that one another name, then do this again")]
+    #[error("`{0}` belongs to another program\n  rename that entry, then run this again")]
     Taken(String),
 }
 

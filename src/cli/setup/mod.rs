@@ -32,32 +32,32 @@ use difference::difference;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cd ~/project && mcp-bridge setup claude       for this project alone
+  cd ~/project && mcp-bridge setup claude       for this project only
   mcp-bridge setup claude --user                for all projects of this user
   mcp-bridge setup codex --dry-run              show what would change
   mcp-bridge setup claude --remove
 
-What else stands in these files keeps its place. The first time, a copy of each
-is kept beside it, under its name and .before-mcp-bridge. Doing it twice changes
-nothing. A file that the client itself could not read is left as it is.
-Which session the agent is says `mcp-bridge join`.")]
+Everything else in these files stays as it is. The first time, a copy of each file
+is kept beside it as NAME.before-mcp-bridge. A second run changes nothing. A file
+that the client itself could not read is not changed.
+`mcp-bridge join` chooses the session of the agent.")]
 pub(super) struct SetupArgs {
-    /// The client
+    /// Client to set up
     #[arg(value_enum, value_name = "CLIENT")]
     client: Client,
-    /// The files of the project in the current directory (default)
+    /// Change the files of the project in the current directory (default)
     #[arg(long, conflicts_with = "user")]
     project: bool,
-    /// The files of this user, for all projects
+    /// Change the files of this user, for all projects
     #[arg(long)]
     user: bool,
-    /// The project's directory, instead of the current one
+    /// Directory of the project, instead of the current one
     #[arg(long, value_name = "DIR", conflicts_with = "user")]
     dir: Option<PathBuf>,
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Take our parts out again
+    /// Remove the parts of mcp-bridge
     #[arg(long)]
     remove: bool,
 }
@@ -120,7 +120,7 @@ pub(super) async fn run(args: SetupArgs, context: &Context) -> anyhow::Result<Ex
 fn describe(out: &mut String, args: &SetupArgs, change: &Change) {
     let verb = match (change.is_one(), args.remove, args.dry_run) {
         (false, false, _) => "has already",
-        (false, true, _) => "has nothing of ours:",
+        (false, true, _) => "has nothing of mcp-bridge:",
         (true, false, false) => "has now",
         (true, true, false) => "has no longer",
         (true, false, true) => "would get",
@@ -132,7 +132,7 @@ fn describe(out: &mut String, args: &SetupArgs, change: &Change) {
         let copy = copy.display();
         let _ = writeln!(
             out,
-            "  it was changed since set-up: its copy of before stays, {copy}"
+            "  it was changed after set-up, so the earlier copy is kept: {copy}"
         );
     }
     if args.dry_run && change.is_one() {
@@ -152,7 +152,7 @@ pub(in crate::cli) fn warn() -> anyhow::Result<()> {
 
 /// What would keep it from working.
 pub(in crate::cli) fn warnings() -> anyhow::Result<Vec<String>> {
-    let program = clients::program().context("the path of this program is not known")?;
+    let program = clients::program().context("the path of this program is unknown")?;
     let mut found = checks::program(Path::new(&program));
     let configured = configs::user_directory().map(|own| configs::toml_in(&own));
     if configured.is_some_and(|files| !files.is_empty()) {
@@ -169,7 +169,7 @@ fn left(scope: &Scope) -> String {
         Scope::User(_) => None,
     };
     match joined {
-        Some(_) => "a session works here still, unless you do: mcp-bridge join --remove\n".into(),
+        Some(_) => "a session still works here; to end that: mcp-bridge join --remove\n".into(),
         None => String::new(),
     }
 }
@@ -179,12 +179,12 @@ fn next(scope: &Scope) -> String {
     let place = match scope {
         Scope::Project(tree) => tree.as_path(),
         Scope::User(_) => {
-            return "next: mcp-bridge join FILE, in the directory of each agent\n".into();
+            return "next: mcp-bridge join SESSION, in the directory of each agent\n".into();
         }
     };
     let joined = Joins::own().and_then(|joins| joins.at(place));
     match joined {
         Some(_) => String::new(),
-        None => "next: mcp-bridge join FILE, so that the agent here is that session\n".into(),
+        None => "next: mcp-bridge join SESSION, to choose the session of the agent here\n".into(),
     }
 }

@@ -41,10 +41,10 @@ pub(super) fn is_elsewhere(daemon: &DaemonView) -> bool {
     daemon.host != host::name() || other
 }
 
-/// `last heard of 3h ago`.
+/// `last heard 3h ago`.
 pub(super) fn heard(daemon: &DaemonView, now: Timestamp) -> String {
     let ago = text::short_duration(text::elapsed(daemon.seen_at, now));
-    format!("last heard of {ago} ago")
+    format!("last heard {ago} ago")
 }
 
 /// Whether a process of this id is there, and is a daemon of ours.

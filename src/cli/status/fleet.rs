@@ -117,7 +117,7 @@ fn lead(lease: Lease, renewed: Option<bool>, status: &Status) -> Lead {
     let epoch = lease.epoch;
     let nobody = |why: String| Lead::Nobody { epoch, why };
     let Some(holder) = lease.holder else {
-        return nobody("the last one gave the lead back".to_owned());
+        return nobody("the last leader stopped".to_owned());
     };
     match fate {
         Some((_, "gone")) => nobody(format!("{} is gone", holder.id)),
@@ -131,7 +131,7 @@ fn lead(lease: Lease, renewed: Option<bool>, status: &Status) -> Lead {
             epoch,
             heard: daemons::heard(daemon, now),
         },
-        _ if status.alerts.leaderless => nobody(format!("nothing is heard of {}", holder.id)),
+        _ if status.alerts.leaderless => nobody(format!("{} is silent", holder.id)),
         _ => Lead::Acts {
             daemon: holder.id,
             epoch,
@@ -179,7 +179,7 @@ impl Fleet {
             Lead::Nobody { epoch, why } => {
                 let why = shown(why);
                 out.push_str(&format!(
-                    "orchestrator {BAD}nobody acts{BAD:#}: {why} (epoch {epoch})\n"
+                    "orchestrator {BAD}no leader{BAD:#}: {why} (epoch {epoch})\n"
                 ));
             }
         }
@@ -227,7 +227,7 @@ impl Fleet {
         let since = text::short_duration(text::elapsed(last.raised_at, now));
         let untold = match self.alerts.overdue {
             0 => String::new(),
-            untold => format!(", {BAD}{untold} not told{BAD:#}"),
+            untold => format!(", {BAD}{untold} not sent{BAD:#}"),
         };
         format!(
             "{more}{count} in 24h, {style}{} open{style:#}{untold}, last: {} {since} ago\n",
@@ -267,7 +267,7 @@ impl Fleet {
 fn said(control: &Control, sessions: &[SessionView]) -> String {
     match control.kind {
         ControlKind::Hold => {
-            "the watchdog is on hold: nobody who falls silent is given up".to_owned()
+            "the watchdog is on hold: no silent session is marked as lost".to_owned()
         }
         ControlKind::Mute => format!("alerts of the kind {} are muted", shown(&control.subject)),
         ControlKind::Drain => {
@@ -279,7 +279,7 @@ fn said(control: &Control, sessions: &[SessionView]) -> String {
         }
         ControlKind::Unknown => {
             let subject = shown(&control.subject);
-            format!("an order that this program does not know, about {subject}")
+            format!("an order of an unknown kind, about {subject}")
         }
     }
 }
@@ -310,7 +310,7 @@ fn in_words(alert: &AlertRow) -> String {
         AlertKind::WakeListSpent => "cannot be woken",
         AlertKind::NoActingLeader => "has no acting leader",
         AlertKind::NameTaken => "runs twice",
-        AlertKind::Unknown => "in a way that this program does not know",
+        AlertKind::Unknown => "for an unknown reason",
     };
     format!("{} {what}", alert.about())
 }

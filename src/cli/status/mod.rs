@@ -33,17 +33,22 @@ Examples:
   mcp-bridge status --json | jq '.sessions[] | select(.unread > 0)'
   watch -c mcp-bridge status
 
-States: starting (nothing heard yet), operator (a side a that no agent uses: an
-operator sends from it), active, busy (inside a turn, or it said
-so), idle (no call for a minute), stopped (its process is, by Ctrl-Z or a
-signal), silent (no heartbeat for longer than it is
-good for), exited (the agent's process ended), expired (the conversation's time
-ran out). Where an orchestrator acts, its word counts: stalled (owes and does
-not move), lost, exited, never started.
+States:
+  starting   no sign of life yet
+  operator   a side a without an agent; an operator sends from it
+  active     the agent works
+  busy       the agent is in a turn, or reported that it is busy
+  idle       no activity for a minute
+  stopped    the agent's process is stopped (Ctrl-Z or a signal)
+  silent     the last heartbeat is not valid any more
+  exited     the agent's process ended
+  expired    the conversation expired
+If an orchestrator runs, it decides these states: stalled (has pending work, no
+activity), lost, exited, never started.
 
-A daemon of this machine that says that something is wrong is quoted below them.
-Exit codes: 0; 69 if the store cannot be read, or a daemon that uses it says that
-it cannot be used or written. What is known without it is shown all the same.")]
+Problems that a daemon of this machine reports are shown below the table.
+Exit codes: 0; 69 if the store cannot be read, or if a daemon reports that it cannot
+use or write it. What is known without the store is still shown.")]
 pub(super) struct StatusArgs {}
 
 pub(super) async fn run(_: StatusArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -175,9 +180,9 @@ fn first_screen(location: &Location) -> String {
     for (command, what) in [
         (
             "mcp-bridge conversation new --label backend",
-            "makes it, with a first conversation",
+            "creates it, with a first conversation",
         ),
-        ("mcp-bridge demo", "shows everything on a scratch store"),
+        ("mcp-bridge demo", "shows everything in a temporary store"),
         ("mcp-bridge --help", "all commands"),
     ] {
         table.row([Cell::new(command, BOLD), Cell::new(what, DIM)]);
@@ -200,16 +205,14 @@ fn page(
     if sessions.is_empty() {
         let make = advice::with_store("mcp-bridge conversation new --label backend");
         out.push_str(&format!(
-            "no open conversations in {way}\n  make one: {make}\n",
+            "no open conversations in {way}\n  create one: {make}\n",
         ));
     } else {
         out.push_str(&table(sessions, &fleet.outlook, now).render(0));
     }
     if daemons.is_empty() {
         if !sessions.is_empty() {
-            out.push_str(&format!(
-                "\n{DIM}no daemon has served this store yet{DIM:#}\n"
-            ));
+            out.push_str(&format!("\n{DIM}no daemon uses this store yet{DIM:#}\n"));
         }
     } else {
         out.push('\n');

@@ -26,16 +26,19 @@ use crate::{clock, text};
 Examples:
   mcp-bridge store backup                          beside the store, with the time in its name
   mcp-bridge store backup /mnt/disk/               the same name in that directory
-  mcp-bridge store backup nightly.db --force       in the place of the last one
+  mcp-bridge store backup nightly.db --force       replace the last one
   mcp-bridge store backup --json | jq -r .file
 
-A backup is a whole store in one file: `mcp-bridge store check --store FILE`
-looks at it, `mcp-bridge store restore FILE` brings it back.")]
+Daemons, agents and the Python bridge can go on writing. The copy shows the store at
+one moment, and is verified before it gets its name. It contains tokens: only the
+store's owner and group can read it.
+A backup is a whole store in one file: `mcp-bridge store verify --store FILE`
+verifies it, `mcp-bridge store restore FILE` brings it back.")]
 pub(in crate::cli) struct BackupArgs {
-    /// Where to: a file, or a directory [default: beside the store]
+    /// File or directory for the copy [default: beside the store]
     #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath)]
     file: Option<PathBuf>,
-    /// Take the place of a file that is there
+    /// Replace an existing file
     #[arg(long)]
     force: bool,
 }
@@ -67,7 +70,7 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<E
         return Ok(Exit::Success);
     }
     print(&format!(
-        "backed up {}\n  to {BOLD}{}{BOLD:#}\n  {} · {GOOD}nothing is wrong with it{GOOD:#}{}\n",
+        "backed up {}\n  to {BOLD}{}{BOLD:#}\n  {} · {GOOD}no problem found{GOOD:#}{}\n",
         store.display(),
         copied.file.display(),
         content(found),

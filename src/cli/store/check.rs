@@ -1,4 +1,4 @@
-//! `mcp-bridge store check`.
+//! `mcp-bridge store verify`.
 
 use serde_json::json;
 
@@ -24,11 +24,11 @@ fn unknown(error: anyhow::Error, context: &Context) -> anyhow::Result<Exit> {
     let mut out = format!("store {BOLD}{}{BOLD:#}\n", path.display());
     for difference in what {
         out.push_str(&format!(
-            "{BAD}problem{BAD:#}: {difference} is not known to this program\n"
+            "{BAD}problem{BAD:#}: this program does not know {difference}\n"
         ));
     }
     out.push_str(&format!(
-        "  take it out; or, if it is meant to be there: mcp-bridge store init --accept-schema --store {}\n  \
+        "  remove it; or, if you want it there: mcp-bridge store init --accept-schema --store {}\n  \
          for a daemon of another user: store.accepted_schema = \"{hash}\"\n",
         path.display()
     ));
@@ -49,7 +49,7 @@ pub(super) async fn check(context: &Context) -> anyhow::Result<Exit> {
     let mut problems = found.problems.clone();
     if found.journal_mode != "wal" {
         problems.push(format!(
-            "the journal mode is {}, not wal: somebody changed it; stop all programs and start one again",
+            "the journal mode is {}, not wal: another program changed it; stop all programs, then start one again",
             found.journal_mode
         ));
     }
@@ -58,11 +58,10 @@ pub(super) async fn check(context: &Context) -> anyhow::Result<Exit> {
             .iter()
             .map(|table| format!("{}; {}", table.what(), table.remedy())),
     );
-    problems.extend(odd.into_iter().map(|row| {
-        format!(
-            "{row}: it is left out where rows are listed; put it right with sqlite3, or delete it"
-        )
-    }));
+    problems.extend(
+        odd.into_iter()
+            .map(|row| format!("{row}: listings skip it; correct it with sqlite3, or delete it")),
+    );
     if context.json() {
         let found = StoreCheck {
             problems: problems.clone(),
@@ -126,7 +125,7 @@ fn page(found: &StoreCheck, seen: &Inspection, problems: &[String], limits: Rate
         }
     }
     if problems.is_empty() {
-        out.push_str(&format!("{GOOD}ok{GOOD:#}: nothing is wrong with it\n"));
+        out.push_str(&format!("{GOOD}ok{GOOD:#}: no problem found\n"));
     }
     for problem in problems {
         out.push_str(&format!("{BAD}problem{BAD:#}: {problem}\n"));

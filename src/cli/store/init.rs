@@ -15,29 +15,28 @@ use crate::exit::Exit;
 use crate::model::token::TokenStorage;
 use crate::store::{accepted, sqlite};
 
-/// Makes a store where there is none. One that is there stays as it is, but
-/// for what the options say.
+/// Creates a store. An existing one stays as it is, except for what the options
+/// change.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   mcp-bridge store init
   mcp-bridge store init --store /srv/agents/bridge.db --per-minute 300
-  mcp-bridge store init --token-storage plain      the Python bridge will share it")]
+  mcp-bridge store init --token-storage plain      for a store that the Python bridge shares")]
 pub(in crate::cli) struct InitArgs {
-    /// How tokens of new conversations are kept: `plain` only where the Python
+    /// How tokens of new conversations are stored: `plain` only if the Python
     /// bridge must verify them
     #[arg(long, value_name = "HOW", value_parser = ["hashed", "plain"])]
     token_storage: Option<String>,
-    /// Whether housekeeping deletes old rows that the Python bridge wrote, too; in
-    /// an adopted store it deletes only our own
+    /// Whether housekeeping also deletes old rows that the Python bridge wrote [default
+    /// in an adopted store: off]
     #[arg(long, value_name = "HOW", value_parser = ["on", "off"])]
     prune_foreign: Option<String>,
-    /// Accept the triggers and other definitions in the database that `store
-    /// check` names; it is noted in your configuration directory, root's counts
-    /// for every user
+    /// Accept the triggers and other definitions in the database that `store verify`
+    /// names; noted in your configuration directory (root's is valid for all users)
     #[arg(long)]
     accept_schema: bool,
-    /// Let everybody send as much as they like
+    /// Remove the limits: every session may send any number of messages
     #[arg(long, conflicts_with_all = ["per_minute", "per_hour", "per_day"])]
     no_rate_limit: bool,
     #[command(flatten)]
@@ -101,11 +100,11 @@ pub(super) async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Ex
     }
     let path = &found.location;
     let first = match what {
-        "made" => format!("made store {BOLD}{path}{BOLD:#}\n"),
+        "made" => format!("created store {BOLD}{path}{BOLD:#}\n"),
         "adopted" => format!(
-            "adopted store {BOLD}{path}{BOLD:#}: the Python bridge's agents go on working with it\n"
+            "adopted store {BOLD}{path}{BOLD:#}: the agents of the Python bridge can go on using it\n"
         ),
-        _ => format!("store {BOLD}{path}{BOLD:#} is there already\n"),
+        _ => format!("store {BOLD}{path}{BOLD:#} exists already\n"),
     };
     let rest = format!(
         "  {} · schema {} · tokens {} · {}\n",
@@ -117,7 +116,7 @@ pub(super) async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Ex
     print(&(first + &rest))?;
     if found.adopted && storage == Some(TokenStorage::Hashed) {
         note(
-            "the Python bridge cannot verify hashed tokens: its agents cannot take part in new conversations",
+            "the Python bridge cannot verify hashed tokens: its agents cannot use new conversations",
         );
     }
     Ok(Exit::Success)
@@ -128,7 +127,7 @@ pub(super) async fn init(args: InitArgs, context: &Context) -> anyhow::Result<Ex
 fn accept(path: &Path) -> anyhow::Result<()> {
     let found = sqlite::inspect(path, false)?;
     if found.differences.is_empty() {
-        note("there is nothing to accept: every definition in it is known");
+        note("nothing to accept: this program knows every definition in the store");
         return Ok(());
     }
     let file = accepted::accept(path, &found.fingerprint).context("noting what was accepted")?;

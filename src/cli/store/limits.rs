@@ -14,12 +14,12 @@ use crate::model::rate::RateLimits;
 #[command(after_help = "\
 Examples:
   mcp-bridge store limits
-  mcp-bridge store limits --per-minute 300 --per-day 0    0 is no limit
+  mcp-bridge store limits --per-minute 300 --per-day 0    0 means no limit
   mcp-bridge store limits --off")]
 pub(in crate::cli) struct LimitsArgs {
     #[command(flatten)]
     limits: Limits,
-    /// No limit at all
+    /// Remove all limits
     #[arg(long, conflicts_with_all = ["per_minute", "per_hour", "per_day"])]
     off: bool,
 }
@@ -29,10 +29,10 @@ pub(super) struct Limits {
     /// Messages that a session may send in a minute
     #[arg(long, value_name = "N")]
     per_minute: Option<u32>,
-    /// ... in an hour
+    /// Messages that a session may send in an hour
     #[arg(long, value_name = "N")]
     per_hour: Option<u32>,
-    /// ... in a day
+    /// Messages that a session may send in a day
     #[arg(long, value_name = "N")]
     per_day: Option<u32>,
 }

@@ -16,24 +16,27 @@ use crate::exit::Exit;
 /// What to do with the store.
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
-    /// Make a store, or adopt the Python bridge's
+    /// Create a store, or adopt the database of the Python bridge
     Init(init::InitArgs),
-    /// Look thoroughly: integrity, version, sizes
-    #[command(after_help = "\
+    /// Verify the store: integrity, version, sizes
+    #[command(
+        alias = "check",
+        after_help = "\
 Examples:
-  mcp-bridge store check
-  mcp-bridge store check --json | jq .problems
+  mcp-bridge store verify
+  mcp-bridge store verify --json | jq .problems
 
-Problems end it with exit code 78.")]
-    Check,
-    /// Copy the store to a file, while everybody goes on writing
+If there are problems, the exit code is 78."
+    )]
+    Verify,
+    /// Copy the store to a file while daemons and agents go on writing
     Backup(backup::BackupArgs),
-    /// Put a backup in the place of the store; nobody may be using it
+    /// Replace the store by a backup; no program may be using the store
     Restore(restore::RestoreArgs),
-    /// Show or set how much a session may send
+    /// Show or set how many messages a session may send
     Limits(limits::LimitsArgs),
-    /// Make the machine's directory of stores its daemon's alone; the package's upgrade
-    /// calls this
+    /// Give the system's store directory to its daemon alone; called by the package's
+    /// upgrade
     #[command(hide = true)]
     OwnDirectory(own_directory::OwnDirectoryArgs),
 }
@@ -41,7 +44,7 @@ Problems end it with exit code 78.")]
 pub(super) async fn run(command: StoreCommand, context: &Context) -> anyhow::Result<Exit> {
     match command {
         StoreCommand::Init(args) => init::init(args, context).await,
-        StoreCommand::Check => check::check(context).await,
+        StoreCommand::Verify => check::check(context).await,
         StoreCommand::Backup(args) => backup::run(args, context).await,
         StoreCommand::Restore(args) => restore::run(args, context).await,
         StoreCommand::Limits(args) => limits::limits(args, context).await,

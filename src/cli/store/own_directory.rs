@@ -90,8 +90,7 @@ fn is_shared(path: &Path, said: &mut String) -> bool {
             let why = error.to_string();
             let why = printable(why.lines().next().unwrap_or_default()).into_owned();
             said.push_str(&format!(
-                "mcp-bridge: is it shared with the Python bridge? {why}\n  \
-                 if so, mcp-bridge doctor says how its directory is opened again\n"
+                "mcp-bridge: perhaps the Python bridge shares it: {why}\n  if so, `mcp-bridge doctor` says how to open its directory again\n"
             ));
             false
         }
@@ -126,8 +125,7 @@ fn kept(store: &Path, etc: &Path, directory: &Metadata) -> String {
     let [drop_in, tmpfiles] = [DROP_IN, TMPFILES].map(|(path, _)| etc.join(path));
     format!(
         "mcp-bridge: {store} is shared with the Python bridge, so its directory stays open to its group ({mode:o}): \
-         every member may read and write all that is in the store\n  \
-         {drop_in} and {tmpfiles} keep it so; once that bridge is gone, delete both, and: \
+         every member may read and write everything in the store\n  this is set in {drop_in} and {tmpfiles}; when you stop using that bridge, delete both files and run: \
          systemctl daemon-reload && systemd-tmpfiles --create mcp-bridge-store.conf && systemctl restart 'mcp-bridged@*'\n",
         store = store.display(),
         mode = directory.mode() & 0o7777,
@@ -144,8 +142,7 @@ fn close(directory: &Path, files: &[PathBuf]) -> anyhow::Result<String> {
     open.set_permissions(Permissions::from_mode(0o700))?;
     let place = directory.display();
     let mut said = format!(
-        "mcp-bridge: {place} is for its daemons alone now ({:o} before): other programs ask a daemon, at \
-         /run/mcp-bridge/NAME/api.sock, which their credentials find\n",
+        "mcp-bridge: only its daemons may use {place} now ({:o} before); other programs ask a daemon at /run/mcp-bridge/NAME/api.sock, and find it by their credentials\n",
         owner.mode() & 0o7777,
     );
     let mut stores = Vec::new();
@@ -153,7 +150,7 @@ fn close(directory: &Path, files: &[PathBuf]) -> anyhow::Result<String> {
         match take(path, &owner) {
             Ok(meta) => stores.push((meta.dev(), meta.ino())),
             Err(error) => said.push_str(&format!(
-                "mcp-bridge: {}: it stays as it is: {error}\n",
+                "mcp-bridge: {} was not changed: {error}\n",
                 printable(&path.display().to_string())
             )),
         }
@@ -161,7 +158,7 @@ fn close(directory: &Path, files: &[PathBuf]) -> anyhow::Result<String> {
     let holders = holders::of(&stores, owner.uid());
     if !holders.is_empty() {
         said.push_str(
-            "mcp-bridge: these have the store open from before, and cannot use it any more; restart each:\n",
+            "mcp-bridge: these processes opened the store before and cannot use it any more; restart each:\n",
         );
     }
     for Holder { pid, name, user } in holders {
@@ -227,7 +224,7 @@ mod tests {
         for victim in &victims {
             assert_eq!(mode(victim), 0o644, "{}", victim.display());
         }
-        assert!(said.contains("bridge.db-shm: it stays as it is"), "{said}");
+        assert!(said.contains("bridge.db-shm was not changed"), "{said}");
     }
 
     #[test]

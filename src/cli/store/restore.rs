@@ -19,25 +19,25 @@ use crate::exit::Exit;
 use crate::store::sqlite::{self, Inspection};
 use crate::text::shown::shown;
 
-/// Puts a backup in the place of the store. Nobody may be using it: daemons,
-/// agents' own commands and the Python bridge must be stopped. The old database
-/// is kept, under a name with the time in it.
+/// Replaces the store by a backup. Daemons, agents' commands and the Python bridge
+/// must be stopped. The old database is kept, under a name that contains the time.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   systemctl stop 'mcp-bridged@*'
   mcp-bridge store restore bridge-20251113T021320Z.backup.db
-  mcp-bridge store restore /mnt/disk/nightly.db --yes     without a question
+  mcp-bridge store restore /mnt/disk/nightly.db --yes     do not ask
   systemctl start mcp-bridged@worker
 
-What was sent, read and done after the backup was made is not in it, but stands
-in the database that is kept. Numbers of messages and tasks, and tasks' fences,
-go on from where they were: none is given twice.")]
+Stop daemons, agents and the Python bridge first. The old database is kept under a
+name that contains the time. It has what was sent, read and done after the backup
+was made. Numbers of messages and tasks, and fences, continue after the old ones:
+none is used twice.")]
 pub(in crate::cli) struct RestoreArgs {
-    /// The backup
+    /// Backup file
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
-    /// Do it without asking; needed where there is no terminal to ask on
+    /// Do not ask; required without a terminal
     #[arg(long)]
     yes: bool,
 }
@@ -52,7 +52,7 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<
     let found = sqlite::candidate(&file, &store)?;
     if !args.yes {
         if !std::io::stdin().is_terminal() {
-            let what = "restoring replaces the store, and there is no terminal to ask on\n  say --yes if that is what you want";
+            let what = "restoring replaces the store, and there is no terminal to ask you\n  use --yes to confirm";
             return Err(CliError::Usage(what.into()).into());
         }
         if !agreed(&store, &found)? {
@@ -87,16 +87,18 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<
                 None => ", whole".to_owned(),
             };
             out.push_str(&format!(
-                "  what was there is kept{state}: {}\n",
+                "  the old database is kept{state}: {}\n",
                 replaced.display()
             ));
         }
-        out.push_str(&format!("{DIM}  now start again what uses it{DIM:#}\n"));
+        out.push_str(&format!(
+            "{DIM}  now restart the programs that use it{DIM:#}\n"
+        ));
         print(&out)?;
     }
     if !restored.late.is_empty() {
         note(&format!(
-            "{WARN}warning{WARN:#}: {} opened the old database in that moment and would write into it\n  restart it",
+            "{WARN}warning{WARN:#}: {} opened the old database at that moment and would write to it\n  restart it",
             restored.late
         ));
     }
@@ -118,7 +120,7 @@ fn agreed(store: &Path, found: &Inspection) -> anyhow::Result<bool> {
     writeln!(out, "the store {BOLD}{}{BOLD:#}", shown(&name))?;
     writeln!(out, "  is       {}", shown(&old))?;
     writeln!(out, "  becomes  {}{}", content(found), age(found))?;
-    write!(out, "replace it, and keep the old one? [y/N] ")?;
+    write!(out, "replace it and keep the old one? [y/N] ")?;
     out.flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

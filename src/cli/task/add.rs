@@ -29,45 +29,48 @@ const MOST_BYTES: u64 = 64 << 20;
 /// Adds a task. It waits in the queue until an orchestrator gives it to a
 /// session of its role, or one claims it.
 ///
-/// With credentials it is added in that session's name, which then hears what
-/// became of it; of several sessions the first `a` side is meant, unless --as
-/// names another.
+/// With credentials, that session adds it, and gets a message about the result.
+/// If the credentials hold several sessions, this is the first `a` side, unless
+/// --as names another.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   mcp-bridge task add --role backend --title \"Port the parser\" --body-file parser.md
-  mcp-bridge -c backend.a task add --role backend --title \"Port the parser\" --id parser
+  mcp-bridge -c backend/a task add --role backend --title \"Port the parser\" --id parser
   git diff | mcp-bridge task add --role review --title \"Review this\" --body -
-  mcp-bridge task add --from tasks.jsonl
+  mcp-bridge task add --batch tasks.jsonl
 
+The task waits in the queue until an orchestrator gives it to a session of its role,
+or a session claims it. With credentials, their session adds the task and gets a
+message about its result.
 A line of a JSON Lines file is {\"role\", \"title\", \"body\", \"files\", \"id\"}; the last
-three may be missing. If one line is wrong, nothing of the file is added. Secrets
-(keys, passwords, tokens) are taken out before anything is stored.")]
+three are optional. If one line is wrong, no task is added. Secrets (keys, passwords,
+tokens) are removed before the task is stored.")]
 pub(in crate::cli) struct AddArgs {
-    /// The role that is to do it
-    #[arg(long, value_name = "ROLE", required_unless_present = "from",
+    /// Role of the sessions that may do it
+    #[arg(long, value_name = "ROLE", required_unless_present = "batch",
           add = ArgValueCandidates::new(completions::roles))]
     role: Option<String>,
-    /// One line that says what it is
-    #[arg(long, value_name = "TITLE", required_unless_present = "from")]
+    /// Title, in one line
+    #[arg(long, value_name = "TITLE", required_unless_present = "batch")]
     title: Option<String>,
-    /// All that there is to say; `-` reads standard input
+    /// Description; `-` reads standard input
     #[arg(long, value_name = "TEXT")]
     body: Option<String>,
-    /// The same from a file
+    /// Read the description from a file
     #[arg(long, value_name = "FILE", conflicts_with = "body")]
     body_file: Option<PathBuf>,
-    /// A file that it is about; may be repeated, 20 at most
-    #[arg(long = "file", value_name = "PATH")]
+    /// File that the task is about; may be repeated, 20 at most
+    #[arg(long = "about", alias = "file", value_name = "PATH")]
     files: Vec<String>,
-    /// An id of your own: the same one twice is one task
+    /// Your own id for the task: added twice with the same id, it is stored once
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// Add each line of a JSON Lines file, all or none; `-` reads standard input
-    #[arg(long, value_name = "FILE",
+    /// Add each line of a JSON Lines file: all or none; `-` reads standard input
+    #[arg(long, alias = "from", value_name = "FILE",
           conflicts_with_all = ["role", "title", "body", "body_file", "files", "id"])]
-    from: Option<PathBuf>,
-    /// In whose name, of several sessions
+    batch: Option<PathBuf>,
+    /// Session that adds it, if the credentials hold several
     #[arg(long = "as", value_name = "SESSION")]
     acting_as: Option<String>,
 }
@@ -79,7 +82,7 @@ pub(super) async fn run(args: AddArgs, context: &Context) -> anyhow::Result<Exit
         context.acting()?;
     }
     let bridge = context.open().await?;
-    let tasks = match &args.from {
+    let tasks = match &args.batch {
         Some(path) => from_lines(path)?,
         None => vec![from_arguments(&args)?],
     };
@@ -89,7 +92,7 @@ pub(super) async fn run(args: AddArgs, context: &Context) -> anyhow::Result<Exit
     };
     let added = bridge.add_tasks(creator.as_ref(), &tasks).await?;
     warn_of_roles(&bridge, &tasks).await?;
-    if args.from.is_some() {
+    if args.batch.is_some() {
         show_many(context, &bridge, &added).await?;
     } else if let [added] = added.as_slice() {
         let task = once_given_out(&bridge, added.id).await?;
@@ -144,7 +147,7 @@ fn from_lines(path: &Path) -> anyhow::Result<Vec<NewTask>> {
         what,
     };
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MOST_BYTES {
-        let what = format!("it has more than {} MiB; cut it", MOST_BYTES >> 20);
+        let what = format!("it has more than {} MiB; split it", MOST_BYTES >> 20);
         return Err(refused(Broken { line: None, what }).into());
     }
     Ok(lines::parse(&bytes).map_err(refused)?)
@@ -170,7 +173,7 @@ async fn warn_of_roles(bridge: &Bridge, tasks: &[NewTask]) -> anyhow::Result<()>
             roles => format!("there are {}", roles.join(", ")),
         };
         note(&printable(&format!(
-            "note: no open session has the role `{role}`{hint} ({have}); the task waits until one has"
+            "note: no open session has the role `{role}`{hint} ({have}); the task waits for such a session"
         ))
         .replacen("note:", &format!("{WARN}note:{WARN:#}"), 1));
     }
@@ -212,7 +215,9 @@ async fn show_many(context: &Context, bridge: &Bridge, added: &[Added]) -> anyho
     if before > 0 {
         let count = text::count(u64::try_from(before).unwrap_or(u64::MAX), "task");
         let were = if before == 1 { "was" } else { "were" };
-        out.push_str(&format!("; {count} of the file {were} there already"));
+        out.push_str(&format!(
+            "; {count} of the file {were} in the store already"
+        ));
     }
     out.push('\n');
     print(&out)?;

@@ -37,13 +37,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<NewTask>, Broken> {
         if let Some(id) = &task.client_id
             && let Some(before) = ids.insert(id.as_str().to_owned(), number)
         {
-            let what = format!("its id stands on line {before} already");
+            let what = format!("its id is already on line {before}");
             return Err(broken(what));
         }
         tasks.push(task);
     }
     if tasks.is_empty() {
-        let what = "there are no tasks in it".to_owned();
+        let what = "it contains no task".to_owned();
         return Err(Broken { line: None, what });
     }
     Ok(tasks)
@@ -91,7 +91,7 @@ fn text(object: &mut Map<String, Value>, key: &str) -> Result<Option<String>, St
     match object.remove(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(format!("`{key}` must be a text")),
+        Some(_) => Err(format!("`{key}` must be a string")),
     }
 }
 
@@ -99,7 +99,7 @@ fn files(object: &mut Map<String, Value>) -> Result<Vec<String>, String> {
     let list = match object.remove("files") {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(list)) => list,
-        Some(_) => return Err("`files` must be a list of texts".to_owned()),
+        Some(_) => return Err("`files` must be a list of strings".to_owned()),
     };
     if list.len() > MAX_FILES {
         return Err(too_many_files(list.len()));
@@ -107,7 +107,7 @@ fn files(object: &mut Map<String, Value>) -> Result<Vec<String>, String> {
     list.into_iter()
         .map(|file| match file {
             Value::String(file) => Ok(file),
-            _ => Err("`files` must be a list of texts".to_owned()),
+            _ => Err("`files` must be a list of strings".to_owned()),
         })
         .collect()
 }
@@ -151,7 +151,7 @@ mod tests {
                 "{\"role\":\"r\",\"titel\":\"swordfish\"}",
                 "unknown key `titel`; did you mean `title`?",
             ),
-            ("{\"role\":\"r\",\"title\":7}", "`title` must be a text"),
+            ("{\"role\":\"r\",\"title\":7}", "`title` must be a string"),
             ("{\"role\":\" \",\"title\":\"t\"}", "`role` has"),
             (
                 "{\"role\":\"r\",\"title\":\"a\\nswordfish\"}",
@@ -171,7 +171,7 @@ mod tests {
             ),
             (
                 "{\"role\":\"r\",\"title\":\"t\",\"id\":\"one\"}",
-                "its id stands on line 1 already",
+                "its id is already on line 1",
             ),
             (
                 &format!("{{\"role\":\"r\",\"title\":\"t\",\"files\":[{many}]}}"),

@@ -14,43 +14,42 @@ use crate::model::task::{ProgressNote, TaskId, TaskState};
 use crate::session;
 use crate::store::TaskFilter;
 
-/// Ends a task that nobody shall do any more; its owner is told to stop.
+/// Ends a task for good. Its owner gets a message to stop.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   mcp-bridge task cancel 17
   mcp-bridge task cancel 17 \"the parser is replaced\"")]
 pub(in crate::cli) struct CancelArgs {
-    /// Which
+    /// Id of the task
     #[arg(value_name = "TASK", add = ArgValueCandidates::new(completions::tasks))]
     task: TaskId,
-    /// Why; `-` reads standard input
+    /// Reason; `-` reads standard input
     reason: Option<String>,
 }
 
-/// Moves a task by hand, or all tasks of a session. The fence of each grows, and
-/// the owner is told to stop.
+/// Moves a task, or all tasks of a session. The fence of each grows, and the owner
+/// gets a message to stop.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   mcp-bridge task reassign 17 backend-2
-  mcp-bridge task reassign 17 --queue            to any session with room
-  mcp-bridge task reassign --owner backend-1     all its tasks, to any with room
+  mcp-bridge task reassign 17 --queue            to any session that has room
+  mcp-bridge task reassign --owner backend-1     all its tasks, to any session that has room
 
-A session is named by label (backend-2: its b side), by label and side
-(backend-2/a), or by its conversation's id. A task that was given up is given a
-new life by this.")]
+The old owner gets a message to stop. Write a session as label and side (backend-2/a);
+the label alone means side b. A dead task becomes open again.")]
 pub(in crate::cli) struct ReassignArgs {
-    /// Which task
+    /// Id of the task
     #[arg(value_name = "TASK", required_unless_present = "owner", add = ArgValueCandidates::new(completions::tasks))]
     task: Option<TaskId>,
-    /// The session that gets it
+    /// Session that gets the task
     #[arg(required_unless_present_any = ["queue", "owner"], add = ArgValueCandidates::new(completions::sessions))]
     session: Option<String>,
-    /// Back into the queue
+    /// Put the task back into the queue
     #[arg(long, conflicts_with = "session")]
     queue: bool,
-    /// All open tasks of this session, back into the queue
+    /// Put all open tasks of this session back into the queue
     #[arg(long, value_name = "SESSION", conflicts_with_all = ["task", "session"], add = ArgValueCandidates::new(completions::sessions))]
     owner: Option<String>,
 }
@@ -70,7 +69,7 @@ pub(super) async fn cancel(args: CancelArgs, context: &Context) -> anyhow::Resul
         return Ok(Exit::Success);
     }
     let told = match &before.owner {
-        Some(_) => format!(": {} is told to stop", before.owner_name()),
+        Some(_) => format!(": {} gets a message to stop", before.owner_name()),
         None => String::new(),
     };
     print(&format!("task {} cancelled{told}\n", task.id))?;

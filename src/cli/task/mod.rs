@@ -31,31 +31,31 @@ const LOOK: Duration = Duration::from_millis(10);
 /// What to do with tasks.
 #[derive(Debug, Subcommand)]
 pub(super) enum TaskCommand {
-    /// Add a task, or a file full of them; an orchestrator gives it out
+    /// Add a task, or a file of tasks
     Add(add::AddArgs),
-    /// List those that are open
+    /// List open tasks
     List(show::ListArgs),
-    /// Show one, with its history
+    /// Show a task with its history
     #[command(after_help = "\
 Examples:
   mcp-bridge task show 17
   mcp-bridge task show 17 --json | jq -r .result")]
     Show {
-        /// Which
+        /// Id of the task
         #[arg(value_name = "TASK", add = show::all_tasks())]
         task: TaskId,
     },
-    /// Take a task: this one, or the oldest that waits for this session's role
+    /// Claim a task: the named one, or the oldest that waits for this session's role
     Claim(work::ClaimArgs),
-    /// Note how far it is
+    /// Report progress on a task
     Progress(work::ProgressArgs),
-    /// End it: it is done
+    /// Report that a task is done
     Done(work::DoneArgs),
-    /// End this try: it could not be done; it is tried again later
+    /// Report failure; the task is retried later, up to five times
     Fail(work::FailArgs),
-    /// End it for good; its owner is told to stop
+    /// Cancel a task for good; its owner gets a message to stop
     Cancel(manage::CancelArgs),
-    /// Give it to a session, or back into the queue
+    /// Move a task to a session or back into the queue
     Reassign(manage::ReassignArgs),
 }
 
@@ -104,7 +104,7 @@ fn line(task: &Task) -> String {
 /// A state in a person's words.
 fn words(state: TaskState) -> &'static str {
     match state {
-        TaskState::RetryWait => "waits for its next try",
+        TaskState::RetryWait => "waits for its next attempt",
         other => other.as_str(),
     }
 }

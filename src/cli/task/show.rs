@@ -18,30 +18,30 @@ use crate::model::task::{TaskId, TaskState};
 use crate::session;
 use crate::store::{Task, TaskEvent, TaskFilter};
 
-/// Which tasks; without a word about states, those that are open.
+/// Which tasks; without options about states, the open ones.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   mcp-bridge task list
   mcp-bridge task list --state dead --state cancelled
-  mcp-bridge -c backend.b task list --mine --json | jq '.[].id'
+  mcp-bridge -c backend/b task list --mine --json | jq '.[].id'
 
-States: queued, leased (somebody has it), retry_wait (it failed and is tried
-again), done, dead (given up), cancelled; the first three are open.")]
+States: queued, leased (a session has it), retry_wait (failed, is retried later),
+done, dead (failed for good), cancelled. The first three are open.")]
 pub(in crate::cli) struct ListArgs {
-    /// Only in this state; may be repeated
+    /// Only tasks in this state; may be repeated
     #[arg(long = "state", value_name = "STATE", value_parser = state)]
     states: Vec<TaskState>,
-    /// Only of this role
+    /// Only tasks of this role
     #[arg(long, value_name = "ROLE", add = ArgValueCandidates::new(completions::roles))]
     role: Option<String>,
-    /// Only those that the sessions of the credentials have
+    /// Only tasks of the sessions of the credentials
     #[arg(long)]
     mine: bool,
-    /// In every state
+    /// Tasks in every state
     #[arg(long, conflicts_with = "states")]
     all: bool,
-    /// The newest so many
+    /// Show at most N tasks, newest last
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
 }

@@ -19,12 +19,12 @@ use crate::store::StoreError;
 /// What to do with teams.
 #[derive(Debug, Subcommand)]
 pub(super) enum TeamCommand {
-    /// Make a team: conversations, credentials, set-up, daemon configuration
+    /// Create a team: conversations, credentials, client set-up, daemon configuration
     ///
-    /// Makes a conversation between the orchestrator and each worker (NAME-1,
-    /// NAME-2, ...), the credentials of each, and what the daemons need. The agent
-    /// in the current directory becomes the orchestrator: its client gets tools and
-    /// hooks, as `join` and `setup` do it. If a step fails, all is taken back.
+    /// Creates a conversation between the orchestrator and each worker (NAME-1, NAME-2,
+    /// ...), credentials for every session, and configurations for the daemons. The
+    /// agent in the current directory becomes the orchestrator: its client gets tools
+    /// and hooks, as `join` and `setup` do it. If a step fails, all steps are undone.
     New(new::NewArgs),
     /// Take back what `team new` made: close its conversations, remove its files
     ///

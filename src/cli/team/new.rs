@@ -41,30 +41,29 @@ Examples:
   mcp-bridge team new backend --workers 3 --client claude --dry-run
   mcp-bridge team new backend --workers 3 --client claude --user
 
-Each worker's work tree then joins as the lines say that it prints. A file that is
-there is never overwritten: a daemon's configuration that stands already is left, and
-what it needs is printed. Ended by Ctrl-C or SIGTERM it takes back what it has made;
-`mcp-bridge team remove` does so later.")]
+The command prints what to run in each worker's work tree. It never overwrites a
+file: if a daemon's configuration exists, it prints what to add. On Ctrl-C or SIGTERM
+it undoes all steps; `mcp-bridge team remove` does that later.")]
 pub(in crate::cli) struct NewArgs {
-    /// What the team is called; its conversations are NAME-1, NAME-2, ...
+    /// Name of the team; its conversations are NAME-1, NAME-2, ...
     #[arg(value_name = "NAME", value_parser = conversations::label)]
     name: Label,
-    /// How many workers
+    /// Number of workers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     workers: u32,
-    /// The orchestrator's client, which is set up in the current directory
+    /// Client of the orchestrator, set up in the current directory
     #[arg(long, value_enum, value_name = "CLIENT")]
     client: Client,
-    /// Set the client up for all projects of this user, the workers' among them
+    /// Set up the client for all projects of this user, also those of the workers
     #[arg(long)]
     user: bool,
-    /// The role of the workers, which their tasks name [default: NAME]
+    /// Role of the workers, used by their tasks [default: NAME]
     #[arg(long, value_name = "ROLE", value_parser = role)]
     role: Option<String>,
-    /// How long the conversations live unless they are renewed
+    /// How long the conversations live, unless they are renewed
     #[arg(long = "for", value_name = "DURATION", default_value = "3h", value_parser = conversations::life)]
     life: Duration,
-    /// Say what would be made, and make nothing
+    /// Show what would be created, and create nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -237,7 +236,7 @@ async fn make(plan: &mut Plan, bridge: &Bridge) -> anyhow::Result<Option<i32>> {
     }
     let store = bridge.name();
     let record = plan.record(&store);
-    let not_noted = "the note of this team cannot be written";
+    let not_noted = "the record of this team cannot be written";
     plan.records.write(&record).context(not_noted)?;
     let made = tokio::select! {
         signal = signals.next() => Ok(signal),
@@ -266,7 +265,7 @@ async fn make(plan: &mut Plan, bridge: &Bridge) -> anyhow::Result<Option<i32>> {
         what = take_back(plan, bridge) => what,
         // Its user waits no longer.
         _ = signals.next() => format!(
-            "team {} was not made, and may not be taken back in whole\n  \
+            "team {} was not created, and perhaps not all of it was removed\n  \
              mcp-bridge team remove {}",
             plan.name, plan.name
         ),
@@ -284,7 +283,7 @@ async fn make(plan: &mut Plan, bridge: &Bridge) -> anyhow::Result<Option<i32>> {
 async fn take_back(plan: &mut Plan, bridge: &Bridge) -> String {
     plan.take_back_files();
     let left = made::take_back(bridge, &plan.new, &plan.files).await;
-    let mut what = format!("team {} was not made", plan.name);
+    let mut what = format!("team {} was not created", plan.name);
     for (id, why) in &left {
         let _ = write!(what, "; conversation {id} stays open ({why})");
     }

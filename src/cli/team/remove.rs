@@ -34,9 +34,7 @@ Examples:
   mcp-bridge team remove backend --dry-run
   mcp-bridge team remove backend
 
-A file that was changed since it was written is left, and so is what other sessions
-of yours need; both are named, with the reason. The store stays, with what was said.
-Stop the agents first: their conversations end.")]
+Stop the agents first: their conversations are closed. A changed file stays, and so does\neverything that other sessions of yours need; both are named, with the reason. The store\nand its messages stay.")]
 pub(in crate::cli) struct RemoveArgs {
     /// The team
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(teams))]
@@ -57,12 +55,9 @@ pub(super) async fn run(args: RemoveArgs, context: &Context) -> anyhow::Result<E
     let records = Records::own().context(no_home)?;
     let joins = Joins::own().context(no_home)?;
     let file = records.file(&args.name);
-    let read = records.read(&args.name).with_context(|| {
-        format!(
-            "{}: what the team was made of cannot be read",
-            file.display()
-        )
-    })?;
+    let read = records
+        .read(&args.name)
+        .with_context(|| format!("{}: the record of the team cannot be read", file.display()))?;
     let Some(record) = read else {
         let names = records.names();
         let hint = did_you_mean(args.name.as_str(), names.iter().map(String::as_str));
@@ -95,7 +90,10 @@ pub(super) async fn run(args: RemoveArgs, context: &Context) -> anyhow::Result<E
     if !has_failed {
         // What was left is told now, and no more is known of it.
         records.forget(&record.name).with_context(|| {
-            format!("{}: the note of the team cannot be removed", file.display())
+            format!(
+                "{}: the record of the team cannot be removed",
+                file.display()
+            )
         })?;
     }
     show(&record, &removal, true, context)?;
@@ -159,7 +157,7 @@ fn is_ours(file: &Path, conversations: &[ConversationId]) -> Result<bool, String
     let mut callers = read.callers.iter();
     let others = callers.find(|one| !conversations.contains(&one.session.conversation));
     if let Some(other) = others {
-        return Err(format!("it has the session {}, too", other.session));
+        return Err(format!("it also contains the session {}", other.session));
     }
     match read.is_written_as(&bytes) {
         true => Ok(true),
@@ -193,7 +191,7 @@ fn trees(removal: &mut Removal, record: &Record, joins: &Joins) -> Vec<PathBuf> 
 
 fn set_ups(removal: &mut Removal, record: &Record, joins: &Joins, trees: &[PathBuf]) {
     let Ok(made_for) = Client::from_str(&record.client, false) else {
-        return removal.leave(&record.client, "this program does not know that client");
+        return removal.leave(&record.client, "this program does not know this client");
     };
     for tree in trees {
         let is_own = *tree == record.work_tree;

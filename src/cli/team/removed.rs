@@ -153,7 +153,7 @@ fn page(record: &Record, removal: &Removal, is_done: bool) -> String {
     );
     out.push_str(&table.render(2));
     if removal.steps.is_empty() {
-        out.push_str("  nothing of it is there any more\n");
+        out.push_str("  nothing of it exists any more\n");
     }
     if !removal.left.is_empty() {
         let _ = writeln!(out, "\n{WARN}stays{WARN:#}");

@@ -126,7 +126,7 @@ fn page(plan: &Plan, store: &str, is_made: bool) -> String {
     let mut out = String::new();
     let count = text::count(plan.new.len() as u64, "conversation");
     let directory = orchestrator.parent().unwrap_or(Path::new("/"));
-    let would = if is_made { "" } else { "would make " };
+    let would = if is_made { "" } else { "would create " };
     let _ = writeln!(
         out,
         "{would}team {BOLD}{}{BOLD:#}: {count}, credentials in {}",
@@ -186,7 +186,7 @@ fn list(words: impl Iterator<Item = String>) -> String {
 
 fn of_daemons(daemons: Option<&Daemons>) -> String {
     let Some(daemons) = daemons else {
-        return "the machine's serve this store".to_owned();
+        return "the system's daemons serve this store".to_owned();
     };
     let written = daemons.each.iter().filter(|daemon| !daemon.is_there);
     list(written.map(|daemon| short(&daemon.file)))
@@ -209,7 +209,7 @@ fn wanting(daemons: &Daemons, plan: &Plan) -> Vec<String> {
         let mut drop_in = file.with_extension("d");
         drop_in.push(format!("{}.toml", plan.name));
         format!(
-            "{} is there already, and was left as it is.\nWrite this to {}, and reload the daemon:\n  {LOCAL}",
+            "{} exists already and was not changed.\nAdd this to {}, and reload the daemon:\n  {LOCAL}",
             short(file),
             short(&drop_in),
         )
@@ -239,7 +239,7 @@ fn next(plan: &Plan, workers: &[PathBuf]) -> String {
     let start = start(plan);
     let is_shell = start.len() > 1;
     let what = if is_shell {
-        "the daemons, each in a terminal of its own"
+        "the daemons, each in its own terminal"
     } else {
         "the daemons"
     };
@@ -249,7 +249,7 @@ fn next(plan: &Plan, workers: &[PathBuf]) -> String {
         quoted(&plan.role)
     );
     part(
-        "work for the team, and how it fares",
+        "give the team work, and see its state",
         &[task, "mcp-bridge status".to_owned()],
     );
     out

@@ -51,8 +51,7 @@ impl Way for Inbox {
             // The client holds what comes from outside there, and takes this server for a
             // child of its own: that is not ours to use without its user's word.
             let why = format!(
-                "the client asks its user for no permission: it is woken by its hook alone, \
-                 unless {INTO_BYPASSING}=1 stands in its environment"
+                "the client runs without permission prompts: only its hook wakes it, unless {INTO_BYPASSING}=1 is in its environment"
             );
             return Err(Fired::Held(why));
         }
@@ -137,8 +136,7 @@ impl ClaudeInbox {
             return Err(format!("the client's inbox has another protocol{version}"));
         }
         let socket = noted.messaging_socket_path.ok_or(
-            "the client has no inbox (it has none where its telemetry is off, \
-             or with Bedrock and Vertex)",
+            "the client has no inbox (without telemetry, or with Bedrock or Vertex, it has none)",
         )?;
         Ok(Self {
             client,
@@ -160,7 +158,7 @@ impl ClaudeInbox {
     async fn put(&self, text: &str) -> Result<(), String> {
         match tokio::time::timeout(PATIENCE, self.deliver(text)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err("the client's inbox does not read".into()),
+            Err(_) => Err("the client does not read its inbox".into()),
         }
     }
 
@@ -204,15 +202,15 @@ fn noted(directory: &Path, client: ProcessId) -> Result<Noted, String> {
 fn noted_with(directory: &Path, client: ProcessId) -> Result<(Noted, Vec<u8>), String> {
     let file = directory.join(format!("{}.json", client.pid));
     let text = guarded::read(&file, MOST)
-        .map_err(|error| format!("the client has no note of its session ({error})"))?;
+        .map_err(|error| format!("the client has no session file ({error})"))?;
     let noted: Noted = serde_json::from_slice(&text)
-        .map_err(|_| "the client's note of its session has another form".to_owned())?;
+        .map_err(|_| "the client's session file has an unknown format".to_owned())?;
     if noted
         .proc_start
         .as_ref()
         .is_none_or(|start| *start != client.start.to_string())
     {
-        return Err("the note of its session is of an earlier process".into());
+        return Err("the session file belongs to an earlier process".into());
     }
     Ok((noted, text))
 }
@@ -314,9 +312,9 @@ mod tests {
         assert!(why(&|n| n["procStart"] = "17".into()).contains("earlier process"));
         assert!(why(&|n| n["peerProtocol"] = 2.into()).contains("protocol 2"));
         assert!(why(&|n| n["messagingSocketPath"] = serde_json::Value::Null).contains("no inbox"));
-        assert!(why(&|n| *n = "garbage".into()).contains("another form"));
+        assert!(why(&|n| *n = "garbage".into()).contains("unknown format"));
         let none = ClaudeInbox::noted_in(&directory.path().join("none"), own());
-        assert!(none.expect_err("no inbox").contains("no note"));
+        assert!(none.expect_err("no inbox").contains("no session file"));
     }
 
     #[tokio::test]

@@ -103,7 +103,7 @@ impl AppServer {
                 && peer.uid() == geteuid().as_raw()
                 && liveness::runs(client);
             if !is_client {
-                return Err("the session runs in no app server that can be asked".into());
+                return Err("no app server that answers has this session".into());
             }
             let config = WebSocketConfig::default()
                 .read_buffer_size(16 << 10)

@@ -57,7 +57,7 @@ async fn find<'a>(
     agent: &'a Addressee,
 ) -> Result<(&'a str, Thread), String> {
     let found = server.first_of(&agent.threads).await?;
-    found.ok_or_else(|| "Codex has the agent's thread not loaded".into())
+    found.ok_or_else(|| "Codex has not loaded the agent's thread".into())
 }
 
 /// Queues a text, and leaves it there only as long as Codex may take it at once.
@@ -80,8 +80,7 @@ pub(super) async fn hand(
             return Ok(match is_idle {
                 false => Fired::Busy,
                 true => Fired::Held(
-                    "Codex holds its queue: its user interrupted the last turn, \
-                     and the next prompt goes on"
+                    "Codex holds its queue, because its user interrupted the last turn; the user's next prompt releases it"
                         .into(),
                 ),
             });

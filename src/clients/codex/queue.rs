@@ -75,7 +75,7 @@ impl CodexQueue {
             ));
         }
         if !is_thread(thread) {
-            return Err("Codex calls its thread something that is no name of one".into());
+            return Err("Codex reports an invalid thread id".into());
         }
         Ok(Self {
             program: program(client).unwrap_or_else(|| "codex".into()),
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn what_is_no_thread_has_no_queue() {
         let refused = CodexQueue::of(own(), "0.171.0", "--message=x").expect_err("none");
-        assert!(refused.contains("no name"), "{refused}");
+        assert!(refused.contains("invalid thread id"), "{refused}");
     }
 
     #[test]

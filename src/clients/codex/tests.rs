@@ -251,7 +251,7 @@ async fn another_process_at_the_socket_is_told_nothing() {
     let Err(why) = AppServer::at(&codex.socket(), client).await else {
         panic!("it spoke with a stranger");
     };
-    assert!(why.contains("no app server that can be asked"), "{why}");
+    assert!(why.contains("no app server that answers"), "{why}");
     assert_eq!(codex.count("initialize"), 0);
 }
 

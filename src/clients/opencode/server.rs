@@ -145,7 +145,7 @@ impl Server {
         let directory = std::env::current_dir().map_err(|error| error.to_string())?;
         let directory = directory
             .to_str()
-            .ok_or("the directory's name is no text")?;
+            .ok_or("the directory's name is not UTF-8")?;
         Self::of(client, directory, patience).await
     }
 
@@ -157,7 +157,7 @@ impl Server {
         patience: Duration,
     ) -> Result<Self, String> {
         let at = reachable(at).ok_or_else(|| {
-            format!("opencode's server listens at {at}, which is not this machine alone")
+            format!("opencode's server listens at {at}, not only on this machine")
         })?;
         let made = async {
             let reach = |error| format!("opencode's server at {at} cannot be reached: {error}");
@@ -202,7 +202,9 @@ impl Server {
             (StatusCode::UNAUTHORIZED, _) => Ok(()),
             (status, answer) => match read(path, status, &answer)? {
                 Answer { healthy: true } => Ok(()),
-                Answer { healthy: false } => Err("opencode's server says it is not well".into()),
+                Answer { healthy: false } => {
+                    Err("opencode's server reports that it does not work".into())
+                }
             },
         }
     }
@@ -246,7 +248,7 @@ impl Server {
     /// Why not, in plain words.
     pub(super) async fn prompt(&mut self, session: &Session, text: &str) -> Result<(), String> {
         if !is_plain(&session.id) {
-            return Err("opencode calls its session something that is no name of one".into());
+            return Err("opencode reports an invalid session id".into());
         }
         let mut body = json!({ "parts": [{ "type": "text", "text": text }] });
         if let Some(agent) = &session.agent {
@@ -308,16 +310,19 @@ impl Server {
 
 fn read<T: DeserializeOwned>(path: &str, status: StatusCode, answer: &[u8]) -> Result<T, String> {
     accepted(path, status)?;
-    serde_json::from_slice(answer)
-        .map_err(|_| format!("opencode answers {} in another form", name(path)))
+    serde_json::from_slice(answer).map_err(|_| {
+        format!(
+            "the answer of opencode to {} has an unknown format",
+            name(path)
+        )
+    })
 }
 
 fn accepted(path: &str, status: StatusCode) -> Result<(), String> {
     match status {
         status if status.is_success() => Ok(()),
         StatusCode::UNAUTHORIZED => Err(format!(
-            "opencode's server wants another password than stands in {PASSWORD} \
-             of the environment that opencode gave this program"
+            "opencode's server expects another password than {PASSWORD} in the environment that opencode gave this program"
         )),
         status => Err(format!(
             "opencode refuses {}: {}",

@@ -17,7 +17,7 @@ mod other {
     /// # Errors
     /// That.
     pub(in super::super) fn listening(_process: ProcessId) -> Result<Vec<SocketAddr>, String> {
-        Err("this system does not say at which port opencode's server listens".into())
+        Err("this system does not show the port of opencode's server".into())
     }
 
     /// Whether this process holds the other end of a connection.

@@ -21,19 +21,19 @@ const GENERAL: &[Key] = &[
     key(
         "role",
         Word(&["worker", "orchestrator"], ""),
-        "what the daemon is for; an `orchestrator` is a worker for its own agent that also watches every session",
+        "task of the daemon: `worker`, or `orchestrator`, which also does the work of a worker for its own agent",
     )
-    .or("wanted")
+    .or("required")
     .needs_restart(),
     key(
         "sessions",
         Word(&["listed", "local"], "listed"),
-        "which sessions are kept: `listed` in `[[session]]`; `local`, also those whose client registers and runs here, of a user's own daemon that user's alone",
+        "which sessions the daemon keeps: `listed`, those in `[[session]]`; `local`, also those whose client registers and runs on this machine (a user's own daemon: only that user's)",
     ),
     key(
         "store.url",
         Text(""),
-        "the store: a path, or `sqlite:/path`; `MCP_BRIDGE_STORE` in the environment comes before it",
+        "the store: a path, or `sqlite:/path`; `MCP_BRIDGE_STORE` in the environment takes precedence",
     )
     .or("this user's own store")
     .such_as(r#""sqlite:/var/lib/mcp-bridge/bridge.db""#)
@@ -41,14 +41,14 @@ const GENERAL: &[Key] = &[
     key(
         "store.url_file",
         Text(""),
-        "a file with that in it, where it holds a password; relative as `session.credentials` is; not together with `store.url`",
+        "a file with that URL, if it contains a password; a relative path works as for `session.credentials`; not together with `store.url`",
     )
     .such_as(r#""store.url""#)
     .needs_restart(),
     key(
         "store.accepted_schema",
         Text(""),
-        "the hash of triggers and other definitions in the database that `mcp-bridge store check` names, if they are meant to be there",
+        "hash of triggers and other definitions in the database that you accept; `mcp-bridge store verify` shows it",
     )
     .such_as(r#""e3b0c44298fc1c149afbf4c8996fb924""#)
     .needs_restart(),
@@ -62,7 +62,7 @@ const GENERAL: &[Key] = &[
     key(
         "service.state_file",
         Text(""),
-        "JSON: pid, the settings' generation, the last reload, the duties and their figures; an absolute path",
+        "file for the daemon's state, as JSON: pid, generation of the settings, last reload, duties and their figures; an absolute path",
     )
     .or("`NAME.json` in the runtime directory")
     .such_as(r#""/run/mcp-bridge/worker.json""#)
@@ -70,7 +70,7 @@ const GENERAL: &[Key] = &[
     key(
         "service.shutdown_grace",
         Duration(validate::SHUTDOWN_GRACE),
-        "how long the duties may take to finish after the first signal",
+        "time for the duties to finish after the first signal",
     ),
     key(
         "api.enabled",
@@ -80,72 +80,72 @@ const GENERAL: &[Key] = &[
     key(
         "api.connections",
         Number(api::CONNECTIONS),
-        "connections of all users at once",
+        "maximum number of connections, all users together",
     ),
     key(
         "api.connections_per_user",
         Number(api::CONNECTIONS_PER_USER),
-        "connections of one user at once; root and the daemon's own user have no such limit",
+        "maximum number of connections of one user; no limit for root and the daemon's own user",
     ),
     key(
         "api.max_body",
         Number(api::MAX_BODY),
-        "bytes of a request's body",
+        "maximum size of a request's body, in bytes",
     ),
     key(
         "api.time_limit",
         Duration(api::TIME_LIMIT),
-        "how long a request may take to arrive, and as long to be worked on",
+        "time limit for a request to arrive, and the same again to answer it",
     ),
     key(
         "api.conversations_per_hour",
         Number(api::CONVERSATIONS_PER_HOUR),
-        "conversations that one user may make in an hour without being an operator; `0` is none",
+        "conversations that a user who is not an operator may create in an hour; `0` means none",
     ),
     key(
         "api.tasks_per_hour",
         Number(api::TASKS_PER_HOUR),
-        "tasks that one user may add in an hour without being an operator; `0` is none",
+        "tasks that a user who is not an operator may add in an hour; `0` means none",
     ),
     key(
         "api.stored_mib_per_day",
         Number(api::STORED_MIB_PER_DAY),
-        "MiB of messages, tasks and their like that one user may have stored in a day; root and the daemon's own user have no such limit",
+        "MiB of messages, tasks and notes that one user may store in a day; no limit for root and the daemon's own user",
     ),
     key(
         "heartbeat.interval",
         Duration(validate::INTERVAL),
-        "between two heartbeats, with a tenth of jitter",
+        "time between two heartbeats, with a tenth of jitter",
     ),
     key(
         "heartbeat.ttl",
         Duration(validate::TTL),
-        "how long a heartbeat is good for: silent for so long, a session is lost; at least three intervals",
+        "heartbeat validity: a session silent for longer is lost; at least three intervals",
     ),
     key(
         "heartbeat.renew_conversations",
         Flag(true),
-        "a conversation does not end under a living agent",
+        "whether conversations of live agents are renewed, so that they do not expire",
     ),
     key(
         "heartbeat.renew_for",
         Duration(validate::RENEW_FOR),
-        "how far ahead a renewal sets the end; renewed when half of it is over; never below the ttl",
+        "new lifetime at each renewal; renewed when half of it has passed; never below the ttl",
     ),
     key(
         "heartbeat.mirror_interval",
         Duration(validate::MIRROR_INTERVAL),
-        "how often the Python bridge's own table is told",
+        "how often the Python bridge's own table is updated",
     ),
     key(
         "message_watch.mode",
         Word(&["events", "poll"], "events"),
-        "`poll` for file systems without events: the store is asked every 5 ms",
+        "`poll` for file systems without change events: the store is polled every 5 ms",
     ),
     key(
         "message_watch.poll_interval",
         Duration(validate::POLL_INTERVAL),
-        "the full look behind all events",
+        "time between full checks, which find messages even if an event was missed",
     ),
 ];
 
@@ -153,44 +153,44 @@ const SESSIONS: &[Key] = &[
     key(
         "session.credentials",
         Text(""),
-        "a credentials file. A relative one is looked for among the service's credentials, there also with `mcp-bridge_` before its name, then beside the main file, then in `credentials/` there",
+        "a credentials file. A relative path is searched among the service's credentials (there also as `mcp-bridge_NAME`), then beside the main file, then in `credentials/` beside the main file",
     )
-    .or("wanted")
+    .or("required")
     .such_as(r#""backend-1.toml""#),
     key(
         "session.proof",
         Proof,
-        "how the agent is known to live: one of the next three, or `\"none\"`",
+        "proof that the agent is alive: one of the next three, or `\"none\"`",
     )
-    .or("wanted")
+    .or("required")
     .such_as(r#"{ pid_file = "/run/backend-1/agent.pid" }"#),
     key(
         "session.proof.pid",
         Count(1, i32::MAX as i64),
-        "by this process",
+        "alive while this process runs",
     )
     .such_as("4121"),
     key(
         "session.proof.pid_file",
         Text(""),
-        "by the process whose id stands in this file; an absolute path",
+        "alive while the process with the id in this file runs; an absolute path",
     )
     .such_as(r#""/run/backend-1/agent.pid""#),
     key(
         "session.proof.exec",
         Words,
-        "by a command that ends with status 0",
+        "alive if this command ends with status 0",
     )
     .such_as(r#"["pgrep", "-f", "agent"]"#),
     key(
         "session.proof.timeout",
         Duration(sessions::PROOF_TIMEOUT),
-        "after which that command has failed; beside `exec` alone",
+        "time limit of that command; only together with `exec`",
     ),
     key(
         "session.wake",
         As("wake"),
-        "this session's own way to be woken: the keys of `[wake]`, each in the place of the common one",
+        "wake settings of this session: the keys of `[wake]`; each replaces the common one",
     )
     .or("as `[wake]`"),
 ];
@@ -199,103 +199,102 @@ const ORCHESTRATORS: &[Key] = &[
     orchestrators(
         "watchdog.check_interval",
         Duration(orchestrator::CHECK_INTERVAL),
-        "the longest sleep between two looks",
+        "longest time between two rounds",
     ),
     orchestrators(
         "watchdog.default_ttl",
         Duration(orchestrator::DEFAULT_TTL),
-        "how long a session without a daemon may be silent, beyond a time for which it \
-         said that it is busy",
+        "how long a session without a daemon may be silent, in addition to a time that it reported as busy",
     ),
     orchestrators(
         "watchdog.idle_after",
         Duration(orchestrator::IDLE_AFTER),
-        "no activity and nothing owed for so long is idle",
+        "a session with no pending work and no activity for this time is idle",
     ),
     orchestrators(
         "watchdog.stalled_after",
         Duration(orchestrator::STALLED_AFTER),
-        "no activity, but mail or a task, for so long is stalled; never below `watchdog.idle_after`",
+        "a session with unread messages or a task and no activity for this time is stalled; never below `watchdog.idle_after`",
     ),
     orchestrators(
         "watchdog.revoke_after",
         Duration(orchestrator::REVOKE_AFTER),
-        "stalled for so long, its task is moved, where the client reports turns",
+        "a session stalled for this time loses its task to another, if its client reports turns",
     ),
     orchestrators(
         "watchdog.starting_for",
         Duration(orchestrator::STARTING_FOR),
-        "a new session's time for its first sign of life",
+        "time for the first sign of life of a new session",
     ),
     orchestrators(
         "watchdog.correlated_hosts",
         Number(orchestrator::CORRELATED_HOSTS),
-        "from so many hosts on, silence may be the watchdog's own fault",
+        "silence of this number of hosts or more may be the watchdog's own problem",
     ),
     orchestrators(
         "watchdog.correlated_percent",
         Number(orchestrator::CORRELATED_PERCENT),
-        "if so many percent of them fall silent together, nobody is expired",
+        "if this percentage of hosts goes silent at once, no session is declared lost",
     ),
     orchestrators(
         "watchdog.correlated_hold",
         Duration(orchestrator::CORRELATED_HOLD),
-        "for so long; `0s` is not at all",
+        "for this time; `0s` turns it off",
     ),
     orchestrators(
         "watchdog.leader_ttl",
         Duration(orchestrator::LEADER_TTL),
-        "how long an orchestrator leads without renewing; at least three `watchdog.check_interval`",
+        "lease of the acting orchestrator; another takes over when it is not renewed; at least three `watchdog.check_interval`",
     ),
     orchestrators(
         "reassignment.capacity",
         Number(orchestrator::CAPACITY),
-        "open tasks of a session; its own number in the store wins",
+        "maximum number of open tasks of a session; `mcp-bridge capacity` overrides it",
     ),
     orchestrators(
         "reassignment.match_role",
         Word(&["same", "any"], "same"),
-        "who may take a task: sessions of its role, or any",
+        "which sessions may get a task: `same`, those of its role; or `any`",
     ),
     orchestrators(
         "reassignment.moves_per_second",
         Number(orchestrator::MOVES_PER_SECOND),
-        "how fast tasks are moved at most",
+        "maximum number of tasks moved in a second",
     ),
     orchestrators(
         "reassignment.max_losses",
         Number(orchestrator::MAX_LOSSES),
-        "a task that lost so many owners is given to nobody any more",
+        "a task that lost this number of owners is dead: no session gets it any more",
     ),
     orchestrators(
         "reassignment.losses_within",
         Duration(orchestrator::LOSSES_WITHIN),
-        "only losses so recent count",
+        "only losses within this time count",
     ),
     orchestrators(
         "housekeeping.interval",
         Duration(orchestrator::INTERVAL),
-        "between two rounds",
+        "time between two rounds",
     ),
     orchestrators(
         "housekeeping.keep_messages",
         Duration(orchestrator::KEEP_MESSAGES),
-        "read and acknowledged messages, of conversations that ended",
+        "how long read and acknowledged messages of ended conversations are kept",
     ),
     orchestrators(
         "housekeeping.keep_audit",
         Duration(orchestrator::KEEP_AUDIT),
-        "lines of the audit log",
+        "how long rows of the audit log are kept",
     ),
     orchestrators(
         "housekeeping.keep_tasks",
         Duration(orchestrator::KEEP_TASKS),
-        "finished tasks",
+        "how long finished tasks are kept",
     ),
     orchestrators(
         "housekeeping.keep_alerts",
         Duration(orchestrator::KEEP_ALERTS),
-        "alerts that are over",
+        "how long past alerts are kept",
     ),
 ];
 

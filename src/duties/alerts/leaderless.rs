@@ -83,7 +83,7 @@ impl Alerts {
                 if still >= self.settings.no_leader_after && !self.watched.raised =>
             {
                 let text = format!(
-                    "no orchestrator has acted for {}: nobody finds lost sessions or gives out tasks",
+                    "no orchestrator has been active for {}: lost sessions are not noticed and tasks are not given out",
                     crate::text::long_duration(still)
                 );
                 self.begin_if_first(FLEET, text, store, patience).await?;

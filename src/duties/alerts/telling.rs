@@ -195,13 +195,13 @@ impl Telling {
             let (id, failures) = match ended {
                 Ok((id, failures)) => (id, Some(failures)),
                 Err(died) => {
-                    error!(event = "alert-not-told", error = %died, "telling an alert died");
+                    error!(event = "alert-not-told", error = %died, "sending an alert failed unexpectedly");
                     (died.id(), None)
                 }
             };
             if let Some(job) = self.underway.remove(&id) {
                 let failures = failures.unwrap_or_else(|| {
-                    let why = "telling it died".to_owned();
+                    let why = "sending it failed unexpectedly".to_owned();
                     let all = self.addressees(&job).into_iter();
                     all.map(|adapter| Failure {
                         adapter,
@@ -363,9 +363,9 @@ impl Telling {
         let by = oldest.why.as_ref().map(|why| format!(" by {why}"));
         let by = by.unwrap_or_default();
         Some(match failed.len() {
-            1 => format!("an alert was not told{by}"),
+            1 => format!("an alert was not sent{by}"),
             more => format!(
-                "{} were not told, the oldest{by}",
+                "{} were not sent, the oldest{by}",
                 text::count(more as u64, "alert")
             ),
         })

@@ -124,7 +124,7 @@ impl Heartbeat {
                     .end_of_an_earlier_life(store, daemon, session, now, patience)
                     .await?
             {
-                debug!(session = %session.key, "its heartbeat is not ours");
+                debug!(session = %session.key, "its heartbeat belongs to another daemon");
             }
             self.exits.insert(session.key.clone(), true);
         }
@@ -182,8 +182,7 @@ pub(super) fn tell_succeeded(session: &KeptSession) {
            event = "session-exited",
            conversation = %session.key.conversation, session = %session.key,
     label = session.name(),
-           "another process acts for {} than before: the one before ended unseen, and its tasks \
-            and its unacknowledged mail go to this one", session.name()
+           "a new process acts for {}: the old one ended unnoticed; its tasks and unacknowledged messages go to the new one", session.name()
        );
 }
 

@@ -54,8 +54,7 @@ impl Heartbeat {
             info!(
                 event = "conversation-renewed",
                 conversation = %session.conversation, session = %session, label = name,
-                "the conversation of {name} expired while no daemon could renew it, and its \
-                 agent lives: it goes on"
+                "the conversation of {name} expired while no daemon could renew it; its agent is alive, so it was renewed"
             );
         }
         Ok(!renewed.is_empty())
@@ -92,7 +91,7 @@ impl Heartbeat {
         if mended > 0 {
             warn!(
                 event = "renewals-taken-back",
-                "took back the renewals of {}: a clock was far ahead",
+                "reverted the renewals of {}: a clock was far ahead",
                 text::count(mended, "conversation")
             );
         }

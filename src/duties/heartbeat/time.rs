@@ -36,14 +36,13 @@ impl Heartbeat {
         match judged.ahead {
             Some(ahead) if !self.clock_ahead => warn!(
                 event = "clock-ahead",
-                "the clock of this machine is {} ahead of what was seen before; conversations are \
-                 renewed by the time since boot until it has gone on steadily for {}",
+                "the clock of this machine jumped {} ahead; conversations are renewed by the time since boot until the clock is steady for {}",
                 text::days(ahead),
                 humantime::format_duration(TRIAL)
             ),
             None if self.clock_ahead => info!(
                 event = "clock-believed",
-                "conversations are renewed by the clock of this machine again"
+                "conversations are renewed by this machine's clock again"
             ),
             _ => {}
         }

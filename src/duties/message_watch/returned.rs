@@ -13,7 +13,7 @@ use crate::store::SharedStore;
 use crate::wake::Returned;
 
 /// In the place of what may be mail: that is in no log.
-const NOT_SHOWN: &str = "(not shown: it may be mail that it fetched)";
+const NOT_SHOWN: &str = "(not shown: it may contain messages)";
 
 impl Wakes {
     /// Takes the results of adapters that ran.

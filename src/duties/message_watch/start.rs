@@ -30,7 +30,7 @@ impl Wakes {
             session, mail, now, ..
         } = watched;
         let Some(settings) = session.wake.adapters.get(adapter) else {
-            return Ok(Started::Failed("it is not in the list any more"));
+            return Ok(Started::Failed("it is not in wake.order any more"));
         };
         let name = settings.name();
         if self.calls.runs(session, name) {
@@ -55,7 +55,7 @@ impl Wakes {
         };
         let claimed = store.claim_wake(&claim, clock::now());
         let Some(row) = patience.bounded(store.location(), claimed).await? else {
-            debug!(session = %session.key, "somebody else is waking it");
+            debug!(session = %session.key, "another program is waking it");
             return Ok(Started::Elsewhere);
         };
         let wake = self.record(&session.key);

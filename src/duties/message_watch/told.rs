@@ -54,7 +54,7 @@ impl Wakes {
                 event = "wake-unverified", adapter,
                 conversation = %session.key.conversation, session = %session.key,
                 label = session.name(),
-                "{} was not woken by {adapter}: {why}; trying the next way", session.name()
+                "{adapter} did not wake {}: {why}; trying the next adapter", session.name()
             );
         }
         self.endings.add(ending);
@@ -71,16 +71,16 @@ impl Wakes {
         text: &str,
     ) {
         let name = session.name();
-        let state = unwakeable(session, format!("no way to wake it worked{text}"));
+        let state = unwakeable(session, format!("no adapter woke it{text}"));
         self.record(&session.key).gives_up(state);
         warn!(
             event = "wake-list-spent", adapter = by,
             conversation = %session.key.conversation, session = %session.key,
             label = name,
-            "{name} was not woken by {by}: {why}; no other way is left, trying again later"
+            "{by} did not wake {name}: {why}; no adapter is left, trying again later"
         );
         let kind = AlertKind::WakeListSpent;
-        let text = format!("no way to wake {name} worked{text}");
+        let text = format!("no adapter woke {name}{text}");
         self.desk.raise_about(kind, &session.key, name, text);
     }
 
@@ -93,7 +93,7 @@ impl Wakes {
                 event = "session-looked",
                 conversation = %session.key.conversation, session = %session.key,
                 label = session.name(),
-                "{} looked by itself", session.name()
+                "{} fetched its messages without a wake", session.name()
             );
         }
     }

@@ -218,7 +218,7 @@ mod tests {
             name: name.into(),
             credentials: "one.toml".into(),
             life: None,
-            wake: Some("no way worked".into()),
+            wake: Some("all adapters failed".into()),
             beside: None,
         }
     }

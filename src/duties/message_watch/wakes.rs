@@ -219,7 +219,7 @@ impl Wakes {
         self.keep_only(&HashSet::new());
         let Some(store) = store else { return };
         if let Err(error) = self.endings.flush(store, Patience::begin()).await {
-            tracing::debug!(%error, "the wakes that are under way were not ended");
+            tracing::debug!(%error, "the running wakes were not ended");
         }
     }
 
@@ -283,7 +283,7 @@ mod tests {
             name: String::new(),
             credentials: "one.toml".into(),
             life: None,
-            wake: Some("no way worked".into()),
+            wake: Some("all adapters failed".into()),
             beside: None,
         }
     }

@@ -35,8 +35,7 @@ impl Reassignment {
                 subject: subject.clone(),
                 session: Some(key.clone()),
                 text: format!(
-                    "its agent ended {crashes} times in a row right after it was given a task: the \
-                     next one is given to it after a pause of {}",
+                    "its agent ended {crashes} times in a row right after it got a task: it gets the next task after a pause of {}",
                     text::long_duration(crash_pause(*crashes))
                 ),
                 by: leader.daemon.id.clone(),

@@ -85,7 +85,7 @@ impl Reassignment {
                         subject,
                         session: None,
                         text: format!(
-                            "tasks for the role `{role}` wait, and nobody healthy has it"
+                            "tasks for the role `{role}` wait; no healthy session has this role"
                         ),
                         by: leader.daemon.id.clone(),
                         told: false,

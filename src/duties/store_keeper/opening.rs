@@ -57,7 +57,7 @@ impl StoreKeeper {
                 return Err(StoreError::Busy(self.location.name.clone()));
             };
             if !std::mem::replace(&mut opening.told, true) {
-                info!(event = "store-migrating", store = %self.location.path().display(), "bringing the store to schema {schema}");
+                info!(event = "store-migrating", store = %self.location.path().display(), "upgrading the store to schema {schema}");
             }
             return Ok(Err(schema));
         };
@@ -65,10 +65,10 @@ impl StoreKeeper {
             let (store, copy) = (self.location.path().display(), brought.copy.display());
             match brought.from {
                 None => {
-                    info!(event = "store-adopted", %store, %copy, "adopted the Python bridge's database; a copy of it as it was is kept");
+                    info!(event = "store-adopted", %store, %copy, "adopted the Python bridge's database; a copy of the old one is kept");
                 }
                 Some(schema) => {
-                    info!(event = "store-migrated", %store, %copy, "brought the store from schema {schema} up to date; a copy of it as it was is kept");
+                    info!(event = "store-migrated", %store, %copy, "upgraded the store from schema {schema}; a copy of the old one is kept");
                 }
             }
         }

@@ -33,7 +33,7 @@ impl Report for StoreReport {
         let path = self.location.path().display();
         match &self.state {
             State::Well(took) => format!("store ok (sqlite, {:.1} ms)", took.as_secs_f64() * 1e3),
-            State::Migrating(schema) => format!("bringing the store {path} to schema {schema}"),
+            State::Migrating(schema) => format!("upgrading the store {path} to schema {schema}"),
             State::Trouble(_) if self.waiting => format!("waiting for the store {path}"),
             State::Trouble(why) => why.lines().next().unwrap_or_default().to_owned(),
         }

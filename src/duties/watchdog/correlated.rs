@@ -26,7 +26,7 @@ impl Watchdog {
                     subject: subject.to_owned(),
                     session: None,
                     text: format!(
-                        "{} of {} hosts fell silent together: nobody is given up for {}",
+                        "{} of {} hosts fell silent together: no session is declared lost for {}",
                         silence.silent,
                         silence.hosts,
                         humantime::format_duration(self.settings.correlated_hold)

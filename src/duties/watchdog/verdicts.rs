@@ -44,7 +44,7 @@ impl Watchdog {
                 info!(
                     event = "session-kept",
                     conversation = %change.key.conversation, session = %change.key, label = name,
-                    "{name} has no daemon that beats for it, but its agent runs"
+                    "{name} has no daemon that sends its heartbeat, but its agent runs"
                 );
             } else {
                 rest.push(change);

@@ -14,11 +14,11 @@ const DEPTH: usize = 64;
 pub fn owned(process: ProcessId, uid: u32) -> Result<(), String> {
     let ProcessId { pid, start } = process;
     let number = i32::try_from(pid).ok().filter(|pid| *pid > 0);
-    let number = number.ok_or_else(|| format!("{pid} is no process id"))?;
+    let number = number.ok_or_else(|| format!("{pid} is not a process id"))?;
     let held = Held::take(number)?;
     match super::of(number) {
         Some(found) if found.start == start && start != 0 => {}
-        Some(_) => return Err(format!("process {pid} is another one than was meant")),
+        Some(_) => return Err(format!("process {pid} is another process than expected")),
         None => return Err(format!("process {pid} cannot be seen")),
     }
     let owner = owner(number);
@@ -28,8 +28,8 @@ pub fn owned(process: ProcessId, uid: u32) -> Result<(), String> {
     }
     match owner {
         Some(owner) if owner == uid => Ok(()),
-        Some(_) => Err(format!("process {pid} is not user {uid}'s")),
-        None => Err(format!("whose process {pid} is cannot be seen")),
+        Some(_) => Err(format!("process {pid} does not belong to user {uid}")),
+        None => Err(format!("the owner of process {pid} is unknown")),
     }
 }
 
@@ -55,10 +55,10 @@ struct Held(#[cfg(target_os = "linux")] std::os::fd::OwnedFd);
 impl Held {
     fn take(pid: i32) -> Result<Self, String> {
         use rustix::process::{PidfdFlags, pidfd_open};
-        let number = Pid::from_raw(pid).ok_or_else(|| format!("{pid} is no process id"))?;
+        let number = Pid::from_raw(pid).ok_or_else(|| format!("{pid} is not a process id"))?;
         let held = pidfd_open(number, PidfdFlags::empty());
         held.map(Self)
-            .map_err(|error| format!("process {pid} cannot be looked at: {error}"))
+            .map_err(|error| format!("process {pid} cannot be read: {error}"))
     }
 
     fn is_alive(&self) -> bool {
@@ -146,13 +146,13 @@ mod tests {
         let (child, process) = sleep(Command::new("sleep").arg("1000"));
         assert_eq!(owned(process, uid()), Ok(()));
         let why = owned(process, uid() + 1).expect_err("another user's");
-        assert!(why.contains("is not user"), "{why}");
+        assert!(why.contains("does not belong to user"), "{why}");
         let later = ProcessId {
             start: process.start + 1,
             ..process
         };
         let why = owned(later, uid()).expect_err("a reused number");
-        assert!(why.contains("another one"), "{why}");
+        assert!(why.contains("another process"), "{why}");
         end(child);
         assert!(owned(process, uid()).is_err(), "it has ended");
         for pid in [0, -1, i64::MAX] {

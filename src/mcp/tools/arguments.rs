@@ -41,7 +41,7 @@ fn no_such(place: &str, name: &str, known: &JsonObject) -> String {
     let names: Vec<&str> = known.keys().map(String::as_str).collect();
     let cut: String = name.chars().take(SHOWN).collect();
     format!(
-        "{place}{} is no argument of it{}
+        "{place}{} is not an argument of this tool{}
 It takes: {}",
         shown(&cut),
         did_you_mean(&cut, names.iter().copied()),
@@ -66,12 +66,12 @@ mod tests {
     #[test]
     fn a_misspelt_argument_is_named_with_the_right_one() {
         let words = said(&json!({ "mesage": "hi" })).expect("refused");
-        assert!(words.starts_with("mesage is no argument"), "{words}");
+        assert!(words.starts_with("mesage is not an argument"), "{words}");
         assert!(words.contains("did you mean `message`?"), "{words}");
         let words = said(&json!({ "tasks": [{ "title": "x" }, { "titel": "x" }] }));
         let words = words.expect("refused");
         assert!(
-            words.starts_with("tasks[1].titel is no argument"),
+            words.starts_with("tasks[1].titel is not an argument"),
             "{words}"
         );
     }

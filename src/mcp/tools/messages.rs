@@ -49,7 +49,7 @@ pub(super) struct Created {
 
 impl Tool for CreateConversation {
     const NAME: &'static str = "create_conversation";
-    const DESCRIPTION: &'static str = "Makes a conversation between you and another agent. Returns your token and your partner's: give the partner its own, over a way that you trust.";
+    const DESCRIPTION: &'static str = "Creates a conversation between you and another agent. Returns your token and your partner's token: give the partner its token over a channel that you trust.";
     type Structured = Created;
 
     async fn run(self, asked: &Asked<'_>) -> Result<(String, Created), Refusal> {
@@ -70,7 +70,7 @@ impl Tool for CreateConversation {
             .map(|token| token.expose().to_owned());
         let (id, end) = (made.id.to_string(), made.expires_at);
         let mut text = format!(
-            "Conversation {id} is made. It ends at {end}, unless it is renewed.\n\
+            "Conversation {id} is created. It ends at {end}, unless it is renewed.\n\
              You: session_id a, token {token}\nYour partner: session_id b, token {partner_token}\n"
         );
         let files = made
@@ -78,8 +78,7 @@ impl Tool for CreateConversation {
             .map(|files| files.map(|file| file.display().to_string()));
         if let Some([own, partners]) = &files {
             text.push_str(&format!(
-                "Credentials: {own} is yours, {partners} your partner's. With `mcp-bridge join FILE` \
-                 in its directory an agent needs no token in its calls.\n"
+                "Credentials: {own} is yours, {partners} is your partner's. After `mcp-bridge join FILE` in its directory, an agent needs no token in its calls.\n"
             ));
         }
         let created = Created {
@@ -100,18 +99,17 @@ impl Tool for CreateConversation {
 pub(super) struct SendToPartner {
     /// The text; at most 50,000 characters.
     message: String,
-    /// What it is to its reader.
+    /// Kind of message, for its reader.
     #[serde(default)]
     #[schemars(extend("enum" = ["question", "info", "proposal", "blocked", "complete", null]))]
     action_type: Option<String>,
-    /// Files that it is about; at most 20.
+    /// Files that the message is about; at most 20.
     #[serde(default)]
     files_involved: Option<Vec<String>>,
-    /// Only if you have several partners: which, by the name that list_workers shows.
+    /// Only if you have several partners: the name of the one, as list_workers shows it.
     #[serde(default)]
     to: Option<String>,
-    /// Your own name for it: the same one twice is one message. Give it to send again
-    /// where no answer came.
+    /// Your own id for the message: sent twice with the same id, it is stored once. Use it to repeat a call without an answer.
     #[serde(default)]
     client_id: Option<String>,
     #[serde(flatten)]
@@ -122,20 +120,21 @@ pub(super) struct SendToPartner {
 pub(super) struct SentOut {
     id: i64,
     to: String,
-    /// Kinds of secrets that were taken out of the text.
+    /// Kinds of secrets that were removed from the text.
     redacted: Vec<Value>,
 }
 
 impl Tool for SendToPartner {
     const NAME: &'static str = "send_to_partner";
-    const DESCRIPTION: &'static str = "Sends a message to the agent that you work with. Secrets are taken out before it is stored.";
+    const DESCRIPTION: &'static str =
+        "Sends a message to the agent that you work with. Secrets are removed before it is stored.";
     type Structured = SentOut;
 
     async fn run(self, asked: &Asked<'_>) -> Result<(String, SentOut), Refusal> {
         let files = self.files_involved.unwrap_or_default();
         if files.len() > MAX_FILES {
             let what = format!(
-                "files_involved: {} files, and {MAX_FILES} are the most",
+                "files_involved: {} files; {MAX_FILES} are allowed",
                 files.len()
             );
             return Err(Refusal::arguments(what));
@@ -157,7 +156,7 @@ impl Tool for SendToPartner {
         let sent = bridge.send(&member.caller, &[draft]).await?;
         let Some(sent) = sent.first() else {
             return Err(Refusal::arguments(
-                "the bridge did not say what became of the message",
+                "the bridge did not report whether the message was stored",
             ));
         };
         let json = serde_json::to_value(SentJson::new(sent, &member.caller.session, None));
@@ -170,7 +169,7 @@ impl Tool for SendToPartner {
                 .iter()
                 .filter_map(Value::as_str)
                 .collect::<Vec<_>>();
-            text.push_str(&format!(" Taken out of it: {}.", kinds.join(", ")));
+            text.push_str(&format!(" Removed from it: {}.", kinds.join(", ")));
         }
         let id = sent.id.0;
         Ok((text, SentOut { id, to, redacted }))
@@ -190,13 +189,13 @@ pub(super) struct Read {
     notice: &'static str,
     /// Oldest first: id, conversation, label, from, to, message, metadata, sent_at.
     messages: Vec<Value>,
-    /// Still unread: call again.
+    /// Number of messages that are still unread: call again.
     remaining: u64,
 }
 
 impl Tool for CheckMessages {
     const NAME: &'static str = "check_messages";
-    const DESCRIPTION: &'static str = "Reads your unread messages from other agents, and marks them read. Call it when you are told that messages wait, and before you end your work.";
+    const DESCRIPTION: &'static str = "Reads your unread messages from other agents and marks them as read. Call it when mcp-bridge reports messages, and before you end your work.";
     type Structured = Read;
 
     async fn run(self, asked: &Asked<'_>) -> Result<(String, Read), Refusal> {
@@ -257,7 +256,7 @@ fn structured(fetched: &Fetched) -> Result<Read, Refusal> {
 /// Waits for mail, and reads it.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct WaitForMessages {
-    /// How many seconds to wait, 50 at most.
+    /// Seconds to wait, 50 at most.
     #[serde(default)]
     timeout: Option<f64>,
     #[serde(flatten)]
@@ -266,7 +265,7 @@ pub(super) struct WaitForMessages {
 
 impl Tool for WaitForMessages {
     const NAME: &'static str = "wait_for_messages";
-    const DESCRIPTION: &'static str = "Waits until another agent writes to you, and reads that: returns the moment a message comes, or after the timeout (50 seconds at most) without one. Use it when you cannot go on without an answer.";
+    const DESCRIPTION: &'static str = "Waits for a message from another agent and reads it. Returns as soon as a message comes, or after the timeout (50 seconds at most) without one. Use it when you cannot continue without an answer.";
     type Structured = Read;
 
     async fn run(self, asked: &Asked<'_>) -> Result<(String, Read), Refusal> {

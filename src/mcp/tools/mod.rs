@@ -84,11 +84,10 @@ impl Refusal {
     fn words(&self) -> String {
         let remedy = match self {
             Self::Session(SessionError::NoCredentials) => {
-                "\nNo session works in this directory. Ask your user to run `mcp-bridge join FILE` \
-                 here, or give conversation_id, session_id and token."
+                "\nNo session works in this directory. Ask your user to run `mcp-bridge join SESSION` here, or give conversation_id, session_id and token."
             }
-            _ if self.is_outage() => "\nTry again in a moment; if it stays so, tell your user.",
-            _ if self.store().is_some() => "\nIf you cannot mend this yourself, tell your user.",
+            _ if self.is_outage() => "\nTry again in a moment; if it fails again, tell your user.",
+            _ if self.store().is_some() => "\nIf you cannot solve this yourself, tell your user.",
             _ => "",
         };
         format!("{self}{remedy}")
@@ -100,11 +99,11 @@ impl Refusal {
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Who {
-    /// Leave out: your session is known. Else `conv_` and 16 hexadecimal digits.
+    /// Omit it: the server knows your session. Without credentials: `conv_` and 16 hexadecimal digits.
     conversation_id: Option<String>,
-    /// Leave out: your session is known. Else `a` or `b`.
+    /// Omit it: the server knows your session. Without credentials: `a` or `b`.
     session_id: Option<String>,
-    /// Leave out: your session is known.
+    /// Omit it: the server knows your session.
     token: Option<String>,
 }
 

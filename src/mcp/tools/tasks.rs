@@ -87,17 +87,17 @@ pub(super) struct CreateTasks {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
-    /// The role that is to do it: list_workers shows the roles.
+    /// Role of the agents that may do it: list_workers shows the roles.
     role: String,
     /// One line.
     title: String,
-    /// What is to be done.
+    /// Description of the task.
     #[serde(default)]
     body: String,
     /// Files that it is about.
     #[serde(default)]
     files: Vec<String>,
-    /// Your own name for it: the same one twice is one task.
+    /// Your own id for the task: added twice with the same id, it is stored once.
     #[serde(default)]
     client_id: Option<String>,
 }
@@ -109,7 +109,7 @@ pub(super) struct AddedTasks {
 
 impl Tool for CreateTasks {
     const NAME: &'static str = "create_tasks";
-    const DESCRIPTION: &'static str = "Adds tasks for other agents. Each is given to a healthy agent of its role, and moved if that one is lost; you hear what came of it.";
+    const DESCRIPTION: &'static str = "Adds tasks for other agents. Each task goes to a healthy agent of its role, and to another one if that agent is lost. You get a message about each result.";
     type Structured = AddedTasks;
 
     async fn run(self, asked: &Asked<'_>) -> Result<(String, AddedTasks), Refusal> {

@@ -22,7 +22,7 @@ pub(super) struct Seen {
     conversation_id: String,
     session_id: String,
     role: String,
-    /// What it said of itself last.
+    /// Its own last status.
     status: Option<String>,
     /// Its last sign of life: a heartbeat, or a call of its own.
     last_heartbeat: Option<Timestamp>,
@@ -100,7 +100,7 @@ pub(super) struct Sessions {
 /// Says how one fares.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct UpdateMyStatus {
-    /// What you do now.
+    /// Your status now.
     status: Status,
     #[serde(flatten)]
     who: Who,
@@ -113,7 +113,7 @@ pub(super) struct Updated {
 
 impl Tool for UpdateMyStatus {
     const NAME: &'static str = "update_my_status";
-    const DESCRIPTION: &'static str = "Tells your partner and the operator how you fare: working, waiting (for a permission or an answer), blocked, or complete.";
+    const DESCRIPTION: &'static str = "Tells your partner and the operator your status: working, waiting (for a permission or an answer), blocked, or complete.";
     type Structured = Updated;
 
     async fn run(self, asked: &Asked<'_>) -> Result<(String, Updated), Refusal> {
@@ -136,7 +136,7 @@ pub(super) struct CheckPartnerStatus {
 
 impl Tool for CheckPartnerStatus {
     const NAME: &'static str = "check_partner_status";
-    const DESCRIPTION: &'static str = "Shows whether the agent that you work with is alive, what it said of itself, and when it was heard last.";
+    const DESCRIPTION: &'static str = "Shows whether the agent that you work with is alive, its own status, and when it was last active.";
     const READS: bool = true;
     type Structured = Sessions;
 
@@ -163,7 +163,7 @@ pub(super) struct ListWorkers {
 
 impl Tool for ListWorkers {
     const NAME: &'static str = "list_workers";
-    const DESCRIPTION: &'static str = "Lists the agents of this store that take work: name, role, status, when they were heard last, mail and tasks.";
+    const DESCRIPTION: &'static str = "Lists the agents of this store that do tasks: name, role, status, last activity, unread messages and tasks.";
     const READS: bool = true;
     type Structured = Sessions;
 
@@ -189,7 +189,7 @@ pub(super) struct Myself {
     sessions: Vec<Seen>,
     /// The store, as credentials name it.
     store: String,
-    /// How it is reached: `daemon`, or `embedded` where this program opens the file.
+    /// How it is reached: `daemon`, or `embedded` if this program opens the file.
     way: &'static str,
     /// The version of this program.
     version: Value,
@@ -197,7 +197,8 @@ pub(super) struct Myself {
 
 impl Tool for MyStatus {
     const NAME: &'static str = "my_status";
-    const DESCRIPTION: &'static str = "Shows who you are in this bridge, your unread messages and tasks, and how the store is reached.";
+    const DESCRIPTION: &'static str =
+        "Shows your session, your unread messages and tasks, and how the store is reached.";
     const READS: bool = true;
     type Structured = Myself;
 

@@ -17,7 +17,7 @@ pub enum AlertKind {
     Exited,
     /// A session's agents end right after they are given a task.
     Crashing,
-    /// A task was given up.
+    /// A task is dead.
     TaskDead,
     /// Tasks wait and nobody healthy may take them.
     NoHealthyWorker,
@@ -85,23 +85,23 @@ impl AlertKind {
     #[must_use]
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::NeverStarted => "start its agent, or drain it if it is to start later",
-            Self::Stalled => "look at its agent: it may hang, or wait for somebody",
-            Self::Lost => "see whether its machine and mcp-bridged on it run",
-            Self::Exited => "start its agent again if it is still wanted",
-            Self::Crashing => "see why its agent ends, and mend or stop it",
-            Self::TaskDead => "read why it failed, mend that, and add it again",
-            Self::NoHealthyWorker => "start an agent of the role that the waiting tasks want",
-            Self::CorrelatedSilence => "see whether the network or the store is the cause",
-            Self::StoreTrouble => "see that its file system is there, writable and not full",
-            Self::WakeListSpent => "look at its agent, or give it another way to be woken",
+            Self::NeverStarted => "start its agent, or drain the session until it starts",
+            Self::Stalled => "look at its agent: it may hang, or wait for its user",
+            Self::Lost => "check that its machine and mcp-bridged there run",
+            Self::Exited => "start its agent again if you still need it",
+            Self::Crashing => "find out why its agent ends, and repair or stop it",
+            Self::TaskDead => "read why it failed, correct that, and add it again",
+            Self::NoHealthyWorker => "start an agent with the role of the waiting tasks",
+            Self::CorrelatedSilence => "check the network and the store",
+            Self::StoreTrouble => "check that its file system is mounted, writable and not full",
+            Self::WakeListSpent => "look at its agent, or configure another wake adapter",
             Self::NoActingLeader => {
-                "start mcp-bridged in the role orchestrator, or see why it does not act"
+                "start mcp-bridged in the role orchestrator, or find out why it is not active"
             }
             Self::NameTaken => {
-                "give the configuration file of one of the two another name, or stop it"
+                "rename the configuration file of one of the two, or stop one of them"
             }
-            Self::Unknown => "ask with the program that was installed with the daemon",
+            Self::Unknown => "use the mcp-bridge that was installed with the daemon",
         }
     }
 

@@ -148,7 +148,7 @@ impl Hosts {
 
     #[expect(
         clippy::cast_precision_loss,
-        reason = "nobody has 2^52 hosts, and a share is no exact thing"
+        reason = "no fleet has 2^52 hosts, and a share is not exact"
     )]
     fn together(&self) -> bool {
         let hosts = self.counts.len();

@@ -76,7 +76,7 @@ impl Store {
         }
         let (leader, notes) = (leader.clone(), notes.to_vec());
         self.normal
-            .write("noting what was told", move |transaction| {
+            .write("recording sent alerts", move |transaction| {
                 alerts::note(transaction, &leader, &notes)
             })
             .await
@@ -86,7 +86,7 @@ impl Store {
     pub async fn set_control(&self, control: &Control) -> Result<()> {
         let control = control.clone();
         self.full
-            .write("writing down what an operator said", move |transaction| {
+            .write("recording an order", move |transaction| {
                 alerts::set_control(transaction, &control)
             })
             .await
@@ -101,7 +101,7 @@ impl Store {
     ) -> Result<bool> {
         let subject = subject.to_owned();
         self.full
-            .write("taking back what an operator said", move |transaction| {
+            .write("ending an order", move |transaction| {
                 alerts::clear_control(transaction, kind, &subject, now)
             })
             .await
@@ -110,9 +110,7 @@ impl Store {
     /// What holds now.
     pub async fn controls(&self, now: Timestamp) -> Result<Vec<Control>> {
         self.reads
-            .read("looking at what operators said", move |rows| {
-                rows.controls(now)
-            })
+            .read("reading orders", move |rows| rows.controls(now))
             .await
     }
 

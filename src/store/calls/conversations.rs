@@ -23,7 +23,7 @@ impl Store {
     ) -> Result<TokenStorage> {
         let new = new.to_vec();
         self.full
-            .write("making conversations", move |transaction| {
+            .write("creating conversations", move |transaction| {
                 conversations::create(transaction, &new, now)
             })
             .await
@@ -116,7 +116,7 @@ impl Store {
     ) -> Result<TokenStorage> {
         let (session, presented, token) = (session.clone(), presented.cloned(), token.clone());
         self.full
-            .write("giving a session another token", move |transaction| {
+            .write("replacing a token", move |transaction| {
                 conversations::rekey(transaction, &session, presented.as_ref(), &token, now)
             })
             .await

@@ -29,7 +29,7 @@ impl Store {
     /// Returns how many conversations that were.
     pub async fn mend_renewals(&self, now: Timestamp) -> Result<u64> {
         self.full
-            .write("taking renewals back", move |transaction| {
+            .write("reverting renewals", move |transaction| {
                 times::mend(transaction, now)
             })
             .await

@@ -142,7 +142,7 @@ impl Store {
     pub async fn mail(&self, sessions: &[SessionKey]) -> Result<Vec<Mail>> {
         let sessions = sessions.to_vec();
         self.reads
-            .read("looking for mail", move |rows| rows.mail(&sessions))
+            .read("looking for messages", move |rows| rows.mail(&sessions))
             .await
     }
 }

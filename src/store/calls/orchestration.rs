@@ -22,7 +22,7 @@ impl Store {
     /// The lease as it stands.
     pub async fn lease(&self) -> Result<Option<Lease>> {
         self.reads
-            .read("asking who acts", |rows| rows.lease())
+            .read("reading the lease", |rows| rows.lease())
             .await
     }
 
@@ -200,7 +200,7 @@ impl Store {
     ) -> Result<Pruned> {
         let (leader, retention) = (leader.cloned(), *retention);
         self.normal
-            .write("taking away what ended", move |transaction| {
+            .write("deleting old rows", move |transaction| {
                 prune::part(transaction, leader.as_ref(), &retention, now)
             })
             .await

@@ -137,7 +137,7 @@ impl Store {
     }
 
     /// An operator's move: to this session, or back into the queue. A task
-    /// that is dead or waits for its next try is given, too.
+    /// that is dead or waits for its next attempt is given, too.
     ///
     /// # Errors
     /// [`TaskError::NoTask`], [`TaskError::Over`],

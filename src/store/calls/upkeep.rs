@@ -48,7 +48,7 @@ impl Store {
     /// [`StoreError::Older`] and [`StoreError::Mixed`] of such a copy.
     pub async fn tend(&self) -> Result<()> {
         if self.backend.stands_still() {
-            let counted = self.full.write("counting on", |transaction| {
+            let counted = self.full.write("updating the counters", |transaction| {
                 transaction.rows().count_on()?;
                 // Which notes it in the bell's file.
                 transaction.ring();
@@ -56,7 +56,7 @@ impl Store {
             });
             match counted.await {
                 Err(error) if error.is_another_file() => return Err(error),
-                Err(error) => debug!(%error, "the store was not counted on"),
+                Err(error) => debug!(%error, "the store's counters were not updated"),
                 Ok(()) => {}
             }
         }

@@ -40,7 +40,7 @@ pub(super) struct Tables {
     pub(super) mirrored: HashMap<SessionKey, Timestamp>,
     /// What agents say of themselves, in the same place.
     pub(super) said: HashMap<SessionKey, Status>,
-    /// When what ended long ago was taken away last.
+    /// When old rows were last deleted.
     pub(super) pruned: Option<Timestamp>,
     pub(super) alerts: Vec<AlertRow>,
     pub(super) controls: Vec<Control>,

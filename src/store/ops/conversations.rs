@@ -113,7 +113,7 @@ pub(crate) fn renew(
     Ok(holds)
 }
 
-/// Ends a conversation for good.
+/// Closes a conversation for good.
 ///
 /// # Errors
 /// As [`crate::store::Store::close_conversation`].

@@ -199,7 +199,7 @@ fn tell_gone(rows: &mut dyn Rows, finding: &Finding, now: Timestamp) -> Result<(
             more => format!(" and {more} more"),
         };
         words.push_str(&format!(
-            "\nIt has not read, or not acknowledged, {}: {}{more}. Those of a task go with the task.",
+            "\nIt has not read or not acknowledged {}: {}{more}. Messages that belong to a task move with the task.",
             text::count(unread.len() as u64, "message"),
             first.join(", ")
         ));
@@ -212,7 +212,7 @@ fn tell_gone(rows: &mut dyn Rows, finding: &Finding, now: Timestamp) -> Result<(
     Ok(())
 }
 
-/// Tells a session that was given up what it must not go on with.
+/// Tells a session that was marked as lost what it must not continue.
 fn tell_returned(
     rows: &mut dyn Rows,
     session: &SessionKey,
@@ -224,20 +224,19 @@ fn tell_returned(
     if lost.is_empty() {
         return Ok(());
     }
-    let mut words = format!("You were taken for lost for {away}.");
+    let mut words = format!("You were marked as lost for {away}.");
     for task in &lost {
         let now_with = match (&task.owner, task.state) {
             (Some(owner), _) => format!("is now with {}", notices::name(rows, owner)?),
             (None, TaskState::Queued | TaskState::RetryWait) => {
-                "waits for somebody else".to_owned()
+                "waits for another session".to_owned()
             }
             (None, state) => format!("is {state}"),
         };
         words.push_str(&format!(" Task {} {now_with}.", task.id));
     }
     words.push_str(
-        " Do not continue what is not yours any more, and push nothing of it; \
-         `mcp-bridge task claim` gives you new work.",
+        " Do not continue tasks that are not yours any more, and push nothing of them; `mcp-bridge task claim` gives you new work.",
     );
     let tasks: Vec<_> = lost.iter().map(|task| task.id).collect();
     let metadata = json!({ "action_type": "info", "event": "returned", "tasks": tasks });

@@ -62,12 +62,12 @@ pub(crate) fn make(
 fn make_one(rows: &mut dyn Rows, planned: &Move, now: Timestamp) -> Result<Moved> {
     let found = match rows.task(planned.task) {
         Ok(Some(found)) => found,
-        Ok(None) => return void("it is not there any more"),
+        Ok(None) => return void("it does not exist any more"),
         Err(StoreError::OddRow { .. }) => return void("its row cannot be read"),
         Err(error) => return Err(error),
     };
     if found.fence != planned.fence || !found.state.is_open() {
-        return void("somebody else moved or ended it");
+        return void("another program moved or ended it");
     }
     if !may_be_taken(rows, &found, planned.why)? {
         return void("its owner is back");

@@ -36,7 +36,7 @@ pub(super) fn hand_out(
         let before = task.owner.as_ref().or(task.last_owner.as_ref());
         let before = match before {
             Some(session) => name(rows, session)?,
-            None => "somebody".to_owned(),
+            None => "another session".to_owned(),
         };
         words.push_str(&format!(
             "\nThis is attempt {}. It was with {before} before",
@@ -58,15 +58,12 @@ pub(super) fn hand_out(
             words.push_str(&format!("Why it failed: {reason}\n"));
         }
         words.push_str(&format!(
-            "What was done outside of this bridge (commits, pushes, deployments) is not undone: look \
-             before you begin. A branch named task-{id}-{fence} tells your work from theirs.\n"
+            "What they did outside of this bridge (commits, pushes, deployments) is not undone: check that before you begin. Use a branch named task-{id}-{fence} to separate your work from theirs.\n"
         ));
     }
     words.push_str(&format!(
         "\nYour fence is {fence}. Report with:\n  \
-         mcp-bridge task progress {id} --fence {fence} \"how far you are\"\n  \
-         mcp-bridge task done {id} --fence {fence} \"what came of it\"\n  \
-         mcp-bridge task fail {id} --fence {fence} \"why\"\n"
+         mcp-bridge task progress {id} --fence {fence} \"your progress\"\n  mcp-bridge task done {id} --fence {fence} \"your result\"\n  mcp-bridge task fail {id} --fence {fence} \"why\"\n"
     ));
     let metadata = json!({
         "action_type": "info", "files_involved": task.files,
@@ -149,7 +146,7 @@ pub(super) fn moved(
             format!("is with {old} again (fence {fence}), for another agent process there")
         }
         Some(to) => format!("is now with {} (fence {fence})", name(rows, to)?),
-        None => "waits until somebody healthy can take it".to_owned(),
+        None => "waits until a healthy session can take it".to_owned(),
     };
     let words = format!("Task {id} ({}) {went}: {old} {was}.", task.title);
     let metadata = json!({
@@ -221,13 +218,13 @@ pub(super) fn task_subject(task: TaskId) -> String {
 
 /// A task that is given up: its creator hears it, and so does the operator.
 pub(super) fn bury(rows: &mut dyn Rows, task: &Task, why: &str, now: Timestamp) -> Result<()> {
-    tell_creator(rows, task, "was given up", None, Some(why), now)?;
+    tell_creator(rows, task, "is dead", None, Some(why), now)?;
     let raise = Raise {
         kind: AlertKind::TaskDead,
         subject: &task_subject(task.id),
         session: None,
         task: Some(task.id),
-        text: &format!("task {} was given up: {why}", task.id),
+        text: &format!("task {} is dead: {why}", task.id),
         by: "tasks",
     };
     alerts::begin(rows, &raise, now)?;

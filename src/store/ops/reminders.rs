@@ -36,11 +36,9 @@ pub(super) fn remind(rows: &mut dyn Rows, session: &SessionKey, now: Timestamp) 
         return Ok(());
     }
     let words = format!(
-        "You have task {id} ({}), and nothing was heard of it for {}. Go on with it and report:\n  \
-         mcp-bridge task progress {id} --fence {fence} \"how far you are\"\n  \
-         mcp-bridge task done {id} --fence {fence} \"what came of it\"\n  \
-         mcp-bridge task fail {id} --fence {fence} \"why\"\n\
-         If it only takes long, say so: task progress ... --busy-for 20m\n",
+        "You have task {id} ({}), without a report for {}. Continue and report:\n  \
+         mcp-bridge task progress {id} --fence {fence} \"your progress\"\n  mcp-bridge task done {id} --fence {fence} \"your result\"\n  mcp-bridge task fail {id} --fence {fence} \"why\"\n\
+         If you need more time, report it: task progress ... --busy-for 20m\n",
         task.title,
         text::age(heard, now),
     );

@@ -28,7 +28,7 @@ pub struct Event<'a> {
 pub struct LostTask {
     /// Which.
     pub id: TaskId,
-    /// Where it stands.
+    /// Its state.
     pub state: TaskState,
     /// Who has it now.
     pub owner: Option<SessionKey>,

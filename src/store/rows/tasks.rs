@@ -16,7 +16,7 @@ pub struct NewTaskRow<'a> {
     pub role: &'a str,
     /// One line.
     pub title: &'a str,
-    /// What is to be done.
+    /// Description of the task.
     pub body: &'a str,
     /// Files that it is about.
     pub files: &'a [String],

@@ -39,7 +39,7 @@ pub trait TimeRows {
     /// The engine's.
     fn witness(&mut self) -> Result<Witness>;
 
-    /// Notes that what ended long ago was taken away by this time.
+    /// Notes that old rows were deleted by this time.
     ///
     /// # Errors
     /// The engine's.

@@ -128,7 +128,7 @@ fn ensure_other(database: &Path, target: &Path) -> Result<()> {
         .map(|(d, name)| d.join(name));
     let same_file = FileId::of(target).is_some_and(|id| FileId::of(database) == Some(id));
     if same_file || there.is_some_and(|there| files.contains(&there)) {
-        let why = "that is the store itself, or belongs to it".to_owned();
+        let why = "this is the store itself, or belongs to it".to_owned();
         return Err(StoreError::CannotWrite(target.to_owned(), why));
     }
     Ok(())
@@ -186,7 +186,7 @@ pub(super) fn before_migration(files: &Files, next: i64) -> Result<Kept> {
         Kind::Bridge => {}
         Kind::Own { .. } | Kind::Empty | Kind::Foreign => return Ok(Kept::NotNeeded),
     }
-    info!(event = "store-copied", copy = %kept.display(), "keeping a copy of the store before it is brought to schema {next}");
+    info!(event = "store-copied", copy = %kept.display(), "keeping a copy of the store before the upgrade to schema {next}");
     let mut attendant = Attendant {
         tell: &mut |_| {},
         halt: Arc::new(AtomicBool::new(false)),

@@ -255,7 +255,7 @@ pub(super) fn permission_remedy(path: &Path) -> String {
     let is_root = rustix::process::geteuid().is_root();
     if subject == Path::new(OF_THE_MACHINE) && !is_root {
         return format!(
-            "\n  {} is for the machine's daemons alone; ask one of them: --store unix:/run/mcp-bridge/NAME/api.sock",
+            "\n  {} is only for the system's daemons; use one of them: --store unix:/run/mcp-bridge/NAME/api.sock",
             subject.display()
         );
     }

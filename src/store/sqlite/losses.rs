@@ -17,8 +17,8 @@ macro_rules! fetched {
     };
 }
 
-/// The events of a task `t` that count as losses since the time `?2`. One that was
-/// given up and brought back begins anew.
+/// The events of a task `t` that count as losses since the time `?2`. A task that was
+/// dead and is open again begins anew.
 macro_rules! counted {
     () => {
         "y.task_id = t.task_id AND y.counts = 1

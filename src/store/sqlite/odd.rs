@@ -1,6 +1,6 @@
 //! Rows that cannot be read, because another program put a value of a wrong type
 //! into them, and ids that are used up. One such row must not stand in the way of
-//! all others: listings leave it out, and the log, `store check` and `doctor` tell
+//! all others: listings leave it out, and the log, `store verify` and `doctor` tell
 //! of it.
 
 use std::collections::BTreeSet;
@@ -24,8 +24,8 @@ pub(super) fn tell(what: &'static str, error: &dyn std::error::Error) {
     if known.len() < TOLD && known.insert(said) {
         warn!(
             event = "row-odd",
-            "one of the {what} in the store cannot be read and is left out: {error}; \
-             `mcp-bridge store check` names it"
+            "one of the {what} in the store cannot be read and is skipped: {error}; \
+             `mcp-bridge store verify` names it"
         );
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn ensure_path(path: &Path) -> Result<()> {
             && error.kind() == std::io::ErrorKind::InvalidInput
         {
             let why = format!(
-                "{error}\n  name the file itself, or put it into a directory that others may not write"
+                "{error}\n  name the file itself, or move it to a directory that other users may not write"
             );
             return Err(StoreError::Untrusted(place, why));
         }
@@ -64,7 +64,7 @@ pub(super) fn ensure_owner(path: &Path) -> Result<()> {
     let shown = directory.display();
     if place.uid() == 0 && guarded::others_may_write(&place) {
         let why = format!(
-            "its directory is root's, and others may write it\n  give it to the user who runs the daemons: chown USER {shown}; or let root alone write it: chmod go-w {shown}"
+            "its directory belongs to root, and other users may write it\n  give it to the user of the daemons: chown USER {shown}; or let only root write it: chmod go-w {shown}"
         );
         return Err(StoreError::Untrusted(path.to_owned(), why));
     }
@@ -72,7 +72,7 @@ pub(super) fn ensure_owner(path: &Path) -> Result<()> {
         Ok(file) if file.uid() != place.uid() => {
             let (its, whose) = (user_name(file.uid()), user_name(place.uid()));
             let why = format!(
-                "it belongs to {its}, and its directory to {whose}, as whom root opens it\n  give it to that user: chown {whose} {}",
+                "it belongs to {its}, but its directory to {whose}; root opens it as the owner of the directory\n  give it to that user: chown {whose} {}",
                 path.display()
             );
             Err(StoreError::Untrusted(path.to_owned(), why))

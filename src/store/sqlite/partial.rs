@@ -158,7 +158,7 @@ impl Partial {
     pub(super) fn keep(mut self, name: &Path, replace: bool) -> io::Result<bool> {
         self.file.sync_all()?;
         if FileId::there(&self.path) != Some(self.id) {
-            return Err(io::Error::other("another process took it away"));
+            return Err(io::Error::other("another process removed it"));
         }
         self.sweep();
         if replace {
@@ -227,7 +227,7 @@ fn ensure_replaceable(name: &Path) -> io::Result<()> {
     match there.and_then(|meta| guarded::other_kind(meta.file_type())) {
         Some(kind) => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("there is a {kind} of that name, and only a file is written over"),
+            format!("there is a {kind} with that name; only a file is replaced"),
         )),
         None => Ok(()),
     }

@@ -67,7 +67,7 @@ pub fn candidate(file: &Path, store: &Path) -> Result<Inspection> {
     let store = real(store);
     let same = FileId::of(file).is_some_and(|id| FileId::of(&store) == Some(id));
     if same {
-        return Err(bad("that is the store itself".into()));
+        return Err(bad("this is the store itself".into()));
     }
     // What is meant to be in the store may be in its copy.
     let accepted = Accepted::of(&store);
@@ -80,7 +80,7 @@ pub fn candidate(file: &Path, store: &Path) -> Result<Inspection> {
     }
     if !found.differences.is_empty() && found.accepted.is_none() {
         return Err(bad(format!(
-            "it holds definitions that this program does not know: {}",
+            "it contains definitions that this program does not know: {}",
             found.differences.join("; ")
         )));
     }

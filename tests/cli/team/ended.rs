@@ -50,7 +50,7 @@ fn a_team_is_taken_back_while_its_store_is_locked() {
         let status = status(&mut team);
         assert_eq!(status.signal(), Some(signal.as_raw()), "{status:?}");
         let said = team.complaint();
-        assert!(said.contains("team backend was not made"), "{said}");
+        assert!(said.contains("team backend was not created"), "{said}");
         assert_eq!(conversations(&scratch), 0);
         assert_eq!(files(&scratch), Vec::<String>::new(), "{said}");
     }

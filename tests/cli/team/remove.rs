@@ -95,7 +95,10 @@ fn a_team_is_taken_back_to_the_byte() {
         // Its name is free.
         let again = remove(&scratch, &[]);
         assert_eq!(again.code, Some(65), "{again:?}");
-        assert!(again.err.contains("made none of that name"), "{again:?}");
+        assert!(
+            again.err.contains("not created a team with this name"),
+            "{again:?}"
+        );
         team(&scratch, &BACKEND).ok();
     }
 }

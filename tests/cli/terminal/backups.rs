@@ -88,10 +88,7 @@ fn one_that_is_taken_under_a_steady_writer_ends_and_is_whole() {
     assert_eq!(number(&file, "SELECT count(*) FROM messages"), messages);
     let name = file.to_string_lossy();
     let check = scratch.run(&["store", "check", "--store", &name]).ok();
-    assert!(
-        check.out.ends_with("ok: nothing is wrong with it\n"),
-        "{check:?}"
-    );
+    assert!(check.out.ends_with("ok: no problem found\n"), "{check:?}");
     scratch.run(&["store", "check"]).ok();
     assert_eq!(named(&scratch, ".partial"), [] as [PathBuf; 0]);
 }
@@ -116,12 +113,12 @@ fn nothing_is_overwritten_unasked_and_the_store_never() {
         "{shown}"
     );
     assert!(
-        shown.contains("1 conversation, 0 messages · nothing is wrong with it"),
+        shown.contains("1 conversation, 0 messages · no problem found"),
         "{shown}"
     );
     assert_snapshot!(scratch.run(&["store", "backup", "copy.db"]).says(), @r"
-    65: error: <dir>/copy.db: there is such a file already; nothing was written
-      name another file, or write over it with --force
+    65: error: <dir>/copy.db exists already; nothing was written
+      name another file, or replace it with --force
     ");
     scratch.run_as("work.a", &["send", "later"]).ok();
     scratch.run(&["store", "backup", "copy.db", "--force"]).ok();
@@ -138,8 +135,8 @@ fn nothing_is_overwritten_unasked_and_the_store_never() {
         );
     }
     assert_snapshot!(scratch.run(&["store", "backup", "no/such/copy.db"]).says(), @r"
-    69: error: <dir>/no/such/copy.db: it cannot be written: No such file or directory (os error 2); nothing was left there
-      name a file in a directory that is there and that this user may write to
+    69: error: <dir>/no/such/copy.db cannot be written: No such file or directory (os error 2); nothing is left there
+      name a file in an existing directory that this user may write to
     ");
     assert_eq!(scratch.number("SELECT count(*) FROM messages"), 1);
 }
@@ -161,8 +158,8 @@ fn what_is_restored_is_what_was_backed_up_and_the_old_one_is_kept() {
     let fence = scratch.number("SELECT fence FROM bridge_task");
     assert!(fence >= 4, "{fence}");
     assert_snapshot!(scratch.run(&["store", "restore", "copy.db"]).says(), @r"
-    2: error: restoring replaces the store, and there is no terminal to ask on
-      say --yes if that is what you want
+    2: error: restoring replaces the store, and there is no terminal to ask you
+      use --yes to confirm
     ");
     let restored = scratch.run(&["store", "restore", "copy.db", "--yes", "--json"]);
     let restored = restored.ok().json();
@@ -191,7 +188,7 @@ fn what_is_restored_is_what_was_backed_up_and_the_old_one_is_kept() {
     );
     assert_eq!(scratch.number("SELECT fence FROM bridge_task"), fence);
     let check = scratch.run(&["store", "check"]).ok();
-    assert!(check.out.contains("nothing is wrong"), "{check:?}");
+    assert!(check.out.contains("no problem found"), "{check:?}");
     // And back: the kept one is a backup like any other.
     let kept = kept.to_string_lossy();
     scratch.run(&["store", "restore", &kept, "--yes"]).ok();
@@ -269,7 +266,7 @@ fn what_is_no_sound_backup_replaces_nothing() {
         ("foreign.db", "it is the database of another program"),
         ("good.db", "it has schema version 99"),
         ("none.db", "there is no such file"),
-        ("bridge.db", "that is the store itself"),
+        ("bridge.db", "this is the store itself"),
     ] {
         let ran = scratch.run(&["store", "restore", file, "--yes"]);
         assert_eq!(ran.code, Some(78), "{file}: {ran:?}");
@@ -349,7 +346,7 @@ fn a_full_disk_gets_no_half_backup() {
         "$0" store restore big.db --yes; echo "restore: $?"
         # A log that a program left when it failed is the store's own.
         ls small | grep -v -e -wal -e -shm
-        "$0" store check | tail -1
+        "$0" store verify | tail -1
     "#;
     let mut command = scratch.program("unshare");
     let program = env!("CARGO_BIN_EXE_mcp-bridge");
@@ -359,15 +356,15 @@ fn a_full_disk_gets_no_half_backup() {
     backup: 69
     restore: 69
     bridge.db
-    ok: nothing is wrong with it
+    ok: no problem found
     ");
     let says = ran.says();
     assert!(
-        says.contains("<dir>/small/copy.db: no room for it: it needs 3."),
+        says.contains("<dir>/small/copy.db: not enough space: 3."),
         "{says}"
     );
     assert!(
-        says.contains("<dir>/small/bridge.db: no room for it: it needs 3."),
+        says.contains("<dir>/small/bridge.db: not enough space: 3."),
         "{says}"
     );
 }

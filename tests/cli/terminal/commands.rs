@@ -18,7 +18,7 @@ fn a_message_goes_from_one_session_to_the_other_and_is_read_once() {
     message 1 from orchestrator (work/a) · 0s ago
     | Port the parser
 
-    left unread
+    the messages stay unread
     ");
     let read = scratch.run_as("work.b", &["check", "--json"]).ok().json();
     assert_eq!(read["messages"][0]["message"], "Port the parser");
@@ -110,7 +110,7 @@ fn a_batch_is_one_message_a_line_all_or_none() {
         scratch.outcome_with_input(command, input)
     };
     assert_snapshot!(batch(b"one\n\ntwo\nthree\n").ok().shows(), @"sent 3 messages (1 to 3) to work/b");
-    assert_snapshot!(batch(b"four\nfi\xffve\n").says(), @"65: error: line 2: the message is not UTF-8 (first wrong byte at 2); put binary data in a file and name it with --file");
+    assert_snapshot!(batch(b"four\nfi\xffve\n").says(), @"65: error: line 2: the message is not UTF-8 (first wrong byte at 2); put binary data in a file and give its path");
     assert_eq!(scratch.number("SELECT count(*) FROM messages"), 3);
     // What is read has an end, and nothing is sent of what goes on behind it.
     scratch.run(&["store", "limits", "--off"]).ok();
@@ -121,8 +121,8 @@ fn a_batch_is_one_message_a_line_all_or_none() {
     assert_snapshot!(whole, @"sent 420 messages (4 to 423) to work/b");
     long.push_str("y\nthe rest\n");
     assert_snapshot!(batch(long.as_bytes()).says(), @r"
-    65: error: standard input: it has more than 16 MiB, and nothing of it was used
-      give it in parts, or put it in a file and name it with --file
+    65: error: standard input has more than 16 MiB; nothing was stored
+      send it in parts, or put it in a file and give its path
     ");
     assert_eq!(scratch.number("SELECT count(*) FROM messages"), 423);
 }
@@ -140,7 +140,7 @@ fn one_client_id_is_one_message() {
     let other = scratch.run_as("work.a", &["send", "ho", "--id", "x-1"]);
     assert_snapshot!(other.says(), @r"
     65: error: client message id `x-1` was already used for message 1, with another text
-      give every message an id of its own
+      give every message its own id
     ");
 }
 
@@ -192,7 +192,7 @@ fn an_agent_with_several_sessions_reads_all_and_names_its_receiver() {
     let read = scratch
         .run_as("team.orchestrator", &["check", "--limit", "2"])
         .ok();
-    assert!(read.out.contains("1 more: check again"), "{read:?}");
+    assert!(read.out.contains("1 more: run `check` again"), "{read:?}");
     let read = scratch
         .run_as("team.orchestrator", &["check", "--json"])
         .ok()
@@ -204,7 +204,7 @@ fn an_agent_with_several_sessions_reads_all_and_names_its_receiver() {
         .ok();
     assert_snapshot!(sent.shows(), @"sent message 4 to team-2/b");
     assert_snapshot!(scratch.run_as("team.orchestrator", &["send", "go"]).says(), @r"
-    65: error: to whom? the credentials have 3 sessions; their partners are team-1/b, team-2/b, team-3/b
+    65: error: no recipient: the credentials have 3 sessions; their partners are team-1/b, team-2/b, team-3/b
       name one: mcp-bridge send team-1/b TEXT
     ");
     assert_snapshot!(scratch.run_as("team.orchestrator", &["send", "teem-2", "go"]).says(), @r"
@@ -301,11 +301,11 @@ fn a_daemon_elsewhere_is_said_to_run_while_it_says_so() {
     );
     let page = scratch.run(&["status"]).ok().shows();
     assert!(
-        page.contains("elsewhere:boss  orchestrator  last heard of 3h ago"),
+        page.contains("elsewhere:boss  orchestrator  last heard 3h ago"),
         "{page}"
     );
     assert!(
-        page.contains("orchestrator elsewhere:boss last heard of 3h ago (epoch 2)"),
+        page.contains("orchestrator elsewhere:boss last heard 3h ago (epoch 2)"),
         "{page}"
     );
     let status = scratch.run(&["status", "--json"]).ok().json();
@@ -351,7 +351,7 @@ fn the_audit_log_tells_who_did_what() {
         .ok()
         .json();
     assert_eq!(audit[0]["details"]["message_id"], 1);
-    assert_snapshot!(scratch.run(&["audit", "--action", "x"]).ok().says(), @"0: nothing of that kind in the audit log of <dir>/bridge.db");
+    assert_snapshot!(scratch.run(&["audit", "--action", "x"]).ok().says(), @"0: no such rows in the audit log of <dir>/bridge.db");
 }
 
 #[test]
@@ -392,7 +392,7 @@ fn every_command_has_help_with_examples() {
         "conversation renew",
         "conversation close",
         "store init",
-        "store check",
+        "store verify",
         "store limits",
         "task add",
         "task list",

@@ -40,7 +40,7 @@ fn numbers_go_on_after_the_highest_that_was_ever_used() {
     conversation team-1  conv_ID  ends in 3h, unless renewed
     conversation team-2  conv_ID  ends in 3h, unless renewed
     credentials for each session in <dir>/credentials
-    all a sides at once: <dir>/credentials/team.orchestrator.toml
+    all `a` sides in one file: <dir>/credentials/team.orchestrator.toml
     store <dir>/bridge.db
     ");
     scratch.run(&["conversation", "close", "team-2"]).ok();
@@ -70,8 +70,8 @@ fn a_file_in_the_way_is_kept_and_nothing_is_made() {
         "work",
     ]);
     assert_snapshot!(refused.says(), @r"
-    65: error: <dir>/credentials/work.b.toml exists already; nothing was made
-      choose another --label or --out, or move it away
+    65: error: <dir>/credentials/work.b.toml exists already; nothing was created
+      choose another --label or --out, or move the file away
     ");
     assert_eq!(scratch.number("SELECT count(*) FROM conversations"), 0);
     let kept = std::fs::read_to_string(scratch.credentials("work.b")).expect("there");
@@ -99,7 +99,7 @@ fn if_the_files_cannot_be_written_the_conversation_is_closed_again() {
     std::fs::set_permissions(scratch.path("locked"), locked).expect("set");
     let refused = scratch.outcome(command);
     assert_snapshot!(refused.says(), @r"
-    77: error: no conversation was made: credentials <dir>/locked/work.a.toml: cannot be written: Permission denied (os error 13)
+    77: error: no conversation was created: credentials <dir>/locked/work.a.toml: cannot be written: Permission denied (os error 13)
       name a directory that you may write with --out
     ");
     assert_eq!(
@@ -125,7 +125,7 @@ fn the_user_s_own_place_is_the_default() {
       a orchestrator  <dir>/.local/state/mcp-bridge/credentials/work.a.toml
       b worker        <dir>/.local/state/mcp-bridge/credentials/work.b.toml
     store <dir>/.local/state/mcp-bridge/bridge.db
-    try   mcp-bridge -c work.a send hello   and   mcp-bridge -c work.b check
+    try   mcp-bridge -c work/a send hello   and   mcp-bridge -c work/b check
     ");
 }
 
@@ -159,7 +159,7 @@ fn they_are_found_by_id_and_by_label_the_open_one_first() {
     );
     assert_snapshot!(scratch.run(&["conversation", "show", "wrk"]).says(), @r"
     65: error: there is no conversation `wrk`; did you mean `work`?
-      `mcp-bridge conversation list --all` shows those of this store
+      `mcp-bridge conversation list --all` shows the conversations of this store
     ");
 }
 
@@ -169,11 +169,11 @@ fn lists_say_which_store_is_empty() {
     scratch.run(&["store", "init"]).ok();
     assert_snapshot!(scratch.run(&["conversation", "list"]).ok().says(), @r"
     0: no conversations in <dir>/bridge.db
-      make one: mcp-bridge conversation new
+      create one: mcp-bridge conversation new
     ");
     assert_snapshot!(scratch.run(&["status"]).ok().shows(), @r"
     no open conversations in <dir>/bridge.db (from MCP_BRIDGE_STORE), opened here
-      make one: mcp-bridge conversation new --label backend
+      create one: mcp-bridge conversation new --label backend
     ");
 }
 
@@ -205,7 +205,7 @@ fn a_closed_one_stays_closed() {
     ];
     assert_snapshot!(all_say(&refused), @r"
     77: error: conversation conv_ID was closed
-      make a new one: mcp-bridge conversation new
+      create a new one: mcp-bridge conversation new
     ");
 }
 
@@ -246,8 +246,8 @@ fn credentials_are_written_where_tokens_are_plain() {
     let scratch = Scratch::with_conversation();
     let refused = scratch.run(&["conversation", "credentials", "work", "--out", "again"]);
     assert_snapshot!(refused.says(), @r"
-    65: error: conversation work: its tokens are stored as digests, so no credentials can be written from them
-      use the files that `conversation new` wrote, or close it and make a new one
+    65: error: conversation work: the store has only digests of its tokens, so no credentials can be written
+      use the files that `conversation new` wrote, or give a session a new token: mcp-bridge conversation rekey
     ");
     assert!(!scratch.path("again").exists());
     scratch

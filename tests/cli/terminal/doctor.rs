@@ -51,11 +51,11 @@ fn a_machine_in_order_has_no_fail_and_ends_with_0() {
     let ran = doctor(&scratch).ok();
     assert_eq!(
         of(&ran, "liveness"),
-        [format!("ok work.b: alive by process {agent}: -")]
+        [format!("ok work/b: alive by process {agent}: -")]
     );
     assert_eq!(
         of(&ran, "credentials"),
-        ["ok 1 session: private, and known to the store: -"]
+        ["ok 1 session: readable by their user only, known to the store: -"]
     );
     assert_eq!(of(&ran, "wake").len(), 2);
     assert!(
@@ -64,7 +64,7 @@ fn a_machine_in_order_has_no_fail_and_ends_with_0() {
     );
     assert!(
         of(&ran, "service")[0]
-            .starts_with("warn worker: no such daemon runs: mcp-bridged --config"),
+            .starts_with("warn worker: this daemon does not run: mcp-bridged --config"),
         "{ran:?}"
     );
     assert_eq!(ran.json()["counts"]["fail"], 0);
@@ -102,11 +102,11 @@ fn what_does_not_work_is_named_with_its_remedy_and_ends_with_1() {
         "{ran:?}"
     );
     assert!(
-        of(&ran, "wake")[0].starts_with("fail work.b: exec: no-such-command: it is not in PATH: "),
+        of(&ran, "wake")[0].starts_with("fail work/b: exec: no-such-command: it is not in PATH: "),
         "{ran:?}"
     );
     assert!(
-        of(&ran, "liveness")[0].starts_with("warn work.b: pid file "),
+        of(&ran, "liveness")[0].starts_with("warn work/b: pid file "),
         "{ran:?}"
     );
     let alert = &of(&ran, "alert")[0];
@@ -321,5 +321,8 @@ fn a_wake_is_tried_up_to_the_step_that_fails() {
 
     let own = scratch.run_as("work.b", &["doctor", "wake", "work/b"]);
     assert_eq!(own.code, Some(77), "{own:?}");
-    assert!(own.err.contains("not its partner's"), "{own:?}");
+    assert!(
+        own.err.contains("the credentials of its partner"),
+        "{own:?}"
+    );
 }

@@ -40,7 +40,7 @@ fn a_daemon_that_was_named_must_run() {
     let scratch = Scratch::with_conversation();
     std::fs::write(scratch.path("worker.toml"), "role = \"worker\"\n").expect("written");
     let ran = scratch.run(&["health", "--config", "worker.toml"]);
-    says(&ran, 1, "worker: no such daemon runs");
+    says(&ran, 1, "worker: this daemon does not run");
 }
 
 /// The state file and the store are what others can put there.

@@ -108,7 +108,9 @@ fn a_user_of_the_group_gives_no_orders() {
         let refused = scratch.outcome(as_nobody(order));
         assert_eq!(refused.code, Some(77), "{order:?}: {refused:?}");
         assert!(
-            refused.err.contains("this needs an operator of the store"),
+            refused
+                .err
+                .contains("only an operator of the store may do this"),
             "{order:?}: {refused:?}"
         );
     }

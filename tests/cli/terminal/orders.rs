@@ -12,7 +12,7 @@ fn a_session_that_is_drained_gets_no_new_tasks_until_it_is_over() {
     team.add("one");
     team.add("two");
     team.worker(1, &["task", "claim", "1"]).ok();
-    assert_snapshot!(team.run(&["drain", "team-1", "--for", "30m"]).ok().shows(), @"team-1/b is being drained for 30m: it gets no new tasks, and keeps the 1 task that it has");
+    assert_snapshot!(team.run(&["drain", "team-1", "--for", "30m"]).ok().shows(), @"team-1/b is being drained for 30m: it gets no new tasks, and keeps 1 task");
     let until = team.session(1, "b")["draining_until"].clone();
     assert!(until.is_string(), "{until}");
     assert_eq!(team.session(1, "a")["draining_until"], json!(null));
@@ -25,11 +25,11 @@ fn a_session_that_is_drained_gets_no_new_tasks_until_it_is_over() {
     team.worker(1, &["task", "done", "1", "--fence", "1"]).ok();
     assert_snapshot!(team.worker(1, &["task", "claim"]).says(), @r"
     75: error: team-1/b is being drained: it gets no new tasks
-      `mcp-bridge status` says until when
+      `mcp-bridge status` shows until when
     ");
     assert_snapshot!(team.run(&["task", "reassign", "2", "team-1/b"]).says(), @r"
     75: error: team-1/b is being drained: it gets no new tasks
-      `mcp-bridge status` says until when
+      `mcp-bridge status` shows until when
     ");
 
     assert_snapshot!(team.run(&["drain", "team-1/b", "--off"]).ok().shows(), @"team-1/b gets new tasks again");
@@ -63,17 +63,16 @@ fn whom_to_drain_is_named_without_a_doubt() {
     65: error: no daemon of this store is on a host `laptop-3`; did you mean `laptop-2`?
       `mcp-bridge status` shows the daemons by host and name
     ");
-    assert_snapshot!(team.run(&["drain", "team-1/c"]).says(), @"65: error: `c` is not a session: it is `a` (the orchestrator's side) or `b` (the worker's)");
+    assert_snapshot!(team.run(&["drain", "team-1/c"]).says(), @"65: error: `c` is not a side: use `a` (the orchestrator's side) or `b` (the worker's)");
     let id = team.session(1, "a")["conversation"].clone();
     let id = id.as_str().expect("an id");
     assert_snapshot!(team.run(&["drain", id]).ok().shows(), @"team-1/b is being drained for 1h: it gets no new tasks");
-    assert_snapshot!(team.run(&["drain", "conv_xyz"]).says(), @"65: error: `conv_xyz` is not a conversation id: it is `conv_` and 16 hexadecimal digits (0-9, a-f)");
+    assert_snapshot!(team.run(&["drain", "conv_xyz"]).says(), @"65: error: `conv_xyz` is not a conversation id: an id is `conv_` and 16 hexadecimal digits (0-9, a-f)");
     for args in [
         &["drain", "team-1/b", "--for", "31days"][..],
         &["drain", "team-1/b", "--for", "0s"],
         &["drain", "team-1/b", "--for", "1h", "--off"],
         &["hold", "on", "--for", "31days"],
-        &["alert", "mute", "lost"],
         &["alert", "mute", "lots", "--for", "1h"],
         &["capacity", "team-1/b", "0"],
         &["capacity", "team-1/b", "many"],
@@ -86,8 +85,8 @@ fn whom_to_drain_is_named_without_a_doubt() {
 fn orders_have_an_end_and_status_shows_them() {
     let team = Team::new(1);
     let held = team.run(&["hold", "on"]).ok();
-    assert_snapshot!(held.shows(), @"the watchdog is on hold for 1h: it gives nobody up who falls silent");
-    assert_snapshot!(held.says(), @"0: note: no orchestrator acts for this store now");
+    assert_snapshot!(held.shows(), @"the watchdog is on hold for 1h: it marks no silent session as lost");
+    assert_snapshot!(held.says(), @"0: note: no orchestrator is active for this store now");
     assert_snapshot!(team.run(&["alert", "mute", "stalled", "--for", "2h"]).ok().shows(), @"alerts of the kind `stalled` are muted for 2h");
     let said = team
         .run(&["alert", "mute", "stalled", "--for", "2h", "--json"])
@@ -118,7 +117,7 @@ fn orders_have_an_end_and_status_shows_them() {
     assert_eq!((span(0), span(1)), (3_600, 7_200));
     let page = team.run(&["status"]).ok().out;
     assert!(
-        page.contains("the watchdog is on hold: nobody who falls silent is given up, ends in "),
+        page.contains("the watchdog is on hold: no silent session is marked as lost, ends in "),
         "{page}"
     );
     assert!(
@@ -128,7 +127,7 @@ fn orders_have_an_end_and_status_shows_them() {
 
     assert_snapshot!(team.run(&["hold", "off"]).ok().shows(), @"the watchdog watches again");
     assert_snapshot!(team.run(&["hold", "off"]).ok().shows(), @"the watchdog was not on hold");
-    assert_snapshot!(team.run(&["alert", "unmute", "stalled"]).ok().shows(), @"alerts of the kind `stalled` are told again");
+    assert_snapshot!(team.run(&["alert", "unmute", "stalled"]).ok().shows(), @"alerts of the kind `stalled` are sent again");
     assert_snapshot!(team.run(&["alert", "unmute", "stalled"]).ok().shows(), @"alerts of the kind `stalled` were not muted");
     // What has ended by itself is shown no more, and need not be taken back.
     team.run(&["hold", "on", "--for", "1s"]).ok();
@@ -150,17 +149,17 @@ fn a_capacity_is_kept_to() {
     assert!(page.contains("1/2"), "{page}");
     team.worker(1, &["task", "claim"]).ok();
     assert_snapshot!(team.worker(1, &["task", "claim"]).says(), @r"
-    75: error: team-1/b has 2 open tasks, and 2 is all it may have
+    75: error: team-1/b has 2 open tasks; its capacity is 2
       end one first: mcp-bridge task done TASK --fence N
     ");
-    assert_snapshot!(team.run(&["capacity", "team-1", "default"]).ok().shows(), @"team-1/b may have as many tasks at once as the orchestrator's configuration says");
+    assert_snapshot!(team.run(&["capacity", "team-1", "default"]).ok().shows(), @"team-1/b may have the number of tasks of the orchestrator's configuration");
     assert_eq!(team.session(1, "b")["capacity"], json!(null));
 }
 
 #[test]
 fn alerts_are_listed_and_counted() {
     let team = Team::new(1);
-    assert_snapshot!(team.run(&["alert", "list"]).ok().says(), @"0: no open alerts in <dir>/bridge.db; those that are over: --all");
+    assert_snapshot!(team.run(&["alert", "list"]).ok().says(), @"0: no open alerts in <dir>/bridge.db; show past alerts with --all");
     for (kind, over) in [("stalled", "unixepoch() * 1000"), ("lost", "NULL")] {
         team.scratch.sql(&format!(
             "INSERT INTO bridge_alert (kind, subject, conversation_id, session_id, text, raised_by,
@@ -195,10 +194,10 @@ fn alerts_are_listed_and_counted() {
         .sql("UPDATE bridge_alert SET raised_ms = raised_ms - 120000");
     assert_snapshot!(team.run(&["alert", "list"]).ok().shows(), @r"
     ID  SINCE   KIND  ABOUT     STATE           WHAT
-    2   2m ago  lost  team-1/b  open, not told  what\u{1b}[2J was seen
+    2   2m ago  lost  team-1/b  open, not sent  what\u{1b}[2J was seen
     ");
     let page = team.run(&["status"]).ok().shows();
-    assert!(page.contains("1 open, 1 not told, last"), "{page}");
+    assert!(page.contains("1 open, 1 not sent, last"), "{page}");
     team.scratch.sql("UPDATE bridge_alert SET told = 1");
     let page = team.run(&["status"]).ok().shows();
     assert!(page.contains("1 open, last"), "{page}");
@@ -239,7 +238,7 @@ fn status_says_who_acts_and_takes_his_word() {
     assert_ne!(team.session(1, "b")["state"], "stalled");
     let page = team.run(&["status"]).ok().out;
     assert!(
-        page.contains("orchestrator nobody acts: the last one gave the lead back (epoch 1)"),
+        page.contains("orchestrator no leader: the last leader stopped (epoch 1)"),
         "{page}"
     );
 
@@ -249,7 +248,7 @@ fn status_says_who_acts_and_takes_his_word() {
     team.scratch.sql(stalled);
     assert_eq!(team.status()["leader"]["acts"], false);
     let page = team.run(&["status"]).ok().out;
-    let gone = format!("nobody acts: {host}:{user}/orchestrator is gone (epoch 2)");
+    let gone = format!("no leader: {host}:{user}/orchestrator is gone (epoch 2)");
     assert!(page.contains(&gone), "{page}");
     team.scratch
         .sql("UPDATE bridge_daemon SET host = 'elsewhere' WHERE role = 'orchestrator'");

@@ -65,7 +65,7 @@ fn the_daemons_program_alone_says_what_is_missing() {
     assert!(
         err.starts_with("error: ")
             && err.contains("/mcp-bridge cannot be run: ")
-            && err.contains("installed together"),
+            && err.contains("in one directory"),
         "{err}"
     );
 }

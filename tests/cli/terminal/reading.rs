@@ -52,7 +52,7 @@ fn the_reader_of_the_output_went_away() {
     });
     drop(check.child.stdout.take());
     assert_eq!(check.end(), Some(1));
-    assert_snapshot!(check.complaint(), @"error: the output could not be written (Broken pipe (os error 32)); the messages count as unread and will be shown again");
+    assert_snapshot!(check.complaint(), @"error: the output could not be written (Broken pipe (os error 32)); the messages stay unread and will be shown again");
     assert_eq!(unread_then(&scratch), MANY);
 }
 

@@ -13,19 +13,19 @@ fn messages_that_are_none() {
         let command = scratch.bridge_as("work.a", &["send"]);
         scratch.outcome_with_input(command, input)
     };
-    assert_snapshot!(send(b" \n\t\n").says(), @"65: error: the message is empty; say something");
-    assert_snapshot!(send("ä".repeat(50_001).as_bytes()).says(), @"65: error: the message has 50001 characters, 50000 are allowed; put the rest in a file and name it with --file");
-    assert_snapshot!(send(b"ab\xff").says(), @"65: error: the message is not UTF-8 (first wrong byte at 2); put binary data in a file and name it with --file");
+    assert_snapshot!(send(b" \n\t\n").says(), @"65: error: the message is empty; write a text");
+    assert_snapshot!(send("ä".repeat(50_001).as_bytes()).says(), @"65: error: the message has 50001 characters, 50000 are allowed; put the rest in a file and give its path");
+    assert_snapshot!(send(b"ab\xff").says(), @"65: error: the message is not UTF-8 (first wrong byte at 2); put binary data in a file and give its path");
     assert_snapshot!(send(b"a\0b").says(), @"65: error: the message contains a NUL character at byte 1; remove it");
     send("ä".repeat(50_000).as_bytes()).ok();
 
     let files: Vec<&str> = std::iter::repeat_n(["--file", "x"], 21).flatten().collect();
     let args: Vec<&str> = ["send", "hi"].into_iter().chain(files).collect();
     assert_snapshot!(scratch.run_as("work.a", &args).says(), @"65: error: the message names 21 files, 20 are allowed; name their directory, or send the rest with another message");
-    assert_snapshot!(scratch.run_as("work.a", &["send", "hi", "--id", "a b"]).says(), @"65: error: the client message id is malformed: it has 1 to 128 printable ASCII characters without spaces");
+    assert_snapshot!(scratch.run_as("work.a", &["send", "hi", "--id", "a b"]).says(), @"65: error: the client message id is malformed: use 1 to 128 printable ASCII characters without spaces");
     assert_snapshot!(scratch.run_as("work.a", &["send", "--body-file", "none"]).says(), @r"
-    65: error: none: it cannot be read: No such file or directory (os error 2)
-      name a file that is there and that this user may read
+    65: error: none cannot be read: No such file or directory (os error 2)
+      name an existing file that this user may read
     ");
     assert_eq!(
         scratch
@@ -54,7 +54,7 @@ fn credentials_that_nobody_has() {
       for example: --credentials work.a   (there are: work.a, work.b)
     ");
     assert_snapshot!(run(&["-c", "work.b", "ack", "x"]).says(), @r"
-    2: error: invalid value 'x' for '<ID>...': `x` is not a message id: it is a positive whole number, as `check` shows it
+    2: error: invalid value 'x' for '<ID>...': `x` is not a message id: use a positive whole number, as `check` shows it
 
     For more information, try '--help'.
     ");
@@ -66,7 +66,7 @@ fn a_batch_that_is_more_than_may_ever_be_sent() {
     let command = scratch.bridge_as("work.a", &["send", "--batch"]);
     let sent = scratch.outcome_with_input(command, "hi\n".repeat(101).as_bytes());
     assert_snapshot!(sent.says(), @r"
-    65: error: the batch has 101 messages, and conv_ID/a may send 100 per minute: it can never be sent as a whole; nothing was sent
+    65: error: the batch has 101 messages, and conv_ID/a may send 100 per minute: it cannot be sent in one part; nothing was sent
       send it in parts of 100 at most, or allow more: mcp-bridge store limits --per-minute 101
     ");
     assert_eq!(scratch.number("SELECT count(*) FROM messages"), 0);
@@ -82,8 +82,8 @@ fn a_batch_that_is_more_than_may_ever_be_sent() {
 #[test]
 fn arguments_that_mean_nothing() {
     let scratch = Scratch::with_conversation();
-    assert_snapshot!(scratch.run_as("work.a", &["send", "--to", "work", "work", "hi"]).says(), @"2: error: --to names the conversation already: give the text only, in quotes");
-    assert_snapshot!(scratch.run_as("work.a", &["send", "work", "hi", "--batch"]).says(), @"2: error: the text is given twice: leave it out, or --body-file and --batch");
+    assert_snapshot!(scratch.run_as("work.a", &["send", "--to", "work", "work", "hi"]).says(), @"2: error: --to names the recipient already: give only the text, in quotes");
+    assert_snapshot!(scratch.run_as("work.a", &["send", "work", "hi", "--batch"]).says(), @"2: error: the text is given twice: use either the argument, --body-file or --batch");
     for args in [
         &["send", "a", "b", "c"][..],
         &["check", "--limit", "0"],
@@ -107,10 +107,10 @@ fn conversations_that_are_none() {
         scratch.run(&["conversation", "show", "conv_xyz"]),
         scratch.run(&["audit", "conv_xyz"]),
     ];
-    assert_snapshot!(all_say(&refused), @"65: error: `conv_xyz` is not a conversation id: it is `conv_` and 16 hexadecimal digits (0-9, a-f)");
+    assert_snapshot!(all_say(&refused), @"65: error: `conv_xyz` is not a conversation id: an id is `conv_` and 16 hexadecimal digits (0-9, a-f)");
     assert_snapshot!(scratch.run(&["conversation", "show", "conv_0123456789abcdef"]).says(), @r"
     65: error: conversation conv_ID does not exist in store <dir>/bridge.db
-      `mcp-bridge conversation list` shows those that do
+      `mcp-bridge conversation list` shows the existing ones
     ");
     assert_snapshot!(scratch.run_as("work.a", &["send", "conv_0123456789abcdef", "hi"]).says(), @r"
     77: error: the credentials have no conversation `conv_ID`
@@ -118,7 +118,7 @@ fn conversations_that_are_none() {
     ");
     assert_snapshot!(scratch.run_as("work.b", &["ack", "17"]).says(), @r"
     65: error: there is no message 17 for conv_ID/b
-      `mcp-bridge check` and `watch` show each message with its id, to the session that it is for
+      the receiver sees the id of each message: `mcp-bridge check`, `mcp-bridge watch`
     ");
 }
 
@@ -127,12 +127,12 @@ fn credentials_that_cannot_be_used() {
     let scratch = Scratch::with_conversation();
     assert_snapshot!(scratch.run(&["check"]).says(), @r"
     77: error: no credentials: this command acts for a session
-      name its file: --credentials FILE, or MCP_BRIDGE_CREDENTIALS in the environment
+      name the session: -c LABEL/SIDE or -c FILE, or set MCP_BRIDGE_CREDENTIALS
       `mcp-bridge conversation new` writes one for each side
     ");
     assert_snapshot!(scratch.run_as("none", &["check"]).says(), @r"
     77: error: credentials <dir>/credentials/none.toml: there is no such file
-      `mcp-bridge conversation new` writes them
+      create them: mcp-bridge conversation new
     ");
     // By a name: where it was looked for.
     let unknown = scratch.run(&["-c", "nobody.b", "check"]);
@@ -154,11 +154,11 @@ fn credentials_that_cannot_be_used() {
       use the credentials file that `conversation new` wrote, or the last `conversation rekey`
     ");
     assert_snapshot!(with(&|text| text.replace(token, "short")).says(), @r"
-    77: error: credentials <dir>/credentials/changed.toml: session 1: the token is malformed: it has 64 hexadecimal characters after an optional mcpb_, this one has 5
+    77: error: credentials <dir>/credentials/changed.toml: session 1: the token is malformed: a token has 64 hexadecimal characters after an optional mcpb_, this one has 5
       use the file that `mcp-bridge conversation new` wrote
     ");
     assert_snapshot!(with(&|text| text.replace("\"b\"", "\"c\"")).says(), @r"
-    77: error: credentials <dir>/credentials/changed.toml: session 1: `c` is not a session: it is `a` (the orchestrator's side) or `b` (the worker's)
+    77: error: credentials <dir>/credentials/changed.toml: session 1: `c` is not a side: use `a` (the orchestrator's side) or `b` (the worker's)
       use the file that `mcp-bridge conversation new` wrote
     ");
     assert_snapshot!(with(&|_| "[[session]".into()).says(), @r"
@@ -182,7 +182,7 @@ fn credentials_that_cannot_be_used() {
     std::fs::set_permissions(scratch.credentials("work.b"), open).expect("set");
     assert_snapshot!(scratch.run_as("work.b", &["check"]).says(), @r"
     77: error: credentials <dir>/credentials/work.b.toml: other users may read this file (mode 644)
-      chmod 600 <dir>/credentials/work.b.toml   and, if others had the chance, mcp-bridge conversation rekey
+      chmod 600 <dir>/credentials/work.b.toml   (and, if another user may have read it: mcp-bridge conversation rekey)
     ");
 }
 
@@ -198,7 +198,7 @@ fn credentials_in_the_environment_are_all_or_nothing() {
     let mut partial = scratch.bridge(&["check"]);
     partial.env("MCP_BRIDGE_TOKEN", "0".repeat(64));
     assert_snapshot!(scratch.outcome(partial).says(), @r"
-    77: error: environment variable MCP_BRIDGE_CONVERSATION is not set, but others of MCP_BRIDGE_CONVERSATION, MCP_BRIDGE_SESSION, MCP_BRIDGE_TOKEN are
+    77: error: environment variable MCP_BRIDGE_CONVERSATION is not set, but another of MCP_BRIDGE_CONVERSATION, MCP_BRIDGE_SESSION, MCP_BRIDGE_TOKEN is
       set all three, or none
     ");
     let text = std::fs::read_to_string(scratch.credentials("work.b")).expect("there");
@@ -227,7 +227,7 @@ fn credentials_that_contradict_each_other() {
     command.env_remove("MCP_BRIDGE_STORE");
     assert_snapshot!(scratch.outcome(command).says(), @r"
     77: error: the credentials name two stores, <dir>/other.db and <dir>/bridge.db
-      use those of one store, or say which one with --store
+      use credentials of one store, or choose the store with --store
     ");
 }
 
@@ -244,7 +244,7 @@ fn too_many_messages() {
     assert!(
         refused
             .err
-            .contains("has sent too much: 2 messages per minute are allowed"),
+            .contains("reached its rate limit: 2 messages per minute are allowed"),
         "{refused:?}"
     );
     scratch.run(&["store", "limits", "--off"]).ok();

@@ -45,7 +45,7 @@ fn a_session_rewrites_its_own_file() {
 
     let ran = scratch.run_as("work.b", &OURS).ok();
     assert_snapshot!(ran.shows(), @r"
-    session work/b has another token; the old one is refused from now on
+    session work/b has a new token; the old one is refused from now on
       <dir>/credentials/work.b.toml
     ");
     let after = read(&file);
@@ -104,13 +104,13 @@ fn an_operator_writes_a_new_file() {
         .ok();
     // Without --side nothing says whose.
     let unclear = scratch.run(&OURS);
-    assert_snapshot!(unclear.says(), @"2: error: whose token? name the side: --side a, or --side b");
+    assert_snapshot!(unclear.says(), @"2: error: which side gets a new token? use --side a or --side b");
     // A file of something else stays, and the token, too.
     let other = scratch.path("elsewhere/work.b.toml");
     std::fs::copy(&file, &other).expect("copied");
     let refused = rekey("b", "elsewhere");
     assert_snapshot!(refused.says(), @r"
-    77: error: credentials <dir>/elsewhere/work.b.toml: the token cannot be replaced: this file is there, and has no session conv_ID/b
+    77: error: credentials <dir>/elsewhere/work.b.toml: the token cannot be replaced: this file exists, and does not contain session conv_ID/b
       move it away, or name another directory with --out
     ");
     assert_eq!(read(&file), read(&other));
@@ -124,7 +124,7 @@ fn a_file_of_many_sessions_keeps_the_others() {
     let all = scratch.credentials("team.orchestrator");
     let before = tokens(&read(&all));
     let ran = scratch.run_as("team.orchestrator", &["conversation", "rekey", "team-2"]);
-    assert_snapshot!(ran.says(), @"0: <dir>/credentials/team-2.a.toml has the old token of team-2/a, which is good for nothing");
+    assert_snapshot!(ran.says(), @"0: <dir>/credentials/team-2.a.toml still has the old token of team-2/a, which is not valid any more");
     let after = tokens(&read(&all));
     assert_eq!((&before[0], &before[2]), (&after[0], &after[2]));
     assert_ne!(before[1], after[1]);
@@ -195,8 +195,8 @@ fn a_command_cut_off_before_the_commit_changes_nothing() {
     flock(&held, FlockOperation::LockExclusive).expect("locked");
     let refused = scratch.run_as("work.b", &OURS);
     assert_snapshot!(refused.says(), @r"
-    77: error: credentials <dir>/credentials/work.b.toml: the token cannot be replaced: another `conversation rekey` is at work on this file
-      try again when that one has ended
+    77: error: credentials <dir>/credentials/work.b.toml: the token cannot be replaced: another `conversation rekey` is using this file
+      wait until that one has ended, and try again
     ");
     assert_eq!((read(&new), read(&file)), (never, before));
     scratch.run_as("work.b", &["check"]).ok();
@@ -227,7 +227,7 @@ fn a_file_that_cannot_be_replaced_keeps_its_token() {
         .env("MCP_BRIDGE_TOKEN", &tokens(&text)[0]);
     let refused = scratch.outcome(variables);
     assert_eq!(refused.code, Some(2), "{refused:?}");
-    assert!(refused.err.contains("the token stands in the environment"));
+    assert!(refused.err.contains("the token is in the environment"));
     scratch.run_as("work.b", &["check"]).ok();
 }
 

@@ -15,11 +15,11 @@ fn init_makes_checks_and_changes_only_what_it_is_told() {
         shown.replace(version.unwrap_or("?"), "sqlite V")
     };
     assert_snapshot!(shown(&["store", "init"]), @r"
-    made store <dir>/bridge.db
+    created store <dir>/bridge.db
       sqlite V · schema 5 · tokens hashed · 100/minute 500/hour 2000/day messages
     ");
     assert_snapshot!(shown(&["store", "init", "--token-storage", "plain", "--per-hour", "0"]), @r"
-    store <dir>/bridge.db is there already
+    store <dir>/bridge.db exists already
       sqlite V · schema 5 · tokens plain · 100/minute 2000/day messages
     ");
     let again = scratch.run(&["store", "init", "--json"]).ok().json();
@@ -27,10 +27,7 @@ fn init_makes_checks_and_changes_only_what_it_is_told() {
     assert_eq!(again["token_storage"], "plain");
     assert_eq!(again["limits"]["per_hour"], 0);
     let check = scratch.run(&["store", "check"]).ok();
-    assert!(
-        check.out.ends_with("ok: nothing is wrong with it\n"),
-        "{check:?}"
-    );
+    assert!(check.out.ends_with("ok: no problem found\n"), "{check:?}");
     let check = scratch.run(&["store", "check", "--json"]).ok().json();
     assert_eq!(
         check["problems"].as_array().map(Vec::len),
@@ -62,11 +59,11 @@ fn one_that_is_missing() {
     let scratch = Scratch::new();
     assert_snapshot!(scratch.run(&["status"]).says(), @r"
     69: error: store <dir>/bridge.db (from MCP_BRIDGE_STORE): there is no such file
-      make one: mcp-bridge conversation new
+      create one: mcp-bridge conversation new
     ");
     assert_snapshot!(scratch.run(&["status", "--store", "./x.db"]).says(), @r"
     69: error: store <dir>/x.db: there is no such file
-      make one: mcp-bridge store init --store <dir>/x.db
+      create it: mcp-bridge store init --store <dir>/x.db
     ");
     assert!(!scratch.store().exists());
 }
@@ -77,14 +74,14 @@ fn advice_keeps_to_the_store_that_was_named() {
     let other = scratch.path("other.db");
     let other = other.to_str().expect("text");
     let refused = scratch.run(&["--store", other, "store", "init"]).ok();
-    assert!(refused.out.contains("made store"), "{refused:?}");
+    assert!(refused.out.contains("created store"), "{refused:?}");
     assert_snapshot!(scratch.run(&["--store", other, "conversation", "show", "conv_0123456789abcdef"]).says(), @r"
     65: error: conversation conv_ID does not exist in store <dir>/other.db
-      `mcp-bridge --store <dir>/other.db conversation list` shows those that do
+      `mcp-bridge --store <dir>/other.db conversation list` shows the existing ones
     ");
 }
 
-/// A plain command would make the conversation in another store.
+/// A plain command would create the conversation in another store.
 #[test]
 fn advice_to_make_a_conversation_names_the_store() {
     let scratch = Scratch::with_conversation();
@@ -222,7 +219,7 @@ fn those_that_are_none() {
     ");
     assert_snapshot!(with("empty.db").says(), @r"
     69: error: store <dir>/empty.db: the file is empty
-      if that is right, make it a store: mcp-bridge store init --store <dir>/empty.db
+      to create a store in it: mcp-bridge store init --store <dir>/empty.db
     ");
     assert_snapshot!(with("postgres://me:secret@host/db").says(), @"65: error: store `postgres://...`: only SQLite is supported: write sqlite:/path/to/bridge.db, or just the path");
     scratch.sql("UPDATE bridge_schema SET version = 99, min_compatible = 99");
@@ -268,7 +265,7 @@ fn one_that_this_user_may_not_write() {
     set(".", 0o755);
     assert_snapshot!(refused.says(), @r"
     69: error: store <dir>/bridge.db: it is read-only
-      this user needs write permission for the file and its directory, on a file system that is mounted read-write
+      give this user write permission for the file and its directory, or mount the file system read-write
     ");
 }
 
@@ -293,7 +290,7 @@ fn one_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
         echo "full: $code"
         rm small/filler
         "$0" send after
-        "$0" store check | tail -1
+        "$0" store verify | tail -1
     "#;
     let mut command = scratch.program("unshare");
     command.args([
@@ -308,7 +305,7 @@ fn one_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
     sent message 1 to work/b
     full: 69
     sent message 2 to work/b
-    ok: nothing is wrong with it
+    ok: no problem found
     ");
     assert_snapshot!(ran.says(), @r"
     0: error: store <dir>/small/bridge.db: the disk is full; nothing was stored

@@ -21,12 +21,12 @@ fn texts_that_are_none_are_refused() {
     };
     let long = "ä".repeat(40_001);
     assert_snapshot!(add(&["--title", "t", "--body", "-"], long.as_bytes()).says(), @"65: error: the body has 40001 characters, 40000 are allowed; put the rest in a file and name it");
-    assert_snapshot!(add(&["--title", "t", "--body-file", "-"], b"a\xff").says(), @"65: error: the body is not UTF-8 (first wrong byte at 1); put binary data in a file and name it with --file");
-    assert_snapshot!(add(&["--title", "a\nb"], b"").says(), @"65: error: the title has a line break or a control character at byte 1; it is one plain line");
+    assert_snapshot!(add(&["--title", "t", "--body-file", "-"], b"a\xff").says(), @"65: error: the body is not UTF-8 (first wrong byte at 1); put binary data in a file and give its path");
+    assert_snapshot!(add(&["--title", "a\nb"], b"").says(), @"65: error: the title has a line break or a control character at byte 1; use one plain line");
     assert_snapshot!(add(&["--title", ""], b"").says(), @"65: error: the title is empty");
     assert_snapshot!(add(&["--title", "t", "--body-file", "none.md"], b"").says(), @r"
-    65: error: none.md: it cannot be read: No such file or directory (os error 2)
-      name a file that is there and that this user may read
+    65: error: none.md cannot be read: No such file or directory (os error 2)
+      name an existing file that this user may read
     ");
     for args in [
         &["task", "add", "--title", "t"][..],
@@ -73,7 +73,7 @@ fn a_task_for_a_role_that_nobody_has_is_added_with_a_word_about_it() {
     let added = team
         .run(&["task", "add", "--role", "bakend", "--title", "t"])
         .ok();
-    assert_snapshot!(added.says(), @"0: note: no open session has the role `bakend`; did you mean `backend`? (there are backend, orchestrator); the task waits until one has");
+    assert_snapshot!(added.says(), @"0: note: no open session has the role `bakend`; did you mean `backend`? (there are backend, orchestrator); the task waits for such a session");
     assert_snapshot!(added.shows(), @"task 1 queued");
     assert_snapshot!(team.worker(1, &["task", "claim", "1"]).says(), @r"
     65: error: task 1 is for the role `bakend`, and team-1/b is `backend`
@@ -92,12 +92,12 @@ fn a_claim_of_what_is_taken_and_words_with_an_old_fence_are_refused() {
       `mcp-bridge task claim` without a number gives you one that is free
     ");
     assert_snapshot!(team.worker(1, &["task", "claim", "2"]).says(), @r"
-    75: error: team-1/b has 1 open task, and 1 is all it may have
+    75: error: team-1/b has 1 open task; its capacity is 1
       end one first: mcp-bridge task done TASK --fence N
     ");
     assert_snapshot!(team.worker(1, &["task", "claim", "9"]).says(), @r"
     65: error: there is no task 9
-      `mcp-bridge task list` shows those there are
+      `mcp-bridge task list` shows the tasks
     ");
 
     assert_snapshot!(team.run(&["task", "reassign", "1", "team-2"]).ok().shows(), @"task 1 team-1/b -> team-2/b (fence 2)");
@@ -127,11 +127,11 @@ fn a_claim_of_what_is_taken_and_words_with_an_old_fence_are_refused() {
     ");
     assert_snapshot!(team.worker(2, &["task", "claim", "1"]).says(), @r"
     65: error: task 1 is over: done
-      `mcp-bridge task show 1` tells how
+      for details: mcp-bridge task show 1
     ");
     assert_snapshot!(team.run(&["task", "cancel", "1"]).says(), @r"
     65: error: task 1 is over: done
-      `mcp-bridge task show 1` tells how
+      for details: mcp-bridge task show 1
     ");
     assert_eq!(team.task("1")["result"], "mine");
     assert_eq!(team.task("1")["attempts"], 2);
@@ -149,16 +149,16 @@ fn a_dead_session_gets_nothing_by_hand_either() {
     );
     assert_snapshot!(team.run(&["task", "reassign", "1", "team-2"]).says(), @r"
     65: error: team-2/b cannot take task 1: its agent is gone
-      `mcp-bridge status` shows who can, and --queue leaves it to the orchestrator
+      `mcp-bridge status` shows other sessions; --queue lets the orchestrator choose
     ");
     team.run(&["conversation", "close", "team-2"]).ok();
     assert_snapshot!(team.run(&["task", "reassign", "1", "team-2"]).says(), @r"
     65: error: team-2/b cannot take task 1: its conversation was closed
-      `mcp-bridge status` shows who can, and --queue leaves it to the orchestrator
+      `mcp-bridge status` shows other sessions; --queue lets the orchestrator choose
     ");
     assert_snapshot!(team.run(&["task", "reassign", "1", "teem-1"]).says(), @r"
     65: error: there is no conversation `teem-1`; did you mean `team-1`?
-      `mcp-bridge conversation list --all` shows those of this store
+      `mcp-bridge conversation list --all` shows the conversations of this store
     ");
     assert_eq!(team.task("1")["owner_label"], "team-1");
     assert_snapshot!(team.run(&["task", "reassign", "1", "--queue"]).ok().shows(), @"task 1 queued");
@@ -182,7 +182,7 @@ fn whoever_s_agent_has_ended_gets_no_task() {
     ");
     assert_snapshot!(team.run(&["task", "reassign", "1", "team-1"]).says(), @r"
     65: error: team-1/b cannot take task 1: its agent's process has ended, and its proof names no new one
-      `mcp-bridge status` shows who can, and --queue leaves it to the orchestrator
+      `mcp-bridge status` shows other sessions; --queue lets the orchestrator choose
     ");
     assert_eq!(team.task("1")["fence"], 0);
 }
@@ -199,7 +199,7 @@ fn one_client_id_is_one_task() {
     assert_snapshot!(add("one").ok().shows(), @"task 1 was added already: queued");
     assert_snapshot!(add("two").says(), @r"
     65: error: client id `x` was already used for task 1, with another text
-      give every task an id of its own
+      give every task its own id
     ");
 }
 
@@ -223,7 +223,7 @@ fn of_several_sessions_one_must_be_named() {
         team.scratch.outcome(command)
     };
     assert_snapshot!(many(&["task", "claim"]).says(), @r"
-    65: error: for whom? the credentials have 4 sessions: team-1/a, team-1/b, team-2/a, team-2/b
+    65: error: which session? the credentials have 4 sessions: team-1/a, team-1/b, team-2/a, team-2/b
       name one: --as team-1/a
     ");
     many(&["task", "claim", "--as", "team-2/b"]).ok();

@@ -104,7 +104,7 @@ fn a_token_in_the_environment_is_refused() {
         scratch.outcome(command)
     });
     assert_snapshot!(all_say(&refused), @r"
-    77: error: MCP_BRIDGE_TOKEN is for commands that end at once: this one runs on, and its environment can be read meanwhile
+    77: error: MCP_BRIDGE_TOKEN is only for commands that end at once: while this command runs, other processes can read its environment
       put the credentials in a file and name it: --credentials FILE
     ");
 }

@@ -145,7 +145,7 @@ fn a_store_that_is_replaced_ends_it() {
         .replace(&*scratch.dir().to_string_lossy(), "<dir>");
     assert_snapshot!(said, @r"
     error: store <dir>/bridge.db: the file was deleted or replaced while it was open; nothing was stored in it
-      put the old file back; a daemon goes on with the file that is there, other programs must be started again
+      put the old file back, or restart programs to use the new one; daemons switch to it automatically
     ");
 }
 
@@ -156,7 +156,7 @@ fn a_store_that_is_missing_is_named() {
     assert_snapshot!(scratch.run_as("work.b", &["watch"]).says(), @r"
     69: error: store <dir>/bridge.db: there is no such file, but there was: <dir>/bridge.db-bell is still there
       put the file back
-      or begin anew, without it: mcp-bridge store init --store <dir>/bridge.db
+      or start with a new, empty store: mcp-bridge store init --store <dir>/bridge.db
     ");
 }
 

@@ -118,11 +118,11 @@ fn status_and_doctor_say_which_way_was_taken() {
         for (args, line) in [
             (
                 &credentials[..],
-                format!("{file} (from the credentials), asked of its daemon at {socket}"),
+                format!("{file} (from the credentials), through its daemon at {socket}"),
             ),
             (
                 &[],
-                format!("unix:{socket} (of this user's daemon), asked of its daemon"),
+                format!("unix:{socket} (of this user's daemon), through its daemon"),
             ),
             (
                 &["--store", &file],
@@ -220,7 +220,7 @@ fn two_stores_are_not_chosen_between() {
     assert!(
         said.contains(&user.socket("one"))
             && said.contains(&user.socket("two"))
-            && said.contains("name one: --store"),
+            && said.contains("choose one: --store"),
         "{said}"
     );
     assert_eq!(two.stop(), Some(0));
@@ -313,7 +313,7 @@ fn the_system_s_store_is_used_through_its_socket_by_its_group() {
     let doctor = run(&member, "doctor");
     let said = text(&doctor.stdout);
     assert!(
-        said.contains("closed to this user, whose commands ask its daemon at")
+        said.contains("this user cannot open it; its commands use the daemon at")
             && !said.contains("fail "),
         "{doctor:?}"
     );

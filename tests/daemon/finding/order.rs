@@ -207,7 +207,7 @@ async fn a_dead_socket_of_this_user_is_an_error_and_no_other_store() {
     assert_eq!(
         text,
         format!(
-            "no daemon answers at {}: the daemon that made the socket ended\n  \
+            "no daemon answers at {}: the daemon of this socket has ended\n  \
              start it: systemctl start 'mcp-bridged@*', or with --user; or name a store: --store",
             socket.display()
         )
@@ -255,8 +255,7 @@ async fn daemons_of_two_stores_are_not_chosen_between() {
     assert_eq!(
         text.replace(&here, ""),
         "which store: own.db, of the daemon at own/one/api.sock, or other.db, of the daemon at \
-         own/two/api.sock?\n  name one: --store unix:own/one/api.sock, or MCP_BRIDGE_STORE in \
-         the environment"
+         own/two/api.sock?\n  choose one: --store unix:own/one/api.sock, or set MCP_BRIDGE_STORE"
     );
     // Credentials choose.
     let other = other.display().to_string();

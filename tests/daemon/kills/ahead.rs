@@ -55,11 +55,11 @@ fn a_clock_far_ahead_deletes_nothing() {
         rig.fetch(&pair.b);
         let config = rig.config_of("orchestrator", "orchestrator", QUICK);
         let mut daemon = start(&rig, &config, Some((&library, wrong)));
-        daemon.says("days ahead of what was seen before; nothing is taken away");
+        daemon.says("days ahead; nothing is deleted");
         // A second life of the daemon takes the first one's rows for no witness.
         daemon.kill();
         let mut daemon = start(&rig, &config, Some((&library, wrong)));
-        daemon.says("days ahead of what was seen before; nothing is taken away");
+        daemon.says("days ahead; nothing is deleted");
         daemon.kill();
         let left = text(
             &rig,
@@ -76,7 +76,7 @@ fn a_clock_far_ahead_deletes_nothing() {
         )
         .expect("aged");
         let mut daemon = start(&rig, &config, None);
-        daemon.says("took away what ended long ago");
+        daemon.says("deleted old rows");
         daemon.kill();
     }
 }
@@ -98,7 +98,7 @@ fn a_clock_far_ahead_renews_nothing_beyond_its_right() {
     let year = &clock::now().to_string()[..4];
     for _ in 0..2 {
         let mut daemon = start(&rig, &config, Some((&library, "+3650d")));
-        daemon.says("days ahead of what was seen before; conversations are renewed");
+        daemon.says("days ahead; conversations are renewed");
         let before = rig.beats(&pair.b.session);
         wait_for("heartbeats all the same", || {
             (rig.beats(&pair.b.session) >= before + 5).then_some(())
@@ -116,7 +116,7 @@ fn a_clock_far_ahead_renews_nothing_beyond_its_right() {
     )
     .expect("set");
     let mut daemon = start(&rig, &config, None);
-    daemon.says("took back the renewals of 1 conversation");
+    daemon.says("reverted the renewals of 1 conversation");
     let end = text(&rig, "SELECT expires_at FROM conversations");
     assert_eq!(&end[..4], year, "{end}");
     daemon.kill();

@@ -60,7 +60,7 @@ fn fleet(library: &PathBuf, worker: Option<&str>, orchestrator: Option<&str>) ->
     }
     let config = rig.config_of("orchestrator", "orchestrator", ORCHESTRATOR);
     let mut orchestrator = start(&config, orchestrator);
-    orchestrator.says("acting for the fleet");
+    orchestrator.says("acting leader");
     Fleet {
         daemons,
         agents,

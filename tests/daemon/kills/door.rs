@@ -174,7 +174,7 @@ impl Fleet {
     /// Lets all end what they are doing, with a daemon that stays, and looks.
     fn judge(&mut self) {
         let mut last = self.rig.daemon(&self.config);
-        last.says("programs may ask at");
+        last.says("listening at");
         self.stop.store(true, Ordering::Relaxed);
         let programs = std::mem::take(&mut self.programs);
         self.runtime.block_on(async {
@@ -361,7 +361,7 @@ fn a_daemon_killed_within_a_shared_commit_loses_and_doubles_nothing() {
     fastrand::shuffle(&mut plan);
     // Where no daemon ever was, no program waits for one.
     let mut first = fleet.rig.daemon(&fleet.config);
-    first.says("programs may ask at");
+    first.says("listening at");
     first.kill();
     fleet.begin();
     let mut answers = BTreeMap::<Point, (usize, usize)>::new();

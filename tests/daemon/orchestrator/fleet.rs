@@ -111,7 +111,7 @@ impl Fleet {
 
     pub(crate) fn orchestrator(&self, text: &str) -> Daemon {
         let mut daemon = self.standby("orchestrator", text);
-        daemon.says("acting for the fleet");
+        daemon.says("acting leader");
         daemon
     }
 
@@ -121,7 +121,7 @@ impl Fleet {
     pub(crate) fn orchestrator_apart(&self, text: &str) -> Option<Daemon> {
         let config = self.rig.config_of("orchestrator", "orchestrator", text);
         let mut daemon = Daemon::start_apart(&self.rig, &config)?;
-        daemon.says("acting for the fleet");
+        daemon.says("acting leader");
         Some(daemon)
     }
 

@@ -20,7 +20,7 @@ fn the_second_takes_over_when_the_first_dies_and_at_once_when_it_stops() {
     });
     let begun = Instant::now();
     first.kill();
-    second.says("acting for the fleet (epoch 2)");
+    second.says("acting leader (epoch 2)");
     println!(
         "killed to taken over: {:?} (leader_ttl 1 s)",
         begun.elapsed()
@@ -33,7 +33,7 @@ fn the_second_takes_over_when_the_first_dies_and_at_once_when_it_stops() {
     let mut third = fleet.standby("third", QUICK_WATCHDOG);
     let begun = Instant::now();
     assert_eq!(second.stop(), Some(0));
-    third.says("acting for the fleet (epoch 3)");
+    third.says("acting leader (epoch 3)");
     println!("stopped to taken over: {:?}", begun.elapsed());
 }
 
@@ -49,7 +49,7 @@ fn a_leader_that_was_paused_finds_out_and_writes_nothing() {
         .expect("read")
         .expect("a lease");
     first.pause(&fleet.rig);
-    second.says("acting for the fleet (epoch 2)");
+    second.says("acting leader (epoch 2)");
     // What the old one had in hand is refused.
     let leader = mcp_bridge::store::Leader {
         daemon: old.holder.expect("a holder"),
@@ -63,7 +63,7 @@ fn a_leader_that_was_paused_finds_out_and_writes_nothing() {
     let task = fleet.add("Port the parser");
     let owner = fleet.owner(task, 1);
     first.signal(Signal::CONT);
-    first.says("another orchestrator acts now (epoch 2)");
+    first.says("another orchestrator is active now (epoch 2)");
     first.shows("it to stand by", |state| {
         state.status.contains("standing by for")
     });
@@ -89,7 +89,7 @@ fn a_leader_that_is_restarted_goes_on_at_once() {
     first.kill();
     let begun = Instant::now();
     let mut again = fleet.standby("orchestrator", QUICK_WATCHDOG);
-    again.says("acting for the fleet (epoch 2)");
+    again.says("acting leader (epoch 2)");
     println!("started to acting: {:?}", begun.elapsed());
 }
 
@@ -111,13 +111,13 @@ fn of_two_with_the_same_name_one_leads_and_the_other_says_why_not() {
     std::fs::write(&config, text).expect("written");
     let mut second = fleet.rig.daemon(&config);
     // It may be the first one after a restart, for all it can tell.
-    second.says("acting for the fleet (epoch 2)");
-    first.says("is called");
+    second.says("acting leader (epoch 2)");
+    first.says("has the same name");
     let shown = first.shows("it to stand by", |state| {
         state.status.contains("standing by for another")
     });
     let trouble = shown.duties.iter().find_map(|duty| duty.trouble.clone());
-    assert!(trouble.is_some_and(|why| why.contains("give one of the two another name")));
+    assert!(trouble.is_some_and(|why| why.contains("rename one of the two files")));
     // Several renewals, and several looks of the other.
     let until = Instant::now() + Duration::from_secs(3);
     wait_for("both to have had their chance", || {
@@ -126,7 +126,7 @@ fn of_two_with_the_same_name_one_leads_and_the_other_says_why_not() {
     let lease = fleet.rig.block_on(fleet.rig.store.lease());
     assert_eq!(lease.expect("read").expect("a lease").epoch, 2);
     assert_eq!(second.stop(), Some(0));
-    first.says("acting for the fleet (epoch 3)");
+    first.says("acting leader (epoch 3)");
     first.shows("that it leads", |state| {
         state.status.contains("acting leader") && state.duties.iter().all(|d| d.trouble.is_none())
     });
@@ -155,7 +155,8 @@ fn of_two_workers_with_one_name_the_first_names_both() {
         let trouble = state.duties.iter().find_map(|duty| duty.trouble.clone());
         trouble.is_some_and(|why| {
             let both = [second.child.id(), first.child.id()];
-            why.contains("is called") && both.iter().all(|pid| why.contains(&pid.to_string()))
+            why.contains("has the same name")
+                && both.iter().all(|pid| why.contains(&pid.to_string()))
         })
     });
     assert_eq!(second.stop(), Some(0));

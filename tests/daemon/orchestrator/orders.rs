@@ -120,7 +120,7 @@ fn an_alert_about_a_role_outlives_whoever_raised_it() {
     noted_as_told(&fleet, "no-healthy-worker", 1);
     drop(orchestrator);
     let mut again = fleet.orchestrator(&text);
-    again.says("acting for the fleet");
+    again.says("acting leader");
     fleet.workers[0].begin_agent(&fleet.rig);
     again.says("recovered (no-healthy-worker)");
     again.says("is with worker-0/b");
@@ -152,7 +152,7 @@ fn an_alert_command_that_fails_is_said_and_the_rest_goes_on() {
                 && duty
                     .trouble
                     .as_ref()
-                    .is_some_and(|why| why.contains("not told by exec"))
+                    .is_some_and(|why| why.contains("not sent by exec"))
         })
     });
     assert_eq!(orchestrator.stop(), Some(0));

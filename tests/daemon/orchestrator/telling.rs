@@ -103,11 +103,11 @@ fn only_the_adapter_that_failed_is_told_again() {
     fleet.workers_ready();
     fleet.workers[0].agent.end();
     let failed = |trouble: Option<&str>| {
-        trouble.is_some_and(|why| why.contains("not told by webhook: 127.0.0.1 answered 500"))
+        trouble.is_some_and(|why| why.contains("not sent by webhook: 127.0.0.1 answered 500"))
     };
     trouble_of(&orchestrator, "the trouble", failed);
     orchestrator.shows("the trouble in its status", |state| {
-        state.status.contains("1 open alert, an alert was not told")
+        state.status.contains("1 open alert, an alert was not sent")
     });
     // It goes on being one: nobody else's success hides it.
     fleet.rig.fetch(&fleet.workers[0].pair.b);

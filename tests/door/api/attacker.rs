@@ -512,7 +512,7 @@ fn what_stands_in_a_socket_s_place_is_not_followed() {
         std::os::unix::fs::symlink(&victim, directory.join(name)).expect("planted");
     }
     let mut daemon = rig.worker("");
-    daemon.says("programs may ask at");
+    daemon.says("listening at");
     let ground = Ground { rig, daemon };
     ground.answers();
     for which in [Socket::Api, Socket::Admin] {
@@ -537,7 +537,7 @@ fn a_directory_of_others_has_no_socket() {
     // It opens once they are kept out.
     let closed = std::fs::Permissions::from_mode(0o700);
     std::fs::set_permissions(&directory, closed).expect("set");
-    daemon.says("programs may ask at");
+    daemon.says("listening at");
     daemon.finish();
 }
 
@@ -591,10 +591,7 @@ fn another_user_fills_no_store() {
         let full = ask("send", &send);
         assert_eq!(full.status, 429);
         let full = full.text();
-        assert!(
-            full.contains("user 65534 may have 1 MiB stored a day"),
-            "{full}"
-        );
+        assert!(full.contains("user 65534 may store 1 MiB a day"), "{full}");
         assert!(
             full.contains("[api] in the daemon's configuration"),
             "{full}"

@@ -157,7 +157,7 @@ fn a_container_needs_the_socket_and_nothing_else() {
     container.says("-- alive");
     assert!(ground.rig.view(&pair.b.session).heartbeat.is_some());
     let status = container.says("-- status");
-    assert!(status.contains("asked of its daemon"), "{status}");
+    assert!(status.contains("through its daemon"), "{status}");
     let refused = container.says("-- order");
     assert!(
         refused.contains("code 77"),
@@ -206,7 +206,7 @@ fn only_a_mounted_directory_goes_on_with_the_next_daemon() {
     assert!(directory.contains("goes on"), "{directory}");
     let socket = container.says("-- socket");
     assert!(
-        socket.contains("code 69") && socket.contains("the daemon that made the socket ended"),
+        socket.contains("code 69") && socket.contains("the daemon of this socket has ended"),
         "{socket}"
     );
 }

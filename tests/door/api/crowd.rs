@@ -292,7 +292,7 @@ fn the_watchdog_is_fed_under_ten_thousand_connections() {
     command.env("NOTIFY_SOCKET", &notify);
     command.env("WATCHDOG_USEC", limit.as_micros().to_string());
     let mut daemon = Daemon::start(&mut command, &config);
-    daemon.says("programs may ask at");
+    daemon.says("listening at");
     let ground = Ground { rig, daemon };
     ground.rig.goes_on(&pair.b.session);
     let begun = Instant::now();

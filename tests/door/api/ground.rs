@@ -59,14 +59,14 @@ impl Ground {
         let rig = Rig::new();
         rig.without_limits();
         let mut daemon = rig.worker("");
-        daemon.says("programs may ask at");
+        daemon.says("listening at");
         Self { rig, daemon }
     }
 
     /// Another daemon in the place of one that ended.
     pub(crate) fn start_again(&mut self) {
         let mut daemon = self.rig.worker("");
-        daemon.says("programs may ask at");
+        daemon.says("listening at");
         self.daemon = daemon;
     }
 

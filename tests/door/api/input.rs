@@ -33,8 +33,8 @@ fn what_is_no_request_is_refused_by_name() {
         let bytes = request(Some(&case.b), name, body);
         ground.send(Socket::Api, &bytes)
     };
-    refused(&raw("send", b"{\"messages\": ["), 400, "no JSON");
-    refused(&raw("send", b"\x00\xff\xfe"), 400, "no JSON");
+    refused(&raw("send", b"{\"messages\": ["), 400, "not JSON");
+    refused(&raw("send", b"\x00\xff\xfe"), 400, "not JSON");
     refused(&raw("send", b"[]"), 400, "a list");
     refused(&raw("send", b" [[]]"), 400, "a list");
     refused(&raw("send", b"{}"), 400, "messages");

@@ -193,7 +193,7 @@ fn a_daemon_without_its_door_does_all_else() {
     assert!(UnixStream::connect(socket).is_err());
     let (code, said) = daemon.finish();
     assert_eq!(code, Some(0));
-    said.never("programs may ask");
+    said.never("listening at");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn sockets_that_cannot_be_made_are_named_and_tried_again() {
     let rig = Rig::new();
     std::fs::write(rig.path("worker.state"), "in the way").expect("written");
     let mut daemon = rig.worker("");
-    daemon.says("no program can ask this daemon for its store: ");
+    daemon.says("this daemon has no sockets, so no program can use its store: ");
     daemon.shows("the trouble", |state| {
         let mut troubles = state.duties.iter().filter_map(|duty| duty.trouble.as_ref());
         troubles.any(|why| why.contains("worker.state"))

@@ -124,10 +124,10 @@ pub(crate) async fn a_process_that_is_not_proven_proves_nothing(site: &Site) {
     elsewhere.boot.id = "another".into();
     contained.boot.pid_ns += 1;
     for (claim, because) in [
-        (client(Some(foreign)), "is not user"),
-        (client(Some(reused)), "another one"),
+        (client(Some(foreign)), "does not belong to user"),
+        (client(Some(reused)), "another process"),
         (elsewhere, "another machine"),
-        (contained, "another namespace"),
+        (contained, "another pid namespace"),
     ] {
         let registered = register(&bridge, own, claim).await;
         let why = registered.why.expect("a reason");

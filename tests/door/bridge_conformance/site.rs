@@ -41,7 +41,7 @@ impl Site {
         let rig = Rig::new();
         let daemon = (way != Way::Embedded).then(|| {
             let mut daemon = rig.worker("");
-            daemon.says("programs may ask at");
+            daemon.says("listening at");
             daemon.says("registered");
             daemon
         });

@@ -398,7 +398,7 @@ pub(crate) async fn an_old_fence_hears_how_the_task_ended(site: &Site) {
     assert_eq!(words(&task).await, "was cancelled");
     let task = claimed(&bridge, one, "queued").await;
     bridge.reassign_task(task.id, None).await.expect("moved");
-    let expected = "was taken back and waits for another worker";
+    let expected = "was moved and waits for another worker";
     assert_eq!(words(&task).await, expected);
 }
 
@@ -548,7 +548,7 @@ pub(crate) async fn to_another_session(site: &Site) {
     }
     // Its owner lives, and must stop.
     let told = receive(&bridge, &pairs[0].b).await;
-    assert!(told.len() == 1 && told[0].contains("was given to somebody else"));
+    assert!(told.len() == 1 && told[0].contains("was given to another session"));
 }
 
 pub(crate) async fn into_the_queue(site: &Site) {
@@ -608,7 +608,7 @@ pub(crate) async fn to_the_one_that_has_it_is_refused(site: &Site) {
     roomy(&bridge, &[&pair]).await;
     let task = claimed(&bridge, &pair.b, "one").await;
     let refusal = unfit(&bridge, task.id, &pair).await;
-    assert_eq!(why(&refusal), "it has it already");
+    assert_eq!(why(&refusal), "it has the task already");
 }
 
 pub(crate) async fn what_is_over_is_not_moved(site: &Site) {

@@ -93,7 +93,7 @@ fn option(roff: &mut Roff, arg: &Arg) {
         .map(|v| v.to_string_lossy())
         .collect();
     if takes && !defaults.is_empty() && !arg.is_hide_default_value_set() {
-        words = format!("{words}; {} if it is left out", defaults.join(" "));
+        words = format!("{words} [default: {}]", defaults.join(" "));
     }
     roff.text(code(&words));
 }

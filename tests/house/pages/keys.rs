@@ -87,7 +87,7 @@ fn one(roff: &mut Roff, key: &Key) {
     let mut head: Vec<Inline> = vec![bold(name), roman(format!(" ({}", key.kind()))];
     match (key.default(), key.absent()) {
         (Some(toml), _) => head.push(roman(format!(", default {toml})"))),
-        (None, Some("wanted")) => head.push(roman(", wanted)")),
+        (None, Some("required")) => head.push(roman(", required)")),
         (None, _) => head.push(roman(")")),
     }
     roff.text(head);
@@ -95,7 +95,7 @@ fn one(roff: &mut Roff, key: &Key) {
     for remark in remarks(key) {
         words = format!("{words}; {remark}");
     }
-    if let Some(absent) = key.absent().filter(|absent| *absent != "wanted") {
+    if let Some(absent) = key.absent().filter(|absent| *absent != "required") {
         words = format!("{words}. Left out: {absent}");
     }
     if let Some(example) = key.example() {

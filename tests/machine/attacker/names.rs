@@ -222,5 +222,8 @@ fn a_directory_of_roots_that_others_write_is_refused() {
     std::os::unix::fs::chown(ground.path("store"), Some(0), None).expect("root may");
     let refused = ground.run(As::Root, &["send", "hello"]);
     assert_eq!(refused.code, Some(78), "{refused:?}");
-    assert!(refused.said.contains("others may write it"), "{refused:?}");
+    assert!(
+        refused.said.contains("other users may write it"),
+        "{refused:?}"
+    );
 }

@@ -84,14 +84,14 @@ fn a_credential_that_comes_later_counts_after_a_restart() {
     assert_eq!(state["last_reload"]["needs_restart"], json!([file]));
     let log = machine.sh(&format!("journalctl -u {WORKER} -o cat")).ok();
     for said in [
-        format!("but {file}: that needs a restart"),
-        format!("credentials {file}: the service was not given this file when it started"),
+        format!("but {file}: this needs a restart"),
+        format!("credentials {file}: the service did not get this file when it started"),
         "systemctl restart mcp-bridged@worker loads it".to_owned(),
     ] {
         assert!(log.contains(&said), "{said}: {log}");
     }
     let found = machine.sh("mcp-bridge doctor");
-    let wanted = format!("{file}: the service started before this file came");
+    let wanted = format!("{file}: the service started before this file was there");
     assert!(found.out.contains(&wanted), "{found:?}");
     machine.sh("systemctl restart mcp-bridged@worker").ok();
     says(&machine, "2 sessions");

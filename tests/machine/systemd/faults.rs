@@ -112,7 +112,7 @@ impl<'a> Watched<'a> {
         Self { machine, task }
     }
 
-    /// Nobody was given up, nothing was moved, nobody was alarmed.
+    /// No session was given up, nothing was moved, nobody was alarmed.
     #[track_caller]
     pub(crate) fn ends(&self) {
         self.keeps_its_task(&[
@@ -228,7 +228,7 @@ open(my $said, ">", "/run/leased") or die;
 sleep 1 while 1;
 "#;
 
-/// A credentials file that would make each of its readers wait: it is named, no duty
+/// A credentials file that would create each of its readers wait: it is named, no duty
 /// hangs, and the watchdog has nothing to do.
 #[test]
 fn a_file_that_holds_its_readers_hangs_no_duty() {

@@ -50,7 +50,7 @@ fn a_package_one_file_and_one_command() {
     machine.sh("systemctl stop mcp-bridged@worker").ok();
     let said = by_file();
     assert!(
-        said.code() == Some(69) && said.err.contains("ask one of them"),
+        said.code() == Some(69) && said.err.contains("use one of them"),
         "{said:?}"
     );
 }
@@ -101,7 +101,7 @@ fn what_root_makes_is_where_the_service_looks() {
     assert_eq!(said.code(), Some(1), "{said:?}");
     assert!(
         said.out
-            .contains("/home/bob/inbox: the service may write nothing there")
+            .contains("/home/bob/inbox: the service may not write there")
             && said.out.contains("sudo -u mcp-bridge mcp-bridge doctor"),
         "{said:?}"
     );

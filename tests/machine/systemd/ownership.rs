@@ -86,7 +86,7 @@ fn upgrade_closes_the_store_and_names_its_holders() {
     let said = upgrade(&machine);
     assert!(
         said.contains(&format!(
-            "{DIRECTORY} is for its daemons alone now (2770 before)"
+            "only its daemons may use {DIRECTORY} now (2770 before)"
         )),
         "{said}"
     );
@@ -164,7 +164,7 @@ fn upgrade_leaves_a_store_shared_with_python_open() {
     let said = upgrade(&machine);
     assert!(said.contains("stays open to its group (2770)"), "{said}");
     let found = machine.sh("mcp-bridge doctor").out;
-    assert!(!found.contains("for the daemon alone"), "{found}");
+    assert!(!found.contains("only the daemon may use"), "{found}");
 
     // The bridge is gone: what the upgrade said closes it.
     machine
@@ -237,7 +237,7 @@ fn doctor_spells_out_how_a_shared_store_is_opened() {
         .find(|finding| {
             finding["text"]
                 .to_string()
-                .contains("is for the daemon alone")
+                .contains("only the daemon may use")
         })
         .unwrap_or_else(|| panic!("{found}"));
     let remedy = finding["remedy"].as_str().expect("a remedy");
@@ -264,7 +264,7 @@ fn doctor_spells_out_how_a_shared_store_is_opened() {
     let request = json!(["send", made["id"], "a", made["a"], "from Python"]);
     python(&machine, "alice", &request).expect("still open");
     let said = machine.sh("mcp-bridge doctor").out;
-    assert!(!said.contains("for the daemon alone"), "{said}");
+    assert!(!said.contains("only the daemon may use"), "{said}");
 }
 
 /// What the daemon makes is its own, and what others are promised they can read.

@@ -340,7 +340,7 @@ pub(crate) async fn one_that_returns_hears_what_it_lost(backend: &impl Backend) 
         "{words}"
     );
     assert!(
-        words.contains(&format!("Task {} waits for somebody else", two.id)),
+        words.contains(&format!("Task {} waits for another session", two.id)),
         "{words}"
     );
     assert!(words.contains("2 minutes"), "{words}");

@@ -121,7 +121,7 @@ pub(crate) async fn a_fence_that_moved_on_voids_it(backend: &impl Backend) {
         Moved::Made(Fence(2))
     );
     let why = void(make(&store, &scene.leader, moved).await);
-    assert_eq!(why, "somebody else moved or ended it");
+    assert_eq!(why, "another program moved or ended it");
     let waits = shown(&store, scene.task.id).await;
     untouched(&store, &waits, &scene.heir.b.session).await;
     // Ended under the same fence.
@@ -144,7 +144,7 @@ pub(crate) async fn a_fence_that_moved_on_voids_it(backend: &impl Backend) {
         ..waits
     };
     let why = void(make(&store, &scene.leader, planned(&none, None, Why::Lost)).await);
-    assert_eq!(why, "it is not there any more");
+    assert_eq!(why, "it does not exist any more");
 }
 
 pub(crate) async fn an_owner_that_is_back_voids_it(backend: &impl Backend) {

@@ -355,7 +355,7 @@ pub(crate) async fn daemons_that_do_not_come_back_go(backend: &impl Backend) {
     for id in [&idle.id, &keeps.id, &leads] {
         assert!(heard(id).await.is_some(), "{id}");
     }
-    // What is left of it would make a later one of its name look old.
+    // What is left of it would create a later one of its name look old.
     assert_eq!(
         count(backend, "bridge_signal WHERE name = 'seen:gone:worker'"),
         0

@@ -50,7 +50,7 @@ pub(crate) async fn to_another_session(backend: &impl Backend) {
     let told = read(&store, &pairs[0].b).await;
     assert_eq!(told.len(), 1);
     assert!(
-        told[0].message.contains("was given to somebody else"),
+        told[0].message.contains("was given to another session"),
         "{}",
         told[0].message
     );
@@ -250,7 +250,7 @@ pub(crate) async fn to_the_one_that_has_it_is_refused(backend: &impl Backend) {
     roomy(&store).await;
     let task = claimed(&store, &pair.b, "one").await;
     let refusal = unfit(&store, task.id, &pair.b.session).await;
-    assert_eq!(why(&refusal), "it has it already");
+    assert_eq!(why(&refusal), "it has the task already");
 }
 
 pub(crate) async fn what_is_over_is_not_moved(backend: &impl Backend) {

@@ -123,7 +123,7 @@ impl Oracle {
     pub(crate) fn given_up(&mut self, task: usize, now: Ms) {
         let lost = self.tasks[task].lost.count_ones();
         self.must(Check::InnocentLives, now, lost >= 3, || {
-            format!("task {task} was given up, and {lost} sessions had read it and were lost")
+            format!("task {task} is dead, and {lost} sessions had read it and were lost")
         });
     }
 

@@ -20,6 +20,7 @@ use crate::credentials::Credentials;
 use crate::duties::SessionState;
 use crate::guarded;
 use crate::liveness::{Proof, Verdict, Watcher};
+use crate::session::known::as_session;
 use crate::setting::Needs;
 
 /// What a configuration says, held against this machine.
@@ -104,9 +105,7 @@ fn said(credentials: &Path, daemon: Option<&Daemon>) -> Vec<SessionState> {
 fn name(credentials: &Path) -> String {
     let stem = credentials.file_stem().unwrap_or_default();
     let stem = stem.to_string_lossy();
-    stem.strip_prefix(config::LOADED_AS)
-        .unwrap_or(&stem)
-        .to_owned()
+    as_session(stem.strip_prefix(config::LOADED_AS).unwrap_or(&stem))
 }
 
 /// Why what a daemon runs is not run by us: it is another user's, and a command
@@ -119,9 +118,11 @@ fn other_user(loaded: &Loaded, daemon: Option<&Daemon>) -> Option<String> {
     });
     let owner = std::fs::metadata(&loaded.path).map_or(us, |meta| meta.uid());
     match runs_as {
-        Some(user) if user != us => Some("the daemon is another user's: ask as that one".into()),
+        Some(user) if user != us => {
+            Some("the daemon belongs to another user: run doctor as that user".into())
+        }
         None if owner != us && owner != 0 => {
-            Some("the configuration is another user's: ask as that one".into())
+            Some("the configuration belongs to another user: run doctor as that user".into())
         }
         _ => None,
     }
@@ -160,7 +161,7 @@ async fn life(session: &SessionSettings, other: Option<&str>, sandbox: &Sandbox)
                 Verdict::Alive(_, None) => Life::Alive("its process".into()),
                 Verdict::Unproven(why) => Life::Unproven(why),
                 Verdict::Exited => Life::Unproven("its process has ended".into()),
-                Verdict::Asked => Life::NotAsked("it has not answered".into()),
+                Verdict::Asked => Life::NotAsked("no answer yet".into()),
             }
         }
     }
@@ -214,11 +215,11 @@ fn file(path: &Path, sandbox: &Sandbox) -> Option<(String, String)> {
         let what = format!("{}: this user may not write it", path.display());
         trouble(what, "name a file that the daemon's user may write")
     } else if !directory.is_dir() {
-        let what = format!("{}: there is no such directory", directory.display());
-        trouble(what, "make it, or name another file")
+        let what = format!("{}: no such directory", directory.display());
+        trouble(what, "create it, or name another file")
     } else if access(directory, Access::WRITE_OK).is_err() {
         let what = format!("{}: this user may not write there", directory.display());
-        trouble(what, "name a file that the daemon's user may make")
+        trouble(what, "name a file that the daemon's user may create")
     } else {
         None
     }
@@ -230,22 +231,19 @@ fn program(name: &str, sandbox: &Sandbox) -> Option<(String, String)> {
     let trouble = if name.contains('/') {
         let path = Path::new(name);
         if !path.exists() {
-            Some((
-                "there is no such command",
-                "install it, or name another one",
-            ))
+            Some(("no such command", "install it, or name another one"))
         } else if executable(path) {
             None
         } else {
             Some((
-                "it may not be executed by this user",
-                "chmod +x makes it so",
+                "this user may not execute it",
+                "make it executable: chmod +x",
             ))
         }
     } else {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let found = std::env::split_paths(&path).any(|dir| executable(&dir.join(name)));
-        let missing = ("it is not in PATH", "write its whole path");
+        let missing = ("it is not in PATH", "write its full path");
         (!found).then_some(missing)
     };
     sandbox
@@ -278,7 +276,7 @@ fn webhook(settings: &WebhookSettings) -> Adapter {
     if let Some(url) = url {
         url.host().clone_into(&mut adapter.target);
         if !url.is_https() && !matches!(url.host(), "localhost" | "127.0.0.1" | "[::1]") {
-            let what = format!("{}: http can be read on the way", url.host());
+            let what = format!("{}: http is not encrypted", url.host());
             adapter.doubt = Some((what, "write https://".to_owned()));
         }
     }
@@ -304,14 +302,14 @@ fn secret(path: &Path, adapter: &mut Adapter) -> Option<String> {
     match read() {
         Ok((text, mode)) => {
             if mode & 0o007 != 0 {
-                let what = format!("{shown}: everybody may read it (mode {mode:o})");
+                let what = format!("{shown}: every user may read it (mode {mode:o})");
                 adapter.doubt = Some((what, format!("chmod o-rwx {shown}")));
             }
             Some(text)
         }
         Err(error) => {
             let what = format!("{shown}: it cannot be read: {error}");
-            let remedy = "write it, for the daemon's user to read".to_owned();
+            let remedy = "create it, and let the daemon's user read it".to_owned();
             adapter.trouble = Some((what, remedy));
             None
         }

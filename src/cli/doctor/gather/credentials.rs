@@ -55,7 +55,7 @@ pub(super) async fn credentials(
         let outcome = match Credentials::read(&path) {
             Ok(_) if not_loaded.contains_key(&path) => Err(CredentialsTrouble::Wrong(
                 format!(
-                    "{}: the service started before this file came",
+                    "{}: the service started before this file was there",
                     path.display()
                 ),
                 unit(

@@ -115,7 +115,7 @@ impl Sandbox {
         is_closed.then(|| {
             (
                 format!(
-                    "{}: an agent cannot read it: its directory is its owner's alone",
+                    "{}: an agent cannot read it: only the owner can read its directory",
                     path.display()
                 ),
                 format!("name a file in {}", self.open_place()),
@@ -134,7 +134,7 @@ impl Sandbox {
         (!granted && (home || kept)).then(|| {
             let place = path.parent().unwrap_or(path).display();
             (
-                format!("{}: the service may write nothing there", path.display()),
+                format!("{}: the service may not write there", path.display()),
                 format!(
                     "name a file in {}, or write ReadWritePaths={place} with: systemctl edit {}",
                     self.open_place(),

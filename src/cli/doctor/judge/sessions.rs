@@ -21,7 +21,7 @@ fn sessions(configs: &[Config]) -> impl Iterator<Item = (&Config, &Session)> {
 }
 
 const LIVENESS: &str = "liveness";
-const START: &str = "start the agent, or set the proof that fits it";
+const START: &str = "start the agent, or set a proof that fits it";
 
 pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
     const TOPIC: &str = "credentials";
@@ -45,8 +45,7 @@ pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
             }
             Err(CredentialsTrouble::Missing) => {
                 let text = format!("{path}: there is no such file");
-                let remedy =
-                    "mcp-bridge conversation new writes one; the daemon takes it when it is there";
+                let remedy = "`mcp-bridge conversation new` writes one; the daemon uses it as soon as it is there";
                 push(&mut found, Finding::warn(TOPIC, text, naming(remedy)));
                 continue;
             }
@@ -63,7 +62,7 @@ pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
                 }
                 Standing::WrongToken => {
                     let text = format!("{path}: its token for {session} is wrong");
-                    let remedy = "use the file that was written when the conversation was made";
+                    let remedy = "use the file that was written when the conversation was created";
                     push(&mut found, Finding::fail(TOPIC, text, remedy));
                     continue;
                 }
@@ -74,10 +73,13 @@ pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
                         conversation_of(session)
                     )),
                 ),
-                Standing::Closed => ("was closed".to_owned(), "take the session out".to_owned()),
+                Standing::Closed => (
+                    "was closed".to_owned(),
+                    "remove the session from the configuration".to_owned(),
+                ),
                 Standing::Unknown => (
                     "is not in the store".to_owned(),
-                    "is it of another store? take the session out otherwise".to_owned(),
+                    "use its own store, or remove the session from the configuration".to_owned(),
                 ),
             };
             if file.configured {
@@ -92,13 +94,12 @@ pub(super) fn credentials(files: &[CredentialsFile]) -> Vec<Finding> {
         let sessions = text::count(good, "session");
         found.push(Finding::ok(
             TOPIC,
-            format!("{sessions}: private, and known to the store"),
+            format!("{sessions}: readable by their user only, known to the store"),
         ));
     }
     if over > 0 {
         let sessions = text::count(over, "session");
-        let text =
-            format!("{sessions} of conversations that are over, in files that no daemon uses");
+        let text = format!("{sessions} of ended conversations, in files that no daemon uses");
         found.push(Finding::note(TOPIC, text));
     }
     if private > 0 {
@@ -154,14 +155,14 @@ fn own_look(session: &Session) -> Finding {
         Life::Alive(by) => Finding::ok(LIVENESS, format!("{name}: alive by {by}")),
         Life::Unproven(why) => {
             let differs = match session.kept {
-                true => "; its daemon says nothing of it",
+                true => "; its daemon reports nothing about it",
                 false => "",
             };
             Finding::warn(LIVENESS, format!("{name}: {why}{differs}"), START)
         }
         Life::None => Finding::note(
             LIVENESS,
-            format!("{name}: \"none\": nothing proves its life"),
+            format!("{name}: \"none\": no proof that its agent is alive"),
         ),
         Life::NotAsked(why) => Finding::skip(LIVENESS, format!("{name}: {why}")),
     }
@@ -174,7 +175,7 @@ pub(super) fn wakes(configs: &[Config]) -> Vec<Finding> {
         let other = config.other.as_ref();
         if session.wakes.is_empty() {
             let text = format!(
-                "{}: no wake configured: it is not woken when it is idle",
+                "{}: no wake adapter configured: an idle agent is not woken",
                 session.name
             );
             found.push(Finding::note(TOPIC, text));
@@ -199,12 +200,13 @@ pub(super) fn said_of_others(facts: &Facts) -> Vec<Finding> {
         let (by, name) = (&daemon.instance, &said.name);
         if let Some(why) = &said.wake {
             let text = format!("{name}: {by} says: {why}");
-            let remedy = "mend the command or file of its wake; the daemon tries again by itself";
+            let remedy =
+                "correct the command or file of its wake adapter; the daemon retries automatically";
             found.push(Finding::fail("wake", text, remedy).of(daemon.other.as_deref()));
         }
         if let Some(other) = &said.beside {
             let text = format!("{name}: {by} says: {other}");
-            let remedy = "give each agent a work tree of its own: git worktree add";
+            let remedy = "give each agent its own work tree: git worktree add";
             found.push(Finding::warn(LIVENESS, text, remedy).of(daemon.other.as_deref()));
         }
         if let Some(why) = said
@@ -224,7 +226,7 @@ pub(super) fn alerts(configs: &[Config]) -> Vec<Finding> {
     let mut found = Vec::new();
     for (config, said) in said(configs) {
         if said.alerts.is_empty() {
-            let text = format!("{}: alerts go to the journal alone", config.instance);
+            let text = format!("{}: alerts go to the journal only", config.instance);
             found.push(Finding::note(TOPIC, text));
         }
         for adapter in &said.alerts {

@@ -59,13 +59,12 @@ pub(super) fn said(facts: &Facts) -> Vec<Finding> {
         let seen = facts.stores.iter().find(|store| store.path == word.path);
         let differs = match seen.map(findings) {
             Some(found) if found.iter().all(|finding| finding.level < Level::Warn) => {
-                "; this command sees nothing wrong with it"
+                "; this command finds no problem"
             }
             _ => "",
         };
         let text = format!("{place}: {} says: {why}{differs}", daemon.instance);
-        let remedy =
-            "see that its file system is there, writable and not full, for that daemon's user";
+        let remedy = "make sure that its file system is mounted, not full, and writable for the daemon's user";
         found.push(Finding::fail(TOPIC, text, remedy).of(daemon.other.as_deref()));
     }
     found
@@ -83,18 +82,18 @@ fn findings(store: &Store) -> Vec<Finding> {
     let path = store.path.display();
     if let Some(socket) = &store.asked {
         let text = format!(
-            "{path}: closed to this user, whose commands ask its daemon at {}",
+            "{path}: this user cannot open it; its commands use the daemon at {}",
             socket.display()
         );
-        let remedy = "sudo mcp-bridge doctor looks at the file";
+        let remedy = "to check the file: sudo mcp-bridge doctor";
         return vec![Finding::skip(TOPIC, text).remedy(remedy)];
     }
     let found = match &store.outcome {
         Ok(found) => found,
         Err(_) if store.not_yet => {
-            let text = format!("there is none yet at {path}");
+            let text = format!("there is no store yet at {path}");
             let note = Finding::note(TOPIC, text);
-            return vec![note.remedy(naming(store, "mcp-bridge conversation new makes one"))];
+            return vec![note.remedy(naming(store, "create one: mcp-bridge conversation new"))];
         }
         Err((what, remedy)) => return vec![Finding::fail(TOPIC, what, naming(store, remedy))],
     };
@@ -115,7 +114,7 @@ fn confinement(store: &Store) -> Option<Finding> {
     let shared = store.directory.as_ref()?.mode & 0o022 != 0;
     (shared && !store.confined?).then(|| {
         let text = format!(
-            "{}: others may write its directory, and this kernel does not keep our programs in it (Landlock)",
+            "{}: other users may write its directory, and this kernel cannot confine our programs to it (no Landlock)",
             store.path.display()
         );
         let remedy = "use Linux 5.13 or newer with the Landlock security module enabled";
@@ -126,8 +125,9 @@ fn confinement(store: &Store) -> Option<Finding> {
 fn content(store: &Store, found: &Inspection) -> Finding {
     let path = store.path.display();
     if let Some(problem) = &found.problem {
-        let text = format!("{path}: it is damaged: {problem}");
-        let remedy = "stop what uses it, and restore a backup: mcp-bridge store restore FILE";
+        let text = format!("{path}: the database is damaged: {problem}");
+        let remedy =
+            "stop all programs that use it, and restore a backup: mcp-bridge store restore FILE";
         return Finding::fail(TOPIC, text, naming(store, remedy));
     }
     if let Some(why) = found.kind.refusal() {
@@ -139,22 +139,22 @@ fn content(store: &Store, found: &Inspection) -> Finding {
     }
     if !found.differences.is_empty() && found.accepted.is_none() {
         let text = format!(
-            "{path}: it holds definitions that this program does not know: {}",
+            "{path}: it contains definitions that this program does not know: {}",
             found.differences.join("; ")
         );
         let remedy = format!(
-            "take them out; or, if they are meant to be there: mcp-bridge store init --accept-schema --store {path}"
+            "remove them; or, if you want them there: mcp-bridge store init --accept-schema --store {path}"
         );
         return Finding::fail(TOPIC, text, remedy);
     }
     let engine = &found.engine;
     match found.kind {
         Kind::Bridge => {
-            let text = format!("{path}: the Python bridge's, not adopted yet");
+            let text = format!("{path}: a database of the Python bridge, not adopted yet");
             Finding::warn(
                 TOPIC,
                 text,
-                naming(store, "mcp-bridge store init adopts it"),
+                naming(store, "adopt it: mcp-bridge store init"),
             )
         }
         Kind::Own { schema, .. } if schema < SCHEMA_VERSION => {
@@ -162,20 +162,20 @@ fn content(store: &Store, found: &Inspection) -> Finding {
                 "{path}: sqlite {engine}, schema {schema}, this program's is {SCHEMA_VERSION}"
             );
             let note = Finding::note(TOPIC, text);
-            note.remedy("the next program that opens it brings it up to date, and keeps a copy")
+            note.remedy("the next program that opens it upgrades it and keeps a copy")
         }
         _ if found.journal_mode != "wal" => {
             let text = format!(
                 "{path}: its journal mode is {}, not wal",
                 found.journal_mode
             );
-            let remedy = "somebody changed it: stop what uses it, and start one program again";
+            let remedy = "another program changed it: stop all programs that use the store, then start one again";
             Finding::fail(TOPIC, text, remedy)
         }
         Kind::Own { schema, .. } => Finding::ok(
             TOPIC,
             format!(
-                "{path}: sqlite {engine}, schema {schema}, wal, {}, sound",
+                "{path}: sqlite {engine}, schema {schema}, wal, {}, no problem found",
                 text::bytes(found.bytes)
             ),
         ),
@@ -191,8 +191,8 @@ fn rows(found: &Inspection) -> impl Iterator<Item = Finding> {
         Finding::fail(TOPIC, text, table.remedy())
     });
     let odd = found.odd.iter().map(move |row| {
-        let text = format!("{}: {row}, left out where rows are listed", path.display());
-        Finding::warn(TOPIC, text, "put it right with sqlite3, or delete it")
+        let text = format!("{}: {row}; listings skip it", path.display());
+        Finding::warn(TOPIC, text, "correct it with sqlite3, or delete it")
     });
     used_up.chain(odd)
 }
@@ -200,15 +200,11 @@ fn rows(found: &Inspection) -> impl Iterator<Item = Finding> {
 fn log(found: &Inspection) -> Option<Finding> {
     (found.log_bytes > LARGE_LOG).then(|| {
         let text = format!(
-            "its log has {}: some process holds a read transaction open",
+            "its log has {}: a process keeps a read transaction open",
             text::bytes(found.log_bytes)
         );
         let log = format!("{}-wal", found.path.display());
-        Finding::warn(
-            TOPIC,
-            text,
-            format!("fuser {log} names those that have it open"),
-        )
+        Finding::warn(TOPIC, text, format!("to find it: fuser {log}"))
     })
 }
 
@@ -217,7 +213,7 @@ fn log(found: &Inspection) -> Option<Finding> {
 fn sharing(store: &Store) -> Option<Finding> {
     store.closes.then(|| {
         let text = format!(
-            "{}: it is shared with the Python bridge, and {} is for the daemon alone",
+            "{}: it is shared with the Python bridge, but only the daemon may use {}",
             store.path.display(),
             machine_store::DIRECTORY
         );
@@ -235,13 +231,13 @@ fn permissions(store: &Store) -> Vec<Finding> {
     let mut found = Vec::new();
     if directory.mode & 0o002 != 0 && directory.mode & 0o1000 == 0 {
         let text = format!(
-            "{place} ({}): everybody may replace the store",
+            "{place} ({}): every user may replace the store",
             of(directory)
         );
         found.push(Finding::fail(TOPIC, text, format!("chmod o-w {place}")));
     }
     if file.mode & 0o006 != 0 {
-        let text = format!("{path} ({}): everybody may read its messages", of(file));
+        let text = format!("{path} ({}): every user may read its messages", of(file));
         let remedy = format!("chmod o-rwx {path}*");
         found.push(Finding::warn(TOPIC, text, remedy));
     }
@@ -251,7 +247,7 @@ fn permissions(store: &Store) -> Vec<Finding> {
     let enters = directory.mode & 0o010 != 0;
     if file.mode & 0o020 != 0 && enters && directory.mode & 0o2020 != 0o2020 {
         let text = format!(
-            "the group {} may write the store, but not its directory, or not as that group ({})",
+            "the group {} may write the store but not its directory, or new files there get another group ({})",
             file.group,
             of(directory)
         );
@@ -283,7 +279,7 @@ fn room(store: &Store) -> Option<Finding> {
         text::bytes(free),
         text::bytes(all)
     );
-    let remedy = "free some space, or take away what is old: housekeeping.keep_messages";
+    let remedy = "free some space, or keep messages for less time: housekeeping.keep_messages";
     if free == 0 {
         return Some(Finding::fail("disk", text, remedy));
     }
@@ -298,7 +294,7 @@ fn room(store: &Store) -> Option<Finding> {
 fn file_system(store: &Store) -> Option<Finding> {
     (store.file_system.as_deref()? == "tmpfs").then(|| {
         let text = format!(
-            "{} is in memory: it is lost with the next restart",
+            "{} is in memory: the next reboot deletes it",
             store.path.display()
         );
         Finding::warn("disk", text, "put it on a disk")
@@ -309,7 +305,7 @@ fn file_system(store: &Store) -> Option<Finding> {
 /// committed.
 pub(super) fn foreign_writer(facts: &Facts) -> Option<Finding> {
     const TOPIC: &str = "python";
-    const BUG: &str = "can lose commits while several programs write (fixed in 3.51.3)";
+    const BUG: &str = "can lose commits when several programs write (fixed in 3.51.3)";
     const REMEDY: &str = "run the Python bridge with a newer SQLite, or retire it";
     Some(match facts.python.as_ref()? {
         Ok(version) if is_too_old(version) => Finding::fail(
@@ -326,7 +322,7 @@ pub(super) fn foreign_writer(facts: &Facts) -> Option<Finding> {
         Err(why) => Finding::note(
             TOPIC,
             format!(
-                "the store is shared with the Python bridge, and its SQLite is not known ({why}); one below 3.51.3 {BUG}"
+                "the store is shared with the Python bridge, and the version of its SQLite is unknown ({why}); a version below 3.51.3 {BUG}"
             ),
         ),
     })

@@ -149,7 +149,7 @@ fn a_store_that_its_daemon_has_alone_is_no_fault() {
     let skipped = found.iter().find(|f| f.level == Level::Skip);
     let text = &skipped.expect("a word about it").text;
     assert!(
-        text.contains("closed to this user") && text.contains("worker/api.sock"),
+        text.contains("this user cannot open it") && text.contains("worker/api.sock"),
         "{text}"
     );
 }
@@ -269,12 +269,12 @@ fn a_store_and_its_disk() {
     };
     assert!(
         found(|s| s.problem = Some("row 7 missing".into()))
-            .starts_with("Fail store /s/bridge.db: it is damaged: row 7 missing: stop")
+            .starts_with("Fail store /s/bridge.db: the database is damaged: row 7 missing: stop")
     );
     assert!(found(|s| s.journal_mode = "delete".into()).starts_with("Fail store"));
     assert!(found(|s| s.log_bytes = 65 * MEBIBYTE).contains("fuser /s/bridge.db-wal"));
     assert!(found(|s| s.kind = Kind::Foreign).starts_with("Fail store"));
-    assert!(found(|s| s.kind = Kind::Bridge).ends_with("mcp-bridge store init adopts it"));
+    assert!(found(|s| s.kind = Kind::Bridge).ends_with("adopt it: mcp-bridge store init"));
     let newer = found(|s| {
         s.kind = Kind::Own {
             schema: 99,
@@ -342,7 +342,7 @@ fn daemons() {
     let daemon = |change: fn(&mut Daemon)| with(move |facts| change(&mut facts.daemons[0]));
     assert_eq!(
         with(|facts| facts.daemons.clear()),
-        "Warn service worker: no such daemon runs: systemctl enable --now mcp-bridged@worker"
+        "Warn service worker: this daemon does not run: systemctl enable --now mcp-bridged@worker"
     );
     let mut spare = sound();
     spare.daemons.clear();
@@ -356,7 +356,7 @@ fn daemons() {
         .text;
     assert_eq!(
         text,
-        "worker: not enabled; if it is wanted: systemctl enable --now mcp-bridged@worker"
+        "worker: not enabled; to use it: systemctl enable --now mcp-bridged@worker"
     );
     assert!(daemon(|d| d.runs = false).starts_with("Warn service worker: died"));
     assert_eq!(
@@ -379,7 +379,7 @@ fn daemons() {
     };
     assert!(
         reload(Some("x.toml: wrong"), &[])
-            .contains("refused, the old settings go on: x.toml: wrong")
+            .contains("refused, it keeps the old settings: x.toml: wrong")
     );
     assert!(reload(None, &["role"]).ends_with("systemctl restart mcp-bridged@worker"));
 }
@@ -396,7 +396,7 @@ fn a_daemon_of_another_home_is_another_daemon() {
     facts.configs.push(own);
     assert_eq!(
         only(&facts),
-        "Warn service worker: no such daemon runs: systemctl --user enable --now mcp-bridged@worker"
+        "Warn service worker: this daemon does not run: systemctl --user enable --now mcp-bridged@worker"
     );
 }
 
@@ -549,7 +549,7 @@ fn a_daemon_s_word_on_a_life_counts() {
     let mut facts = sound();
     facts.configs = vec![config(doubtful)];
     assert!(
-        only(&facts).contains("backend: no pid; its daemon says nothing of it"),
+        only(&facts).contains("backend: no pid; its daemon reports nothing about it"),
         "{}",
         only(&facts)
     );

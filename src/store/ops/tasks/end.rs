@@ -154,12 +154,12 @@ fn stale(task: &Task, yours: Fence) -> StoreError {
     let now_with = match task.state {
         TaskState::Leased => format!("is now with {}", task.owner_name()),
         TaskState::Queued if task.fence == Fence(0) => "was never given out".to_owned(),
-        TaskState::Queued => "was taken back and waits for another worker".to_owned(),
-        TaskState::RetryWait => "waits for another try".to_owned(),
+        TaskState::Queued => "was moved and waits for another worker".to_owned(),
+        TaskState::RetryWait => "waits for another attempt".to_owned(),
         TaskState::Done => "is done already".to_owned(),
-        TaskState::Dead => "was given up".to_owned(),
+        TaskState::Dead => "is dead".to_owned(),
         TaskState::Cancelled => "was cancelled".to_owned(),
-        TaskState::Unknown => "is in a state that this program does not know".to_owned(),
+        TaskState::Unknown => "is in an unknown state".to_owned(),
     };
     TaskError::StaleLease {
         task: task.id,

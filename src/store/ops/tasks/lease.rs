@@ -51,8 +51,8 @@ impl Cause {
             Self::Claim | Self::Waited => None,
             Self::Lost => Some(("lost", "fell silent")),
             Self::Exited => Some(("exited", "ended")),
-            Self::Stalled => Some(("stalled", "did not move any more")),
-            Self::Operator => Some(("taken", "was relieved of it by an operator")),
+            Self::Stalled => Some(("stalled", "stalled")),
+            Self::Operator => Some(("taken", "lost it: an operator moved it")),
         }
     }
 }
@@ -171,9 +171,9 @@ fn tell(
     {
         let words = match (target, cause) {
             (Target::Cancelled(_), _) => "was cancelled",
-            (_, Cause::Stalled) => "was taken from you, because you did not move any more",
+            (_, Cause::Stalled) => "was taken from you, because you had no activity",
             (Target::Queue, _) => "was put back into the queue by an operator",
-            _ => "was given to somebody else by an operator",
+            _ => "was given to another session by an operator",
         };
         notices::stop(rows, found, owner, words, now)?;
     }

@@ -24,7 +24,7 @@ pub(super) fn note(rows: &mut dyn Rows, task: &Task, event: &str, now: Timestamp
         event,
         session: task.owner.as_ref(),
         counts,
-        note: (!counts).then_some("it had not read the task, which does not count against it"),
+        note: (!counts).then_some("it had not read the task, so this does not count"),
     };
     rows.note_event(&event, now)
 }

@@ -26,7 +26,7 @@ use crate::store::rows::{Event, Rows};
 use crate::store::{Result, Signal, StoreError, Task, TaskError, TaskEvent};
 
 /// Why a task is not given to its own owner, who would be told to stop.
-pub(super) const HAS_IT: &str = "it has it already";
+pub(super) const HAS_IT: &str = "it has the task already";
 
 /// One task, with its history, oldest first.
 ///

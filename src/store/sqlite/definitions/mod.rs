@@ -121,11 +121,10 @@ fn judge(object: &Object, known: &BTreeMap<String, Object>, newer: bool) -> Opti
     let sql = object.sql.as_deref();
     match object.kind.as_str() {
         "trigger" if ours(&table) => Some(format!("trigger {shown} on {}", shown_name(&table))),
-        "view" if ours(&name) => Some(format!("view {shown} in the place of a table")),
-        "table" | "view" if FUNCTIONS.contains(&name.as_str()) => Some(format!(
-            "{} {shown} in the place of a function",
-            object.kind
-        )),
+        "view" if ours(&name) => Some(format!("view {shown} instead of a table")),
+        "table" | "view" if FUNCTIONS.contains(&name.as_str()) => {
+            Some(format!("{} {shown} instead of a function", object.kind))
+        }
         "table" if ours(&name) => {
             let sql = sql.unwrap_or_default();
             let wrong = match known.get(&name) {

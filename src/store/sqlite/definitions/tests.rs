@@ -114,11 +114,11 @@ fn what_runs_or_hides_is_named() {
         ),
         (
             "DROP TABLE bridge_leader; CREATE VIEW bridge_leader AS SELECT 1 AS one",
-            "view `bridge_leader` in the place of a table",
+            "view `bridge_leader` instead of a table",
         ),
         (
             "CREATE TABLE json_each (value)",
-            "table `json_each` in the place of a function",
+            "table `json_each` instead of a function",
         ),
         (
             "DROP INDEX bridge_messages_unread",

@@ -1,0 +1,182 @@
+//! Plain English: words that a reader who learnt English at school stumbles over are
+//! in no help, no page, no comment of a configuration and no text of the program.
+
+use std::fs;
+use std::path::Path;
+
+use super::root;
+
+/// Words that name no one, and turns of phrase that nobody writes today. Each has a
+/// plain one: the session, the agent, the operator, the user; "must", "gets a message".
+const WORDS: [&str; 11] = [
+    "anybody",
+    "is told of",
+    "it is told",
+    "lest",
+    "nobody",
+    "shall",
+    "so many",
+    "somebody",
+    "wants to be",
+    "whoever",
+    "whomever",
+];
+
+/// What people read, apart from the texts in the code. Help is in the manual pages.
+const READ: [&str; 12] = [
+    "CHANGELOG.md",
+    "README.md",
+    "config",
+    "docs",
+    "examples",
+    "launchd",
+    "packaging/README.md",
+    "packaging/catalog",
+    "packaging/man",
+    "plugins",
+    "src/api/openapi.json",
+    "systemd",
+];
+
+/// Every file at and below this path, with its text.
+fn files(path: &Path, found: &mut Vec<(String, String)>) {
+    if !path.is_dir() {
+        if path.extension().is_none_or(|extension| extension != "png") {
+            let text = fs::read_to_string(path).expect("text");
+            found.push((path.display().to_string(), text));
+        }
+        return;
+    }
+    for entry in fs::read_dir(path).expect("a directory") {
+        files(&entry.expect("an entry").path(), found);
+    }
+}
+
+/// The string literals of Rust code, each with the number of its line, and without what
+/// a `\` at the end of a line takes away. Tests at the end of a file are left out.
+fn literals(code: &str) -> Vec<(usize, String)> {
+    let code = code
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default();
+    let mut found = Vec::new();
+    let mut rest = code;
+    let line = |rest: &str| code[..code.len() - rest.len()].lines().count();
+    while let Some(at) = rest.find(['"', '\'', '/', 'r']) {
+        let (before, here) = rest.split_at(at);
+        let in_a_word = before
+            .chars()
+            .next_back()
+            .is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let hashes = here[1..].chars().take_while(|c| *c == '#').count();
+        if here.starts_with("//") {
+            rest = here.find('\n').map_or("", |end| &here[end..]);
+        } else if here.starts_with('r') && !in_a_word && here[1 + hashes..].starts_with('"') {
+            let text = &here[hashes + 2..];
+            let end = format!("\"{}", "#".repeat(hashes));
+            let (text, after) = text.split_once(&end).expect("the end of a raw string");
+            found.push((line(here), text.to_owned()));
+            rest = after;
+        } else if let Some(text) = here.strip_prefix('"') {
+            let mut escaped = false;
+            let end = text
+                .find(|c| {
+                    let ends = c == '"' && !escaped;
+                    escaped = c == '\\' && !escaped;
+                    ends
+                })
+                .expect("the end of a string");
+            found.push((line(here), joined(&text[..end])));
+            rest = &text[end + 1..];
+        } else if let Some(quoted) = here.strip_prefix('\'') {
+            // A character, which may be a quotation mark; else a lifetime.
+            let end = match quoted.strip_prefix('\\') {
+                Some(escaped) => escaped[1..].find('\'').map(|end| end + 2),
+                None => quoted
+                    .chars()
+                    .next()
+                    .map(char::len_utf8)
+                    .filter(|end| quoted[*end..].starts_with('\'')),
+            };
+            rest = end.map_or(quoted, |end| &quoted[end + 1..]);
+        } else {
+            rest = &here[1..];
+        }
+    }
+    found
+}
+
+fn joined(literal: &str) -> String {
+    let mut parts = literal.split("\\\n");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.trim_start())
+}
+
+/// The first of the words in a text that is one of its own, in any case.
+fn word_in(text: &str) -> Option<&'static str> {
+    let text = text.to_lowercase();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let edge = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    WORDS.into_iter().find(|word| {
+        text.match_indices(word).any(|(at, _)| {
+            edge(text[..at].chars().next_back()) && edge(text[at + word.len()..].chars().next())
+        })
+    })
+}
+
+#[test]
+fn pages_use_plain_words() {
+    let mut found = Vec::new();
+    for path in READ {
+        files(&root(path), &mut found);
+    }
+    assert!(found.len() > 40, "{}", found.len());
+    let mut wrong = Vec::new();
+    for (path, text) in found {
+        // By paragraph: a turn of phrase may go over the end of a line.
+        let mut line = 1;
+        for paragraph in text.split("\n\n") {
+            if let Some(word) = word_in(paragraph) {
+                wrong.push(format!("{path}:{line}: `{word}`"));
+            }
+            line += paragraph.lines().count() + 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn texts_of_the_program_use_plain_words() {
+    let mut found = Vec::new();
+    files(&root("src"), &mut found);
+    let code = found
+        .iter()
+        .filter(|(path, _)| path.ends_with(".rs") && !path.contains("/tests"))
+        // Words that are no secrets, as people write them.
+        .filter(|(path, _)| !path.ends_with("model/redact/value.rs"));
+    let (mut looked, mut wrong) = (0, Vec::new());
+    for (path, code) in code {
+        for (line, text) in literals(code) {
+            looked += 1;
+            if let Some(word) = word_in(&text) {
+                wrong.push(format!("{path}:{line}: `{word}`: {text}"));
+            }
+        }
+    }
+    assert!(looked > 3000, "{looked}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn words_are_found_where_they_are() {
+    assert_eq!(word_in("Told by Nobody."), Some("nobody"));
+    assert_eq!(word_in("that it is\n  told"), Some("it is told"));
+    assert_eq!(word_in("marshall, nobody_else"), None);
+    let code =
+        "let a = '\"'; // \"nobody\"\nlet b = \"one \\\n    two\";\nlet c = r#\"x \"y\" \"#;";
+    let texts: Vec<_> = literals(code);
+    assert_eq!(
+        texts,
+        [(2, "one two".to_owned()), (4, "x \"y\" ".to_owned())]
+    );
+}
