@@ -89,6 +89,21 @@ impl Door {
     }
 }
 
+/// Reads a body as each operation would, for `fuzz/`: the problems that are answered.
+#[cfg(fuzzing)]
+pub fn fuzz_bodies(body: &[u8]) -> Vec<crate::api::Problem> {
+    let mut problems = Vec::new();
+    macro_rules! read {
+        ($($operation:ident),* $(,)?) => {
+            $(if let Err(error) = (Kind::of::<operations::$operation>().read)(body) {
+                problems.push(crate::api::Problem::from(&error));
+            })*
+        };
+    }
+    each_operation!(read);
+    problems
+}
+
 fn router(door: Arc<Door>) -> Router {
     let mut router = Router::new();
     macro_rules! route {
