@@ -23,8 +23,7 @@ pub struct Lease {
     pub holder: Option<DaemonRef>,
     /// Grows with each renewal.
     pub renew_seq: i64,
-    /// After so long without a renewal, on the clock of whoever watched it,
-    /// somebody else may take it.
+    /// Without a renewal for this time, by the observer's clock, another may take it.
     #[serde(rename = "ttl_seconds", with = "crate::model::wire::seconds")]
     #[schemars(with = "f64")]
     pub ttl: Duration,

@@ -104,7 +104,7 @@ const JUST_NOW: Duration = Duration::from_mins(1);
 pub struct SetCapacity {
     /// Which session.
     pub session: SessionKey,
-    /// So many; none leaves it to the orchestrator.
+    /// Number of tasks; none leaves it to the orchestrator.
     #[serde(default)]
     pub capacity: Option<u32>,
 }

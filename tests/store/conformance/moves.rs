@@ -259,7 +259,7 @@ pub(crate) async fn a_target_that_cannot_voids_it(backend: &impl Backend) {
         assert_eq!(shown(&store, scene.task.id).await.fence, scene.task.fence);
     };
     let own = claimed(&store, heir, "its own").await;
-    try_it("1 open task,").await;
+    try_it("1 open task;").await;
     let ended = store
         .end_task(heir, own.id, own.fence, &done("x"), at(20))
         .await;
