@@ -86,7 +86,7 @@ fn a_credential_that_comes_later_counts_after_a_restart() {
     for said in [
         format!("but {file}: this needs a restart"),
         format!("credentials {file}: the service did not get this file when it started"),
-        "systemctl restart mcp-bridged@worker loads it".to_owned(),
+        "this loads it: systemctl restart mcp-bridged@worker".to_owned(),
     ] {
         assert!(log.contains(&said), "{said}: {log}");
     }

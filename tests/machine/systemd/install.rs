@@ -76,7 +76,7 @@ fn what_root_makes_is_where_the_service_looks() {
     assert_eq!(found["counts"]["fail"], 0, "{found}");
     assert_eq!(found["counts"]["warn"], 0, "{found}");
     let all = found["findings"].to_string();
-    assert!(all.contains("backend.b: alive by process"), "{found}");
+    assert!(all.contains("backend/b: alive by process"), "{found}");
     assert!(all.contains("orchestrator: not enabled"), "{found}");
     // Bob's agent acts for it as Bob, once it has what the error says.
     let said = machine.sh_as("bob", "mcp-bridge -c backend.b check");

@@ -91,7 +91,10 @@ fn upgrade_closes_the_store_and_names_its_holders() {
         "{said}"
     );
     let holder = format!("  {pid} mcp-bridge of bob");
-    let held: Vec<&str> = said.lines().filter(|line| line.contains(" of ")).collect();
+    let held: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("  ") && line.contains(" of "))
+        .collect();
     assert_eq!(held, [holder.as_str()], "{said}");
     let closed = modes(&machine);
     assert!(closed.len() >= 5, "{closed:?}");

@@ -146,7 +146,7 @@ fn an_ordinary_user_has_a_daemon_of_their_own() {
     // By hand, too.
     let reload = "mcp-bridged --config ~/.config/mcp-bridge/worker.toml --reload";
     let said = carol(&machine, reload).ok();
-    assert!(said.contains("in force"), "{said}");
+    assert!(said.contains("settings are active"), "{said}");
     // Reloads are as good as the system's.
     carol(
         &machine,
