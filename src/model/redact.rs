@@ -56,12 +56,18 @@ pub fn redact_within(text: &str, limit: usize) -> Redacted<'_> {
     if redacted.text.len() <= limit || redacted.text.chars().count() <= limit {
         return redacted;
     }
-    with_words(text, |_| MASK)
+    let masked = with_words(text, |_| MASK);
+    if masked.text.chars().count() <= limit {
+        return masked;
+    }
+    with_words(text, |_| SHORTEST)
 }
 
-/// No longer than the shortest secret of two characters and more; of one
-/// character it takes one.
+/// No longer than the shortest secret of two characters and more.
 const MASK: &str = "**";
+
+/// Where a secret of one character is masked: longer by nothing.
+const SHORTEST: &str = "*";
 
 fn with_words(text: &str, word: fn(SecretKind) -> &'static str) -> Redacted<'_> {
     let mut kinds = Vec::new();

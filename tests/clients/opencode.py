@@ -307,7 +307,7 @@ def alone():
     unwoken("opencode --port 0")
     assert not heard, heard
     run("ip", "address", "add", "192.0.2.1/32", "dev", "lo")
-    unwoken("192.0.2.1", "not this machine alone", screen="afar", options=("--hostname", "192.0.2.1"))
+    unwoken("192.0.2.1", "not only on this machine", screen="afar", options=("--hostname", "192.0.2.1"))
     assert not heard, heard
 
     def other(settings):

@@ -249,6 +249,16 @@ fn a_text_at_its_limit_does_not_outgrow_it() {
     assert_eq!(redacted.kinds, [SecretKind::Password]);
     assert_eq!(redact_within(&redacted.text, 50_000).text, redacted.text);
     assert_eq!(redact_within("pwd=1", 50_000).text, "pwd=PASSWORD_REDACTED");
+    // A secret of one character, found by fuzzing.
+    for text in ["pw=\u{8c}\n", "pwd=1"] {
+        let within = redact_within(text, text.chars().count());
+        assert_eq!(
+            within.text.chars().count(),
+            text.chars().count(),
+            "{within:?}"
+        );
+        assert_eq!(redact_within(&within.text, 50_000).kinds, []);
+    }
 }
 
 #[test]
