@@ -114,7 +114,7 @@ const ROUND_PATIENCE: Duration = Duration::from_secs(6);
 
 /// When a round counts as hung. Together with the units' `WatchdogSec=`,
 /// `RestartSec=` and the start it stays below a heartbeat's `ttl`: a duty that
-/// hangs costs nobody the session (`tests/machine/shipped_config.rs`).
+/// hangs costs no agent its session (`tests/machine/shipped_config.rs`).
 pub const DEADLINE: Duration = Duration::from_secs(8);
 
 /// A store call with a bound. The transaction of a call that is given up is

@@ -9,7 +9,6 @@ use super::block_on;
 use crate::bridge::Bridge;
 use crate::exit::Exit;
 use crate::model::health::{DEFAULT_TTL, Turn};
-use crate::model::session::Status;
 use crate::model::wake::Mail;
 use crate::session::notes::{Notes, Saying, Told};
 use crate::session::{Access, Acting};
@@ -44,14 +43,7 @@ pub(super) async fn say_waiting(
     if waits == told.waits {
         return Ok(());
     }
-    let status = match waits {
-        true => Status::Waiting,
-        false => Status::Working,
-    };
-    for caller in acting.callers() {
-        bridge.say_status(&caller, status).await?;
-    }
-    Ok(())
+    Ok(acting.say_waiting(bridge, waits).await?)
 }
 
 /// Says what waits. Returns whether nothing waits any more: another program may be

@@ -9,7 +9,6 @@ use crate::clients;
 use crate::host;
 use crate::model::health::{DEFAULT_TTL, Turn};
 use crate::model::process::ProcessId;
-use crate::model::session::Status;
 use crate::session::SessionError;
 use crate::session::notes::Notes;
 
@@ -58,14 +57,7 @@ async fn say_waiting(agent: &Agent, waits: bool) -> Result<(), SessionError> {
     if is_known {
         return Ok(());
     }
-    let bridge = agent.bridge().await?;
-    let status = match waits {
-        true => Status::Waiting,
-        false => Status::Working,
-    };
-    for caller in acting.callers() {
-        bridge.say_status(&caller, status).await?;
-    }
+    acting.say_waiting(&agent.bridge().await?, waits).await?;
     // Kept, it is said once more.
     let _ = notes.change(&boot, |told| (told.waits, told.asks) = (waits, waits));
     Ok(())

@@ -6,7 +6,7 @@ use super::naming::{Name, cut};
 use super::{Result, SessionError, known};
 use crate::bridge::Bridge;
 use crate::credentials::Credentials;
-use crate::model::session::{conversation_name, session_name};
+use crate::model::session::{Status, conversation_name, session_name};
 use crate::model::{InvalidId, Label, SessionKey, Side};
 use crate::store::Caller;
 use crate::text::near::did_you_mean;
@@ -157,6 +157,25 @@ impl Acting {
     #[must_use]
     pub fn callers(&self) -> Vec<Caller> {
         self.members.iter().map(|m| m.caller.clone()).collect()
+    }
+
+    /// Says of each session that its agent waits for its user, or works.
+    ///
+    /// # Errors
+    /// Credentials; if the store failed.
+    pub(crate) async fn say_waiting(
+        &self,
+        bridge: &Bridge,
+        waits: bool,
+    ) -> crate::store::Result<()> {
+        let status = match waits {
+            true => Status::Waiting,
+            false => Status::Working,
+        };
+        for caller in self.callers() {
+            bridge.say_status(&caller, status).await?;
+        }
+        Ok(())
     }
 
     /// Asks the store for the labels that the credentials do not tell.

@@ -76,7 +76,7 @@ mod tests {
         assert!(held().is_some());
         say(&tree.join(".claude/settings.json"), "\"refuse\"");
         assert!(held().expect("it is refused").contains("refuses"));
-        // What cannot be read, and what nobody wrote a meaning for, says nothing.
+        // What cannot be read, and what has no documented meaning, says nothing.
         say(&own.join("settings.json"), "[ broken");
         say(&tree.join(".claude/settings.json"), "3");
         assert_eq!(held(), None);

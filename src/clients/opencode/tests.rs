@@ -188,7 +188,7 @@ async fn a_password_is_sent_and_another_one_is_named() {
     let server = Server::at(opencode.at, own(), "/", Some(secret), SOON).await;
     let _ = server.expect("a server").busy().await;
     let sent: Vec<_> = opencode.asked().into_iter().map(|asked| asked.1).collect();
-    // Not to whoever answers first.
+    // Not to the first that answers.
     assert_eq!(sent, ["", "Basic b3BlbmNvZGU6c2VjcmV0"]);
     let opencode = Opencode::that_answers(|_| (401, Value::Null)).await;
     let mut server = opencode.open().await.expect("a server");
