@@ -95,7 +95,8 @@ fn by_hook(through_door: bool) {
         let sent = send(&rig, &pair, through_door, &format!("mail {n}"));
         let mut text = String::new();
         words.read_to_string(&mut text).expect("words");
-        let code = waiter.end();
+        // Its words have ended: so does it, and a look now and then would be measured, too.
+        let code = waiter.0.wait().expect("our child").code();
         let took = since(sent);
         assert!(
             code == Some(2) && text.contains("unread message"),
