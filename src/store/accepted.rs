@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use etcetera::BaseStrategy as _;
 use rustix::fs::OFlags;
 
-/// Root's, which counts for everybody.
+/// Root's file, which counts for every user.
 const OF_ROOT: &str = "/etc/mcp-bridge/accepted-schema";
 /// As much of the file is read; a line takes about a hundred bytes.
 const READ: u64 = 1 << 20;
@@ -128,7 +128,7 @@ fn line(store: &Path, hash: &str) -> String {
     format!("{hash} {}", real.to_string_lossy().escape_debug())
 }
 
-/// Where this user's stands; root's own is the one for everybody.
+/// The path of this user's own file; root's file counts for every user.
 fn own() -> Option<PathBuf> {
     let named = std::env::var_os("XDG_CONFIG_HOME").is_some_and(|home| !home.is_empty());
     if rustix::process::geteuid().is_root() && !named {

@@ -46,7 +46,7 @@ pub struct AlertRow {
     pub told: ToldEdge,
 }
 
-/// Which edge of an alert was told last.
+/// Which edge of an alert was announced last.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -70,8 +70,8 @@ impl AlertRow {
         }
     }
 
-    /// Whether it should have been told by now and was not: an adapter fails,
-    /// its kind is muted, or nobody acts.
+    /// Whether it should have been announced by now and was not: an adapter fails, its
+    /// kind is muted, or no process acts.
     #[must_use]
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         let (due, since) = match self.recovered_at {
@@ -101,7 +101,7 @@ pub struct AlertRef {
     pub raised_at: Timestamp,
 }
 
-/// What was told of an alert.
+/// What was announced of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noted {
     /// Its beginning.
@@ -112,7 +112,7 @@ pub enum Noted {
     Reminder,
 }
 
-/// That something was told of an alert, to be written down.
+/// A record that an alert was announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AlertNote {
     /// Of which.
@@ -134,7 +134,7 @@ pub struct NewAlert {
     pub text: String,
     /// Who raises it: a daemon's name.
     pub by: String,
-    /// Whether whoever raises it also tells of it; otherwise the orchestrator
+    /// Whether the process that raises it also announces it; otherwise the orchestrator
     /// does.
     pub told: bool,
 }

@@ -56,9 +56,9 @@ pub type OnRing = Box<dyn FnMut(&mut dyn Look) + Send>;
 
 /// Reads what came since the last look, on the doorbell's own thread.
 pub trait Look {
-    /// Where messages are that this reader has not returned yet: recipient and
-    /// id, in commit order, the reader's own start excluded; also those that
-    /// somebody has fetched meanwhile. Those of `whole` come with all of the message.
+    /// Where messages are that this reader has not returned yet: recipient and id, in
+    /// commit order, the reader's own start excluded; also those that another reader
+    /// has fetched meanwhile. Those of `whole` come with all of the message.
     ///
     /// # Errors
     /// If the store failed; the next look covers the same messages.

@@ -232,19 +232,20 @@ pub enum StoreError {
         /// Bytes that it may have.
         free: u64,
     },
-    /// Somebody has it open, who would go on with what is not the store any more.
+    /// Another process has it open, and would go on with a file that is not the store
+    /// any more.
     #[error("store {}: it is in use by {}; nothing was changed\n  stop these programs and try again; daemons: systemctl stop 'mcp-bridged@*', or with --user", .0.display(), .1)]
     InUse(PathBuf, String),
-    /// A file that nobody wants overwritten.
+    /// The target exists, and was not to be overwritten.
     #[error("{} exists already; nothing was written\n  name another file, or replace it with --force", .0.display())]
     Taken(PathBuf),
-    /// A copy that cannot be written where it shall be.
+    /// A copy that cannot be written where it should be.
     #[error("{} cannot be written: {}; nothing is left there\n  name a file in an existing directory that this user may write to", .0.display(), .1)]
     CannotWrite(PathBuf, String),
     /// Not a file to restore a store from.
     #[error("backup {}: {}; nothing was changed\n  name another backup", .0.display(), .1)]
     BadBackup(PathBuf, String),
-    /// Somebody wanted it to end.
+    /// The caller stopped it.
     #[error("stopped; nothing was changed")]
     Stopped,
     /// A URL for a store that this version does not have.
@@ -280,7 +281,7 @@ pub enum StoreError {
         /// When that was noticed.
         now: Timestamp,
     },
-    /// Somebody closed it.
+    /// The conversation was closed.
     #[error("conversation {0} was closed\n  create a new one: mcp-bridge conversation new")]
     Closed(ConversationId),
     /// The label is taken.

@@ -52,7 +52,7 @@ pub struct Cursor {
 pub enum Wanted<'a> {
     /// All, of conversations that are open or whose sessions still have tasks.
     All,
-    /// The same, a part at a time: so many conversations after this one, in the
+    /// The same, a page at a time: at most `limit` conversations after this one, in the
     /// order of their ids. What it costs does not grow with the fleet.
     Page {
         /// Where the last part ended; `None` begins.
@@ -121,7 +121,7 @@ pub struct SeenSession {
     pub activity: i64,
     /// What another program wrote of it into the shared tables.
     pub foreign: Option<String>,
-    /// When it sent its newest message, through whichever program.
+    /// When it sent its newest message, through any program.
     pub spoken: Option<String>,
     /// The newest message that it read through the other bridge, where nothing
     /// beats for it.
@@ -198,8 +198,8 @@ pub struct Fleet {
     /// Those of which nothing is new but this; also of conversations that have
     /// ended. None of them is among `sessions`.
     pub pulses: Vec<Pulse>,
-    /// Whoever was named, or changed, and is not in the fleet: its conversation
-    /// has ended, and it has no task.
+    /// Sessions that were named, or changed, and are not in the fleet: their
+    /// conversations have ended, and they have no task.
     pub gone: Vec<SessionKey>,
     /// Of a page: the conversation that it ended with; `None` if it was the
     /// last.
@@ -292,7 +292,7 @@ pub struct Retention {
     /// Messages that were read, receipts and wakes, and conversations that
     /// ended, with all that belongs to them.
     pub messages: Duration,
-    /// Audit rows, and daemons that keep nobody and were not heard of.
+    /// Audit rows, and daemons that keep no session and have not reported.
     pub audit: Duration,
     /// Tasks that are over.
     pub tasks: Duration,

@@ -179,7 +179,7 @@ pub fn closed_system() -> Option<&'static Path> {
     (closed || (store.exists() && !may_use(store))).then_some(store)
 }
 
-/// Whether a text names the store at `path`, by whatever way there.
+/// Whether a text names the store at `path`, in any spelling.
 #[must_use]
 pub fn is_at(text: &str, path: &Path) -> bool {
     let file = |path: &Path| {

@@ -65,9 +65,9 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// A store that may be shared by all duties of a process.
 pub type SharedStore = Arc<Store>;
 
-/// The operations of the product on its data, whatever keeps it. Backends must
-/// answer alike: the conformance suite (`tests/store/conformance.rs`) is the
-/// specification. The calls stand in `calls`, a file for each subject.
+/// The operations of the product on its data, over any backend. Backends must answer
+/// alike: the conformance suite (`tests/store/conformance.rs`) is the specification.
+/// The calls stand in `calls`, a file for each subject.
 pub struct Store {
     /// What must survive a power failure.
     full: Executor,

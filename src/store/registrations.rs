@@ -11,8 +11,8 @@ const LONGEST_NAME: usize = 64;
 /// Characters of a directory.
 const LONGEST_PATH: usize = 4096;
 
-/// A client that acts for a session, as it said itself. What of it is not true is its
-/// session's own loss: whose process it names was checked by whoever took its word.
+/// A client that acts for a session, as it said itself. A false part harms its own
+/// session only: the process that took the registration checked whose process it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
     /// What the client is called.
@@ -101,6 +101,6 @@ pub struct RegisteredSession {
     pub session: SessionKey,
     /// Its client.
     pub registration: Registration,
-    /// What its conversation says, or why nobody may act for it any more.
+    /// What its conversation says, or why no client may act for it any more.
     pub verified: Result<Verified>,
 }

@@ -148,8 +148,8 @@ pub enum Outcome {
     Failed {
         /// Why.
         reason: ProgressNote,
-        /// A number from 0 to 1 for the jitter of the pause before it is given
-        /// to somebody again.
+        /// A number from 0 to 1 for the jitter of the pause before it is given to an
+        /// agent again.
         random: f64,
     },
 }
@@ -212,7 +212,7 @@ pub enum TaskError {
         /// `is now with backend-1/b`, `was cancelled`, ...
         now_with: String,
     },
-    /// Somebody else has it.
+    /// Another session has it.
     #[error(
         "task {task} is with {owner}\n  `mcp-bridge task claim` without a number gives you one that is free"
     )]

@@ -196,8 +196,8 @@ pub struct BeatReport {
     pub owned_elsewhere: Vec<(SessionKey, String)>,
     /// Sessions whose agent had ended unseen: this heartbeat is its successor's.
     pub succeeded: Vec<SessionKey>,
-    /// Sessions that were not written, because so many new lives began at once:
-    /// they want another round.
+    /// Sessions that were not written, because too many new lives began at once: they
+    /// want another round.
     pub postponed: Vec<SessionKey>,
 }
 

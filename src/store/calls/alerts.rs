@@ -1,4 +1,4 @@
-//! What is told to the operator, and by him.
+//! Alerts: what the operator learns, and what the operator answers.
 
 use std::collections::HashMap;
 
@@ -65,8 +65,8 @@ impl Store {
             .await
     }
 
-    /// Notes what was told, all of it or nothing. A note about an alert that is
-    /// not there any more is of no meaning.
+    /// Notes what was announced, all of it or nothing. A note about an alert that is
+    /// gone has no effect.
     ///
     /// # Errors
     /// [`StoreError::NotLeading`].

@@ -135,8 +135,8 @@ impl Store {
             .await
     }
 
-    /// Verifies many callers at once; the answers stand in the order of the
-    /// question. Counts as nobody's activity.
+    /// Verifies many callers at once; the answers stand in the order of the question.
+    /// Counts as activity of no session.
     ///
     /// # Errors
     /// Only if the store itself failed.

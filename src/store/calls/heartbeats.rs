@@ -86,8 +86,8 @@ impl Store {
             .await
     }
 
-    /// Those of the sessions whose agent's end was noted, and for whom nobody
-    /// beat since.
+    /// Those of the sessions whose agent's end was noted, and that had no heartbeat
+    /// since.
     pub async fn ended(&self, sessions: &[SessionKey]) -> Result<HashSet<SessionKey>> {
         let asked = sessions.to_vec();
         let places = self
@@ -98,12 +98,12 @@ impl Store {
         Ok(ended.filter_map(|at| sessions.get(at).cloned()).collect())
     }
 
-    /// Renews the expired conversations of these sessions, as far as they were
-    /// kept alive to their end: the last heartbeat before it is this daemon's,
-    /// of this life or an earlier one, or a call of the agent itself while no
-    /// daemon was there, and no exit was noted since. Returns the sessions of
-    /// those that were renewed. What was closed, what another daemon kept and
-    /// what expired before anybody beat for it stays as it is.
+    /// Renews the expired conversations of these sessions, as far as they were kept
+    /// alive to their end: the last heartbeat before it is this daemon's, of this life
+    /// or an earlier one, or a call of the agent itself while no daemon was there, and
+    /// no exit was noted since. Returns the sessions of those that were renewed. What
+    /// was closed, what another daemon kept and what expired before its first heartbeat
+    /// stays as it is.
     pub async fn renew_expired(
         &self,
         daemon: &DaemonRef,

@@ -1,6 +1,5 @@
-//! Who acts, what is seen, what is decided. A write that carries a [`Leader`]
-//! fails with [`crate::store::StoreError::NotLeading`] if somebody else acts by
-//! now.
+//! Who acts, what is seen, what is decided. A write that carries a [`Leader`] fails
+//! with [`crate::store::StoreError::NotLeading`] if another process leads by now.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +25,8 @@ impl Store {
             .await
     }
 
-    /// Takes the lease, if it is still the one that was seen. `None` if
-    /// somebody was faster.
+    /// Takes the lease, if it is still the one that was seen. `None` if another process
+    /// was faster.
     pub async fn take_lead(
         &self,
         daemon: &DaemonRef,
@@ -56,7 +55,7 @@ impl Store {
             .await
     }
 
-    /// Gives the lease back, so that nobody need wait for its end.
+    /// Gives the lease back, so that no process need wait for its end.
     pub async fn give_up_lead(&self, leader: &Leader) -> Result<()> {
         let leader = leader.clone();
         self.normal

@@ -118,7 +118,8 @@ impl Store {
             .await
     }
 
-    /// Ends a task for good that nobody shall do any more, and tells its owner.
+    /// Ends for good a task that is not to be done any more, and sends its owner a
+    /// notice.
     ///
     /// # Errors
     /// [`TaskError::NoTask`], [`TaskError::Over`].

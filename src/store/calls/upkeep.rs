@@ -11,7 +11,7 @@ impl Store {
     /// A cheap look: is what stands there still what is open, and does it answer?
     ///
     /// # Errors
-    /// [`StoreError::Replaced`], and whatever the store says.
+    /// [`StoreError::Replaced`], and what the store reports.
     pub async fn probe(&self) -> Result<StoreProbe> {
         let started = clock::since_boot();
         self.backend.renew();
@@ -27,7 +27,7 @@ impl Store {
     /// disk where none is.
     ///
     /// # Errors
-    /// Whatever keeps it from being written.
+    /// Each fault that keeps the store from being written.
     pub async fn try_write(&self) -> Result<()> {
         let doing = "trying to write";
         if self.full.health().doubtful_since.is_some() {

@@ -9,8 +9,8 @@ use crate::store::ops::wakes;
 use crate::store::{Boot, Caller, Result, SpentWake, Store, WakeClaim, WakeEnd, WakeRef};
 
 impl Store {
-    /// Claims the right to wake a session about its mail up to `mark`. `None`
-    /// if somebody holds it and his lease is not over.
+    /// Claims the right to wake a session about its mail up to `mark`. `None` if
+    /// another process holds it under a lease that is not over.
     pub async fn claim_wake(
         &self,
         claim: &WakeClaim<'_>,

@@ -15,7 +15,7 @@ pub trait Engine: Send {
     /// once, and again while it `goes_on`. `doing` says what a failure happened to.
     ///
     /// # Errors
-    /// [`crate::store::StoreError::Busy`], and whatever keeps it from beginning.
+    /// [`crate::store::StoreError::Busy`], and each fault that keeps it from beginning.
     fn begin(&mut self, goes_on: &dyn Fn() -> bool, doing: &'static str) -> Result<()>;
 
     /// Begins a part that can be taken back by itself.
@@ -66,7 +66,7 @@ pub trait ReadEngine: Send {
     /// happened to.
     ///
     /// # Errors
-    /// Whatever keeps it from being read.
+    /// Each fault that keeps the rows from being read.
     fn begin(&mut self, doing: &'static str) -> Result<()>;
 
     /// The rows. `doing` says what a failure happened to.

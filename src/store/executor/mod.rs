@@ -35,13 +35,13 @@ use super::writes::{Attempt, Step, Writes};
 use super::{Result, StoreError, WriteHealth, asker};
 use crate::clock;
 
-/// The most writes that share a commit. More would gain little: of what a message
-/// costs in a group of so many, the wait for the disk is the smaller part.
+/// The most writes that share a commit. More would gain little: in a group of this
+/// size, the wait for the disk is the smaller part of a message's cost.
 pub const MOST: usize = 32;
 
-/// No further write joins a transaction that has run for so long: writers of
-/// other processes wait for its lock, and the first of the group for its answer. So
-/// many messages take a millisecond; this is for batches, which take longer each.
+/// No further write joins a transaction that has run for longer than this: writers of
+/// other processes wait for its lock, and the first of the group for its answer. A full
+/// group of messages takes a millisecond; this is for batches, which take longer each.
 const LONGEST: Duration = Duration::from_millis(25);
 
 /// How long a caller waits for the lock that another process holds. SQLite's own
@@ -153,7 +153,7 @@ impl Executor {
     /// committed. `doing` is the end of "while ..." in an error.
     ///
     /// # Errors
-    /// What `act` refused with; whatever kept it from being committed.
+    /// What `act` refused with; the fault that kept it from being committed.
     pub async fn write<T, F>(&self, doing: &'static str, act: F) -> Result<T>
     where
         T: Send + 'static,
@@ -240,7 +240,7 @@ impl Readers {
     /// Runs `act`, which changes nothing, and returns what it returned.
     ///
     /// # Errors
-    /// Those of `act`, and whatever keeps the rows from being read.
+    /// Those of `act`, and each fault that keeps the rows from being read.
     pub async fn read<T, F>(&self, doing: &'static str, mut act: F) -> Result<T>
     where
         T: Send + 'static,
@@ -348,7 +348,8 @@ fn together(engine: &mut dyn Engine, waiting: &mut VecDeque<Box<dyn Write>>) -> 
         engine.roll_back();
         return Taken::Back(ran);
     }
-    // Asked once: what holds for one of them holds for all. Otherwise each is told why.
+    // Asked once: what holds for one of them holds for all. Otherwise each write gets
+    // the reason.
     let acknowledged = kept > 0 && engine.acknowledge().is_ok();
     for mut write in waiting.drain(..ran) {
         if !write.is_kept() {
@@ -396,7 +397,7 @@ fn alone(engine: &mut dyn Engine, mut write: Box<dyn Write>) {
     write.answer(ended);
 }
 
-/// A write in the queue, whatever it returns.
+/// A write in the queue, of any result type.
 trait Write: Send {
     fn doing(&self) -> &'static str;
     /// Whether its caller still waits.

@@ -77,7 +77,7 @@ fn ask(
     tokio::spawn(async move { send(&executor, &from, draft).await })
 }
 
-/// Until so many writes wait for their turn.
+/// Waits until this number of writes is in the queue.
 async fn queued(executor: &Executor, many: usize) {
     while executor.queued() < many {
         tokio::task::yield_now().await;

@@ -97,7 +97,7 @@ pub(super) fn end(
     Ok(ended)
 }
 
-/// Notes what was told.
+/// Notes what was announced.
 ///
 /// # Errors
 /// [`StoreError::NotLeading`].

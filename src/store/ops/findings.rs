@@ -120,8 +120,8 @@ fn settle_one(
     Ok(true)
 }
 
-/// Whether what a finding rests on is still so. A session that is well again needs
-/// no such proof: whatever came meanwhile is more of the same.
+/// Whether what a finding rests on is still so. A session that is well again needs no
+/// such proof: anything that came meanwhile proves it again.
 fn holds(rows: &mut dyn Rows, finding: &Finding, judged: &Judged, now: Timestamp) -> Result<bool> {
     let lost = finding.standing == Standing::Lost;
     // Life that was not seen yet is life.
@@ -141,9 +141,8 @@ fn holds(rows: &mut dyn Rows, finding: &Finding, judged: &Judged, now: Timestamp
     Ok(!held)
 }
 
-/// Since when a standing holds. Lost and then exited is one absence: what it lost
-/// is told from its beginning. A stall that is only to be told now is the same
-/// stall.
+/// Since when a standing holds. Lost and then exited is one absence: what it lost is
+/// counted from its beginning. A stall that is announced only now is the same stall.
 fn since(standing: Standing, judged: &Judged, now: Timestamp) -> Timestamp {
     let same = judged.verdict.standing.is_some_and(|before| {
         before.is_gone() && standing.is_gone()

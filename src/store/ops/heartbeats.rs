@@ -98,8 +98,8 @@ impl Round {
     }
 }
 
-/// Writes a round of heartbeats. Lost with the power, it is as if it never was:
-/// whatever it handed out is safe as soon as it was fetched, which is a commit of
+/// Writes a round of heartbeats. A power failure may undo it without harm: what it
+/// handed out is safe once the session has fetched it, and that fetch is a commit of
 /// its own that waits for the disk.
 ///
 /// # Errors

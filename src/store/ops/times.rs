@@ -48,8 +48,8 @@ pub(crate) fn mend(transaction: &mut Transaction<'_>, now: Timestamp) -> Result<
     Ok(mended)
 }
 
-/// Whether any of these sessions' conversations can be renewed though it has
-/// expired: most that expired are nobody's any more, and take no write lock.
+/// Whether any of these sessions' conversations can be renewed though it has expired:
+/// most that expired belong to no session any more, and take no write lock.
 ///
 /// # Errors
 /// The engine's.
@@ -99,7 +99,7 @@ pub(crate) fn renew_expired(
 }
 
 /// A session that was kept alive until its conversation ended. An end before the
-/// heartbeat was set by somebody who meant it.
+/// heartbeat was set on purpose.
 fn is_to_go_on(beat: &LastBeat, now: Timestamp) -> bool {
     beat.beat <= beat.end && beat.end <= now
 }

@@ -38,7 +38,7 @@ pub trait AlertRows {
     /// The engine's.
     fn is_open(&mut self, kind: AlertKind, subject: &str) -> Result<bool>;
 
-    /// Notes that all of the open alert of this kind is told by the daemon that
+    /// Notes that all of the open alert of this kind is announced by the daemon that
     /// raised it.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ pub trait AlertRows {
     /// The engine's.
     fn newest_alerts(&mut self, limit: u32) -> Result<Vec<AlertRow>>;
 
-    /// Notes what was told of an alert.
+    /// Notes what was announced of an alert.
     ///
     /// # Errors
     /// The engine's.

@@ -32,7 +32,7 @@ pub struct ClientMessage {
     pub text: Option<String>,
 }
 
-/// A message that a fetch handed out and that nobody has confirmed.
+/// A message that a fetch handed out and that its reader has not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handed {
     /// Which.
@@ -58,7 +58,7 @@ pub struct Page<'a> {
 pub const PAGE_BYTES: usize = 1024 * 1024;
 
 impl<'a> Page<'a> {
-    /// At most so many messages.
+    /// A page of at most `limit` messages.
     #[must_use]
     pub fn of(limit: u32) -> Self {
         Self {

@@ -15,7 +15,7 @@ pub enum Scope {
 }
 
 /// Operations of housekeeping. Each returns how many rows it took, where that is
-/// told.
+/// reported.
 pub trait PruneRows {
     /// Messages that were read, of conversations that ended before; with what belongs
     /// to them.

@@ -27,7 +27,7 @@ pub trait SeenRows {
     /// The engine's.
     fn cursor(&mut self) -> Result<Cursor>;
 
-    /// The conversation that ends a page of so many behind `after`, by their ids;
+    /// The conversation that ends a page of this size behind `after`, by their ids;
     /// `None` if the page has no end.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ pub struct RenewedEnd {
     pub conversation: ConversationId,
     /// When.
     pub end: Timestamp,
-    /// So many milliseconds lay between the renewal and the end.
+    /// Milliseconds between the renewal and the end.
     pub life: i64,
 }
 

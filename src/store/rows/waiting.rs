@@ -38,7 +38,7 @@ pub struct Look<'a> {
     pub losses_since: Timestamp,
     /// Which of those that failed are meant.
     pub due: Due,
-    /// At most so many of each role that wait, the oldest.
+    /// How many of each role that wait are read at most, the oldest first.
     pub of_a_role: u32,
 }
 

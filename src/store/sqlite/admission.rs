@@ -84,9 +84,9 @@ pub(super) fn mode_in(directory: &Path) -> u32 {
     if shared { 0o660 } else { 0o600 }
 }
 
-/// Refuses to put a new database where a lost one was: SQLite would take what
-/// is left of the old one for its own, and whoever has that still open would
-/// write into the new one's log.
+/// Refuses to put a new database where a lost one was: SQLite would take what is left
+/// of the old one for its own, and a process that still has the old one open would
+/// write into the new one's log
 fn refuse_remains(path: &Path) -> Result<()> {
     let left = ["-wal", "-shm"]
         .map(|suffix| beside(path, suffix))

@@ -35,14 +35,14 @@ pub struct Copied {
     pub content: Inspection,
 }
 
-/// Copies the store at `store`, as it is now, to `target`, while anybody goes
-/// on writing. The copy is looked through before it gets its name, and is for
-/// the store's owner and group at most.
+/// Copies the store at `store`, as it is now, to `target`, while other processes go on
+/// writing. The copy is checked before it gets its name; only the store's owner and
+/// group may read it at most.
 ///
 /// # Errors
-/// [`StoreError::Taken`] if something stands at `target` and `force` does not
-/// say that it may go; [`StoreError::NoRoom`], [`StoreError::CannotWrite`]; and
-/// whatever is wrong with the store. Then nothing of the copy is left.
+/// [`StoreError::Taken`] if something stands at `target` and `force` does not say that
+/// it may go; [`StoreError::NoRoom`], [`StoreError::CannotWrite`]; and each fault of
+/// the store. Then nothing of the copy is left.
 pub fn backup(
     store: &Path,
     target: &Path,
@@ -134,9 +134,9 @@ fn ensure_other(database: &Path, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A copy that is so young is the one that is wanted: another opening made it,
-/// or an earlier try of this one. Whoever tries again and again, while others
-/// write, shall not fill the disk.
+/// A copy younger than this is the one that is needed: another opening made it, or an
+/// earlier try of this one. A process that tries again and again, while others write,
+/// must not fill the disk.
 const JUST_NOW: Duration = Duration::from_secs(60);
 
 /// The copy of a database that is about to get another schema.
@@ -153,8 +153,8 @@ pub(super) enum Kept {
 /// beside it: an older store of ours, or the Python bridge's own. The database
 /// must be open; in WAL mode it holds up no writer.
 ///
-/// One that is there from an earlier upgrade, after which somebody went back
-/// and worked on, is another state: it stays, and a further one is kept.
+/// A copy from an earlier upgrade, after which an older version worked on, is another
+/// state: it stays, and a further one is kept.
 ///
 /// # Errors
 /// [`StoreError::NoRoomToMigrate`], or that it cannot be written.

@@ -186,11 +186,11 @@ impl Place {
     }
 }
 
-/// Whom root works as: the owner of the directory, but in one where everybody
-/// may put files of their own, the owner of the database.
+/// The user that root works as: the owner of the directory; in a directory where every
+/// user may put files, the owner of the database.
 fn owner_in(directory: &Path, database: &Path) -> Option<Owner> {
     use std::os::unix::fs::MetadataExt;
-    /// Sticky, and everybody may write.
+    /// Sticky, and every user may write.
     const EVERYBODY: u32 = 0o1002;
     let meta = std::fs::symlink_metadata(directory).ok()?;
     let meta = match meta.mode() & EVERYBODY == EVERYBODY {

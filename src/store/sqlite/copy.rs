@@ -1,10 +1,10 @@
 //! A copy of a database as it is at one moment, while others go on writing.
 //!
-//! SQLite's own backup begins anew whenever another process commits, and would
-//! never end beside a steady writer. Here the connection that is read holds a
-//! read transaction all along: in WAL mode that is one snapshot, which nobody's
-//! commit disturbs and which holds nobody up. The log cannot begin anew in that
-//! time, and grows by what is written meanwhile.
+//! SQLite's own backup begins anew whenever another process commits, and would never
+//! end beside a steady writer. Here the connection that is read holds a read
+//! transaction all along: in WAL mode that is one snapshot, which no commit disturbs
+//! and which delays no writer. The log cannot begin anew in that time, and grows by
+//! what is written meanwhile.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::store::{Result, StoreError};
 
 /// A mebibyte, with pages of the usual size: often enough for a bar.
 const STEP: i32 = 256;
-/// How often a check asks whether it shall end, in steps of SQLite's machine.
+/// How often a check asks whether it should end, in steps of SQLite's machine.
 const ASK: i32 = 50_000;
 /// How long a lock is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -36,9 +36,9 @@ pub enum Progress {
     Checking,
 }
 
-/// Whoever waits for a long copy.
+/// The caller that waits for a long copy.
 pub struct Attendant<'a> {
-    /// Is told how far it is.
+    /// Gets the progress.
     pub tell: &'a mut (dyn FnMut(Progress) + Send),
     /// Ends it when it is set.
     pub halt: Arc<AtomicBool>,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Attendant<'_> {
 
 impl Attendant<'_> {
     /// # Errors
-    /// [`StoreError::Stopped`] if it shall end.
+    /// [`StoreError::Stopped`] if the caller stopped it.
     pub(super) fn ensure_wanted(&self) -> Result<()> {
         match self.halt.load(Ordering::Relaxed) {
             true => Err(StoreError::Stopped),
@@ -92,7 +92,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection> {
     open().map_err(|error| explain_rusqlite(&error, path, "opening it"))
 }
 
-/// Opens a database that nobody writes, and leaves nothing beside it.
+/// Opens a database that no process writes, and leaves nothing beside it.
 pub(super) fn still(path: &Path) -> rusqlite::Result<Connection> {
     let mut uri = String::from("file:");
     for &byte in path.as_os_str().as_bytes() {
@@ -136,7 +136,7 @@ pub(super) fn copy(
     let needed = in_bytes(pages);
     ensure_room(to, needed)?;
     let open = || {
-        // Nobody else knows this file: no locks on it, and no journal, for one
+        // No other process knows this file: no locks on it, and no journal, for one
         // that is not finished is thrown away.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -194,7 +194,7 @@ pub(super) fn check(path: &Path, attendant: &mut Attendant<'_>) -> Result<Option
     }
 }
 
-/// Room for so many bytes where `file` is.
+/// Checks that `needed` bytes fit where `file` is.
 fn ensure_room(file: &Path, needed: u64) -> Result<()> {
     match file::room(file) {
         Some((free, _)) if free < needed => Err(no_room(file, needed, free)),

@@ -53,7 +53,7 @@ pub(super) fn executor(
     Executor::new(Box::new(engine), writes, threads(opened))
 }
 
-/// What only reads, over so many connections.
+/// What only reads, over this number of connections.
 pub(super) fn readers(opened: &Arc<Opened>, connections: usize) -> Readers {
     let engine = || -> Box<dyn ReadEngine> {
         let rows = SqliteRows::new(opened, Durability::Normal);
@@ -63,7 +63,7 @@ pub(super) fn readers(opened: &Arc<Opened>, connections: usize) -> Readers {
     Readers::new(engines, &threads(opened))
 }
 
-/// Whichever thread asks SQLite first opens the files.
+/// The first thread that asks SQLite opens the files.
 fn threads(opened: &Arc<Opened>) -> Threads {
     let confined = Arc::clone(&opened.confined);
     Arc::new(move |name, work| confined.thread(name, work))
@@ -120,7 +120,7 @@ impl SqliteRows {
 
     fn explain(&self, connection: &Connection, fault: Fault) -> StoreError {
         if let Fault::Lite(error) = &fault {
-            // A file that vanished explains whatever SQLite said about it.
+            // A file that vanished explains what SQLite said about it.
             if let Err(replaced) = self.opened.files.ensure_usable() {
                 return replaced;
             }

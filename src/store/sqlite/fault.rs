@@ -58,7 +58,7 @@ impl Fault {
     }
 }
 
-/// Whether somebody else has the lock.
+/// Whether another process has the lock.
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| code & 0xff == 5)
 }

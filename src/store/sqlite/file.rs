@@ -46,14 +46,13 @@ impl From<&std::fs::Metadata> for FileId {
 /// The files of one open store: which they are, and whether they still are.
 #[derive(Debug)]
 pub(super) struct Files {
-    /// The path as somebody named it; perhaps a symbolic link.
+    /// The path as the user named it; perhaps a symbolic link.
     pub(super) named: PathBuf,
     /// Where the database really is: SQLite puts its other files beside that.
     pub(super) database: PathBuf,
     id: FileId,
-    /// The log and its index. Nobody may remove them while we have the store
-    /// open, and a program that finds them gone makes new ones, which we would
-    /// never see.
+    /// The log and its index. They must not be removed while we have the store open,
+    /// and a program that finds them gone makes new ones, which we would never see.
     beside: OnceLock<Vec<(PathBuf, FileId)>>,
 }
 
@@ -90,9 +89,8 @@ impl Files {
     /// has no second name.
     ///
     /// # Errors
-    /// [`StoreError::Replaced`], naming the one that is not;
-    /// [`StoreError::Permission`] where that cannot be told any more;
-    /// [`StoreError::Linked`].
+    /// [`StoreError::Replaced`], naming the one that is not; [`StoreError::Permission`]
+    /// where that cannot be checked any more; [`StoreError::Linked`].
     pub(super) fn ensure_usable(&self) -> Result<()> {
         let meta = self.ensure_all_there()?;
         ensure_one_name(&self.named, &meta)
@@ -102,8 +100,8 @@ impl Files {
     /// committed meanwhile is theirs, also under a second name.
     ///
     /// # Errors
-    /// [`StoreError::Replaced`], naming the one that is not;
-    /// [`StoreError::Permission`] where that cannot be told any more.
+    /// [`StoreError::Replaced`], naming the one that is not; [`StoreError::Permission`]
+    /// where that cannot be checked any more.
     pub(super) fn ensure_same(&self) -> Result<()> {
         self.ensure_all_there().map(|_| ())
     }

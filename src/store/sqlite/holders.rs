@@ -1,6 +1,6 @@
-//! Who has a database open. SQLite's locks are what counts; this gives names to
-//! those who hold them, and finds whoever has the file open and no lock on it
-//! at the moment, as far as this user may see.
+//! Who has a database open. SQLite's locks are what counts; this names the processes
+//! that hold them, and finds processes that have the file open without a lock, as far
+//! as this user may see.
 
 use std::fs::File;
 use std::path::Path;
@@ -41,8 +41,8 @@ fn name_of(pid: i32) -> String {
 fn open_in(files: &[FileId], database: &Path) -> Vec<i32> {
     use std::os::unix::ffi::OsStrExt;
     let name = database.file_name().unwrap_or_default().as_bytes();
-    // Only what is called like it is asked: a question about somebody else's
-    // file on a dead mount would never be answered.
+    // Only links of this name are looked up: a lookup of another user's file on a dead
+    // mount would never return.
     let called = |link: &Path| {
         std::fs::read_link(link).is_ok_and(|target| {
             let target = target.as_os_str().as_bytes();

@@ -99,7 +99,7 @@ pub struct Inspection {
 /// Looks at the database that others may be using. `thorough` reads all of it.
 ///
 /// # Errors
-/// Whatever is wrong with the file or with SQLite's opening it.
+/// Each fault of the file or of SQLite's opening it.
 pub fn inspect(path: &Path, thorough: bool) -> Result<Inspection> {
     examine_store(path)?;
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());

@@ -1,6 +1,6 @@
-//! Numbers that were handed out are not handed out again by a store that was
-//! restored: an agent that the restore knows nothing of may still have task 7
-//! under fence 3 in its hand, and messages are told apart by their ids.
+//! Numbers that were handed out once are not handed out again by a restored store: an
+//! agent that the restore does not know may still hold task 7 under fence 3, and
+//! messages are distinguished by their ids.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::store::ops::audit::ordered_by;
 
 /// What is added where the store that was replaced cannot be asked.
 const GAP: i64 = 1_000;
-/// Whose ids somebody outside may know.
+/// Tables whose ids a program outside may know.
 const NUMBERED: [&str; 2] = ["messages", "bridge_task"];
 
 /// How far a store had counted.
@@ -44,8 +44,8 @@ impl Numbers {
         Ok(numbers)
     }
 
-    /// Lets the database at `path`, which nobody else knows, count on from
-    /// there; without numbers, from a safe distance.
+    /// Lets the database at `path`, which no other process knows, count on from there;
+    /// without numbers, from a safe distance.
     ///
     /// The order to restore it, given `now`, stands in its audit log.
     pub(super) fn carry_over(

@@ -13,7 +13,7 @@ use super::definitions::{self, shown_name};
 use crate::store::UsedUp;
 use crate::text;
 
-/// So many kinds of odd rows are told of in the log of one process.
+/// How many kinds of odd rows one process reports in its log at most.
 const TOLD: usize = 100;
 
 /// Says once that a row of these is left out: a daemon lists them all the time.

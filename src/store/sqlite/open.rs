@@ -47,7 +47,7 @@ pub struct Brought {
     pub copy: PathBuf,
 }
 
-/// What an opening that takes long is at, for whoever waits for it.
+/// What an opening that takes long is doing, for the caller that waits for it.
 #[derive(Debug, Default)]
 pub struct Opening {
     pub(super) accepted: Option<String>,
@@ -263,7 +263,7 @@ impl Opened {
     }
 
     fn words(&self, fault: Fault) -> StoreError {
-        // A file that vanished explains whatever SQLite said about it.
+        // A file that vanished explains what SQLite said about it.
         match (&fault, self.files.ensure_usable()) {
             (Fault::Sql(_) | Fault::Lite(_), Err(replaced)) => replaced,
             _ => fault.explain(self.path(), "opening it"),

@@ -2,9 +2,9 @@
 //! did not write are not ours to delete. There our writers note what they write;
 //! housekeeping goes by these notes.
 //!
-//! A trigger of the connection itself (`TEMP`) notes a row with the statement that
-//! writes it, whichever that is: nothing stands in the database's own schema, other
-//! programs' writes note nothing, and a store of our own has no part of it.
+//! A trigger of the connection itself (`TEMP`) notes a row with any statement that
+//! writes it: nothing stands in the database's own schema, other programs' writes note
+//! nothing, and a store of our own has no part of it.
 
 use rusqlite::{Connection, params};
 

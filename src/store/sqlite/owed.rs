@@ -1,5 +1,4 @@
-//! What a session is owed: the one definition for whoever counts, hands out or
-//! names it.
+//! What a session is owed: one definition for all that count, hand out or name it.
 
 /// The ids of the messages that a session `w(conversation, side)` is owed:
 /// unread ones, and those that were handed out by a call that died before it

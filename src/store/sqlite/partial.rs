@@ -22,7 +22,7 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Whoever may use the file at `path`.
+    /// Owner and mode of the file at `path`.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let meta = std::fs::metadata(path)?;
         Ok(Self {
@@ -32,7 +32,7 @@ impl Access {
         })
     }
 
-    /// Whoever owns `directory`, with the mode of a new store there.
+    /// The owner of `directory`, with the mode of a new store there.
     pub(super) fn in_directory(directory: &Path, mode: u32) -> io::Result<Self> {
         Ok(Self {
             mode,
@@ -210,7 +210,7 @@ pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     guarded::directory(directory)?.sync_all()
 }
 
-/// The path without links: SQLite is told to follow none.
+/// The path without links: SQLite is set to follow none.
 fn real(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     Ok(std::fs::canonicalize(directory_of(path))?.join(name))

@@ -39,7 +39,7 @@ use crate::store::{ErrorClass, Result, StoreError};
 
 /// What belongs to a database besides its file.
 const BESIDE: [&str; 3] = ["-wal", "-journal", "-shm"];
-/// How often somebody may come in between before he counts as a user.
+/// How often another process may come in between before it counts as a user.
 const TRIES: u32 = 3;
 
 /// A store that was restored.
@@ -90,9 +90,9 @@ pub fn candidate(file: &Path, store: &Path) -> Result<Inspection> {
 /// Restores the store at `store` from the backup `file`.
 ///
 /// # Errors
-/// [`StoreError::BadBackup`]; [`StoreError::InUse`] while anybody has the store
-/// open; [`StoreError::NoRoom`], and whatever the file system says. Then the
-/// store is as it was.
+/// [`StoreError::BadBackup`]; [`StoreError::InUse`] while a process has the store open;
+/// [`StoreError::NoRoom`], and what the file system reports. Then the store is as it
+/// was.
 pub fn restore(
     store: &Path,
     file: &Path,
@@ -192,7 +192,7 @@ fn source(file: &Path) -> Result<Connection> {
     }
 }
 
-/// The store that is to be replaced, while nobody else can get at it.
+/// The store that is to be replaced, while no other process can reach it.
 struct Old {
     path: PathBuf,
     id: Option<FileId>,
@@ -204,7 +204,7 @@ struct Old {
 }
 
 impl Old {
-    /// Writes its log back and shuts everybody out.
+    /// Writes its log back and locks every other process out.
     fn quiet(path: &Path) -> Result<Self> {
         for _ in 0..TRIES {
             let Some(id) = FileId::of(path) else {
@@ -226,7 +226,7 @@ impl Old {
             let log = beside(path, "-wal");
             let written = std::fs::metadata(log).is_ok_and(|meta| meta.len() > 0);
             if damaged.is_none() && written {
-                // Somebody came and went in between.
+                // Another process came and went in between.
                 continue;
             }
             ensure_unused(path)?;
@@ -309,8 +309,8 @@ fn fold(path: &Path) -> Result<Numbers> {
     let keep = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(keep, true).map_err(words)?;
     let alone = |connection: &mut Connection| {
-        // Before the first look: then SQLite lets nobody else in, or tells that
-        // somebody is.
+        // Before the first read: SQLite then lets no other process in, or reports that
+        // one is there.
         connection.pragma_update(None, "locking_mode", "exclusive")?;
         let mut look =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)?;
@@ -329,7 +329,7 @@ fn fold(path: &Path) -> Result<Numbers> {
     }
 }
 
-/// Locks all of the file against everybody.
+/// Locks all of the file against every other process.
 fn lock(path: &Path) -> Result<File> {
     let file = guarded::open_to_write(path)
         .map_err(|error| StoreError::Io(path.into(), error.to_string()))?;
@@ -339,7 +339,7 @@ fn lock(path: &Path) -> Result<File> {
     }
 }
 
-/// Refuses while anybody has the store open, also without a lock on it.
+/// Refuses while a process has the store open, also without a lock on it.
 fn ensure_unused(path: &Path) -> Result<()> {
     let names = users(path);
     match names.is_empty() {
@@ -356,7 +356,7 @@ fn users(path: &Path) -> String {
     holders::names(&files, path)
 }
 
-/// Whoever SQLite says is there.
+/// The processes that SQLite's locks show.
 fn in_use(path: &Path) -> StoreError {
     let names = users(path);
     if !names.is_empty() {

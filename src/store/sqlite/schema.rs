@@ -152,16 +152,16 @@ impl Opened {
             let _ = opening.brought.set(Brought { from, copy });
         }
         drop(place);
-        // From the log into the file: whatever becomes of the log, the file
-        // says by itself that it is a store. Who is reading may prevent it.
+        // From the log into the file: even if the log is lost, the file shows that it
+        // is a store. A reader may prevent it.
         let _ = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
             .fetch_one(connection)
             .await?;
         Ok(())
     }
 
-    /// Keeps a copy of a store that is about to get another schema, before the
-    /// write lock is taken: nobody waits for it but us. A caller that loses
+    /// Keeps a copy of a store that is about to get another schema, before the write
+    /// lock is taken, so that only this process waits for it. A caller that loses
     /// patience leaves it to be finished, and finds it the next time.
     async fn keep_a_copy(&self) -> Result<Option<PathBuf>> {
         loop {

@@ -53,8 +53,8 @@ macro_rules! reported {
     };
 }
 
-/// When a session sent its newest message, by whichever program, for a session
-/// (`c.id`, `w.side`).
+/// When a session sent its newest message, through any program, for a session (`c.id`,
+/// `w.side`).
 macro_rules! spoken_mark {
     () => {
         "(SELECT max(timestamp) FROM (

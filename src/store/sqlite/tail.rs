@@ -1,10 +1,10 @@
 //! The reader on the doorbell's thread: what came since the last look.
 //!
 //! It speaks to SQLite without a hop to another thread, because a look takes a
-//! microsecond and a hop takes ten. In SQLite a message's id ascends in commit
-//! order (one writer at a time, AUTOINCREMENT), so one number is enough to find
-//! what is new; the cursors that decide who has seen what stay one for each
-//! recipient, with whoever listens.
+//! microsecond and a hop takes ten. In SQLite a message's id ascends in commit order
+//! (one writer at a time, AUTOINCREMENT), so one number is enough to find what is new;
+//! the cursors that decide who has seen what stay one for each recipient, with its
+//! listener.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -56,8 +56,8 @@ pub(super) struct Tail {
     looked: Option<IndexHeader>,
     /// As it was when that was asked last.
     header: Option<IndexHeader>,
-    /// That the store is another one now, or an older copy of itself, until a look was
-    /// told.
+    /// Set when the store became another one, or an older copy of itself, until a look
+    /// has reported it.
     trouble: Option<StoreError>,
 }
 
@@ -96,7 +96,7 @@ impl Tail {
             newest,
             connection,
             head,
-            // Whatever came before is looked at anyway.
+            // Earlier messages are read in any case.
             signals: [0; 3],
             data_version,
             looked: None,
@@ -269,7 +269,7 @@ fn message(row: &rusqlite::Row<'_>, id: i64) -> rusqlite::Result<Option<Message>
     ))
 }
 
-/// A column's text, whatever it holds, as [`shared::text`] reads it.
+/// A column's text, of any type, as [`shared::text`] reads it.
 fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Cow<'a, str>> {
     let bytes = match row.get_ref(column)? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,

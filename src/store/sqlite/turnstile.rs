@@ -1,12 +1,12 @@
-//! Who writes next. SQLite lets writers that find the lock taken sleep ever
-//! longer and try again, so that whoever comes late may be first and somebody
-//! may wait for ever: of ten busy agents on two cores, the unluckiest was seen
-//! to wait 20 s. Our own programs therefore queue: the kernel wakes whoever
-//! waits for a file lock the moment it is let go.
+//! Who writes next. SQLite lets writers that find the lock taken sleep ever longer and
+//! try again, so that a late writer may be first and another may wait for ever: of ten
+//! busy agents on two cores, the unluckiest was seen to wait 20 s. Our own programs
+//! therefore queue: the kernel wakes a process that waits for a file lock the moment
+//! the lock is released.
 //!
-//! The lock is the doorbell's file's. It guards nothing: the Python bridge knows
-//! nothing of it, and whoever stands in a queue that does not move tries the
-//! door now and then, and keeps the place.
+//! The lock is the doorbell's file's. It guards nothing: the Python bridge does not
+//! know it, and a writer in a queue that does not move tries to write now and then, and
+//! keeps its place.
 //!
 //! A lock of another kind on the same file tells listeners that the writer which
 //! has SQLite's lock rings when it is done.
@@ -54,7 +54,7 @@ pub(super) struct Turn(Arc<File>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        // Nobody can do anything about it, and nothing is lost by it.
+        // A failure cannot be mended here, and loses nothing.
         let _ = flock(&*self.0, FlockOperation::Unlock);
     }
 }
@@ -161,7 +161,7 @@ impl Turnstile {
         let (tell, told) = oneshot::channel();
         let mut waiting = lock(&self.waiting);
         if waiting.there {
-            // Whoever it was there for went in without.
+            // The writer that it was there for went in without it.
             waiting.wanted = Some(tell);
             return Place::Queued(told, 0);
         }
@@ -227,7 +227,7 @@ mod tests {
         matches!(place, Place::Turn(_))
     }
 
-    /// Until so many stand in the queue: the kernel lists who waits.
+    /// Waits until this many stand in the queue: the kernel lists them.
     async fn queue_of(path: &std::path::Path, many: usize) {
         let file = File::open(path).expect("there");
         let inode = std::os::unix::fs::MetadataExt::ino(&file.metadata().expect("known"));
@@ -298,7 +298,7 @@ mod tests {
             next.wait().await;
         }
         drop(next);
-        // A place that nobody takes over does not hold up others.
+        // A place that no writer takes does not hold up others.
         let front = Turnstile::new(path.clone()).line_up();
         drop(stile.line_up());
         drop(front);

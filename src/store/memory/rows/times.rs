@@ -9,7 +9,7 @@ use crate::model::{ConversationId, SessionKey, timestamp};
 use crate::store::rows::{EndSet, LastBeat, RenewedEnd, TimeRows};
 use crate::store::{DaemonRef, Result, Witness};
 
-/// So many of the newest rows are looked at.
+/// Only the newest rows are read, at most this number.
 const NEWEST: usize = 500;
 
 impl TimeRows for MemoryRows {

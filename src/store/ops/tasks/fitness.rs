@@ -59,9 +59,9 @@ impl Fitness {
         })
     }
 
-    /// For a session that asks by itself: it is there, whatever was thought of
-    /// its silence. An end that was seen is no thought: the task would be taken
-    /// from it at once, and count as one that kills its owners.
+    /// For a session that asks by itself: it is there, even if it was judged silent. A
+    /// confirmed end still counts: the task would be taken from it at once, and count
+    /// as one that kills its owners.
     ///
     /// # Errors
     /// [`TaskError`].

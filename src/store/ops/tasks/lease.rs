@@ -104,7 +104,7 @@ pub(in crate::store::ops) fn lease(
     next.changed_at = now;
     rows.write_task(&next, found.fence)?;
     if found.state == TaskState::Dead {
-        // An operator looked after it: what the operator was told is over.
+        // An operator looked after it: end the alert.
         let subject = notices::task_subject(found.id);
         alerts::end(rows, AlertKind::TaskDead, &subject, now)?;
     }

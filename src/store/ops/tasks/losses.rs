@@ -11,8 +11,8 @@ use crate::store::ops::settings;
 use crate::store::rows::{Event, Rows};
 use crate::store::{Result, Task};
 
-/// Agents that end so many times in a row right after they were given a task get
-/// no task at once.
+/// Agents whose last starts ended this many times in a row right after they got a task
+/// get no task at once.
 const CRASHES: i64 = 2;
 
 /// Notes in a task's history that its owner went away, before it is taken from it.

@@ -25,7 +25,7 @@ use crate::store::executor::Transaction;
 use crate::store::rows::{Event, Rows};
 use crate::store::{Result, Signal, StoreError, Task, TaskError, TaskEvent};
 
-/// Why a task is not given to its own owner, who would be told to stop.
+/// Why a task is not given to its own owner, who would get a notice to stop.
 pub(super) const HAS_IT: &str = "it has the task already";
 
 /// One task, with its history, oldest first.

@@ -228,7 +228,7 @@ const CONSTRAINTS: [&str; 13] = [
     "always",
 ];
 
-/// Defaults that compute nothing of anybody's.
+/// Defaults that compute nothing.
 const LITERALS: [&str; 6] = [
     "null",
     "true",

@@ -166,7 +166,7 @@ impl HeartbeatRows for SqliteRows {
         let (sessions, now) = (json(&list), timestamp::to_text(now));
         self.run(|connection| {
             for statement in [
-                // So that a change by another program can be told from ours.
+                // Distinguishes a change by another program from ours.
                 "UPDATE bridge_heartbeat SET mirrored = ?2 FROM json_each(?1) w
                  WHERE conversation_id = w.value ->> 0 AND session_id = w.value ->> 1",
                 // Under the id that the row has: `b`, or `session_b` as scripts spell it.

@@ -229,8 +229,7 @@ impl MessageRows for SqliteRows {
                     let total = row.get_ref(0)?.as_bytes()?;
                     let total: (Option<i64>, Option<i64>, u64) =
                         serde_json::from_slice(total).map_err(|odd| odd_value(0, odd))?;
-                    // One that cannot be read is not known: mail is told of all the
-                    // same.
+                    // One that cannot be read is not known: the mail is still reported.
                     let acted_at = row.get::<_, Option<i64>>(1).unwrap_or(None);
                     Ok(Mail {
                         oldest_unread: total.0.map(MessageId),

@@ -42,8 +42,8 @@ impl UpkeepRows for SqliteRows {
 
     fn try_write(&mut self) -> Result<()> {
         self.run(|connection| {
-            // SQLite leaves a page alone whose content stays the same: a number counts
-            // on, in a circle, whatever another program made of it.
+            // SQLite leaves a page alone whose content stays the same: so a number
+            // counts on, in a circle, from any value that another program left there.
             connection
                 .change(
                     "INSERT INTO bridge_signal (name, n) VALUES ('tried', 1)

@@ -13,7 +13,7 @@ use crate::store::sqlite::millis;
 use crate::store::sqlite::statements::{Statements as _, readable};
 use crate::store::{Result, Task, Waiting};
 
-/// So many tasks that cannot be read may wait before one that can.
+/// How many unreadable tasks may wait before a readable one.
 const ODD: i64 = 1_000;
 
 impl WaitingRows for SqliteRows {
