@@ -1,12 +1,11 @@
 //! Duty *alerts*: tells the operator, once when something turns for the worse,
 //! once when it is well again, and now and then in between.
 //!
-//! What concerns the fleet stands in the store and is told by the orchestrator
-//! that acts, also what its predecessor had no time to tell. What a daemon sees
-//! by itself (its store, its wakes, nobody who acts) it tells itself, because
-//! the store may be the very thing that is broken. Such an alert never waits for
-//! the store: it ends a round that does, and is written down when that is possible
-//! again.
+//! What concerns the fleet stands in the store and is announced by the orchestrator
+//! that leads, also what its predecessor had no time to announce. What a daemon sees by
+//! itself (its store, its wakes, a fleet without a leader) it announces itself, because
+//! the store may be the very thing that is broken. Such an alert never waits for the
+//! store: it ends a round that does, and is written down when that is possible again.
 
 mod desk;
 mod leaderless;
@@ -30,7 +29,7 @@ use crate::model::alert::{Alert, AlertKind, ReminderPolicy};
 use crate::store::{AlertRow, Leader, SharedStore, StoreError};
 use crate::{alert, clock};
 
-/// Between two looks that nobody rang for.
+/// Between two looks without a bell.
 const LOOK: Duration = Duration::from_secs(5);
 
 use desk::AlertRequest;
@@ -45,8 +44,8 @@ use telling::{Tally, Telling};
 pub struct Alerts {
     settings: AlertSettings,
     link: StoreLink,
-    /// Of an orchestrator, with the bell of whoever finds out who acts; a
-    /// worker never acts.
+    /// Of an orchestrator, with the bell of the duty that finds out who leads; a worker
+    /// never leads.
     leader: Option<(LeaderLink, DutyBell)>,
     daemon: String,
     requests: mpsc::UnboundedReceiver<AlertRequest>,
@@ -65,7 +64,7 @@ pub struct Alerts {
 pub struct AlertsReport {
     /// Alerts that are open.
     pub open: usize,
-    /// What could not be told, which is tried again.
+    /// What could not be delivered, and is tried again.
     untold: Option<String>,
     trouble: Option<String>,
     tally: Tally,
@@ -143,8 +142,7 @@ impl Alerts {
             self.rows.stand_by();
         }
         self.retry(leader.is_some());
-        // Writing comes last: a store that cannot be written keeps nobody from
-        // being told.
+        // Writing comes last: a store that cannot be written delays no alert.
         let mut written = Ok(());
         if let Some(leader) = &leader {
             written = self.telling.write(store, leader, patience).await;
@@ -158,7 +156,8 @@ impl Alerts {
         }
         match written {
             Err(StoreError::NotLeading(_)) => {
-                // It is kept: if nobody else told it, it is ours to note yet.
+                // It is kept: if no other daemon announced it, it is still ours to
+                // note.
                 if let Some((_, leadership)) = &self.leader {
                     leadership.ring();
                 }
@@ -195,7 +194,7 @@ impl Duty for Alerts {
     async fn tick(&mut self) -> Round<AlertsReport> {
         let store = self.link.borrow_and_update().clone();
         let urgent = Arc::clone(&self.urgent);
-        // What it was rung for so far is told here.
+        // What it was rung for so far is announced here.
         let _ = urgent.notified().now_or_never();
         self.mutes_are_due &= store.is_some();
         self.tell_own();

@@ -41,7 +41,7 @@ pub enum FigureUnit {
 }
 
 impl Figure {
-    /// So many more in this round.
+    /// `more` were added in this round.
     #[must_use]
     pub const fn counter(name: &'static str, more: u64) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Figure {
         }
     }
 
-    /// So many now.
+    /// There are `now` at present.
     #[must_use]
     pub const fn gauge(name: &'static str, now: u64) -> Self {
         Self {

@@ -52,7 +52,7 @@ pub(super) struct FleetState {
 pub struct SharedFleet(Arc<Mutex<FleetState>>);
 
 impl SharedFleet {
-    /// The fleet, whoever may have panicked with it.
+    /// The fleet, also after a duty panicked with it.
     pub(super) fn lock(&self) -> MutexGuard<'_, FleetState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -134,7 +134,7 @@ impl Heartbeat {
         (duty, receiver)
     }
 
-    /// This daemon's row in the store that is open, for whoever writes in its
+    /// This daemon's row in the store that is open, for the duties that write in its
     /// name.
     #[must_use]
     pub fn registration(&self) -> Registration {
@@ -229,8 +229,8 @@ impl Heartbeat {
         }
         report.silent.extend(beside::in_one_directory(&living));
         self.publish(&sessions, |kept| {
-            // Whoever wakes an agent that has ended wakes what stands in its
-            // place, such as a shell. Its mail waits for its successor.
+            // A wake for an agent that has ended would reach what stands in its place,
+            // such as a shell. Its mail waits for its successor.
             let verdict = verdicts.get(&kept.agent);
             let ended = verdict.is_none_or(|verdict| matches!(verdict, Verdict::Exited))
                 || self.exits.contains_key(&kept.key);
@@ -318,8 +318,8 @@ impl Heartbeat {
         self.proofs.check(roll, ask)
     }
 
-    /// Lets go of sessions that no file names any more, so that another daemon
-    /// may take them at once and nobody takes the silence for a death.
+    /// Lets go of sessions that no file names any more, so that another daemon may take
+    /// them at once and the watchdog does not take the silence for a death.
     async fn forget_those_taken_out(
         &mut self,
         store: &SharedStore,
@@ -514,8 +514,8 @@ impl Duty for Heartbeat {
     }
 
     async fn stop(&mut self) {
-        // An agent outlives our restart: say that it was us, so that nobody
-        // takes the silence for its death.
+        // An agent outlives our restart: say that the release is ours, so that the
+        // watchdog does not take the silence for the agent's death.
         if let Some((store, daemon)) = &self.registered {
             let released = store.release(daemon, None, clock::now());
             match bounded(store.location(), released).await {

@@ -28,7 +28,7 @@ pub struct Housekeeping {
     settings: HousekeepingSettings,
     link: StoreLink,
     leader: LeaderLink,
-    /// Rung when somebody else seems to act.
+    /// Rung when another daemon seems to lead.
     leadership: DutyBell,
     /// What rows told of the time before this daemon wrote any.
     witness: Witnessed,

@@ -1,9 +1,9 @@
 //! Duty *leadership*: of several orchestrators on one store, one acts.
 //!
-//! The lease is a row. Whoever waits notes on his own boot clock when he saw
-//! it change, and takes it over when it stood still for its whole ttl; no two
-//! clocks are ever compared. Every write of the acting one checks the epoch,
-//! so that one that was paused finds out before it does harm.
+//! The lease is a row. A waiting orchestrator notes on its own boot clock when it saw
+//! the row change, and takes it over when it stood still for its whole ttl; no two
+//! clocks are ever compared. Every write of the leader checks the epoch, so that a
+//! leader that was paused finds out before it does harm.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(crate) fn renewal(ttl: Duration) -> Duration {
     RENEWAL.min(ttl / RENEWALS)
 }
 
-/// How often somebody else's lease is looked at.
+/// How often another daemon's lease is read.
 const LOOK: Duration = Duration::from_secs(1);
 /// A look that comes so much later says more about us than about the holder.
 const LATE: Duration = Duration::from_secs(3);
@@ -44,7 +44,7 @@ pub struct Leadership {
     link: StoreLink,
     registration: Registration,
     acting: watch::Sender<Option<Leader>>,
-    /// Somebody's lease, and when it was first seen as it is.
+    /// The lease of another, and when it was first seen as it is.
     seen: Option<(Lease, Duration)>,
     looked: Option<Duration>,
 }
@@ -158,8 +158,8 @@ fn acting(leader: &Leader) -> String {
 }
 
 /// Whether `holder` is this daemon before it was started again: each start is
-/// registered with a higher epoch. Another that took the same name later is
-/// somebody else, and alive.
+/// registered with a higher epoch. Another that took the same name later is a different
+/// daemon, and alive.
 fn is_earlier_life(holder: &DaemonRef, daemon: &DaemonRef) -> bool {
     holder.id == daemon.id && holder.epoch < daemon.epoch
 }

@@ -22,8 +22,8 @@ pub trait CommitListener: Send + Sync {
         None
     }
 
-    /// A doorbell hangs from now on. What was committed before is told of by none,
-    /// so everything is to be looked at once.
+    /// A doorbell hangs from now on. It reports nothing that was committed before, so
+    /// everything is to be read at once.
     fn begins(&self);
 
     /// It rang.

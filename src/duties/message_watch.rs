@@ -198,7 +198,7 @@ impl Duty for MessageWatch {
             },
             Err(error) => {
                 self.keeper.ring();
-                // Whatever was under way is looked at as a whole.
+                // All that was under way is checked as a whole.
                 self.full_look = Instant::now();
                 Round {
                     report: MessageWatchReport {

@@ -45,14 +45,14 @@ pub trait Duty: Send + 'static {
     /// `heartbeat`, `message-watch`, ...: in logs, fields and the state file.
     fn name(&self) -> &'static str;
 
-    /// Longest time that a round may take. One that has not returned by then
-    /// counts as hung: the watchdog is no longer pinged. Whoever needs longer
-    /// does it beside its rounds.
+    /// Longest time that a round may take. One that has not returned by then counts as
+    /// hung: the watchdog is no longer pinged. A duty that needs longer does its work
+    /// beside its rounds.
     fn deadline(&self) -> Duration {
         DEADLINE
     }
 
-    /// One round. Returns well before its deadline, whatever the store does.
+    /// One round. Returns well before its deadline, even if the store hangs.
     fn tick(&mut self) -> impl Future<Output = Round<Self::Report>> + Send;
 
     /// New settings; the next round is run with them.

@@ -28,8 +28,7 @@ use crate::model::{SessionKey, TaskId};
 use crate::store::{Leader, Move, Moved, SharedStore, StoreError, Waiting, Why};
 use crate::text;
 
-/// Between two looks for tasks that nobody rang for: a pause after a failure
-/// may be over.
+/// Between two looks for tasks without a bell: a pause after a failure may be over.
 const LOOK: Duration = Duration::from_secs(2);
 /// Moves of one transaction. A rate that the store cannot keep up with costs a
 /// round its end and not its work, and others write in between.
@@ -46,13 +45,13 @@ pub struct Reassignment {
     budget: MoveBudget,
     /// The store that knows the capacity of this configuration.
     told: Option<(SharedStore, (u32, u32))>,
-    /// Roles whose tasks wait for somebody healthy, since when, and whether
-    /// that stands in the store as an alert.
+    /// Roles whose tasks wait for a healthy agent, since when, and whether that stands
+    /// in the store as an alert.
     starved: HashMap<String, (Duration, bool)>,
     crashes: Crashes,
     /// Sessions that crash, as the store's alerts say.
     crashing: HashSet<String>,
-    /// Since which epoch we know what whoever acted before had raised.
+    /// Since which epoch we know what the leader before us had raised.
     adopted: Option<i64>,
 }
 
@@ -61,7 +60,7 @@ pub struct Reassignment {
 pub struct ReassignmentReport {
     /// Tasks that still wait.
     pub waiting: usize,
-    /// Tasks that were given to somebody.
+    /// Tasks that an agent got.
     pub given: usize,
     /// Tasks that were taken back or given up.
     pub taken: usize,
@@ -72,7 +71,7 @@ pub struct ReassignmentReport {
 }
 
 impl Reassignment {
-    /// The duty. `leadership` is rung when somebody else seems to act.
+    /// The duty. It rings `leadership` when another daemon seems to lead.
     #[must_use]
     pub fn new(
         settings: &OrchestratorSettings,
@@ -199,7 +198,7 @@ impl Reassignment {
         revocable.map(|known| known.row.key.clone()).collect()
     }
 
-    /// Whoever may get something; `None` before the fleet was judged.
+    /// Agents that may get a task; `None` before the fleet was judged.
     fn candidates(&mut self) -> Option<Vec<Candidate>> {
         let fleet = self.fleet.lock();
         if !fleet.judged {
@@ -340,7 +339,7 @@ impl Duty for Reassignment {
             self.starved.clear();
             self.crashing.clear();
             self.adopted = None;
-            // Whoever acts meanwhile may say otherwise.
+            // The leader of the meantime may say otherwise.
             self.told = None;
             return Round {
                 report: ReassignmentReport::default(),

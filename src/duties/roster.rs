@@ -80,7 +80,7 @@ impl KeptSession {
 /// Kept sessions, published for the duty *message watch*.
 pub type Sessions = Arc<Vec<KeptSession>>;
 
-/// What the store said of the sessions in the files, before anybody is told.
+/// What the store said of the sessions in the files, before the duties learn of it.
 #[derive(Debug, Default)]
 pub struct RollCall {
     /// Sessions whose credentials hold, one agent each.
@@ -176,7 +176,7 @@ impl Roster {
             .collect();
     }
 
-    /// Asks the store about all sessions in the files. Nobody is told before
+    /// Asks the store about all sessions in the files. The duties learn of it in
     /// [`Roster::conclude`].
     ///
     /// # Errors
@@ -279,7 +279,7 @@ impl Roster {
                     adopted.insert(key.clone(), said);
                     roll.expired.push((key, agent));
                 }
-                // It is nobody's any more; no operator named it.
+                // It belongs to no daemon any more; no operator named it.
                 Err(_) => {}
             }
         }
@@ -318,8 +318,8 @@ impl Roster {
         Some((complaints().count(), first))
     }
 
-    /// Reads the files that are new or were written again. Their sessions are
-    /// kept in the store at `location`, whatever else they were made for.
+    /// Reads the files that are new or were written again. Their sessions are kept in
+    /// the store at `location`, even if they were made for another one.
     fn read(&mut self, location: &StoreName) {
         let mut unreadable = Complaints::new();
         for entry in &mut self.entries {
@@ -469,8 +469,8 @@ fn about(name: &str) -> (Option<String>, Option<String>, Option<&str>) {
     }
 }
 
-/// An error in words that do not change with the time of day, so that the same
-/// trouble is told once.
+/// An error in words that do not change with the time of day, so that the same trouble
+/// is reported once.
 fn words(error: &StoreError, store: &StoreName) -> String {
     let text = match error {
         StoreError::Expired { id, expired_at, .. } => format!(

@@ -47,8 +47,8 @@ const ALARM_ABOVE: u64 = 64 * MEBIBYTE;
 const LASTS: Duration = Duration::from_secs(2);
 /// So long another program may keep the write lock without being one.
 const LOCK_LASTS: Duration = Duration::from_secs(6);
-/// After so long without a write of anybody here, the keeper tries one: longer
-/// than the pause between two heartbeats, which are writes.
+/// After this time without a write of any duty here, the keeper tries one: longer than
+/// the pause between two heartbeats, which are writes.
 const QUIET: Duration = Duration::from_secs(6);
 /// Who has waited so long for a write stands in the keeper's way, too.
 const WAITS: Duration = Duration::from_secs(1);
@@ -86,8 +86,8 @@ pub struct StoreKeeper {
 }
 
 impl StoreKeeper {
-    /// A keeper of the store at `location`, and what it will publish. What is
-    /// committed there is told to the listeners.
+    /// A keeper of the store at `location`, and what it will publish. The listeners
+    /// hear of each commit there.
     #[must_use]
     pub fn new(
         settings: &Settings,
@@ -131,7 +131,7 @@ impl StoreKeeper {
             }
             None => match self.open().await? {
                 Ok(store) => {
-                    // First: what is committed from now on is told of, and the
+                    // First: the listeners hear of each commit from now on, and the
                     // duties' first look sees what was before.
                     let hangs = self.ear.mount(&store);
                     self.publish(&store);
@@ -152,7 +152,7 @@ impl StoreKeeper {
         if probe.took > shown * 2 + NOISE || probe.took * 2 + NOISE < shown {
             self.shown = Some(probe.took);
         }
-        // Connections that are open may go on; whoever comes next may not.
+        // Connections that are open may go on; new ones may not.
         self.ensure_writable()?;
         self.ensure_takes_writes(&store, patience).await?;
         Ok(State::Well(self.shown.unwrap_or(probe.took)))

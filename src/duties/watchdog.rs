@@ -38,7 +38,7 @@ use writable::Writable;
 /// A look that comes so much later than it should was kept from its work: what
 /// it did not see says nothing.
 const LATE: Duration = Duration::from_secs(3);
-/// The shortest sleep between two rounds that nobody rang for.
+/// The shortest sleep between two rounds without a bell.
 const LEAST: Duration = Duration::from_millis(20);
 
 /// The duty.
@@ -51,7 +51,7 @@ pub struct Watchdog {
     desk: AlertDesk,
     /// Rung when there may be tasks to give.
     reassignment: DutyBell,
-    /// Rung when somebody else seems to act.
+    /// Rung when another daemon seems to lead.
     leadership: DutyBell,
     observer: Observer,
     /// The store that was looked at.
@@ -70,16 +70,16 @@ pub struct Watchdog {
     controls: Vec<Control>,
     /// What was drained when the whole fleet was last held against it.
     drains: Vec<String>,
-    /// Whether the store says that many hosts fell silent together, as far as
-    /// that is known: whoever acted before may have said so.
+    /// Whether the store says that many hosts fell silent together, as far as that is
+    /// known: the leader before may have said so.
     correlated: Option<bool>,
-    /// Losses that mattered to nobody, because nobody promised to keep those
-    /// sessions and they held nothing. Given something, they matter.
+    /// Losses that had no effect, because no daemon promised to keep those sessions and
+    /// they held nothing. Given something, they matter.
     unsaid: HashMap<SessionKey, Change>,
     /// Whose row was another than the one that was judged. What another program
     /// writes moves none of our counters, so these are read by name.
     reread: Vec<SessionKey>,
-    /// Somebody's health changed since the last count.
+    /// The health of a session changed since the last count.
     recount: bool,
     round: WatchdogReport,
 }
@@ -169,11 +169,11 @@ impl Watchdog {
         Ok(())
     }
 
-    /// Whoever was kept from looking, by a suspend, a stop or the store, has not
-    /// seen the signs of life of that time.
+    /// A watchdog that was kept from looking, by a suspend, a stop or the store, has
+    /// not seen the signs of life of that time.
     fn mind_the_gap(&mut self, now: Duration) {
         let gap = now.saturating_sub(self.looked.replace(now).unwrap_or(now));
-        // Whoever writes all the time that a round has is late, and not blind: a
+        // A watchdog that writes for all the time of a round is late, and not blind: a
         // mass loss would otherwise undo itself.
         let own = if std::mem::take(&mut self.unwritten) {
             ROUND_PATIENCE
@@ -240,8 +240,8 @@ impl Watchdog {
         self.write(store, leader, changes, patience).await
     }
 
-    /// Whoever gives out tasks goes by how sessions fare when they are judged,
-    /// not only by what changed.
+    /// Reassignment goes by how sessions fare when they are judged, not only by what
+    /// changed.
     fn publish_health(&mut self) {
         let mut fleet = self.fleet.lock();
         for key in self.touched.drain() {

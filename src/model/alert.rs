@@ -1,4 +1,4 @@
-//! What the operator is told, and when again: pure.
+//! What is announced to the operator, and when again: pure.
 //!
 //! Alerts are edges: one when something turns for the worse, one when it is
 //! well again, and a reminder at a long, growing interval in between.

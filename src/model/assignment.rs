@@ -24,11 +24,11 @@ pub const MOVE_WINDOW: Duration = Duration::from_secs(1);
 /// The settings that a plan depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AssignmentPolicy {
-    /// Whether a task for whose role nobody has room may go to any other.
+    /// Whether a task may go to any other role when no agent of its own has room.
     pub any_role: bool,
-    /// So many owners lost within the window, and the task is given up.
+    /// After this number of owners lost within the window, the task is given up.
     pub max_losses: u32,
-    /// How far back losses count. Whoever counts them applies it.
+    /// How far back losses count; the caller that counts them applies it.
     pub loss_window: Duration,
 }
 
@@ -112,7 +112,7 @@ pub enum Action {
         /// Its new owner.
         to: SessionKey,
     },
-    /// Nobody can take it: back to the queue, so that its old owner is out.
+    /// No agent can take it: back to the queue, so that its old owner is out.
     Requeue {
         /// The task.
         task: TaskId,
@@ -146,11 +146,11 @@ impl Action {
     }
 }
 
-/// Decides about at most `budget` tasks: those whose owner is gone first, then
-/// the queue, each in the order of their ids. A task goes to the healthy
-/// session of its role with the fewest open tasks, never above its capacity,
-/// and to its last owner only if nobody else has room. What is over the budget
-/// waits for the next plan. Equal input makes an equal plan, whatever its order.
+/// Decides about at most `budget` tasks: those whose owner is gone first, then the
+/// queue, each in the order of their ids. A task goes to the healthy session of its
+/// role with the fewest open tasks, never above its capacity, and to its last owner
+/// only if no other has room. What is over the budget waits for the next plan. Equal
+/// input in any order makes an equal plan.
 #[must_use]
 pub fn plan(
     tasks: &[OpenTask],
@@ -244,7 +244,7 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// Books a task for somebody of `role`.
+    /// Books a task for an agent of `role`.
     fn take(&mut self, role: &str, rather_not: Option<&SessionKey>) -> Option<&'a SessionKey> {
         let (ranked, open) = (&self.ranked, &mut self.open);
         let from_role = self

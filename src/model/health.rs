@@ -145,7 +145,7 @@ impl Health {
         Self::ALL.into_iter().find(|health| health.as_str() == word)
     }
 
-    /// Whether its tasks belong to somebody else now.
+    /// Whether its tasks belong to other agents now.
     #[must_use]
     pub fn is_gone(self) -> bool {
         matches!(self, Self::Lost | Self::Exited)
@@ -206,7 +206,7 @@ pub struct Observed {
     pub waiting_until: Option<Duration>,
     /// Since when it has unread mail or an unfinished task.
     pub owes_since: Option<Duration>,
-    /// It is to end: nothing new, and nobody misses it if it never started.
+    /// It is to end: it gets nothing new, and is not missed if it never started.
     pub draining: bool,
     /// Since when its process is stopped by a signal: no turn and no word of being
     /// busy counts then, and a turn that it is in is something that it owes.
@@ -214,8 +214,8 @@ pub struct Observed {
     /// No agent uses it: it is where an operator sends from, and is not missed.
     pub unused: bool,
     /// The verdict that stands: [`Health::Lost`], [`Health::Stalled`] or
-    /// [`Health::NeverStarted`] are taken back by a sign of the session, never
-    /// because the observer itself was late. Whoever observes clears it then.
+    /// [`Health::NeverStarted`] are taken back by a sign of the session, never because
+    /// the observer itself was late. The observer clears it then.
     pub standing: Option<Health>,
 }
 
@@ -296,7 +296,7 @@ impl Verdict {
 }
 
 /// Judges a session at `now`. `good_since` is the start of uninterrupted good
-/// observation: before one full ttl of it, nobody is lost.
+/// observation: before one full ttl of it, no session is lost.
 #[must_use]
 pub fn classify(
     seen: &Observed,
@@ -380,7 +380,7 @@ fn progress(
             Verdict::of(Health::Active, Some(end))
         };
     };
-    // Nobody stalls while we could not have seen him move.
+    // No session stalls while we could not have seen it move.
     let stalled = active.max(owes).max(good_since) + policy.stalled_after;
     if now < stalled && seen.standing != Some(Health::Stalled) {
         return Verdict::of(Health::Active, Some(stalled));

@@ -276,7 +276,7 @@ pub struct Message {
     pub to: Side,
     /// The text, after redaction.
     pub message: String,
-    /// Action type, files and whatever else the sender gave; an object.
+    /// Action type, files and any other keys that the sender gave; an object.
     pub metadata: serde_json::Value,
     /// When it was sent, by the sender's clock; `None` if unreadable.
     pub sent_at: Option<Timestamp>,

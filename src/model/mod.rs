@@ -1,8 +1,8 @@
 //! The words of the product as types, and its pure decisions.
 //!
-//! Nothing here does I/O, reads a clock or imports another module of ours:
-//! whatever depends on time takes `now` as a parameter, so that thousands of
-//! histories can be tried in a second.
+//! Nothing here does I/O, reads a clock or imports another module of ours: what depends
+//! on time takes `now` as a parameter, so that thousands of histories can be tried in a
+//! second.
 
 pub mod alert;
 pub mod assignment;

@@ -19,8 +19,8 @@ pub struct Boot {
 pub struct ProcessId {
     /// Process id.
     pub pid: i64,
-    /// When it started: in clock ticks since boot on Linux, in seconds since
-    /// 1970 elsewhere; 0 where nobody tells.
+    /// When it started: in clock ticks since boot on Linux, in seconds since 1970
+    /// elsewhere; 0 where it is not known.
     pub start: i64,
 }
 

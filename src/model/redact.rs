@@ -5,10 +5,10 @@
 //! what it found, only which kinds.
 //!
 //! Two sorts of rule. A *format* is a secret by its shape alone (`ghp_...`). An
-//! *assignment* is one by its name (`password: ...`), and there the value must
-//! also look like a value, because agents talk about passwords far more often
-//! than they send one. A value with digits or symbols is taken whatever else
-//! speaks against it: a mangled line costs a question, a leaked key a rotation.
+//! *assignment* is one by its name (`password: ...`), and there the value must also
+//! look like a value, because agents talk about passwords far more often than they send
+//! one. A value with digits or symbols is always taken: a mangled line costs a
+//! question, a leaked key a rotation.
 
 use std::borrow::Cow;
 

@@ -99,7 +99,7 @@ pub enum ConversationState {
     Open,
     /// Its time ran out; renewing opens it again.
     Expired,
-    /// Somebody ended it on purpose.
+    /// A user ended it on purpose.
     Closed,
 }
 

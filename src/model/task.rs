@@ -143,7 +143,7 @@ text! {
 }
 
 text! {
-    /// How far its owner has come, for whoever may have to go on: 1 to
+    /// How far its owner has come, for the agent that may have to go on: 1 to
     /// [`MAX_PROGRESS`] characters.
     ProgressNote, "ProgressNote", 1..MAX_PROGRESS, |text| checked("progress note", text, MAX_PROGRESS, false)
 }

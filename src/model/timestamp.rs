@@ -17,8 +17,8 @@ pub fn to_text(at: Timestamp) -> String {
         .to_string()
 }
 
-/// Reads whatever the other side may have written: no microseconds, a space
-/// for the `T`, and also an offset or a `Z`.
+/// Reads each form that the other side may have written: no microseconds, a space for
+/// the `T`, and also an offset or a `Z`.
 #[must_use]
 pub fn from_text(text: &str) -> Option<Timestamp> {
     let text = text.trim();

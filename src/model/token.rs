@@ -46,8 +46,8 @@ impl Token {
         }
     }
 
-    /// A new token for `session`: HMAC-SHA256 of its name under a random key
-    /// that nobody keeps.
+    /// A new token for `session`: HMAC-SHA256 of its name under a random key that is
+    /// kept nowhere.
     #[must_use]
     pub fn generate(session: &SessionKey, key: &[u8; 32]) -> Self {
         #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
@@ -81,8 +81,8 @@ impl Token {
         }
     }
 
-    /// Whether `stored` was made from this token, in time that depends on
-    /// neither text. Reads both forms, whatever the store writes today.
+    /// Whether `stored` was made from this token, in time that depends on neither text.
+    /// Reads the form that the store writes today, and the older one.
     #[must_use]
     pub fn matches(&self, stored: &str) -> bool {
         match stored.strip_prefix(DIGEST_MARKER) {

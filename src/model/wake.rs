@@ -242,8 +242,8 @@ pub fn step(
                 fail(state, now, policy)
             }
         }
-        // Once it has looked, by itself or as somebody new, nothing stands in
-        // the way of the next wake.
+        // Once it has looked, by itself or as a new agent, nothing stands in the way of
+        // the next wake.
         WakeState::BackingOff { mark, until, .. } if !fetched_past(mark) && now < until => {
             rest(state, Some(until))
         }

@@ -70,7 +70,7 @@ pub(super) enum AlertRequest {
 }
 
 impl AlertDesk {
-    /// It turned for the worse. Said again while it lasts, it is told once.
+    /// It got worse. Raised again while it lasts, it is announced once.
     pub fn raise(&self, kind: AlertKind, subject: &str, text: String) {
         self.say(AlertRequest::Raise {
             kind,
@@ -105,7 +105,7 @@ impl AlertDesk {
 
     fn say(&self, request: AlertRequest) {
         let (AlertRequest::Raise { kind, .. } | AlertRequest::Recover { kind, .. }) = request;
-        // Nobody takes it any more: the daemon is stopping.
+        // The receiver is gone: the daemon is stopping.
         let _ = self.requests.send(request);
         if kind == AlertKind::StoreTrouble {
             self.urgent.notify_one();

@@ -1,4 +1,4 @@
-//! Who watches the watchdog: a worker that sees nobody act tells it.
+//! Watches the watchdog: a worker that sees no orchestrator lead raises an alert.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ const LATE: Duration = Duration::from_secs(3);
 /// What it is about: one alert for all who see it.
 const FLEET: (AlertKind, &str) = (AlertKind::NoActingLeader, "fleet");
 
-/// What a worker sees of whoever acts.
+/// What a worker sees of the leader.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     lease: Option<Lease>,
     /// Since when it stands as it is, under our eyes.
     since: Option<Duration>,
     looked: Option<Duration>,
-    /// Whether the store was told, by us or before us.
+    /// Whether the alert stands in the store, by us or by another worker.
     raised: bool,
 }
 
 /// What a look found.
 #[derive(Debug, PartialEq, Eq)]
 enum Sight {
-    /// Somebody acts, or acted a moment ago; or nobody ever did.
+    /// An orchestrator leads, or led a moment ago; or none ever did.
     Acts,
     /// The lease was given back a moment ago.
     GivenBack,
@@ -68,8 +68,8 @@ impl Watched {
 }
 
 impl Alerts {
-    /// A worker sees to it that somebody acts, once somebody ever did. All
-    /// workers see it; the one that says so first in the store tells it.
+    /// A worker raises an alert if no orchestrator leads and one did before. All
+    /// workers see it; the first to write it into the store announces it.
     pub(super) async fn watch_leader(
         &mut self,
         store: &SharedStore,
@@ -94,8 +94,8 @@ impl Alerts {
         Ok(())
     }
 
-    /// Whoever acts ends it in the store, in case whoever raised it has gone;
-    /// to tell of it is that one's.
+    /// The leader ends it in the store, in case the worker that raised it has gone; the
+    /// worker announces it.
     pub(super) async fn end_leaderless(
         &self,
         leader: &Leader,

@@ -1,5 +1,5 @@
-//! What this daemon sees by itself: it is told by it alone, also while the
-//! store cannot be used, and written down when it can.
+//! What this daemon sees by itself: it alone announces it, also while the store cannot
+//! be used, and writes it down when it can.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -63,7 +63,7 @@ enum Heard {
     Nothing,
     /// It began while its kind was muted.
     Withheld,
-    /// It was told.
+    /// It was announced.
     Told,
 }
 
@@ -74,7 +74,7 @@ enum Record {
     Recovered(AlertKind, String, Timestamp),
 }
 
-/// As the store is told of it.
+/// As the store gets it.
 fn recorded(subject: &str, alert: &Alert) -> NewAlert {
     NewAlert {
         kind: alert.kind,
@@ -152,8 +152,8 @@ impl Alerts {
         }
     }
 
-    /// What all daemons see alike is told by the one whose word the store took
-    /// first, and by nobody where there is no store to ask.
+    /// What all daemons see alike is announced by the first one that wrote it into the
+    /// store, and by none where there is no store to ask.
     pub(super) async fn begin_if_first(
         &mut self,
         (kind, subject): (AlertKind, &str),
@@ -203,7 +203,7 @@ impl Alerts {
         }
     }
 
-    /// Its end is told if its beginning was.
+    /// Its end is announced if its beginning was.
     pub(super) fn recover(&mut self, kind: AlertKind, subject: &str) {
         let Some(Trouble { alert, heard, .. }) = self.own.open.remove(&(kind, subject.to_owned()))
         else {
@@ -230,8 +230,8 @@ impl Alerts {
         }
     }
 
-    /// Reminds of own troubles that last. A reminder that is muted is told when
-    /// the mute ends.
+    /// Reminds of own troubles that last. A reminder that is muted is sent when the
+    /// mute ends.
     pub(super) fn remind(&mut self) {
         let (now, policy) = (clock::since_boot(), self.policy());
         for Trouble { alert, remind, .. } in self.own.open.values_mut() {

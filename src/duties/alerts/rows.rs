@@ -12,22 +12,22 @@ use crate::store::{AlertRef, AlertRow, Noted, ToldEdge};
 
 /// Alerts that are being told at the same time.
 const AT_ONCE: usize = 16;
-/// More of one kind at once are told in one: nobody reads ten thousand.
+/// More of one kind at once are announced as one: no operator reads ten thousand.
 const BURST: usize = 10;
-/// So many of a burst are named.
+/// How many of a burst are named.
 const NAMED: usize = 5;
 
-/// What whoever acts remembers of them.
+/// What the leader remembers of them.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    /// When each is to be told again.
+    /// When each is due for a reminder.
     reminders: HashMap<AlertRef, Duration>,
     /// Those that began while their kind was muted.
     withheld: HashSet<AlertRef>,
 }
 
 impl Rows {
-    /// Somebody else reminds now.
+    /// Another orchestrator reminds now.
     pub(super) fn stand_by(&mut self) {
         self.reminders.clear();
     }
@@ -52,7 +52,7 @@ impl From<News> for Edge {
 }
 
 impl Alerts {
-    /// The alerts of the store, for whoever acts.
+    /// The alerts of the store, for the leader.
     pub(super) fn tell_rows(&mut self, rows: Vec<AlertRow>) {
         let known: HashMap<AlertRef, ToldEdge> =
             rows.iter().map(|row| (row.reference(), row.told)).collect();
@@ -112,8 +112,8 @@ impl Alerts {
                 let due = self.rows.reminders.entry(reference);
                 (*due.or_insert(now + pause) <= now && !muted).then_some(News::Lasts)
             }
-            // Whether anybody heard of its beginning is not known, unless that
-            // was withheld.
+            // Whether its beginning reached the operator is not known, unless it was
+            // withheld.
             (_, true) if muted || self.rows.withheld.contains(&reference) => {
                 let alert = self.alert(row, Edge::Recovered);
                 if muted {

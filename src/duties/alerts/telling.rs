@@ -1,11 +1,11 @@
-//! Telling: everybody once, and again those that could not be told.
+//! Delivery: to every adapter once, and again what could not be delivered.
 //!
-//! What an adapter failed to deliver is owed to that adapter, in memory, and
-//! tried again ever less often until it is told or there is something newer to
-//! say of the same matter: of each, an adapter is owed the newest word alone. In
-//! the store an edge counts as told when nobody is owed it any more, so that
-//! after a restart, or by another orchestrator, it is told again: at least once.
-//! What was told and could not be written down is kept until it can be.
+//! What an adapter failed to deliver is owed to that adapter, in memory, and tried
+//! again ever less often until it is delivered or there is newer state of the same
+//! matter: of each matter, an adapter is owed the newest state alone. In the store an
+//! edge counts as announced when no adapter is owed it any more, so that after a
+//! restart, or by another orchestrator, it is announced again: at least once. What was
+//! announced and could not be written down is kept until it can be.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::model::alert::{Alert, AlertKind, Edge};
 use crate::store::{AlertNote, AlertRef, Leader, Noted, SharedStore, StoreError, ToldEdge};
 use crate::{clock, text};
 
-/// The longest pause before something is told again for the first time; doubles.
+/// The longest pause before the first retry; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest pause of all.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
@@ -36,7 +36,7 @@ struct Job {
     /// The alerts of the store that it is about; none for what this daemon sees
     /// by itself.
     rows: HashSet<AlertRef>,
-    /// To whom; `None` is everybody, and the journal.
+    /// To which adapters; `None` is all of them, and the journal.
     to: Option<Vec<&'static str>>,
     /// How often it failed, and why the last time.
     failures: u32,
@@ -54,9 +54,9 @@ struct Owed {
 pub(super) enum Standing {
     /// It is being told.
     Busy,
-    /// Somebody is owed a word: whether that it is over.
+    /// An adapter is owed an alert: whether it is its end.
     Owed(bool),
-    /// It was told, which is not written down yet.
+    /// It was announced, which is not written down yet.
     Told(ToldEdge),
 }
 
@@ -67,8 +67,8 @@ pub(super) struct Telling {
     bell: DutyBell,
     tasks: JoinSet<Vec<Failure>>,
     underway: HashMap<Id, Job>,
-    /// What comes after a word about the same matter that is being told: nobody
-    /// hears of an end before the beginning.
+    /// What follows an alert about the same matter that is being delivered: no adapter
+    /// gets an end before the beginning.
     waiting: VecDeque<Job>,
     owed: Vec<Owed>,
     notes: VecDeque<AlertNote>,
@@ -129,8 +129,7 @@ impl Telling {
         }
     }
 
-    /// Whoever changed the settings may have mended what failed: it is tried at
-    /// once.
+    /// Changed settings may have mended what failed: it is tried at once.
     pub(super) fn reload(&mut self, settings: &AlertSettings) {
         self.settings = settings.clone();
         for owed in &mut self.owed {
@@ -138,7 +137,7 @@ impl Telling {
         }
     }
 
-    /// Tells everybody; what came of it is taken by [`Telling::reap`].
+    /// Delivers to every adapter; [`Telling::reap`] takes the results.
     pub(super) fn tell(&mut self, alert: Alert, rows: HashSet<AlertRef>) {
         let job = Job::new(alert, rows);
         self.owed.retain_mut(|owed| owed.job.outlives(&job));
@@ -150,7 +149,7 @@ impl Telling {
         }
     }
 
-    /// Nobody is owed anything of it any more.
+    /// No adapter is owed anything of it any more.
     pub(super) fn forget(&mut self, alert: Alert, rows: HashSet<AlertRef>) {
         let over = Job::new(alert, rows);
         self.owed.retain_mut(|owed| owed.job.outlives(&over));
@@ -183,7 +182,7 @@ impl Telling {
         self.underway.insert(task.id(), job);
     }
 
-    /// How many are told for the first time just now.
+    /// How many are being delivered for the first time.
     pub(super) fn begun(&self) -> usize {
         let jobs = self.underway.values();
         jobs.filter(|job| job.failures == 0).count() + self.waiting.len()
@@ -237,7 +236,7 @@ impl Telling {
         let failed: Vec<&'static str> = failures.iter().map(|failure| failure.adapter).collect();
         let mut reached = self.addressees(&job);
         reached.retain(|adapter| !failed.contains(adapter));
-        // Whoever takes one takes the others as well.
+        // An adapter that takes one takes the others as well.
         for owed in &mut self.owed {
             let to = owed.job.to.iter().flatten();
             if to.into_iter().any(|adapter| reached.contains(adapter)) {
@@ -255,7 +254,7 @@ impl Telling {
             why: Some(why),
             ..job
         };
-        // Somebody has something newer to say of it already.
+        // Newer state of it is queued already.
         if self.waiting.iter().all(|newer| job.outlives(newer)) {
             let due = now + pause(job.failures, fastrand::f64());
             self.owed.push(Owed { job, due });
@@ -280,7 +279,7 @@ impl Telling {
             .collect()
     }
 
-    /// Tries again what is due; of the store's alerts only for whoever `acts`.
+    /// Tries again what is due; of the store's alerts only if this daemon `acts`.
     pub(super) fn retry(&mut self, acts: bool, muted: impl Fn(AlertKind) -> bool) {
         let now = clock::since_boot();
         let running = self.underway.values().filter(|job| job.failures > 0);
@@ -306,8 +305,8 @@ impl Telling {
         self.owed = rest;
     }
 
-    /// Gives up what is owed of alerts of the store that `still` does not know
-    /// as untold: somebody else told them, or they are gone.
+    /// Gives up what is owed of alerts of the store that `still` does not list as due:
+    /// another daemon announced them, or they are gone.
     pub(super) fn keep_rows(&mut self, still: impl Fn(AlertRef, Edge) -> bool) {
         self.owed.retain_mut(|Owed { job, .. }| {
             let edge = job.alert.edge;
@@ -350,10 +349,10 @@ impl Telling {
         std::mem::take(&mut self.tally)
     }
 
-    /// What could not be told, for the status.
+    /// What could not be delivered, for the status.
     pub(super) fn trouble(&self) -> Option<String> {
         let owed = self.owed.iter().map(|owed| &owed.job);
-        // While it is tried again nobody has it yet.
+        // One that is being retried has not been delivered yet.
         let failed: Vec<&Job> = owed
             .chain(self.underway.values().filter(|job| job.failures > 0))
             .collect();
@@ -371,7 +370,7 @@ impl Telling {
         })
     }
 
-    /// Writes down what was told. What the store does not take is kept.
+    /// Writes down what was announced. What the store does not take is kept.
     pub(super) async fn write(
         &mut self,
         store: &SharedStore,
@@ -387,14 +386,14 @@ impl Telling {
         Ok(())
     }
 
-    /// Ends what is being told; it is told again by whoever acts next, if it
-    /// stands in the store.
+    /// Ends deliveries under way; the next leader repeats those that stand in the
+    /// store.
     pub(super) async fn stop(&mut self) {
         self.tasks.shutdown().await;
     }
 }
 
-/// Before something is told again that failed so often; `random` from 0 to 1.
+/// The pause before a retry after this number of failures; `random` from 0 to 1.
 fn pause(failures: u32, random: f64) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
     doubled.min(LONGEST_PAUSE).mul_f64(0.75 + 0.25 * random)

@@ -1,4 +1,5 @@
-//! Two agents in one directory change each other's files: that is told, and no more.
+//! Two agents in one directory change each other's files: the daemon warns of it, and
+//! does no more.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

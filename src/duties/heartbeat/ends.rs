@@ -1,4 +1,4 @@
-//! Agents that have ended, or whose life nothing proves: each is told once.
+//! Agents that have ended, or whose life nothing proves: each is reported once.
 
 use jiff::Timestamp;
 use tracing::{debug, info, warn};

@@ -1,5 +1,4 @@
-//! What a round of the message watch found, and how it is told in the status
-//! line.
+//! What a round of the message watch found, and its words for the status line.
 
 use crate::duties::{Figure, Report, SessionState};
 use crate::text;

@@ -104,7 +104,7 @@ async fn acts(
     Ok(agent.iter().cloned().zip(acts).collect())
 }
 
-/// What the session is told.
+/// What the session gets to read.
 fn pointer(store: &SharedStore, session: &KeptSession, unread: u64, newest: MessageId) -> Pointer {
     Pointer {
         event: "messages",

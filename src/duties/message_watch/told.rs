@@ -84,8 +84,8 @@ impl Wakes {
         self.desk.raise_about(kind, &session.key, name, text);
     }
 
-    /// The session looked: what was told of it before is over, also if no wake of ours
-    /// did it.
+    /// The session looked: what was announced to it before is over, also if no wake of
+    /// ours did it.
     pub(super) fn owes_nothing(&mut self, session: &KeptSession) {
         if self.record(&session.key).is_well() {
             recovered(&self.desk, &session.key);

@@ -127,7 +127,7 @@ impl Wake {
         step
     }
 
-    /// Another process is waking the session: that one's turn, until then.
+    /// Another process is waking the session: it has its turn, until then.
     pub(super) fn leaves_it(&mut self, fired: WakeState, until: Duration) {
         self.state = match fired {
             WakeState::Fired { mark, rounds, .. } => WakeState::BackingOff {

@@ -1,4 +1,4 @@
-//! The alert about tasks whose role nobody healthy has.
+//! The alert about tasks whose role no healthy agent has.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::model::assignment::Candidate;
 use crate::model::health::Health;
 use crate::store::{Leader, NewAlert, SharedStore, StoreError, Waiting};
 
-/// How long tasks wait for somebody healthy before the operator hears of it.
+/// How long tasks wait for a healthy agent before the operator hears of it.
 const GRACE: Duration = Duration::from_secs(5);
 /// What an alert about a role is about, before its name.
 const ROLE: &str = "role ";
@@ -45,8 +45,8 @@ impl Reassignment {
         Ok(())
     }
 
-    /// Roles whose tasks wait although nobody healthy has them: that is not
-    /// for us to cure.
+    /// Roles whose tasks wait for another reason than the health of their agents:
+    /// reassignment cannot cure that.
     pub(super) async fn tell_starved(
         &mut self,
         store: &SharedStore,
@@ -59,7 +59,7 @@ impl Reassignment {
         let served: HashSet<&str> = candidates
             .iter()
             .filter(|candidate| candidate.health.is_alive() && !candidate.draining)
-            // It takes no task, and nobody knows when it will.
+            // It takes no task, and its return is not known.
             .filter(|candidate| candidate.health != Health::Waiting)
             .map(|candidate| candidate.role.as_str())
             .collect();

@@ -86,7 +86,7 @@ fn tell(look: &mut dyn Look, listeners: &Listeners, wants_signals: bool) -> bool
     let arrivals = arrivals.unwrap_or_default();
     let news = News {
         arrivals: &arrivals,
-        // A look that failed is told by the other question.
+        // The other question reports a look that failed.
         signalled: match wants_signals {
             true => look.signalled().unwrap_or_default(),
             false => Signalled::default(),

@@ -16,9 +16,9 @@ use crate::store::{SharedStore, StoreError};
 /// How long a round looks after an opening that takes long.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// An opening may take as long as a copy of the store and a change of its
-/// schema, which nobody shall cut short: it would begin anew each time. So it
-/// runs beside the rounds, which look whether it has ended.
+/// An opening may take as long as a copy of the store and a change of its schema, which
+/// must not be cut short: it would begin anew each time. So it runs beside the rounds,
+/// which look whether it has ended.
 #[derive(Debug)]
 pub(super) struct OpeningTask {
     task: JoinHandle<Result<SharedStore, StoreError>>,

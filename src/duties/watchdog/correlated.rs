@@ -7,7 +7,7 @@ use crate::model::alert::AlertKind;
 use crate::store::{Leader, NewAlert, SharedStore, StoreError};
 
 impl Watchdog {
-    /// Whoever acted before may have raised it, or had no time to end it.
+    /// The leader before may have raised it, or had no time to end it.
     pub(super) async fn tell_correlated(
         &mut self,
         store: &SharedStore,

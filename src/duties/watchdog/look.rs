@@ -18,7 +18,7 @@ use crate::store::{ControlKind, Fleet, Pulse, SeenSession, SharedStore, StoreErr
 const FULL_LOOK: Duration = Duration::from_secs(30);
 /// Conversations that a round looks at for it, of two sessions each.
 const PAGE: u32 = 250;
-/// The same for the first look, which is wanted whole before anybody is judged.
+/// The same for the first look, which must be whole before any session is judged.
 const FIRST_PAGE: u32 = 2_000;
 /// How far the look at the whole fleet is.
 #[derive(Debug)]
@@ -28,9 +28,9 @@ pub(super) enum FullLook {
     /// It goes on after this conversation.
     At {
         after: Option<ConversationId>,
-        /// Whoever was seen since it began.
+        /// Sessions that were seen since it began.
         there: HashSet<SessionKey>,
-        /// Nobody is judged before it is through.
+        /// No session is judged before it is through.
         first: bool,
     },
 }
@@ -46,8 +46,8 @@ impl FullLook {
 }
 
 impl Watchdog {
-    /// Reads what is new and hands it to the observer. `false` if the first look
-    /// goes on in the next round: nobody can be judged yet.
+    /// Reads what is new and hands it to the observer. `false` if the first look goes
+    /// on in the next round: no session can be judged yet.
     pub(super) async fn look(
         &mut self,
         store: &SharedStore,

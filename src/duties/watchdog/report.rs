@@ -1,4 +1,4 @@
-//! What a round of the watchdog found, and how it is told in the status line.
+//! What a round of the watchdog found, and its words for the status line.
 
 use crate::duties::{Figure, Report};
 use crate::text;
@@ -12,7 +12,7 @@ pub struct WatchdogReport {
     pub stalled: usize,
     /// Sessions that are lost or have exited.
     pub gone: usize,
-    /// Why nobody is given up at the moment, if so.
+    /// Why no session is declared lost at the moment, if so.
     pub hold: Option<String>,
     /// Rows that were read.
     pub read: usize,

@@ -1,5 +1,4 @@
-//! From what the observer says of a session to what the store and the log are
-//! told of it.
+//! From what the observer says of a session to what the store and the log get to hold.
 
 use tracing::{info, warn};
 

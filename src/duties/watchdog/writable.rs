@@ -25,7 +25,7 @@ pub(super) struct Writable {
 }
 
 impl Watchdog {
-    /// Takes in how the own writes fare, before anybody is judged.
+    /// Takes in how the own writes fare, before any session is judged.
     pub(super) fn mind_the_store(&mut self, store: &SharedStore, now: Duration) {
         let writes = store.writes().beats;
         let own = OwnWrites {

@@ -19,9 +19,9 @@ pub enum AlertKind {
     Crashing,
     /// A task is dead.
     TaskDead,
-    /// Tasks wait and nobody healthy may take them.
+    /// Tasks wait and no healthy agent may take them.
     NoHealthyWorker,
-    /// Many hosts fell silent together, so that nobody is expired.
+    /// Many hosts fell silent together, so that no session expires.
     CorrelatedSilence,
     /// The store cannot be used.
     StoreTrouble,
@@ -35,7 +35,7 @@ pub enum AlertKind {
     Unknown,
 }
 
-/// `MESSAGE_ID` of everything that is well again, whatever it was.
+/// `MESSAGE_ID` of every alert that ended, of any kind.
 pub(super) const RECOVERED: &str = "a2abc4a5e8b34b91b3f2c0d301d9e385";
 
 impl AlertKind {

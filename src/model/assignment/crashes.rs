@@ -15,8 +15,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(10);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
-/// How long a session waits for its next task after so many crashes in a row. One
-/// may be anything: a new agent goes on at once.
+/// How long a session waits for its next task after this number of crashes in a row.
+/// One may have any cause: a new agent goes on at once.
 #[must_use]
 pub fn crash_pause(crashes: u32) -> Duration {
     match crashes {

@@ -285,7 +285,7 @@ proptest! {
                     prop_assert!(session.health.takes_work() && !session.draining);
                     prop_assert!(any_role || session.role == task.role);
                     prop_assert_eq!(*fence, task.fence);
-                    // Nobody who was freer was passed over, but the last owner.
+                    // No session with more room was passed over, but the last owner.
                     let count = open[to];
                     prop_assert!(count < session.capacity);
                     for other in sessions.iter().filter(|other| {

@@ -143,7 +143,7 @@ fn a_session_that_is_busy_or_waits_is_not_stalled_however_long() {
     };
     assert_eq!(judge(&said, now).until, Some(now + SECOND));
     assert_eq!(health(&said, now), Health::Busy);
-    // When the time that it declared is over, it has as long as anybody.
+    // When the time that it declared is over, it has as long as any other.
     assert_eq!(health(&said, now + SECOND), Health::Active);
     let later = now + 121 * SECOND;
     assert_eq!(health(&beating(said, later), later), Health::Stalled);
@@ -290,7 +290,7 @@ proptest! {
             Some(until) => {
                 prop_assert!(until > now);
                 prop_assert_eq!(words(now), words(now + (until - now).mul_f64(part * 0.999)));
-                // Somebody who is suspect and was stalled may be either.
+                // A session that is suspect and was stalled may be either.
                 prop_assert_ne!(words(now), words(until));
             }
             None => prop_assert_eq!(words(now), words(now + at(100_000))),

@@ -14,7 +14,7 @@ pub struct CorrelationPolicy {
     pub min_hosts: usize,
     /// Share of the hosts that must be silent, 0 to 1.
     pub share: f64,
-    /// How long nobody is expired then.
+    /// How long no session expires then.
     pub hold: Duration,
 }
 
@@ -28,7 +28,7 @@ impl Default for CorrelationPolicy {
     }
 }
 
-/// Hosts that are silent together, while nobody is expired because of it.
+/// Hosts that are silent together, so that no session expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Correlated {
     /// Hosts all of whose sessions are silent.
@@ -122,8 +122,8 @@ impl Hosts {
         self.policy = policy;
     }
 
-    /// A session of `host` counts as `to` from now on. Sessions that nobody can
-    /// place on a host say nothing.
+    /// A session of `host` counts as `to` from now on. Sessions whose host is not known
+    /// do not count.
     pub(super) fn recount(&mut self, host: Option<&Arc<str>>, from: Counted, to: Counted) {
         let Some(host) = host.filter(|_| from != to) else {
             return;

@@ -33,7 +33,7 @@ pub(super) struct Entry {
     /// A sign of life came after the loss, or of motion after the stall, that
     /// was reported: the same again is news.
     pub(super) overtaken: bool,
-    /// It was found stalled while it drained: nobody was told of it.
+    /// It was found stalled while it drained: that was not announced.
     pub(super) hushed: bool,
     /// Whether it was said, and whether it is so, that its tasks may be taken.
     pub(super) revocable: bool,
@@ -144,7 +144,7 @@ impl Entry {
             let stirred = acted && before == Some(Health::Stalled);
             self.adopt(sighting.standing, returned, stirred);
             if sighting.standing == Held::Well && before == Some(Health::Lost) {
-                // Somebody else saw it return.
+                // Another daemon saw it return.
                 self.seen.standing = None;
                 self.seen.beat_seen = Some(now);
             }
@@ -194,10 +194,10 @@ impl Entry {
         self.seen.owes_since = owes.then(|| self.seen.owes_since.unwrap_or(now));
     }
 
-    /// Its word that it waits counts from when it was seen to say so. Whoever
-    /// `called` since and did not write it again does something, and waits no
-    /// more; and who waits for longer than anybody would is stalled like any
-    /// other, so that its operator hears of it.
+    /// Its word that it waits counts from when it was seen to say so. A session that
+    /// `called` since and did not write it again does something, and waits no more; one
+    /// that waits for too long is stalled like any other, so that its operator hears of
+    /// it.
     fn note_waiting(
         &mut self,
         sighting: &Sighting,
@@ -224,9 +224,9 @@ impl Entry {
         self.seen.vouched_until = self.seen.busy_until.filter(|_| !kept);
     }
 
-    /// Takes over the verdict that stands in the store, so that nobody says it
-    /// twice. `returned` and `stirred`: after it, the session gave a sign of
-    /// life, or did something.
+    /// Takes over the verdict that stands in the store, so that it is not said twice.
+    /// `returned` and `stirred`: after it, the session gave a sign of life, or did
+    /// something.
     fn adopt(&mut self, standing: Held, returned: bool, stirred: bool) {
         self.stored = standing;
         let seq = self.seq();
@@ -298,7 +298,7 @@ impl Entry {
     pub(super) fn news(&mut self) -> Option<News> {
         let overtaken = mem::take(&mut self.overtaken);
         let from = match mem::replace(&mut self.reported, self.health) {
-            // It was back for a moment, in which nobody judged it.
+            // It was back for a moment, in which it was not judged.
             Health::Lost if overtaken && self.health == Health::Lost => Health::Suspect,
             Health::Stalled if overtaken && self.health == Health::Stalled => Health::Active,
             reported => reported,

@@ -1,8 +1,8 @@
 //! The fleet as one orchestrator sees it: bookkeeping without I/O and clock.
 //!
-//! It is told which rows changed, notes on the observer's own boot clock when
-//! it *saw* that, and says whose health differs from what was last said. What
-//! it does costs what changed or is due, never a walk over the fleet.
+//! It gets the rows that changed, notes on the observer's own boot clock when it *saw*
+//! that, and says whose health differs from what was last said. What it does costs what
+//! changed or is due, never a walk over the fleet.
 
 mod correlation;
 mod entry;
@@ -37,7 +37,7 @@ pub struct Observer {
     deadlines: BTreeSet<(Duration, usize)>,
     /// Whom to judge at once.
     dirty: Vec<usize>,
-    /// Whoever is suspect: the ones that a new beginning concerns.
+    /// Suspect sessions: the ones that a new beginning concerns.
     silent: BTreeSet<usize>,
     /// Whose silence is over its ttl and not said because of a hold.
     kept_back: BTreeSet<usize>,
@@ -53,7 +53,7 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Begins to look at `now`: nobody is lost before one full ttl from here.
+    /// Begins to look at `now`: no session is lost before one full ttl from here.
     #[must_use]
     pub fn new(policy: HealthPolicy, correlation: CorrelationPolicy, now: Duration) -> Self {
         Self {
@@ -142,9 +142,9 @@ impl Observer {
         }
     }
 
-    /// The observation was no good until `now`: a late tick, a suspend, an
-    /// outage of the store. Nobody is lost before one full ttl from here; what
-    /// was said before stands.
+    /// The observation was no good until `now`: a late tick, a suspend, an outage of
+    /// the store. No session is lost before one full ttl from here; what was said
+    /// before stands.
     pub fn interrupted(&mut self, now: Duration) {
         self.watched_since = now;
         self.begin_anew(now);
@@ -153,7 +153,7 @@ impl Observer {
     fn begin_anew(&mut self, now: Duration) {
         self.latest = now;
         self.good_since = now;
-        // Deadlines only become later by this: whoever comes up too early is
+        // Deadlines only become later by this: a session that comes up too early is
         // judged again. Only suspicion is taken back at once.
         for at in mem::take(&mut self.silent) {
             self.mark(at);
@@ -239,10 +239,9 @@ impl Observer {
         self.mark(at);
     }
 
-    /// An operator's hold: nobody expires while it is on. An exit is a fact and
-    /// no silence, and is said all the same: whoever kept it back would go on
-    /// giving tasks to the dead. When it ends at `now`, silence counts from
-    /// there.
+    /// An operator's hold: no session expires while it is on. An exit is a fact and no
+    /// silence, and is said all the same: otherwise dead sessions would go on getting
+    /// tasks. When it ends at `now`, silence counts from there.
     pub fn set_hold(&mut self, on: bool, now: Duration) {
         let ended = mem::replace(&mut self.hold, on) && !on;
         if ended {
@@ -270,23 +269,23 @@ impl Observer {
         self.writability.unwritable_since()
     }
 
-    /// It acts no more: whoever acts meanwhile sees for himself which hosts are
-    /// silent together. When it acts again, it begins anew with that.
+    /// It leads no more: another leader sees by itself which hosts are silent together.
+    /// When it leads again, it begins anew with that.
     pub fn stand_by(&mut self) {
         self.hosts.forget();
         self.release();
     }
 
-    /// Judges anew whoever was kept back.
+    /// Judges anew the sessions that were kept back.
     fn release(&mut self) {
         for at in mem::take(&mut self.kept_back) {
             self.mark(at);
         }
     }
 
-    /// Everybody whose health differs from what was last said, at `now`. A
-    /// change to [`Health::Lost`] is a candidate: whoever can see the process
-    /// answers with [`Self::process_alive`] before he writes it.
+    /// Every session whose health differs from what was last said, at `now`. A change
+    /// to [`Health::Lost`] is a candidate: a caller that can see the process answers
+    /// with [`Self::process_alive`] before it writes the change.
     pub fn due(&mut self, now: Duration) -> Vec<Change> {
         self.latest = now;
         self.candidates.clear();
@@ -431,7 +430,7 @@ impl Observer {
         deadline.into_iter().chain(self.hosts.until()).min()
     }
 
-    /// Hosts that fell silent together, while nobody is expired because of it.
+    /// Hosts that fell silent together, so that no session expires.
     #[must_use]
     pub fn correlated(&self) -> Option<Correlated> {
         self.hosts.correlated()

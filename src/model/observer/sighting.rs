@@ -57,7 +57,7 @@ pub struct Sighting {
     /// Something that the other bridge changes when the agent does something
     /// there.
     pub foreign: Option<String>,
-    /// The same of the messages that it sent through whichever program.
+    /// The same of the messages that it sent through any program.
     pub spoken: Option<String>,
     /// The newest message that it read through the other bridge: a sign of life,
     /// and nothing that it did.
@@ -134,8 +134,8 @@ pub struct Change {
     pub draining: bool,
     /// It was heard through the other bridge: its silence is a loss.
     pub heard: bool,
-    /// It was found stalled while it was to end, which is over: the store holds
-    /// that already, and nobody was told.
+    /// It was found stalled while it was to end, which is over: the store holds that
+    /// already, and it was not announced.
     pub untold: bool,
 }
 
@@ -155,13 +155,13 @@ impl Change {
         })
     }
 
-    /// Whether the store, which holds `held`, has to hold something else. The
-    /// same word is not enough where a sign of life came after it: nobody takes
-    /// the tasks of one who may be back.
+    /// Whether the store, which holds `held`, has to hold something else. The same word
+    /// is not enough where a sign of life came after it: a session that may be back
+    /// keeps its tasks.
     #[must_use]
     pub fn is_news_to(&self, held: Held) -> bool {
         match (self.standing(), held) {
-            // An end is one, whatever its daemon wrote since.
+            // An end stays an end, also if its daemon wrote since.
             (None, _) | (Some(Held::Exited { .. }), Held::Exited { .. }) => false,
             (Some(standing), held) => standing != held || self.untold,
         }

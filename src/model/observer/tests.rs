@@ -226,7 +226,7 @@ fn a_confirmed_exit_is_said_at_once() {
     observer.interrupted(at(101));
     let changes = look(&mut observer, std::slice::from_ref(&gone), at(101));
     assert_eq!(one(&changes), (Health::Active, Health::Exited));
-    // A hook that calls after the process ended brings nobody back.
+    // A hook that calls after the process ended does not bring the session back.
     gone.activity += 1;
     assert_eq!(look(&mut observer, &[gone], at(102)), []);
     let changes = look(&mut observer, &[kept(1, 3)], at(103));

@@ -13,7 +13,7 @@ const UNKNOWN: Duration = Duration::from_secs(10);
 /// observer's writes got through in between, and so would a heartbeat: a disk that
 /// is slow for good hides no death.
 const EXCUSES: usize = 3;
-/// So many such times are remembered: more than there are in the longest ttl.
+/// How many of these times are remembered: more than there are in the longest ttl.
 const REMEMBERED: usize = 1_024;
 
 /// How the observer's own writes fare, on its boot clock.

@@ -16,7 +16,7 @@ pub(super) struct Context {
 /// What must be true of the value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Check {
-    /// The context leaves no doubt: whatever is no placeholder.
+    /// The context leaves no doubt: anything that is no placeholder.
     Given,
     /// No word either.
     Random,

@@ -182,7 +182,7 @@ pub(super) const FORMATS: &[Format] = &[
     f(S, ":A[A-Za-z0-9_-]{34}", r"(?:bot)?[0-9]{8,10}:A[A-Za-z0-9_-]{34}", Mixed, "core.telegram.org/bots/api#authorizing-your-bot"),
     f(S, "EAACEdEose0cBA|IG(?:QV|AA)", r"(?:EAACEdEose0cBA[A-Za-z0-9]{10,}|IG(?:QV|AA)[A-Za-z0-9_-]{60,})", None, "developers.facebook.com/docs/facebook-login/guides/access-tokens"),
     f(S, "A{18}", r"A{18,24}[A-Za-z0-9%]{40,}", Mixed, "docs.x.com: app-only bearer token"),
-    // Addresses that anybody may post to.
+    // Addresses that accept posts from anyone who knows them.
     f(K::WebhookUrl, "webhook[.]office", r"(?:https?://)?[a-z0-9-]+[.]webhook[.]office[.]com/webhookb2/[A-Za-z0-9@/_-]{8,}", None, "learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors"),
     f(K::WebhookUrl, "/api/webhooks/", r"(?:https?://)?(?:[a-z]+[.])?discord(?:app)?[.]com/api/(?:v[0-9]+/)?webhooks/[0-9]{8,}/[A-Za-z0-9_-]{8,}", None, "discord.com/developers/docs/resources/webhook"),
     f(K::WebhookUrl, "hooks[.]zapier", r"(?:https?://)?hooks[.]zapier[.]com/hooks/(?:catch|standard)/[A-Za-z0-9/_-]{6,}", None, "zapier.com/apps/webhook"),

@@ -145,10 +145,10 @@ impl Signs {
     }
 }
 
-/// The shortest token that is known by its format has so many characters.
+/// The length of the shortest token that is known by its format.
 const SHORTEST: usize = 12;
 
-/// Whether so many characters stand together as tokens have, capitals or digits
+/// Whether this number of characters stand together as tokens have, capitals or digits
 /// among them.
 fn has_token(text: &str) -> bool {
     let part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:~$+/=%{}@?".contains(&byte);

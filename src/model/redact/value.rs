@@ -69,7 +69,7 @@ pub(super) fn is_spoken(value: &str) -> bool {
     core.len() >= 6 && letters >= 2 && digits >= 1 && !code && !numbered && !is_harmless(core, true)
 }
 
-/// A password that so many people have that it is one wherever it stands.
+/// A password so common that it counts as one anywhere.
 pub(super) fn is_common(value: &str) -> bool {
     listed(COMMON, value)
 }
@@ -100,7 +100,7 @@ pub(super) fn is_lone_word(value: &str, after: &str) -> bool {
         && !is_harmless(value, false)
 }
 
-/// Behind `Bearer`: digits or symbols, or so many letters as no word has.
+/// Behind `Bearer`: digits or symbols, or more letters than a word has.
 pub(super) fn is_bearer(token: &str, named: bool) -> bool {
     let word = token.split('=').next().unwrap_or_default();
     if word.len() < 6 || is_harmless(word, true) {

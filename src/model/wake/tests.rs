@@ -171,7 +171,7 @@ fn a_list_that_was_spent_on_one_agent_is_fresh_for_the_next() {
             until: Some(31 * SECOND)
         }
     );
-    // Somebody fetched 1 and 2; then came 3.
+    // The session fetched 1 and 2; then came 3.
     let fires = step(state, unread(3, 3), 3 * SECOND, &policy).1;
     assert_eq!(
         fires,
@@ -227,7 +227,7 @@ proptest! {
                 Mail { in_turn, ..acted(unread(oldest, newest), second) }
             };
             let fetched = event == 1;
-            // Nobody is busy for ever.
+            // No session is busy for ever.
             let longest = policy.verify_within.max(policy.backoff_max);
             let mut overdue = matches!(state, WakeState::Fired { .. })
                 && !fetched

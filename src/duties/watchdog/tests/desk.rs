@@ -93,7 +93,7 @@ impl Desk {
             renew_until: None,
         };
         let beats: Vec<Beat> = host.keys.iter().map(beat).collect();
-        // Not this machine: nobody here can ask for these processes.
+        // Not this machine: no daemon here can look for these processes.
         let boot = Boot {
             id: host.daemon.id.clone(),
             ..host::boot()

@@ -56,8 +56,8 @@ async fn scene(conversations: usize, text: &str, ttl: Duration) -> Scene {
     Scene { desk, host }
 }
 
-/// Three pages of the look at all: whoever is gone by then is forgotten,
-/// and nobody else, also not who came while the pages were turned.
+/// Three pages of the look at all: a session that is gone by then is forgotten, and no
+/// other, also none that came while the pages were turned.
 #[tokio::test]
 async fn a_look_at_all_forgets_who_is_not_there_any_more() {
     let Scene { mut desk, host } = scene(600, "", TTL).await;
@@ -161,7 +161,7 @@ async fn a_drain_holds_from_the_next_look_on() {
     desk.store.close().await;
 }
 
-/// Whoever was drained after the last look is refused what was planned for it,
+/// A session that was drained after the last look is refused what was planned for it,
 /// and read again before the next plan.
 #[tokio::test]
 async fn a_task_that_was_refused_goes_to_another() {
@@ -187,8 +187,8 @@ async fn a_task_that_was_refused_goes_to_another() {
     desk.store.close().await;
 }
 
-/// Nobody keeps the sessions of a conversation that was closed: whoever looked
-/// on would take that for silence, of whole hosts at worst.
+/// No daemon keeps the sessions of a conversation that was closed: a watchdog that
+/// looked on would take that for silence, of whole hosts at worst.
 #[tokio::test]
 async fn a_conversation_that_is_closed_is_forgotten_at_once() {
     let Scene { mut desk, host } = scene(3, "", TTL).await;

@@ -63,7 +63,7 @@ proptest! {
             }
             prop_assert_eq!(said(early), said(late));
             for observer in [&mut asks, &mut sleeps] {
-                // Whoever was named lost is written as lost by now.
+                // A session that was named lost is written as lost by now.
                 prop_assert_eq!(observer.due(now), []);
                 match event {
                     0 => observer.interrupted(now),

@@ -79,8 +79,8 @@ fn a_stall_that_a_drain_kept_quiet_is_said_when_the_drain_ends() {
         (305, stalled, stalled, true),
     ];
     assert_eq!(said, expected);
-    // Whoever comes while it drains knows it, too, and one that was told of is
-    // not told of again.
+    // An observer that begins while it drains knows it, too, and what was announced is
+    // not announced again.
     for (first, untold) in [(true, true), (false, false)] {
         let mut late = observer();
         let stalled = Held::Stalled;
