@@ -1,8 +1,8 @@
 //! The only place that reads clocks. Decisions take times as parameters.
 //!
-//! Two clocks: the wall clock, for what people and the shared tables see, and
-//! the boot clock, for every decision. The boot clock goes on in suspend,
-//! which tokio's does not, and nobody can set it.
+//! Two clocks: the wall clock, for what people and the shared tables see, and the boot
+//! clock, for every decision. The boot clock goes on in suspend, which tokio's does
+//! not, and cannot be set.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Running somebody's command: a time limit that holds for its children too,
-//! and output that cannot flood us. What it leaves running when it ends by
-//! itself is its own.
+//! Runs an operator's command: a time limit that holds for its children too, and output
+//! that cannot flood us. Processes that it leaves running when it ends by itself are
+//! its own.
 
 use std::fmt;
 use std::process::Stdio;
@@ -184,8 +184,8 @@ pub(crate) async fn run(request: &Request<'_>) -> Ended {
     }
     let ended = timeout(request.timeout, attend(child, request, &kept)).await;
     if ended.is_ok() {
-        // Its leader has ended and been waited for. Who else is in it was meant
-        // to stay; and with nobody left, the number may be another group's.
+        // Its leader has ended and was waited for. The others in the group were meant
+        // to stay; and if the group is empty, the number may be another group's.
         group.0 = None;
     }
     drop(group);
@@ -238,7 +238,7 @@ struct Group(Option<Pid>);
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(leader) = self.0 {
-            // Nobody left is the usual case.
+            // An empty group is the usual case.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }

@@ -1,5 +1,5 @@
-//! Credentials: a file that only its owner reads, or the environment; never
-//! the command line, which `ps` shows to everybody.
+//! Credentials: a file that only its owner reads, or the environment; never the command
+//! line, which `ps` shows to every user.
 //!
 //! ```toml
 //! store = "/var/lib/mcp-bridge/bridge.db"
@@ -123,7 +123,7 @@ struct File {
     store: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
-    // One that is missing is told in our words.
+    // A missing one is reported in our words.
     #[serde(default)]
     session: Vec<Entry>,
 }
@@ -297,13 +297,13 @@ pub fn restart_command() -> String {
     }
 }
 
-/// The service manager's credentials directory is private by itself; its files
-/// carry whatever mode it gave them. A command that the service runs knows the
-/// file's place, and not the variable.
+/// The service manager's credentials directory is private by itself; its files carry
+/// the mode that it gave them. A command that the service runs knows the file's place,
+/// and not the variable.
 fn from_service_manager(path: &Path) -> bool {
     let handed = std::env::var_os("CREDENTIALS_DIRECTORY")
         .is_some_and(|directory| !directory.is_empty() && path.starts_with(directory));
-    // Nobody else makes anything there; a user's own is that user's alone.
+    // No other process makes anything there; a user's own is that user's alone.
     let of_user = path
         .strip_prefix("/run/user")
         .is_ok_and(|rest| rest.iter().nth(1).is_some_and(|name| name == "credentials"));

@@ -135,8 +135,8 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
         instance,
         kept,
     ));
-    // Whatever hangs in a system call (a file on a dead mount) ends with the
-    // process; nobody waits for it.
+    // A thread that hangs in a system call (a file on a dead mount) ends with the
+    // process; the daemon does not wait for it.
     runtime.shutdown_background();
     exit
 }
@@ -161,7 +161,7 @@ fn reload(config: &Path) -> anyhow::Result<Exit> {
     let answer = match answer {
         Ok(answer) => answer,
         Err(nobody) => {
-            // Nobody there to refuse it, or not where it should be.
+            // No daemon there to refuse it, or not where it should be.
             settings?;
             return Err(nobody.into());
         }
@@ -309,8 +309,8 @@ async fn serve(
     supervisor.spawn(keeper, &DutyBell::default());
     let Stopped { exit, until } = supervisor.run(config, signals).await?;
     entrance.close().await;
-    // The duties have ended, so nobody is in the middle of a call; the end of
-    // the process closes it as well.
+    // The duties have ended, so none is in the middle of a call; the end of the process
+    // closes it as well.
     let open = store.borrow().clone();
     if let Some(store) = open
         && timeout_at(until, store.close()).await.is_err()

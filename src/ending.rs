@@ -23,8 +23,8 @@ pub(crate) enum Gone {
     Process,
 }
 
-/// Tells when one of them goes. A thread of its own asks the kernel, so that it
-/// is told at once.
+/// Reports when one of them goes. A thread of its own asks the kernel, so that it
+/// reports at once.
 ///
 /// # Errors
 /// If there is no such process now.

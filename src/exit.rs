@@ -30,7 +30,7 @@ pub enum Exit {
     Unavailable = 69,
     /// A duty of the daemon died or hung.
     DutyDied = 70,
-    /// Try again later: rate limit, or a lock that nobody let go.
+    /// Try again later: rate limit, or a lock that was not released.
     TryAgain = 75,
     /// The task is not the caller's any more.
     Stale = 76,
@@ -140,8 +140,8 @@ impl Exit {
     }
 }
 
-/// Prints an error for a person, `error: ` first, and returns its exit code.
-/// Output that nobody reads any more (`| head`) is no failure.
+/// Prints an error for a person, `error: ` first, and returns its exit code. Output
+/// whose reader has gone (`| head`) is no failure.
 #[must_use]
 pub fn report(error: &anyhow::Error, face: Face) -> Exit {
     let closed = causes(error).any(|cause| {

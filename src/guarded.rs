@@ -100,7 +100,7 @@ pub(crate) fn open_to_append(path: &Path, mode: Option<u32>) -> io::Result<File>
     Ok(made)
 }
 
-/// Makes a file that was not there, with exactly that mode whatever the umask.
+/// Makes a file that was not there, with exactly that mode under any umask.
 ///
 /// # Errors
 /// The system's; [`ErrorKind::AlreadyExists`] for anything at `path`, also a
@@ -126,8 +126,8 @@ pub(crate) fn open_named(path: &Path) -> io::Result<File> {
     open_at(path, OFlags::RDONLY)
 }
 
-/// Opens a file for a question whose answer does no harm, whatever file it is
-/// asked of: links are followed.
+/// Opens a file for a question whose answer does no harm, for any file: links are
+/// followed.
 ///
 /// # Errors
 /// The system's, or what it is instead of a regular file.

@@ -102,7 +102,7 @@ fn boot_id() -> String {
         .unwrap_or_default()
 }
 
-/// macOS knows it by another name, and tells it to nobody but `sysctl`.
+/// macOS knows it by another name, and only `sysctl` reads it.
 #[cfg(not(target_os = "linux"))]
 fn boot_id() -> String {
     std::process::Command::new("/usr/sbin/sysctl")

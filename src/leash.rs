@@ -1,5 +1,5 @@
-//! Processes of the demo and of a measurement must not outlive whoever started
-//! them, however that ended: a kill and a terminal that was closed count, too.
+//! Processes of the demo and of a measurement must not outlive the process that started
+//! them, however that ended: a kill and a closed terminal count, too.
 //!
 //! Each has the reading end of one pipe as its standard input, and ends with
 //! that; the parent holds the other end as long as it lives. One that is
@@ -81,12 +81,12 @@ fn end() -> ! {
     std::process::exit(1)
 }
 
-/// A play or a measurement, until it is told to end: dropping it ends its processes
-/// and removes its directory. Those that hear of a Ctrl-C before us end as well,
-/// and the failure that this makes is not what there is to say.
+/// A play or a measurement, until a signal ends it: dropping it ends its processes and
+/// removes its directory. Those that hear of a Ctrl-C before us end as well, and that
+/// failure is not worth a report.
 ///
 /// # Errors
-/// Those of the work; that it was told to end.
+/// Those of the work; that a signal ended it.
 pub async fn until_told<T>(
     work: impl Future<Output = anyhow::Result<T>>,
     told: &'static str,

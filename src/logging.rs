@@ -89,7 +89,7 @@ pub fn start(filter: &str, role: &'static str) -> anyhow::Result<Logging> {
             let queue = Queue::spawn(socket)?;
             JOURNAL.get_or_init(|| queue.clone());
             let journal = Journal::new(role, queue.clone());
-            // Whatever the level: the span is no record, it gives others a field.
+            // At any level: the span is no record, it gives others a field.
             let spans = filter_fn(is_duty).with_max_level_hint(LevelFilter::ERROR);
             (queue, journal.with_filter(filter.or(spans)).boxed())
         }
@@ -125,7 +125,7 @@ pub(crate) fn alert_to_journal(record: Record) -> bool {
     true
 }
 
-/// What is told in the place of records that were lost.
+/// The record in the place of those that were lost.
 fn missing(count: u64) -> String {
     let records = text::count(count, "log record");
     format!("{records} lost: the journal did not accept them in time")

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-/// When it started, in seconds since 1970. As far as it is known: nobody is
-/// taken for somebody else because ps(1) is not there.
+/// When it started, in seconds since 1970. `None` where ps(1) does not say: a missing
+/// ps(1) must not make one process look like another.
 pub(crate) fn start(pid: i32) -> Option<i64> {
     seconds(&ask(pid, "lstart=")?)
 }

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use crate::text::shown::shown_within;
 
-/// What a service manager is told.
+/// What a service manager gets to hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News<'a> {
     /// The duties run, or a reload is over; and the status.
@@ -39,8 +39,8 @@ pub trait ServiceManager: Send + std::fmt::Debug {
     fn watchdog(&self) -> Option<Duration>;
 }
 
-/// systemd, or nobody. A thread of its own does the sending: a socket that
-/// nobody reads blocks, and must not stop those who keep the agents alive.
+/// systemd, or none. A thread of its own does the sending: a socket without a reader
+/// blocks, and must not stop those who keep the agents alive.
 #[derive(Debug)]
 pub struct Systemd {
     letters: Option<Arc<SyncSender<Letter>>>,
@@ -60,7 +60,7 @@ enum Letter {
     Forget(String),
 }
 
-/// Letters that may wait; beyond that nobody reads them anyway.
+/// Letters that may wait; with more, the reader is gone anyway.
 const LETTERS: usize = 64;
 /// What the service manager waits beyond the time in which we mean to end.
 const SPARE: Duration = Duration::from_secs(5);
@@ -68,7 +68,7 @@ const SPARE: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_millis(200);
 
 impl Systemd {
-    /// Whoever the environment names.
+    /// The service manager that the environment names.
     #[must_use]
     pub fn new() -> Self {
         let (done, posted) = sync_channel::<()>(0);
@@ -129,8 +129,8 @@ fn post(letter: &Letter) {
         }
         Letter::Reloading(None) => sd_notify::notify(&[NotifyState::Reloading]),
         Letter::Stopping(within) => {
-            // Whatever the unit's TimeoutStopSec= is: a longer grace period was
-            // asked for. Never shortens it.
+            // A longer grace period was asked for than the unit's TimeoutStopSec= may
+            // give. Never shortens it.
             let microseconds = u32::try_from((*within + SPARE).as_micros()).unwrap_or(u32::MAX);
             sd_notify::notify(&[
                 NotifyState::Stopping,

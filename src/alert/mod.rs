@@ -1,11 +1,10 @@
-//! Alerts: how the operator is told. One file an adapter: its table in the
-//! configuration, its keys in the documents, and what it does. A further adapter is
-//! a file that implements `AlertAdapter` for its settings, and a line in
-//! `adapters`.
+//! Alerts: how they reach the operator. One file an adapter: its table in the
+//! configuration, its keys in the documents, and what it does. A further adapter is a
+//! file that implements `AlertAdapter` for its settings, and a line in `adapters`.
 //!
-//! The journal, or the log in its place, is told in any case; whoever else is
-//! configured is told at the same time, each with its own time limit and its
-//! own retries. Knows nothing of when an alert is due.
+//! Every alert goes to the journal, or to the log in its place, and to all configured
+//! adapters at the same time, each with its own time limit and its own retries. Knows
+//! nothing of when an alert is due.
 
 mod adapters;
 mod exec;
@@ -85,8 +84,8 @@ pub struct Failure {
 struct Outgoing<'a> {
     #[serde(flatten)]
     alert: &'a Alert,
-    /// Fresh with each try, so that somebody who recorded one cannot pass it
-    /// off as another later: it is signed with the rest.
+    /// Fresh with each try, so that an attacker who recorded one cannot pass it off as
+    /// another later: it is signed with the rest.
     sent_at: Timestamp,
 }
 
@@ -96,8 +95,8 @@ pub fn one_line(alert: &Alert) -> String {
     shown(&alert.line()).into_owned()
 }
 
-/// Tells everybody who is configured, all at once. The journal has it when this
-/// is polled for the first time; an adapter that hangs holds up no other.
+/// Sends to all configured adapters at once. The journal has it when this is polled for
+/// the first time; an adapter that hangs holds up no other.
 ///
 /// Takes as long as the slowest adapter: `exec` up to its timeout, `webhook` up
 /// to its tries times its timeout and the pauses between them. Dropped, it kills
@@ -110,7 +109,7 @@ pub async fn deliver(settings: &AlertSettings, alert: &Alert) -> Result<(), Vec<
     tell(settings.adapters.iter(), alert).await
 }
 
-/// Tells those of the adapters that are named: they could not be told before.
+/// Sends to the named adapters: they could not deliver before.
 ///
 /// # Errors
 /// As [`deliver`].

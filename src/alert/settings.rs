@@ -13,10 +13,10 @@ const REMIND_AFTER: Limits = limits(hours(1), secs(10), days(7));
 const REMIND_MAX: Limits = limits(days(1), secs(10), days(30));
 const NO_LEADER_AFTER: Limits = limits(secs(60), secs(1), hours(1));
 
-/// `[alert]`. The journal, or the log in its place, is told in any case.
+/// `[alert]`. Alerts go to the journal, or to the log in its place, in any case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertSettings {
-    /// Who else is told; all of them at once.
+    /// Further adapters; all of them are sent to at once.
     pub adapters: Vec<AlertAdapterSettings>,
     /// From an alert to its first reminder, 10 s to 7 d.
     pub remind_after: Duration,

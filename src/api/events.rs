@@ -2,7 +2,7 @@
 //!
 //! Nothing is queued for a reader. What hears of commits says only that there was one;
 //! the follower reads what is behind its cursor, a page at a time, and the next page
-//! when the last one was taken. So a slow reader holds nobody up and costs a page, and
+//! when the last one was taken. So a slow reader delays no other and costs a page, and
 //! it goes on where it was, as does one that was cut off.
 
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) const SUMMARY: &str = "Streams the audit log, one JSON line each.";
 /// Rows that are read at once.
 const PAGE: u32 = 100;
 
-/// How often the log is looked at, whatever was heard.
+/// How often the log is read, also without a bell.
 const FULL_LOOK: Duration = Duration::from_mins(1);
 
 /// Follows the audit log: what comes from now on, and before it what is asked for.

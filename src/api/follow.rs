@@ -84,7 +84,7 @@ pub struct Subscription {
     pub begin: Begin,
     /// Ask again and again: for file systems that raise no events.
     pub poll: bool,
-    /// How often to look at everything, whatever was heard.
+    /// How often to look at everything, also without a bell.
     pub full_look: Duration,
 }
 
@@ -450,7 +450,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Takes up what a full look at one session found. A refusal is told once and
+    /// Takes up what a full look at one session found. A refusal is reported once and
     /// does not stand in the way of the others.
     fn take_up(
         &mut self,

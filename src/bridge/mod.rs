@@ -84,7 +84,7 @@ impl Bridge {
     /// that was there before, even if the opening failed afterwards.
     ///
     /// # Errors
-    /// Whatever is wrong with the store, by name.
+    /// Each fault of the store, by name.
     pub async fn open(
         found: &Found,
         purpose: Purpose,

@@ -1,5 +1,4 @@
-//! `mcp-bridge alert`: what the operator was told, and what he does not want to
-//! hear for a while.
+//! `mcp-bridge alert`: the alerts that the operator got, and those to mute for a while.
 
 use std::time::Duration;
 

@@ -90,7 +90,7 @@ pub(super) fn run(args: BenchArgs, context: &Context) -> anyhow::Result<Exit> {
     Err(BenchError::NotRun { program, why }.into())
 }
 
-/// The program in this one's directory, if only its owner and root may have put it there.
+/// The program in this one's directory, if only its owner and root can have put it there.
 fn beside(own: &Path) -> Result<PathBuf, BenchError> {
     let named = own.with_file_name(NAME);
     let program = match named.canonicalize() {

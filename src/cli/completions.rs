@@ -126,7 +126,7 @@ pub(super) fn tasks() -> Vec<CompletionCandidate> {
     })
 }
 
-/// Asks the store. Whatever is wrong is no business of a TAB.
+/// Asks the store. A TAB reports no errors.
 fn ask(
     question: impl AsyncFnOnce(&Bridge) -> anyhow::Result<Vec<CompletionCandidate>>,
 ) -> Vec<CompletionCandidate> {

@@ -145,8 +145,8 @@ impl Context {
     /// Opens the store for a command that writes.
     ///
     /// # Errors
-    /// Whatever is wrong with it. One that is missing is named together with
-    /// who said that it should be there.
+    /// Each fault of the store. One that is missing is named together with the setting
+    /// that names it.
     pub async fn open(&self) -> anyhow::Result<Bridge> {
         self.with_rights(Self::open_at(self.found().await?, Purpose::Write).await?)
     }
@@ -176,7 +176,7 @@ impl Context {
         self.with_rights(Self::open_at(found, Purpose::Make).await?)
     }
 
-    /// Opens the store, or makes it, whatever was there before.
+    /// Opens the store, or makes it.
     ///
     /// # Errors
     /// As [`Self::open`].

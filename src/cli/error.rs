@@ -15,7 +15,7 @@ use crate::store::locate::{self, Location, Origin};
 /// A failed command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// No store there, and nobody said explicitly that there is one.
+    /// No store there, and no setting names one.
     #[error("store {0}: there is no such file\n  create one: mcp-bridge conversation new{beside}", beside = beside(.0))]
     NoStore(Location),
     /// Standard output was closed before the program started.
@@ -88,7 +88,7 @@ pub enum CliError {
         "conversation {0}: the store has only digests of its tokens, so no credentials can be written\n  use the files that `conversation new` wrote, or give a session a new token: mcp-bridge conversation rekey"
     )]
     TokensHashed(String),
-    /// Messages that were fetched and reached nobody.
+    /// Messages that were fetched and not delivered.
     #[error(
         "the output could not be written ({0}); the messages stay unread and will be shown again"
     )]

@@ -248,7 +248,7 @@ fn session(entry: &AuditEntry, labels: &Labels) -> String {
     }
 }
 
-/// `message_id=17 to=b`: one line whatever it holds.
+/// `message_id=17 to=b`: one line, also for values with line ends.
 fn details(value: &Value) -> String {
     match value {
         Value::Object(map) => {

@@ -1,9 +1,9 @@
 //! `mcp-bridge health`: one word for scripts and load balancers, at once.
 //!
-//! The daemons' word comes first; the store is looked at only where none speaks
-//! for it. Whatever hangs (a file on a dead mount, a lock that another process keeps)
-//! ends as an answer within the time limit: the look runs on a thread of its own,
-//! which the process leaves behind.
+//! The daemons' answer comes first; the command reads the store only where no daemon
+//! reports on it. A call that hangs (a file on a dead mount, a lock that another
+//! process keeps) ends as an answer within the time limit: the look runs on a thread of
+//! its own, which the process leaves behind.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(super) struct HealthArgs {
     config: Vec<PathBuf>,
 }
 
-/// The answer comes so soon, whatever hangs.
+/// The answer comes within this time, also if a call hangs.
 const LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: HealthArgs, context: &Context) -> anyhow::Result<Exit> {

@@ -20,8 +20,7 @@ pub(super) fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
     })
 }
 
-/// The bytes of standard input; a person at a terminal is told what is waited
-/// for.
+/// The bytes of standard input; a person at a terminal sees what the command waits for.
 pub(super) fn read_input(what: &str) -> anyhow::Result<Vec<u8>> {
     let bytes = read_all_input(what, MOST_BYTES + 1)?;
     whole(bytes, || "standard input".to_owned())

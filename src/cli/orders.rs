@@ -184,7 +184,7 @@ pub(super) async fn capacity(args: CapacityArgs, context: &Context) -> anyhow::R
     Ok(Exit::Success)
 }
 
-/// Writes an order down, and warns if nobody is there to follow it.
+/// Writes an order down, and warns if no daemon is there to follow it.
 pub(super) async fn say(
     bridge: &Bridge,
     kind: ControlKind,

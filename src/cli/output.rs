@@ -12,9 +12,9 @@ pub use crate::text::shown::shown;
 use crate::text::shown::{shown_json, shown_lines, shown_page};
 pub use crate::text::{left, relative};
 
-/// Writes to standard output and waits until it is out. Styles are the only
-/// escapes that pass, so no text from elsewhere moves the cursor. Colours are left away
-/// where nobody would see them.
+/// Writes to standard output and waits until it is out. Styles are the only escapes
+/// that pass, so no text from elsewhere moves the cursor. Colours are left out where
+/// the output is no terminal.
 ///
 /// # Errors
 /// If it cannot be written.

@@ -11,8 +11,8 @@ use crate::ending::{self, Gone};
 use crate::exit::Exit;
 use crate::session::Ended;
 
-/// How long the first look may take, whatever the time limit: a look that a busy
-/// machine cuts off would tell of no mail where there is some.
+/// How long the first look may take, for any time limit: a look that a busy machine
+/// cuts off would report no mail where there is some.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// Waits for one message to the sessions of the credentials, and prints it.

@@ -196,7 +196,7 @@ fn write_out(line: &[u8]) -> std::io::Result<()> {
 
 /// What the doorbell has to say, for example that no file events can be had.
 fn warnings_to_stderr() {
-    // Somebody else may have set one up already.
+    // Another caller may have set one up already.
     let _ = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
         .with_writer(crate::logging::stderr)

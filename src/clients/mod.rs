@@ -35,7 +35,7 @@ pub(crate) trait Way: Sync {
     async fn put(&self, agent: &Addressee, text: &Text) -> Fired;
 }
 
-/// What an agent is told.
+/// The text for an agent.
 #[derive(Debug)]
 pub(crate) struct Text {
     /// The name of the wake, for clients that keep one beside a text.
@@ -61,7 +61,7 @@ pub(crate) struct Addressee {
     pub(crate) has_waiter: bool,
     /// The agent was woken for this mail a moment ago.
     pub(crate) was_woken: bool,
-    /// The agent was told of this mail, and is not to be reminded of it yet.
+    /// The agent heard of this mail, and is not to be reminded of it yet.
     pub(crate) was_told: bool,
 }
 

@@ -87,7 +87,7 @@ fn watchdog(found: &mut Findings, raw: &RawWatchdog, origins: &Origins) -> Watch
         return settings;
     }
 
-    // The key that somebody wrote is the one to be named.
+    // The error names the key that the operator wrote.
     let written = |key, is_written: bool, otherwise| if is_written { key } else { otherwise };
     if stalled_after < idle_after {
         let key = written("stalled_after", raw.stalled_after.is_some(), "idle_after");

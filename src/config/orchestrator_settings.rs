@@ -33,7 +33,7 @@ pub struct WatchdogSettings {
     pub correlated_hosts: u32,
     /// How many of 100 hosts go silent together when it is, 1 to 100.
     pub correlated_percent: u32,
-    /// For how long nobody is expired then, up to 24 h; zero is not at all.
+    /// For how long no session expires then, up to 24 h; zero turns it off.
     pub correlated_hold: Duration,
     /// How long an orchestrator leads without renewing, 1 s to 60 s and at least
     /// three times `check_interval`.
@@ -49,7 +49,7 @@ pub struct ReassignmentSettings {
     pub match_role: MatchRole,
     /// Moves of one second, 1 to 10,000.
     pub moves_per_second: u32,
-    /// Owners that a task may lose before it is given to nobody any more, 1 to 100.
+    /// Owners that a task may lose before it is given up, 1 to 100.
     pub max_losses: u32,
     /// Only losses so recent count, 1 min to a year.
     pub losses_within: Duration,

@@ -34,8 +34,8 @@ pub(super) fn store(
         (None, Some(name)) => {
             let file = dirs.resolve(name);
             let at = origins.place("store.url_file");
-            // Now, not when the store is opened: without it nobody knows which
-            // store to wait for.
+            // Now, not when the store is opened: without it the daemon does not know
+            // which store to wait for.
             let url = match secret_file::text(&file) {
                 Ok(text) => {
                     let url = text.trim().to_owned();
@@ -86,8 +86,8 @@ fn check(found: &mut Findings, at: Place, url: &str, file: Option<&str>) {
         "sqlite" if rest.contains(":memory:") => {
             "a database in memory cannot be shared with the agents"
         }
-        // To a service, and to an agent, it would be another place than to
-        // whoever tries it in a shell.
+        // To a service, and to an agent, it would be another place than to a user who
+        // tries it in a shell.
         "sqlite" if !rest.starts_with('/') => "a relative path has another meaning for a service",
         "sqlite" => return,
         "postgres" | "postgresql" => "this version stores in SQLite only, not in PostgreSQL",

@@ -134,7 +134,7 @@ fn role(found: &mut Findings, role: Option<&str>, origins: &Origins) -> Option<R
     role.map(|(_, role)| *role)
 }
 
-/// A key that does nothing in this role is refused: whoever wrote it believes
+/// A key that does nothing in this role is refused: the operator who wrote it believes
 /// that it does something.
 fn role_settings(
     found: &mut Findings,

@@ -238,7 +238,7 @@ impl Credentials {
     }
 }
 
-/// `text` with every `old`, in whatever case, as `new`.
+/// `text` with every `old`, in any case, as `new`.
 fn replaced(text: &str, old: &str, new: &str) -> String {
     // Hexadecimal digits are ASCII: places in both texts are the same.
     let lower = text.to_ascii_lowercase();

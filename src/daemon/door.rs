@@ -31,7 +31,7 @@ const OPERATORS: &str = "mcp-bridge-admin";
 /// When sockets that could not be made are tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// How long those who connect wait for a store that is being opened, before they are told
+/// How long clients that connect wait for a store that is being opened, before they hear
 /// that there is none.
 const STORE: Duration = Duration::from_secs(1);
 

@@ -11,8 +11,8 @@ use crate::store::locate::{self, Hints, Location};
 /// Finds it.
 ///
 /// # Errors
-/// A configuration error if it is none for this program, or if nobody says
-/// which of several it is.
+/// A configuration error if it is none for this program, or if no setting says which of
+/// several it is.
 pub(super) fn find(settings: &Settings, variable: Option<&str>) -> Result<Location, ConfigError> {
     let hints = Hints {
         environment: variable.filter(|text| !text.is_empty()),

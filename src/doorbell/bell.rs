@@ -10,8 +10,8 @@ use tracing::debug;
 use super::file::open;
 use super::marks::{COUNT_BYTES, counted};
 
-/// The bell of one store. Rung after COMMIT returned, so whoever looks then
-/// sees the commit.
+/// The bell of one store. Rung after COMMIT returned, so a reader that looks then sees
+/// the commit.
 #[derive(Debug)]
 pub struct Bell {
     path: PathBuf,

@@ -1,11 +1,10 @@
 //! A watch by inotify, which the doorbell's thread reads itself: a thread between
 //! the two would cost a hop for each commit.
 //!
-//! The log is heard once, at the first write of a commit: a commit writes it many
-//! times, and each would wake every listener, at the writer's cost. A
-//! listener that has heard it asks what it wants to know, and arms the watch again. A watch on a file
-//! dies with it, and the log is made anew whenever the last connection closes: the
-//! directory tells of what is made there.
+//! The log is heard once, at the first write of a commit: a commit writes it many times, and each
+//! would wake every listener, at the writer's cost. A listener that has heard it reads what it
+//! needs, and arms the watch again. A watch on a file dies with it, and the log is made anew
+//! whenever the last connection closes: the directory reports what is made there.
 
 use std::cell::Cell;
 use std::io;

@@ -1,7 +1,7 @@
 //! A watch on the log and the bell themselves, for systems where a directory says
-//! nothing of writes to its files (kqueue). `notify` would open whatever is new in
-//! a directory, the database and its `-shm` too: the close drops the locks that
-//! SQLite holds. No program locks through the log.
+//! nothing of writes to its files (kqueue). `notify` would open each new file in a
+//! directory, the database and its `-shm` too: the close drops the locks that SQLite
+//! holds. No program locks through the log.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt;

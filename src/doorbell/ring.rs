@@ -13,7 +13,7 @@ impl Pending {
     pub(super) const OURS: u8 = 1;
     /// A foreign writer, perhaps before its commit can be read.
     pub(super) const FOREIGN: u8 = 2;
-    /// A look is wanted, whatever was published.
+    /// A look is asked for, also if nothing was published.
     pub(super) const ASKED: u8 = 4;
     /// The doorbell is taken down.
     pub(super) const STOP: u8 = 8;

@@ -26,9 +26,9 @@ const REMEDY: &str = if cfg!(target_os = "linux") {
 
 /// After a foreign ring: looks come no faster than this ...
 const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
-/// ... and no slower than this, each pause being one part in so many of the
-/// time that the writer has taken already. A fixed pause would be too long for
-/// a commit without fsync, or too busy for one that waits for a slow disk.
+/// ... and no slower than this, each pause being this fraction of the time that the
+/// writer has taken already. A fixed pause would be too long for a commit without
+/// fsync, or too busy for one that waits for a slow disk.
 const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 const PART: u32 = 32;
 /// A writer that takes even longer is left to the question.
@@ -47,7 +47,7 @@ pub(super) fn run(
     let mut events = Events::new(mode, scope);
     // Since when one of our own writers is awaited.
     let mut awaits: Option<Instant> = None;
-    // Whatever rings, this is asked as often.
+    // However often it rings, this is asked as often.
     let mut asked = Instant::now();
     loop {
         events.keep(paths, ringer);
@@ -222,7 +222,8 @@ mod tests {
     use super::super::sleep::sleep;
     use super::*;
 
-    /// A writer that is busy for so many questions, and publishes at one of them.
+    /// A writer that is busy for this number of questions, and publishes at one of
+    /// them.
     struct Busy {
         questions: u32,
         busy_for: u32,

@@ -46,7 +46,7 @@ impl Listener for Reader {
         self.seen.news.notify_all();
     }
 
-    /// Nobody asks the database: what no event tells of stays unseen.
+    /// Never asks the database: what no event reports stays unseen.
     fn changed(&mut self) -> bool {
         false
     }
@@ -92,7 +92,7 @@ fn every_commit_is_looked_at_with(scope: Scope) {
         fs::write(&bell, text).expect("written");
         seen.wait_for(text, "a ring");
     }
-    // The log is gone, and nobody has it open: the bell is heard all the same.
+    // The log is gone, and no process has it open: the bell is heard all the same.
     fs::remove_file(&log).expect("removed");
     for text in ["D", "E"] {
         fs::write(&bell, text).expect("written");

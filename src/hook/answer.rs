@@ -86,7 +86,7 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
     })?)
 }
 
-/// What the agent is told by the answer. Notes that it is.
+/// The answer's text for the agent. Notes that the agent got it.
 fn tell(
     call: &Call,
     what: Tell,

@@ -17,7 +17,7 @@ pub(super) enum Event {
     Activity,
     /// A turn ends, and the client would let the agent go on.
     Stop,
-    /// A turn ended, whatever its agent wanted.
+    /// A turn ended, for any reason.
     Ended,
     /// The client waits for its user: a permission, an answer.
     Waiting,

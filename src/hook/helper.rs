@@ -7,8 +7,8 @@ use super::saying::{ACTIVITY_EVERY_MS, say_waiting};
 use crate::session::notes::Told;
 use crate::session::{Access, Acting};
 
-/// Tells the store that the agent acts by a helper, if that is not known from a moment ago.
-/// Whether it was told.
+/// Writes into the store that the agent acts by a helper, if that is not known from a
+/// moment ago. Returns whether it wrote.
 pub(super) async fn acts(
     access: &Access,
     acting: &Acting,

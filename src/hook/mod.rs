@@ -1,9 +1,9 @@
 //! Hooks: what an agent's client calls when something happens in it, and what it says
 //! to its agent in return.
 //!
-//! A hook stands in the way of every turn, so it is quick, and it never fails: what the
-//! store cannot be told at once is kept (`session::notes`) and said later, in order, by the
-//! next hook or by a process of its own (`saying`). What an event means is decided in
+//! A hook stands in the way of every turn, so it is quick, and it never fails: what cannot
+//! be written to the store at once is kept (`session::notes`) and said later, in order, by
+//! the next hook or by a process of its own (`saying`). What an event means is decided in
 //! `plan`; `wait` is the hook that wakes an idle client.
 
 mod answer;

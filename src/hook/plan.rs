@@ -4,9 +4,9 @@
 use super::event::{Call, Event};
 use crate::model::health::Turn;
 
-/// How often in a row an agent that stops is told of new mail. The client has a limit
-/// of its own (8), which it does not say, and its flag `stop_hook_active` stays set
-/// after each wake: so the blocks are counted here.
+/// How often in a row an agent that stops hears of new mail. The client has a limit of
+/// its own (8), which it does not say, and its flag `stop_hook_active` stays set after
+/// each wake: so the blocks are counted here.
 const MOST_BLOCKS: u32 = 5;
 
 /// What to do.
@@ -29,9 +29,9 @@ pub(super) enum Tell {
     Nothing,
     /// What it was not told of before.
     News,
-    /// Whatever is unread, and who it is.
+    /// All that is unread, and who the agent is.
     Introduction,
-    /// Whatever is unread.
+    /// All that is unread.
     Unread,
     /// What it was not told of before; and it goes on.
     GoOn,
@@ -41,7 +41,7 @@ impl Plan {
     /// What this call asks for.
     pub(super) fn of(call: &Call) -> Self {
         let (turn, tell) = match call.event {
-            // The agent is told by its own hooks, and its turn is its own.
+            // The agent gets it from its own hooks, and its turn is its own.
             _ if call.is_helper => (None, Tell::Nothing),
             Event::SessionStart => (Some(Turn::Outside), Tell::Introduction),
             Event::Compacted => (None, Tell::Introduction),
@@ -62,8 +62,8 @@ impl Plan {
     }
 }
 
-/// Whether an agent that stops is to go on, because of mail that it was not told of.
-/// `told` is the newest message that it was told of, `blocks` how often in a row it was
+/// Whether an agent that stops is to go on, because of mail that it has not heard of.
+/// `told` is the newest message that it heard of, `blocks` how often in a row it was
 /// made to go on.
 pub(super) fn goes_on(newest: Option<i64>, told: i64, blocks: u32) -> bool {
     newest.is_some_and(|newest| newest > told) && blocks < MOST_BLOCKS

@@ -42,7 +42,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 
 /// How long after the start of its session a client may take no wake yet: it was seen
-/// to drop one without a word. What is unread then, the agent is told at the start.
+/// to drop one silently. The agent gets what is unread then at its start.
 const SETTLES: Duration = Duration::from_secs(3);
 
 /// Waits. Ends with [`WAKE`] when there is mail to tell of. The call says from where on

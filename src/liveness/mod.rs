@@ -50,7 +50,7 @@ pub struct Proof {
     state: State,
     /// A process that the file names and that began after the file was written.
     doubted: Option<ProcessId>,
-    /// A process that is meant whatever the file's time says.
+    /// A process that counts at any time stamp of the file.
     believed: Option<ProcessId>,
     watcher: Watcher,
 }
@@ -59,17 +59,17 @@ pub struct Proof {
 enum State {
     /// Nothing to look at.
     None,
-    /// No process has been found yet: the state of the file at the last look,
-    /// and whether it named a process that was not there. Whoever has the number
-    /// later is somebody else.
+    /// No process has been found yet: the state of the file at the last look, and
+    /// whether it named a process that was not there. A process that gets the number
+    /// later is another one.
     Absent {
         seen: Option<FileStamp>,
         stale: bool,
     },
     /// A process that is watched, and the state of the file that named it.
     Watched(Arc<Process>, Option<FileStamp>),
-    /// A process that ended, and the state of the file that named it: the
-    /// number in there may meanwhile belong to somebody else.
+    /// A process that ended, and the state of the file that named it: the number in
+    /// there may meanwhile belong to another process.
     Ended(Option<FileStamp>),
     /// A command that is asked.
     Probed(Probe),
@@ -208,14 +208,15 @@ impl Proof {
             Some((true, seen)) if seen == stamp || stamp.is_none() => {
                 return Verdict::Alive(ProofKind::Process, same);
             }
-            // The number in there may meanwhile belong to somebody else.
+            // The number in there may meanwhile belong to another process.
             Some((false, seen)) if seen == stamp => {
                 self.state = State::Ended(seen);
                 return Verdict::Exited;
             }
             _ => {}
         }
-        // Nobody yet, or the file was written again: look at whom it names.
+        // No process yet, or the file was written again: look up the process that it
+        // names.
         let pid = match (named(), known) {
             (Ok(pid), _) => pid,
             // Being written at this moment; it is read again at the next check.
@@ -281,8 +282,8 @@ impl Proof {
     }
 }
 
-/// A pid file is a few digits; whatever else stands there (a pipe that nobody
-/// writes, a device without end) must not hold up the heartbeat.
+/// A pid file is a few digits; anything else there (a pipe without a writer, a device
+/// without end) must not hold up the heartbeat.
 fn read_pid(path: &Path) -> Result<i32, String> {
     let failed = |error: std::io::Error| format!("pid file {}: {error}", path.display());
     let file = guarded::open_through_links(path).map_err(failed)?;

@@ -1,5 +1,5 @@
-//! A command as proof: exit status 0 is life. It is asked in the background,
-//! so that a slow one delays nobody's heartbeat.
+//! A command as proof: exit status 0 is life. It is asked in the background, so that a
+//! slow one delays no heartbeat.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -60,8 +60,8 @@ impl Probe {
 }
 
 async fn ask(command: &[String], limit: Duration, watcher: &Watcher) -> Verdict {
-    // A machine starts so many processes at once and no more. A command whose turn
-    // does not come proves nothing: the answer before it grows old.
+    // A machine starts a limited number of processes at once. A command whose turn does
+    // not come proves nothing: the answer before it grows old.
     let Ok(Ok(_turn)) = timeout(TURN, watcher.turns.acquire()).await else {
         return Verdict::Unproven(format!(
             "the probe was not run: the probes of other sessions took longer than {}",

@@ -1,5 +1,5 @@
-//! A process and its end: by pidfd on Linux, by asking again and again where
-//! there is none. Both watches are the same to whoever holds one.
+//! A process and its end: by pidfd on Linux, by asking again and again where there is
+//! none. Both watches look the same to the caller.
 
 mod owner;
 #[cfg(target_os = "linux")]
@@ -36,9 +36,9 @@ pub fn runs(process: ProcessId) -> bool {
     i32::try_from(process.pid).is_ok_and(|pid| system::runs(pid, process.start))
 }
 
-/// Whether this very process is known to have ended: its number is nobody's, or
-/// a later one's. `false` where that cannot be told, which is not what
-/// [`runs`] answers then.
+/// Whether this very process is known to have ended: its number is free, or a later
+/// process has it. `false` where that is not known, which is not what [`runs`] answers
+/// then.
 #[must_use]
 pub fn has_ended(process: ProcessId) -> bool {
     process.start != 0

@@ -11,9 +11,9 @@ use Level::{Alert, Error, Info, Warning};
 pub enum Level {
     /// The ordinary course of things.
     Info,
-    /// Somebody may want to look.
+    /// An operator may have to look.
     Warning,
-    /// Somebody must look.
+    /// An operator must look.
     Error,
     /// As bad as the alert that it tells of, and with that one's id.
     Alert,

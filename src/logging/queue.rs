@@ -40,7 +40,7 @@ struct Limits {
 
 enum Entry {
     Record(Vec<u8>),
-    /// So many are missing at this place.
+    /// This number is missing at this place.
     Missing(u64),
 }
 

@@ -1,4 +1,4 @@
-//! Standard error as a log: one line a record, whatever a field holds.
+//! Standard error as a log: one line a record, also for fields with line ends.
 
 use std::io::{self, Write};
 

@@ -1,6 +1,6 @@
 //! Registers this client for the sessions of its agent: once it has said its name, and
-//! again when it acts for others, or with another token. Nobody waits for it: what fails
-//! is tried again.
+//! again when it acts for others, or with another token. No call waits for it: what
+//! fails is tried again.
 
 use std::io::Write as _;
 use std::time::Duration;

@@ -41,8 +41,8 @@ pub(super) async fn run(agent: Agent, client: ProcessId) {
     }
 }
 
-/// Says that the agent waits for its user, or does no more, if the store was told
-/// otherwise. A provider that lets it wait is told of by a hook, and by that alone.
+/// Says that the agent waits for its user, or does no more, if the store holds
+/// otherwise. Only a hook reports a provider that lets it wait.
 async fn say_waiting(agent: &Agent, waits: bool) -> Result<(), SessionError> {
     let acting = agent.acting()?;
     let Some(notes) = Notes::of(&acting) else {
@@ -63,7 +63,7 @@ async fn say_waiting(agent: &Agent, waits: bool) -> Result<(), SessionError> {
     Ok(())
 }
 
-/// The turn is over, if the store was told that there is one.
+/// The turn is over, if the store holds that there is one.
 pub(super) async fn end_turn(agent: &Agent) -> Result<(), SessionError> {
     let acting = agent.acting()?;
     let callers = acting.callers();

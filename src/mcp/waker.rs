@@ -49,7 +49,7 @@ const SETTLES: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// How long after a look an agent that was in a turn is looked at again: at first, as its
-/// end may be told this moment, and at most.
+/// end may be reported this moment, and at most.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const BUSY: Duration = Duration::from_secs(1);
 
@@ -205,7 +205,7 @@ impl Waker {
         if fired == Fired::Done {
             return Ok(fired);
         }
-        // Kept, the agent is told when it would be reminded.
+        // Kept, the agent hears of it when it would be reminded.
         let _ = to.notes.change(&host::boot().id, |told| {
             if told.told_at == noted.told_at {
                 told.untell(before);
@@ -218,7 +218,8 @@ impl Waker {
         Ok(fired)
     }
 
-    /// Claims the wake, and notes that the agent is told now. Returns what to tell it.
+    /// Claims the wake, and notes that the agent hears of the mail now. Returns the
+    /// text for it.
     async fn claim(
         &mut self,
         way: (ClientWay, Unclaimed),

@@ -98,7 +98,7 @@ fn close(given: &mut ListenFd, index: usize) {
 pub struct Shelf(pub(super) Weak<SyncSender<Letter>>);
 
 impl Shelf {
-    /// Whether a service manager is told.
+    /// Whether a service manager listens.
     #[must_use]
     pub fn is_there(&self) -> bool {
         self.0.strong_count() > 0

@@ -16,7 +16,7 @@ use crate::store::locate::{self, Hints, Origin};
 /// The variable that names credentials files, with `:` between them.
 pub const CREDENTIALS_VARIABLE: &str = "MCP_BRIDGE_CREDENTIALS";
 
-/// The store and the credentials that a face was told of.
+/// The store and the credentials that a face was started with.
 #[derive(Debug, Clone)]
 pub struct Access {
     store: Option<String>,
@@ -67,7 +67,8 @@ impl Access {
         }
     }
 
-    /// The same with another store, or another way to it, whatever was said.
+    /// The same with another store, or another way to it, instead of the one that was
+    /// given.
     #[must_use]
     pub fn with_found(mut self, found: Found) -> Self {
         self.found = Arc::new(OnceCell::new_with(Some(found)));
@@ -106,13 +107,13 @@ impl Access {
         }
     }
 
-    /// The credentials files that were named, by whatever way.
+    /// The credentials files that were named, by any option or variable.
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
         &self.credentials
     }
 
-    /// Opens the store for what these sessions do, whatever way was found.
+    /// Opens the store for what these sessions do, by the way that was found.
     ///
     /// # Errors
     /// As [`Self::find`]; if the store cannot be opened.

@@ -48,7 +48,8 @@ pub enum SessionError {
         "MCP_BRIDGE_TOKEN is only for commands that end at once: while this command runs, other processes can read its environment"
     )]
     TokenInEnvironment,
-    /// What this agent was told cannot be written down, so it would be told again and again.
+    /// What this agent heard of cannot be written down, so it would hear of it again and
+    /// again.
     #[error("what was shown to {agent} cannot be recorded: {error}")]
     NotNoted {
         /// The names of its sessions.

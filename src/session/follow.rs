@@ -1,4 +1,4 @@
-//! Following mail for a while: until so many messages came, or a time is over.
+//! Following mail for a while: until enough messages came, or a time is over.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -26,7 +26,7 @@ pub struct Following {
     pub begin: Begin,
     /// Ask again and again: for file systems that raise no events.
     pub poll: bool,
-    /// How often to look at everything, whatever was heard.
+    /// How often to look at everything, also without a bell.
     pub full_look: Duration,
     /// After how many messages to end.
     pub count: Option<u64>,

@@ -1,5 +1,5 @@
 //! Which session works in a directory: what `mcp-bridge join` noted, so that an agent
-//! that is started there needs to be told nothing.
+//! that is started there needs no settings.
 //!
 //! The notes stand in this user's own directory, and never in the work tree: a tree is
 //! written by many (a clone, an archive, an agent), and none of them may say for which
@@ -98,7 +98,7 @@ impl Joins {
         }
     }
 
-    /// A name of one length for each path, whatever is in it.
+    /// A name of one length for each path.
     fn file(&self, work_tree: &Path) -> PathBuf {
         let digest = Sha256::digest(work_tree.as_os_str().as_bytes());
         self.0.join(format!("{}.toml", hex::encode(&digest[..16])))

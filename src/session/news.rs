@@ -1,4 +1,4 @@
-//! What an agent is told of its mail: a pointer, never a text of it.
+//! What an agent hears of its mail: a pointer, never a text of it.
 
 use super::Acting;
 use crate::model::wake::Mail;

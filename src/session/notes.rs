@@ -1,6 +1,6 @@
-//! What programs of one agent leave for the next: what the agent was told of, how it was
-//! woken, and what could not be said to the store yet. Small files of this user's own,
-//! named after the sessions that the agent acts for.
+//! What programs of one agent leave for the next: what the agent heard of, how it was
+//! woken, and what could not be written to the store yet. Small files of this user's
+//! own, named after the sessions that the agent acts for.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -25,7 +25,7 @@ const MOST_WAITING: u64 = 64 << 10;
 /// How long after a wake its turn begins at most.
 const WAKE_MS: u64 = 10_000;
 
-/// When an agent is reminded first of mail that it was told of and left unread.
+/// When an agent is first reminded of mail that it heard of and left unread.
 const REMINDED_AFTER_MS: u64 = 300_000;
 
 /// Wakes within an hour at most, unless [`MOST_WAKES_VARIABLE`] says otherwise. Two agents
@@ -51,13 +51,13 @@ pub(crate) struct Notes {
     name: String,
 }
 
-/// What an agent was told, and when it was woken.
+/// What an agent heard of, and when it was woken.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Told {
-    /// The newest message that it was told of.
+    /// The newest message that it heard of.
     pub(crate) newest: i64,
-    /// When it was told of that one last, and how often it was reminded since:
+    /// When it heard of that one last, and how often it was reminded since:
     /// milliseconds since boot.
     pub(crate) told_at: u64,
     pub(crate) reminders: u32,
@@ -67,7 +67,7 @@ pub(crate) struct Told {
     pub(crate) turn: Option<(Turn, u64)>,
     /// When the store heard last of what a helper of its does: milliseconds since boot.
     pub(crate) helped_at: u64,
-    /// Whether the store was told that it waits.
+    /// Whether the store holds that it waits.
     pub(crate) waits: bool,
     /// It waits by its client's own note, which no hook told of.
     pub(crate) asks: bool,
@@ -95,7 +95,7 @@ pub(crate) struct Claimed {
 }
 
 impl Told {
-    /// The agent is told now of its mail, up to this message.
+    /// The agent hears now of its mail, up to this message.
     pub(crate) fn tell(&mut self, newest: i64, now: u64) {
         self.reminders = match newest > self.newest {
             true => 0,
@@ -135,7 +135,7 @@ impl Told {
     }
 
     /// Whether the turn that begins now is the one that a wake for this message led to:
-    /// its agent was told this moment.
+    /// its agent heard of it this moment.
     pub(crate) fn was_woken_for(&self, newest: i64, now: u64) -> bool {
         let woken = self.wakes.last();
         newest == self.newest && woken.is_some_and(|at| now.saturating_sub(*at) < WAKE_MS)
@@ -163,7 +163,7 @@ impl Notes {
         Some(Self { directory, name })
     }
 
-    /// What it was told, on this boot.
+    /// What it heard of, on this boot.
     pub(crate) fn told(&self, boot: &str) -> Told {
         let told: Told = self.read("json").unwrap_or_default();
         match told.boot == boot {

@@ -48,9 +48,9 @@ enum Claims {
     UnknownWay,
 }
 
-/// Begins a wake: claims it in the store, and notes that the agent is told now, up to
-/// message `newest`. `is_due` looks once more at what is noted, when no other program can
-/// change it.
+/// Begins a wake: claims it in the store, and notes that the agent hears of its mail now,
+/// up to message `newest`. `is_due` looks once more at what is noted, when no other
+/// program can change it.
 ///
 /// # Errors
 /// Credentials; if the store failed; if nothing can be noted. Nothing is claimed then.

@@ -37,7 +37,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file or directory.
         path: PathBuf,
-        /// The system's reason. Part of the message, hence no `source`.
+        /// The system's reason. Part of the message, so not a `source`.
         cause: io::Error,
     },
 

@@ -1,5 +1,5 @@
-//! Reads a file whose content is shown to nobody: a URL with a key in it, a
-//! password. What is wrong is said by the file's name alone.
+//! Reads a file whose content is never shown: a URL with a key in it, a password.
+//! Errors name the file alone.
 
 use std::io;
 use std::path::Path;

@@ -35,8 +35,8 @@ impl<D: Duty> Driver<D> {
             if trouble != news {
                 match &news {
                     Some(why) => warn!(event = "duty-trouble", "{name}: {why}"),
-                    // Another trouble took its place, or it waits for somebody
-                    // who says so himself.
+                    // Another trouble took its place, or it waits for a reader that
+                    // reports it itself.
                     None if now_trouble.is_some() || summary.is_empty() => {}
                     None => info!(event = "duty-recovered", "{name}: {summary}"),
                 }

@@ -46,7 +46,7 @@ pub(super) struct Said {
     pub(super) sessions: Vec<SessionState>,
 }
 
-/// So many sessions in trouble stand in the state file.
+/// How many sessions in trouble the state file holds at most.
 const MOST_SESSIONS: usize = 1_000;
 
 impl Board {

@@ -54,7 +54,7 @@ const AFTER_GRACE: Duration = Duration::from_millis(700);
 pub struct Stopped {
     /// What the process ends with.
     pub exit: Exit,
-    /// When it shall have ended.
+    /// When it must have ended.
     pub until: Instant,
 }
 
@@ -170,8 +170,8 @@ impl Supervisor {
         Ok(Stopped { exit, until })
     }
 
-    /// One look at health. `false` if a duty hangs and nobody but us would
-    /// notice; under a watchdog the missing ping speaks for itself.
+    /// One look at health. `false` if a duty hangs and only this process would notice;
+    /// under a watchdog the missing ping speaks for itself.
     fn look(&self, watched: bool, told: &mut Told) -> bool {
         let now = Instant::now();
         // We were stopped, or the machine was: then so were the duties.
@@ -204,7 +204,7 @@ impl Supervisor {
         let status = self.status(told);
         let now_ready = !told.ready && self.board.all_returned();
         told.ready |= now_ready;
-        // The file first: whoever waits for READY reads it next.
+        // The file first: a program that waits for READY reads it next.
         self.write(self.state(told, &status), told);
         if now_ready {
             self.manager.tell(News::Ready(&status));
@@ -338,7 +338,7 @@ async fn terminated(signals: &mut (impl Stream<Item = i32> + Unpin)) {
     while let Some(SIGHUP) = signals.next().await {}
 }
 
-/// What was told last, so that only news is told.
+/// What was reported last, so that only news is reported.
 #[derive(Debug, Default)]
 struct Told {
     ready: bool,

@@ -39,7 +39,7 @@ impl Supervisor {
         }
         // A signal while a reload is under way: what is read now counts.
         told.pending = None;
-        // Before anything is read: whoever saw a smaller number may rely on it
+        // Before anything is read: a program that saw a smaller number may rely on it
         // that this reload reads what stood there then.
         told.reloads += 1;
         self.tell(told);
@@ -119,7 +119,7 @@ impl Supervisor {
             error,
             needs_restart,
         });
-        // The state file first: whoever waits for READY reads it next.
+        // The state file first: a program that waits for READY reads it next.
         let announced = told.ready;
         self.tell(told);
         if announced {

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadRequestError {
-    /// Nobody to ask.
+    /// No daemon to ask.
     #[error("no running mcp-bridged writes {}\n  start it, or name the configuration that it was started with; a new service.state_file needs a restart", .0.display())]
     NotRunning(PathBuf),
 
@@ -28,7 +28,7 @@ pub enum ReloadRequestError {
     NotAsked {
         /// Its process.
         pid: u32,
-        /// The system's reason. Part of the message, hence no `source`.
+        /// The system's reason. Part of the message, so not a `source`.
         cause: rustix::io::Errno,
     },
 

@@ -180,9 +180,9 @@ impl Instance {
     }
 
     pub(super) fn write_state(&self, state: &StateFile) -> anyhow::Result<()> {
-        // Always the same name: the daemon that has the lock is the only
-        // writer, and one that is killed in between leaves nothing that piles
-        // up. Whatever stands under that name is removed and never written to.
+        // Always the same name: the daemon that has the lock is the only writer, and
+        // one that is killed in between leaves nothing that piles up. Any file of that
+        // name is removed and never written to.
         let new = self.state.with_extension("new");
         match std::fs::remove_file(&new) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

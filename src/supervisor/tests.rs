@@ -12,7 +12,7 @@ use crate::config;
 use crate::duties::Round;
 use crate::duties::{Duty, Figure, Report};
 
-/// Keeps what a service manager would have been told.
+/// Keeps what a service manager would have received.
 #[derive(Debug, Clone, Default)]
 struct Told {
     lines: Arc<Mutex<Vec<String>>>,
@@ -49,7 +49,7 @@ enum Mood {
     Well,
     HangsIn(u32),
     PanicsIn(u32),
-    /// So many seconds.
+    /// This number of seconds.
     LateIn(u32, u32),
     ReturnsIn(u32),
     /// Has a round every second.
@@ -283,7 +283,7 @@ async fn a_process_that_was_stopped_does_not_blame_its_duties() {
     let exit = case
         .run(async |signal, _| {
             seconds(3).await;
-            // Time goes on and nobody runs, as after SIGSTOP or a suspend.
+            // Time goes on and no duty runs, as after SIGSTOP or a suspend.
             tokio::time::advance(Duration::from_secs(3600)).await;
             seconds(60).await;
             signal.send(SIGTERM).expect("sent");

@@ -1,9 +1,9 @@
 //! Text from elsewhere is shown, never obeyed.
 //!
-//! Rows, roles, labels, titles, names of hosts and daemons, paths, arguments and
-//! causes of errors hold what another user or an agent wrote. Whatever goes to a
-//! terminal, a log or the service manager passes here: what would move a cursor,
-//! turn the direction of writing, hide or end a line stands there as an escape.
+//! Rows, roles, labels, titles, names of hosts and daemons, paths, arguments and causes
+//! of errors hold what another user or an agent wrote. All that goes to a terminal, a
+//! log or the service manager passes here: what would move a cursor, turn the direction
+//! of writing, hide or end a line stands there as an escape.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -136,8 +136,8 @@ impl serde_json::ser::Formatter for Escaping {
 /// Where the machine's own daemons have a directory each.
 const OF_THE_MACHINE: &str = "/run/mcp-bridge";
 
-/// The mode of a new file there, whatever the umask, which keeps the store from others:
-/// agents are users of the service's group.
+/// The mode of a new file there, instead of the umask's, which keeps the store from
+/// others: agents are users of the service's group.
 const FOR_AGENTS: u32 = 0o660;
 
 fn write(settings: &FileSettings, line: &[u8]) -> std::io::Result<()> {

@@ -4,9 +4,9 @@
 //! A further adapter is a file that implements `WakeAdapter` for its settings, and
 //! a line in `adapters`.
 //!
-//! A wake carries a pointer, never a message: who has mail, how much, up to
-//! which id. An adapter that returned without an error has only said that it
-//! did its part; whether the session looked is somebody else's to verify.
+//! A wake carries a pointer, never a message: who has mail, how much, up to which id.
+//! An adapter that returned without an error has only said that it did its part; its
+//! caller verifies whether the session looked.
 
 mod adapters;
 mod exec;
@@ -52,14 +52,14 @@ pub struct Pointer {
     pub credentials: Option<PathBuf>,
     /// The store.
     pub store: StoreName,
-    /// One line for the agent. It says that the mail is another agent's, so
-    /// that nobody takes it for the user's word.
+    /// One line for the agent. It says that the mail is another agent's, so that the
+    /// agent does not take it for the user's word.
     pub text: String,
 }
 
 impl Pointer {
-    /// The line for an agent: how much there is, who wrote it, and what to do.
-    /// That it is another agent's word stands in it whatever `ask` says.
+    /// The line for an agent: how much there is, who wrote it, and what to do. It
+    /// always says that the mail is another agent's, for any `ask`.
     #[must_use]
     pub fn line(unread: u64, partner_role: &str, ask: &str) -> String {
         let count = text::count(unread, "unread message");

@@ -10,7 +10,8 @@ const VERIFY_WITHIN: Limits = limits(secs(15), millis(100), mins(10));
 const BACKOFF: Limits = limits(secs(30), millis(100), hours(1));
 const BACKOFF_MAX: Limits = limits(mins(15), millis(100), hours(24));
 
-/// Any agent with a shell can do this. One that has tools instead is told so.
+/// Any agent with a shell can do this. An agent that has tools instead gets another
+/// text.
 const TEXT: &str = "Run: mcp-bridge check";
 /// It may be typed into a terminal.
 const TEXT_MOST: usize = 200;
@@ -18,7 +19,7 @@ const TEXT_MOST: usize = 200;
 /// How an agent is made to look.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WakeSettings {
-    /// In the order in which they are tried; none means that nobody is woken.
+    /// In the order in which they are tried; without any, no agent is woken.
     pub adapters: Vec<AdapterSettings>,
     /// What the agent is asked to do, on one line.
     pub text: String,
@@ -76,7 +77,7 @@ pub(crate) fn settings(table: &Section<'_, RawWake>, found: &mut Findings) -> Wa
     if found.count() == before && backoff_max < backoff {
         let (max, max_at) = table.pick("backoff_max", |raw| raw.backoff_max);
         let (_, backoff_at) = table.pick("backoff", |raw| raw.backoff);
-        // The key that somebody wrote; of two, the one nearer to the session.
+        // The key that the operator wrote; of two, the one nearer to the session.
         let nearer = max.is_some() && (max_at.session.is_some() || backoff_at.session.is_none());
         let [backoff, max] = [backoff, backoff_max].map(humantime::format_duration);
         found.invalid(

@@ -58,7 +58,7 @@ pub(super) async fn run(settings: &WebhookSettings, alert: &Alert) -> Result<Str
     }
 }
 
-/// Before the try after so many; `dice` is from 0 to below 1. A quarter of
+/// The pause after this number of tries; `dice` is from 0 to below 1. A quarter of
 /// jitter, so that many daemons do not knock in step.
 fn pause(tries: u32, backoff: Duration, dice: f64) -> Duration {
     backoff
@@ -113,7 +113,7 @@ fn post(settings: &WebhookSettings, body: &[u8]) -> Result<String, Refused> {
     }
 }
 
-/// What is told of an error: nothing that a client may have taken from the URL.
+/// The text for an error: without anything that a client may have taken from the URL.
 fn failed(host: &str, error: &ureq::Error, limit: Duration) -> Refused {
     use ureq::Error;
     let why = match error {

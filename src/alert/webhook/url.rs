@@ -1,4 +1,4 @@
-//! A URL that is shown to nobody: most services put the key to it into its path.
+//! A URL that is never shown: most services put the key to it into its path.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,7 +32,7 @@ pub enum InvalidWebhookUrl {
 }
 
 impl WebhookUrl {
-    /// The host, without its port: all that may be told of the URL.
+    /// The host, without its port: all that may be shown of the URL.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
@@ -83,7 +83,7 @@ impl fmt::Debug for WebhookUrl {
 
 impl PartialEq for WebhookUrl {
     fn eq(&self, other: &Self) -> bool {
-        // Two values of our own configuration: nobody measures the time.
+        // Two values of our own configuration: no attacker measures the time.
         self.expose() == other.expose()
     }
 }

@@ -1,4 +1,5 @@
-//! The connections of the door: so many at once, each with a time for its headers.
+//! The connections of the door: a limited number at once, each with a time limit for
+//! its headers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

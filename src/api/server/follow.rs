@@ -37,7 +37,7 @@ const BEHIND: usize = 1_024;
 /// Bytes of those lines, at most.
 const BEHIND_BYTES: usize = 16 * 1024 * 1024;
 
-/// How often a subscription looks at everything, whatever it heard.
+/// How often a subscription looks at everything, also without a bell.
 const FULL_LOOK: Duration = Duration::from_secs(30);
 
 /// Begins a subscription.

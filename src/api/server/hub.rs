@@ -1,4 +1,4 @@
-//! Who is told of which commit.
+//! Which subscriptions hear of which commit.
 //!
 //! The daemon's doorbell tells the hub what came; the hub hands it, on the same
 //! thread, to the subscribers that it concerns.

@@ -155,7 +155,7 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
 }
 
 /// Made under another name, and moved once its mode is right. Until it listens, after
-/// that, no program connects, whatever the umask.
+/// that, no program connects, under any umask.
 fn one(path: &Path, group: Option<u32>) -> io::Result<(UnixListener, Own)> {
     let new = unready(path);
     match std::fs::remove_file(&new) {
@@ -212,7 +212,7 @@ fn admit(socket: &Path, path: &Path, group: Option<u32>) -> io::Result<()> {
 }
 
 /// Mostly it is that group's already, and a service may be kept from the call. The group
-/// before it may use it no more, whatever comes of this.
+/// before it may use it no more, even if this fails.
 fn give(path: &Path, group: u32) -> io::Result<()> {
     if std::fs::symlink_metadata(path)?.gid() != group {
         std::fs::set_permissions(path, Permissions::from_mode(0o600))?;

@@ -39,7 +39,7 @@ pub struct Door {
     hub: Arc<Hub>,
     limits: RwLock<Limits>,
     quotas: Quotas,
-    /// The door closes: subscriptions are told so.
+    /// The door closes: subscriptions get a last line that says so.
     ends: CancellationToken,
 }
 

@@ -18,10 +18,10 @@ use crate::model::door::DoorError;
 /// by themselves: programs that take all of `api.sock` keep no operator out.
 const OPERATORS: usize = 256;
 
-/// So many connections a user has also where others have taken nearly all.
+/// Connections that a user gets even when others have taken nearly all.
 const FEW: usize = 16;
 
-/// One in so many connections is kept for users who have few.
+/// One connection in this number is kept for users who have few.
 const KEPT: usize = 8;
 
 /// Bytes that one user's requests and unread answers take.
@@ -152,14 +152,14 @@ impl User {
         self.uid
     }
 
-    /// Counts so many bytes as held; how many this user and all have now.
+    /// Counts these bytes as held; returns how many this user and all have now.
     fn take_anyway(&self, bytes: usize) -> (usize, usize) {
         let own = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let all = self.held_by_all.fetch_add(bytes, Ordering::Relaxed) + bytes;
         (own, all)
     }
 
-    /// Counts so many bytes as held, if this user may have as many more.
+    /// Counts these bytes as held, if this user may hold them.
     pub(super) fn take(&self, bytes: usize) -> bool {
         let (own, all) = self.take_anyway(bytes);
         let may = own <= HELD && (all <= HELD_BY_ALL || own <= LITTLE);
@@ -225,7 +225,7 @@ impl Held {
         })
     }
 
-    /// So many that were counted already, as these bytes.
+    /// These bytes, of which `count` were counted already.
     pub(super) fn counted(user: &Arc<User>, count: usize, bytes: Vec<u8>) -> Bytes {
         let held = Self {
             user: Arc::clone(user),

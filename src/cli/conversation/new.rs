@@ -1,5 +1,5 @@
-//! `mcp-bridge conversation new`: conversations, and the files that let
-//! somebody be a session of them.
+//! `mcp-bridge conversation new`: conversations, and the files that make their holder a
+//! session of them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

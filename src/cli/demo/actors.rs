@@ -57,7 +57,7 @@ pub(super) enum Told {
         who: String,
         at: u64,
     },
-    /// The end of a task was refused: it is somebody else's by now.
+    /// The end of a task was refused: another agent has it by now.
     Refused {
         task: i64,
         fence: i64,
@@ -89,7 +89,7 @@ fn got(messages: &[Message]) -> std::io::Result<()> {
 }
 
 async fn enter(credentials: &Path) -> anyhow::Result<(Vec<Caller>, Arc<Store>, String)> {
-    // Without whoever started this there is no stage.
+    // The stage ends with the process that started this one.
     leash::hold()?;
     let credentials = Credentials::read(credentials)?;
     let location = locate::locate(&Hints {
@@ -149,7 +149,7 @@ impl Agent {
         let fetched = self.store.fetch(&self.me, 100, clock::now()).await?;
         let at = clock::monotonic_nanos();
         got(&fetched.messages)?;
-        // Whatever is in hand now is this process's to do, or to lose.
+        // The task in hand now is this process's to do, or to lose.
         if let Some(id) = &fetched.id {
             let me = &self.me.session;
             self.store.fetch_written(me, id, clock::now()).await?;

@@ -17,7 +17,7 @@ pub(super) struct Stored {
     pub(super) id: i64,
     /// The task that it hands out.
     pub(super) claim: Option<Claim>,
-    /// A reminder: it is taken back, unread, when whoever it is for moves.
+    /// A reminder: it is taken back, unread, when its recipient moves.
     pub(super) reminder: bool,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Stored {
 pub(super) struct InHand {
     id: i64,
     claim: Option<Claim>,
-    /// The one to somebody who is gone that this one hands on.
+    /// The message to a session that is gone that this one hands on.
     instead_of: Option<i64>,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Tally {
     pub(super) messages: u64,
     /// In the hand of whom they were for.
     pub(super) read: u64,
-    /// For somebody who was gone, and with whoever has the task now.
+    /// For a session that was gone, and with the new owner of the task now.
     pub(super) handed_on: u64,
     pub(super) lost: u64,
     /// Once more to a process that lived.
@@ -183,11 +183,11 @@ mod tests {
         assert_eq!(tally(&ledger, &all), [2, 1, 0, 1, 0]);
         // Promised to its sender, and gone from the store.
         assert_eq!(tally(&ledger, &all[..1]), [2, 1, 0, 1, 0]);
-        // Of the system, which tells nobody.
+        // Of the system, which the ledger does not count.
         assert_eq!(tally(&ledger, &[all[0], stored(3, None)]), [3, 1, 0, 2, 0]);
         ledger.got(8, &[hand(2, None, None)]);
         assert_eq!(tally(&ledger, &all), [2, 2, 0, 0, 0]);
-        // What was taken back was for nobody in the end.
+        // What was taken back had no recipient in the end.
         let mut reminder = stored(4, None);
         reminder.reminder = true;
         assert_eq!(tally(&ledger, &[all[0], all[1], reminder]), [2, 2, 0, 0, 0]);

@@ -158,7 +158,7 @@ impl Play {
         Ok(())
     }
 
-    /// A daemon dies with its agent, so that nobody is left to tell.
+    /// A daemon dies with its agent, so that no process is left to report it.
     async fn a_host_falls_silent(&mut self, number: usize) -> anyhow::Result<Vec<Task>> {
         let orphans = self.tasks_of(number).await?;
         let killed = clock::monotonic_nanos();
@@ -188,8 +188,9 @@ impl Play {
         Ok(orphans)
     }
 
-    /// Whoever takes one of these tasks next is stopped in the middle of it,
-    /// and comes back when it is somebody else's. Returns who is still stopped.
+    /// The next agent to take one of these tasks is stopped in the middle of it, and
+    /// comes back when another agent has the task. Returns which agent is still
+    /// stopped.
     async fn an_agent_stalls(&mut self, orphans: &[Task]) -> anyhow::Result<Option<usize>> {
         let Some((task, number)) = self.next_taker(orphans).await? else {
             return Ok(None);
@@ -252,7 +253,7 @@ impl Play {
                 );
                 return Ok(took);
             }
-            // Done before anybody could take it away.
+            // Done before it could be taken away.
             if now.state == TaskState::Done {
                 return Ok(took);
             }
@@ -265,7 +266,7 @@ impl Play {
         }
     }
 
-    /// The rest of the mail: whoever lives says of everything that it is there.
+    /// The rest of the mail: the agents that live confirm all that is there.
     async fn all_mail_arrives(&mut self) -> anyhow::Result<Tally> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -327,7 +328,7 @@ impl Play {
         Ok(())
     }
 
-    /// Listens until so much was told.
+    /// Listens until the record holds enough.
     async fn until(&mut self, enough: impl Fn(&Record) -> bool) -> anyhow::Result<()> {
         while !enough(&self.record) {
             let told = timeout(PATIENCE, self.told.recv()).await.map_err(|_| {

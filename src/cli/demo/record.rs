@@ -8,14 +8,14 @@ use super::actors::Told;
 use super::mail::{Ledger, Tally};
 use crate::store::{Task, TaskEvent};
 
-/// Everything that was told.
+/// All events that arrived.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     /// All tasks.
     pub(super) added: Vec<i64>,
     /// When they were added.
     pub(super) added_at: u64,
-    /// When a task was first in somebody's hand.
+    /// When an agent first had a task.
     pub(super) taken: BTreeMap<i64, u64>,
     /// Ends that were acknowledged, of each task.
     done: BTreeMap<i64, Vec<String>>,
@@ -181,7 +181,7 @@ fn each(task: &Task, history: &[TaskEvent]) -> Each {
 fn percentiles(nanos: &[u64]) -> Option<Percentiles> {
     let mut nanos = nanos.to_vec();
     nanos.sort_unstable();
-    // The smallest value that so many of a hundred do not exceed.
+    // The smallest value that this share of the values does not exceed.
     let at = |hundredths: usize| {
         let nth = (nanos.len() * hundredths).div_ceil(100);
         let value = nanos.get(nth.checked_sub(1)?)?;

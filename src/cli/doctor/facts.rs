@@ -21,7 +21,7 @@ pub(super) struct Facts {
     pub(super) looked_in: Vec<PathBuf>,
     /// The store that this user's commands use, and how.
     pub(super) way: String,
-    /// Whether whoever asks may read and write everything.
+    /// Whether the user who asks may read and write everything.
     pub(super) as_root: bool,
     pub(super) configs: Vec<Config>,
     pub(super) daemons: Vec<Daemon>,
@@ -107,7 +107,7 @@ pub(super) struct Store {
     pub(super) outcome: Result<Inspection, (String, String)>,
     /// The daemon's socket, where the file is closed to this user, who asks its daemon.
     pub(super) asked: Option<PathBuf>,
-    /// Whether it is not there, and nobody said that it should be.
+    /// Whether it is not there, and no setting names it.
     pub(super) not_yet: bool,
     /// Whether it is that of a daemon which runs or is enabled, or this user's.
     pub(super) in_use: bool,
@@ -153,7 +153,7 @@ pub(super) struct Inotify {
 pub(super) enum Synchronized {
     Yes,
     No,
-    /// By nobody that we know to ask.
+    /// By no service manager that we can ask.
     #[default]
     Unknown,
 }

@@ -12,7 +12,7 @@ use crate::cli::table::{BAD, BOLD, DIM, GOOD, WARN};
 pub(super) enum Level {
     /// As it should be.
     Ok,
-    /// Worth knowing, and nobody's fault.
+    /// Worth knowing, and no fault.
     Note,
     /// Could not be asked.
     Skip,

@@ -73,7 +73,7 @@ pub(in crate::cli) fn is_enabled(home: Home, instance: &str) -> bool {
     })
 }
 
-/// Where configurations are that nobody names.
+/// Where configurations are that no option names.
 pub(in crate::cli) fn directories() -> Vec<PathBuf> {
     let mut found = vec![PathBuf::from(SYSTEM)];
     found.extend(user_directory());
@@ -117,9 +117,8 @@ fn home(path: &Path) -> Home {
     }
 }
 
-/// The environment that a configuration is read with: this one's, and the
-/// credentials that the service manager hands to a service of this name, if we
-/// may see them.
+/// The environment that a configuration is read with: this one's, and the credentials
+/// that the service manager hands to a service of this name, if we may read them.
 fn environment(instance: &str) -> Vec<(String, String)> {
     let mut environment = config::environment();
     let handed = format!("/run/credentials/mcp-bridged@{instance}.service");

@@ -1,5 +1,5 @@
-//! What is this user's own: the store that this user's commands use. Whatever
-//! belongs to another store is another operator's, and only worth a note.
+//! What is this user's own: the store that this user's commands use. What belongs to
+//! another store is another operator's, and only worth a note.
 
 use std::path::{Path, PathBuf};
 

@@ -9,7 +9,7 @@ use crate::cli::heard::configs;
 use crate::guarded;
 use crate::host;
 
-/// What there is to say of the program that a client is told to start.
+/// What there is to report of the program that a client is configured to start.
 pub(super) fn program(program: &Path) -> Vec<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = on_path(program, std::env::split_paths(&path));

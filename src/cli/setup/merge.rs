@@ -177,7 +177,7 @@ fn is_of_ours(member: &CstObjectProp) -> bool {
     command.is_some_and(|command| command.ends_with("mcp-bridge"))
 }
 
-/// Whether this is a group of hooks that calls us alone, with whatever arguments.
+/// Whether this is a group of hooks that calls us alone, with any arguments.
 fn is_hook_of_ours(group: &Value) -> bool {
     let hooks = group.get("hooks").and_then(Value::as_array);
     hooks.is_some_and(|hooks| !hooks.is_empty() && hooks.iter().all(calls_us))

@@ -14,8 +14,8 @@ use crate::{host, text};
 /// of one elsewhere; with room for clocks that differ.
 const HEARD: Duration = Duration::from_mins(5);
 
-/// What became of a daemon, as far as this machine can tell. Of another one's it
-/// is only known when it was last heard of.
+/// What became of a daemon, as far as this machine can tell. Of a daemon on another
+/// machine only its last report is known.
 pub(super) fn fate(daemon: &DaemonView, now: Timestamp) -> (&'static str, anstyle::Style) {
     if daemon.stopped_at.is_some() {
         return ("stopped", DIM);

@@ -39,7 +39,7 @@ enum Lead {
         epoch: i64,
         heard: String,
     },
-    /// Nobody, and why.
+    /// No daemon leads, and why.
     Nobody { epoch: i64, why: String },
     /// There never was one.
     Never,
@@ -108,7 +108,7 @@ async fn renewed_elsewhere(
     Ok(Some(false))
 }
 
-/// A holder that is known to be gone does not act, whatever the row says. Of one
+/// A holder that is known to be gone does not lead, even if the row says so. Of one
 /// elsewhere the row alone counts: `renewed`.
 fn lead(lease: Lease, renewed: Option<bool>, status: &Status) -> Lead {
     let now = status.at;

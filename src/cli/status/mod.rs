@@ -159,12 +159,12 @@ fn unreadable(error: &anyhow::Error, location: &Location, json: bool) -> anyhow:
         }
         print(&page)?;
     }
-    // Its code is this command's own: whatever is wrong, there is no status.
+    // Its exit code is this command's own: on any fault, there is no status.
     let _ = super::report(error);
     Ok(())
 }
 
-/// Nobody said that there is a store, and there is none.
+/// No setting names a store, and there is none.
 fn is_first_time(error: &anyhow::Error) -> bool {
     matches!(
         error.downcast_ref(),

@@ -100,8 +100,8 @@ fn in_so_long(took: Duration) -> String {
     }
 }
 
-/// The file that is meant: beside the store there is room for its like, and
-/// whoever may read the directory is known.
+/// The file that is meant: beside the store there is room for its like, and it is known
+/// who may read the directory.
 fn target(store: &Path, named: Option<&Path>, now: Timestamp) -> std::io::Result<PathBuf> {
     let name = || {
         let stem = store.file_stem().unwrap_or_default().to_string_lossy();

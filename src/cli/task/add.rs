@@ -114,7 +114,7 @@ fn from_arguments(args: &AddArgs) -> anyhow::Result<NewTask> {
     if args.files.len() > MAX_FILES {
         return Err(CliError::Usage(too_many_files(args.files.len())).into());
     }
-    // The title first: nobody types a body for a title that is refused.
+    // The title first: a user should not type a body for a title that is refused.
     let title = args.title.as_deref().unwrap_or_default().parse()?;
     let client_id: Option<ClientMessageId> = args.id.as_deref().map(str::parse).transpose()?;
     let body = match (&args.body_file, args.body.as_deref()) {
@@ -153,8 +153,8 @@ fn from_lines(path: &Path) -> anyhow::Result<Vec<NewTask>> {
     Ok(lines::parse(&bytes).map_err(refused)?)
 }
 
-/// A role that nobody has is no error: its worker may come later. But it may be
-/// a slip of the pen.
+/// A role that no session has is no error: its worker may come later. But it may be a
+/// typing mistake.
 async fn warn_of_roles(bridge: &Bridge, tasks: &[NewTask]) -> anyhow::Result<()> {
     let sessions = bridge.sessions(Duration::ZERO).await?;
     let mut known: Vec<&str> = sessions.iter().map(|s| s.role.as_str()).collect();

@@ -249,8 +249,7 @@ async fn page(bridge: &Bridge, task: &Task, history: &[TaskEvent]) -> anyhow::Re
     Ok(out)
 }
 
-/// A text of somebody else's, every line marked, so that it cannot pass for
-/// ours.
+/// A text of another author, every line marked, so that it cannot pass for ours.
 fn quoted(out: &mut String, heading: &str, text: &str) {
     if text.is_empty() {
         return;

@@ -30,7 +30,7 @@ pub(super) struct Daemon {
     pub(super) lacks: bool,
 }
 
-/// What a worker's daemon is told, so that it keeps every agent that joins here.
+/// The setting of a worker's daemon, so that it keeps every agent that joins here.
 pub(super) const LOCAL: &str = "sessions = \"local\"";
 
 /// The configuration that is written for a team.

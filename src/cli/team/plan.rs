@@ -13,7 +13,8 @@ use crate::session::joined::{Joined, Joins};
 use crate::session::made::NewFile;
 use crate::store::NewConversation;
 
-/// All that is to be made. Whatever can be refused is, before anything is made.
+/// All that is to be made. Everything that can be refused is refused before anything is
+/// made.
 pub(super) struct Plan {
     pub(super) name: Label,
     pub(super) role: String,

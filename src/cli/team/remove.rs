@@ -88,7 +88,7 @@ pub(super) async fn run(args: RemoveArgs, context: &Context) -> anyhow::Result<E
     let has_failed = perform(&mut removal, bridge.as_ref(), &joins).await;
     close(bridge).await;
     if !has_failed {
-        // What was left is told now, and no more is known of it.
+        // The command has named what was left; the record is not needed any more.
         records.forget(&record.name).with_context(|| {
             format!(
                 "{}: the record of the team cannot be removed",

@@ -91,7 +91,7 @@ fn json(plan: &Plan, store: &str, made: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// What a worker's work tree is told.
+/// What the agent of a worker's work tree gets to read.
 fn join(plan: &Plan, file: &Path) -> String {
     let join = format!("mcp-bridge join {}", path(file));
     match plan.for_user {

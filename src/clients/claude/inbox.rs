@@ -166,8 +166,8 @@ impl ClaudeInbox {
         let reach = |error| format!("the client's inbox cannot be reached: {error}");
         let mut stream = UnixStream::connect(&self.socket).await.map_err(reach)?;
         let peer = stream.peer_cred().map_err(reach)?;
-        // A path is anybody's to make in a directory for temporary files, and an
-        // environment is inherited by what has nothing to do with that session.
+        // Any user can make a path in a directory for temporary files, and a process
+        // that has nothing to do with that session may inherit the environment.
         let is_client = i64::from(peer.pid().unwrap_or(0)) == self.client.pid
             && peer.uid() == geteuid().as_raw()
             && liveness::runs(self.client);

@@ -39,7 +39,7 @@ pub(super) async fn state(client: ProcessId, threads: &[String]) -> Result<Optio
     })
 }
 
-/// Whether the agent can be told anything now, whatever the way.
+/// Whether the agent can take anything now, by any way.
 fn is_open(agent: &Addressee) -> Result<(), Fired> {
     if agent.in_turn {
         return Err(Fired::Busy);

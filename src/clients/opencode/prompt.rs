@@ -75,8 +75,8 @@ async fn find(server: &mut Server, agent: &Addressee) -> Result<Place, String> {
     })
 }
 
-/// The session that the agent is in: one that was told of, else the one used last. Those
-/// that an earlier client left have no user any more.
+/// The session that the agent is in: one that a hook named, else the one used last.
+/// Those that an earlier client left have no user any more.
 pub(super) fn likeliest(sessions: Vec<Session>, threads: &[String], since: i64) -> Option<Session> {
     let used: Vec<_> = sessions
         .into_iter()

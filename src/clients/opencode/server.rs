@@ -190,7 +190,7 @@ impl Server {
         in_time(patience, made).await
     }
 
-    /// Says what anybody may hear: no password, no directory, no text.
+    /// Sends only what every process may read: no password, no directory, no text.
     async fn greet(&mut self) -> Result<(), String> {
         #[derive(Deserialize)]
         struct Answer {
@@ -347,7 +347,7 @@ fn reachable(at: SocketAddr) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, at.port()))
 }
 
-/// What its server wants to be sent, if it wants anything.
+/// The header that its server requires, if any.
 fn secret(password: Option<String>, user: Option<String>) -> Result<Option<HeaderValue>, String> {
     let Some(password) = password.filter(|password| !password.is_empty()) else {
         return Ok(None);

@@ -1,7 +1,6 @@
-//! A process by its number, where there is no pidfd: somebody asks for it
-//! twice a second. macOS has an event for the end (kqueue's NOTE_EXIT), but
-//! only by unsafe code, which this crate forbids. Compiled and tested on Linux,
-//! too.
+//! A process by its number, where there is no pidfd: a thread asks for it twice a
+//! second. macOS has an event for the end (kqueue's NOTE_EXIT), but only by unsafe
+//! code, which this crate forbids. Compiled and tested on Linux, too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +16,8 @@ use super::STOPPED_EVERY;
 use crate::model::process::ProcessId;
 use crate::ps;
 
-/// How late an end is noticed at most. A number comes back there only after a
-/// hundred thousand others, so nobody else has it meanwhile.
+/// How late an end is noticed at most. A number comes back there only after a hundred
+/// thousand others, so no other process has it meanwhile.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// A watched process. Dropping it ends the watch, not the process.
@@ -26,7 +25,7 @@ const EVERY: Duration = Duration::from_millis(500);
 pub(in crate::liveness) struct Process {
     pid: Pid,
     id: ProcessId,
-    /// Once gone it stays gone, whoever has the number next.
+    /// Once gone it stays gone, also if another process gets the number.
     gone: Arc<AtomicBool>,
     stopped: Arc<AtomicBool>,
     #[expect(dead_code, reason = "held for its drop")]
@@ -88,8 +87,8 @@ impl Process {
     }
 }
 
-/// Whether the process with this number and this start runs. Where nobody tells
-/// the start, the number is the process.
+/// Whether the process with this number and this start runs. Where the start is not
+/// known, the number is the process.
 pub(super) fn runs(pid: i32, start: i64) -> bool {
     Pid::from_raw(pid).is_some_and(is_there)
         && (start == 0 || ps::start(pid).is_none_or(|began| began == start))
@@ -107,8 +106,7 @@ pub(super) fn start_of(pid: i32) -> Option<i64> {
     ps::start(pid)
 }
 
-/// Whether there is a process of this number, whoever's it is. Not by kill(2):
-/// that finds a zombie, too, on macOS, and this does not.
+/// Whether there is a process of this number, of any user.
 fn is_there(pid: Pid) -> bool {
     !matches!(getpgid(Some(pid)), Err(Errno::SRCH))
 }
@@ -166,7 +164,7 @@ mod tests {
         let mut process = Process::watch(pid, Arc::default()).expect("watched");
         end(child);
         assert!(!process.is_alive());
-        // A number that somebody has: our own.
+        // A number that is in use: our own.
         process.pid = rustix::process::getpid();
         assert!(!process.is_alive());
     }

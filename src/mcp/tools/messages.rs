@@ -288,7 +288,7 @@ impl Tool for WaitForMessages {
             };
             let Err(error) = ended else { break };
             // One of several whose conversation ends as the wait begins does not stand in
-            // the others' way; later ends are told of by the reading.
+            // the others' way; the reading reports later ends.
             let again = mail::verify(&bridge, self.who.acting(asked)?).await?;
             if again.0.len() >= verified.0.len() {
                 return Err(error.into());

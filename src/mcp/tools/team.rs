@@ -1,4 +1,4 @@
-//! Tools about agents: the partner, the team, oneself.
+//! Tools about agents: the partner, the team, the agent itself.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -15,7 +15,7 @@ use crate::text::shown::shown;
 /// Younger than this, a sign of life counts as one for the Python bridge's prompts.
 const ALIVE_SECONDS: i64 = 120;
 
-/// A session, as agents are told of it.
+/// A session, as agents see it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Seen {
     name: String,

@@ -1,4 +1,4 @@
-//! What the service manager lets a service reach: whoever asks may reach more.
+//! What the service manager lets a service reach: the user who asks may reach more.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cli::heard::Home;
 use crate::command::{self, Ended};
 
-/// Of one service of the machine; what is empty holds nobody back.
+/// Of one service of the machine; what is empty restricts nothing.
 #[derive(Debug, Default)]
 pub(super) struct Sandbox {
     unit: String,
@@ -96,7 +96,7 @@ impl Sandbox {
     }
 
     /// Whether the service manager makes the file's directory for the service: that it
-    /// may write there, whichever user asks.
+    /// may write there, for any user who asks.
     pub(super) fn owns(&self, path: &Path) -> bool {
         self.own.iter().any(|place| path.starts_with(place))
     }

@@ -19,9 +19,9 @@ use crate::store::StoreError;
 use crate::store::locate::{self, Hints, Location, Origin};
 use crate::store::sqlite::{self, Kind};
 
-/// Each once, and first those that somebody uses: `in_use` of the
-/// configurations and this user's own. The second number is how many. A daemon's
-/// is what its configuration says: its environment is not ours.
+/// Each once, and first those in use: `in_use` of the configurations and this user's
+/// own. The second number is how many. A daemon's is what its configuration says: its
+/// environment is not ours.
 pub(super) async fn locations(
     configs: &[Loaded],
     in_use: impl Fn(&Loaded) -> bool,

@@ -11,15 +11,15 @@ use crate::text;
 const TOPIC: &str = "store";
 const MEBIBYTE: u64 = 1024 * 1024;
 const GIBIBYTE: u64 = 1024 * MEBIBYTE;
-/// A log that nobody writes back; the daemon alarms at the same.
+/// A log that no process writes back; the daemon alarms at the same size.
 const LARGE_LOG: u64 = 64 * MEBIBYTE;
 /// Less free space than this is little, on a disk of any size.
 const LITTLE: u64 = 100 * MEBIBYTE;
-/// Of a disk that is not huge, so many percent are.
+/// Of a disk that is not huge, this percentage is little.
 const LITTLE_PERCENT: u64 = 5;
 const ENOUGH: u64 = 5 * GIBIBYTE;
 
-/// What is wrong with a store that nobody uses is no fault of this machine.
+/// A fault of a store that is not in use is no fault of this machine.
 pub(super) fn store(store: &Store) -> Vec<Finding> {
     let found = findings(store);
     if store.in_use && !store.other {
@@ -241,9 +241,9 @@ fn permissions(store: &Store) -> Vec<Finding> {
         let remedy = format!("chmod o-rwx {path}*");
         found.push(Finding::warn(TOPIC, text, remedy));
     }
-    // SQLite makes files beside it: whoever may write it must be able to, and
-    // the others must be able to write those. Nothing there is for a group that may not
-    // enter the directory.
+    // SQLite makes files beside it: each user who may write it must be able to, and the
+    // others must be able to write those. A group that may not enter the directory can
+    // use nothing there.
     let enters = directory.mode & 0o010 != 0;
     if file.mode & 0o020 != 0 && enters && directory.mode & 0o2020 != 0o2020 {
         let text = format!(
