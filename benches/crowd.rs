@@ -61,7 +61,7 @@ impl Bare {
         }
     }
 
-    /// Rows a second, so many in each transaction, each of another conversation.
+    /// Rows a second, `each` in each transaction, each of another conversation.
     fn rows(&mut self, each: usize, text: &str) -> f64 {
         let (begun, mut rows) = (Instant::now(), 0_u32);
         let mut next = self.conversations.iter().cycle();
@@ -104,7 +104,7 @@ fn round() -> Duration {
     }
 }
 
-/// Messages a second of so many connections, each of which sends the next one when the
+/// Messages a second over these connections, each of which sends the next one when the
 /// last one was acknowledged.
 async fn sent(store: &SharedStore, callers: &[Caller], text: &str) -> f64 {
     let (count, over) = (

@@ -187,7 +187,7 @@ fn sending(criterion: &mut Criterion, world: &World) {
     });
     world.runtime.block_on(unlimited(store));
     group.finish();
-    // Nobody has hundreds of thousands of unread messages.
+    // No session has hundreds of thousands of unread messages.
     world
         .scratch
         .raw()
@@ -408,7 +408,7 @@ fn looking(criterion: &mut Criterion, world: &World) {
                     look.arrivals(&std::collections::HashSet::new())
                         .expect("a healthy store");
                 }
-                // Nobody listens any more when the doorbell is taken down.
+                // The receiver has gone when the doorbell is taken down.
                 let _ = send.send(started.elapsed() / 100);
             }),
         )

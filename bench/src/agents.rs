@@ -77,7 +77,7 @@ pub(super) struct Progress {
 
 /// How often a child says how far it is.
 const TELL: Duration = Duration::from_millis(250);
-/// The readers' look at everything, whatever rang.
+/// The readers' look at everything, also without a bell.
 const FULL_LOOK: Duration = Duration::from_secs(5);
 /// How long a store may refuse a message whose sender has no time left.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -236,8 +236,8 @@ async fn send_one(
     }
 }
 
-/// `seq` and a filling of random length, most often short: the same for whoever
-/// sends this message again after a kill, or it would be another message.
+/// `seq` and a filling of random length, most often short: the same for every sender of
+/// this message, also after a kill, or it would be another message.
 fn body(pair: u32, seq: u64, size: u32) -> anyhow::Result<Body> {
     let random = fastrand::Rng::with_seed(seq << 16 ^ u64::from(pair)).f64();
     let filling = (f64::from(size) * random.powi(3)) as usize;

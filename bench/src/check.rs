@@ -32,8 +32,8 @@ pub(super) struct Verdict {
     pub(super) out_of_order: u64,
     /// Handed out, and never sent by anyone.
     pub(super) invented: u64,
-    /// Meant to be sent, but nobody knows whether they were: the sender ended
-    /// before the store had answered. Delivered or not, both is right.
+    /// Meant to be sent, but it is not known whether they were: the sender ended before
+    /// the store had answered. Delivered or not, both is right.
     pub(super) in_doubt: u64,
     /// Delivered by a periodic look, and the doorbell never told of it.
     pub(super) without_ring: u64,

@@ -181,7 +181,7 @@ mod linux {
             }
         }
 
-        /// Byte 120 of the `-shm` file is the lock of whoever writes:
+        /// Byte 120 of the `-shm` file is the lock of the writer:
         /// <https://sqlite.org/walformat.html#wal_locks>.
         fn locked(&self) -> anyhow::Result<bool> {
             let question = Flock {

@@ -1,5 +1,5 @@
-//! What each process of `bench delivery` notes, line by line, before and after
-//! it acts. Whatever is killed, its journal stands: one write a line, appended.
+//! What each process of `bench delivery` notes, line by line, before and after it acts.
+//! The journal of a killed process stays whole: one write a line, appended.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};

@@ -117,7 +117,7 @@ impl Place {
         self.work.go_on(&self.resume, until);
         self.child = Child::start(&self.work.job()).await?;
         let said = self.child.hear().await?;
-        // Whoever counts them may be gone already.
+        // The counter may be gone already.
         let _ = self.restarts.send(clock::monotonic_nanos() - begun);
         Ok(said)
     }
@@ -171,7 +171,7 @@ fn note_sent(records: &[Record], resume: &mut HashMap<u32, Resume>) {
     }
 }
 
-/// Kills somebody every so often, until the time is over.
+/// Kills a random process at random times, until the time is over.
 pub(super) async fn kill_at_random(every: Every, triggers: Vec<Trigger>, until: Instant) {
     while !triggers.is_empty() {
         let next = Instant::now() + every.random();

@@ -1,8 +1,8 @@
 //! `bench latency`: from the moment COMMIT returned in one process to the
 //! moment a line about it was written by another.
 //!
-//! Every row has a store of its own and takes its turn in each round, in a
-//! shuffled order, so that whatever else the machine does hits all alike.
+//! Every row has a store of its own and takes its turn in each round, in a shuffled
+//! order, so that other work of the machine hits all alike.
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};

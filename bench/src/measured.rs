@@ -61,7 +61,7 @@ impl Measured {
         }
     }
 
-    /// Measures so many messages.
+    /// Measures this number of messages.
     pub(super) async fn turn(&mut self, args: &LatencyArgs, messages: u32) -> anyhow::Result<()> {
         let beside = |name| self.store.with_file_name(name);
         let (committed, shown) = (beside("committed.json"), beside("shown.json"));
@@ -88,8 +88,8 @@ impl Measured {
             reader.hear::<Shown>().await?;
         }
         writer.order("go").await?;
-        // The reader's pipe is emptied all the time, as whoever runs `watch`
-        // would; a full one would hold it up.
+        // The reader's pipe is emptied all the time, as a user of `watch` would; a full
+        // one would hold it up.
         let (mut newest, mut last) = (0, None);
         while last.is_none_or(|last| newest < last) {
             tokio::select! {

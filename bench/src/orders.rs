@@ -1,4 +1,4 @@
-//! What a child is told by its parent.
+//! What a child gets from its parent.
 
 use std::io::BufRead;
 

@@ -29,7 +29,7 @@ pub(super) struct Goal {
     pub(super) p99: f64,
 }
 
-/// Each row with a floor is to stay within so many times its p50.
+/// Each row with a floor is to stay within this multiple of its p50.
 pub(super) const TIMES_FLOOR: f64 = 2.0;
 
 const fn row(

@@ -19,8 +19,8 @@ use mcp_bridge::session::made::{caller, planned};
 use mcp_bridge::store::Caller;
 use mcp_bridge::store::sqlite::{Create, SqliteStore};
 
-/// A directory that goes when the last of these is dropped, unless it was to be
-/// kept: whoever still works in it when a measurement is interrupted has one.
+/// A directory that goes when the last of these is dropped, unless it was to be kept: a
+/// part that still works in it when a measurement is interrupted has one.
 #[derive(Debug, Clone)]
 pub(super) struct Scratch(Arc<TempDir>);
 
@@ -92,7 +92,7 @@ pub(super) struct Pair {
     pub(super) reader: Login,
 }
 
-/// Makes a store without rate limits, with so many pairs.
+/// Makes a store without rate limits, with this number of pairs.
 pub(super) async fn make_store(path: &Path, pairs: u32) -> anyhow::Result<Vec<Pair>> {
     let now = clock::now();
     let ends = now + jiff::SignedDuration::from_hours(24 * 7);

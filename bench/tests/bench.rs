@@ -38,8 +38,8 @@ fn assert_clean(dir: &Path) {
     );
 }
 
-/// Where the orchestrator can look at the agents' processes, it spares whoever
-/// its silence would lose wrongly, and nothing is measured.
+/// Where the orchestrator can look at the agents' processes, it spares sessions that
+/// silence would lose wrongly, and nothing is measured.
 fn assert_isolated(part: &Value) {
     let root = rustix::process::geteuid().is_root();
     assert!(!root || part["isolated"] == true, "{part}");
@@ -73,7 +73,7 @@ fn no_daemon_outlives_a_measurement() {
             .expect("the program runs");
         // Itself, the orchestrator's daemon, and three workers'.
         processes::end_with(&mut bench, signal, dir.path(), 5);
-        // Nobody can tidy up after a kill.
+        // A killed process cannot tidy up.
         if signal != Signal::KILL {
             assert_clean(dir.path());
         }
@@ -423,7 +423,7 @@ fn an_interrupted_run_leaves_nothing() {
 
     let signals: [fn(Pid) -> rustix::io::Result<()>; 2] = [
         |run| kill_process(run, Signal::INT),
-        // As a terminal does it: the children are told, too.
+        // As a terminal does it: the children get the signal, too.
         |run| kill_process_group(run, Signal::INT),
     ];
     for interrupt in signals {

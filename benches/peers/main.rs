@@ -3,9 +3,8 @@
 //!
 //! Each row is a program that writes over a connection that it keeps, and a process
 //! that reads over another one. The rows take turns in one run, in a shuffled order, so
-//! that whatever else the machine does hits all alike. Servers are started for the run,
-//! in a scratch directory, and ended with it; one that is not installed is skipped by
-//! name.
+//! that other work of the machine hits all alike. Servers are started for the run, in a
+//! scratch directory, and ended with it; one that is not installed is skipped by name.
 //!
 //! ```sh
 //! apt-get install redis-server postgresql

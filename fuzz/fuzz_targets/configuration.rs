@@ -1,5 +1,4 @@
-//! A daemon's configuration: whatever stands in the file, there are settings or words
-//! about it.
+//! A daemon's configuration: any file makes settings or an error in words.
 #![no_main]
 
 use std::cell::LazyCell;

@@ -1,5 +1,5 @@
-//! What should not happen, and does: sockets at which nobody answers, clients that vanish,
-//! and text that pretends to be the bridge's own.
+//! What should not happen, and does: sockets that do not answer, clients that vanish, and
+//! text that pretends to be the bridge's own.
 
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
@@ -105,7 +105,7 @@ fn a_client_that_vanishes_in_a_call_loses_no_mail() {
         let call = json!({ "name": "wait_for_messages", "arguments": { "timeout": 50 } });
         client.begin("tools/call", call);
         client.input.take();
-        // Whatever it was at, it ends with its pipe, and reads nothing any more.
+        // At any point, it ends with its pipe, and reads nothing any more.
         wait_for("the end of the server", || {
             client.server.child.try_wait().expect("our child")
         });

@@ -15,7 +15,7 @@ fn command(scratch: &Path, arguments: &[&str]) -> Command {
         .args(arguments)
         .env("TMPDIR", scratch)
         .env("NO_COLOR", "1")
-        // A store that somebody named in the environment is none of its.
+        // The demo must not use a store that the environment names.
         .env("MCP_BRIDGE_STORE", scratch.join("not-this-one.db"));
     command
 }

@@ -18,7 +18,7 @@ use crate::common::scratch::{Ran, Running, Scratch, wait_until};
 /// Calls the hook of `name`'s client with an event.
 fn hook(scratch: &Scratch, name: &str, event: &Value) -> Ran {
     let mut command = scratch.bridge_as(name, &["hook"]);
-    // Whatever else this machine does.
+    // Also on a busy machine.
     command.env("MCP_BRIDGE_HOOK_PATIENCE", "30s");
     scratch.outcome_with_input(command, event.to_string().as_bytes())
 }
@@ -265,7 +265,7 @@ fn mail_wakes_an_idle_client_once() {
     let said = first.complaint();
     assert!(said.contains("1 unread message for work/b"), "{said}");
     assert!(!said.contains("plan"), "{said}");
-    // The turn that this wake led to is told nothing twice.
+    // The turn that this wake led to gets nothing twice.
     assert_eq!(
         told(hook(&scratch, "work.b", &event("UserPromptSubmit"))),
         ""
@@ -321,7 +321,7 @@ fn hooks_at_once_tell_of_a_message_once() {
             hook
         })
         .collect();
-    // Each has read by then what its agent was told.
+    // Each has read by then what its agent heard of.
     let store = scratch.store();
     wait_until("all of them are in the store", || {
         let mut hooks = hooks.iter();

@@ -508,7 +508,7 @@ fn a_server_ends_with_its_pipe() {
     );
     client.input.take();
     assert_eq!(client.server.end(), Some(0));
-    // Said once, whatever was asked.
+    // Said once, for all calls.
     let said = client.server.complaint();
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains("no daemon serves the store"), "{said}");

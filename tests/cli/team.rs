@@ -96,7 +96,7 @@ fn a_team_is_ready_to_be_started() {
     assert!(scratch.path("tree/.mcp.json").exists());
     assert!(scratch.path("tree/.claude/settings.local.json").exists());
 
-    // Each worker's work tree does as it is told.
+    // Each worker's work tree runs the line that it got.
     for line in made["join"].as_array().expect("lines") {
         let line = line.as_str().expect("a line");
         let place = tempfile::tempdir_in(scratch.dir()).expect("a directory");

@@ -29,7 +29,7 @@ class Model(scripted.Model):
     # What the agent was asked, and what its helper was.
     asked, helped = [], []
     script = []
-    # The agent reads its mail when it is told that there is some.
+    # The agent reads its mail when it hears that there is some.
     reads = True
     # The helper's answer to its first request, and to its second one, wait for these.
     begins, ends = threading.Event(), threading.Event()
@@ -140,7 +140,8 @@ def is_held(reason, remedy):
     tried = as_a("doctor", "wake", code=1)
     assert "held: " in tried and reason in tried and remedy in tried, tried
     assert session()["unread"] == 2 and len(Model.asked) == before, Model.asked
-    # Whatever is held, its hook wakes it: that is a way of the user's own.
+    # Its hook wakes it even if the client holds something back: that is a way of the
+    # user's own.
     say("go on")
     wait("reading", lambda: session()["unread"] == 0)
     wait("waiter after the turn", lambda: processes("wait"))

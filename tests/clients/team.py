@@ -38,7 +38,7 @@ class Model(scripted.Model):
     """The models of all three. The orchestrator's makes the tasks when it is asked to, and
     reads its mail when it is told of some; a worker's reads its mail and does the task."""
 
-    # What each was told: (who, what is new to it, the tool that it called).
+    # What each got: (who, what is new to it, the tool that it called).
     asked = []
     # The victim has its second task, and is dead.
     has_second, is_dead = threading.Event(), threading.Event()

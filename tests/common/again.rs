@@ -46,17 +46,17 @@ pub(crate) fn passed(output: &Output) {
     );
 }
 
-/// What a child of this test program is told.
+/// What a child of this test program gets.
 const CHILD: &str = "MCP_BRIDGE_TEST_CHILD";
 
-/// This program again, to run one test function as a child that is told something.
+/// This program again, to run one test function as a child with an argument.
 pub(crate) fn child(wrapper: &[&str], module: &str, test: &str, told: &str) -> Command {
     let mut command = behind(wrapper, module, test);
     command.env(CHILD, told);
     command
 }
 
-/// What this process was told, if it is such a child.
+/// The argument of this process, if it is such a child.
 pub(crate) fn told() -> Option<String> {
     std::env::var(CHILD).ok()
 }

@@ -135,7 +135,7 @@ impl Rig {
         Pair { id, a, b, name }
     }
 
-    /// Writes `NAME.toml`, whole at once, whatever was there.
+    /// Writes `NAME.toml`, whole at once, over an older one.
     pub(crate) fn write_credentials(&self, name: &str, callers: &[&Caller]) {
         let credentials = Credentials {
             store: None,
@@ -404,8 +404,8 @@ impl Daemon {
         }
     }
 
-    /// Starts it among processes of its own, as on another machine: it cannot
-    /// look at anybody's agent. `None` where this user may not do that.
+    /// Starts it among processes of its own, as on another machine: it cannot look at
+    /// an agent. `None` where this user may not do that.
     #[allow(dead_code, reason = "not every binary has daemons that look at agents")]
     pub(crate) fn start_apart(rig: &Rig, config: &Path) -> Option<Self> {
         let apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
@@ -471,8 +471,8 @@ impl Daemon {
         kill_process(pid, signal).expect("signalled");
     }
 
-    /// Makes it stand still, where it does not keep everybody else from writing:
-    /// stopped in the middle of a write, it would.
+    /// Makes it stand still, where it does not keep the others from writing: stopped in
+    /// the middle of a write, it would.
     #[track_caller]
     pub(crate) fn pause(&self, rig: &Rig) {
         wait_for("a pause outside of a write", || {

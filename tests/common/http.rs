@@ -1,5 +1,5 @@
-//! An HTTP server on loopback that answers as it is told, in order, and keeps
-//! what it was asked.
+//! An HTTP server on loopback that gives prepared answers, in order, and keeps the
+//! requests.
 
 #![allow(
     dead_code,
@@ -105,7 +105,7 @@ fn serve(listener: &TcpListener, answers: Vec<Answer>, shared: &Arc<Shared>) {
         if shared.over.load(Ordering::SeqCst) {
             return;
         }
-        // Whoever speaks another protocol is not answered.
+        // A client of another protocol gets no answer.
         let Some(request) = read(&stream) else {
             continue;
         };

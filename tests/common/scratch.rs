@@ -160,7 +160,7 @@ impl Scratch {
         command
     }
 
-    /// Ends all conversations, so many seconds ago (ahead, if negative).
+    /// Ends all conversations, this number of seconds ago (ahead, if negative).
     pub fn expire_conversations(&self, seconds: i64) {
         self.sql(&format!(
             "UPDATE conversations SET expires_at =
@@ -279,7 +279,7 @@ impl Running {
         running
     }
 
-    /// Starts it; nobody reads its standard output.
+    /// Starts it; its standard output is not read.
     pub fn unread(command: &mut Command) -> Self {
         Self::start(command.stdout(Stdio::piped()))
     }

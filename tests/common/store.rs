@@ -29,7 +29,7 @@ pub(crate) fn start() -> Timestamp {
     Timestamp::from_second(1_763_000_000).expect("in range")
 }
 
-/// So many seconds after [`start`].
+/// This number of seconds after [`start`].
 pub(crate) fn at(second: i64) -> Timestamp {
     start() + SignedDuration::from_secs(second)
 }
@@ -146,7 +146,7 @@ pub(crate) async fn receive(store: &Store, caller: &Caller, now: Timestamp) -> V
     fetched.messages.into_iter().map(|m| m.message).collect()
 }
 
-/// A boot of this machine, so many seconds in.
+/// A boot of this machine, this number of seconds in.
 pub(crate) fn boot(name: &str, seconds: u64) -> Boot {
     Boot {
         id: name.into(),

@@ -216,7 +216,7 @@ fn a_wake() {
     let exec = "[wake]\norder = [\"exec\", \"exec\"]\n[wake.exec]\ncommand = [\"nudge\"]\n";
     assert_snapshot!(worker_says(exec), @"<dir>/worker.toml: wake.order: names `exec` twice; remove one");
 
-    // A session's own key is the session's fault; a global one is told once.
+    // A session's own key is the session's fault; a global one is reported once.
     let session = "[[session]]\ncredentials = \"a.toml\"\nproof = \"none\"\n";
     let own = format!("{session}[session.wake]\norder = [\"file\"]\nbackoff = \"20m\"\n");
     assert_snapshot!(worker_says(&own), @r#"

@@ -1,7 +1,7 @@
-//! Nothing that was acknowledged is lost and nothing is done twice, whatever is
-//! killed and however often: daemons of both roles, agents, and whoever adds
-//! tasks, all along. Every agent notes what it is about to do and what came of
-//! it in a file of its own; a checker compares those files with the store.
+//! Nothing that was acknowledged is lost and nothing is done twice, under kills of
+//! every process at any time: daemons of both roles, agents, and the programs that add
+//! tasks. Every agent notes what it is about to do and what came of it in a file of its
+//! own; a checker compares those files with the store.
 
 #![allow(
     clippy::expect_used,
@@ -25,7 +25,7 @@ use check::check;
 const WORKERS: usize = 3;
 
 const WORKER: &str = "[heartbeat]\ninterval = \"100ms\"\nttl = \"1500ms\"\n";
-/// Whoever is killed here is killed again and again: that is no poison.
+/// Agents are killed here again and again: that makes no task poison.
 const ORCHESTRATOR: &str = "[watchdog]\ncheck_interval = \"100ms\"\nleader_ttl = \"1s\"\n\
      [reassignment]\ncapacity = 2\nmax_losses = 100\n";
 
@@ -117,7 +117,7 @@ fn whatever_is_killed_every_task_is_done_once() {
         fleet.kill_somebody();
         kills += 1;
     }
-    // The fences are tried for certain: somebody loses a task, and writes.
+    // The fences are tried for certain: an agent loses a task, and writes.
     wait_for("somebody who comes too late", || {
         fleet.actors[..WORKERS].iter_mut().for_each(Actor::kill);
         for actor in 0..WORKERS {
@@ -126,7 +126,7 @@ fn whatever_is_killed_every_task_is_done_once() {
         std::thread::park_timeout(Duration::from_millis(500));
         (check(&fleet.rig).refused > 0).then_some(())
     });
-    // Nobody dies any more and nothing new comes: all that was promised ends.
+    // No process is killed any more and nothing new comes: all that was promised ends.
     let adder = fleet.actors.pop().expect("the adder");
     adder.end();
     wait_for("every task to be done", || {

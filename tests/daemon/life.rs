@@ -117,7 +117,7 @@ fn an_end_while_the_daemon_was_down_is_noticed_when_it_is_back() {
     for pair in &pairs[3..] {
         rig.becomes(&pair.b.session, Life::Alive);
     }
-    // Whoever comes after one that ended gets what that had not acknowledged.
+    // The successor of a session that ended gets what that had not acknowledged.
     for pair in &pairs[..4] {
         assert_eq!(rig.fetch(&pair.b), ["in its hand"]);
     }

@@ -503,7 +503,7 @@ fn credentials_name_the_store_when_nothing_else_does() {
         assert!(said.contains(named), "{named} in {said}");
     }
     assert_eq!(rig.daemon(&config).wait(), Some(78));
-    // A word of the configuration's decides, and the difference is told.
+    // The configuration decides, and the difference is reported.
     write(&format!("[store]\nurl = \"{}\"\n", own.display()), &both);
     let (code, said) = check();
     assert_eq!(code, Some(0), "{said}");
@@ -517,7 +517,7 @@ fn a_store_in_an_older_form_is_taken_as_the_scripts_left_it() {
     let rig = Rig::new();
     rig.block_on(rig.store.close());
     for file in files(&rig) {
-        // Whatever is left of the new one.
+        // Any rest of the new one.
         let _ = std::fs::remove_file(file);
     }
     let id = "conv_0123456789abcdef";

@@ -119,7 +119,7 @@ fn a_host_that_falls_silent_is_lost_after_its_ttl_and_not_before() {
     let task = fleet.add("Port the parser");
     let first = fleet.owner(task, 1);
     let begun = Instant::now();
-    // The agent dies with its daemon, so that nobody can tell.
+    // The agent dies with its daemon, so that no process reports it.
     fleet.workers[first].kill_all();
     assert_eq!(fleet.owner(task, 2), 1 - first);
     let took = begun.elapsed();
@@ -272,7 +272,7 @@ fn a_worker_that_pauses_is_not_lost_and_one_that_pauses_too_long_once() {
         fleet.rig.goes_on(&session);
     }
     assert_eq!(fleet.task(task).fence, Fence(1));
-    // Its agent goes away during a pause, and nobody can tell.
+    // Its agent goes away during a pause, and no process can report it.
     fleet.workers[first].pause(&fleet.rig);
     fleet.workers[first].agent.end();
     assert_eq!(fleet.owner(task, 2), 1 - first);
@@ -334,8 +334,7 @@ fn a_task_that_is_given_by_hand_to_somebody_who_is_gone_goes_on() {
     let short = QUICK_WATCHDOG.replace("[watchdog]\n", "[watchdog]\ndefault_ttl = \"1s\"\n");
     let mut orchestrator = fleet.orchestrator(&short);
     fleet.workers_ready();
-    // It called once, and no daemon keeps it: it holds nothing, and nobody
-    // misses it.
+    // It called once, and no daemon keeps it: it holds nothing, and is not missed.
     fleet.rig.fetch(&caller.b);
     let until = Instant::now() + ttl * 3;
     wait_for("its time to be over", || {

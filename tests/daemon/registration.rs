@@ -57,7 +57,7 @@ impl Client {
         self.0.id().into()
     }
 
-    /// As `kill -9` ends it, and whatever it started lives on.
+    /// As `kill -9` ends it; what it started lives on.
     fn kill(mut self) {
         self.0.kill().expect("killed");
         self.0.wait().expect("ended");
@@ -153,7 +153,7 @@ fn a_client_s_session_is_kept_and_its_task_moves_when_it_is_killed() {
     let again = Client::start(&rig, ["one", "two"][place], &door);
     is_kept(&rig, &pairs[place], &again);
 
-    // A daemon that is killed and started again loses nobody.
+    // A daemon that is killed and started again loses no session.
     worker.kill();
     let _worker = rig.worker(LOCAL);
     is_kept(&rig, &pairs[place], &again);
@@ -204,7 +204,7 @@ fn a_configured_session_keeps_its_own_proof() {
     assert_eq!(beat.proof, ProofKind::None);
 }
 
-/// A registration as the store has it, whoever wrote it.
+/// A registration as the store has it, of any author.
 fn registration(process: Option<ProcessId>) -> Registration {
     let boot = host::boot();
     Registration {
@@ -349,7 +349,7 @@ fn a_client_in_a_container_lives_by_its_ttl() {
     }
     let pair = rig.pair("one");
     let _worker = rig.worker(LOCAL);
-    // The first process of a container is nobody's parent in it; the second one is.
+    // The first process of a container is no parent in it; the second one is.
     let inner = [
         "unshare",
         "--pid",

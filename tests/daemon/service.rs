@@ -65,7 +65,7 @@ impl Manager {
         panic!("never told `{what}`: {:#?}", self.told);
     }
 
-    /// The same of what was told already, too: it is told once.
+    /// The same of what was reported already, too: it is reported once.
     #[track_caller]
     fn has_heard(&mut self, what: &str) {
         let heard = |told: &String| told.lines().any(|line| line.starts_with(what));

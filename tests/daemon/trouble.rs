@@ -42,7 +42,7 @@ fn told(rig: &Rig, what: &str) -> usize {
     all.lines().filter(|line| *line == what).count()
 }
 
-/// Waits until the operator was told of the trouble.
+/// Waits until the operator has an alert of the trouble.
 #[track_caller]
 fn raised(rig: &Rig, begun: Instant) {
     wait_for("an alert", || {
@@ -53,7 +53,7 @@ fn raised(rig: &Rig, begun: Instant) {
     assert!(!full() || took < LIMIT, "alerted after {took:?}");
 }
 
-/// Waits for the end of it; nothing was told twice.
+/// Waits for the end of it; nothing was announced twice.
 #[track_caller]
 fn recovered(rig: &Rig) {
     wait_for("the recovery", || {

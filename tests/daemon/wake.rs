@@ -314,8 +314,8 @@ fn without_evidence_every_way_is_tried_again_and_the_log_stays_short() {
     assert_eq!(rows[1].outcome.as_deref(), Some("spent"), "{rows:?}");
     assert_eq!(rig.fetch(&pair.b), ["hello"]);
     daemon.says("looked");
-    // What comes after is told again, whether the fetch fell into a wake or
-    // into a pause.
+    // What comes after is announced again, whether the fetch fell into a wake or into a
+    // pause.
     let before = lines(&inbox(&rig, "one"));
     rig.send(&pair.a, "again");
     has_lines(&inbox(&rig, "one"), before + 2);
@@ -439,7 +439,7 @@ fn a_loop_of_heartbeats_is_no_evidence_and_only_a_fetch_is() {
     let adapters = exec(&script) + &file(&inbox(&rig, "one"));
     let daemon = rig.worker(&woken("one", keys, &adapters));
     rig.send(&pair.a, "hello");
-    // All ways, twice over, however often somebody calls in for it.
+    // All ways, twice over, however often the agent calls.
     wait_for("the second round", || {
         call_in(&rig, &pair.b, None);
         (lines(&inbox(&rig, "one")) >= 2).then_some(())
@@ -617,7 +617,7 @@ fn a_daemon_that_stops_or_lets_go_leaves_no_wake_open() {
         rig.wakes(&two.b.session)[0].outcome.as_deref(),
         Some("abandoned")
     );
-    // Somebody else need not wait for the lease.
+    // Another daemon need not wait for the lease.
     let config = rig.config("other", &both);
     let mut other = rig.daemon(&config);
     other.ready();
@@ -833,7 +833,7 @@ fn a_writer_that_rings_no_bell_wakes_too() {
 
 #[test]
 fn without_an_inotify_instance_it_warns_and_wakes() {
-    // A user namespace has a limit of its own: nobody else's is touched.
+    // A user namespace has a limit of its own: no other user's is touched.
     let none_left = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$@\"";
     let wrapper = [
         "unshare",

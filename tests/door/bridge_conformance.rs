@@ -1,4 +1,4 @@
-//! What a program sees of the store, by whichever way it reaches it. Each case is
+//! What a program sees of the store, by any way that it reaches it. Each case is
 //! written once against [`Bridge`] and runs with the store's file open in this process,
 //! through the daemon that has it open, through a daemon of a newer version, whose
 //! answers say more, and through one whose every answer is lost once.

@@ -133,8 +133,8 @@ async fn from_now_on_shows_no_old_mail_at_a_full_look_either() {
     let site = Site::new().await;
     site.send(&["old"]).await;
     let (follower, mut lines) = site.follow(Begin::Now, Duration::from_millis(1));
-    // Whatever comes before it listens is old, too: the first line that comes
-    // says that it does.
+    // All that comes before it listens is old, too: the first line that comes says that
+    // it does.
     let first = loop {
         site.send(&["first"]).await;
         match timeout(Duration::from_millis(100), lines.recv()).await {

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 /// What a daemon answers at a path, to a body: a status and a body.
 type Answers = Arc<dyn Fn(&str, &Value) -> (u16, Value) + Send + Sync>;
 
-/// A daemon that answers as it is told, at both its sockets, until the test is over.
+/// A daemon that gives prepared answers, at both its sockets, until the test is over.
 struct Played {
     scratch: Scratch,
     socket: PathBuf,
@@ -134,7 +134,7 @@ fn a_daemon_without_an_operation_is_said_to_be_older() {
         (&["task", "list"], "tasks"),
     ] {
         let ran = daemon.run(args);
-        // Whatever is wrong, there is no status.
+        // On any fault, there is no status.
         let code = if what == "status" { 69 } else { 78 };
         assert_eq!(ran.code, Some(code), "{args:?}: {ran:?}");
         let said = format!("does not know `{what}`");

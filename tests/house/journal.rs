@@ -75,7 +75,7 @@ fn calls<'a>(code: &'a str, name: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Whoever filters the journal by `MCP_EVENT` misses nothing above debug.
+/// A reader who filters the journal by `MCP_EVENT` misses nothing above debug.
 #[test]
 fn every_record_above_debug_says_which_event_it_is() {
     let known: BTreeMap<&str, Level> = EVENTS.iter().map(|e| (e.name, e.level)).collect();
@@ -101,7 +101,7 @@ fn every_record_above_debug_says_which_event_it_is() {
                     continue;
                 };
                 let found = known.get(event);
-                // Who died is told by two ways of dying.
+                // Two ways of dying share one event for who died.
                 assert_eq!(found, Some(&level), "{file}: {name}!({call})");
             }
         }

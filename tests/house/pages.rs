@@ -28,7 +28,7 @@ use std::process::Command;
 use clap::CommandFactory;
 use roff::Roff;
 
-/// How to make them anew, for whoever finds them different.
+/// How to make them anew, for a developer who finds them different.
 const BLESS: &str = "MCP_BRIDGE_BLESS=1 cargo test --test house pages";
 
 fn root(path: &str) -> PathBuf {
@@ -184,7 +184,7 @@ fn the_completions() {
         assert!(output.status.success(), "{shell}");
         let script = String::from_utf8(output.stdout).expect("text");
         assert!(script.contains("mcp-bridge"), "{shell}: {script}");
-        // Whoever packages it has not the path of whoever made it.
+        // The packager has not the path of the developer.
         assert!(!script.contains(env!("CARGO_MANIFEST_DIR")), "{shell}");
         hold(&format!("packaging/completions/{file}"), &script);
     }

@@ -177,7 +177,7 @@ fn whatever_ends_badly_is_started_again_and_may_end_in_peace() {
             patience > longest + Duration::from_secs(2),
             "{name}: {patience:?}"
         );
-        // A daemon that comes back has lost nobody.
+        // A daemon that comes back has lost no session.
         let pause = seconds("ThrottleInterval");
         assert!(
             pause * 2 <= settings.agents.heartbeat.ttl,
@@ -204,7 +204,7 @@ fn nothing_is_relative_or_lies_where_others_may_write() {
                 assert!(!path.starts_with(open), "{name}: {path}");
             }
         }
-        // Nobody but the user, and the group that shares a store.
+        // Only the user, and the group that shares a store.
         let mask = content["Umask"].as_u64().expect("a number");
         assert_eq!(mask & 0o007, 0o007, "{name}: {mask:o}");
     }

@@ -180,7 +180,7 @@ async fn a_writer_killed_in_its_turn_leaves_no_listener_deaf() {
         stop_in_its_turn(&ours, &scratch.beside("-bell"));
         ours.kill().expect("killed");
         ours.wait().expect("it ends");
-        // Each of so many in a row, as soon as the machine has the time.
+        // Each of these in a row, as soon as the machine has the time.
         let (mut prompt, end) = (0, Instant::now() + PATIENCE);
         while prompt < 10 {
             assert!(Instant::now() < end, "the listener is deaf");

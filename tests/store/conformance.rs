@@ -1,6 +1,6 @@
-//! What a store must answer, whatever it is made of. Each case is written once
-//! against [`Store`](mcp_bridge::store::Store) and run for each backend; a new
-//! backend joins with one [`Backend`] and one line at the end of this file.
+//! What a store must answer, over any backend. Each case is written once against
+//! [`Store`](mcp_bridge::store::Store) and run for each backend; a new backend joins
+//! with one [`Backend`] and one line at the end of this file.
 
 #![expect(
     clippy::expect_used,

@@ -21,7 +21,7 @@ use crate::common::store::{Pair, Scratch, at, draft, named, unlimited};
 /// What may happen, to either side of either conversation.
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many messages in one batch.
+    /// This number of messages in one batch.
     Send { count: u8 },
     /// One message under a client id that may have been used before.
     Retry { id: u8 },
@@ -220,7 +220,7 @@ impl History {
         format!("message {}", self.words)
     }
 
-    /// In the end everybody reads everything.
+    /// In the end every session reads everything.
     async fn finish(&mut self) -> Result<(), TestCaseError> {
         for pair in 0..self.pairs.len() {
             for side in Side::BOTH {

@@ -1,7 +1,7 @@
-//! A store that breaks: replaced, damaged, read-only, on a full disk, of
-//! another version or of another program. Whatever happens, nothing that was
-//! acknowledged is lost, nothing is acknowledged that is not stored, and the
-//! error names the thing and the remedy.
+//! A store that breaks: replaced, damaged, read-only, on a full disk, of another
+//! version or of another program. In every case, nothing that was acknowledged is lost,
+//! nothing is acknowledged that is not stored, and the error names the thing and the
+//! remedy.
 
 #![expect(
     clippy::expect_used,

@@ -172,7 +172,7 @@ async fn its_database_is_adopted_and_its_agents_go_on() {
             "at": timestamp::to_text(now),
         }])
     );
-    // What it read is read, and nobody is woken for it.
+    // What it read is read, and wakes no session.
     let mail = store
         .mail(std::slice::from_ref(&pair.a.session))
         .await

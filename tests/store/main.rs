@@ -1,4 +1,4 @@
-//! What the store promises, whatever it is given and whatever happens to its file.
+//! What the store promises, for any input and any fate of its file.
 
 #[path = "../common/mod.rs"]
 mod common;

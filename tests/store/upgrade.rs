@@ -29,7 +29,7 @@ use crate::common::store::{Pair, Scratch, at, open, receive, say, skipped, try_o
 /// As version 1 made it, and as it noted that it did.
 const FIRST: &str = include_str!("../../migrations/sqlite/0001_bridge.sql");
 
-/// A store of schema 1 in which somebody lived.
+/// A store of schema 1 that was in use.
 async fn old(scratch: &Scratch) -> Pair {
     let url = format!("sqlite:{}?mode=rwc", scratch.path().display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("made");
@@ -214,7 +214,7 @@ async fn the_older_store_is_kept_as_it_was() {
         let scratch = Scratch::new();
         old(&scratch).await;
         std::fs::set_permissions(scratch.path(), Permissions::from_mode(before)).expect("set");
-        // What one that was killed left stands in nobody's way.
+        // What one that was killed left stands in no one's way.
         let partial = scratch.beside(&format!(".before-schema-{SCHEMA_VERSION}.partial"));
         std::fs::write(&partial, "half of it").expect("written");
         let columns = columns(&scratch);
@@ -448,7 +448,7 @@ fn without_room_for_the_copy_the_store_stays_as_it_is() {
     assert_eq!(said[1..], ["bridge.db filler", "migrated"]);
 }
 
-/// A child: opens the store that it is told of when its parent says so.
+/// A child: opens the store that its parent named when the parent says so.
 #[tokio::test]
 async fn child_that_opens() {
     let Some(path) = told() else { return };

@@ -1,6 +1,6 @@
-//! Many processes write one store: nothing is lost, nothing comes twice, each
-//! sender's order is kept, and nobody is told that the database is locked.
-//! Also when writers are killed in the middle.
+//! Many processes write one store: nothing is lost, nothing comes twice, each sender's
+//! order is kept, and no writer gets "the database is locked". Also when writers are
+//! killed in the middle.
 
 #![expect(
     clippy::expect_used,
@@ -26,8 +26,8 @@ use crate::common::store::{Pair, Scratch, at, draft, unlimited};
 
 const WRITERS: usize = 8;
 
-/// A child: told `path conversation/side count`, its token on standard input;
-/// sends so many numbered messages and reports each that was acknowledged.
+/// A child: gets `path conversation/side count`, its token on standard input; sends
+/// this number of numbered messages and reports each that was acknowledged.
 #[test]
 fn child_that_writes() {
     let Some(told) = told() else { return };
@@ -228,9 +228,9 @@ async fn eight_processes_write_and_one_reads() {
     store.close().await;
 }
 
-/// Sends so many numbered messages as a person or a script does: a process of
-/// the command line for one of them, then one for a batch, and so on. Returns
-/// what was acknowledged, and what else they said.
+/// Sends this number of numbered messages as a user or a script does: a process of the
+/// command line for one of them, then one for a batch, and so on. Returns what was
+/// acknowledged, and what else they said.
 fn send_by_command_line(credentials: &Path, count: usize) -> (Vec<usize>, String) {
     let (mut promised, mut said) = (Vec::new(), String::new());
     while promised.len() < count {

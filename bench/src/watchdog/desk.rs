@@ -111,7 +111,7 @@ impl Desk {
         }
     }
 
-    /// A daemon of its own for every so many sessions.
+    /// A daemon of its own for each group of sessions.
     pub(super) async fn hosts(
         &self,
         keys: &[SessionKey],
@@ -156,7 +156,7 @@ pub(super) async fn beat(
     mirror: bool,
 ) -> anyhow::Result<u64> {
     let beats: Vec<Beat> = host.keys.iter().map(beat_of).collect();
-    // Not this machine: nobody here can ask for these processes.
+    // Not this machine: no daemon here can look for these processes.
     let boot = Boot {
         id: host.daemon.id.clone(),
         ..host::boot()

@@ -46,7 +46,7 @@ pub(super) struct Row {
     pub(super) scripts: &'static str,
 }
 
-/// A lease that is over: whoever had it, and its fence.
+/// A lease that is over: the session that had it, and its fence.
 struct OldLease {
     session: usize,
     task: i64,
@@ -90,7 +90,7 @@ pub(super) async fn measure(
         super::say(&format!("host {n} of {kills} falls silent"))?;
         run.silence_a_host().await?;
     }
-    // Before the last act: whoever calls shows life.
+    // Before the last act: a session that calls shows life.
     let false_lost = run.yard.false_lost()?;
     super::say(&format!("{} agents do nothing", kills.min(sessions)))?;
     run.stall(kills).await?;
@@ -191,7 +191,7 @@ impl Run {
             .await
     }
 
-    /// Everybody owes a task and nobody does anything; some do one last thing.
+    /// Every agent owes a task and none does anything; some do one last thing.
     async fn stall(&mut self, count: usize) -> anyhow::Result<()> {
         let yard = &mut self.yard;
         yard.configure(yard.timers.stalled_after)?;
@@ -215,7 +215,7 @@ impl Run {
         .await?;
         // (session, when it moved last, whether that was seen)
         let mut moving = Vec::new();
-        // Whoever moved first must not have stalled again before it is looked at.
+        // The first to move must not have stalled again before it is looked at.
         let most = u32::try_from(owing.len().max(1)).unwrap_or(u32::MAX);
         let stagger = STAGGER.min(yard.timers.stalled_after / 2 / most);
         for n in owing {
@@ -245,7 +245,7 @@ impl Run {
         .await
     }
 
-    /// Whoever lost a task writes once more.
+    /// Each session that lost a task writes once more.
     async fn try_old_leases(&self) -> anyhow::Result<u64> {
         let mut accepted = 0;
         for lease in &self.old {
@@ -270,7 +270,7 @@ impl Run {
         Ok(accepted)
     }
 
-    /// Whoever has a task ends it; returns how many nobody could end.
+    /// Each owner of a task ends it; returns how many could not be ended.
     async fn end_all(&self) -> anyhow::Result<u64> {
         let end = Instant::now() + Duration::from_secs(30);
         let all = "SELECT count(*) FROM bridge_task WHERE state <> 'done'";

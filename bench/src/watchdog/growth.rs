@@ -1,6 +1,5 @@
-//! What heartbeats and looks cost, and how that grows: a scratch store with so
-//! many sessions, the store's own calls, the product's own watchdog, in this
-//! process.
+//! What heartbeats and looks cost, and how that grows: a scratch store of a given size,
+//! the store's own calls, the product's own watchdog, in this process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,10 +16,9 @@ use mcp_bridge::model::SessionKey;
 
 /// Sessions of one host.
 const PER_HOST: usize = 100;
-/// One host of so many beats between two looks: an interval of 5 s, a look each
-/// second.
+/// Beats of one host between two looks: an interval of 5 s, a look each second.
 const LOOKS: usize = 5;
-/// Every so many rounds the heartbeat is copied for the Python bridge, once a
+/// In one round of this many the heartbeat is copied for the Python bridge, once a
 /// minute at an interval of 5 s.
 const MIRRORED: usize = 12;
 /// Sessions that are lost at once.
@@ -32,7 +30,7 @@ const SHORT: Duration = Duration::from_millis(300);
 /// What a round and a look may take at most with this many sessions.
 const GOAL: (usize, Duration) = (10_000, Duration::from_millis(100));
 
-/// What it costs with so many sessions.
+/// What it costs with this number of sessions.
 #[derive(Debug, Serialize)]
 pub(super) struct Size {
     pub(super) sessions: usize,
@@ -239,7 +237,7 @@ fn give_them_work(path: &Path, keys: &[SessionKey]) -> anyhow::Result<()> {
 fn cost(what: &'static str, title: &'static str, sessions: usize, histogram: &Histogram) -> Cost {
     let us = histogram.micros();
     let (goal, most) = GOAL;
-    // The first look is made once, before anybody relies on it.
+    // The first look is made once, before any duty relies on it.
     let judged = sessions == goal && what != "tick-first";
     Cost {
         what,

@@ -1,6 +1,6 @@
-//! Everybody falls silent at once: a fault of the network or of the watchdog
-//! looks like that, and must not end in thousands of moves. In this process,
-//! with the product's own duties; the hosts are rows.
+//! All sessions fall silent at once: a fault of the network or of the watchdog looks
+//! like that, and must not end in thousands of moves. In this process, with the
+//! product's own duties; the hosts are rows.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(super) struct Mass {
     pub(super) most_moves_in_a_second: usize,
     /// From the end of the hold to the last move.
     pub(super) moved_seconds: f64,
-    /// Tasks that nobody has and that wait for nobody.
+    /// Tasks without an owner that no agent is to get.
     pub(super) lost_tasks: u64,
 }
 
@@ -125,7 +125,7 @@ impl Stage {
     async fn play(&self, store: &SharedStore) -> anyhow::Result<Mass> {
         let all = &self.hosts[..];
         let back = &all[..RETURNING.min(all.len())];
-        // Longer than a ttl: before that nobody would be given up anyway.
+        // Longer than a ttl: before that no session would be declared lost anyway.
         let begun = Instant::now();
         while begun.elapsed() < TTL + INTERVAL {
             round(store, all).await?;
@@ -231,7 +231,7 @@ impl Stage {
     }
 }
 
-/// How long whoever is back was silent at most.
+/// How long a session that is back was silent at most.
 #[derive(Debug, Default)]
 struct Pauses {
     last: Option<Instant>,

@@ -1,5 +1,5 @@
-//! `bench watchdog`: how soon a session that is gone is noticed and its task is
-//! with another, what watching costs, and whether anybody is given up wrongly.
+//! `bench watchdog`: how soon a session that is gone is noticed and its task is with
+//! another, what watching costs, and whether a session is declared lost wrongly.
 
 mod desk;
 mod detect;

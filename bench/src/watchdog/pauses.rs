@@ -1,5 +1,5 @@
-//! Daemons that stand still for a while and go on, as in a virtual machine that
-//! is moved: nobody may be given up for that.
+//! Daemons that stand still for a while and go on, as in a virtual machine that is
+//! moved: no session may be declared lost for that.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub(super) async fn measure(
     for made in join_all(all).await {
         pauses.extend(made?);
     }
-    // Whoever was to be given up for the last of them is, by now.
+    // Sessions that the last of them would cost are lost by now.
     sleep(timers.ttl + timers.check * 2).await;
     let false_lost = yard.false_lost()?;
     let isolated = yard.isolated;

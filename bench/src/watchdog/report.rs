@@ -40,7 +40,7 @@ pub(super) struct Verdict {
     false_lost: u64,
     /// Leases that were over and whose writes were accepted.
     double_fences: u64,
-    /// Tasks that nobody could end.
+    /// Tasks that no agent could end.
     lost_tasks: u64,
 }
 

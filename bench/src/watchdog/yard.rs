@@ -24,7 +24,7 @@ const ORCHESTRATOR: &str = "orchestrator";
 /// What the sessions' role is called.
 const ROLE: &str = "reader";
 
-/// What the daemons are told to go by.
+/// The times that the daemons are configured with.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub(super) struct Timers {
     #[serde(rename = "interval_seconds", serialize_with = "seconds")]
@@ -49,7 +49,7 @@ impl Timers {
         check: Duration::from_secs(1),
         stalled_after: Duration::from_secs(120),
     };
-    /// The same at a tenth, for a run that somebody waits for.
+    /// The same at a tenth, for a run that a user waits for.
     pub(super) const QUICK: Self = Self {
         interval: Duration::from_millis(500),
         ttl: Duration::from_secs(2),
@@ -62,7 +62,7 @@ impl Timers {
 pub(super) struct Session {
     pub(super) caller: Caller,
     pub(super) agent: Option<Child>,
-    /// The agent was ended on purpose so many times.
+    /// How often the agent was ended on purpose.
     pub(super) ended: u32,
 }
 
@@ -254,8 +254,8 @@ impl Yard {
         Ok(Daemon { process, pid })
     }
 
-    /// On a host of its own: another name and, so that nobody can look at its
-    /// agents there, other processes for the orchestrator.
+    /// On a host of its own: another name and, for the orchestrator, a process
+    /// namespace of its own, so that it cannot look at the agents.
     fn command(&self, name: &str) -> Command {
         let program = self.stage.file("mcp-bridged");
         if !self.isolated {
@@ -334,7 +334,7 @@ impl Yard {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Whether somebody has the task with a newer fence.
+    /// Whether an agent has the task with a newer fence.
     pub(super) fn moved(&self, task: i64, fence: i64) -> anyhow::Result<bool> {
         let mut query = self.raw.prepare_cached(
             "SELECT count(*) FROM bridge_task

@@ -35,7 +35,7 @@ fn number(path: &Path, query: &str) -> i64 {
     answer.expect("valid SQL")
 }
 
-/// As many messages as make so many mebibytes.
+/// Messages that together take this many mebibytes.
 fn fill(scratch: &Scratch, mebibytes: u32) {
     scratch.sql(&format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {mebibytes} * 256)
@@ -45,8 +45,8 @@ fn fill(scratch: &Scratch, mebibytes: u32) {
     ));
 }
 
-/// Writes as the Python bridge does, a commit for each row, until it is told to
-/// stop; returns how many there are.
+/// Writes as the Python bridge does, a commit for each row, until `stop` is set;
+/// returns how many there are.
 fn writer(scratch: &Scratch, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<i64> {
     let (path, stop) = (scratch.store(), Arc::clone(stop));
     std::thread::spawn(move || {
@@ -177,7 +177,7 @@ fn what_is_restored_is_what_was_backed_up_and_the_old_one_is_kept() {
     assert_eq!(mode(&scratch.store()), 0o600);
     let texts = "SELECT count(*) FROM messages WHERE message IN ('one', 'two', 'three')";
     assert_eq!(scratch.number(texts), 1);
-    // What somebody may still have in his hand is not given a second time.
+    // What an agent may still have in its hand is not given a second time.
     let sent = scratch
         .run_as("work.a", &["send", "four", "--json"])
         .ok()
@@ -295,7 +295,7 @@ fn a_damaged_or_lost_store_is_restored_and_what_is_left_of_it_is_kept() {
     let text = |path: &str| std::fs::read_to_string(path).expect("kept");
     assert!(text(kept).starts_with("not a database any more"));
     assert_eq!(text(&format!("{kept}-wal")), "what is left of its log");
-    // How far the lost one had counted nobody knows.
+    // How far the lost one had counted is not known.
     let sent = scratch
         .run_as("work.a", &["send", "two", "--json"])
         .ok()

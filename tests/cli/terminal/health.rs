@@ -1,4 +1,4 @@
-//! `health`: one word for scripts, at once, whatever hangs.
+//! `health`: one word for scripts, at once, even if a call hangs.
 
 use std::time::{Duration, Instant};
 

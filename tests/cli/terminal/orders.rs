@@ -189,7 +189,7 @@ fn alerts_are_listed_and_counted() {
             .contains("2 alerts in 24h, 1 open, last: team-1/b lost 0s ago"),
         "{page:?}"
     );
-    // What nobody could be told is said to be so.
+    // The list marks what could not be announced.
     team.scratch
         .sql("UPDATE bridge_alert SET raised_ms = raised_ms - 120000");
     assert_snapshot!(team.run(&["alert", "list"]).ok().shows(), @r"

@@ -1,4 +1,4 @@
-//! A message that was fetched and reached nobody is not lost.
+//! A message that was fetched and not delivered is not lost.
 
 use std::process::Stdio;
 

@@ -66,7 +66,7 @@ fn a_session_rewrites_its_own_file() {
     for token in old.iter().chain(&new) {
         assert!(!said.contains(token), "{said}");
     }
-    // What the old one does, and everybody else.
+    // What the old token still does, and the other sessions.
     let with_old = |args: &[&str]| scratch.run(&[&["-c", "old.toml"], args].concat());
     is_refused(&with_old(&["check"]));
     is_refused(&with_old(&["send", "hi"]));

@@ -151,7 +151,7 @@ fn one_that_was_deleted_is_no_new_installation() {
     let doctor = scratch.run(&["doctor"]);
     assert_eq!(doctor.code, Some(1), "{}", doctor.out);
     assert!(doctor.out.contains(&remedy), "{}", doctor.out);
-    // As it is told, it comes back.
+    // The command that the remedy names brings it back.
     let mut words: Vec<&str> = remedy.split(' ').collect();
     words.push("--yes");
     scratch.run(&words).ok();

@@ -96,7 +96,7 @@ impl Team {
         Running::unread(command.stderr(Stdio::from(log.expect("a file"))))
     }
 
-    /// Runs `mcp-bridge` for nobody.
+    /// Runs `mcp-bridge` without credentials.
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         self.scratch.run(args)
     }

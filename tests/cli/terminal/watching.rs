@@ -1,4 +1,4 @@
-//! `watch`: pushed, in order, each once, until it is told to end.
+//! `watch`: pushed, in order, each once, until a signal ends it.
 
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};

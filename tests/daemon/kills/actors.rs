@@ -116,7 +116,7 @@ fn start(rig: &Rig, role: Role, name: &str, has_session: bool) -> Child {
         .spawn()
         .expect("an actor");
     if has_session {
-        // As a whole, so that nobody reads half of a number.
+        // As a whole, so that no reader sees half of a number.
         let new = rig.path(&format!("{name}.pid.new"));
         std::fs::write(&new, format!("{}\n", child.id())).expect("written");
         std::fs::rename(new, rig.path(&format!("{name}.pid"))).expect("renamed");
@@ -214,7 +214,7 @@ async fn add(store: &Store, before: &[Step], journal: &mut Journal) {
     }
 }
 
-/// Does whatever it is given, for ever; and tries its old fences.
+/// Does every task that it gets, for ever; and tries its old fences.
 async fn work(store: &Store, me: &Caller, before: &[Step], journal: &mut Journal) {
     let mut held = HashMap::<i64, i64>::new();
     for step in before {
@@ -273,8 +273,8 @@ async fn work(store: &Store, me: &Caller, before: &[Step], journal: &mut Journal
     }
 }
 
-/// Whoever sees that a task has a newer fence must not be able to write with
-/// the one that it had.
+/// An agent that sees a newer fence on a task must not be able to write with the one
+/// that it had.
 async fn try_what_is_over(
     store: &Store,
     me: &Caller,

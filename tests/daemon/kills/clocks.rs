@@ -1,6 +1,6 @@
-//! A wall clock that is wrong by an hour, on the worker or on the orchestrator:
-//! nobody is given up for it, and who dies is found in time. Only the wall
-//! clock is set wrong; the boot clock is what decisions go by.
+//! A wall clock that is wrong by an hour, on the worker or on the orchestrator: no
+//! session is declared lost for it, and deaths are found in time. Only the wall clock
+//! is set wrong; the boot clock is what decisions go by.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

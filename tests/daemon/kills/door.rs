@@ -1,5 +1,5 @@
 //! The daemon is killed at every point of a commit that 32 programs share through its
-//! door. What a program was told is there, what it was refused is not, nothing is there
+//! door. What was acknowledged is there, what was refused is not, nothing is there
 //! twice, and what one sender sent stands in its order.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use crate::common::daemon::{PATIENCE, Pair, Rig, full, wait_for};
 
 const PROGRAMS: usize = 32;
 
-/// So many of them have a follower as well.
+/// This number of them have a follower as well.
 const FOLLOWED: usize = 4;
 
 /// When in a commit the daemon is killed.
@@ -42,12 +42,12 @@ enum Point {
     Bell,
 }
 
-/// What one program was told.
+/// What one program heard.
 #[derive(Debug, Default)]
 struct Told {
-    /// Messages that it was told are stored: all up to this one.
+    /// Messages that were acknowledged to it: all up to this one.
     sent: AtomicUsize,
-    /// Tasks that it was told are done: all up to this one.
+    /// Tasks whose end was acknowledged to it: all up to this one.
     done: AtomicUsize,
     /// Calls whose answer did not come.
     unanswered: AtomicUsize,

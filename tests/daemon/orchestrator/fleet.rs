@@ -20,7 +20,7 @@ const QUICK: &str = "[heartbeat]\ninterval = \"100ms\"\nttl = \"1500ms\"\n";
 pub(crate) const QUICK_WATCHDOG: &str =
     "[watchdog]\ncheck_interval = \"100ms\"\nleader_ttl = \"1s\"\n";
 
-/// The same, and whoever owes stalls soon.
+/// The same, and sessions that owe stall soon.
 pub(crate) const QUICK_STALL: &str = "[watchdog]\ncheck_interval = \"100ms\"\nleader_ttl = \"1s\"\n\
      idle_after = \"1s\"\nstalled_after = \"1s\"\nrevoke_after = \"1s\"\n";
 
@@ -115,9 +115,9 @@ impl Fleet {
         daemon
     }
 
-    /// An orchestrator on another machine, as it were: where the agents' processes
-    /// can be looked at, that spares whoever its silence would lose wrongly, and
-    /// a test of silence could not fail. `None` where there can be none.
+    /// An orchestrator on another machine, as it were: where it can look at the agents'
+    /// processes, it spares sessions that silence would lose wrongly, and a test of
+    /// silence could not fail. `None` where there can be none.
     pub(crate) fn orchestrator_apart(&self, text: &str) -> Option<Daemon> {
         let config = self.rig.config_of("orchestrator", "orchestrator", text);
         let mut daemon = Daemon::start_apart(&self.rig, &config)?;
@@ -159,7 +159,7 @@ impl Fleet {
         self.task(id).state
     }
 
-    /// Waits until somebody has the task with this fence; returns which worker.
+    /// Waits until a worker has the task with this fence; returns which worker.
     #[track_caller]
     pub(crate) fn owner(&self, id: TaskId, fence: i64) -> usize {
         wait_for(&format!("task {id} with fence {fence}"), || {

@@ -1,4 +1,4 @@
-//! What operators say, and what they are told.
+//! What operators order, and what they see.
 
 use std::path::Path;
 use std::time::Instant;
@@ -58,8 +58,8 @@ pub(crate) fn with_alerts(fleet: &Fleet, more: &str) -> (String, std::path::Path
     (text, told)
 }
 
-/// Until so many edges of the first alert of a kind are noted as told: whoever
-/// follows one that was killed before that tells them again.
+/// Until this number of edges of the first alert of a kind are noted as announced: the
+/// successor of a leader that was killed before that announces them again.
 pub(crate) fn noted_as_told(fleet: &Fleet, kind: &str, edges: i64) {
     wait_for("an alert noted as told", || {
         let told = fleet.rig.foreign().query_row(

@@ -56,7 +56,7 @@ fn what_could_not_be_written_down_is_told_once_and_its_end_as_well() {
     let mut fleet = Fleet::new(1);
     fleet.workers_ready();
     fleet.stop_daemon(0);
-    // Both daemons are told that an operator accepts this trigger.
+    // Both daemons learn that an operator accepts this trigger.
     fleet.sql(REFUSE);
     let path = fleet.rig.path("bridge.db");
     let opened = fleet.rig.block_on(SqliteStore::open(&path, Create::No));
@@ -109,10 +109,10 @@ fn only_the_adapter_that_failed_is_told_again() {
     orchestrator.shows("the trouble in its status", |state| {
         state.status.contains("1 open alert, an alert was not sent")
     });
-    // It goes on being one: nobody else's success hides it.
+    // It goes on being one: another's success does not hide it.
     fleet.rig.fetch(&fleet.workers[0].pair.b);
     noted_as_told(&fleet, "exited", 0);
-    // Whoever mended the hook says so with a reload.
+    // The operator who mended the hook reloads the daemon.
     orchestrator.reload();
     noted_as_told(&fleet, "exited", 1);
     trouble_of(&orchestrator, "the end of it", |trouble| trouble.is_none());
@@ -197,7 +197,7 @@ fn what_began_and_ended_within_a_mute_is_not_told() {
     fleet.workers[0].begin_agent(&fleet.rig);
     noted_as_told(&fleet, "exited", 2);
     take_back(&fleet, ControlKind::Mute, "exited");
-    // The next one is told, so that the other would have been before.
+    // The next one is announced, so that the other would have been before.
     fleet.workers[0].agent.end();
     wait_for("an alert", || (!alerts(&told).is_empty()).then_some(()));
     assert_eq!(edges(&told), ["raised"]);

@@ -65,7 +65,7 @@ fn draft(text: &str) -> Draft {
     }
 }
 
-/// What a sender was told of what it sent.
+/// What a sender heard of what it sent.
 #[derive(Default)]
 struct Told {
     stored: Vec<String>,

@@ -212,7 +212,7 @@ fn a_connection_whose_request_was_not_read_says_that_it_ends() {
         let said = answer.head.to_ascii_lowercase();
         assert!(said.contains("connection: close"), "{line}: {said}");
     }
-    // One that was read goes on, whatever was wrong with it.
+    // One that was read goes on, also after a wrong request.
     let wrong = "POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]";
     let last = request(None, "verify", b"[]");
     let both = ground.send(Socket::Api, &[wrong.as_bytes(), &last].concat());

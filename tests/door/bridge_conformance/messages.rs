@@ -567,8 +567,8 @@ fn subscription(caller: &Caller, begin: Begin) -> Subscription {
     }
 }
 
-/// What a following tells until it has told of so many messages, and how far that is;
-/// `ready` is called when all that was there before was told.
+/// What a follower reports until it has reported this number of messages, and how far
+/// that is; `ready` is called when all that was there before was reported.
 async fn followed(
     bridge: &Bridge,
     subscription: &Subscription,

@@ -370,7 +370,7 @@ pub(crate) async fn an_old_fence_hears_who_has_the_task_now(site: &Site) {
         let ended = bridge.end_task(&one.b, task.id, task.fence, ending);
         assert_eq!(refused(ended.await), stale);
     }
-    // Nor does the right fence help whoever does not have the task.
+    // Nor does the right fence help a session that does not have the task.
     let ended = bridge.end_task(&one.b, task.id, Fence(2), done("x")).await;
     assert!(matches!(refused(ended), TaskError::StaleLease { .. }));
     let after = (

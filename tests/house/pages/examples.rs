@@ -245,7 +245,7 @@ fn ours(words: &[String]) -> Option<Vec<String>> {
         let was = std::mem::replace(&mut after_user, word == "-u");
         !was && ["mcp-bridge", "mcp-bridged"].contains(&name(word))
     })?;
-    // `cat mcp-bridge` is somebody else's.
+    // `cat mcp-bridge` is another command.
     let before = words[..start].iter();
     let lead = |word: &String| {
         ["sudo", "-u", "mcp-bridge", "_mcpbridge"].contains(&word.as_str()) || word.contains('=')

@@ -52,7 +52,7 @@ pub(crate) enum Obstacle {
     Device,
     Directory,
     Socket,
-    /// A file of the attacker's that everybody may read and write.
+    /// A file of the attacker's that every user may read and write.
     File,
 }
 

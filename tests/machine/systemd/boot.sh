@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # Boots a throw-away machine with a systemd of its own: boot.sh DIRECTORY NAME.
 #
-# Its root is this machine's, under an overlay in memory, so it has what is
-# installed here and changes nothing. It has no network. It runs until it is
-# powered off; a reboot is one. SIGTERM ends whatever of it is left. Needs root
-# and systemd-nspawn.
+# Its root is this machine's, under an overlay in memory, so it has what is installed
+# here and changes nothing. It has no network. It runs until it is powered off; a reboot
+# is one. SIGTERM ends all that is left of it. Needs root and systemd-nspawn.
 set -euo pipefail
 exec unshare --mount --propagation private -- bash -c '
 set -euo pipefail
@@ -24,8 +23,8 @@ mkdir -p "$root"/var/log/journal
 tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
 echo "$name" >"$root/etc/hostname"
 
-# For this mount namespace alone: the runtime files of nspawn, and cgroups of
-# one hierarchy, whatever this machine has.
+# For this mount namespace alone: the runtime files of nspawn, and cgroups of one
+# hierarchy, even if this machine has others.
 mount -t tmpfs -o mode=755 machine /run
 umount --lazy --recursive /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup

@@ -7,7 +7,7 @@ use super::operator::{STORE, WORKER, enable, installed, people, says};
 const API: &str = "/run/mcp-bridge/worker/api.sock";
 const ADMIN: &str = "/run/mcp-bridge/worker/admin.sock";
 
-/// What a user is told by one of the sockets.
+/// What one of the sockets answers to a user.
 #[track_caller]
 fn asks(machine: &Machine, who: &str, socket: &str, path: &str) -> Said {
     let script =

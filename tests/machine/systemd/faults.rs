@@ -1,4 +1,4 @@
-//! What goes wrong under systemd, and that it is put right without anybody.
+//! What goes wrong under systemd, and that it is put right without an operator.
 
 use std::process::{Child, Stdio};
 use std::time::Instant;
@@ -77,7 +77,7 @@ pub(crate) fn drop_in(machine: &Machine, text: &str) {
         .ok();
 }
 
-/// Waits until systemd has started the daemon so many times again.
+/// Waits until systemd has started the daemon this number of times again.
 pub(crate) fn restarts(machine: &Machine, times: usize) {
     machine.wait_show(WORKER, "NRestarts", |count| {
         count.parse::<usize>().is_ok_and(|count| count >= times)
@@ -112,7 +112,7 @@ impl<'a> Watched<'a> {
         Self { machine, task }
     }
 
-    /// No session was given up, nothing was moved, nobody was alarmed.
+    /// No session was declared lost, nothing was moved, no alert was raised.
     #[track_caller]
     pub(crate) fn ends(&self) {
         self.keeps_its_task(&[
@@ -124,7 +124,7 @@ impl<'a> Watched<'a> {
         ]);
     }
 
-    /// The task is where it was, and none of these events was told.
+    /// The task is where it was, and none of these events was logged.
     #[track_caller]
     pub(crate) fn keeps_its_task(&self, events: &[&str]) {
         let task = task(self.machine).expect("the task");
@@ -218,8 +218,8 @@ fn one_that_is_killed_under_load_loses_nothing() {
     watched.ends();
 }
 
-/// Takes a lease on a file, and does not give it back when it is asked to:
-/// whoever opens the file waits for as long as the kernel's patience, 45 s.
+/// Takes a lease on a file, and does not give it back when it is asked to: a process
+/// that opens the file waits for as long as the kernel's patience, 45 s.
 const LEASE: &str = r#"#!/usr/bin/perl
 $SIG{IO} = "IGNORE";
 open(my $file, "+<", "/run/held.toml") or die;
@@ -343,7 +343,7 @@ fn a_full_disk_is_said_and_gone_when_there_is_room() {
                 dd if=/dev/zero of=/var/lib/mcp-bridge/crumbs bs=512 2>/dev/null || true",
         )
         .ok();
-    // The log has room for a little; then the sender is told.
+    // The log has room for a little; then the sender gets an error.
     let refused = wait_for("a refusal", || {
         let said = bridge(
             &machine,

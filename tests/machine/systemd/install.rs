@@ -18,13 +18,13 @@ fn a_package_one_file_and_one_command() {
         &machine,
         "worker: 1 session alive; 0 unread; store ok (sqlite, ",
     );
-    // Whoever is in the group writes, and the daemon wakes whoever it is for.
+    // Every user in the group can write, and the daemon wakes the recipient.
     alice_sends(&machine, "Port the parser");
     wait_for("the wake", || {
         inbox(&machine).contains("1 unread message").then_some(())
     });
     says(&machine, "1 unread");
-    // It is for Bob's agent, which looks with Bob's eyes, and for nobody else.
+    // It is for Bob's agent, which reads with Bob's rights, and for no other.
     let seen = machine
         .sh_as("bob", "cat /run/mcp-bridge/worker/inbox")
         .ok();
@@ -37,7 +37,7 @@ fn a_package_one_file_and_one_command() {
     says(&machine, "0 unread");
     println!("{}", machine.run(["systemctl", "status", WORKER]).out);
     println!("{}", machine.sh("dpkg --listfiles mcp-bridge").ok());
-    // Somebody who is not in the group has no way in.
+    // A user who is not in the group has no way in.
     machine.sh("useradd --create-home mallory").ok();
     let said = bridge(&machine, "mallory", "status");
     assert!(

@@ -36,7 +36,7 @@ fn fields_priorities_and_the_catalog() {
     machine
         .sh("systemctl kill --signal=KILL agent.service")
         .ok();
-    // Whoever keeps the agent says it, and whoever watches the fleet.
+    // The daemon that keeps the agent says it, and the one that watches the fleet.
     let exited = |duty: &str, role: &str| {
         let filter = format!("MCP_EVENT=session-exited MCP_DUTY={duty}");
         let exited = wait_for(duty, || records(&machine, &filter).pop());

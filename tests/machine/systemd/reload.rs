@@ -85,8 +85,8 @@ fn a_key_that_needs_a_restart_is_named() {
     );
 }
 
-/// What somebody types who has the configuration's name, and no environment of
-/// the service.
+/// What an operator types who has the configuration's name, and no environment of the
+/// service.
 const BY_HAND: &str = "mcp-bridged --config /etc/mcp-bridge/worker.toml";
 
 #[test]
@@ -104,7 +104,7 @@ fn a_daemon_that_is_called_by_hand_knows_of_the_service() {
         "{said:?}"
     );
     says(&machine, "1 session alive");
-    // Whoever may not, is told so.
+    // A user without the right gets an error that says so.
     let said = machine.sh_as("bob", &format!("{BY_HAND} --reload"));
     assert!(said.err.contains("cannot signal"), "{said:?}");
     machine.sh("systemctl stop mcp-bridged@worker").ok();

@@ -84,7 +84,7 @@ fn sent(machine: &Machine) -> u64 {
         .unwrap_or(0)
 }
 
-/// Goes on when so many more were acknowledged.
+/// Goes on when this number more were acknowledged.
 fn more(machine: &Machine, count: u64) {
     let before = sent(machine);
     wait_for("the load", || {

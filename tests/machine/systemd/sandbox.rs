@@ -60,7 +60,7 @@ fn the_unit_sees_what_it_must_and_nothing_more() {
     people(&machine);
     agent(&machine);
     machine.write("/usr/local/bin/probe", PROBE);
-    // Open to everybody: only the sandbox refuses these.
+    // Open to every user: only the sandbox refuses these.
     machine
         .sh(
             "chmod 755 /usr/local/bin/probe; touch /tmp/outside; echo hello >/dev/outside; \

@@ -147,8 +147,8 @@ fn a_journal_that_stands_still_delays_no_round() {
             "0"
         );
     }
-    // In the long form Bob reads nothing for a minute, which is told; but no session
-    // is given up.
+    // In the long form Bob reads nothing for a minute, which is reported; but no
+    // session is declared lost.
     watched.keeps_its_task(&["session-lost", "session-exited", "task-queued"]);
 }
 

@@ -155,7 +155,7 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
             }
             (bridge, sent)
         });
-        // Edited, and asked about by nobody: the package's own has not changed.
+        // Edited, and no question is asked: the package's own has not changed.
         install(&machine, &package());
         says(&machine, "worker: 1 session alive");
         wait_for("a wake by the new one", || {

@@ -1,4 +1,4 @@
-//! `systemctl --user`, for somebody whose agents run in their own session.
+//! `systemctl --user`, for a user whose agents run in their own session.
 
 use serde_json::Value;
 
@@ -139,7 +139,7 @@ fn an_ordinary_user_has_a_daemon_of_their_own() {
     status("1 unread");
     let read = carol(&machine, "mcp-bridge -c backend.b check").ok();
     assert!(read.contains("Port the parser"), "{read}");
-    // The package's own configurations are nobody's here, and no fault of hers.
+    // The package's own configurations are not in use here, and no fault of hers.
     let found = carol(&machine, "mcp-bridge doctor --json").ok();
     let found: Value = serde_json::from_str(&found).expect("JSON");
     assert_eq!(found["counts"]["fail"], 0, "{found}");

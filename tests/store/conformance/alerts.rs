@@ -125,7 +125,7 @@ pub(crate) async fn each_edge_is_told_once(backend: &impl Backend) {
     );
     note(alert, Noted::Recovered).await;
     assert_eq!(shown().await, None);
-    // One that began and ended untold is still there to be told of.
+    // One that began and ended before it was announced is still there to be announced.
     raise(&store, kind, "y", 3).await;
     recover(&store, kind, "y", 4).await;
     assert_eq!(shown().await, Some((ToldEdge::None, 0, true)));

@@ -180,7 +180,7 @@ pub(crate) async fn verify_answers_in_the_order_of_the_question(backend: &impl B
         assert!(matches!(answers[0], Err(StoreError::WrongToken(_))));
     }
     assert!(store.verify(&[], now).await.expect("answered").is_empty());
-    // Verifying is nobody's activity.
+    // Verifying is no activity.
     let mail = store
         .mail(std::slice::from_ref(&good.a.session))
         .await

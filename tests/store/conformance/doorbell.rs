@@ -1,4 +1,4 @@
-//! The doorbell: every commit is looked at, whoever made it.
+//! The doorbell: every commit is seen, of any process.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -367,7 +367,7 @@ pub(crate) async fn work_is_signalled(backend: &impl Backend) {
     signalled("a capacity to be signalled").await;
     let leader = super::work::lead(&store).await;
     signalled("the next leader to be signalled").await;
-    // Whoever planned it would be rung by it, and plan it again.
+    // It would ring the duty that planned it, which would plan it again.
     let void = super::work::planned(&task, Some(session), mcp_bridge::store::Why::Waited);
     super::work::void(super::work::make(&store, &leader, void).await);
     let id = say(&store, &pair.a, "x", at(60)).await;

@@ -1,5 +1,4 @@
-//! Findings: written if what they rest on still holds, with all that must be
-//! told.
+//! Findings: written if what they rest on still holds, with all notices that they need.
 
 use std::time::Duration;
 
@@ -186,7 +185,7 @@ pub(crate) async fn a_stall_may_be_told_of_later(backend: &impl Backend) {
     let view = since().await.expect("there");
     assert_eq!(view.standing_at, Some(at(40)), "it is the same stall");
     assert_eq!(read(&store, &pair.b).await.len(), 1, "reminded once");
-    // It moved, and nobody saw that before it stood still again.
+    // It moved, and no look saw that before it stood still again.
     find(&store, &leader, session, Standing::Stalled, at(80)).await;
     let view = since().await.expect("there");
     assert_eq!(view.standing_at, Some(at(80)), "and this is another");
@@ -242,7 +241,7 @@ pub(crate) async fn the_notice_names_unread_mail(backend: &impl Backend) {
     assert!(!words.contains("m0"), "never a text");
     // They are still the session's: it may come back.
     assert_eq!(seen(&store, &pair.b.session).await.unread, 12);
-    // An orchestrator's own side has nobody above it to tell.
+    // An orchestrator's own side has no one above it to hear of it.
     lose(&store, &leader, &pair.a.session).await;
     assert_eq!(seen(&store, &pair.b.session).await.unread, 12);
 }
@@ -370,7 +369,7 @@ pub(crate) async fn one_that_lost_nothing_hears_nothing(backend: &impl Backend) 
         "1",
         "it was never given up"
     );
-    // What was taken in an earlier absence was told then.
+    // What was taken in an earlier absence was announced then.
     lose(&store, &leader, &pairs[0].b.session).await;
     make(&store, &leader, planned(&task, None, Why::Lost)).await;
     find(&store, &leader, &pairs[0].b.session, Standing::Well, at(60)).await;

@@ -23,7 +23,7 @@ async fn all(store: &Store) -> (Vec<SeenSession>, Cursor) {
     (fleet.sessions, fleet.cursor)
 }
 
-/// Whole rows of all that is new, as whoever knows nothing yet takes them.
+/// Whole rows of all that is new, as an observer that knows nothing yet takes them.
 async fn since(store: &Store, cursor: Cursor) -> (Vec<SeenSession>, Cursor) {
     let fleet = store.fleet(Wanted::Since(cursor), at(20)).await;
     let fleet = fleet.expect("looked");
@@ -305,7 +305,7 @@ pub(crate) async fn a_heartbeat_alone_is_a_pulse(backend: &impl Backend) {
     beat(&store, &daemon, &sessions).await;
     let (_, cursor) = all(&store).await;
     beat(&store, &daemon, &sessions).await;
-    // Whoever does something besides comes whole, and once.
+    // A session that does more than beat comes whole, and once.
     say(&store, &other.b, "hello", at(3)).await;
     let fleet = store.fleet(Wanted::Since(cursor), at(20)).await;
     let fleet = fleet.expect("looked");
@@ -405,7 +405,7 @@ pub(crate) async fn only_open_conversations_are_in_it(backend: &impl Backend) {
     for session in &sessions[1..] {
         assert_eq!(look(&store, session).await, None);
     }
-    // Whoever asks for one, or for what changed, hears that it ended.
+    // A question for one session, or for what changed, finds that it ended.
     let gone = async |wanted: Wanted<'_>| {
         let fleet = store.fleet(wanted, at(20)).await.expect("looked");
         let gone = fleet.gone.iter().map(ToString::to_string);
@@ -473,7 +473,7 @@ pub(crate) async fn what_scripts_write_of_a_session_is_seen(backend: &impl Backe
     write("session_b", "active", "T02:20:00");
     let first = mark("active").await;
     assert!(first.is_some(), "a script's heartbeat");
-    // It goes on, and whoever was about to call the session lost is wrong.
+    // It goes on, and an observer that was about to call the session lost is wrong.
     let lost = super::work::finding(&seen(&store, session).await, Standing::Lost);
     write("session_b", "active", "T02:20:30");
     let settled = store.settle(&leader, &[lost], at(40)).await;
@@ -484,8 +484,8 @@ pub(crate) async fn what_scripts_write_of_a_session_is_seen(backend: &impl Backe
     let keeper = daemon(&store, "hera").await;
     beat_with(&store, &keeper, &[session], true).await;
     assert_eq!(mark("active").await, None);
-    // The newer one of the two, whichever it is and however it is spelled; but
-    // a heartbeat takes back no word of the agent's.
+    // The newer of the two counts, in any spelling; but a heartbeat takes back no word
+    // of the agent's.
     write("b", "waiting", " 02:21:00");
     let third = mark("waiting").await;
     assert!(third.is_some() && third != second);
@@ -575,7 +575,7 @@ pub(crate) async fn unread_and_tasks_are_counted(backend: &impl Backend) {
     ));
     let first = claimed(&store, &pair.b, "one").await;
     claimed(&store, &pair.b, "two").await;
-    // Whoever is asked says the same.
+    // All calls say the same.
     let counts = async || {
         let seen = seen(&store, &pair.b.session).await;
         let mail = store.mail(std::slice::from_ref(&pair.b.session)).await;
@@ -694,7 +694,7 @@ pub(crate) async fn a_turn_stands_until_another_is_told(backend: &impl Backend) 
         let here = boot("x", 1);
         let mail = store.call_in(&pair.b, TTL, turn, &here, at(1)).await;
         let mail = mail.expect("called");
-        // Whoever watches hears of it.
+        // An observer hears of it.
         let seen = row(since(&store, before).await.0, session).turn;
         assert_eq!(mail.in_turn, seen == Some(true));
         // A turn is something that the agent did, a bare heartbeat is not.

@@ -445,7 +445,7 @@ pub(crate) async fn an_exit_that_was_missed_is_noted_of_the_process_that_was(
     assert!(!missed(&first, &process).await, "an older life knows less");
 }
 
-/// Nobody noted how the agent before ended: the heartbeat names another process.
+/// It was not noted how the agent before ended: the heartbeat names another process.
 pub(crate) async fn what_an_agent_had_in_its_hand_goes_to_its_successor(backend: &impl Backend) {
     let store = backend.open().await;
     let keeper = register(&store, "host:worker").await;
@@ -546,7 +546,7 @@ pub(crate) async fn what_an_agent_had_in_its_hand_goes_to_its_successor(backend:
     }
 }
 
-/// Whatever the two lives had: a lease rests on the life that it was given to.
+/// Also if the two lives had the same: a lease rests on the life that it was given to.
 pub(crate) async fn a_successor_gets_the_tasks_anew_under_a_new_fence(backend: &impl Backend) {
     let store = backend.open().await;
     let process = |pid, start| Some(ProcessId { pid, start });
@@ -765,11 +765,11 @@ pub(crate) async fn a_stopped_daemon_lets_go(backend: &impl Backend) {
     assert_eq!(store.release(&daemon, None, at(3)).await.expect("again"), 0);
     for session in sessions {
         let shown = view(&store, session).await;
-        // Judged by the default now: stopping a daemon loses nobody.
+        // Judged by the default now: stopping a daemon loses no session.
         assert_eq!(shown.life(at(1 + 299)), Life::Alive);
         assert_eq!(shown.life(at(1 + 301)), Life::Silent);
     }
-    // The word of an agent that nobody keeps counts beyond that.
+    // The word of an agent that no daemon keeps counts beyond that.
     let session = &pairs[0].b.session;
     backend.foreign(&format!(
         "INSERT INTO bridge_session (conversation_id, session_id, busy_until_ms)
@@ -802,7 +802,7 @@ pub(crate) async fn a_call_counts_as_life_and_steals_nothing(backend: &impl Back
     assert_eq!(heartbeat.daemon, None);
     let status = backend.foreign("SELECT last_heartbeat FROM session_status");
     assert_eq!(status, ["2025-11-13T02:13:22.000000"]);
-    // A daemon may take up what nobody keeps.
+    // A daemon may take up what no daemon keeps.
     let daemon = register(&store, "host:worker").await;
     let report = beat(&store, &daemon, &calls.session, &boot("x", 101)).await;
     assert_eq!(report, all_beaten(1));

@@ -99,7 +99,7 @@ pub(crate) async fn a_lease_that_was_given_up_is_free(backend: &impl Backend) {
     );
     let new = take(&store, "two", Some(&free)).await.expect("free");
     assert_eq!(new.epoch, old.epoch + 1);
-    // Whoever leads no more gives up nothing.
+    // A daemon that leads no more gives up nothing.
     store.give_up_lead(&old).await.expect("asked");
     store.renew_lead(&new).await.expect("it still leads");
 }

@@ -713,7 +713,7 @@ pub(crate) async fn a_page_begins_behind_a_message(backend: &impl Backend) {
         assert_eq!(paged, all, "{limit} at a time");
     }
     assert_eq!(page(all.last().copied(), 9).await, []);
-    // One that the other bridge's cleanup took takes nobody's place.
+    // One that the other bridge's cleanup took takes no place on the page.
     backend.foreign(&format!("DELETE FROM messages WHERE id = {}", ids[0]));
     assert_eq!(page(None, 1).await, all[1..2]);
     let fetched = store.fetch(&pair.b, 1, at(4)).await.expect("fetched");

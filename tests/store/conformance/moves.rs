@@ -167,7 +167,7 @@ pub(crate) async fn a_beat_after_the_verdict_voids_it(backend: &impl Backend) {
     let store = backend.open().await;
     let scene = scene(&store).await;
     let keeper = daemon(&store, "hera").await;
-    // Nobody wrote yet that it is back.
+    // Its return is not written yet.
     beat(&store, &keeper, &[&scene.gone.b.session]).await;
     let why = void(make(&store, &scene.leader, scene.to_heir()).await);
     assert_eq!(why, "its owner is back");
@@ -555,7 +555,7 @@ pub(crate) async fn an_owner_whose_conversation_was_cleaned_away_is_gone(backend
     let found: Vec<_> = waiting.iter().map(|w| (w.task, w.owner.clone())).collect();
     let expected = [0, 1].map(|n| (left[n].id, Some(pairs[n + 2].b.session.clone())));
     assert_eq!(found, expected);
-    // Nobody's verdict can stand for it any more, nor will one come.
+    // No verdict can stand for it any more, nor will one come.
     let to_heir = planned(&left[0], Some(&heir.session), Why::Lost);
     assert_eq!(make(&store, &leader, to_heir).await, Moved::Made(Fence(2)));
     assert_eq!(news(&store, heir).await, ["task"]);

@@ -180,7 +180,7 @@ pub(crate) async fn whoever_has_a_task_keeps_its_conversation(backend: &impl Bac
         .reassign_task(task.id, None, late())
         .await
         .expect("queued");
-    // The word to stop is unread, and nobody will ever read it.
+    // The word to stop is unread, and will never be read.
     backend.foreign("UPDATE messages SET read = 1, timestamp = '2025-11-13T02:13:30'");
     assert_eq!(prune(&store, late()).await.conversations, 1);
     let (task, _) = store.task(task.id).await.expect("it still waits");
@@ -332,7 +332,7 @@ pub(crate) async fn daemons_that_do_not_come_back_go(backend: &impl Backend) {
         "INSERT INTO bridge_daemon (daemon_id, epoch, role, host, boot_id, pid, version, started_ms)
          VALUES ('{leads}', 1, 'orchestrator', 'host', 'x', 1, '1', 0)"
     ));
-    // One that keeps nobody says that it runs all the same.
+    // A daemon that keeps no session says that it runs all the same.
     let round = BeatRound {
         beats: &[],
         daemon: &idle,

@@ -67,8 +67,8 @@ pub(crate) async fn into_the_queue(backend: &impl Backend) {
         .expect("moved");
     assert_eq!((moved.state, moved.owner), (TaskState::Queued, None));
     assert_eq!((moved.fence, moved.attempts), (Fence(2), 1));
-    // The word to stop is for its owner, and stays there when somebody else
-    // gets the task.
+    // The word to stop is for its owner, and stays there when another agent gets the
+    // task.
     assert_eq!(claim(&store, &pairs[1].b).await.id, task.id);
     let told = read(&store, &pairs[0].b).await;
     assert_eq!(told.len(), 1, "{told:?}");
@@ -161,7 +161,7 @@ async fn losses(store: &Store) -> u32 {
         .expect("one")
 }
 
-/// Nothing about the task changes, and nobody hears a thing.
+/// Nothing about the task changes, and no session gets a message.
 async fn unfit(store: &Store, task: mcp_bridge::model::TaskId, to: &SessionKey) -> TaskError {
     unfit_at(store, task, to, 30).await
 }

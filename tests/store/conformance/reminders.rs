@@ -1,4 +1,4 @@
-//! Whoever has a task, has read everything and does not move is reminded: by
+//! A session that has a task, has read everything and does not move is reminded: by
 //! mail, so that it is woken.
 
 use mcp_bridge::model::TaskId;

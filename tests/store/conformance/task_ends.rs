@@ -93,7 +93,7 @@ pub(crate) async fn an_old_fence_hears_who_has_the_task_now(backend: &impl Backe
             .await;
         assert_eq!(refused(ended), stale);
     }
-    // Nor does the right fence help whoever does not have the task.
+    // Nor does the right fence help a session that does not have the task.
     let guessed = Task {
         fence: Fence(2),
         ..task.clone()

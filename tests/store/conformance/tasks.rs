@@ -1,4 +1,4 @@
-//! Tasks are added and claimed: once, whole, by whoever may have them.
+//! Tasks are added and claimed: once, whole, by a session that may have them.
 
 use jiff::SignedDuration;
 use mcp_bridge::model::SessionKey;
@@ -87,7 +87,7 @@ pub(crate) async fn a_client_id_makes_one_task(backend: &impl Backend) {
         task: first.id,
     };
     assert_eq!(other, expected);
-    // Somebody else's ids are somebody else's.
+    // Another creator's ids are that creator's alone.
     let theirs = store
         .add_tasks(Some(&pair.a), &[named("two", "x")], at(6))
         .await;
@@ -296,7 +296,7 @@ pub(crate) async fn an_agent_that_has_ended_claims_nothing(backend: &impl Backen
         find(&store, &leader, &ended.session, Standing::Exited, at(9)).await;
     }
     assert_eq!(events(&store, id).await, ["added 0"]);
-    // Silence is only what somebody did not see: who asks is there.
+    // Silence is only a lack of signs: a session that asks is there.
     lose(&store, &leader, &silent.session).await;
     assert_eq!(claim(&store, silent).await.id, id);
     // A new agent is in its place.

@@ -34,18 +34,18 @@ pub(crate) fn task(title: &str) -> NewTask {
     }
 }
 
-/// Adds one that nobody in particular made.
+/// Adds one without a creator.
 pub(crate) async fn add(store: &Store, title: &str) -> TaskId {
     add_for(store, None, title).await
 }
 
-/// Adds one in somebody's name.
+/// Adds one in the creator's name.
 pub(crate) async fn add_for(store: &Store, creator: Option<&Caller>, title: &str) -> TaskId {
     let added = store.add_tasks(creator, &[task(title)], at(5)).await;
     added.expect("added")[0].id
 }
 
-/// Claims whatever waits.
+/// Claims a task that waits.
 pub(crate) async fn claim(store: &Store, caller: &Caller) -> Task {
     let claimed = store.claim_task(caller, None, at(10)).await;
     claimed.expect("claimed").expect("a task that waits")
@@ -92,7 +92,7 @@ pub(crate) fn refused<T: Debug>(answer: Result<T>) -> TaskError {
     }
 }
 
-/// Whoever acts, with a fresh lease.
+/// The leader, with a fresh lease.
 pub(crate) async fn lead(store: &Store) -> Leader {
     let seen = store.lease().await.expect("looked");
     let daemon = DaemonRef {

@@ -28,8 +28,8 @@ async fn sound() -> (Scratch, Pair, Vec<u8>) {
     (scratch, pair, bytes)
 }
 
-/// Opens whatever is there and tries everything. What comes back is no panic;
-/// and if neither opening nor the check complains, then nothing is missing.
+/// Opens the file in any state and tries everything. What comes back is no panic; and
+/// if neither opening nor the check complains, then nothing is missing.
 async fn survives(path: &Path, pair: &Pair) -> Result<(), StoreError> {
     let store = try_open(path, Create::Yes).await?;
     let now = at(2);

@@ -123,7 +123,7 @@ async fn a_newer_version_says_who_may_use_it() {
     assert!(error.to_string().contains("version 9"), "{error}");
 }
 
-/// A child that opens every store it is told of, and says how that went.
+/// A child that opens each store that its parent names, and reports the result.
 #[test]
 fn child_that_opens() {
     let Some(_) = told() else { return };

@@ -211,7 +211,7 @@ async fn deleted() {
     for (call, error) in refusals(&store, &pair).await {
         assert!(matches!(error, StoreError::Replaced(_)), "{call}: {error}");
     }
-    // A daemon waits for it; and nobody puts an empty one in its place.
+    // A daemon waits for it; and no process puts an empty one in its place.
     let error = try_open(&scratch.path(), Create::No).await;
     assert!(matches!(error, Err(StoreError::Lost { .. })), "{error:?}");
     let error = try_open(&scratch.path(), Create::Yes).await;
@@ -273,7 +273,7 @@ async fn a_commit_into_a_file_that_went_away_meanwhile_is_not_acknowledged() {
     let scratch = Scratch::new();
     let store = scratch.make().await;
     let pair = pair(&store, at(0)).await;
-    // Somebody has the write lock: the call has looked at the file and waits.
+    // Another process has the write lock: the call has looked at the file and waits.
     let mut raw = scratch.raw();
     let held = raw
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)

@@ -17,8 +17,8 @@ impl World {
             .must(Check::NoFalseLost, self.now, !mild, || {
                 "somebody was lost although nothing but short pauses happened".into()
             });
-        // All hosts fell silent, at least three of them with somebody alive:
-        // whoever was alive just before is not lost before the hold is over.
+        // All hosts fell silent, at least three of them with a live agent: a session
+        // that was alive just before is not lost before the hold is over.
         let (since, until) = self.mass;
         if self.now < since || self.now >= until {
             return;
@@ -53,7 +53,7 @@ impl World {
             .iter()
             .filter_map(|(_, o, _)| o.as_ref())
             .find(|o| o.leads == Some(self.store.leader.epoch));
-        // Only so many move in a second, and the next look may be a second off.
+        // The moves of a second are limited, and the next look may be a second off.
         let parts = self.store.tasks.len().div_ceil(self.limit);
         let patience = 5_000 + 2_000 * Ms::try_from(parts).expect("few");
         let mut lost = None;
@@ -80,8 +80,8 @@ impl World {
                 TaskState::Leased => {
                     let owner = task.owner.expect("leased");
                     let row = &self.store.sessions[owner];
-                    // Nobody can know yet of one whom nobody keeps, or who fell
-                    // silent together with most others.
+                    // No leader can know yet of a session that no daemon keeps, or that
+                    // fell silent together with most others.
                     let known = leader.is_some_and(|leader| {
                         leader.observer.correlated().is_none()
                             && leader.due(owner, row).saturating_add(patience) < now
@@ -120,7 +120,7 @@ impl Orchestrator {
         seen.max(good).max(self.leads_since)
     }
 
-    /// The oracle's part: whoever could have been found by now was found. What
+    /// The oracle's part: each death that could have been found by now was found. What
     /// was due a second before the last look must be written after this one.
     pub(crate) fn check_deaths(
         &mut self,

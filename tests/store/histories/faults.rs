@@ -30,8 +30,8 @@ pub(crate) enum Fault {
     Hold(Ms),
     EndHold,
     Stick(usize, Ms),
-    /// The next loss is overtaken: a heartbeat arrives that was on its way when
-    /// the host died, and whoever wrote the loss dies before he sees it.
+    /// The next loss is overtaken: a heartbeat arrives that was on its way when the
+    /// host died, and the leader that wrote the loss dies before it sees the heartbeat.
     LateBeat,
 }
 
@@ -141,8 +141,8 @@ pub(crate) fn scenario(
     faults
 }
 
-/// What would hardly come about by itself: a session is lost, then there is a
-/// sign of it that nobody judges, and then none any more.
+/// What would hardly come about by itself: a session is lost, then there is a sign of
+/// it that no leader judges, and then none any more.
 pub(crate) fn relapse(rng: &mut Rng, hosts: usize) -> [(Ms, Fault); 2] {
     let (at, host) = (rng.u64(4_000..15_000), rng.usize(0..hosts));
     [(at, Fault::LateBeat), (at, Fault::SilentHost(host, 45_000))]

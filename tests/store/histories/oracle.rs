@@ -16,15 +16,15 @@ pub(crate) enum Check {
     NoOldFence,
     /// Each claim has a fence of its own, higher than all before.
     OneLiveFence,
-    /// Nobody is lost who gave a sign within his ttl, nor after any pause of
-    /// ten seconds.
+    /// No session is lost that gave a sign within its ttl, nor after any pause of ten
+    /// seconds.
     NoFalseLost,
     /// A death is found within the ttl and a second of good observation, a
     /// confirmed exit within a second.
     DeathsFound,
-    /// Nobody is lost during an operator's hold; an exit counts.
+    /// No session is lost during an operator's hold; an exit counts.
     HoldHolds,
-    /// Nobody has more tasks than he may.
+    /// No session has more tasks than it may.
     CapacityKept,
     /// No more moves of one leader in any second than the policy says.
     MovesLimited,
@@ -32,7 +32,7 @@ pub(crate) enum Check {
     OneLeader,
     /// A task that lost three owners gets no fourth.
     PoisonBuried,
-    /// Nobody expires while most hosts are silent together.
+    /// No session expires while most hosts are silent together.
     NoMassExpiry,
     /// No session is lost for a silence while the store took no writes.
     NoLossWhileLocked,
@@ -98,7 +98,7 @@ impl Oracle {
         self.tasks.push(TaskBook::default());
     }
 
-    /// Somebody got a task, and with it a fence.
+    /// A session got a task, and with it a fence.
     pub(crate) fn granted(&mut self, task: usize, fence: Fence, open: u32, capacity: u32, now: Ms) {
         let before = self.tasks[task].fence;
         let losses = self.tasks[task].lost.count_ones();

@@ -432,7 +432,7 @@ impl Orchestrator {
         alive: impl Fn(usize) -> bool,
         now: Ms,
     ) -> Result<(), Refused> {
-        // Suspicion is nothing that anybody but us has to know.
+        // Suspicion stays within the observer.
         let Some(standing) = change.standing() else {
             return Ok(());
         };

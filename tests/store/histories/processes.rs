@@ -209,7 +209,7 @@ impl World {
         let stands = process.stopped_until.max(self.agents[session].stuck_until);
         if self.now < stands {
             if self.agents[session].stuck_until > self.now && self.reaches(session) {
-                // Its turn ended, and it waits for somebody.
+                // Its turn ended, and it waits for its user.
                 self.set_turn(session, false);
             }
             return self.at(stands, Event::Agent(session, life));
@@ -243,7 +243,7 @@ impl World {
     }
 
     fn look_for_work(&mut self, session: usize) {
-        // What it was told to stop, and what it was given.
+        // What it got the word to stop, and what it was given.
         let tasks = &self.store.tasks;
         let mine = |task: usize, fence: Fence| {
             tasks[task].state == TaskState::Leased
@@ -279,8 +279,8 @@ impl World {
         self.set_turn(session, busy);
     }
 
-    /// A step of work, and what it tells the store of it. What it believes to
-    /// have may be somebody else's by now.
+    /// A step of work, and what it writes into the store. What it believes to have may
+    /// be another session's by now.
     fn work(&mut self, session: usize) {
         let Some((task, fence, left)) = self.agents[session].work.first().copied() else {
             return;

@@ -11,7 +11,7 @@ use super::{Ms, Sabotage};
 
 /// The ttl of a daemon's heartbeat.
 pub(crate) const TTL: Ms = 20_000;
-/// The ttl of a session that nobody keeps. Shorter than the product's, so that
+/// The ttl of a session that no daemon keeps. Shorter than the product's, so that
 /// histories stay short.
 pub(crate) const DEFAULT_TTL: Ms = 60_000;
 

@@ -226,7 +226,7 @@ impl World {
         self.store.oracle.violation
     }
 
-    /// All is done, and whoever died had the time to be found.
+    /// All is done, and there was time to find each death.
     fn is_over(&self) -> bool {
         self.now > self.last_fault + 23_000
             && self.tasks_left == 0

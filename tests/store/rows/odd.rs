@@ -1,5 +1,5 @@
-//! A row of a wrong type, an id that is the last one, an end that is no end: each
-//! is told of as what it is, and stops nothing else.
+//! A row of a wrong type, an id that is the last one, an end that is no end: each is
+//! reported as what it is, and stops nothing else.
 
 use super::site::{ID, Site};
 
