@@ -69,7 +69,7 @@ pub enum CredentialsError {
     /// Not the TOML that we expect.
     #[error("credentials {}: {}\n  {REMEDY}", .0.display(), .1)]
     Malformed(PathBuf, String),
-    /// A value that is not what its key wants.
+    /// A value that its key does not take.
     #[error("credentials {}: session {}: {}\n  {REMEDY}", .0.display(), .1, .2)]
     Value(PathBuf, usize, String),
     /// A variable with a wrong value.

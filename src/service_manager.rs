@@ -30,12 +30,12 @@ pub enum News<'a> {
     Ping,
 }
 
-/// Who started us and wants to know.
+/// The program that started us and supervises us.
 pub trait ServiceManager: Send + std::fmt::Debug {
     /// Tells it.
     fn tell(&self, news: News<'_>);
 
-    /// How often it wants to hear of us; `None` if it does not watch.
+    /// How often it must hear of us; `None` if it does not watch.
     fn watchdog(&self) -> Option<Duration>;
 }
 
@@ -123,7 +123,7 @@ fn post(letter: &Letter) {
             sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
         }
         Letter::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
-        // Type=notify-reload wants to know since when.
+        // Type=notify-reload needs the time since when.
         Letter::Reloading(Some(since)) => {
             sd_notify::notify(&[NotifyState::Reloading, since.clone()])
         }

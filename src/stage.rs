@@ -64,7 +64,7 @@ impl Stage {
         self.file(&format!("{name}.toml"))
     }
 
-    /// Writes `NAME.toml`: whom an agent acts for.
+    /// Writes `NAME.toml`: the sessions that an agent acts for.
     ///
     /// # Errors
     /// If it cannot be written.

@@ -35,7 +35,7 @@ pub(super) struct Verdict {
     /// Meant to be sent, but it is not known whether they were: the sender ended before
     /// the store had answered. Delivered or not, both is right.
     pub(super) in_doubt: u64,
-    /// Delivered by a periodic look, and the doorbell never told of it.
+    /// Delivered by a periodic look, and the doorbell never reported it.
     pub(super) without_ring: u64,
     /// Refusals by the store; the sender sent the same message again.
     pub(super) refused: u64,

@@ -1,5 +1,5 @@
-//! The processes of a measurement: how they are started, told what to do, and
-//! sure to end.
+//! The processes of a measurement: how they are started, get their orders, and surely
+//! end.
 //!
 //! A child takes one line of JSON, its job, and further lines as orders. The
 //! end of its stdin is the end of its work, so that none outlives its parent;

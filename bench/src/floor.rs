@@ -103,8 +103,8 @@ mod linux {
     use super::{Lines, Login, Rows};
     use mcp_bridge::doorbell::settle::{pause, sharpen_timers};
 
-    /// Until the parent wants no more. The thread looks at the flag when it
-    /// wakes, at the latest after this.
+    /// Until the parent has enough. The thread looks at the flag when it wakes, at the
+    /// latest after this.
     const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
     pub(in super::super) async fn run(

@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use tokio::sync::mpsc;
 
-/// Orders from the parent; closed when it wants the child to end, or died.
+/// Orders from the parent; closed when the parent ends the child, or died.
 pub(super) type Orders = mpsc::UnboundedReceiver<String>;
 
 /// Lines of stdin, read on a thread that the process does not wait for: tokio's own

@@ -43,7 +43,7 @@ pub(super) struct ReaderJob {
     pub(super) stamps: PathBuf,
 }
 
-/// Reads until the parent wants no more, then writes the times down.
+/// Reads until the parent has enough, then writes the times down.
 pub(super) async fn run(job: ReaderJob, mut orders: Orders) -> anyhow::Result<()> {
     let ended = async move { while orders.recv().await.is_some() {} };
     match job.reader {

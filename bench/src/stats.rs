@@ -1,4 +1,4 @@
-//! Latencies: recorded in nanoseconds, told in microseconds.
+//! Latencies: recorded in nanoseconds, reported in microseconds.
 
 use serde::Serialize;
 

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 /// Longer than any of them takes to start or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The user `nobody`, as whom they run where this is root: PostgreSQL refuses to be root.
+/// The user that they run as where this is root: PostgreSQL refuses to be root.
 const UID: u32 = 65_534;
 
 /// A server; ended with this.

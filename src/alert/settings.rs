@@ -1,4 +1,4 @@
-//! `[alert]`: whom an alert tells, in either role.
+//! `[alert]`: where alerts go, in either role.
 
 use std::time::Duration;
 

@@ -95,7 +95,7 @@ pub enum News {
     Message(Message),
     /// All that was there at the beginning was handed out, up to here.
     CaughtUp(Cursor),
-    /// The store refuses one of several sessions from now on, and why; told once.
+    /// The store refuses one of several sessions from now on, and why; reported once.
     Refused(StoreError),
 }
 

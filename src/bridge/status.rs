@@ -45,7 +45,7 @@ impl Bridge {
         self.ask_openly(operations::Lease {}).await
     }
 
-    /// Alerts that are open, and those that began or ended and were not told.
+    /// Alerts that are open, and those that began or ended and were not announced.
     ///
     /// # Errors
     /// If the store failed.

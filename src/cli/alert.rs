@@ -99,7 +99,7 @@ async fn list(all: bool, limit: u32, context: &Context) -> anyhow::Result<Exit> 
         bridge.alerts(limit).await?
     } else {
         let mut open = bridge.open_alerts().await?;
-        // Those that are over and were not told yet are among them.
+        // Those that are over and were not announced yet are among them.
         open.retain(|alert| alert.recovered_at.is_none());
         let over = open
             .len()

@@ -1,4 +1,4 @@
-//! What every command stands on: which store, and for whom.
+//! What every command needs: the store, and the sessions that it acts for.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -257,7 +257,7 @@ impl Context {
         Ok((self.look().await?, acting))
     }
 
-    /// For whom this command acts, if any credentials were named.
+    /// The sessions that this command acts for, if any credentials were named.
     ///
     /// # Errors
     /// As [`Access::acting_if_any`].
@@ -265,7 +265,7 @@ impl Context {
         Ok(self.access.acting_if_any()?)
     }
 
-    /// For whom this command acts.
+    /// The sessions that this command acts for.
     ///
     /// # Errors
     /// As [`Access::acting`].

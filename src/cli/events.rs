@@ -1,4 +1,4 @@
-//! `mcp-bridge events`: what was done, by whom, and as it happens.
+//! `mcp-bridge events`: what was done, and who did it, as it happens.
 
 use std::collections::HashMap;
 use std::io::Write;

@@ -7,9 +7,9 @@ use super::error::CliError;
 /// Refuses to go on where standard output was closed (`>&-`): what is shown there
 /// reaches no reader, and must not count as shown.
 ///
-/// The runtime puts `/dev/null` in the place of a closed descriptor, open for
-/// reading and writing; a shell's `>/dev/null` is open for writing alone, and is
-/// what its user wants.
+/// The runtime puts `/dev/null` in the place of a closed descriptor, open for reading
+/// and writing; a shell's `>/dev/null` is open for writing alone, and is what its user
+/// asked for.
 ///
 /// # Errors
 /// [`CliError::NoOutput`].

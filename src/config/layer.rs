@@ -215,7 +215,7 @@ fn figment_value(value: toml::Value) -> Value {
         toml::Value::Integer(number) => number.into(),
         toml::Value::Float(number) => number.into(),
         toml::Value::Boolean(flag) => flag.into(),
-        // No key wants a date; as text it gets the message of a wrong text.
+        // No key takes a date; as text it gets the message of a wrong text.
         toml::Value::Datetime(date) => date.to_string().into(),
         toml::Value::Array(items) => {
             let items: Vec<Value> = items.into_iter().map(figment_value).collect();

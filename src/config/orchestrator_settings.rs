@@ -40,7 +40,7 @@ pub struct WatchdogSettings {
     pub leader_ttl: Duration,
 }
 
-/// The duty *reassignment*: to whom a task is given, and how fast.
+/// The duty *reassignment*: which agent gets a task, and how fast.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReassignmentSettings {
     /// Open tasks of one session, 1 to 100; its own number in the store wins.

@@ -66,7 +66,7 @@ impl Left {
             opened => opened.map_err(failed)?,
         };
         lock(&locked, &new).map_err(failed)?;
-        // One that was not written to its end was never told to the store.
+        // The store never got one that was not written to its end.
         let token = Credentials::read(&new).ok();
         let token = token.and_then(|read| read.token_of(session).cloned());
         Ok(Some(Self {

@@ -1,4 +1,4 @@
-//! The duties of either role, and who wakes whom.
+//! The duties of either role, and which duty wakes which.
 //!
 //! A further duty is a bell of its own, a constructor here, and a line where it is
 //! woken by more than time.

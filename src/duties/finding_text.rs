@@ -7,8 +7,8 @@ use crate::model::health::Health;
 use crate::model::observer::Change;
 use crate::text;
 
-/// What was seen of a session: for an alert, which says by itself whom it is
-/// about, and as a sentence for a notice and the log.
+/// What was seen of a session: for an alert, which names the session itself, and as a
+/// sentence for a notice and the log.
 pub(super) fn of_change(
     known: &Known,
     change: &Change,

@@ -42,7 +42,7 @@ pub(super) struct FleetState {
     pub(super) sessions: HashMap<SessionKey, Known>,
     /// Whether this orchestrator acts and has judged them all.
     pub(super) judged: bool,
-    /// To whom the store gave nothing that was planned for them: their rows
+    /// Sessions to which the store gave nothing that was planned for them: their rows
     /// are others than those that were read.
     pub(super) refused: HashSet<SessionKey>,
 }

@@ -39,8 +39,7 @@ use crate::store::{
 };
 use crate::{clock, files, host, text};
 
-/// What rows told of the time, and the boot clock then; `None` before a store was
-/// open.
+/// What rows show of the time, and the boot clock then; `None` before a store was open.
 pub type Witnessed = watch::Receiver<Option<(Witness, Duration)>>;
 
 /// Between a round that the store kept from its work and the next: heartbeats
@@ -141,8 +140,8 @@ impl Heartbeat {
         self.registration.subscribe()
     }
 
-    /// What the rows of the store told of the time before this daemon wrote there,
-    /// and how long the machine ran then.
+    /// What the rows of the store show of the time before this daemon wrote there, and
+    /// how long the machine ran then.
     #[must_use]
     pub fn witness(&self) -> Witnessed {
         self.witnessed.subscribe()

@@ -30,7 +30,7 @@ pub struct Housekeeping {
     leader: LeaderLink,
     /// Rung when another daemon seems to lead.
     leadership: DutyBell,
-    /// What rows told of the time before this daemon wrote any.
+    /// What rows show of the time before this daemon wrote any.
     witness: Witnessed,
     /// The clock of this machine, as far as it can be believed.
     wall: Option<Wall>,

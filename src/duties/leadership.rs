@@ -133,7 +133,7 @@ impl Leadership {
             return true;
         }
         match &self.seen {
-            // While we slept he may have, too.
+            // While we slept the holder may have, too.
             Some((seen, since)) if seen == lease && !late => {
                 now.saturating_sub(*since) >= lease.ttl
             }

@@ -10,13 +10,12 @@ use crate::store::{Arrival, Signalled};
 /// and this call nothing is handed from one thread to another. A listener takes
 /// what it needs and rings its duty, or writes to a subscriber; it never waits.
 pub trait CommitListener: Send + Sync {
-    /// Whether it wants to know of [`News::signalled`]: the store is asked for that with
-    /// each ring.
+    /// Whether it needs [`News::signalled`]: the store is asked for that with each ring.
     fn wants_signals(&self) -> bool {
         false
     }
 
-    /// The sessions whose messages it wants whole; at most one of the listeners says
+    /// The sessions whose messages it needs whole; at most one of the listeners says
     /// so.
     fn wants(&self) -> Option<Arc<HashSet<SessionKey>>> {
         None
@@ -35,7 +34,7 @@ pub trait CommitListener: Send + Sync {
 pub struct News<'a> {
     /// Where new messages are. None, and it may still have been a commit.
     pub arrivals: &'a [Arrival],
-    /// What was signalled. Only if a listener wants to know.
+    /// What was signalled. Only if a listener needs it.
     pub signalled: Signalled,
     /// The look at the messages failed; the next one covers the same.
     pub failed: bool,

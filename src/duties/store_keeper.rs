@@ -247,8 +247,8 @@ impl StoreKeeper {
         self.since = None;
         let subject = self.location.path().display().to_string();
         self.desk.recover(AlertKind::StoreTrouble, &subject);
-        // It is the same as before, and yet news: whose round failed meanwhile
-        // tries again now, whenever the next one was due.
+        // It is the same as before, and yet news: a duty whose round failed meanwhile
+        // tries again now, and does not wait for its next round.
         self.link.send_modify(|_| {});
     }
 

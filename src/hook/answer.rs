@@ -78,7 +78,7 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
             return Ok(None);
         }
     };
-    // As it is noted now: another program may have told the agent something meanwhile.
+    // As it is noted now: another program may have written to the agent meanwhile.
     Ok(notes.change(&boot.id, |told| {
         let answer = tell(call, plan.tell, &acting, &heard, told, now);
         note(call, plan, turn, &heard, told, now);

@@ -37,7 +37,7 @@ pub fn fuzz_input(input: &[u8]) {
 }
 
 /// Does what the arguments say: `wait`, `flush`, `codex-notify JSON`, or an event whose
-/// JSON is on standard input. The client is never told of a failure.
+/// JSON is on standard input. The client never hears of a failure.
 pub fn run(access: &Access, words: &[String]) -> Exit {
     match words.first().map(String::as_str) {
         Some("wait") => wait::run(access, &Call::read(&input(), None)),

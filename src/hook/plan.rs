@@ -27,13 +27,13 @@ pub(super) struct Plan {
 pub(super) enum Tell {
     /// Nothing.
     Nothing,
-    /// What it was not told of before.
+    /// What it has not heard of before.
     News,
     /// All that is unread, and who the agent is.
     Introduction,
     /// All that is unread.
     Unread,
-    /// What it was not told of before; and it goes on.
+    /// What it has not heard of before; and it goes on.
     GoOn,
 }
 

@@ -133,8 +133,8 @@ async fn wake(
     }
 }
 
-/// Waits for a message that the agent was not told of, or until it is to be reminded of
-/// one; and tells of its mail, unless that was read meanwhile.
+/// Waits for a message that the agent has not heard of, or until it is to be reminded
+/// of one; and reports its mail, unless that was read meanwhile.
 async fn try_once(
     access: &Access,
     acting: &Acting,

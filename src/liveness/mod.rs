@@ -196,7 +196,7 @@ impl Proof {
         stamp: Option<FileStamp>,
         named: impl FnOnce() -> Result<i32, String>,
     ) -> Verdict {
-        // Whom this proof has already seen, and whether he lives.
+        // The process that this proof has already seen, and whether it lives.
         let known = match &self.state {
             State::Watched(process, seen) => Some((process.is_alive(), *seen)),
             State::Ended(seen) => Some((false, *seen)),

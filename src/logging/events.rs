@@ -1,5 +1,5 @@
-//! The words of `MCP_EVENT`, and the `MESSAGE_ID` of those that an operator
-//! filters on or wants explained.
+//! The words of `MCP_EVENT`, and the `MESSAGE_ID` of those that an operator filters on
+//! or looks up.
 //!
 //! The source of the table in docs/daemon.md and in mcp-bridged(8); the
 //! explanations stand in packaging/catalog. Words and ids never change.

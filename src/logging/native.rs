@@ -53,7 +53,7 @@ pub(super) struct Socket {
     socket: UnixDatagram,
     path: PathBuf,
     role: &'static str,
-    /// Records that it refused, not yet told.
+    /// Records that it refused, not yet reported.
     refused: u64,
 }
 

@@ -1,8 +1,8 @@
 //! The bounded queue in front of a log's reader.
 //!
-//! A journal, a pipe or a terminal may stand still, and a write to it waits for
-//! as long: one thread waits, and no duty. What does not fit into the queue is
-//! counted, and told at the place where it is missing.
+//! A journal, a pipe or a terminal may stand still, and a write to it waits for as
+//! long: one thread waits, and no duty. What does not fit into the queue is counted,
+//! and the count stands at the place where it is missing.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! For whom the server acts, and its way to the store.
+//! The sessions that the server acts for, and its way to the store.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -28,7 +28,8 @@ struct Inner {
     unwritten: Mutex<HashMap<RequestId, Fetched>>,
     /// What the client calls the conversation with its user.
     thread: Mutex<String>,
-    /// Who the client says it is, and for whom it acts: what is to be registered.
+    /// The name of the client, and the sessions that it acts for: what is to be
+    /// registered.
     said: Mutex<Option<ClientName>>,
     acts_for: Mutex<Option<u64>>,
     to_register: Notify,
@@ -110,7 +111,7 @@ impl Agent {
     /// The conversations of the client with its user that the agent may be in, the
     /// likeliest first; none where the client does not say them.
     pub(super) fn threads(&self, told: &Told) -> Vec<String> {
-        // The user may have begun another one since the last call, and hooks told of it.
+        // The user may have begun another one since the last call, which hooks reported.
         let mut threads = vec![told.thread.clone(), lock(&self.0.thread).clone()];
         threads.retain(|thread| !thread.is_empty());
         threads.dedup();

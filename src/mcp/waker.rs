@@ -195,7 +195,7 @@ impl Waker {
         if let Err(instead) = way.gate(whom).await {
             return Ok(instead);
         }
-        // No other program may have told it since that was looked at.
+        // No other program may have written to it since that was looked at.
         let is_due = |told: &Told| told.told_at == before.told_at;
         let (text, noted) = match self.claim((way.kind(), unclaimed), to, is_due).await? {
             Err(instead) => return Ok(instead),

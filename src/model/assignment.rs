@@ -107,7 +107,7 @@ pub enum Action {
         task: TaskId,
         /// The fence that it must still have.
         fence: Fence,
-        /// From whom it is taken; `None` out of the queue.
+        /// The session that loses it; `None` out of the queue.
         from: Option<SessionKey>,
         /// Its new owner.
         to: SessionKey,
@@ -118,7 +118,7 @@ pub enum Action {
         task: TaskId,
         /// The fence that it must still have.
         fence: Fence,
-        /// From whom it is taken.
+        /// The session that loses it.
         from: Option<SessionKey>,
     },
     /// It lost too many owners: give it up, before it costs another.
@@ -127,7 +127,7 @@ pub enum Action {
         task: TaskId,
         /// The fence that it must still have.
         fence: Fence,
-        /// From whom it is taken.
+        /// The session that loses it.
         from: Option<SessionKey>,
         /// Owners lost, this one included.
         losses: u32,

@@ -103,7 +103,7 @@ impl fmt::Debug for Body {
     }
 }
 
-/// What a message wants of its reader.
+/// What a message asks of its reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names are the meaning")]

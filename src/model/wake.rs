@@ -116,8 +116,8 @@ pub struct Mail {
     pub newest_unread: Option<MessageId>,
     /// Messages not yet read.
     pub unread: u64,
-    /// When the agent itself last did something: a call with its token, a turn
-    /// that its client told of. A bare heartbeat is nothing that it did.
+    /// When the agent itself last did something: a call with its token, a turn that its
+    /// client reported. A bare heartbeat is nothing that it did.
     pub acted_at: Option<Timestamp>,
     /// Its client says that it is in a turn.
     pub in_turn: bool,

@@ -157,7 +157,7 @@ impl Access {
         Ok(found)
     }
 
-    /// For whom the face acts.
+    /// The sessions that the face acts for.
     ///
     /// # Errors
     /// No credentials, or some that cannot be used.
@@ -165,7 +165,7 @@ impl Access {
         Acting::read(&self.credentials)
     }
 
-    /// For whom the face acts, if any credentials were named.
+    /// The sessions that the face acts for, if any credentials were named.
     ///
     /// # Errors
     /// Credentials that cannot be used.

@@ -1,4 +1,5 @@
-//! For whom a face acts: the sessions of its credentials, and one of them by name.
+//! The sessions that a face acts for: those of its credentials, and one of them by
+//! name.
 
 use std::path::PathBuf;
 

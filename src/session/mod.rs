@@ -1,11 +1,11 @@
 //! Acting for sessions: what every face needs that speaks for an agent.
 //!
 //! A face is started with a store and credentials ([`Access`]), or in a work tree that a session
-//! joined ([`joined`]); for whom it acts stands in these ([`Acting`]). A name that a user or an
-//! agent wrote means a session ([`Name`]). Mail is fetched for all of them, and confirmed once the
-//! reply was written ([`mail`]); it is followed as it comes ([`follow()`]), and framed, so that no
-//! text of another agent passes for one of ours ([`framing`]). Errors say what happened; the face
-//! adds what to do about it, in its own words.
+//! joined ([`joined`]); these name the sessions that it acts for ([`Acting`]). A name that a user
+//! or an agent wrote means a session ([`Name`]). Mail is fetched for all of them, and confirmed
+//! once the reply was written ([`mail`]); it is followed as it comes ([`follow()`]), and framed,
+//! so that no text of another agent passes for one of ours ([`framing`]). Errors say what
+//! happened; the face adds what to do about it, in its own words.
 
 mod access;
 mod acting;

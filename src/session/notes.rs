@@ -69,7 +69,7 @@ pub(crate) struct Told {
     pub(crate) helped_at: u64,
     /// Whether the store holds that it waits.
     pub(crate) waits: bool,
-    /// It waits by its client's own note, which no hook told of.
+    /// It waits by its client's own note, which no hook reported.
     pub(crate) asks: bool,
     /// The boot that these times are of.
     pub(crate) boot: String,
@@ -79,7 +79,7 @@ pub(crate) struct Told {
     pub(crate) claimed: Vec<Claimed>,
     /// The client says that it asks its user for no permission.
     pub(crate) bypasses: bool,
-    /// What the client calls the conversation that its hooks told of last.
+    /// The client's name for the conversation that its hooks reported last.
     pub(crate) thread: String,
 }
 
@@ -105,7 +105,7 @@ impl Told {
         self.told_at = now;
     }
 
-    /// It was not told after all: as it was before.
+    /// It was not delivered after all: as it was before.
     pub(crate) fn untell(&mut self, before: &Self) {
         self.newest = before.newest;
         self.told_at = before.told_at;
@@ -178,7 +178,7 @@ impl Notes {
     }
 
     /// Changes what is noted of it, one program at a time. `change` gets what is noted
-    /// now: another program may have told the agent something since this one looked.
+    /// now: another program may have written to the agent since this one looked.
     /// Returns what `change` does.
     pub(crate) fn change<T>(
         &self,

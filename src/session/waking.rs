@@ -17,13 +17,13 @@ pub(crate) const LEASE: Duration = Duration::from_secs(15);
 
 /// What came of the begin of a wake.
 pub(crate) enum Begun {
-    /// It is this program's. The agent counts as told now.
+    /// It is this program's. The agent counts as informed now.
     Here {
         claimed: Vec<Claimed>,
         /// What is noted of the agent now.
         told: Told,
     },
-    /// Another program wakes the agent, or told it of its mail this moment.
+    /// Another program wakes the agent, or announced its mail this moment.
     Elsewhere,
     /// The agent was woken too often within the last hour.
     TooOften,

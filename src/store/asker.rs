@@ -1,5 +1,5 @@
-//! For whom this process asks: the user of another program, which came to the daemon's
-//! door. The audit log names that user.
+//! The user that this process asks for: the one of another program, which came to the
+//! daemon's door. The audit log names that user.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -19,7 +19,7 @@ pub async fn for_user<T>(uid: u32, call: impl Future<Output = T>) -> T {
     ASKS.scope(uid, call).await
 }
 
-/// The user for whom this task asks, if it is not for this process itself.
+/// The user that this task asks for, if it is not for this process itself.
 pub(super) fn of_this_task() -> Option<u32> {
     ASKS.try_with(|uid| *uid).ok()
 }
@@ -32,7 +32,7 @@ pub(super) fn writing<T>(uid: Option<u32>, act: impl FnOnce() -> T) -> T {
     done
 }
 
-/// The user for whom the write is that runs now.
+/// The user of the write that runs now.
 pub(super) fn of_this_write() -> Option<u32> {
     WRITES.get()
 }

@@ -28,7 +28,7 @@ pub struct AuditFilter {
 }
 
 impl AuditFilter {
-    /// Whether it wants this row.
+    /// Whether the filter takes this row.
     #[must_use]
     pub(crate) fn admits(&self, entry: &AuditEntry) -> bool {
         let conversation = self.conversation.as_ref().map(ConversationId::as_str);

@@ -224,7 +224,7 @@ pub struct Finding {
     pub foreign: String,
     /// The alert that begins with it; every other open one of the session ends.
     pub alert: Option<AlertKind>,
-    /// What was seen, for the alert, which says by itself whom it is about.
+    /// What was seen, for the alert, which names the session itself.
     pub what: String,
     /// The same as a sentence.
     pub text: String,
@@ -250,7 +250,7 @@ pub struct Move {
     pub task: TaskId,
     /// Its fence when it was planned.
     pub fence: Fence,
-    /// To whom; `None` into the queue.
+    /// The session that gets it; `None` into the queue.
     pub to: Option<SessionKey>,
     /// Why.
     pub why: Why,
@@ -272,7 +272,7 @@ pub enum Moved {
 pub struct Waiting {
     /// Which.
     pub task: TaskId,
-    /// For whom.
+    /// The role that it waits for.
     pub role: String,
     /// Its fence.
     pub fence: Fence,

@@ -256,7 +256,7 @@ pub struct SpentWake {
     pub reason: String,
 }
 
-/// How many rows a program gets that does not say how many it wants.
+/// How many rows a program gets that names no limit.
 pub(super) fn page() -> u32 {
     100
 }

@@ -279,8 +279,8 @@ pub fn running(state: &Path) -> Option<StateFile> {
     (holder(&lock)?.as_raw_nonzero().get().unsigned_abs() == said.pid).then_some(said)
 }
 
-/// Whether the daemon runs that wrote `said` into this state file: by its lock.
-/// Who holds it is not told by a number that another PID namespace counted.
+/// Whether the daemon runs that wrote `said` into this state file: by its lock. A
+/// number that another PID namespace counted does not show which process holds it.
 #[must_use]
 pub(crate) fn runs(state: &Path, said: &StateFile) -> bool {
     let Ok(lock) = guarded::open(&lock_path(state)) else {

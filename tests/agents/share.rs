@@ -1,7 +1,7 @@
 //! How long our own part takes, apart from any client's: from the end of a send to the last
 //! byte that a client is handed, a hook as a whole process, a call of a tool.
 //!
-//! The full form wants a machine that does nothing else: `tests/soak agents`.
+//! The full form needs a machine that does nothing else: `tests/soak agents`.
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixListener;

@@ -24,7 +24,7 @@ pub(crate) fn made(module: &str) -> Option<PathBuf> {
     has(Command::new(&python), module).then_some(python)
 }
 
-/// The one that `tests/run` made for fastmcp, which wants another SDK than the others.
+/// The one that `tests/run` made for fastmcp, which needs another SDK than the others.
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 pub(crate) fn of_fastmcp() -> Option<PathBuf> {
     let python = made_at("fastmcp")?;

@@ -145,8 +145,8 @@ impl Scratch {
         self.run(&all).ok()
     }
 
-    /// `mcp-bridge` as another user, to whom this directory belongs; for root
-    /// only. The program is copied to where that user can reach it.
+    /// `mcp-bridge` as another user, who owns this directory; for root only. The
+    /// program is copied to where that user can reach it.
     pub fn as_nobody(&self, args: &[&str]) -> Command {
         const NOBODY: u32 = 65_534;
         let program = self.path("mcp-bridge");
@@ -372,7 +372,7 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Whether this test runs as root, to whom no file is closed.
+/// Whether this test runs as root, which may open every file.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

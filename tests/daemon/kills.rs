@@ -157,8 +157,8 @@ fn whatever_is_killed_every_task_is_done_once() {
     assert_eq!(fleet.pairs.len(), WORKERS);
 }
 
-/// The processes of this test: this program again, told what to do by a
-/// variable. Without one there is nothing to do.
+/// The processes of this test: this program again; a variable says what to do. Without
+/// one there is nothing to do.
 #[test]
 #[ignore = "a process of the other tests"]
 fn actor() {

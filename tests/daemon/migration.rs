@@ -100,8 +100,7 @@ impl Site {
         self.home.path().join("bridge/bridge.db")
     }
 
-    /// As an ordinary user, whom the guide is for: root's own places are the
-    /// machine's.
+    /// As an ordinary user, for whom the guide is: root's own places are the machine's.
     fn command(&self, program: &str) -> Command {
         let mut command = if rustix::process::geteuid().is_root() {
             let mut command = Command::new("setpriv");

@@ -177,7 +177,7 @@ fn a_client_that_registered_without_a_daemon_is_kept_when_one_starts() {
     client.kill();
     let worker = rig.worker(LOCAL);
     rig.becomes(&pair.b.session, Life::Exited);
-    // A daemon that was not told to leaves it alone.
+    // A daemon without that setting leaves it alone.
     let again = Client::start(&rig, "one", &file(&rig));
     is_kept(&rig, &pair, &again);
     assert_eq!(worker.stop(), Some(0));

@@ -652,7 +652,7 @@ fn a_wake_that_somebody_else_has_claimed_is_left_to_him_and_ours_is_not_used_up(
     let waiter = claim(Duration::from_secs(3600));
     let daemon = rig.worker(&woken("one", keys, &adapters));
     rig.send(&pair.a, "hello");
-    // Several times `verify_within`, told by a clock that is not ours: another
+    // Several times `verify_within`, measured by another clock than ours: another
     // session that is tried as often.
     daemon.shows("the mail", |s| s.status.contains("1 unread"));
     let other = rig.pair("other");

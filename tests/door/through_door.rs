@@ -187,7 +187,7 @@ fn credentials_made_through_a_daemon_name_its_socket() {
         ],
     )
     .ok();
-    // Without being told of any store.
+    // Without any setting of a store.
     let run = |name: &str, args: &[&str]| {
         let mut command = command(&scratch, Some(name), args);
         command.env_remove("MCP_BRIDGE_STORE");

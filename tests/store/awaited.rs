@@ -29,7 +29,7 @@ use crate::common::store::{PATIENCE, Scratch, at, draft, unlimited};
 /// second, hears later than this: one commit follows the other.
 const PROMPT: Duration = Duration::from_millis(60);
 
-/// A child: told `path conversation/side`, its token on standard input; sends one
+/// A child: gets `path conversation/side`, its token on standard input; sends one
 /// message after the other.
 #[test]
 fn child_that_sends() {
@@ -54,8 +54,8 @@ fn child_that_sends() {
     });
 }
 
-/// A child: told `path conversation/side`; commits a message to that session for
-/// each line that it reads, and rings nothing.
+/// A child: gets `path conversation/side`; commits a message to that session for each
+/// line that it reads, and rings nothing.
 #[test]
 fn child_that_rings_nothing() {
     let Some(told) = told() else { return };

@@ -1,7 +1,7 @@
 //! Posting.
 //!
-//! The URL is a secret as a rule, so nothing but its host is ever told. The
-//! client blocks, on a thread of its own.
+//! The URL is a secret as a rule, so nothing but its host is ever shown. The client
+//! blocks, on a thread of its own.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -160,7 +160,7 @@ impl Operation for Lease {
     }
 }
 
-/// Alerts that are open, and those that began or ended and were not told.
+/// Alerts that are open, and those that began or ended and were not announced.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OpenAlerts {}
 

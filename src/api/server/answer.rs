@@ -175,7 +175,7 @@ pub(super) async fn read(
 ) -> Result<(Bytes, Held)> {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    // What curl says of `-d`, without being told otherwise.
+    // What curl sends with `-d` by default.
     let form = "application/x-www-form-urlencoded";
     if !kind.is_empty() && !kind.starts_with("application/json") && kind != form {
         let kind: String = kind.chars().take(100).collect();

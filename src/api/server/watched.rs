@@ -1,7 +1,7 @@
 //! A request's body that tells whether it was read.
 //!
 //! Behind a body that was not read no further request can follow: hyper ends such a
-//! connection. A client that was not told so would lose its next request, and could not
+//! connection. A client without this word would lose its next request, and could not
 //! know whether that was done.
 
 use std::pin::Pin;

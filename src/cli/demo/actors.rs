@@ -77,7 +77,7 @@ fn tell(told: &Told) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Told before the fetch is confirmed: a kill in between hands them out again.
+/// Reported before the fetch is confirmed: a kill in between hands them out again.
 fn got(messages: &[Message]) -> std::io::Result<()> {
     if messages.is_empty() {
         return Ok(());

@@ -75,7 +75,7 @@ pub(super) struct Ledger {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Tally {
     pub(super) messages: u64,
-    /// In the hand of whom they were for.
+    /// Read by their recipients.
     pub(super) read: u64,
     /// For a session that was gone, and with the new owner of the task now.
     pub(super) handed_on: u64,

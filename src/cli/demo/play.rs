@@ -1,4 +1,4 @@
-//! The play itself, told in lines with their times while it goes on.
+//! The play itself, shown in lines with their times while it goes on.
 
 use std::time::Duration;
 
@@ -223,7 +223,7 @@ impl Play {
                 return Ok(None);
             };
             self.heard(&told);
-            // Older words may still be under way, also from whom it was taken.
+            // Older words may still be under way, also from the session that lost it.
             if let Told::Taken {
                 task, fence, who, ..
             } = &told

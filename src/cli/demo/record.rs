@@ -1,4 +1,4 @@
-//! What the actors told, added up: nothing lost, nothing twice, how fast.
+//! What the actors reported, added up: nothing lost, nothing twice, how fast.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -2,8 +2,8 @@
 //! agent has read it.
 //!
 //! What is seen of it is what the store has: the message, who claimed the wake and by
-//! which way, the turn that its client told of, and the reading. The first of these that
-//! does not come is the gate that failed.
+//! which way, the turn that its client reported, and the reading. The first of these
+//! that does not come is the gate that failed.
 
 use std::time::Duration;
 

@@ -78,9 +78,9 @@ pub(in crate::cli) fn is_in_use(loaded: &Loaded, daemons: &[Daemon]) -> bool {
         || daemons.iter().any(|daemon| is_of(daemon, loaded))
 }
 
-/// How the daemon is started that keeps its state in a place of `home`. The
-/// machine's and each user's may have the same name; one that a user started by
-/// hand keeps its state where those of his service manager do.
+/// How the daemon is started that keeps its state in a place of `home`. The machine's
+/// and each user's may have the same name; one that a user started by hand keeps its
+/// state where those of the user's service manager do.
 fn home_of(configs: &[Loaded], instance: &str, home: Home) -> Home {
     let mut homes = configs
         .iter()

@@ -1,5 +1,5 @@
-//! `mcp-bridge task claim`, `progress`, `done`, `fail`: what the session that
-//! has a task, or wants one, says of it.
+//! `mcp-bridge task claim`, `progress`, `done`, `fail`: what the session that has a
+//! task, or asks for one, says of it.
 
 use std::time::Duration;
 

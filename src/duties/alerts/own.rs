@@ -107,8 +107,7 @@ impl Alerts {
         }
     }
 
-    /// It is ours from now on, and told by [`Alerts::announce`]. `None` if it
-    /// was.
+    /// It is ours from now on, and [`Alerts::announce`] announces it. `None` if it was.
     fn begin(
         &mut self,
         kind: AlertKind,

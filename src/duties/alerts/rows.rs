@@ -1,4 +1,4 @@
-//! The alerts that stand in the store, told by the orchestrator that acts.
+//! The alerts that stand in the store, announced by the orchestrator that leads.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::clock;
 use crate::model::alert::{Alert, AlertKind, Edge, next_reminder};
 use crate::store::{AlertRef, AlertRow, Noted, ToldEdge};
 
-/// Alerts that are being told at the same time.
+/// Alerts that are being delivered at the same time.
 const AT_ONCE: usize = 16;
 /// More of one kind at once are announced as one: no operator reads ten thousand.
 const BURST: usize = 10;

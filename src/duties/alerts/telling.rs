@@ -52,7 +52,7 @@ struct Owed {
 /// Where an alert of the store stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It is being told.
+    /// It is being delivered.
     Busy,
     /// An adapter is owed an alert: whether it is its end.
     Owed(bool),

@@ -17,7 +17,7 @@ pub struct HeartbeatReport {
     /// Sessions or files whose credentials do not hold.
     pub refused: usize,
     pub(super) trouble: Option<String>,
-    /// The trouble is a session's, which the roster has told in full.
+    /// The trouble is a session's, which the roster has reported in full.
     pub(super) told: bool,
     pub(super) waiting: bool,
     /// The round got so far that it knows how the sessions are.

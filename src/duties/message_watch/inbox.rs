@@ -11,7 +11,7 @@ use crate::model::SessionKey;
 #[derive(Debug, Default)]
 pub struct MessageInbox {
     arrived: Mutex<HashSet<SessionKey>>,
-    /// Messages may have come that no doorbell told of.
+    /// Messages may have come without a bell.
     missed: AtomicBool,
     /// A wake is open: any commit may decide it.
     awaiting: AtomicBool,

@@ -1,5 +1,5 @@
-//! What came of wakes: told to the log, to the operator, and to the store through
-//! the endings.
+//! What came of wakes: for the log, for the operator, and for the store through the
+//! endings.
 
 use tracing::{debug, info, warn};
 

@@ -222,7 +222,7 @@ mod tests {
         ear.mount(&store).expect("mounted");
         assert!(record.try_recv().is_err(), "the same one");
         ear.listen_by(WatchMode::Poll);
-        // Between two doorbells: told of by none.
+        // Between two doorbells: neither reports it.
         send(&store, &from).await;
         ear.mount(&store).expect("mounted");
         assert_eq!(next(&record), Heard::Begins);

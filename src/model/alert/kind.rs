@@ -141,7 +141,7 @@ impl AlertKind {
             Self::WakeListSpent => "21e041a7d3e1430b8d7c2f0aaa7ee37b",
             Self::NoActingLeader => "c58604af62654032886bafccd681aa23",
             Self::NameTaken => "0e10ddf6880bb4998825fcede7ef9cc3",
-            // It is never told: it stands in answers alone.
+            // It is never announced: it stands in answers alone.
             Self::Unknown => "00000000000000000000000000000000",
         }
     }
@@ -166,7 +166,7 @@ pub enum Severity {
     Critical,
     /// Work is held up or lost its owner.
     Error,
-    /// One session wants a look.
+    /// An operator should look at one session.
     Warning,
     /// Good news.
     Notice,

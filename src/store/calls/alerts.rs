@@ -51,7 +51,7 @@ impl Store {
             .await
     }
 
-    /// Alerts that are open, and those that began or ended and were not told.
+    /// Alerts that are open, and those that began or ended and were not announced.
     pub async fn open_alerts(&self) -> Result<Vec<AlertRow>> {
         self.reads
             .read("looking at alerts", |rows| rows.open_alerts())

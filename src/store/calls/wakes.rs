@@ -1,4 +1,4 @@
-//! Who wakes whom: one at a time.
+//! Claims of wakes: one process at a time wakes a session.
 
 use std::time::Duration;
 

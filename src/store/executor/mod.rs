@@ -48,7 +48,7 @@ const LONGEST: Duration = Duration::from_millis(25);
 /// waiting is unfair: of eight writers the unluckiest was seen to wait 0.8 s.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a write sees: the rows, and what it wants to happen after the commit.
+/// What a write sees: the rows, and the list of what is to happen after the commit.
 pub struct Transaction<'a> {
     rows: &'a mut dyn Rows,
     ring: bool,
@@ -61,8 +61,8 @@ impl<'a> Transaction<'a> {
         Self { rows, ring, asked }
     }
 
-    /// How long ago the write was asked for: what else this process wants to write
-    /// may have waited as long.
+    /// How long ago the write was asked for: other writes of this process may have
+    /// waited as long.
     pub fn waited(&self) -> Duration {
         clock::since_boot().saturating_sub(self.asked)
     }

@@ -149,8 +149,7 @@ pub(crate) fn clear_control(
     Ok(held)
 }
 
-/// Refuses a writer that does not act any more, inside the transaction of what it
-/// wants to write.
+/// Refuses a writer that does not lead any more, inside the transaction of its write.
 pub(super) fn ensure_acts(rows: &mut dyn Rows, leader: Option<&Leader>) -> Result<()> {
     match leader {
         Some(leader) => rows.acts(leader)?.map_err(StoreError::NotLeading),

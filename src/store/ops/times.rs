@@ -104,7 +104,7 @@ fn is_to_go_on(beat: &LastBeat, now: Timestamp) -> bool {
     beat.beat <= beat.end && beat.end <= now
 }
 
-/// Moves the ends of conversations to those that a round of heartbeats wants.
+/// Moves the ends of conversations to those that a round of heartbeats asks for.
 ///
 /// # Errors
 /// The engine's.

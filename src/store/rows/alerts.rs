@@ -51,7 +51,7 @@ pub trait AlertRows {
     /// The engine's.
     fn recover(&mut self, kind: AlertKind, subject: &str, now: Timestamp) -> Result<bool>;
 
-    /// Alerts that are open or not told to their end, oldest first.
+    /// Alerts that are open or not announced to their end, oldest first.
     ///
     /// # Errors
     /// The engine's.

@@ -43,7 +43,7 @@ pub struct Handed {
     pub at: Timestamp,
 }
 
-/// How long a page becomes: as many messages as its reader wants and as stand in
+/// How long a page becomes: as many messages as its reader asks for and as fit into
 /// [`PAGE_BYTES`], but one at least.
 #[derive(Debug)]
 pub struct Page<'a> {

@@ -74,8 +74,8 @@ pub trait PruneRows {
     /// The engine's.
     fn delete_daemons(&mut self, before: Timestamp) -> Result<()>;
 
-    /// Ends the alerts that no reader can do anything about any more, and notes them
-    /// as told: about a task that was taken away, or a session whose conversation has
+    /// Ends the alerts that no reader can do anything about any more, and notes them as
+    /// announced: about a task that was taken away, or a session whose conversation has
     /// ended and that has no task.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
-//! The threads that open the store's files. Between our look at a file and
-//! SQLite's opening of it, another user who may write the directory can put a
-//! link there. Therefore SQLite opens files only on threads that reach nothing
-//! beyond the directory: Landlock lets them write and read there alone, and in a
-//! process of root's they work as the user whom the directory belongs to.
+//! The threads that open the store's files. Between our look at a file and SQLite's
+//! opening of it, another user who may write the directory can put a link there.
+//! Therefore SQLite opens files only on threads that reach nothing beyond the
+//! directory: Landlock lets them write and read there alone, and in a process of root's
+//! they work as the owner of the directory.
 //!
 //! Both hold for one thread and for the threads that it starts. The threads
 //! of executors are born so, and sqlx starts the worker of its connection from the

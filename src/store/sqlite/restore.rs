@@ -4,8 +4,8 @@
 //! which is kept; and whenever this is killed, the old store or the new one
 //! stands at the path, whole:
 //!
-//! 1. the backup is copied beside the store, looked through, and told how far
-//!    the old store had counted;
+//! 1. the backup is copied beside the store, checked, and gets the numbers that the old
+//!    store had counted to;
 //! 2. alone with the old store, its log is written back into it, so that one
 //!    file holds everything;
 //! 3. what is left of its log is removed; the copy gets the name under which
@@ -125,7 +125,7 @@ pub fn restore(
     Place::of_database(&store)?
         .run(|| Numbers::carry_over(old.numbers.as_ref(), partial.path(), now))?
         .map_err(|error| explain_rusqlite(&error, &store, "carrying numbers over"))?;
-    // The operator wants the older one.
+    // The operator chose the older one.
     doorbell::forget_marks(&beside(&store, "-bell")).map_err(cannot)?;
     let replaced = old.exchange(partial, now).map_err(cannot)?;
     let damaged = old.damaged;
@@ -362,7 +362,7 @@ fn in_use(path: &Path) -> StoreError {
     if !names.is_empty() {
         return StoreError::InUse(path.to_owned(), names);
     }
-    // Another user's, whose files we may not see: the lock knows his number.
+    // Another user's, whose files we may not see: the lock has its process number.
     match lock(path) {
         Err(error) => error,
         Ok(_) => StoreError::InUse(path.to_owned(), "another process".into()),

@@ -39,7 +39,7 @@ pub(super) struct Turnstile {
     waiting: Arc<Mutex<Waiting>>,
 }
 
-/// The thread that stands in the queue for us, and who wants its turn.
+/// The thread that stands in the queue for us, and the writer whose turn it gets.
 #[derive(Debug, Default)]
 struct Waiting {
     there: bool,

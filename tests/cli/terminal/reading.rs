@@ -109,7 +109,7 @@ fn a_closed_output_confirms_nothing() {
     }
     let read = scratch.run_as("work.b", &["check", "--json"]).ok().json();
     assert_eq!(read["messages"][0]["message"], "hello");
-    // A reader that wants none of it is another thing.
+    // A reader that takes none of it is another thing.
     scratch.run_as("work.a", &["send", "again"]).ok();
     let mut nothing = scratch.bridge_as("work.b", &["check"]);
     nothing.stdout(Stdio::null());

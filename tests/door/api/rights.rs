@@ -77,7 +77,7 @@ const TABLE: &[(&str, May)] = &[
     ("openapi.json", Anyone),
 ];
 
-/// What is asked for, so that it is granted to whom it is granted.
+/// What is asked for, so that a caller with the right gets it.
 fn body(name: &str, case: &Case, by: &Login) -> Value {
     let conversation = &case.id;
     match name {

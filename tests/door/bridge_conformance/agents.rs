@@ -78,7 +78,7 @@ async fn register(bridge: &Bridge, caller: &Caller, client: Client) -> Registere
     registered.expect("registered")
 }
 
-/// The same for one that yields to whom it finds.
+/// The same for one that yields to the one that it finds.
 async fn offer(bridge: &Bridge, caller: &Caller, client: Client) -> Registered {
     let registered = bridge.register_agent(caller, client, true).await;
     registered.expect("registered")

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::scratch::{Scratch, can_run, is_root, not_tried};
 
-/// The service's user and group, to whom the directory belongs.
+/// The service's user and group, which own the directory.
 pub(crate) const SERVICE: u32 = 64_001;
 /// The attacker: another user, in that group.
 pub(crate) const ATTACKER: u32 = 64_002;
@@ -179,7 +179,7 @@ impl Ground {
         self.path(&format!("home/{user:?}"))
     }
 
-    /// What an attacker wants to reach.
+    /// What an attacker tries to reach.
     pub(crate) fn victim(&self, user: As) -> PathBuf {
         self.home(user).join("secret")
     }

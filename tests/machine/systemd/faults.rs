@@ -12,7 +12,7 @@ use super::operator::{
     site,
 };
 
-/// Alice writes one message after another until told to stop.
+/// Alice writes one message after another until she is stopped.
 pub(crate) struct Load<'a> {
     machine: &'a Machine,
     shell: Child,

@@ -139,7 +139,7 @@ fn an_ordinary_user_has_a_daemon_of_their_own() {
     status("1 unread");
     let read = carol(&machine, "mcp-bridge -c backend.b check").ok();
     assert!(read.contains("Port the parser"), "{read}");
-    // The package's own configurations are not in use here, and no fault of hers.
+    // The package's own configurations are not in use here, and no fault of Carol's.
     let found = carol(&machine, "mcp-bridge doctor --json").ok();
     let found: Value = serde_json::from_str(&found).expect("JSON");
     assert_eq!(found["counts"]["fail"], 0, "{found}");

@@ -733,7 +733,7 @@ pub(crate) async fn after_a_reboot_what_was_in_a_hand_is_handed_out_again(backen
     };
     let keeper = store.register_daemon(&info, at(4)).await.expect("known");
     assert_eq!(receive(&store, &pairs[0].b, at(5)).await, ["in its hand"]);
-    // What the successor has read by then is his.
+    // What the successor has read by then is its own.
     beat_with(
         &store,
         &keeper,

@@ -108,8 +108,8 @@ fn name(credentials: &Path) -> String {
     as_session(stem.strip_prefix(config::LOADED_AS).unwrap_or(&stem))
 }
 
-/// Why what a daemon runs is not run by us: it is another user's, and a command
-/// that he wrote down is not to be run as this one.
+/// Why what a daemon runs is not run by us: it is another user's, whose command must
+/// not be run as this user.
 fn other_user(loaded: &Loaded, daemon: Option<&Daemon>) -> Option<String> {
     let us = rustix::process::geteuid().as_raw();
     let runs_as = daemon.and_then(|daemon| {

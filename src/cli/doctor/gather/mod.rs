@@ -15,7 +15,7 @@ use crate::cli::heard::configs::{Loaded, directories, load};
 use crate::cli::heard::{daemons, is_same, own};
 use crate::clock;
 
-/// Everything that `judge` wants to know.
+/// Everything that `judge` needs.
 pub(super) async fn gather(
     named: &[PathBuf],
     context: &Context,

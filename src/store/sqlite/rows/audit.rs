@@ -81,8 +81,8 @@ impl AuditRows for SqliteRows {
     }
 }
 
-/// The first of these rows that a filter admits, as many as it wants. What SQL cannot
-/// judge of what other programs wrote, a time and details, is judged here.
+/// The first of these rows that a filter admits, up to its limit. What SQL cannot judge
+/// of what other programs wrote, a time and details, is judged here.
 fn admitted(
     connection: &Connection,
     rows: &str,
