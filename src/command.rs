@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_left_behind_stays_and_does_not_hold_us_by_the_pipes() {
+    async fn child_left_behind_does_not_hold_the_pipes() {
         for end in ["true", "exit 3"] {
             let ended = sh(&format!("sleep 1000 & echo $!; {end}"), LONG).await;
             let (Ended::Success { output: pid } | Ended::Failure { output: pid, .. }) = ended
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn output_becomes_one_line_without_secrets_and_without_an_end_in_a_letter() {
+    fn output_becomes_one_line_without_secrets() {
         let said = "oops\n\n  \x1b[31mpassword = hunter2hunter2\x07\r\nagain";
         let line = on_one_line(said, 500);
         assert!(

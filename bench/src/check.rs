@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sent_is_invented() {
+    fn message_without_sender_counts_as_invented() {
         assert_eq!(verdict(1, &[1, 9]).invented, 1);
     }
 
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_again_after_a_kill_is_a_redelivery_until_it_was_confirmed() {
+    fn unconfirmed_message_after_a_kill_is_redelivered() {
         let confirmed = |seq| Record::Confirmed { pair: 0, seq };
         let mut records: Vec<Record> = (1..=3).flat_map(sent).collect();
         // Killed after it had noted 1 and 2 and confirmed 1.
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_again_by_a_new_process_is_one_message() {
+    fn message_sent_again_after_a_restart_counts_once() {
         let again = |again| Record::Sent {
             pair: 0,
             seq: 1,

@@ -276,7 +276,7 @@ fn what_was_acknowledged_survives_the_kill_of_any_process() {
 }
 
 #[test]
-fn who_dies_is_found_and_nobody_else() {
+fn only_agents_that_die_are_found_lost() {
     let dir = tempfile::tempdir().expect("a directory");
     let args = ["watchdog", "--only", "detection", "--sessions", "6"];
     let args = [&args[..], &["--hosts", "3", "--kills", "2", "--json"]].concat();
@@ -313,7 +313,7 @@ fn who_dies_is_found_and_nobody_else() {
 }
 
 #[test]
-fn what_watching_costs_is_told_by_size() {
+fn cost_of_watching_is_reported_by_size() {
     let dir = tempfile::tempdir().expect("a directory");
     let args = [
         "watchdog", "--only", "growth", "--sizes", "10,100", "--rounds", "10",
@@ -345,7 +345,7 @@ fn what_watching_costs_is_told_by_size() {
 }
 
 #[test]
-fn when_everybody_is_silent_nobody_is_given_up_at_once() {
+fn silence_of_all_hosts_loses_no_session_at_once() {
     let dir = tempfile::tempdir().expect("a directory");
     let sessions = if full() { "10000" } else { "1000" };
     let args = [
@@ -381,7 +381,7 @@ fn when_everybody_is_silent_nobody_is_given_up_at_once() {
 }
 
 #[test]
-fn daemons_that_stand_still_for_a_while_lose_nobody() {
+fn paused_daemons_lose_no_session() {
     let dir = tempfile::tempdir().expect("a directory");
     let duration = if full() { "30m" } else { "60s" };
     let args = [

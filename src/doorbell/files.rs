@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_goes_is_looked_at_if_it_leaves_a_watch_deaf() {
+    fn removed_file_makes_its_watch_deaf() {
         let deaf = Pending::FOREIGN | Pending::DEAF;
         assert_eq!(ring(REMOVED, "bridge.db-wal"), deaf);
         assert_eq!(ring(REMOVED, "bridge.db-bell"), deaf);

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_is_told_from_its_agent() {
+    fn helper_is_distinguished_from_its_agent() {
         let read = |json: Value| Call::read(json.to_string().as_bytes(), Some("stop")).is_helper;
         assert!(read(serde_json::json!({ "agent_id": "a1" })));
         assert!(!read(serde_json::json!({ "agent_id": null })));

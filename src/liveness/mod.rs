@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_number_that_somebody_else_has_by_now_is_no_life() {
+    async fn reused_number_is_no_life() {
         let (mut case, agent) = (Case::new(), Agent::start());
         case.write(&agent.0.id().to_string());
         assert_eq!(case.check(), ALIVE);
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_that_was_missed_is_an_exit_until_the_file_is_written_again() {
+    async fn missed_end_is_an_exit_until_a_new_file() {
         let (mut case, mut first) = (Case::new(), Agent::start());
         let pid = first.0.id().to_string();
         case.write(&pid);
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_named_nobody_names_no_later_process() {
+    async fn file_of_an_absent_process_names_no_later_one() {
         let (mut case, agent) = (Case::new(), Agent::start());
         case.write(&agent.0.id().to_string());
         // As left by a boot in which another process had the number.
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_stale_once_it_named_nobody() {
+    async fn file_is_stale_once_its_process_was_absent() {
         let (mut case, mut agent) = (Case::new(), Agent::start());
         case.write("half");
         assert!(matches!(case.check(), Verdict::Unproven(_)));
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_written_after_the_look_that_missed_an_end_names_the_next_agent() {
+    async fn new_file_names_the_agent_after_a_missed_end() {
         let (mut case, agent) = (Case::new(), Agent::start());
         assert!(matches!(case.check(), Verdict::Unproven(_)));
         case.write(&agent.0.id().to_string());
@@ -515,7 +515,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_pid_file_is_named_and_holds_nobody_up() {
+    async fn bad_pid_file_is_named_without_delay() {
         let mut case = Case::new();
         let path = case.dir.path().join("pid");
         let mut said = Vec::new();
@@ -543,7 +543,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stopped_process_is_told() {
+    async fn stopped_process_is_recognised() {
         let agent = Agent::start();
         let pid = rustix::process::Pid::from_child(&agent.0);
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stopped");

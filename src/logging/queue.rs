@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_holds_nobody_up() {
+    fn full_queue_delays_no_writer() {
         let (queue, seen, go) = stuck(LIMITS);
         for _ in 0..200_000 {
             queue.push(vec![b'x'; 100], Rank::Ordinary);

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_one_line_and_says_which_way_it_went() {
+    fn alert_line_is_one_line_and_names_its_edge() {
         let line = |edge| alert(edge).line();
         assert_eq!(
             line(Edge::Raised),

@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_writing_a_side_are_read_and_one_is_written() {
+    fn side_is_read_in_two_forms_and_written_in_one() {
         assert_eq!("session_b".parse::<Side>(), Ok(Side::B));
         assert_eq!(Side::B.to_string(), "b");
         let key: SessionKey = "conv_0123456789abcdef/session_a"

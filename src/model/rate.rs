@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_ran_ahead_locks_nobody_out() {
+    fn clock_that_ran_ahead_locks_no_sender_out() {
         let minute = RateLimits::default().windows().next().expect("a window");
         assert_eq!(minute.admit(Some(at(3_600)), at(0)), Ok(()));
     }

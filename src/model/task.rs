@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_is_a_line_and_a_body_may_be_nothing() {
+    fn title_is_one_line_and_body_may_be_empty() {
         assert_eq!(" ".parse::<Title>(), Err(InvalidTask::Empty("title")));
         assert_eq!("a\nb".parse::<Title>(), Err(InvalidTask::NotALine(1)));
         assert!("".parse::<TaskBody>().is_ok());

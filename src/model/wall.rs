@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_is_not_believed_and_the_boot_clock_goes_on() {
+    fn jump_is_ignored_and_the_boot_clock_counts() {
         let mut wall = Wall::new(Some(at(-30)), boot(0), TRIAL);
         assert!(believed(&mut wall, 0, 1));
         let judged = wall.judge(at(400 * DAY), boot(11));

@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn the_acting_session_is_the_only_one_or_the_one_that_is_named() {
+    fn acting_session_is_the_only_or_the_named_one() {
         let one = acting(&[("conv_0000000000000001/b", "one")]);
         assert_eq!(one.the_one(None).expect("it").name(), "one/b");
         let three = acting(&[

@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_is_kept_where_the_store_is_away_for_long() {
+    fn newest_note_is_kept_through_a_long_outage() {
         let (_scratch, notes) = notes();
         let many = vec![BEGIN; 6_000];
         notes.prepare().expect("a directory");

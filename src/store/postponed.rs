@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_put_off_until_it_was_seen_several_times() {
+    fn loss_is_postponed_until_seen_several_times() {
         let postponed = Postponed::new(Arc::default());
         let once_more = |seq| {
             let finding = finding(Some(seq));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_loss_found_by_a_write_that_waited_is_put_off() {
+    async fn loss_found_by_a_late_write_is_postponed() {
         let sound: Troubles = Arc::new(|_| None);
         let memory = Memory::default();
         let store = Arc::new(memory.store(&sound));

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_copy_is_named_and_a_new_place_has_no_traces() {
+    fn newest_copy_is_named() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("bridge.db");
         let write = |name: &str, at: u64| {

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_a_duty_cannot_use_is_not_called_well() {
+    fn unusable_store_is_not_called_well() {
         let board = Board::default();
         let now = Instant::now();
         let said = |summary: &str, trouble: Option<&str>| Said {
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_round_that_does_not_return_is_noticed_and_one_that_fails_is_not() {
+    async fn only_a_hanging_round_is_noticed() {
         let board = Board::default();
         let start = Instant::now();
         let seconds = Duration::from_secs;
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_is_in_force_when_every_duty_had_a_round_with_it() {
+    fn reload_counts_after_a_round_of_every_duty() {
         let board = Board::default();
         let now = Instant::now();
         board.enter("one", Duration::from_secs(1));

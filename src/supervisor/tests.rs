@@ -202,7 +202,7 @@ async fn seconds(count: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_duty_that_hangs_ends_the_process_where_nobody_watches_it() {
+async fn hanging_duty_ends_an_unwatched_process() {
     let case = Case::new(Mood::HangsIn(3), None);
     let (told, drained) = (case.told.clone(), Arc::clone(&case.drained));
     let exit = case.run(async |_, _| {}).await;
@@ -214,7 +214,7 @@ async fn a_duty_that_hangs_ends_the_process_where_nobody_watches_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_duty_that_hangs_is_not_vouched_for_under_a_watchdog() {
+async fn hanging_duty_stops_the_watchdog_pings() {
     let case = Case::new(Mood::HangsIn(3), Some(Duration::from_secs(6)));
     let exit = case
         .run(async |signal, told| {
@@ -231,7 +231,7 @@ async fn a_duty_that_hangs_is_not_vouched_for_under_a_watchdog() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_duty_that_hung_and_came_back_is_well_in_words_too() {
+async fn duty_that_came_back_is_well_in_words() {
     let case = Case::new(Mood::LateIn(3, 12), Some(Duration::from_secs(30)));
     let state = case.dir.path().join("state.json");
     let status = || -> String {
@@ -270,7 +270,7 @@ async fn a_slow_store_is_borne() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_duty_that_panics_ends_the_process_and_the_others_are_drained() {
+async fn panicking_duty_ends_the_process_after_a_drain() {
     let case = Case::new(Mood::PanicsIn(2), None);
     let drained = Arc::clone(&case.drained);
     assert_eq!(case.run(async |_, _| {}).await, Exit::DutyDied);
@@ -340,7 +340,7 @@ async fn a_reload_that_a_duty_does_not_take_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_generation_grows_with_settings_that_are_right_and_only_then() {
+async fn generation_grows_only_with_valid_settings() {
     let case = Case::new(Mood::Well, None);
     let (config, state) = (
         case.dir.path().join("worker.toml"),

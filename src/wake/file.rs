@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_link_in_the_place_of_the_file_is_not_followed() {
+    async fn link_in_place_of_the_file_is_not_followed() {
         let dir = tempfile::tempdir().expect("a directory");
         let (victim, path) = (dir.path().join("victim"), dir.path().join("inbox"));
         std::fs::write(&victim, "").expect("written");

@@ -170,7 +170,7 @@ fn no_role_title_or_file_name_passes_for_the_frame() {
 }
 
 #[test]
-fn mail_that_another_call_reads_is_said_to_be_read_there() {
+fn mail_read_by_another_call_is_reported() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     rig.send(&pair.a, "hello");

@@ -116,7 +116,7 @@ fn a_client_that_waits_says_so_until_it_goes_on() {
 }
 
 #[test]
-fn an_agent_is_told_of_its_mail_without_the_text() {
+fn agent_hears_of_its_mail_without_the_text() {
     let scratch = Scratch::with_conversation();
     let begun = told(hook(&scratch, "work.b", &event("SessionStart")));
     assert!(begun.contains("you are work/b"), "{begun}");
@@ -197,7 +197,7 @@ fn without_a_session_a_hook_does_nothing() {
 }
 
 #[test]
-fn a_session_that_ended_is_told_when_it_begins() {
+fn ended_session_is_reported_at_its_start() {
     let scratch = Scratch::with_conversation();
     scratch.expire_conversations(60);
     let begun = told(hook(&scratch, "work.b", &event("SessionStart")));

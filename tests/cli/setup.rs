@@ -247,7 +247,7 @@ fn what_the_user_has_there_stays() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_left_with_the_others() {
+fn unreadable_file_and_the_others_are_left() {
     let scratch = scratch();
     std::fs::create_dir(scratch.path("tree/.claude")).expect("a directory");
     let file = scratch.path("tree/.claude/settings.local.json");

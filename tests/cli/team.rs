@@ -59,7 +59,7 @@ fn conversations(scratch: &Scratch) -> usize {
 }
 
 #[test]
-fn a_client_that_is_started_with_more_than_its_name_is_said_how() {
+fn client_with_arguments_is_shown_how_to_start() {
     let line = "\nopencode --port 0\n";
     let told = |client| {
         team(
@@ -286,7 +286,7 @@ fn a_daemon_configuration_that_stands_is_left() {
 }
 
 #[test]
-fn a_client_is_set_up_for_all_projects_of_the_user() {
+fn client_is_set_up_for_all_projects() {
     let scratch = scratch();
     let made = team(&scratch, &[&BACKEND[..], &["--user", "--json"]].concat());
     let made = made.ok().json();

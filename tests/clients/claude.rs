@@ -51,7 +51,7 @@ fn the_plugin_alone_does_the_same() {
 }
 
 #[test]
-fn a_helper_in_the_background_is_no_turn_of_its_agent() {
+fn background_helper_is_no_turn_of_its_agent() {
     driven("claude_cases.py", "helper");
 }
 
@@ -66,6 +66,6 @@ fn a_client_that_bypasses_permissions_is_said_to_be_held() {
 }
 
 #[test]
-fn a_client_that_asks_its_user_is_said_to_be_held() {
+fn client_that_asks_its_user_counts_as_held() {
     driven("claude_cases.py", "asks");
 }

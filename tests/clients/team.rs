@@ -8,7 +8,7 @@ use crate::common::scratch::{self, Scratch};
 use crate::installed;
 
 #[test]
-fn a_team_of_claude_and_codex_does_six_tasks_while_one_is_killed() {
+fn claude_and_codex_do_six_tasks_through_a_kill() {
     let (Some(claude), Some(codex)) = (installed("claude"), installed("codex")) else {
         return;
     };

@@ -143,7 +143,7 @@ async fn a_webhook_gets_the_alert_signed() {
 }
 
 #[tokio::test]
-async fn without_a_key_nothing_is_signed_and_a_url_may_stand_in_a_file() {
+async fn missing_key_means_no_signature() {
     let dir = TempDir::new().expect("a directory");
     let file = dir.path().join("webhook.url");
     let server = Server::start(vec![Answer::Status(200)]);
@@ -169,7 +169,7 @@ async fn without_a_key_nothing_is_signed_and_a_url_may_stand_in_a_file() {
 }
 
 #[tokio::test]
-async fn a_server_that_recovers_is_told_after_all() {
+async fn server_that_recovers_gets_the_alert() {
     let server = Server::start(vec![
         Answer::Status(500),
         Answer::Status(429),
@@ -185,7 +185,7 @@ async fn a_server_that_recovers_is_told_after_all() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_recover_is_given_up_by_name() {
+async fn server_that_stays_down_is_given_up_by_name() {
     let server = Server::start(vec![Answer::Status(500); 9]);
     let why = post(&hook(&server)).await.expect_err("never told");
     assert_eq!(why, "127.0.0.1 answered 500 (3 tries)");
@@ -244,7 +244,7 @@ async fn a_server_that_hangs_is_left_at_the_time_limit() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_told_in_words() {
+async fn unreachable_server_is_reported_in_words() {
     let server = Server::start(Vec::new());
     let settings = hook(&server);
     drop(server);
@@ -268,7 +268,7 @@ async fn nobody_there_is_told_in_words() {
 }
 
 #[tokio::test]
-async fn a_command_gets_the_alert_on_its_input_and_ids_in_its_environment() {
+async fn command_gets_the_alert_on_its_input() {
     let dir = TempDir::new().expect("a directory");
     let path = |name: &str| dir.path().join(name).display().to_string();
     let script = format!(
@@ -302,7 +302,7 @@ async fn a_command_gets_the_alert_on_its_input_and_ids_in_its_environment() {
 }
 
 #[tokio::test]
-async fn a_command_that_fails_is_told_in_words() {
+async fn failing_command_is_reported_in_words() {
     let why = run(&sh("echo no pager >&2; exit 3")).await;
     assert_eq!(
         why.expect_err("status 3"),
@@ -336,7 +336,7 @@ async fn a_command_that_fails_is_told_in_words() {
 }
 
 #[tokio::test]
-async fn one_that_hangs_holds_up_no_other_and_each_failure_is_named() {
+async fn hanging_adapter_holds_up_no_other() {
     let dir = TempDir::new().expect("a directory");
     let told = dir.path().join("told");
     let server = Server::start(vec![Answer::Silence]);
@@ -375,7 +375,7 @@ async fn wait_for(path: &Path) {
 }
 
 #[tokio::test]
-async fn with_nobody_configured_it_is_told_all_the_same() {
+async fn journal_gets_the_alert_without_any_adapter() {
     deliver(&to(Vec::new()), &alert()).await.expect("told");
 }
 

@@ -248,7 +248,7 @@ fn the_source_of_a_bad_key_is_named() {
 }
 
 #[test]
-fn several_errors_are_told_together() {
+fn several_errors_are_reported_together() {
     let etc = Etc::worker(
         "rol = 1\n[heartbeat]\ninterval = 5\n[[session]]\nproof = 1\n[[session]]\nproff = 1\n",
     );

@@ -81,7 +81,7 @@ fn one_process_of_many_sessions_is_one_file() {
 }
 
 #[test]
-fn a_command_has_the_limit_that_the_daemon_was_started_with() {
+fn command_has_the_limit_of_the_daemons_start() {
     let rig = Rig::new();
     rig.pair("one");
     let probe = "{ exec = [\"sh\", \"-c\", \"sleep 0.1; test $(ulimit -Sn) = 200\"] }";

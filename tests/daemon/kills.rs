@@ -86,7 +86,7 @@ impl Fleet {
         self.daemons[n] = Some(daemon);
     }
 
-    fn kill_somebody(&mut self) {
+    fn kill_a_process(&mut self) {
         let victim = fastrand::usize(..self.daemons.len() + self.actors.len());
         if let Some(daemon) = self.daemons.get_mut(victim) {
             daemon.take().expect("a daemon").kill();
@@ -107,14 +107,14 @@ impl Fleet {
 }
 
 #[test]
-fn whatever_is_killed_every_task_is_done_once() {
+fn every_task_is_done_once_through_kills() {
     let long = Duration::from_secs(if full() { 600 } else { 20 });
     let mut fleet = Fleet::new();
     let (begun, mut kills) = (Instant::now(), 0);
     while begun.elapsed() < long {
         // The pace of the kills, not a wait for anything.
         std::thread::park_timeout(Duration::from_millis(fastrand::u64(50..500)));
-        fleet.kill_somebody();
+        fleet.kill_a_process();
         kills += 1;
     }
     // The fences are tried for certain: an agent loses a task, and writes.

@@ -28,7 +28,7 @@ fn by_probe(name: &str, script: &std::path::Path, timeout: &str) -> String {
 const RARE: &str = "[heartbeat]\ninterval = \"5m\"\nttl = \"15m\"\n";
 
 #[test]
-fn an_end_is_noticed_at_once_and_not_with_the_next_heartbeat() {
+fn agents_end_is_noticed_at_once() {
     let rig = Rig::new();
     let (one, two) = (rig.pair("one"), rig.pair("two"));
     let mut first = Agent::with_file(&rig, "one.pid");
@@ -74,7 +74,7 @@ fn an_agent_that_was_started_again_is_alive_again() {
 }
 
 #[test]
-fn an_end_while_the_daemon_was_down_is_noticed_when_it_is_back() {
+fn end_during_an_outage_is_noticed_afterwards() {
     let rig = Rig::new();
     let names = ["ended", "tidy", "number", "again", "same"];
     let pairs = names.map(|name| rig.pair(name));
@@ -129,7 +129,7 @@ fn an_end_while_the_daemon_was_down_is_noticed_when_it_is_back() {
 }
 
 #[test]
-fn an_end_before_the_first_heartbeat_of_a_new_daemon_is_noted_of_the_last_one() {
+fn end_before_the_first_heartbeat_counts_for_the_last_agent() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let mut agent = Agent::with_file(&rig, "one.pid");
@@ -156,7 +156,7 @@ fn a_stopped_agent_is_alive() {
 }
 
 #[test]
-fn what_proves_nothing_is_said_once_and_one_bad_session_stops_no_other() {
+fn bad_proof_is_reported_once_and_stops_no_other() {
     let rig = Rig::new();
     let names = ["missing", "garbage", "directory", "dead"];
     let pairs = names.map(|name| rig.pair(name));
@@ -198,7 +198,7 @@ fn what_proves_nothing_is_said_once_and_one_bad_session_stops_no_other() {
 }
 
 #[test]
-fn a_probe_says_who_lives_and_one_that_hangs_holds_up_nobody() {
+fn hanging_probe_delays_no_other_session() {
     let rig = Rig::new();
     let (one, two) = (rig.pair("one"), rig.pair("two"));
     let flag = rig.path("flag");
@@ -231,7 +231,7 @@ fn a_probe_says_who_lives_and_one_that_hangs_holds_up_nobody() {
 }
 
 #[test]
-fn a_probe_is_asked_once_an_interval_however_often_something_happens() {
+fn probe_is_asked_once_an_interval() {
     let rig = Rig::new();
     let (_one, two) = (rig.pair("one"), rig.pair("two"));
     let asked = rig.path("asked");
@@ -297,7 +297,7 @@ fn the_shared_table_gets_the_time_and_keeps_its_words() {
 }
 
 #[test]
-fn a_conversation_that_is_kept_alive_does_not_expire_unless_it_is_wished() {
+fn kept_conversation_expires_only_by_setting() {
     let rig = Rig::new();
     let (one, end) = (
         rig.pair("one"),
@@ -327,7 +327,7 @@ fn a_conversation_that_is_kept_alive_does_not_expire_unless_it_is_wished() {
 }
 
 #[test]
-fn an_expired_conversation_is_refused_with_the_remedy_and_taken_when_renewed() {
+fn expired_conversation_is_taken_when_renewed() {
     let rig = Rig::new();
     let (one, two) = (rig.pair("one"), rig.pair("two"));
     rig.foreign()
@@ -371,7 +371,7 @@ fn expire(rig: &Rig, id: &mcp_bridge::model::ConversationId) {
 }
 
 #[test]
-fn a_conversation_that_expired_in_a_suspend_or_an_outage_goes_on_with_its_agent() {
+fn conversation_goes_on_after_a_suspend_or_outage() {
     let rig = Rig::new();
     let names = ["one", "gone", "strange"];
     let [one, gone, strange] = names.map(|name| rig.pair(name));
@@ -440,7 +440,7 @@ fn without_renewal_an_expired_conversation_stays_expired() {
 }
 
 #[test]
-fn credentials_that_do_not_hold_are_told_and_taken_when_they_do() {
+fn invalid_credentials_are_taken_once_they_hold() {
     let rig = Rig::new();
     let names = ["missing", "open", "malformed", "wrong", "elsewhere"];
     let pairs = names.map(|name| rig.pair(name));
@@ -501,7 +501,7 @@ fn credentials_that_do_not_hold_are_told_and_taken_when_they_do() {
 }
 
 #[test]
-fn a_session_with_another_token_is_kept_by_its_new_file() {
+fn session_with_a_new_token_is_kept() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let mut daemon = rig.worker(&format!("{QUICK}{}", session("one", "\"none\"")));
@@ -564,7 +564,7 @@ fn an_agent_may_hold_several_sessions_and_change_which() {
 }
 
 #[test]
-fn a_session_in_two_files_has_the_first_one_s_agent() {
+fn session_in_two_files_has_the_first_agent() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     rig.write_credentials("two", &[&pair.b]);
@@ -626,7 +626,7 @@ fn two_daemons_with_one_session_take_turns_and_never_share() {
 }
 
 #[test]
-fn a_second_daemon_of_a_name_is_refused_with_the_pid_of_the_first() {
+fn second_daemon_of_a_name_is_refused_by_pid() {
     let rig = Rig::new();
     let config = rig.config("worker", "");
     let mut first = rig.daemon(&config);

@@ -56,7 +56,7 @@ fn move_store(rig: &Rig, away: bool) {
 }
 
 #[test]
-fn a_store_that_is_missing_at_the_start_is_waited_for_and_never_made() {
+fn missing_store_is_awaited_and_never_made() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     rig.block_on(rig.store.close());
@@ -89,7 +89,7 @@ fn a_store_that_is_missing_at_the_start_is_waited_for_and_never_made() {
 }
 
 #[test]
-fn a_store_that_is_deleted_or_replaced_is_noticed_and_a_good_one_taken() {
+fn deleted_or_replaced_store_is_noticed() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let mut daemon = rig.worker(&one_session());
@@ -149,7 +149,7 @@ fn a_store_that_is_deleted_or_replaced_is_noticed_and_a_good_one_taken() {
 }
 
 #[test]
-fn an_end_that_came_while_the_store_was_away_is_told_when_it_is_back() {
+fn end_during_a_store_outage_is_reported_later() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let mut agent = Agent::with_file(&rig, "one.pid");
@@ -169,7 +169,7 @@ fn an_end_that_came_while_the_store_was_away_is_told_when_it_is_back() {
 }
 
 #[test]
-fn a_writer_that_does_not_let_go_is_trouble_and_no_death() {
+fn stuck_writer_is_trouble_and_no_death() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let mut daemon = rig.worker(&one_session());
@@ -298,7 +298,7 @@ fn make_older(rig: &Rig) {
 }
 
 #[test]
-fn a_long_change_of_the_schema_is_told_and_ends() {
+fn long_schema_change_is_reported_and_ends() {
     let rig = Rig::new();
     make_older(&rig);
     // The trigger that makes it long is one that an operator accepted.
@@ -331,7 +331,7 @@ fn a_long_change_of_the_schema_is_told_and_ends() {
 }
 
 #[test]
-fn a_newer_schema_is_refused_in_words_and_looked_at_again() {
+fn newer_schema_is_refused_and_looked_at_again() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let schema = |needed: i64| {
@@ -351,7 +351,7 @@ fn a_newer_schema_is_refused_in_words_and_looked_at_again() {
 }
 
 #[test]
-fn a_store_that_may_not_be_written_is_named_and_taken_when_it_may() {
+fn read_only_store_is_taken_once_writable() {
     // Root may write everything; without this capability it is as others are.
     let wrapper = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
     let tried = Command::new(wrapper[0])
@@ -408,7 +408,7 @@ fn a_store_that_may_not_be_written_is_named_and_taken_when_it_may() {
 // A limit is set from outside on Linux alone.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_refuses_writes_while_it_runs_is_trouble_and_no_death() {
+fn disk_that_refuses_writes_is_trouble_and_no_death() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
     let rig = Rig::new();
@@ -513,7 +513,7 @@ fn credentials_name_the_store_when_nothing_else_does() {
 }
 
 #[test]
-fn a_store_in_an_older_form_is_taken_as_the_scripts_left_it() {
+fn older_store_is_taken_as_scripts_left_it() {
     let rig = Rig::new();
     rig.block_on(rig.store.close());
     for file in files(&rig) {

@@ -23,7 +23,7 @@ use mcp_bridge::store::{Outcome, StoreError, TaskError};
 use rustix::process::Signal;
 
 #[test]
-fn a_task_is_given_out_at_once_and_its_owner_finds_it_in_its_mail() {
+fn task_is_given_at_once_and_mailed_to_its_owner() {
     let mut fleet = Fleet::new(2);
     let orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();
@@ -50,7 +50,7 @@ fn a_task_is_given_out_at_once_and_its_owner_finds_it_in_its_mail() {
 }
 
 #[test]
-fn an_agent_that_ends_is_noticed_at_once_and_its_task_goes_on_elsewhere() {
+fn task_of_an_ended_agent_moves_at_once() {
     let mut fleet = Fleet::new(2);
     let mut orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();
@@ -112,7 +112,7 @@ fn an_agent_that_ends_is_noticed_at_once_and_its_task_goes_on_elsewhere() {
 }
 
 #[test]
-fn a_host_that_falls_silent_is_lost_after_its_ttl_and_not_before() {
+fn silent_host_is_lost_after_its_ttl() {
     let mut fleet = Fleet::new(2);
     let mut orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();
@@ -134,7 +134,7 @@ fn a_host_that_falls_silent_is_lost_after_its_ttl_and_not_before() {
 }
 
 #[test]
-fn a_daemon_that_dies_alone_loses_nobody() {
+fn daemon_that_dies_alone_loses_no_session() {
     let mut fleet = Fleet::new(2);
     let mut orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();
@@ -152,7 +152,7 @@ fn a_daemon_that_dies_alone_loses_nobody() {
 }
 
 #[test]
-fn a_daemon_that_is_stopped_and_started_loses_nobody() {
+fn restarted_daemon_loses_no_session() {
     let mut fleet = Fleet::new(3);
     let Some(orchestrator) = fleet.orchestrator_apart(QUICK_WATCHDOG) else {
         return;
@@ -208,7 +208,7 @@ fn a_stalled_session_is_an_alert_and_its_task_stays() {
 }
 
 #[test]
-fn whoever_has_read_its_mail_and_sits_on_a_task_is_reminded() {
+fn idle_owner_of_a_task_is_reminded() {
     let mut fleet = Fleet::new(1);
     let mut orchestrator = fleet.orchestrator(fleet::QUICK_STALL);
     fleet.workers_ready();
@@ -255,7 +255,7 @@ fn a_stalled_session_whose_client_reports_turns_loses_its_task() {
 }
 
 #[test]
-fn a_worker_that_pauses_is_not_lost_and_one_that_pauses_too_long_once() {
+fn worker_is_lost_only_by_a_long_pause() {
     let mut fleet = Fleet::new(2);
     let Some(mut orchestrator) = fleet.orchestrator_apart(QUICK_WATCHDOG) else {
         return;
@@ -288,7 +288,7 @@ fn a_worker_that_pauses_is_not_lost_and_one_that_pauses_too_long_once() {
 }
 
 #[test]
-fn an_orchestrator_that_was_paused_gives_nobody_up_at_once() {
+fn paused_orchestrator_loses_no_session_at_once() {
     let mut fleet = Fleet::new(2);
     let Some(orchestrator) = fleet.orchestrator_apart(QUICK_WATCHDOG) else {
         return;
@@ -309,7 +309,7 @@ fn an_orchestrator_that_was_paused_gives_nobody_up_at_once() {
 }
 
 #[test]
-fn a_task_waits_for_somebody_healthy() {
+fn task_waits_for_a_healthy_agent() {
     let mut fleet = Fleet::new(1);
     let mut orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();
@@ -327,7 +327,7 @@ fn a_task_waits_for_somebody_healthy() {
 }
 
 #[test]
-fn a_task_that_is_given_by_hand_to_somebody_who_is_gone_goes_on() {
+fn task_assigned_to_a_gone_agent_goes_on() {
     let mut fleet = Fleet::new(1);
     let caller = fleet.rig.pair("caller");
     let ttl = Duration::from_secs(1);

@@ -115,7 +115,7 @@ fn owner(rig: &Rig) -> Option<String> {
 }
 
 #[test]
-fn a_client_s_session_is_kept_and_its_task_moves_when_it_is_killed() {
+fn task_of_a_killed_client_moves() {
     let rig = Rig::new();
     let pairs = [rig.pair("one"), rig.pair("two")];
     let mut worker = rig.worker(LOCAL);
@@ -163,7 +163,7 @@ fn a_client_s_session_is_kept_and_its_task_moves_when_it_is_killed() {
 }
 
 #[test]
-fn a_client_that_registered_without_a_daemon_is_kept_when_one_starts() {
+fn daemon_keeps_a_client_registered_before_its_start() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let client = Client::start(&rig, "one", &file(&rig));
@@ -309,7 +309,7 @@ impl Drop for Stranger {
 }
 
 #[test]
-fn a_row_that_names_another_user_s_process_keeps_no_session() {
+fn row_of_another_users_process_keeps_no_session() {
     let stranger = Stranger::start();
     let rig = Rig::new();
     let [forged, honest] = [rig.pair("forged"), rig.pair("honest")];
@@ -427,7 +427,7 @@ fn an_agent_that_no_way_wakes_is_alerted_of() {
 }
 
 #[test]
-fn two_agents_in_one_directory_are_told_of() {
+fn two_agents_in_one_directory_are_reported() {
     let rig = Rig::new();
     let pairs = [rig.pair("one"), rig.pair("two")];
     let worker = rig.worker(LOCAL);

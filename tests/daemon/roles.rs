@@ -14,7 +14,7 @@ use mcp_bridge::supervisor::StateFile;
 const OWN: &str = "[watchdog]\nidle_after = \"30s\"\n[alert]\nremind_after = \"10m\"\n";
 
 #[test]
-fn its_own_agent_is_kept_alive_and_woken_and_its_keys_are_reloaded() {
+fn worker_keeps_and_wakes_its_agent() {
     let rig = Rig::new();
     let pair = rig.pair("boss");
     let inbox = rig.path("inbox");

@@ -76,7 +76,7 @@ impl Manager {
 }
 
 #[test]
-fn the_service_manager_is_told_each_step() {
+fn service_manager_hears_of_each_step() {
     let rig = Rig::new();
     rig.pair("one");
     let text = format!("{QUICK}{}", session("one", "\"none\""));
@@ -166,7 +166,7 @@ fn a_service_manager_that_does_not_listen_holds_up_nothing() {
 }
 
 #[test]
-fn a_process_that_stands_still_is_silent_and_goes_on_when_it_may() {
+fn stopped_process_is_silent_until_continued() {
     let rig = Rig::new();
     let config = rig.config("worker", "");
     let mut manager = Manager::new(&rig);
@@ -245,7 +245,7 @@ fn a_reload_takes_what_is_right_and_keeps_what_works() {
 }
 
 #[test]
-fn a_reload_that_moves_the_state_file_finds_the_daemon_and_applies_the_rest() {
+fn reload_finds_a_daemon_with_a_moved_state_file() {
     let rig = Rig::new();
     let (one, two) = (rig.pair("one"), rig.pair("two"));
     let config = rig.path("moved.toml");
@@ -389,7 +389,7 @@ fn a_stop_drains_and_lets_the_sessions_go() {
 }
 
 #[test]
-fn a_stop_has_a_grace_and_a_second_signal_has_none() {
+fn second_signal_stops_without_grace() {
     let rig = Rig::new();
     rig.pair("one");
     let text = |grace: &str| {

@@ -62,7 +62,7 @@ fn inbox(rig: &Rig, name: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_command_gets_a_pointer_and_its_own_fetch_is_the_evidence() {
+fn command_gets_a_pointer_and_proves_by_fetch() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let dir = rig.dir.path().display();
@@ -175,7 +175,7 @@ fn a_wake_command_is_not_confined_as_the_store_is() {
 }
 
 #[test]
-fn a_command_that_fails_is_named_and_the_next_way_is_tried() {
+fn failing_command_is_named_and_the_next_tried() {
     let rig = Rig::new();
     let dir = rig.dir.path().display().to_string();
     let scripts = [
@@ -248,7 +248,7 @@ fn a_command_that_fails_is_named_and_the_next_way_is_tried() {
 }
 
 #[test]
-fn what_a_command_says_is_logged_on_one_line_and_mail_never() {
+fn output_of_a_command_is_logged_without_mail() {
     let rig = Rig::new();
     let bridge = env!("CARGO_BIN_EXE_mcp-bridge");
     let scripts = [
@@ -295,7 +295,7 @@ fn what_a_command_says_is_logged_on_one_line_and_mail_never() {
 }
 
 #[test]
-fn without_evidence_every_way_is_tried_again_and_the_log_stays_short() {
+fn every_way_is_retried_and_the_log_stays_short() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let runs = rig.path("runs");
@@ -353,7 +353,7 @@ fn a_hundred_messages_are_one_wake() {
 }
 
 #[test]
-fn an_agent_of_many_sessions_is_called_once_for_all_of_them() {
+fn agent_of_many_sessions_is_called_once() {
     let rig = Rig::new();
     let pairs: Vec<_> = (0..10)
         .map(|number| rig.pair_without_file(&format!("team-{number}")))
@@ -385,7 +385,7 @@ fn an_agent_of_many_sessions_is_called_once_for_all_of_them() {
 }
 
 #[test]
-fn a_session_that_its_agent_never_looks_at_holds_up_no_other() {
+fn neglected_session_holds_up_no_other() {
     let rig = Rig::new();
     let (ignored, other) = (rig.pair_without_file("one"), rig.pair_without_file("two"));
     rig.write_credentials("team", &[&ignored.b, &other.b]);
@@ -401,7 +401,7 @@ fn a_session_that_its_agent_never_looks_at_holds_up_no_other() {
 }
 
 #[test]
-fn mail_that_was_read_before_the_wake_fires_wakes_nobody() {
+fn mail_read_before_the_wake_wakes_no_agent() {
     let rig = Rig::new();
     let (one, two) = (rig.pair("one"), rig.pair("two"));
     let text = by_file(&rig, "one", "") + &by_file(&rig, "two", "");
@@ -429,7 +429,7 @@ fn call_in(rig: &Rig, caller: &mcp_bridge::store::Caller, turn: Option<Turn>) {
 }
 
 #[test]
-fn a_loop_of_heartbeats_is_no_evidence_and_only_a_fetch_is() {
+fn only_a_fetch_is_evidence_not_heartbeats() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let runs = rig.path("runs");
@@ -457,7 +457,7 @@ fn a_loop_of_heartbeats_is_no_evidence_and_only_a_fetch_is() {
 }
 
 #[test]
-fn a_busy_agent_is_left_alone_for_a_while_and_its_wake_stays_open() {
+fn wake_of_a_busy_agent_stays_open() {
     let rig = Rig::new();
     let (one, other) = (rig.pair("one"), rig.pair("other"));
     let runs = rig.path("runs");
@@ -501,7 +501,7 @@ fn a_busy_agent_is_left_alone_for_a_while_and_its_wake_stays_open() {
 }
 
 #[test]
-fn an_agent_that_has_ended_is_not_woken_and_its_successor_is() {
+fn successor_is_woken_instead_of_an_ended_agent() {
     let rig = Rig::new();
     let (one, other) = (rig.pair("one"), rig.pair("other"));
     let keys = "order = [\"file\"]\nverify_within = \"200ms\"\nbackoff = \"100ms\"\n\
@@ -597,7 +597,7 @@ fn after_a_kill_the_mail_that_came_meanwhile_wakes() {
 }
 
 #[test]
-fn a_daemon_that_stops_or_lets_go_leaves_no_wake_open() {
+fn stopped_daemon_leaves_no_wake_open() {
     let rig = Rig::new();
     let (one, two) = (rig.pair("one"), rig.pair("two"));
     let keys = "verify_within = \"10m\"";
@@ -627,7 +627,7 @@ fn a_daemon_that_stops_or_lets_go_leaves_no_wake_open() {
 }
 
 #[test]
-fn a_wake_that_somebody_else_has_claimed_is_left_to_him_and_ours_is_not_used_up() {
+fn wake_claimed_by_another_does_not_use_up_ours() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let runs = rig.path("runs");
@@ -721,7 +721,7 @@ fn a_command_that_still_runs_is_not_started_again() {
 }
 
 #[test]
-fn a_late_result_is_not_blamed_on_the_way_that_came_after() {
+fn late_result_is_not_blamed_on_the_next_way() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let gate = rig.path("gate");
@@ -750,7 +750,7 @@ fn a_late_result_is_not_blamed_on_the_way_that_came_after() {
 }
 
 #[test]
-fn a_reload_that_changes_the_list_finds_the_wake_that_is_under_way() {
+fn reload_of_the_list_keeps_a_running_wake() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let script = rig.script("nudge", "true");
@@ -875,7 +875,7 @@ fn without_an_inotify_instance_it_warns_and_wakes() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_holds_up_neither_wakes_nor_the_stop() {
+fn unread_pipe_delays_neither_wakes_nor_stop() {
     let rig = Rig::new();
     let (one, two) = (rig.pair("one"), rig.pair("two"));
     let pipe = inbox(&rig, "one");
@@ -892,7 +892,7 @@ fn a_pipe_that_nobody_reads_holds_up_neither_wakes_nor_the_stop() {
 
 /// Sends to each session in turn, and lets the daemon die at any moment.
 #[test]
-fn however_often_it_is_killed_all_mail_leads_to_a_wake() {
+fn all_mail_leads_to_a_wake_through_kills() {
     let rig = Rig::new();
     let cycles = if full() { 1000 } else { 50 };
     let names = ["one", "two", "three"];

@@ -108,7 +108,7 @@ cases! {
         a_client_id_makes_one_message
         a_batch_is_stored_whole_or_not_at_all
         rate_limits_say_how_long_to_wait
-        a_batch_beyond_a_window_is_never_a_matter_of_time
+        batch_beyond_a_window_is_refused_at_once
         duplicates_do_not_count
         a_sender_s_limits_are_its_own
         fetching_marks_read

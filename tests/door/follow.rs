@@ -129,7 +129,7 @@ async fn a_backlog_of_several_pages_comes_whole_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn from_now_on_shows_no_old_mail_at_a_full_look_either() {
+async fn following_from_now_shows_no_old_mail() {
     let site = Site::new().await;
     site.send(&["old"]).await;
     let (follower, mut lines) = site.follow(Begin::Now, Duration::from_millis(1));

@@ -258,7 +258,7 @@ fn mode(scratch: &Scratch, path: &str, mode: u32) {
 }
 
 #[test]
-fn mail_that_one_process_is_showing_is_not_handed_to_another() {
+fn mail_shown_by_one_process_is_not_given_to_another() {
     let scratch = Scratch::with_conversation();
     let _daemon = Daemon::start(&scratch);
     for _ in 0..3 {

@@ -147,7 +147,7 @@ fn a_daemon_without_an_operation_is_said_to_be_older() {
 }
 
 #[test]
-fn a_member_that_an_older_daemon_does_not_know_names_its_version() {
+fn refusal_of_a_new_member_names_the_version() {
     let daemon = Played::new(|path| match path {
         "/v1/health" => (200, health("0.0.9")),
         "/v1/conversations" => (200, json!([])),
@@ -385,7 +385,7 @@ fn woken_through(version: &'static str, known: &'static [&'static str]) -> Vec<S
 }
 
 #[test]
-fn a_way_that_a_daemon_does_not_know_is_passed_over() {
+fn unknown_way_is_passed_over() {
     // Of another version, and a build of this one.
     for version in ["0.0.9", env!("CARGO_PKG_VERSION")] {
         let claimed = woken_through(version, &["hook", "codex-queue"]);
@@ -394,7 +394,7 @@ fn a_way_that_a_daemon_does_not_know_is_passed_over() {
 }
 
 #[test]
-fn an_agent_is_woken_though_the_daemon_knows_none_of_its_ways() {
+fn agent_with_only_unknown_ways_is_woken() {
     let claimed = woken_through(env!("CARGO_PKG_VERSION"), &["hook"]);
     assert_eq!(claimed, ["codex-app-server", "codex-queue"]);
 }

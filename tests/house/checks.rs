@@ -75,7 +75,7 @@ fn lacks_packages(output: &Output) -> bool {
 }
 
 #[test]
-fn without_cargo_deb_and_a_network_it_says_so_before_it_builds() {
+fn missing_cargo_deb_is_reported_before_the_build() {
     let (output, asked) = run(&[]);
     if lacks_packages(&output) {
         return;

@@ -117,7 +117,7 @@ fn each(value: &Value, holds: impl Fn(&str, &Value) -> bool) -> bool {
 }
 
 #[test]
-fn every_key_is_one_that_launchd_knows_and_has_its_type() {
+fn every_key_is_known_to_launchd() {
     for (name, content) in all() {
         for (key, value) in content.as_object().expect("a dictionary") {
             let is_right = type_of(key).unwrap_or_else(|| panic!("{name}: {key} is no key"));
@@ -127,7 +127,7 @@ fn every_key_is_one_that_launchd_knows_and_has_its_type() {
 }
 
 #[test]
-fn each_is_named_as_its_label_and_says_how_it_is_installed() {
+fn each_file_is_named_by_label_with_instructions() {
     for (name, content) in all() {
         let label = content["Label"].as_str().expect("a label");
         assert!(
@@ -157,7 +157,7 @@ fn services() -> impl Iterator<Item = (String, Value)> {
 }
 
 #[test]
-fn whatever_ends_badly_is_started_again_and_may_end_in_peace() {
+fn failed_daemon_restarts_and_clean_end_stays() {
     for (name, content) in services() {
         assert_eq!(content["RunAtLoad"], json!(true), "{name}");
         assert_eq!(

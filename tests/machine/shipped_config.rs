@@ -161,7 +161,7 @@ fn of_unit(unit: &str, key: &str) -> Duration {
 /// A daemon that hangs, or one of its duties, is back before its sessions count
 /// as lost.
 #[test]
-fn a_restart_by_the_watchdog_takes_less_than_a_heartbeat_is_good_for() {
+fn watchdog_restart_is_shorter_than_a_ttl() {
     // What a start takes on a machine that is slow.
     const START: Duration = Duration::from_secs(1);
     for unit in [

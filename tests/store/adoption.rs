@@ -160,7 +160,7 @@ async fn an_open_store_writes_nothing_past_a_new_trigger() {
 }
 
 #[test]
-fn a_view_in_the_place_of_a_table_lets_nobody_in() {
+fn view_in_place_of_a_table_is_refused() {
     let site = Site::new();
     assert_eq!(site.run(&["store", "init"]).0, Some(0));
     let known = "b".repeat(64);

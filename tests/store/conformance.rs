@@ -187,9 +187,9 @@ macro_rules! every_case {
                 a_batch_keeps_the_limits_line_by_line
                 a_long_batch_holds_up_no_other_writer
                 rate_limits_say_how_long_to_wait
-                a_batch_beyond_a_window_is_never_a_matter_of_time
+                batch_beyond_a_window_is_refused_at_once
                 duplicates_do_not_count
-                a_clock_that_jumped_locks_nobody_out
+                clock_that_jumped_locks_no_sender_out
                 a_fetch_that_died_is_repeated
                 a_limit_leaves_the_rest
                 mail_is_answered_in_order
@@ -202,7 +202,7 @@ macro_rules! every_case {
                 another_boot_s_lease_is_over
                 sessions_do_not_stand_in_each_other_s_way
                 a_wake_that_ended_makes_room
-                a_wake_without_a_way_left_is_found_until_one_works
+                wake_without_a_way_is_found_until_one_works
                 an_agent_claims_its_own
                 a_fetch_makes_room
             }
@@ -210,7 +210,7 @@ macro_rules! every_case {
                 one_of_a_kind_is_open_for_a_subject
                 an_alert_says_what_it_is_about
                 controls_hold_until_their_end
-                each_edge_is_told_once
+                each_edge_is_announced_once
                 a_control_is_taken_back
             }
             reports {
@@ -284,12 +284,12 @@ macro_rules! every_case {
                 a_silent_daemon_loses_its_session
                 another_boot_loses_its_session
                 an_older_life_of_a_daemon_takes_nothing_back
-                an_exit_that_was_missed_is_noted_of_the_process_that_was
-                what_an_agent_had_in_its_hand_goes_to_its_successor
+                missed_exit_is_noted_for_the_old_process
+                unconfirmed_mail_goes_to_the_successor
                 a_successor_gets_the_tasks_anew_under_a_new_fence
                 a_crashing_agent_costs_no_task_and_gets_no_more
                 many_new_lives_at_once_are_taken_part_by_part
-                after_a_reboot_what_was_in_a_hand_is_handed_out_again
+                unconfirmed_mail_is_handed_out_after_a_reboot
                 a_thousand_sessions_in_one_beat
             }
             fleet {
@@ -297,17 +297,17 @@ macro_rules! every_case {
                 three_ways_to_the_same_row
                 what_changed_is_seen_and_nothing_else
                 a_heartbeat_alone_is_a_pulse
-                pages_hold_everybody_once
+                pages_hold_every_session_once
                 cleaning_up_hides_no_change
                 only_open_conversations_are_in_it
                 one_that_ended_with_a_task_is_still_watched
                 kept_is_what_a_daemon_keeps
-                a_turn_stands_until_another_is_told
+                turn_stands_until_the_next_report
                 a_view_tells_what_was_found_and_what_it_has
-                processes_are_told_as_they_beat
+                processes_are_shown_as_they_beat
             }
             prune {
-                what_nobody_has_read_stays
+                unread_mail_stays
                 alerts_about_what_has_ended_end
             }
             times {
@@ -317,13 +317,13 @@ macro_rules! every_case {
             findings {
                 life_that_was_not_seen_is_life
                 a_finding_that_holds_is_written
-                a_hold_since_the_look_voids_a_loss_and_no_exit
+                hold_since_the_look_voids_only_losses
                 an_alert_is_raised_once
-                a_stall_may_be_told_of_later
+                stall_may_be_announced_later
                 one_standing_ends_the_alert_of_another
                 the_notice_names_unread_mail
                 the_notice_names_what_was_in_its_hand
-                what_a_lost_agent_had_in_its_hand_is_handed_out_again
+                mail_of_a_lost_agent_is_handed_out_again
             }
             reminders {
                 of_a_task_and_not_of_mail
@@ -332,7 +332,7 @@ macro_rules! every_case {
             }
             moves {
                 everything_that_belongs_to_a_move
-                whoever_made_the_task_hears_of_it
+                creator_of_the_task_hears_of_it
                 a_fence_that_moved_on_voids_it
                 an_owner_that_is_back_voids_it
                 a_beat_after_the_verdict_voids_it
@@ -344,7 +344,7 @@ macro_rules! every_case {
                 the_old_owner_is_too_late
                 buried_is_dead_and_told
                 an_old_leader_moves_and_finds_nothing
-                waiting_are_those_that_need_somebody
+                tasks_that_need_an_agent_are_waiting
             }
         }
     };
@@ -356,15 +356,15 @@ macro_rules! shared_table_case {
     ($name:ident, $backend:ty) => {
         conformance! { $name, $backend,
             conversations {
-                a_label_is_free_again_when_its_conversation_was_cleaned_up
+                label_is_free_after_its_conversation_was_pruned
                 verify_answers_in_the_order_of_the_question
                 hashed_and_plain_tokens_both_verify
                 a_stored_digest_is_no_token
                 renewing_reads_ends_that_others_wrote
-                odd_rows_stop_nobody
+                odd_rows_stop_no_session
             }
             rekeying {
-                a_new_token_is_kept_as_the_store_keeps_new_ones
+                new_token_has_the_stores_token_form
             }
             messages {
                 who_may_not_send_or_read
@@ -385,7 +385,7 @@ macro_rules! shared_table_case {
             }
             heartbeats {
                 renewals_never_shorten_and_never_reopen
-                what_expired_is_renewed_for_whoever_kept_it_to_its_end
+                expired_conversation_is_renewed_for_its_last_keeper
                 the_mirror_touches_only_the_time
                 an_exit_is_noted_once_by_its_owner
                 a_stopped_daemon_lets_go
@@ -401,10 +401,10 @@ macro_rules! shared_table_case {
                 secrets_in_the_names_of_files_are_taken_out
             }
             task_ends {
-                a_creator_that_is_gone_stops_nobody
+                gone_creator_stops_no_end
             }
             leader {
-                whoever_acts_no_more_writes_nothing
+                deposed_leader_writes_nothing
             }
             findings {
                 an_end_since_the_look_voids_it
@@ -416,7 +416,7 @@ macro_rules! shared_table_case {
             fleet {
                 a_row_tells_everything
                 what_the_other_bridge_did_is_in_the_row
-                a_foreign_mark_is_somebody_else_s
+                foreign_mark_excludes_our_own_mirror
                 what_scripts_write_of_a_session_is_seen
                 unread_and_tasks_are_counted
             }
@@ -430,7 +430,7 @@ macro_rules! shared_table_case {
                 rows_of_an_adopted_store_are_left_alone
                 what_ended_long_ago_is_taken_away
                 nothing_of_an_open_conversation
-                whoever_has_a_task_keeps_its_conversation
+                owner_of_a_task_keeps_its_conversation
                 tasks_that_are_over_go_after_their_time
                 alerts_and_audit_go_after_their_time
                 audit_behind_a_clock_that_ran_ahead_goes

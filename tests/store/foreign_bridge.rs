@@ -453,7 +453,7 @@ fn python_pair(python: &mut Python) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_that_scripts_spell_their_way_stays_the_only_one() {
+async fn row_in_the_scripts_spelling_stays_single() {
     let scratch = Scratch::new();
     let Some(mut python) = Python::start(&scratch) else {
         return;
@@ -632,7 +632,7 @@ async fn it_sees_our_sign_of_life() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn its_cleanup_leaves_orphans_that_stop_nobody() {
+async fn orphans_of_its_cleanup_stop_no_session() {
     let scratch = Scratch::new();
     let Some(mut python) = Python::start(&scratch) else {
         return;

@@ -182,7 +182,7 @@ async fn an_older_store_keeps_every_row_and_works() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_from_before_the_first_release_is_brought_up_to_date() {
+async fn store_before_the_first_release_is_upgraded() {
     let scratch = Scratch::new();
     let pair = old(&scratch).await;
     // Its tables were STRICT, and what made them had another checksum.
@@ -343,7 +343,7 @@ async fn writers_go_on_while_it_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_changes_the_schema_queues_as_any_writer() {
+async fn schema_change_queues_as_any_writer() {
     let scratch = Scratch::new();
     old(&scratch).await;
     let writer = scratch.raw();
@@ -411,7 +411,7 @@ async fn child_on_a_small_disk() {
 }
 
 #[test]
-fn without_room_for_the_copy_the_store_stays_as_it_is() {
+fn store_stays_unchanged_without_room_for_the_copy() {
     if !rustix::process::geteuid().is_root() {
         return skipped("a full disk: only root can mount a small one");
     }

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_what_stands_before_the_end_of_the_line() {
+    fn key_ends_at_the_end_of_its_line() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("key");
         // RFC 4231, test case 2.

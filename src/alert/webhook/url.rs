@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_host_is_told() {
+    fn error_shows_only_the_host() {
         let url: WebhookUrl = " https://me:hunter2@hooks.example.com:8443/T0/secret?key=1\n"
             .parse()
             .expect("a URL");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused_without_a_word_of_it() {
+    fn refusal_of_a_bad_url_does_not_show_it() {
         use InvalidWebhookUrl as Why;
         for (text, why) in [
             (" ", Why::Empty),

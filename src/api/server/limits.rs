@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_s_allowance_is_that_user_s_and_of_that_kind() {
+    fn allowances_are_separate_for_each_user_and_kind() {
         let limits = Limits {
             conversations_per_hour: 3,
             ..Limits::default()

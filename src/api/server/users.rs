@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn users_who_take_all_leave_a_few_for_each_other_user() {
+    fn greedy_users_leave_connections_for_others() {
         let users = Arc::new(Users::default());
         let take = |socket, uid| Users::take(&users, limits(400), socket, uid);
         let mut seats = Vec::new();

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_nobodys_hand_is_lost_whatever_the_store_says() {
+    fn message_in_no_hand_counts_as_lost() {
         let mut ledger = Ledger::default();
         ledger.sent(1);
         ledger.sent(2);

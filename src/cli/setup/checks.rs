@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_without_a_manager_or_lingering_is_told() {
+    fn missing_manager_or_lingering_is_reported() {
         let well = Service {
             is_systemd: true,
             has_unit: true,

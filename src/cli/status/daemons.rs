@@ -98,7 +98,7 @@ mod tests {
     use crate::clock;
 
     #[test]
-    fn a_daemon_of_another_namespace_is_judged_by_what_it_writes() {
+    fn daemon_of_another_namespace_is_judged_by_its_state() {
         let now = clock::now();
         let own = host::boot();
         let mut daemon = DaemonView {

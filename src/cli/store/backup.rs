@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backup_is_named_by_its_time_beside_the_store_or_where_it_is_told() {
+    fn backup_is_named_by_time_or_by_its_option() {
         let dir = tempfile::tempdir().expect("a directory");
         let now = Timestamp::from_second(1_763_000_000).expect("in range");
         let name = "bridge-20251113T021320Z.backup.db";

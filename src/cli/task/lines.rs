@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_a_task_and_an_empty_one_is_none() {
+    fn each_line_is_a_task_unless_empty() {
         let tasks = parse(
             b"{\"role\":\"backend\",\"title\":\"Port it\",\"body\":\"a\\nb\",\"files\":[\"x\"],\"id\":\"t-1\"}\n\n \r\n{\"role\":\"r\",\"title\":\"t\",\"body\":null}",
         )

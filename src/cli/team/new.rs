@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_that_of_a_team_or_of_its_conversations() {
+    fn name_fits_a_team_or_its_conversations() {
         let name: Label = "backend".parse().expect("a label");
         for label in ["backend", "backend-1", "backend-17"] {
             assert!(is_of(&name, label), "{label}");

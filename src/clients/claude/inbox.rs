@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_process_at_the_socket_is_told_nothing() {
+    async fn another_process_at_the_socket_gets_nothing() {
         let directory = scratch();
         let mut inbox = note(&directory, |_| {}).expect("an inbox");
         inbox.client.pid = 1;

@@ -244,7 +244,7 @@ async fn what_it_refuses_and_what_it_garbles_is_said() {
 }
 
 #[tokio::test]
-async fn another_process_at_the_socket_is_told_nothing() {
+async fn another_process_at_the_socket_gets_nothing() {
     let codex = Codex::that_answers(|method, _| panic!("{method}"));
     let mut client = own();
     client.pid = 1;

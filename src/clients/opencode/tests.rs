@@ -100,7 +100,7 @@ fn well(_: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_text_begins_a_turn_in_the_mode_that_its_user_chose() {
+async fn text_begins_a_turn_in_the_chosen_mode() {
     let opencode = Opencode::that_answers(well).await;
     let mut server = opencode.open().await.expect("a server");
     let chosen = json!([{ "id": "ses_1", "agent": "plan",
@@ -219,7 +219,7 @@ async fn what_it_refuses_and_what_it_garbles_is_said() {
 }
 
 #[tokio::test]
-async fn another_process_at_the_port_is_told_nothing() {
+async fn another_process_at_the_port_gets_nothing() {
     let opencode = Opencode::that_answers(well).await;
     let mut child = tokio::process::Command::new("sleep")
         .arg("60")

@@ -205,7 +205,7 @@ fn leaves(path: &[&str], found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn the_table_has_the_keys_of_the_shape_and_no_other() {
+fn table_has_exactly_the_keys_of_the_shape() {
     let mut shape = BTreeSet::new();
     leaves(&[], &mut shape);
     assert!(shape.contains("session.wake.exec.command"), "{shape:?}");
@@ -399,7 +399,7 @@ fn before_and_after(etc: &Etc, name: &str, key: &Key) -> (Table, Table) {
 }
 
 #[test]
-fn what_needs_a_restart_is_what_a_reload_does_not_apply() {
+fn keys_need_a_restart_unless_a_reload_applies() {
     let etc = Etc::new();
     for (name, key) in all() {
         let (before, after) = before_and_after(&etc, &name, &key);

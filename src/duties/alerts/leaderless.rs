@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_was_away_begins_anew() {
+    fn worker_that_was_away_begins_anew() {
         let seconds = Duration::from_secs;
         let mut watched = Watched::default();
         let mut look = |n, at| watched.look(lease(n), seconds(at));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_was_given_back_is_nobodys() {
+    fn released_lease_has_no_holder() {
         let mut watched = Watched::default();
         let free = lease(1).map(|lease| Lease {
             holder: None,

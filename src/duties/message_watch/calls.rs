@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_holds_up_others_until_the_agent_has_looked_and_not_ever_after() {
+    fn call_holds_up_others_until_the_agent_looks() {
         let (one, other) = (kept(1), kept(2));
         let at = Duration::from_secs;
         let mut calls = AgentCalls::default();

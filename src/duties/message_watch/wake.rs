@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_try_that_is_held_up_is_open_until_the_next_look() {
+    fn held_up_try_stays_open_until_the_next_look() {
         let mut wake = Wake::default();
         wake.sees(mail(&[1]));
         assert!(!wake.is_open());
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn another_store_ends_all_but_what_the_operator_was_told() {
+    fn another_store_ends_all_but_reported_trouble() {
         let mut wake = fired();
         wake.moves();
         assert!(wake.is_over() && !wake.is_open());

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_is_not_kept_takes_its_whole_wake_along() {
+    fn session_that_leaves_takes_its_wake_along() {
         let (desk, mut inbox) = alerts::desk(DutyBell::default());
         let mut wakes = Wakes::new("host:one".into(), DutyBell::default(), desk);
         let mail = |unread| Mail {
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_store_was_told_is_forgotten() {
+    fn reports_to_another_store_are_forgotten() {
         let (desk, mut inbox) = alerts::desk(DutyBell::default());
         let mut wakes = Wakes::new("host:one".into(), DutyBell::default(), desk);
         wakes.record(&key(1)).claimed(claim(1));

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_listener_hears_of_mail_on_the_doorbell_s_own_thread() {
+    async fn listeners_hear_of_mail_on_the_doorbell_thread() {
         let dir = tempfile::tempdir().expect("a directory");
         let (store, from, to) = store(dir.path().join("bridge.db")).await;
         let ((one, first), (other, second)) = (recorder(), recorder());
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_mode_hangs_another_doorbell_and_asks_for_a_full_look() {
+    async fn new_mode_hangs_a_doorbell_and_looks_fully() {
         let dir = tempfile::tempdir().expect("a directory");
         let (store, from, to) = store(dir.path().join("bridge.db")).await;
         let (listener, record) = recorder();
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_are_asked_for_only_where_a_listener_wants_to_know() {
+    fn signals_are_read_only_for_a_listener() {
         for wants_signals in [false, true] {
             let mut look = Answers {
                 fails: false,

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_has_the_number_next_is_not_the_one_that_was_watched() {
+    async fn next_process_of_a_number_is_another() {
         let (child, pid) = agent();
         let mut process = Process::watch(pid, Arc::default()).expect("watched");
         end(child);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stopped_process_is_told_by_ps() {
+    async fn ps_recognises_a_stopped_process() {
         let (child, pid) = agent();
         let number = Pid::from_child(&child);
         rustix::process::kill_process(number, rustix::process::Signal::STOP).expect("stopped");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_is_not_watched() {
+    async fn absent_process_is_not_watched() {
         let (child, pid) = agent();
         end(child);
         let why = Process::watch(pid, Arc::default()).expect_err("refused");

@@ -57,7 +57,7 @@ fn planned(tasks: &[OpenTask], sessions: &[Candidate]) -> Vec<Action> {
 }
 
 #[test]
-fn the_least_loaded_gets_it_and_nobody_more_than_he_may_have() {
+fn least_loaded_session_gets_it_within_capacity() {
     let sessions = [worker(1, 2), worker(2, 0)];
     let tasks: Vec<_> = (1..=6).map(queued).collect();
     let to = moves(&planned(&tasks, &sessions));
@@ -88,7 +88,7 @@ fn orphans_go_first_and_carry_their_fence_and_owner() {
 }
 
 #[test]
-fn with_nobody_healthy_an_orphan_is_queued_and_the_queue_stays() {
+fn orphan_is_queued_while_no_session_is_healthy() {
     let unfit = [
         Candidate {
             health: Health::Suspect,
@@ -119,7 +119,7 @@ fn with_nobody_healthy_an_orphan_is_queued_and_the_queue_stays() {
 }
 
 #[test]
-fn the_last_owner_gets_it_back_only_when_nobody_else_has_room() {
+fn last_owner_gets_it_only_without_other_room() {
     let again = OpenTask {
         last_owner: Some(key(1)),
         ..queued(5)
@@ -134,7 +134,7 @@ fn the_last_owner_gets_it_back_only_when_nobody_else_has_room() {
 }
 
 #[test]
-fn another_role_helps_out_only_by_policy_and_only_when_the_own_has_no_room() {
+fn another_role_helps_by_policy_when_its_own_is_full() {
     let helper = Candidate {
         role: "frontend".into(),
         ..worker(1, 0)
@@ -322,7 +322,7 @@ proptest! {
     }
 
     #[test]
-    fn a_plan_does_not_depend_on_the_order_of_what_it_is_given(
+    fn plan_does_not_depend_on_input_order(
         tasks in tasks(),
         sessions in candidates(),
         any_role: bool,

@@ -35,7 +35,7 @@ fn beating(seen: Observed, now: Duration) -> Observed {
 }
 
 #[test]
-fn silence_is_suspect_at_half_the_ttl_and_lost_at_the_ttl() {
+fn silence_is_suspect_at_half_and_lost_at_ttl() {
     let seen = kept();
     let just_before = |second| at(second) - Duration::from_nanos(1);
     assert_eq!(health(&seen, just_before(1_010)), Health::Active);
@@ -66,7 +66,7 @@ fn any_sign_of_life_counts_and_the_last_one_decides() {
 }
 
 #[test]
-fn nobody_expires_before_a_full_ttl_of_good_observation_but_an_exit_is_an_exit() {
+fn only_an_exit_counts_before_a_full_ttl() {
     let policy = HealthPolicy::default();
     let judged = |seen: &Observed, now| classify(seen, at(5_000), now, &policy).health;
     assert_eq!(judged(&kept(), at(5_019)), Health::Suspect);
@@ -79,7 +79,7 @@ fn nobody_expires_before_a_full_ttl_of_good_observation_but_an_exit_is_an_exit()
 }
 
 #[test]
-fn what_never_gave_a_sign_never_started_and_what_did_before_us_is_lost() {
+fn session_without_any_sign_never_started() {
     let new = Observed::new(at(500), at(300));
     assert_eq!(judge(&new, at(500)).until, Some(at(620)));
     assert_eq!(health(&new, at(619)), Health::Starting);
@@ -118,7 +118,7 @@ fn idle_owes_nothing_and_stalled_owes_something() {
 }
 
 #[test]
-fn a_session_that_is_busy_or_waits_is_not_stalled_however_long() {
+fn busy_or_waiting_session_is_not_stalled() {
     let now = at(9_000);
     let owes = beating(
         Observed {
@@ -150,7 +150,7 @@ fn a_session_that_is_busy_or_waits_is_not_stalled_however_long() {
 }
 
 #[test]
-fn the_word_of_one_that_no_daemon_keeps_is_life_until_then_and_no_daemons_is() {
+fn declared_time_is_life_only_without_a_daemon() {
     let said = Observed {
         busy_until: Some(at(2_200)),
         owes_since: Some(at(1_000)),
@@ -298,7 +298,7 @@ proptest! {
     }
 
     #[test]
-    fn who_gave_a_sign_within_the_ttl_is_not_lost_and_who_did_not_is(
+    fn session_is_lost_exactly_after_a_silent_ttl(
         seen in observed(),
         good_since in instant(),
         now in (0_u32..4_000).prop_map(at),
@@ -321,7 +321,7 @@ proptest! {
     }
 
     #[test]
-    fn nobody_who_is_busy_or_waits_is_stalled_and_nobody_is_revoked_unseen(
+    fn only_idle_sessions_stall_and_only_seen_are_revoked(
         seen in observed(),
         good_since in instant(),
         now in (0_u32..4_000).prop_map(at),

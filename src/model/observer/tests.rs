@@ -102,7 +102,7 @@ fn the_same_row_again_is_no_sign_of_life() {
 }
 
 #[test]
-fn whoever_returns_is_said_to_be_back() {
+fn session_that_returns_is_reported() {
     let mut observer = observer();
     look(&mut observer, &[kept(1, 1)], at(100));
     assert_eq!(one(&observer.due(at(120))).1, Health::Lost);
@@ -165,7 +165,7 @@ fn a_new_leader_repeats_no_verdict_and_sees_who_returned() {
 }
 
 #[test]
-fn a_standby_adopts_what_the_leader_said_and_takes_over_knowing() {
+fn standby_takes_over_with_the_leaders_verdicts() {
     let mut standby = observer();
     standby.sighted(&kept(1, 1), at(100));
     standby.sighted(&kept(2, 1), at(100));
@@ -180,7 +180,7 @@ fn a_standby_adopts_what_the_leader_said_and_takes_over_knowing() {
 }
 
 #[test]
-fn after_an_interruption_nobody_is_lost_for_a_full_ttl_and_no_verdict_is_unsaid() {
+fn interruption_loses_no_session_and_keeps_verdicts() {
     let mut observer = observer();
     let stalled = Sighting {
         unread: 1,
@@ -234,7 +234,7 @@ fn a_confirmed_exit_is_said_at_once() {
 }
 
 #[test]
-fn a_daemon_that_lets_go_leaves_the_session_the_default_ttl() {
+fn released_session_has_the_default_ttl() {
     let mut observer = observer();
     look(&mut observer, &[kept(1, 1)], at(100));
     let mut released = kept(1, 1);
@@ -282,7 +282,7 @@ fn changes_at(changes: &[Change], silent_for: Duration) -> Vec<Change> {
 }
 
 #[test]
-fn stalled_is_said_and_revoked_once_each_and_ends_with_activity() {
+fn stall_is_reported_once_and_ends_with_activity() {
     let mut observer = observer();
     let beat = |second: u32, activity| Sighting {
         activity,
@@ -304,7 +304,7 @@ fn stalled_is_said_and_revoked_once_each_and_ends_with_activity() {
 }
 
 #[test]
-fn an_operators_hold_keeps_losses_back_until_it_ends_and_no_exits() {
+fn operators_hold_delays_losses_and_no_exits() {
     let mut observer = observer();
     look(&mut observer, &[kept(1, 1), kept(2, 1)], at(100));
     observer.set_hold(true, at(101));
@@ -331,7 +331,7 @@ fn an_operators_hold_keeps_losses_back_until_it_ends_and_no_exits() {
 }
 
 #[test]
-fn a_verdict_that_was_overtaken_before_the_first_look_does_not_stand() {
+fn verdict_superseded_before_the_first_look_falls() {
     let called = |standing| Sighting {
         activity: 7,
         standing,
@@ -363,7 +363,7 @@ fn a_verdict_that_was_overtaken_before_the_first_look_does_not_stand() {
 }
 
 #[test]
-fn a_word_that_it_waits_is_an_excuse_until_it_calls_or_for_five_minutes() {
+fn declared_wait_excuses_until_a_call_or_five_minutes() {
     let says = |status: &str, activity| Sighting {
         unread: 1,
         activity,
@@ -392,7 +392,7 @@ fn a_word_that_it_waits_is_an_excuse_until_it_calls_or_for_five_minutes() {
 }
 
 #[test]
-fn whoever_is_forgotten_is_not_said_and_does_not_count() {
+fn forgotten_session_is_not_reported_or_counted() {
     let mut observer = ten_hosts();
     observer.retain(&HashSet::from([key(0), key(10)]));
     assert_eq!(observer.len(), 2);
@@ -405,7 +405,7 @@ fn whoever_is_forgotten_is_not_said_and_does_not_count() {
 }
 
 #[test]
-fn a_word_that_it_will_be_busy_counts_from_when_it_was_seen_and_not_for_ever() {
+fn declared_busy_time_counts_from_its_sighting() {
     let mut observer = observer();
     let busy = |second: u32| Sighting {
         unread: 1,

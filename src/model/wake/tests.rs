@@ -62,7 +62,7 @@ fn more_mail_while_evidence_is_awaited_is_one_wake() {
 }
 
 #[test]
-fn the_next_adapter_is_tried_and_a_spent_list_backs_off_longer_each_round() {
+fn spent_list_backs_off_longer_each_round() {
     let policy = policy(2);
     let mut state = WakeState::Quiet;
     let mut now = SECOND;
@@ -84,7 +84,7 @@ fn the_next_adapter_is_tried_and_a_spent_list_backs_off_longer_each_round() {
 }
 
 #[test]
-fn a_busy_agent_is_not_interrupted_for_a_while_and_only_a_fetch_verifies() {
+fn busy_agent_is_left_alone_until_a_fetch() {
     let policy = policy(2);
     let rests = |until| WakeStep::Rest {
         until: Some(until * SECOND),
@@ -153,7 +153,7 @@ fn an_agent_that_is_busy_keeps_the_count_of_rounds() {
 }
 
 #[test]
-fn a_list_that_was_spent_on_one_agent_is_fresh_for_the_next() {
+fn spent_list_is_fresh_for_the_next_agent() {
     let policy = policy(1);
     let (state, _) = step(WakeState::Quiet, unread(1, 1), SECOND, &policy);
     let (state, did) = fail(state, SECOND, &policy);
@@ -183,7 +183,7 @@ fn a_list_that_was_spent_on_one_agent_is_fresh_for_the_next() {
 }
 
 #[test]
-fn a_shorter_list_after_a_reload_is_no_panic_and_no_dead_end() {
+fn shorter_list_after_a_reload_goes_on() {
     let due = WakeState::Due {
         adapter: 4,
         rounds: 0,

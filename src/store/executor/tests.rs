@@ -341,7 +341,7 @@ fn once(step: Step, nth: usize, trouble: Trouble) -> Troubles {
 }
 
 #[tokio::test]
-async fn an_engine_that_took_back_everything_is_asked_again_one_by_one() {
+async fn writes_of_a_rolled_back_group_run_singly() {
     for (step, nth) in [
         (Step::Row, 5),
         (Step::Row, 30),
@@ -364,7 +364,7 @@ async fn an_engine_that_took_back_everything_is_asked_again_one_by_one() {
 }
 
 #[tokio::test]
-async fn while_the_disk_is_full_each_hears_of_it_and_nothing_is_stored() {
+async fn full_disk_fails_each_write_and_stores_nothing() {
     let (memory, from) = memory().await;
     let full = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&full);
@@ -449,7 +449,7 @@ async fn a_write_without_a_caller_waits_for_no_lock() {
 }
 
 #[tokio::test]
-async fn a_process_that_stops_after_its_commit_has_stored_and_answered_nothing() {
+async fn process_stopped_after_commit_has_stored() {
     let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(&once(Step::Commit, 1, Trouble::Stop)));
     let drafts: Vec<Draft> = (0..4)
@@ -504,7 +504,7 @@ async fn a_write_that_panics_takes_no_other_along() {
 }
 
 #[tokio::test]
-async fn a_closed_executor_finishes_what_was_asked_for_and_takes_no_more() {
+async fn closed_executor_finishes_its_queue_only() {
     let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(&sound()));
     let held = Held::new(&executor).await;

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn one_fills_it_and_what_a_killed_one_left_is_taken_over() {
+    fn remains_of_a_killed_writer_are_taken_over() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("x.partial");
         std::fs::write(&path, "left by one that was killed").expect("written");

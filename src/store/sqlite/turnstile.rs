@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn in_a_queue_that_does_not_move_the_door_is_tried_and_the_place_kept() {
+    async fn writer_in_a_stuck_queue_tries_and_keeps_place() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("bridge.db-bell");
         let stuck = Turnstile::new(path.clone()).line_up();

@@ -126,7 +126,7 @@ fn a_team_is_made_in_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_team_that_was_half_made_by_a_killed_program_is_removed() {
+fn half_made_team_is_removed() {
     for step in STEPS {
         let (scratch, ..) = ended_at(step, Signal::KILL);
         let removed = scratch.run(&["team", "remove", "backend"]).ok();

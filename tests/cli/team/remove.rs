@@ -210,7 +210,7 @@ fn a_directory_that_another_session_took_over_is_left() {
 }
 
 #[test]
-fn a_team_whose_parts_are_gone_is_removed_all_the_same() {
+fn team_with_missing_parts_is_removed() {
     let scratch = scratch();
     let trees = whole(&scratch, &[]);
     scratch.run(&["conversation", "close", "backend-1"]).ok();

@@ -68,7 +68,7 @@ fn writer(scratch: &Scratch, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<
 }
 
 #[test]
-fn one_that_is_taken_under_a_steady_writer_ends_and_is_whole() {
+fn backup_under_a_steady_writer_is_whole() {
     let scratch = Scratch::with_conversation();
     fill(&scratch, 24);
     let stop = Arc::new(AtomicBool::new(false));
@@ -94,7 +94,7 @@ fn one_that_is_taken_under_a_steady_writer_ends_and_is_whole() {
 }
 
 #[test]
-fn it_is_for_nobody_whom_the_store_is_not_for() {
+fn backup_is_readable_only_for_the_stores_readers() {
     for (store, backup) in [(0o600, 0o600), (0o660, 0o660), (0o644, 0o640)] {
         let scratch = Scratch::with_conversation();
         let set = std::fs::Permissions::from_mode(store);
@@ -142,7 +142,7 @@ fn nothing_is_overwritten_unasked_and_the_store_never() {
 }
 
 #[test]
-fn what_is_restored_is_what_was_backed_up_and_the_old_one_is_kept() {
+fn restore_brings_the_backup_and_keeps_the_old() {
     let scratch = Scratch::with_conversation();
     let send = |text: &str| scratch.run_as("work.a", &["send", text]).ok();
     send("one");
@@ -278,7 +278,7 @@ fn what_is_no_sound_backup_replaces_nothing() {
 }
 
 #[test]
-fn a_damaged_or_lost_store_is_restored_and_what_is_left_of_it_is_kept() {
+fn damaged_or_lost_store_is_restored() {
     let scratch = Scratch::with_conversation();
     fill(&scratch, 1);
     scratch.run_as("work.a", &["send", "one"]).ok();
@@ -309,7 +309,7 @@ fn a_damaged_or_lost_store_is_restored_and_what_is_left_of_it_is_kept() {
 }
 
 #[test]
-fn a_copy_of_the_store_with_its_log_is_restored_with_it() {
+fn copy_with_its_log_is_restored_whole() {
     let scratch = Scratch::with_conversation();
     let hold = rusqlite::Connection::open(scratch.store()).expect("opened");
     let _: i64 = hold

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::common::scratch::Scratch;
 
 #[test]
-fn a_message_goes_from_one_session_to_the_other_and_is_read_once() {
+fn message_goes_to_the_partner_and_is_read_once() {
     let scratch = Scratch::with_conversation();
     let sent = scratch.run_as("work.a", &["send", "Port the parser"]).ok();
     assert_snapshot!(sent.shows(), @"sent message 1 to work/b");
@@ -62,7 +62,7 @@ fn the_fields_of_a_message_are_stable() {
 }
 
 #[test]
-fn the_text_comes_from_the_argument_the_input_or_a_file() {
+fn text_comes_from_argument_input_or_file() {
     let scratch = Scratch::with_conversation();
     std::fs::write(scratch.path("body.md"), "from a file\n").expect("written");
     for (args, input) in [
@@ -181,7 +181,7 @@ fn a_message_cannot_pass_for_the_program_s_own_words() {
 }
 
 #[test]
-fn an_agent_with_several_sessions_reads_all_and_names_its_receiver() {
+fn agent_with_several_sessions_reads_all() {
     let scratch = Scratch::new();
     scratch.conversation(&["--label", "team", "--count", "3"]);
     for worker in 1..=3 {
@@ -218,7 +218,7 @@ fn an_agent_with_several_sessions_reads_all_and_names_its_receiver() {
 }
 
 #[test]
-fn a_directory_of_credentials_and_a_list_are_all_their_sessions() {
+fn credentials_directory_or_list_means_all_sessions() {
     let scratch = Scratch::new();
     scratch.conversation(&["--label", "team", "--count", "2"]);
     let beats = scratch
@@ -244,7 +244,7 @@ fn a_directory_of_credentials_and_a_list_are_all_their_sessions() {
 }
 
 #[test]
-fn of_several_sessions_one_that_is_refused_does_not_hide_the_others_mail() {
+fn refused_session_does_not_hide_other_mail() {
     let scratch = Scratch::new();
     scratch.conversation(&["--label", "team", "--count", "3"]);
     scratch.run_as("team-1.b", &["send", "ready"]).ok();
@@ -284,7 +284,7 @@ fn status_tells_who_is_alive_and_who_has_mail() {
 }
 
 #[test]
-fn a_daemon_elsewhere_is_said_to_run_while_it_says_so() {
+fn daemon_elsewhere_runs_by_its_own_word() {
     let scratch = Scratch::with_conversation();
     scratch.sql(
         "INSERT INTO bridge_daemon (daemon_id, epoch, role, host, boot_id, pid, version, started_ms)
@@ -323,7 +323,7 @@ fn a_daemon_elsewhere_is_said_to_run_while_it_says_so() {
 }
 
 #[test]
-fn a_daemon_of_this_machine_whose_process_is_gone_is_said_to_be_gone() {
+fn local_daemon_without_a_process_is_gone() {
     let scratch = Scratch::with_conversation();
     let (host, boot) = (mcp_bridge::host::name(), mcp_bridge::host::boot().id);
     scratch.sql(&format!(

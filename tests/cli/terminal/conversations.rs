@@ -57,7 +57,7 @@ fn numbers_go_on_after_the_highest_that_was_ever_used() {
 }
 
 #[test]
-fn a_file_in_the_way_is_kept_and_nothing_is_made() {
+fn existing_file_is_kept_and_nothing_is_made() {
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.path("credentials")).expect("made");
     std::fs::write(scratch.credentials("work.b"), "precious").expect("written");
@@ -79,7 +79,7 @@ fn a_file_in_the_way_is_kept_and_nothing_is_made() {
 }
 
 #[test]
-fn if_the_files_cannot_be_written_the_conversation_is_closed_again() {
+fn unwritable_files_close_the_conversation_again() {
     let scratch = Scratch::new();
     scratch.run(&["store", "init"]).ok();
     std::fs::create_dir(scratch.path("locked")).expect("made");
@@ -130,7 +130,7 @@ fn the_user_s_own_place_is_the_default() {
 }
 
 #[test]
-fn they_are_found_by_id_and_by_label_the_open_one_first() {
+fn conversations_are_found_by_id_and_label() {
     let scratch = Scratch::with_conversation();
     scratch.run(&["conversation", "close", "work"]).ok();
     std::fs::remove_dir_all(scratch.path("credentials")).expect("there");

@@ -38,7 +38,7 @@ fn of(ran: &Ran, topic: &str) -> Vec<String> {
 const SESSION: &str = "[[session]]\ncredentials = \"credentials/work.b.toml\"\n";
 
 #[test]
-fn a_machine_in_order_has_no_fail_and_ends_with_0() {
+fn sound_machine_ends_with_0() {
     let scratch = Scratch::with_conversation();
     let agent = std::process::id();
     configured(
@@ -77,7 +77,7 @@ fn a_machine_in_order_has_no_fail_and_ends_with_0() {
 }
 
 #[test]
-fn what_does_not_work_is_named_with_its_remedy_and_ends_with_1() {
+fn fault_is_named_with_its_remedy_and_ends_with_1() {
     let scratch = Scratch::with_conversation();
     configured(
         &scratch,
@@ -149,7 +149,7 @@ fn credentials_are_held_against_the_store() {
 }
 
 #[test]
-fn stores_that_are_not_what_they_should_be_are_left_as_they_are() {
+fn faulty_stores_are_left_unchanged() {
     let scratch = Scratch::with_conversation();
     configured(&scratch, "");
     let store = |ran: &Ran| of(ran, "store")[0].clone();
@@ -215,7 +215,7 @@ fn a_daemon_that_runs_and_one_that_died() {
 }
 
 #[test]
-fn a_machine_without_anything_is_told_so() {
+fn empty_machine_is_reported() {
     if is_root() {
         // Root's own store and configurations are the machine's.
         return crate::common::scratch::not_tried("an empty machine", "this is root");

@@ -7,7 +7,7 @@ use super::team::Team;
 use crate::common::scratch::wait_until;
 
 #[test]
-fn a_session_that_is_drained_gets_no_new_tasks_until_it_is_over() {
+fn drained_session_gets_no_new_tasks() {
     let team = Team::new(2);
     team.add("one");
     team.add("two");
@@ -267,7 +267,7 @@ fn status_says_who_acts_and_takes_his_word() {
 }
 
 #[test]
-fn a_session_whose_agent_ends_is_shown_as_exited_and_its_task_goes_on() {
+fn task_goes_on_after_its_agents_exit() {
     let mut team = Team::at_work(2);
     team.add("one");
     wait_until("it is given out", || {

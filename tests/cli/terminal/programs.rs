@@ -151,7 +151,7 @@ fn the_bench_beside_is_run_with_all_that_was_said() {
 }
 
 #[test]
-fn without_the_bench_its_help_is_there_and_how_to_get_it() {
+fn missing_bench_program_still_has_help() {
     let (_place, program) = installed(None);
     let (code, help, _) = run(&program, &["bench", "--help"]);
     assert_eq!(code, Some(0));

@@ -117,7 +117,7 @@ fn a_closed_output_confirms_nothing() {
 }
 
 #[test]
-fn mail_that_one_check_is_showing_is_not_handed_to_another() {
+fn mail_shown_by_one_check_is_not_given_to_another() {
     let scratch = Scratch::with_conversation();
     for _ in 0..3 {
         let long = "x".repeat(40_000);

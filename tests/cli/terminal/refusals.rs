@@ -37,7 +37,7 @@ fn messages_that_are_none() {
 }
 
 #[test]
-fn credentials_that_nobody_has() {
+fn missing_credentials() {
     let scratch = Scratch::new();
     // Root's stand elsewhere.
     let run = |args: &[&str]| match is_root() {

@@ -232,7 +232,7 @@ fn a_file_that_cannot_be_replaced_keeps_its_token() {
 }
 
 #[test]
-fn where_tokens_are_plain_the_python_bridge_can_use_the_new_one() {
+fn python_bridge_can_use_a_new_plain_token() {
     let scratch = Scratch::with_conversation();
     let file = scratch.credentials("work.b");
     assert!(read(&file).contains("mcpb_"));

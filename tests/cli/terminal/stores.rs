@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use crate::common::scratch::{Scratch, can_run, is_root, not_tried};
 
 #[test]
-fn init_makes_checks_and_changes_only_what_it_is_told() {
+fn init_changes_only_what_its_options_name() {
     let scratch = Scratch::new();
     let shown = |args: &[&str]| {
         let shown = scratch.run(args).ok().shows();
@@ -270,7 +270,7 @@ fn one_that_this_user_may_not_write() {
 }
 
 #[test]
-fn one_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
+fn full_disk_loses_nothing() {
     if !is_root() || !can_run("unshare", &["--mount", "true"]) {
         return not_tried(
             "a full disk",

@@ -68,7 +68,7 @@ fn texts_that_are_none_are_refused() {
 }
 
 #[test]
-fn a_task_for_a_role_that_nobody_has_is_added_with_a_word_about_it() {
+fn task_for_an_unknown_role_is_added_with_a_warning() {
     let team = Team::new(1);
     let added = team
         .run(&["task", "add", "--role", "bakend", "--title", "t"])
@@ -82,7 +82,7 @@ fn a_task_for_a_role_that_nobody_has_is_added_with_a_word_about_it() {
 }
 
 #[test]
-fn a_claim_of_what_is_taken_and_words_with_an_old_fence_are_refused() {
+fn taken_task_and_old_fence_are_refused() {
     let team = Team::new(2);
     team.add("one");
     team.add("two");
@@ -170,7 +170,7 @@ fn a_dead_session_gets_nothing_by_hand_either() {
 }
 
 #[test]
-fn whoever_s_agent_has_ended_gets_no_task() {
+fn session_whose_agent_ended_gets_no_task() {
     let mut team = Team::at_work(1);
     team.kill_agent(1);
     let ended = "SELECT count(*) FROM bridge_heartbeat WHERE exited_ms IS NOT NULL";
@@ -204,7 +204,7 @@ fn one_client_id_is_one_task() {
 }
 
 #[test]
-fn a_task_that_was_never_given_out_is_not_called_lost() {
+fn task_that_was_never_given_is_not_lost() {
     let team = Team::new(1);
     team.add("one");
     assert_snapshot!(team.worker(1, &["task", "done", "1", "--fence", "1"]).says(), @r"

@@ -7,7 +7,7 @@ use super::team::Team;
 use crate::common::scratch::wait_until;
 
 #[test]
-fn a_task_goes_to_a_worker_and_what_came_of_it_to_its_creator() {
+fn task_goes_to_a_worker_and_result_to_its_creator() {
     let team = Team::at_work(2);
     // It names the new owner if that is known within a second, which is a
     // promise of a machine that has nothing else to do.
@@ -88,7 +88,7 @@ fn add_to(team: &Team) -> crate::common::scratch::Ran {
 }
 
 #[test]
-fn where_nobody_acts_a_task_waits_until_one_claims_it() {
+fn task_waits_for_a_claim_without_a_leader() {
     let team = Team::new(2);
     assert_snapshot!(team.boss(&["task", "add", "--role", "backend", "--title", "Port it", "--body", "All\u{1b}[2J of it.", "--file", "a.c"]).ok().shows(), @"task 1 queued");
     team.add("Another");
@@ -308,7 +308,7 @@ fn a_message_goes_where_its_task_goes() {
 }
 
 #[test]
-fn turns_are_told_and_count_as_activity() {
+fn turns_are_reported_and_count_as_activity() {
     let team = Team::new(1);
     let told = |edge: &str| {
         team.worker(1, &["heartbeat", "--turn", edge]).ok();

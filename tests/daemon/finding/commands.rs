@@ -255,7 +255,7 @@ fn a_watch_goes_on_without_its_daemon() {
 }
 
 #[test]
-fn the_system_s_store_is_used_through_its_socket_by_its_group() {
+fn group_uses_the_system_store_through_its_socket() {
     let mut probe = Command::new("unshare");
     probe.args(["--mount", "setpriv", "--reuid=65534", "true"]);
     if !rustix::process::geteuid().is_root() || !probe.status().is_ok_and(|ran| ran.success()) {

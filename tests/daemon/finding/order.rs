@@ -189,7 +189,7 @@ async fn each_place_comes_before_the_next() {
 }
 
 #[tokio::test]
-async fn a_dead_socket_of_this_user_is_an_error_and_no_other_store() {
+async fn dead_socket_of_the_user_is_an_error() {
     let mut machine = Machine::new();
     machine.store("own.db").await;
     let system = machine.store("system.db").await;

@@ -351,7 +351,7 @@ async fn follow(bridge: Bridge, caller: Caller, heard: Heard) {
 }
 
 #[test]
-fn a_daemon_killed_within_a_shared_commit_loses_and_doubles_nothing() {
+fn kill_within_a_shared_commit_loses_nothing() {
     let mut fleet = Fleet::new();
     let each = if full() { 50 } else { 3 };
     let mut plan = vec![Point::AnyTime; each];

@@ -34,7 +34,7 @@ fn sets_status(raw: &rusqlite::Connection, id: &str, side: &str, status: &str) {
 }
 
 #[test]
-fn agents_of_the_other_bridge_are_lost_when_they_fall_silent() {
+fn silent_agents_of_the_other_bridge_are_lost() {
     let fleet = Fleet::new(0);
     let pairs: Vec<_> = (0..6)
         .map(|n| fleet.rig.pair(&format!("agent-{n}")))
@@ -95,7 +95,7 @@ fn of(told: &std::path::Path, kind: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_kept_agent_that_answers_through_the_other_bridge_is_not_stalled() {
+fn answer_through_the_other_bridge_is_no_stall() {
     let mut fleet = Fleet::new(2);
     let (text, told) = with_alerts(&fleet, WATCH);
     let _orchestrator = fleet.orchestrator(&text);

@@ -10,7 +10,7 @@ use super::fleet::{Fleet, QUICK_WATCHDOG};
 use crate::common::daemon::wait_for;
 
 #[test]
-fn the_second_takes_over_when_the_first_dies_and_at_once_when_it_stops() {
+fn second_orchestrator_takes_over_from_the_first() {
     let mut fleet = Fleet::new(2);
     let first = fleet.orchestrator(QUICK_WATCHDOG);
     let mut second = fleet.standby("second", QUICK_WATCHDOG);
@@ -95,7 +95,7 @@ fn a_leader_that_is_restarted_goes_on_at_once() {
 
 /// As a system unit and a user unit of the same name are.
 #[test]
-fn of_two_with_the_same_name_one_leads_and_the_other_says_why_not() {
+fn one_of_two_daemons_of_a_name_leads() {
     let fleet = Fleet::new(1);
     let mut first = fleet.orchestrator(QUICK_WATCHDOG);
     let directory = fleet.rig.path("user");

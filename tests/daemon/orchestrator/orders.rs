@@ -72,7 +72,7 @@ pub(crate) fn noted_as_told(fleet: &Fleet, kind: &str, edges: i64) {
 }
 
 #[test]
-fn an_alert_is_told_once_when_it_begins_and_once_when_it_ends() {
+fn alert_is_sent_once_for_each_edge() {
     let mut fleet = Fleet::new(2);
     let (text, told) = with_alerts(&fleet, "");
     let orchestrator = fleet.orchestrator(&text);
@@ -104,7 +104,7 @@ fn an_alert_is_told_once_when_it_begins_and_once_when_it_ends() {
 }
 
 #[test]
-fn an_alert_about_a_role_outlives_whoever_raised_it() {
+fn alert_about_a_role_outlives_its_daemon() {
     let mut fleet = Fleet::new(1);
     let (text, told) = with_alerts(&fleet, "");
     let orchestrator = fleet.orchestrator(&text);
@@ -132,7 +132,7 @@ fn an_alert_about_a_role_outlives_whoever_raised_it() {
 }
 
 #[test]
-fn an_alert_command_that_fails_is_said_and_the_rest_goes_on() {
+fn failing_alert_command_stops_nothing_else() {
     let mut fleet = Fleet::new(2);
     let script = fleet.rig.script("alert", "exit 3");
     let text = format!(
@@ -159,7 +159,7 @@ fn an_alert_command_that_fails_is_said_and_the_rest_goes_on() {
 }
 
 #[test]
-fn on_hold_nobody_is_given_up_who_falls_silent_and_who_has_ended_is() {
+fn hold_spares_silent_sessions_and_no_ended_ones() {
     let mut fleet = Fleet::new(3);
     let orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();
@@ -187,7 +187,7 @@ fn on_hold_nobody_is_given_up_who_falls_silent_and_who_has_ended_is() {
 }
 
 #[test]
-fn a_session_that_is_drained_gets_nothing_new_and_its_end_is_no_alert() {
+fn end_of_a_drained_session_is_no_alert() {
     let mut fleet = Fleet::new(2);
     let (text, told) = with_alerts(&fleet, "");
     let mut orchestrator = fleet.orchestrator(&text);
@@ -236,7 +236,7 @@ fn a_conversation_that_is_closed_is_no_loss() {
 }
 
 #[test]
-fn a_stall_that_a_drain_kept_quiet_is_told_when_the_drain_ends() {
+fn stall_during_a_drain_is_announced_at_its_end() {
     let mut fleet = Fleet::new(1);
     let (text, told) = with_alerts(&fleet, "idle_after = \"1s\"\nstalled_after = \"3s\"\n");
     let mut orchestrator = fleet.orchestrator(&text);
@@ -268,7 +268,7 @@ fn a_session_that_never_starts_is_reported() {
 }
 
 #[test]
-fn workers_tell_that_nobody_acts() {
+fn workers_report_a_missing_leader() {
     let mut fleet = Fleet::new(1);
     let orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();

@@ -50,7 +50,7 @@ fn with_a_fault(fleet: &Fleet) -> (String, PathBuf, PathBuf) {
 }
 
 #[test]
-fn what_could_not_be_written_down_is_told_once_and_its_end_as_well() {
+fn unrecorded_alert_is_sent_once_for_each_edge() {
     const REFUSE: &str = "CREATE TRIGGER refuse BEFORE UPDATE OF told ON bridge_alert
          BEGIN SELECT RAISE(ABORT, 'not now'); END";
     let mut fleet = Fleet::new(1);
@@ -90,7 +90,7 @@ fn what_could_not_be_written_down_is_told_once_and_its_end_as_well() {
 }
 
 #[test]
-fn only_the_adapter_that_failed_is_told_again() {
+fn only_the_failed_adapter_gets_the_alert_again() {
     let mut fleet = Fleet::new(1);
     let server = Server::start(vec![Answer::Status(500), Answer::Status(200)]);
     let (text, told) = with_alerts(&fleet, "");
@@ -153,7 +153,7 @@ fn an_alert_that_gets_through_brings_the_others_along() {
 }
 
 #[test]
-fn an_adapter_that_missed_the_beginning_is_told_the_end() {
+fn adapter_that_missed_the_beginning_gets_the_end() {
     let mut fleet = Fleet::new(1);
     let (text, told, fault) = with_a_fault(&fleet);
     let mut orchestrator = fleet.orchestrator(&text);
@@ -169,7 +169,7 @@ fn an_adapter_that_missed_the_beginning_is_told_the_end() {
 }
 
 #[test]
-fn what_a_mute_withheld_is_told_when_it_ends() {
+fn muted_alert_is_sent_when_the_mute_ends() {
     let mut fleet = Fleet::new(1);
     let (text, told) = with_alerts(&fleet, "");
     let mut orchestrator = fleet.orchestrator(&text);
@@ -204,7 +204,7 @@ fn what_began_and_ended_within_a_mute_is_not_told() {
 }
 
 #[test]
-fn of_all_workers_one_tells_that_nobody_acts() {
+fn one_worker_reports_a_missing_leader() {
     let mut fleet = Fleet::new(1);
     let orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();

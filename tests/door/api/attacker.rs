@@ -468,7 +468,7 @@ fn a_session_s_own_tasks_are_no_answer_without_end() {
 }
 
 #[test]
-fn one_that_was_refused_before_its_body_takes_no_next_request() {
+fn connection_refused_before_its_body_takes_no_more() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let before = unread(&ground, &case);

@@ -173,7 +173,7 @@ fn push(mut stream: UnixStream, bytes: &[u8]) -> UnixStream {
 }
 
 #[test]
-fn one_user_s_programs_take_no_more_memory_than_there_is_for_one() {
+fn memory_of_one_users_programs_is_limited() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let each = if full() { 1_000 } else { 150 };

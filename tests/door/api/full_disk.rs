@@ -110,8 +110,8 @@ fn follow(bridge: Bridge, pair: &Pair) -> Arc<Mutex<Vec<String>>> {
 }
 
 #[test]
-fn a_full_disk_refuses_some_of_a_group_and_keeps_the_rest() {
-    let name = "a_full_disk_refuses_some_of_a_group_and_keeps_the_rest";
+fn full_disk_refuses_part_of_a_group() {
+    let name = "full_disk_refuses_part_of_a_group";
     if on_a_small_disk(name).is_some() {
         return;
     }

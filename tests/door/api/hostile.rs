@@ -10,7 +10,7 @@ use super::ground::{Case, Ground, Login, SECRET_BODY, Socket, read, request};
 use crate::common::daemon::wait_for;
 
 #[test]
-fn half_requests_hold_nobody_up() {
+fn half_requests_delay_no_other() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let whole = request(
@@ -174,7 +174,7 @@ fn a_reader_of_much_unread_mail_is_not_dropped() {
 }
 
 #[test]
-fn a_daemon_that_is_killed_leaves_its_subscribers_where_they_were() {
+fn subscribers_of_a_killed_daemon_go_on() {
     let mut ground = Ground::new();
     let case = Case::new(&ground);
     let mut followers: Vec<Follower> = (0..20)

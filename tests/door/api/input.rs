@@ -110,7 +110,7 @@ fn is_object(document: &Value, schema: &Value) -> bool {
 }
 
 #[test]
-fn an_object_within_a_request_is_not_given_as_a_list() {
+fn list_in_place_of_an_object_is_refused() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let document = ground.get(Socket::Api, None, "openapi.json").granted();
@@ -195,7 +195,7 @@ fn none_is_no_number_of_messages() {
 }
 
 #[test]
-fn a_connection_whose_request_was_not_read_says_that_it_ends() {
+fn connection_with_an_unread_request_announces_its_end() {
     let ground = Ground::new();
     // A client that reuses it would lose its next request, which it may not repeat.
     let long = 5 * 1024 * 1024;

@@ -156,7 +156,7 @@ fn a_reader_that_stands_still_loses_its_connection() {
 }
 
 #[test]
-fn one_connection_too_many_is_told_so() {
+fn connection_over_the_limit_gets_an_error() {
     let limits = Limits {
         connections: 5,
         ..Limits::default()

@@ -103,7 +103,7 @@ fn the_audit_log_names_the_user_at_the_other_end() {
 }
 
 #[test]
-fn an_order_is_written_down_with_the_user_who_gave_it() {
+fn order_is_recorded_with_its_user() {
     if !rustix::process::geteuid().is_root() {
         return skipped("only root can be another user");
     }

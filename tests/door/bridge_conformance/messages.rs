@@ -257,7 +257,7 @@ pub(crate) async fn rate_limits_say_how_long_to_wait(site: &Site) {
     say(&elsewhere, &pair.a, "no limits").await;
 }
 
-pub(crate) async fn a_batch_beyond_a_window_is_never_a_matter_of_time(site: &Site) {
+pub(crate) async fn batch_beyond_a_window_is_refused_at_once(site: &Site) {
     let bridge = site.bridge().await;
     let pair = pair(&bridge).await;
     limit(&bridge, 5, 3).await;

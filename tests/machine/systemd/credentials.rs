@@ -10,7 +10,7 @@ use super::operator::{
 };
 
 #[test]
-fn what_is_root_s_reaches_the_daemon_and_nobody_else() {
+fn root_files_reach_the_daemon_alone() {
     needs_a_machine!();
     let machine = installed();
     people(&machine);

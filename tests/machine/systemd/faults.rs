@@ -328,7 +328,7 @@ fn a_unit_that_has_given_up_is_reported() {
 }
 
 #[test]
-fn a_full_disk_is_said_and_gone_when_there_is_room() {
+fn full_disk_is_reported_until_there_is_room() {
     needs_a_machine!();
     let machine = installed();
     machine.sh("mount -t tmpfs -o size=4m,mode=700,uid=mcp-bridge,gid=mcp-bridge small /var/lib/mcp-bridge").ok();

@@ -108,7 +108,7 @@ fn what_root_makes_is_where_the_service_looks() {
 }
 
 #[test]
-fn a_start_before_the_store_waits_for_it_and_says_so() {
+fn start_before_the_store_waits_for_it() {
     needs_a_machine!();
     let machine = installed();
     edit(

@@ -90,7 +90,7 @@ fn a_key_that_needs_a_restart_is_named() {
 const BY_HAND: &str = "mcp-bridged --config /etc/mcp-bridge/worker.toml";
 
 #[test]
-fn a_daemon_that_is_called_by_hand_knows_of_the_service() {
+fn daemon_called_by_hand_finds_the_service() {
     needs_a_machine!();
     let machine = site();
     let pid = machine.show(WORKER, "MainPID");

@@ -36,7 +36,7 @@ fn with_carol(machine: &Machine, groups: &str) {
 
 /// Each knows the other by name, and neither takes the other's place.
 #[test]
-fn the_machine_s_daemon_and_a_user_s_share_a_store() {
+fn system_and_user_daemon_share_a_store() {
     needs_a_machine!();
     let machine = site();
     with_carol(&machine, "--groups mcp-bridge");

@@ -82,7 +82,7 @@ pub(crate) async fn an_alert_says_what_it_is_about(backend: &impl Backend) {
     );
 }
 
-pub(crate) async fn each_edge_is_told_once(backend: &impl Backend) {
+pub(crate) async fn each_edge_is_announced_once(backend: &impl Backend) {
     let store = backend.open().await;
     let kind = AlertKind::Lost;
     raise(&store, kind, "x", 1).await;

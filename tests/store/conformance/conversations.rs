@@ -63,9 +63,7 @@ pub(crate) async fn a_label_is_taken_until_its_conversation_is_closed(backend: &
     assert_eq!(shown.label.expect("keeps its name").as_str(), "api");
 }
 
-pub(crate) async fn a_label_is_free_again_when_its_conversation_was_cleaned_up(
-    backend: &impl Backend,
-) {
+pub(crate) async fn label_is_free_after_its_conversation_was_pruned(backend: &impl Backend) {
     let store = backend.open().await;
     let (first, second) = (Pair::random(), Pair::random());
     store
@@ -360,7 +358,7 @@ pub(crate) async fn closing_is_for_good_and_for_everyone(backend: &impl Backend)
     assert_eq!(shown.expires_at, Some(at(10)));
 }
 
-pub(crate) async fn odd_rows_stop_nobody(backend: &impl Backend) {
+pub(crate) async fn odd_rows_stop_no_session(backend: &impl Backend) {
     let store = backend.open().await;
     let good = pair(&store, at(0)).await;
     backend.foreign(

@@ -80,7 +80,7 @@ pub(crate) async fn a_finding_that_holds_is_written(backend: &impl Backend) {
     assert!(nothing.expect("asked").is_empty());
 }
 
-pub(crate) async fn a_hold_since_the_look_voids_a_loss_and_no_exit(backend: &impl Backend) {
+pub(crate) async fn hold_since_the_look_voids_only_losses(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&store).await;
     let pair = pair(&store, at(0)).await;
@@ -162,7 +162,7 @@ pub(crate) async fn an_alert_is_raised_once(backend: &impl Backend) {
     );
 }
 
-pub(crate) async fn a_stall_may_be_told_of_later(backend: &impl Backend) {
+pub(crate) async fn stall_may_be_announced_later(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&store).await;
     let pair = pair(&store, at(0)).await;
@@ -414,7 +414,7 @@ pub(crate) async fn a_foreign_session_is_found_like_any(backend: &impl Backend) 
         .expect("the others go on");
 }
 
-pub(crate) async fn what_a_lost_agent_had_in_its_hand_is_handed_out_again(backend: &impl Backend) {
+pub(crate) async fn mail_of_a_lost_agent_is_handed_out_again(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&store).await;
     let keeper = daemon(&store, "hera").await;

@@ -326,7 +326,7 @@ pub(crate) async fn a_heartbeat_alone_is_a_pulse(backend: &impl Backend) {
     assert!(fleet.pulses.is_empty() && fleet.sessions.is_empty());
 }
 
-pub(crate) async fn pages_hold_everybody_once(backend: &impl Backend) {
+pub(crate) async fn pages_hold_every_session_once(backend: &impl Backend) {
     let store = backend.open().await;
     pairs(&store, 7, at(0)).await;
     let whole = keys(&all(&store).await.0);
@@ -507,7 +507,7 @@ pub(crate) async fn what_scripts_write_of_a_session_is_seen(backend: &impl Backe
     );
 }
 
-pub(crate) async fn a_foreign_mark_is_somebody_else_s(backend: &impl Backend) {
+pub(crate) async fn foreign_mark_excludes_our_own_mirror(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let session = &pair.b.session;
@@ -639,7 +639,7 @@ pub(crate) async fn kept_is_what_a_daemon_keeps(backend: &impl Backend) {
     assert_eq!(kept().await, Some((false, false)));
 }
 
-pub(crate) async fn processes_are_told_as_they_beat(backend: &impl Backend) {
+pub(crate) async fn processes_are_shown_as_they_beat(backend: &impl Backend) {
     let store = backend.open().await;
     let pairs = pairs(&store, 3, at(0)).await;
     let keeper = daemon(&store, "hera").await;
@@ -685,7 +685,7 @@ pub(crate) async fn processes_are_told_as_they_beat(backend: &impl Backend) {
     assert_eq!(store.processes(&[]).await.expect("looked"), []);
 }
 
-pub(crate) async fn a_turn_stands_until_another_is_told(backend: &impl Backend) {
+pub(crate) async fn turn_stands_until_the_next_report(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let session = &pair.b.session;

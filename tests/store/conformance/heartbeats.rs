@@ -269,7 +269,7 @@ pub(crate) async fn renewals_never_shorten_and_never_reopen(backend: &impl Backe
     assert_eq!(end(taken).await, at(3 * 3_600), "not its own to renew");
 }
 
-pub(crate) async fn what_expired_is_renewed_for_whoever_kept_it_to_its_end(backend: &impl Backend) {
+pub(crate) async fn expired_conversation_is_renewed_for_its_last_keeper(backend: &impl Backend) {
     let store = backend.open().await;
     let earlier = register(&store, "host:worker").await;
     let pairs = pairs(&store, 8, at(0)).await;
@@ -400,9 +400,7 @@ pub(crate) async fn an_exit_is_noted_once_by_its_owner(backend: &impl Backend) {
     assert!(ended().await.is_empty());
 }
 
-pub(crate) async fn an_exit_that_was_missed_is_noted_of_the_process_that_was(
-    backend: &impl Backend,
-) {
+pub(crate) async fn missed_exit_is_noted_for_the_old_process(backend: &impl Backend) {
     let store = backend.open().await;
     let other = register(&store, "host:other").await;
     let first = register(&store, "host:worker").await;
@@ -446,7 +444,7 @@ pub(crate) async fn an_exit_that_was_missed_is_noted_of_the_process_that_was(
 }
 
 /// It was not noted how the agent before ended: the heartbeat names another process.
-pub(crate) async fn what_an_agent_had_in_its_hand_goes_to_its_successor(backend: &impl Backend) {
+pub(crate) async fn unconfirmed_mail_goes_to_the_successor(backend: &impl Backend) {
     let store = backend.open().await;
     let keeper = register(&store, "host:worker").await;
     let other = register(&store, "host:other").await;
@@ -704,7 +702,7 @@ pub(crate) async fn many_new_lives_at_once_are_taken_part_by_part(backend: &impl
 }
 
 /// The successor may read before the first heartbeat that names it.
-pub(crate) async fn after_a_reboot_what_was_in_a_hand_is_handed_out_again(backend: &impl Backend) {
+pub(crate) async fn unconfirmed_mail_is_handed_out_after_a_reboot(backend: &impl Backend) {
     let store = backend.open().await;
     let keeper = register(&store, "host:worker").await;
     let pairs = pairs(&store, 2, at(0)).await;

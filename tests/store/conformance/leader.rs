@@ -131,7 +131,7 @@ const WRITTEN: [&str; 7] = [
     "SELECT group_concat(epoch || coalesce(holder, '') || renew_seq) FROM bridge_leader",
 ];
 
-pub(crate) async fn whoever_acts_no_more_writes_nothing(backend: &impl Backend) {
+pub(crate) async fn deposed_leader_writes_nothing(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let task = add(&store, "Port the parser").await;

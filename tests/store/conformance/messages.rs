@@ -368,7 +368,7 @@ pub(crate) async fn a_long_batch_holds_up_no_other_writer(backend: &impl Backend
     assert!(longest < Duration::from_secs(10), "{longest:?}");
 }
 
-pub(crate) async fn a_batch_beyond_a_window_is_never_a_matter_of_time(backend: &impl Backend) {
+pub(crate) async fn batch_beyond_a_window_is_refused_at_once(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let limits = RateLimits {
@@ -430,7 +430,7 @@ pub(crate) async fn a_sender_s_limits_are_its_own(backend: &impl Backend) {
     assert!(store.send(&pairs[1].b, &[draft("y")], at(2)).await.is_err());
 }
 
-pub(crate) async fn a_clock_that_jumped_locks_nobody_out(backend: &impl Backend) {
+pub(crate) async fn clock_that_jumped_locks_no_sender_out(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     store

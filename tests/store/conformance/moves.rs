@@ -93,7 +93,7 @@ pub(crate) async fn everything_that_belongs_to_a_move(backend: &impl Backend) {
     assert_eq!(audited(&store).await[audit..][0], "task_given");
 }
 
-pub(crate) async fn whoever_made_the_task_hears_of_it(backend: &impl Backend) {
+pub(crate) async fn creator_of_the_task_hears_of_it(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&store).await;
     let pairs = pairs(&store, 2, at(0)).await;
@@ -478,7 +478,7 @@ pub(crate) async fn many_of_one_role_hide_no_other(backend: &impl Backend) {
     assert!(waiting.is_sorted_by_key(|waiting| waiting.task));
 }
 
-pub(crate) async fn waiting_are_those_that_need_somebody(backend: &impl Backend) {
+pub(crate) async fn tasks_that_need_an_agent_are_waiting(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&store).await;
     let pairs = pairs(&store, 4, at(0)).await;

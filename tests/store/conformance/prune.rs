@@ -136,7 +136,7 @@ pub(crate) async fn nothing_of_an_open_conversation(backend: &impl Backend) {
     assert_eq!(counts, after);
 }
 
-pub(crate) async fn what_nobody_has_read_stays(backend: &impl Backend) {
+pub(crate) async fn unread_mail_stays(backend: &impl Backend) {
     let store = backend.open().await;
     let unread = pair(&store, at(0)).await;
     let unwritten = pair(&store, at(0)).await;
@@ -171,7 +171,7 @@ pub(crate) async fn what_nobody_has_read_stays(backend: &impl Backend) {
     }
 }
 
-pub(crate) async fn whoever_has_a_task_keeps_its_conversation(backend: &impl Backend) {
+pub(crate) async fn owner_of_a_task_keeps_its_conversation(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let task = claimed(&store, &pair.b, "one").await;

@@ -136,7 +136,7 @@ pub(crate) async fn only_open_conversations_are_rekeyed(backend: &impl Backend) 
     assert!(is_wrong(&error, &closed.b), "{error}");
 }
 
-pub(crate) async fn a_new_token_is_kept_as_the_store_keeps_new_ones(backend: &impl Backend) {
+pub(crate) async fn new_token_has_the_stores_token_form(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let column = || {

@@ -321,7 +321,7 @@ pub(crate) async fn dead(store: &Store, caller: &Caller) -> TaskId {
     id
 }
 
-pub(crate) async fn a_creator_that_is_gone_stops_nobody(backend: &impl Backend) {
+pub(crate) async fn gone_creator_stops_no_end(backend: &impl Backend) {
     let store = backend.open().await;
     let pairs = pairs(&store, 2, at(0)).await;
     roomy(&store).await;

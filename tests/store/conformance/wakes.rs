@@ -117,7 +117,7 @@ pub(crate) async fn sessions_do_not_stand_in_each_other_s_way(backend: &impl Bac
     assert!(!store.end_wake(&nobody, &SPENT, at(2)).await.expect("asked"));
 }
 
-pub(crate) async fn a_wake_without_a_way_left_is_found_until_one_works(backend: &impl Backend) {
+pub(crate) async fn wake_without_a_way_is_found_until_one_works(backend: &impl Backend) {
     let store = backend.open().await;
     let pairs = pairs(&store, 2, at(0)).await;
     let keys: Vec<_> = pairs.iter().map(|pair| pair.b.session.clone()).collect();

@@ -269,7 +269,7 @@ async fn nothing_is_acknowledged_after_the_file_went_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_into_a_file_that_went_away_meanwhile_is_not_acknowledged() {
+async fn commit_into_a_vanished_file_is_not_acknowledged() {
     let scratch = Scratch::new();
     let store = scratch.make().await;
     let pair = pair(&store, at(0)).await;

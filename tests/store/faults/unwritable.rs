@@ -84,7 +84,7 @@ fn child_without_rights() {
 }
 
 #[tokio::test]
-async fn who_may_not_write_is_told_why() {
+async fn user_without_write_access_gets_the_reason() {
     let scratch = Scratch::new();
     let directory = scratch.directory();
     for name in ["private.db", "readable.db", "in-use.db", "closed/bridge.db"] {
@@ -305,7 +305,7 @@ async fn read_only_file_system(disk: &Path) {
 }
 
 #[test]
-fn a_full_disk_loses_nothing_and_a_freed_one_goes_on() {
+fn full_disk_loses_nothing_and_goes_on_when_freed() {
     if !is_root() {
         skipped("a full disk: only root can mount a small one");
         return;

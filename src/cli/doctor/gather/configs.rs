@@ -343,7 +343,7 @@ mod tests {
 
     /// Neither file is there for us, and so neither may be read.
     #[test]
-    fn a_session_is_known_by_the_file_that_its_daemon_read() {
+    fn session_is_known_by_its_credentials_file() {
         let configured = Path::new("/etc/mcp-bridge/credentials/work.b.toml");
         for (read, known) in [
             ("/etc/mcp-bridge/credentials/work.b.toml", true),

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_unit_closes_is_closed_and_what_is_granted_is_not() {
+    fn unit_grants_only_what_it_names() {
         let said = "ProtectSystem=strict\nProtectHome=read-only\nPrivateTmp=yes\n\
              ReadWritePaths=/home/bob/bridge -/srv/inbox\nStateDirectory=mcp-bridge\n\
              RuntimeDirectory=mcp-bridge/worker\nCacheDirectory=\nLogsDirectory=\n";

@@ -214,7 +214,7 @@ fn with(change: impl FnOnce(&mut Facts)) -> String {
 }
 
 #[test]
-fn a_sound_machine_has_a_line_for_each_topic_and_no_complaint() {
+fn sound_machine_has_no_complaint() {
     let found = judge(&sound());
     assert!(found.iter().all(|f| f.level == Level::Ok), "{found:#?}");
     let topics: Vec<&str> = found.iter().map(|f| f.topic).collect();
@@ -401,7 +401,7 @@ fn a_daemon_of_another_home_is_another_daemon() {
 }
 
 #[test]
-fn who_asks_as_root_is_told_what_that_is_worth() {
+fn root_learns_the_limits_of_its_checks() {
     let mut facts = sound();
     facts.as_root = true;
     assert_eq!(wrong(&facts), []);
@@ -416,7 +416,7 @@ fn who_asks_as_root_is_told_what_that_is_worth() {
 }
 
 #[test]
-fn a_store_that_no_enabled_daemon_uses_is_worth_a_note() {
+fn store_without_an_enabled_daemon_gets_a_note() {
     let mut facts = sound();
     facts.stores[0].outcome = Err((
         "store /s/bridge.db: permission denied".into(),

@@ -59,7 +59,7 @@ async fn scene(conversations: usize, text: &str, ttl: Duration) -> Scene {
 /// Three pages of the look at all: a session that is gone by then is forgotten, and no
 /// other, also none that came while the pages were turned.
 #[tokio::test]
-async fn a_look_at_all_forgets_who_is_not_there_any_more() {
+async fn full_look_forgets_sessions_that_are_gone() {
     let Scene { mut desk, host } = scene(600, "", TTL).await;
     let keys = host.keys.clone();
     assert_eq!(desk.tick().await.alive, 1200);
@@ -222,7 +222,7 @@ async fn silence_after_the_end_of_a_conversation_is_no_loss() {
 
 /// More than is written in one part, and than a round has time for.
 #[tokio::test]
-async fn a_mass_loss_that_takes_many_rounds_to_write_is_written() {
+async fn mass_loss_over_many_rounds_is_written() {
     let Scene { mut desk, .. } = scene(600, "", Duration::from_millis(500)).await;
     assert_eq!(desk.tick().await.alive, 1200);
 

@@ -23,7 +23,7 @@ fn beats(observer: &mut Observer, hosts: u64, seconds: std::ops::Range<u32>) -> 
 }
 
 #[test]
-fn most_hosts_silent_together_expire_nobody_until_the_hold_is_over() {
+fn hosts_silent_together_expire_after_the_hold() {
     let mut observer = ten_hosts();
     let said = beats(&mut observer, 4, 105..420);
     assert_eq!(verdicts(&said), []);
@@ -58,7 +58,7 @@ fn two_hosts_say_nothing_about_each_other() {
 }
 
 #[test]
-fn when_the_others_come_back_the_rest_has_a_full_ttl() {
+fn hosts_still_silent_get_a_full_ttl_again() {
     let mut observer = ten_hosts();
     beats(&mut observer, 4, 105..200);
     assert!(observer.correlated().is_some());
@@ -84,7 +84,7 @@ fn an_exit_is_said_also_while_all_are_silent() {
 }
 
 #[test]
-fn when_the_hold_is_over_expiry_goes_on_for_whoever_falls_silent_with_them() {
+fn expiry_goes_on_after_the_hold() {
     let mut observer = ten_hosts();
     beats(&mut observer, 4, 105..406);
     assert!(observer.correlated().is_some());
@@ -96,7 +96,7 @@ fn when_the_hold_is_over_expiry_goes_on_for_whoever_falls_silent_with_them() {
 }
 
 #[test]
-fn under_an_operators_hold_a_correlated_one_ends_in_its_time_and_none_begins() {
+fn operators_hold_starts_no_correlated_hold() {
     let mut observer = ten_hosts();
     beats(&mut observer, 4, 105..200);
     assert!(observer.correlated().is_some());
@@ -119,7 +119,7 @@ fn under_an_operators_hold_a_correlated_one_ends_in_its_time_and_none_begins() {
 }
 
 #[test]
-fn whoever_stood_by_begins_a_hold_of_its_own() {
+fn standby_begins_a_hold_of_its_own() {
     let mut observer = ten_hosts();
     beats(&mut observer, 4, 105..200);
     let first = observer.correlated().expect("six of ten").since;

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn whoever_was_back_for_a_beat_that_nobody_judged_is_lost_anew() {
+fn session_back_for_an_unjudged_beat_is_lost_again() {
     let lost = |beat| Sighting {
         standing: Held::Lost { seq: 7 },
         ..kept(1, beat)
@@ -47,7 +47,7 @@ fn whoever_was_back_for_a_beat_that_nobody_judged_is_lost_anew() {
 }
 
 #[test]
-fn a_stall_that_a_drain_kept_quiet_is_said_when_the_drain_ends() {
+fn stall_during_a_drain_is_reported_at_its_end() {
     let seen = |second: u32, draining, standing| Sighting {
         draining,
         standing,
@@ -92,7 +92,7 @@ fn a_stall_that_a_drain_kept_quiet_is_said_when_the_drain_ends() {
 }
 
 #[test]
-fn an_agent_that_is_stopped_inside_a_turn_stalls_and_moves_again() {
+fn agent_stopped_inside_a_turn_stalls() {
     let mut observer = observer();
     let mut all = Vec::new();
     for second in (100..600).step_by(5) {

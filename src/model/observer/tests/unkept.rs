@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn whoever_no_daemon_keeps_is_not_missed_while_it_is_busy_as_it_said() {
+fn unkept_session_is_alive_while_busy_as_declared() {
     // It only calls; or its daemon stopped cleanly while it was busy.
     let released = kept(1, 2).beat.map(|beat| Beat {
         kept: false,
@@ -39,7 +39,7 @@ fn whoever_no_daemon_keeps_is_not_missed_while_it_is_busy_as_it_said() {
 }
 
 #[test]
-fn whoever_gave_its_signs_to_the_other_bridge_alone_has_started_there() {
+fn signs_through_the_other_bridge_count_as_start() {
     let mut observer = observer();
     let there = Sighting {
         foreign: Some("2026-01-01T00:00:00 working".into()),
@@ -67,7 +67,7 @@ fn there(mark: Option<&str>, spoken: Option<&str>, read: Option<i64>) -> Sightin
 }
 
 #[test]
-fn an_agent_of_the_other_bridge_is_heard_and_lost_like_any_other() {
+fn agent_of_the_other_bridge_is_lost_by_silence() {
     for signs in [
         [
             there(None, None, None),
@@ -92,7 +92,7 @@ fn an_agent_of_the_other_bridge_is_heard_and_lost_like_any_other() {
 }
 
 #[test]
-fn a_fresh_mark_of_the_other_bridge_was_heard_and_an_old_one_was_not() {
+fn only_a_fresh_foreign_mark_is_a_sign() {
     for fresh in [true, false] {
         let mut observer = observer();
         let first = Sighting {
@@ -107,7 +107,7 @@ fn a_fresh_mark_of_the_other_bridge_was_heard_and_an_old_one_was_not() {
 }
 
 #[test]
-fn a_message_through_the_other_bridge_is_activity_and_reading_is_not() {
+fn message_through_the_other_bridge_is_activity() {
     // A daemon of ours keeps it, so that it is not lost meanwhile.
     let mut now = 100;
     let mut beats = |observer: &mut Observer, sighting: &Sighting, until: u32| {

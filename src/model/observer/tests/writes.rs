@@ -40,7 +40,7 @@ fn silence_while_the_store_takes_no_writes_is_none() {
 }
 
 #[test]
-fn a_time_without_writes_that_nobody_saw_begins_anew() {
+fn unseen_time_without_writes_begins_anew() {
     // Between two looks a write waited long and got through.
     let mut observer = observer();
     observer.own_writes(&through(100), at(100));

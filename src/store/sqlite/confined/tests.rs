@@ -133,7 +133,7 @@ fn root_works_as_the_owner_of_the_directory() {
 }
 
 #[tokio::test]
-async fn one_thread_serves_a_directory_until_nobody_has_it() {
+async fn one_thread_serves_a_directory_while_in_use() {
     let (_dir, store, other) = places();
     let database = store.join("bridge.db");
     let one = Confined::for_database(&database).expect("started");
