@@ -331,7 +331,10 @@ fn deciding(criterion: &mut Criterion, world: &World) {
     });
     let settle = async |keys: &[SessionKey], standing| {
         let found: Vec<_> = keys.iter().map(|key| finding(key, standing, seq)).collect();
-        let settled = store.settle(&leader, &found, at(4)).await.expect("settled");
+        let settled = store
+            .write_findings(&leader, &found, at(4))
+            .await
+            .expect("settled");
         assert!(settled.into_iter().all(|held| held), "{standing}");
     };
     let turns = AtomicU64::new(0);
@@ -382,7 +385,7 @@ fn deciding(criterion: &mut Criterion, world: &World) {
                     fence: Fence(i64::try_from(round).expect("few")),
                     to: Some(heir.clone()),
                     why: Why::Stalled,
-                    bury: None,
+                    give_up: None,
                 })
                 .collect();
             let made = store

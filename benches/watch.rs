@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use mcp_bridge::model::assignment::{AssignmentPolicy, Candidate, OpenTask, Place, plan};
+use mcp_bridge::model::assignment::{AssignmentPolicy, Candidate, OpenTask, TaskPlace, plan};
 use mcp_bridge::model::health::{Health, HealthPolicy};
 use mcp_bridge::model::observer::{Beat, CorrelationPolicy, Observer, Sighting};
 use mcp_bridge::model::{ConversationId, Fence, SessionKey, Side, TaskId};
@@ -133,9 +133,9 @@ fn plans(criterion: &mut Criterion) {
                 id: TaskId(i64::try_from(id).expect("few")),
                 role: roles[id % 4].into(),
                 place: if id.is_multiple_of(3) {
-                    Place::Orphaned
+                    TaskPlace::Orphaned
                 } else {
-                    Place::Queued
+                    TaskPlace::Queued
                 },
                 fence: Fence(1),
                 last_owner: Some(key(id % count)),

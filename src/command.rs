@@ -178,7 +178,7 @@ pub(crate) async fn run(request: &Request<'_>) -> Ended {
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw),
     );
-    let kept = Mutex::new(Kept::default());
+    let kept = Mutex::new(KeptOutput::default());
     if let Some(leader) = group.0 {
         files::restore(leader);
     }
@@ -198,7 +198,7 @@ pub(crate) async fn run(request: &Request<'_>) -> Ended {
 /// What was kept of the output. Two pipes, so that what one brings does not come
 /// to stand in the middle of a word of the other.
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptOutput {
     out: Pipe,
     err: Pipe,
 }
@@ -222,7 +222,7 @@ impl Pipe {
     }
 }
 
-fn text(kept: &Mutex<Kept>) -> String {
+fn text(kept: &Mutex<KeptOutput>) -> String {
     let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     let (out, err) = (kept.out.text(), kept.err.text());
     match (out.is_empty(), err.is_empty()) {
@@ -244,7 +244,7 @@ impl Drop for Group {
     }
 }
 
-async fn attend(mut child: Child, request: &Request<'_>, kept: &Mutex<Kept>) -> Ended {
+async fn attend(mut child: Child, request: &Request<'_>, kept: &Mutex<KeptOutput>) -> Ended {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feed = async {
         if let Some(mut stdin) = stdin {
@@ -287,9 +287,9 @@ async fn attend(mut child: Child, request: &Request<'_>, kept: &Mutex<Kept>) -> 
 /// must neither block nor fill our memory.
 async fn keep(
     pipe: Option<impl AsyncRead + Unpin>,
-    kept: &Mutex<Kept>,
+    kept: &Mutex<KeptOutput>,
     limit: usize,
-    which: fn(&mut Kept) -> &mut Pipe,
+    which: fn(&mut KeptOutput) -> &mut Pipe,
 ) {
     let Some(mut pipe) = pipe else { return };
     let mut chunk = [0_u8; 4096];

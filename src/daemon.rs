@@ -25,7 +25,7 @@ use crate::config::{
 };
 use crate::duties::DutyBell;
 use crate::exit::{self, Exit, Face};
-use crate::service_manager::{Kept, News, ServiceManager, Systemd};
+use crate::service_manager::{KeptSockets, News, ServiceManager, Systemd};
 use crate::store::DaemonInfo;
 use crate::store::locate::{self, Location, Origin};
 use crate::supervisor::{self, Instance, ReloadRequestError, Stopped, Supervisor};
@@ -119,7 +119,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<Exit> {
     if arguments.check {
         return describe(&settings, &location);
     }
-    let kept = Kept::take();
+    let kept = KeptSockets::take();
     let _logging = logging::start(&settings.log.level, settings.role.name())?;
     files::raise();
     let instance = Instance::claim(&arguments.config, settings.service.state_file.as_deref())?;
@@ -160,10 +160,10 @@ fn reload(config: &Path) -> anyhow::Result<Exit> {
     }
     let answer = match answer {
         Ok(answer) => answer,
-        Err(nobody) => {
+        Err(unreachable) => {
             // No daemon there to refuse it, or not where it should be.
             settings?;
-            return Err(nobody.into());
+            return Err(unreachable.into());
         }
     };
     if let Some(why) = answer.error {
@@ -274,7 +274,7 @@ async fn serve(
     settings: Settings,
     location: Location,
     instance: Instance,
-    kept: Kept,
+    kept: KeptSockets,
 ) -> anyhow::Result<Exit> {
     // First: a signal that comes early is heard, too.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals cannot be received")?;

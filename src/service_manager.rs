@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-pub use kept::{Kept, Shelf};
+pub use kept::{KeptSockets, Shelf};
 use sd_notify::NotifyState;
 use tracing::debug;
 

@@ -15,7 +15,7 @@ const EXAMPLES: usize = 10;
 
 /// What became of all messages.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Verdict {
+pub(super) struct MessageTally {
     /// Messages that the store acknowledged.
     pub(super) sent: u64,
     /// Messages that a reader has, each counted once.
@@ -54,7 +54,7 @@ pub(super) struct Latencies {
     pub(super) got: Histogram,
 }
 
-impl Verdict {
+impl MessageTally {
     /// Whether every message came once and in order.
     pub(super) fn is_clean(&self) -> bool {
         self.lost + self.duplicate + self.out_of_order + self.invented == 0
@@ -70,8 +70,8 @@ impl Verdict {
 
 /// Reads the journals. The records of one reader stand in the order in which
 /// it had them; journals of different processes may come in any order.
-pub(super) fn check(records: &[Record]) -> (Verdict, Latencies) {
-    let mut verdict = Verdict::default();
+pub(super) fn check(records: &[Record]) -> (MessageTally, Latencies) {
+    let mut verdict = MessageTally::default();
     let mut latencies = Latencies {
         seen: Histogram::new(),
         early: 0,
@@ -224,7 +224,7 @@ mod tests {
         }
     }
 
-    fn verdict(sent_up_to: u64, had: &[u64]) -> Verdict {
+    fn verdict(sent_up_to: u64, had: &[u64]) -> MessageTally {
         let mut records: Vec<Record> = had.iter().map(|&seq| got(seq)).collect();
         records.extend((1..=sent_up_to).flat_map(sent));
         check(&records).0

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::agents::{Agent, Progress, ReceiverJob, SenderJob};
-use super::check::{Verdict, check};
+use super::check::{MessageTally, check};
 use super::door::Daemon;
 use super::journal;
 use super::kills::{Every, Place, Trigger, Work, kill_at_random};
@@ -42,7 +42,7 @@ struct Report {
     version: u32,
     settings: Settings,
     environment: Environment,
-    verdict: Verdict,
+    verdict: MessageTally,
     /// From COMMIT to the reader's process knowing of the message.
     seen_us: Option<Micros>,
     /// Those that were known before COMMIT had returned to the sender's task.

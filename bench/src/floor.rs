@@ -160,13 +160,13 @@ mod linux {
             let mut lines = Lines::default();
             while !stop.load(Ordering::Acquire) {
                 if self.rung(LONGEST_WAIT)? {
-                    self.settle(&mut lines)?;
+                    self.read_until_quiet(&mut lines)?;
                 }
             }
             Ok(lines)
         }
 
-        fn settle(&mut self, lines: &mut Lines) -> anyhow::Result<()> {
+        fn read_until_quiet(&mut self, lines: &mut Lines) -> anyhow::Result<()> {
             let start = Instant::now();
             loop {
                 let writing = self.locked()?;

@@ -71,8 +71,8 @@ mod tests {
             .spawn()
             .expect("sleep");
         let files = [(meta.dev(), meta.ino())];
-        let nobody = u32::MAX;
-        let found = of(&files, nobody);
+        let no_user = u32::MAX;
+        let found = of(&files, no_user);
         let ours = of(&files, meta.uid());
         child.kill().expect("it runs");
         child.wait().expect("it ends");

@@ -11,7 +11,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::raw::{RawSession, RawSettings};
 use crate::guarded;
-use crate::setting::{ConfigError, Place, Source, all_of, did_you_mean};
+use crate::setting::{ConfigError, SettingPlace, Source, all_of, did_you_mean};
 
 /// How many errors of shape one source may report.
 const MOST_ERRORS: usize = 20;
@@ -140,7 +140,7 @@ impl Layer {
             .unwrap_or_else(|| format!("the keys known here are {}", all_of(known)))
     }
 
-    fn place(&self, error: &figment::Error) -> Place {
+    fn place(&self, error: &figment::Error) -> SettingPlace {
         let (session, path) = match error.path.as_slice() {
             [first, index, rest @ ..] if first == "session" => match index.parse::<usize>() {
                 Ok(index) => (Some(index + 1), rest),
@@ -164,7 +164,7 @@ impl Layer {
                 }
             }
         }
-        Place {
+        SettingPlace {
             source: self.source.clone(),
             session,
             key,

@@ -47,5 +47,7 @@ pub use crate::alert::{
     AlertAdapterSettings, AlertSettings, InvalidWebhookUrl, WebhookAddress, WebhookSettings,
     WebhookUrl,
 };
-pub use crate::setting::{ConfigError, ExecSettings, Key, KeyRole, LOADED_AS, Place, Source};
+pub use crate::setting::{
+    ConfigError, ExecSettings, Key, KeyRole, LOADED_AS, SettingPlace, Source,
+};
 pub use crate::wake::{AdapterSettings, FileMode, FileSettings, WakeSettings};

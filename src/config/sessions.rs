@@ -7,7 +7,8 @@ use super::layer::FOUR_WAYS;
 use super::raw::{RawProof, RawProofTable, RawSession};
 use super::settings::{ProofSettings, SessionSettings};
 use crate::setting::{
-    ConfigError, CredentialsDirs, Findings, Limits, Place, Section, Source, limits, millis, secs,
+    ConfigError, CredentialsDirs, Findings, Limits, Section, SettingPlace, Source, limits, millis,
+    secs,
 };
 use crate::wake::{self, RawWake};
 
@@ -23,8 +24,8 @@ pub(super) struct LayeredSession {
 }
 
 impl LayeredSession {
-    fn place(&self, key: &str) -> Place {
-        Place {
+    fn place(&self, key: &str) -> SettingPlace {
+        SettingPlace {
             source: self.source.clone(),
             session: Some(self.number),
             key: key.to_owned(),

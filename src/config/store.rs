@@ -2,7 +2,7 @@
 
 use super::raw::RawStore;
 use super::settings::{StoreSettings, is_closed};
-use crate::setting::{CredentialsDirs, Findings, Origins, Place, secret_file};
+use crate::setting::{CredentialsDirs, Findings, Origins, SettingPlace, secret_file};
 
 const REMEDY: &str = "write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db";
 
@@ -73,7 +73,7 @@ pub(super) fn store(
 }
 
 /// What is wrong with a URL, said of the `file` that it stands in, if any.
-fn check(found: &mut Findings, at: Place, url: &str, file: Option<&str>) {
+fn check(found: &mut Findings, at: SettingPlace, url: &str, file: Option<&str>) {
     let (scheme, rest) = match url.split_once(':') {
         Some((scheme, rest)) if !scheme.contains('/') => (scheme, rest),
         _ => ("sqlite", url),

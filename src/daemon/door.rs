@@ -21,7 +21,7 @@ use crate::duties::links::StoreLink;
 use crate::duties::{CommitListener, Duty, News, Report, Round};
 use crate::host;
 use crate::model::SessionKey;
-use crate::service_manager::{Kept, Shelf};
+use crate::service_manager::{KeptSockets, Shelf};
 use crate::supervisor::InstancePlace;
 use crate::text::shown::shown;
 
@@ -75,7 +75,7 @@ pub(super) struct DoorKeeper {
     entrance: Entrance,
     /// What the service manager kept of the daemon before this one, and where this one's
     /// sockets are kept.
-    kept: Kept,
+    kept: KeptSockets,
     shelf: Shelf,
     /// Why it is not open, as it was logged.
     logged: Option<String>,
@@ -171,7 +171,7 @@ impl DoorKeeper {
         place: InstancePlace,
         store: StoreLink,
         hub: Arc<Hub>,
-        (kept, shelf): (Kept, Shelf),
+        (kept, shelf): (KeptSockets, Shelf),
     ) -> (Self, Entrance) {
         let entrance = Entrance::default();
         let keeper = Self {

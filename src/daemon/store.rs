@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{ConfigError, Place, Settings, Source};
+use crate::config::{ConfigError, SettingPlace, Settings, Source};
 use crate::credentials::Credentials;
 use crate::model::DOOR;
 use crate::store::locate::{self, Hints, Location};
@@ -78,7 +78,7 @@ fn is_relative(store: &str) -> bool {
 }
 
 fn invalid(source: Source, key: &str, problem: String) -> ConfigError {
-    let at = Place {
+    let at = SettingPlace {
         source,
         session: None,
         key: key.to_owned(),

@@ -65,7 +65,7 @@ pub(super) fn run(
         }
         if rung & Pending::FOREIGN != 0 || awaits.is_some() {
             let watch = events.watch.as_ref();
-            let ours = settle(sleep, watch, listener.as_mut()) == Settled::AwaitsOurs;
+            let ours = look_until_quiet(sleep, watch, listener.as_mut()) == Settled::AwaitsOurs;
             awaits = ours.then(|| awaits.unwrap_or_else(Instant::now));
         }
         let wanted = rung & Pending::ASKED != 0;
@@ -114,7 +114,7 @@ enum Settled {
 /// Looks at what is published, until no writer that rings no bell can be in the
 /// middle of a commit. The question comes first: any commit whose write rang is
 /// visible, or rolled back, once the lock is seen free.
-fn settle(sleep: &Sleep, watch: Option<&Watch>, listener: &mut dyn Listener) -> Settled {
+fn look_until_quiet(sleep: &Sleep, watch: Option<&Watch>, listener: &mut dyn Listener) -> Settled {
     let started = Instant::now();
     loop {
         let writer = listener.writer();
@@ -247,7 +247,7 @@ mod tests {
             loop {
                 let mut busy = Self::new(busy_for, publishes_at);
                 let (_ringer, sleep) = sleep().expect("a pipe");
-                settle(&sleep, None, &mut busy);
+                look_until_quiet(&sleep, None, &mut busy);
                 // On a machine that is busy itself it may have given up.
                 if busy.questions > busy_for {
                     return busy;
@@ -318,7 +318,7 @@ mod tests {
         }
         let (_ringer, sleep) = sleep().expect("a pipe");
         let mut rings = Rings(Busy::new(0, Some(1)));
-        let settled = settle(&sleep, None, &mut rings);
+        let settled = look_until_quiet(&sleep, None, &mut rings);
         assert_eq!(settled, Settled::AwaitsOurs);
         // What others have committed before it is looked at.
         assert_eq!((rings.0.questions, rings.0.looks), (1, 1));

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 pub use hearing::RegistrationListener;
 pub use report::HeartbeatReport;
 
-use proofs::{Proofs, Verdicts};
+use proofs::{ProofOutcomes, Proofs};
 
 use super::alerts::AlertDesk;
 use super::leadership::Registration;
@@ -29,7 +29,7 @@ use super::links::StoreLink;
 use super::roster::{KeptSession, RollCall, Roster, Sessions};
 use super::{Bells, Duty, DutyBell, Patience, Round, SessionState, bounded};
 use crate::config::{AgentSettings, HeartbeatSettings, Settings};
-use crate::liveness::{Verdict, Watcher};
+use crate::liveness::{ProofOutcome, Watcher};
 use crate::model::alert::AlertKind;
 use crate::model::wall::Wall;
 use crate::model::{ConversationId, SessionKey};
@@ -178,7 +178,7 @@ impl Heartbeat {
                 continue;
             };
             match verdict {
-                Verdict::Alive(proof, process) => {
+                ProofOutcome::Alive(proof, process) => {
                     living.push(session);
                     beats.push(Beat {
                         session: session.key.clone(),
@@ -187,13 +187,13 @@ impl Heartbeat {
                         renew_until: self.renewal(session, now),
                     });
                 }
-                Verdict::Exited => ended.push(session),
-                Verdict::Unproven(why) => {
+                ProofOutcome::Exited => ended.push(session),
+                ProofOutcome::Unproven(why) => {
                     report.unproven += 1;
                     report.silent.push(without_life(session, why.clone()));
                     self.complain(session, why.clone());
                 }
-                Verdict::Asked => report.unproven += 1,
+                ProofOutcome::Asked => report.unproven += 1,
             }
         }
         // The living first: a store that is slow today must not cost them.
@@ -223,7 +223,7 @@ impl Heartbeat {
                 self.complain(session, why);
             } else {
                 self.held.insert(session.key.clone());
-                self.settle(session);
+                self.clear_complaint(session);
             }
         }
         report.silent.extend(beside::in_one_directory(&living));
@@ -231,7 +231,7 @@ impl Heartbeat {
             // A wake for an agent that has ended would reach what stands in its place,
             // such as a shell. Its mail waits for its successor.
             let verdict = verdicts.get(&kept.agent);
-            let ended = verdict.is_none_or(|verdict| matches!(verdict, Verdict::Exited))
+            let ended = verdict.is_none_or(|verdict| matches!(verdict, ProofOutcome::Exited))
                 || self.exits.contains_key(&kept.key);
             !ended && !elsewhere.contains_key(&kept.key)
         });
@@ -306,7 +306,7 @@ impl Heartbeat {
 
     /// One verdict for each agent. A process is looked at each time, a
     /// probe asked once an interval, however often the bell rings.
-    fn check(&mut self, roll: &RollCall) -> Verdicts {
+    fn check(&mut self, roll: &RollCall) -> ProofOutcomes {
         let now = clock::since_boot();
         let ask = self
             .asked

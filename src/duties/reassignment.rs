@@ -21,7 +21,7 @@ use crate::config::{
     MatchRole, OrchestratorSettings, ReassignmentSettings, RoleSettings, Settings,
 };
 use crate::model::assignment::{
-    self, Action, AssignmentPolicy, Candidate, Crashes, MoveBudget, OpenTask, Place,
+    self, Action, AssignmentPolicy, Candidate, Crashes, MoveBudget, OpenTask, TaskPlace,
 };
 use crate::model::health::Health;
 use crate::model::{SessionKey, TaskId};
@@ -159,7 +159,7 @@ impl Reassignment {
                     let given = planned.to.is_some();
                     report.given += usize::from(given);
                     report.taken += usize::from(!given);
-                    report.waiting -= usize::from(given || planned.bury.is_some());
+                    report.waiting -= usize::from(given || planned.give_up.is_some());
                     self.say(planned, fence.0);
                 }
                 Moved::Void(why) => {
@@ -235,9 +235,9 @@ impl Reassignment {
                 id: task.task,
                 role: task.role.clone(),
                 place: if task.owner.is_some() {
-                    Place::Orphaned
+                    TaskPlace::Orphaned
                 } else {
-                    Place::Queued
+                    TaskPlace::Queued
                 },
                 fence: task.fence,
                 last_owner: task.owner.clone().or_else(|| task.last_owner.clone()),
@@ -264,7 +264,7 @@ impl Reassignment {
             .into_iter()
             .map(|action| {
                 let task = action.task();
-                let (fence, to, bury) = match action {
+                let (fence, to, give_up) = match action {
                     Action::Assign { fence, to, .. } => (fence, Some(to), None),
                     Action::Requeue { fence, .. } => (fence, None, None),
                     Action::Bury { fence, losses, .. } => {
@@ -281,7 +281,7 @@ impl Reassignment {
                     fence,
                     to,
                     why: why(task),
-                    bury,
+                    give_up,
                 }
             })
             .collect()
@@ -305,7 +305,7 @@ impl Reassignment {
                 .map_or_else(|| key.to_string(), Known::name)
         };
         let task = made.task;
-        match (&made.to, &made.bury) {
+        match (&made.to, &made.give_up) {
             (_, Some(why)) => {
                 warn!(event = "task-dead", %task, fence, "task {task} is dead: {why}");
             }

@@ -16,7 +16,7 @@ use crate::model::health::Turn;
 use crate::model::process::ProcessId;
 use crate::model::wake::Mail;
 use crate::session::news::{names, newest, pointer, together};
-use crate::session::notes::{Notes, Told, millis};
+use crate::session::notes::{AgentNote, Notes, millis};
 use crate::session::registering;
 use crate::session::{Access, Acting};
 
@@ -92,7 +92,7 @@ fn tell(
     what: Tell,
     acting: &Acting,
     heard: &Heard,
-    told: &mut Told,
+    told: &mut AgentNote,
     now: u64,
 ) -> Option<String> {
     let (mail, newest) = (&heard.mail, newest(&heard.mail));
@@ -119,7 +119,7 @@ fn tell(
 }
 
 /// Notes what the call said of the client.
-fn note(call: &Call, plan: Plan, turn: Turn, heard: &Heard, told: &mut Told, now: u64) {
+fn note(call: &Call, plan: Plan, turn: Turn, heard: &Heard, told: &mut AgentNote, now: u64) {
     (told.waits, told.asks) = (plan.waits, false);
     told.bypasses = call.bypasses.unwrap_or(told.bypasses);
     if let Some(thread) = &call.thread {
@@ -156,7 +156,7 @@ async fn ask(
     notes: &Notes,
     plan: Plan,
     (turn, begins): (Turn, bool),
-    told: &Told,
+    told: &AgentNote,
 ) -> anyhow::Result<Heard> {
     let bridge = access.open().await?;
     anyhow::ensure!(
@@ -182,7 +182,7 @@ fn client() -> Option<Client> {
     Some(registering::client("claude-code", None, Some(pid)))
 }
 
-async fn goes_on(bridge: &Bridge, acting: &Acting, told: &Told) -> anyhow::Result<bool> {
+async fn goes_on(bridge: &Bridge, acting: &Acting, told: &AgentNote) -> anyhow::Result<bool> {
     let sessions = acting.members.iter();
     let sessions: Vec<_> = sessions.map(|one| one.caller.session.clone()).collect();
     let mail = together(&bridge.unread(&sessions).await?);

@@ -4,7 +4,7 @@
 
 use super::plan::Plan;
 use super::saying::{ACTIVITY_EVERY_MS, say_waiting};
-use crate::session::notes::Told;
+use crate::session::notes::AgentNote;
 use crate::session::{Access, Acting};
 
 /// Writes into the store that the agent acts by a helper, if that is not known from a
@@ -13,7 +13,7 @@ pub(super) async fn acts(
     access: &Access,
     acting: &Acting,
     plan: Plan,
-    told: &Told,
+    told: &AgentNote,
     now: u64,
 ) -> anyhow::Result<bool> {
     let is_known = now.saturating_sub(told.helped_at) < ACTIVITY_EVERY_MS;

@@ -10,7 +10,7 @@ use crate::bridge::Bridge;
 use crate::exit::Exit;
 use crate::model::health::{DEFAULT_TTL, Turn};
 use crate::model::wake::Mail;
-use crate::session::notes::{Notes, Saying, Told};
+use crate::session::notes::{AgentNote, Notes, Saying};
 use crate::session::{Access, Acting};
 use crate::store::StoreError;
 
@@ -38,7 +38,7 @@ pub(super) async fn say_waiting(
     bridge: &Bridge,
     acting: &Acting,
     waits: bool,
-    told: &Told,
+    told: &AgentNote,
 ) -> anyhow::Result<()> {
     if waits == told.waits {
         return Ok(());

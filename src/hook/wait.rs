@@ -24,7 +24,7 @@ use crate::model::MessageId;
 use crate::model::process::ProcessId;
 use crate::model::wake::ClientWay;
 use crate::session::news::{newest, pointer, together};
-use crate::session::notes::{Notes, Told, millis};
+use crate::session::notes::{AgentNote, Notes, millis};
 use crate::session::waking::{self, Begun, Unclaimed};
 use crate::session::{Access, Acting, Ended, Following, follow};
 
@@ -164,7 +164,7 @@ async fn try_once(
         let each = bridge.unread(&sessions).await?;
         let (mail, told) = (together(&each), notes.told(&boot.id));
         let newest = newest(&mail);
-        let is_due = |told: &Told| match followed {
+        let is_due = |told: &AgentNote| match followed {
             Ended::Counted => newest > told.newest,
             Ended::TimeUp => told.reminded_in(millis(host::boot().now)).is_zero(),
         };

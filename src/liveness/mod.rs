@@ -32,7 +32,7 @@ const OLDER: SignedDuration = SignedDuration::from_secs(2);
 
 /// What is known of an agent at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ProofOutcome {
     /// It lives, and this proved it; its process, if that was the proof.
     Alive(ProofKind, Option<ProcessId>),
     /// Its process was there and has ended: confirmed.
@@ -75,7 +75,7 @@ enum State {
     Probed(Probe),
 }
 
-impl Verdict {
+impl ProofOutcome {
     /// Whether it lacks a proof because no further file can be opened.
     #[must_use]
     pub fn lacks_files(&self) -> bool {
@@ -115,10 +115,10 @@ impl Proof {
     /// The verdict now. Cheap: a running process is one poll(2), a probe is
     /// asked in the background and answers with its last result. `ask` is
     /// whether it is time to ask it again.
-    pub fn check(&mut self, ask: bool) -> Verdict {
+    pub fn check(&mut self, ask: bool) -> ProofOutcome {
         match self.lives(ask) {
-            Verdict::Alive(ProofKind::Process, id) if self.is_stopped() => {
-                Verdict::Alive(ProofKind::Stopped, id)
+            ProofOutcome::Alive(ProofKind::Process, id) if self.is_stopped() => {
+                ProofOutcome::Alive(ProofKind::Stopped, id)
             }
             verdict => verdict,
         }
@@ -128,7 +128,7 @@ impl Proof {
         matches!(&self.state, State::Watched(process, _) if process.is_stopped())
     }
 
-    fn lives(&mut self, ask: bool) -> Verdict {
+    fn lives(&mut self, ask: bool) -> ProofOutcome {
         match &self.settings {
             ProofSettings::Pid(pid) => {
                 let pid = *pid;
@@ -141,7 +141,7 @@ impl Proof {
             }
             ProofSettings::None | ProofSettings::Exec { .. } => match &mut self.state {
                 State::Probed(probe) => probe.verdict(ask, &self.watcher),
-                _ => Verdict::Alive(ProofKind::None, None),
+                _ => ProofOutcome::Alive(ProofKind::None, None),
             },
         }
     }
@@ -195,7 +195,7 @@ impl Proof {
         &mut self,
         stamp: Option<FileStamp>,
         named: impl FnOnce() -> Result<i32, String>,
-    ) -> Verdict {
+    ) -> ProofOutcome {
         // The process that this proof has already seen, and whether it lives.
         let known = match &self.state {
             State::Watched(process, seen) => Some((process.is_alive(), *seen)),
@@ -206,12 +206,12 @@ impl Proof {
         match known {
             // A file that vanished does not end the process.
             Some((true, seen)) if seen == stamp || stamp.is_none() => {
-                return Verdict::Alive(ProofKind::Process, same);
+                return ProofOutcome::Alive(ProofKind::Process, same);
             }
             // The number in there may meanwhile belong to another process.
             Some((false, seen)) if seen == stamp => {
                 self.state = State::Ended(seen);
-                return Verdict::Exited;
+                return ProofOutcome::Exited;
             }
             _ => {}
         }
@@ -220,17 +220,17 @@ impl Proof {
         let pid = match (named(), known) {
             (Ok(pid), _) => pid,
             // Being written at this moment; it is read again at the next check.
-            (Err(_), Some((true, _))) => return Verdict::Alive(ProofKind::Process, same),
+            (Err(_), Some((true, _))) => return ProofOutcome::Alive(ProofKind::Process, same),
             (Err(_), Some((false, seen))) => {
                 self.state = State::Ended(seen);
-                return Verdict::Exited;
+                return ProofOutcome::Exited;
             }
             (Err(why), None) => {
                 self.state = State::Absent {
                     seen: stamp,
                     stale: false,
                 };
-                return Verdict::Unproven(why);
+                return ProofOutcome::Unproven(why);
             }
         };
         let watched = self.watcher.watch(pid);
@@ -240,30 +240,30 @@ impl Proof {
             // The file was written again, or copied, and still means an older one.
             (Ok(_), Some((false, _))) if self.doubted.is_some() => {
                 self.state = State::Ended(stamp);
-                Verdict::Exited
+                ProofOutcome::Exited
             }
             (Ok(_), _) if self.doubted.is_some() || known.is_none() && self.is_stale(stamp) => {
-                Verdict::Unproven(format!(
+                ProofOutcome::Unproven(format!(
                     "process {pid} started after its pid file was written, so it is another process; write the file again"
                 ))
             }
             (Ok(process), _) => {
                 let id = process.id();
                 self.state = State::Watched(process, stamp);
-                Verdict::Alive(ProofKind::Process, Some(id))
+                ProofOutcome::Alive(ProofKind::Process, Some(id))
             }
             (Err(_), Some((false, seen))) => {
                 self.state = State::Ended(seen);
-                Verdict::Exited
+                ProofOutcome::Exited
             }
             // The one that was watched lives, but the file means another one.
-            (Err(why), Some((true, _))) => Verdict::Unproven(why),
+            (Err(why), Some((true, _))) => ProofOutcome::Unproven(why),
             (Err(why), None) => {
                 self.state = State::Absent {
                     seen: stamp,
-                    stale: stamp.is_some() && process::is_nobodys(pid),
+                    stale: stamp.is_some() && process::is_free(pid),
                 };
-                Verdict::Unproven(why)
+                ProofOutcome::Unproven(why)
             }
         }
     }
@@ -340,11 +340,11 @@ mod tests {
             std::fs::write(self.dir.path().join("pid"), text).expect("written");
         }
 
-        fn check(&mut self) -> Verdict {
+        fn check(&mut self) -> ProofOutcome {
             match self.proof.check(true) {
-                Verdict::Alive(kind, Some(id)) => {
+                ProofOutcome::Alive(kind, Some(id)) => {
                     assert!(runs(id), "{id:?}");
-                    Verdict::Alive(kind, None)
+                    ProofOutcome::Alive(kind, None)
                 }
                 other => other,
             }
@@ -352,7 +352,7 @@ mod tests {
     }
 
     /// Stands for any living process.
-    const ALIVE: Verdict = Verdict::Alive(ProofKind::Process, None);
+    const ALIVE: ProofOutcome = ProofOutcome::Alive(ProofKind::Process, None);
 
     #[tokio::test]
     async fn a_file_that_is_being_written_is_no_exit() {
@@ -376,9 +376,9 @@ mod tests {
         case.write(&first.0.id().to_string());
         assert_eq!(case.check(), ALIVE);
         first.end();
-        assert_eq!(case.check(), Verdict::Exited);
+        assert_eq!(case.check(), ProofOutcome::Exited);
         case.write("half");
-        assert_eq!(case.check(), Verdict::Exited);
+        assert_eq!(case.check(), ProofOutcome::Exited);
         let second = Agent::start();
         case.write(&format!("{}\n", second.0.id()));
         assert_eq!(case.check(), ALIVE);
@@ -405,9 +405,9 @@ mod tests {
         // A number alone means the one that had it.
         let pid = i32::try_from(agent.0.id()).expect("a number");
         let mut proof = Proof::new(&ProofSettings::Pid(pid), &Watcher::new(Arc::default()));
-        assert!(matches!(proof.check(true), Verdict::Alive(..)));
+        assert!(matches!(proof.check(true), ProofOutcome::Alive(..)));
         assert!(proof.mistaken());
-        assert_eq!(proof.check(true), Verdict::Exited);
+        assert_eq!(proof.check(true), ProofOutcome::Exited);
     }
 
     #[tokio::test]
@@ -420,7 +420,7 @@ mod tests {
         let written = file.metadata().expect("known").modified().expect("a time");
         let age = |days: u64| written - Duration::from_secs(days * 86_400);
         file.set_modified(age(7)).expect("set");
-        let Verdict::Unproven(why) = case.check() else {
+        let ProofOutcome::Unproven(why) = case.check() else {
             panic!("it is another one");
         };
         assert!(why.contains("write the file again"), "{why}");
@@ -445,7 +445,7 @@ mod tests {
             .open(path)
             .expect("there");
         file.set_modified(age(7)).expect("set");
-        assert_eq!(case.check(), Verdict::Exited);
+        assert_eq!(case.check(), ProofOutcome::Exited);
         case.write(&format!("{}\n", second.0.id()));
         assert_eq!(case.check(), ALIVE);
     }
@@ -456,11 +456,11 @@ mod tests {
         let pid = first.0.id().to_string();
         case.write(&pid);
         first.end();
-        assert!(matches!(case.check(), Verdict::Unproven(_)));
+        assert!(matches!(case.check(), ProofOutcome::Unproven(_)));
         assert!(case.proof.missed());
-        assert_eq!(case.check(), Verdict::Exited);
+        assert_eq!(case.check(), ProofOutcome::Exited);
         std::fs::remove_file(case.dir.path().join("pid")).expect("removed");
-        assert_eq!(case.check(), Verdict::Exited);
+        assert_eq!(case.check(), ProofOutcome::Exited);
         let second = Agent::start();
         case.write(&second.0.id().to_string());
         assert_eq!(case.check(), ALIVE);
@@ -477,7 +477,7 @@ mod tests {
             stale: true,
         };
         for _ in 0..2 {
-            let Verdict::Unproven(why) = case.check() else {
+            let ProofOutcome::Unproven(why) = case.check() else {
                 panic!("it is another one");
             };
             assert!(why.contains("write the file again"), "{why}");
@@ -490,7 +490,7 @@ mod tests {
     async fn file_is_stale_once_its_process_was_absent() {
         let (mut case, mut agent) = (Case::new(), Agent::start());
         case.write("half");
-        assert!(matches!(case.check(), Verdict::Unproven(_)));
+        assert!(matches!(case.check(), ProofOutcome::Unproven(_)));
         assert!(
             !case
                 .proof
@@ -498,7 +498,7 @@ mod tests {
         );
         agent.end();
         case.write(&agent.0.id().to_string());
-        assert!(matches!(case.check(), Verdict::Unproven(_)));
+        assert!(matches!(case.check(), ProofOutcome::Unproven(_)));
         assert!(
             case.proof
                 .is_stale(FileStamp::of(&case.dir.path().join("pid")))
@@ -508,7 +508,7 @@ mod tests {
     #[tokio::test]
     async fn new_file_names_the_agent_after_a_missed_end() {
         let (mut case, agent) = (Case::new(), Agent::start());
-        assert!(matches!(case.check(), Verdict::Unproven(_)));
+        assert!(matches!(case.check(), ProofOutcome::Unproven(_)));
         case.write(&agent.0.id().to_string());
         assert!(case.proof.missed());
         assert_eq!(case.check(), ALIVE);
@@ -520,7 +520,7 @@ mod tests {
         let path = case.dir.path().join("pid");
         let mut said = Vec::new();
         let mut check = |case: &mut Case| match case.check() {
-            Verdict::Unproven(why) => said.push(why),
+            ProofOutcome::Unproven(why) => said.push(why),
             other => panic!("{other:?}"),
         };
         check(&mut case);
@@ -552,8 +552,8 @@ mod tests {
         loop {
             let mut proof = Proof::new(&settings, &Watcher::new(Arc::default()));
             match proof.check(true) {
-                Verdict::Alive(ProofKind::Stopped, Some(_)) => break,
-                Verdict::Alive(ProofKind::Process, Some(_)) => tokio::task::yield_now().await,
+                ProofOutcome::Alive(ProofKind::Stopped, Some(_)) => break,
+                ProofOutcome::Alive(ProofKind::Process, Some(_)) => tokio::task::yield_now().await,
                 other => panic!("{other:?}"),
             }
         }
@@ -563,6 +563,6 @@ mod tests {
     async fn an_endless_file_is_read_to_a_limit() {
         let settings = ProofSettings::PidFile("/dev/zero".into());
         let mut proof = Proof::new(&settings, &Watcher::new(Arc::default()));
-        assert!(matches!(proof.check(true), Verdict::Unproven(_)));
+        assert!(matches!(proof.check(true), ProofOutcome::Unproven(_)));
     }
 }

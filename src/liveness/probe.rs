@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Verdict, Watcher};
+use super::{ProofOutcome, Watcher};
 use crate::command::{self, Ended};
 use crate::model::session::ProofKind;
 
@@ -18,7 +18,7 @@ const TURN: Duration = Duration::from_secs(10);
 pub(super) struct Probe {
     command: Vec<String>,
     timeout: Duration,
-    answer: Arc<Mutex<Verdict>>,
+    answer: Arc<Mutex<ProofOutcome>>,
     running: Option<AbortOnDropHandle<()>>,
 }
 
@@ -27,7 +27,7 @@ impl Probe {
         Self {
             command,
             timeout,
-            answer: Arc::new(Mutex::new(Verdict::Asked)),
+            answer: Arc::new(Mutex::new(ProofOutcome::Asked)),
             running: None,
         }
     }
@@ -35,7 +35,7 @@ impl Probe {
     /// The last answer. Asks again if it is time to, unless the last question
     /// is still open. The watcher rings when the answer differs from the one
     /// before.
-    pub(super) fn verdict(&mut self, due: bool, watcher: &Watcher) -> Verdict {
+    pub(super) fn verdict(&mut self, due: bool, watcher: &Watcher) -> ProofOutcome {
         let ask_now = match &self.running {
             None => true,
             Some(task) => due && task.is_finished(),
@@ -59,11 +59,11 @@ impl Probe {
     }
 }
 
-async fn ask(command: &[String], limit: Duration, watcher: &Watcher) -> Verdict {
+async fn ask(command: &[String], limit: Duration, watcher: &Watcher) -> ProofOutcome {
     // A machine starts a limited number of processes at once. A command whose turn does
     // not come proves nothing: the answer before it grows old.
     let Ok(Ok(_turn)) = timeout(TURN, watcher.turns.acquire()).await else {
-        return Verdict::Unproven(format!(
+        return ProofOutcome::Unproven(format!(
             "the probe was not run: the probes of other sessions took longer than {}",
             humantime::format_duration(TURN)
         ));
@@ -77,8 +77,8 @@ async fn ask(command: &[String], limit: Duration, watcher: &Watcher) -> Verdict 
     })
     .await;
     match ended {
-        Ended::Success { .. } => Verdict::Alive(ProofKind::Probe, None),
-        other => Verdict::Unproven(format!("the probe {other}")),
+        Ended::Success { .. } => ProofOutcome::Alive(ProofKind::Probe, None),
+        other => ProofOutcome::Unproven(format!("the probe {other}")),
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
             probe.verdict(true, &watcher);
         }
         let alive =
-            |probe: &mut Probe| matches!(probe.verdict(false, &watcher), Verdict::Alive(..));
+            |probe: &mut Probe| matches!(probe.verdict(false, &watcher), ProofOutcome::Alive(..));
         while !probes.iter_mut().all(alive) {
             watcher.changed.notified().await;
         }

@@ -51,7 +51,7 @@ pub async fn ended(pid: i32) {
     let changed = Arc::new(Notify::new());
     let Ok(process) = Process::watch(pid, Arc::clone(&changed)) else {
         // One that ended and was not waited for keeps its number.
-        if !of(pid).map_or_else(|| is_nobodys(pid), has_ended) {
+        if !of(pid).map_or_else(|| is_free(pid), has_ended) {
             std::future::pending::<()>().await;
         }
         return;
@@ -109,6 +109,6 @@ fn booted() -> Option<i64> {
 
 /// Whether no process has this number, by the kernel's own word: `/proc` may hide
 /// those of other users.
-pub(super) fn is_nobodys(pid: i32) -> bool {
+pub(super) fn is_free(pid: i32) -> bool {
     Pid::from_raw(pid).is_some_and(|pid| matches!(getpgid(Some(pid)), Err(Errno::SRCH)))
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::process::{self, Process};
-use super::{Verdict, Watcher};
+use super::{ProofOutcome, Watcher};
 use crate::model::process::ProcessId;
 use crate::model::session::ProofKind;
 
@@ -36,11 +36,11 @@ impl Registered {
     }
 
     /// The verdict now.
-    pub fn check(&mut self) -> Verdict {
+    pub fn check(&mut self) -> ProofOutcome {
         if matches!(self.state, State::Sought)
             && let Err(why) = self.seek()
         {
-            return Verdict::Unproven(why);
+            return ProofOutcome::Unproven(why);
         }
         match &self.state {
             State::Watched(process) if process.is_alive() => {
@@ -48,11 +48,11 @@ impl Registered {
                     true => ProofKind::Stopped,
                     false => ProofKind::Process,
                 };
-                Verdict::Alive(kind, Some(self.id))
+                ProofOutcome::Alive(kind, Some(self.id))
             }
             _ => {
                 self.state = State::Ended;
-                Verdict::Exited
+                ProofOutcome::Exited
             }
         }
     }
@@ -85,7 +85,7 @@ mod tests {
         let mut proof = Registered::new(id, &watcher);
         assert_eq!(
             proof.check(),
-            Verdict::Alive(ProofKind::Process, Some(id)),
+            ProofOutcome::Alive(ProofKind::Process, Some(id)),
             "it runs"
         );
         let earlier = ProcessId {
@@ -93,10 +93,10 @@ mod tests {
             ..id
         };
         let mut other = Registered::new(earlier, &watcher);
-        assert_eq!(other.check(), Verdict::Exited);
+        assert_eq!(other.check(), ProofOutcome::Exited);
         child.kill().expect("killed");
         child.wait().expect("ended");
-        assert_eq!(proof.check(), Verdict::Exited);
-        assert_eq!(Registered::new(id, &watcher).check(), Verdict::Exited);
+        assert_eq!(proof.check(), ProofOutcome::Exited);
+        assert_eq!(Registered::new(id, &watcher).check(), ProofOutcome::Exited);
     }
 }

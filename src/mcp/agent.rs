@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::bridge::Bridge;
 use crate::session::mail::Fetched;
-use crate::session::notes::Told;
+use crate::session::notes::AgentNote;
 use crate::session::{Access, Acting, SessionError};
 
 /// Shared by all calls of a client.
@@ -110,7 +110,7 @@ impl Agent {
 
     /// The conversations of the client with its user that the agent may be in, the
     /// likeliest first; none where the client does not say them.
-    pub(super) fn threads(&self, told: &Told) -> Vec<String> {
+    pub(super) fn threads(&self, told: &AgentNote) -> Vec<String> {
         // The user may have begun another one since the last call, which hooks reported.
         let mut threads = vec![told.thread.clone(), lock(&self.0.thread).clone()];
         threads.retain(|thread| !thread.is_empty());

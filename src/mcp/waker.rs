@@ -21,7 +21,7 @@ use crate::model::wake::{
     ClientWay, Mail, WakeOutcome, WakePolicy, WakeState, WakeStep, fail, step,
 };
 use crate::session::news::{newest, pointer, together};
-use crate::session::notes::{Claimed, Notes, Told, millis, most_wakes};
+use crate::session::notes::{AgentNote, Claimed, Notes, millis, most_wakes};
 use crate::session::waking::{self, Begun, Unclaimed};
 use crate::session::{Acting, Following, SessionError, follow};
 
@@ -122,7 +122,7 @@ impl Waker {
                 mail,
             };
             self.look_up(ways, mail);
-            self.settle(&to).await;
+            self.end_read_claims(&to).await;
             let now = clock::since_boot();
             let (next, what) = step(self.state, mail, now, &policy);
             let adapter = match what {
@@ -189,14 +189,14 @@ impl Waker {
     async fn fire(
         &mut self,
         (way, unclaimed): (&dyn Way, Unclaimed),
-        (whom, before): (&Addressee, &Told),
+        (whom, before): (&Addressee, &AgentNote),
         to: &To<'_>,
     ) -> Result<Fired, SessionError> {
         if let Err(instead) = way.gate(whom).await {
             return Ok(instead);
         }
         // No other program may have written to it since that was looked at.
-        let is_due = |told: &Told| told.told_at == before.told_at;
+        let is_due = |told: &AgentNote| told.told_at == before.told_at;
         let (text, noted) = match self.claim((way.kind(), unclaimed), to, is_due).await? {
             Err(instead) => return Ok(instead),
             Ok(claimed) => claimed,
@@ -224,8 +224,8 @@ impl Waker {
         &mut self,
         way: (ClientWay, Unclaimed),
         to: &To<'_>,
-        is_due: impl FnOnce(&Told) -> bool,
-    ) -> Result<Result<(Text, Told), Fired>, SessionError> {
+        is_due: impl FnOnce(&AgentNote) -> bool,
+    ) -> Result<Result<(Text, AgentNote), Fired>, SessionError> {
         let (who, what) = ((to.acting, to.notes), (to.each, newest(&to.mail)));
         let told = match waking::begin(to.bridge, who, what, way, is_due).await? {
             Begun::Here { claimed, told } => {
@@ -256,7 +256,7 @@ impl Waker {
 
     /// The hook that claimed a wake has ended with it: that its mail was read is ours to
     /// say. It may have been read before this server looked.
-    async fn settle(&self, to: &To<'_>) {
+    async fn end_read_claims(&self, to: &To<'_>) {
         let oldest = to.mail.oldest_unread;
         let read = taken(to.notes, |mark| oldest.is_none_or(|oldest| mark < oldest));
         waking::end(to.bridge, to.acting, read, WakeOutcome::Verified, None).await;
@@ -345,12 +345,12 @@ struct To<'a> {
 }
 
 impl To<'_> {
-    fn told(&self) -> Told {
+    fn told(&self) -> AgentNote {
         self.notes.told(&host::boot().id)
     }
 
     /// What is known of the agent now.
-    fn addressee(&self, told: &Told, client: ProcessId, agent: &Agent) -> Addressee {
+    fn addressee(&self, told: &AgentNote, client: ProcessId, agent: &Agent) -> Addressee {
         let newest = newest(&self.mail);
         let now = millis(host::boot().now);
         let was_told = newest <= told.newest && !told.reminded_in(now).is_zero();

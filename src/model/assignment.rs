@@ -44,7 +44,7 @@ impl Default for AssignmentPolicy {
 
 /// Where a task stands that waits for an owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum TaskPlace {
     /// In the queue.
     Queued,
     /// With a session that is lost or exited, or from which it is taken.
@@ -59,7 +59,7 @@ pub struct OpenTask {
     /// The role that is to do it.
     pub role: String,
     /// Where it is.
-    pub place: Place,
+    pub place: TaskPlace,
     /// Its fence when it was looked at.
     pub fence: Fence,
     /// Who has or had it last.
@@ -162,7 +162,7 @@ pub fn plan(
         return Vec::new();
     }
     let mut order: Vec<&OpenTask> = tasks.iter().collect();
-    order.sort_unstable_by_key(|task| (task.place == Place::Queued, task.id));
+    order.sort_unstable_by_key(|task| (task.place == TaskPlace::Queued, task.id));
     order.dedup_by_key(|task| task.id);
     let mut pool = Pool::new(sessions, policy.any_role);
     let mut actions = Vec::new();
@@ -171,7 +171,7 @@ pub fn plan(
             break;
         }
         let (id, fence) = (task.id, task.fence);
-        let orphaned = task.place == Place::Orphaned;
+        let orphaned = task.place == TaskPlace::Orphaned;
         let from = task.last_owner.clone().filter(|_| orphaned);
         let losses = task
             .losses

@@ -20,13 +20,13 @@ const FIRST: &str = "LISTEN_FDS_FIRST_FD";
 
 /// What the service manager kept for this daemon.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct KeptSockets {
     sockets: Vec<(String, UnixListener)>,
     /// Names of what is no such socket.
     others: Vec<String>,
 }
 
-impl Kept {
+impl KeptSockets {
     /// Takes it from the environment. To be called once, before there are threads and
     /// before a command is started.
     #[must_use]

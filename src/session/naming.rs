@@ -18,18 +18,18 @@ const HOST: &str = "host:";
 /// `conv_.../a`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name<'a> {
-    conversation: Called<'a>,
+    conversation: ConversationName<'a>,
     /// The side, where one is named.
     pub side: Option<Side>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Called<'a> {
+enum ConversationName<'a> {
     Id(ConversationId),
     Label(&'a str),
 }
 
-impl<'a> Called<'a> {
+impl<'a> ConversationName<'a> {
     fn read(text: &'a str) -> std::result::Result<Self, InvalidId> {
         match Name::looks_like_id(text) {
             true => text.parse().map(Self::Id),
@@ -48,7 +48,7 @@ impl<'a> Name<'a> {
             Some((conversation, side)) => (conversation, Some(side.parse()?)),
             None => (text, None),
         };
-        let conversation = Called::read(conversation)?;
+        let conversation = ConversationName::read(conversation)?;
         Ok(Self { conversation, side })
     }
 
@@ -62,8 +62,8 @@ impl<'a> Name<'a> {
     #[must_use]
     pub fn means(&self, id: &ConversationId, label: Option<&Label>) -> bool {
         match &self.conversation {
-            Called::Id(named) => named == id,
-            Called::Label(named) => label.is_some_and(|label| label.as_str() == *named),
+            ConversationName::Id(named) => named == id,
+            ConversationName::Label(named) => label.is_some_and(|label| label.as_str() == *named),
         }
     }
 }
@@ -112,13 +112,13 @@ impl Whom {
 /// # Errors
 /// If there is none.
 pub async fn conversation(bridge: &Bridge, name: &str) -> Result<Conversation> {
-    found(bridge, &Called::read(name)?).await
+    found(bridge, &ConversationName::read(name)?).await
 }
 
-async fn found(bridge: &Bridge, called: &Called<'_>) -> Result<Conversation> {
+async fn found(bridge: &Bridge, called: &ConversationName<'_>) -> Result<Conversation> {
     let name = match called {
-        Called::Id(id) => return Ok(bridge.conversation(id).await?),
-        Called::Label(name) => *name,
+        ConversationName::Id(id) => return Ok(bridge.conversation(id).await?),
+        ConversationName::Label(name) => *name,
     };
     let now = clock::now();
     let all = bridge.conversations().await?;

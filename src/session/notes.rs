@@ -54,7 +54,7 @@ pub(crate) struct Notes {
 /// What an agent heard of, and when it was woken.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Told {
+pub(crate) struct AgentNote {
     /// The newest message that it heard of.
     pub(crate) newest: i64,
     /// When it heard of that one last, and how often it was reminded since:
@@ -94,7 +94,7 @@ pub(crate) struct Claimed {
     pub(crate) mark: MessageId,
 }
 
-impl Told {
+impl AgentNote {
     /// The agent hears now of its mail, up to this message.
     pub(crate) fn tell(&mut self, newest: i64, now: u64) {
         self.reminders = match newest > self.newest {
@@ -164,15 +164,15 @@ impl Notes {
     }
 
     /// What it heard of, on this boot.
-    pub(crate) fn told(&self, boot: &str) -> Told {
-        let told: Told = self.read("json").unwrap_or_default();
+    pub(crate) fn told(&self, boot: &str) -> AgentNote {
+        let told: AgentNote = self.read("json").unwrap_or_default();
         match told.boot == boot {
             true => told,
             // Times of an earlier boot mean nothing now.
-            false => Told {
+            false => AgentNote {
                 newest: told.newest,
                 boot: boot.to_owned(),
-                ..Told::default()
+                ..AgentNote::default()
             },
         }
     }
@@ -183,7 +183,7 @@ impl Notes {
     pub(crate) fn change<T>(
         &self,
         boot: &str,
-        change: impl FnOnce(&mut Told) -> T,
+        change: impl FnOnce(&mut AgentNote) -> T,
     ) -> io::Result<T> {
         self.prepare()?;
         let _lock = self.lock("lock", FlockOperation::LockExclusive)?;
@@ -196,7 +196,7 @@ impl Notes {
         Ok(done)
     }
 
-    fn put_told(&self, told: &Told) -> io::Result<()> {
+    fn put_told(&self, told: &AgentNote) -> io::Result<()> {
         let text = serde_json::to_vec(told)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
         file.write_all(&text)?;
@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn times_of_another_boot_are_forgotten() {
         let (_scratch, notes) = notes();
-        let told = Told {
+        let told = AgentNote {
             newest: 7,
             blocks: 2,
             told_at: 3,
@@ -390,7 +390,7 @@ mod tests {
             waits: true,
             boot: "one".into(),
             wakes: vec![1, 2],
-            ..Told::default()
+            ..AgentNote::default()
         };
         notes.prepare().expect("a directory");
         notes.put_told(&told).expect("written");
@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn an_agent_is_reminded_less_and_less_often() {
-        let mut told = Told::default();
+        let mut told = AgentNote::default();
         told.tell(7, 1_000);
         assert_eq!(told.reminded_in(1_000), Duration::from_secs(300));
         told.tell(7, 301_000);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::news::names;
-use super::notes::{Claimed, Notes, Told, millis};
+use super::notes::{AgentNote, Claimed, Notes, millis};
 use super::{Acting, SessionError};
 use crate::bridge::Bridge;
 use crate::host;
@@ -21,7 +21,7 @@ pub(crate) enum Begun {
     Here {
         claimed: Vec<Claimed>,
         /// What is noted of the agent now.
-        told: Told,
+        told: AgentNote,
     },
     /// Another program wakes the agent, or announced its mail this moment.
     Elsewhere,
@@ -59,7 +59,7 @@ pub(crate) async fn begin(
     (acting, notes): (&Acting, &Notes),
     (mail, newest): (&[Mail], i64),
     (way, unclaimed): (ClientWay, Unclaimed),
-    is_due: impl FnOnce(&Told) -> bool,
+    is_due: impl FnOnce(&AgentNote) -> bool,
 ) -> std::result::Result<Begun, SessionError> {
     let boot = host::boot();
     let now = millis(boot.now);

@@ -67,7 +67,7 @@ pub enum ConfigError {
     #[error("{at}: unknown key; {remedy}")]
     UnknownKey {
         /// Where it is.
-        at: Place,
+        at: SettingPlace,
         /// The key that was probably meant, or those known there.
         remedy: String,
     },
@@ -76,7 +76,7 @@ pub enum ConfigError {
     #[error("{at}: must be {expected}, not {found}")]
     WrongType {
         /// Where it is.
-        at: Place,
+        at: SettingPlace,
         /// The type that is wanted, with an example.
         expected: String,
         /// The type that was found; never the value.
@@ -87,7 +87,7 @@ pub enum ConfigError {
     #[error("{at}: {problem}")]
     Invalid {
         /// Where it is.
-        at: Place,
+        at: SettingPlace,
         /// What is wrong, and what to do.
         problem: String,
     },
@@ -96,7 +96,7 @@ pub enum ConfigError {
     #[error("{at}: missing; {remedy}")]
     MissingKey {
         /// Where it belongs.
-        at: Place,
+        at: SettingPlace,
         /// What to write.
         remedy: String,
     },
@@ -115,12 +115,12 @@ impl ConfigError {
         }
     }
 
-    pub(crate) fn invalid(at: Place, problem: impl Into<String>) -> Self {
+    pub(crate) fn invalid(at: SettingPlace, problem: impl Into<String>) -> Self {
         let problem = problem.into();
         Self::Invalid { at, problem }
     }
 
-    pub(crate) fn missing(at: Place, remedy: impl Into<String>) -> Self {
+    pub(crate) fn missing(at: SettingPlace, remedy: impl Into<String>) -> Self {
         let remedy = remedy.into();
         Self::MissingKey { at, remedy }
     }
@@ -155,7 +155,7 @@ impl fmt::Display for Source {
 
 /// Where a setting stands: `worker.toml: session 2: wake.order`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct SettingPlace {
     /// The file or the variable.
     pub source: Source,
     /// Which `[[session]]` of that source, counted from 1.
@@ -164,7 +164,7 @@ pub struct Place {
     pub key: String,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SettingPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.source.fmt(f)?;
         if let Some(number) = self.session {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use super::error::{ConfigError, Place, all_of, did_you_mean, one_of};
+use super::error::{ConfigError, SettingPlace, all_of, did_you_mean, one_of};
 use super::shape::RawDuration;
 
 /// A duration's default, and what it may be.
@@ -90,13 +90,13 @@ impl Findings {
         ConfigError::all(self.errors)
     }
 
-    pub(crate) fn invalid(&mut self, at: Place, problem: impl Into<String>) {
+    pub(crate) fn invalid(&mut self, at: SettingPlace, problem: impl Into<String>) {
         self.note(ConfigError::invalid(at, problem));
     }
 
     pub(crate) fn duration(
         &mut self,
-        at: impl FnOnce() -> Place,
+        at: impl FnOnce() -> SettingPlace,
         value: Option<RawDuration>,
         limits: Limits,
     ) -> Duration {
@@ -117,7 +117,7 @@ impl Findings {
     /// A whole number.
     pub(crate) fn number(
         &mut self,
-        at: impl FnOnce() -> Place,
+        at: impl FnOnce() -> SettingPlace,
         value: Option<i64>,
         range: Range,
     ) -> u32 {
@@ -141,7 +141,7 @@ impl Findings {
     /// settings if it has any, and how it gets them.
     pub(crate) fn adapters<T: Clone>(
         &mut self,
-        at: &Place,
+        at: &SettingPlace,
         names: &[String],
         known: &[(&str, Option<T>, &str)],
     ) -> Vec<T> {
@@ -170,7 +170,7 @@ impl Findings {
     /// A word of a fixed set.
     pub(crate) fn word<T: Copy>(
         &mut self,
-        at: impl FnOnce() -> Place,
+        at: impl FnOnce() -> SettingPlace,
         value: Option<&str>,
         words: &[(&str, T)],
         default: T,
@@ -186,7 +186,7 @@ impl Findings {
         default
     }
 
-    pub(crate) fn absolute(&mut self, at: impl FnOnce() -> Place, value: &str) -> PathBuf {
+    pub(crate) fn absolute(&mut self, at: impl FnOnce() -> SettingPlace, value: &str) -> PathBuf {
         let path = Path::new(value);
         if value.is_empty() {
             self.invalid(at(), "is empty; write an absolute path");
@@ -201,7 +201,7 @@ impl Findings {
 
     pub(crate) fn command(
         &mut self,
-        at: impl FnOnce() -> Place,
+        at: impl FnOnce() -> SettingPlace,
         command: &[String],
     ) -> Vec<String> {
         if command

@@ -19,7 +19,7 @@ mod shape;
 pub(crate) use adapters::adapters;
 pub(crate) use dirs::CredentialsDirs;
 pub use dirs::LOADED_AS;
-pub use error::{ConfigError, Place, Source};
+pub use error::{ConfigError, SettingPlace, Source};
 pub(crate) use error::{all_of, did_you_mean, one_of};
 pub use exec::ExecSettings;
 pub(crate) use exec::{EXEC_TIMEOUT, OUTPUT_LIMIT};

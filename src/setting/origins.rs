@@ -2,7 +2,7 @@
 
 use figment::{Figment, Metadata};
 
-use super::error::{Place, Source};
+use super::error::{SettingPlace, Source};
 
 /// Which source a merged key came from.
 #[derive(Debug)]
@@ -22,9 +22,9 @@ impl Origins {
     }
 
     /// Where `key` stands, or belongs when no source has it.
-    pub(crate) fn place(&self, key: &str) -> Place {
+    pub(crate) fn place(&self, key: &str) -> SettingPlace {
         let found = self.merged.find_metadata(key).and_then(source_of);
-        Place {
+        SettingPlace {
             source: found.unwrap_or_else(|| self.main.clone()),
             session: None,
             key: key.to_owned(),

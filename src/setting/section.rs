@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::dirs::CredentialsDirs;
-use super::error::{Place, Source};
+use super::error::{SettingPlace, Source};
 use super::findings::{Findings, Limits, Range};
 use super::origins::Origins;
 use super::shape::RawDuration;
@@ -70,7 +70,7 @@ impl<'a, R> Section<'a, R> {
         &self,
         key: &str,
         get: impl Fn(&'a R) -> Option<T>,
-    ) -> (Option<T>, Place) {
+    ) -> (Option<T>, SettingPlace) {
         let key = format!("{}.{key}", self.name);
         let common = get(self.common);
         let Some((own, source, number)) = self.own else {
@@ -80,7 +80,7 @@ impl<'a, R> Section<'a, R> {
         if own.is_none() && common.is_some() {
             return (common, self.origins.place(&key));
         }
-        let place = Place {
+        let place = SettingPlace {
             source: source.clone(),
             session: Some(number),
             key,

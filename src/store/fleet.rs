@@ -255,7 +255,7 @@ pub struct Move {
     /// Why.
     pub why: Why,
     /// Instead of moving it: give it up, for this reason.
-    pub bury: Option<String>,
+    pub give_up: Option<String>,
 }
 
 /// What became of a planned move.

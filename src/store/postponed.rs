@@ -176,7 +176,7 @@ mod tests {
         });
         begins.await.expect("held");
         let (asking, by, found) = (Arc::clone(&store), leader.clone(), lost.clone());
-        let settled = tokio::spawn(async move { asking.settle(&by, &[found], now).await });
+        let settled = tokio::spawn(async move { asking.write_findings(&by, &[found], now).await });
         tokio::task::yield_now().await;
         let asked = clock::since_boot();
         while clock::since_boot() - asked <= WAITED {
@@ -187,7 +187,7 @@ mod tests {
         let settled = settled.await.expect("ran").expect("settled");
         assert_eq!(settled, [false]);
 
-        let settled = store.settle(&leader, &[lost], now).await;
+        let settled = store.write_findings(&leader, &[lost], now).await;
         assert_eq!(settled.expect("settled"), [true], "nothing waited");
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::InForce;
-use super::health::{Board, Said};
+use super::health::{Board, RoundReport};
 use crate::duties::{Duty, DutyBell, Report};
 
 pub(super) struct Driver<D> {
@@ -43,7 +43,7 @@ impl<D: Duty> Driver<D> {
                 trouble = news;
             }
             debug!(%summary, "round");
-            let said = Said {
+            let said = RoundReport {
                 summary,
                 trouble: now_trouble,
                 store: round.report.store(),

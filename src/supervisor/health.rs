@@ -33,13 +33,13 @@ struct Entry {
     due: Option<Instant>,
     returned: bool,
     generation: u64,
-    said: Said,
+    said: RoundReport,
     figures: KeptFigures,
 }
 
 /// What a duty said after a round.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct RoundReport {
     pub(super) summary: String,
     pub(super) trouble: Option<String>,
     pub(super) store: Option<StoreState>,
@@ -68,7 +68,7 @@ impl Board {
             due: None,
             returned: false,
             generation: 0,
-            said: Said::default(),
+            said: RoundReport::default(),
             figures: KeptFigures::default(),
         });
     }
@@ -83,7 +83,7 @@ impl Board {
     pub(super) fn returned(
         &self,
         name: &'static str,
-        said: Said,
+        said: RoundReport,
         figures: Vec<Figure>,
         next: Instant,
         generation: u64,
@@ -211,10 +211,10 @@ impl Board {
 mod tests {
     use super::*;
 
-    fn well() -> Said {
-        Said {
+    fn well() -> RoundReport {
+        RoundReport {
             summary: "well".into(),
-            ..Said::default()
+            ..RoundReport::default()
         }
     }
 
@@ -222,10 +222,10 @@ mod tests {
     fn unusable_store_is_not_called_well() {
         let board = Board::default();
         let now = Instant::now();
-        let said = |summary: &str, trouble: Option<&str>| Said {
+        let said = |summary: &str, trouble: Option<&str>| RoundReport {
             summary: summary.into(),
             trouble: trouble.map(str::to_owned),
-            ..Said::default()
+            ..RoundReport::default()
         };
         let full = "store /s: the disk is full";
         for name in ["heartbeat", STORE_KEEPER] {
@@ -245,7 +245,7 @@ mod tests {
     fn a_session_in_two_troubles_is_one() {
         let board = Board::default();
         let now = Instant::now();
-        let about = |life: Option<&str>, wake: Option<&str>| Said {
+        let about = |life: Option<&str>, wake: Option<&str>| RoundReport {
             sessions: vec![SessionState {
                 session: "conv_0123456789abcdef/b".into(),
                 name: "one/b".into(),
@@ -254,7 +254,7 @@ mod tests {
                 wake: wake.map(str::to_owned),
                 beside: None,
             }],
-            ..Said::default()
+            ..RoundReport::default()
         };
         for name in ["heartbeat", "message-watch"] {
             board.enter(name, Duration::from_secs(1));
@@ -292,9 +292,9 @@ mod tests {
         board.begins("one", start);
         board.begins("two", start);
         board.returned("one", well(), vec![], start + seconds(30), 1);
-        let busy = Said {
+        let busy = RoundReport {
             trouble: Some("store: busy\n  try again".into()),
-            ..Said::default()
+            ..RoundReport::default()
         };
         board.returned("two", busy, vec![], start + seconds(30), 1);
         assert_eq!(board.overdue(start + seconds(40)), None);
@@ -313,8 +313,8 @@ mod tests {
         let now = Instant::now();
         board.enter("one", Duration::from_secs(1));
         board.enter("two", Duration::from_secs(1));
-        board.returned("one", Said::default(), vec![], now, 2);
-        board.returned("two", Said::default(), vec![], now, 1);
+        board.returned("one", RoundReport::default(), vec![], now, 2);
+        board.returned("two", RoundReport::default(), vec![], now, 1);
         assert!(board.all_returned() && board.all_in(1) && !board.all_in(2));
     }
 }

@@ -133,7 +133,7 @@ impl Supervisor {
         let watchdog = self.manager.watchdog();
         let mut look = tokio::time::interval(watchdog.map_or(LOOK, |limit| (limit / 3).min(LOOK)));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut told = Told::default();
+        let mut told = LastReport::default();
 
         let exit = loop {
             tokio::select! {
@@ -156,10 +156,10 @@ impl Supervisor {
                     }
                 }
                 () = self.board.changed() => {
-                    self.settle_reload(&mut told);
+                    self.conclude_reload(&mut told);
                     self.tell(&mut told);
                 }
-                () = reload_overdue(&told) => self.settle_reload(&mut told),
+                () = reload_overdue(&told) => self.conclude_reload(&mut told),
             }
         };
         let grace = self.settings.borrow().settings.service.shutdown_grace;
@@ -172,7 +172,7 @@ impl Supervisor {
 
     /// One look at health. `false` if a duty hangs and only this process would notice;
     /// under a watchdog the missing ping speaks for itself.
-    fn look(&self, watched: bool, told: &mut Told) -> bool {
+    fn look(&self, watched: bool, told: &mut LastReport) -> bool {
         let now = Instant::now();
         // We were stopped, or the machine was: then so were the duties.
         if told.looked.is_some_and(|then| now - then > LOOK + LATE) {
@@ -200,7 +200,7 @@ impl Supervisor {
     }
 
     /// Tells the service manager and the state file what is new.
-    fn tell(&self, told: &mut Told) {
+    fn tell(&self, told: &mut LastReport) {
         let status = self.status(told);
         let now_ready = !told.ready && self.board.all_returned();
         told.ready |= now_ready;
@@ -216,7 +216,7 @@ impl Supervisor {
     }
 
     /// Writes the state file if there is news, or other figures since a while.
-    fn write(&self, mut state: StateFile, told: &mut Told) {
+    fn write(&self, mut state: StateFile, told: &mut LastReport) {
         let figures = self.board.figures();
         let now = Instant::now();
         let are_due = told
@@ -242,7 +242,7 @@ impl Supervisor {
         }
     }
 
-    fn status(&self, told: &Told) -> String {
+    fn status(&self, told: &LastReport) -> String {
         let refused = told
             .last_reload
             .as_ref()
@@ -258,7 +258,7 @@ impl Supervisor {
         }
     }
 
-    fn state(&self, told: &Told, status: &str) -> StateFile {
+    fn state(&self, told: &LastReport, status: &str) -> StateFile {
         StateFile {
             pid_ns: crate::host::boot().pid_ns,
             pid: std::process::id(),
@@ -326,7 +326,7 @@ fn died(names: &HashMap<task::Id, &'static str>, error: &JoinError) {
 }
 
 /// Comes when a reload has taken too long; never without one.
-async fn reload_overdue(told: &Told) {
+async fn reload_overdue(told: &LastReport) {
     match &told.pending {
         Some(pending) => tokio::time::sleep_until(pending.end).await,
         None => std::future::pending().await,
@@ -340,7 +340,7 @@ async fn terminated(signals: &mut (impl Stream<Item = i32> + Unpin)) {
 
 /// What was reported last, so that only news is reported.
 #[derive(Debug, Default)]
-struct Told {
+struct LastReport {
     ready: bool,
     looked: Option<Instant>,
     hung: Option<&'static str>,

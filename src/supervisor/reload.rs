@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::state_file::LastReload;
-use super::{InForce, Supervisor, Told};
+use super::{InForce, LastReport, Supervisor};
 use crate::clock;
 use crate::config::{self, Settings, restart_keys};
 use crate::credentials::handing_over;
@@ -31,8 +31,8 @@ pub(super) struct Pending {
 
 impl Supervisor {
     /// Reads the configuration again. Settings that are right are handed to
-    /// the duties; [`Self::settle_reload`] ends what begins here.
-    pub(super) fn begin_reload(&self, config: &Path, told: &mut Told) {
+    /// the duties; [`Self::conclude_reload`] ends what begins here.
+    pub(super) fn begin_reload(&self, config: &Path, told: &mut LastReport) {
         // Before the first READY there is nothing to announce: it comes anyway.
         if told.ready {
             self.manager.tell(News::Reloading);
@@ -94,7 +94,7 @@ impl Supervisor {
     }
 
     /// Ends a reload that is in force in every duty, or has taken too long.
-    pub(super) fn settle_reload(&self, told: &mut Told) {
+    pub(super) fn conclude_reload(&self, told: &mut LastReport) {
         let Some(pending) = &told.pending else { return };
         if self.board.all_in(pending.generation) {
             let restart = pending.needs_restart.clone();
@@ -107,7 +107,7 @@ impl Supervisor {
         }
     }
 
-    fn end_reload(&self, outcome: Result<Vec<String>, String>, told: &mut Told) {
+    fn end_reload(&self, outcome: Result<Vec<String>, String>, told: &mut LastReport) {
         told.pending = None;
         let (error, needs_restart) = match outcome {
             Ok(restart) => (None, restart),

@@ -14,13 +14,13 @@ use crate::duties::{Duty, Figure, Report};
 
 /// Keeps what a service manager would have received.
 #[derive(Debug, Clone, Default)]
-struct Told {
+struct FakeManager {
     lines: Arc<Mutex<Vec<String>>>,
     stopping: Arc<Mutex<Option<Instant>>>,
     watchdog: Option<Duration>,
 }
 
-impl Told {
+impl FakeManager {
     fn count(&self, news: &str) -> usize {
         self.lines
             .lock()
@@ -31,7 +31,7 @@ impl Told {
     }
 }
 
-impl ServiceManager for Told {
+impl ServiceManager for FakeManager {
     fn tell(&self, news: News<'_>) {
         if let News::Stopping(_) = news {
             *self.stopping.lock().expect("whole") = Some(Instant::now());
@@ -122,7 +122,7 @@ impl Duty for Fake {
 
 struct Case {
     supervisor: Supervisor,
-    told: Told,
+    told: FakeManager,
     drained: Arc<AtomicBool>,
     signal: mpsc::UnboundedSender<i32>,
     signals: mpsc::UnboundedReceiver<i32>,
@@ -138,9 +138,9 @@ impl Case {
         let settings = config::load(&config, []).expect("settings");
         let instance =
             Instance::claim(&config, Some(&dir.path().join("state.json"))).expect("claimed");
-        let told = Told {
+        let told = FakeManager {
             watchdog,
-            ..Told::default()
+            ..FakeManager::default()
         };
         let mut supervisor = Supervisor::new(settings, instance, Box::new(told.clone()));
         let drained = Arc::new(AtomicBool::new(false));
@@ -170,7 +170,10 @@ impl Case {
     }
 
     /// Runs it, `meanwhile` beside it; returns the exit code.
-    async fn run(self, meanwhile: impl AsyncFnOnce(&mpsc::UnboundedSender<i32>, &Told)) -> Exit {
+    async fn run(
+        self,
+        meanwhile: impl AsyncFnOnce(&mpsc::UnboundedSender<i32>, &FakeManager),
+    ) -> Exit {
         let config = self.dir.path().join("worker.toml");
         let signals = Box::pin(unfold(self.signals, |mut signals| async {
             signals.recv().await.map(|signal| (signal, signals))

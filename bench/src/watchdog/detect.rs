@@ -114,7 +114,7 @@ pub(super) async fn measure(
 
 impl Run {
     /// One with a task.
-    fn somebody(&self) -> anyhow::Result<usize> {
+    fn some_owner(&self) -> anyhow::Result<usize> {
         let all = self.yard.sessions.len();
         let begin = fastrand::usize(..all);
         for n in (begin..all).chain(0..begin) {
@@ -136,7 +136,7 @@ impl Run {
     }
 
     async fn kill_an_agent(&mut self) -> anyhow::Result<()> {
-        let victim = self.somebody()?;
+        let victim = self.some_owner()?;
         let tasks = self.note_leases(victim)?;
         let begun = clock::monotonic_nanos();
         self.yard.end_agent(victim).await?;

@@ -21,7 +21,7 @@ pub(super) struct Report {
     environment: Environment,
     #[serde(flatten)]
     measured: Measured,
-    verdict: Verdict,
+    verdict: Violations,
 }
 
 /// What was measured; nothing stands for what was not asked for.
@@ -35,7 +35,7 @@ pub(super) struct Measured {
 
 /// What must not be. Anything else than 0 fails the run.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Verdict {
+pub(super) struct Violations {
     /// Sessions that were given up and should not have been.
     false_lost: u64,
     /// Leases that were over and whose writes were accepted.
@@ -46,7 +46,7 @@ pub(super) struct Verdict {
 
 impl Report {
     pub(super) fn new(environment: Environment, measured: Measured) -> Self {
-        let mut verdict = Verdict::default();
+        let mut verdict = Violations::default();
         if let Some(detection) = &measured.detection {
             verdict.false_lost += detection.false_lost;
             verdict.double_fences += detection.double_fences;
@@ -69,7 +69,7 @@ impl Report {
     }
 
     pub(super) fn is_clean(&self) -> bool {
-        let Verdict {
+        let Violations {
             false_lost,
             double_fences,
             lost_tasks,
@@ -97,7 +97,7 @@ impl Report {
         if let Some(pauses) = &self.measured.pauses {
             print_pauses(&mut out, pauses)?;
         }
-        let Verdict {
+        let Violations {
             false_lost,
             double_fences,
             lost_tasks,

@@ -15,7 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tracing::warn;
 
 use crate::api::{Purpose, Sockets};
-use crate::service_manager::{Kept, Shelf};
+use crate::service_manager::{KeptSockets, Shelf};
 use crate::{guarded, host};
 
 /// Sockets that are bound. They are taken away when this is dropped, unless the service
@@ -65,7 +65,11 @@ impl Own {
 ///
 /// # Errors
 /// The system's, with the path; a directory that others may write.
-pub fn bind(sockets: &Sockets, groups: [Option<u32>; 2], kept: &mut Kept) -> io::Result<Bound> {
+pub fn bind(
+    sockets: &Sockets,
+    groups: [Option<u32>; 2],
+    kept: &mut KeptSockets,
+) -> io::Result<Bound> {
     let directory = sockets.directory();
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -138,7 +142,7 @@ fn unready(path: &Path) -> PathBuf {
 
 /// The socket of the daemon before this one, if it is what stands at the path: by its
 /// inode there, which no other socket has, and by the name that it was bound under.
-fn resume(path: &Path, group: Option<u32>, kept: &mut Kept) -> Option<(UnixListener, Own)> {
+fn resume(path: &Path, group: Option<u32>, kept: &mut KeptSockets) -> Option<(UnixListener, Own)> {
     let there = std::fs::symlink_metadata(path).ok()?;
     if !there.file_type().is_socket() || there.uid() != host::caller().uid {
         return None;

@@ -235,17 +235,17 @@ impl Held {
     }
 
     fn around(self, bytes: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Kept { bytes, _held: self })
+        Bytes::from_owner(CountedBytes { bytes, _held: self })
     }
 }
 
 /// Bytes with what counts them.
-struct Kept {
+struct CountedBytes {
     bytes: Vec<u8>,
     _held: Held,
 }
 
-impl AsRef<[u8]> for Kept {
+impl AsRef<[u8]> for CountedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }

@@ -36,7 +36,7 @@ const CALL: Duration = Duration::from_secs(4);
 /// all processes share.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-pub(super) enum Told {
+pub(super) enum DemoEvent {
     /// COMMIT of the new tasks returned.
     Added { tasks: Vec<i64>, at: u64 },
     /// These were fetched, by this process.
@@ -69,7 +69,7 @@ pub(super) enum Told {
     Heard { id: i64, task: Option<i64>, at: u64 },
 }
 
-fn tell(told: &Told) -> std::io::Result<()> {
+fn tell(told: &DemoEvent) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(told)?;
     line.push(b'\n');
     let mut out = std::io::stdout().lock();
@@ -82,7 +82,7 @@ fn got(messages: &[Message]) -> std::io::Result<()> {
     if messages.is_empty() {
         return Ok(());
     }
-    tell(&Told::Got {
+    tell(&DemoEvent::Got {
         process: std::process::id(),
         messages: messages.iter().map(InHand::from).collect(),
     })
@@ -158,7 +158,7 @@ impl Agent {
             let Some((task, fence)) = InHand::from(message).task() else {
                 continue;
             };
-            tell(&Told::Taken {
+            tell(&DemoEvent::Taken {
                 task: task.0,
                 fence: fence.0,
                 who: self.name.clone(),
@@ -174,7 +174,7 @@ impl Agent {
         let draft = Draft::text(format!("half of task {task} is done").parse()?);
         for sent in self.store.send(&self.me, &[draft], clock::now()).await? {
             let at = self.store.committed_at();
-            tell(&Told::Sent { id: sent.id.0, at })?;
+            tell(&DemoEvent::Sent { id: sent.id.0, at })?;
         }
         let note = "half of it is done".parse()?;
         let noting = self
@@ -189,7 +189,7 @@ impl Agent {
             .store
             .end_task(&self.me, task, fence, &outcome, clock::now());
         match ending.await {
-            Ok(_) => tell(&Told::Done {
+            Ok(_) => tell(&DemoEvent::Done {
                 task: task.0,
                 fence: fence.0,
                 who: self.name.clone(),
@@ -206,7 +206,7 @@ impl Agent {
         };
         let why = now_with.clone();
         let (task, fence, who) = (task.0, fence.0, self.name.clone());
-        Ok(tell(&Told::Refused {
+        Ok(tell(&DemoEvent::Refused {
             task,
             fence,
             who,
@@ -239,7 +239,7 @@ pub(super) async fn orchestrator(credentials: &Path, tasks: u32) -> anyhow::Resu
             });
         }
         let added = store.add_tasks(Some(me), &new, clock::now()).await?;
-        tell(&Told::Added {
+        tell(&DemoEvent::Added {
             tasks: added.iter().map(|added| added.id.0).collect(),
             at: store.committed_at(),
         })?;
@@ -267,7 +267,7 @@ fn hear(message: &Message) -> std::io::Result<()> {
     let field = |name: &str| message.metadata.get(name);
     let ended = field("event").and_then(|event| event.as_str()) == Some("task-ended");
     let task = field("task_id").filter(|_| ended);
-    tell(&Told::Heard {
+    tell(&DemoEvent::Heard {
         id: message.id.0,
         task: task.and_then(serde_json::Value::as_i64),
         at,

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
-use super::actors::{ROLE, Told};
+use super::actors::{DemoEvent, ROLE};
 use super::mail::{self, Stored};
 use crate::bridge::{Bridge, Found, Purpose};
 use crate::clock;
@@ -38,13 +38,13 @@ pub(super) struct Stage {
     pub(super) database: PathBuf,
     /// The workers' sessions.
     pub(super) sessions: Vec<SessionKey>,
-    told: mpsc::UnboundedSender<Told>,
+    told: mpsc::UnboundedSender<DemoEvent>,
     /// For what no call of the store tells: kept as long as the stage.
     raw: Connection,
 }
 
 impl Stage {
-    pub(super) async fn build(told: mpsc::UnboundedSender<Told>) -> anyhow::Result<Self> {
+    pub(super) async fn build(told: mpsc::UnboundedSender<DemoEvent>) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("mcp-bridge-demo.")
             .tempdir()

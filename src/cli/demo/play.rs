@@ -8,7 +8,7 @@ use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::actors::Told;
+use super::actors::DemoEvent;
 use super::cast::{Stage, TTL, WORKERS};
 use super::mail::Tally;
 use super::record::Record;
@@ -35,7 +35,7 @@ pub(super) async fn run(tasks: u32, json: bool) -> anyhow::Result<Exit> {
 struct Play {
     stage: Stage,
     view: View,
-    told: mpsc::UnboundedReceiver<Told>,
+    told: mpsc::UnboundedReceiver<DemoEvent>,
     record: Record,
     /// The orchestrator's, then the workers'.
     daemons: Vec<Option<Child>>,
@@ -224,7 +224,7 @@ impl Play {
             };
             self.heard(&told);
             // Older words may still be under way, also from the session that lost it.
-            if let Told::Taken {
+            if let DemoEvent::Taken {
                 task, fence, who, ..
             } = &told
                 && orphans
@@ -347,9 +347,9 @@ impl Play {
         Ok(())
     }
 
-    fn heard(&mut self, told: &Told) {
+    fn heard(&mut self, told: &DemoEvent) {
         self.record.hear(told);
-        if let Told::Refused { task, who, why, .. } = told {
+        if let DemoEvent::Refused { task, who, why, .. } = told {
             self.view.edge(
                 &format!("late {who}"),
                 &format!("reports on task {task}"),

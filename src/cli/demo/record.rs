@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::actors::Told;
+use super::actors::DemoEvent;
 use super::mail::{Ledger, Tally};
 use crate::store::{Task, TaskEvent};
 
@@ -83,23 +83,23 @@ impl Summary {
 }
 
 impl Record {
-    pub(super) fn hear(&mut self, told: &Told) {
+    pub(super) fn hear(&mut self, told: &DemoEvent) {
         match told {
-            Told::Added { tasks, at } => (self.added, self.added_at) = (tasks.clone(), *at),
-            Told::Taken { task, at, .. } => {
+            DemoEvent::Added { tasks, at } => (self.added, self.added_at) = (tasks.clone(), *at),
+            DemoEvent::Taken { task, at, .. } => {
                 self.taken.entry(*task).or_insert(*at);
             }
-            Told::Sent { id, at } => {
+            DemoEvent::Sent { id, at } => {
                 self.sent.insert(*id, *at);
                 self.ledger.sent(*id);
             }
-            Told::Got { process, messages } => self.ledger.got(*process, messages),
-            Told::Done { task, who, at, .. } => {
+            DemoEvent::Got { process, messages } => self.ledger.got(*process, messages),
+            DemoEvent::Done { task, who, at, .. } => {
                 self.done.entry(*task).or_default().push(who.clone());
                 self.ended.insert(*task, *at);
             }
-            Told::Refused { .. } => self.refused += 1,
-            Told::Heard { id, task, at } => {
+            DemoEvent::Refused { .. } => self.refused += 1,
+            DemoEvent::Heard { id, task, at } => {
                 self.heard.entry(*id).or_insert(*at);
                 if let Some(task) = task {
                     self.heard_end.entry(*task).or_insert(*at);

@@ -40,7 +40,7 @@ enum Lead {
         heard: String,
     },
     /// No daemon leads, and why.
-    Nobody { epoch: i64, why: String },
+    Leaderless { epoch: i64, why: String },
     /// There never was one.
     Never,
 }
@@ -115,13 +115,13 @@ fn lead(lease: Lease, renewed: Option<bool>, status: &Status) -> Lead {
     let fate =
         holder_of(&lease, &status.daemons).map(|daemon| (daemon, daemons::fate(daemon, now).0));
     let epoch = lease.epoch;
-    let nobody = |why: String| Lead::Nobody { epoch, why };
+    let leaderless = |why: String| Lead::Leaderless { epoch, why };
     let Some(holder) = lease.holder else {
-        return nobody("the last leader stopped".to_owned());
+        return leaderless("the last leader stopped".to_owned());
     };
     match fate {
-        Some((_, "gone")) => nobody(format!("{} is gone", holder.id)),
-        Some((_, "stopped")) => nobody(format!("{} was stopped", holder.id)),
+        Some((_, "gone")) => leaderless(format!("{} is gone", holder.id)),
+        Some((_, "stopped")) => leaderless(format!("{} was stopped", holder.id)),
         Some(_) if renewed == Some(true) => Lead::Acts {
             daemon: holder.id,
             epoch,
@@ -131,7 +131,7 @@ fn lead(lease: Lease, renewed: Option<bool>, status: &Status) -> Lead {
             epoch,
             heard: daemons::heard(daemon, now),
         },
-        _ if status.alerts.leaderless => nobody(format!("{} is silent", holder.id)),
+        _ if status.alerts.leaderless => leaderless(format!("{} is silent", holder.id)),
         _ => Lead::Acts {
             daemon: holder.id,
             epoch,
@@ -176,7 +176,7 @@ impl Fleet {
                     "orchestrator {BOLD}{daemon}{BOLD:#} {WARN}{heard}{WARN:#} (epoch {epoch})\n"
                 ));
             }
-            Lead::Nobody { epoch, why } => {
+            Lead::Leaderless { epoch, why } => {
                 let why = shown(why);
                 out.push_str(&format!(
                     "orchestrator {BAD}no leader{BAD:#}: {why} (epoch {epoch})\n"
@@ -242,7 +242,7 @@ impl Fleet {
             Lead::Never => (false, None, None),
             Lead::Acts { daemon, epoch } => (true, Some(daemon), Some(epoch)),
             Lead::Unheard { daemon, epoch, .. } => (false, Some(daemon), Some(epoch)),
-            Lead::Nobody { epoch, .. } => (false, None, Some(epoch)),
+            Lead::Leaderless { epoch, .. } => (false, None, Some(epoch)),
         };
         let tasks: serde_json::Map<String, Value> = TaskState::ALL
             .into_iter()

@@ -64,7 +64,7 @@ enum Status {
 
 /// An answer, or something else that it says.
 #[derive(Deserialize)]
-struct Said {
+struct ServerMessage {
     #[serde(default)]
     id: Option<Value>,
     #[serde(default)]
@@ -254,7 +254,7 @@ impl AppServer {
             let Message::Text(text) = said else {
                 continue;
             };
-            let said: Said = serde_json::from_str(&text).map_err(|_| other())?;
+            let said: ServerMessage = serde_json::from_str(&text).map_err(|_| other())?;
             if said.method.is_some() || said.id != Some(id.into()) {
                 continue;
             }

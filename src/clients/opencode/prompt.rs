@@ -14,7 +14,7 @@ use crate::model::wake::ClientWay;
 pub(super) struct Prompt;
 
 /// Where an agent is, and whether it works.
-enum Place {
+enum AgentState {
     /// Its user has not said anything yet.
     Nowhere,
     /// It works.
@@ -39,9 +39,9 @@ impl Way for Prompt {
             find(&mut server, agent).await
         };
         match place.await {
-            Ok(Place::Idle(_)) => Ok(()),
-            Ok(Place::Busy) => Err(Fired::Busy),
-            Ok(Place::Nowhere) => Err(Fired::Later),
+            Ok(AgentState::Idle(_)) => Ok(()),
+            Ok(AgentState::Busy) => Err(Fired::Busy),
+            Ok(AgentState::Nowhere) => Err(Fired::Later),
             Err(why) => Err(Fired::Failed(why)),
         }
     }
@@ -53,25 +53,25 @@ impl Way for Prompt {
             Ok::<_, String>((server, place))
         };
         match found.await {
-            Ok((mut server, Place::Idle(session))) => {
+            Ok((mut server, AgentState::Idle(session))) => {
                 let taken = server.prompt(&session, &text.words).await;
                 taken.map_or_else(Fired::Failed, |()| Fired::Done)
             }
             // Its user was faster, or it answers no more: what that means the gate says.
-            Ok((_, Place::Busy | Place::Nowhere)) | Err(_) => Fired::Busy,
+            Ok((_, AgentState::Busy | AgentState::Nowhere)) | Err(_) => Fired::Busy,
         }
     }
 }
 
-async fn find(server: &mut Server, agent: &Addressee) -> Result<Place, String> {
+async fn find(server: &mut Server, agent: &Addressee) -> Result<AgentState, String> {
     let since = liveness::began(agent.client).map_or(0, Timestamp::as_millisecond);
     let sessions = server.sessions().await?;
     let Some(session) = likeliest(sessions, &agent.threads, since) else {
-        return Ok(Place::Nowhere);
+        return Ok(AgentState::Nowhere);
     };
     Ok(match server.busy().await?.contains(&session.id) {
-        true => Place::Busy,
-        false => Place::Idle(session),
+        true => AgentState::Busy,
+        false => AgentState::Idle(session),
     })
 }
 

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
 use super::Heartbeat;
-use super::proofs::Verdicts;
+use super::proofs::ProofOutcomes;
 use crate::duties::Patience;
 use crate::duties::roster::{Agent, KeptSession, RollCall};
-use crate::liveness::Verdict;
+use crate::liveness::ProofOutcome;
 use crate::model::SessionKey;
 use crate::store::{Boot, DaemonRef, Process, SharedStore, StoreError};
 use crate::{host, liveness};
@@ -23,7 +23,7 @@ impl Heartbeat {
         &mut self,
         store: &SharedStore,
         roll: &RollCall,
-        verdicts: &mut Verdicts,
+        verdicts: &mut ProofOutcomes,
         patience: Patience,
     ) -> Result<(), StoreError> {
         let (keys, agents): (Vec<SessionKey>, Vec<Agent>) = roll
@@ -67,19 +67,19 @@ impl Heartbeat {
                 && found.took_the_number_of(&known.id)
                 && proof.mistaken()
             {
-                *verdict = Verdict::Exited;
+                *verdict = ProofOutcome::Exited;
             }
             if !ended && is_here(&known, &boot) && proof.believe(known.id) {
                 *verdict = proof.check(false);
             }
-            if ended && matches!(verdict, Verdict::Unproven(_)) && proof.missed() {
-                *verdict = Verdict::Exited;
+            if ended && matches!(verdict, ProofOutcome::Unproven(_)) && proof.missed() {
+                *verdict = ProofOutcome::Exited;
             }
             if ended {
                 self.missed.insert(key.clone(), known);
             }
             // One that runs and that nothing names yet is looked at again.
-            if ended || !matches!(verdict, Verdict::Unproven(_)) {
+            if ended || !matches!(verdict, ProofOutcome::Unproven(_)) {
                 self.compared.insert(key);
             }
         }
@@ -164,7 +164,7 @@ impl Heartbeat {
         }
     }
 
-    pub(super) fn settle(&mut self, session: &KeptSession) {
+    pub(super) fn clear_complaint(&mut self, session: &KeptSession) {
         if self.complaints.remove(&session.key).is_some() {
             info!(
                            event = "session-alive",

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crate::config::SessionSettings;
 use crate::duties::roster::{Agent, RollCall};
-use crate::liveness::{Proof, Registered, Verdict, Watcher};
+use crate::liveness::{Proof, ProofOutcome, Registered, Watcher};
 use crate::model::process::ProcessId;
 
 /// How each agent is.
-pub(super) type Verdicts = HashMap<Agent, Verdict>;
+pub(super) type ProofOutcomes = HashMap<Agent, ProofOutcome>;
 
 /// One proof for each agent.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Proofs {
 
     /// One verdict for each agent. A process is looked at each time, a probe asked where
     /// it is time to `ask`. Clients that are on no roll are not watched any more.
-    pub(super) fn check(&mut self, roll: &RollCall, ask: bool) -> Verdicts {
+    pub(super) fn check(&mut self, roll: &RollCall, ask: bool) -> ProofOutcomes {
         let here: HashSet<ProcessId> = roll
             .known()
             .filter_map(|(_, agent)| match agent {

@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
 use super::Heartbeat;
-use super::proofs::Verdicts;
+use super::proofs::ProofOutcomes;
 use crate::duties::Patience;
 use crate::duties::roster::{KeptSession, RollCall};
-use crate::liveness::Verdict;
+use crate::liveness::ProofOutcome;
 use crate::model::session::session_name;
 use crate::model::{ConversationId, SessionKey};
 use crate::store::{DaemonRef, SharedStore, StoreError};
@@ -33,14 +33,14 @@ impl Heartbeat {
         &self,
         store: &SharedStore,
         daemon: &DaemonRef,
-        (roll, verdicts): (&RollCall, &Verdicts),
+        (roll, verdicts): (&RollCall, &ProofOutcomes),
         now: Timestamp,
         patience: Patience,
     ) -> Result<bool, StoreError> {
         let living: Vec<SessionKey> = roll
             .expired
             .iter()
-            .filter(|(_, agent)| matches!(verdicts.get(agent), Some(Verdict::Alive(..))))
+            .filter(|(_, agent)| matches!(verdicts.get(agent), Some(ProofOutcome::Alive(..))))
             .map(|(key, _)| key.clone())
             .collect();
         let Some(until) = self.end(now, 1).filter(|_| !living.is_empty()) else {

@@ -127,7 +127,7 @@ impl Watchdog {
             }
             let settled = match outcome {
                 Ok(()) => {
-                    let settled = store.settle(leader, findings, clock::now());
+                    let settled = store.write_findings(leader, findings, clock::now());
                     patience.bounded(store.location(), settled).await
                 }
                 // The rest would fail as well.

@@ -78,7 +78,7 @@ impl Held {
 impl Held {
     fn take(pid: i32) -> Result<Self, String> {
         match Pid::from_raw(pid) {
-            Some(_) if !super::is_nobodys(pid) => Ok(Self()),
+            Some(_) if !super::is_free(pid) => Ok(Self()),
             _ => Err(format!("there is no process {pid}")),
         }
     }

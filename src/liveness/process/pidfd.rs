@@ -110,7 +110,7 @@ pub(super) fn runs(pid: i32, start: i64) -> bool {
 pub(super) fn has_ended(pid: i32, start: i64) -> bool {
     match stat(pid) {
         Some((state, began)) => began != start || matches!(state, 'Z' | 'X'),
-        None => super::is_nobodys(pid),
+        None => super::is_free(pid),
     }
 }
 

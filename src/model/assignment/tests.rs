@@ -25,7 +25,7 @@ fn queued(id: i64) -> OpenTask {
     OpenTask {
         id: TaskId(id),
         role: "backend".into(),
-        place: Place::Queued,
+        place: TaskPlace::Queued,
         fence: Fence(id * 10),
         last_owner: None,
         losses: 0,
@@ -35,7 +35,7 @@ fn queued(id: i64) -> OpenTask {
 
 fn orphan(id: i64, owner: u64) -> OpenTask {
     OpenTask {
-        place: Place::Orphaned,
+        place: TaskPlace::Orphaned,
         last_owner: Some(key(owner)),
         ..queued(id)
     }
@@ -250,9 +250,9 @@ fn tasks() -> impl Strategy<Value = Vec<OpenTask>> {
             .map(|(id, (role, orphaned, owner, losses))| OpenTask {
                 role,
                 place: if orphaned {
-                    Place::Orphaned
+                    TaskPlace::Orphaned
                 } else {
-                    Place::Queued
+                    TaskPlace::Queued
                 },
                 last_owner: owner.map(key),
                 losses,
@@ -301,7 +301,7 @@ proptest! {
                     open.insert(to, count + 1);
                 }
                 Action::Requeue { .. } => {
-                    prop_assert_eq!(task.place, Place::Orphaned);
+                    prop_assert_eq!(task.place, TaskPlace::Orphaned);
                     for other in sessions.iter().filter(|other| other.may_take()) {
                         let fits = any_role || other.role == task.role;
                         prop_assert!(!fits || open[&other.key] >= other.capacity);
@@ -315,7 +315,7 @@ proptest! {
         decided.dedup();
         prop_assert_eq!(decided.len(), actions.len(), "one action a task");
         if actions.len() < budget {
-            for task in tasks.iter().filter(|task| task.place == Place::Orphaned) {
+            for task in tasks.iter().filter(|task| task.place == TaskPlace::Orphaned) {
                 prop_assert!(decided.contains(&task.id), "no orphan is left with a dead owner");
             }
         }

@@ -358,7 +358,7 @@ impl Observer {
                 verdict.health = Health::Suspect;
             }
             entry.judged(verdict);
-            self.settle(at, verdict.until);
+            self.reindex(at, verdict.until);
             judged.push(at);
         }
         over
@@ -369,11 +369,11 @@ impl Observer {
             entry.health = Health::Lost;
             entry.seen.standing = Some(Health::Lost);
         }
-        self.settle(at, None);
+        self.reindex(at, None);
     }
 
     /// Brings queue, counts and the set of the silent up to an entry's health.
-    fn settle(&mut self, at: usize, until: Option<Duration>) {
+    fn reindex(&mut self, at: usize, until: Option<Duration>) {
         let Some(entry) = &mut self.entries[at] else {
             return;
         };

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::model::SessionKey;
 #[cfg(doc)]
 use crate::store::StoreError;
-use crate::store::ops::findings::{self, Settled};
+use crate::store::ops::findings::{self, FindingOutcome};
 use crate::store::ops::{leader, moves, prune, seen, settings};
 use crate::store::{
     DaemonRef, Finding, Fleet, Leader, Lease, Move, Moved, Pruned, Result, Retention, Store,
@@ -83,7 +83,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotLeading`].
-    pub async fn settle(
+    pub async fn write_findings(
         &self,
         leader: &Leader,
         found: &[Finding],
@@ -97,13 +97,16 @@ impl Store {
         let settled = self
             .full
             .write("writing findings", move |transaction| {
-                findings::settle(transaction, &leader, &judged, &postponed, now)
+                findings::write_findings(transaction, &leader, &judged, &postponed, now)
             })
             .await?;
         for (finding, settled) in found.iter().zip(&settled) {
-            self.postponed.note(finding, *settled == Settled::PutOff);
+            self.postponed
+                .note(finding, *settled == FindingOutcome::Postponed);
         }
-        let written = settled.iter().map(|settled| *settled == Settled::Written);
+        let written = settled
+            .iter()
+            .map(|settled| *settled == FindingOutcome::Written);
         Ok(written.collect())
     }
 

@@ -12,7 +12,7 @@ use crate::model::task::TaskState;
 use crate::model::{MessageId, SessionKey, Side};
 use crate::store::executor::Transaction;
 use crate::store::postponed::Postponed;
-use crate::store::rows::{Audit, Judged, NewStanding, OVERTAKEN, Raise, Rows};
+use crate::store::rows::{Audit, Judged, NewStanding, Raise, Rows, SUPERSEDED};
 use crate::store::{ControlKind, Finding, Leader, Result};
 use crate::text;
 
@@ -29,48 +29,48 @@ const NAMED: usize = 10;
 
 /// What became of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Settled {
+pub(crate) enum FindingOutcome {
     /// It is written.
     Written,
     /// What it rests on is not so any more.
-    Overtaken,
+    Superseded,
     /// A loss that this write waited too long to be sure of.
-    PutOff,
+    Postponed,
 }
 
 /// Writes findings, each if what it rests on still holds.
 ///
 /// # Errors
 /// [`crate::store::StoreError::NotLeading`].
-pub(crate) fn settle(
+pub(crate) fn write_findings(
     transaction: &mut Transaction<'_>,
     leader: &Leader,
     findings: &[Finding],
     postponed: &Postponed,
     now: Timestamp,
-) -> Result<Vec<Settled>> {
+) -> Result<Vec<FindingOutcome>> {
     let waited = transaction.waited();
     let rows = transaction.rows();
     ensure_acts(rows, Some(leader))?;
     let mut settled = Vec::with_capacity(findings.len());
     for finding in findings {
         let one = if postponed.puts_off(finding, waited) {
-            Settled::PutOff
-        } else if settle_one(rows, leader, finding, now)? {
-            Settled::Written
+            FindingOutcome::Postponed
+        } else if write_finding(rows, leader, finding, now)? {
+            FindingOutcome::Written
         } else {
-            Settled::Overtaken
+            FindingOutcome::Superseded
         };
         settled.push(one);
     }
-    if settled.contains(&Settled::Written) {
+    if settled.contains(&FindingOutcome::Written) {
         transaction.ring();
     }
     Ok(settled)
 }
 
 /// Writes one finding. `false` if what it rests on is not so any more.
-fn settle_one(
+fn write_finding(
     rows: &mut dyn Rows,
     leader: &Leader,
     finding: &Finding,
@@ -148,7 +148,7 @@ fn since(standing: Standing, judged: &Judged, now: Timestamp) -> Timestamp {
         before.is_gone() && standing.is_gone()
             || before == Standing::Stalled
                 && standing == Standing::Stalled
-                && judged.verdict.standing_seq != Some(OVERTAKEN)
+                && judged.verdict.standing_seq != Some(SUPERSEDED)
     });
     judged.since.filter(|_| same).unwrap_or(now)
 }

@@ -10,7 +10,7 @@ use super::tasks::{Cause, Fitness, HAS_IT, Target, lease};
 use crate::model::SessionKey;
 use crate::model::standing::Standing;
 use crate::store::executor::Transaction;
-use crate::store::rows::{Due, Look, OVERTAKEN, Rows};
+use crate::store::rows::{Due, Look, Rows, SUPERSEDED};
 use crate::store::{Leader, Move, Moved, Result, Signal, StoreError, Task, Waiting, Why};
 
 /// Most tasks of a role that wait and are looked at in one round: those of a
@@ -86,7 +86,7 @@ fn make_one(rows: &mut dyn Rows, planned: &Move, now: Timestamp) -> Result<Moved
             return Ok(Moved::Void(unfit.headline()));
         }
     }
-    let target = match (&planned.bury, &planned.to) {
+    let target = match (&planned.give_up, &planned.to) {
         (Some(why), _) => Target::Dead(why),
         (None, Some(to)) => Target::Given(to),
         (None, None) => Target::Queue,
@@ -115,7 +115,7 @@ fn may_be_taken(rows: &mut dyn Rows, task: &Task, why: Why) -> Result<bool> {
     let verdict = rows.verdict(owner)?;
     let standing = verdict.standing;
     let holds = match standing {
-        Some(Standing::Stalled) => verdict.standing_seq != Some(OVERTAKEN),
+        Some(Standing::Stalled) => verdict.standing_seq != Some(SUPERSEDED),
         // Its daemon may have let go of the dead since.
         Some(Standing::Exited) => verdict.exited || verdict.seq == verdict.standing_seq,
         _ => verdict.seq == verdict.standing_seq,

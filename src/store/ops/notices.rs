@@ -85,7 +85,7 @@ pub(super) fn withdraw(
     now: Timestamp,
 ) -> Result<()> {
     let unread = rows.owed_notices(task, from, &["task", "reminder"])?;
-    rows.settle(from, &unread, "withdrawn", now)
+    rows.withdraw_messages(from, &unread, "withdrawn", now)
 }
 
 /// Hands the messages of a task that its last owner is still owed to its new
@@ -123,7 +123,7 @@ pub(super) fn hand_over(
         }
         given.push(message.id);
     }
-    rows.settle(from, &given, "handed-over", now)
+    rows.withdraw_messages(from, &given, "handed-over", now)
 }
 
 /// Tells the orchestrator's side where a task went whose owner is gone. A task
@@ -217,7 +217,12 @@ pub(super) fn task_subject(task: TaskId) -> String {
 }
 
 /// A task that is given up: its creator hears it, and so does the operator.
-pub(super) fn bury(rows: &mut dyn Rows, task: &Task, why: &str, now: Timestamp) -> Result<()> {
+pub(super) fn report_dead(
+    rows: &mut dyn Rows,
+    task: &Task,
+    why: &str,
+    now: Timestamp,
+) -> Result<()> {
     tell_creator(rows, task, "is dead", None, Some(why), now)?;
     let raise = Raise {
         kind: AlertKind::TaskDead,

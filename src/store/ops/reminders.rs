@@ -60,5 +60,5 @@ pub(super) fn take_back(rows: &mut dyn Rows, session: &SessionKey, now: Timestam
     if unread.is_empty() {
         return Ok(());
     }
-    rows.settle(session, &unread, "withdrawn", now)
+    rows.withdraw_messages(session, &unread, "withdrawn", now)
 }

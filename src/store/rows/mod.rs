@@ -49,7 +49,7 @@ pub use seen::{SeenRows, Which};
 pub use sessions::SessionRows;
 pub use settings::SettingRows;
 pub use signal::SignalRows;
-pub use standings::{Ability, Judged, NewStanding, OVERTAKEN, StandingRows, Verdict};
+pub use standings::{Ability, Judged, NewStanding, SUPERSEDED, StandingRows, StoredVerdict};
 pub use tasks::{ClientTask, NewTaskRow, TaskRows};
 pub use times::{LastBeat, RenewedEnd, TimeRows};
 pub use upkeep::UpkeepRows;

@@ -89,7 +89,7 @@ pub trait NoticeRows {
     ///
     /// # Errors
     /// The engine's.
-    fn settle(
+    fn withdraw_messages(
         &mut self,
         session: &SessionKey,
         messages: &[MessageId],

@@ -10,14 +10,14 @@ use crate::store::Result;
 
 /// In the place of the heartbeat that a verdict rests on: the session did
 /// something since, and no task is taken from it for that verdict.
-pub const OVERTAKEN: i64 = -1;
+pub const SUPERSEDED: i64 = -1;
 
 /// The verdict on a session, and what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Verdict {
+pub struct StoredVerdict {
     /// What was found.
     pub standing: Option<Standing>,
-    /// The heartbeat that was judged, or [`OVERTAKEN`].
+    /// The heartbeat that was judged, or [`SUPERSEDED`].
     pub standing_seq: Option<i64>,
     /// The session's last heartbeat.
     pub seq: Option<i64>,
@@ -29,7 +29,7 @@ pub struct Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
     /// The verdict that stands.
-    pub verdict: Verdict,
+    pub verdict: StoredVerdict,
     /// Since when.
     pub since: Option<Timestamp>,
     /// Calls of the agent itself.
@@ -76,7 +76,7 @@ pub trait StandingRows {
     ///
     /// # Errors
     /// The engine's.
-    fn verdict(&mut self, session: &SessionKey) -> Result<Verdict>;
+    fn verdict(&mut self, session: &SessionKey) -> Result<StoredVerdict>;
 
     /// All that a finding about a session is held against.
     ///

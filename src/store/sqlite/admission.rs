@@ -4,7 +4,7 @@
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use super::confined::Place;
+use super::confined::ConfinedPath;
 use super::file::{
     FileId, beside, directory_of, ensure_one_name, examine, permission_remedy,
     refuse_network_file_system,
@@ -57,7 +57,7 @@ pub(super) fn create(path: &Path) -> Result<()> {
     owners::ensure_path(path)?;
     owners::ensure_owner(path)?;
     // Root makes it as the owner of the directory.
-    Place::of_database(path)?
+    ConfinedPath::of_database(path)?
         .run(|| make(path, mode_in(directory)))?
         .map_err(|error| denied(&error))
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tracing::info;
 
 use super::admission::examine_store;
-use super::confined::Place;
+use super::confined::ConfinedPath;
 use super::copy::{self, Attendant};
 use super::file::{self, FileId, Files, beside};
 use super::inspect::{self, Inspection, Kind};
@@ -65,13 +65,13 @@ pub fn backup(
             let why = "another process is writing it now".to_owned();
             StoreError::CannotWrite(target.to_owned(), why)
         })?;
-    let here = Place::of_database(&database)?;
+    let here = ConfinedPath::of_database(&database)?;
     let mut source = here.run(|| snapshot(&database))??;
     // The path meant one file when it was looked at and may mean another now.
     if FileId::of(store) != Some(id) {
         return Err(StoreError::Replaced(store.to_owned()));
     }
-    let there = Place::of_file(partial.path())?;
+    let there = ConfinedPath::of_file(partial.path())?;
     there
         .run(|| copy::copy(&mut source, &database, partial.path(), attendant))?
         .map_err(|error| named(error, target))?;
@@ -140,7 +140,7 @@ fn ensure_other(database: &Path, target: &Path) -> Result<()> {
 const JUST_NOW: Duration = Duration::from_secs(60);
 
 /// The copy of a database that is about to get another schema.
-pub(super) enum Kept {
+pub(super) enum SchemaCopy {
     /// It stands here.
     At(PathBuf),
     /// Another process is making one at this moment.
@@ -158,11 +158,11 @@ pub(super) enum Kept {
 ///
 /// # Errors
 /// [`StoreError::NoRoomToMigrate`], or that it cannot be written.
-pub(super) fn before_migration(files: &Files, next: i64) -> Result<Kept> {
+pub(super) fn before_migration(files: &Files, next: i64) -> Result<SchemaCopy> {
     let database = &files.database;
     let first = beside(database, &format!(".before-schema-{next}"));
     if let Some(copy) = copies(&first).0.filter(|copy| is_of_now(copy)) {
-        return Ok(Kept::At(copy));
+        return Ok(SchemaCopy::At(copy));
     }
     let cannot = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(files.named.clone()),
@@ -170,28 +170,28 @@ pub(super) fn before_migration(files: &Files, next: i64) -> Result<Kept> {
     };
     let access = Access::of(database).map_err(cannot)?.private();
     let Some(partial) = Partial::claim(&beside(&first, PARTIAL), access).map_err(cannot)? else {
-        return Ok(Kept::ByAnother);
+        return Ok(SchemaCopy::ByAnother);
     };
     // The process that filled it before may have ended between the two questions.
     let (newest, kept) = copies(&first);
     if let Some(copy) = newest.as_ref().filter(|copy| is_of_now(copy)) {
-        return Ok(Kept::At(copy.clone()));
+        return Ok(SchemaCopy::At(copy.clone()));
     }
-    let here = Place::of_database(database)?;
+    let here = ConfinedPath::of_database(database)?;
     let mut source = here.run(|| snapshot(database))??;
     files.ensure_usable()?;
     let words = |error| super::fault::explain_rusqlite(&error, database, "reading it");
     match inspect::kind(&source).map_err(words)? {
         Kind::Own { schema, .. } if schema < next => {}
         Kind::Bridge => {}
-        Kind::Own { .. } | Kind::Empty | Kind::Foreign => return Ok(Kept::NotNeeded),
+        Kind::Own { .. } | Kind::Empty | Kind::Foreign => return Ok(SchemaCopy::NotNeeded),
     }
     info!(event = "store-copied", copy = %kept.display(), "keeping a copy of the store before the upgrade to schema {next}");
     let mut attendant = Attendant {
         tell: &mut |_| {},
         halt: Arc::new(AtomicBool::new(false)),
     };
-    let there = Place::of_file(partial.path())?;
+    let there = ConfinedPath::of_file(partial.path())?;
     let copied = there.run(|| copy::copy(&mut source, database, partial.path(), &mut attendant))?;
     copied.map_err(|error| match named(error, &kept) {
         StoreError::NoRoom { needed, free, .. } => StoreError::NoRoomToMigrate {
@@ -207,11 +207,11 @@ pub(super) fn before_migration(files: &Files, next: i64) -> Result<Kept> {
     // One that cannot be read is none.
     let known = newest.filter(|newest| same_content(newest, partial.path()).unwrap_or(false));
     if let Some(known) = known {
-        return Ok(Kept::At(known));
+        return Ok(SchemaCopy::At(known));
     }
     // If another one was quicker, there is one.
     partial.keep(&kept, false).map_err(cannot)?;
-    Ok(Kept::At(kept))
+    Ok(SchemaCopy::At(kept))
 }
 
 /// The newest of the copies, `first` or one with a number behind it, and what

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::confined::Place;
+use super::confined::ConfinedPath;
 use super::file::{Files, beside};
 use super::newest::newest;
 use super::{copy, file};
@@ -54,7 +54,7 @@ pub(super) fn ensure_whole(named: &Path, real: &Path) -> Result<()> {
         if changed(real) == Some(base.changed) || log.map_or(0, |log| log.len()) == 0 {
             return Ok(());
         }
-        if !counts_less(&Place::of_database(real)?, real, base.count)? {
+        if !counts_less(&ConfinedPath::of_database(real)?, real, base.count)? {
             return Ok(());
         }
         let _ = doorbell::note_base(&bell, REFUSED);
@@ -78,7 +78,7 @@ fn changed(path: &Path) -> Option<i64> {
 }
 
 /// Whether the file by itself has counted less than that.
-fn counts_less(place: &Place, database: &Path, than: i64) -> Result<bool> {
+fn counts_less(place: &ConfinedPath, database: &Path, than: i64) -> Result<bool> {
     for look in 0..LOOKS {
         if look > 0 {
             std::thread::park_timeout(AGAIN);
@@ -158,7 +158,7 @@ impl Tended {
         let bell = beside(real, "-bell");
         let known = doorbell::marks(&bell).base;
         let least = known.into_iter().chain(noted).map(|base| base.count).max();
-        let place = Place::of_database(real)?;
+        let place = ConfinedPath::of_database(real)?;
         if let Some(least) = least
             && counts_less(&place, real, least)?
         {

@@ -49,7 +49,7 @@ pub fn confinement(path: &Path) -> Result<Confinement> {
 
 /// A directory, or one file, and who works there.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConfinedPath {
     path: PathBuf,
     id: FileId,
     owner: Option<Owner>,
@@ -60,7 +60,7 @@ pub(super) struct Place {
 /// Why a thread did not become one of the owner's.
 struct Unreachable;
 
-impl Place {
+impl ConfinedPath {
     /// The directory of the database at `path`, which itself is no link.
     pub(super) fn of_database(path: &Path) -> Result<Self> {
         let failed = |error: std::io::Error| StoreError::Io(path.into(), error.to_string());
@@ -191,9 +191,9 @@ impl Place {
 fn owner_in(directory: &Path, database: &Path) -> Option<Owner> {
     use std::os::unix::fs::MetadataExt;
     /// Sticky, and every user may write.
-    const EVERYBODY: u32 = 0o1002;
+    const EVERY_USER: u32 = 0o1002;
     let meta = std::fs::symlink_metadata(directory).ok()?;
-    let meta = match meta.mode() & EVERYBODY == EVERYBODY {
+    let meta = match meta.mode() & EVERY_USER == EVERY_USER {
         true => std::fs::symlink_metadata(database).ok()?,
         false => meta,
     };
@@ -223,7 +223,7 @@ fn become_owner(_: Owner) -> bool {
 /// A thread that is confined to a store's directory, with a runtime on it.
 #[derive(Debug)]
 pub(super) struct Confined {
-    place: Arc<Place>,
+    place: Arc<ConfinedPath>,
     runtime: Handle,
     confinement: Confinement,
     /// Ends the thread when it is dropped.
@@ -237,7 +237,7 @@ impl Confined {
     /// The thread for the directory of this database; one for each directory.
     pub(super) fn for_database(path: &Path) -> Result<Arc<Self>> {
         static KNOWN: Mutex<Vec<Weak<Confined>>> = Mutex::new(Vec::new());
-        let place = Place::of_database(path)?;
+        let place = ConfinedPath::of_database(path)?;
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|one| one.strong_count() > 0);
         let same = |one: &Arc<Self>| {
@@ -252,7 +252,7 @@ impl Confined {
         Ok(new)
     }
 
-    fn start(place: Place) -> Result<Self> {
+    fn start(place: ConfinedPath) -> Result<Self> {
         let place = Arc::new(place);
         let failed = |error: &str| StoreError::Io(place.path.clone().into(), error.to_owned());
         let attempt = |owner| {
@@ -331,7 +331,7 @@ impl Confined {
 
 /// A confined thread's life.
 fn serve(
-    place: &Place,
+    place: &ConfinedPath,
     owner: Option<Owner>,
     tell: &SyncSender<Started>,
     ended: oneshot::Receiver<()>,

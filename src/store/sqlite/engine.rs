@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::fault::{Fault, is_locked};
 use super::newest::newest;
 use super::statements::Statements as _;
-use super::turnstile::{Place, Turnstile, Word};
+use super::turnstile::{QueuePlace, Turnstile, Word};
 use super::{Durability, Opened, odd, ours};
 use crate::model::StoreName;
 use crate::store::executor::{Engine, Executor, PATIENCE, ReadEngine, Readers, Threads};
@@ -183,7 +183,7 @@ struct SqliteEngine {
     durability: Durability,
     turnstile: Turnstile,
     /// In the queue of writers, while a transaction is under way.
-    place: Option<Place>,
+    place: Option<QueuePlace>,
     /// Given for as long; the next writer's begins behind it.
     word: Option<Word>,
     /// Counted as one that writes, for as long.

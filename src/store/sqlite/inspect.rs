@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::admission::examine_store;
-use super::confined::Place;
+use super::confined::ConfinedPath;
 use super::fault::explain_rusqlite;
 use super::file::Files;
 use super::odd;
@@ -104,7 +104,7 @@ pub fn inspect(path: &Path, thorough: bool) -> Result<Inspection> {
     examine_store(path)?;
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let accepted = Accepted::of(path);
-    Place::of_database(&real)?.run(|| {
+    ConfinedPath::of_database(&real)?.run(|| {
         let connection = copy::reader(path)?;
         look(&connection, path, &accepted, thorough)
             .map_err(|error| explain_rusqlite(&error, path, "looking at it"))
@@ -164,7 +164,7 @@ pub(super) fn ensure_current(files: &Files, accepts: impl Fn(&str) -> bool) -> R
 pub fn answers(path: &Path) -> Result<Kind> {
     examine_store(path)?;
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    Place::of_database(&real)?.run(|| {
+    ConfinedPath::of_database(&real)?.run(|| {
         let connection = copy::reader(path)?;
         kind(&connection).map_err(|error| explain_rusqlite(&error, path, "looking at it"))
     })?
@@ -176,7 +176,7 @@ pub fn answers(path: &Path) -> Result<Kind> {
 /// As [`inspect`].
 pub fn odd_rows(path: &Path) -> Result<Vec<String>> {
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    Place::of_database(&real)?.run(|| {
+    ConfinedPath::of_database(&real)?.run(|| {
         let connection = copy::reader(path)?;
         odd::rows(&connection, SCHEMA_VERSION)
             .map_err(|error| explain_rusqlite(&error, path, "looking at its rows"))

@@ -24,7 +24,7 @@ use rustix::io::Errno;
 
 use super::admission::mode_in;
 use super::beside as sidecars;
-use super::confined::Place;
+use super::confined::ConfinedPath;
 use super::copy::{self, Attendant};
 use super::fault::explain_rusqlite;
 use super::file::{self, FileId, beside, directory_of};
@@ -71,7 +71,7 @@ pub fn candidate(file: &Path, store: &Path) -> Result<Inspection> {
     }
     // What is meant to be in the store may be in its copy.
     let accepted = Accepted::of(&store);
-    let found = Place::of_database(&real(file))?.run(|| {
+    let found = ConfinedPath::of_database(&real(file))?.run(|| {
         let source = source(file)?;
         inspect::look(&source, file, &accepted, false).map_err(|error| bad(damage(&error)))
     })??;
@@ -122,7 +122,7 @@ pub fn restore(
     take(file, &store, &partial, attendant)?;
     attendant.ensure_wanted()?;
     let old = Old::quiet(&store)?;
-    Place::of_database(&store)?
+    ConfinedPath::of_database(&store)?
         .run(|| Numbers::carry_over(old.numbers.as_ref(), partial.path(), now))?
         .map_err(|error| explain_rusqlite(&error, &store, "carrying numbers over"))?;
     // The operator chose the older one.
@@ -149,13 +149,13 @@ pub fn restore(
 /// Copies the backup beside the store and looks it through.
 fn take(from: &Path, store: &Path, partial: &Partial, attendant: &mut Attendant<'_>) -> Result<()> {
     let bad = |why: String| StoreError::BadBackup(from.to_owned(), why);
-    let here = Place::of_database(&real(from))?;
+    let here = ConfinedPath::of_database(&real(from))?;
     let mut source = here.run(|| {
         let source = source(from)?;
         copy::take_snapshot(&source).map_err(|error| bad(damage(&error)))?;
         Ok::<_, StoreError>(source)
     })??;
-    let there = Place::of_file(partial.path())?;
+    let there = ConfinedPath::of_file(partial.path())?;
     let copied = there.run(|| copy::copy(&mut source, from, partial.path(), attendant))?;
     copied.map_err(|error| match error {
         StoreError::NoRoom { needed, free, .. } => StoreError::NoRoom {
@@ -216,7 +216,7 @@ impl Old {
                     _lock: None,
                 });
             };
-            let (numbers, damaged) = match Place::of_database(path)?.run(|| fold(path))? {
+            let (numbers, damaged) = match ConfinedPath::of_database(path)?.run(|| fold(path))? {
                 Ok(numbers) => (Some(numbers), None),
                 Err(StoreError::Busy(_)) => return Err(in_use(path)),
                 Err(error) if is_damage(&error) => (None, Some(reason(&error))),

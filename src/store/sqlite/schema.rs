@@ -9,12 +9,12 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Connection as _, Row, SqliteConnection};
 
-use super::backup::Kept;
+use super::backup::SchemaCopy;
 use super::definitions::{self, Object};
 use super::fault::{self, Fault};
 use super::open::{Brought, Create, Opening};
 use super::statements::Statements as _;
-use super::turnstile::{Place, Turnstile};
+use super::turnstile::{QueuePlace, Turnstile};
 use super::written::Written as _;
 use super::{Opened, PATIENCE, SCHEMA_VERSION, backup, shared};
 use crate::clock;
@@ -121,7 +121,7 @@ impl Opened {
         let deadline = clock::since_boot() + PATIENCE;
         let mut place = match there {
             true => Turnstile::new(self.files.beside("-bell")).line_up(),
-            false => Place::Nowhere(0),
+            false => QueuePlace::Nowhere(0),
         };
         let mut write = loop {
             place.wait().await;
@@ -173,9 +173,9 @@ impl Opened {
                 .await
                 .map_err(|died| StoreError::Io(self.path().into(), died.to_string()))?;
             match copied? {
-                Kept::At(copy) => return Ok(Some(copy)),
-                Kept::NotNeeded => return Ok(None),
-                Kept::ByAnother => {}
+                SchemaCopy::At(copy) => return Ok(Some(copy)),
+                SchemaCopy::NotNeeded => return Ok(None),
+                SchemaCopy::ByAnother => {}
             }
             tokio::time::sleep(ANOTHER_COPIES).await;
         }

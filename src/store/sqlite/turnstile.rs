@@ -83,7 +83,7 @@ pub(super) fn word(bell: &File) -> Option<Pid> {
 
 /// Where a writer stands.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum QueuePlace {
     /// In front.
     Turn(#[expect(dead_code, reason = "held until it is dropped")] Turn),
     /// In the queue; so often it has tried without a turn.
@@ -92,7 +92,7 @@ pub(super) enum Place {
     Nowhere(u32),
 }
 
-impl Place {
+impl QueuePlace {
     /// Whether the door may be tried at once.
     pub(super) fn is_in_front(&self) -> bool {
         matches!(self, Self::Turn(_))
@@ -154,26 +154,26 @@ impl Turnstile {
     }
 
     /// Goes to the end of the queue.
-    pub(super) fn line_up(&self) -> Place {
+    pub(super) fn line_up(&self) -> QueuePlace {
         let Some(file) = self.file() else {
-            return Place::Nowhere(0);
+            return QueuePlace::Nowhere(0);
         };
         let (tell, told) = oneshot::channel();
         let mut waiting = lock(&self.waiting);
         if waiting.there {
             // The writer that it was there for went in without it.
             waiting.wanted = Some(tell);
-            return Place::Queued(told, 0);
+            return QueuePlace::Queued(told, 0);
         }
         if flock(&**file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            return Place::Turn(Turn(Arc::clone(file)));
+            return QueuePlace::Turn(Turn(Arc::clone(file)));
         }
         if !self.stand(&mut waiting, file) {
-            return Place::Nowhere(0);
+            return QueuePlace::Nowhere(0);
         }
         waiting.there = true;
         waiting.wanted = Some(tell);
-        Place::Queued(told, 0)
+        QueuePlace::Queued(told, 0)
     }
 
     /// Lets the thread stand in the queue; it is started once, because a busy writer
@@ -223,8 +223,8 @@ mod tests {
 
     use super::*;
 
-    fn has_turn(place: &Place) -> bool {
-        matches!(place, Place::Turn(_))
+    fn has_turn(place: &QueuePlace) -> bool {
+        matches!(place, QueuePlace::Turn(_))
     }
 
     /// Waits until this many stand in the queue: the kernel lists them.
@@ -291,7 +291,7 @@ mod tests {
         // It went in without; the next one takes over the place.
         drop(place);
         let mut next = stile.line_up();
-        assert!(matches!(next, Place::Queued(..)));
+        assert!(matches!(next, QueuePlace::Queued(..)));
         drop(stuck);
         tokio::time::resume();
         while !has_turn(&next) {

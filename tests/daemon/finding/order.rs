@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mcp_bridge::api::Sockets;
 use mcp_bridge::api::server::{Door, Hub, Limits, bind};
 use mcp_bridge::bridge::{Bridge, Found, Purpose, Surroundings};
-use mcp_bridge::service_manager::Kept;
+use mcp_bridge::service_manager::KeptSockets;
 use mcp_bridge::store::StoreError;
 use mcp_bridge::store::locate::{Hints, Location, Origin};
 use mcp_bridge::store::sqlite::{Create, SqliteStore};
@@ -48,7 +48,7 @@ impl Machine {
         let ends = CancellationToken::new();
         let door = Door::new(store, Arc::new(Hub::default()), Limits::default(), ends);
         let sockets = Sockets::at(&self.path(instance));
-        let bound = bind(&sockets, [None, None], &mut Kept::default()).expect("bound");
+        let bound = bind(&sockets, [None, None], &mut KeptSockets::default()).expect("bound");
         tokio::spawn(door.serve(bound));
         self.open.push(open);
     }

@@ -44,7 +44,7 @@ enum Point {
 
 /// What one program heard.
 #[derive(Debug, Default)]
-struct Told {
+struct ProgramLog {
     /// Messages that were acknowledged to it: all up to this one.
     sent: AtomicUsize,
     /// Tasks whose end was acknowledged to it: all up to this one.
@@ -63,7 +63,7 @@ struct Fleet {
     rig: Rig,
     config: PathBuf,
     pairs: Vec<Arc<Pair>>,
-    told: Vec<Arc<Told>>,
+    told: Vec<Arc<ProgramLog>>,
     stop: Arc<AtomicBool>,
     programs: Vec<tokio::task::JoinHandle<()>>,
     followed: Vec<(Heard, tokio::task::JoinHandle<()>)>,
@@ -277,7 +277,7 @@ macro_rules! until_answered {
 
 /// A program that sends, adds a task, claims it and does it, again and again. It asks
 /// for the same until it has its answer.
-async fn program(bridge: Bridge, pair: Arc<Pair>, told: Arc<Told>, stop: Arc<AtomicBool>) {
+async fn program(bridge: Bridge, pair: Arc<Pair>, told: Arc<ProgramLog>, stop: Arc<AtomicBool>) {
     let (a, b) = (&pair.a, &pair.b);
     let wrong = |what: String| told.wrong.lock().expect("one at a time").push(what);
     let mut n = 0;

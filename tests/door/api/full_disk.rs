@@ -67,14 +67,14 @@ fn draft(text: &str) -> Draft {
 
 /// What a sender heard of what it sent.
 #[derive(Default)]
-struct Told {
+struct SenderLog {
     stored: Vec<String>,
     refused: Vec<String>,
 }
 
 /// Sends until enough was refused for want of room.
-async fn send(bridge: Bridge, pair: Arc<Pair>) -> Told {
-    let mut told = Told::default();
+async fn send(bridge: Bridge, pair: Arc<Pair>) -> SenderLog {
+    let mut told = SenderLog::default();
     for n in 0..2_000 {
         let text = format!("{n} {}", "z".repeat(fastrand::usize(..4_000)));
         match bridge.send(&pair.a, &[draft(&text)]).await {
@@ -132,7 +132,7 @@ fn full_disk_refuses_part_of_a_group() {
         .iter()
         .map(|pair| runtime.spawn(send(bridge(), Arc::clone(pair))))
         .collect();
-    let mut told: Vec<Told> = runtime.block_on(async {
+    let mut told: Vec<SenderLog> = runtime.block_on(async {
         let told = futures_util::future::join_all(senders).await;
         told.into_iter().map(|told| told.expect("sent")).collect()
     });

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mcp_bridge::api::Sockets;
 use mcp_bridge::api::server::{Door, Hub, Limits, bind};
-use mcp_bridge::service_manager::Kept;
+use mcp_bridge::service_manager::KeptSockets;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,7 @@ impl Short {
         let door = Door::new(open, Arc::new(Hub::default()), limits, ends.clone());
         let sockets = Sockets::at(&directory);
         rig.block_on(async {
-            let bound = bind(&sockets, [None, None], &mut Kept::default()).expect("bound");
+            let bound = bind(&sockets, [None, None], &mut KeptSockets::default()).expect("bound");
             tokio::spawn(door.serve(bound));
         });
         let path = directory.join("api.sock");

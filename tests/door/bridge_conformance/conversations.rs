@@ -158,11 +158,11 @@ pub(crate) async fn verify_answers_in_the_order_of_the_question(site: &Site) {
         session: pairs[0].a.session.clone(),
         token: pairs[0].b.token.clone(),
     };
-    let nobody = Pair::random().b;
+    let unknown = Pair::random().b;
     let asked = [
         pairs[1].b.clone(),
         swapped.clone(),
-        nobody,
+        unknown,
         pairs[0].a.clone(),
     ];
     let answers = bridge.verify(&asked).await.expect("asked");

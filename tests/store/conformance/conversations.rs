@@ -135,7 +135,7 @@ pub(crate) async fn verify_answers_in_the_order_of_the_question(backend: &impl B
         session: good.b.session.clone(),
         token: good.a.token.clone(),
     };
-    let somebody_else = Caller {
+    let other_user = Caller {
         session: wrong.a.session.clone(),
         token: missing.a.token.clone(),
     };
@@ -144,7 +144,7 @@ pub(crate) async fn verify_answers_in_the_order_of_the_question(backend: &impl B
         good.b.clone(),
         other_side,
         expired.a.clone(),
-        somebody_else,
+        other_user,
         closed.b.clone(),
         good.a.clone(),
     ];

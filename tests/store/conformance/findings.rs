@@ -42,7 +42,7 @@ pub(crate) async fn life_that_was_not_seen_is_life(backend: &impl Backend) {
                 assert!(exit.expect("noted"));
             }
         }
-        let settled = store.settle(&leader, &[found], at(40)).await;
+        let settled = store.write_findings(&leader, &[found], at(40)).await;
         assert_eq!(settled.expect("settled"), [false], "round {round}");
     }
     assert_eq!(seen(&store, session).await.standing, None);
@@ -63,7 +63,7 @@ pub(crate) async fn a_finding_that_holds_is_written(backend: &impl Backend) {
     let stale = finding(&seen(&store, &found[0]).await, Standing::Lost);
     let good = finding(&seen(&store, &found[1]).await, Standing::Lost);
     beat(&store, &keeper, &[one]).await;
-    let settled = store.settle(&leader, &[stale, good], at(40)).await;
+    let settled = store.write_findings(&leader, &[stale, good], at(40)).await;
     assert_eq!(settled.expect("settled"), [false, true], "each by itself");
     let lost = seen(&store, two).await;
     assert_eq!(
@@ -76,7 +76,7 @@ pub(crate) async fn a_finding_that_holds_is_written(backend: &impl Backend) {
         audited(&store).await.last().expect("one"),
         "session_standing"
     );
-    let nothing = store.settle(&leader, &[], at(41)).await;
+    let nothing = store.write_findings(&leader, &[], at(41)).await;
     assert!(nothing.expect("asked").is_empty());
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn hold_since_the_look_voids_only_losses(backend: &impl Backend
     let found = async |standing| finding(&seen(&store, session).await, standing);
     let (lost, exited) = (found(Standing::Lost).await, found(Standing::Exited).await);
     store.set_control(&hold).await.expect("set");
-    let settled = store.settle(&leader, &[lost, exited], at(40)).await;
+    let settled = store.write_findings(&leader, &[lost, exited], at(40)).await;
     assert_eq!(settled.expect("settled"), [false, true]);
     find(&store, &leader, session, Standing::Well, at(41)).await;
     find(&store, &leader, session, Standing::Lost, at(46)).await;
@@ -127,7 +127,7 @@ pub(crate) async fn an_end_since_the_look_voids_it(backend: &impl Backend) {
         backend.foreign(&format!("DELETE FROM {table} = '{}'", pairs[1].id));
     }
     for (look, watched) in looks.iter().zip([false, false, true]) {
-        let settled = store.settle(&leader, look, at(40)).await;
+        let settled = store.write_findings(&leader, look, at(40)).await;
         // One with a task is watched until that has moved.
         assert_eq!(settled.expect("settled"), [watched; 4], "{look:?}");
     }
@@ -174,7 +174,7 @@ pub(crate) async fn stall_may_be_announced_later(backend: &impl Backend) {
     };
     let mut quiet = finding(&seen(&store, session).await, Standing::Stalled);
     quiet.alert = None;
-    let settled = store.settle(&leader, &[quiet], at(40)).await;
+    let settled = store.write_findings(&leader, &[quiet], at(40)).await;
     assert_eq!(settled.expect("settled"), [true]);
     assert!(alarms(&store).await.is_empty());
     find(&store, &leader, session, Standing::Stalled, at(60)).await;
@@ -295,11 +295,11 @@ pub(crate) async fn what_another_program_wrote_since_voids_a_loss(backend: &impl
     let mut looks = vec![finding(&seen(&store, session).await, Standing::Lost)];
     for (status, time) in [("working", "21"), ("blocked", "21"), ("blocked", "59")] {
         write(status, time);
-        let settled = store.settle(&leader, &looks, at(40)).await;
+        let settled = store.write_findings(&leader, &looks, at(40)).await;
         assert_eq!(settled.expect("settled"), [false], "{status} {time}");
         looks = vec![finding(&seen(&store, session).await, Standing::Lost)];
     }
-    let settled = store.settle(&leader, &looks, at(41)).await;
+    let settled = store.write_findings(&leader, &looks, at(41)).await;
     assert_eq!(settled.expect("settled"), [true], "as it was seen");
 }
 
@@ -409,7 +409,7 @@ pub(crate) async fn a_foreign_session_is_found_like_any(backend: &impl Backend) 
         backend.foreign(&format!("DELETE FROM {table} = '{id}'"));
     }
     store
-        .settle(&leader, &[found], at(60))
+        .write_findings(&leader, &[found], at(60))
         .await
         .expect("the others go on");
 }

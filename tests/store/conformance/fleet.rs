@@ -476,7 +476,7 @@ pub(crate) async fn what_scripts_write_of_a_session_is_seen(backend: &impl Backe
     // It goes on, and an observer that was about to call the session lost is wrong.
     let lost = super::work::finding(&seen(&store, session).await, Standing::Lost);
     write("session_b", "active", "T02:20:30");
-    let settled = store.settle(&leader, &[lost], at(40)).await;
+    let settled = store.write_findings(&leader, &[lost], at(40)).await;
     assert_eq!(settled.expect("asked"), [false]);
     let second = mark("active").await;
     assert!(second.is_some() && second != first);

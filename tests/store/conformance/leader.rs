@@ -174,7 +174,7 @@ pub(crate) async fn deposed_leader_writes_nothing(backend: &impl Backend) {
     // Long after everything has ended that can.
     let now = at(1_000_000);
     refused(&store.renew_lead(&old).await);
-    refused(&store.settle(&old, &[lost], now).await);
+    refused(&store.write_findings(&old, &[lost], now).await);
     refused(&store.move_tasks(&old, &[to], now).await);
     refused(&store.raise_alert(Some(&old), &another, now).await);
     let (kind, subject) = (open.kind, open.subject.as_str());

@@ -93,8 +93,8 @@ pub(crate) async fn who_may_not_send_or_read(backend: &impl Backend) {
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains(swapped.token.expose()), "{shown}");
     }
-    let nobody = Pair::random();
-    for error in refusals(&store, &nobody.a, 1).await {
+    let unknown = Pair::random();
+    for error in refusals(&store, &unknown.a, 1).await {
         assert!(matches!(error, StoreError::NoConversation(..)));
     }
     for error in refusals(&store, &pairs[0].a, 3 * 3_600).await {

@@ -423,11 +423,11 @@ pub(crate) async fn buried_is_dead_and_told(backend: &impl Backend) {
     let task = claim(&store, &pair.b).await;
     lose(&store, &leader, &pair.b.session).await;
     news(&store, &pair.a).await;
-    let bury = Move {
-        bury: Some("it lost three owners".into()),
+    let give_up = Move {
+        give_up: Some("it lost three owners".into()),
         ..planned(&task, None, Why::Exited)
     };
-    assert_eq!(make(&store, &leader, bury).await, Moved::Made(Fence(2)));
+    assert_eq!(make(&store, &leader, give_up).await, Moved::Made(Fence(2)));
     let now = shown(&store, id).await;
     assert_eq!((now.state, now.owner), (TaskState::Dead, None));
     assert_eq!(now.reason.as_deref(), Some("it lost three owners"));
@@ -456,7 +456,7 @@ pub(crate) async fn an_old_leader_moves_and_finds_nothing(backend: &impl Backend
     assert!(matches!(moved, Err(StoreError::NotLeading(epoch)) if epoch == new.epoch));
     let seen = seen(&store, &scene.heir.b.session).await;
     let found = [super::work::finding(&seen, Standing::Lost)];
-    let settled = store.settle(&scene.leader, &found, at(50)).await;
+    let settled = store.write_findings(&scene.leader, &found, at(50)).await;
     assert!(matches!(settled, Err(StoreError::NotLeading(_))));
     assert_eq!(audited(&store).await.len(), before);
     assert_eq!(alarms(&store).await.len(), 1, "only the one of before");

@@ -136,11 +136,11 @@ pub(crate) async fn a_dead_task_gets_another_life(backend: &impl Backend) {
     }
     assert_eq!(losses(&store).await, 3);
     let waits = shown(&store, poison).await;
-    let bury = mcp_bridge::store::Move {
-        bury: Some("it lost three owners".into()),
+    let give_up = mcp_bridge::store::Move {
+        give_up: Some("it lost three owners".into()),
         ..super::work::planned(&waits, None, mcp_bridge::store::Why::Waited)
     };
-    super::work::make(&store, &leader, bury).await;
+    super::work::make(&store, &leader, give_up).await;
     assert_eq!(shown(&store, poison).await.state, TaskState::Dead);
     assert_eq!(alarms(&store).await.len(), 1);
     store

@@ -113,8 +113,13 @@ pub(crate) async fn sessions_do_not_stand_in_each_other_s_way(backend: &impl Bac
             assert!(won.is_some());
         }
     }
-    let nobody = WakeRef { id: 999, claim: 1 };
-    assert!(!store.end_wake(&nobody, &SPENT, at(2)).await.expect("asked"));
+    let unknown = WakeRef { id: 999, claim: 1 };
+    assert!(
+        !store
+            .end_wake(&unknown, &SPENT, at(2))
+            .await
+            .expect("asked")
+    );
 }
 
 pub(crate) async fn wake_without_a_way_is_found_until_one_works(backend: &impl Backend) {

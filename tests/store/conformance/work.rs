@@ -188,7 +188,10 @@ pub(crate) async fn find(
     now: Timestamp,
 ) {
     let found = finding(&seen(store, session).await, standing);
-    let settled = store.settle(leader, &[found], now).await.expect("settled");
+    let settled = store
+        .write_findings(leader, &[found], now)
+        .await
+        .expect("settled");
     assert_eq!(settled, [true], "{standing}");
 }
 
@@ -203,7 +206,7 @@ pub(crate) fn planned(task: &Task, to: Option<&SessionKey>, why: Why) -> Move {
         fence: task.fence,
         to: to.cloned(),
         why,
-        bury: None,
+        give_up: None,
     }
 }
 

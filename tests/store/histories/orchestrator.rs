@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use mcp_bridge::model::assignment::{
-    Action, AssignmentPolicy, Candidate, MoveBudget, OpenTask, Place, plan,
+    Action, AssignmentPolicy, Candidate, MoveBudget, OpenTask, TaskPlace, plan,
 };
 use mcp_bridge::model::health::{Health, HealthPolicy};
 use mcp_bridge::model::observer::{Beat, Change, CorrelationPolicy, Observer, OwnWrites, Sighting};
@@ -290,11 +290,11 @@ impl Orchestrator {
 
     fn plan(&mut self, store: &Store, clock: Duration) -> Vec<Action> {
         let place = |owner: Option<usize>| match owner {
-            None => Some(Place::Queued),
+            None => Some(TaskPlace::Queued),
             Some(_) if store.sabotage == Sabotage::ForgetOrphans => None,
             Some(owner) => {
                 let taken = self.revoked & (1 << owner) != 0;
-                (taken || !store.sessions[owner].is_well()).then_some(Place::Orphaned)
+                (taken || !store.sessions[owner].is_well()).then_some(TaskPlace::Orphaned)
             }
         };
         let tasks: Vec<OpenTask> = (1..)

@@ -19,7 +19,7 @@ use crate::config::{
 use crate::credentials::Credentials;
 use crate::duties::SessionState;
 use crate::guarded;
-use crate::liveness::{Proof, Verdict, Watcher};
+use crate::liveness::{Proof, ProofOutcome, Watcher};
 use crate::session::known::as_session;
 use crate::setting::Needs;
 
@@ -157,11 +157,13 @@ async fn life(session: &SessionSettings, other: Option<&str>, sandbox: &Sandbox)
         proof @ (ProofSettings::Pid(_) | ProofSettings::PidFile(_)) => {
             let mut proof = Proof::new(proof, &Watcher::new(Arc::new(Notify::new())));
             match proof.check(true) {
-                Verdict::Alive(_, Some(process)) => Life::Alive(format!("process {}", process.pid)),
-                Verdict::Alive(_, None) => Life::Alive("its process".into()),
-                Verdict::Unproven(why) => Life::Unproven(why),
-                Verdict::Exited => Life::Unproven("its process has ended".into()),
-                Verdict::Asked => Life::NotAsked("no answer yet".into()),
+                ProofOutcome::Alive(_, Some(process)) => {
+                    Life::Alive(format!("process {}", process.pid))
+                }
+                ProofOutcome::Alive(_, None) => Life::Alive("its process".into()),
+                ProofOutcome::Unproven(why) => Life::Unproven(why),
+                ProofOutcome::Exited => Life::Unproven("its process has ended".into()),
+                ProofOutcome::Asked => Life::NotAsked("no answer yet".into()),
             }
         }
     }

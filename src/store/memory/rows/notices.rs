@@ -131,7 +131,7 @@ impl NoticeRows for MemoryRows {
         Ok(self.at()?.owed(session).map(|message| message.id).collect())
     }
 
-    fn settle(
+    fn withdraw_messages(
         &mut self,
         session: &SessionKey,
         messages: &[MessageId],

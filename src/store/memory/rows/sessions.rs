@@ -8,7 +8,7 @@ use crate::model::health::Turn;
 use crate::model::session::Status;
 use crate::model::standing::Standing;
 use crate::store::Result;
-use crate::store::rows::{OVERTAKEN, SessionRows};
+use crate::store::rows::{SUPERSEDED, SessionRows};
 
 impl SessionRows for MemoryRows {
     fn note_call(&mut self, session: &SessionKey, did: Option<Timestamp>) -> Result<()> {
@@ -19,7 +19,7 @@ impl SessionRows for MemoryRows {
         row.change = change;
         row.acted = did.or(row.acted);
         if matches!(row.standing, Some(Standing::Lost | Standing::Stalled)) {
-            row.standing_seq = Some(OVERTAKEN);
+            row.standing_seq = Some(SUPERSEDED);
         }
         Ok(())
     }

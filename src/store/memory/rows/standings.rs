@@ -8,13 +8,13 @@ use super::MemoryRows;
 use crate::model::SessionKey;
 use crate::store::Result;
 use crate::store::memory::tables::Tables;
-use crate::store::rows::{Ability, Judged, NewStanding, StandingRows, Verdict};
+use crate::store::rows::{Ability, Judged, NewStanding, StandingRows, StoredVerdict};
 
 impl Tables {
-    fn verdict(&self, session: &SessionKey) -> Verdict {
+    fn verdict(&self, session: &SessionKey) -> StoredVerdict {
         let row = self.sessions.get(session);
         let beat = self.beats.get(session);
-        Verdict {
+        StoredVerdict {
             standing: row.and_then(|row| row.standing),
             standing_seq: row.and_then(|row| row.standing_seq),
             seq: beat.map(|beat| beat.seq),
@@ -24,7 +24,7 @@ impl Tables {
 }
 
 impl StandingRows for MemoryRows {
-    fn verdict(&mut self, session: &SessionKey) -> Result<Verdict> {
+    fn verdict(&mut self, session: &SessionKey) -> Result<StoredVerdict> {
         Ok(self.at()?.verdict(session))
     }
 

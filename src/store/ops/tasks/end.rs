@@ -139,7 +139,7 @@ fn end_one(
         TaskState::Dead => {
             let why = format!("it failed {failures} times");
             noted(rows, at, "dead", None, Some(&why), now)?;
-            notices::bury(rows, &found, &why, now)?;
+            notices::report_dead(rows, &found, &why, now)?;
         }
         _ => {}
     }

@@ -161,7 +161,7 @@ fn tell(
             notices::moved(rows, found, Some(to), fence, was, now)?;
         }
         Target::Queue => notices::moved(rows, found, None, fence, was, now)?,
-        Target::Dead(why) => notices::bury(rows, found, why, now)?,
+        Target::Dead(why) => notices::report_dead(rows, found, why, now)?,
         Target::Cancelled(_) => {}
     }
     // An owner that lives must hear that it is not its any more; one that was

@@ -13,7 +13,7 @@ fn places() -> (tempfile::TempDir, PathBuf, PathBuf) {
     (dir, store, other)
 }
 
-fn enforced(place: &Place) -> bool {
+fn enforced(place: &ConfinedPath) -> bool {
     let enforced = place.run(|| place.keep_inside()).expect("ran");
     if !enforced {
         eprintln!("not tried: this kernel has no Landlock");
@@ -24,7 +24,7 @@ fn enforced(place: &Place) -> bool {
 #[test]
 fn a_confined_thread_writes_in_its_directory_alone() {
     let (_dir, store, other) = places();
-    let place = Place::of_database(&store.join("bridge.db")).expect("there");
+    let place = ConfinedPath::of_database(&store.join("bridge.db")).expect("there");
     if !enforced(&place) {
         return;
     }
@@ -58,7 +58,7 @@ fn a_confined_thread_writes_in_its_directory_alone() {
 fn sqlite_follows_no_link_out_of_the_directory() {
     let (_dir, store, other) = places();
     let database = store.join("bridge.db");
-    let place = Place::of_database(&database).expect("there");
+    let place = ConfinedPath::of_database(&database).expect("there");
     if !enforced(&place) {
         return;
     }
@@ -83,7 +83,7 @@ fn a_file_s_place_is_the_file_alone() {
     for path in [&mine, &beside] {
         fs::write(path, "x").expect("written");
     }
-    let place = Place::of_file(&mine).expect("there");
+    let place = ConfinedPath::of_file(&mine).expect("there");
     if !enforced(&place) {
         return;
     }
@@ -111,7 +111,7 @@ fn root_works_as_the_owner_of_the_directory() {
     let roots = store.join("roots");
     fs::write(&roots, "0600").expect("written");
     std::os::unix::fs::chown(&store, Some(OTHER), Some(OTHER)).expect("given");
-    let place = Place::of_database(&store.join("bridge.db")).expect("there");
+    let place = ConfinedPath::of_database(&store.join("bridge.db")).expect("there");
     let mine = store.join("mine");
     place
         .run(|| {

@@ -191,7 +191,7 @@ impl NoticeRows for SqliteRows {
         })
     }
 
-    fn settle(
+    fn withdraw_messages(
         &mut self,
         session: &SessionKey,
         messages: &[MessageId],

@@ -7,7 +7,7 @@ use crate::model::health::Turn;
 use crate::model::session::Status;
 use crate::model::{SessionKey, timestamp};
 use crate::store::Result;
-use crate::store::rows::{OVERTAKEN, SessionRows};
+use crate::store::rows::{SUPERSEDED, SessionRows};
 use crate::store::sqlite::engine::SqliteRows;
 use crate::store::sqlite::millis;
 use crate::store::sqlite::shared::session_change;
@@ -35,7 +35,7 @@ impl SessionRows for SqliteRows {
                         session.conversation.as_str(),
                         session.side.as_str(),
                         did.map(millis),
-                        OVERTAKEN
+                        SUPERSEDED
                     ],
                 )?
                 .wrote(1, "bridge_session")?;

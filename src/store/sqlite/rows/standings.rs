@@ -7,7 +7,7 @@ use rusqlite::params;
 
 use crate::model::{SessionKey, timestamp};
 use crate::store::Result;
-use crate::store::rows::{Ability, Judged, NewStanding, StandingRows, Verdict};
+use crate::store::rows::{Ability, Judged, NewStanding, StandingRows, StoredVerdict};
 use crate::store::sqlite::engine::SqliteRows;
 use crate::store::sqlite::shared::{foreign_mark, session_change};
 use crate::store::sqlite::statements::{Statements as _, standing_at, text};
@@ -16,7 +16,7 @@ use crate::store::sqlite::{from_millis, millis};
 use crate::text::millis as duration_millis;
 
 impl StandingRows for SqliteRows {
-    fn verdict(&mut self, session: &SessionKey) -> Result<Verdict> {
+    fn verdict(&mut self, session: &SessionKey) -> Result<StoredVerdict> {
         self.run(|connection| {
             let verdict = connection.first(
                 "SELECT s.standing, s.standing_seq, h.seq, h.exited_ms IS NOT NULL
@@ -25,7 +25,7 @@ impl StandingRows for SqliteRows {
                  WHERE s.conversation_id = ?1 AND s.session_id = ?2",
                 [session.conversation.as_str(), session.side.as_str()],
                 |row| {
-                    Ok(Verdict {
+                    Ok(StoredVerdict {
                         standing: standing_at(row, 0)?,
                         standing_seq: row.get(1)?,
                         seq: row.get(2)?,
@@ -70,7 +70,7 @@ impl StandingRows for SqliteRows {
                 ],
                 |row| {
                     Ok(Judged {
-                        verdict: Verdict {
+                        verdict: StoredVerdict {
                             standing: standing_at(row, 0)?,
                             standing_seq: row.get(1)?,
                             seq: row.get(2)?,
