@@ -51,6 +51,22 @@ impl Bridge {
         Ok(all)
     }
 
+    /// The tasks that these sessions have or have created, oldest first, also where this
+    /// program may see all.
+    ///
+    /// # Errors
+    /// Credentials; if the store failed.
+    pub async fn tasks_of(&self, callers: &[Caller], filter: &TaskFilter) -> Result<Vec<Task>> {
+        let mut all = Vec::new();
+        for caller in callers {
+            let filter = filter.clone();
+            all.extend(self.ask_as(caller, Tasks { filter }).await?);
+        }
+        all.sort_by_key(|task| task.id);
+        all.dedup_by_key(|task| task.id);
+        Ok(all)
+    }
+
     /// One task, with its history, oldest first.
     ///
     /// # Errors

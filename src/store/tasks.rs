@@ -188,6 +188,15 @@ impl std::fmt::Display for SessionName {
     }
 }
 
+/// A task that a session has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldTask {
+    /// Which.
+    pub task: TaskId,
+    /// The fence that its owner reports with.
+    pub fence: Fence,
+}
+
 /// Why a task cannot be had, written or moved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -246,8 +255,9 @@ pub enum TaskError {
     },
     /// It has as many tasks as it may have.
     #[error(
-        "{session} has {}; its capacity is {capacity}\n  end one first: mcp-bridge task done TASK --fence N",
-        crate::text::count(u64::try_from(*.open).unwrap_or(0), "open task")
+        "{session} has {}; its capacity is {capacity}\n  {}",
+        crate::text::count(u64::try_from(*.open).unwrap_or(0), "open task"),
+        end_first(.held)
     )]
     AtCapacity {
         /// Who.
@@ -256,6 +266,10 @@ pub enum TaskError {
         open: i64,
         /// What it may have.
         capacity: i64,
+        /// The oldest of its tasks, for a session that asked for one: the answer to its
+        /// claim may have been lost.
+        #[serde(default)]
+        held: Option<HeldTask>,
     },
     /// Its agent's process was seen to have ended.
     #[error(
@@ -300,6 +314,17 @@ impl TaskError {
             | Self::Unfit { session, .. } => Some(session),
             _ => None,
         }
+    }
+}
+
+/// How a session gets room for another task.
+fn end_first(held: &Option<HeldTask>) -> String {
+    match held {
+        None => "end one first: mcp-bridge task done TASK --fence N".to_owned(),
+        Some(HeldTask { task, fence }) => format!(
+            "`mcp-bridge task claim {task}` shows task {task} again; \
+             end it first: mcp-bridge task done {task} --fence {fence}"
+        ),
     }
 }
 

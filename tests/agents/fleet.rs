@@ -164,17 +164,13 @@ impl<'a> Server<'a> {
     /// Calls until there is an answer.
     fn ask(&mut self, tool: &str, arguments: &Value) -> Value {
         let end = Instant::now() + PATIENCE;
-        let mut was_cut = false;
         loop {
             if let Some(answer) = self.call(tool, arguments.clone()) {
-                // Its server was killed between the commit and the answer.
-                let is_done = || was_cut && answer.to_string().contains("is done already");
-                if answer["isError"] != false && !is_done() {
+                if answer["isError"] != false {
                     self.fleet.wrong(format!("{tool} {arguments}: {answer}"));
                 }
                 return answer["structuredContent"].clone();
             }
-            was_cut = true;
             assert!(Instant::now() < end, "no answer to {tool}");
         }
     }

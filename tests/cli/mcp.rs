@@ -121,6 +121,14 @@ fn a_task_is_taken_and_done() {
         "Tasks 1, 2 are added."
     );
     let claimed = b.call("claim_task", json!({}));
+    // Asked again, because the answer was lost: it may have no second one.
+    let again = b.call("claim_task", json!({}));
+    assert!(
+        words(&again).starts_with("Task 1 is yours already (fence 1)"),
+        "{again}"
+    );
+    let task = |answer: &Value| answer["structuredContent"]["task"].clone();
+    assert_eq!(task(&again), task(&claimed));
     let fence = claimed["structuredContent"]["task"]["fence"]
         .as_i64()
         .expect("a fence");
@@ -146,12 +154,26 @@ fn a_task_is_taken_and_done() {
         b.text("complete_task", with("result", "merged")),
         "Task 1: done."
     );
+    let again = b.call("complete_task", with("result", "merged"));
+    assert_eq!(again["structuredContent"]["repeated"], true, "{again}");
+    assert!(words(&again).starts_with("You reported before that task 1 is done"));
 
+    scratch.run(&["capacity", "work/b", "2"]).ok();
     let second = b.call("claim_task", json!({ "task_id": 2 }));
     let fence = second["structuredContent"]["task"]["fence"].clone();
-    b.text(
-        "fail_task",
-        json!({ "task_id": 2, "fence": fence, "reason": "no fixtures" }),
+    // One of two was claimed, and its answer lost.
+    let none = b.call("claim_task", json!({}));
+    assert_eq!(
+        words(&none),
+        "No task waits for you.\nYou also have task 2 (fence 1): Test it"
+    );
+    assert_eq!(none["structuredContent"]["also"][0]["fence"], fence);
+    let failed = json!({ "task_id": 2, "fence": fence, "reason": "no fixtures" });
+    assert_eq!(b.text("fail_task", failed.clone()), "Task 2: retry_wait.");
+    let again = b.text("fail_task", failed);
+    assert!(
+        again.starts_with("You reported before that task 2 failed"),
+        "{again}"
     );
     let listed = a.text("list_tasks", json!({}));
     assert!(
@@ -159,7 +181,30 @@ fn a_task_is_taken_and_done() {
         "{listed}"
     );
     let mail = a.text("check_messages", json!({}));
-    assert!(mail.contains("merged"), "{mail}");
+    assert_eq!(mail.matches("merged").count(), 1, "{mail}");
+}
+
+#[test]
+fn a_session_lists_no_task_of_another() {
+    let scratch = Scratch::with_conversation();
+    scratch.conversation(&["--label", "other"]);
+    let tasks = json!([{ "role": "worker", "title": "Port the parser" }]);
+    let mut creator = Client::of(&scratch, "work.a");
+    creator.text("create_tasks", json!({ "tasks": tasks }));
+    let mut owner = Client::of(&scratch, "work.b");
+    owner.text("claim_task", json!({}));
+    let mut stranger = Client::of(&scratch, "other.b");
+    assert_eq!(stranger.text("list_tasks", json!({})), "No tasks.");
+    assert!(
+        owner
+            .text("list_tasks", json!({}))
+            .contains("Port the parser")
+    );
+    assert!(
+        creator
+            .text("list_tasks", json!({}))
+            .contains("Port the parser")
+    );
 }
 
 #[test]
@@ -360,8 +405,9 @@ fn a_task_is_worked_on_by_an_explicit_identity() {
         (ending["task_id"], ending["fence"]) = (id.into(), 1.into());
         client.text(tool, ending);
     }
-    let listed = client.text("list_tasks", with(json!({})));
+    let listed = client.text("list_tasks", of("a", json!({})));
     assert!(listed.contains("1 done"), "{listed}");
+    assert_eq!(client.text("list_tasks", with(json!({}))), "No tasks.");
     client.text("list_workers", with(json!({})));
     let mut stolen = with(json!({}));
     stolen["session_id"] = "a".into();

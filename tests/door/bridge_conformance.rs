@@ -29,6 +29,7 @@ const COUNTED: &[&str] = &[
     "a_call_counts_as_life_and_steals_nothing",
     "a_client_id_makes_one_message",
     "a_client_id_makes_one_task",
+    "a_failure_that_is_repeated_counts_once",
     "a_task_is_done_once",
     "a_task_that_failed_is_tried_again_after_a_pause",
     "acknowledging_by_id",
@@ -139,9 +140,11 @@ cases! {
         of_two_that_claim_one_gets_it
         lists_are_filtered
         a_session_that_is_drained_claims_nothing
+        a_session_lists_its_own_alone
         an_old_fence_hears_who_has_the_task_now
         an_old_fence_hears_how_the_task_ended
         a_task_that_failed_is_tried_again_after_a_pause
+        a_failure_that_is_repeated_counts_once
         cancelling_tells_the_owner
         progress_is_noted
         a_task_is_done_once

@@ -251,6 +251,7 @@ macro_rules! every_case {
                 an_old_fence_hears_who_has_the_task_now
                 an_old_fence_hears_how_the_task_ended
                 a_task_that_failed_is_tried_again_after_a_pause
+                a_failure_that_is_repeated_counts_once
                 the_fifth_failure_is_the_end
                 cancelling_tells_the_owner
                 a_dead_task_that_is_cancelled_alarms_no_more

@@ -10,7 +10,7 @@ use crate::model::message::InvalidMessage;
 use crate::model::rate::{RateLimited, RateLimits};
 use crate::model::task::{Fence, TaskId, TaskState};
 use crate::model::{ConversationId, Label, MessageId, SessionKey, Side, StoreName};
-use crate::store::UsedUp;
+use crate::store::{HeldTask, UsedUp};
 
 /// One of each kind. One that is missing does not compile.
 macro_rules! each {
@@ -107,7 +107,7 @@ fn task() -> Vec<TaskError> {
             session: named.clone(),
             yours: text(),
         },
-        AtCapacity => TaskError::AtCapacity { session: named.clone(), open: 2, capacity: 2 },
+        AtCapacity => TaskError::AtCapacity { session: named.clone(), open: 2, capacity: 2, held: Some(HeldTask { task, fence: Fence(1) }) },
         Exited => TaskError::Exited(named.clone()),
         Draining => TaskError::Draining(session().into()),
         Unfit => TaskError::Unfit { session: named, task, why: text() },

@@ -7,6 +7,7 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 
+use super::words;
 use crate::bridge::{Bridge, Ending};
 use crate::cli::completions;
 use crate::cli::context::Context;
@@ -225,6 +226,7 @@ async fn end(which: Which, outcome: Ending, context: &Context) -> anyhow::Result
     let (bridge, acting) = open(context).await?;
     let caller = &which.who.of(&acting)?.caller;
     let Which { task, fence, .. } = which;
+    let is_failure = matches!(outcome, Ending::Failed(_));
     let ended = bridge.end_task(caller, task, fence, outcome).await?;
     let (now_stands, _) = bridge.task(task).await?;
     bridge.close().await;
@@ -237,15 +239,19 @@ async fn end(which: Which, outcome: Ending, context: &Context) -> anyhow::Result
     }
     let already = if ended.repeated { " already" } else { "" };
     let said = match ended.state {
-        TaskState::Done => format!("task {task} is done{already}"),
+        TaskState::Done if !is_failure => format!("task {task} is done{already}"),
         TaskState::Dead => format!(
             "task {task} failed {} and is dead{already}",
             text::count(now_stands.failures, "time")
         ),
-        _ => {
-            let again = match now_stands.retry_at {
-                Some(at) => format!("it is retried {}", relative(at, clock::now())),
-                None => "it is retried".to_owned(),
+        state => {
+            let again = match (state, now_stands.retry_at) {
+                (TaskState::RetryWait, Some(at)) => {
+                    format!("it is retried {}", relative(at, clock::now()))
+                }
+                (TaskState::RetryWait, None) => "it is retried".to_owned(),
+                // Reported once more, and the task went on meanwhile.
+                (state, _) => format!("it is {} now", words(state)),
             };
             format!("task {task} failed{already}: {again}")
         }

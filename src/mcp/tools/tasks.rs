@@ -42,7 +42,7 @@ impl Tool for ListTasks {
 
     async fn run(self, asked: &Asked<'_>) -> Result<(String, Tasks), Refusal> {
         let acting = self.who.acting(asked)?;
-        let bridge = asked.agent.bridge().await?.with_rights_of(acting.callers());
+        let bridge = asked.agent.bridge().await?;
         let filter = TaskFilter {
             states: self.state.into_iter().collect(),
             role: self.role,
@@ -50,7 +50,7 @@ impl Tool for ListTasks {
             party: None,
             limit: PAGE,
         };
-        let tasks = bridge.tasks(&filter).await?;
+        let tasks = bridge.tasks_of(&acting.callers(), &filter).await?;
         let mut out = match tasks.is_empty() {
             true => "No tasks.".to_owned(),
             false => format!("{} {NOTICE}\n", text::count(tasks.len() as u64, "task")),

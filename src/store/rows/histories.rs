@@ -56,6 +56,12 @@ pub trait HistoryRows {
     /// The engine's.
     fn is_fetched(&mut self, task: TaskId) -> Result<bool>;
 
+    /// Whether this session reported in this lease that the task failed.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn has_failed(&mut self, task: TaskId, fence: Fence, session: &SessionKey) -> Result<bool>;
+
     /// How many sessions other than `except` lost a task, by the losses that count
     /// since it was last given up.
     ///

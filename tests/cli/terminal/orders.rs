@@ -150,7 +150,7 @@ fn a_capacity_is_kept_to() {
     team.worker(1, &["task", "claim"]).ok();
     assert_snapshot!(team.worker(1, &["task", "claim"]).says(), @r"
     75: error: team-1/b has 2 open tasks; its capacity is 2
-      end one first: mcp-bridge task done TASK --fence N
+      `mcp-bridge task claim 1` shows task 1 again; end it first: mcp-bridge task done 1 --fence 1
     ");
     assert_snapshot!(team.run(&["capacity", "team-1", "default"]).ok().shows(), @"team-1/b may have the number of tasks of the orchestrator's configuration");
     assert_eq!(team.session(1, "b")["capacity"], json!(null));

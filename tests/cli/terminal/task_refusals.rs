@@ -93,7 +93,7 @@ fn taken_task_and_old_fence_are_refused() {
     ");
     assert_snapshot!(team.worker(1, &["task", "claim", "2"]).says(), @r"
     75: error: team-1/b has 1 open task; its capacity is 1
-      end one first: mcp-bridge task done TASK --fence N
+      `mcp-bridge task claim 1` shows task 1 again; end it first: mcp-bridge task done 1 --fence 1
     ");
     assert_snapshot!(team.worker(1, &["task", "claim", "9"]).says(), @r"
     65: error: there is no task 9

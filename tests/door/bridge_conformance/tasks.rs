@@ -230,11 +230,19 @@ pub(crate) async fn a_named_task_is_had_or_refused(site: &Site) {
 }
 
 #[track_caller]
-fn is_full(refusal: &TaskError, most: i64) {
-    let TaskError::AtCapacity { open, capacity, .. } = refusal else {
+fn is_full(refusal: &TaskError, most: i64, oldest: Option<&Task>) {
+    let TaskError::AtCapacity {
+        open,
+        capacity,
+        held,
+        ..
+    } = refusal
+    else {
         panic!("{refusal}");
     };
     assert_eq!((*open, *capacity), (most, most));
+    let held = held.as_ref().map(|held| (held.task, held.fence));
+    assert_eq!(held, oldest.map(|task| (task.id, task.fence)));
 }
 
 pub(crate) async fn a_session_has_as_many_as_it_may(site: &Site) {
@@ -243,13 +251,21 @@ pub(crate) async fn a_session_has_as_many_as_it_may(site: &Site) {
     for n in 0..5 {
         add_one(&bridge, &format!("task {n}")).await;
     }
-    claim(&bridge, &one).await;
-    is_full(&refused(bridge.claim_task(&one, None).await), 1);
+    let first = claim(&bridge, &one).await;
+    is_full(
+        &refused(bridge.claim_task(&one, None).await),
+        1,
+        Some(&first),
+    );
     let set = bridge.set_session_capacity(&one.session, Some(3)).await;
     set.expect("set");
     claim(&bridge, &one).await;
     claim(&bridge, &one).await;
-    is_full(&refused(bridge.claim_task(&one, None).await), 3);
+    is_full(
+        &refused(bridge.claim_task(&one, None).await),
+        3,
+        Some(&first),
+    );
     let nowhere = Pair::random().b.session;
     let unknown = bridge.set_session_capacity(&nowhere, Some(1)).await;
     assert!(matches!(unknown, Err(StoreError::NoConversation(..))));
@@ -346,6 +362,30 @@ pub(crate) async fn lists_are_filtered(site: &Site) {
     assert_eq!(counts, expected.into());
 }
 
+pub(crate) async fn a_session_lists_its_own_alone(site: &Site) {
+    let bridge = site.bridge().await;
+    let pairs = pairs(&bridge, 2).await;
+    let own = claimed(&bridge, &pairs[0].b, "one's").await;
+    let other = claimed(&bridge, &pairs[1].b, "two's").await;
+    let added = bridge.add_tasks(Some(&pairs[0].a), &[task("made")]).await;
+    let made = added.expect("added")[0].id;
+    let list = async |callers: &[&Caller], states: Vec<TaskState>| {
+        let filter = TaskFilter {
+            states,
+            limit: 10,
+            ..TaskFilter::default()
+        };
+        let callers: Vec<Caller> = callers.iter().copied().cloned().collect();
+        let tasks = bridge.tasks_of(&callers, &filter).await.expect("listed");
+        tasks.iter().map(|task| task.id).collect::<Vec<_>>()
+    };
+    let (a, b) = (&pairs[0].a, &pairs[0].b);
+    assert_eq!(list(&[b], Vec::new()).await, [own.id]);
+    assert_eq!(list(&[a, b], Vec::new()).await, [own.id, made]);
+    assert_eq!(list(&[a, b], vec![TaskState::Queued]).await, [made]);
+    assert_eq!(list(&[&pairs[1].b], Vec::new()).await, [other.id]);
+}
+
 pub(crate) async fn an_old_fence_hears_who_has_the_task_now(site: &Site) {
     let bridge = site.bridge().await;
     let (one, two) = (Pair::random(), Pair::random());
@@ -421,6 +461,27 @@ pub(crate) async fn a_task_that_failed_is_tried_again_after_a_pause(site: &Site)
     let again = bridge.claim_task(&pairs[0].b, Some(task.id)).await;
     let again = again.expect("claimed").expect("it waits");
     assert_eq!((again.fence, again.attempts), (Fence(2), 2));
+}
+
+pub(crate) async fn a_failure_that_is_repeated_counts_once(site: &Site) {
+    let bridge = site.bridge().await;
+    let pairs = pairs(&bridge, 2).await;
+    let (one, two) = (&pairs[0].b, &pairs[1].b);
+    let task = claimed(&bridge, one, "one").await;
+    end(&bridge, one, &task, failed()).await;
+    let next = bridge.claim_task(two, Some(task.id)).await;
+    let next = next.expect("claimed").expect("it waits");
+    let expected = Ended {
+        state: TaskState::Leased,
+        repeated: true,
+    };
+    assert_eq!(end(&bridge, one, &task, failed()).await, expected);
+    assert_eq!(shown(&bridge, task.id).await.failures, 1);
+    let late = bridge.end_task(one, task.id, task.fence, done("x")).await;
+    assert!(matches!(refused(late), TaskError::StaleLease { .. }));
+    end(&bridge, two, &next, done("x")).await;
+    let expected = ["added 0", "claimed 1", "failed 1", "claimed 2", "done 2"];
+    assert_eq!(events(&bridge, task.id).await, expected);
 }
 
 pub(crate) async fn cancelling_tells_the_owner(site: &Site) {
@@ -634,7 +695,7 @@ pub(crate) async fn to_a_session_that_cannot_is_refused(site: &Site) {
     let refusal = unfit(&bridge, task, &pairs[0]).await;
     assert_eq!(why(&refusal), "its conversation was closed");
     claimed(&bridge, &pairs[1].b, "other").await;
-    is_full(&unfit(&bridge, task, &pairs[1]).await, 1);
+    is_full(&unfit(&bridge, task, &pairs[1]).await, 1, None);
     let drained = &pairs[2].b.session;
     let hour = Duration::from_secs(3_600);
     let order = bridge.order(ControlKind::Drain, drained.to_string(), hour);

@@ -234,6 +234,50 @@ pub(crate) async fn a_task_that_failed_is_tried_again_after_a_pause(backend: &im
     assert!(claimed.expect("asked").is_some());
 }
 
+pub(crate) async fn a_failure_that_is_repeated_counts_once(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pairs = pairs(&store, 2, at(0)).await;
+    let (one, two) = (&pairs[0].b, &pairs[1].b);
+    let task = claimed(&store, one, "one").await;
+    fail(&store, one, &task, 20).await;
+    let next = store.claim_task(two, Some(task.id), at(30)).await;
+    let next = next.expect("claimed").expect("it waits");
+    assert_eq!(next.fence, Fence(2));
+    let before = (shown(&store, task.id).await, events(&store, task.id).await);
+    let audit_before = audited(&store).await;
+    // Its owner did not get the answer, and another has the task meanwhile.
+    let expected = Ended {
+        state: TaskState::Leased,
+        repeated: true,
+    };
+    assert_eq!(fail(&store, one, &task, 40).await, expected);
+    let after = (shown(&store, task.id).await, events(&store, task.id).await);
+    assert_eq!(before, after, "something was written");
+    assert_eq!(audited(&store).await, audit_before);
+    // Only the same end of the same lease by the same session is a repetition.
+    let failed = Outcome::Failed {
+        reason: "x".parse().expect("a reason"),
+        random: 0.5,
+    };
+    for (caller, fence, outcome) in [
+        (one, Fence(1), done("x")),
+        (one, Fence(2), failed.clone()),
+        (two, Fence(1), failed),
+    ] {
+        let ended = store
+            .end_task(caller, task.id, fence, &outcome, at(41))
+            .await;
+        let refusal = refused(ended);
+        assert!(matches!(refusal, TaskError::StaleLease { .. }), "{refusal}");
+    }
+    // The second owner can still end it.
+    let ended = store
+        .end_task(two, task.id, next.fence, &done("x"), at(42))
+        .await;
+    assert!(!ended.expect("ended").repeated);
+    assert_eq!(shown(&store, task.id).await.failures, 1);
+}
+
 pub(crate) async fn the_fifth_failure_is_the_end(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;

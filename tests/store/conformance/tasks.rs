@@ -6,7 +6,7 @@ use mcp_bridge::model::redact::SecretKind;
 use mcp_bridge::model::standing::Standing;
 use mcp_bridge::model::task::{Fence, TaskId, TaskState};
 use mcp_bridge::store::{
-    Caller, Control, ControlKind, NewTask, Store, StoreError, TaskError, TaskFilter,
+    Caller, Control, ControlKind, HeldTask, NewTask, Store, StoreError, Task, TaskError, TaskFilter,
 };
 
 use super::Backend;
@@ -228,11 +228,15 @@ pub(crate) async fn a_named_task_is_had_or_refused(backend: &impl Backend) {
     assert_eq!(none, TaskError::NoTask(TaskId(99)));
 }
 
-fn full(session: &SessionKey, open: i64) -> TaskError {
+fn full(session: &SessionKey, open: i64, oldest: &Task) -> TaskError {
     TaskError::AtCapacity {
         session: session.clone().into(),
         open,
         capacity: open,
+        held: Some(HeldTask {
+            task: oldest.id,
+            fence: oldest.fence,
+        }),
     }
 }
 
@@ -245,21 +249,21 @@ pub(crate) async fn a_session_has_as_many_as_it_may(backend: &impl Backend) {
     let (one, two) = (&pairs[0].b, &pairs[1].b);
     let first = claim(&store, one).await;
     let refusal = refused(store.claim_task(one, None, at(11)).await);
-    assert_eq!(refusal, full(&one.session, 1), "one is the default");
+    assert_eq!(refusal, full(&one.session, 1, &first), "one is the default");
     store.set_capacity(None, 2, 3).await.expect("set");
-    claim(&store, one).await;
+    let second = claim(&store, one).await;
     let refusal = refused(store.claim_task(one, None, at(11)).await);
-    assert_eq!(refusal, full(&one.session, 2), "two for everyone");
+    assert_eq!(refusal, full(&one.session, 2, &first), "two for everyone");
     let set = store.set_session_capacity(&one.session, Some(3)).await;
     set.expect("set");
     claim(&store, one).await;
     let refusal = refused(store.claim_task(one, None, at(11)).await);
-    assert_eq!(refusal, full(&one.session, 3), "three for this one");
-    claim(&store, two).await;
+    assert_eq!(refusal, full(&one.session, 3, &first), "three for this one");
+    let of_two = claim(&store, two).await;
     claim(&store, two).await;
     assert_eq!(
         refused(store.claim_task(two, None, at(11)).await),
-        full(&two.session, 2)
+        full(&two.session, 2, &of_two)
     );
     let taken_back = store.set_session_capacity(&one.session, None).await;
     taken_back.expect("set");
@@ -269,7 +273,7 @@ pub(crate) async fn a_session_has_as_many_as_it_may(backend: &impl Backend) {
     ended.expect("ended");
     assert_eq!(
         refused(store.claim_task(one, None, at(13)).await),
-        full(&one.session, 2)
+        full(&one.session, 2, &second)
     );
     let nowhere = Pair::random().b.session;
     let unknown = store.set_session_capacity(&nowhere, Some(1)).await;

@@ -91,6 +91,16 @@ impl HistoryRows for MemoryRows {
         Ok(row.is_some_and(|row| tables.is_fetched(&row.task)))
     }
 
+    fn has_failed(&mut self, task: TaskId, fence: Fence, session: &SessionKey) -> Result<bool> {
+        let mut rows = self.at()?.history.iter();
+        Ok(rows.any(|row| {
+            row.task == task
+                && row.event.fence == fence
+                && row.event.event == "failed"
+                && row.session.as_ref() == Some(session)
+        }))
+    }
+
     fn losses(&mut self, task: TaskId, except: &SessionKey) -> Result<u64> {
         let losers = self.at()?.losers(task, None);
         let others = losers.iter().filter(|loser| **loser != except);

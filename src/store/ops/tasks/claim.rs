@@ -9,8 +9,8 @@ use crate::model::SessionKey;
 use crate::model::task::{TaskId, TaskState};
 use crate::store::executor::Transaction;
 use crate::store::ops::callers::{authenticate, came_back};
-use crate::store::rows::Due;
-use crate::store::{Caller, Result, Signal, Task, TaskError};
+use crate::store::rows::{Due, Rows};
+use crate::store::{Caller, HeldTask, Result, Signal, StoreError, Task, TaskError};
 
 /// Gives the caller a task: this one, or the oldest that waits for its role.
 ///
@@ -51,12 +51,27 @@ fn try_claim(
     let Some(found) = wanted else {
         return Ok(None);
     };
-    Fitness::of(rows, session, now)?.admits(session)?;
+    let admits = Fitness::of(rows, session, now)?.admits(session);
+    admits.map_err(|refusal| with_oldest(rows, session, refusal))?;
     lease(rows, &found, &Target::Claimed(session), Cause::Claim, now)?;
     let leased = get(rows, found.id)?;
     rows.signal(Signal::Work)?;
     transaction.ring();
     Ok(Some(leased))
+}
+
+/// A refusal that names the oldest task of the session, if its tasks are the reason.
+fn with_oldest(rows: &mut dyn Rows, session: &SessionKey, mut refusal: StoreError) -> StoreError {
+    if let StoreError::Task(TaskError::AtCapacity { held, .. }) = &mut refusal
+        && let Ok(tasks) = rows.tasks_of(session)
+    {
+        let mut readable = tasks.iter().filter_map(|id| rows.task(*id).ok().flatten());
+        *held = readable.next().map(|task| HeldTask {
+            task: task.id,
+            fence: task.fence,
+        });
+    }
+    refusal
 }
 
 enum Claimable {

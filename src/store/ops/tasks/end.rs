@@ -88,14 +88,8 @@ fn end_one(
 ) -> Result<Ended> {
     let found = get(rows, task)?;
     if !found.is_held(session, fence) {
-        let same = match outcome {
-            Outcome::Done(_) => found.state == TaskState::Done,
-            Outcome::Failed { .. } => {
-                matches!(found.state, TaskState::RetryWait | TaskState::Dead)
-            }
-        };
-        // Said again, because the first answer was lost.
-        if same && found.fence == fence && found.last_owner.as_ref() == Some(session) {
+        // Reported again, because the first answer was lost.
+        if is_repeated(rows, session, &found, fence, outcome)? {
             return Ok(Ended {
                 state: found.state,
                 repeated: true,
@@ -147,6 +141,23 @@ fn end_one(
         state,
         repeated: false,
     })
+}
+
+/// Whether this session ended this lease in this way before. A task that is done stays as
+/// it is. One that failed goes on, perhaps with another owner: its history knows.
+fn is_repeated(
+    rows: &mut dyn Rows,
+    session: &SessionKey,
+    found: &Task,
+    fence: Fence,
+    outcome: &Outcome,
+) -> Result<bool> {
+    match outcome {
+        Outcome::Done(_) => Ok(found.state == TaskState::Done
+            && found.fence == fence
+            && found.last_owner.as_ref() == Some(session)),
+        Outcome::Failed { .. } => rows.has_failed(found.id, fence, session),
+    }
 }
 
 /// Why a report with this fence is refused: what became of the task.

@@ -79,6 +79,7 @@ impl Fitness {
                 session,
                 open,
                 capacity,
+                held: None,
             }
             .into());
         }

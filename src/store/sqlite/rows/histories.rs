@@ -78,6 +78,24 @@ impl HistoryRows for SqliteRows {
         })
     }
 
+    fn has_failed(&mut self, task: TaskId, fence: Fence, session: &SessionKey) -> Result<bool> {
+        self.run(|connection| {
+            let found = connection.first(
+                "SELECT 1 FROM bridge_task_history h
+                 WHERE h.task_id = ?1 AND h.fence = ?2 AND h.event = 'failed'
+                   AND h.conversation_id = ?3 AND h.session_id = ?4",
+                params![
+                    task.0,
+                    fence.0,
+                    session.conversation.as_str(),
+                    session.side.as_str()
+                ],
+                |_| Ok(()),
+            )?;
+            Ok(found.is_some())
+        })
+    }
+
     fn losses(&mut self, task: TaskId, except: &SessionKey) -> Result<u64> {
         self.run(|connection| {
             let losses = connection.one(
