@@ -29,7 +29,7 @@ TMUX = ["tmux", "-L", "test"]
 
 
 class Model(scripted.Model):
-    """Calls the tools of its script, one a request, and check_messages when it is told
+    """Calls the tools of its script, one a request, and check_messages when it hears
     that messages wait. Else it says ok."""
 
     script = []
@@ -165,7 +165,7 @@ def unread(side="b"):
 
 
 def woken(text):
-    """Sends, and returns after how many milliseconds the client's model was told."""
+    """Sends, and returns after how many milliseconds the client's model heard of it."""
     before = len(Model.asked)
     bridge("send", text)
     sent = time.monotonic_ns()

@@ -36,7 +36,7 @@ TREES = {name: f"{HOME}/{name}" for name in ["boss", *WORKERS]}
 
 class Model(scripted.Model):
     """The models of all three. The orchestrator's makes the tasks when it is asked to, and
-    reads its mail when it is told of some; a worker's reads its mail and does the task."""
+    reads its mail when it hears of some; a worker's reads its mail and does the task."""
 
     # What each got: (who, what is new to it, the tool that it called).
     asked = []

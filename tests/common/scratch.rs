@@ -147,7 +147,7 @@ impl Scratch {
 
     /// `mcp-bridge` as another user, who owns this directory; for root only. The
     /// program is copied to where that user can reach it.
-    pub fn as_nobody(&self, args: &[&str]) -> Command {
+    pub fn as_other_user(&self, args: &[&str]) -> Command {
         const NOBODY: u32 = 65_534;
         let program = self.path("mcp-bridge");
         std::fs::copy(env!("CARGO_BIN_EXE_mcp-bridge"), &program).expect("copied");

@@ -213,7 +213,7 @@ fn credentials_that_name_a_closed_file_find_its_daemon() {
     let _daemon = Daemon::start(&scratch);
     // Another user, who has the credentials and may use the socket, and may not open
     // the file.
-    let mut status = scratch.as_nobody(&["-c", "credentials/work.b.toml", "check"]);
+    let mut status = scratch.as_other_user(&["-c", "credentials/work.b.toml", "check"]);
     let root = |path: &str| std::os::unix::fs::chown(scratch.path(path), Some(0), Some(0));
     root("").expect("given back");
     root("run").expect("given back");

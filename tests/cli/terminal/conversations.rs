@@ -91,7 +91,7 @@ fn unwritable_files_close_the_conversation_again() {
                 "this is root, and setpriv is missing",
             );
         }
-        scratch.as_nobody(&args)
+        scratch.as_other_user(&args)
     } else {
         scratch.bridge(&args)
     };
@@ -115,7 +115,7 @@ fn the_user_s_own_place_is_the_default() {
         if !can_run("setpriv", &["--version"]) {
             return not_tried("the default store", "this is root, and setpriv is missing");
         }
-        scratch.as_nobody(&["conversation", "new", "--label", "work"])
+        scratch.as_other_user(&["conversation", "new", "--label", "work"])
     } else {
         scratch.bridge(&["conversation", "new", "--label", "work"])
     };

@@ -94,7 +94,7 @@ fn a_user_of_the_group_gives_no_orders() {
     let mine = scratch.credentials("work.b");
     chown(&mine, Some(NOBODY), Some(NOBODY)).expect("root may");
     std::fs::set_permissions(&mine, PermissionsExt::from_mode(0o600)).expect("root may");
-    let as_nobody = |args: &[&str]| {
+    let as_other_user = |args: &[&str]| {
         let mut command = scratch.program("setpriv");
         command
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
@@ -105,7 +105,7 @@ fn a_user_of_the_group_gives_no_orders() {
     let rows = || scratch.number("SELECT count(*) FROM audit_log");
     let before = rows();
     for (order, _) in ORDERS {
-        let refused = scratch.outcome(as_nobody(order));
+        let refused = scratch.outcome(as_other_user(order));
         assert_eq!(refused.code, Some(77), "{order:?}: {refused:?}");
         assert!(
             refused
@@ -117,7 +117,7 @@ fn a_user_of_the_group_gives_no_orders() {
     assert_eq!(rows(), before);
     // Its own conversation a session may close, and its own token end.
     let rekey = |side| {
-        let mut rekey = as_nobody(&["conversation", "rekey", "work", "--side", side]);
+        let mut rekey = as_other_user(&["conversation", "rekey", "work", "--side", side]);
         rekey.env("MCP_BRIDGE_CREDENTIALS", &mine);
         scratch.outcome(rekey)
     };
@@ -133,7 +133,7 @@ fn a_user_of_the_group_gives_no_orders() {
     std::fs::rename(&old, &mine).expect("moved");
     rekey("b").ok();
     let before = rows();
-    let mut close = as_nobody(&["conversation", "close", "work"]);
+    let mut close = as_other_user(&["conversation", "close", "work"]);
     close.env("MCP_BRIDGE_CREDENTIALS", &mine);
     scratch.outcome(close).ok();
     assert_eq!(rows(), before + 1);

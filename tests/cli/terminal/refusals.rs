@@ -41,7 +41,7 @@ fn missing_credentials() {
     let scratch = Scratch::new();
     // Root's stand elsewhere.
     let run = |args: &[&str]| match is_root() {
-        true => scratch.outcome(scratch.as_nobody(args)),
+        true => scratch.outcome(scratch.as_other_user(args)),
         false => scratch.run(args),
     };
     assert_snapshot!(run(&["-c", "work.c", "check"]).says(), @r"

@@ -166,7 +166,7 @@ fn one_that_credentials_are_for_was_there() {
     }
     let run = |args: &[&str]| {
         let mut command = match is_root() {
-            true => scratch.as_nobody(args),
+            true => scratch.as_other_user(args),
             false => scratch.bridge(args),
         };
         command.env_remove("MCP_BRIDGE_STORE");
@@ -189,7 +189,7 @@ fn a_new_user_s_first_screen() {
         if !can_run("setpriv", &["--version"]) {
             return not_tried("the first screen", "this is root, and setpriv is missing");
         }
-        scratch.as_nobody(&["status"])
+        scratch.as_other_user(&["status"])
     } else {
         scratch.bridge(&["status"])
     };
@@ -251,7 +251,7 @@ fn one_that_this_user_may_not_write() {
         if !can_run("setpriv", &["--version"]) {
             return not_tried("a read-only store", "this is root, and setpriv is missing");
         }
-        scratch.as_nobody(&["send", "hi", "-c", "credentials/work.a.toml"])
+        scratch.as_other_user(&["send", "hi", "-c", "credentials/work.a.toml"])
     } else {
         scratch.bridge(&["send", "hi", "-c", "credentials/work.a.toml"])
     };

@@ -9,7 +9,7 @@ use crate::common::scratch::{Scratch, can_run, is_root, not_tried};
 /// other places, so another user runs it then.
 fn by_a_user(scratch: &Scratch, args: &[&str]) -> Command {
     let mut command = match is_root() {
-        true => scratch.as_nobody(args),
+        true => scratch.as_other_user(args),
         false => scratch.bridge(args),
     };
     command.env_remove("MCP_BRIDGE_STORE");
