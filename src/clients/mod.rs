@@ -99,6 +99,11 @@ pub(crate) fn shares_its_process(name: &str) -> bool {
     codex::is_codex(name)
 }
 
+/// Whether this process of such a client may hold the sessions of several agents.
+pub(crate) fn is_shared_process(pid: i32) -> bool {
+    codex::is_shared_process(pid)
+}
+
 /// What such a client, with this process, says of the first of these conversations that
 /// it has; nothing where it has none of them.
 ///

@@ -5,6 +5,7 @@
 //! for an agent is confirmed once the answer was written (`outbox`).
 
 mod agent;
+mod last_word;
 mod outbox;
 mod registrar;
 mod server;
@@ -52,6 +53,7 @@ pub fn run(access: &Access) -> Exit {
 async fn serve(access: Access) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let client = getppid();
+    let shared = last_word::shared(client);
     let deaf = ending::when_gone(None)?;
     let agent = Agent::new(access);
     let (input, output) = stdio_pipes();
@@ -72,6 +74,7 @@ async fn serve(access: Access) -> anyhow::Result<()> {
         () = registrar::run(agent.clone(), client) => {}
         _ = signals.next() => {}
     }
+    last_word::say(&agent, shared).await;
     agent.close().await;
     Ok(())
 }

@@ -19,10 +19,16 @@ use crate::session::notes::Notes;
 /// Between two questions: a few of them may fail before a sign has grown old.
 const EVERY: Duration = Duration::from_secs(20);
 
+/// Before the first one: the client may have been started again, and its sessions count
+/// as alive for a short time only.
+const FIRST: Duration = Duration::from_secs(5);
+
 /// Asks and says for ever, where the client is of that kind.
 pub(super) async fn run(agent: Agent, client: ProcessId) {
+    let mut pause = FIRST;
     loop {
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(pause).await;
+        pause = EVERY;
         let name = agent.client().name;
         if !name.is_empty() && !clients::shares_its_process(&name) {
             std::future::pending::<()>().await;

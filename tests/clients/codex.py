@@ -28,6 +28,10 @@ class Model(scripted.Model):
     that messages wait. Else it says ok."""
 
     script = []
+    # What is in the prompt of a helper, and not in its agent's. It sends a message, and
+    # ends when it may.
+    helps = "lend a hand"
+    helper = threading.Event()
     # (nanoseconds, what is new to the model, the answer)
     asked = []
     # While this is not set it answers nothing.
@@ -41,8 +45,14 @@ class Model(scripted.Model):
             return self.reply("application/json", b"{}")
         request = self.asked_for()
         new = news(request["input"])
+        everything = json.dumps(request["input"])
+        if Model.helps in everything and "delegate" not in everything and request.get("tools"):
+            if "function_call_output" not in new:
+                return self.answer_codex(called(request, "send_to_partner", {"message": "from a helper"}))
+            Model.helper.wait(PATIENCE)
+            return self.answer_codex(said())
         call = Model.script.pop(0) if Model.script and request.get("tools") else None
-        if not call and "unread message" in new and "function_call_output" not in new:
+        if not call and request.get("tools") and "unread message" in new and "function_call_output" not in new:
             call = ("check_messages", {})
         item = called(request, *call) if call else said()
         # One without tools is for the conversation's title.
@@ -183,6 +193,14 @@ def screens(hooks=True):
     server.end()
 
 
+def tree(name):
+    """Another directory that the client trusts."""
+    os.makedirs(f"{HOME}/{name}")
+    with open(f"{CONFIG}/config.toml", "a") as file:
+        file.write(f'\n[projects."{HOME}/{name}"]\ntrust_level = "trusted"\n')
+    return name
+
+
 def session(side="b"):
     status = json.loads(run(BRIDGE, "status", "--json"))
     return next(one for one in status["sessions"] if one["session"] == side)
@@ -284,6 +302,62 @@ def asks():
     return {}
 
 
+def early():
+    """Mail that was there before the session's first prompt begins its first turn."""
+    screens()
+    bridge("send", "job 1")
+    first = woken(lambda: Screen("agent"))
+    wait("end of the wake", lambda: session()["wake"] == "codex-app-server: verified")
+    # And mail that comes while its user has said nothing.
+    run(BRIDGE, "join", f"{CREDENTIALS}/work.a.toml", tree=tree("other"))
+    Screen("second", tree="other")
+    wait("sign of life", lambda: session("a")["heartbeat"])
+    second = woken(lambda: bridge("send", "job 2", side="b"), side="a")
+    return {"woken_after_start_ms": first, "before_a_prompt_ms": second}
+
+
+def helper():
+    """A helper has a server of its own, and acts for the same session."""
+    screens()
+    screen = Screen("agent")
+    Model.script = [("spawn_agent", {"message": Model.helps})]
+    screen.say("delegate it")
+    wait("message of the helper", lambda: "from a helper" in bridge("check"))
+    wait("second server", lambda: len(servers()) == 2)
+    # The agent has ended its turn, and its helper works.
+    wait("idle client", lambda: session()["turn"] == "outside")
+    woken(lambda: bridge("send", "job"))
+    wait("idle client", lambda: session()["turn"] == "outside")
+    # Of two servers one has woken it.
+    assert len(announced()) == 1, announced()
+    status = json.loads(run(BRIDGE, "status", "--json"))
+    assert [one["session"] for one in status["sessions"]] == ["a", "b"], status
+    Model.helper.set()
+    return {}
+
+
+def killed():
+    """The process of all sessions is killed within a turn."""
+    screens()
+    screen = Screen("agent")
+    screen.say("hello")
+    wait("idle client", lambda: session()["turn"] == "outside")
+    Model.answers.clear()
+    screen.say("long work")
+    wait("turn", lambda: session()["turn"] == "inside")
+    shared, = set(servers().values())
+    at = time.monotonic()
+    os.kill(shared, 9)
+    wait("end of the turn", lambda: session()["turn"] == "outside")
+    noticed = time.monotonic() - at
+    assert session()["heartbeat"]["ttl_seconds"] == 30, session()
+    Model.answers.set()
+    # Started again it lives as before.
+    run(CODEX, "app-server", "daemon", "start")
+    wait("sign of life", lambda: session()["heartbeat"]["ttl_seconds"] == 300)
+    return {"noticed_ms": round(noticed * 1000)}
+
+
 def ends():
     """What becomes of our servers when the client's processes are killed."""
     screens()
@@ -293,10 +367,7 @@ def ends():
     alone.kill()
     wait("end of the server", lambda: not servers())
 
-    os.makedirs(f"{HOME}/other")
-    with open(f"{CONFIG}/config.toml", "a") as file:
-        file.write(f'\n[projects."{HOME}/other"]\ntrust_level = "trusted"\n')
-    run(BRIDGE, "join", f"{CREDENTIALS}/work.a.toml", tree="other")
+    run(BRIDGE, "join", f"{CREDENTIALS}/work.a.toml", tree=tree("other"))
     first, second = Screen("first"), Screen("second", tree="other")
     first.say("hello")
     second.say("good day")
@@ -320,7 +391,8 @@ def main():
     prepare(scripted.serve(Model))
     try:
         figures = {"user": lambda: programmed("--user"), "project": lambda: programmed("--project"),
-                   "screen": on_screen, "busy": busy, "asks": asks, "ends": ends}[CASE]()
+                   "screen": on_screen, "busy": busy, "asks": asks, "early": early, "helper": helper,
+                   "killed": killed, "ends": ends}[CASE]()
     except BaseException:
         print([(a[1][-300:], a[2]) for a in Model.asked[-4:]], file=sys.stderr)
         print(session("b"), file=sys.stderr)

@@ -55,6 +55,21 @@ fn codex_says_that_its_session_lives_and_waits() {
 }
 
 #[test]
+fn a_codex_without_a_first_prompt_is_woken() {
+    drive("early");
+}
+
+#[test]
+fn a_helper_of_codex_is_no_turn_and_no_second_session() {
+    drive("helper");
+}
+
+#[test]
+fn a_codex_that_is_killed_in_a_turn_is_noticed_within_seconds() {
+    drive("killed");
+}
+
+#[test]
 fn servers_end_with_the_process_that_codex_runs_them_in() {
     drive("ends");
 }

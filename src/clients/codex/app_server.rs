@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of what it says at once at most.
 const MOST: usize = 4 << 20;
 
+/// Threads that are looked through at most.
+const MOST_THREADS: usize = 64;
+
 /// Characters of its reasons that are passed on.
 const MOST_WORDS: usize = 200;
 
@@ -60,6 +63,47 @@ enum Status {
     },
     SystemError,
     NotLoaded,
+}
+
+/// A thread, as it describes it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct About {
+    status: Status,
+    #[serde(default)]
+    cwd: Option<PathBuf>,
+    /// It is kept nowhere: Codex finds a title in such a thread.
+    #[serde(default)]
+    ephemeral: bool,
+    /// The thread whose helper works in this one.
+    #[serde(default)]
+    parent_thread_id: Option<String>,
+}
+
+impl About {
+    fn state(&self) -> Option<Thread> {
+        match &self.status {
+            Status::Idle => Some(Thread::Idle),
+            Status::Active { active_flags } => {
+                // "waitingOnApproval", "waitingOnUserInput"
+                let waits = active_flags
+                    .iter()
+                    .any(|flag| flag.starts_with("waitingOn"));
+                Some(Thread::Active { waits })
+            }
+            Status::SystemError => Some(Thread::Broken),
+            Status::NotLoaded => None,
+        }
+    }
+
+    /// Whether its user works with it in this directory.
+    fn is_users_in(&self, directory: &Path) -> bool {
+        let is_users = !self.ephemeral && self.parent_thread_id.is_none();
+        let cwd = self.cwd.as_deref().filter(|_| is_users);
+        cwd.is_some_and(|cwd| {
+            cwd == directory || cwd.canonicalize().is_ok_and(|cwd| cwd == directory)
+        })
+    }
 }
 
 /// An answer, or something else that it says.
@@ -130,13 +174,13 @@ impl AppServer {
     ///
     /// # Errors
     /// Why it does not say, in plain words.
-    pub(super) async fn first_of<'a>(
+    pub(super) async fn first_of(
         &mut self,
-        threads: &'a [String],
-    ) -> Result<Option<(&'a str, Thread)>, String> {
+        threads: &[String],
+    ) -> Result<Option<(String, Thread)>, String> {
         for thread in threads {
             if let Some(state) = self.thread(thread).await? {
-                return Ok(Some((thread, state)));
+                return Ok(Some((thread.clone(), state)));
             }
         }
         Ok(None)
@@ -147,32 +191,51 @@ impl AppServer {
     /// # Errors
     /// Why it does not say, in plain words.
     pub(super) async fn thread(&mut self, thread: &str) -> Result<Option<Thread>, String> {
-        #[derive(Deserialize)]
-        struct Answer {
-            thread: About,
-        }
-        #[derive(Deserialize)]
-        struct About {
-            status: Status,
-        }
         let loaded = self.loaded().await?;
         if !loaded.iter().any(|one| one == thread) {
             return Ok(None);
         }
+        Ok(self.about(thread).await?.state())
+    }
+
+    /// The only loaded thread that its user works with in this directory, and how it
+    /// fares; nothing where there is none, or more than one.
+    ///
+    /// # Errors
+    /// Why it does not say, in plain words.
+    pub(super) async fn only_in(
+        &mut self,
+        directory: &Path,
+    ) -> Result<Option<(String, Thread)>, String> {
+        let loaded = self.loaded().await?;
+        if loaded.len() > MOST_THREADS {
+            return Ok(None);
+        }
+        let mut found = None;
+        for thread in loaded {
+            // One that ended meanwhile, or is of another kind, says nothing of the rest.
+            let Ok(about) = self.about(&thread).await else {
+                continue;
+            };
+            let Some(state) = about.state().filter(|_| about.is_users_in(directory)) else {
+                continue;
+            };
+            if found.is_some() {
+                return Ok(None);
+            }
+            found = Some((thread, state));
+        }
+        Ok(found)
+    }
+
+    async fn about(&mut self, thread: &str) -> Result<About, String> {
+        #[derive(Deserialize)]
+        struct Answer {
+            thread: About,
+        }
         let question = json!({ "threadId": thread });
         let answer: Answer = in_time(self.ask("thread/read", question)).await?;
-        Ok(match answer.thread.status {
-            Status::Idle => Some(Thread::Idle),
-            Status::Active { active_flags } => {
-                // "waitingOnApproval", "waitingOnUserInput"
-                let waits = active_flags
-                    .iter()
-                    .any(|flag| flag.starts_with("waitingOn"));
-                Some(Thread::Active { waits })
-            }
-            Status::SystemError => Some(Thread::Broken),
-            Status::NotLoaded => None,
-        })
+        Ok(answer.thread)
     }
 
     async fn loaded(&mut self) -> Result<Vec<String>, String> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::app_server::{AppServer, Thread};
-use super::is_open;
+use super::{find, is_open};
 use crate::clients::{Addressee, Fired, Text, Way};
 use crate::model::wake::ClientWay;
 
@@ -18,6 +18,8 @@ const TAKEN: Duration = Duration::from_secs(3);
 /// Between two looks whether it did: at first, and at most.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(200);
+
+const NOT_LOADED: &str = "Codex has not loaded the agent's thread";
 
 /// The way by the app server.
 pub(super) struct LiveQueue;
@@ -30,11 +32,17 @@ impl Way for LiveQueue {
 
     async fn gate(&self, agent: &Addressee) -> Result<(), Fired> {
         is_open(agent)?;
-        let found = async { find(&mut AppServer::of(agent.client).await?, agent).await };
+        let threads = &agent.threads;
+        let found = async { find(&mut AppServer::of(agent.client).await?, threads).await };
         match found.await {
-            Ok((_, Thread::Idle)) => Ok(()),
-            Ok((_, Thread::Active { .. })) => Err(Fired::Busy),
-            Ok((_, Thread::Broken)) => Err(Fired::Held("Codex says that its thread failed".into())),
+            Ok(Some((_, Thread::Idle))) => Ok(()),
+            Ok(Some((_, Thread::Active { .. }))) => Err(Fired::Busy),
+            Ok(Some((_, Thread::Broken))) => {
+                Err(Fired::Held("Codex says that its thread failed".into()))
+            }
+            // Which one it is, a hook tells at the user's first prompt.
+            Ok(None) | Err(_) if threads.is_empty() => Err(Fired::Later),
+            Ok(None) => Err(Fired::Failed(NOT_LOADED.into())),
             Err(why) => Err(Fired::Failed(why)),
         }
     }
@@ -42,22 +50,15 @@ impl Way for LiveQueue {
     async fn put(&self, agent: &Addressee, text: &Text) -> Fired {
         let put = async {
             let mut server = AppServer::of(agent.client).await?;
-            let (thread, state) = find(&mut server, agent).await?;
+            let found = find(&mut server, &agent.threads).await?;
+            let (thread, state) = found.ok_or(NOT_LOADED)?;
             match state {
-                Thread::Idle => hand(&mut server, thread, text).await,
+                Thread::Idle => hand(&mut server, &thread, text).await,
                 Thread::Active { .. } | Thread::Broken => Ok(Fired::Busy),
             }
         };
         put.await.unwrap_or_else(Fired::Failed)
     }
-}
-
-async fn find<'a>(
-    server: &mut AppServer,
-    agent: &'a Addressee,
-) -> Result<(&'a str, Thread), String> {
-    let found = server.first_of(&agent.threads).await?;
-    found.ok_or_else(|| "Codex has not loaded the agent's thread".into())
 }
 
 /// Queues a text, and leaves it there only as long as Codex may take it at once.

@@ -26,13 +26,15 @@ pub(super) fn owns_its_process(name: &str, pid: i32) -> bool {
     !process::may_share(name) || process::is_alone(pid)
 }
 
-/// What the app server says of the first of these threads that is loaded.
+/// Whether this process may hold the sessions of several agents.
+pub(super) fn is_shared_process(pid: i32) -> bool {
+    !process::is_alone(pid)
+}
+
+/// What the app server says of the agent's thread.
 pub(super) async fn state(client: ProcessId, threads: &[String]) -> Result<Option<State>, String> {
-    if threads.is_empty() {
-        return Ok(None);
-    }
     let mut server = AppServer::of(client).await?;
-    Ok(match server.first_of(threads).await? {
+    Ok(match find(&mut server, threads).await? {
         Some((_, Thread::Idle)) => Some(State { waits: false }),
         Some((_, Thread::Active { waits })) => Some(State { waits }),
         Some((_, Thread::Broken)) | None => None,
@@ -48,11 +50,23 @@ fn is_open(agent: &Addressee) -> Result<(), Fired> {
         // By a hook, when it stopped or before.
         return Err(Fired::Done);
     }
-    if agent.threads.is_empty() {
-        // There is none before the user's first prompt, and then a hook tells.
-        return Err(Fired::Later);
-    }
     Ok(())
+}
+
+/// The thread of an agent, and how it fares: the first of these that is loaded. Before the
+/// user's first prompt no hook and no call has named one. Codex starts this program in the
+/// directory of its thread: if only one is loaded there, that is it.
+async fn find(
+    server: &mut AppServer,
+    threads: &[String],
+) -> Result<Option<(String, Thread)>, String> {
+    if !threads.is_empty() {
+        return server.first_of(threads).await;
+    }
+    match std::env::current_dir() {
+        Ok(directory) => server.only_in(&directory).await,
+        Err(_) => Ok(None),
+    }
 }
 
 /// Whether this can be a thread's identifier, and no option of a command.

@@ -36,7 +36,12 @@ impl Way for Queue {
     }
 
     async fn gate(&self, agent: &Addressee) -> Result<(), Fired> {
-        is_open(agent)
+        is_open(agent)?;
+        match agent.threads.is_empty() {
+            // The user's first prompt names it.
+            true => Err(Fired::Later),
+            false => Ok(()),
+        }
     }
 
     async fn put(&self, agent: &Addressee, text: &Text) -> Fired {

@@ -269,3 +269,52 @@ async fn a_socket_that_is_stale_or_silent_holds_nothing_up() {
     let stale = AppServer::at(&socket, own()).await;
     assert!(why(stale).contains("cannot be reached"));
 }
+
+#[tokio::test]
+async fn the_thread_of_a_directory_is_found_if_it_is_the_only_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let tree = directory.path().canonicalize().expect("a path");
+    let thread = |id: &str, more: Value| {
+        let mut about = json!({ "id": id, "status": { "type": "idle" }, "cwd": tree,
+                                "ephemeral": false, "parentThreadId": null });
+        let members = more.as_object().cloned().unwrap_or_default();
+        about.as_object_mut().expect("an object").extend(members);
+        about
+    };
+    let others = [
+        thread("elsewhere", json!({ "cwd": "/" })),
+        thread("helper", json!({ "parentThreadId": "mine" })),
+        thread("title", json!({ "ephemeral": true })),
+        thread("gone", json!({ "status": { "type": "notLoaded" } })),
+        json!({ "id": "odd" }),
+    ];
+    let active = json!({ "status": { "type": "active", "activeFlags": [] } });
+    for (mine, found) in [
+        (vec![], None),
+        (vec![thread("mine", json!({}))], Some(Thread::Idle)),
+        (
+            vec![thread("mine", active)],
+            Some(Thread::Active { waits: false }),
+        ),
+        (
+            vec![thread("mine", json!({})), thread("second", json!({}))],
+            None,
+        ),
+    ] {
+        let all: Vec<Value> = others.iter().cloned().chain(mine).collect();
+        let codex = Codex::run(Box::new(move |method, question| {
+            let id = |one: &Value| one["id"].clone();
+            Ok(match method {
+                "initialize" => json!({}),
+                "thread/loaded/list" => json!({ "data": all.iter().map(id).collect::<Vec<_>>() }),
+                "thread/read" => {
+                    let mut all = all.iter();
+                    json!({ "thread": all.find(|one| id(one) == question["threadId"]) })
+                }
+                other => panic!("{other}"),
+            })
+        }));
+        let only = codex.open().await.only_in(&tree).await.expect("an answer");
+        assert_eq!(only, found.map(|state| ("mine".to_owned(), state)));
+    }
+}
