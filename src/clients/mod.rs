@@ -125,6 +125,17 @@ pub(crate) fn waits(client: ProcessId) -> Option<bool> {
     claude::waits(client)
 }
 
+/// What an agent does, as its client says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// It waits for a prompt.
+    Nothing,
+    /// It works.
+    Working,
+    /// It waits within its work for its user's permission or answer.
+    Asking,
+}
+
 /// A client that answers whether its agent works.
 #[derive(Default)]
 pub(crate) struct Asked(Option<opencode::Server>);
@@ -135,10 +146,10 @@ impl Asked {
         opencode::is_opencode(name)
     }
 
-    /// Whether the agent of the client with this process works; nothing where the client
-    /// does not say.
-    pub(crate) async fn works(&mut self, client: ProcessId) -> Option<bool> {
-        opencode::works(&mut self.0, client).await
+    /// What the agent of the client with this process does; nothing where the client does
+    /// not say.
+    pub(crate) async fn work(&mut self, client: ProcessId) -> Option<Work> {
+        opencode::work(&mut self.0, client).await
     }
 }
 

@@ -12,6 +12,7 @@ mod server;
 mod signs;
 mod tools;
 mod turns;
+mod waiting;
 mod waker;
 mod working;
 

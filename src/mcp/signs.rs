@@ -8,11 +8,11 @@
 use std::time::Duration;
 
 use super::agent::Agent;
+use super::waiting;
 use crate::clients;
 use crate::host;
 use crate::model::health::DEFAULT_TTL;
 use crate::model::process::ProcessId;
-use crate::model::session::Status;
 use crate::session::SessionError;
 use crate::session::notes::Notes;
 
@@ -55,16 +55,5 @@ async fn round(agent: &Agent, client: ProcessId) -> Result<(), SessionError> {
         bridge.call_in(&caller, DEFAULT_TTL, None).await?;
     }
     // Its hooks say the same, where its user trusts them.
-    if notes.told(&boot).waits != state.waits {
-        let status = match state.waits {
-            true => Status::Waiting,
-            false => Status::Working,
-        };
-        for caller in acting.callers() {
-            bridge.say_status(&caller, status).await?;
-        }
-        // Kept, it is said once more.
-        let _ = notes.change(&boot, |told| told.waits = state.waits);
-    }
-    Ok(())
+    waiting::say(&bridge, &acting, state.waits).await
 }

@@ -1,12 +1,13 @@
-//! The turns of a client that calls no hook, and answers whether its agent works. Such an
-//! agent may be at work for long without a call of the bridge's tools: it would look as if
-//! it did not move.
+//! The turns of a client that calls no hook, and answers whether its agent works, or waits
+//! for its user. Such an agent may be at work for long without a call of the bridge's tools:
+//! it would look as if it did not move.
 
 use std::time::Duration;
 
 use super::agent::Agent;
 use super::turns::end_turn;
-use crate::clients::Asked;
+use super::waiting;
+use crate::clients::{Asked, Work};
 use crate::clock;
 use crate::model::health::{DEFAULT_TTL, Turn};
 use crate::model::process::ProcessId;
@@ -25,7 +26,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 pub(super) async fn run(agent: Agent, client: ProcessId) {
     let mut asked = Asked::default();
     // What was said last, and when.
-    let mut said: Option<(bool, Duration)> = None;
+    let mut said: Option<(Work, Duration)> = None;
     let mut pause = EVERY;
     loop {
         tokio::time::sleep(pause).await;
@@ -33,27 +34,33 @@ pub(super) async fn run(agent: Agent, client: ProcessId) {
         if !name.is_empty() && !Asked::may_be(&name) {
             std::future::pending::<()>().await;
         }
-        let works = asked.works(client).await;
-        pause = works.map_or(LATER, |_| EVERY);
-        let Some(works) = works else {
+        let work = asked.work(client).await;
+        pause = work.map_or(LATER, |_| EVERY);
+        let Some(work) = work else {
             continue;
         };
         let now = clock::since_boot();
         let is_said = said.is_some_and(|(before, at)| {
-            before == works && (!works || now.saturating_sub(at) < AGAIN)
+            before == work && (work == Work::Nothing || now.saturating_sub(at) < AGAIN)
         });
         if is_said {
             continue;
         }
-        let told = match works {
-            true => in_turn(&agent).await,
-            false => end_turn(&agent).await,
-        };
-        match told {
-            Ok(()) => said = Some((works, now)),
+        match say(&agent, work).await {
+            Ok(()) => said = Some((work, now)),
             Err(_) => agent.forget_bridge(),
         }
     }
+}
+
+async fn say(agent: &Agent, work: Work) -> Result<(), SessionError> {
+    match work {
+        Work::Nothing => end_turn(agent).await?,
+        Work::Working | Work::Asking => in_turn(agent).await?,
+    }
+    let acting = agent.acting()?;
+    let bridge = agent.bridge().await?;
+    waiting::say(&bridge, &acting, work == Work::Asking).await
 }
 
 async fn in_turn(agent: &Agent) -> Result<(), SessionError> {

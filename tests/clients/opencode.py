@@ -53,7 +53,7 @@ class Model(scripted.Model):
         Model.asked.append((at, turn, call and call[0]))
         Model.answers.wait(PATIENCE)
         if call:
-            name, = [tool for tool in tools if tool == f"bridge_{call[0]}"]
+            name, = [tool for tool in tools if tool in (f"bridge_{call[0]}", call[0])]
             call = (name, call[1])
         self.answer_claude(request, call)
 
@@ -240,6 +240,40 @@ def busy():
     return {}
 
 
+def asks():
+    """Its questions to its user are seen: no hook says so, its server is asked."""
+    run(BRIDGE, "setup", "opencode")
+    with open(f"{TREE}/opencode.json") as file:
+        settings = json.load(file)
+    settings["permission"] = {"bash": "ask"}
+    with open(f"{TREE}/opencode.json", "w") as file:
+        json.dump(settings, file)
+    screen = Screen("agent", "--port", "0")
+    screen.say("hello")
+    Model.script = [("bash", {"command": "touch file", "description": "a file"})]
+    screen.begin("do it")
+    wait("question", lambda: "Permission required" in screen.text())
+    wait("waiting session", lambda: session()["reported"] == "waiting")
+    assert session()["turn"] == "inside", session()
+    # The message is not read meanwhile, and the operator is told why.
+    tried = subprocess.run([BRIDGE, "-c", f"{CREDENTIALS}/work.a.toml", "doctor", "wake", "--timeout", "5s"],
+                           env=ENV, cwd=TREE, capture_output=True, text=True, timeout=PATIENCE)
+    assert tried.returncode == 1 and "waits for its user" in tried.stdout, tried
+    assert not announced(), announced()
+    wait("command", lambda: os.path.exists(f"{TREE}/file") or screen.press("Enter"))
+    wait("work", lambda: session()["reported"] == "working")
+    wait("reading", lambda: unread() == 0)
+    question = {"question": "Which one?", "header": "Which",
+                "options": [{"label": "left", "description": "left"}, {"label": "right", "description": "right"}]}
+    idle(screen)
+    Model.script = [("question", {"questions": [question]})]
+    screen.begin("ask me")
+    wait("question", lambda: "Which one?" in screen.text())
+    wait("waiting session", lambda: session()["reported"] == "waiting")
+    wait("work", lambda: session()["reported"] == "working" or screen.press("Enter"))
+    return {}
+
+
 def addresses(state):
     """Of connections in a state of /proc/net/tcp: (own port, the other's)."""
     port = lambda word: int(word.rpartition(":")[2], 16)
@@ -339,7 +373,7 @@ def main():
     prepare(scripted.serve(Model))
     try:
         print(json.dumps({"user": lambda: programmed("--user"), "project": lambda: programmed("--project"),
-                          "screen": on_screen, "busy": busy, "alone": alone, "ends": ends}[CASE]()))
+                          "screen": on_screen, "busy": busy, "asks": asks, "alone": alone, "ends": ends}[CASE]()))
     except BaseException:
         shown = subprocess.run([*TMUX, "capture-pane", "-p", "-t", "agent"], env=ENV, capture_output=True, text=True)
         print(shown.stdout, file=sys.stderr)

@@ -50,6 +50,11 @@ fn no_text_comes_into_a_turn_of_opencode() {
 }
 
 #[test]
+fn opencode_that_asks_its_user_is_waiting() {
+    drive("asks");
+}
+
+#[test]
 fn an_opencode_that_is_not_woken_is_said_why() {
     drive("alone");
 }

@@ -6,7 +6,7 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 
-use super::Way;
+use super::{Way, Work};
 use crate::model::process::ProcessId;
 pub(super) use server::Server;
 
@@ -16,18 +16,28 @@ const NAME: &str = "opencode";
 /// The first one first.
 pub(super) const WAYS: &[&dyn Way] = &[&prompt::Prompt];
 
-/// Whether the agent of the client with this process works; nothing where that does not
-/// say. A `server` that was reached is kept for the next question.
-pub(super) async fn works(server: &mut Option<Server>, client: ProcessId) -> Option<bool> {
+/// What the agent of the client with this process does; nothing where that does not say.
+/// A `server` that was reached is kept for the next question.
+pub(super) async fn work(server: &mut Option<Server>, client: ProcessId) -> Option<Work> {
     if let Some(kept) = server
-        && let Ok(busy) = kept.busy().await
+        && let Ok(work) = work_at(kept).await
     {
-        return Some(!busy.is_empty());
+        return Some(work);
     }
     // There was none yet, or it closed what nothing was said on for a while.
     *server = Server::here(client, server::PATIENCE).await.ok();
-    let busy = server.as_mut()?.busy().await.ok()?;
-    Some(!busy.is_empty())
+    work_at(server.as_mut()?).await.ok()
+}
+
+async fn work_at(server: &mut Server) -> Result<Work, String> {
+    if server.busy().await?.is_empty() {
+        return Ok(Work::Nothing);
+    }
+    // A version that does not say whether it asks its user still says that it works.
+    Ok(match server.asks().await {
+        Ok(true) => Work::Asking,
+        Ok(false) | Err(_) => Work::Working,
+    })
 }
 
 /// Whether a client of this name is opencode.

@@ -20,7 +20,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
@@ -238,6 +238,22 @@ impl Server {
             .into_iter()
             .filter(|(_, status)| status.r#type != "idle");
         Ok(busy.map(|(session, _)| session).collect())
+    }
+
+    /// Whether a session of the directory waits for its user's permission or answer; helpers
+    /// of sessions, too.
+    ///
+    /// # Errors
+    /// Why it does not say, in plain words.
+    pub(super) async fn asks(&mut self) -> Result<bool, String> {
+        for kind in ["permission", "question"] {
+            let path = format!("/{kind}?directory={}", self.directory);
+            let open: Vec<IgnoredAny> = in_time(self.patience, self.ask(&path)).await?;
+            if !open.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Begins a turn of a session with a text, by the model and in the mode that its user

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use super::prompt::likeliest;
 use super::server::{Server, Session};
+use super::{Work, work_at};
 use crate::liveness;
 use crate::model::process::ProcessId;
 
@@ -149,6 +150,48 @@ async fn it_says_which_sessions_work() {
     let mut server = opencode.open().await.expect("a server");
     let busy = server.busy().await.expect("its sessions");
     assert_eq!(busy, ["ses_busy", "ses_retry"].map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn it_says_whether_it_asks_its_user() {
+    for (permissions, questions, asks) in [
+        (json!([]), json!([]), false),
+        (
+            json!([{ "id": "per_1", "sessionID": "ses_1" }]),
+            json!([]),
+            true,
+        ),
+        (json!([]), json!([{ "id": "que_1", "unheard of": 1 }]), true),
+    ] {
+        let opencode = Opencode::that_answers(move |path| match path {
+            "/permission?directory=%2Fhome%2Fme%2Fa%20b" => (200, permissions.clone()),
+            "/question?directory=%2Fhome%2Fme%2Fa%20b" => (200, questions.clone()),
+            "/session/status?directory=%2Fhome%2Fme%2Fa%20b" => {
+                (200, json!({ "ses_1": { "type": "busy" } }))
+            }
+            _ => well(path),
+        })
+        .await;
+        let mut server = opencode.open().await.expect("a server");
+        assert_eq!(server.asks().await, Ok(asks));
+        let work = match asks {
+            true => Work::Asking,
+            false => Work::Working,
+        };
+        assert_eq!(work_at(&mut server).await, Ok(work));
+    }
+    // An older one has no such questions, and works all the same.
+    let opencode = Opencode::that_answers(|path| match path {
+        "/session/status?directory=%2Fhome%2Fme%2Fa%20b" => {
+            (200, json!({ "ses_1": { "type": "busy" } }))
+        }
+        "/global/health" => well(path),
+        _ => (404, Value::Null),
+    })
+    .await;
+    let mut server = opencode.open().await.expect("a server");
+    assert!(server.asks().await.is_err());
+    assert_eq!(work_at(&mut server).await, Ok(Work::Working));
 }
 
 #[test]
