@@ -113,7 +113,7 @@ fn losses(criterion: &mut Criterion) {
                     assert_eq!(
                         lost.len(),
                         sessions.div_ceil(10),
-                        "the tenth, and nobody else"
+                        "the tenth, and no other"
                     );
                 }
                 spent

@@ -367,7 +367,7 @@ mod tests {
         case.write(&format!("{pid}\n"));
         assert_eq!(case.check(), ALIVE);
         std::fs::remove_file(case.dir.path().join("pid")).expect("removed");
-        assert_eq!(case.check(), ALIVE, "a file that vanished ends nobody");
+        assert_eq!(case.check(), ALIVE, "a file that vanished ends no agent");
     }
 
     #[tokio::test]
@@ -395,8 +395,8 @@ mod tests {
         assert!(!runs(later));
         assert!(later.took_the_number_of(&process));
         for same in [process, started(0)] {
-            assert!(!same.took_the_number_of(&process), "nobody told {same:?}");
-            assert!(!process.took_the_number_of(&same), "nobody told {same:?}");
+            assert!(!same.took_the_number_of(&process), "unknown {same:?}");
+            assert!(!process.took_the_number_of(&same), "unknown {same:?}");
         }
         assert!(has_ended(later) && !has_ended(process) && !has_ended(started(0)));
         // The file was written after this one began: it is meant.

@@ -201,12 +201,12 @@ def helper():
     # What the helper reads, the session has read.
     Model.reads = False
     wait("waiter", lambda: processes("wait"))
-    told(lambda: as_a("send", "for whoever reads first"))
+    told(lambda: as_a("send", "for the first reader"))
     before = session()["activity_at"]
     Model.begins.set()
     wait("reading by the helper", lambda: session()["unread"] == 0)
     wait("the helper's next request", lambda: len(Model.helped) == 2)
-    assert "for whoever reads first" in Model.helped[1], Model.helped
+    assert "for the first reader" in Model.helped[1], Model.helped
     # It is at work. That is the agent's activity, and no turn of it: mail wakes it.
     assert session()["turn"] == "outside" and session()["activity_at"] > before, session()
     wait("verified wake", lambda: session()["wake"].endswith(": verified"))

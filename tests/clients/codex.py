@@ -375,7 +375,7 @@ def ends():
     assert "app-server" in processes()[shared][1], processes()[shared]
     # The conversation of a client that was killed goes on without a screen.
     second.kill()
-    woken(lambda: bridge("send", "to nobody's screen", side="b"), side="a")
+    woken(lambda: bridge("send", "to an empty screen", side="b"), side="a")
     assert len(servers()) == 2, servers()
     # The shared server's end is that of all, and its successor has them again.
     os.kill(shared, 9)

@@ -522,7 +522,7 @@ impl Daemon {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) => self.log.push(line),
                 Err(RecvTimeoutError::Disconnected) => return code,
-                Err(RecvTimeoutError::Timeout) => panic!("somebody holds its stderr open"),
+                Err(RecvTimeoutError::Timeout) => panic!("another process holds its stderr open"),
             }
         }
     }

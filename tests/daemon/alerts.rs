@@ -248,7 +248,7 @@ async fn unreachable_server_is_reported_in_words() {
     let server = Server::start(Vec::new());
     let settings = hook(&server);
     drop(server);
-    let why = post(&settings).await.expect_err("nobody there");
+    let why = post(&settings).await.expect_err("no server");
     assert!(
         why.starts_with("127.0.0.1: ") && why.ends_with("(3 tries)"),
         "{why}"

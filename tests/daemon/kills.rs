@@ -118,7 +118,7 @@ fn every_task_is_done_once_through_kills() {
         kills += 1;
     }
     // The fences are tried for certain: an agent loses a task, and writes.
-    wait_for("somebody who comes too late", || {
+    wait_for("an agent that comes too late", || {
         fleet.actors[..WORKERS].iter_mut().for_each(Actor::kill);
         for actor in 0..WORKERS {
             fleet.actors[actor].begin(&fleet.rig);

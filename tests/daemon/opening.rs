@@ -117,7 +117,7 @@ fn deleted_or_replaced_store_is_noticed() {
         daemon.says(words);
         daemon.shows("it", waits);
         let now = std::fs::read(rig.path("bridge.db")).expect("there");
-        assert!(now == text, "what stands there is somebody's");
+        assert!(now == text, "the file there is another's");
     }
     std::fs::create_dir(rig.path("directory")).expect("made");
     std::fs::remove_file(rig.path("bridge.db")).expect("removed");

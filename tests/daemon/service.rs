@@ -146,7 +146,7 @@ fn readiness_does_not_wait_for_the_store_and_says_so() {
     assert_eq!(daemon.stop(), Some(0));
     manager.hears("STOPPING=1");
     let pings = manager.told.iter().filter(|told| told.contains("WATCHDOG"));
-    assert_eq!(pings.count(), 0, "nobody asked for them");
+    assert_eq!(pings.count(), 0, "they were not asked for");
 }
 
 #[test]

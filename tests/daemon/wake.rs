@@ -78,7 +78,7 @@ fn command_gets_a_pointer_and_proves_by_fetch() {
     let config = rig.config("worker", &text);
     let mut command = rig.command(&config);
     command
-        .env("MCP_BRIDGE_TOKEN", "of somebody else")
+        .env("MCP_BRIDGE_TOKEN", "of another agent")
         .env("MCP_BRIDGE__LOG__LEVEL", "info")
         .env("NOTIFY_SOCKET", rig.path("nobody"));
     let mut daemon = Daemon::start(&mut command, &config);
@@ -134,7 +134,7 @@ fn command_gets_a_pointer_and_proves_by_fetch() {
             "secret plan",
             pair.a.token.expose(),
             pair.b.token.expose(),
-            "of somebody else",
+            "of another agent",
             "NOTIFY_SOCKET",
             "MCP_BRIDGE__",
         ] {
@@ -391,7 +391,7 @@ fn neglected_session_holds_up_no_other() {
     rig.write_credentials("team", &[&ignored.b, &other.b]);
     let keys = "verify_within = \"200ms\"\nbackoff = \"1h\"\nbackoff_max = \"1h\"";
     let mut daemon = rig.worker(&by_file(&rig, "team", keys));
-    rig.send(&ignored.a, "for nobody");
+    rig.send(&ignored.a, "unread");
     has_lines(&inbox(&rig, "team"), 1);
     rig.send(&other.a, "hello");
     daemon.says(&format!("file did not wake {}", ignored.name));
@@ -530,11 +530,11 @@ fn successor_is_woken_instead_of_an_ended_agent() {
         let ended = rows.iter().all(|row| row.outcome.is_some());
         (ended && !rows.is_empty()).then_some(())
     });
-    daemon.shows("its mail to be nobody's", |s| s.status.contains("0 unread"));
+    daemon.shows("its mail to have no reader", |s| s.status.contains("0 unread"));
     let before = lines(&inbox(&rig, "one"));
     // The other session is tried as often: it tells the time.
     rig.send(&other.a, "tick");
-    rig.send(&one.a, "to nobody");
+    rig.send(&one.a, "to none");
     has_lines(&inbox(&rig, "other"), 4);
     assert_eq!(lines(&inbox(&rig, "one")), before);
     // Neither does a daemon that was started later, from what the store says.
@@ -545,7 +545,7 @@ fn successor_is_woken_instead_of_an_ended_agent() {
     assert_eq!(lines(&inbox(&rig, "one")), before);
     let _successor = Agent::with_file(&rig, "one.pid");
     has_lines(&inbox(&rig, "one"), before + 1);
-    assert_eq!(rig.fetch(&one.b), ["to the first", "to nobody"]);
+    assert_eq!(rig.fetch(&one.b), ["to the first", "to none"]);
     assert_eq!(daemon.stop(), Some(0));
 }
 

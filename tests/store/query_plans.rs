@@ -56,7 +56,7 @@ const MAY_WALK: [(&str, &str); 8] = [
     ),
     (
         "UPDATE bridge_task SET fence = fence + ?1",
-        "a restore writes one that nobody has yet",
+        "a restore writes one that no row has yet",
     ),
     (
         "SELECT count(*) FROM messages",

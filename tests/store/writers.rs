@@ -310,7 +310,7 @@ async fn eight_processes_of_the_command_line_write_and_one_reads() {
         took.as_secs_f64(),
         said.matches("database is locked").count()
     );
-    assert_eq!(said, "", "nobody is told of trouble");
+    assert_eq!(said, "", "no program reports trouble");
     assert_eq!([sent, lost, twice, disordered], [each * WRITERS, 0, 0, 0]);
     assert_eq!(nothing_is_wrong(&promised, &got), sent);
     store.close().await;

@@ -322,7 +322,7 @@ mod tests {
         let directory = scratch();
         let inbox = note(&directory, |_| {}).expect("an inbox");
         drop(UnixListener::bind(directory.path().join("inbox")).expect("bound"));
-        let why = inbox.put("text").await.expect_err("nobody listens");
+        let why = inbox.put("text").await.expect_err("no process listens");
         assert!(why.contains("cannot be reached"), "{why}");
     }
 

@@ -204,7 +204,7 @@ mod tests {
         // A second to and fro: Linux's ps derives it from the time since boot.
         assert!((-1..=1).any(|off| runs(pid, id.start + off)));
         assert!(!runs(pid, id.start - 60));
-        assert!(runs(pid, 0), "where nobody tells");
+        assert!(runs(pid, 0), "where it is not known");
         assert!(has_ended(pid, id.start - 60) && !has_ended(pid, id.start));
         end(child);
         assert!(!runs(pid, id.start) && !runs(pid, 0));

@@ -243,7 +243,7 @@ mod tests {
             }
             tokio::task::yield_now().await;
         }
-        panic!("nobody queues");
+        panic!("no writer queues");
     }
 
     #[tokio::test]
@@ -265,7 +265,7 @@ mod tests {
             }));
             queue_of(&path, n + 1).await;
         }
-        assert!(told.try_recv().is_err(), "nobody passes while we have it");
+        assert!(told.try_recv().is_err(), "no writer passes while we have it");
         drop(first);
         for task in waiting {
             task.await.expect("its turn came");

@@ -60,7 +60,7 @@ impl Team {
     pub(crate) fn start_orchestrator(&mut self) {
         let watch = "[watchdog]\ncheck_interval = \"100ms\"\n";
         self.orchestrator = Some(self.daemon("orchestrator", watch));
-        wait_until("somebody acts", || self.status()["leader"]["acts"] == true);
+        wait_until("a leader", || self.status()["leader"]["acts"] == true);
     }
 
     /// The agent of `team-N` ends.

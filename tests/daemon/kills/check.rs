@@ -160,5 +160,5 @@ fn the_checker_sees_what_must_not_be() {
     let late = [Step::LateAccepted { task: 7, fence: 1 }];
     assert_eq!(wrong(&late, vec![row("leased", 2, 0)]), 1, "an old fence");
     let other = vec![row("queued", 0, 0), row("queued", 0, 0)];
-    assert_eq!(wrong(&[], other), 1, "a task that nobody added");
+    assert_eq!(wrong(&[], other), 1, "a task that was never added");
 }

@@ -315,7 +315,7 @@ pub(crate) async fn a_fetch_that_died_is_repeated(site: &Site) {
     say(&bridge, &pair.a, "two").await;
     let session = std::slice::from_ref(&pair.b.session);
     let mail = bridge.unread(session).await.expect("looked");
-    assert_eq!(mail[0].unread, 2, "what nobody got is still owed");
+    assert_eq!(mail[0].unread, 2, "what was not received is still owed");
     let again = bridge.fetch(&pair.b, 9).await.expect("fetched");
     let got: Vec<&str> = again.messages.iter().map(|m| &*m.message).collect();
     assert_eq!(got, ["one", "two"]);
@@ -675,5 +675,5 @@ pub(crate) async fn followers_need_a_token(site: &Site) {
             elsewhere.close_conversation(&id).await.expect("closed");
         }
     );
-    ended.expect("in time").expect_err("nobody is left");
+    ended.expect("in time").expect_err("no session is left");
 }

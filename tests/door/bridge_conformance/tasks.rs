@@ -651,7 +651,7 @@ async fn unfit(bridge: &Bridge, task: TaskId, to: &Pair) -> TaskError {
     let after = (shown(bridge, task).await, events(bridge, task).await);
     assert_eq!(before, after);
     let mail = bridge.unread(std::slice::from_ref(to)).await;
-    assert_eq!(mail.expect("looked")[0].unread, 0, "it was told of it");
+    assert_eq!(mail.expect("looked")[0].unread, 0, "it gets no notice");
     refusal
 }
 

@@ -19,7 +19,7 @@ fn built(name: &str, version: &str) -> PathBuf {
     let directory = bridge.parent().expect("it stands somewhere");
     let deb = directory.join(name);
     let lock = File::create(deb.with_extension("lock")).expect("made");
-    wait_for("whoever makes the package", || match lock.try_lock() {
+    wait_for("the process that makes the package", || match lock.try_lock() {
         Ok(()) => Some(()),
         Err(TryLockError::WouldBlock) => None,
         Err(TryLockError::Error(error)) => panic!("{error}"),

@@ -166,7 +166,7 @@ pub(crate) async fn messages_are_handed_over_whole(backend: &impl Backend) {
             }),
         )
         .expect("mounted");
-    say(&store, &pairs[1].a, "somebody else's", at(1)).await;
+    say(&store, &pairs[1].a, "another's", at(1)).await;
     say(&store, &pairs[0].b, "the other way", at(1)).await;
     backend.foreign(&format!(
         "INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp)

@@ -135,7 +135,7 @@ pub(crate) async fn an_end_since_the_look_voids_it(backend: &impl Backend) {
     assert_eq!(
         alarms(&store).await,
         [(AlertKind::NeverStarted, subject)],
-        "nobody else's"
+        "no other's"
     );
 }
 

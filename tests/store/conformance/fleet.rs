@@ -524,7 +524,7 @@ pub(crate) async fn foreign_mark_excludes_our_own_mirror(backend: &impl Backend)
          WHERE conversation_id = '{}' AND session_id = 'b'",
         pair.id
     ));
-    let first = mark().await.expect("somebody else wrote");
+    let first = mark().await.expect("another program wrote");
     assert_eq!(
         seen(&store, session).await.reported.as_deref(),
         Some("waiting")

@@ -263,7 +263,7 @@ pub(crate) async fn renewals_never_shorten_and_never_reopen(backend: &impl Backe
     };
     assert_eq!(end(plain).await, until);
     assert_eq!(end(long).await, at(90_000));
-    assert_eq!(end(closed).await, at(2), "closed is closed for everybody");
+    assert_eq!(end(closed).await, at(2), "closed is closed for all");
     let holds: Timestamp = "2025-11-13T20:00:00Z".parse().expect("a time");
     assert_eq!(end(spaced).await, holds);
     assert_eq!(end(taken).await, at(3 * 3_600), "not its own to renew");
@@ -373,7 +373,7 @@ pub(crate) async fn an_exit_is_noted_once_by_its_owner(backend: &impl Backend) {
             .await
             .expect("asked")
     };
-    assert!(!exit(&daemon, 1).await, "nobody owns it yet");
+    assert!(!exit(&daemon, 1).await, "no daemon owns it yet");
     beat(&store, &daemon, session, &boot("x", 100)).await;
     assert!(!exit(&other, 2).await, "not the owner");
     let asked = [

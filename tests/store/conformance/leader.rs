@@ -32,7 +32,7 @@ async fn lease(store: &Store) -> Lease {
         .lease()
         .await
         .expect("looked")
-        .expect("somebody had it")
+        .expect("a daemon had it")
 }
 
 pub(crate) async fn the_first_takes_it(backend: &impl Backend) {

@@ -472,7 +472,7 @@ pub(crate) async fn a_fetch_that_died_is_repeated(backend: &impl Backend) {
         .mail(std::slice::from_ref(&pair.b.session))
         .await
         .expect("looked");
-    assert_eq!(mail[0].unread, 2, "what nobody got is still owed");
+    assert_eq!(mail[0].unread, 2, "what was not received is still owed");
     let again = store.fetch(&pair.b, 9, at(4)).await.expect("fetched");
     let got: Vec<&str> = again.messages.iter().map(|m| &*m.message).collect();
     assert_eq!(got, ["one", "two"]);
@@ -777,7 +777,7 @@ pub(crate) async fn foreign_spellings_are_read(backend: &impl Backend) {
     );
     insert("watchdog", "b", "'word'", "'not json'", "soon");
     insert("a", "b", "x'68ff69'", "x'ff'", "2025-11-13T02:13:25.000001");
-    insert("a", "c", "'for nobody'", "'{}'", "2025-11-13T02:13:25");
+    insert("a", "c", "'without a reader'", "'{}'", "2025-11-13T02:13:25");
     let session = std::slice::from_ref(&pair.b.session);
     let mail = store.mail(session).await.expect("looked");
     assert_eq!(mail[0].unread, 4);

@@ -470,7 +470,7 @@ pub(crate) async fn many_of_one_role_hide_no_other(backend: &impl Backend) {
          INSERT INTO bridge_task (role, title, body, created_ms, changed_ms)
          SELECT 'wroker', 'x', 'x', 0, 0 FROM n",
     );
-    let id = add(&store, "for somebody").await;
+    let id = add(&store, "for an agent").await;
     let waiting = store.waiting_tasks(&[], WITHIN, at(50)).await;
     let waiting = waiting.expect("looked");
     assert_eq!(waiting.len(), 5_001, "of each the oldest");

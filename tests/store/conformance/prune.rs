@@ -222,7 +222,7 @@ pub(crate) async fn tasks_that_are_over_go_after_their_time(backend: &impl Backe
     assert_eq!(count(backend, orphans), 0);
     assert!(
         alarms(&store).await.is_empty(),
-        "nobody can do anything about it"
+        "no operator can act on it"
     );
 }
 
@@ -426,7 +426,7 @@ pub(crate) async fn alerts_about_what_has_ended_end(backend: &impl Backend) {
     assert_eq!(
         told.len(),
         1,
-        "nobody is told that it recovered: it did not"
+        "no recovery is announced: it did not recover"
     );
 }
 

@@ -179,7 +179,7 @@ async fn unfit_at(
         (shown(store, task).await, events(store, task).await)
     );
     let mail = store.mail(std::slice::from_ref(to)).await.expect("looked");
-    assert_eq!(mail[0].unread, 0, "it was told of it");
+    assert_eq!(mail[0].unread, 0, "it gets no notice");
     refusal
 }
 

@@ -32,7 +32,7 @@ async fn with_mail(store: &Store) -> SessionKey {
 
 const SPENT: WakeEnd<'_> = WakeEnd {
     outcome: WakeOutcome::Spent,
-    reason: Some("nobody fetched"),
+    reason: Some("no fetch in time"),
 };
 
 pub(crate) async fn one_of_many_may_wake(backend: &impl Backend) {

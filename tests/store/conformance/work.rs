@@ -100,7 +100,7 @@ pub(crate) async fn lead(store: &Store) -> Leader {
         epoch: 1,
     };
     let taken = store.take_lead(&daemon, seen.as_ref(), TTL, at(0)).await;
-    taken.expect("asked").expect("nobody else wants it")
+    taken.expect("asked").expect("no other daemon takes it")
 }
 
 /// A worker daemon on the machine `host`.

@@ -15,7 +15,7 @@ impl World {
         self.store
             .oracle
             .must(Check::NoFalseLost, self.now, !mild, || {
-                "somebody was lost although nothing but short pauses happened".into()
+                "a session was lost although there were only short pauses".into()
             });
         // All hosts fell silent, at least three of them with a live agent: a session
         // that was alive just before is not lost before the hold is over.

@@ -100,7 +100,7 @@ async fn housekeeping_deletes_our_rows_and_leaves_theirs() {
     assert_eq!(
         texts(&site, "SELECT session_id FROM session_status").len(),
         2,
-        "statuses of theirs stay, whatever became of their conversations"
+        "their statuses stay, also without their conversations"
     );
     assert_eq!(
         texts(&site, "SELECT kind || id FROM bridge_ours"),

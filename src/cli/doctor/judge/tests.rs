@@ -324,7 +324,7 @@ fn who_may_use_the_store() {
     assert!(modes(0o660, 0o750).contains("chmod 2770 /s"));
     let mut own = sound();
     own.stores[0].directory = Some(permissions(0o700));
-    assert_eq!(wrong(&own), [], "its owner's alone, whatever its files say");
+    assert_eq!(wrong(&own), [], "its owner's alone, with any files");
     let shared = with(|facts| facts.stores[0].closes = true);
     for line in ["StateDirectoryMode=2770", "UMask=0007", "tmpfiles.d"] {
         assert!(shared.contains(line), "{line}: {shared}");
