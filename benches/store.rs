@@ -348,7 +348,7 @@ fn deciding(criterion: &mut Criterion, world: &World) {
             .await;
         });
     });
-    // From one half to the other and back: both are stalled for good.
+    // From one half to the other and back: both stay stalled.
     let tasks: Vec<TaskId> = world.runtime.block_on(async {
         settle(&keys, Standing::Stalled).await;
         let new: Vec<NewTask> = (0..50)

@@ -110,11 +110,7 @@ fn losses(criterion: &mut Criterion) {
                     let begun = Instant::now();
                     let lost = observer.due(Duration::from_secs(1_020));
                     spent += begun.elapsed();
-                    assert_eq!(
-                        lost.len(),
-                        sessions.div_ceil(10),
-                        "the tenth, and no other"
-                    );
+                    assert_eq!(lost.len(), sessions.div_ceil(10), "the tenth, and no other");
                 }
                 spent
             });

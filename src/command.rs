@@ -195,8 +195,8 @@ pub(crate) async fn run(request: &Request<'_>) -> Ended {
     })
 }
 
-/// What was kept of the output. Two pipes, so that what one brings does not come
-/// to stand in the middle of a word of the other.
+/// The part of the output that was kept. Two pipes, so that the text of one does not
+/// land in the middle of a word of the other.
 #[derive(Debug, Default)]
 struct KeptOutput {
     out: Pipe,

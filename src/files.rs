@@ -10,7 +10,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 /// More than any daemon needs.
 const ENOUGH: u64 = 65_536;
 
-/// The most that macOS takes where its hard limit is none.
+/// The most that macOS takes where it has no hard limit.
 const OPEN_MAX: u64 = 10_240;
 
 /// Named where a descriptor is refused for the limit.

@@ -1,9 +1,8 @@
 //! `bench delivery`: pairs of agents that send and read for a while, and then
 //! the proof, from their journals, that every message came once and in order.
 //!
-//! A process knows nothing of the others but the store, and its journal says
-//! all that the checker needs: with `--kill` they are killed at random, all
-//! along, and started anew.
+//! A process shares only the store with the others, and its journal says all that the
+//! checker needs: with `--kill` they are killed at random, all along, and started anew.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

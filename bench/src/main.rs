@@ -7,7 +7,7 @@
 //! session that is dead though it lives, a task that is lost or done twice.
 //! `docs/bench.md` tells how to read the output.
 //!
-//! It is a program of its own, so that nothing of it is linked into the product;
+//! It is a program of its own, so that no part of it is linked into the product;
 //! `mcp-bridge bench` runs it.
 
 mod agents;

@@ -27,7 +27,7 @@ pub(super) enum Reader {
     Watch,
     /// What the daemon does: ids, handed to a task of the runtime.
     Daemon,
-    /// inotify, lock probe, one row, one thread; nothing of ours.
+    /// inotify, lock probe, one row, one thread; none of our code.
     Floor,
     /// A question every 100 ms.
     Poll,

@@ -1,4 +1,4 @@
-//! Those who send: our own store, and a program that knows nothing of us.
+//! The senders: our own store, and a program that does not know us.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,8 +28,8 @@ pub(super) enum Writer {
     Foreign,
     /// The same over one connection.
     ForeignKept,
-    /// The same statements over one connection, and the doorbell after them.
-    /// What our own writer does, and nothing of ours but the bell.
+    /// The same statements over one connection, and the doorbell after them. The same
+    /// work as our own writer, with only the bell of our code.
     Ringing,
 }
 

@@ -1,4 +1,4 @@
-//! A table of PostgreSQL: one statement inserts the row and notifies, and who listens
+//! A table of PostgreSQL: one statement inserts the row and notifies, and the listener
 //! fetches the row. Statements are prepared; `synchronous_commit` is on.
 
 use std::io::{BufReader, Read as _, Write as _};

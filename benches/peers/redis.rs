@@ -62,7 +62,7 @@ pub(crate) fn read(socket: &Path) -> anyhow::Result<()> {
     reader::ready()?;
     loop {
         let words = ["XREAD", "BLOCK", "0", "STREAMS", "messages", &last];
-        // Of each stream its name and its entries, of each entry its id and fields.
+        // For each stream its name and its entries, for each entry its id and fields.
         let streams = connection.ask(&words)?;
         let entries = streams.at(0)?.at(1)?;
         for place in 0..entries.list()?.len() {

@@ -1,4 +1,4 @@
-//! What a client says to a hook: nothing of it is an error.
+//! What a client says to a hook: no input is an error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -3,8 +3,8 @@
 //! file that implements `AlertAdapter` for its settings, and a line in `adapters`.
 //!
 //! Every alert goes to the journal, or to the log in its place, and to all configured
-//! adapters at the same time, each with its own time limit and its own retries. Knows
-//! nothing of when an alert is due.
+//! adapters at the same time, each with its own time limit and its own retries. Does
+//! not know when an alert is due.
 
 mod adapters;
 mod exec;

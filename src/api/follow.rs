@@ -2,9 +2,9 @@
 //! committed. Marks nothing read.
 //!
 //! A subscription is resumed by its [`Cursor`]: the newest message that each of its
-//! sessions was handed. Where the store is this process's own, its ears tell of
-//! commits, and the sink is called on the thread that hears: no queue and no other
-//! thread stand between a commit and who hears of it.
+//! sessions was handed. Where the store is this process's own, its doorbell reports
+//! commits, and the sink is called on the doorbell's thread: no queue and no other
+//! thread stand between a commit and the listener.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;

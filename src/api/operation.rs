@@ -30,8 +30,8 @@ pub trait Operation: Serialize + DeserializeOwned + JsonSchema + Send + Sync + '
         Self::ROUTE.repeatable
     }
 
-    /// Who answered, where an answer says so: a daemon that does not speak this version
-    /// is refused.
+    /// Which daemon answered, where an answer says so: a daemon that does not speak
+    /// this version is refused.
     fn answering(_: &Self::Answer) -> Option<&Answering> {
         None
     }
@@ -50,7 +50,7 @@ pub struct Route {
     pub method: Method,
     /// The path, without [`super::PREFIX`].
     pub name: &'static str,
-    /// Who may.
+    /// Who may use it.
     pub rights: Rights,
     /// What it does, in a line.
     pub summary: &'static str,
@@ -142,7 +142,7 @@ pub struct Rights {
     pub anyone: bool,
     /// A session, by its token.
     pub session: bool,
-    /// Who reaches `admin.sock`.
+    /// An operator, at `admin.sock`.
     pub operator: bool,
 }
 
@@ -205,8 +205,8 @@ pub struct At<'a> {
     /// The actor has the store open itself: what it might be refused here it could do
     /// to the file, so nothing is asked of the store for that alone.
     pub is_trusted: bool,
-    /// The same was asked for before, and the answer was lost: what is so already may
-    /// be this program's own doing, and is then no error.
+    /// The same request came before, and its answer was lost: what is already done may
+    /// be this program's own work, and is then no error.
     pub is_repeated: bool,
     /// The process that asks, if it is another one and known.
     pub process: Option<u32>,

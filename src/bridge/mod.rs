@@ -232,8 +232,8 @@ impl Bridge {
         self.ask(operation, Actor::Session(caller.clone())).await
     }
 
-    /// Does an operation for an operator. Who has the store's file open is one as far
-    /// as the file goes; a daemon asks for `admin.sock`.
+    /// Does an operation for an operator. A process that has the store's file open
+    /// counts as one; a daemon requires `admin.sock`.
     async fn ask_as_operator<O: Operation>(&self, operation: O) -> Result<O::Answer> {
         self.ask(operation, Actor::Operator).await
     }

@@ -87,7 +87,7 @@ pub(super) async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Ex
     Ok(refused.unwrap_or(Exit::Success))
 }
 
-/// Tells the sessions that may read from those that may not. Of several, one that
+/// Separates the sessions that may read from those that may not. Of several, one that
 /// is refused is reported and does not stand in the way of the others.
 pub(super) async fn verify(
     bridge: &Bridge,

@@ -1,5 +1,5 @@
-//! Who may give an order: an operator of the store, and for some the session whose
-//! matter it is.
+//! Who may give an order: an operator of the store, and for some the session that it
+//! concerns.
 
 use super::context::Context;
 use super::error::CliError;

@@ -114,7 +114,7 @@ pub(crate) async fn state(client: ProcessId, threads: &[String]) -> Result<Optio
 }
 
 /// What the client with this process notes of itself, as long as it says there that it
-/// sits idle; nothing where it does not, or says nothing of that.
+/// is idle; otherwise `None`.
 pub(crate) fn idles(client: ProcessId) -> Option<Vec<u8>> {
     claude::idles(client)
 }
@@ -153,8 +153,8 @@ impl Asked {
     }
 }
 
-/// The ways into the client with this process, which calls itself so, the first one
-/// first; none where it says nothing of itself that is known here.
+/// The ways into the client with this process and this name, in the order in which they
+/// are tried; none for a client that is not known here.
 pub(crate) fn ways(client: ProcessId, name: &str) -> &'static [&'static dyn Way] {
     if codex::is_codex(name) {
         codex::WAYS

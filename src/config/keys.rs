@@ -1,5 +1,5 @@
-//! Every key of the configuration: what it is, what it may be, what it is
-//! without being said, who has it, and whether a reload applies it.
+//! Every key of the configuration: what it is, what it may be, its default, which role
+//! has it, and whether a reload applies it.
 //!
 //! The one source of the tables in docs/daemon.md and of
 //! mcp-bridged.toml(5). Defaults and limits are the constants that the checks

@@ -1,10 +1,9 @@
 //! The configuration: raw TOML shape -> defaults -> validated [`Settings`].
 //!
 //! Owns the reading of `/etc/mcp-bridge/<instance>.toml`, of the drop-ins in
-//! `<instance>.d/*.toml` beside it and of `MCP_BRIDGE__SECTION__KEY`, and every
-//! word an operator reads when one of them is wrong. Knows nothing of the
-//! store or of the duties. Of this crate it imports only how files are opened and
-//! what a level of the log may be.
+//! `<instance>.d/*.toml` beside it and of `MCP_BRIDGE__SECTION__KEY`, and every word an
+//! operator reads when one of them is wrong. Does not know the store or the duties. Of
+//! this crate it imports only how files are opened and what a level of the log may be.
 //!
 //! | file | does |
 //! |---|---|

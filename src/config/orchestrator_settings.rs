@@ -13,7 +13,8 @@ pub struct OrchestratorSettings {
     pub housekeeping: HousekeepingSettings,
 }
 
-/// The duty *watchdog*: who is lost, who is stalled, and when not to trust the look.
+/// The duty *watchdog*: which sessions are lost, which are stalled, and when not to
+/// trust the look.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WatchdogSettings {
     /// The longest sleep between two looks, 100 ms to 10 s.

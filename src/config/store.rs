@@ -91,7 +91,7 @@ fn check(found: &mut Findings, at: SettingPlace, url: &str, file: Option<&str>) 
         "sqlite" if !rest.starts_with('/') => "a relative path has another meaning for a service",
         "sqlite" => return,
         "postgres" | "postgresql" => "this version stores in SQLite only, not in PostgreSQL",
-        // Even the scheme may be a secret when it is none of a URL's.
+        // Even the scheme may be a secret when it is no scheme of a URL.
         _ => "this version stores in SQLite only",
     };
     let of = file.map(|file| format!("{file}: ")).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Defaults and limits, and what has to hold between two keys.
 //!
-//! A check that fails notes its error and goes on with the default, so that
-//! all errors come at once; nothing of it is handed out when there is any.
+//! A check that fails notes its error and goes on with the default, so that all errors
+//! come at once; the settings are not handed out if there is any error.
 
 use std::path::PathBuf;
 

@@ -2,8 +2,8 @@
 //!
 //! The new file is written beside the old one, under its name and `.new`, before the
 //! store hears of the token, and takes its place afterwards. So a process that is
-//! killed in between leaves the token that counts in one of the two, and the next
-//! one finds it there. Who writes the new file holds a lock on it.
+//! killed in between leaves the token that counts in one of the two, and the next one
+//! finds it there. The process that writes the new file holds a lock on it.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};

@@ -1,5 +1,5 @@
 //! Duty *door*: keeps the daemon's sockets open, or closed, as the settings say; and
-//! who tells it of commits.
+//! connects them to the doorbell.
 
 use std::collections::HashSet;
 use std::io;

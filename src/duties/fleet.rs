@@ -11,12 +11,12 @@ use crate::model::health::Health;
 use crate::model::session::session_name;
 use crate::store::SeenSession;
 
-/// What is known of one session besides how it fares.
+/// What is known of one session besides its health.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     /// Its row, as it was read last.
     pub(super) row: SeenSession,
-    /// How it fares.
+    /// Its health.
     pub(super) health: Health,
     /// It gets nothing new.
     pub(super) draining: bool,

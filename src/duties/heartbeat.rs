@@ -212,7 +212,7 @@ impl Heartbeat {
             self.missed.remove(&session.key);
             if let Some(owner) = elsewhere.get(&session.key) {
                 self.held.remove(&session.key);
-                // Of several daemons of a machine one keeps its clients.
+                // One of several daemons of a machine keeps its clients.
                 if session.agent.credentials().is_none() {
                     continue;
                 }

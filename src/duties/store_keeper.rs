@@ -50,7 +50,7 @@ const LOCK_LASTS: Duration = Duration::from_secs(6);
 /// After this time without a write of any duty here, the keeper tries one: longer than
 /// the pause between two heartbeats, which are writes.
 const QUIET: Duration = Duration::from_secs(6);
-/// Who has waited so long for a write stands in the keeper's way, too.
+/// A write that has waited this long stands in the keeper's way, too.
 const WAITS: Duration = Duration::from_secs(1);
 /// Answering times that differ by less are the same.
 const NOISE: Duration = Duration::from_millis(1);

@@ -223,7 +223,7 @@ impl Watchdog {
         self.full_look = FullLook::begin(true);
     }
 
-    /// Asks the observer who fares otherwise than was said, and writes it.
+    /// Asks the observer whose health differs from what was said, and writes it.
     async fn judge(
         &mut self,
         store: &SharedStore,
@@ -240,7 +240,7 @@ impl Watchdog {
         self.write(store, leader, changes, patience).await
     }
 
-    /// Reassignment goes by how sessions fare when they are judged, not only by what
+    /// Reassignment uses the health of sessions when they are judged, not only what
     /// changed.
     fn publish_health(&mut self) {
         let mut fleet = self.fleet.lock();

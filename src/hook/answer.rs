@@ -145,7 +145,7 @@ fn calls(client: ProcessId) -> bool {
 
 /// What the store said.
 struct Heard {
-    /// Of all sessions of the agent.
+    /// For all sessions of the agent.
     mail: Mail,
     goes_on: bool,
 }

@@ -1,6 +1,6 @@
-//! What a helper of the agent does: that is the agent's activity, and says nothing of its
-//! turn. A helper in the background works on when the agent's turn is over, and the agent
-//! can be woken meanwhile.
+//! What a helper of the agent does: that is the agent's activity, and does not concern
+//! its turn. A helper in the background works on when the agent's turn is over, and the
+//! agent can be woken meanwhile.
 
 use super::plan::Plan;
 use super::saying::{ACTIVITY_EVERY_MS, say_waiting};

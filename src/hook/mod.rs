@@ -83,7 +83,7 @@ fn input() -> Vec<u8> {
     .unwrap_or_default()
 }
 
-/// On standard error, which clients show only to who looks for it.
+/// On standard error, which clients show only to a user who looks for it.
 fn tell(text: &str) {
     let text = crate::text::shown::shown_lines(text);
     let _ = writeln!(std::io::stderr(), "mcp-bridge hook: {text}");

@@ -1,6 +1,6 @@
 //! Signs of life of an agent whose client's process proves none: all sessions of a Codex
-//! run in one, whose life says nothing of a single one. Asked, the client says which
-//! conversations it has, and which of them wait for their user.
+//! run in one process, whose life does not prove a single session. Asked, the client
+//! says which conversations it has, and which of them wait for their user.
 //!
 //! That is no activity of the agent's: one that owes something and does not move is
 //! stalled all the same.

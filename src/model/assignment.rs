@@ -1,4 +1,4 @@
-//! Who gets which task: pure.
+//! Which session gets which task: pure.
 //!
 //! A plan is made from one look at the store and may be old when it is carried
 //! out: every action names the fence that it was decided on, and is written
@@ -79,7 +79,7 @@ pub struct Candidate {
     pub key: SessionKey,
     /// Its role.
     pub role: String,
-    /// How it fares.
+    /// Its health.
     pub health: Health,
     /// It gets nothing new.
     pub draining: bool,

@@ -11,7 +11,7 @@ pub enum DoorError {
     /// No daemon answers there.
     #[error("no daemon answers at {}: {}\n  start it: systemctl start 'mcp-bridged@*', or with --user; or name a store: --store", .0.display(), .1)]
     Unreachable(PathBuf, String),
-    /// Of several daemons that nothing chooses between, each has another store.
+    /// Several daemons, each with another store, and no setting that chooses one.
     #[error("which store: {first}, of the daemon at {}, or {second}, of the daemon at {}?\n  choose one: --store unix:{}, or set MCP_BRIDGE_STORE", .by.display(), .socket.display(), .by.display())]
     TwoStores {
         /// A store.

@@ -1,4 +1,4 @@
-//! How a session fares, judged from what one observer saw of it: pure.
+//! The health of a session, judged from what one observer saw of it: pure.
 //!
 //! Two clocks, as in Kafka: *alive* (the heartbeat) and *progressing* (what the
 //! agent does by itself). All instants are durations since boot on the
@@ -81,7 +81,7 @@ impl Turn {
     }
 }
 
-/// How a session fares.
+/// The health of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
@@ -276,7 +276,7 @@ impl Observed {
 /// What follows from what was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
-    /// How it fares.
+    /// Its health.
     pub health: Health,
     /// When that, or `may_revoke`, changes although nothing new is seen. Until
     /// then there is no need to ask again.

@@ -106,7 +106,7 @@ fn digest(text: &str) -> String {
 /// How a store keeps the tokens of conversations that we create in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenStorage {
-    /// A SHA-256 digest: who reads the file cannot act as a session.
+    /// A SHA-256 digest: a reader of the file cannot act as a session.
     Hashed,
     /// In the clear, as the Python bridge needs them when it shares the store.
     Plain,

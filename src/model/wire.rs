@@ -76,8 +76,8 @@ pub(crate) fn word<'de, D: serde::Deserializer<'de>, T: Word>(source: D) -> Resu
     word_if_any(source).map(|word| word.unwrap_or(T::UNKNOWN))
 }
 
-/// A word of an answer, where there may be none: one that this program does not know is
-/// none.
+/// A word of an answer, where there may be none: one that this program does not know
+/// becomes `None`.
 pub(crate) fn word_if_any<'de, D, T>(source: D) -> Result<Option<T>, D::Error>
 where
     D: serde::Deserializer<'de>,

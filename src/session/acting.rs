@@ -217,7 +217,7 @@ impl Acting {
     /// then is the receiver.
     ///
     /// # Errors
-    /// None, or more than one; an id that is none.
+    /// None, or more than one; a text that is no id.
     pub fn sender_to(&self, name: Option<&str>) -> Result<&Member> {
         let found = match name {
             None => self.members.iter().collect(),
@@ -233,7 +233,7 @@ impl Acting {
     /// The sessions whose partner `name` can mean.
     ///
     /// # Errors
-    /// An id that is none.
+    /// A text that is no id.
     pub fn partners_of(&self, name: &str) -> std::result::Result<Vec<&Member>, InvalidId> {
         match Name::read(name) {
             Ok(name) => Ok(self.called(&name, |session| session.side.other())),

@@ -1,5 +1,5 @@
-//! What can go wrong for who acts for sessions. It is said what happened to which
-//! thing; each face adds what to do.
+//! What can go wrong for a program that acts for sessions. An error says what happened
+//! to which thing; each face adds what to do.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -113,7 +113,7 @@ pub enum SessionError {
         "`{0}` is a session and a host\n  write {0}/b for the session, or host:{0} for the host"
     )]
     SessionOrHost(String),
-    /// An id that is none.
+    /// A text that is no id.
     #[error(transparent)]
     Id(#[from] InvalidId),
     /// No message of that id for any of the sessions.

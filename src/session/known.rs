@@ -50,7 +50,7 @@ pub fn holding(directory: &Path, session: &SessionKey) -> Vec<(PathBuf, Token)> 
 /// `backend/b` means `backend.b.toml`.
 ///
 /// # Errors
-/// A directory without such files; a name that is none.
+/// A directory without such files; a text that is no name.
 pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_dir() {
         let found = toml_files(path).map_err(|error| {

@@ -40,12 +40,12 @@ pub struct Mail {
 /// The mail of all sessions.
 #[derive(Debug, Default)]
 pub struct Fetched {
-    /// Of each session that has some.
+    /// For each session that has some.
     pub mail: Vec<Mail>,
     /// Messages that are still unread.
     pub remaining: u64,
-    /// Of several sessions those that the store refuses since they were verified: a
-    /// conversation may end at any time.
+    /// The sessions that the store refuses since they were verified: a conversation may
+    /// end at any time.
     pub refused: Vec<Refusal>,
     fetches: Vec<(Caller, FetchId)>,
 }

@@ -106,8 +106,8 @@ impl Whom {
     }
 }
 
-/// The conversation of this id or label. Of several with one label the open
-/// one is meant, and then the newest.
+/// The conversation of this id or label. If several have the label, the open one is
+/// meant, and then the newest.
 ///
 /// # Errors
 /// If there is none.

@@ -47,7 +47,7 @@ macro_rules! adapters {
                 [$(<super::$module::$Settings as $Adapter>::keys()),+].into_iter().flatten()
             }
 
-            /// Of each adapter its name, its settings if it is configured, and how it
+            /// For each adapter its name, its settings if it is configured, and how it
             /// gets them.
             pub(crate) fn all(
                 table: &$crate::setting::Section<'_, $Raw>,

@@ -39,8 +39,8 @@ impl CredentialsDirs {
 }
 
 impl CredentialsDirs {
-    /// Whether `path`, which is where `name` was found, is none that the service
-    /// manager has handed over, although it hands over such files.
+    /// Whether the service manager has not handed over `path`, which is where `name`
+    /// was found, although it hands over such files.
     pub(crate) fn not_handed_over(&self, name: &str, path: &Path) -> bool {
         let handed = self.systemd.as_ref();
         handed.is_some_and(|handed| Path::new(name).is_relative() && !path.starts_with(handed))

@@ -137,8 +137,8 @@ impl Findings {
         }
     }
 
-    /// A list of adapters by their names. Of each known one: its name, its
-    /// settings if it has any, and how it gets them.
+    /// A list of adapters by their names. For each known one: its name, its settings if
+    /// it has any, and how it gets them.
     pub(crate) fn adapters<T: Clone>(
         &mut self,
         at: &SettingPlace,

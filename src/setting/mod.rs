@@ -1,5 +1,5 @@
-//! What tables of settings are made of: shapes, limits, checks, the words of what
-//! is wrong, and how a key is documented.
+//! What tables of settings are made of: shapes, limits, checks, the messages of errors,
+//! and how a key is documented.
 //!
 //! Stands below `config` and below those whose tables stand beside their code (the
 //! adapters of `wake` and `alert`). Knows no table and no key by name.

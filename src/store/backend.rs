@@ -31,7 +31,7 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     /// Size of the log, in bytes; 0 if there is none.
     fn log_bytes(&self) -> u64;
 
-    /// How this process's own writes fare; asks no store.
+    /// The state of this process's own writes; asks no store.
     fn writes(&self) -> WriteHealth;
 
     /// Whether nothing was counted for so long that the store is to count on.

@@ -82,7 +82,7 @@ fn is_held(fetch: &str, reader: &Reader, age_ms: i64) -> bool {
     let (Some(ns), Some(pid), Some(start), Some(_)) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        // Of an older program, which says nothing of itself.
+        // Of an older program, which does not report itself.
         return false;
     };
     let mut mine = reader.0.split('.');

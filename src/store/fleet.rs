@@ -86,7 +86,7 @@ impl Wanted<'_> {
     }
 }
 
-/// A session's last heartbeat, as far as it matters to who watches it.
+/// A session's last heartbeat, as far as an observer needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenBeat {
     /// Grows with each beat.

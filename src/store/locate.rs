@@ -20,7 +20,7 @@ pub const VARIABLE: &str = "MCP_BRIDGE_STORE";
 /// Where a system service keeps its store.
 const SYSTEM_STORE: &str = "/var/lib/mcp-bridge/bridge.db";
 
-/// Who said which store it is.
+/// Which setting named the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// `--store`.

@@ -1,8 +1,7 @@
-//! Losses that were not written, because the write had to wait so long for the
-//! lock that a sign of life may have waited behind it. What waited comes before
-//! the next try: a session that is judged in the same way several times gave none. Where
-//! every write waits, as on a disk that is slow for good, no session would be lost
-//! otherwise.
+//! Losses that were not written, because the write had to wait so long for the lock that
+//! a sign of life may have waited behind it. What waited comes before the next try: a
+//! session that is judged in the same way several times gave none. Otherwise, where
+//! every write waits, as on a disk that stays slow, no session would ever be lost.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

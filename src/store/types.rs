@@ -171,7 +171,7 @@ pub struct Beat {
 pub struct BeatRound<'a> {
     /// The sessions that are alive.
     pub beats: &'a [Beat],
-    /// Who says so.
+    /// The daemon that says so.
     pub daemon: &'a DaemonRef,
     /// How long it is valid.
     pub ttl: Duration,
@@ -206,7 +206,7 @@ pub struct BeatReport {
 pub struct Arrival {
     /// Its id.
     pub id: MessageId,
-    /// Who should read it.
+    /// The session that should read it.
     pub to: SessionKey,
     /// All of it, if it was asked for.
     pub message: Option<Message>,
@@ -221,7 +221,7 @@ pub struct WakeClaim<'a> {
     pub mark: MessageId,
     /// By which adapter.
     pub adapter: &'a str,
-    /// Who asks.
+    /// The process that asks.
     pub claimant: &'a str,
     /// How long the right is needed.
     pub lease: Duration,
@@ -270,7 +270,7 @@ pub struct StoreProbe {
     pub log_bytes: u64,
 }
 
-/// How this process's own writes fare. All times are since boot.
+/// The state of this process's own writes. All times are since boot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriteHealth {
     /// When a write last got through.
@@ -284,7 +284,7 @@ pub struct WriteHealth {
     pub beats: BeatWrites,
 }
 
-/// How the writes fare that wait for the lock and not for the disk, as heartbeats
+/// The state of the writes that wait for the lock and not for the disk, as heartbeats
 /// do. On the boot clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BeatWrites {

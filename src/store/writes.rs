@@ -1,5 +1,5 @@
-//! How this process's own writes fare: when one last got through, and since
-//! when those that came after it did not.
+//! The state of this process's own writes: when one last got through, and since when
+//! later ones did not.
 //!
 //! A store that answers reads may still take no writes (a full disk, a lock that
 //! another program keeps), and the only one who knows is who wrote. Noted here is
@@ -196,7 +196,7 @@ impl State {
     }
 }
 
-/// How both kinds of writes of a store fare.
+/// The state of both kinds of writes of a store.
 pub(crate) fn health_of(full: &Writes, normal: &Writes) -> WriteHealth {
     let (messages, heartbeats) = (full.health(), normal.health());
     let earlier = |one: Option<Duration>, other: Option<Duration>| match (one, other) {
@@ -214,7 +214,7 @@ pub(crate) fn health_of(full: &Writes, normal: &Writes) -> WriteHealth {
 /// The writes of this process, by their stores.
 static KNOWN: Mutex<Vec<(StoreName, Weak<Writes>)>> = Mutex::new(Vec::new());
 
-/// Lets [`held_up`] know of these writes to the store of this name.
+/// Registers these writes for [`held_up`] under the store's name.
 pub(crate) fn register(store: &StoreName, writes: &Arc<Writes>) {
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     known.retain(|(_, one)| one.strong_count() > 0);

@@ -165,7 +165,7 @@ impl Board {
         }
     }
 
-    /// The store, by the word of its keeper.
+    /// The store, as its keeper reports it.
     pub(super) fn store(&self) -> Option<StoreState> {
         self.lock()
             .iter()

@@ -1,4 +1,4 @@
-//! What was meant by a word that is none.
+//! The known name that an unknown word probably meant.
 
 /// The nearest of `names` to what was written, as the end of an error's line.
 #[must_use]

@@ -8,9 +8,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// One line of text without what a reader would not see as it is: controls (line
-/// ends among them), marks of direction, invisible and tag characters are written
-/// `\\u{202e}`. Borrowed where nothing of that is in it.
+/// One line of text without what a reader would not see as it is: controls (line ends
+/// among them), marks of direction, invisible and tag characters are written
+/// `\\u{202e}`. Borrowed where it has none of these.
 #[must_use]
 pub fn shown(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)

@@ -107,7 +107,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 struct Fleet {
     job: Job,
-    /// Of each agent, and last of the orchestrator.
+    /// One for each agent, and the last for the orchestrator.
     servers: Vec<Place>,
     waiters: Vec<Place>,
     /// Wakes that came by the client's inbox.

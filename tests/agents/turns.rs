@@ -108,7 +108,7 @@ fn a_turn_that_its_user_breaks_off_is_over() {
     wait_for("the end of the turn", || {
         is_in(&rig, &pair, Turn::Outside).then_some(())
     });
-    // And another one's turn is none of its business.
+    // And another agent's turn does not concern it.
     assert!(is_in(&rig, &other, Turn::Unknown));
     hook(&rig, "one", &file(&rig), "UserPromptSubmit");
     looks_like_claude(&rig, "waiting");
@@ -162,7 +162,7 @@ fn a_machine_that_sleeps_loses_no_agent_and_no_mail() {
     let worker = rig.worker(&format!("{LOCAL}{quick}"));
     let mut orchestrator = rig.daemon(&rig.config_of("orchestrator", "watchdog", ""));
     orchestrator.ready();
-    // Its client has a session that ended with the last sleep: nothing of it counts.
+    // Its client has a session that ended with the last sleep: it does not count.
     let mut client = Client::start(bridge(&rig, "one", &door(&rig), &["mcp"]));
     client.greet("2025-11-25", "claude-code");
     let mut waiter = Waiter::arm(&rig, "one", &door(&rig));

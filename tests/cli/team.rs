@@ -1,4 +1,4 @@
-//! `team new`: a team by one command, or nothing of it; and `team remove`.
+//! `team new`: a team by one command, or no part of it; and `team remove`.
 
 #![expect(
     clippy::expect_used,

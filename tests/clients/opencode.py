@@ -91,7 +91,7 @@ def programmed(scope):
     bridge("task", "add", "--role", "worker", "--title", "Port")
     Model.script = list(WORK)
     said = run(OPENCODE, "run", "do it")
-    # It writes over its screen what it does not know of a tool.
+    # It writes over its screen what it does not know about a tool.
     assert "unknown format" not in listed + said, said
     for tool, _ in WORK:
         assert f"bridge_{tool}" in said, said

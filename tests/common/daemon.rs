@@ -187,7 +187,7 @@ impl Rig {
     }
 
     fn try_view(&self, session: &SessionKey) -> Option<SessionView> {
-        // Of those that are open; a store that is away for a moment has none.
+        // Those that are open; a store that is away for a moment has none.
         let views = self.block_on(self.store.sessions(clock::now()));
         views.ok()?.into_iter().find(|view| view.key == *session)
     }
@@ -232,7 +232,7 @@ impl Rig {
         });
     }
 
-    /// A connection of a program that knows nothing of our doorbell.
+    /// A connection of a program that does not know our doorbell.
     pub(crate) fn foreign(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(self.path("bridge.db")).expect("opened");
         connection.busy_timeout(PATIENCE).expect("set");

@@ -64,7 +64,7 @@ impl Scratch {
         self.path(&format!("credentials/{name}.toml"))
     }
 
-    /// The program at `path`, with nothing of our own environment.
+    /// The program at `path`, without our own environment.
     pub fn program(&self, path: &str) -> Command {
         let mut command = Command::new(path);
         command

@@ -168,8 +168,8 @@ impl Scratch {
         }
     }
 
-    /// In memory, where that can be had: for tests that make thousands of
-    /// commits and ask nothing of the disk.
+    /// In memory, where that can be had: for tests that make thousands of commits and
+    /// do not need a disk.
     pub(crate) fn fast() -> Self {
         Self {
             directory: tempfile::tempdir_in("/dev/shm")

@@ -530,7 +530,9 @@ fn successor_is_woken_instead_of_an_ended_agent() {
         let ended = rows.iter().all(|row| row.outcome.is_some());
         (ended && !rows.is_empty()).then_some(())
     });
-    daemon.shows("its mail to have no reader", |s| s.status.contains("0 unread"));
+    daemon.shows("its mail to have no reader", |s| {
+        s.status.contains("0 unread")
+    });
     let before = lines(&inbox(&rig, "one"));
     // The other session is tried as often: it tells the time.
     rig.send(&other.a, "tick");

@@ -192,10 +192,10 @@ async fn its_database_is_adopted_and_its_agents_go_on() {
     assert!(again.check().await.expect("checked").adopted);
 }
 
-/// What the schema may be made of besides names. An SQLite that cannot read a
-/// part of it reads nothing of the database, and Python's is 3.26 on RHEL 8, 3.34
-/// on RHEL 9 and Debian 11: a word belongs here only if 3.8.2 knew it already,
-/// which is where WITHOUT ROWID came.
+/// What the schema may be made of besides names. An SQLite that cannot read a part of
+/// it cannot read the database at all, and Python's is 3.26 on RHEL 8, 3.34 on RHEL 9
+/// and Debian 11: a word belongs here only if 3.8.2 knew it already, which is where
+/// WITHOUT ROWID came.
 const OLD_WORDS: &str = "typeof AUTOINCREMENT BIGINT BLOB BOOLEAN CASCADE CASE CHECK CREATE
     CURRENT_TIMESTAMP DEFAULT DELETE ELSE END FOREIGN IN INDEX INTEGER IS KEY NOT NULL ON PRIMARY
     REFERENCES ROWID TABLE TEXT THEN TIMESTAMP UNIQUE WHEN WHERE WITHOUT";

@@ -10,7 +10,10 @@
     clippy::expect_used,
     reason = "a history that cannot be set up has nothing to say"
 )]
-#![expect(clippy::print_stdout, reason = "a history that is run alone is printed")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a history that is run alone is printed"
+)]
 
 mod endings;
 mod faults;

@@ -110,8 +110,8 @@ fn noted(rig: &Rig) -> Option<i64> {
     number(32).filter(|_| number(40) != Some(0))
 }
 
-/// A store with a daemon that has seen it, an older copy of its file, and a log
-/// that knows of the newest message.
+/// A store with a daemon that has seen it, an older copy of its file, and a log that
+/// has the newest message.
 fn seen_and_copied(text: &str) -> (Rig, Pair, rig::Daemon) {
     let rig = Rig::new();
     let pair = rig.pair("one");

@@ -205,7 +205,7 @@ async fn nothing_walks_through_what_grows() {
     let mut explained = 0;
     let mut excused = BTreeSet::new();
     for (file, sql) in statements {
-        // Of each table in turn: the greatest.
+        // For each table in turn: the greatest.
         let sql = sql.replace("{table}", "messages");
         let mut statement = raw
             .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))

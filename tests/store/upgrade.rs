@@ -312,7 +312,7 @@ async fn writers_go_on_while_it_is_kept() {
             [pair.id.as_str()],
         )
         .expect("filled");
-    // An older program, which knows nothing of what comes.
+    // An older program, which does not know newer schemas.
     let stop = Arc::new(AtomicBool::new(false));
     let (asked, raw, id) = (Arc::clone(&stop), scratch.raw(), pair.id.clone());
     let writer = std::thread::spawn(move || {

@@ -14,7 +14,7 @@ pub struct WebhookUrl {
     https: bool,
 }
 
-/// Why a text is no URL for a webhook. Holds nothing of the text.
+/// Why a text is no URL for a webhook. Holds no part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidWebhookUrl {
     /// Nothing, or only spaces.

@@ -43,7 +43,7 @@ pub struct RegisterAgent {
 pub struct Registered {
     /// The process that proves from now on that the session's agent lives.
     pub pid: Option<i64>,
-    /// Why it is none, or another one than was named.
+    /// Why there is none, or another one than was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }

@@ -133,7 +133,7 @@ impl Operation for OneTask {
 }
 
 fn is_party(task: &Task, session: &SessionKey) -> bool {
-    // Who ended it sees what came of it.
+    // The session that ended it sees its result.
     let owner = task.owner.as_ref().or(task.last_owner.as_ref());
     owner == Some(session) || task.creator.as_ref() == Some(session)
 }
@@ -165,7 +165,7 @@ impl Operation for ClaimTask {
     const ROUTE: Route = Route::once("task/claim", Rights::SESSION, "Claims a task.").kept();
     type Answer = Option<Task>;
 
-    /// Who has a task is given the same by the same claim.
+    /// The owner of a task gets the same task by the same claim.
     fn is_repeatable(&self) -> bool {
         self.task.is_some()
     }

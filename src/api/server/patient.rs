@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::Door;
 
-/// A connection that fails once nothing of what is written to it is taken for a time.
+/// A connection that fails once its peer has read nothing for a time.
 pub(super) struct Patient {
     stream: UnixStream,
     door: Arc<Door>,

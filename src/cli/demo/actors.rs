@@ -41,7 +41,7 @@ pub(super) enum DemoEvent {
     Added { tasks: Vec<i64>, at: u64 },
     /// These were fetched, by this process.
     Got { process: u32, messages: Vec<InHand> },
-    /// An agent has a task in its hand.
+    /// An agent has got a task.
     Taken {
         task: i64,
         fence: i64,

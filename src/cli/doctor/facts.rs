@@ -1,4 +1,4 @@
-//! What was seen of this machine; nothing of it is judged here.
+//! What was seen of this machine; none of it is judged here.
 //!
 //! No fact holds a token, a message or more of a URL than its host.
 
@@ -105,7 +105,8 @@ pub(super) struct Store {
     pub(super) path: PathBuf,
     /// What it is, or what is wrong with it: the error and the remedy.
     pub(super) outcome: Result<Inspection, (String, String)>,
-    /// The daemon's socket, where the file is closed to this user, who asks its daemon.
+    /// The daemon's socket, where the file is closed to this user, who then asks its
+    /// daemon.
     pub(super) asked: Option<PathBuf>,
     /// Whether it is not there, and no setting names it.
     pub(super) not_yet: bool,

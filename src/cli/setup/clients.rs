@@ -49,10 +49,10 @@ pub(super) enum Ours {
     },
 }
 
-/// What Codex is to hand on to our server: it gives it next to none of its environment
-/// otherwise, and the server would look for the user's files elsewhere than the user's
-/// own commands. What says which session acts is left out: one server of Codex's may
-/// serve several agents, with the environment of the first.
+/// What Codex is to hand on to our server: otherwise it passes almost none of its
+/// environment, and the server would look for the user's files elsewhere than the
+/// user's own commands. What says which session acts is left out: one server of Codex's
+/// may serve several agents, with the environment of the first.
 pub(super) const CODEX_ENVIRONMENT: [&str; 6] = [
     "CODEX_HOME",
     "MCP_BRIDGE_STORE",

@@ -83,7 +83,7 @@ pub(in crate::clients) fn idles(client: ProcessId) -> Option<Vec<u8>> {
 }
 
 /// Whether the client says that it waits for its user, which it does for more than its
-/// hooks tell of; nothing where it says nothing of that.
+/// hooks report; `None` where it does not say.
 pub(in crate::clients) fn waits(client: ProcessId) -> Option<bool> {
     let noted = noted(&sessions()?, client).ok()?;
     Some(noted.status? == "waiting")

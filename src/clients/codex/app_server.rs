@@ -1,7 +1,7 @@
 //! Codex's app server: the process that its sessions run in, and its interface for
-//! programs. It says how a thread fares, and takes a text into the thread's queue: as
-//! JSON-RPC in a WebSocket, at a Unix socket. The shapes are those of 0.171.0, and a
-//! client with other ones is one that cannot be asked.
+//! programs. It reports the state of a thread, and takes a text into the thread's
+//! queue: as JSON-RPC in a WebSocket, at a Unix socket. The shapes are those of
+//! 0.171.0, and a client with other ones is one that cannot be asked.
 //!
 //! It does not say whether a screen shows a thread.
 
@@ -38,7 +38,7 @@ pub(super) struct AppServer {
     asked: u64,
 }
 
-/// How a thread fares.
+/// The state of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Thread {
     /// It waits for its user, or for a wake.
@@ -170,7 +170,7 @@ impl AppServer {
         .await
     }
 
-    /// The first of these threads that is loaded, and how it fares.
+    /// The first of these threads that is loaded, and its state.
     ///
     /// # Errors
     /// Why it does not say, in plain words.
@@ -186,7 +186,7 @@ impl AppServer {
         Ok(None)
     }
 
-    /// How a thread fares; nothing where it is not loaded.
+    /// The state of a thread; `None` where it is not loaded.
     ///
     /// # Errors
     /// Why it does not say, in plain words.

@@ -4,8 +4,8 @@
 //! client with other ones is one that cannot be asked.
 //!
 //! It is found by the sockets of the client's process. Before the kernel says that this
-//! very process holds the other end of the connection, it is asked how it fares, and gets
-//! nothing.
+//! very process holds the other end of the connection, it is only asked for its state,
+//! and gets nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

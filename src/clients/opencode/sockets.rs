@@ -1,4 +1,4 @@
-//! Whose sockets these are, by the kernel's own lists. A TCP port says nothing of the
+//! Whose sockets these are, by the kernel's own lists. A TCP port does not show the
 //! program behind it: another user may listen at the port of a client that ended.
 
 #[cfg(target_os = "linux")]

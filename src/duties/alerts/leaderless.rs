@@ -34,7 +34,7 @@ enum Sight {
     GivenBack,
     /// Nothing moved for so long.
     Still(Duration),
-    /// We were away, and know nothing of the time between.
+    /// We were away, and do not know the time between.
     Late,
 }
 

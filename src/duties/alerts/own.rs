@@ -124,7 +124,7 @@ impl Alerts {
         Some(record)
     }
 
-    /// The word of a trouble that this daemon has just found.
+    /// A trouble that this daemon has just found.
     fn found(
         &mut self,
         kind: AlertKind,

@@ -1,5 +1,5 @@
-//! What concerns an agent and none of its sessions alone: the call that is under
-//! way, and the adapters that run for it.
+//! What concerns an agent and not only one of its sessions: the call that is under way,
+//! and the adapters that run for it.
 //!
 //! One look of an agent that holds several sessions goes through all of them, so
 //! mail in fifty of them is one wake and not fifty. Each session keeps its own

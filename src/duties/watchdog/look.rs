@@ -189,7 +189,7 @@ impl Watchdog {
         }
     }
 
-    /// Forgets whose conversation has ended: their silence is none.
+    /// Forgets sessions whose conversation has ended: their silence means nothing.
     fn forget(&mut self, gone: &[SessionKey]) {
         let mut fleet = self.fleet.lock();
         for key in gone {

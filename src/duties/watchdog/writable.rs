@@ -1,6 +1,6 @@
-//! While the store takes no writes no agent can give a sign of life, and silence is
-//! none. What shows it are this daemon's own writes: a leader renews its lease
-//! every few seconds, in the same way as a heartbeat is written.
+//! While the store takes no writes, no agent can give a sign of life, and silence means
+//! nothing. This daemon's own writes show that: a leader renews its lease every few
+//! seconds, in the same way as a heartbeat is written.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) struct Writable {
 }
 
 impl Watchdog {
-    /// Takes in how the own writes fare, before any session is judged.
+    /// Takes in the state of the own writes, before any session is judged.
     pub(super) fn mind_the_store(&mut self, store: &SharedStore, now: Duration) {
         let writes = store.writes().beats;
         let own = OwnWrites {

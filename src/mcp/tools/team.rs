@@ -97,7 +97,7 @@ pub(super) struct Sessions {
     sessions: Vec<Seen>,
 }
 
-/// Says how one fares.
+/// Reports the agent's own state.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct UpdateMyStatus {
     /// Your status now.

@@ -31,7 +31,7 @@ pub enum AlertKind {
     NoActingLeader,
     /// Two daemons run under one name.
     NameTaken,
-    /// A word of a newer program: it stands in answers alone.
+    /// A kind of a newer program: it stands in answers alone.
     Unknown,
 }
 

@@ -119,7 +119,7 @@ pub struct Change {
     pub key: SessionKey,
     /// What was said last.
     pub from: Health,
-    /// How it fares now.
+    /// Its health now.
     pub to: Health,
     /// The heartbeat that this was judged on: expire only if it still stands.
     pub seq: Option<i64>,

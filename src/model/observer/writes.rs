@@ -9,14 +9,14 @@ const LATE: Duration = Duration::from_secs(3);
 /// Without any write of its own for so long, an observer does not know.
 const UNKNOWN: Duration = Duration::from_secs(10);
 
-/// So often in a row a time without writes excuses the silence of one session. The
+/// How often in a row a time without writes excuses the silence of one session. The
 /// observer's writes got through in between, and so would a heartbeat: a disk that
-/// is slow for good hides no death.
+/// stays slow hides no death.
 const EXCUSES: usize = 3;
 /// How many of these times are remembered: more than there are in the longest ttl.
 const REMEMBERED: usize = 1_024;
 
-/// How the observer's own writes fare, on its boot clock.
+/// The state of the observer's own writes, on its boot clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OwnWrites {
     /// When one last got through.

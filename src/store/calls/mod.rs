@@ -31,7 +31,7 @@ impl Store {
         self.backend.doorbell(mode, on_ring)
     }
 
-    /// How this process's own writes fare; asks no store.
+    /// The state of this process's own writes; asks no store.
     #[must_use]
     pub fn writes(&self) -> WriteHealth {
         self.backend.writes()

@@ -37,7 +37,7 @@ pub trait Engine: Send {
     fn take_back(&mut self) -> Result<()>;
 
     /// Commits, and rings the bell if what was written may interest others. Whether
-    /// anything was changed: a commit of nothing says nothing of the disk.
+    /// anything was changed: an empty commit does not test the disk.
     ///
     /// # Errors
     /// If it is not committed. What was committed and must not be acknowledged
@@ -52,7 +52,7 @@ pub trait Engine: Send {
     /// Why not.
     fn acknowledge(&mut self) -> Result<()>;
 
-    /// Ends the transaction, if there is one, and keeps nothing of it.
+    /// Ends the transaction, if there is one, and discards it.
     fn roll_back(&mut self);
 
     /// The rows, inside the transaction. `doing` says what a failure happened to.

@@ -121,7 +121,7 @@ impl std::fmt::Debug for Executor {
 }
 
 impl Executor {
-    /// Its thread begins with the first write. `writes` hears how writes fare.
+    /// Its thread begins with the first write. `writes` records how writes succeed.
     pub fn new(engine: Box<dyn Engine>, writes: Arc<Writes>, threads: Threads) -> Self {
         Self {
             state: Mutex::new(State::Idle(engine)),
@@ -138,7 +138,7 @@ impl Executor {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// How its writes fare.
+    /// The state of its writes.
     #[must_use]
     pub fn health(&self) -> WriteHealth {
         self.writes.health()

@@ -184,7 +184,7 @@ fn tell_gone(rows: &mut dyn Rows, finding: &Finding, now: Timestamp) -> Result<(
     if session.side == Side::A {
         return Ok(());
     }
-    // What was in its hand counts as well: it may have done nothing with it.
+    // Handed-out mail counts as well: the agent may have done nothing with it.
     let unread = rows.owed_ids(session)?;
     let mut words = finding.text.clone();
     if !unread.is_empty() {

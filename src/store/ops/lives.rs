@@ -1,6 +1,6 @@
-//! Where one life of an agent ends and the next begins. An end is noted by the
-//! program that can tell, in one transaction with all that follows from it: what
-//! the agent had in its hand is handed out again, and its tasks are given anew.
+//! Where one life of an agent ends and the next begins. An end is noted by the program
+//! that can tell, in one transaction with all that follows from it: messages that the
+//! agent did not acknowledge are handed out again, and its tasks are given anew.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -10,8 +10,8 @@ use crate::model::SessionKey;
 use crate::store::Result;
 use crate::store::rows::{Audit, Rows};
 
-/// The agent ended. It may not have acted on the messages in its hand: the next
-/// one gets them again. And a turn that it was in is over, or its successor would
+/// The agent ended. It may not have acted on messages that it did not acknowledge: the
+/// next one gets them again. And a turn that it was in is over, or its successor would
 /// be busy for ever.
 ///
 /// # Errors
@@ -43,10 +43,9 @@ pub(crate) fn ended(
     audit::write(rows, vec![audit], now)
 }
 
-/// The next life of a session's agent begins with this heartbeat; `noted` says
-/// whether the end of the last one is. The tasks that the last one had are given
-/// anew under a new fence: the agent of today has read nothing of them, and what
-/// the last one may still write is void.
+/// The next life of a session's agent begins with this heartbeat; `noted` says whether
+/// the end of the last one is. The tasks that the last one had are given anew under a
+/// new fence: the new agent has not read them, and reports of the last one are refused.
 ///
 /// # Errors
 /// The engine's.

@@ -15,7 +15,7 @@ pub struct Audit {
     pub conversation: Option<ConversationId>,
     /// Who did it.
     pub side: Option<Side>,
-    /// A word of the Python bridge's or of ours.
+    /// An action of the Python bridge's or of ours.
     pub action: Cow<'static, str>,
     /// No message body and no secret.
     pub details: Value,

@@ -42,7 +42,7 @@ pub struct Copied {
 /// # Errors
 /// [`StoreError::Taken`] if something stands at `target` and `force` does not say that
 /// it may go; [`StoreError::NoRoom`], [`StoreError::CannotWrite`]; and each fault of
-/// the store. Then nothing of the copy is left.
+/// the store. Then no part of the copy is left.
 pub fn backup(
     store: &Path,
     target: &Path,
@@ -204,7 +204,7 @@ pub(super) fn before_migration(files: &Files, next: i64) -> Result<SchemaCopy> {
         other => other,
     })?;
     here.run(|| drop(source))?;
-    // One that cannot be read is none.
+    // One that cannot be read does not count.
     let known = newest.filter(|newest| same_content(newest, partial.path()).unwrap_or(false));
     if let Some(known) = known {
         return Ok(SchemaCopy::At(known));
@@ -230,7 +230,7 @@ fn copies(first: &Path) -> (Option<PathBuf>, PathBuf) {
 }
 
 fn is_of_now(copy: &Path) -> bool {
-    // A link says nothing of the store.
+    // A link does not show the state of the store.
     let made = copy
         .symlink_metadata()
         .ok()

@@ -37,7 +37,7 @@ enum Fault {
     Passing(&'static str),
 }
 
-/// What there is to know of a journal.
+/// What matters of a journal.
 #[derive(Debug, Clone, Copy)]
 struct Journal {
     /// Its owner.
@@ -46,7 +46,7 @@ struct Journal {
     last: [u8; 8],
 }
 
-/// What there is to know of its database.
+/// What matters of its database.
 #[derive(Debug, Clone, Copy)]
 struct Database {
     user: u32,
@@ -91,7 +91,7 @@ fn refused(database: &Path, file: PathBuf, why: &'static str) -> StoreError {
     }
 }
 
-/// Why a file is none that SQLite made there.
+/// Why a file was not made there by SQLite.
 fn not_plain(meta: &Metadata) -> Option<&'static str> {
     if meta.is_symlink() {
         Some("it is a symbolic link")
@@ -110,7 +110,7 @@ fn judged(path: &Path, database: &Path) -> Option<Fault> {
         return Some(Fault::Lasting(why));
     }
     if meta.len() == 0 {
-        // What some journal modes leave; SQLite takes it for none.
+        // What some journal modes leave; SQLite ignores it.
         return None;
     }
     let journal = match read(path) {

@@ -47,7 +47,7 @@ pub fn confinement(path: &Path) -> Result<Confinement> {
     Ok(Confined::for_database(&real)?.confinement)
 }
 
-/// A directory, or one file, and who works there.
+/// A directory, or one file, and the user that works there.
 #[derive(Debug)]
 pub(super) struct ConfinedPath {
     path: PathBuf,

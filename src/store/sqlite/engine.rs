@@ -144,7 +144,7 @@ impl SqliteRows {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                // What one connection has seen says nothing of another.
+                // What one connection has seen does not hold for another.
                 self.checked = UNCHECKED;
                 self.opened.open_another(self.synchronous)?
             }

@@ -138,8 +138,8 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// SQLite finds the log and the locks of a database by its name: processes that
-/// use two names of one file know nothing of each other.
+/// SQLite finds the log and the locks of a database by its name: processes that use two
+/// names of one file do not see each other.
 pub(super) fn ensure_one_name(path: &Path, meta: &Metadata) -> Result<()> {
     match meta.nlink() {
         // None: it was deleted, which is another trouble.

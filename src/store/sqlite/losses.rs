@@ -1,8 +1,8 @@
 //! What counts as a loss of a task, for statements that ask about many.
 
-/// Whether the owner of a leased task `t` got to know it in this lease: it claimed
-/// it, read the message that gave it, or reported on it. One that did nothing of
-/// that was not killed by it.
+/// Whether the owner of a leased task `t` got to know it in this lease: it claimed it,
+/// read the message that gave it, or reported on it. An owner that did none of these
+/// was not killed by it.
 macro_rules! fetched {
     () => {
         "(EXISTS (SELECT 1 FROM bridge_task_history c WHERE c.task_id = t.task_id

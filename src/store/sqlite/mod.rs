@@ -98,7 +98,7 @@ pub struct Opened {
     files: Arc<Files>,
     /// Opens the connections.
     confined: Arc<Confined>,
-    /// How writes fare that wait for the disk, and the others.
+    /// The state of the writes that wait for the disk, and of the others.
     full: Arc<Writes>,
     normal: Arc<Writes>,
     bell: Bell,

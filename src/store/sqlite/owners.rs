@@ -36,7 +36,7 @@ pub(super) fn ensure_path(path: &Path) -> Result<()> {
             );
             return Err(StoreError::Untrusted(place, why));
         }
-        // Where it ends, another look says what is there.
+        // At its end, another look shows what is there.
         let Ok(target) = std::fs::read_link(&place) else {
             break;
         };

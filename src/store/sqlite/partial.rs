@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::file::{FileId, beside, directory_of};
 use crate::guarded;
 
-/// Who may use a database: a copy of it holds the same.
+/// Which users may use a database: a copy of it holds the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Access {
     mode: u32,

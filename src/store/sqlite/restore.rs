@@ -53,7 +53,8 @@ pub struct Restored {
     pub replaced: Option<PathBuf>,
     /// Why that one could not be read, if it could not.
     pub damaged: Option<String>,
-    /// Who opened the old file in the very moment and is still with it.
+    /// The processes that opened the old file in that very moment and still have it
+    /// open.
     pub late: String,
 }
 

@@ -10,9 +10,8 @@ use super::fault::Fault;
 use crate::model::message::{Message, Sender};
 use crate::model::{ConversationId, MessageId, Side, timestamp};
 
-/// How many columns of that bridge's tables are missing. Their names are common
-/// ones, so their columns must be there too: nothing of another program's is
-/// ever touched.
+/// How many columns of that bridge's tables are missing. Their names are common ones,
+/// so their columns must be there too: no table of another program is ever touched.
 pub(super) const MISSING_COLUMNS: &str = "SELECT count(*) FROM (
              SELECT 'conversations' AS tab, value AS col FROM json_each(
                  '[\"id\",\"session_a_role\",\"session_b_role\",\"session_a_token\",\"session_b_token\",\"created_at\",\"expires_at\"]')
@@ -22,11 +21,10 @@ pub(super) const MISSING_COLUMNS: &str = "SELECT count(*) FROM (
          ) wanted
          WHERE NOT EXISTS (SELECT 1 FROM pragma_table_info(wanted.tab) WHERE name = wanted.col)";
 
-/// The sign that another program gave of a session, by its rows of
-/// `session_status`: `st` of the side and `so` of the side as scripts spell it
-/// (`session_b`). Our mirror of the heartbeat `h` writes into either, so what it
-/// wrote is known by its value, and counts under neither id. Of two foreign rows
-/// the newer one counts.
+/// The sign that another program gave of a session, by its rows of `session_status`:
+/// `st` of the side and `so` of the side as scripts spell it (`session_b`). Our mirror
+/// of the heartbeat `h` writes into either, so what it wrote is known by its value, and
+/// counts under neither id. The newer of two foreign rows counts.
 macro_rules! foreign_mark {
     () => {
         "CASE WHEN st.last_heartbeat IS NOT NULL AND st.last_heartbeat IS NOT h.mirrored
@@ -39,9 +37,8 @@ macro_rules! foreign_mark {
     };
 }
 
-/// What a session last said of itself, by the same two rows. `active` is what
-/// keepalive scripts and our mirror write in a loop: it takes back no word of the
-/// agent's own.
+/// What a session last said of itself, by the same two rows. `active` is what keepalive
+/// scripts and our mirror write in a loop: it does not replace the agent's own report.
 macro_rules! reported {
     () => {
         "CASE WHEN so.status IS NULL THEN st.status

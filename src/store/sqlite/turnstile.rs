@@ -1,8 +1,8 @@
-//! Who writes next. SQLite lets writers that find the lock taken sleep ever longer and
-//! try again, so that a late writer may be first and another may wait for ever: of ten
-//! busy agents on two cores, the unluckiest was seen to wait 20 s. Our own programs
-//! therefore queue: the kernel wakes a process that waits for a file lock the moment
-//! the lock is released.
+//! Decides which writer is next. SQLite lets writers that find the lock taken sleep
+//! ever longer and try again, so that a late writer may be first and another may wait
+//! for ever: of ten busy agents on two cores, the unluckiest was seen to wait 20 s. Our
+//! own programs therefore queue: the kernel wakes a process that waits for a file lock
+//! the moment the lock is released.
 //!
 //! The lock is the doorbell's file's. It guards nothing: the Python bridge does not
 //! know it, and a writer in a queue that does not move tries to write now and then, and
@@ -59,11 +59,11 @@ impl Drop for Turn {
     }
 }
 
-/// The word of a process, for as long as it has SQLite's own lock, that it rings when
-/// it has committed: listeners need not look again and again meanwhile. It is a lock
-/// too, so the kernel takes it back when the process is killed. It is the whole
-/// process's and is lost when that closes the file elsewhere, and the writer is then
-/// taken for one that does not ring.
+/// A process's promise, for as long as it has SQLite's own lock, that it rings when it
+/// has committed: listeners need not look again and again meanwhile. It is a lock too,
+/// so the kernel takes it back when the process is killed. It belongs to the whole
+/// process and is lost when the process closes the file elsewhere; the writer then
+/// counts as one that does not ring.
 #[derive(Debug)]
 pub(super) struct Word(Arc<File>);
 
@@ -144,9 +144,9 @@ impl Turnstile {
         self.file.get_or_init(open).as_ref()
     }
 
-    /// Gives the word that this process rings, now that it has SQLite's lock. On
+    /// Promises that this process rings, now that it has SQLite's lock. `None` on
     /// systems where the two kinds of locks on the file would stand in each other's
-    /// way there is none.
+    /// way.
     pub(super) fn give_word(&self) -> Option<Word> {
         let file = self.file().filter(|_| cfg!(target_os = "linux"))?;
         let locked = fcntl_lock(&**file, FlockOperation::NonBlockingLockExclusive);
@@ -265,7 +265,10 @@ mod tests {
             }));
             queue_of(&path, n + 1).await;
         }
-        assert!(told.try_recv().is_err(), "no writer passes while we have it");
+        assert!(
+            told.try_recv().is_err(),
+            "no writer passes while we have it"
+        );
         drop(first);
         for task in waiting {
             task.await.expect("its turn came");

@@ -83,7 +83,7 @@ fn backup_under_a_steady_writer_is_whole() {
         messages >= 24 * 256 && messages <= written,
         "{messages} of {written}"
     );
-    // A snapshot of one moment: all up to its newest, and nothing of later ones.
+    // A snapshot of one moment: all up to its newest message, and no later one.
     assert_eq!(number(&file, "SELECT max(id) FROM messages"), messages);
     assert_eq!(number(&file, "SELECT count(*) FROM messages"), messages);
     let name = file.to_string_lossy();

@@ -316,7 +316,7 @@ fn turns_are_reported_and_count_as_activity() {
         (session["turn"].clone(), session["state"].clone())
     };
     assert_eq!(told("start"), (json!("inside"), json!("busy")));
-    // A plain one changes nothing of it.
+    // A plain one does not change that.
     team.worker(1, &["heartbeat"]).ok();
     assert_eq!(team.session(1, "b")["turn"], "inside");
     assert_eq!(told("end"), (json!("outside"), json!("active")));

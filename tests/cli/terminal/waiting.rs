@@ -46,7 +46,7 @@ fn a_time_limit_ends_it_with_124() {
             (Some(124), "", "")
         );
     }
-    // The shortest limit still looks once; old mail is none with --new.
+    // The shortest limit still looks once; old mail does not count with --new.
     scratch.run_as("work.a", &["send", "old"]).ok();
     scratch.run_as("work.b", &["wait", "--for", "0s"]).ok();
     let new = scratch.run_as("work.b", &["wait", "--for", "50ms", "--new"]);

@@ -38,7 +38,7 @@ impl User {
         daemon
     }
 
-    /// A command without a word of which store is meant.
+    /// A command without any setting of a store.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
         command

@@ -78,7 +78,7 @@ impl Machine {
         Found::by(hints, &self.around()).await
     }
 
-    /// The store as it is called, who said so, and the socket that is asked.
+    /// The store as it is called, which setting named it, and the socket that is asked.
     async fn finds(&self, hints: &Hints<'_>) -> (String, Origin, Option<String>) {
         let found = self.find(hints).await.expect("one store");
         let here = format!("{}/", self.dir.path().display());

@@ -155,7 +155,7 @@ pub(crate) fn run() {
         .append(true)
         .open(&job.journal);
     let mut journal = Journal(file.expect("a journal"));
-    // A torn line ends here, and is none.
+    // A torn line ends here, and does not count.
     journal.0.write_all(b"\n").expect("noted");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

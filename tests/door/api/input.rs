@@ -77,7 +77,7 @@ fn what_is_no_request_is_refused_by_name() {
         answer.head.to_lowercase().contains("allow: post"),
         "{answer:?}"
     );
-    // Who names a session is not an operator by mistake.
+    // A request that names a session is not an operator's by mistake.
     let session = &case.b.session;
     let nameless = format!(
         "GET /v1/store/check HTTP/1.1\r\nHost: x\r\nConnection: close\r\nMCP-Bridge-Session: {session}\r\n\r\n"

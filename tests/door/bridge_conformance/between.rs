@@ -135,8 +135,8 @@ fn more_of_line(line: &[u8]) -> Vec<u8> {
     text
 }
 
-/// The same with more in each of its objects, and without what is none: an older daemon
-/// has no such member.
+/// The same with more in each of its objects, and without members that are null: an
+/// older daemon has no such member.
 fn more(value: Value) -> Value {
     match value {
         Value::Array(all) => all.into_iter().map(more).collect(),

@@ -336,7 +336,7 @@ pub(crate) async fn the_next_call_acknowledges(site: &Site) {
         .confirm(&pair.b, &one.id.expect("some"))
         .await
         .expect("written");
-    // A look is no word of the agent's; a message is.
+    // A peek is no activity of the agent; a message is.
     elsewhere.peek(&pair.b, None, 9).await.expect("peeked");
     elsewhere.touch(&pair.b).await.expect("noted");
     say(&elsewhere, &pair.b, "I did what you said").await;

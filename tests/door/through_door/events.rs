@@ -158,7 +158,7 @@ fn a_follower_s_lines_move_no_cursor() {
     let mut follower = Running::lines(scratch.bridge(&["events", "-f", "-n", "0"]));
     let insert = "INSERT INTO audit_log (action, details, timestamp)
         VALUES ('wipe' || char(27) || '[2J', '{\"a\": \"x\\u001b[2J\\ny\"}', '2026-01-31T12:00:00')";
-    // It says nothing of what was there; that it follows shows with its first row.
+    // It does not show what was there; its first row shows that it follows.
     let mut line = None;
     wait_until("it follows", || {
         scratch.sql(insert);

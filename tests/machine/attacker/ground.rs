@@ -20,7 +20,7 @@ pub(crate) const AGENT: u32 = 64_003;
 /// Longer than any command takes, and shorter than for ever.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// Who runs a command.
+/// The user that runs a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum As {
     Root,

@@ -148,7 +148,7 @@ fn a_worker_and_an_orchestrator_on_one_machine() {
         let listed = bridge(&machine, "alice", "-c backend.a task list").ok();
         listed.contains("backend/b").then_some(())
     });
-    // One that goes takes nothing of the other's along.
+    // The end of one removes nothing of the other.
     machine.sh("systemctl stop mcp-bridged@orchestrator").ok();
     assert!(machine.root("/run/mcp-bridge/worker/worker.json").exists());
     assert!(!machine.root("/run/mcp-bridge/orchestrator").exists());

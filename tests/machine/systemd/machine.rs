@@ -176,7 +176,7 @@ impl Machine {
         paths.lines().map(str::to_owned).collect()
     }
 
-    /// A command that will run in it, with nothing of this environment.
+    /// A command that will run in it, without this environment.
     #[track_caller]
     pub(crate) fn command<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("nsenter");

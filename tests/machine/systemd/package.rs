@@ -19,10 +19,12 @@ fn built(name: &str, version: &str) -> PathBuf {
     let directory = bridge.parent().expect("it stands somewhere");
     let deb = directory.join(name);
     let lock = File::create(deb.with_extension("lock")).expect("made");
-    wait_for("the process that makes the package", || match lock.try_lock() {
-        Ok(()) => Some(()),
-        Err(TryLockError::WouldBlock) => None,
-        Err(TryLockError::Error(error)) => panic!("{error}"),
+    wait_for("the process that makes the package", || {
+        match lock.try_lock() {
+            Ok(()) => Some(()),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Error(error)) => panic!("{error}"),
+        }
     });
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let newest = [

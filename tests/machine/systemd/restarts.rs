@@ -98,7 +98,7 @@ fn now(machine: &Machine) -> f64 {
     said.trim().parse().expect("seconds")
 }
 
-/// Of several durations in milliseconds.
+/// Figures of several durations in milliseconds.
 fn figures(mut all: Vec<f64>) -> String {
     all.sort_by(f64::total_cmp);
     let at = |share: usize| all[(all.len() * share / 100).min(all.len() - 1)];
@@ -233,7 +233,7 @@ fn killed_daemon_costs_time_and_nothing_else() {
     }
 }
 
-/// A client that connects all the time, without a word of any other trouble.
+/// A client that connects all the time, and reports no other trouble.
 const CONNECTS: &str = r#"
 import collections, json, os, socket, time
 seen = collections.Counter()

@@ -168,8 +168,8 @@ while True:
     time.sleep(60)
 "#;
 
-/// A proof on a share whose server went away hangs the heartbeat duty for good: no
-/// call that this process could bound ends there.
+/// A proof on a share whose server went away hangs the heartbeat duty for ever: no call
+/// that this process could bound ends there.
 #[test]
 fn a_duty_that_hangs_is_ended_by_the_watchdog() {
     needs_a_machine!();

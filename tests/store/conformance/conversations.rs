@@ -168,7 +168,7 @@ pub(crate) async fn verify_answers_in_the_order_of_the_question(backend: &impl B
     assert!(matches!(&answers[5], Err(StoreError::Closed(id)) if *id == closed.id));
     let verified = answers[6].as_ref().expect("good");
     assert_eq!(verified.role, "orchestrator");
-    // Who has the wrong token learns nothing else, not even that it is over.
+    // A caller with the wrong token learns nothing else, not even that it is over.
     for over in [expired, closed] {
         let stranger = Caller {
             session: over.a.session.clone(),

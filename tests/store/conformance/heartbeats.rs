@@ -456,7 +456,7 @@ pub(crate) async fn unconfirmed_mail_goes_to_the_successor(backend: &impl Backen
     };
     let process = |pid, start| ProcessId { pid, start };
     let first = process(1_000, 7);
-    // Who beats after the first agent, and whether it is another one.
+    // The agent that beats after the first one, and whether it is another one.
     let cases = [
         ("the same", &keeper, Some(first), &here, false),
         (

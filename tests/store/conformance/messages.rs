@@ -777,7 +777,13 @@ pub(crate) async fn foreign_spellings_are_read(backend: &impl Backend) {
     );
     insert("watchdog", "b", "'word'", "'not json'", "soon");
     insert("a", "b", "x'68ff69'", "x'ff'", "2025-11-13T02:13:25.000001");
-    insert("a", "c", "'without a reader'", "'{}'", "2025-11-13T02:13:25");
+    insert(
+        "a",
+        "c",
+        "'without a reader'",
+        "'{}'",
+        "2025-11-13T02:13:25",
+    );
     let session = std::slice::from_ref(&pair.b.session);
     let mail = store.mail(session).await.expect("looked");
     assert_eq!(mail[0].unread, 4);

@@ -196,7 +196,7 @@ pub(crate) async fn a_call_after_the_verdict_voids_it(backend: &impl Backend) {
             assert_eq!(why, "its owner is back", "{standing}");
             untouched(&store, task, &scene.heir.b.session).await;
         }
-        // A word of the dead is no life.
+        // A message of a session that is gone is no sign of life.
         find(
             &store,
             &scene.leader,

@@ -220,10 +220,7 @@ pub(crate) async fn tasks_that_are_over_go_after_their_time(backend: &impl Backe
     assert_eq!(left, [leased.id, queued]);
     let orphans = "bridge_task_history WHERE task_id NOT IN (SELECT task_id FROM bridge_task)";
     assert_eq!(count(backend, orphans), 0);
-    assert!(
-        alarms(&store).await.is_empty(),
-        "no operator can act on it"
-    );
+    assert!(alarms(&store).await.is_empty(), "no operator can act on it");
 }
 
 pub(crate) async fn alerts_and_audit_go_after_their_time(backend: &impl Backend) {

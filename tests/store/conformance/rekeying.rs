@@ -32,7 +32,7 @@ fn is_wrong(error: &StoreError, caller: &Caller) -> bool {
 }
 
 pub(crate) async fn the_old_token_ends_at_once(backend: &impl Backend) {
-    // A second program on the same store: nothing of it remembers a token.
+    // A second program on the same store: no part of it remembers a token.
     let (store, elsewhere) = (backend.open().await, backend.open().await);
     let pair = pair(&store, at(0)).await;
     say(&store, &pair.a, "before", at(1)).await;

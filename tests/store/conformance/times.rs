@@ -38,7 +38,7 @@ pub(crate) async fn a_clock_set_back_sends_no_more(backend: &impl Backend) {
     is_refused(&store, &pairs[0].a, -90_000).await;
     let stamped = backend.foreign("SELECT max(timestamp) - min(timestamp) FROM messages");
     assert_eq!(stamped, ["0"], "the year; the rows of one minute");
-    // The other clock of the machine says nothing of what was set before it began.
+    // The other clock of the machine does not show what was set before it began.
     another_boot(backend);
     say(&store, &pairs[1].a, "x", at(1)).await;
     say(&store, &pairs[1].a, "x", at(-100)).await;

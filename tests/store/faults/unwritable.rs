@@ -255,7 +255,11 @@ async fn full_and_freed(disk: &Path) {
             .peek(&pair.b, None, 10_000, at(3))
             .await
             .expect("read");
-        assert_eq!(seen.len(), acknowledged.len(), "a row without an acknowledgement");
+        assert_eq!(
+            seen.len(),
+            acknowledged.len(),
+            "a row without an acknowledgement"
+        );
         std::fs::remove_file(filler).expect("freed");
         // By itself, at once, with the same handle.
         let text = format!("room again {round}");

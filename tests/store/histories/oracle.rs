@@ -148,8 +148,8 @@ impl Oracle {
         });
     }
 
-    /// A process that was started again knows nothing of what its earlier life
-    /// moved in the second before.
+    /// A process that was started again does not know what its earlier life moved in
+    /// the second before.
     pub(crate) fn moved(&mut self, epoch: i64, now: Ms) {
         self.moves.push((epoch, now));
         let limit = self.moves_a_second;

@@ -199,8 +199,8 @@ impl World {
     }
 
     pub(crate) fn at(&mut self, at: Ms, event: Event) {
-        // Of those of one instant the first goes first. A few dozen wait: as a
-        // heap they would cost more, in a build without optimisation.
+        // Events of one instant keep their order. A few dozen wait: as a heap they
+        // would cost more, in a build without optimisation.
         let place = self.queue.partition_point(|&(other, _)| other > at);
         self.queue.insert(place, (at, event));
     }

@@ -1,9 +1,9 @@
-//! Definitions that an operator accepted may keep rows out: no command reports a
-//! success that is none.
+//! Definitions that an operator accepted may keep rows out: no command reports a false
+//! success.
 
 use super::site::Site;
 
-/// Who gives a command: an operator, or the session of a side.
+/// The source of a command: an operator, or the session of a side.
 type Given = (Option<&'static str>, &'static [&'static str]);
 
 const SEND: Given = (Some("a"), &["send", "hello"]);

@@ -266,7 +266,7 @@ fn webhook(settings: &WebhookSettings) -> Adapter {
             None => None,
             Some(text) => match text.trim().parse::<WebhookUrl>() {
                 Ok(url) => Some(url),
-                // Its words hold nothing of the text.
+                // Its message holds no part of the text.
                 Err(why) => {
                     let what = format!("{}: it {why}", path.display());
                     adapter.trouble = Some((what, "write one line with the URL".to_owned()));

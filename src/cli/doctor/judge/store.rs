@@ -39,8 +39,8 @@ pub(super) fn store(store: &Store) -> Vec<Finding> {
     }
 }
 
-/// The word of the daemons that run comes before a look of our own: what they
-/// cannot use is of no use, also where this user sees nothing wrong.
+/// The report of the running daemons comes before a look of our own: what they cannot
+/// use is of no use, also where this user sees nothing wrong.
 pub(super) fn said(facts: &Facts) -> Vec<Finding> {
     let running = facts.daemons.iter().filter(|daemon| daemon.runs);
     let mut found: Vec<Finding> = Vec::new();
@@ -328,8 +328,8 @@ pub(super) fn foreign_writer(facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// Before 3.8.2, which was the first with WITHOUT ROWID: it reads nothing of a
-/// database with such a table in it.
+/// Before 3.8.2, which was the first with WITHOUT ROWID: it cannot read a database with
+/// such a table at all.
 fn is_too_old(version: &str) -> bool {
     numbers(version) < (3, 8, 2)
 }

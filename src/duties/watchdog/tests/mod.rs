@@ -136,14 +136,14 @@ fn drain(session: &SessionKey) -> Control {
     }
 }
 
-/// Of a session that is drained nothing else is new, and so nothing of it is
-/// read: the next task goes past it all the same, and back to it afterwards.
+/// Nothing else of a drained session is new, so its row is not read: the next task
+/// still goes to another session, and back to this one after the drain.
 #[tokio::test]
 async fn a_drain_holds_from_the_next_look_on() {
     let Scene { mut desk, host } = scene(2, "", TTL).await;
     desk.tick().await;
     let mut readers = [1, 3].map(|n| host.keys[n].clone());
-    // Of two that have nothing the first would get it.
+    // The first of two that have nothing would get it.
     readers.sort();
     let control = drain(&readers[0]);
     desk.store.set_control(&control).await.expect("set");

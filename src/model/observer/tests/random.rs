@@ -40,8 +40,8 @@ fn said(changes: Vec<Change>) -> Vec<(SessionKey, Health, Health)> {
 }
 
 proptest! {
-    /// One that sleeps until `next` says what one says that asks each
-    /// second, and no change is said that is none.
+    /// An observer that sleeps until `next` reports the same as one that is asked each
+    /// second, and no report is without a change.
     #[test]
     fn sleeping_until_next_misses_nothing(
         steps in proptest::collection::vec((sighting(), 0_u32..9, 0_u8..30), 1..60),

@@ -25,7 +25,7 @@ fn session_back_for_an_unjudged_beat_is_lost_again() {
         assert_eq!(standby.due(at(121)), changes_at(&changes, at(21)));
         assert_eq!(look(&mut standby, &[lost(8)], at(122)), []);
     }
-    // The same of a stall, and of who was suspect in between.
+    // The same of a stall, and of a session that was suspect in between.
     let stalled = |second: u32, standing, activity| Sighting {
         standing,
         activity,

@@ -258,8 +258,8 @@ impl ConversationRows for SqliteRows {
     fn set_label(&mut self, id: &ConversationId, label: &Label) -> Result<bool> {
         let (id, label) = (id.as_str(), label.as_str());
         self.run(|connection| {
-            // The Python bridge's cleanup takes conversations away and knows nothing
-            // of our rows: a label must not stay taken by what is gone.
+            // The Python bridge's cleanup removes conversations and does not know our
+            // rows: a label must not stay taken by what is gone.
             connection.change(
                 "DELETE FROM bridge_conversation WHERE label = ?1 AND closed_ms IS NULL
                    AND conversation_id NOT IN (SELECT id FROM conversations)",
