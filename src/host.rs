@@ -5,6 +5,14 @@ use std::sync::OnceLock;
 use crate::clock;
 use crate::model::process::Boot;
 
+/// Where the daemons of the system keep their state and their sockets, a directory for
+/// each.
+pub const SYSTEM_DAEMONS: &str = if cfg!(target_os = "macos") {
+    "/var/db/mcp-bridge"
+} else {
+    "/run/mcp-bridge"
+};
+
 /// This boot of this machine, and how far into it we are.
 #[must_use]
 pub fn boot() -> Boot {

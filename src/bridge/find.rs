@@ -15,6 +15,7 @@ use super::may_open;
 use crate::api::client::Client;
 use crate::api::client::find::{is_same, sockets_below, that_has};
 use crate::api::{Purpose, Sockets};
+use crate::host::SYSTEM_DAEMONS;
 use crate::model::StoreName;
 use crate::model::door::DoorError;
 use crate::store::Result;
@@ -57,7 +58,7 @@ impl Surroundings {
         Self {
             own_daemons: login.into_iter().chain(own).collect(),
             own_store,
-            system_daemons: locate::SYSTEM_DAEMONS.into(),
+            system_daemons: SYSTEM_DAEMONS.into(),
             system_store,
         }
     }

@@ -241,10 +241,6 @@ pub fn notes_directory() -> Option<PathBuf> {
     guarded::exposed(&directory).is_none().then_some(directory)
 }
 
-/// Where the daemons of the system keep their state and their sockets, a directory for
-/// each.
-pub const SYSTEM_DAEMONS: &str = "/run/mcp-bridge";
-
 /// Where root's daemons do that are neither the service's nor of a login.
 const ROOTS_DAEMONS: [&str; 2] = ["/run/mcp-bridge-root", "/var/run/mcp-bridge-root"];
 

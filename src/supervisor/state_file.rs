@@ -325,7 +325,7 @@ fn holder(lock: &File) -> Option<Pid> {
 
 /// The machine's own configurations, and where their services keep their state.
 const SYSTEM: &str = "/etc/mcp-bridge";
-const SYSTEM_STATE: &str = locate::SYSTEM_DAEMONS;
+const SYSTEM_STATE: &str = host::SYSTEM_DAEMONS;
 
 /// Whether a configuration is one of the machine's own.
 fn is_system(config: &Path) -> bool {
@@ -347,8 +347,8 @@ fn places(config: &Path) -> Vec<PathBuf> {
         let first = std::env::split_paths(&directories).next();
         return first.map(|place| place.join(file)).into_iter().collect();
     }
-    // Not on macOS, which has no such place.
-    if is_system(config) && Path::new("/run").is_dir() {
+    let is_there = Path::new(SYSTEM_STATE).parent().is_some_and(Path::is_dir);
+    if is_system(config) && is_there {
         return vec![Path::new(SYSTEM_STATE).join(&instance).join(file)];
     }
     let (login, own) = locate::user_daemons();

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 use super::{Busy, Pointer, Returned, WakeAdapter};
 use crate::guarded;
+use crate::host::SYSTEM_DAEMONS;
 use crate::setting::Value::{Text, Word};
 use crate::setting::{Findings, Key, Needs, Section, key};
 
@@ -133,15 +134,12 @@ impl serde_json::ser::Formatter for Escaping {
     }
 }
 
-/// Where the machine's own daemons have a directory each.
-const OF_THE_MACHINE: &str = "/run/mcp-bridge";
-
 /// The mode of a new file there, instead of the umask's, which keeps the store from
 /// others: agents are users of the service's group.
 const FOR_AGENTS: u32 = 0o660;
 
 fn write(settings: &FileSettings, line: &[u8]) -> std::io::Result<()> {
-    let is_shared = settings.path.starts_with(OF_THE_MACHINE);
+    let is_shared = settings.path.starts_with(SYSTEM_DAEMONS);
     let mut file = guarded::open_to_append(&settings.path, is_shared.then_some(FOR_AGENTS))?;
     match settings.mode {
         // One write, so that lines of several writers do not mix.

@@ -204,7 +204,7 @@ fn nothing_is_relative_or_lies_where_others_may_write() {
                 assert!(!path.starts_with(open), "{name}: {path}");
             }
         }
-        // Only the user, and the group that shares a store.
+        // No other user reads what they write.
         let mask = content["Umask"].as_u64().expect("a number");
         assert_eq!(mask & 0o007, 0o007, "{name}: {mask:o}");
     }
@@ -212,6 +212,7 @@ fn nothing_is_relative_or_lies_where_others_may_write() {
 
 #[test]
 fn a_daemon_starts_the_program_with_the_shipped_configuration() {
+    let page = fs::read_to_string(here("launchd/README.md")).expect("a file");
     for role in DAEMONS {
         let content = read(&daemon(role));
         let arguments = content["ProgramArguments"].as_array().expect("arguments");
@@ -239,10 +240,14 @@ fn a_daemon_starts_the_program_with_the_shipped_configuration() {
         assert_eq!(content["GroupName"], "_mcpbridge");
         let log = format!("/var/log/mcp-bridge/{role}.log");
         assert_eq!(content["StandardErrorPath"], Value::from(log));
-        // A daemon of the system has no home to keep its state file in, and the
-        // store's directory is the group's.
+        // A daemon of the system has no home to keep its state file and sockets in.
         let state = &content["EnvironmentVariables"]["RUNTIME_DIRECTORY"];
-        assert_eq!(state, "/var/db/mcp-bridge");
+        assert_eq!(state, &format!("/var/db/mcp-bridge/{role}"));
+        assert!(
+            page.contains(&format!(" /var/db/mcp-bridge/{role}")),
+            "{role}"
+        );
+        assert_eq!(content["Umask"], 0o077, "{role}");
     }
 }
 

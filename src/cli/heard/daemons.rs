@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::configs::{Home, Loaded, is_enabled};
-use crate::store::locate::{SYSTEM_DAEMONS, user_daemons};
+use crate::host::SYSTEM_DAEMONS;
+use crate::store::locate::user_daemons;
 use crate::supervisor::{self, StateFile, is_elsewhere, lock_is_closed, read_state};
 
 /// A daemon that left a state file.

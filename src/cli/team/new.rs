@@ -25,13 +25,13 @@ use crate::cli::output::note;
 use crate::cli::setup::{Changes, Client, Scope, Service};
 use crate::clock;
 use crate::exit::Exit;
+use crate::host::SYSTEM_DAEMONS;
 use crate::model::session::ConversationState;
 use crate::model::{Label, Side};
 use crate::session::joined::{Joined, Joins};
 use crate::session::known::credentials_directory;
 use crate::session::made::{self, NewFile};
 use crate::store::NewConversation;
-use crate::store::locate;
 
 /// Makes a team.
 #[derive(Debug, Args)]
@@ -137,7 +137,7 @@ async fn plan(args: &NewArgs, context: &Context) -> anyhow::Result<Plan> {
         .found()
         .await?
         .socket()
-        .is_some_and(|socket| socket.starts_with(locate::SYSTEM_DAEMONS));
+        .is_some_and(|socket| socket.starts_with(SYSTEM_DAEMONS));
     Ok(Plan {
         changes: Changes::plan(args.client, &scope, false)?,
         name: args.name.clone(),
