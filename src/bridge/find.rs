@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::may_open;
+use super::{Bridge, Purpose as Look, Way, may_open};
 use crate::api::client::Client;
 use crate::api::client::find::{is_same, sockets_below, that_has};
 use crate::api::{Purpose, Sockets};
@@ -61,6 +61,12 @@ impl Surroundings {
             system_daemons: SYSTEM_DAEMONS.into(),
             system_store,
         }
+    }
+
+    /// Whether there is a socket of any daemon. That says nothing of its store.
+    #[must_use]
+    pub fn has_daemons(&self) -> bool {
+        !sockets_below(&self.daemons()).is_empty()
     }
 
     fn daemons(&self) -> Vec<PathBuf> {
@@ -181,6 +187,25 @@ impl Found {
             "by": if self.door.is_some() { "daemon" } else { "file" },
             "socket": self.socket(),
         })
+    }
+}
+
+impl Bridge {
+    /// The way through the daemon that was found, if it answers and has the file open that
+    /// this program has open itself.
+    ///
+    /// # Errors
+    /// If the way cannot be taken.
+    pub async fn moved_to(&self, found: &Found) -> Result<Option<Self>> {
+        let (Way::Embedded(store), Some(client)) = (&self.way, found.client()) else {
+            return Ok(None);
+        };
+        let answer = client.who_answers().await;
+        let is_it = answer.is_some_and(|one| is_same(one.store.file(), store.location().file()));
+        match is_it {
+            true => Self::open(found, Look::Write, |_| {}).await.map(Some),
+            false => Ok(None),
+        }
     }
 }
 

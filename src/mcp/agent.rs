@@ -5,14 +5,19 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rmcp::model::{Implementation, RequestId};
 use tokio::sync::Notify;
 
 use crate::bridge::Bridge;
+use crate::clock;
 use crate::session::mail::Fetched;
 use crate::session::notes::AgentNote;
 use crate::session::{Access, Acting, SessionError};
+
+/// Before daemons that have another store, or do not answer, are asked again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Shared by all calls of a client.
 #[derive(Debug, Clone)]
@@ -22,6 +27,8 @@ pub(super) struct Agent(Arc<Inner>);
 struct Inner {
     access: Access,
     bridge: Mutex<Option<Bridge>>,
+    /// When daemons were asked last whether they have the store.
+    looked: Mutex<Option<Duration>>,
     /// It was said that no daemon serves the store.
     is_told: AtomicBool,
     /// Mail that was fetched for answers that are not written yet.
@@ -49,6 +56,7 @@ impl Agent {
         Self(Arc::new(Inner {
             access,
             bridge: Mutex::default(),
+            looked: Mutex::default(),
             is_told: AtomicBool::default(),
             unwritten: Mutex::default(),
             thread: Mutex::default(),
@@ -62,8 +70,9 @@ impl Agent {
     /// The way to the store. One that failed is looked for anew: a daemon may have come
     /// or gone, and a session joined.
     pub(super) async fn bridge(&self) -> Result<Bridge, SessionError> {
-        if let Some(bridge) = &*lock(&self.0.bridge) {
-            return Ok(bridge.clone());
+        let known = lock(&self.0.bridge).clone();
+        if let Some(bridge) = known {
+            return Ok(self.moved(&bridge).await.unwrap_or(bridge));
         }
         let bridge = self.0.access.afresh().open().await?;
         if !bridge.is_door() && !self.0.is_told.swap(true, Ordering::Relaxed) {
@@ -74,6 +83,28 @@ impl Agent {
         }
         *lock(&self.0.bridge) = Some(bridge.clone());
         Ok(bridge)
+    }
+
+    /// The way through a daemon that was started after this program opened the store's file.
+    /// What is under way ends by the old way, and the file is closed then.
+    async fn moved(&self, known: &Bridge) -> Option<Bridge> {
+        if known.is_door() || !Access::sees_daemons() || !self.is_time_to_look() {
+            return None;
+        }
+        let bridge = self.0.access.daemon_of(known).await.ok()??;
+        *lock(&self.0.bridge) = Some(bridge.clone());
+        Some(bridge)
+    }
+
+    /// Whether the daemons that are there may be asked which store they have.
+    fn is_time_to_look(&self) -> bool {
+        let now = clock::since_boot();
+        let mut looked = lock(&self.0.looked);
+        let is_time = looked.is_none_or(|at| now.saturating_sub(at) >= LOOK_AGAIN);
+        if is_time {
+            *looked = Some(now);
+        }
+        is_time
     }
 
     /// The way to the store is no more.

@@ -122,6 +122,23 @@ impl Access {
         Ok(Bridge::open(found, Purpose::Write, |_| {}).await?)
     }
 
+    /// The way through a daemon, for a program that runs on and has opened the store's file
+    /// itself: a daemon may have been started since. Nothing if none has this very file open.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub async fn daemon_of(&self, embedded: &Bridge) -> Result<Option<Bridge>> {
+        let afresh = self.afresh();
+        let found = afresh.find().await?;
+        Ok(embedded.moved_to(found).await?)
+    }
+
+    /// Whether a daemon may be there: its socket is.
+    #[must_use]
+    pub fn sees_daemons() -> bool {
+        Surroundings::here().has_daemons()
+    }
+
     /// Which store is meant, and the way to it.
     ///
     /// # Errors

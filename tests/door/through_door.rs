@@ -8,6 +8,7 @@
 
 use crate::common::scratch as common;
 mod events;
+mod moving;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
