@@ -86,6 +86,8 @@ pub(crate) enum Fired {
 pub(crate) struct State {
     /// It waits for its user's leave, or answer.
     pub(crate) waits: bool,
+    /// Whether any screen is connected to the client; nothing where that is not known.
+    pub(crate) has_screen: Option<bool>,
 }
 
 /// The process of the client of this name that started this program as process `pid`, if

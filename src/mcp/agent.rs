@@ -19,6 +19,9 @@ use crate::session::{Access, Acting, SessionError};
 /// Before daemons that have another store, or do not answer, are asked again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// What stands behind the version of a client that has no screen, where people read it.
+const NO_SCREEN: &str = ", no screen";
+
 /// Shared by all calls of a client.
 #[derive(Debug, Clone)]
 pub(super) struct Agent(Arc<Inner>);
@@ -39,6 +42,7 @@ struct Inner {
     /// registered.
     said: Mutex<Option<ClientName>>,
     acts_for: Mutex<Option<u64>>,
+    has_screen: Mutex<Option<bool>>,
     to_register: Notify,
     /// Held from before an answer is written until its mail is confirmed.
     writing: tokio::sync::Mutex<()>,
@@ -62,6 +66,7 @@ impl Agent {
             thread: Mutex::default(),
             said: Mutex::default(),
             acts_for: Mutex::default(),
+            has_screen: Mutex::default(),
             to_register: Notify::new(),
             writing: tokio::sync::Mutex::default(),
         }))
@@ -126,6 +131,11 @@ impl Agent {
         self.note(&self.0.said, ClientName { name, version });
     }
 
+    /// The client has a screen, or none.
+    pub(super) fn has_screen(&self, has_screen: bool) {
+        self.note(&self.0.has_screen, has_screen);
+    }
+
     /// What the client calls itself; nothing where it has not said it yet.
     pub(super) fn client(&self) -> ClientName {
         lock(&self.0.said).clone().unwrap_or_default()
@@ -160,7 +170,10 @@ impl Agent {
     /// What is to be registered now: the client, once it has said who it is, and a mark
     /// of the sessions that it acts for.
     pub(super) fn to_register(&self) -> Option<(ClientName, Option<u64>)> {
-        let client = lock(&self.0.said).clone()?;
+        let mut client = lock(&self.0.said).clone()?;
+        if *lock(&self.0.has_screen) == Some(false) {
+            client.version.push_str(NO_SCREEN);
+        }
         Some((client, *lock(&self.0.acts_for)))
     }
 

@@ -50,6 +50,9 @@ async fn round(agent: &Agent, client: ProcessId) -> Result<(), SessionError> {
     let Ok(Some(state)) = clients::state(client, &threads).await else {
         return Ok(());
     };
+    if let Some(has_screen) = state.has_screen {
+        agent.has_screen(has_screen);
+    }
     let bridge = agent.bridge().await?;
     for caller in acting.callers() {
         bridge.call_in(&caller, DEFAULT_TTL, None).await?;

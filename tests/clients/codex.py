@@ -333,6 +333,14 @@ def helper():
     status = json.loads(run(BRIDGE, "status", "--json"))
     assert [one["session"] for one in status["sessions"]] == ["a", "b"], status
     Model.helper.set()
+    # Its screen is closed, and it goes on without one.
+    client = session()["client"]
+    assert "no screen" not in client, client
+    screen.kill()
+    wait("session without a screen", lambda: session()["client"] == f"{client}, no screen")
+    woken(lambda: bridge("send", "to no screen"))
+    Screen("again")
+    wait("screen", lambda: session()["client"] == client)
     return {}
 
 

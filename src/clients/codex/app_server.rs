@@ -348,7 +348,7 @@ async fn in_time<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, 
 }
 
 /// Where the app server of this user listens.
-fn socket() -> Option<PathBuf> {
+pub(super) fn socket() -> Option<PathBuf> {
     let own = std::env::var_os("CODEX_HOME").filter(|path| !path.is_empty());
     let own = own.map(PathBuf::from);
     let home = own.or_else(|| Some(std::env::home_dir()?.join(".codex")))?;

@@ -5,6 +5,7 @@ mod app_server;
 mod live_queue;
 mod process;
 mod queue;
+mod screens;
 
 use super::{Addressee, Fired, State, Way};
 use crate::model::process::ProcessId;
@@ -34,11 +35,18 @@ pub(super) fn is_shared_process(pid: i32) -> bool {
 /// What the app server says of the agent's thread.
 pub(super) async fn state(client: ProcessId, threads: &[String]) -> Result<Option<State>, String> {
     let mut server = AppServer::of(client).await?;
-    Ok(match find(&mut server, threads).await? {
-        Some((_, Thread::Idle)) => Some(State { waits: false }),
-        Some((_, Thread::Active { waits })) => Some(State { waits }),
-        Some((_, Thread::Broken)) | None => None,
-    })
+    let waits = match find(&mut server, threads).await? {
+        Some((_, Thread::Idle)) => false,
+        Some((_, Thread::Active { waits })) => waits,
+        Some((_, Thread::Broken)) | None => return Ok(None),
+    };
+    // Within this program's own connection.
+    let has_screen = match app_server::socket() {
+        Some(socket) => screens::any(&socket).await,
+        None => None,
+    };
+    drop(server);
+    Ok(Some(State { waits, has_screen }))
 }
 
 /// Whether the agent can take anything now, by any way.
