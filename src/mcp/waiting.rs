@@ -5,8 +5,8 @@ use crate::host;
 use crate::session::notes::Notes;
 use crate::session::{Acting, SessionError};
 
-/// Says that the agent waits, or does no more, if the store was told otherwise: by this
-/// program, or by a hook of the client.
+/// Says that the agent waits, or does no more, if the store knows otherwise: from this
+/// program, or from a hook of the client.
 pub(super) async fn say(bridge: &Bridge, acting: &Acting, waits: bool) -> Result<(), SessionError> {
     let Some(notes) = Notes::of(acting) else {
         return Ok(());

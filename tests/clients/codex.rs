@@ -60,12 +60,12 @@ fn a_codex_without_a_first_prompt_is_woken() {
 }
 
 #[test]
-fn a_helper_of_codex_is_no_turn_and_no_second_session() {
+fn a_helper_of_codex_is_no_second_session() {
     drive("helper");
 }
 
 #[test]
-fn a_codex_that_is_killed_in_a_turn_is_noticed_within_seconds() {
+fn a_codex_killed_in_a_turn_is_noticed() {
     drive("killed");
 }
 

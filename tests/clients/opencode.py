@@ -255,7 +255,7 @@ def asks():
     wait("question", lambda: "Permission required" in screen.text())
     wait("waiting session", lambda: session()["reported"] == "waiting")
     assert session()["turn"] == "inside", session()
-    # The message is not read meanwhile, and the operator is told why.
+    # The message is not read meanwhile, and doctor says why.
     tried = subprocess.run([BRIDGE, "-c", f"{CREDENTIALS}/work.a.toml", "doctor", "wake", "--timeout", "5s"],
                            env=ENV, cwd=TREE, capture_output=True, text=True, timeout=PATIENCE)
     assert tried.returncode == 1 and "waits for its user" in tried.stdout, tried

@@ -271,7 +271,7 @@ async fn a_socket_that_is_stale_or_silent_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn the_thread_of_a_directory_is_found_if_it_is_the_only_one() {
+async fn the_only_thread_of_a_directory_is_found() {
     let directory = tempfile::tempdir().expect("a directory");
     let tree = directory.path().canonicalize().expect("a path");
     let thread = |id: &str, more: Value| {
