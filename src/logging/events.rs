@@ -210,7 +210,7 @@ pub static EVENTS: &[Event] = &[
         "store-migrating",
         Info,
         "STORE",
-        "a store of an older version is being upgraded; this takes some time",
+        "a database is being adopted or upgraded; this takes some time",
     ),
     event(
         "row-odd",

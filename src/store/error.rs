@@ -95,6 +95,14 @@ pub enum StoreError {
         /// Its version.
         found: i64,
     },
+    /// Made by a build of before the first release.
+    #[error("store {}: a build of before the first release made it (schema version {found}), and no released program reads it; nothing was changed\n  use it with the build that made it; or stop the programs that use it, move it and the files beside it ({}*) to another directory, and make a new store: mcp-bridge store init --store {}", .path.display(), .path.display(), .path.display())]
+    Unreleased {
+        /// The store.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
     /// Something in it would run, hide or change rows when we write.
     #[error("store {}: it contains definitions that this program does not know: {}; nothing was stored\n  list them: mcp-bridge store verify --store {}\n  accept them: mcp-bridge store init --accept-schema --store {}", .path.display(), .what.join("; "), .path.display(), .path.display())]
     UnknownDefinitions {
@@ -485,6 +493,7 @@ impl StoreError {
             | Self::Foreign(_)
             | Self::Corrupt(..)
             | Self::TooNew { .. }
+            | Self::Unreleased { .. }
             | Self::OldSqlite(_)
             | Self::UnknownDefinitions { .. }
             | Self::Swallowed { .. }

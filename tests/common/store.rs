@@ -260,6 +260,17 @@ pub(crate) const BRIDGE: &str = concat!(
 "
 );
 
+/// Takes away from a store what is ours: the Python bridge's database is left.
+pub(crate) fn unadopt(raw: &rusqlite::Connection) {
+    let ours = "SELECT 'DROP ' || type || ' ' || name || ';' FROM sqlite_schema
+        WHERE name LIKE 'bridge\\_%' ESCAPE '\\' OR name = '_sqlx_migrations'
+        ORDER BY type, name LIKE 'bridge\\_task' ESCAPE '\\'";
+    let mut statement = raw.prepare(ours).expect("good SQL");
+    let rows = statement.query_map([], |row| row.get::<_, String>(0));
+    let drops: Vec<String> = rows.and_then(Iterator::collect).expect("a list");
+    raw.execute_batch(&drops.concat()).expect("dropped");
+}
+
 /// Those of an older one, without a log and with one row a conversation.
 pub(crate) const OLD_BRIDGE: &str = concat!(
     mail_tables!(),
@@ -274,7 +285,7 @@ pub(crate) const OLD_BRIDGE: &str = concat!(
     reason = "a skipped case must not look like a passed one"
 )]
 pub(crate) fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
+    eprintln!("skipped: {why}");
 }
 
 /// No limits: for tests that send more than any agent should.

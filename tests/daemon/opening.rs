@@ -8,19 +8,16 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use mcp_bridge::clock;
 use mcp_bridge::model::session::Life;
 use mcp_bridge::model::token::Token;
-use mcp_bridge::store::StoreError;
-use mcp_bridge::store::sqlite::{Create, SqliteStore};
+use mcp_bridge::store::sqlite::SCHEMA_VERSION;
 use mcp_bridge::supervisor::StateFile;
-use rustix::time::{ClockId, clock_gettime};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Connection as _, SqlSafeStr as _};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::common::daemon::{Agent, Daemon, QUICK, Rig, session, wait_for};
+use crate::common::store::BRIDGE;
 
 fn one_session() -> String {
     format!("{QUICK}{}", session("one", "\"none\""))
@@ -226,7 +223,7 @@ fn a_slow_disk_is_named_as_one() {
     let rig = Rig::new();
     rig.pair("one");
     let Some(library) = slow_disk(&rig) else {
-        println!("SKIPPED: a slow disk needs a C compiler");
+        println!("skipped: a slow disk needs a C compiler");
         return;
     };
     let config = rig.config("worker", &one_session());
@@ -244,74 +241,27 @@ fn a_slow_disk_is_named_as_one() {
     said.never("held the write lock");
 }
 
-/// What this thread has had of a processor.
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).expect("a time")
-}
-
-/// The rig's store as version 1 had it, and a change of its schema that takes
-/// longer than any call may.
-fn make_older(rig: &Rig) {
+/// The Python bridge's database in the place of the rig's store.
+fn make_foreign(rig: &Rig) {
     rig.block_on(rig.store.close());
     for file in files(rig) {
         // Its sidecars go with the last connection.
         let _ = std::fs::remove_file(file);
     }
-    let path = rig.path("bridge.db");
-    rig.block_on(async {
-        let url = format!("sqlite:{}?mode=rwc", path.display());
-        let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("made");
-        let first = include_str!("../../migrations/sqlite/0001_bridge.sql");
-        let kind = MigrationType::Simple;
-        let step = Migration::new(1, "bridge".into(), kind, first.into_sql_str(), false);
-        let steps = Migrator::with_migrations(vec![step]);
-        let made = steps.run_direct(None, &mut connection, false).await;
-        made.expect("schema 1");
-        connection.close().await.expect("closed");
-    });
     let raw = rig.foreign();
+    raw.execute_batch(BRIDGE).expect("made");
     raw.pragma_update(None, "journal_mode", "wal").expect("set");
-    // So much work takes six seconds of a processor that has nothing else to do:
-    // what other programs take of it meanwhile makes it longer, never shorter.
-    let work = "SELECT max(n) FROM (WITH RECURSIVE c(n) AS
-                (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < LIMIT_) SELECT n FROM c)";
-    let some = 200_000_u64;
-    let took = || {
-        let begun = processor_time();
-        raw.query_row(&work.replace("LIMIT_", &some.to_string()), [], |_| Ok(()))
-            .expect("worked");
-        processor_time() - begun
-    };
-    let quickest = std::iter::repeat_with(took).take(3).min().expect("three");
-    let much = u128::from(some) * 6_000_000 / quickest.as_micros();
-    let work = work.replace("LIMIT_", &much.to_string());
-    raw.execute_batch(&format!(
-        "INSERT INTO bridge_schema VALUES (1, 1, 1);
-         INSERT INTO bridge_setting VALUES ('token_storage', 'hashed'), ('origin', 'own');
-         CREATE VIEW work AS {work};
-         CREATE TABLE worked (n);
-         CREATE TRIGGER slow AFTER UPDATE ON bridge_schema
-             BEGIN INSERT INTO worked SELECT * FROM work; END;"
-    ))
-    .expect("filled");
 }
 
 #[test]
 fn long_schema_change_is_reported_and_ends() {
     let rig = Rig::new();
-    make_older(&rig);
-    // The trigger that makes it long is one that an operator accepted.
-    let opened = rig.block_on(SqliteStore::open(&rig.path("bridge.db"), Create::No));
-    let Err(StoreError::UnknownDefinitions { hash, .. }) = opened else {
-        panic!("{opened:?}");
-    };
-    std::fs::create_dir(rig.path("worker.conf.d")).expect("made");
-    std::fs::write(
-        rig.path("worker.conf.d/accepted.toml"),
-        format!("[store]\naccepted_schema = {hash:?}\n"),
-    )
-    .expect("written");
+    make_foreign(&rig);
+    // Another program makes the copy that is kept first, and takes its time.
+    let copy = rig.path(&format!("bridge.db.before-schema-{SCHEMA_VERSION}"));
+    let partial = rig.path(&format!("bridge.db.before-schema-{SCHEMA_VERSION}.partial"));
+    let held = std::fs::File::create(partial).expect("made");
+    flock(&held, FlockOperation::LockExclusive).expect("locked");
     let mut daemon = rig.worker("");
     daemon.shows("it", |state| {
         let keeper = state.duties.iter().find(|duty| duty.name == "store");
@@ -319,15 +269,35 @@ fn long_schema_change_is_reported_and_ends() {
             && keeper.is_some_and(|duty| duty.trouble.is_none())
     });
     daemon.says("upgrading the store to schema ");
+    assert!(!copy.exists());
+    drop(held);
+    daemon.says("adopted the Python bridge's database");
     daemon.shows("the store", is_well);
-    let worked: i64 = rig
-        .foreign()
-        .query_row("SELECT count(*) FROM worked", [], |row| row.get(0))
-        .expect("asked");
-    assert_eq!(worked, 1, "once, and not again and again");
+    assert!(copy.exists());
     let (code, said) = daemon.finish();
     assert_eq!(code, Some(0));
+    said.only_once("upgrading the store to schema ");
+    said.only_once("adopted the Python bridge's database");
     said.never("held the write lock");
+}
+
+#[test]
+fn unreleased_schema_is_refused_and_left_alone() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    let schema = |schema: i64| {
+        let sql = "UPDATE bridge_schema SET version = ?1";
+        rig.foreign().execute(sql, [schema]).expect("set");
+    };
+    schema(5);
+    let mut daemon = rig.worker(&one_session());
+    daemon.says("a build of before the first release made it (schema version 5)");
+    daemon.says("use it with the build that made it");
+    daemon.shows("it", waits);
+    assert_eq!(rig.beats(&pair.b.session), 0, "nothing was written");
+    schema(SCHEMA_VERSION);
+    daemon.says("store ok again");
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 #[test]
@@ -344,7 +314,7 @@ fn newer_schema_is_refused_and_looked_at_again() {
     daemon.says("install a newer mcp-bridge");
     daemon.shows("it", waits);
     assert_eq!(rig.beats(&pair.b.session), 0, "nothing was written");
-    schema(mcp_bridge::store::sqlite::SCHEMA_VERSION);
+    schema(SCHEMA_VERSION);
     daemon.says("store ok again");
     rig.goes_on(&pair.b.session);
     assert_eq!(daemon.stop(), Some(0));

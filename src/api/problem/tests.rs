@@ -155,6 +155,7 @@ fn all() -> Vec<StoreError> {
         Crowded => StoreError::Crowded(store()),
         TooNew => StoreError::TooNew { path: store(), found: 9, ours: 4 },
         NotAdopted => StoreError::NotAdopted(file.clone()),
+        Unreleased => StoreError::Unreleased { path: file.clone(), found: 5 },
         OldSchema => StoreError::OldSchema { path: store(), found: 1 },
         UnknownDefinitions => StoreError::UnknownDefinitions {
             path: file.clone(),

@@ -81,6 +81,10 @@ pub(super) async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<E
 
 /// `96.1 MiB, schema 2, 12 conversations, 40312 messages`.
 pub(super) fn content(found: &Inspection) -> String {
+    // Of what this program cannot read, it counts nothing.
+    if let Some(why) = found.kind.refusal() {
+        return format!("{}, but {why}", text::bytes(found.bytes));
+    }
     let schema = match found.kind.schema() {
         Some(schema) => format!("schema {schema}"),
         None => "the Python bridge's".to_owned(),

@@ -12,7 +12,7 @@ use super::confined::ConfinedPath;
 use super::fault::explain_rusqlite;
 use super::file::Files;
 use super::odd;
-use super::{SCHEMA_VERSION, copy, definitions, file, from_millis, shared};
+use super::{FIRST_SCHEMA, SCHEMA_VERSION, copy, definitions, file, from_millis, shared};
 use crate::model::timestamp;
 use crate::store::accepted::Accepted;
 use crate::store::{Result, StoreError, UsedUp};
@@ -45,10 +45,19 @@ impl Kind {
             Self::Own { needed, schema, .. } if needed > SCHEMA_VERSION => Some(format!(
                 "it has schema version {schema}, and this program reads versions up to {SCHEMA_VERSION}"
             )),
+            Self::Own { schema, .. } if schema < FIRST_SCHEMA => Some(format!(
+                "a build of before the first release made it (schema version {schema}), and no released program reads it"
+            )),
             Self::Own { .. } | Self::Bridge => None,
             Self::Empty => Some("it is a database without tables".into()),
             Self::Foreign => Some("it is the database of another program".into()),
         }
+    }
+
+    /// Whether a build of before the first release made it.
+    #[must_use]
+    pub fn is_unreleased(self) -> bool {
+        self.schema().is_some_and(|schema| schema < FIRST_SCHEMA)
     }
 
     /// The schema, of one of ours.
@@ -116,9 +125,13 @@ pub fn inspect(path: &Path, thorough: bool) -> Result<Inspection> {
 /// read as it is; of what else it may be, the opening tells.
 ///
 /// # Errors
-/// [`StoreError::NotAdopted`], [`StoreError::OldSchema`]; of what else may be
-/// wrong, the opening tells.
-pub(super) fn ensure_current(files: &Files, accepts: impl Fn(&str) -> bool) -> Result<bool> {
+/// [`StoreError::NotAdopted`], [`StoreError::OldSchema`], [`StoreError::Unreleased`];
+/// of what else may be wrong, the opening tells.
+pub(super) fn ensure_current(
+    files: &Files,
+    newest: i64,
+    accepts: impl Fn(&str) -> bool,
+) -> Result<bool> {
     let path = &files.database;
     let words = |error| explain_rusqlite(&error, &files.named, "looking at it");
     let has_log = std::fs::metadata(files.beside("-wal")).is_ok_and(|meta| meta.len() > 0);
@@ -142,16 +155,18 @@ pub(super) fn ensure_current(files: &Files, accepts: impl Fn(&str) -> bool) -> R
             known(None)?;
             Err(StoreError::NotAdopted(files.named.clone()))
         }
-        Kind::Own { schema, .. } if schema < SCHEMA_VERSION => {
+        Kind::Own { schema, .. } if schema < FIRST_SCHEMA => Err(StoreError::Unreleased {
+            path: files.named.clone(),
+            found: schema,
+        }),
+        Kind::Own { schema, .. } if schema < newest => {
             known(Some(schema))?;
             Err(StoreError::OldSchema {
                 path: files.named.clone().into(),
                 found: schema,
             })
         }
-        Kind::Own { schema, needed, .. } if needed <= SCHEMA_VERSION => {
-            known(Some(schema)).map(|()| true)
-        }
+        Kind::Own { schema, needed, .. } if needed <= newest => known(Some(schema)).map(|()| true),
         _ => Ok(false),
     }
 }
@@ -178,7 +193,7 @@ pub fn odd_rows(path: &Path) -> Result<Vec<String>> {
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     ConfinedPath::of_database(&real)?.run(|| {
         let connection = copy::reader(path)?;
-        odd::rows(&connection, SCHEMA_VERSION)
+        odd::rows(&connection)
             .map_err(|error| explain_rusqlite(&error, path, "looking at its rows"))
     })?
 }
@@ -202,6 +217,8 @@ pub(super) fn look(
         false => kind(connection)?,
     };
     let differences = match kind {
+        // Nothing of it is read, so that nothing of it needs to be known.
+        _ if kind.is_unreleased() => Vec::new(),
         Kind::Own { schema, .. } => definitions::differences(&objects, Some(schema)),
         Kind::Bridge => definitions::differences(&objects, None),
         Kind::Empty | Kind::Foreign => Vec::new(),
@@ -212,6 +229,7 @@ pub(super) fn look(
         false => accepted.noted_in(&fingerprint).map(Path::to_owned),
     };
     let known = matches!(kind, Kind::Own { .. } | Kind::Bridge)
+        && !kind.is_unreleased()
         && (differences.is_empty() || accepted.is_some());
     let count = |table: &str| match known {
         true => number(connection, &format!("SELECT count(*) FROM {table}")),
@@ -241,11 +259,11 @@ pub(super) fn look(
         fingerprint,
         accepted,
         odd: match kind {
-            Kind::Own { schema, .. } if known && thorough => odd::rows(connection, schema)?,
+            Kind::Own { .. } if known && thorough => odd::rows(connection)?,
             _ => Vec::new(),
         },
         used_up: match kind {
-            Kind::Own { schema: 2.., .. } if known => odd::used_up(connection)?,
+            Kind::Own { .. } if known => odd::used_up(connection)?,
             _ => Vec::new(),
         },
         problem: Some(problem).filter(|said| said != "ok"),

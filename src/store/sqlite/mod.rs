@@ -18,6 +18,7 @@ mod due;
 mod engine;
 mod fault;
 mod file;
+mod history;
 mod holders;
 mod inspect;
 mod losses;
@@ -72,7 +73,11 @@ pub use open::{Brought, Create, Opening};
 pub use restore::{Restored, candidate, restore};
 
 /// The schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 5;
+pub const SCHEMA_VERSION: i64 = 10;
+
+/// The schema of the first release. A store of an older one was made by a build of
+/// before it, and is refused.
+pub const FIRST_SCHEMA: i64 = 10;
 
 /// Connections that read.
 const READERS: usize = 4;

@@ -31,9 +31,9 @@ pub(super) fn tell(what: &'static str, error: &dyn std::error::Error) {
 }
 
 /// Every row of our tables with a value of a wrong type, by table.
-pub(super) fn rows(connection: &Connection, schema: i64) -> rusqlite::Result<Vec<String>> {
+pub(super) fn rows(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut found = Vec::new();
-    for table in definitions::tables(schema) {
+    for table in definitions::tables() {
         let mut statement =
             connection.prepare("SELECT name, upper(type), pk FROM pragma_table_info(?1)")?;
         let columns: Vec<(String, String, i64)> = statement

@@ -13,6 +13,7 @@ use super::confined::Confined;
 use super::engine::AT_THE_DOOR;
 use super::fault::Fault;
 use super::file::{FileId, Files};
+use super::history::{Migrates, RELEASED, newest_of};
 use super::newest::Newest;
 use super::{Durability, Opened, PATIENCE, SqliteStore, admission, beside, inspect, statements};
 use crate::clock;
@@ -48,11 +49,24 @@ pub struct Brought {
 }
 
 /// What an opening that takes long is doing, for the caller that waits for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Opening {
     pub(super) accepted: Option<String>,
+    /// The migrations that this opening knows.
+    pub(super) history: &'static [Migrates],
     migrating: AtomicI64,
     pub(super) brought: OnceLock<Brought>,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self {
+            accepted: None,
+            history: RELEASED,
+            migrating: AtomicI64::default(),
+            brought: OnceLock::new(),
+        }
+    }
 }
 
 impl Opening {
@@ -76,6 +90,11 @@ impl Opening {
     #[must_use]
     pub fn brought(&self) -> Option<&Brought> {
         self.brought.get()
+    }
+
+    /// The schema that a store has after it.
+    pub(super) fn newest_schema(&self) -> i64 {
+        newest_of(self.history)
     }
 
     pub(super) fn at(&self, migrating: Option<i64>) {
@@ -134,7 +153,8 @@ impl SqliteStore {
         let acceptance = Acceptance::new(opening.accepted.clone(), accepted);
         let accepts = |hash: &str| acceptance.accepts(hash);
         let is_current = create == Create::Look
-            && confined.run(|| inspect::ensure_current(&files, accepts))??;
+            && confined
+                .run(|| inspect::ensure_current(&files, opening.newest_schema(), accepts))??;
         let (full, normal) = (Arc::default(), Arc::default());
         for writes in [&full, &normal] {
             writes::register(&files.named.as_path().into(), writes);

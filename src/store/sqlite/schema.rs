@@ -1,7 +1,7 @@
 //! The schema: whose database a file is, and how it becomes ours and up to date.
 
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -12,72 +12,22 @@ use sqlx::{Connection as _, Row, SqliteConnection};
 use super::backup::SchemaCopy;
 use super::definitions::{self, Object};
 use super::fault::{self, Fault};
+use super::history::{Migrates, newest_of};
 use super::open::{Brought, Create, Opening};
 use super::statements::Statements as _;
 use super::turnstile::{QueuePlace, Turnstile};
 use super::written::Written as _;
-use super::{Opened, PATIENCE, SCHEMA_VERSION, backup, shared};
+use super::{FIRST_SCHEMA, Opened, PATIENCE, SCHEMA_VERSION, backup, shared};
 use crate::clock;
 use crate::doorbell;
 use crate::model::token::TokenStorage;
 use crate::store::{Result, StoreError};
 
-/// Programs older than this must not write a store of [`SCHEMA_VERSION`].
-const MIN_COMPATIBLE: i64 = 1;
-
 /// Between two looks whether another process has finished its copy.
 const ANOTHER_COPIES: Duration = Duration::from_millis(20);
 
-/// The schema's history, oldest first; what has been released never changes.
-const STEPS: [(i64, &str, &str); 5] = [
-    (
-        1,
-        "bridge",
-        include_str!("../../../migrations/sqlite/0001_bridge.sql"),
-    ),
-    (
-        2,
-        "work",
-        include_str!("../../../migrations/sqlite/0002_work.sql"),
-    ),
-    (
-        3,
-        "roles",
-        include_str!("../../../migrations/sqlite/0003_roles.sql"),
-    ),
-    (
-        4,
-        "safe and truthful",
-        include_str!("../../../migrations/sqlite/0004_safe_and_truthful.sql"),
-    ),
-    (
-        5,
-        "registrations",
-        include_str!("../../../migrations/sqlite/0005_registrations.sql"),
-    ),
-];
-
-static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
-    let step = |&(version, name, sql): &(i64, &'static str, &'static str)| {
-        let kind = MigrationType::Simple;
-        Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(STEPS.iter().map(step).collect())
-});
-
-/// The checksums of migrations as they were before the first release, when our
-/// tables were STRICT, and the same but for that: a store of then is brought up
-/// to date as any other.
-const STRICT_ONES: [(i64, &str); 2] = [
-    (
-        1,
-        "B419E618B1905F8C90916B81D46D013A246E52ACB8439C09FCE1161B711631DF36324E0C47866B4823AFEB65AE88C4E2",
-    ),
-    (
-        2,
-        "14D2C9FD2EA02EADA3FAE3130C16DA221E063BE4762F7C937D00C58DD54D99D84682A7D50CBCDC545F6421F9CDCEEC29",
-    ),
-];
+/// Programs of an older schema must not write a store of [`SCHEMA_VERSION`].
+const MIN_COMPATIBLE: i64 = FIRST_SCHEMA;
 
 impl Opened {
     /// Brings the schema up to date, one process at a time.
@@ -87,9 +37,10 @@ impl Opened {
         create: Create,
         opening: &Opening,
     ) -> std::result::Result<(), Fault> {
-        let found = self.schema(connection, create).await?;
+        let newest = opening.newest_schema();
+        let found = self.schema(connection, create, newest).await?;
         let there = match found {
-            Found::Own(SCHEMA_VERSION) => {
+            Found::Own(schema) if schema == newest => {
                 if create != Create::Look {
                     write_ahead(connection).await?;
                 }
@@ -110,8 +61,8 @@ impl Opened {
         };
         let mut copy = None;
         if there {
-            opening.at(Some(SCHEMA_VERSION));
-            copy = self.keep_a_copy().await?;
+            opening.at(Some(newest));
+            copy = self.keep_a_copy(newest).await?;
             // A writer that has the lock now is another matter.
             opening.at(None);
         }
@@ -132,11 +83,11 @@ impl Opened {
             }
         };
         // Another process may have done it while this one waited for the lock.
-        let found = self.schema(&mut write, create).await?;
-        let changed = found != Found::Own(SCHEMA_VERSION);
+        let found = self.schema(&mut write, create, newest).await?;
+        let changed = found != Found::Own(newest);
         if changed {
-            opening.at(Some(SCHEMA_VERSION));
-            migrate(&mut write, &found).await?;
+            opening.at(Some(newest));
+            migrate(&mut write, found, opening.history).await?;
         }
         write.commit().await?;
         if matches!(found, Found::Nothing | Found::Bridge) {
@@ -163,12 +114,11 @@ impl Opened {
     /// Keeps a copy of a store that is about to get another schema, before the write
     /// lock is taken, so that only this process waits for it. A caller that loses
     /// patience leaves it to be finished, and finds it the next time.
-    async fn keep_a_copy(&self) -> Result<Option<PathBuf>> {
+    async fn keep_a_copy(&self, newest: i64) -> Result<Option<PathBuf>> {
         loop {
             let files = Arc::clone(&self.files);
-            let copied = tokio::task::spawn_blocking(move || {
-                backup::before_migration(&files, SCHEMA_VERSION)
-            });
+            let copied =
+                tokio::task::spawn_blocking(move || backup::before_migration(&files, newest));
             let copied = copied
                 .await
                 .map_err(|died| StoreError::Io(self.path().into(), died.to_string()))?;
@@ -181,26 +131,35 @@ impl Opened {
         }
     }
 
-    /// Whose database it is, and of which schema.
+    /// Whose database it is, and of which schema, for a program that knows the
+    /// schemas up to `newest`.
     async fn schema(
         &self,
         connection: &mut SqliteConnection,
         create: Create,
+        newest: i64,
     ) -> std::result::Result<Found, Fault> {
         let objects = definitions::read(connection, self.path()).await?;
         if definitions::has_schema_table(&objects) {
             let (found, needed) = self.versions(connection, &objects).await?;
-            if needed > SCHEMA_VERSION {
+            if needed > newest {
                 return Err(StoreError::TooNew {
                     path: self.path().into(),
                     found,
-                    ours: SCHEMA_VERSION,
+                    ours: newest,
+                }
+                .into());
+            }
+            if found < FIRST_SCHEMA {
+                return Err(StoreError::Unreleased {
+                    path: self.path().to_owned(),
+                    found,
                 }
                 .into());
             }
             self.ensure_known(&objects, Some(found))?;
             // A newer one that this program may use is as good as ours.
-            return Ok(Found::Own(found.min(SCHEMA_VERSION)));
+            return Ok(Found::Own(found.min(newest)));
         }
         if shared::exists(connection).await? {
             self.ensure_known(&objects, None)?;
@@ -267,15 +226,6 @@ impl Opened {
     }
 }
 
-/// The statements that bring an empty database to a schema.
-#[cfg(test)]
-pub(super) fn steps_to(schema: i64) -> impl Iterator<Item = &'static str> {
-    STEPS
-        .iter()
-        .filter(move |(version, ..)| *version <= schema)
-        .map(|(_, _, sql)| *sql)
-}
-
 /// Whose database a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
@@ -299,15 +249,18 @@ async fn write_ahead(connection: &mut SqliteConnection) -> std::result::Result<(
 
 async fn migrate(
     connection: &mut SqliteConnection,
-    found: &Found,
+    found: Found,
+    history: &[Migrates],
 ) -> std::result::Result<(), Fault> {
-    let adopted = *found == Found::Bridge;
+    let adopted = found == Found::Bridge;
     let first_time = !matches!(found, Found::Own(_));
-    if !first_time {
-        take_for_ours(connection).await?;
-    }
+    let migration = |&(version, name, sql): &Migrates| {
+        let kind = MigrationType::Simple;
+        Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
+    };
+    let migrations = Migrator::with_migrations(history.iter().map(migration).collect());
     // Inside our transaction: sqlx's own steps become savepoints of it.
-    MIGRATIONS
+    migrations
         .run_direct(None, connection, false)
         .await
         .map_err(|error| match error {
@@ -319,7 +272,7 @@ async fn migrate(
          ON CONFLICT (one) DO UPDATE SET version = excluded.version,
              min_compatible = excluded.min_compatible",
     )
-    .bind(SCHEMA_VERSION)
+    .bind(newest_of(history))
     .bind(MIN_COMPATIBLE)
     .execute(&mut *connection)
     .await?
@@ -345,20 +298,5 @@ async fn migrate(
     Ok(())
 }
 
-/// Lets [`STRICT_ONES`] pass for the migrations of today.
-async fn take_for_ours(connection: &mut SqliteConnection) -> std::result::Result<(), Fault> {
-    for (version, then) in STRICT_ONES {
-        let Some(step) = MIGRATIONS.iter().find(|step| step.version == version) else {
-            continue;
-        };
-        sqlx::query(
-            "UPDATE _sqlx_migrations SET checksum = ?2 WHERE version = ?1 AND hex(checksum) = ?3",
-        )
-        .bind(version)
-        .bind(&*step.checksum)
-        .bind(then)
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -16,11 +16,11 @@ fn init_changes_only_what_its_options_name() {
     };
     assert_snapshot!(shown(&["store", "init"]), @r"
     created store <dir>/bridge.db
-      sqlite V · schema 5 · tokens hashed · 100/minute 500/hour 2000/day messages
+      sqlite V · schema 10 · tokens hashed · 100/minute 500/hour 2000/day messages
     ");
     assert_snapshot!(shown(&["store", "init", "--token-storage", "plain", "--per-hour", "0"]), @r"
     store <dir>/bridge.db exists already
-      sqlite V · schema 5 · tokens plain · 100/minute 2000/day messages
+      sqlite V · schema 10 · tokens plain · 100/minute 2000/day messages
     ");
     let again = scratch.run(&["store", "init", "--json"]).ok().json();
     assert_eq!(again["result"], "existing");
@@ -224,7 +224,7 @@ fn those_that_are_none() {
     assert_snapshot!(with("postgres://me:secret@host/db").says(), @"65: error: store `postgres://...`: only SQLite is supported: write sqlite:/path/to/bridge.db, or just the path");
     scratch.sql("UPDATE bridge_schema SET version = 99, min_compatible = 99");
     assert_snapshot!(with("bridge.db").says(), @r"
-    78: error: store <dir>/bridge.db: it has schema version 99, and this program reads versions up to 5
+    78: error: store <dir>/bridge.db: it has schema version 99, and this program reads versions up to 10
       install a newer mcp-bridge
     ");
 }

@@ -2,6 +2,8 @@
 
 use mcp_bridge::store::sqlite::SCHEMA_VERSION;
 
+use crate::common::store::unadopt;
+
 use super::ground::{As, Ground, Obstacle, possible};
 
 /// What stands beside a store, or is made there by one of the commands; each
@@ -21,7 +23,7 @@ const NAMES: [&[&str]; 3] = [
     &["copy.db"],
 ];
 
-/// What is made when a store of an older schema is opened by a command that
+/// What is made when a database of the Python bridge is opened by a command that
 /// writes.
 fn of_a_new_schema() -> [String; 2] {
     let copy = format!("bridge.db.before-schema-{SCHEMA_VERSION}");
@@ -140,9 +142,7 @@ fn the_copy_before_a_new_schema_reaches_nothing_outside() {
     for name in of_a_new_schema() {
         for obstacle in Obstacle::ALL {
             let store = rusqlite::Connection::open(ground.shared("bridge.db")).expect("opened");
-            store
-                .execute("UPDATE bridge_schema SET version = version - 1", [])
-                .expect("changed");
+            unadopt(&store);
             drop(store);
             ground.put(obstacle, &name, As::Root);
             ground.note();

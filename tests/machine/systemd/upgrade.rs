@@ -1,5 +1,5 @@
-//! An upgrade of the package while messages flow, with a store of an older
-//! schema: copied first, then brought up to date; the daemon goes on.
+//! An upgrade of the package while messages flow, with a database that the new daemon
+//! has to change: copied first, then adopted; the daemon goes on.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use mcp_bridge::store::sqlite::SCHEMA_VERSION;
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Connection as _, SqlSafeStr as _};
+
+use crate::common::store::BRIDGE;
 
 use super::machine::{Machine, wait_for};
 use super::operator::needs_a_machine;
@@ -39,31 +40,11 @@ fn older(machine: &Machine) {
         .ok();
 }
 
-/// A store as version 1 of the schema had it.
-async fn make_store(path: &Path) {
-    let url = format!("sqlite:{}?mode=rwc", path.display());
-    let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("made");
-    let first = include_str!("../../../migrations/sqlite/0001_bridge.sql");
-    let step = Migration::new(
-        1,
-        "bridge".into(),
-        MigrationType::Simple,
-        first.into_sql_str(),
-        false,
-    );
-    let steps = Migrator::with_migrations(vec![step]);
-    steps
-        .run_direct(None, &mut connection, false)
-        .await
-        .expect("schema 1");
-    connection.close().await.expect("closed");
+/// The Python bridge's database, as nothing of ours has touched it.
+fn make_store(path: &Path) {
     let raw = Connection::open(path).expect("opened");
     raw.pragma_update(None, "journal_mode", "wal").expect("set");
-    raw.execute_batch(
-        "INSERT INTO bridge_schema VALUES (1, 1, 1);
-         INSERT INTO bridge_setting VALUES ('token_storage', 'plain'), ('origin', 'adopted');",
-    )
-    .expect("filled");
+    raw.execute_batch(BRIDGE).expect("made");
 }
 
 /// The Python bridge at work on the machine's store.
@@ -123,10 +104,7 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
     // and would end up in this one.
     let outside = tempfile::tempdir().expect("a directory");
     let made = outside.path().join("bridge.db");
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime")
-        .block_on(make_store(&made));
+    make_store(&made);
     fs::copy(&made, machine.root(STORE)).expect("copied");
     machine
         .sh(&format!("chown mcp-bridge: {STORE} && chmod 660 {STORE}"))
@@ -182,22 +160,21 @@ fn an_upgrade_copies_the_store_first_and_loses_nothing() {
     let link = machine.sh("readlink /usr/bin/mcp-bridged").ok();
     assert_eq!(link.trim(), "mcp-bridge", "one program is installed");
 
-    // The copy is the older schema's, whole, and no more open than the store.
+    // The copy is the Python bridge's database, whole, and no more open than the store.
+    let copy = format!("{STORE}.before-schema-{SCHEMA_VERSION}");
     let copies = machine
         .sh("stat --format='%n %a %U' /var/lib/mcp-bridge/*before-schema*")
         .ok();
-    assert_eq!(
-        copies.trim(),
-        format!("{STORE}.before-schema-5 660 mcp-bridge")
-    );
+    assert_eq!(copies.trim(), format!("{copy} 660 mcp-bridge"));
     let kept = outside.path().join("kept.db");
-    fs::copy(machine.root(&format!("{STORE}.before-schema-5")), &kept).expect("copied");
+    fs::copy(machine.root(&copy), &kept).expect("copied");
     let copy = Connection::open(kept).expect("opened");
     let ask = |sql: &str| -> String {
         copy.query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0))
             .map(|value| format!("{value:?}"))
             .expect("asked")
     };
-    assert_eq!(ask("SELECT version FROM bridge_schema"), "Integer(1)");
+    let ours = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'bridge%'";
+    assert_eq!(ask(ours), "Integer(0)");
     assert_eq!(ask("PRAGMA integrity_check"), "Text(\"ok\")");
 }

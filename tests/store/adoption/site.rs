@@ -48,19 +48,17 @@ impl Site {
         site
     }
 
-    /// With a store of an older schema.
-    pub(crate) fn older() -> Self {
+    /// With a store of a schema from before the first release.
+    pub(crate) fn unreleased(schema: i64) -> Self {
         let site = Self::new();
         let raw = site.raw();
-        for step in [
-            include_str!("../../../migrations/sqlite/0001_bridge.sql"),
-            include_str!("../../../migrations/sqlite/0002_work.sql"),
-            include_str!("../../../migrations/sqlite/0003_roles.sql"),
-            "INSERT INTO bridge_schema VALUES (1, 3, 1);
-             INSERT INTO bridge_setting VALUES ('token_storage', 'plain'), ('origin', 'own');",
-        ] {
-            raw.execute_batch(step).expect("made");
-        }
+        let tables = include_str!("../../../migrations/sqlite/0010_first_release.sql");
+        raw.execute_batch(tables).expect("made");
+        raw.execute_batch(&format!(
+            "INSERT INTO bridge_schema VALUES (1, {schema}, 1);
+             INSERT INTO bridge_setting VALUES ('token_storage', 'plain'), ('origin', 'own');"
+        ))
+        .expect("made");
         site.fill(&raw);
         site
     }

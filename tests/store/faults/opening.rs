@@ -111,16 +111,16 @@ async fn a_newer_version_says_who_may_use_it() {
             )
             .expect("set")
     };
-    set(9, 1);
+    set(99, 1);
     let newer = scratch.make().await;
     say(&newer, &pair.a, "still understood", at(1)).await;
     assert_eq!(receive(&newer, &pair.b, at(2)).await.len(), 1);
-    assert_eq!(newer.check().await.expect("checked").schema, 9, "put back");
+    assert_eq!(newer.check().await.expect("checked").schema, 99, "put back");
     newer.close().await;
-    set(9, 9);
+    set(99, 99);
     let error = refused(&scratch).await;
-    assert!(matches!(error, StoreError::TooNew { found: 9, .. }));
-    assert!(error.to_string().contains("version 9"), "{error}");
+    assert!(matches!(error, StoreError::TooNew { found: 99, .. }));
+    assert!(error.to_string().contains("version 99"), "{error}");
 }
 
 /// A child that opens each store that its parent names, and reports the result.

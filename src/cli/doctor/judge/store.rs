@@ -5,7 +5,7 @@ use crate::cli::doctor::facts::{Facts, Permissions, Store};
 use crate::cli::doctor::finding::{Finding, Level};
 use crate::cli::machine_store;
 use crate::duties::StoreCondition;
-use crate::store::sqlite::{Inspection, Kind, SCHEMA_VERSION};
+use crate::store::sqlite::{Inspection, Kind};
 use crate::text;
 
 const TOPIC: &str = "store";
@@ -132,8 +132,12 @@ fn content(store: &Store, found: &Inspection) -> Finding {
     }
     if let Some(why) = found.kind.refusal() {
         let remedy = match found.kind {
-            Kind::Own { .. } => "install a newer mcp-bridge",
-            _ => "name another file with --store or store.url",
+            kind if kind.is_unreleased() => naming(
+                store,
+                "use it with the build that made it; or move it and the files beside it to another directory, and make a new store: mcp-bridge store init",
+            ),
+            Kind::Own { .. } => "install a newer mcp-bridge".to_owned(),
+            _ => "name another file with --store or store.url".to_owned(),
         };
         return Finding::fail(TOPIC, format!("{path}: {why}"), remedy);
     }
@@ -156,13 +160,6 @@ fn content(store: &Store, found: &Inspection) -> Finding {
                 text,
                 naming(store, "adopt it: mcp-bridge store init"),
             )
-        }
-        Kind::Own { schema, .. } if schema < SCHEMA_VERSION => {
-            let text = format!(
-                "{path}: sqlite {engine}, schema {schema}, this program's is {SCHEMA_VERSION}"
-            );
-            let note = Finding::note(TOPIC, text);
-            note.remedy("the next program that opens it upgrades it and keeps a copy")
         }
         _ if found.journal_mode != "wal" => {
             let text = format!(

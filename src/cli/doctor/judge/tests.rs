@@ -283,6 +283,18 @@ fn a_store_and_its_disk() {
         };
     });
     assert!(newer.ends_with("install a newer mcp-bridge"), "{newer}");
+    let unreleased = found(|s| {
+        s.kind = Kind::Own {
+            schema: 5,
+            needed: 1,
+            adopted: false,
+        };
+    });
+    assert!(
+        unreleased.starts_with("Fail store /s/bridge.db: a build of before the first release")
+            && unreleased.ends_with("make a new store: mcp-bridge store init"),
+        "{unreleased}"
+    );
     let gone = with(|facts| {
         facts.stores[0].outcome = Err(("store /s: gone".into(), "make one".into()));
     });

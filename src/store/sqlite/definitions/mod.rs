@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{Row as _, SqliteConnection};
 
 use super::fault::Fault;
-use super::{SCHEMA_VERSION, shared};
+use super::{FIRST_SCHEMA, SCHEMA_VERSION, shared};
 use crate::store::StoreError;
 use known::known;
 pub(super) use shape::shown_name;
@@ -71,7 +71,7 @@ const OBJECTS: &str = "SELECT type, name, tbl_name, sql FROM sqlite_schema";
 /// What of `objects` this program does not know, in a store of this schema; `None`
 /// for a database that was not adopted yet.
 pub(super) fn differences(objects: &[Object], schema: Option<i64>) -> Vec<Difference> {
-    let known = schema.map(|schema| known(schema.clamp(1, SCHEMA_VERSION)));
+    let known = schema.map(|schema| known(schema.clamp(FIRST_SCHEMA, SCHEMA_VERSION)));
     let newer = schema.is_some_and(|schema| schema > SCHEMA_VERSION);
     let empty = BTreeMap::new();
     let known = known.as_deref().unwrap_or(&empty);
@@ -128,7 +128,7 @@ fn judge(object: &Object, known: &BTreeMap<String, Object>, newer: bool) -> Opti
         "table" if ours(&name) => {
             let sql = sql.unwrap_or_default();
             let wrong = match known.get(&name) {
-                Some(known) => of_ours(&name, sql, known, newer),
+                Some(known) => of_ours(sql, known, newer),
                 None => of_theirs(&name, sql),
             }?;
             Some(format!("table {shown}: {wrong}"))
@@ -137,8 +137,8 @@ fn judge(object: &Object, known: &BTreeMap<String, Object>, newer: bool) -> Opti
         "index" if ours(&table) && sql.is_some() => {
             let sql = sql.unwrap_or_default();
             let fits = match known.get(&name) {
-                Some(known) => known.is(sql) || is_of_another_schema(&name, sql),
-                None => shape::is_plain_index(sql) || is_of_another_schema(&name, sql),
+                Some(known) => known.is(sql),
+                None => shape::is_plain_index(sql),
             };
             (!fits).then(|| format!("index {shown} on {}", shown_name(&table)))
         }
@@ -147,17 +147,10 @@ fn judge(object: &Object, known: &BTreeMap<String, Object>, newer: bool) -> Opti
 }
 
 /// What is wrong with a table that only we make.
-fn of_ours(name: &str, sql: &str, known: &Object, newer: bool) -> Option<String> {
+fn of_ours(sql: &str, known: &Object, newer: bool) -> Option<String> {
     let grown = || newer && is_grown(sql, known.sql.as_deref().unwrap_or_default());
-    if known.is(sql) || grown() || is_of_another_schema(name, sql) {
-        return None;
-    }
-    Some("its definition is not the one of its schema".to_owned())
-}
-
-/// Whether it is what our migrations make in another schema than the store's.
-fn is_of_another_schema(name: &str, sql: &str) -> bool {
-    (1..=SCHEMA_VERSION).any(|schema| known(schema).get(name).is_some_and(|known| known.is(sql)))
+    let fits = known.is(sql) || grown();
+    (!fits).then(|| "its definition is not the one of its schema".to_owned())
 }
 
 /// Whether a newer version added plain columns behind all others.
@@ -188,9 +181,9 @@ fn of_theirs(name: &str, sql: &str) -> Option<String> {
     (!fits).then(|| format!("its key is ({})", shape.key.join(", ")))
 }
 
-/// The tables that only we make, in a schema.
-pub(super) fn tables(schema: i64) -> Vec<String> {
-    let known = known(schema.clamp(1, SCHEMA_VERSION));
+/// The tables that only we make.
+pub(super) fn tables() -> Vec<String> {
+    let known = known(SCHEMA_VERSION);
     let tables = known.iter().filter(|(_, object)| object.kind == "table");
     tables.map(|(name, _)| name.clone()).collect()
 }
@@ -246,7 +239,7 @@ pub(super) async fn read(
 pub(super) fn says_its_schema(objects: &[Object]) -> bool {
     let named = |object: &&Object| object.name.eq_ignore_ascii_case("bridge_schema");
     objects.iter().find(named).is_some_and(|object| {
-        let known = known(1);
+        let known = known(FIRST_SCHEMA);
         let ours = known
             .get("bridge_schema")
             .and_then(|known| known.sql.as_deref());

@@ -1,10 +1,10 @@
-use super::super::schema;
+use super::super::history;
 use super::known::{DATA, LINE};
 use super::*;
 
 fn objects(sql: &str) -> Vec<Object> {
     let connection = Connection::open_in_memory().expect("opened");
-    for step in schema::steps_to(SCHEMA_VERSION) {
+    for step in history::steps_to(SCHEMA_VERSION) {
         connection.execute_batch(step).expect("made");
     }
     connection.execute_batch(sql).expect("changed");
@@ -19,9 +19,9 @@ fn found(sql: &str) -> Vec<String> {
 /// The data as the migrations make it.
 fn made_by_migrations() -> String {
     let mut made: BTreeMap<(String, String), (i64, i64, Object)> = BTreeMap::new();
-    for schema in 1..=SCHEMA_VERSION {
+    for schema in FIRST_SCHEMA..=SCHEMA_VERSION {
         let connection = Connection::open_in_memory().expect("opened");
-        for step in schema::steps_to(schema) {
+        for step in history::steps_to(schema) {
             connection.execute_batch(step).expect("made");
         }
         for object in of(&connection).expect("read") {
@@ -60,9 +60,9 @@ fn the_known_definitions_are_the_migrations() {
 
 #[test]
 fn a_store_of_ours_is_known_in_every_schema() {
-    for schema in 1..=SCHEMA_VERSION {
+    for schema in FIRST_SCHEMA..=SCHEMA_VERSION {
         let connection = Connection::open_in_memory().expect("opened");
-        for step in schema::steps_to(schema) {
+        for step in history::steps_to(schema) {
             connection.execute_batch(step).expect("made");
         }
         let made = of(&connection).expect("read");

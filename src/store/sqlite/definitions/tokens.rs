@@ -75,7 +75,7 @@ pub(super) fn tokens(sql: &str) -> Option<Vec<Token>> {
 pub(super) fn same(one: &str, other: &str) -> bool {
     let plain = |sql| -> Option<Vec<Token>> {
         let found = tokens(sql)?.into_iter().map(Token::plain).collect();
-        Some(without_strict(without_if_not_exists(found)))
+        Some(without_if_not_exists(found))
     };
     matches!((plain(one), plain(other)), (Some(one), Some(other)) if one == other)
 }
@@ -86,17 +86,6 @@ pub(super) fn line(sql: &str) -> String {
         Some(found) => format!("{found:?}"),
         None => format!("{sql:?}"),
     }
-}
-
-/// Before the first release our tables were STRICT, and the same but for that.
-fn without_strict(mut found: Vec<Token>) -> Vec<Token> {
-    let Some(close) = found.iter().rposition(|token| *token == Token::Sign(')')) else {
-        return found;
-    };
-    let mut options = found.split_off(close + 1);
-    options.retain(|token| !token.is("strict") && *token != Token::Sign(','));
-    found.extend(options);
-    found
 }
 
 fn without_if_not_exists(mut found: Vec<Token>) -> Vec<Token> {

@@ -1,5 +1,7 @@
-//! A store that an earlier version made: it opens, keeps every row, and works;
-//! also when two processes open it at once. As it was, it is kept beside.
+//! The copy that is kept before an opening changes a database that was there: the
+//! Python bridge's, which becomes a store. Also when two processes open it at once,
+//! while others write, and without room for it. What an upgrade of a store of ours
+//! does with it, is tested beside the schema.
 
 #![expect(
     clippy::expect_used,
@@ -15,56 +17,29 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mcp_bridge::model::task::Fence;
+use mcp_bridge::store::ErrorClass;
 use mcp_bridge::store::sqlite::{Create, SCHEMA_VERSION};
-use mcp_bridge::store::{ErrorClass, NewTask, Wanted};
 use rusqlite::types::Value;
 use rustix::fs::{FlockOperation, flock};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Connection as _, SqlSafeStr as _};
 
 use crate::common::again::{child, report, reported, told};
-use crate::common::store::{Pair, Scratch, at, open, receive, say, skipped, try_open, until};
+use crate::common::store::{BRIDGE, Pair, Scratch, open, skipped, try_open, until};
 
-/// As version 1 made it, and as it noted that it did.
-const FIRST: &str = include_str!("../../migrations/sqlite/0001_bridge.sql");
-
-/// A store of schema 1 that was in use.
-async fn old(scratch: &Scratch) -> Pair {
-    let url = format!("sqlite:{}?mode=rwc", scratch.path().display());
-    let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("made");
-    let kind = MigrationType::Simple;
-    let step = Migration::new(1, "bridge".into(), kind, FIRST.into_sql_str(), false);
-    let steps = Migrator::with_migrations(vec![step]);
-    steps
-        .run_direct(None, &mut connection, false)
-        .await
-        .expect("schema 1");
-    connection.close().await.expect("closed");
+/// A database of the Python bridge with one conversation and two messages.
+fn foreign(scratch: &Scratch) -> Pair {
     let raw = scratch.raw();
+    raw.execute_batch(BRIDGE).expect("made");
     raw.pragma_update(None, "journal_mode", "wal").expect("set");
     let pair = Pair::random();
     let (id, a, b) = (&pair.id, pair.a.token.expose(), pair.b.token.expose());
     raw.execute_batch(&format!(
-        "INSERT INTO bridge_schema VALUES (1, 1, 1);
-         INSERT INTO bridge_setting VALUES ('token_storage', 'hashed'), ('origin', 'own');
-         INSERT INTO conversations VALUES ('{id}', 'orchestrator', 'worker', '{a}', '{b}',
+        "INSERT INTO conversations VALUES ('{id}', 'orchestrator', 'worker', '{a}', '{b}',
              '2025-11-13T02:13:20.000000', '2025-11-13T05:13:20.000000');
-         INSERT INTO bridge_conversation VALUES ('{id}', 'api', NULL);
          INSERT INTO messages (conversation_id, from_session, to_session, message, metadata,
                                timestamp, read)
          VALUES ('{id}', 'a', 'b', 'read', '{{}}', '2025-11-13T02:13:21.000000', 1),
                 ('{id}', 'a', 'b', 'unread', NULL, '2025-11-13T02:13:22.000000', 0);
-         INSERT INTO bridge_receipt VALUES (1, '{id}', 'b', 'f', 1, 2, 3);
-         INSERT INTO bridge_client_message VALUES ('{id}', 'a', 'mine', 1);
          INSERT INTO session_status VALUES ('{id}', 'b', 'working', '2025-11-13T02:13:30.000000');
-         INSERT INTO bridge_session VALUES ('{id}', 'b', NULL, 4, 1763000001000, NULL);
-         INSERT INTO bridge_daemon VALUES ('host:worker', 2, 'worker', 'host', 'x', 42, '0.1.0', 1, NULL);
-         INSERT INTO bridge_heartbeat VALUES
-             ('{id}', 'b', 7, 'x', 1, 5000, 1763000002000, 20000, 'process', 'host:worker', 2, 0, NULL);
-         INSERT INTO bridge_wake (conversation_id, session_id, mark, claimant, boot_id,
-                                  lease_boot_ms, created_ms)
-         VALUES ('{id}', 'b', 2, 'host:worker', 'x', 9000, 1);
          INSERT INTO audit_log (conversation_id, session_id, action, details, timestamp)
          VALUES ('{id}', 'a', 'send_message', '{{}}', '2025-11-13T02:13:21.000000');"
     ))
@@ -72,7 +47,7 @@ async fn old(scratch: &Scratch) -> Pair {
     pair
 }
 
-/// Every row of every table that is named, by its columns of now or of then.
+/// Every row of every table that is named, by its columns.
 fn rows(scratch: &Scratch, columns: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     let raw = scratch.raw();
     let mut all = Vec::new();
@@ -91,14 +66,13 @@ fn rows(scratch: &Scratch, columns: &BTreeMap<String, Vec<String>>) -> Vec<Strin
     all
 }
 
-/// The columns of every table, but for the versions themselves.
+/// The columns of every table.
 fn columns(scratch: &Scratch) -> BTreeMap<String, Vec<String>> {
     let raw = scratch.raw();
     let mut statement = raw
         .prepare(
             "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c
-             WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'
-               AND t.name NOT IN ('bridge_schema', '_sqlx_migrations')",
+             WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'",
         )
         .expect("good SQL");
     let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -110,95 +84,14 @@ fn columns(scratch: &Scratch) -> BTreeMap<String, Vec<String>> {
     columns
 }
 
-fn versions(scratch: &Scratch) -> (i64, i64) {
-    let question = "SELECT version, min_compatible FROM bridge_schema";
-    let raw = scratch.raw();
-    let answer = raw.query_row(question, [], |row| Ok((row.get(0)?, row.get(1)?)));
-    answer.expect("a row")
+/// The schema of a store of ours.
+fn schema(path: &Path) -> Option<i64> {
+    let raw = rusqlite::Connection::open(path).expect("opened");
+    let question = "SELECT version FROM bridge_schema";
+    raw.query_row(question, [], |row| row.get(0)).ok()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_older_store_keeps_every_row_and_works() {
-    let scratch = Scratch::new();
-    let pair = old(&scratch).await;
-    let columns = columns(&scratch);
-    let before = rows(&scratch, &columns);
-    assert_eq!(before.len(), 14, "{before:#?}");
-    let store = scratch.open().await;
-    assert_eq!(rows(&scratch, &columns), before);
-    assert_eq!(
-        versions(&scratch),
-        (SCHEMA_VERSION, 1),
-        "an older program may go on"
-    );
-    let check = store.check().await.expect("checked");
-    assert_eq!((check.problems.len(), check.schema), (0, SCHEMA_VERSION));
-    // What was there is still what it was ...
-    let shown = store.sessions(at(0)).await.expect("listed");
-    let beat = shown[1].heartbeat.clone().expect("it has one");
-    assert_eq!((beat.seq, shown[1].unread), (7, 1));
-    let fleet = store.fleet(Wanted::All, at(20)).await.expect("looked");
-    let seen = fleet
-        .sessions
-        .iter()
-        .find(|seen| seen.key == pair.b.session);
-    let seen = seen.expect("it is watched");
-    assert_eq!((seen.activity, seen.host.as_deref()), (4, Some("host")));
-    assert_eq!(
-        seen.beat.as_ref().map(|beat| (beat.seq, beat.kept)),
-        Some((7, true))
-    );
-    assert_eq!(receive(&store, &pair.b, at(21)).await, ["unread"]);
-    // ... and what is new works with it.
-    say(&store, &pair.b, "hello", at(22)).await;
-    let new = NewTask {
-        role: "worker".into(),
-        title: "one".parse().expect("a title"),
-        body: "".parse().expect("a body"),
-        files: Vec::new(),
-        client_id: None,
-    };
-    let added = store.add_tasks(Some(&pair.a), &[new], at(23)).await;
-    let claimed = store.claim_task(&pair.b, None, at(24)).await;
-    let claimed = claimed.expect("claimed").expect("one waits");
-    assert_eq!(
-        (claimed.id, claimed.fence),
-        (added.expect("added")[0].id, Fence(1))
-    );
-    let changed = store.fleet(Wanted::Since(fleet.cursor), at(25)).await;
-    let changed = changed.expect("looked").sessions;
-    assert!(
-        changed
-            .iter()
-            .any(|seen| seen.key == pair.b.session && seen.open_tasks == 1)
-    );
-    store.close().await;
-    // Opened once more, there is nothing left to do.
-    let again = scratch.open().await;
-    assert_eq!(
-        again.task_counts().await.expect("counted").get("leased"),
-        Some(&1)
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn store_before_the_first_release_is_upgraded() {
-    let scratch = Scratch::new();
-    let pair = old(&scratch).await;
-    // Its tables were STRICT, and what made them had another checksum.
-    let then = "b419e618b1905f8c90916b81d46d013a246e52acb8439c09\
-                fce1161b711631df36324e0c47866b4823afeb65ae88c4e2";
-    let changed = scratch.raw().execute(
-        &format!("UPDATE _sqlx_migrations SET checksum = x'{then}' WHERE version = 1"),
-        [],
-    );
-    assert_eq!(changed.expect("set"), 1);
-    let store = scratch.open().await;
-    assert_eq!(versions(&scratch), (SCHEMA_VERSION, 1));
-    assert_eq!(receive(&store, &pair.b, at(21)).await, ["unread"]);
-}
-
-/// What an older store is kept as, before it gets another schema.
+/// What the database is kept as, before it gets another schema.
 fn kept(scratch: &Scratch) -> PathBuf {
     scratch.beside(&format!(".before-schema-{SCHEMA_VERSION}"))
 }
@@ -209,10 +102,10 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_older_store_is_kept_as_it_was() {
+async fn database_is_kept_as_it_was() {
     for before in [0o600, 0o660] {
         let scratch = Scratch::new();
-        old(&scratch).await;
+        foreign(&scratch);
         std::fs::set_permissions(scratch.path(), Permissions::from_mode(before)).expect("set");
         // What one that was killed left stands in no one's way.
         let partial = scratch.beside(&format!(".before-schema-{SCHEMA_VERSION}.partial"));
@@ -223,32 +116,30 @@ async fn the_older_store_is_kept_as_it_was() {
         let copy = kept(&scratch);
         assert_eq!(mode(&copy), before);
         assert!(!partial.exists(), "nothing half done stays");
-        // A store in one file: it opens anywhere, as it was.
+        assert_eq!(rows(&scratch, &columns), rows_before);
+        // A database in one file: it opens anywhere, as it was.
         let other = Scratch::new();
         std::fs::copy(&copy, other.path()).expect("copied");
-        assert_eq!(versions(&other), (1, 1));
+        assert_eq!(schema(&other.path()), None);
         assert_eq!(rows(&other, &columns), rows_before);
         // Not again: a copy that is there is the copy.
+        std::fs::rename(other.path(), scratch.path()).expect("put back");
         std::fs::write(&copy, "as it is").expect("written");
-        scratch
-            .raw()
-            .execute("UPDATE bridge_schema SET version = 1", [])
-            .expect("set");
-        let _ = try_open(&scratch.path(), Create::No).await;
+        scratch.open().await.close().await;
         assert_eq!(std::fs::read_to_string(&copy).expect("there"), "as it is");
     }
 }
 
-/// Upgrade, go back, work on, upgrade again: the work of that time is kept, too.
+/// Adopt, go back, work on, adopt again: the work of that time is kept, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_of_another_state_is_not_the_copy() {
+async fn copy_of_another_state_is_not_the_copy() {
     let scratch = Scratch::new();
-    old(&scratch).await;
+    foreign(&scratch);
     scratch.open().await.close().await;
     let first = kept(&scratch);
     let before = std::fs::read(&first).expect("a copy");
     let further = scratch.beside(&format!(".before-schema-{SCHEMA_VERSION}.2"));
-    // Back to the older one, a while later.
+    // Back to the Python bridge alone, a while later.
     let go_back = || {
         for suffix in ["-wal", "-shm"] {
             // Gone with the last who had it open.
@@ -274,7 +165,7 @@ async fn a_copy_of_another_state_is_not_the_copy() {
         )
         .expect("worked");
     scratch.open().await.close().await;
-    assert_eq!(versions(&scratch), (SCHEMA_VERSION, 1));
+    assert_eq!(schema(&scratch.path()), Some(SCHEMA_VERSION));
     let copy = rusqlite::Connection::open(&further).expect("a copy");
     let said: String = copy
         .query_row("SELECT message FROM messages WHERE id = 2", [], |row| {
@@ -292,7 +183,7 @@ fn before_now(age: std::time::Duration) -> std::time::SystemTime {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_of_this_schema_is_not_copied() {
+async fn store_of_this_schema_is_not_copied() {
     let scratch = Scratch::new();
     scratch.make().await.close().await;
     scratch.open().await.close().await;
@@ -300,9 +191,9 @@ async fn a_store_of_this_schema_is_not_copied() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writers_go_on_while_it_is_kept() {
+async fn writers_continue_while_the_copy_is_made() {
     let scratch = Scratch::new();
-    let pair = old(&scratch).await;
+    let pair = foreign(&scratch);
     scratch
         .raw()
         .execute(
@@ -312,7 +203,7 @@ async fn writers_go_on_while_it_is_kept() {
             [pair.id.as_str()],
         )
         .expect("filled");
-    // An older program, which does not know newer schemas.
+    // The Python bridge, which knows nothing of what comes.
     let stop = Arc::new(AtomicBool::new(false));
     let (asked, raw, id) = (Arc::clone(&stop), scratch.raw(), pair.id.clone());
     let writer = std::thread::spawn(move || {
@@ -339,13 +230,13 @@ async fn writers_go_on_while_it_is_kept() {
     };
     assert_eq!(count(&scratch.path()), written, "nothing is lost");
     assert!(count(&kept(&scratch)) <= written);
-    assert_eq!(versions(&scratch), (SCHEMA_VERSION, 1));
+    assert_eq!(schema(&scratch.path()), Some(SCHEMA_VERSION));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn schema_change_queues_as_any_writer() {
+async fn change_of_the_schema_queues_as_any_writer() {
     let scratch = Scratch::new();
-    old(&scratch).await;
+    foreign(&scratch);
     let writer = scratch.raw();
     writer.execute_batch("BEGIN IMMEDIATE").expect("begun");
     let path = scratch.path();
@@ -359,10 +250,10 @@ async fn schema_change_queues_as_any_writer() {
     assert!(kept(&scratch).exists());
     writer.execute_batch("COMMIT").expect("ended");
     opening.await.expect("it ends").close().await;
-    assert_eq!(versions(&scratch), (SCHEMA_VERSION, 1));
+    assert_eq!(schema(&scratch.path()), Some(SCHEMA_VERSION));
 }
 
-/// A child, alone with its mounts: an old store on a disk that is too small for
+/// A child, alone with its mounts: a database on a disk that is too small for
 /// two of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_on_a_small_disk() {
@@ -374,7 +265,16 @@ async fn child_on_a_small_disk() {
         return;
     }
     let made = Scratch::new();
-    old(&made).await;
+    let pair = foreign(&made);
+    // So much that the room for a copy is more than what SQLite needs beside it.
+    made.raw()
+        .execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30)
+             INSERT INTO messages (conversation_id, from_session, to_session, message, timestamp)
+             SELECT ?1, 'a', 'b', hex(zeroblob(1000)), '2025-11-13T02:13:21.000000' FROM n",
+            [pair.id.as_str()],
+        )
+        .expect("filled");
     let path = Path::new(&directory).join("bridge.db");
     std::fs::copy(made.path(), &path).expect("copied");
     for suffix in ["-wal", "-shm"] {
@@ -384,7 +284,7 @@ async fn child_on_a_small_disk() {
     let bytes = std::fs::metadata(&path).expect("there").len();
     let room = (1_048_576 - 2 * bytes + 16_384) & !4_095;
     std::fs::write(&filler, vec![0; usize::try_from(room).expect("small")]).expect("filled");
-    let error = try_open(&path, Create::No).await.expect_err("migrated");
+    let error = try_open(&path, Create::No).await.expect_err("adopted");
     assert_eq!(error.class(), ErrorClass::Unavailable);
     report(
         &error
@@ -407,7 +307,7 @@ async fn child_on_a_small_disk() {
     report(&left.join(" "));
     std::fs::remove_file(filler).expect("freed");
     open(&path, Create::No).await.close().await;
-    report("migrated");
+    report("adopted");
 }
 
 #[test]
@@ -445,10 +345,10 @@ fn store_stays_unchanged_without_room_for_the_copy() {
             && error.contains(" KiB free; the store was not changed |  free some space"),
         "{error}"
     );
-    assert_eq!(said[1..], ["bridge.db filler", "migrated"]);
+    assert_eq!(said[1..], ["bridge.db filler", "adopted"]);
 }
 
-/// A child: opens the store that its parent named when the parent says so.
+/// A child: opens the database it was given when its parent says so.
 #[tokio::test]
 async fn child_that_opens() {
     let Some(path) = told() else { return };
@@ -463,10 +363,10 @@ async fn child_that_opens() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_that_migrate_at_once_both_succeed() {
+async fn two_processes_that_adopt_at_once_both_succeed() {
     for round in 0..5 {
         let scratch = Scratch::new();
-        old(&scratch).await;
+        foreign(&scratch);
         let path = scratch.path().display().to_string();
         let mut children: Vec<_> = (0..2)
             .map(|_| {
@@ -500,11 +400,12 @@ async fn two_processes_that_migrate_at_once_both_succeed() {
             assert_eq!(said, ["opened 1"], "round {round}");
             assert!(process.wait().expect("it ended").success());
         }
-        assert_eq!(versions(&scratch), (SCHEMA_VERSION, 1));
-        let copy = rusqlite::Connection::open(kept(&scratch)).expect("a copy");
-        let version: i64 = copy
-            .query_row("SELECT version FROM bridge_schema", [], |row| row.get(0))
-            .expect("whole");
-        assert_eq!(version, 1);
+        assert_eq!(schema(&scratch.path()), Some(SCHEMA_VERSION));
+        assert_eq!(schema(&kept(&scratch)), None, "the copy is as it was");
+        assert!(
+            !scratch
+                .beside(&format!(".before-schema-{SCHEMA_VERSION}.2"))
+                .exists()
+        );
     }
 }
