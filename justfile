@@ -17,6 +17,10 @@ test:
 bless:
     MCP_BRIDGE_BLESS=1 cargo nextest run --test house pages
 
+# Packages, archive and checksums of a release, in target/dist
+release:
+    packaging/release
+
 # The product in one minute
 demo:
     cargo run --release -- demo

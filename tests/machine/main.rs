@@ -5,5 +5,6 @@ mod common;
 
 mod attacker;
 mod launchd;
+mod release;
 mod shipped_config;
 mod systemd;

@@ -15,7 +15,7 @@ mod journal;
 mod machine;
 mod operator;
 mod ownership;
-mod package;
+pub(crate) mod package;
 mod reload;
 mod restarts;
 mod sandbox;

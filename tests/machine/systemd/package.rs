@@ -9,7 +9,7 @@ use super::machine::{Machine, wait_for};
 
 /// The package of this tree.
 pub(crate) fn package() -> PathBuf {
-    built("mcp-bridge.deb", env!("CARGO_PKG_VERSION"))
+    built("mcp-bridge.deb", concat!(env!("CARGO_PKG_VERSION"), "-1"))
 }
 
 /// Makes it, unless it is newer than the binaries and everything else in it.
