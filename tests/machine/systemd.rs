@@ -16,6 +16,7 @@ mod machine;
 mod operator;
 mod ownership;
 pub(crate) mod package;
+mod readme;
 mod reload;
 mod restarts;
 mod sandbox;
