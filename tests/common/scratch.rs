@@ -379,7 +379,7 @@ pub fn is_root() -> bool {
 
 /// Says plainly that something was not tried.
 pub fn not_tried(what: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "NOT TRIED: {what}: {why}");
+    let _ = writeln!(std::io::stderr(), "skipped: {what}: {why}");
 }
 
 /// Whether a program can be started here.

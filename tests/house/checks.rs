@@ -93,7 +93,7 @@ fn missing_cargo_deb_is_reported_before_the_build() {
 
 #[test]
 fn its_last_lines_name_what_was_not_looked_at() {
-    let (output, _) = run(&["cargo-deb"]);
+    let (output, _) = run(&["cargo-deb", "cargo-generate-rpm"]);
     if lacks_packages(&output) {
         return;
     }
@@ -106,11 +106,13 @@ fn its_last_lines_name_what_was_not_looked_at() {
     for words in [
         "test result: ok",
         "not looked at:",
-        "  macOS: ",
-        "  licences, ",
-        "  claude: ",
-        "  codex: ",
-        "  mcp-inspector: ",
+        " macOS: ",
+        " licences, ",
+        " advisories: ",
+        " claude: ",
+        " codex: ",
+        " mcp-inspector: ",
+        ", 0 of them not listed",
     ] {
         assert!(end.contains(words), "{words}: {text}");
     }
@@ -118,12 +120,80 @@ fn its_last_lines_name_what_was_not_looked_at() {
 
 #[test]
 fn with_its_tools_it_passes_over_nothing_of_theirs() {
-    let (output, asked) = run(&["cargo-deb", "cargo-deny"]);
+    let (output, asked) = run(&["cargo-deb", "cargo-generate-rpm", "cargo-deny"]);
     if lacks_packages(&output) {
         return;
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let (_, end) = text.rsplit_once("\n== ").expect("its end");
-    assert!(!end.contains("licences"), "{text}");
+    assert!(
+        !end.contains("licences") && !end.contains("advisories"),
+        "{text}"
+    );
     assert!(asked.contains(&"deny".to_owned()), "{asked:?}");
+}
+
+/// A report of nextest's in which one test printed this line.
+fn report(line: &str) -> (tempfile::TempDir, Output) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("junit.xml");
+    let text = format!(
+        "<testsuites><testsuite name=\"x::door\"><testcase classname=\"x::door\" name=\"one\">\
+         <system-out>test one ... {line}\nok</system-out></testcase></testsuite></testsuites>"
+    );
+    fs::write(&file, text).expect("written");
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/skips"))
+        .arg(&file)
+        .arg(directory.path().join("nothing"))
+        .env("CI", "true")
+        .output()
+        .expect("tests/skips");
+    (directory, output)
+}
+
+#[test]
+fn a_skip_that_is_not_listed_fails_the_run() {
+    let (_directory, output) = report("skipped: the moon is in the wrong quarter");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let named = "x::door one: the moon is in the wrong quarter\n    NOT LISTED";
+    assert!(text.contains(named), "{text}");
+    assert!(
+        text.ends_with("1 left out, 1 of them not listed\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_listed_skip_is_named_with_its_reason() {
+    let (_directory, output) = report("skipped: this kernel has no file systems of users");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("    listed: FUSE is a kernel's choice"),
+        "{text}"
+    );
+    // One that holds on a developer's machine alone.
+    let (_directory, output) = report("skipped: there is no lintian here");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn every_skip_of_a_test_says_the_same_word() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let other = ["SKIPPED".to_owned() + ": ", "NOT ".to_owned() + "TRIED"];
+    let mut wrong = Vec::new();
+    let mut open = vec![tests];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a directory");
+            open.extend(entries.map(|entry| entry.expect("one").path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("text");
+            if other.iter().any(|word| text.contains(word)) {
+                wrong.push(path);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
 }

@@ -28,7 +28,7 @@ fn start(rig: &Rig, config: &Path, wrong: Option<(&Path, &str)>) -> Daemon {
 fn needs_library() -> Option<PathBuf> {
     let found = library();
     if found.is_none() {
-        println!("SKIPPED: libfaketime is not installed, a wrong clock cannot be had");
+        println!("skipped: libfaketime is not installed, a wrong clock cannot be had");
     }
     found
 }

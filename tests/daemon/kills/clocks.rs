@@ -102,7 +102,7 @@ impl Fleet {
 
 fn wrong(worker: Option<&str>, orchestrator: Option<&str>) {
     let Some(library) = library() else {
-        println!("SKIPPED: libfaketime is not installed, a wrong clock cannot be had");
+        println!("skipped: libfaketime is not installed, a wrong clock cannot be had");
         return;
     };
     let now = clock::now().as_millisecond();
