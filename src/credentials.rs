@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_and_is_private() {
+    fn written_credentials_are_private_and_read_back() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("x.toml");
         sample()

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_acknowledged_is_in_doubt_and_not_lost() {
+    fn unacknowledged_message_is_in_doubt_and_not_lost() {
         let records = [Record::Intent { pair: 0, seq: 1 }];
         let (verdict, _) = check(&records);
         assert_eq!((verdict.in_doubt, verdict.lost, verdict.sent), (1, 0, 0));

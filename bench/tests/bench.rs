@@ -166,7 +166,7 @@ fn latency_for_people_says_what_it_was_measured_on() {
 }
 
 #[test]
-fn a_row_that_is_none_is_named() {
+fn unknown_row_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
     let output = bench(dir.path(), &["latency", "--only", "ours-ful"]);
     assert_eq!(output.status.code(), Some(1));
@@ -246,7 +246,7 @@ fn a_lost_message_is_counted_and_fails_the_run() {
 }
 
 #[test]
-fn what_was_acknowledged_survives_the_kill_of_any_process() {
+fn acknowledged_messages_survive_the_kill_of_any_process() {
     let dir = tempfile::tempdir().expect("a directory");
     let duration = if full() { "10m" } else { "4s" };
     let args = [

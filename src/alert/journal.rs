@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_a_notice_with_its_own_id() {
+    fn recovery_is_a_notice_with_its_own_id() {
         let over = Alert {
             edge: Edge::Recovered,
             session: None,

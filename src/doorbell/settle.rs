@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn it_looks_at_what_is_published_and_at_nothing_else() {
+    fn look_reads_only_what_is_published() {
         let nothing = Busy::settled(20, None);
         assert_eq!((nothing.questions, nothing.looks), (21, 0));
         for at in 1..=21 {

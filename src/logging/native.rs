@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_socket_refused_is_counted_and_told() {
+    fn refused_records_are_counted_and_reported() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("socket");
         let reader = UnixDatagram::bind(&path).expect("a socket");

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_has_an_id_of_its_own() {
+    fn recovery_has_an_id_of_its_own() {
         let id = |edge| alert(edge).message_id();
         assert_eq!(id(Edge::Raised), AlertKind::Stalled.message_id());
         assert_eq!(id(Edge::Reminder), AlertKind::Stalled.message_id());

@@ -328,7 +328,7 @@ mod tests {
     };
 
     #[test]
-    fn what_waits_keeps_its_order() {
+    fn waiting_notes_keep_their_order() {
         let (_scratch, notes) = notes();
         assert_eq!(notes.waiting().expect("read"), []);
         for saying in [BEGIN, END, BEGIN] {
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn one_program_says_what_waits() {
+    fn one_program_stores_the_waiting_notes() {
         let (_scratch, notes) = notes();
         let first = notes.turn_to_say().expect("a lock");
         assert!(first.is_some());
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_at_once_undo_nothing_of_each_other() {
+    fn concurrent_programs_undo_nothing() {
         let (_scratch, notes) = notes();
         let one = |at: u64| {
             let changed = notes.change("b", |told| told.wakes.push(at));

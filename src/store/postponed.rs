@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_did_not_wait_puts_nothing_off() {
+    fn write_that_did_not_wait_postpones_nothing() {
         let postponed = Postponed::new(Arc::default());
         let mut finding = finding(None);
         assert!(!postponed.puts_off(&finding, Duration::ZERO));

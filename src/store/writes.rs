@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_a_write_up_is_named() {
+    fn cause_of_a_late_write_is_named() {
         let path = &StoreName::from("bridge.db");
         let (all, _attempt, now) = waiting_at(Step::Lock);
         assert!(matches!(judged(path, &all, now), StoreError::Busy(_)));

@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_is_written_as_an_escape() {
+    fn control_characters_become_escapes() {
         for (text, expected) in [
             ("\u{1b}[2Jx\u{9b}1m\u{7f}", r"\u{1b}[2Jx\u{9b}1m\u{7f}"),
             (

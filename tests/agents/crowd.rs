@@ -172,6 +172,6 @@ fn servers_and_waiters_that_are_killed_lose_and_double_nothing() {
 }
 
 #[test]
-fn without_a_daemon_they_lose_and_double_nothing_either() {
+fn servers_without_a_daemon_lose_nothing() {
     crowd(false);
 }

@@ -43,7 +43,7 @@ fn nothing_outlives_it_however_it_ends() {
 }
 
 #[test]
-fn it_loses_nothing_and_leaves_nothing_running() {
+fn demo_loses_nothing_and_leaves_nothing_running() {
     let (output, scratch) = demo(&["--tasks", "8", "--json"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     let stdout = String::from_utf8_lossy(&output.stdout);

@@ -186,7 +186,7 @@ fn no_input_breaks_the_client() {
 }
 
 #[test]
-fn without_a_session_a_hook_does_nothing() {
+fn hook_without_a_session_does_nothing() {
     let scratch = Scratch::with_conversation();
     for words in [&["hook"][..], &["hook", "wait"]] {
         let ran =

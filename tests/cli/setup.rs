@@ -109,7 +109,7 @@ fn removal_leaves_every_byte_as_it_was() {
 }
 
 #[test]
-fn what_changed_since_set_up_outlives_removal() {
+fn changes_after_set_up_outlive_removal() {
     let scratch = scratch();
     let file = scratch.path("tree/.mcp.json");
     std::fs::write(&file, "{\"mcpServers\": {}}").expect("written");
@@ -212,7 +212,7 @@ fn a_program_that_is_not_on_path_is_warned_of() {
 }
 
 #[test]
-fn what_the_user_has_there_stays() {
+fn entries_of_the_user_stay() {
     let scratch = scratch();
     let file = scratch.path(".claude/settings.json");
     std::fs::create_dir(scratch.path(".claude")).expect("a directory");

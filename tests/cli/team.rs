@@ -308,7 +308,7 @@ fn client_is_set_up_for_all_projects() {
 }
 
 #[test]
-fn what_the_page_warns_of_stands_in_the_json() {
+fn warnings_of_the_page_are_in_the_json() {
     let scratch = scratch();
     let file = scratch.path(".config/mcp-bridge/worker.toml");
     std::fs::create_dir_all(file.parent().expect("one")).expect("directories");
@@ -330,7 +330,7 @@ fn what_the_page_warns_of_stands_in_the_json() {
 }
 
 #[test]
-fn what_it_made_is_taken_back_by_its_commands() {
+fn its_commands_remove_the_new_team() {
     let scratch = scratch();
     let mcp = scratch.path("tree/.mcp.json");
     std::fs::write(&mcp, "{ \"mcpServers\":{}}").expect("written");

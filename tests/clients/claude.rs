@@ -56,7 +56,7 @@ fn background_helper_is_no_turn_of_its_agent() {
 }
 
 #[test]
-fn what_a_client_holds_back_is_said_to_be_held() {
+fn mail_held_back_by_a_client_is_reported() {
     driven("claude_cases.py", "held");
 }
 

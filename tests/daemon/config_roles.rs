@@ -53,7 +53,7 @@ fn the_defaults_of_an_orchestrator() {
 }
 
 #[test]
-fn what_belongs_to_the_other_role() {
+fn keys_of_the_other_role() {
     assert_snapshot!(worker_says("[watchdog]\nidle_after = \"1m\"\n[housekeeping]\n"), @r#"
     <dir>/worker.toml: watchdog: belongs to the role `orchestrator`; remove it, or write role = "orchestrator"
     <dir>/worker.toml: housekeeping: belongs to the role `orchestrator`; remove it, or write role = "orchestrator"

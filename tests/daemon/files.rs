@@ -50,7 +50,7 @@ fn more_agents_than_the_soft_limit_live() {
 }
 
 #[test]
-fn those_that_fit_live_and_the_limit_is_named() {
+fn sessions_within_the_limit_of_files_live() {
     let rig = Rig::new();
     let (_agents, pids) = agents(200);
     let daemon = start(&rig, "ulimit -n 128", &pids);

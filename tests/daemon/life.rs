@@ -424,7 +424,7 @@ fn conversation_goes_on_after_a_suspend_or_outage() {
 }
 
 #[test]
-fn without_renewal_an_expired_conversation_stays_expired() {
+fn expired_conversation_without_renewal_stays_expired() {
     let rig = Rig::new();
     let one = rig.pair("one");
     let text = session("one", "\"none\"");

@@ -579,7 +579,7 @@ fn a_file_is_appended_to_or_touched() {
 }
 
 #[test]
-fn after_a_kill_the_mail_that_came_meanwhile_wakes() {
+fn mail_during_a_kill_wakes_afterwards() {
     let rig = Rig::new();
     let (one, two) = (rig.pair("one"), rig.pair("two"));
     let keys = "verify_within = \"10m\"";
@@ -785,7 +785,7 @@ fn reload_of_the_list_keeps_a_running_wake() {
 }
 
 #[test]
-fn without_events_the_database_itself_is_asked() {
+fn database_is_polled_without_file_events() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let text = format!(
@@ -834,7 +834,7 @@ fn a_writer_that_rings_no_bell_wakes_too() {
 }
 
 #[test]
-fn without_an_inotify_instance_it_warns_and_wakes() {
+fn daemon_without_inotify_warns_and_wakes() {
     // A user namespace has a limit of its own: no other user's is touched.
     let none_left = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$@\"";
     let wrapper = [

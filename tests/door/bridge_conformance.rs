@@ -75,7 +75,7 @@ macro_rules! cases {
 
 cases! {
     conversations {
-        all_of_them_are_made_or_none
+        all_conversations_are_made_or_none
         a_label_is_taken_until_its_conversation_is_closed
         listing_and_showing
         renewing_never_shortens
@@ -97,12 +97,12 @@ cases! {
         an_operator_needs_no_token
         one_side_s_token_rekeys_no_other_side
         only_open_conversations_are_rekeyed
-        of_two_that_rekey_one_gets_through
+        one_of_two_concurrent_rekeys_succeeds
     }
     messages {
-        they_arrive_in_order
+        messages_arrive_in_order
         each_side_gets_only_its_own
-        who_may_not_send_or_read
+        callers_without_the_right_to_send_or_read
         an_agent_claims_its_own
         secrets_are_taken_out
         the_metadata_has_the_shared_keys
@@ -116,7 +116,7 @@ cases! {
         a_fetch_that_died_is_repeated
         the_next_call_acknowledges
         acknowledging_by_id
-        an_agent_says_how_it_fares
+        agent_reports_its_state
         a_limit_leaves_the_rest
         peeking_marks_nothing
         a_page_begins_behind_a_message
@@ -129,15 +129,15 @@ cases! {
         followers_need_a_token
     }
     tasks {
-        what_is_added_is_shown
-        all_are_added_or_none
+        added_task_is_shown
+        all_tasks_are_added_or_none
         a_client_id_makes_one_task
         secrets_are_taken_out
         the_oldest_of_the_caller_s_role_is_claimed
         a_named_task_is_had_or_refused
         a_session_has_as_many_as_it_may
         a_wrong_token_claims_and_writes_nothing
-        of_two_that_claim_one_gets_it
+        one_of_two_concurrent_claims_succeeds
         lists_are_filtered
         a_session_that_is_drained_claims_nothing
         a_session_lists_its_own_alone
@@ -153,7 +153,7 @@ cases! {
         into_the_queue
         a_task_that_waits_is_given
         to_the_one_that_has_it_is_refused
-        what_is_over_is_not_moved
+        finished_task_is_not_moved
         to_a_session_that_cannot_is_refused
     }
     status {

@@ -119,7 +119,7 @@ fn its_last_lines_name_what_was_not_looked_at() {
 }
 
 #[test]
-fn with_its_tools_it_passes_over_nothing_of_theirs() {
+fn runner_with_its_tools_skips_nothing() {
     let (output, asked) = run(&["cargo-deb", "cargo-generate-rpm", "cargo-deny"]);
     if lacks_packages(&output) {
         return;

@@ -345,7 +345,7 @@ fn one_place_names_a_crate() {
 }
 
 #[test]
-fn what_faces_share_advises_no_command_of_one() {
+fn shared_errors_advise_no_command_of_one_face() {
     let shared = |name: &str| is_in(name, &["bridge", "session"]);
     let advises = |text: &str| text.contains("mcp-bridge ") || text.contains("--");
     let wrong: Vec<String> = sources()

@@ -187,7 +187,7 @@ fn failed_daemon_restarts_and_clean_end_stays() {
 }
 
 #[test]
-fn nothing_is_relative_or_lies_where_others_may_write() {
+fn paths_are_absolute_and_not_writable_by_others() {
     for (name, content) in all() {
         let words = |key: &str| content[key].as_array().cloned().unwrap_or_default();
         let mut paths = vec![words("ProgramArguments")[0].clone()];

@@ -63,7 +63,7 @@ fn both_are_valid_and_say_what_the_daemon_will_do() {
 /// A reader takes the comment signs away: what comes out has to be valid, too,
 /// and, where nothing else is said, mean the same.
 #[test]
-fn what_stands_in_comments_is_valid_and_the_default() {
+fn commented_keys_are_valid_and_the_default() {
     for role in ["worker", "orchestrator"] {
         let text = fs::read_to_string(shipped(&format!("{role}.toml"))).expect("shipped");
         let mut keys = 0;

@@ -158,7 +158,7 @@ macro_rules! every_case {
     ($name:ident, $backend:ty) => {
         conformance! { $name, $backend,
             conversations {
-                all_of_them_are_made_or_none
+                all_conversations_are_made_or_none
                 a_label_is_taken_until_its_conversation_is_closed
                 listing_and_showing
                 renewing_never_shortens
@@ -172,7 +172,7 @@ macro_rules! every_case {
                 an_operator_needs_no_token
                 one_side_s_token_rekeys_no_other_side
                 only_open_conversations_are_rekeyed
-                of_two_that_rekey_one_gets_through
+                one_of_two_concurrent_rekeys_succeeds
             }
             registrations {
                 the_newest_client_counts
@@ -182,7 +182,7 @@ macro_rules! every_case {
                 a_client_s_words_are_short_and_harmless
             }
             messages {
-                they_arrive_in_order
+                messages_arrive_in_order
                 each_side_gets_only_its_own
                 a_batch_keeps_the_limits_line_by_line
                 a_long_batch_holds_up_no_other_writer
@@ -226,24 +226,24 @@ macro_rules! every_case {
             doorbell {
                 our_own_commits_ring
                 another_process_s_commits_ring
-                what_was_rolled_back_is_not_reported
-                what_was_there_before_is_not_reported
+                rolled_back_message_is_not_reported
+                older_message_is_not_reported
                 asking_looks_at_once
                 heartbeats_bring_no_arrivals
                 work_is_signalled
                 a_lost_right_is_signalled
             }
             tasks {
-                all_are_added_or_none
+                all_tasks_are_added_or_none
                 a_client_id_makes_one_task
                 secrets_are_taken_out
                 the_oldest_of_the_caller_s_role_is_claimed
                 a_named_task_is_had_or_refused
                 a_session_has_as_many_as_it_may
                 a_wrong_token_claims_and_writes_nothing
-                of_two_that_claim_one_gets_it
+                one_of_two_concurrent_claims_succeeds
                 lists_are_filtered
-                what_is_added_is_shown
+                added_task_is_shown
                 an_agent_that_has_ended_claims_nothing
                 a_session_that_is_drained_claims_nothing
             }
@@ -264,7 +264,7 @@ macro_rules! every_case {
                 into_the_queue
                 a_task_that_waits_is_given
                 to_the_one_that_has_it_is_refused
-                what_is_over_is_not_moved
+                finished_task_is_not_moved
                 a_dead_task_gets_another_life
                 to_a_session_that_cannot_is_refused
             }
@@ -273,7 +273,7 @@ macro_rules! every_case {
                 a_renewed_lease_is_not_taken
                 a_lease_that_was_given_up_is_free
                 a_later_life_of_the_same_daemon_is_another
-                of_two_that_take_one_gets_it
+                one_of_two_concurrent_takers_leads
                 the_first_takes_it
             }
             heartbeats {
@@ -296,7 +296,7 @@ macro_rules! every_case {
             fleet {
                 a_side_that_only_sends_is_unused
                 three_ways_to_the_same_row
-                what_changed_is_seen_and_nothing_else
+                only_changed_rows_are_seen
                 a_heartbeat_alone_is_a_pulse
                 pages_hold_every_session_once
                 cleaning_up_hides_no_change
@@ -327,7 +327,7 @@ macro_rules! every_case {
                 mail_of_a_lost_agent_is_handed_out_again
             }
             reminders {
-                of_a_task_and_not_of_mail
+                reminder_is_for_a_task_and_not_for_mail
                 unread_it_is_no_debt
                 three_times_without_progress
             }
@@ -368,7 +368,7 @@ macro_rules! shared_table_case {
                 new_token_has_the_stores_token_form
             }
             messages {
-                who_may_not_send_or_read
+                callers_without_the_right_to_send_or_read
                 secrets_are_taken_out
                 the_metadata_has_the_shared_keys
                 a_client_id_makes_one_message
@@ -377,7 +377,7 @@ macro_rules! shared_table_case {
                 fetching_marks_read
                 the_next_call_acknowledges
                 heartbeats_and_looks_acknowledge_nothing
-                an_agent_says_how_it_fares
+                agent_reports_its_state
                 acknowledging_by_id
                 peeking_marks_nothing
                 a_page_begins_behind_a_message
@@ -409,28 +409,28 @@ macro_rules! shared_table_case {
             }
             findings {
                 an_end_since_the_look_voids_it
-                what_another_program_wrote_since_voids_a_loss
+                later_foreign_write_voids_a_loss
                 one_that_returns_hears_what_it_lost
                 one_that_lost_nothing_hears_nothing
                 a_foreign_session_is_found_like_any
             }
             fleet {
                 a_row_tells_everything
-                what_the_other_bridge_did_is_in_the_row
+                row_shows_activity_through_the_other_bridge
                 foreign_mark_excludes_our_own_mirror
-                what_scripts_write_of_a_session_is_seen
+                status_written_by_scripts_is_seen
                 unread_and_tasks_are_counted
             }
             moves {
                 its_unread_messages_go_with_it
-                what_a_dead_call_was_handed_goes_with_it_too
+                mail_of_a_dead_call_goes_with_the_task
                 many_of_one_role_hide_no_other
                 an_owner_whose_conversation_was_cleaned_away_is_gone
             }
             prune {
                 rows_of_an_adopted_store_are_left_alone
-                what_ended_long_ago_is_taken_away
-                nothing_of_an_open_conversation
+                conversations_that_ended_long_ago_are_removed
+                open_conversation_loses_nothing
                 owner_of_a_task_keeps_its_conversation
                 tasks_that_are_over_go_after_their_time
                 alerts_and_audit_go_after_their_time

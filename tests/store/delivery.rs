@@ -259,7 +259,7 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn nothing_is_lost_or_repeated_and_order_is_kept(
+    fn messages_arrive_once_and_in_order(
         steps in proptest::collection::vec((0_usize..2, any::<bool>(), step()), 1..80),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -234,7 +234,7 @@ async fn an_old_sqlite_can_read_the_schema_that_we_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_we_make_there_its_agents_can_use() {
+async fn python_agents_can_use_what_we_make_there() {
     let scratch = Scratch::new();
     let Some(mut python) = Python::start(&scratch) else {
         return;
@@ -607,7 +607,7 @@ async fn its_message_is_pushed_without_waiting_for_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_sees_our_sign_of_life() {
+async fn python_bridge_sees_our_sign_of_life() {
     let scratch = Scratch::new();
     let Some(mut python) = Python::start(&scratch) else {
         return;

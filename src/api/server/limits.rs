@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_is_counted_by_the_day() {
+    fn stored_bytes_are_counted_by_the_day() {
         let limits = Limits {
             stored_per_day: 10 * MIB,
             ..Limits::default()

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_what_the_library_shows() {
+    fn difference_is_what_the_library_shows() {
         let texts = [
             "",
             "a\n",

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_is_there_keeps_its_place() {
+    fn other_entries_keep_their_place() {
         let merged = with(THEIRS, &parts()).expect("merged");
         assert!(
             merged.starts_with("{\n  // kept\n  \"zebra\": 1,"),
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_in_is_taken_out() {
+    fn our_entries_are_taken_out() {
         for text in ["", "{}", "{}\n"] {
             let merged = with(text, &parts()).expect("merged");
             assert_eq!(without(&merged, &parts()).expect("taken"), None, "{merged}");

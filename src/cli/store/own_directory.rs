@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_member_of_the_group_made_becomes_the_owners() {
+    fn files_of_a_group_member_become_the_owners() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("bridge.db-wal");
         put(&file, 0o660);

@@ -29,7 +29,7 @@ mod tests {
     use crate::liveness;
 
     #[test]
-    fn a_client_of_shared_processes_has_none() {
+    fn client_of_shared_processes_has_no_process() {
         let own = i32::try_from(std::process::id()).expect("a process");
         assert_eq!(process("claude-code", own), liveness::own());
         // Without a server that it shares.

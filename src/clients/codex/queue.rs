@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_client_says_of_a_failure_is_passed_on() {
+    async fn failure_text_of_the_client_is_passed_on() {
         let (_directory, queue) = queue("echo 'Error: no such thread' >&2; exit 1");
         let why = queue.put("text").await.expect_err("refused");
         assert!(why.contains("codex queue"), "{why}");
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_thread_has_no_queue() {
+    fn invalid_thread_has_no_queue() {
         let refused = CodexQueue::of(own(), "0.171.0", "--message=x").expect_err("none");
         assert!(refused.contains("invalid thread id"), "{refused}");
     }

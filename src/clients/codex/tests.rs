@@ -186,7 +186,7 @@ async fn a_text_that_is_taken_while_it_is_withdrawn_counts() {
 }
 
 #[tokio::test]
-async fn it_says_how_a_thread_fares() {
+async fn server_reports_the_state_of_a_thread() {
     for (said, meant) in [
         (json!({ "type": "idle" }), Some(Thread::Idle)),
         (
@@ -215,7 +215,7 @@ async fn a_thread_that_is_not_loaded_is_not_asked_for() {
 }
 
 #[tokio::test]
-async fn what_it_refuses_and_what_it_garbles_is_said() {
+async fn refusal_and_garbled_answer_are_reported() {
     let codex = Codex::that_answers(|_, _| Err(format!("unknown variant {}", "x".repeat(900))));
     let why = codex
         .open()

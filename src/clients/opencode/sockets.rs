@@ -168,7 +168,7 @@ mod linux {
         }
 
         #[test]
-        fn what_is_no_line_of_the_kernel_is_none() {
+        fn unreadable_line_of_the_kernel_is_skipped() {
             let heading = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when";
             for odd in [
                 "",

@@ -137,7 +137,7 @@ async fn a_session_is_no_part_of_a_path() {
 }
 
 #[tokio::test]
-async fn it_says_which_sessions_work() {
+async fn server_reports_which_sessions_work() {
     let opencode = Opencode::that_answers(|path| match path {
         "/session/status?directory=%2Fhome%2Fme%2Fa%20b" => {
             let status = json!({ "ses_busy": { "type": "busy" }, "ses_idle": { "type": "idle" },
@@ -153,7 +153,7 @@ async fn it_says_which_sessions_work() {
 }
 
 #[tokio::test]
-async fn it_says_whether_it_asks_its_user() {
+async fn server_reports_whether_it_asks_its_user() {
     for (permissions, questions, asks) in [
         (json!([]), json!([]), false),
         (
@@ -240,7 +240,7 @@ async fn a_password_is_sent_and_another_one_is_named() {
 }
 
 #[tokio::test]
-async fn what_it_refuses_and_what_it_garbles_is_said() {
+async fn refusal_and_garbled_answer_are_reported() {
     let opencode = Opencode::that_answers(|path| match path {
         "/global/health" => well(path),
         path if path.starts_with("/session?") => (500, json!({ "message": "secret" })),

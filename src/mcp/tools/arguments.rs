@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_schema_has_is_not_refused() {
+    fn arguments_of_the_schema_are_not_refused() {
         for known in [
             json!({}),
             json!({ "message": { "any": 1 }, "tasks": [{ "title": { "deep": 1 } }, 7] }),

@@ -261,7 +261,7 @@ fn a_candidate_whose_process_lives_was_never_lost() {
 }
 
 #[test]
-fn what_could_not_be_written_is_said_again() {
+fn unwritten_verdict_is_reported_again() {
     let mut observer = observer();
     look(&mut observer, &[kept(1, 1)], at(100));
     let changes = observer.due(at(120));

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_found_is_cut_out_of_the_original() {
+    fn secret_is_cut_out_of_the_original() {
         for (text, shown, part) in [
             ("a\u{200b}b", "ab", "a\u{200b}b"),
             ("\u{200b}ab\u{200b}", "ab", "ab"),

@@ -158,7 +158,7 @@ async fn callers_that_wait_share_one_commit() {
 }
 
 #[tokio::test]
-async fn those_beyond_the_bound_go_first_in_the_next_commit() {
+async fn writes_beyond_the_bound_go_first_next() {
     let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(&sound()));
     let texts = texts(2 * MOST + 1);
@@ -301,7 +301,7 @@ async fn a_refused_write_takes_no_other_along() {
 }
 
 #[tokio::test]
-async fn what_a_write_did_before_it_refused_is_taken_back() {
+async fn refused_write_is_rolled_back() {
     let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(&sound()));
     let held = Held::new(&executor).await;
@@ -525,7 +525,7 @@ async fn closed_executor_finishes_its_queue_only() {
 /// own ids until they have an answer: each message is there once, and none was
 /// acknowledged that is not.
 #[tokio::test]
-async fn nothing_acknowledged_is_lost_and_nothing_is_there_twice() {
+async fn acknowledged_writes_are_stored_exactly_once() {
     for seed in 0..200_u64 {
         let (memory, from) = memory().await;
         let open = |seed: u64| {

@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_a_store_is_named() {
+    fn file_that_is_no_store_is_named() {
         let dir = tempfile::tempdir().expect("a directory");
         assert!(matches!(
             examine(dir.path()),

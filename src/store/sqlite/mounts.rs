@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn those_over_fuse_are_known_by_what_they_call_themselves() {
+    fn fuse_mounts_are_known_by_type_or_source() {
         let mounts = "\
 25 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
 90 25 0:54 / /home/me/far rw,nosuid shared:50 - fuse.sshfs me@host:/srv rw,user_id=1000

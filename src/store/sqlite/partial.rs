@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_put_in_its_place_is_never_filled() {
+    fn file_of_another_user_is_never_filled() {
         use std::os::unix::fs::symlink;
         let dir = tempfile::tempdir().expect("a directory");
         let (path, victim) = (dir.path().join("x.partial"), dir.path().join("victim"));

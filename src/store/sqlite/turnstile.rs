@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_queue_the_first_try_is_at_once() {
+    async fn first_try_is_at_once_without_a_queue() {
         let mut nowhere = Turnstile::new("/no/such/place".into()).line_up();
         let begun = tokio::time::Instant::now();
         nowhere.wait().await;

@@ -104,7 +104,7 @@ fn a_team_is_taken_back_to_the_byte() {
 }
 
 #[test]
-fn what_was_changed_since_is_left_and_named() {
+fn changed_parts_are_left_and_named() {
     let scratch = scratch();
     let trees = whole(&scratch, &[]);
     let credentials = scratch.path(".local/state/mcp-bridge/credentials/backend-1.toml");
@@ -155,7 +155,7 @@ fn what_was_changed_since_is_left_and_named() {
 }
 
 #[test]
-fn what_other_sessions_need_is_left() {
+fn parts_that_other_sessions_need_are_left() {
     let scratch = scratch();
     // The second team uses the daemons that the first one brought.
     whole(&scratch, &["--user"]);
@@ -244,7 +244,7 @@ fn team_with_missing_parts_is_removed() {
 }
 
 #[test]
-fn a_note_of_a_team_that_is_none_is_refused() {
+fn invalid_record_of_a_team_is_refused() {
     let scratch = scratch();
     team(&scratch, &BACKEND).ok();
     let note = scratch.path(".local/state/mcp-bridge/teams/backend.toml");

@@ -235,7 +235,7 @@ fn a_store_in_use_is_not_replaced() {
 }
 
 #[test]
-fn what_is_no_sound_backup_replaces_nothing() {
+fn unsound_backup_replaces_nothing() {
     let scratch = Scratch::with_conversation();
     fill(&scratch, 1);
     scratch.run(&["store", "backup", "good.db"]).ok();

@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use crate::common::scratch::{Ran, Scratch, all_say, is_root};
 
 #[test]
-fn messages_that_are_none() {
+fn invalid_messages() {
     let scratch = Scratch::with_conversation();
     let send = |input: &[u8]| {
         let command = scratch.bridge_as("work.a", &["send"]);
@@ -100,7 +100,7 @@ fn arguments_that_mean_nothing() {
 }
 
 #[test]
-fn conversations_that_are_none() {
+fn unknown_conversations() {
     let scratch = Scratch::with_conversation();
     let refused = [
         scratch.run_as("work.a", &["send", "conv_xyz", "hi"]),

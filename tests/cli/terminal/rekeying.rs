@@ -285,7 +285,7 @@ fn root_leaves_a_file_its_owner() {
 }
 
 #[test]
-fn who_listens_with_the_old_token_ends() {
+fn listener_with_the_old_token_ends() {
     let scratch = Scratch::with_conversation();
     // Read before or after: it is the old one.
     private(

@@ -200,7 +200,7 @@ fn a_new_user_s_first_screen() {
 }
 
 #[test]
-fn those_that_are_none() {
+fn files_that_are_no_stores() {
     let scratch = Scratch::with_conversation();
     std::fs::write(
         scratch.path("text.db"),

@@ -8,7 +8,7 @@ use super::team::Team;
 use crate::common::scratch::wait_until;
 
 #[test]
-fn texts_that_are_none_are_refused() {
+fn invalid_texts_are_refused() {
     let team = Team::new(1);
     let add = |more: &[&str], input: &[u8]| {
         let all: Vec<&str> = ["task", "add", "--role", "backend"]
@@ -214,7 +214,7 @@ fn task_that_was_never_given_is_not_lost() {
 }
 
 #[test]
-fn of_several_sessions_one_must_be_named() {
+fn agent_of_several_sessions_must_name_one() {
     let team = Team::new(2);
     team.add("one");
     let many = |args: &[&str]| {

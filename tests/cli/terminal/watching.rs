@@ -224,7 +224,7 @@ fn a_redirected_warning_has_no_colour() {
 }
 
 #[test]
-fn of_several_conversations_one_that_ends_does_not() {
+fn end_of_one_conversation_does_not_end_watching() {
     let scratch = Scratch::new();
     scratch.conversation(&["--label", "team", "--count", "2"]);
     scratch.run_as("team-1.b", &["send", "hi"]).ok();

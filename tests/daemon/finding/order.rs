@@ -223,7 +223,7 @@ async fn dead_socket_of_the_user_is_an_error() {
 }
 
 #[tokio::test]
-async fn of_several_daemons_one_that_answers_is_taken() {
+async fn first_answering_daemon_of_several_is_used() {
     let mut machine = Machine::new();
     let own = machine.store("own.db").await;
     machine.dead("own/orchestrator");

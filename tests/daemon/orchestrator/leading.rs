@@ -133,7 +133,7 @@ fn one_of_two_daemons_of_a_name_leads() {
 }
 
 #[test]
-fn of_two_workers_with_one_name_the_first_names_both() {
+fn two_workers_of_one_name_are_reported() {
     let fleet = Fleet::new(0);
     let text = "[heartbeat]\nmirror_interval = \"1s\"\n";
     let config = fleet.rig.config("worker", text);

@@ -186,7 +186,7 @@ fn muted_alert_is_sent_when_the_mute_ends() {
 }
 
 #[test]
-fn what_began_and_ended_within_a_mute_is_not_told() {
+fn alert_within_a_mute_is_not_sent() {
     let mut fleet = Fleet::new(1);
     let (text, told) = with_alerts(&fleet, "");
     let mut orchestrator = fleet.orchestrator(&text);

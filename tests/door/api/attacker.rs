@@ -500,7 +500,7 @@ fn connection_refused_before_its_body_takes_no_more() {
 }
 
 #[test]
-fn what_stands_in_a_socket_s_place_is_not_followed() {
+fn link_in_place_of_a_socket_is_not_followed() {
     let rig = Rig::new();
     let directory = rig.path("worker.state");
     std::fs::create_dir(&directory).expect("made");

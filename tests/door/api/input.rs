@@ -26,7 +26,7 @@ fn refused(answer: &Answer, status: u16, words: &str) {
 }
 
 #[test]
-fn what_is_no_request_is_refused_by_name() {
+fn invalid_request_is_refused_by_name() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let raw = |name: &str, body: &[u8]| {
@@ -148,7 +148,7 @@ fn list_in_place_of_an_object_is_refused() {
 }
 
 #[test]
-fn what_is_wrong_is_named_by_its_place() {
+fn wrong_member_is_named_by_its_place() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let wrong = json!({ "messages": [{ "message": "x" }, { "message": "y", "files": [1] }] });
@@ -161,7 +161,7 @@ fn what_is_wrong_is_named_by_its_place() {
 }
 
 #[test]
-fn none_is_no_number_of_messages() {
+fn zero_is_no_number_of_messages() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     ground.act(

@@ -74,7 +74,7 @@ fn within(time: Duration) -> Limits {
 }
 
 #[test]
-fn who_stops_in_the_middle_is_not_waited_for() {
+fn stalled_request_is_not_awaited() {
     let short = Short::new(within(Duration::from_millis(500)));
     let pair = short.rig.pair("work");
     let mut silent = short.connect();

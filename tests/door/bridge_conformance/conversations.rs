@@ -8,7 +8,7 @@ use mcp_bridge::store::{Caller, ErrorClass, StoreError};
 
 use super::site::{Pair, Site, draft, in_hours, pair, pairs, past, say};
 
-pub(crate) async fn all_of_them_are_made_or_none(site: &Site) {
+pub(crate) async fn all_conversations_are_made_or_none(site: &Site) {
     let bridge = site.bridge().await;
     let (first, second, third) = (Pair::random(), Pair::random(), Pair::random());
     let made = bridge.create_conversations(&[first.labelled("one")]).await;

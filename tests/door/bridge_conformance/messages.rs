@@ -19,7 +19,7 @@ use super::site::{
 };
 use crate::common::daemon::PATIENCE;
 
-pub(crate) async fn they_arrive_in_order(site: &Site) {
+pub(crate) async fn messages_arrive_in_order(site: &Site) {
     let bridge = site.bridge().await;
     let pair = pair(&bridge).await;
     unlimited(&bridge).await;
@@ -70,7 +70,7 @@ async fn refusals(bridge: &Bridge, caller: &Caller) -> Vec<StoreError> {
     ]
 }
 
-pub(crate) async fn who_may_not_send_or_read(site: &Site) {
+pub(crate) async fn callers_without_the_right_to_send_or_read(site: &Site) {
     let bridge = site.bridge().await;
     let pairs = pairs(&bridge, 2).await;
     let swapped = Caller {
@@ -344,7 +344,7 @@ pub(crate) async fn the_next_call_acknowledges(site: &Site) {
     assert_eq!(new.expect("its own"), 0, "it was acknowledged by that");
 }
 
-pub(crate) async fn an_agent_says_how_it_fares(site: &Site) {
+pub(crate) async fn agent_reports_its_state(site: &Site) {
     let (bridge, elsewhere) = site.two().await;
     let pair = pair(&bridge).await;
     let said = bridge.say_status(&pair.b, Status::Blocked).await;

@@ -110,7 +110,7 @@ pub(crate) async fn only_open_conversations_are_rekeyed(site: &Site) {
     assert!(is_wrong(&error, &closed.b), "{error}");
 }
 
-pub(crate) async fn of_two_that_rekey_one_gets_through(site: &Site) {
+pub(crate) async fn one_of_two_concurrent_rekeys_succeeds(site: &Site) {
     let (bridge, elsewhere) = site.two().await;
     let pair = pair(&bridge).await;
     let new = [pair.b_anew(), pair.b_anew()];

@@ -101,7 +101,7 @@ async fn roomy(bridge: &Bridge, pairs: &[&Pair]) {
     }
 }
 
-pub(crate) async fn what_is_added_is_shown(site: &Site) {
+pub(crate) async fn added_task_is_shown(site: &Site) {
     let (bridge, elsewhere) = site.two().await;
     let pair = pair(&bridge).await;
     let added = elsewhere.add_tasks(Some(&pair.a), &[task("first")]).await;
@@ -123,7 +123,7 @@ pub(crate) async fn what_is_added_is_shown(site: &Site) {
     assert_eq!(none, TaskError::NoTask(TaskId(99)));
 }
 
-pub(crate) async fn all_are_added_or_none(site: &Site) {
+pub(crate) async fn all_tasks_are_added_or_none(site: &Site) {
     let bridge = site.bridge().await;
     add(&bridge, &[named("one", "x")]).await;
     let batch = [task("two"), named("other", "x"), task("three")];
@@ -308,7 +308,7 @@ pub(crate) async fn a_wrong_token_claims_and_writes_nothing(site: &Site) {
     assert_eq!(before, after);
 }
 
-pub(crate) async fn of_two_that_claim_one_gets_it(site: &Site) {
+pub(crate) async fn one_of_two_concurrent_claims_succeeds(site: &Site) {
     let (one, two) = site.two().await;
     let pairs = pairs(&one, 2).await;
     roomy(&one, &[&pairs[0], &pairs[1]]).await;
@@ -672,7 +672,7 @@ pub(crate) async fn to_the_one_that_has_it_is_refused(site: &Site) {
     assert_eq!(why(&refusal), "it has the task already");
 }
 
-pub(crate) async fn what_is_over_is_not_moved(site: &Site) {
+pub(crate) async fn finished_task_is_not_moved(site: &Site) {
     let bridge = site.bridge().await;
     let pairs = pairs(&bridge, 2).await;
     let claimed = claimed(&bridge, &pairs[0].b, "one").await;

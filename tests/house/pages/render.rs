@@ -21,7 +21,7 @@ fn shown(page: &str) -> Option<(String, String)> {
 }
 
 #[test]
-fn they_render_without_a_complaint() {
+fn manual_pages_render_without_a_complaint() {
     for (page, words) in [
         (
             "mcp-bridged.8",

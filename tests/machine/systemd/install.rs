@@ -57,7 +57,7 @@ fn a_package_one_file_and_one_command() {
 
 /// The README's steps, by root alone.
 #[test]
-fn what_root_makes_is_where_the_service_looks() {
+fn files_of_root_are_where_the_service_looks() {
     needs_a_machine!();
     let machine = installed();
     machine.sh("useradd --create-home bob").ok();
@@ -178,7 +178,7 @@ fn a_worker_and_an_orchestrator_on_one_machine() {
 }
 
 #[test]
-fn what_is_enabled_comes_up_with_the_machine() {
+fn enabled_daemons_start_with_the_machine() {
     needs_a_machine!();
     let mut machine = site();
     alice_sends(&machine, "before");

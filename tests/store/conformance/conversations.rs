@@ -8,7 +8,7 @@ use mcp_bridge::store::{Caller, ErrorClass, StoreError};
 use super::Backend;
 use crate::common::store::{Pair, at, pair, say};
 
-pub(crate) async fn all_of_them_are_made_or_none(backend: &impl Backend) {
+pub(crate) async fn all_conversations_are_made_or_none(backend: &impl Backend) {
     let store = backend.open().await;
     let first = Pair::random();
     store

@@ -116,7 +116,7 @@ pub(crate) async fn foreign_commits_ring(backend: &impl Backend) {
     assert_eq!(heard.so_far().len(), 20);
 }
 
-pub(crate) async fn what_was_rolled_back_is_not_reported(backend: &impl Backend) {
+pub(crate) async fn rolled_back_message_is_not_reported(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let heard = Heard::default();
@@ -135,7 +135,7 @@ pub(crate) async fn what_was_rolled_back_is_not_reported(backend: &impl Backend)
     assert_eq!(heard.so_far().len(), 1, "{:?}", heard.so_far());
 }
 
-pub(crate) async fn what_was_there_before_is_not_reported(backend: &impl Backend) {
+pub(crate) async fn older_message_is_not_reported(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     say(&store, &pair.a, "old", at(1)).await;

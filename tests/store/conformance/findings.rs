@@ -280,7 +280,7 @@ pub(crate) async fn the_notice_names_what_was_in_its_hand(backend: &impl Backend
     }
 }
 
-pub(crate) async fn what_another_program_wrote_since_voids_a_loss(backend: &impl Backend) {
+pub(crate) async fn later_foreign_write_voids_a_loss(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&store).await;
     let pair = pair(&store, at(0)).await;

@@ -125,7 +125,7 @@ pub(crate) async fn a_row_tells_everything(backend: &impl Backend) {
     assert_eq!(seen(&store, session).await, expected);
 }
 
-pub(crate) async fn what_the_other_bridge_did_is_in_the_row(backend: &impl Backend) {
+pub(crate) async fn row_shows_activity_through_the_other_bridge(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let sent = |from: &str, to: &str, time: &str, read: u8| {
@@ -202,7 +202,7 @@ pub(crate) async fn three_ways_to_the_same_row(backend: &impl Backend) {
     assert_eq!(every, these);
 }
 
-pub(crate) async fn what_changed_is_seen_and_nothing_else(backend: &impl Backend) {
+pub(crate) async fn only_changed_rows_are_seen(backend: &impl Backend) {
     let store = backend.open().await;
     roomy(&store).await;
     let leader = lead(&store).await;
@@ -448,7 +448,7 @@ pub(crate) async fn one_that_ended_with_a_task_is_still_watched(backend: &impl B
     assert_eq!(look(&store, &pairs[0].b.session).await, None);
 }
 
-pub(crate) async fn what_scripts_write_of_a_session_is_seen(backend: &impl Backend) {
+pub(crate) async fn status_written_by_scripts_is_seen(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let session = &pair.b.session;

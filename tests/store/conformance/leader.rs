@@ -188,7 +188,7 @@ pub(crate) async fn deposed_leader_writes_nothing(backend: &impl Backend) {
     assert_eq!(written(), before);
 }
 
-pub(crate) async fn of_two_that_take_one_gets_it(backend: &impl Backend) {
+pub(crate) async fn one_of_two_concurrent_takers_leads(backend: &impl Backend) {
     let (one, two) = (backend.open().await, backend.open().await);
     let mut epoch = 0;
     for round in 0..30 {

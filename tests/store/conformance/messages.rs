@@ -16,7 +16,7 @@ use crate::common::store::{
     Pair, at, boot, draft, named, pair, pairs, receive, say, texts, unlimited,
 };
 
-pub(crate) async fn they_arrive_in_order(backend: &impl Backend) {
+pub(crate) async fn messages_arrive_in_order(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let batch: Vec<Draft> = (0..20).map(|n| draft(&format!("batch {n}"))).collect();
@@ -80,7 +80,7 @@ async fn refusals(store: &Store, caller: &Caller, second: i64) -> Vec<StoreError
     ]
 }
 
-pub(crate) async fn who_may_not_send_or_read(backend: &impl Backend) {
+pub(crate) async fn callers_without_the_right_to_send_or_read(backend: &impl Backend) {
     let store = backend.open().await;
     let pairs = pairs(&store, 2, at(0)).await;
     let swapped = Caller {
@@ -529,7 +529,7 @@ pub(crate) async fn heartbeats_and_looks_acknowledge_nothing(backend: &impl Back
 }
 
 /// The other bridge shows it as its own sessions' word.
-pub(crate) async fn an_agent_says_how_it_fares(backend: &impl Backend) {
+pub(crate) async fn agent_reports_its_state(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let said = async || {

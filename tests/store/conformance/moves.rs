@@ -364,7 +364,7 @@ pub(crate) async fn its_unread_messages_go_with_it(backend: &impl Backend) {
     assert!(read(&store, &pairs[2].b).await.is_empty(), "once");
 }
 
-pub(crate) async fn what_a_dead_call_was_handed_goes_with_it_too(backend: &impl Backend) {
+pub(crate) async fn mail_of_a_dead_call_goes_with_the_task(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&store).await;
     let pairs = pairs(&store, 2, at(0)).await;

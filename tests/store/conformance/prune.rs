@@ -81,7 +81,7 @@ async fn lived(store: &Store, label: &str) -> Pair {
     pair
 }
 
-pub(crate) async fn what_ended_long_ago_is_taken_away(backend: &impl Backend) {
+pub(crate) async fn conversations_that_ended_long_ago_are_removed(backend: &impl Backend) {
     let store = backend.open().await;
     let gone = lived(&store, "gone").await;
     // So that the newest change is another's.
@@ -118,7 +118,7 @@ pub(crate) async fn what_ended_long_ago_is_taken_away(backend: &impl Backend) {
     assert_eq!(check.problems, [""; 0]);
 }
 
-pub(crate) async fn nothing_of_an_open_conversation(backend: &impl Backend) {
+pub(crate) async fn open_conversation_loses_nothing(backend: &impl Backend) {
     let store = backend.open().await;
     let open = lived(&store, "open").await;
     let until = late() + SignedDuration::from_secs(1);

@@ -253,7 +253,7 @@ pub(crate) async fn to_the_one_that_has_it_is_refused(backend: &impl Backend) {
     assert_eq!(why(&refusal), "it has the task already");
 }
 
-pub(crate) async fn what_is_over_is_not_moved(backend: &impl Backend) {
+pub(crate) async fn finished_task_is_not_moved(backend: &impl Backend) {
     let store = backend.open().await;
     let pairs = pairs(&store, 2, at(0)).await;
     let task = claimed(&store, &pairs[0].b, "one").await;

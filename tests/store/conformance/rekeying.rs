@@ -162,7 +162,7 @@ pub(crate) async fn new_token_has_the_stores_token_form(backend: &impl Backend) 
     }
 }
 
-pub(crate) async fn of_two_that_rekey_one_gets_through(backend: &impl Backend) {
+pub(crate) async fn one_of_two_concurrent_rekeys_succeeds(backend: &impl Backend) {
     let (store, elsewhere) = (backend.open().await, backend.open().await);
     let pair = pair(&store, at(0)).await;
     let new = [8, 9].map(|seed| with_another_token(&pair.b, seed));

@@ -15,7 +15,7 @@ async fn unread(store: &Store, pair: &Pair) -> u64 {
     seen(store, &pair.b.session).await.unread
 }
 
-pub(crate) async fn of_a_task_and_not_of_mail(backend: &impl Backend) {
+pub(crate) async fn reminder_is_for_a_task_and_not_for_mail(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&store).await;
     let pairs = pairs(&store, 3, at(0)).await;

@@ -23,7 +23,7 @@ fn named(title: &str, id: &str) -> NewTask {
     }
 }
 
-pub(crate) async fn what_is_added_is_shown(backend: &impl Backend) {
+pub(crate) async fn added_task_is_shown(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let id = add_for(&*backend.open().await, Some(&pair.a), "first").await;
@@ -47,7 +47,7 @@ pub(crate) async fn what_is_added_is_shown(backend: &impl Backend) {
     assert_eq!(none, TaskError::NoTask(TaskId(99)));
 }
 
-pub(crate) async fn all_are_added_or_none(backend: &impl Backend) {
+pub(crate) async fn all_tasks_are_added_or_none(backend: &impl Backend) {
     let store = backend.open().await;
     add_named(&store, &[named("one", "x")]).await;
     let batch = [task("two"), named("other", "x"), task("three")];
@@ -370,7 +370,7 @@ pub(crate) async fn a_wrong_token_claims_and_writes_nothing(backend: &impl Backe
     assert_eq!(before, after);
 }
 
-pub(crate) async fn of_two_that_claim_one_gets_it(backend: &impl Backend) {
+pub(crate) async fn one_of_two_concurrent_claims_succeeds(backend: &impl Backend) {
     let (one, two) = (backend.open().await, backend.open().await);
     roomy(&one).await;
     one.set_capacity(None, 100, 3).await.expect("set");

@@ -142,7 +142,7 @@ async fn truncation() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_a_database() {
+async fn file_that_is_no_database() {
     let (_scratch, pair, sound) = sound().await;
     let mut random = fastrand::Rng::with_seed(1);
     let noise: Vec<u8> = (0..20_000).map(|_| random.u8(..)).collect();

@@ -24,7 +24,7 @@ async fn refused(scratch: &Scratch) -> StoreError {
 }
 
 #[tokio::test]
-async fn what_is_not_a_file() {
+async fn path_that_is_no_file() {
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.path()).expect("made");
     let error = refused(&scratch).await;
@@ -194,7 +194,7 @@ fn processes_that_make_a_store_at_once_make_one() {
 }
 
 #[tokio::test]
-async fn who_makes_it_decides_who_may_use_it() {
+async fn first_opener_sets_the_stores_permissions() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = Scratch::new();
     let store = scratch.make().await;

@@ -324,7 +324,7 @@ fn a_huge_disk_may_be_fuller() {
 }
 
 #[test]
-fn who_may_use_the_store() {
+fn users_of_the_store() {
     let modes = |file: u32, directory: u32| {
         with(move |facts| {
             facts.stores[0].file = Some(permissions(file));

@@ -9,7 +9,7 @@ fn through(last: u32) -> OwnWrites {
 }
 
 #[test]
-fn silence_while_the_store_takes_no_writes_is_none() {
+fn silence_without_a_writable_store_does_not_count() {
     let mut observer = observer();
     observer.own_writes(&through(100), at(100));
     look(&mut observer, &[kept(1, 1)], at(100));

@@ -72,7 +72,7 @@ fn a_store_of_ours_is_known_in_every_schema() {
 }
 
 #[test]
-fn what_other_users_add_is_theirs() {
+fn additions_of_other_users_are_theirs() {
     for sql in [
         "CREATE INDEX theirs ON messages (timestamp)",
         "CREATE INDEX theirs ON messages (from_session DESC) WHERE read = 0",
@@ -86,7 +86,7 @@ fn what_other_users_add_is_theirs() {
 }
 
 #[test]
-fn what_runs_or_hides_is_named() {
+fn definitions_that_run_or_hide_are_named() {
     for (sql, what) in [
         (
             "CREATE TRIGGER steal AFTER INSERT ON messages BEGIN DELETE FROM messages; END",
