@@ -20,3 +20,4 @@ mod others;
 mod page;
 mod rights;
 mod settings;
+mod ssh;
