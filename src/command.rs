@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_that_hangs_is_killed_with_its_children() {
+    async fn command_that_hangs_is_killed_with_its_children() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("pid");
         let script = format!(

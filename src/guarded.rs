@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_write_is_exposed_with_all_below() {
+    fn directory_that_others_write_is_exposed_with_all_below() {
         let dir = tempfile::tempdir().expect("a directory");
         let inner = dir.path().join("a/b");
         std::fs::create_dir_all(&inner).expect("made");

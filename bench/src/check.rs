@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_message_is_a_duplicate_and_counted_once() {
+    fn repeated_message_is_a_duplicate_and_counted_once() {
         let verdict = verdict(2, &[1, 1, 2, 1]);
         assert_eq!((verdict.duplicate, verdict.delivered), (2, 2));
         assert_eq!(verdict.out_of_order, 0, "a repetition is no wrong order");
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_after_a_later_one_is_out_of_order() {
+    fn message_after_a_later_one_is_out_of_order() {
         let verdict = verdict(4, &[1, 3, 2, 4]);
         assert_eq!((verdict.out_of_order, verdict.lost), (1, 0));
         assert!(!verdict.is_clean());

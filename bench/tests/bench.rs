@@ -225,7 +225,7 @@ fn more_agents_than_processes_share_them() {
 }
 
 #[test]
-fn a_lost_message_is_counted_and_fails_the_run() {
+fn lost_message_is_counted_and_fails_the_run() {
     let dir = tempfile::tempdir().expect("a directory");
     let args = [
         "delivery",

@@ -62,7 +62,7 @@ mod tests {
     use std::process::Stdio;
 
     #[test]
-    fn a_process_that_has_a_file_open_is_named() {
+    fn process_that_has_a_file_open_is_named() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let meta = file.as_file().metadata().expect("known");
         let mut child = std::process::Command::new("sleep")

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bell_that_is_a_link_is_not_rung() {
+    fn bell_that_is_a_link_is_not_rung() {
         let dir = tempfile::tempdir().expect("a directory");
         let (victim, new) = (dir.path().join("victim"), dir.path().join("new"));
         std::fs::write(&victim, "secret").expect("written");

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_heard_once_until_it_is_armed() {
+    fn log_is_heard_once_until_it_is_armed() {
         let store = Store::new();
         for _ in 0..3 {
             assert!(store.watch.is_armed() && store.watch.hears_the_log());
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_not_there_is_not_heard() {
+    fn log_that_is_not_there_is_not_heard() {
         let store = Store::new();
         fs::remove_file(store.at("bridge.db-wal")).expect("removed");
         store.watch.heard();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_goes_or_comes_is_looked_at() {
+    fn database_that_goes_or_comes_is_looked_at() {
         let store = Store::new();
         let (database, other) = (store.at("bridge.db"), store.at("other"));
         fs::rename(&database, &other).expect("moved");

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_of_an_older_program_spoils_its_mark_alone() {
+    fn ring_of_an_older_program_spoils_its_mark_alone() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("bridge.db-bell");
         Bell::new(path.clone()).ring_at(4_800);

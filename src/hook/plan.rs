@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_neither_begins_nor_ends_its_agents_turn() {
+    fn helper_neither_begins_nor_ends_its_agents_turn() {
         for event in [
             Event::Stop,
             Event::Ended,

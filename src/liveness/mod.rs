@@ -355,7 +355,7 @@ mod tests {
     const ALIVE: ProofOutcome = ProofOutcome::Alive(ProofKind::Process, None);
 
     #[tokio::test]
-    async fn a_file_that_is_being_written_is_no_exit() {
+    async fn file_that_is_being_written_is_no_exit() {
         let (mut case, agent) = (Case::new(), Agent::start());
         let pid = agent.0.id().to_string();
         case.write(&pid);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_next_agent_is_taken_when_the_file_names_it() {
+    async fn next_agent_is_taken_when_the_file_names_it() {
         let (mut case, mut first) = (Case::new(), Agent::start());
         case.write(&first.0.id().to_string());
         assert_eq!(case.check(), ALIVE);
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_older_than_its_process_means_another_one() {
+    async fn file_older_than_its_process_means_another_one() {
         let (mut case, agent) = (Case::new(), Agent::start());
         case.write(&agent.0.id().to_string());
         let path = case.dir.path().join("pid");

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_later_process_with_its_number_is_another_one() {
+    async fn later_process_with_its_number_is_another_one() {
         let watcher = Watcher::new(Arc::default());
         let mut child = std::process::Command::new("sleep")
             .arg("1000")

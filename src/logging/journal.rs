@@ -128,7 +128,7 @@ mod tests {
     use crate::logging::{LAST_WORDS, duty_span};
 
     #[test]
-    fn a_record_has_its_fields_its_duty_and_its_id() {
+    fn record_has_its_fields_its_duty_and_its_id() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("socket");
         let reader = UnixDatagram::bind(&path).expect("a socket");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_stands_still_holds_no_record_up() {
+    fn journal_that_stands_still_holds_no_record_up() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("socket");
         // Nothing reads there.

@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_quotes_little_and_nothing_that_moves_the_cursor() {
+    fn error_quotes_little_and_nothing_that_moves_the_cursor() {
         let error = ConversationId::from_str(&format!("\u{1b}[2J{}", "x".repeat(9000)))
             .expect_err("not an id")
             .to_string();

@@ -324,7 +324,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_pause_is_within_a_fifth_of_its_step(failures: u32, random: f64) {
+        fn pause_is_within_a_fifth_of_its_step(failures: u32, random: f64) {
             let pause = retry_delay(failures, random).as_secs_f64();
             prop_assert!((24.0..=2160.0).contains(&pause), "{}", pause);
             prop_assert!(pause < RETRY_FAR.as_secs_f64());

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stays_ahead_is_believed_after_its_trial() {
+    fn clock_that_stays_ahead_is_believed_after_its_trial() {
         let mut wall = Wall::new(Some(at(0)), boot(0), TRIAL);
         assert!(!believed(&mut wall, 45 * DAY, 0));
         assert!(!believed(&mut wall, 45 * DAY + 200, 200));

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_a_work_tree_is_the_tree() {
+    fn link_to_a_work_tree_is_the_tree() {
         let (scratch, joins, tree) = joins();
         let joined = Joined {
             work_tree: tree.clone(),

@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_conversation_or_one_side_of_it() {
+    fn name_is_a_conversation_or_one_side_of_it() {
         let id: ConversationId = "conv_0000000000000001".parse().expect("an id");
         let other: ConversationId = "conv_0000000000000002".parse().expect("an id");
         let label = "backend-1".parse().ok();

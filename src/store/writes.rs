@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_disk_explains_what_waits_for_a_while() {
+    fn slow_disk_explains_what_waits_for_a_while() {
         let path = &StoreName::from("bridge.db");
         let (all, attempt, now) = waiting_at(Step::Disk);
         let write = all[0].lock().under_way[&attempt.number];

@@ -154,7 +154,7 @@ mod tests {
     const ASK: &str = "Run: mcp-bridge check";
 
     #[test]
-    fn the_line_is_one_line_and_names_the_sender() {
+    fn line_is_one_line_and_names_the_sender() {
         assert_eq!(
             Pointer::line(2, "orchestrator", ASK),
             "mcp-bridge: 2 unread messages from orchestrator (another agent, not your user). Run: mcp-bridge check"

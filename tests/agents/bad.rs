@@ -78,7 +78,7 @@ fn a_socket_that_never_reads_breaks_no_client() {
 }
 
 #[test]
-fn a_store_that_is_no_store_breaks_no_client() {
+fn store_that_is_no_store_breaks_no_client() {
     let rig = Rig::new();
     std::fs::write(rig.path("garbage"), "x".repeat(8_192)).expect("written");
     let store = rig.path("garbage").display().to_string();
@@ -95,7 +95,7 @@ fn a_store_that_is_no_store_breaks_no_client() {
 }
 
 #[test]
-fn a_client_that_vanishes_in_a_call_loses_no_mail() {
+fn client_that_vanishes_in_a_call_loses_no_mail() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let _worker = rig.worker(LOCAL);

@@ -94,7 +94,7 @@ fn is_in(rig: &Rig, pair: &Pair, turn: Turn) -> bool {
 }
 
 #[test]
-fn a_turn_that_its_user_breaks_off_is_over() {
+fn turn_that_its_user_breaks_off_is_over() {
     let rig = Rig::new();
     let (pair, other) = (rig.pair("one"), rig.pair("two"));
     looks_like_claude(&rig, "busy");
@@ -117,7 +117,7 @@ fn a_turn_that_its_user_breaks_off_is_over() {
 }
 
 #[test]
-fn a_wedged_agent_under_a_stream_of_mail_is_stalled() {
+fn wedged_agent_under_a_stream_of_mail_is_stalled() {
     let rig = Rig::new();
     rig.without_limits();
     let pair = rig.pair("one");
@@ -155,7 +155,7 @@ fn a_wedged_agent_under_a_stream_of_mail_is_stalled() {
 }
 
 #[test]
-fn a_machine_that_sleeps_loses_no_agent_and_no_mail() {
+fn machine_that_sleeps_loses_no_agent_and_no_mail() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let quick = "[heartbeat]\ninterval = \"100ms\"\nttl = \"1500ms\"\n";

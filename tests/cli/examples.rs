@@ -48,7 +48,7 @@ fn stand_in(scratch: &Scratch, name: &str, text: &str) {
 }
 
 #[test]
-fn an_agent_is_the_process_in_its_pid_file() {
+fn agent_is_the_process_in_its_pid_file() {
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.path("agents")).expect("made");
     let mut agent = script(&scratch, &example("run-agent"));
@@ -73,7 +73,7 @@ fn an_agent_is_the_process_in_its_pid_file() {
 }
 
 #[test]
-fn an_alert_becomes_a_mail_with_one_subject_line() {
+fn alert_becomes_a_mail_with_one_subject_line() {
     let scratch = Scratch::new();
     stand_in(&scratch, "mail", "printf '%s\\n' \"$@\" >args; cat >body");
     let mut alert = script(&scratch, &example("alert-mail"));
@@ -129,7 +129,7 @@ impl Drop for Tmux<'_> {
 }
 
 #[test]
-fn a_nudge_is_typed_into_an_empty_prompt_alone() {
+fn nudge_is_typed_into_an_empty_prompt_alone() {
     if Command::new("tmux").arg("-V").output().is_err() {
         println!("skipped: tmux is missing");
         return;

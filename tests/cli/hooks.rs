@@ -96,7 +96,7 @@ fn a_client_tells_of_its_turns() {
 }
 
 #[test]
-fn a_client_that_waits_says_so_until_it_goes_on() {
+fn client_that_waits_says_so_until_it_goes_on() {
     let scratch = Scratch::with_conversation();
     let status = || {
         let shown = scratch.run(&["status", "--json"]).ok().json();
@@ -340,7 +340,7 @@ fn hooks_at_once_tell_of_a_message_once() {
 }
 
 #[test]
-fn a_waiter_that_takes_no_place_ends_with_its_client() {
+fn waiter_that_takes_no_place_ends_with_its_client() {
     let scratch = Scratch::with_conversation();
     let mut first = client();
     let mut former = waiter(&scratch, &first);
@@ -377,7 +377,7 @@ fn a_waiter_ends_with_its_client() {
 }
 
 #[test]
-fn a_waiter_of_a_client_that_has_ended_ends() {
+fn waiter_of_a_client_that_has_ended_ends() {
     let scratch = Scratch::with_conversation();
     let mut client = client();
     client.child.kill().expect("killed");
@@ -390,7 +390,7 @@ fn a_waiter_of_a_client_that_has_ended_ends() {
 }
 
 #[test]
-fn a_new_waiter_takes_the_place_of_the_old() {
+fn new_waiter_takes_the_place_of_the_old() {
     let scratch = Scratch::with_conversation();
     let client = client();
     let mut waiters: Vec<Running> = (0..5).map(|_| waiter(&scratch, &client)).collect();

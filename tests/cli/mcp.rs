@@ -320,7 +320,7 @@ fn wrong_input_is_refused_and_the_server_goes_on() {
 }
 
 #[test]
-fn a_misspelt_argument_is_refused_with_the_right_one() {
+fn misspelt_argument_is_refused_with_the_right_one() {
     let scratch = Scratch::with_conversation();
     let mut client = Client::of(&scratch, "work.b");
     for (tool, arguments, right) in [
@@ -375,7 +375,7 @@ fn the_schema_of_each_property_is_an_object() {
 }
 
 #[test]
-fn a_task_is_worked_on_by_an_explicit_identity() {
+fn task_is_worked_on_by_an_explicit_identity() {
     let scratch = Scratch::with_conversation();
     let mut client = Client::start(scratch.bridge(&["mcp"]));
     client.shake_hands("2025-11-25");
@@ -481,7 +481,7 @@ fn mail_whose_answer_was_not_written_comes_again() {
 }
 
 #[test]
-fn a_server_ends_when_its_client_reads_no_more() {
+fn server_ends_when_its_client_reads_no_more() {
     let scratch = Scratch::with_conversation();
     // Nothing is asked, and nothing written that could fail.
     let (mut silent, lines) = greeted(&scratch);
@@ -561,7 +561,7 @@ fn a_server_ends_with_its_pipe() {
 }
 
 #[test]
-fn a_server_ends_with_its_client_though_the_pipe_stays() {
+fn server_ends_with_its_client_though_the_pipe_stays() {
     let scratch = Scratch::with_conversation();
     // The client starts it, and hands the pipe's other end to a child of its own.
     let mut command = scratch.program("sh");
@@ -599,7 +599,7 @@ fn a_client_outside_of_the_container_is_served() {
 }
 
 #[test]
-fn an_agent_hears_whom_to_tell_of_a_closed_conversation() {
+fn agent_hears_whom_to_tell_of_a_closed_conversation() {
     let scratch = Scratch::with_conversation();
     let mut client = Client::of(&scratch, "work.b");
     scratch.run(&["conversation", "close", "work"]).ok();
@@ -665,7 +665,7 @@ fn a_client_without_a_handshake_is_registered() {
 }
 
 #[test]
-fn a_client_whose_token_was_replaced_is_registered_again() {
+fn client_whose_token_was_replaced_is_registered_again() {
     let scratch = Scratch::with_conversation();
     let mut client = Client::of(&scratch, "work.b");
     is_registered(&scratch, "test 1", Some(std::process::id()));
@@ -679,7 +679,7 @@ fn a_client_whose_token_was_replaced_is_registered_again() {
 }
 
 #[test]
-fn a_client_is_registered_once_its_directory_is_joined() {
+fn client_is_registered_once_its_directory_is_joined() {
     let scratch = Scratch::with_conversation();
     let tree = scratch.path("tree");
     std::fs::create_dir(&tree).expect("a directory");

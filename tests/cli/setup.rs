@@ -44,7 +44,7 @@ fn files(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_project_is_set_up_for_claude_and_back() {
+fn project_is_set_up_for_claude_and_back() {
     let scratch = scratch();
     let done = setup(&scratch, &["claude"]).ok();
     assert!(
@@ -127,7 +127,7 @@ fn changes_after_set_up_outlive_removal() {
 }
 
 #[test]
-fn a_copy_that_names_us_is_not_brought_back() {
+fn copy_that_names_us_is_not_brought_back() {
     // A clone may bring a file of that name.
     let scratch = scratch();
     let planted =
@@ -196,7 +196,7 @@ fn hooks_of_a_removed_program_do_nothing() {
 }
 
 #[test]
-fn a_program_that_is_not_on_path_is_warned_of() {
+fn program_that_is_not_on_path_is_warned_of() {
     let scratch = scratch();
     let mut command = scratch.bridge(&["setup", "claude"]);
     command

@@ -162,7 +162,7 @@ fn a_dry_run_makes_nothing() {
 }
 
 #[test]
-fn a_name_that_exists_is_refused_before_anything_is_made() {
+fn name_that_exists_is_refused_before_anything_is_made() {
     let scratch = scratch();
     scratch.conversation(&["--label", "backend-7"]);
     let before = tree(scratch.dir());
@@ -195,7 +195,7 @@ fn a_name_that_exists_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn a_directory_that_is_joined_or_unreadable_is_refused() {
+fn directory_that_is_joined_or_unreadable_is_refused() {
     let scratch = scratch();
     let settings = scratch.path("tree/.claude/settings.local.json");
     std::fs::create_dir(scratch.path("tree/.claude")).expect("a directory");

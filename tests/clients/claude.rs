@@ -40,7 +40,7 @@ fn drive(plugin: &str) {
 }
 
 #[test]
-fn an_idle_claude_is_woken_and_reads_its_mail() {
+fn idle_claude_is_woken_and_reads_its_mail() {
     drive("-");
 }
 
@@ -61,7 +61,7 @@ fn mail_held_back_by_a_client_is_reported() {
 }
 
 #[test]
-fn a_client_that_bypasses_permissions_is_said_to_be_held() {
+fn client_that_bypasses_permissions_is_said_to_be_held() {
     driven("claude_cases.py", "bypasses");
 }
 

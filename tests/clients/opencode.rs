@@ -55,11 +55,11 @@ fn opencode_that_asks_its_user_is_waiting() {
 }
 
 #[test]
-fn an_opencode_that_is_not_woken_is_said_why() {
+fn opencode_that_is_not_woken_is_said_why() {
     drive("alone");
 }
 
 #[test]
-fn the_end_of_opencode_is_seen_by_its_process() {
+fn end_of_opencode_is_seen_by_its_process() {
     drive("ends");
 }

@@ -66,7 +66,7 @@ fn inspect(scratch: &Scratch, inspector: &Path, name: &str, words: &[&str]) -> V
 }
 
 #[test]
-fn the_inspector_s_command_line_lists_sends_and_checks() {
+fn inspector_s_command_line_lists_sends_and_checks() {
     let Some(inspector) = installed("mcp-inspector") else {
         return;
     };

@@ -229,7 +229,7 @@ async fn a_redirect_is_not_followed() {
 
 /// Silence, and an answer that comes byte by byte for ever.
 #[tokio::test]
-async fn a_server_that_hangs_is_left_at_the_time_limit() {
+async fn server_that_hangs_is_left_at_the_time_limit() {
     for answer in [Answer::Silence, Answer::Drip] {
         let server = Server::start(vec![answer.clone(), answer]);
         let settings = WebhookSettings {

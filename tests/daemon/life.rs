@@ -56,7 +56,7 @@ fn agents_end_is_noticed_at_once() {
 }
 
 #[test]
-fn an_agent_that_was_started_again_is_alive_again() {
+fn agent_that_was_started_again_is_alive_again() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let mut agent = Agent::with_file(&rig, "one.pid");
@@ -257,7 +257,7 @@ fn probe_is_asked_once_an_interval() {
 }
 
 #[test]
-fn the_shared_table_gets_the_time_and_keeps_its_words() {
+fn shared_table_gets_the_time_and_keeps_its_words() {
     let rig = Rig::new();
     let (one, two) = (rig.pair("one"), rig.pair("two"));
     let table = rig.foreign();
@@ -536,7 +536,7 @@ fn with_token_of(
 }
 
 #[test]
-fn an_agent_may_hold_several_sessions_and_change_which() {
+fn agent_may_hold_several_sessions_and_change_which() {
     let rig = Rig::new();
     let pairs = ["one", "two", "three"].map(|name| rig.pair_without_file(name));
     let [one, two, three] = &pairs;

@@ -57,7 +57,7 @@ fn path(path: &Path) -> String {
 }
 
 #[test]
-fn a_life_that_only_the_command_sees_is_a_fail() {
+fn life_that_only_the_command_sees_is_a_fail() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let probe = rig.script("probe", "test -n \"$MARK\"");
@@ -91,7 +91,7 @@ fn a_life_that_only_the_command_sees_is_a_fail() {
 }
 
 #[test]
-fn a_session_that_no_way_wakes_is_a_fail() {
+fn session_that_no_way_wakes_is_a_fail() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let wake = rig.script("wake", "exit 3");
@@ -134,7 +134,7 @@ fn a_session_that_no_way_wakes_is_a_fail() {
 }
 
 #[test]
-fn a_store_that_the_daemon_cannot_use_is_a_fail() {
+fn store_that_the_daemon_cannot_use_is_a_fail() {
     let rig = Rig::new();
     let (daemon, config) = worker(&rig, "");
     let health = bridge(&rig, &["health", "--config", &config]);

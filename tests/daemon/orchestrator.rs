@@ -186,7 +186,7 @@ fn restarted_daemon_loses_no_session() {
 }
 
 #[test]
-fn a_stalled_session_is_an_alert_and_its_task_stays() {
+fn stalled_session_is_an_alert_and_its_task_stays() {
     let mut fleet = Fleet::new(2);
     let mut orchestrator = fleet.orchestrator(fleet::QUICK_STALL);
     fleet.workers_ready();
@@ -231,7 +231,7 @@ fn idle_owner_of_a_task_is_reminded() {
 }
 
 #[test]
-fn a_stalled_session_whose_client_reports_turns_loses_its_task() {
+fn stalled_session_whose_client_reports_turns_loses_its_task() {
     let mut fleet = Fleet::new(2);
     let mut orchestrator = fleet.orchestrator(fleet::QUICK_STALL);
     fleet.workers_ready();
@@ -358,7 +358,7 @@ fn task_assigned_to_a_gone_agent_goes_on() {
 }
 
 #[test]
-fn a_task_that_kills_its_owners_is_given_up() {
+fn task_that_kills_its_owners_is_given_up() {
     let mut fleet = Fleet::new(3);
     let mut orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();

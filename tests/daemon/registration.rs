@@ -337,7 +337,7 @@ fn row_of_another_users_process_keeps_no_session() {
 }
 
 #[test]
-fn a_client_in_a_container_lives_by_its_ttl() {
+fn client_in_a_container_lives_by_its_ttl() {
     let rig = Rig::new();
     let unshare = ["unshare", "--pid", "--fork", "--mount-proc", "sh"];
     let tried = Command::new(unshare[0])
@@ -369,7 +369,7 @@ fn a_client_in_a_container_lives_by_its_ttl() {
 }
 
 #[test]
-fn a_client_s_session_is_woken_as_all_are() {
+fn client_s_session_is_woken_as_all_are() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let said = rig.path("said");
@@ -397,7 +397,7 @@ fn a_client_s_session_is_woken_as_all_are() {
 }
 
 #[test]
-fn an_agent_that_no_way_wakes_is_alerted_of() {
+fn agent_that_no_way_wakes_is_alerted_of() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let often = format!("{LOCAL}[message_watch]\npoll_interval = \"200ms\"\n");
@@ -460,7 +460,7 @@ fn two_agents_in_one_directory_are_reported() {
 }
 
 #[test]
-fn a_client_is_heard_of_before_the_next_round() {
+fn client_is_heard_of_before_the_next_round() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let slow = "[heartbeat]\ninterval = \"5m\"\nttl = \"1h\"\n";

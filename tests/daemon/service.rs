@@ -150,7 +150,7 @@ fn readiness_does_not_wait_for_the_store_and_says_so() {
 }
 
 #[test]
-fn a_service_manager_that_does_not_listen_holds_up_nothing() {
+fn service_manager_that_does_not_listen_holds_up_nothing() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let config = rig.config("worker", &format!("{QUICK}{}", session("one", "\"none\"")));
@@ -187,7 +187,7 @@ fn stopped_process_is_silent_until_continued() {
 }
 
 #[test]
-fn a_reload_takes_what_is_right_and_keeps_what_works() {
+fn reload_takes_what_is_right_and_keeps_what_works() {
     let rig = Rig::new();
     let (one, two) = (rig.pair("one"), rig.pair("two"));
     let mut agent = Agent::with_file(&rig, "one.pid");
@@ -570,7 +570,7 @@ fn behind_a_journal(rig: &Rig) -> Option<(UnixDatagram, Vec<String>)> {
 }
 
 #[test]
-fn a_journal_that_stands_still_holds_up_no_duty() {
+fn journal_that_stands_still_holds_up_no_duty() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let Some((journal, wrapper)) = behind_a_journal(&rig) else {
@@ -600,7 +600,7 @@ fn a_journal_that_stands_still_holds_up_no_duty() {
 
 /// What `daemon 2>&1 | less` leads to, and a terminal that was stopped.
 #[test]
-fn a_pipe_that_nothing_reads_holds_up_no_duty() {
+fn pipe_that_nothing_reads_holds_up_no_duty() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     std::fs::write(rig.path("one.pid"), "").expect("written");

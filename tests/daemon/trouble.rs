@@ -92,7 +92,7 @@ fn a_deleted_store_is_alerted_by_both_roles() {
 }
 
 #[test]
-fn a_store_that_is_missing_at_the_start_is_alerted() {
+fn store_that_is_missing_at_the_start_is_alerted() {
     let rig = Rig::new();
     rig.block_on(rig_close(&rig));
     move_store(&rig, true);
@@ -291,8 +291,8 @@ fn a_full_disk_is_alerted_by_a_worker() {
 
 /// No program there has anything to write.
 #[test]
-fn a_full_disk_is_alerted_by_a_worker_without_sessions() {
-    if on_a_small_disk("a_full_disk_is_alerted_by_a_worker_without_sessions").is_some() {
+fn full_disk_is_alerted_by_a_worker_without_sessions() {
+    if on_a_small_disk("full_disk_is_alerted_by_a_worker_without_sessions").is_some() {
         return;
     }
     let rig = Rig::new();

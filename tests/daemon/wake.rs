@@ -144,7 +144,7 @@ fn command_gets_a_pointer_and_proves_by_fetch() {
 }
 
 #[test]
-fn a_wake_command_is_not_confined_as_the_store_is() {
+fn wake_command_is_not_confined_as_the_store_is() {
     let (rig, outside) = (Rig::new(), tempfile::tempdir().expect("a directory"));
     let status = outside.path().join("status");
     let script = format!(
@@ -688,7 +688,7 @@ fn wake_claimed_by_another_does_not_use_up_ours() {
 }
 
 #[test]
-fn a_command_that_still_runs_is_not_started_again() {
+fn command_that_still_runs_is_not_started_again() {
     let rig = Rig::new();
     let (one, other) = (rig.pair("one"), rig.pair("other"));
     let (runs, gate) = (rig.path("runs"), rig.path("gate"));

@@ -25,13 +25,13 @@ mod tasks;
 /// What these look at is how often something was asked for: it is asked for twice where
 /// the first answer is lost.
 const COUNTED: &[&str] = &[
-    "a_batch_is_stored_whole_or_not_at_all",
+    "batch_is_stored_whole_or_not_at_all",
     "a_call_counts_as_life_and_steals_nothing",
     "a_client_id_makes_one_message",
     "a_client_id_makes_one_task",
     "a_failure_that_is_repeated_counts_once",
     "a_task_is_done_once",
-    "a_task_that_failed_is_tried_again_after_a_pause",
+    "task_that_failed_is_tried_again_after_a_pause",
     "acknowledging_by_id",
     "the_audit_log_is_filtered",
 ];
@@ -76,7 +76,7 @@ macro_rules! cases {
 cases! {
     conversations {
         all_conversations_are_made_or_none
-        a_label_is_taken_until_its_conversation_is_closed
+        label_is_taken_until_its_conversation_is_closed
         listing_and_showing
         renewing_never_shortens
         renewing_reopens_what_expired
@@ -107,7 +107,7 @@ cases! {
         secrets_are_taken_out
         the_metadata_has_the_shared_keys
         a_client_id_makes_one_message
-        a_batch_is_stored_whole_or_not_at_all
+        batch_is_stored_whole_or_not_at_all
         rate_limits_say_how_long_to_wait
         batch_beyond_a_window_is_refused_at_once
         duplicates_do_not_count
@@ -133,7 +133,7 @@ cases! {
         all_tasks_are_added_or_none
         a_client_id_makes_one_task
         secrets_are_taken_out
-        the_oldest_of_the_caller_s_role_is_claimed
+        oldest_of_the_caller_s_role_is_claimed
         a_named_task_is_had_or_refused
         a_session_has_as_many_as_it_may
         a_wrong_token_claims_and_writes_nothing
@@ -141,9 +141,9 @@ cases! {
         lists_are_filtered
         a_session_that_is_drained_claims_nothing
         a_session_lists_its_own_alone
-        an_old_fence_hears_who_has_the_task_now
+        old_fence_hears_who_has_the_task_now
         an_old_fence_hears_how_the_task_ended
-        a_task_that_failed_is_tried_again_after_a_pause
+        task_that_failed_is_tried_again_after_a_pause
         a_failure_that_is_repeated_counts_once
         cancelling_tells_the_owner
         progress_is_noted

@@ -111,7 +111,7 @@ async fn next(lines: &mut UnboundedReceiver<String>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backlog_of_several_pages_comes_whole_and_once() {
+async fn backlog_of_several_pages_comes_whole_and_once() {
     let site = Site::new().await;
     let old: Vec<String> = (0..350).map(|n| format!("old {n}")).collect();
     let texts: Vec<&str> = old.iter().map(String::as_str).collect();
@@ -230,7 +230,7 @@ async fn a_cursor_resumes_a_following() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_heard_on_the_doorbell_s_thread() {
+async fn message_is_heard_on_the_doorbell_s_thread() {
     let site = Site::new().await;
     let (heard, mut names) = mpsc::unbounded_channel();
     let (bridge, callers) = (site.bridge(), [site.b.clone()]);

@@ -122,7 +122,7 @@ fn health(version: &str) -> Value {
 }
 
 #[test]
-fn a_daemon_without_an_operation_is_said_to_be_older() {
+fn daemon_without_an_operation_is_said_to_be_older() {
     let daemon = Played::new(|path| match path {
         "/v1/health" => (200, health("0.0.9")),
         _ => no_operation(path),
@@ -197,7 +197,7 @@ fn another_version_of_the_api_is_refused_in_words() {
 }
 
 #[test]
-fn an_unknown_error_is_shown_with_its_detail_and_code() {
+fn unknown_error_is_shown_with_its_detail_and_code() {
     for (class, code) in [("retry", 75), ("denied", 77), ("of-tomorrow", 1)] {
         let daemon = Played::new(move |path| match path {
             "/v1/health" => (200, health("9.9.9")),

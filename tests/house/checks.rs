@@ -152,7 +152,7 @@ fn report(line: &str) -> (tempfile::TempDir, Output) {
 }
 
 #[test]
-fn a_skip_that_is_not_listed_fails_the_run() {
+fn skip_that_is_not_listed_fails_the_run() {
     let (_directory, output) = report("skipped: the moon is in the wrong quarter");
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");

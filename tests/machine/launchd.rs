@@ -211,7 +211,7 @@ fn paths_are_absolute_and_not_writable_by_others() {
 }
 
 #[test]
-fn a_daemon_starts_the_program_with_the_shipped_configuration() {
+fn daemon_starts_the_program_with_the_shipped_configuration() {
     let page = fs::read_to_string(here("launchd/README.md")).expect("a file");
     for role in DAEMONS {
         let content = read(&daemon(role));

@@ -131,7 +131,7 @@ fn a_credentials_file_that_is_missing_is_named() {
 }
 
 #[test]
-fn the_line_names_who_is_alerted_and_never_the_url() {
+fn line_names_who_is_alerted_and_never_the_url() {
     let dir = TempDir::new().expect("a directory");
     let path = dir.path().join("boss.toml");
     let text = "role = \"orchestrator\"\n[store]\nurl = \"/srv/b.db\"\n[reassignment]\nmatch_role = \"any\"\n\

@@ -87,7 +87,7 @@ const THIEF: &str = "CREATE TRIGGER thief AFTER INSERT ON messages
     BEGIN UPDATE messages SET to_session = 'a' WHERE id = new.id; END";
 
 #[test]
-fn a_trigger_stops_the_adoption_until_it_is_accepted() {
+fn trigger_stops_the_adoption_until_it_is_accepted() {
     let site = Site::adoptable();
     site.raw().execute_batch(THIEF).expect("made");
     let before = site.files();
@@ -128,7 +128,7 @@ fn a_trigger_stops_the_adoption_until_it_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_open_store_writes_nothing_past_a_new_trigger() {
+async fn open_store_writes_nothing_past_a_new_trigger() {
     let scratch = Scratch::new();
     let store = scratch.make().await;
     let pair = pair(&store, clock::now()).await;

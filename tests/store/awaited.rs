@@ -158,7 +158,7 @@ impl Foreign {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_writer_killed_in_its_turn_leaves_no_listener_deaf() {
+async fn writer_killed_in_its_turn_leaves_no_listener_deaf() {
     let scratch = Scratch::new();
     let store = scratch.make().await;
     unlimited(&store).await;

@@ -159,7 +159,7 @@ macro_rules! every_case {
         conformance! { $name, $backend,
             conversations {
                 all_conversations_are_made_or_none
-                a_label_is_taken_until_its_conversation_is_closed
+                label_is_taken_until_its_conversation_is_closed
                 listing_and_showing
                 renewing_never_shortens
                 renewing_reopens_what_expired
@@ -237,7 +237,7 @@ macro_rules! every_case {
                 all_tasks_are_added_or_none
                 a_client_id_makes_one_task
                 secrets_are_taken_out
-                the_oldest_of_the_caller_s_role_is_claimed
+                oldest_of_the_caller_s_role_is_claimed
                 a_named_task_is_had_or_refused
                 a_session_has_as_many_as_it_may
                 a_wrong_token_claims_and_writes_nothing
@@ -248,13 +248,13 @@ macro_rules! every_case {
                 a_session_that_is_drained_claims_nothing
             }
             task_ends {
-                an_old_fence_hears_who_has_the_task_now
+                old_fence_hears_who_has_the_task_now
                 an_old_fence_hears_how_the_task_ended
-                a_task_that_failed_is_tried_again_after_a_pause
+                task_that_failed_is_tried_again_after_a_pause
                 a_failure_that_is_repeated_counts_once
                 the_fifth_failure_is_the_end
                 cancelling_tells_the_owner
-                a_dead_task_that_is_cancelled_alarms_no_more
+                dead_task_that_is_cancelled_alarms_no_more
                 progress_is_noted_and_counts_as_activity
                 a_task_is_done_once
                 the_history_tells_it_all_in_order
@@ -272,23 +272,23 @@ macro_rules! every_case {
                 a_lease_that_stood_still_is_taken_over
                 a_renewed_lease_is_not_taken
                 a_lease_that_was_given_up_is_free
-                a_later_life_of_the_same_daemon_is_another
+                later_life_of_the_same_daemon_is_another
                 one_of_two_concurrent_takers_leads
                 the_first_takes_it
             }
             heartbeats {
                 a_daemon_s_epochs_grow
-                a_daemon_finds_a_later_one_of_its_name
+                daemon_finds_a_later_one_of_its_name
                 a_beat_counts_up
                 two_live_daemons_do_not_share_a_session
                 a_released_session_is_free
                 a_silent_daemon_loses_its_session
                 another_boot_loses_its_session
-                an_older_life_of_a_daemon_takes_nothing_back
+                older_life_of_a_daemon_takes_nothing_back
                 missed_exit_is_noted_for_the_old_process
                 unconfirmed_mail_goes_to_the_successor
-                a_successor_gets_the_tasks_anew_under_a_new_fence
-                a_crashing_agent_costs_no_task_and_gets_no_more
+                successor_gets_the_tasks_anew_under_a_new_fence
+                crashing_agent_costs_no_task_and_gets_no_more
                 many_new_lives_at_once_are_taken_part_by_part
                 unconfirmed_mail_is_handed_out_after_a_reboot
                 a_thousand_sessions_in_one_beat
@@ -304,7 +304,7 @@ macro_rules! every_case {
                 one_that_ended_with_a_task_is_still_watched
                 kept_is_what_a_daemon_keeps
                 turn_stands_until_the_next_report
-                a_view_tells_what_was_found_and_what_it_has
+                view_tells_what_was_found_and_what_it_has
                 processes_are_shown_as_they_beat
             }
             prune {
@@ -338,7 +338,7 @@ macro_rules! every_case {
                 an_owner_that_is_back_voids_it
                 a_beat_after_the_verdict_voids_it
                 a_call_after_the_verdict_voids_it
-                a_daemon_that_stops_after_an_exit_voids_nothing
+                daemon_that_stops_after_an_exit_voids_nothing
                 a_stalled_owner_hears_that_it_must_stop
                 a_target_that_cannot_voids_it
                 one_that_is_void_does_not_void_the_others
@@ -372,7 +372,7 @@ macro_rules! shared_table_case {
                 secrets_are_taken_out
                 the_metadata_has_the_shared_keys
                 a_client_id_makes_one_message
-                a_batch_is_stored_whole_or_not_at_all
+                batch_is_stored_whole_or_not_at_all
                 a_sender_s_limits_are_its_own
                 fetching_marks_read
                 the_next_call_acknowledges
@@ -425,7 +425,7 @@ macro_rules! shared_table_case {
                 its_unread_messages_go_with_it
                 mail_of_a_dead_call_goes_with_the_task
                 many_of_one_role_hide_no_other
-                an_owner_whose_conversation_was_cleaned_away_is_gone
+                owner_whose_conversation_was_cleaned_away_is_gone
             }
             prune {
                 rows_of_an_adopted_store_are_left_alone

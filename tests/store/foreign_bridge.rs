@@ -201,7 +201,7 @@ const OLD_WORDS: &str = "typeof AUTOINCREMENT BIGINT BLOB BOOLEAN CASCADE CASE C
     REFERENCES ROWID TABLE TEXT THEN TIMESTAMP UNIQUE WHEN WHERE WITHOUT";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_sqlite_can_read_the_schema_that_we_leave() {
+async fn old_sqlite_can_read_the_schema_that_we_leave() {
     let scratch = Scratch::new();
     scratch.make().await.close().await;
     let raw = scratch.raw();

@@ -34,7 +34,7 @@ fn write_older_over(scratch: &Scratch) {
 }
 
 #[test]
-fn an_older_copy_over_the_store_is_refused_until_accepted() {
+fn older_copy_over_the_store_is_refused_until_accepted() {
     let scratch = copied_and_sent_on();
     std::fs::copy(scratch.path("older.db"), scratch.store()).expect("copied");
     for (arguments, session) in [
@@ -55,7 +55,7 @@ fn an_older_copy_over_the_store_is_refused_until_accepted() {
 }
 
 #[test]
-fn a_watch_hears_of_an_older_copy_over_its_store() {
+fn watch_hears_of_an_older_copy_over_its_store() {
     let scratch = copied_and_sent_on();
     let mut watch = Running::lines(scratch.bridge_as("work.b", &["watch", "--json"]));
     for text in ["before", "after", "the last"] {
@@ -188,7 +188,7 @@ fn a_log_beside_an_older_copy_is_refused() {
 }
 
 #[test]
-fn a_daemon_finds_an_older_copy_under_its_log() {
+fn daemon_finds_an_older_copy_under_its_log() {
     let (rig, _pair, mut daemon) = seen_and_copied(&session("one", "\"none\""));
     std::fs::copy(rig.path("older.db"), rig.path("bridge.db")).expect("copied");
     daemon.says("an older copy replaced it, but ");

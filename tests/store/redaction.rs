@@ -241,7 +241,7 @@ fn a_hidden_character_hides_no_secret() {
 }
 
 #[test]
-fn a_text_at_its_limit_does_not_outgrow_it() {
+fn text_at_its_limit_does_not_outgrow_it() {
     let text = "pwd=1\n".repeat(8_333);
     let redacted = redact_within(&text, 50_000);
     assert!(redact(&text).text.len() > 50_000);
@@ -422,7 +422,7 @@ fn private_keys_go_with_and_without_their_end() {
 }
 
 #[test]
-fn a_cut_off_key_does_not_swallow_the_next_name() {
+fn cut_off_key_does_not_swallow_the_next_name() {
     let text = format!(
         "{}\n{}\npwd=\"x y\"",
         pem("BEGIN", "PRIVATE KEY"),

@@ -256,7 +256,7 @@ fn each_error_is_the_same_at_the_client() {
 }
 
 #[test]
-fn an_unknown_error_keeps_its_words_and_its_class() {
+fn unknown_error_keeps_its_words_and_its_class() {
     for error in all() {
         let mut problem = Problem::from(&error);
         problem.error = serde_json::json!({ "of-a-newer-program": { "x": 1 } });
@@ -270,7 +270,7 @@ fn an_unknown_error_keeps_its_words_and_its_class() {
 }
 
 #[test]
-fn a_refusal_s_status_says_whose_fault_it_is() {
+fn refusal_s_status_says_whose_fault_it_is() {
     for error in all() {
         let status = Problem::from(&error).status;
         let is_the_client_s = matches!(

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_remedy_stands_beside_what_it_mends_or_below() {
+    fn remedy_stands_beside_what_it_mends_or_below() {
         let findings = [
             Finding::ok("config", "/etc/mcp-bridge/worker.toml"),
             Finding::warn("inotify", "121 in use", "raise it"),

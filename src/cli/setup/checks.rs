@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_others_may_replace_is_warned_of() {
+    fn program_that_others_may_replace_is_warned_of() {
         let scratch = tempfile::tempdir().expect("a directory");
         let file = program_in(scratch.path());
         let says = |file: &Path, word: &str| {

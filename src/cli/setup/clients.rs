@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_blanks_is_quoted_for_a_shell() {
+    fn path_with_blanks_is_quoted_for_a_shell() {
         assert_eq!(quoted("/usr/bin/mcp-bridge"), "/usr/bin/mcp-bridge");
         assert_eq!(quoted("/a b/it's"), "'/a b/it'\\''s'");
     }

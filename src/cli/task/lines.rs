@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_wrong_line_is_named_and_never_quoted() {
+    fn first_wrong_line_is_named_and_never_quoted() {
         let good = "{\"role\":\"r\",\"title\":\"t\",\"id\":\"one\"}";
         let many = vec!["\"f\""; 21].join(",");
         for (line, says) in [

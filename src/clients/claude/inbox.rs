@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_reaches_the_session_that_the_client_notes() {
+    async fn line_reaches_the_session_that_the_client_notes() {
         let directory = scratch();
         let inbox = note(&directory, |_| {}).expect("an inbox");
         let listener = tokio::net::UnixListener::bind(directory.path().join("inbox"));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_says_something_else_has_no_inbox() {
+    fn client_that_says_something_else_has_no_inbox() {
         let directory = scratch();
         let why = |change: &dyn Fn(&mut serde_json::Value)| {
             note(&directory, change).expect_err("no inbox")

@@ -182,7 +182,7 @@ mod linux {
         }
 
         #[test]
-        fn a_process_holds_what_it_accepted_and_nothing_else() {
+        fn process_holds_what_it_accepted_and_nothing_else() {
             for place in ["127.0.0.1:0", "[::]:0"] {
                 let Ok(listener) = TcpListener::bind(place) else {
                     continue;

@@ -225,7 +225,7 @@ fn the_session_that_was_used_last_is_woken() {
 }
 
 #[tokio::test]
-async fn a_password_is_sent_and_another_one_is_named() {
+async fn password_is_sent_and_another_one_is_named() {
     let opencode = Opencode::that_answers(well).await;
     let secret = HeaderValue::from_static("Basic b3BlbmNvZGU6c2VjcmV0");
     let server = Server::at(opencode.at, own(), "/", Some(secret), SOON).await;
@@ -284,7 +284,7 @@ async fn another_process_at_the_port_gets_nothing() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_stale_or_silent_holds_nothing_up() {
+async fn port_that_is_stale_or_silent_holds_nothing_up() {
     let why = async |at| {
         Server::at(at, own(), "/", None, SOON)
             .await

@@ -416,7 +416,7 @@ fn keys_need_a_restart_unless_a_reload_applies() {
 }
 
 #[test]
-fn the_store_counts_and_not_the_file_that_names_it() {
+fn store_counts_and_not_the_file_that_names_it() {
     let etc = Etc::new();
     let with = |toml: &str| {
         let mut table = base(KeyRole::Both);

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_without_mail_rings_only_for_an_open_wake() {
+    fn commit_without_mail_rings_only_for_an_open_wake() {
         let (inbox, has_rung) = inbox();
         let nothing = |failed| News {
             arrivals: &[],

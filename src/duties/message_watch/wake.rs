@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_lives_until_nothing_is_left_of_the_wake() {
+    fn record_lives_until_nothing_is_left_of_the_wake() {
         assert!(Wake::default().is_over());
         let mut wake = fired();
         assert!(wake.is_open() && wake.is_fired() && !wake.is_over());
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_another_process_wakes_is_left_alone() {
+    fn session_that_another_process_wakes_is_left_alone() {
         let mut wake = Wake::default();
         wake.sees(mail(&[1]));
         let (next, _) = wake.step(Duration::ZERO, &POLICY);

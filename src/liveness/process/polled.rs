@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_that_a_check_finds_first_rings_too() {
+    async fn end_that_a_check_finds_first_rings_too() {
         let (child, pid) = agent();
         let ended = Arc::new(Notify::new());
         let process = Process::watch(pid, Arc::clone(&ended)).expect("watched");
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_start_tells_two_processes_of_one_number_apart() {
+    async fn start_tells_two_processes_of_one_number_apart() {
         let (child, pid) = agent();
         let id = Process::watch(pid, Arc::default()).expect("watched").id();
         assert_eq!(id.pid, i64::from(pid));

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_argument_is_named_with_the_right_one() {
+    fn misspelt_argument_is_named_with_the_right_one() {
         let words = said(&json!({ "mesage": "hi" })).expect("refused");
         assert!(words.starts_with("mesage is not an argument"), "{words}");
         assert!(words.contains("did you mean `message`?"), "{words}");

@@ -173,7 +173,7 @@ fn the_third_lost_owner_is_the_last() {
 }
 
 #[test]
-fn an_owner_that_never_fetched_a_task_does_not_count() {
+fn owner_that_never_fetched_a_task_does_not_count() {
     let innocent = OpenTask {
         losses: 2,
         fetched: false,

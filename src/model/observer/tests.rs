@@ -88,7 +88,7 @@ fn silence_is_noticed_at_its_deadline_and_said_once() {
 }
 
 #[test]
-fn the_same_row_again_is_no_sign_of_life() {
+fn same_row_again_is_no_sign_of_life() {
     let mut observer = observer();
     look(&mut observer, &[kept(1, 1)], at(100));
     for second in 101..120 {
@@ -122,7 +122,7 @@ fn session_that_returns_is_reported() {
 }
 
 #[test]
-fn a_new_leader_repeats_no_verdict_and_sees_who_returned() {
+fn new_leader_repeats_no_verdict_and_sees_who_returned() {
     let mut observer = observer();
     let standing = |n, seq, standing| Sighting {
         standing,

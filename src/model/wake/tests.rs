@@ -131,7 +131,7 @@ fn busy_agent_is_left_alone_until_a_fetch() {
 }
 
 #[test]
-fn an_agent_that_is_busy_keeps_the_count_of_rounds() {
+fn agent_that_is_busy_keeps_the_count_of_rounds() {
     let policy = policy(1);
     let (mut state, mut now) = (WakeState::Quiet, SECOND);
     let mut spent = Vec::new();

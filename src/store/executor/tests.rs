@@ -390,7 +390,7 @@ async fn full_disk_fails_each_write_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_caller_that_left_before_its_turn_writes_nothing() {
+async fn caller_that_left_before_its_turn_writes_nothing() {
     let (memory, from) = memory().await;
     let executor = Arc::new(memory.open(&sound()));
     let held = Held::new(&executor).await;
@@ -405,7 +405,7 @@ async fn a_caller_that_left_before_its_turn_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_caller_that_left_while_another_process_wrote_writes_nothing() {
+async fn caller_that_left_while_another_process_wrote_writes_nothing() {
     let (memory, from) = memory().await;
     let other = Arc::new(memory.open(&sound()));
     let executor = Arc::new(memory.open(&sound()));
@@ -428,7 +428,7 @@ async fn a_caller_that_left_while_another_process_wrote_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_write_without_a_caller_waits_for_no_lock() {
+async fn write_without_a_caller_waits_for_no_lock() {
     let (memory, from) = memory().await;
     let other = Arc::new(memory.open(&sound()));
     let executor = Arc::new(memory.open(&sound()));

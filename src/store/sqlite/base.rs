@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_touched_is_no_older_copy() {
+    fn file_that_was_touched_is_no_older_copy() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, _open) = database(dir.path());
         ensure_whole(&path, &path).expect("nothing is noted");
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_counted_less_is_refused_beside_its_log() {
+    fn file_that_counted_less_is_refused_beside_its_log() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, open) = database(dir.path());
         let now = changed(&path).expect("a time");

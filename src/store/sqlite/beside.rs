@@ -199,7 +199,7 @@ mod tests {
     };
 
     #[test]
-    fn a_crashed_writer_s_journal_is_left_to_sqlite() {
+    fn crashed_writer_s_journal_is_left_to_sqlite() {
         assert_eq!(judge(PLAIN, ROLLBACK), None);
         let other = Journal { user: 8, ..PLAIN };
         assert!(matches!(judge(other, ROLLBACK), Some(Fault::Passing(_))));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_names_a_file_is_refused_at_once() {
+    fn journal_that_names_a_file_is_refused_at_once() {
         let naming = Journal {
             last: MAGIC,
             ..PLAIN
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_is_judged_by_the_mode_of_its_database() {
+    fn journal_is_judged_by_the_mode_of_its_database() {
         for (mode, fits) in [("wal", false), ("delete", true)] {
             let dir = tempfile::tempdir().expect("a directory");
             let path = database(dir.path(), mode);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_goes_in_a_moment_is_waited_for() {
+    fn journal_that_goes_in_a_moment_is_waited_for() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = database(dir.path(), "wal");
         let journal = beside(&path, "-journal");

@@ -337,7 +337,7 @@ mod tests {
 
     /// `.cargo/config.toml` reaches the compiler of the bundled SQLite.
     #[test]
-    fn the_linked_sqlite_has_no_code_for_other_databases() {
+    fn linked_sqlite_has_no_code_for_other_databases() {
         let connection = rusqlite::Connection::open_in_memory().expect("a database");
         let mut statement = connection
             .prepare("PRAGMA compile_options")

@@ -343,7 +343,7 @@ mod tests {
     use crate::store::sqlite::Create;
 
     #[tokio::test]
-    async fn a_transaction_of_this_process_is_one_that_rings() {
+    async fn transaction_of_this_process_is_one_that_rings() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("bridge.db");
         let (name, origin) = (path.clone().into(), Origin::Flag);

@@ -35,7 +35,7 @@ fn status(running: &mut Running) -> ExitStatus {
 }
 
 #[test]
-fn a_team_is_taken_back_while_its_store_is_locked() {
+fn team_is_taken_back_while_its_store_is_locked() {
     for signal in [Signal::INT, Signal::TERM] {
         let scratch = scratch();
         scratch.run(&["store", "init"]).ok();
@@ -109,7 +109,7 @@ fn ended_at(step: &str, signal: Signal) -> (Scratch, ExitStatus, String) {
 }
 
 #[test]
-fn a_team_is_made_in_whole_or_not_at_all() {
+fn team_is_made_in_whole_or_not_at_all() {
     for step in STEPS {
         for signal in [Signal::INT, Signal::TERM] {
             let (scratch, status, said) = ended_at(step, signal);

@@ -182,7 +182,7 @@ fn parts_that_other_sessions_need_are_left() {
 }
 
 #[test]
-fn a_set_up_from_before_the_team_is_left() {
+fn set_up_from_before_the_team_is_left() {
     let scratch = scratch();
     scratch
         .outcome(command(&scratch, &["setup", "claude"]))
@@ -194,7 +194,7 @@ fn a_set_up_from_before_the_team_is_left() {
 }
 
 #[test]
-fn a_directory_that_another_session_took_over_is_left() {
+fn directory_that_another_session_took_over_is_left() {
     let scratch = scratch();
     whole(&scratch, &[]);
     scratch.conversation(&["--label", "other"]);

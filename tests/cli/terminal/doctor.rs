@@ -176,7 +176,7 @@ fn faulty_stores_are_left_unchanged() {
 }
 
 #[test]
-fn a_wrong_configuration_is_a_fail_in_its_own_words() {
+fn wrong_configuration_is_a_fail_in_its_own_words() {
     let scratch = Scratch::with_conversation();
     configured(&scratch, "[heartbeat]\nintervall = \"5s\"\n");
     let ran = doctor(&scratch);
@@ -279,7 +279,7 @@ fn tried(ran: &Ran) -> Vec<String> {
 }
 
 #[test]
-fn a_wake_is_tried_up_to_the_step_that_fails() {
+fn wake_is_tried_up_to_the_step_that_fails() {
     let scratch = Scratch::with_conversation();
     let trial = |more: &[&str]| {
         let words = ["--json", "doctor", "wake"];

@@ -38,7 +38,7 @@ fn is_the_daemon(program: &Path) {
 
 /// What a package installs.
 #[test]
-fn a_link_of_the_daemons_name_is_the_daemon() {
+fn link_of_the_daemons_name_is_the_daemon() {
     let place = TempDir::new().expect("a directory");
     let link = place.path().join("mcp-bridged");
     symlink(BRIDGE, &link).expect("made");
@@ -47,7 +47,7 @@ fn a_link_of_the_daemons_name_is_the_daemon() {
 
 /// What `cargo install` installs, called by its name and by a link elsewhere.
 #[test]
-fn the_daemons_own_program_is_the_one_beside_it() {
+fn daemons_own_program_is_the_one_beside_it() {
     is_the_daemon(Path::new(DAEMON));
     let place = TempDir::new().expect("a directory");
     let link = place.path().join("any-name");
@@ -118,7 +118,7 @@ fn installed(bench: Option<&str>) -> (TempDir, std::path::PathBuf) {
 
 /// It becomes that program: words, code and signals are that one's.
 #[test]
-fn the_bench_beside_is_run_with_all_that_was_said() {
+fn bench_beside_is_run_with_all_that_was_said() {
     let script = "#!/bin/sh\nfor word in \"$@\"; do printf '%s|' \"$word\"; done\nexit 7\n";
     let (_place, program) = installed(Some(script));
     for (said, passed) in [
@@ -171,7 +171,7 @@ fn missing_bench_program_still_has_help() {
 
 /// What another user may have put there is not run.
 #[test]
-fn a_bench_that_others_may_write_is_not_run() {
+fn bench_that_others_may_write_is_not_run() {
     let (place, program) = installed(Some("#!/bin/sh\necho run\n"));
     let bin = place.path().join("bin");
     for exposed in ["bin/mcp-bridge-bench", "bin"] {

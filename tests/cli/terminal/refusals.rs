@@ -61,7 +61,7 @@ fn missing_credentials() {
 }
 
 #[test]
-fn a_batch_that_is_more_than_may_ever_be_sent() {
+fn batch_that_is_more_than_may_ever_be_sent() {
     let scratch = Scratch::with_conversation();
     let command = scratch.bridge_as("work.a", &["send", "--batch"]);
     let sent = scratch.outcome_with_input(command, "hi\n".repeat(101).as_bytes());

@@ -148,7 +148,7 @@ fn a_file_of_many_sessions_keeps_the_others() {
 }
 
 #[test]
-fn a_command_cut_off_after_the_commit_is_finished() {
+fn command_cut_off_after_the_commit_is_finished() {
     let scratch = Scratch::with_conversation();
     let (file, new) = (
         scratch.credentials("work.b"),
@@ -173,7 +173,7 @@ fn a_command_cut_off_after_the_commit_is_finished() {
 }
 
 #[test]
-fn a_command_cut_off_before_the_commit_changes_nothing() {
+fn command_cut_off_before_the_commit_changes_nothing() {
     let scratch = Scratch::with_conversation();
     let (file, new) = (
         scratch.credentials("work.b"),
@@ -203,7 +203,7 @@ fn a_command_cut_off_before_the_commit_changes_nothing() {
 }
 
 #[test]
-fn a_file_that_cannot_be_replaced_keeps_its_token() {
+fn file_that_cannot_be_replaced_keeps_its_token() {
     let scratch = Scratch::with_conversation();
     let file = scratch.credentials("work.b");
     let kept = |ran: &Ran, says: &str| {

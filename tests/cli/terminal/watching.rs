@@ -15,7 +15,7 @@ fn watch(scratch: &Scratch, name: &str, args: &[&str]) -> Running {
 }
 
 #[test]
-fn the_backlog_first_and_then_what_another_process_sends() {
+fn backlog_first_and_then_what_another_process_sends() {
     let scratch = Scratch::with_conversation();
     scratch.run_as("work.a", &["send", "before"]).ok();
     let mut watch = watch(&scratch, "work.b", &[]);
@@ -81,7 +81,7 @@ fn people_get_text() {
 }
 
 #[test]
-fn a_foreign_writer_rings_no_bell_and_is_heard() {
+fn foreign_writer_rings_no_bell_and_is_heard() {
     if !can_run("python3", &["-c", "import sqlite3"]) {
         return not_tried("a foreign writer", "python3 with sqlite3 is missing");
     }
@@ -257,7 +257,7 @@ fn a_reader_that_hangs_cannot_hold_it() {
 }
 
 #[test]
-fn a_reader_that_went_away_ends_it_at_once() {
+fn reader_that_went_away_ends_it_at_once() {
     let scratch = Scratch::with_conversation();
     scratch.run_as("work.a", &["send", "hi"]).ok();
     // The fastest of several, since this machine may have other work.
@@ -276,7 +276,7 @@ fn a_reader_that_went_away_ends_it_at_once() {
 }
 
 #[test]
-fn a_reader_at_a_socket_that_went_away_ends_it() {
+fn reader_at_a_socket_that_went_away_ends_it() {
     let scratch = Scratch::with_conversation();
     // Some clients give their children one end of a socket pair.
     let (ours, its) = std::os::unix::net::UnixStream::pair().expect("a pair");

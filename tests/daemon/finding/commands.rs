@@ -143,7 +143,7 @@ fn status_and_doctor_say_which_way_was_taken() {
 }
 
 #[test]
-fn a_killed_daemon_is_named_and_credentials_go_on() {
+fn killed_daemon_is_named_and_credentials_go_on() {
     let user = User::new();
     let pair = user.rig.pair_without_file("work");
     user.credentials("work", &pair, &user.rig.path("bridge.db"));
@@ -185,7 +185,7 @@ fn commands_on_the_file_find_it_by_the_daemon() {
 }
 
 #[test]
-fn a_restore_names_the_daemon_that_has_the_store() {
+fn restore_names_the_daemon_that_has_the_store() {
     let user = User::new();
     let daemon = user.daemon("worker", "bridge.db");
     let backup = user.run(&["store", "backup", "copy.db"]);

@@ -82,7 +82,7 @@ fn a_clock_far_ahead_deletes_nothing() {
 }
 
 #[test]
-fn a_clock_far_ahead_renews_nothing_beyond_its_right() {
+fn clock_far_ahead_renews_nothing_beyond_its_right() {
     let Some(library) = needs_library() else {
         return;
     };
@@ -123,7 +123,7 @@ fn a_clock_far_ahead_renews_nothing_beyond_its_right() {
 }
 
 #[test]
-fn a_sender_with_a_clock_set_back_sends_no_more() {
+fn sender_with_a_clock_set_back_sends_no_more() {
     let Some(library) = needs_library() else {
         return;
     };

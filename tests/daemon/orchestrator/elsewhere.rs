@@ -117,7 +117,7 @@ fn answer_through_the_other_bridge_is_no_stall() {
 }
 
 #[test]
-fn an_agent_that_is_stopped_inside_a_turn_is_stalled() {
+fn agent_that_is_stopped_inside_a_turn_is_stalled() {
     let mut fleet = Fleet::new(1);
     let (text, told) = with_alerts(&fleet, WATCH);
     let _orchestrator = fleet.orchestrator(&text);

@@ -38,7 +38,7 @@ fn second_orchestrator_takes_over_from_the_first() {
 }
 
 #[test]
-fn a_leader_that_was_paused_finds_out_and_writes_nothing() {
+fn leader_that_was_paused_finds_out_and_writes_nothing() {
     let mut fleet = Fleet::new(2);
     let mut first = fleet.orchestrator(QUICK_WATCHDOG);
     let mut second = fleet.standby("second", QUICK_WATCHDOG);
@@ -83,7 +83,7 @@ fn a_leader_that_was_paused_finds_out_and_writes_nothing() {
 }
 
 #[test]
-fn a_leader_that_is_restarted_goes_on_at_once() {
+fn leader_that_is_restarted_goes_on_at_once() {
     let fleet = Fleet::new(1);
     let first = fleet.orchestrator(QUICK_WATCHDOG);
     first.kill();

@@ -132,7 +132,7 @@ fn only_the_failed_adapter_gets_the_alert_again() {
 }
 
 #[test]
-fn an_alert_that_gets_through_brings_the_others_along() {
+fn alert_that_gets_through_brings_the_others_along() {
     let mut fleet = Fleet::new(2);
     let (text, told, fault) = with_a_fault(&fleet);
     let mut orchestrator = fleet.orchestrator(&text);

@@ -354,7 +354,7 @@ fn touch(ground: &Ground, session: &str, token: &str) -> u16 {
 }
 
 #[test]
-fn a_token_is_good_for_its_own_open_session_alone() {
+fn token_is_good_for_its_own_open_session_alone() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let (other, other_a, other_b) = conversation(&ground);
@@ -438,7 +438,7 @@ fn a_list_without_end_is_refused_in_words() {
 }
 
 #[test]
-fn a_session_s_own_tasks_are_no_answer_without_end() {
+fn session_s_own_tasks_are_no_answer_without_end() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let task = json!({ "role": "worker", "title": "x", "body": "x".repeat(40_000) });

@@ -48,7 +48,7 @@ fn half_requests_delay_no_other() {
 }
 
 #[test]
-fn a_client_that_vanishes_before_the_answer_sent_once() {
+fn client_that_vanishes_before_the_answer_sent_once() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let numbered = |n: u32| json!({ "messages": [{ "message": format!("number {n}"), "client_id": format!("n-{n}") }] });
@@ -80,7 +80,7 @@ fn a_client_that_vanishes_before_the_answer_sent_once() {
 const MANY: usize = 3_000;
 
 #[test]
-fn a_subscriber_that_never_reads_is_dropped_and_misses_nothing() {
+fn subscriber_that_never_reads_is_dropped_and_misses_nothing() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let begin = json!("now");
@@ -130,7 +130,7 @@ fn a_subscriber_that_never_reads_is_dropped_and_misses_nothing() {
 }
 
 #[test]
-fn a_reader_of_much_unread_mail_is_not_dropped() {
+fn reader_of_much_unread_mail_is_not_dropped() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let text = "x".repeat(2_000);

@@ -96,7 +96,7 @@ fn stalled_request_is_not_awaited() {
 }
 
 #[test]
-fn a_body_of_single_bytes_has_no_more_time() {
+fn body_of_single_bytes_has_no_more_time() {
     let short = Short::new(within(Duration::from_millis(800)));
     let pair = short.rig.pair("work");
     let body = format!("{{\"limit\": 10{}}}", " ".repeat(50_000));

@@ -56,7 +56,7 @@ fn a_fence_is_worth_nothing_to_another_session() {
 }
 
 #[test]
-fn the_audit_log_names_the_user_at_the_other_end() {
+fn audit_log_names_the_user_at_the_other_end() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let me = rustix::process::getuid().as_raw();

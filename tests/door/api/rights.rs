@@ -153,7 +153,7 @@ fn may(name: &str) -> May {
 }
 
 #[test]
-fn the_table_the_list_and_the_document_name_the_same() {
+fn table_the_list_and_the_document_name_the_same() {
     let table: BTreeSet<&str> = TABLE.iter().map(|(name, _)| *name).collect();
     let listed: BTreeSet<&str> = all().iter().map(|(name, _)| *name).collect();
     let ground = Ground::new();

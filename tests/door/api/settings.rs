@@ -81,7 +81,7 @@ fn new_limits_hold_for_old_and_new_connections() {
 }
 
 #[test]
-fn a_new_time_limit_holds_for_an_old_connection() {
+fn new_time_limit_holds_for_an_old_connection() {
     let ground = Ground::new();
     let case = Case::new(&ground);
     let mut old = ground.connect(Socket::Api);
@@ -136,7 +136,7 @@ fn new_allowances_hold_from_the_next_request_on() {
 }
 
 #[test]
-fn a_lower_number_of_connections_turns_new_ones_away() {
+fn lower_number_of_connections_turns_new_ones_away() {
     let ground = Ground::new();
     ground.reload("connections = 2");
     let mut kept: Vec<UnixStream> = (0..2).map(|_| ground.connect(Socket::Api)).collect();

@@ -30,7 +30,7 @@ pub(crate) async fn all_conversations_are_made_or_none(site: &Site) {
     assert!(bridge.create_conversations(&[]).await.is_ok());
 }
 
-pub(crate) async fn a_label_is_taken_until_its_conversation_is_closed(site: &Site) {
+pub(crate) async fn label_is_taken_until_its_conversation_is_closed(site: &Site) {
     let bridge = site.bridge().await;
     let (first, second) = (Pair::random(), Pair::random());
     let made = bridge.create_conversations(&[first.labelled("api")]).await;

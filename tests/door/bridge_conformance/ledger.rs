@@ -72,7 +72,7 @@ const CASES_LEFT: &[(&str, &str, Why)] = &[
     ("task_ends", "gone_creator_stops_no_end", File),
     (
         "task_ends",
-        "a_dead_task_that_is_cancelled_alarms_no_more",
+        "dead_task_that_is_cancelled_alarms_no_more",
         Clock,
     ),
     (

@@ -227,7 +227,7 @@ async fn limit(bridge: &Bridge, per_minute: u32, per_hour: u32) {
     bridge.set_rate_limits(limits).await.expect("set");
 }
 
-pub(crate) async fn a_batch_is_stored_whole_or_not_at_all(site: &Site) {
+pub(crate) async fn batch_is_stored_whole_or_not_at_all(site: &Site) {
     let bridge = site.bridge().await;
     let pair = pair(&bridge).await;
     limit(&bridge, 3, 0).await;

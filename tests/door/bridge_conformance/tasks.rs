@@ -183,7 +183,7 @@ pub(crate) async fn secrets_are_taken_out(site: &Site) {
     assert!(!all.contains(&key), "{all}");
 }
 
-pub(crate) async fn the_oldest_of_the_caller_s_role_is_claimed(site: &Site) {
+pub(crate) async fn oldest_of_the_caller_s_role_is_claimed(site: &Site) {
     let bridge = site.bridge().await;
     let pairs = pairs(&bridge, 3).await;
     add(&bridge, &[review("not theirs")]).await;
@@ -386,7 +386,7 @@ pub(crate) async fn a_session_lists_its_own_alone(site: &Site) {
     assert_eq!(list(&[&pairs[1].b], Vec::new()).await, [other.id]);
 }
 
-pub(crate) async fn an_old_fence_hears_who_has_the_task_now(site: &Site) {
+pub(crate) async fn old_fence_hears_who_has_the_task_now(site: &Site) {
     let bridge = site.bridge().await;
     let (one, two) = (Pair::random(), Pair::random());
     let wanted = [one.labelled("backend-1"), two.labelled("backend-2")];
@@ -442,7 +442,7 @@ pub(crate) async fn an_old_fence_hears_how_the_task_ended(site: &Site) {
     assert_eq!(words(&task).await, expected);
 }
 
-pub(crate) async fn a_task_that_failed_is_tried_again_after_a_pause(site: &Site) {
+pub(crate) async fn task_that_failed_is_tried_again_after_a_pause(site: &Site) {
     let bridge = site.bridge().await;
     let pairs = pairs(&bridge, 2).await;
     let task = claimed(&bridge, &pairs[0].b, "one").await;

@@ -51,7 +51,7 @@ fn read_to(follower: &mut Running, rows: &mut Vec<Value>, last: i64) {
 }
 
 #[test]
-fn a_follower_sees_each_row_once_over_a_kill() {
+fn follower_sees_each_row_once_over_a_kill() {
     let scratch = Scratch::with_conversation();
     let mut daemon = Daemon::start(&scratch);
     send(&scratch, 2);
@@ -85,7 +85,7 @@ fn a_follower_sees_each_row_once_over_a_kill() {
 }
 
 #[test]
-fn a_follower_with_the_file_open_sees_the_same() {
+fn follower_with_the_file_open_sees_the_same() {
     let scratch = Scratch::with_conversation();
     send(&scratch, 2);
     let mut follower = Running::lines(scratch.bridge(&["events", "-f", "--json", "-n", "1"]));

@@ -34,7 +34,7 @@ fn server(scratch: &Scratch, is_named: bool) -> Client {
 }
 
 #[test]
-fn an_embedded_server_moves_to_a_daemon_that_starts() {
+fn embedded_server_moves_to_a_daemon_that_starts() {
     let scratch = Scratch::with_conversation();
     let mut client = server(&scratch, false);
     assert_eq!(way(&mut client), "embedded");
@@ -70,7 +70,7 @@ fn an_embedded_server_moves_to_a_daemon_that_starts() {
 }
 
 #[test]
-fn a_server_of_a_named_file_keeps_to_it() {
+fn server_of_a_named_file_keeps_to_it() {
     let scratch = Scratch::with_conversation();
     let mut client = server(&scratch, true);
     assert_eq!(way(&mut client), "embedded");

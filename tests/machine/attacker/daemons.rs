@@ -26,7 +26,7 @@ impl Ground {
 }
 
 #[test]
-fn a_state_file_in_a_shared_directory_is_refused() {
+fn state_file_in_a_shared_directory_is_refused() {
     if !possible("an attack on a daemon's state") {
         return;
     }
@@ -45,7 +45,7 @@ fn a_state_file_in_a_shared_directory_is_refused() {
 }
 
 #[test]
-fn a_daemon_with_every_obstacle_at_its_bell_stops_cleanly() {
+fn daemon_with_every_obstacle_at_its_bell_stops_cleanly() {
     if !possible("an attack on a running daemon") {
         return;
     }
@@ -128,7 +128,7 @@ fn a_wake_writes_through_no_link() {
 /// At its lowest level the log has a record for much that a daemon does; a record
 /// for each write to the log itself would never end.
 #[test]
-fn a_log_beside_the_store_does_not_feed_itself() {
+fn log_beside_the_store_does_not_feed_itself() {
     let scratch = Scratch::with_conversation();
     let state = scratch.path("state/worker.json");
     let text = format!(

@@ -134,7 +134,7 @@ fn names_that_sqlite_opens_lead_nowhere() {
 }
 
 #[test]
-fn the_copy_before_a_new_schema_reaches_nothing_outside() {
+fn copy_before_a_new_schema_reaches_nothing_outside() {
     if !possible("an attack on the copy before a new schema") {
         return;
     }
@@ -214,7 +214,7 @@ fn a_restore_reaches_nothing_outside() {
 }
 
 #[test]
-fn a_directory_of_roots_that_others_write_is_refused() {
+fn directory_of_roots_that_others_write_is_refused() {
     if !possible("a shared directory of root's") {
         return;
     }

@@ -74,7 +74,7 @@ pub(crate) fn race(name: &str, user: As, words: &[&str], times: u32) {
 }
 
 #[test]
-fn a_bell_that_becomes_a_link_changes_nothing_outside() {
+fn bell_that_becomes_a_link_changes_nothing_outside() {
     if possible("a race for the bell") {
         for user in [As::Root, As::Agent] {
             race("bridge.db-bell", user, &["send", "hello"], 20);
@@ -83,7 +83,7 @@ fn a_bell_that_becomes_a_link_changes_nothing_outside() {
 }
 
 #[test]
-fn a_backup_that_becomes_a_link_changes_nothing_outside() {
+fn backup_that_becomes_a_link_changes_nothing_outside() {
     const BACKUP: [&str; 4] = ["store", "backup", "--force", "STORE/copy.db"];
     if possible("a race for a backup") {
         for name in ["copy.db.partial", "copy.db"] {

@@ -75,7 +75,7 @@ fn a_configuration_is_read_to_a_limit() {
 }
 
 #[test]
-fn a_message_comes_from_no_pipe_without_a_writer() {
+fn message_comes_from_no_pipe_without_a_writer() {
     let scratch = Scratch::with_conversation();
     for (path, _) in unreadable(&scratch) {
         let words = ["send", "--body-file", path.as_str()];

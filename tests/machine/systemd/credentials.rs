@@ -63,7 +63,7 @@ fn root_files_reach_the_daemon_alone() {
 
 /// A session that is added later: its file is loaded at the next start.
 #[test]
-fn a_credential_that_comes_later_counts_after_a_restart() {
+fn credential_that_comes_later_counts_after_a_restart() {
     needs_a_machine!();
     let machine = installed();
     people(&machine);

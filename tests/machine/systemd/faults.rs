@@ -231,7 +231,7 @@ sleep 1 while 1;
 /// A credentials file that would create each of its readers wait: it is named, no duty
 /// hangs, and the watchdog has nothing to do.
 #[test]
-fn a_file_that_holds_its_readers_hangs_no_duty() {
+fn file_that_holds_its_readers_hangs_no_duty() {
     needs_a_machine!();
     let machine = site();
     drop_in(&machine, "[Service]\nWatchdogSec=2s\n");
@@ -262,7 +262,7 @@ fn a_file_that_holds_its_readers_hangs_no_duty() {
 }
 
 #[test]
-fn a_wrong_configuration_is_said_once_and_not_tried_again() {
+fn wrong_configuration_is_said_once_and_not_tried_again() {
     needs_a_machine!();
     let machine = installed();
     edit(&machine, "[heartbeat]\nintervall = \"5s\"\n");
@@ -371,7 +371,7 @@ fn full_disk_is_reported_until_there_is_room() {
 }
 
 #[test]
-fn a_stop_under_load_takes_less_than_five_seconds() {
+fn stop_under_load_takes_less_than_five_seconds() {
     needs_a_machine!();
     let machine = site();
     let load = Load::trying_again(&machine);

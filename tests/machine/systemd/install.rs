@@ -194,7 +194,7 @@ fn enabled_daemons_start_with_the_machine() {
 
 /// `apt` ends well all the same: the package is there, and can be put right.
 #[test]
-fn an_upgrade_names_what_does_not_run_after_it() {
+fn upgrade_names_what_does_not_run_after_it() {
     needs_a_machine!();
     let machine = site();
     enable(&machine, "orchestrator");

@@ -54,7 +54,7 @@ const MUST: [&str; 7] = [
 ];
 
 #[test]
-fn the_unit_sees_what_it_must_and_nothing_more() {
+fn unit_sees_what_it_must_and_nothing_more() {
     needs_a_machine!();
     let machine = installed();
     people(&machine);

@@ -171,7 +171,7 @@ while True:
 /// A proof on a share whose server went away hangs the heartbeat duty for ever: no call
 /// that this process could bound ends there.
 #[test]
-fn a_duty_that_hangs_is_ended_by_the_watchdog() {
+fn duty_that_hangs_is_ended_by_the_watchdog() {
     needs_a_machine!();
     if !std::path::Path::new("/dev/fuse").exists() {
         println!("skipped: this kernel has no file systems of users");

@@ -94,7 +94,7 @@ impl Drop for Bridge {
 }
 
 #[test]
-fn an_upgrade_copies_the_store_first_and_loses_nothing() {
+fn upgrade_copies_the_store_first_and_loses_nothing() {
     needs_a_machine!();
     let machine = Machine::boot();
     older(&machine);

@@ -109,7 +109,7 @@ fn system_and_user_daemon_share_a_store() {
 }
 
 #[test]
-fn an_ordinary_user_has_a_daemon_of_their_own() {
+fn ordinary_user_has_a_daemon_of_their_own() {
     needs_a_machine!();
     let machine = installed();
     with_carol(&machine, "");

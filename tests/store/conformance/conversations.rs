@@ -38,7 +38,7 @@ pub(crate) async fn all_conversations_are_made_or_none(backend: &impl Backend) {
     assert!(store.create_conversations(&[], at(3)).await.is_ok());
 }
 
-pub(crate) async fn a_label_is_taken_until_its_conversation_is_closed(backend: &impl Backend) {
+pub(crate) async fn label_is_taken_until_its_conversation_is_closed(backend: &impl Backend) {
     let store = backend.open().await;
     let (first, second) = (Pair::random(), Pair::random());
     store

@@ -711,7 +711,7 @@ pub(crate) async fn turn_stands_until_the_next_report(backend: &impl Backend) {
     assert!(views.iter().all(|view| view.turn == Turn::Unknown));
 }
 
-pub(crate) async fn a_view_tells_what_was_found_and_what_it_has(backend: &impl Backend) {
+pub(crate) async fn view_tells_what_was_found_and_what_it_has(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let keeper = daemon(&store, "hera").await;

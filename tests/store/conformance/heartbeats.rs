@@ -202,7 +202,7 @@ pub(crate) async fn another_boot_loses_its_session(backend: &impl Backend) {
     assert_eq!(report, all_beaten(1), "its daemon died with that boot");
 }
 
-pub(crate) async fn an_older_life_of_a_daemon_takes_nothing_back(backend: &impl Backend) {
+pub(crate) async fn older_life_of_a_daemon_takes_nothing_back(backend: &impl Backend) {
     let store = backend.open().await;
     let first = register(&store, "host:worker").await;
     let pair = pair(&store, at(0)).await;
@@ -545,7 +545,7 @@ pub(crate) async fn unconfirmed_mail_goes_to_the_successor(backend: &impl Backen
 }
 
 /// Also if the two lives had the same: a lease rests on the life that it was given to.
-pub(crate) async fn a_successor_gets_the_tasks_anew_under_a_new_fence(backend: &impl Backend) {
+pub(crate) async fn successor_gets_the_tasks_anew_under_a_new_fence(backend: &impl Backend) {
     let store = backend.open().await;
     let process = |pid, start| Some(ProcessId { pid, start });
     let (here, rebooted) = (boot("x", 100), boot("y", 1));
@@ -611,7 +611,7 @@ pub(crate) async fn a_successor_gets_the_tasks_anew_under_a_new_fence(backend: &
 }
 
 /// An agent that ends right after each task that it is given.
-pub(crate) async fn a_crashing_agent_costs_no_task_and_gets_no_more(backend: &impl Backend) {
+pub(crate) async fn crashing_agent_costs_no_task_and_gets_no_more(backend: &impl Backend) {
     let store = backend.open().await;
     let keeper = register(&store, "host:worker").await;
     let leader = work::lead(&store).await;
@@ -862,7 +862,7 @@ pub(crate) async fn a_thousand_sessions_in_one_beat(backend: &impl Backend) {
     assert_eq!(mail.expect("looked").len(), 1_000);
 }
 
-pub(crate) async fn a_daemon_finds_a_later_one_of_its_name(backend: &impl Backend) {
+pub(crate) async fn daemon_finds_a_later_one_of_its_name(backend: &impl Backend) {
     let store = backend.open().await;
     let first = register(&store, "host:worker").await;
     assert_eq!(store.namesake(&first).await.expect("asked"), None);

@@ -104,7 +104,7 @@ pub(crate) async fn a_lease_that_was_given_up_is_free(backend: &impl Backend) {
     store.renew_lead(&new).await.expect("it still leads");
 }
 
-pub(crate) async fn a_later_life_of_the_same_daemon_is_another(backend: &impl Backend) {
+pub(crate) async fn later_life_of_the_same_daemon_is_another(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = take(&store, "one", None).await.expect("free");
     let later = Leader {

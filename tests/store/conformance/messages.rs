@@ -226,7 +226,7 @@ pub(crate) async fn a_client_id_makes_one_message(backend: &impl Backend) {
     assert_eq!(texts(&store, &pair.b, at(9)).await.len(), 2);
 }
 
-pub(crate) async fn a_batch_is_stored_whole_or_not_at_all(backend: &impl Backend) {
+pub(crate) async fn batch_is_stored_whole_or_not_at_all(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     store

@@ -214,7 +214,7 @@ pub(crate) async fn a_call_after_the_verdict_voids_it(backend: &impl Backend) {
     );
 }
 
-pub(crate) async fn a_daemon_that_stops_after_an_exit_voids_nothing(backend: &impl Backend) {
+pub(crate) async fn daemon_that_stops_after_an_exit_voids_nothing(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&store).await;
     let pairs = pairs(&store, 2, at(0)).await;
@@ -536,7 +536,7 @@ pub(crate) async fn tasks_that_need_an_agent_are_waiting(backend: &impl Backend)
     assert_eq!(waiting[0].losses, 0);
 }
 
-pub(crate) async fn an_owner_whose_conversation_was_cleaned_away_is_gone(backend: &impl Backend) {
+pub(crate) async fn owner_whose_conversation_was_cleaned_away_is_gone(backend: &impl Backend) {
     let store = backend.open().await;
     let leader = lead(&store).await;
     let pairs = pairs(&store, 4, at(0)).await;

@@ -54,7 +54,7 @@ pub(crate) async fn progress_is_noted_and_counts_as_activity(backend: &impl Back
     assert_eq!((noted.progress_at, noted.fence), (Some(at(30)), task.fence));
 }
 
-pub(crate) async fn an_old_fence_hears_who_has_the_task_now(backend: &impl Backend) {
+pub(crate) async fn old_fence_hears_who_has_the_task_now(backend: &impl Backend) {
     let store = backend.open().await;
     let (one, two) = (Pair::random(), Pair::random());
     let wanted = [
@@ -194,7 +194,7 @@ pub(crate) async fn a_task_is_done_once(backend: &impl Backend) {
     assert_eq!(seen(&store, &pair.b.session).await.open_tasks, 0);
 }
 
-pub(crate) async fn a_task_that_failed_is_tried_again_after_a_pause(backend: &impl Backend) {
+pub(crate) async fn task_that_failed_is_tried_again_after_a_pause(backend: &impl Backend) {
     let store = backend.open().await;
     let pairs = pairs(&store, 2, at(0)).await;
     let task = claimed(&store, &pairs[0].b, "one").await;
@@ -342,7 +342,7 @@ pub(crate) async fn cancelling_tells_the_owner(backend: &impl Backend) {
     assert!(read(&store, &pair.b).await.is_empty());
 }
 
-pub(crate) async fn a_dead_task_that_is_cancelled_alarms_no_more(backend: &impl Backend) {
+pub(crate) async fn dead_task_that_is_cancelled_alarms_no_more(backend: &impl Backend) {
     let store = backend.open().await;
     let pair = pair(&store, at(0)).await;
     let id = dead(&store, &pair.b).await;

@@ -158,7 +158,7 @@ pub(crate) async fn secrets_are_taken_out(backend: &impl Backend) {
     );
 }
 
-pub(crate) async fn the_oldest_of_the_caller_s_role_is_claimed(backend: &impl Backend) {
+pub(crate) async fn oldest_of_the_caller_s_role_is_claimed(backend: &impl Backend) {
     let store = backend.open().await;
     let pairs = pairs(&store, 3, at(0)).await;
     let other = NewTask {

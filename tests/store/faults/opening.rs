@@ -37,7 +37,7 @@ async fn path_that_is_no_file() {
 }
 
 #[tokio::test]
-async fn a_missing_or_empty_file_is_made_only_on_request() {
+async fn missing_or_empty_file_is_made_only_on_request() {
     let scratch = Scratch::new();
     let error = try_open(&scratch.path(), Create::No).await;
     assert!(matches!(error, Err(StoreError::Missing(_))));
@@ -57,7 +57,7 @@ async fn a_missing_or_empty_file_is_made_only_on_request() {
 }
 
 #[tokio::test]
-async fn a_store_that_was_emptied_is_not_made_anew() {
+async fn store_that_was_emptied_is_not_made_anew() {
     let scratch = Scratch::new();
     let store = scratch.make().await;
     std::fs::write(scratch.path(), "").expect("emptied");
@@ -223,7 +223,7 @@ async fn first_opener_sets_the_stores_permissions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_opening_waits_for_one_that_has_the_file_alone() {
+async fn opening_waits_for_one_that_has_the_file_alone() {
     for create in [Create::No, Create::Look] {
         let scratch = Scratch::new();
         scratch.make().await.close().await;

@@ -293,7 +293,7 @@ async fn commit_into_a_vanished_file_is_not_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_symbolic_link_is_the_store_it_points_to() {
+async fn symbolic_link_is_the_store_it_points_to() {
     let scratch = Scratch::new();
     let elsewhere = Scratch::new();
     let link = elsewhere.directory().join("link.db");

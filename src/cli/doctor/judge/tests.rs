@@ -140,7 +140,7 @@ fn config(session: Session) -> Config {
 }
 
 #[test]
-fn a_store_that_its_daemon_has_alone_is_no_fault() {
+fn store_that_its_daemon_has_alone_is_no_fault() {
     let mut facts = sound();
     facts.stores[0].outcome = Err(("permission denied".into(), "sudo".into()));
     facts.stores[0].asked = Some("/run/mcp-bridge/worker/api.sock".into());
@@ -505,7 +505,7 @@ fn agents_and_the_ways_to_them() {
 }
 
 #[test]
-fn a_configuration_with_errors_has_a_line_for_each() {
+fn configuration_with_errors_has_a_line_for_each() {
     let mut facts = sound();
     facts.configs[0].outcome = Err(vec!["x.toml: one".into(), "x.toml: two\n  do it".into()]);
     let found = wrong(&facts);

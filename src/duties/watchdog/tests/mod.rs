@@ -190,7 +190,7 @@ async fn a_task_that_was_refused_goes_to_another() {
 /// No daemon keeps the sessions of a conversation that was closed: a watchdog that
 /// looked on would take that for silence, of whole hosts at worst.
 #[tokio::test]
-async fn a_conversation_that_is_closed_is_forgotten_at_once() {
+async fn conversation_that_is_closed_is_forgotten_at_once() {
     let Scene { mut desk, host } = scene(3, "", TTL).await;
     assert_eq!(desk.tick().await.alive, 6);
     let id = &host.keys[0].conversation;

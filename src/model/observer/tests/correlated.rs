@@ -70,7 +70,7 @@ fn hosts_still_silent_get_a_full_ttl_again() {
 }
 
 #[test]
-fn an_exit_is_said_also_while_all_are_silent() {
+fn exit_is_said_also_while_all_are_silent() {
     let mut observer = ten_hosts();
     beats(&mut observer, 4, 105..130);
     assert!(observer.correlated().is_some());

@@ -140,7 +140,7 @@ fn message_through_the_other_bridge_is_activity() {
 }
 
 #[test]
-fn a_side_that_no_agent_uses_is_not_missed() {
+fn side_that_no_agent_uses_is_not_missed() {
     let mut observer = observer();
     let unused = |activity, unread| Sighting {
         activity,

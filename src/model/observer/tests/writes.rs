@@ -55,7 +55,7 @@ fn unseen_time_without_writes_begins_anew() {
 }
 
 #[test]
-fn an_observer_that_wrote_nothing_for_long_does_not_know() {
+fn observer_that_wrote_nothing_for_long_does_not_know() {
     let mut observer = observer();
     observer.own_writes(&through(100), at(100));
     look(&mut observer, &[kept(1, 1)], at(100));
@@ -64,7 +64,7 @@ fn an_observer_that_wrote_nothing_for_long_does_not_know() {
 }
 
 #[test]
-fn an_exit_is_said_while_the_store_takes_no_writes() {
+fn exit_is_said_while_the_store_takes_no_writes() {
     let mut observer = observer();
     look(&mut observer, &[kept(1, 1)], at(100));
     let failing = OwnWrites {
@@ -115,7 +115,7 @@ fn on_a_slow_disk(wait: u32) -> [Option<u32>; 2] {
 }
 
 #[test]
-fn a_disk_that_is_slow_for_good_hides_no_death() {
+fn disk_that_is_slow_for_good_hides_no_death() {
     for wait in [2, 3, 4, 6, 9] {
         let [living, dead] = on_a_slow_disk(wait);
         assert_eq!(living, None, "waits of {wait} s");

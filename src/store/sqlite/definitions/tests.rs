@@ -59,7 +59,7 @@ fn the_known_definitions_are_the_migrations() {
 }
 
 #[test]
-fn a_store_of_ours_is_known_in_every_schema() {
+fn store_of_ours_is_known_in_every_schema() {
     for schema in FIRST_SCHEMA..=SCHEMA_VERSION {
         let connection = Connection::open_in_memory().expect("opened");
         for step in history::steps_to(schema) {
@@ -131,7 +131,7 @@ fn definitions_that_run_or_hide_are_named() {
 }
 
 #[test]
-fn the_bridge_s_tables_are_judged_by_their_shape() {
+fn bridge_s_tables_are_judged_by_their_shape() {
     let judge = |name: &str, sql: &str| of_theirs(name, sql);
     for (name, sql) in [
         (
