@@ -190,9 +190,10 @@ impl Instance {
             }
             _ => {}
         }
-        let mut file = guarded::make(&new, 0o644)?;
-        serde_json::to_writer_pretty(&mut file, state)?;
-        file.write_all(b"\n")?;
+        // One write: a serializer would write each of its thousand words by itself.
+        let mut text = serde_json::to_vec_pretty(state)?;
+        text.push(b'\n');
+        guarded::make(&new, 0o644)?.write_all(&text)?;
         std::fs::rename(&new, &self.state)?;
         Ok(())
     }
