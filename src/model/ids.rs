@@ -215,6 +215,27 @@ impl fmt::Display for SessionKey {
     }
 }
 
+/// How a row's id, which is 1 or more, is read and shown.
+macro_rules! row_id {
+    ($Id:ident, $invalid:path) => {
+        impl FromStr for $Id {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                match text.parse() {
+                    Ok(id @ 1..) => Ok(Self(id)),
+                    _ => Err($invalid(quoted(text))),
+                }
+            }
+        }
+
+        impl fmt::Display for $Id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
 /// A message's row id. Unique in a store, never used again.
 #[derive(
     Debug,
@@ -233,21 +254,7 @@ impl fmt::Display for SessionKey {
 #[serde(transparent)]
 pub struct MessageId(pub i64);
 
-impl FromStr for MessageId {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        match text.parse() {
-            Ok(id @ 1..) => Ok(Self(id)),
-            _ => Err(InvalidId::Message(quoted(text))),
-        }
-    }
-}
-
-impl fmt::Display for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+row_id!(MessageId, InvalidId::Message);
 
 /// A task's row id. Unique in a store, never used again.
 #[derive(
@@ -256,21 +263,7 @@ impl fmt::Display for MessageId {
 #[serde(transparent)]
 pub struct TaskId(pub i64);
 
-impl FromStr for TaskId {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        match text.parse() {
-            Ok(id) if id > 0 => Ok(Self(id)),
-            _ => Err(InvalidId::Task(quoted(text))),
-        }
-    }
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+row_id!(TaskId, InvalidId::Task);
 
 /// Grows with each claim and each move of a task. Every later write carries the
 /// fence of its claim; one with an older fence comes from a session that no longer has the task.

@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, header};
+use axum::routing::{MethodRouter, post};
 use bytes::BytesMut;
 use futures_util::Stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -255,8 +256,23 @@ fn asked(method: &Method, uri: &Uri) -> String {
     format!("{method} {path}")
 }
 
-/// A subscription's lines as they come, or why there is none.
-pub(super) fn streamed(
+/// Answers with a subscription's lines as they come, or with why there is none.
+pub(super) fn subscription<Begun, Lines>(
+    begin: fn(Arc<Door>, Peer, HeaderMap, Body) -> Begun,
+) -> MethodRouter<Arc<Door>>
+where
+    Begun: Future<Output = Result<Lines>> + Send + 'static,
+    Lines: Stream<Item = io::Result<Bytes>> + Send + 'static,
+{
+    let handle =
+        async move |State(door): State<Arc<Door>>,
+                    Extension(peer): Extension<Peer>,
+                    headers: HeaderMap,
+                    body: Body| { streamed(begin(door, peer, headers, body).await) };
+    post(handle)
+}
+
+fn streamed(
     begun: Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static>,
 ) -> Response<Body> {
     match begun {

@@ -4,16 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, Response};
+use axum::http::HeaderMap;
 use futures_util::Stream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{actor, ensure_may, read, streamed};
+use super::answer::{actor, ensure_may, read};
 use super::json::parse;
 use super::users::{Held, User};
 use super::{Door, Peer};
@@ -29,16 +27,7 @@ const ALIVE: Duration = Duration::from_secs(15);
 const ROUTE: Route = Route::post(events::NAME, Rights::OPERATOR, events::SUMMARY);
 
 /// Begins a subscription.
-pub(super) async fn handle(
-    State(door): State<Arc<Door>>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response<Body> {
-    streamed(begin(door, peer, headers, body).await)
-}
-
-async fn begin(
+pub(super) async fn begin(
     door: Arc<Door>,
     peer: Peer,
     headers: HeaderMap,

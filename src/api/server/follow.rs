@@ -6,16 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, Response};
+use axum::http::HeaderMap;
 use futures_util::Stream;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{actor, read, streamed};
+use super::answer::{actor, read};
 use super::hub::HubEars;
 use super::json::{harmless, parse};
 use super::users::{Held, User};
@@ -41,16 +39,7 @@ const BEHIND_BYTES: usize = 16 * 1024 * 1024;
 const FULL_LOOK: Duration = Duration::from_secs(30);
 
 /// Begins a subscription.
-pub(super) async fn handle(
-    State(door): State<Arc<Door>>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response<Body> {
-    streamed(begin(door, peer, headers, body).await)
-}
-
-async fn begin(
+pub(super) async fn begin(
     door: Arc<Door>,
     peer: Peer,
     headers: HeaderMap,

@@ -113,10 +113,13 @@ fn router(door: Arc<Door>) -> Router {
     }
     each_operation!(route);
     router
-        .route(&format!("{PREFIX}{}", stream::NAME), post(follow::handle))
+        .route(
+            &format!("{PREFIX}{}", stream::NAME),
+            answer::subscription(follow::begin),
+        )
         .route(
             &format!("{PREFIX}{}", super::events::NAME),
-            post(events::handle),
+            answer::subscription(events::begin),
         )
         .route(
             &format!("{PREFIX}openapi.json"),
