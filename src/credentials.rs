@@ -54,7 +54,7 @@ const REMEDY: &str = "use the file that `mcp-bridge conversation new` wrote";
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// No such file.
-    #[error("credentials {}: there is no such file\n  create them: mcp-bridge conversation new", .0.display())]
+    #[error("credentials {}: there is no such file\n  the sessions that exist: mcp-bridge status; to create new ones: mcp-bridge conversation new", .0.display())]
     Missing(PathBuf),
     /// The service manager hands such files over when the service starts, and
     /// this one came later.

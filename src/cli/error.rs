@@ -75,7 +75,7 @@ pub enum CliError {
     Exists(PathBuf),
     /// A name that a team has.
     #[error(
-        "team {0}: {1} exists already; nothing was created\n  choose another name, or remove the one that has it: mcp-bridge team remove {0}, or mcp-bridge conversation close"
+        "team {0}: {1} exists already; nothing was created\n  choose another name; or remove what has this name: a team with `mcp-bridge team remove {0}`, a conversation with `mcp-bridge conversation close {0}`"
     )]
     TeamExists(Label, String),
     /// No team of this name was made here.

@@ -11,6 +11,7 @@ use super::check;
 use super::context::Context;
 use super::error::CliError;
 use super::output::{note, print, print_json};
+use super::table::WARN;
 use crate::exit::Exit;
 use crate::session::joined::{Joined, Joins};
 use crate::session::{Member, known};
@@ -102,7 +103,7 @@ async fn join(
         .context("the note of this directory cannot be written")?;
     if let Some(elsewhere) = joins.elsewhere(&joined) {
         note(&format!(
-            "{} works in {}, too: two agents of one session take each other's messages",
+            "{WARN}warning{WARN:#}: another agent works as {} in {}: two agents of one session take each other's messages",
             sessions.join(", "),
             elsewhere.display()
         ));

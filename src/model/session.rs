@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::{DEFAULT_TTL, Turn};
 use super::ids::{ConversationId, Label, SessionKey, Side};
+use super::process::Process;
 use super::standing::Standing;
 use super::token::Token;
 use super::wire::{Word, word, word_if_any};
@@ -233,6 +234,13 @@ pub struct SessionView {
     pub pid: Option<i64>,
     /// The agent's client, and its version.
     pub client: Option<String>,
+    /// The process of its client as that registered, to be asked about on its machine.
+    #[serde(skip)]
+    pub registered: Option<Process>,
+    /// Whether that process runs. `null` if no client registered, or if the process
+    /// cannot be asked about from here.
+    #[serde(default)]
+    pub client_runs: Option<bool>,
 }
 
 /// An agent's own status; the values are those of the Python bridge.
@@ -289,10 +297,19 @@ impl SessionView {
             && self.open_tasks == 0
     }
 
-    /// Reads the session's life off its last heartbeat.
+    /// Reads the session's life off its last heartbeat. Where no daemon keeps it, its
+    /// client's process decides if that is known: calls alone could be those of an
+    /// operator, and an idle agent makes none.
     #[must_use]
     pub fn life(&self, now: Timestamp) -> Life {
-        let Some(beat) = &self.heartbeat else {
+        let beat = self.heartbeat.as_ref();
+        let kept = beat.is_some_and(|beat| beat.daemon.is_some() && !beat.released);
+        match self.client_runs {
+            Some(true) if !kept => return Life::Alive,
+            Some(false) if !kept => return Life::Exited,
+            _ => {}
+        }
+        let Some(beat) = beat else {
             return Life::Starting;
         };
         if beat.exited_at.is_some() {
@@ -304,7 +321,6 @@ impl SessionView {
             beat.ttl
         };
         // Where no daemon keeps it, its own word is life, too.
-        let kept = beat.daemon.is_some() && !beat.released;
         let vouched = !kept && self.busy_until.is_some_and(|end| end > now);
         match Duration::try_from(now.duration_since(beat.at)) {
             Ok(age) if age > ttl && !vouched => Life::Silent,

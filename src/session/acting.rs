@@ -330,7 +330,7 @@ mod tests {
             (Some("backend-2"), "both sides"),
             (Some("bakend-1"), "did you mean `backend-1`"),
             (Some("conv_1"), "not a conversation id"),
-            (Some("conv_1/c"), "no conversation `conv_1/c`"),
+            (Some("conv_1/c"), "no session `conv_1/c`"),
         ] {
             let error = sender(name).expect_err("refused").to_string();
             assert!(error.contains(says), "{error}");
@@ -357,7 +357,7 @@ mod tests {
             (None, "3 sessions: one/a, one/b, two/a"),
             (Some("one"), "2 sessions: one/a, one/b"),
             (Some("twi/a"), "did you mean `two/a`"),
-            (Some("one/c"), "have no conversation `one/c`"),
+            (Some("one/c"), "have no session `one/c`"),
             (Some("conv_1"), "have no conversation `conv_1`"),
         ] {
             let error = called(name).expect_err("refused").to_string();

@@ -64,7 +64,7 @@ pub enum SessionError {
     #[error("two credentials have different tokens for {0}: {1} and {2}\n  use only the right one")]
     TwoTokens(SessionKey, String, String),
     /// The credentials have no such conversation.
-    #[error("the credentials have no conversation `{name}`{hint}\n  they have: {}", .have.join(", "))]
+    #[error("the credentials have no {} `{name}`{hint}\n  they have: {}", what_is_named(.name), .have.join(", "))]
     NotMine {
         /// As it was written.
         name: String,
@@ -156,6 +156,14 @@ fn not_closed(left: &[(ConversationId, String)]) -> String {
     left.iter()
         .map(|(id, why)| format!("\n  conversation {id} could not be closed again: {why}"))
         .collect()
+}
+
+/// A session is named with its side.
+fn what_is_named(name: &str) -> &'static str {
+    match name.contains('/') {
+        true => "session",
+        false => "conversation",
+    }
 }
 
 /// `the credentials have 3 sessions; their partners are a, b, c`.

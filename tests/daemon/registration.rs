@@ -115,6 +115,53 @@ fn owner(rig: &Rig) -> Option<String> {
 }
 
 #[test]
+fn client_without_a_daemon_is_asked_for_by_status() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    rig.write_credentials("partner", &[&pair.a]);
+    let client = Client::start(&rig, "one", &file(&rig));
+    let view = || {
+        let status = command(&rig, &["status", "--json"]);
+        let sessions = status["sessions"].as_array().expect("sessions").clone();
+        let mut sessions = sessions.into_iter();
+        sessions.find(|one| one["session"] == "b").expect("its own")
+    };
+    wait_for("its registration", || {
+        (view()["client_runs"] == true).then_some(())
+    });
+    // An idle agent makes no call, and is there none the less.
+    let raw = rig.foreign();
+    for old in [
+        "UPDATE bridge_heartbeat SET beat_ms = beat_ms - 3600000",
+        "UPDATE bridge_session SET activity_ms = activity_ms - 3600000",
+    ] {
+        raw.execute(old, []).expect("older");
+    }
+    assert_eq!(view()["state"], "idle");
+
+    // One whose client has ended is not, although its name was used since.
+    client.kill();
+    let act = |credentials: &str, words: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
+            .arg("-c")
+            .arg(rig.path(credentials))
+            .args(words)
+            .env_clear()
+            .env("HOME", rig.path(""))
+            .env("MCP_BRIDGE_STORE", file(&rig))
+            .output()
+            .expect("it runs")
+    };
+    assert!(act("one.toml", &["send", "by hand"]).status.success());
+    wait_for("its end", || (view()["state"] == "exited").then_some(()));
+    let output = act("partner.toml", &["doctor", "wake"]);
+    let page = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{page}");
+    assert!(page.contains("claude-code 2.1.332"), "{page}");
+    assert!(page.contains("has ended"), "{page}");
+}
+
+#[test]
 fn task_of_a_killed_client_moves() {
     let rig = Rig::new();
     let pairs = [rig.pair("one"), rig.pair("two")];

@@ -13,7 +13,7 @@ use crate::model::session::SessionView;
 use crate::model::wake::Mail;
 use crate::model::wire::{object, seconds};
 use crate::store::{self, AlertRow, AuditEntry, AuditFilter, DaemonView, Result, StoreCheck};
-use crate::{clock, host};
+use crate::{clock, host, liveness};
 
 /// Who answers, and for which store.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -108,6 +108,7 @@ impl Operation for Status {
 
     async fn run(self, at: At<'_>) -> Result<StatusNow> {
         let mut status = at.store.status(clock::now()).await?;
+        ask_for_clients(&mut status.sessions);
         status.alerts.last = status.alerts.last.map(|last| one_for_actor(at.actor, last));
         let answering = Health {}.run(at).await?;
         Ok(StatusNow { answering, status })
@@ -130,7 +131,26 @@ impl Operation for Sessions {
 
     async fn run(self, at: At<'_>) -> Result<Vec<SessionView>> {
         let since = clock::now().checked_sub(self.ended_within);
-        at.store.sessions(since.unwrap_or(Timestamp::MIN)).await
+        let mut sessions = at.store.sessions(since.unwrap_or(Timestamp::MIN)).await?;
+        ask_for_clients(&mut sessions);
+        Ok(sessions)
+    }
+}
+
+/// Asks this machine whether the clients that registered on it run.
+fn ask_for_clients(sessions: &mut [SessionView]) {
+    let boot = host::boot();
+    for session in sessions {
+        session.client_runs = session.registered.as_ref().and_then(|process| {
+            let is_here = process.boot_id == boot.id && process.pid_ns == boot.pid_ns;
+            match is_here {
+                true if liveness::has_ended(process.id) => Some(false),
+                true if liveness::runs(process.id) => Some(true),
+                // No process outlives its boot.
+                false if process.boot_id != boot.id => Some(false),
+                _ => None,
+            }
+        });
     }
 }
 

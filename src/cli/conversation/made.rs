@@ -74,7 +74,7 @@ pub(super) fn show(
         table.row([
             Cell::new(format!("conversation {name}"), BOLD),
             Cell::new(id, DIM),
-            Cell::from(format!("ends in {left}, unless renewed")),
+            Cell::from(format!("ends in {left}; `conversation renew` extends it")),
         ]);
         if plans.len() == 1 {
             out.push_str(&std::mem::take(&mut table).render(0));

@@ -213,6 +213,15 @@ impl Trial {
             _ if view.heartbeat.is_none() && view.activity_at.is_none() => {
                 (true, format!("{name}: no agent has acted for it yet"))
             }
+            _ if view.client_runs == Some(false) => {
+                let client = view.client.as_deref().unwrap_or("its client");
+                let pid = view.pid.map(|pid| format!(" (pid {pid})"));
+                let pid = pid.unwrap_or_default();
+                let text = format!("{name}: {client}{pid} has ended");
+                let remedy = "start the client again in the session's directory";
+                self.findings.push(Finding::fail("session", text, remedy));
+                return false;
+            }
             _ => {
                 let client = view.client.as_deref().unwrap_or("an agent");
                 (false, format!("{name}: {client}"))

@@ -91,7 +91,7 @@ impl Client {
     /// What is left to do by hand, or to know.
     pub(super) fn remark(self) -> &'static str {
         match self {
-            Self::Claude => "the hook wakes an idle session: nothing else is needed",
+            Self::Claude => "the hook wakes an idle session",
             Self::Codex => {
                 "Codex runs hooks only after you trust them: it asks at its next start (or type /hooks); `codex exec` skips untrusted hooks silently"
             }

@@ -109,7 +109,7 @@ pub(super) async fn run(args: SetupArgs, context: &Context) -> anyhow::Result<Ex
             true => out.push_str(&left(&scope)),
             false => {
                 let _ = writeln!(out, "\n{}", args.client.remark());
-                out.push_str(&next(&scope));
+                out.push_str(&next(&scope, args.client));
             }
         }
     }
@@ -119,9 +119,9 @@ pub(super) async fn run(args: SetupArgs, context: &Context) -> anyhow::Result<Ex
 
 fn describe(out: &mut String, args: &SetupArgs, change: &Change) {
     let verb = match (change.is_one(), args.remove, args.dry_run) {
-        (false, false, _) => "has already",
+        (false, false, _) => "already has",
         (false, true, _) => "has nothing of mcp-bridge:",
-        (true, false, false) => "has now",
+        (true, false, false) => "now has",
         (true, true, false) => "has no longer",
         (true, false, true) => "would get",
         (true, true, true) => "would lose",
@@ -175,7 +175,7 @@ fn left(scope: &Scope) -> String {
 }
 
 /// What is left to do.
-fn next(scope: &Scope) -> String {
+fn next(scope: &Scope, client: Client) -> String {
     let place = match scope {
         Scope::Project(tree) => tree.as_path(),
         Scope::User(_) => {
@@ -184,7 +184,13 @@ fn next(scope: &Scope) -> String {
     };
     let joined = Joins::own().and_then(|joins| joins.at(place));
     match joined {
-        Some(_) => String::new(),
+        Some(_) => {
+            let start = client.start();
+            let start = start.map_or_else(|| client.word(), |(_, line)| line.to_owned());
+            format!(
+                "next: start `{start}` here, and answer yes if it asks whether you trust this directory\n"
+            )
+        }
         None => "next: mcp-bridge join SESSION, to choose the session of the agent here\n".into(),
     }
 }

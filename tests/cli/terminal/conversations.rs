@@ -11,7 +11,7 @@ fn making_one_makes_the_store_and_two_private_files() {
     let scratch = Scratch::new();
     let made = scratch.conversation(&["--label", "work", "--role-b", "backend", "--for", "12h"]);
     assert_snapshot!(made.shows(), @r"
-    conversation work  conv_ID  ends in 12h, unless renewed
+    conversation work  conv_ID  ends in 12h; `conversation renew` extends it
       a orchestrator  <dir>/credentials/work.a.toml
       b backend       <dir>/credentials/work.b.toml
     store <dir>/bridge.db
@@ -37,8 +37,8 @@ fn numbers_go_on_after_the_highest_that_was_ever_used() {
     let scratch = Scratch::new();
     let made = scratch.conversation(&["--label", "team", "--count", "2"]);
     assert_snapshot!(made.shows(), @r"
-    conversation team-1  conv_ID  ends in 3h, unless renewed
-    conversation team-2  conv_ID  ends in 3h, unless renewed
+    conversation team-1  conv_ID  ends in 3h; `conversation renew` extends it
+    conversation team-2  conv_ID  ends in 3h; `conversation renew` extends it
     credentials for each session in <dir>/credentials
     all `a` sides in one file: <dir>/credentials/team.orchestrator.toml
     store <dir>/bridge.db
@@ -121,7 +121,7 @@ fn the_user_s_own_place_is_the_default() {
     };
     command.env_remove("MCP_BRIDGE_STORE");
     assert_snapshot!(scratch.outcome(command).ok().shows(), @r"
-    conversation work  conv_ID  ends in 3h, unless renewed
+    conversation work  conv_ID  ends in 3h; `conversation renew` extends it
       a orchestrator  <dir>/.local/state/mcp-bridge/credentials/work.a.toml
       b worker        <dir>/.local/state/mcp-bridge/credentials/work.b.toml
     store <dir>/.local/state/mcp-bridge/bridge.db

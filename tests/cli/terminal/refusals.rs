@@ -132,7 +132,7 @@ fn credentials_that_cannot_be_used() {
     ");
     assert_snapshot!(scratch.run_as("none", &["check"]).says(), @r"
     77: error: credentials <dir>/credentials/none.toml: there is no such file
-      create them: mcp-bridge conversation new
+      the sessions that exist: mcp-bridge status; to create new ones: mcp-bridge conversation new
     ");
     // By a name: where it was looked for.
     let unknown = scratch.run(&["-c", "nobody.b", "check"]);

@@ -53,6 +53,8 @@ impl Tables {
                 .or(beat.and_then(|beat| beat.process))
                 .map(|process| process.pid),
             client: client.map(Registration::title),
+            registered: client.and_then(Registration::named_process),
+            client_runs: None,
             key,
         }
     }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::Row;
 
 use crate::model::health::Turn;
+use crate::model::process::{Process, ProcessId};
 use crate::model::session::{Heartbeat, ProofKind, SessionView};
 use crate::model::timestamp;
 use crate::model::token::TokenStorage;
@@ -47,7 +48,8 @@ impl ReportRows for SqliteRows {
                                     coalesce(' (' || k.reason || ')', '')
                              FROM bridge_wake k
                              WHERE k.conversation_id = c.id AND k.session_id = w.side
-                             ORDER BY k.wake_id DESC LIMIT 1) AS wake
+                             ORDER BY k.wake_id DESC LIMIT 1) AS wake,
+                            g.boot_id, g.pid_ns, g.pid, g.pid_start
                      FROM (SELECT id AS conversation, side FROM conversations
                            CROSS JOIN (SELECT 'a' AS side UNION ALL SELECT 'b')) w
                      CROSS JOIN conversations c ON c.id = w.conversation
@@ -159,6 +161,21 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Option<SessionView>> {
         host: row.get(22)?,
         pid: row.get(12)?,
         client: row.get(23)?,
+        registered: registered(row, 27)?,
+        client_runs: None,
+    }))
+}
+
+/// Boot, namespace, number and start of a client's process.
+fn registered(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Process>> {
+    let Some(pid) = row.get(at + 2)? else {
+        return Ok(None);
+    };
+    let start = row.get::<_, Option<i64>>(at + 3)?.unwrap_or(0);
+    Ok(Some(Process {
+        boot_id: row.get(at)?,
+        pid_ns: row.get(at + 1)?,
+        id: ProcessId { pid, start },
     }))
 }
 
