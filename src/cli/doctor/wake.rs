@@ -199,7 +199,9 @@ impl Trial {
     /// Whether there is an agent to be woken, as far as the store knows.
     fn is_there(&mut self, view: Option<&SessionView>) -> bool {
         let name = &self.named.name;
-        let start = "in its directory run `mcp-bridge join SESSION` and `mcp-bridge setup claude`, then start the client there";
+        let start = format!(
+            "in its directory run `mcp-bridge join {name}` and `mcp-bridge setup claude`, then start the client there"
+        );
         let Some(view) = view else {
             let text = format!("{name} is not an open session");
             self.findings.push(Finding::fail("session", text, ""));
