@@ -134,7 +134,7 @@ impl Found {
     fn of_socket(sockets: &Sockets, origin: Origin) -> Self {
         let socket = sockets.path(Purpose::Sessions);
         let name = StoreName::of_door(&socket);
-        let client = Client::new(sockets, name.clone());
+        let client = Client::found_at(sockets);
         Self::through(Location { name, origin }, socket, client)
     }
 

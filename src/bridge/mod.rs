@@ -141,6 +141,14 @@ impl Bridge {
         }
     }
 
+    /// The store's name for files that outlive a daemon: credentials, configurations.
+    pub async fn lasting_name(&self) -> String {
+        match &self.way {
+            Way::Embedded(_) => self.name(),
+            Way::Door(client) => client.lasting_name().await.to_string(),
+        }
+    }
+
     /// Whether a daemon stands between this program and the store.
     #[must_use]
     pub fn is_door(&self) -> bool {

@@ -82,9 +82,10 @@ pub fn planned(
 /// back](take_back).
 pub async fn make(bridge: &Bridge, new: &[NewConversation], files: &[NewFile]) -> Result<()> {
     let storage = bridge.create_conversations(new).await?;
+    let store = bridge.lasting_name().await;
     for (place, file) in files.iter().enumerate() {
         let credentials = Credentials {
-            store: Some(bridge.name()),
+            store: Some(store.clone()),
             label: file.label.clone(),
             callers: file.callers.clone(),
             source: None,

@@ -62,6 +62,16 @@ fn is_ours(directory: &Path) -> bool {
 }
 
 impl Client {
+    /// The store as files name it that outlive the daemon: where its user named no store,
+    /// that of the daemon that was found, by its file.
+    pub async fn lasting_name(&self) -> StoreName {
+        let answer = match self.is_found {
+            true => self.who_answers().await,
+            false => None,
+        };
+        answer.map_or_else(|| self.store.clone(), |answer| answer.store)
+    }
+
     /// The daemon and its store, if it answers within a moment.
     pub async fn who_answers(&self) -> Option<Answering> {
         let request = request::<Health>(&Actor::Anyone, Bytes::new());

@@ -39,6 +39,7 @@ pub struct Client {
     sessions: Connections,
     operators: Connections,
     patience: Duration,
+    is_found: bool,
 }
 
 impl Client {
@@ -50,6 +51,18 @@ impl Client {
             sessions: Connections::to(sockets.path(Purpose::Sessions)),
             operators: Connections::to(sockets.path(Purpose::Operators)),
             patience: PATIENCE,
+            is_found: false,
+        }
+    }
+
+    /// To the daemon with these sockets, which was found by them alone: its store is
+    /// called by its socket until it is asked.
+    #[must_use]
+    pub fn found_at(sockets: &Sockets) -> Self {
+        let store = StoreName::of_door(&sockets.path(Purpose::Sessions));
+        Self {
+            is_found: true,
+            ..Self::new(sockets, store)
         }
     }
 

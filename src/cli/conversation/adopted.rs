@@ -67,6 +67,7 @@ pub(super) async fn label(args: LabelArgs, context: &Context) -> anyhow::Result<
 
 pub(super) async fn credentials(args: CredentialsArgs, context: &Context) -> anyhow::Result<Exit> {
     let bridge = context.look().await?;
+    let store = bridge.lasting_name().await;
     let mut files = Vec::new();
     // All are looked up before the first file is written.
     for name in &args.conversations {
@@ -79,7 +80,7 @@ pub(super) async fn credentials(args: CredentialsArgs, context: &Context) -> any
             let session = SessionKey::new(found.id.clone(), side);
             let name = output::conversation_name(found.label.as_ref(), &found.id);
             let credentials = Credentials {
-                store: Some(bridge.name()),
+                store: Some(store.clone()),
                 label: found.label.clone(),
                 callers: vec![Caller { session, token }],
                 source: None,

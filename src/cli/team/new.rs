@@ -86,7 +86,7 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
     }
     let bridge = context.open_or_create().await?;
     let made = make(&mut plan, &bridge).await;
-    let store = bridge.name();
+    let store = bridge.lasting_name().await;
     bridge.close().await;
     if let Some(signal) = made? {
         // Its caller sees what ended it.
@@ -234,7 +234,7 @@ async fn make(plan: &mut Plan, bridge: &Bridge) -> anyhow::Result<Option<i32>> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&came))?;
     }
-    let store = bridge.name();
+    let store = bridge.lasting_name().await;
     let record = plan.record(&store);
     let not_noted = "the record of this team cannot be written";
     plan.records.write(&record).context(not_noted)?;

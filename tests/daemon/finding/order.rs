@@ -96,6 +96,30 @@ fn nothing() -> Hints<'static> {
     }
 }
 
+/// Credentials and configurations outlive the daemon that was found.
+#[tokio::test]
+async fn found_daemon_gives_its_file_for_what_is_written() {
+    let mut machine = Machine::new();
+    let own = machine.store("own.db").await;
+    machine.live("own/worker", &own).await;
+    let socket = machine.path("own/worker/api.sock");
+    let socket = format!("unix:{}", socket.display());
+    let named = Hints {
+        flag: Some(&socket),
+        ..nothing()
+    };
+    for (hints, name) in [
+        (nothing(), own.display().to_string()),
+        (named, socket.clone()),
+    ] {
+        let found = machine.find(&hints).await.expect("one store");
+        let bridge = Bridge::open(&found, Purpose::Write, |_| {})
+            .await
+            .expect("asked");
+        assert_eq!(bridge.lasting_name().await, name);
+    }
+}
+
 #[tokio::test]
 async fn each_place_comes_before_the_next() {
     let mut machine = Machine::new();
