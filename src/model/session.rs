@@ -211,6 +211,9 @@ pub struct SessionView {
     pub unread: u64,
     /// How its last wake ended.
     pub wake: Option<String>,
+    /// The number of that wake: its outcome may be the same as that of the wake before.
+    #[serde(default)]
+    pub wake_id: Option<i64>,
     /// Tasks that it has.
     #[serde(rename = "tasks")]
     pub open_tasks: u64,

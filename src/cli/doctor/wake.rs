@@ -132,6 +132,13 @@ fn waits(view: &SessionView) -> bool {
     view.reported.as_deref() == Some(Status::Waiting.as_str())
 }
 
+/// A wake's number, and how it ended: one wake ends like another.
+type LastWake = (Option<i64>, Option<String>);
+
+fn last_wake(view: &SessionView) -> LastWake {
+    (view.wake_id, view.wake.clone())
+}
+
 /// Whether no way is left.
 fn is_spent(wake: &str) -> bool {
     wake.contains(": spent")
@@ -168,8 +175,8 @@ impl Trial {
         if !self.is_there(view.as_ref()) {
             return Ok(());
         }
-        let wake_before = view.as_ref().and_then(|view| view.wake.clone());
-        self.was = wake_before.clone().filter(|wake| is_spent(wake));
+        let wake_before = view.as_ref().map(last_wake).unwrap_or_default();
+        self.was = wake_before.1.clone().filter(|wake| is_spent(wake));
         self.waits = view.as_ref().is_some_and(waits);
         if self.waits {
             self.findings.push(Finding::note("turn", WAITS));
@@ -238,7 +245,7 @@ impl Trial {
 
     async fn watch(
         &mut self,
-        (before, wake_before): (Mail, Option<String>),
+        (before, wake_before): (Mail, LastWake),
         id: MessageId,
         begun: Duration,
         limit: Duration,
@@ -255,8 +262,10 @@ impl Trial {
                 viewed = took;
                 let view = self.view().await?;
                 self.waits = view.as_ref().is_some_and(waits);
-                let wake = view.and_then(|view| view.wake);
-                if let Some(wake) = wake.filter(|wake| wake_before.as_ref() != Some(wake)) {
+                let wake = view.as_ref().map(last_wake).unwrap_or_default();
+                if wake != wake_before
+                    && let Some(wake) = wake.1
+                {
                     self.took.claimed.get_or_insert(took);
                     self.took.way = Some(wake);
                 }

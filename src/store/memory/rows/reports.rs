@@ -20,6 +20,7 @@ impl Tables {
         let row = self.sessions.get(&key);
         let beat = self.beats.get(&key);
         let client = self.registrations.get(&key);
+        let (wake_id, wake) = self.last_wake(&key).unzip();
         let own = match key.side {
             Side::A => 0,
             Side::B => 1,
@@ -40,7 +41,8 @@ impl Tables {
             activity_at: row.and_then(|row| row.acted).max(self.spoken(&key)),
             reported: self.reported(&key),
             unread: count(self.owed(&key).count()),
-            wake: self.last_wake(&key),
+            wake,
+            wake_id,
             open_tasks: count(self.tasks_of(&key).count()),
             capacity: row.and_then(|row| row.capacity),
             standing: row.and_then(|row| row.standing),
@@ -59,17 +61,14 @@ impl Tables {
         }
     }
 
-    /// How the last wake of a session ended, for people.
-    fn last_wake(&self, key: &SessionKey) -> Option<String> {
-        let mut wakes = self.wakes.values().rev();
-        let wake = wakes.find(|wake| wake.session == *key)?;
+    /// The last wake of a session: its number, and how it ended, for people.
+    fn last_wake(&self, key: &SessionKey) -> Option<(i64, String)> {
+        let mut wakes = self.wakes.iter().rev();
+        let (id, wake) = wakes.find(|(_, wake)| wake.session == *key)?;
         let outcome = wake.outcome.map_or("waiting", |outcome| outcome.as_str());
         let reason = wake.reason.as_ref().map(|reason| format!(" ({reason})"));
-        Some(format!(
-            "{}: {outcome}{}",
-            wake.adapter,
-            reason.unwrap_or_default()
-        ))
+        let reason = reason.unwrap_or_default();
+        Some((*id, format!("{}: {outcome}{reason}", wake.adapter)))
     }
 }
 

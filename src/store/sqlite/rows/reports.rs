@@ -49,7 +49,9 @@ impl ReportRows for SqliteRows {
                              FROM bridge_wake k
                              WHERE k.conversation_id = c.id AND k.session_id = w.side
                              ORDER BY k.wake_id DESC LIMIT 1) AS wake,
-                            g.boot_id, g.pid_ns, g.pid, g.pid_start
+                            g.boot_id, g.pid_ns, g.pid, g.pid_start,
+                            (SELECT max(k.wake_id) FROM bridge_wake k
+                             WHERE k.conversation_id = c.id AND k.session_id = w.side)
                      FROM (SELECT id AS conversation, side FROM conversations
                            CROSS JOIN (SELECT 'a' AS side UNION ALL SELECT 'b')) w
                      CROSS JOIN conversations c ON c.id = w.conversation
@@ -149,6 +151,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Option<SessionView>> {
         reported: words(row, 14)?,
         unread: count(row, 25)?,
         wake: row.get(26)?,
+        wake_id: row.get(31)?,
         open_tasks: count(row, 24)?,
         capacity: row.get(17)?,
         standing: standing_at(row, 18)?,
