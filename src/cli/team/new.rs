@@ -77,16 +77,20 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
             Err(error) if super::is_missing(&error) => None,
             Err(error) => return Err(error),
         };
-        if let Some(bridge) = &bridge {
-            ensure_free(bridge, &plan).await?;
-            bridge.close().await;
-        }
-        let store = context.location().await?.name.to_string();
+        let store = match &bridge {
+            Some(bridge) => {
+                ensure_free(bridge, &plan).await?;
+                let store = bridge.lasting_name().await;
+                bridge.close().await;
+                store
+            }
+            None => context.location().await?.name.to_string(),
+        };
         return show::dry_run(&plan, &store, context);
     }
     let bridge = context.open_or_create().await?;
-    let made = make(&mut plan, &bridge).await;
     let store = bridge.lasting_name().await;
+    let made = make(&mut plan, &bridge, &store).await;
     bridge.close().await;
     if let Some(signal) = made? {
         // Its caller sees what ended it.
@@ -226,7 +230,7 @@ fn home() -> Option<PathBuf> {
 
 /// Makes all of it. What was made before a step that fails is taken back, or named; so is
 /// all of it where a signal came meanwhile, which is returned.
-async fn make(plan: &mut Plan, bridge: &Bridge) -> anyhow::Result<Option<i32>> {
+async fn make(plan: &mut Plan, bridge: &Bridge, store: &str) -> anyhow::Result<Option<i32>> {
     ensure_free(bridge, plan).await?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     // For the time in which files are written, and no stream is read.
@@ -234,8 +238,7 @@ async fn make(plan: &mut Plan, bridge: &Bridge) -> anyhow::Result<Option<i32>> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&came))?;
     }
-    let store = bridge.lasting_name().await;
-    let record = plan.record(&store);
+    let record = plan.record(store);
     let not_noted = "the record of this team cannot be written";
     plan.records.write(&record).context(not_noted)?;
     let made = tokio::select! {
@@ -249,7 +252,7 @@ async fn make(plan: &mut Plan, bridge: &Bridge) -> anyhow::Result<Option<i32>> {
             return Err(error.into());
         }
         Ok(None) => {
-            let written = plan.write_files(&store);
+            let written = plan.write_files(store);
             match came.load(Ordering::Relaxed) {
                 false => written.map(|()| None),
                 // The stream has it, too, and what it has next is another one.
