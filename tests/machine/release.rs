@@ -16,7 +16,7 @@ use crate::common::scratch::can_run;
 use crate::systemd::package::package;
 
 /// Whether these programs can be run; says what is skipped where one cannot.
-fn lacks(programs: &[(&str, &[&str])]) -> bool {
+pub(crate) fn lacks(programs: &[(&str, &[&str])]) -> bool {
     let missing = programs
         .iter()
         .find(|(program, args)| !can_run(program, args));
@@ -52,11 +52,9 @@ fn lintian_finds_no_error_and_no_warning() {
     assert_eq!(bad.collect::<Vec<_>>(), [""; 0], "{said}");
 }
 
-/// Builds the rpm with a stand-in for the program: only its list of files is looked at.
-fn rpm(directory: &Path) -> PathBuf {
+/// Builds the rpm with `release/mcp-bridge` in this directory as the program.
+pub(crate) fn rpm(directory: &Path, version: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    fs::create_dir(directory.join("release")).expect("made");
-    fs::write(directory.join("release/mcp-bridge"), "#!/bin/sh\n").expect("written");
     let list = directory.join("rpm.toml");
     let assets = output(&mut Command::new(root.join("packaging/rpm/assets")));
     fs::write(&list, assets).expect("written");
@@ -67,6 +65,7 @@ fn rpm(directory: &Path) -> PathBuf {
             .arg(directory)
             .arg("--metadata-overwrite")
             .arg(&list)
+            .args(["--set-metadata", &format!("version = \"{version}\"")])
             .arg("--output")
             .arg(&rpm)
             .current_dir(root),
@@ -85,7 +84,10 @@ fn rpm_has_the_files_of_the_debian_package() {
         return;
     }
     let directory = tempfile::tempdir().expect("a directory");
-    let rpm = rpm(directory.path());
+    // A stand-in for the program: only the list of files is looked at.
+    fs::create_dir(directory.path().join("release")).expect("made");
+    fs::write(directory.path().join("release/mcp-bridge"), "#!/bin/sh\n").expect("written");
+    let rpm = rpm(directory.path(), env!("CARGO_PKG_VERSION"));
     let query = |what: &str| output(Command::new("rpm").args(["-qp", what]).arg(&rpm));
     let listed = |text: String| -> BTreeSet<String> { text.lines().map(str::to_owned).collect() };
 
@@ -138,4 +140,13 @@ fn rpm_has_the_files_of_the_debian_package() {
             .arg("Version"),
     );
     assert_eq!(version, of_deb.trim());
+}
+
+#[test]
+fn both_packages_end_the_daemons_of_users_alike() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect("text");
+    let (deb, rpm) = (read("deb/prerm"), read("rpm/preun"));
+    let from = |text: &str| text.find("    # Daemons of users' own").expect("there");
+    assert_eq!(deb[from(&deb)..], rpm[from(&rpm)..]);
 }

@@ -19,6 +19,7 @@ pub(crate) mod package;
 mod readme;
 mod reload;
 mod restarts;
+mod rpm;
 mod sandbox;
 mod stuck;
 mod upgrade;
