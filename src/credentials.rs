@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::guarded;
+use crate::model::quoting::complaint;
 use crate::model::session::Caller;
 use crate::model::token::{MalformedToken, Token, TokenStorage};
 use crate::model::{ConversationId, InvalidId, Label, SessionKey, Side};
@@ -166,12 +167,12 @@ impl Credentials {
     fn parse(text: &str, path: &Path) -> Result<Self, CredentialsError> {
         let malformed = |what: String| CredentialsError::Malformed(path.to_owned(), what);
         // Only the parser's own words: its `Display` quotes the line, which
-        // may be the one with the token.
+        // may be the one with the token. And of those, no value.
         let file: File = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start));
             let line = before.map(|text| text.matches('\n').count() + 1);
             let at = line.map_or_else(String::new, |line| format!("line {line}: "));
-            malformed(format!("{at}{}", error.message()))
+            malformed(format!("{at}{}", complaint(error.message())))
         })?;
         if file.session.is_empty() {
             return Err(malformed("it has no [[session]]".into()));
@@ -431,6 +432,14 @@ mod tests {
                 "[[session]]\nconversation = \"conv_0123456789abcdef\"\nsession = \"b\"\ntoken = \"{token}x\"\n"
             ),
             format!("token = \"{token}\"\n"),
+            format!("session = \"{token}\"\n"),
+            format!("[[session]]\n{token} = \"b\"\n"),
+            format!(
+                "label = \"{token}\"\n[[session]]\nconversation = \"{token}\"\nsession = \"b\"\ntoken = \"\"\n"
+            ),
+            format!(
+                "[[session]]\nconversation = \"conv_0123456789abcdef\"\nsession = \"{token}\"\ntoken = \"\"\n"
+            ),
         ] {
             let error = Credentials::parse(&text, Path::new("x.toml")).expect_err("wrong");
             assert!(

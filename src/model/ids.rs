@@ -6,6 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::quoting::quoted;
 use super::wire::{as_text, object_of};
 
 /// Why a text is not an identifier. The message names the text and the shape
@@ -34,20 +35,6 @@ pub enum InvalidId {
     /// Not a positive whole number.
     #[error("`{0}` is not a message id: use a positive whole number, as `check` shows it")]
     Message(String),
-}
-
-/// Error texts quote what people typed; a pasted megabyte must not come back.
-fn quoted(text: &str) -> String {
-    const LIMIT: usize = 60;
-    let mut out: String = text
-        .chars()
-        .take(LIMIT)
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
-    if text.chars().nth(LIMIT).is_some() {
-        out.push_str("...");
-    }
-    out
 }
 
 /// `conv_` and 16 hexadecimal digits.

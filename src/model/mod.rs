@@ -13,6 +13,7 @@ pub mod ids;
 pub mod message;
 pub mod observer;
 pub mod process;
+pub(crate) mod quoting;
 pub mod rate;
 pub mod redact;
 pub mod session;

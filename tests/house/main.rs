@@ -4,6 +4,7 @@
 mod common;
 
 mod checks;
+mod fuzz;
 mod imports;
 mod journal;
 mod pages;

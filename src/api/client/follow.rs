@@ -15,6 +15,7 @@ use crate::api::follow::{Begin, Cursor, FollowError, News, Sink, Subscription};
 use crate::api::operations::Credential;
 use crate::api::stream::{self, Follow, Line, Start};
 use crate::model::door::DoorError;
+use crate::model::quoting::complaint;
 use crate::store::StoreError;
 
 /// A stream that is silent for so long does not stand any more: the daemon says every
@@ -199,7 +200,7 @@ impl Lines {
                 let line: Vec<u8> = self.read.drain(..=end).collect();
                 return serde_json::from_slice(&line)
                     .map(Some)
-                    .map_err(|error| error.to_string());
+                    .map_err(|error| complaint(&error.to_string()));
             }
             if self.read.len() > LONGEST {
                 return Err("a line has no end".to_owned());

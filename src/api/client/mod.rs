@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{Actor, Operation, PREFIX, Problem, Purpose, REPEATED_HEADER, SESSION_HEADER, Sockets};
 use crate::model::StoreName;
 use crate::model::door::DoorError;
+use crate::model::quoting::complaint;
 use crate::store::{Result, StoreError};
 use crate::text;
 use connection::{Connections, Failed};
@@ -175,7 +176,7 @@ impl Client {
             let read = serde_json::from_slice(&body).map_err(|error| {
                 DoorError::Garbled {
                     socket: connections.path().to_owned(),
-                    why: error.to_string(),
+                    why: complaint(&error.to_string()),
                 }
                 .into()
             });

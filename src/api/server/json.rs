@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::model::door::DoorError;
+use crate::model::quoting::complaint;
 use crate::store::Result;
 use crate::text;
 
@@ -25,7 +26,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
         let (line, column) = (error.line(), error.column());
         let why = match error.classify() {
             serde_json::error::Category::Data => {
-                let why = without_values(&error.to_string());
+                let why = complaint(&error.to_string());
                 let why = match where_in::<T>(body) {
                     Some(path) => format!("{path}: {why}"),
                     None => why,
@@ -49,21 +50,6 @@ fn where_in<T: DeserializeOwned>(body: &[u8]) -> Option<String> {
 
 /// The longest complaint about a request that is repeated to its client.
 const COMPLAINT: usize = 300;
-
-/// A reader's complaint without the text that stood in the wrong place: it may be a
-/// token, or all of a message.
-fn without_values(complaint: &str) -> String {
-    let (Some(from), Some(to)) = (
-        complaint.find(" string \""),
-        complaint.rfind("\", expected"),
-    ) else {
-        return complaint.to_owned();
-    };
-    match (complaint.get(..from), complaint.get(to + 1..)) {
-        (Some(before), Some(after)) if from < to => format!("{before} a text{after}"),
-        _ => complaint.to_owned(),
-    }
-}
 
 /// An answer as JSON.
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {

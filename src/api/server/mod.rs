@@ -89,14 +89,15 @@ impl Door {
     }
 }
 
-/// Reads a body as each operation would, for `fuzz/`: the problems that are answered.
-#[cfg(fuzzing)]
-pub fn fuzz_bodies(body: &[u8]) -> Vec<crate::api::Problem> {
+/// Reads a body as each operation would: the problems that are answered. For `fuzz/`.
+#[doc(hidden)]
+#[must_use]
+pub fn problems_with(body: &[u8]) -> Vec<super::Problem> {
     let mut problems = Vec::new();
     macro_rules! read {
         ($($operation:ident),* $(,)?) => {
             $(if let Err(error) = (Kind::of::<operations::$operation>().read)(body) {
-                problems.push(crate::api::Problem::from(&error));
+                problems.push(super::Problem::from(&error));
             })*
         };
     }

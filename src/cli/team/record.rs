@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::guarded;
+use crate::model::quoting::complaint;
 use crate::model::{ConversationId, Label};
 use crate::store::locate;
 
@@ -75,7 +76,7 @@ impl Records {
         };
         let text = std::str::from_utf8(&text).map_err(io::Error::other)?;
         let record: Record = toml::from_str(text).map_err(|error| {
-            let what = error.message().to_owned();
+            let what = complaint(error.message());
             io::Error::new(io::ErrorKind::InvalidData, what)
         })?;
         match record.name == *name {

@@ -52,10 +52,11 @@ const READ: [&str; 14] = [
 ];
 
 /// What developers read: comments and names. Test data may hold any word.
-const CODE: [&str; 6] = [
+const CODE: [&str; 7] = [
     "bench",
     "benches",
     "fuzz/fuzz_targets",
+    "fuzz/src",
     "justfile",
     "src",
     "tests",
