@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::agent::Agent;
-use super::waiting;
+use super::waiting::{self, Knows};
 use crate::clients;
 use crate::host;
 use crate::model::health::DEFAULT_TTL;
@@ -58,5 +58,5 @@ async fn round(agent: &Agent, client: ProcessId) -> Result<(), SessionError> {
         bridge.call_in(&caller, DEFAULT_TTL, None).await?;
     }
     // Its hooks say the same, where its user trusts them.
-    waiting::say(&bridge, &acting, state.waits).await
+    waiting::say(agent, state.waits, Knows::All).await
 }

@@ -5,12 +5,11 @@
 use std::time::Duration;
 
 use super::agent::Agent;
+use super::waiting::{self, Knows};
 use crate::clients;
-use crate::host;
 use crate::model::health::{DEFAULT_TTL, Turn};
 use crate::model::process::ProcessId;
 use crate::session::SessionError;
-use crate::session::notes::Notes;
 
 /// Between two looks. A client counts as idle that said the same at two of them: its hook
 /// may be telling of a turn that begins this moment.
@@ -25,7 +24,7 @@ pub(super) async fn run(agent: Agent, client: ProcessId) {
         tokio::time::sleep(EVERY).await;
         let waits = clients::waits(client);
         if let Some(waits) = waits.filter(|_| waits == waited)
-            && say_waiting(&agent, waits).await.is_err()
+            && waiting::say(&agent, waits, Knows::Questions).await.is_err()
         {
             agent.forget_bridge();
         }
@@ -39,28 +38,6 @@ pub(super) async fn run(agent: Agent, client: ProcessId) {
         }
         last = now;
     }
-}
-
-/// Says that the agent waits for its user, or does no more, if the store holds
-/// otherwise. Only a hook reports a provider that lets it wait.
-async fn say_waiting(agent: &Agent, waits: bool) -> Result<(), SessionError> {
-    let acting = agent.acting()?;
-    let Some(notes) = Notes::of(&acting) else {
-        return Ok(());
-    };
-    let boot = host::boot().id;
-    let told = notes.told(&boot);
-    let is_known = match waits {
-        true => told.waits,
-        false => !told.asks,
-    };
-    if is_known {
-        return Ok(());
-    }
-    acting.say_waiting(&agent.bridge().await?, waits).await?;
-    // Kept, it is said once more.
-    let _ = notes.change(&boot, |told| (told.waits, told.asks) = (waits, waits));
-    Ok(())
 }
 
 /// The turn is over, if the store holds that there is one.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::agent::Agent;
 use super::turns::end_turn;
-use super::waiting;
+use super::waiting::{self, Knows};
 use crate::clients::{Asked, Work};
 use crate::clock;
 use crate::model::health::{DEFAULT_TTL, Turn};
@@ -58,9 +58,7 @@ async fn say(agent: &Agent, work: Work) -> Result<(), SessionError> {
         Work::Nothing => end_turn(agent).await?,
         Work::Working | Work::Asking => in_turn(agent).await?,
     }
-    let acting = agent.acting()?;
-    let bridge = agent.bridge().await?;
-    waiting::say(&bridge, &acting, work == Work::Asking).await
+    waiting::say(agent, work == Work::Asking, Knows::All).await
 }
 
 async fn in_turn(agent: &Agent) -> Result<(), SessionError> {
