@@ -175,6 +175,7 @@ macro_rules! every_case {
                 one_of_two_concurrent_rekeys_succeeds
             }
             registrations {
+                a_new_client_without_a_daemon_keeps_its_tasks
                 the_newest_client_counts
                 only_its_session_registers_a_client
                 clients_of_this_machine_are_listed

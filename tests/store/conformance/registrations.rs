@@ -3,7 +3,7 @@
 use mcp_bridge::model::token::Token;
 use mcp_bridge::store::{Boot, Caller, ProcessId, Registration, Store, StoreError};
 
-use super::Backend;
+use super::{Backend, work};
 use crate::common::store::{at, boot, pair, pairs};
 
 pub(crate) fn client(pid: i64) -> Registration {
@@ -81,6 +81,30 @@ pub(crate) async fn the_newest_client_counts(backend: &impl Backend) {
     assert!(register(&store, &pair.b, less.clone()).await);
     assert_eq!(registered(&store, &pair.b).await, Some(less));
     assert_eq!(store.check().await.expect("looked").problems, [""; 0]);
+}
+
+/// Without a heartbeat, nothing tells the end of the client before.
+pub(crate) async fn a_new_client_without_a_daemon_keeps_its_tasks(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&store, at(0)).await;
+    register(&store, &pair.b, client(11)).await;
+    let task = work::claimed(&store, &pair.b, "half done").await;
+    assert!(register(&store, &pair.b, client(12)).await);
+    let shown = work::shown(&store, task.id).await;
+    assert_eq!(shown.owner.as_ref(), Some(&pair.b.session));
+    assert_eq!(shown.fence, task.fence);
+    // Its new agent gets the text by a claim, and its reports count.
+    let again = store.claim_task(&pair.b, Some(task.id), at(5)).await;
+    let again = again.expect("claimed").expect("its own");
+    assert_eq!(
+        (again.fence, again.title.as_str()),
+        (task.fence, "half done")
+    );
+    let done = work::done("by the new one");
+    let ended = store
+        .end_task(&pair.b, task.id, task.fence, &done, at(6))
+        .await;
+    ended.expect("done");
 }
 
 pub(crate) async fn only_its_session_registers_a_client(backend: &impl Backend) {
