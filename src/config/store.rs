@@ -4,7 +4,7 @@ use super::raw::RawStore;
 use super::settings::{StoreSettings, is_closed};
 use crate::setting::{CredentialsDirs, Findings, Origins, SettingPlace, secret_file};
 
-const REMEDY: &str = "write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db";
+const REMEDY: &str = "write an absolute path: /DIR/bridge.db, or sqlite:/DIR/bridge.db";
 
 pub(super) fn store(
     found: &mut Findings,

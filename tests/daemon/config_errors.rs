@@ -144,15 +144,15 @@ fn a_role() {
 
 #[test]
 fn a_store_and_a_log() {
-    assert_snapshot!(worker_says("[store]\nurl = \"postgres://me:hunter2@db/bridge\""), @"<dir>/worker.toml: store.url: this version stores in SQLite only, not in PostgreSQL; write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db");
-    assert_snapshot!(worker_says("[store]\nurl = \"mysql://me:hunter2@db/bridge\""), @"<dir>/worker.toml: store.url: this version stores in SQLite only; write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db");
-    assert_snapshot!(worker_says("[store]\nurl = \"sqlite://\""), @"<dir>/worker.toml: store.url: names no file; write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db");
-    assert_snapshot!(worker_says("[store]\nurl = \"sqlite::memory:\""), @"<dir>/worker.toml: store.url: a database in memory cannot be shared with the agents; write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db");
+    assert_snapshot!(worker_says("[store]\nurl = \"postgres://me:hunter2@db/bridge\""), @"<dir>/worker.toml: store.url: this version stores in SQLite only, not in PostgreSQL; write an absolute path: /DIR/bridge.db, or sqlite:/DIR/bridge.db");
+    assert_snapshot!(worker_says("[store]\nurl = \"mysql://me:hunter2@db/bridge\""), @"<dir>/worker.toml: store.url: this version stores in SQLite only; write an absolute path: /DIR/bridge.db, or sqlite:/DIR/bridge.db");
+    assert_snapshot!(worker_says("[store]\nurl = \"sqlite://\""), @"<dir>/worker.toml: store.url: names no file; write an absolute path: /DIR/bridge.db, or sqlite:/DIR/bridge.db");
+    assert_snapshot!(worker_says("[store]\nurl = \"sqlite::memory:\""), @"<dir>/worker.toml: store.url: a database in memory cannot be shared with the agents; write an absolute path: /DIR/bridge.db, or sqlite:/DIR/bridge.db");
     for relative in ["bridge.db", "sqlite:bridge.db", "~/bridge.db", "./a:b.db"] {
         let said = worker_says(&format!("[store]\nurl = \"{relative}\""));
         assert_eq!(
             said,
-            "<dir>/worker.toml: store.url: a relative path has another meaning for a service; write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db"
+            "<dir>/worker.toml: store.url: a relative path has another meaning for a service; write an absolute path: /DIR/bridge.db, or sqlite:/DIR/bridge.db"
         );
     }
     assert_snapshot!(worker_says("[log]\nlevel = \"*=debug\""), @r#"<dir>/worker.toml: log.level: "*=debug" is not a log filter; write a level, or a filter such as `mcp_bridge=debug,info`"#);
@@ -293,9 +293,9 @@ fn a_store_whose_url_stands_in_a_file() {
         "{shown}"
     );
 
-    assert_snapshot!(with(b"postgres://me:hunter2@db/bridge").says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: this version stores in SQLite only, not in PostgreSQL; write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db");
-    assert_snapshot!(with(b"hunter2://hunter2").says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: this version stores in SQLite only; write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db");
-    assert_snapshot!(with(b" \n").says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: names no file; write an absolute path, or sqlite:/var/lib/mcp-bridge/bridge.db");
+    assert_snapshot!(with(b"postgres://me:hunter2@db/bridge").says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: this version stores in SQLite only, not in PostgreSQL; write an absolute path: /DIR/bridge.db, or sqlite:/DIR/bridge.db");
+    assert_snapshot!(with(b"hunter2://hunter2").says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: this version stores in SQLite only; write an absolute path: /DIR/bridge.db, or sqlite:/DIR/bridge.db");
+    assert_snapshot!(with(b" \n").says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: names no file; write an absolute path: /DIR/bridge.db, or sqlite:/DIR/bridge.db");
     assert_snapshot!(with(b"/srv/hunter2\xff").says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: is not UTF-8 text");
     assert_snapshot!(with(&[b'x'; 70_000]).says(&[]), @"<dir>/worker.toml: store.url_file: <dir>/credentials/store.url: is too long for a URL or a key");
     assert_snapshot!(worker_says("[store]\nurl_file = \"store.url\""), @"<dir>/worker.toml: store.url_file: <dir>/store.url: No such file or directory (os error 2)");
