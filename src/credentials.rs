@@ -83,7 +83,7 @@ pub enum CredentialsError {
     Partial(&'static str),
     /// Nothing at all was given.
     #[error(
-        "no credentials: this command acts for a session\n  name the session: -c LABEL/SIDE or -c FILE, or set MCP_BRIDGE_CREDENTIALS; `mcp-bridge conversation new` writes a file for each side"
+        "no credentials: this command acts for a session\n  name the session: -c LABEL/SIDE or -c FILE, or set MCP_BRIDGE_CREDENTIALS, or join this directory: mcp-bridge join FILE; `mcp-bridge conversation new` writes a file for each side"
     )]
     None,
     /// Cannot be given another token; it is as it was.

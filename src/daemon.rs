@@ -207,7 +207,7 @@ fn describe(settings: &Settings, location: &Location) -> anyhow::Result<Exit> {
             anstream::stderr(),
             "warning: {}: there is no such file; this session is kept as soon as it exists\n  {}",
             shown(&session.credentials.display().to_string()),
-            advice::with_store("`mcp-bridge conversation new` writes one for each side")
+            advice::as_given("`mcp-bridge conversation new` writes one for each side")
         )?;
     }
     Ok(Exit::Success)

@@ -118,6 +118,7 @@ impl Exit {
         match error {
             SessionError::NoCredentials
             | SessionError::NoSuchCredentials { .. }
+            | SessionError::NoSuchSide(_)
             | SessionError::Credentials(_)
             | SessionError::NotMade { .. }
             | SessionError::TokenInEnvironment
@@ -163,7 +164,7 @@ pub fn report(error: &anyhow::Error, face: Face) -> Exit {
         None => {
             let session = error.chain().find_map(|cause| cause.downcast_ref());
             let remedy = session.map(face.remedy).unwrap_or_default();
-            let text = advice::with_store(&format!("{error:#}{remedy}"));
+            let text = advice::as_given(&format!("{error:#}{remedy}"));
             writeln!(out, "{style}error:{style:#} {}", shown_lines(&text))
         }
     };

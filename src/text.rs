@@ -7,6 +7,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+/// A word of a command, as a shell reads it.
+#[must_use]
+pub fn for_shell(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:+@%".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// `12 seconds`, `3 minutes`, `2 hours`, `4 days`: one unit, rounded down.
 #[must_use]
 pub fn long_duration(duration: Duration) -> String {
@@ -116,6 +126,13 @@ pub fn days(time: jiff::SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shell_reads_a_word_as_it_was() {
+        assert_eq!(for_shell("/usr/bin/mcp-bridge"), "/usr/bin/mcp-bridge");
+        assert_eq!(for_shell("/a b/it's"), "'/a b/it'\\''s'");
+        assert_eq!(for_shell(""), "''");
+    }
 
     #[test]
     fn reads_naturally() {

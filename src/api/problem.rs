@@ -88,7 +88,10 @@ fn status(error: &StoreError) -> StatusCode {
         | StoreError::IdTaken(_)
         | StoreError::ClientIdReused { .. }
         | StoreError::Task(
-            TaskError::Taken { .. } | TaskError::Over { .. } | TaskError::IdReused { .. },
+            TaskError::NotClaimed(_)
+            | TaskError::Taken { .. }
+            | TaskError::Over { .. }
+            | TaskError::IdReused { .. },
         ) => StatusCode::CONFLICT,
         StoreError::RateLimited(..)
         | StoreError::Door(DoorError::TooMuch(_) | DoorError::Crowded(_)) => {

@@ -10,6 +10,7 @@ use super::candidates;
 use super::error::CliError;
 use super::heard;
 use super::output::note;
+use crate::advice;
 use crate::bridge::{Bridge, Brought, Found, Purpose};
 use crate::model::door::DoorError;
 use crate::session::known::credentials_for;
@@ -52,6 +53,7 @@ impl Context {
     /// Takes the global options; what they leave open, the environment says.
     #[must_use]
     pub fn new(global: Global) -> Self {
+        advice::name_credentials(&global.credentials);
         Self {
             access: Access::new(global.store, global.credentials),
             json: global.json,

@@ -9,7 +9,7 @@ use crate::exit::{self, Exit, Face};
 use crate::model::Label;
 use crate::session::SessionError;
 use crate::session::joined::Joined;
-use crate::session::known::known_names;
+use crate::session::known::{as_session, known_names};
 use crate::store::locate::{self, Location, Origin};
 
 /// A failed command.
@@ -26,6 +26,9 @@ pub enum CliError {
     /// An order of a user who is no operator of the store.
     #[error("{why}\n  sudo mcp-bridge --store {store} ...", why = .0, store = .0.store)]
     NotOperator(NotOperator),
+    /// Two words, of which the first is no conversation.
+    #[error("{0}\n  if both words are the text, put them in quotes")]
+    NotQuoted(SessionError),
     /// A session is spoken to by its partner alone.
     #[error(
         "{0}: the test needs the credentials of its partner\n  name them: -c SESSION (the other side of the conversation)"
@@ -113,7 +116,9 @@ pub(super) fn exit_of(cause: &(dyn std::error::Error + 'static)) -> Option<Exit>
     let error = cause.downcast_ref::<CliError>()?;
     Some(match error {
         CliError::NoStore(_) => Exit::Unavailable,
-        CliError::NotOperator(_) | CliError::NotThePartner(_) => Exit::Denied,
+        CliError::NotOperator(_) | CliError::NotThePartner(_) | CliError::NotQuoted(_) => {
+            Exit::Denied
+        }
         CliError::Usage(_) | CliError::NotOneFile(..) => Exit::Usage,
         CliError::NotUtf8 { .. }
         | CliError::TooMuch(..)
@@ -133,12 +138,14 @@ fn remedy(error: &SessionError) -> String {
     match error {
         SessionError::NoCredentials => format!(
             ": this command acts for a session\n  \
-             name the session: -c LABEL/SIDE or -c FILE, or set MCP_BRIDGE_CREDENTIALS{}",
-            what_there_is()
+             name the session: -c LABEL/SIDE or -c FILE, or set MCP_BRIDGE_CREDENTIALS\n  \
+             or once for all commands in this directory: mcp-bridge join LABEL/SIDE (or FILE){}",
+            what_there_is("for example: -c ")
         ),
         SessionError::NoSuchCredentials {
             name, directory, ..
-        } => what_there_is() + &credentials::handed_over(name, directory),
+        } => what_there_is("for example: ") + &credentials::handed_over(name, directory),
+        SessionError::NoSuchSide(_) => what_there_is("for example: "),
         SessionError::TokenInEnvironment => {
             "\n  put the credentials in a file and name it: --credentials FILE".to_owned()
         }
@@ -180,16 +187,18 @@ fn remedy(error: &SessionError) -> String {
     }
 }
 
-fn what_there_is() -> String {
+/// The sessions whose credentials this user has, the first of them as an example.
+fn what_there_is(example: &str) -> String {
     const SHOWN: usize = 6;
-    let names = known_names();
+    let names = known_names().into_iter();
+    let names: Vec<String> = names.map(|name| as_session(&name)).collect();
     match names.first() {
         None => "\n  `mcp-bridge conversation new` writes one for each side".to_owned(),
         Some(first) => {
             let more = if names.len() > SHOWN { ", ..." } else { "" };
             let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>();
             format!(
-                "\n  for example: --credentials {first}   (there are: {}{more})",
+                "\n  {example}{first}   (there are: {}{more})",
                 shown.join(", ")
             )
         }

@@ -108,12 +108,30 @@ async fn join(
             elsewhere.display()
         ));
     }
+    if let Some(what) = home_is_joined(&joined.work_tree) {
+        note(&format!(
+            "{WARN}warning{WARN:#}: {what}\n  to undo it: mcp-bridge join --remove; then join the directory of a project"
+        ));
+    }
     tell(
         &joined.work_tree,
         Some(&joined.credentials),
         sessions,
         context,
     )
+}
+
+/// What is wrong with a home directory as the directory of one session: what stands below
+/// it joins with it.
+pub(super) fn home_is_joined(work_tree: &Path) -> Option<String> {
+    let home = std::env::home_dir().filter(|home| home.is_absolute())?;
+    let is_home = home.canonicalize().is_ok_and(|home| home == work_tree);
+    is_home.then(|| {
+        format!(
+            "{} is your home directory: every agent that starts in it or below it acts for this session, unless its directory has its own",
+            work_tree.display()
+        )
+    })
 }
 
 /// The whole path of one credentials file: the note is read from other directories.

@@ -16,6 +16,7 @@ mod events;
 mod health;
 mod heard;
 mod heartbeat;
+mod help;
 mod holders;
 mod hook;
 mod input;
@@ -38,7 +39,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use clap_complete::CompleteEnv;
 
 pub use args::Cli;
@@ -69,7 +70,8 @@ pub fn main(faces: Faces) -> ExitCode {
         // A shell that asks for completions is not helped by an error.
         Ok(true) | Err(_) => return ExitCode::SUCCESS,
     }
-    let cli = match Cli::try_parse() {
+    let words: Vec<_> = std::env::args_os().collect();
+    let cli = match help::parse(&words) {
         Ok(cli) => cli,
         Err(error) => return exit::refuse(&error),
     };

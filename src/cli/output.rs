@@ -12,6 +12,18 @@ pub use crate::text::shown::shown;
 use crate::text::shown::{shown_json, shown_lines, shown_page};
 pub use crate::text::{left, relative};
 
+/// How wide a line may be: the width of the terminal, or what a program that shows our
+/// output (watch(1), for example) says in `COLUMNS`; nothing where no screen is.
+#[must_use]
+pub fn width() -> Option<usize> {
+    let out = std::io::stdout();
+    let of_terminal = rustix::termios::tcgetwinsize(&out).ok();
+    let of_terminal = of_terminal.filter(|_| out.is_terminal());
+    let said = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let width = of_terminal.map(|size| usize::from(size.ws_col));
+    width.or_else(said).filter(|width| *width > 0)
+}
+
 /// Writes to standard output and waits until it is out. Styles are the only escapes
 /// that pass, so no text from elsewhere moves the cursor. Colours are left out where
 /// the output is no terminal.

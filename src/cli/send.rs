@@ -6,6 +6,7 @@
 //! `--to` leaves no question.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -18,12 +19,14 @@ use super::input::{read_file, read_input, without_newline};
 use super::output::{note, print, print_json};
 use super::table::WARN;
 use crate::bridge::Bridge;
+use crate::clock;
 use crate::exit::Exit;
 use crate::model::message::{ActionType, Body, ClientMessageId, Draft, InvalidMessage};
 use crate::model::redact::SecretKind;
+use crate::model::session::{Life, session_name};
 use crate::model::{Label, TaskId};
 use crate::session::framing::SentJson;
-use crate::session::{Acting, Member, Name};
+use crate::session::{Acting, Member, Name, SessionError};
 use crate::store::Sent;
 
 /// Sends a message to the partner of this session.
@@ -71,6 +74,9 @@ pub(super) struct SendArgs {
     batch: bool,
 }
 
+/// How long the state of the receiver may take.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// Where the text is.
 #[derive(Debug, PartialEq, Eq)]
 enum Source {
@@ -81,10 +87,18 @@ enum Source {
 pub(super) async fn run(args: SendArgs, context: &Context) -> anyhow::Result<Exit> {
     let (bridge, mut acting) = context.open_acting().await?;
     let (to, source) = which_is_which(&args, &bridge, &mut acting).await?;
-    let member = acting.sender_to(to.as_deref())?;
+    let member = match acting.sender_to(to.as_deref()) {
+        Err(error) if is_perhaps_a_text(&args, &error) => {
+            return Err(CliError::NotQuoted(error).into());
+        }
+        member => member?,
+    };
     let drafts = drafts(&args, source)?;
     let sent = bridge.send(&member.caller, &drafts).await?;
     show(&args, context, member, &sent)?;
+    if !context.json() {
+        note_of_receiver(&bridge, member).await;
+    }
     bridge.close().await;
     Ok(Exit::Success)
 }
@@ -125,6 +139,15 @@ async fn which_is_which(
     Ok((to.cloned(), source))
 }
 
+/// Whether two words are perhaps a text without quotes: the first is no conversation, and
+/// is like none.
+fn is_perhaps_a_text(args: &SendArgs, error: &SessionError) -> bool {
+    let words = args.first.as_deref().zip(args.second.as_deref());
+    let is_a_word =
+        words.is_some_and(|(first, _)| !Name::looks_like_id(first) && !first.contains('/'));
+    is_a_word && matches!(error, SessionError::NotMine { hint, .. } if hint.is_empty())
+}
+
 async fn is_name(word: &str, bridge: &Bridge, acting: &mut Acting) -> anyhow::Result<bool> {
     if Name::looks_like_id(word) {
         return Ok(true);
@@ -138,6 +161,29 @@ async fn is_name(word: &str, bridge: &Bridge, acting: &mut Acting) -> anyhow::Re
     }
     acting.learn_labels(bridge).await?;
     Ok(!acting.partners_of(word)?.is_empty())
+}
+
+/// Says that the receiver does not read it soon, if that is known.
+async fn note_of_receiver(bridge: &Bridge, member: &Member) {
+    let views = tokio::time::timeout(GLANCE, bridge.sessions(Duration::ZERO)).await;
+    // The message is sent: what is known of its receiver changes nothing.
+    let Ok(Ok(views)) = views else {
+        return;
+    };
+    let receiver = member.caller.session.partner();
+    let Some(view) = views.into_iter().find(|view| view.key == receiver) else {
+        return;
+    };
+    let name = session_name(view.label.as_ref(), &view.key);
+    if view.life(clock::now()) == Life::Exited {
+        note(&format!(
+            "{name}'s client has exited; it reads this when it runs again"
+        ));
+    } else if view.is_stopped() {
+        note(&format!(
+            "{name}'s client is stopped; it reads this when it goes on"
+        ));
+    }
 }
 
 fn drafts(args: &SendArgs, source: Source) -> anyhow::Result<Vec<Draft>> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use anstyle::{AnsiColor, Style};
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr};
 
 use crate::session::framing::Styles;
 use crate::text::shown::shown;
@@ -39,6 +39,22 @@ impl Cell {
         let text = shown(&text.into()).into_owned();
         Self { text, style }
     }
+
+    /// Cuts the text to this width.
+    fn cut(&mut self, width: usize) {
+        const MORE: char = '…';
+        if self.text.width() <= width {
+            return;
+        }
+        let mut room = width.saturating_sub(1);
+        let fits = self.text.chars().take_while(|c| {
+            let left = room.checked_sub(c.width().unwrap_or(0));
+            room = left.unwrap_or(0);
+            left.is_some()
+        });
+        let fits: String = fits.collect();
+        self.text = format!("{}{MORE}", fits.trim_end());
+    }
 }
 
 impl From<String> for Cell {
@@ -51,6 +67,23 @@ impl From<&str> for Cell {
     fn from(text: &str) -> Self {
         Self::from(text.to_owned())
     }
+}
+
+/// What a table gives up where it is too wide.
+#[derive(Debug, Clone, Copy)]
+pub enum Narrower {
+    /// Cuts the texts of the column of this heading, down to this width.
+    Cut(&'static str, usize),
+    /// Leaves that column out.
+    Drop(&'static str),
+}
+
+/// Between two columns.
+const GAP: usize = 2;
+
+/// How wide a line of these columns is.
+fn whole(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
 }
 
 /// A table that is being filled.
@@ -105,12 +138,67 @@ impl Table {
                     .iter()
                     .all(|row| row.get(index).is_none_or(|cell| cell.text.is_empty()))
             {
-                self.headings.remove(index);
-                for row in &mut self.rows {
-                    row.remove(index);
-                }
+                self.remove(index);
             }
         }
+    }
+
+    /// Makes it fit a screen of this width, if that is known: takes these steps in their
+    /// order, none more than it must.
+    pub fn fit(&mut self, screen: Option<usize>, steps: &[Narrower]) {
+        let Some(screen) = screen else {
+            return;
+        };
+        let mut limits = self.widths();
+        for step in steps {
+            let excess = whole(&limits).saturating_sub(screen);
+            if excess == 0 {
+                break;
+            }
+            let (Narrower::Cut(heading, _) | Narrower::Drop(heading)) = step;
+            let Some(column) = self.headings.iter().position(|one| one == heading) else {
+                continue;
+            };
+            if let Narrower::Cut(_, to) = step {
+                let limit = limits[column].saturating_sub(excess);
+                let least = heading.width().max(*to).min(limits[column]);
+                limits[column] = limit.max(least);
+            } else {
+                self.remove(column);
+                limits.remove(column);
+            }
+        }
+        // What a later step has gained goes back to the columns before it.
+        let mut room = screen.saturating_sub(whole(&limits));
+        for (limit, width) in limits.iter_mut().zip(self.widths()) {
+            let more = room.min(width - *limit);
+            *limit += more;
+            room -= more;
+        }
+        for row in &mut self.rows {
+            for (cell, limit) in row.iter_mut().zip(&limits) {
+                cell.cut(*limit);
+            }
+        }
+    }
+
+    fn remove(&mut self, column: usize) {
+        self.headings.remove(column);
+        for row in &mut self.rows {
+            row.remove(column);
+        }
+    }
+
+    /// The width of each column.
+    fn widths(&self) -> Vec<usize> {
+        let mut widths: Vec<usize> = self.headings.iter().map(|text| text.width()).collect();
+        for row in &self.rows {
+            widths.resize(widths.len().max(row.len()), 0);
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.text.width().max(*width);
+            }
+        }
+        widths
     }
 
     /// The table as text; every line begins with `indent` spaces.
@@ -121,16 +209,7 @@ impl Table {
             .filter(|headings| !headings.is_empty())
             .chain(&self.rows)
             .collect();
-        let columns = lines.iter().map(|line| line.len()).max().unwrap_or(0);
-        let width = |column: usize| {
-            lines
-                .iter()
-                .filter_map(|line| line.get(column))
-                .map(|cell| cell.text.width())
-                .max()
-                .unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let widths = self.widths();
         let mut out = String::new();
         for line in lines {
             let mut gap = indent;
@@ -146,7 +225,7 @@ impl Table {
                     let _ = write!(out, "{:gap$}{style}{text}{style:#}", "");
                     gap = 0;
                 }
-                gap += after + 2;
+                gap += after + GAP;
             }
             out.push('\n');
         }
@@ -183,5 +262,54 @@ mod tests {
         table.row(["bc".into(), "9".into(), "".into()]);
         let text = anstream::adapter::strip_str(&table.render(0)).to_string();
         assert_eq!(text, "what     p50  note\na     1.5 us  x\nbc         9\n");
+    }
+
+    #[test]
+    fn a_table_is_no_wider_than_its_screen() {
+        let table = || {
+            let mut table = Table::new(&["NAME", "AGE", "KIND", "NOTE"]);
+            table.row([
+                "größe".into(),
+                "3m".into(),
+                "good".into(),
+                "a note of 17 char".into(),
+            ]);
+            table.row(["b".into(), "2h".into(), "bad".into(), "".into()]);
+            table
+        };
+        let steps = [
+            Narrower::Cut("NOTE", 10),
+            Narrower::Drop("AGE"),
+            Narrower::Cut("NOTE", 4),
+            Narrower::Cut("NAME", 4),
+            Narrower::Drop("KIND"),
+        ];
+        let at = |screen| {
+            let mut table = table();
+            table.fit(screen, &steps);
+            anstream::adapter::strip_str(&table.render(0)).to_string()
+        };
+        let whole =
+            "NAME   AGE  KIND  NOTE\ngröße  3m   good  a note of 17 char\nb      2h   bad\n";
+        assert_eq!(at(None), whole);
+        assert_eq!(at(Some(35)), whole);
+        assert_eq!(
+            at(Some(30)),
+            "NAME   AGE  KIND  NOTE\ngröße  3m   good  a note of 1…\nb      2h   bad\n"
+        );
+        // What the column that is left out took is free for the others.
+        assert_eq!(
+            at(Some(27)),
+            "NAME   KIND  NOTE\ngröße  good  a note of 17…\nb      bad\n"
+        );
+        assert_eq!(
+            at(Some(16)),
+            "NAME  KIND  NOTE\ngrö…  good  a n…\nb     bad\n"
+        );
+        for screen in 10..50 {
+            let page = at(Some(screen));
+            let widest = page.lines().map(UnicodeWidthStr::width).max();
+            assert!(widest <= Some(screen), "{screen}: {page}");
+        }
     }
 }

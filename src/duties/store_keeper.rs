@@ -319,7 +319,7 @@ impl Duty for StoreKeeper {
                 let said = error.headline();
                 self.alert(&error);
                 if self.trouble.as_deref() != Some(&said) {
-                    warn!(event = "store-trouble", store = %self.location.path().display(), "{}", advice::with_store(&error.to_string()));
+                    warn!(event = "store-trouble", store = %self.location.path().display(), "{}", advice::as_given(&error.to_string()));
                     self.trouble = Some(said.clone());
                 }
                 State::Trouble(error.to_string())

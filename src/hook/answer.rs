@@ -8,6 +8,7 @@ use super::event::{Call, Event};
 use super::helper;
 use super::plan::{self, Plan, Tell};
 use super::saying;
+use crate::advice;
 use crate::bridge::Bridge;
 use crate::host;
 use crate::liveness;
@@ -99,13 +100,15 @@ fn tell(
     let answer = match what {
         Tell::Introduction => Some(context(call, &introduction(acting, mail))),
         Tell::Unread if mail.unread > 0 && !told.was_woken_for(newest, now) => {
-            Some(context(call, &pointer(mail, acting, HOW)))
+            Some(context(call, &pointer(mail, acting, &how())))
         }
-        Tell::News if newest > told.newest => Some(context(call, &pointer(mail, acting, HOW))),
+        Tell::News if newest > told.newest => Some(context(call, &pointer(mail, acting, &how()))),
         // The store heard that the turn goes on.
         Tell::GoOn if heard.goes_on => {
             told.blocks += 1;
-            Some(json!({ "decision": "block", "reason": pointer(mail, acting, HOW) }).to_string())
+            Some(
+                json!({ "decision": "block", "reason": pointer(mail, acting, &how()) }).to_string(),
+            )
         }
         _ => None,
     };
@@ -137,7 +140,9 @@ fn patience() -> Duration {
 }
 
 /// What a wake and an answer call the way to the mail.
-pub(super) const HOW: &str = "with the tool check_messages (or the command `mcp-bridge check`)";
+pub(super) fn how() -> String {
+    advice::as_given("with the tool check_messages (or the command `mcp-bridge check`)")
+}
 
 fn calls(client: ProcessId) -> bool {
     liveness::own().is_some_and(|own| liveness::is_below(own, client))
@@ -198,11 +203,13 @@ pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
 
 fn introduction(acting: &Acting, mail: &Mail) -> String {
     let who = names(acting);
-    let mut text =
-        format!("mcp-bridge: you are {who}. Other agents send you messages; read them {HOW}.");
+    let mut text = format!(
+        "mcp-bridge: you are {who}. Other agents send you messages; read them {}.",
+        how()
+    );
     if mail.unread > 0 {
         text.push('\n');
-        text.push_str(&pointer(mail, acting, HOW));
+        text.push_str(&pointer(mail, acting, &how()));
     }
     text
 }

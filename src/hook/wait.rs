@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, getppid, kill_process};
 
-use super::answer::HOW;
+use super::answer::how;
 use super::event::{Call, Event};
 use super::{block_on, tell};
 use crate::api::follow::{Begin, Cursor};
@@ -177,7 +177,7 @@ async fn try_once(
             let way = (ClientWay::Hook, Unclaimed::Made);
             let begun = waking::begin(&bridge, who, what, way, is_due).await?;
             if let Begun::Here { .. } = begun {
-                let _ = writeln!(std::io::stderr(), "{}", pointer(&mail, acting, HOW));
+                let _ = writeln!(std::io::stderr(), "{}", pointer(&mail, acting, &how()));
                 return Ok(true);
             }
         }

@@ -22,7 +22,7 @@ use crate::model::process::ProcessId;
 use crate::model::session::ProofKind;
 use probe::Probe;
 use process::Process;
-pub use process::{began, ended, has_ended, is_below, of, own, owned, runs};
+pub use process::{began, ended, has_ended, is_below, is_stopped, of, own, owned, runs};
 pub use registered::Registered;
 pub use watcher::Watcher;
 

@@ -45,6 +45,12 @@ pub fn has_ended(process: ProcessId) -> bool {
         && i32::try_from(process.pid).is_ok_and(|pid| system::has_ended(pid, process.start))
 }
 
+/// Whether this very process is stopped by a signal or a debugger.
+#[must_use]
+pub fn is_stopped(process: ProcessId) -> bool {
+    runs(process) && i32::try_from(process.pid).is_ok_and(system::stopped)
+}
+
 /// Returns once this process has ended; at once if there is none. One that cannot be
 /// watched (another user's, where `/proc` hides those) never ends here.
 pub async fn ended(pid: i32) {

@@ -244,6 +244,9 @@ pub struct SessionView {
     /// cannot be asked about from here.
     #[serde(default)]
     pub client_runs: Option<bool>,
+    /// Whether that process is stopped (Ctrl-Z, or a signal). `null` as for `client_runs`.
+    #[serde(default)]
+    pub client_stopped: Option<bool>,
 }
 
 /// An agent's own status; the values are those of the Python bridge.
@@ -298,6 +301,15 @@ impl SessionView {
             && self.turn == Turn::Unknown
             && self.busy_until.is_none()
             && self.open_tasks == 0
+    }
+
+    /// Whether its agent's process is stopped: its client's, if that could be asked about,
+    /// or the one that its daemon asked about.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let beat = self.heartbeat.as_ref();
+        let by_daemon = beat.is_some_and(|beat| beat.proof == ProofKind::Stopped);
+        self.client_stopped.unwrap_or(by_daemon)
     }
 
     /// Reads the session's life off its last heartbeat. Where no daemon keeps it, its

@@ -169,7 +169,7 @@ impl Access {
         let found = Found::by(&hints, &Surroundings::here()).await?;
         // A command without these credentials finds another store.
         if found.location.origin == Origin::Credentials {
-            advice::name_store(&found.location.name.to_string());
+            advice::name_store_of_credentials(&found.location.name.to_string());
         }
         Ok(found)
     }

@@ -29,6 +29,9 @@ pub enum SessionError {
         /// `; did you mean ...?`
         hint: String,
     },
+    /// A name in the form of a session, with a side that there is not.
+    #[error("`{0}` is not a session: a session is LABEL/a or LABEL/b")]
+    NoSuchSide(String),
     /// Nothing to make an id or a token of.
     #[error("the system gives no random bytes: {0}")]
     NoRandom(String),

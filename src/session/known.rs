@@ -50,7 +50,8 @@ pub fn holding(directory: &Path, session: &SessionKey) -> Vec<(PathBuf, Token)> 
 /// `backend/b` means `backend.b.toml`.
 ///
 /// # Errors
-/// A directory without such files; a text that is no name.
+/// A directory without such files; a text that is no name; a session with a side that
+/// there is not.
 pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_dir() {
         let found = toml_files(path).map_err(|error| {
@@ -62,6 +63,9 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
         } else {
             Ok(found)
         };
+    }
+    if is_no_side(path) {
+        return Err(SessionError::NoSuchSide(path.display().to_string()));
     }
     if !path.exists()
         && let Some(names) = file_names(path)
@@ -84,6 +88,17 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(vec![path.to_owned()])
 }
 
+/// Whether this is meant to be a session, and has no side of one: no directory stands at
+/// what would be its label.
+fn is_no_side(path: &Path) -> bool {
+    let text = path.to_str().unwrap_or_default();
+    text.split_once('/').is_some_and(|(label, side)| {
+        let is_label = label.parse::<Label>().is_ok() || label.parse::<ConversationId>().is_ok();
+        let is_word = !side.is_empty() && !side.contains(['/', '.']);
+        is_label && is_word && side.parse::<Side>().is_err() && !Path::new(label).exists()
+    })
+}
+
 /// The files of the default directory that a bare name may mean, or a session as
 /// people write it. None for any other path.
 fn file_names(path: &Path) -> Option<Vec<String>> {
@@ -102,6 +117,16 @@ fn file_names(path: &Path) -> Option<Vec<String>> {
         names.push(format!("{label}.toml"));
     }
     Some(names)
+}
+
+/// What `join` gets for this session: its name if its credentials are where names are
+/// looked for, else the file, which is not known.
+#[must_use]
+pub fn to_join(session: &str) -> &str {
+    match files(Path::new(session)) {
+        Ok(_) => session,
+        Err(_) => "FILE",
+    }
 }
 
 /// How people write the name of a credentials file: one of a single session as that

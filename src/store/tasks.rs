@@ -221,6 +221,11 @@ pub enum TaskError {
         /// `is now with backend-1/b`, `was cancelled`, ...
         now_with: String,
     },
+    /// A report on a task that no session has claimed yet.
+    #[error(
+        "task {0} was not claimed: it waits in the queue\n  claim it first: mcp-bridge task claim {0}"
+    )]
+    NotClaimed(TaskId),
     /// Another session has it.
     #[error(
         "task {task} is with {owner}\n  `mcp-bridge task claim` without a number gives you one that is free"
@@ -330,12 +335,8 @@ fn end_first(held: &Option<HeldTask>) -> String {
 
 /// Two fences that differ tell an agent how it came about.
 fn not_yours(yours: Fence, now: Fence) -> String {
-    match now {
-        // It was no session's before.
-        Fence(0) => String::new(),
-        now if yours == now => ", and is not yours any more".to_owned(),
-        now => {
-            format!(", and is not yours any more (your fence is {yours}, it is {now} now)")
-        }
+    match yours == now {
+        true => ", and is not yours any more".to_owned(),
+        false => format!(", and is not yours any more (your fence is {yours}, it is {now} now)"),
     }
 }

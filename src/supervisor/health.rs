@@ -201,7 +201,7 @@ impl Board {
             .map(|entry| DutyState {
                 name: entry.name.to_owned(),
                 summary: entry.said.summary.clone(),
-                trouble: entry.said.trouble.as_deref().map(advice::with_store),
+                trouble: entry.said.trouble.as_deref().map(advice::as_given),
             })
             .collect()
     }

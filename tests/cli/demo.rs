@@ -104,6 +104,8 @@ fn people_see_what_happened_when() {
         "refused: STALE_LEASE (is now with",
         "tasks 12 of 12 done, each once",
         "mcp-bridge status --store",
+        "scripts: what polling scripts",
+        "remove it:    rm -r /",
     ] {
         assert!(text.contains(words), "`{words}` is not in:\n{text}");
     }

@@ -59,6 +59,25 @@ fn conversations(scratch: &Scratch) -> usize {
 }
 
 #[test]
+fn home_directory_as_a_work_tree_is_warned_of() {
+    let scratch = Scratch::new();
+    let words = [&["team", "new"][..], &BACKEND].concat();
+    let planned = scratch.run(&[&words[..], &["--dry-run"]].concat()).ok();
+    let warning = "is your home directory: every agent that starts in it or below it";
+    assert!(planned.out.contains(warning), "{planned:?}");
+    let made = scratch.run(&[&words[..], &["--json"]].concat()).ok().json();
+    let said = made["warnings"].to_string();
+    assert!(said.contains(warning), "{said}");
+    assert!(said.contains("mcp-bridge team remove backend"), "{said}");
+    scratch.run(&["team", "remove", "backend"]).ok();
+
+    scratch.conversation(&["--label", "work"]);
+    let file = scratch.credentials("work.b").display().to_string();
+    let joined = scratch.run(&["join", &file]).ok();
+    assert!(joined.err.contains(warning), "{joined:?}");
+}
+
+#[test]
 fn client_with_arguments_is_shown_how_to_start() {
     let line = "\nopencode --port 0\n";
     let told = |client| {
@@ -135,7 +154,7 @@ fn the_page_says_what_to_paste_next() {
         "team backend: 2 conversations",
         "Claude Code in ~/tree",
         "tools and hooks: .mcp.json, .claude/settings.local.json",
-        "\nmcp-bridge join ~/.local/state/mcp-bridge/credentials/backend-2.toml && mcp-bridge setup claude\n",
+        "\nmcp-bridge join backend-2/b && mcp-bridge setup claude\n",
         "mcp-bridged@worker",
         "task add --role backend",
     ] {
@@ -149,6 +168,7 @@ fn the_page_says_what_to_paste_next() {
             "{part}: {made:?}"
         );
     }
+    assert!(!made.out.contains("warning"), "{made:?}");
 }
 
 #[test]

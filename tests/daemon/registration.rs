@@ -10,6 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use mcp_bridge::model::process::ProcessId;
@@ -159,6 +160,63 @@ fn client_without_a_daemon_is_asked_for_by_status() {
     assert_eq!(output.status.code(), Some(1), "{page}");
     assert!(page.contains("claude-code 2.1.332"), "{page}");
     assert!(page.contains("has ended"), "{page}");
+    let sent = act("partner.toml", &["send", "for later"]);
+    assert!(sent.status.success(), "{sent:?}");
+    let note = String::from_utf8_lossy(&sent.stderr);
+    let words = "one/b's client has exited; it reads this when it runs again";
+    assert_eq!(note.trim(), words);
+}
+
+#[test]
+fn client_that_is_stopped_is_named_at_once() {
+    let rig = Rig::new();
+    let pair = rig.pair("one");
+    rig.write_credentials("partner", &[&pair.a]);
+    let client = Client::start(&rig, "one", &file(&rig));
+    let state = || {
+        let status = command(&rig, &["status", "--json"]);
+        let sessions = status["sessions"].as_array().expect("sessions").clone();
+        let mut sessions = sessions.into_iter();
+        let own = sessions.find(|one| one["session"] == "b").expect("its own");
+        (own["client_runs"] == true).then(|| own["state"].clone())
+    };
+    wait_for("its registration", &state);
+    let pid = i32::try_from(client.pid()).ok().and_then(Pid::from_raw);
+    let pid = pid.expect("a process id");
+    kill_process(pid, Signal::STOP).expect("stopped");
+    wait_for("the stop", || (state()? == "stopped").then_some(()));
+    let act = |words: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_mcp-bridge"))
+            .arg("-c")
+            .arg(rig.path("partner.toml"))
+            .args(words)
+            .env_clear()
+            .env("HOME", rig.path(""))
+            .env("MCP_BRIDGE_STORE", file(&rig))
+            .output()
+            .expect("it runs")
+    };
+    let output = act(&["doctor", "wake"]);
+    let page = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{page}");
+    for words in [
+        "is stopped (Ctrl-Z",
+        &format!("kill -CONT {}", client.pid()),
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    // Nothing was sent, and nothing was awaited.
+    assert!(!page.contains("sent"), "{page}");
+    let sent = act(&["send", "for later"]);
+    let note = String::from_utf8_lossy(&sent.stderr);
+    assert_eq!(
+        note.trim(),
+        "one/b's client is stopped; it reads this when it goes on"
+    );
+    kill_process(pid, Signal::CONT).expect("continued");
+    wait_for("it to go on", || (state()? != "stopped").then_some(()));
+    let sent = act(&["send", "for now"]);
+    assert!(sent.status.success() && sent.stderr.is_empty(), "{sent:?}");
 }
 
 #[test]

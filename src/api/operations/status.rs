@@ -151,6 +151,11 @@ fn ask_for_clients(sessions: &mut [SessionView]) {
                 _ => None,
             }
         });
+        let runs = session
+            .registered
+            .as_ref()
+            .filter(|_| session.client_runs == Some(true));
+        session.client_stopped = runs.map(|process| liveness::is_stopped(process.id));
     }
 }
 

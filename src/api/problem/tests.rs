@@ -99,6 +99,7 @@ fn task() -> Vec<TaskError> {
             fence: Fence(2),
             now_with: "is now with backend/b".to_owned(),
         },
+        NotClaimed => TaskError::NotClaimed(task),
         Taken => TaskError::Taken { task, owner: text() },
         Over => TaskError::Over { task, state: TaskState::Done },
         OtherRole => TaskError::OtherRole {

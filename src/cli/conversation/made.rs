@@ -12,6 +12,7 @@ use crate::cli::table::{BOLD, Cell, DIM, Table};
 use crate::model::{ConversationId, Label};
 use crate::session::known::{as_session, credentials_directory};
 use crate::store::NewConversation;
+use crate::text::for_shell;
 
 /// A conversation to be, and its two files.
 pub(super) struct Plan {
@@ -109,12 +110,12 @@ pub(super) fn show(
     Ok(())
 }
 
-/// What to write after `-c`: for a file in the default directory, its session.
+/// What a shell gets after `-c`: for a file in the default directory, its session.
 fn as_option(file: &Path) -> String {
     match (file.parent(), file.file_stem()) {
         (Some(parent), Some(name)) if credentials_directory().as_deref() == Some(parent) => {
-            as_session(&name.to_string_lossy())
+            for_shell(&as_session(&name.to_string_lossy()))
         }
-        _ => file.display().to_string(),
+        _ => for_shell(&file.display().to_string()),
     }
 }

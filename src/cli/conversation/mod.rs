@@ -130,7 +130,7 @@ async fn list(all: bool, context: &Context) -> anyhow::Result<Exit> {
     }
     if wanted.is_empty() {
         note(&match total {
-            0 => advice::with_store(&format!(
+            0 => advice::as_given(&format!(
                 "no conversations in {location}\n  create one: mcp-bridge conversation new"
             )),
             _ => format!(

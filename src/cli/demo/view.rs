@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::cast::Stage;
 use super::record::{Percentiles, Summary};
 use crate::cli::table::{Cell, DIM, GOOD, Table, WARN};
+use crate::text::for_shell;
 use crate::text::shown::shown_page;
 
 /// The lines on the screen, and under them how far it is.
@@ -126,9 +127,16 @@ impl View {
             "scripts: 5-6 min; the ttl here is 4 s",
         );
         self.print(&format!(
-            "\n  look around:  mcp-bridge status --store {0}\n                mcp-bridge task list --all --store {0}\n  \
-             logs, configurations and credentials are in the same directory; all processes have ended",
-            stage.database.display()
+            "  {DIM}scripts: what polling scripts around the Python bridge take for the same{DIM:#}"
+        ));
+        let database = for_shell(&stage.database.display().to_string());
+        let directory = stage.database.parent().unwrap_or(&stage.database);
+        self.print(&format!(
+            "\n  look around:  mcp-bridge status --store {database}\n                \
+             mcp-bridge task list --all --store {database}\n  \
+             logs, configurations and credentials are in the same directory; all processes have ended\n  \
+             remove it:    rm -r {}",
+            for_shell(&directory.display().to_string())
         ));
     }
 }

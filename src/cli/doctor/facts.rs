@@ -30,6 +30,9 @@ pub(super) struct Facts {
     pub(super) inotify: Option<Inotify>,
     pub(super) clock: Synchronized,
     pub(super) credentials: Vec<CredentialsFile>,
+    /// Tasks of the store that this user's commands use, which wait and are given out by
+    /// no orchestrator.
+    pub(super) waiting_tasks: u64,
     /// The SQLite of `python3`, where a store is shared with the Python bridge;
     /// an error if it could not be asked.
     pub(super) python: Option<Result<String, String>>,

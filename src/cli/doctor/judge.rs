@@ -6,6 +6,7 @@ mod store;
 use super::facts::{Config, Facts, Inotify, Synchronized};
 use super::finding::Finding;
 use crate::cli::heard::{Daemon, Home};
+use crate::cli::task::UNTIL;
 use crate::text;
 
 /// Everything that there is to say, by topic.
@@ -17,6 +18,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     found.extend(store::foreign_writer(facts));
     found.push(inotify(facts.inotify.as_ref()));
     found.extend(services(facts));
+    found.extend(tasks(facts));
     found.push(clock(facts));
     found.extend(sessions::credentials(&facts.credentials));
     found.extend(sessions::liveness(facts));
@@ -33,10 +35,17 @@ fn configs(facts: &Facts) -> Vec<Finding> {
             .iter()
             .map(|place| format!("{}/*.toml", place.display()))
             .collect();
-        let text = format!(
-            "none in {}: no daemon serves this machine",
-            places.join(" or ")
-        );
+        let running = facts.daemons.iter().filter(|daemon| daemon.runs);
+        let running: Vec<&str> = running.map(|daemon| daemon.instance.as_str()).collect();
+        let so = match running.as_slice() {
+            [] => ": no daemon serves this machine".to_owned(),
+            [one] => format!("; the daemon that runs, {one}, has its own elsewhere"),
+            several => format!(
+                "; the daemons that run, {}, have theirs elsewhere",
+                several.join(" and ")
+            ),
+        };
+        let text = format!("none in {}{so}", places.join(" or "));
         return vec![Finding::note("config", text)];
     }
     let all = facts.configs.iter();
@@ -123,6 +132,16 @@ fn services(facts: &Facts) -> Vec<Finding> {
         found.push(Finding::note("service", text));
     }
     found
+}
+
+fn tasks(facts: &Facts) -> Option<Finding> {
+    let waiting = facts.waiting_tasks;
+    (waiting > 0).then(|| {
+        let wait = if waiting == 1 { "waits" } else { "wait" };
+        let count = text::count(waiting, "task");
+        let text = format!("{count} {wait}, and no orchestrator runs: {UNTIL}");
+        Finding::note("tasks", text)
+    })
 }
 
 fn service(daemon: &Daemon, version: &str) -> Vec<Finding> {

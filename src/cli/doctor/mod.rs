@@ -9,7 +9,6 @@ mod gather;
 mod judge;
 mod wake;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::builder::ValueHint;
@@ -17,7 +16,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::context::Context;
-use super::output::{print, print_json};
+use super::output::{self, print, print_json};
 use crate::exit::Exit;
 use finding::Level;
 
@@ -63,8 +62,13 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<E
         return wake::run(args, context).await;
     }
     let way = context.found().await?;
+    let waiting_tasks = match args.config.is_empty() {
+        true => gather::waiting_tasks(context).await,
+        false => 0,
+    };
     let context = &context.on_the_file().await?;
-    let facts = gather::gather(&args.config, context, way).await?;
+    let mut facts = gather::gather(&args.config, context, way).await?;
+    facts.waiting_tasks = waiting_tasks;
     let findings = judge::judge(&facts);
     let worst = findings.iter().map(|f| f.level).max().unwrap_or(Level::Ok);
     if context.json() {
@@ -94,9 +98,5 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<E
 
 /// How wide a line may be.
 fn width() -> usize {
-    let out = std::io::stdout();
-    match rustix::termios::tcgetwinsize(&out) {
-        Ok(size) if out.is_terminal() && size.ws_col > 0 => size.ws_col.into(),
-        _ => WIDTH,
-    }
+    output::width().unwrap_or(WIDTH)
 }

@@ -25,6 +25,7 @@ use crate::model::message::Draft;
 use crate::model::session::{SessionView, Status};
 use crate::model::standing::Standing;
 use crate::model::wake::Mail;
+use crate::session::known::to_join;
 use crate::session::{NamedSession, session};
 use crate::store::Caller;
 
@@ -207,7 +208,8 @@ impl Trial {
     fn is_there(&mut self, view: Option<&SessionView>) -> bool {
         let name = &self.named.name;
         let start = format!(
-            "in its directory run `mcp-bridge join {name}` and `mcp-bridge setup claude`, then start the client there"
+            "in its directory run `mcp-bridge join {}` and `mcp-bridge setup claude`, then start the client there",
+            to_join(name)
         );
         let Some(view) = view else {
             let text = format!("{name} is not an open session");
@@ -219,17 +221,30 @@ impl Trial {
                 true,
                 format!("{name} is {}: it has no agent", standing.as_str()),
             ),
-            _ if view.heartbeat.is_none() && view.activity_at.is_none() => {
-                (true, format!("{name}: no agent has acted for it yet"))
-            }
-            _ if view.client_runs == Some(false) => {
+            _ if view.client_runs == Some(false) || view.is_stopped() => {
                 let client = view.client.as_deref().unwrap_or("its client");
                 let pid = view.pid.map(|pid| format!(" (pid {pid})"));
                 let pid = pid.unwrap_or_default();
-                let text = format!("{name}: {client}{pid} has ended");
-                let remedy = "start the client again in the session's directory";
+                let (what, remedy) = match (view.client_runs, view.pid) {
+                    (Some(false), _) => (
+                        "has ended",
+                        "start the client again in the session's directory".to_owned(),
+                    ),
+                    (_, Some(pid)) => (
+                        "is stopped (Ctrl-Z, or a signal)",
+                        format!("let it go on: `fg` in its terminal, or kill -CONT {pid}"),
+                    ),
+                    (_, None) => (
+                        "is stopped (Ctrl-Z, or a signal)",
+                        "let it go on: `fg` in its terminal".to_owned(),
+                    ),
+                };
+                let text = format!("{name}: {client}{pid} {what}");
                 self.findings.push(Finding::fail("session", text, remedy));
                 return false;
+            }
+            _ if view.heartbeat.is_none() && view.activity_at.is_none() => {
+                (true, format!("{name}: no agent has acted for it yet"))
             }
             _ => {
                 let client = view.client.as_deref().unwrap_or("an agent");

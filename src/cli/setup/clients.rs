@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::merge::Part;
+use crate::text::for_shell;
 
 /// A client that `setup` knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -163,7 +164,7 @@ const IF_THERE: &str = r#"command -v "$0" >/dev/null || exit 0; exec "$0" "$@""#
 
 /// The same in one line, for clients that give a hook to a shell.
 fn line(program: &str) -> String {
-    let program = quoted(program);
+    let program = for_shell(program);
     format!("! command -v {program} >/dev/null || exec {program} hook")
 }
 
@@ -264,15 +265,6 @@ fn json_edit(file: PathBuf, parts: Vec<Part>, what: &'static str) -> Edit {
     Edit { file, ours, what }
 }
 
-/// A path as a shell reads it.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
-    match path.chars().all(plain) {
-        true => path.to_owned(),
-        false => format!("'{}'", path.replace('\'', "'\\''")),
-    }
-}
-
 /// How a client starts our program: by the path that finds it now, so that an upgrade
 /// is found there as well.
 pub(super) fn program() -> std::io::Result<String> {
@@ -317,11 +309,5 @@ mod tests {
         let plugin = include_str!("../../../plugins/claude-code/hooks/hooks.json");
         let plugin: Value = serde_json::from_str(plugin).expect("JSON");
         assert_eq!(plugin["hooks"], hooks());
-    }
-
-    #[test]
-    fn path_with_blanks_is_quoted_for_a_shell() {
-        assert_eq!(quoted("/usr/bin/mcp-bridge"), "/usr/bin/mcp-bridge");
-        assert_eq!(quoted("/a b/it's"), "'/a b/it'\\''s'");
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::cli::output::shown;
-use crate::cli::table::{BAD, BOLD, Cell, DIM, GOOD, Table, WARN};
+use crate::cli::output::{shown, width};
+use crate::cli::table::{BAD, BOLD, Cell, DIM, GOOD, Narrower, Table, WARN};
 use crate::store::DaemonView;
 use crate::{host, text};
 
@@ -57,7 +57,15 @@ fn is_running(pid: u32) -> bool {
     program.is_some_and(|name| name.starts_with("mcp-bridge"))
 }
 
-/// The table of daemons.
+/// What the table of daemons gives up on a narrow screen, the least important first.
+const NARROWER: [Narrower; 4] = [
+    Narrower::Drop("VERSION"),
+    Narrower::Cut("STATE", 7),
+    Narrower::Drop("SINCE"),
+    Narrower::Cut("DAEMON", 20),
+];
+
+/// The table of daemons, as it fits the screen.
 pub(super) fn table(daemons: &[DaemonView], now: Timestamp) -> Table {
     let mut table = Table::new(&[
         "DAEMON", "ROLE", "STATE", "SINCE", "SESSIONS", "PID", "VERSION",
@@ -80,6 +88,7 @@ pub(super) fn table(daemons: &[DaemonView], now: Timestamp) -> Table {
             Cell::from(daemon.version.as_str()),
         ]);
     }
+    table.fit(width(), &NARROWER);
     table
 }
 

@@ -79,6 +79,14 @@ impl Outlook {
     }
 }
 
+/// Whether it is known that no orchestrator acts: there never was one, or the last one is
+/// gone. Of a leader elsewhere only its last report is known.
+pub(in crate::cli) fn is_leaderless(status: &Status) -> bool {
+    let lease = status.lease.clone();
+    let lead = lease.map_or(Lead::Never, |lease| lead(lease, None, status));
+    matches!(lead, Lead::Never | Lead::Leaderless { .. })
+}
+
 /// The daemon that holds a lease, as it registered.
 fn holder_of<'a>(lease: &Lease, daemons: &'a [DaemonView]) -> Option<&'a DaemonView> {
     let holder = lease.holder.as_ref()?;

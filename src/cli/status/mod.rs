@@ -21,7 +21,7 @@ use crate::model::session::SessionView;
 use crate::store::locate::{Location, Origin};
 use crate::store::{DaemonView, StoreError};
 use fleet::Fleet;
-pub(super) use fleet::Outlook;
+pub(super) use fleet::{Outlook, is_leaderless};
 pub(super) use sessions::{sessions_json, table};
 
 /// Shows every session of the open conversations, the daemons, and what is true
@@ -203,7 +203,7 @@ fn page(
 ) -> String {
     let mut out = String::new();
     if sessions.is_empty() {
-        let make = advice::with_store("mcp-bridge conversation new --label backend");
+        let make = advice::as_given("mcp-bridge conversation new --label backend");
         out.push_str(&format!(
             "no open conversations in {way}\n  create one: {make}\n",
         ));

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::fleet::Outlook;
-use crate::cli::output::shown as plain;
-use crate::cli::table::{BAD, BOLD, Cell, DIM, GOOD, Table, WARN};
+use crate::cli::output::{shown as plain, width};
+use crate::cli::table::{BAD, BOLD, Cell, DIM, GOOD, Narrower, Table, WARN};
 use crate::model::health::Turn;
 use crate::model::session::{Life, ProofKind, SessionView};
 use crate::model::standing::Standing;
@@ -25,7 +25,20 @@ struct State {
     style: Style,
 }
 
-/// The table of sessions.
+/// What the table of sessions gives up on a narrow screen, the least important first.
+const NARROWER: [Narrower; 9] = [
+    Narrower::Cut("WAKE", 16),
+    Narrower::Cut("AGENT", 16),
+    Narrower::Drop("HEARTBEAT"),
+    Narrower::Cut("ROLE", 8),
+    Narrower::Cut("AGENT", 8),
+    Narrower::Cut("WAKE", 8),
+    Narrower::Drop("ACTIVITY"),
+    Narrower::Cut("SESSION", 16),
+    Narrower::Cut("STATE", 10),
+];
+
+/// The table of sessions, as it fits the screen.
 pub(in crate::cli) fn table(sessions: &[SessionView], outlook: &Outlook, now: Timestamp) -> Table {
     let mut table = Table::new(&[
         "SESSION",
@@ -74,6 +87,7 @@ pub(in crate::cli) fn table(sessions: &[SessionView], outlook: &Outlook, now: Ti
         ]);
     }
     table.drop_empty(&["HEARTBEAT", "ACTIVITY", "AGENT", "WAKE"]);
+    table.fit(width(), &NARROWER);
     table
 }
 
@@ -164,9 +178,7 @@ fn state(session: &SessionView, outlook: &Outlook, now: Timestamp) -> State {
     match session.life(now) {
         Life::Exited => state("exited", beat.and_then(|beat| beat.exited_at), BAD),
         Life::Silent => state("silent", beat.map(|beat| beat.at), BAD),
-        Life::Alive if beat.is_some_and(|beat| beat.proof == ProofKind::Stopped) => {
-            state("stopped", None, WARN)
-        }
+        Life::Alive if session.is_stopped() => state("stopped", None, WARN),
         Life::Starting if session.is_operators() => state("operator", None, DIM),
         Life::Starting if session.activity_at.is_none() => state("starting", None, WARN),
         Life::Alive | Life::Starting if busy => state("busy", None, GOOD),

@@ -8,7 +8,7 @@ use clap_complete::engine::ArgValueCandidates;
 use serde_json::{Value, json};
 
 use super::lines::{self, Broken, too_many_files};
-use super::{line, once_given_out, say_redacted, words};
+use super::{line, once_given_out, say_redacted, say_who_gives_out, words};
 use crate::bridge::Bridge;
 use crate::cli::completions;
 use crate::cli::context::Context;
@@ -19,6 +19,7 @@ use crate::cli::table::WARN;
 use crate::exit::Exit;
 use crate::model::message::{ClientMessageId, MAX_FILES};
 use crate::model::session::is_role;
+use crate::model::task::TaskState;
 use crate::store::{Added, NewTask, Task};
 use crate::text;
 use crate::text::near::did_you_mean;
@@ -92,11 +93,18 @@ pub(super) async fn run(args: AddArgs, context: &Context) -> anyhow::Result<Exit
     };
     let added = bridge.add_tasks(creator.as_ref(), &tasks).await?;
     warn_of_roles(&bridge, &tasks).await?;
+    let mut waiting = Vec::new();
     if args.batch.is_some() {
         show_many(context, &bridge, &added).await?;
+        let new = added.iter().any(|added| !added.duplicate);
+        waiting.extend(new.then_some(TaskState::Queued));
     } else if let [added] = added.as_slice() {
         let task = once_given_out(&bridge, added.id).await?;
         show(context, added, &task)?;
+        waiting.push(task.state);
+    }
+    if !context.json() {
+        say_who_gives_out(&bridge, waiting).await;
     }
     bridge.close().await;
     if !context.json() {

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::context::Context;
 use super::output::relative;
+use super::status::is_leaderless;
 use super::table::{BAD, DIM, GOOD, WARN};
 use crate::bridge::Bridge;
 use crate::clock;
@@ -87,6 +88,26 @@ async fn once_given_out(bridge: &Bridge, id: TaskId) -> anyhow::Result<Task> {
         tokio::time::sleep(LOOK).await;
     }
 }
+
+/// Says that tasks wait for a claim, if no orchestrator gives them out.
+async fn say_who_gives_out(bridge: &Bridge, states: impl IntoIterator<Item = TaskState>) {
+    let waits = |state| matches!(state, TaskState::Queued | TaskState::RetryWait);
+    if !states.into_iter().any(waits) {
+        return;
+    }
+    // What the command did does not depend on it.
+    if let Ok(now) = bridge.status().await
+        && is_leaderless(&now.status)
+    {
+        super::output::note(&format!(
+            "{WARN}note:{WARN:#} no orchestrator runs: {UNTIL}"
+        ));
+    }
+}
+
+/// How long a task waits where no orchestrator runs.
+pub(super) const UNTIL: &str = "a queued task waits until a worker claims it \
+                                (`mcp-bridge task claim`) or an orchestrator's daemon runs";
 
 /// `task 17 queued`, `task 17 queued -> backend-1/b (fence 1)`, `task 17 done`.
 fn line(task: &Task) -> String {

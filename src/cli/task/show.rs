@@ -6,12 +6,12 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
 
-use super::{state_since, style};
+use super::{say_who_gives_out, state_since, style};
 use crate::bridge::Bridge;
 use crate::cli::completions;
 use crate::cli::context::Context;
-use crate::cli::output::{note, print, print_json, relative, shown};
-use crate::cli::table::{BOLD, Cell, DIM, STYLES, Table};
+use crate::cli::output::{note, print, print_json, relative, shown, width};
+use crate::cli::table::{BOLD, Cell, DIM, Narrower, STYLES, Table};
 use crate::clock;
 use crate::exit::Exit;
 use crate::model::task::{TaskId, TaskState};
@@ -90,8 +90,8 @@ pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<Ex
     };
     let counts = bridge.task_counts().await?;
     let location = bridge.name();
-    bridge.close().await;
     if context.json() {
+        bridge.close().await;
         print_json(&tasks)?;
         return Ok(Exit::Success);
     }
@@ -120,6 +120,7 @@ pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<Ex
         } else {
             format!("; {others}")
         };
+        bridge.close().await;
         note(&format!("{what} in {location}{rest}"));
         return Ok(Exit::Success);
     }
@@ -131,6 +132,8 @@ pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<Ex
         let _ = writeln!(out, "{DIM}{others}{DIM:#}");
     }
     print(&out)?;
+    say_who_gives_out(&bridge, tasks.iter().map(|task| task.state)).await;
+    bridge.close().await;
     Ok(Exit::Success)
 }
 
@@ -153,6 +156,8 @@ fn table(tasks: &[Task], now: Timestamp) -> Table {
         ]);
     }
     table.drop_empty(&["OWNER", "TRIES"]);
+    // `task show` has the whole title.
+    table.fit(width(), &[Narrower::Cut("TITLE", 20)]);
     table
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::output::conversation_name;
 use crate::cli::setup::{Changes, Client};
+use crate::model::TaskId;
 use crate::model::session::Conversation;
 
 /// One thing that is taken back.
@@ -26,6 +27,8 @@ pub(super) enum Step {
 pub(super) struct Left {
     pub(super) what: String,
     pub(super) why: String,
+    /// Commands that remove it later, if it is not needed any more.
+    pub(super) later: Vec<String>,
 }
 
 /// What is done, or was.
@@ -33,14 +36,22 @@ pub(super) struct Left {
 pub(super) struct Removal {
     pub(super) steps: Vec<Step>,
     pub(super) left: Vec<Left>,
+    /// Tasks of the team that no session has ended.
+    pub(super) open_tasks: Vec<TaskId>,
 }
 
 impl Removal {
     /// Notes that something stays.
-    pub(super) fn leave(&mut self, what: impl Into<String>, why: impl Into<String>) {
+    pub(super) fn leave(
+        &mut self,
+        what: impl Into<String>,
+        why: impl Into<String>,
+        later: impl IntoIterator<Item = String>,
+    ) {
         self.left.push(Left {
             what: what.into(),
             why: why.into(),
+            later: later.into_iter().collect(),
         });
     }
 }

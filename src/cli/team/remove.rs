@@ -10,7 +10,9 @@ use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use super::daemons;
 use super::record::{Record, Records};
 use super::removal::{Removal, Step};
-use super::removed::show;
+use super::removed::{show, stop};
+use super::show::path;
+use crate::advice;
 use crate::bridge::Bridge;
 use crate::cli::candidates;
 use crate::cli::context::Context;
@@ -20,12 +22,16 @@ use crate::clock;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
 use crate::guarded;
-use crate::model::session::ConversationState;
-use crate::model::{ConversationId, Label};
+use crate::model::session::{Conversation, ConversationState};
+use crate::model::task::TaskState;
+use crate::model::{ConversationId, Label, SessionKey};
 use crate::session::joined::{Joined, Joins};
 use crate::session::known;
-use crate::store::StoreError;
+use crate::store::{StoreError, TaskFilter};
 use crate::text::near::did_you_mean;
+
+/// Tasks that are looked through.
+const MOST_TASKS: u32 = 100_000;
 
 /// Takes a team back.
 #[derive(Debug, Args)]
@@ -34,7 +40,10 @@ Examples:
   mcp-bridge team remove backend --dry-run
   mcp-bridge team remove backend
 
-Stop the agents first: their conversations are closed. A changed file stays, and so does\neverything that other sessions of yours need; both are named, with the reason. The store\nand its messages stay.")]
+Stop the agents first: their conversations are closed. A changed file stays, and so does
+everything that other sessions of yours need; both are named, with the reason and the
+commands that remove them later. The store, its messages and its tasks stay; open tasks
+of the team are named.")]
 pub(in crate::cli) struct RemoveArgs {
     /// The team
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(teams))]
@@ -76,6 +85,15 @@ pub(super) async fn run(args: RemoveArgs, context: &Context) -> anyhow::Result<E
         Err(error) => return Err(error),
     };
     let mut removal = Removal::default();
+    if context
+        .location()
+        .await
+        .map(|own| own.name.to_string())
+        .ok()
+        != Some(record.store.clone())
+    {
+        advice::name_store(&record.store);
+    }
     conversations(&mut removal, &record, bridge.as_ref()).await?;
     credentials(&mut removal, &record);
     let trees = trees(&mut removal, &record, &joins);
@@ -85,7 +103,7 @@ pub(super) async fn run(args: RemoveArgs, context: &Context) -> anyhow::Result<E
         close(bridge).await;
         return show(&record, &removal, false, context);
     }
-    let has_failed = perform(&mut removal, bridge.as_ref(), &joins).await;
+    let has_failed = perform(&mut removal, &record.name, bridge.as_ref(), &joins).await;
     close(bridge).await;
     if !has_failed {
         // The command has named what was left; the record is not needed any more.
@@ -125,10 +143,25 @@ async fn conversations(
     };
     let now = clock::now();
     let there = bridge.conversations().await?;
-    let ours = there.into_iter().filter(|one| {
-        record.conversations.contains(&one.id) && one.state(now) != ConversationState::Closed
+    let open = there.into_iter();
+    let open = open.filter(|one| one.state(now) != ConversationState::Closed);
+    let (ours, others): (Vec<_>, Vec<_>) =
+        open.partition(|one| record.conversations.contains(&one.id));
+    let is_ours = |session: &SessionKey| record.conversations.contains(&session.conversation);
+    let filter = TaskFilter {
+        party: None,
+        states: TaskState::ALL.into_iter().filter(|s| s.is_open()).collect(),
+        role: None,
+        owner: None,
+        limit: MOST_TASKS,
+    };
+    let tasks = bridge.tasks(&filter).await?.into_iter().filter(|task| {
+        let role = |one: &Conversation| one.role_b == task.role;
+        let of_a_session = task.owner.iter().chain(&task.creator).any(is_ours);
+        of_a_session || ours.iter().any(role) && !others.iter().any(role)
     });
-    removal.steps.extend(ours.map(Step::Close));
+    removal.open_tasks = tasks.map(|task| task.id).collect();
+    removal.steps.extend(ours.into_iter().map(Step::Close));
     Ok(())
 }
 
@@ -137,7 +170,7 @@ fn credentials(removal: &mut Removal, record: &Record) {
         match is_ours(file, &record.conversations) {
             Ok(true) => removal.steps.push(Step::Credentials(file.clone())),
             Ok(false) => {}
-            Err(why) => removal.leave(file.display().to_string(), why),
+            Err(why) => removal.leave(file.display().to_string(), why, [delete(file)]),
         }
     }
 }
@@ -182,6 +215,7 @@ fn trees(removal: &mut Removal, record: &Record, joins: &Joins) -> Vec<PathBuf> 
             Some(Joined { credentials, .. }) => removal.leave(
                 format!("tools and hooks in {}", own.display()),
                 format!("the session of {} works there now", credentials.display()),
+                [undo_in(own, &record.client)],
             ),
         }
     }
@@ -191,7 +225,7 @@ fn trees(removal: &mut Removal, record: &Record, joins: &Joins) -> Vec<PathBuf> 
 
 fn set_ups(removal: &mut Removal, record: &Record, joins: &Joins, trees: &[PathBuf]) {
     let Ok(made_for) = Client::from_str(&record.client, false) else {
-        return removal.leave(&record.client, "this program does not know this client");
+        return removal.leave(&record.client, "this program does not know this client", []);
     };
     for tree in trees {
         let is_own = *tree == record.work_tree;
@@ -208,6 +242,7 @@ fn set_ups(removal: &mut Removal, record: &Record, joins: &Joins, trees: &[PathB
                 Err(error) if *client == made_for => removal.leave(
                     format!("tools and hooks in {}", tree.display()),
                     format!("{error:#}"),
+                    [undo_in(tree, &client.word())],
                 ),
                 Err(_) => {}
             }
@@ -217,16 +252,32 @@ fn set_ups(removal: &mut Removal, record: &Record, joins: &Joins, trees: &[PathB
         return;
     }
     let what = || format!("tools and hooks of {} for all projects", made_for.name());
+    let later = || {
+        [format!(
+            "mcp-bridge setup {} --user --remove",
+            made_for.word()
+        )]
+    };
     if let Some(other) = others(record, joins) {
-        return removal.leave(what(), format!("{other} needs them"));
+        return removal.leave(what(), format!("{other} needs them"), later());
     }
     let Some(home) = std::env::home_dir().filter(|home| home.is_absolute()) else {
-        return removal.leave(what(), "this user has no home directory: set HOME");
+        return removal.leave(what(), "this user has no home directory: set HOME", later());
     };
     match Changes::plan(made_for, &Scope::User(home), true) {
         Ok(changes) => undo(removal, made_for, changes),
-        Err(error) => removal.leave(what(), format!("{error:#}")),
+        Err(error) => removal.leave(what(), format!("{error:#}"), later()),
     }
+}
+
+/// The command that removes a file.
+fn delete(file: &Path) -> String {
+    format!("rm {}", path(file))
+}
+
+/// The command that takes our parts out of a client's files in a directory.
+fn undo_in(tree: &Path, client: &str) -> String {
+    format!("mcp-bridge setup {client} --remove --dir {}", path(tree))
 }
 
 fn undo(removal: &mut Removal, client: Client, changes: Changes) {
@@ -256,6 +307,7 @@ fn daemons_files(removal: &mut Removal, record: &Record, joins: &Joins) {
                 removal.leave(
                     file.display().to_string(),
                     format!("it cannot be read: {error}"),
+                    end_daemon(file),
                 );
                 continue;
             }
@@ -269,14 +321,18 @@ fn daemons_files(removal: &mut Removal, record: &Record, joins: &Joins) {
             removal.leave(
                 file.display().to_string(),
                 "it was changed since it was written",
+                end_daemon(file),
             );
         } else if drop_ins.is_dir() {
             let why = format!("{} adds to it", drop_ins.display());
-            removal.leave(file.display().to_string(), why);
+            let more = format!("rm -r {}", path(&drop_ins));
+            let later = end_daemon(file).into_iter().chain([more]);
+            removal.leave(file.display().to_string(), why, later);
         } else if let Some(other) = others(record, joins) {
             removal.leave(
                 file.display().to_string(),
                 format!("{other} may need the daemon"),
+                end_daemon(file),
             );
         } else {
             removal.steps.push(Step::Daemon(file.clone()));
@@ -284,13 +340,28 @@ fn daemons_files(removal: &mut Removal, record: &Record, joins: &Joins) {
     }
 }
 
+/// The commands that end a daemon and remove its configuration.
+fn end_daemon(file: &Path) -> Vec<String> {
+    let mut commands = stop(&[file]);
+    commands.push(delete(file));
+    commands
+}
+
 /// Does it, and keeps the steps that were done. Whether one failed: those are left.
-async fn perform(removal: &mut Removal, bridge: Option<&Bridge>, joins: &Joins) -> bool {
+async fn perform(
+    removal: &mut Removal,
+    name: &Label,
+    bridge: Option<&Bridge>,
+    joins: &Joins,
+) -> bool {
     let before = removal.left.len();
     for mut step in std::mem::take(&mut removal.steps) {
         match done(&mut step, bridge, joins).await {
             Ok(()) => removal.steps.push(step),
-            Err(error) => removal.leave(step.what(), format!("{error:#}")),
+            Err(error) => {
+                let again = format!("mcp-bridge team remove {name}");
+                removal.leave(step.what(), format!("{error:#}"), [again]);
+            }
         }
     }
     removal.left.len() > before

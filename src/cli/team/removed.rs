@@ -1,7 +1,7 @@
 //! What `team remove` prints: what was taken back, and what stays.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::cli::output::{conversation_name, print, print_json, shown};
 use crate::cli::setup::Service;
 use crate::cli::table::{BOLD, Cell, DIM, Table, WARN};
 use crate::exit::Exit;
-use crate::model::{ConversationId, Label};
+use crate::model::{ConversationId, Label, TaskId};
 use crate::text;
 
 #[derive(Serialize)]
@@ -31,6 +31,8 @@ struct RemovedJson<'a> {
     /// Files of clients that lost our parts.
     client_files: Vec<&'a Path>,
     left: &'a [Left],
+    /// Tasks of the team that are still open.
+    open_tasks: &'a [TaskId],
     /// Commands that stop the daemons.
     stop: Vec<String>,
 }
@@ -45,7 +47,7 @@ pub(super) fn show(
     if context.json() {
         print_json(&json(record, removal, is_done))?;
     } else {
-        print(&advice::with_store(&page(record, removal, is_done)))?;
+        print(&advice::as_given(&page(record, removal, is_done)))?;
     }
     Ok(Exit::Success)
 }
@@ -60,7 +62,8 @@ fn json<'a>(record: &'a Record, removal: &'a Removal, is_done: bool) -> RemovedJ
         directories: Vec::new(),
         client_files: Vec::new(),
         left: &removal.left,
-        stop: stop(removal),
+        open_tasks: &removal.open_tasks,
+        stop: stop(&removed_daemons(removal)),
     };
     for step in &removal.steps {
         match step {
@@ -73,18 +76,23 @@ fn json<'a>(record: &'a Record, removal: &'a Removal, is_done: bool) -> RemovedJ
     json
 }
 
-/// How the daemons are stopped whose configurations were taken away.
-fn stop(removal: &Removal) -> Vec<String> {
+/// The configurations of daemons that were taken away.
+fn removed_daemons(removal: &Removal) -> Vec<&Path> {
     let files = removal.steps.iter().filter_map(|step| match step {
-        Step::Daemon(file) => Some(file),
+        Step::Daemon(file) => Some(file.as_path()),
         _ => None,
     });
-    let of = |file: &PathBuf| {
+    files.collect()
+}
+
+/// How the daemons of these configurations are stopped.
+pub(super) fn stop(files: &[&Path]) -> Vec<String> {
+    let of = |file: &&Path| {
         let instance = file.file_stem().unwrap_or_default().to_string_lossy();
         format!("mcp-bridged@{instance}")
     };
-    let units: Vec<String> = files.clone().map(of).collect();
-    let is_machines = files.clone().any(|file| file.starts_with(configs::SYSTEM));
+    let units: Vec<String> = files.iter().map(of).collect();
+    let is_machines = files.iter().any(|file| file.starts_with(configs::SYSTEM));
     if units.is_empty() || !is_machines && !Service::look().starts_daemons() {
         return Vec::new();
     }
@@ -157,16 +165,39 @@ fn page(record: &Record, removal: &Removal, is_done: bool) -> String {
     }
     if !removal.left.is_empty() {
         let _ = writeln!(out, "\n{WARN}stays{WARN:#}");
-        for Left { what, why } in &removal.left {
+        for Left { what, why, later } in &removal.left {
             let _ = writeln!(out, "  {}: {}", shown(what), shown(why));
+            for command in later {
+                let _ = writeln!(out, "    {DIM}later:{DIM:#} {}", shown(command));
+            }
         }
     }
-    let stop = stop(removal);
+    out.push_str(&open_tasks(&removal.open_tasks));
+    let stop = stop(&removed_daemons(removal));
     if !stop.is_empty() {
         let _ = writeln!(out, "\n{DIM}# the daemons{DIM:#}");
     }
     for line in stop {
         let _ = writeln!(out, "{line}");
+    }
+    out
+}
+
+/// The tasks of a team that no session of it ends any more.
+fn open_tasks(tasks: &[TaskId]) -> String {
+    const SHOWN: usize = 5;
+    if tasks.is_empty() {
+        return String::new();
+    }
+    let count = text::count(tasks.len() as u64, "open task");
+    let stay = if tasks.len() == 1 { "stays" } else { "stay" };
+    let mut out = format!("\n{WARN}{count}{WARN:#} of the team {stay} in the store");
+    out.push_str("; cancel what no other session is to do\n");
+    for task in tasks.iter().take(SHOWN) {
+        let _ = writeln!(out, "  mcp-bridge task cancel {task}");
+    }
+    if tasks.len() > SHOWN {
+        out.push_str("  ...; all of them: mcp-bridge task list\n");
     }
     out
 }

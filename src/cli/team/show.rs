@@ -9,12 +9,14 @@ use super::daemons::{Daemon, Daemons, LOCAL};
 use super::plan::Plan;
 use crate::advice;
 use crate::cli::context::Context;
+use crate::cli::join::home_is_joined;
 use crate::cli::output::{self, print, print_json, shown};
 use crate::cli::setup;
-use crate::cli::table::{BOLD, Cell, DIM, Table};
+use crate::cli::table::{BOLD, Cell, DIM, Table, WARN};
 use crate::exit::Exit;
 use crate::model::{ConversationId, Label};
-use crate::text;
+use crate::session::known;
+use crate::text::{self, for_shell};
 
 #[derive(Serialize)]
 struct TeamJson<'a> {
@@ -46,7 +48,7 @@ pub(super) fn made(plan: &Plan, store: &str, context: &Context) -> anyhow::Resul
     if context.json() {
         return json(plan, store, true);
     }
-    print(&advice::with_store(&page(plan, store, true)))?;
+    print(&advice::as_given(&page(plan, store, true)))?;
     setup::warn()?;
     Ok(Exit::Success)
 }
@@ -55,7 +57,7 @@ pub(super) fn dry_run(plan: &Plan, store: &str, context: &Context) -> anyhow::Re
     if context.json() {
         return json(plan, store, false);
     }
-    print(&advice::with_store(&page(plan, store, false)))?;
+    print(&advice::as_given(&page(plan, store, false)))?;
     Ok(Exit::Success)
 }
 
@@ -71,6 +73,7 @@ fn json(plan: &Plan, store: &str, made: bool) -> anyhow::Result<Exit> {
     });
     let lacking = plan.daemons.as_ref();
     let mut warnings = lacking.map_or_else(Vec::new, |daemons| wanting(daemons, plan));
+    warnings.extend(in_home(plan, made));
     if made {
         warnings.extend(setup::warnings()?);
     }
@@ -84,16 +87,17 @@ fn json(plan: &Plan, store: &str, made: bool) -> anyhow::Result<Exit> {
         work_tree: &plan.joined.work_tree,
         client_files: plan.changes.files().collect(),
         daemon_files: plan.daemon_files(),
-        join: workers.iter().map(|file| join(plan, file)).collect(),
+        join: workers.iter().map(|file| join(plan, &path(file))).collect(),
         start: start(plan),
         warnings,
     })?;
     Ok(Exit::Success)
 }
 
-/// What the agent of a worker's work tree gets to read.
-fn join(plan: &Plan, file: &Path) -> String {
-    let join = format!("mcp-bridge join {}", path(file));
+/// What the agent of a worker's work tree gets to read: the file by its path for a script,
+/// which may run elsewhere, and for people the session by its name.
+fn join(plan: &Plan, which: &str) -> String {
+    let join = format!("mcp-bridge join {which}");
     match plan.for_user {
         true => join,
         false => format!("{join} && mcp-bridge setup {}", plan.client.word()),
@@ -170,10 +174,26 @@ fn page(plan: &Plan, store: &str, is_made: bool) -> String {
             let _ = writeln!(out, "\n{what}");
         }
     }
+    if let Some(what) = in_home(plan, is_made) {
+        let _ = writeln!(out, "\n{WARN}warning{WARN:#}: {what}");
+    }
     if is_made {
         out.push_str(&next(plan, &workers));
     }
     out
+}
+
+/// What is wrong with a team whose orchestrator works in the home directory.
+fn in_home(plan: &Plan, is_made: bool) -> Option<String> {
+    let what = home_is_joined(&plan.joined.work_tree)?;
+    let name = &plan.name;
+    let instead = match is_made {
+        true => format!("mcp-bridge team remove {name}, then"),
+        false => "instead,".to_owned(),
+    };
+    Some(format!(
+        "{what}\n  {instead} run `team new` in the directory of a project"
+    ))
 }
 
 fn list(words: impl Iterator<Item = String>) -> String {
@@ -227,7 +247,14 @@ fn next(plan: &Plan, workers: &[PathBuf]) -> String {
             let _ = writeln!(out, "{line}");
         }
     };
-    let joins: Vec<String> = workers.iter().map(|file| join(plan, file)).collect();
+    let names = plan.new.iter().zip(workers).map(|(new, file)| {
+        let name = new.label.as_ref().map(|label| format!("{label}/b"));
+        let name = name.filter(|name| {
+            known::files(Path::new(name)).is_ok_and(|files| files == [file.clone()])
+        });
+        name.unwrap_or_else(|| path(file))
+    });
+    let joins: Vec<String> = names.map(|name| join(plan, &name)).collect();
     let each = match joins.len() {
         1 => "in the work tree of the worker",
         _ => "each in the work tree of one worker",
@@ -246,7 +273,7 @@ fn next(plan: &Plan, workers: &[PathBuf]) -> String {
     part(what, &start);
     let task = format!(
         "mcp-bridge task add --role {} --title TITLE",
-        quoted(&plan.role)
+        for_shell(&plan.role)
     );
     part(
         "give the team work, and see its state",
@@ -256,21 +283,10 @@ fn next(plan: &Plan, workers: &[PathBuf]) -> String {
 }
 
 /// A path as a shell reads it.
-fn path(path: &Path) -> String {
+pub(super) fn path(path: &Path) -> String {
     let short = short(path);
     match short.strip_prefix("~/") {
-        Some(below) if quoted(below) == below => short,
-        _ => quoted(&path.display().to_string()),
-    }
-}
-
-/// As a shell reads it.
-fn quoted(text: &str) -> String {
-    match text
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c))
-    {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
+        Some(below) if for_shell(below) == below => short,
+        _ => for_shell(&path.display().to_string()),
     }
 }

@@ -169,7 +169,7 @@ impl Alerts {
                 "{} and {} more; {}",
                 named.join(", "),
                 rows.len() - named.len(),
-                advice::with_store("`mcp-bridge alert list` shows all")
+                advice::as_given("`mcp-bridge alert list` shows all")
             ),
             ..self.alert(&rows[0], edge)
         }

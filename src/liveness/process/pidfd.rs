@@ -81,11 +81,7 @@ impl Process {
         let now = clock::since_boot();
         let mut known = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0.is_zero() || now.saturating_sub(known.0) >= STOPPED_EVERY {
-            let state = i32::try_from(self.id.pid).ok().and_then(stat);
-            *known = (
-                now,
-                state.is_some_and(|(state, _)| matches!(state, 'T' | 't')),
-            );
+            *known = (now, i32::try_from(self.id.pid).is_ok_and(stopped));
         }
         known.1
     }
@@ -112,6 +108,11 @@ pub(super) fn has_ended(pid: i32, start: i64) -> bool {
         Some((state, began)) => began != start || matches!(state, 'Z' | 'X'),
         None => super::is_free(pid),
     }
+}
+
+/// Whether the process with this number is stopped.
+pub(super) fn stopped(pid: i32) -> bool {
+    stat(pid).is_some_and(|(state, _)| matches!(state, 'T' | 't'))
 }
 
 /// When the process with this number began.

@@ -100,6 +100,12 @@ pub(super) fn has_ended(pid: i32, start: i64) -> bool {
     Pid::from_raw(pid).is_some_and(|at| !is_there(at) || ps::start(pid).is_some_and(other))
 }
 
+/// Whether the process with this number is stopped.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn stopped(pid: i32) -> bool {
+    ps::is_stopped(pid)
+}
+
 /// When the process with this number began.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn start_of(pid: i32) -> Option<i64> {

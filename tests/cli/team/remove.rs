@@ -123,7 +123,14 @@ fn changed_parts_are_left_and_named() {
     let text = text.replacen('{', "{ \"mine\": 1,", 1);
     std::fs::write(&mcp, text).expect("written");
 
+    let planned = remove(&scratch, &["--dry-run"]).ok();
+    let later = "later: rm ~/.local/state/mcp-bridge/credentials/backend-1.toml";
+    assert!(planned.out.contains(later), "{planned:?}");
     let removed = remove(&scratch, &["--json"]).ok().json();
+    for one in removed["left"].as_array().expect("a list") {
+        let commands = one["later"].as_array().expect("a list");
+        assert!(!commands.is_empty(), "{one}");
+    }
     let left = left(&removed);
     for (what, why) in [
         ("backend-1.toml", "changed since"),
@@ -152,6 +159,33 @@ fn changed_parts_are_left_and_named() {
     assert_eq!(conversations(&scratch), 0);
     let joined = scratch.outcome(command(&scratch, &["join"])).ok();
     assert!(joined.out.contains("no session works in"), "{joined:?}");
+}
+
+#[test]
+fn open_tasks_of_the_team_are_named() {
+    let scratch = scratch();
+    whole(&scratch, &[]);
+    scratch.conversation(&["--label", "other", "--role-b", "docs"]);
+    let add = |role: &str| {
+        scratch
+            .run(&["task", "add", "--role", role, "--title", "t"])
+            .ok();
+    };
+    for role in ["backend", "docs", "backend"] {
+        add(role);
+    }
+    scratch.run(&["task", "cancel", "3"]).ok();
+    let planned = remove(&scratch, &["--dry-run"]).ok();
+    let stays = "1 open task of the team stays in the store";
+    assert!(planned.out.contains(stays), "{planned:?}");
+    let removed = remove(&scratch, &["--json"]).ok().json();
+    assert_eq!(removed["open_tasks"], serde_json::json!([1]));
+    // The line is a command as it stands.
+    assert!(
+        planned.out.contains("\n  mcp-bridge task cancel 1\n"),
+        "{planned:?}"
+    );
+    scratch.run(&["task", "cancel", "1"]).ok();
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn missing_credentials() {
     run(&["conversation", "new", "--label", "work"]).ok();
     assert_snapshot!(run(&["-c", "work.c", "check"]).says(), @r"
     77: error: credentials `work.c`: there is no such file here, and no work.c.toml in <dir>/.local/state/mcp-bridge/credentials; did you mean `work.a`?
-      for example: --credentials work.a   (there are: work.a, work.b)
+      for example: work/a   (there are: work/a, work/b)
     ");
     assert_snapshot!(run(&["-c", "work.b", "ack", "x"]).says(), @r"
     2: error: invalid value 'x' for '<ID>...': `x` is not a message id: use a positive whole number, as `check` shows it
@@ -84,6 +84,14 @@ fn arguments_that_mean_nothing() {
     let scratch = Scratch::with_conversation();
     assert_snapshot!(scratch.run_as("work.a", &["send", "--to", "work", "work", "hi"]).says(), @"2: error: --to names the recipient already: give only the text, in quotes");
     assert_snapshot!(scratch.run_as("work.a", &["send", "work", "hi", "--batch"]).says(), @"2: error: the text is given twice: use either the argument, --body-file or --batch");
+    assert_snapshot!(scratch.run_as("work.a", &["send", "hello", "there"]).says(), @r"
+    77: error: the credentials have no conversation `hello`
+      they have: work
+      if both words are the text, put them in quotes
+    ");
+    let words = scratch.run_as("work.a", &["send", "hello", "there", "friend"]);
+    let tip = "tip: put a text of several words in quotes: \"hello there\"";
+    assert!(words.err.contains(tip), "{words:?}");
     for args in [
         &["send", "a", "b", "c"][..],
         &["check", "--limit", "0"],
@@ -128,6 +136,7 @@ fn credentials_that_cannot_be_used() {
     assert_snapshot!(scratch.run(&["check"]).says(), @r"
     77: error: no credentials: this command acts for a session
       name the session: -c LABEL/SIDE or -c FILE, or set MCP_BRIDGE_CREDENTIALS
+      or once for all commands in this directory: mcp-bridge join LABEL/SIDE (or FILE)
       `mcp-bridge conversation new` writes one for each side
     ");
     assert_snapshot!(scratch.run_as("none", &["check"]).says(), @r"

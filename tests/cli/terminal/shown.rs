@@ -128,3 +128,64 @@ fn bash_completes_no_command() {
     assert!(!ran.out.contains("touch"), "{ran:?}");
     assert!(!scratch.path("PWN").exists(), "{ran:?}");
 }
+
+#[test]
+fn status_fits_its_screen() {
+    let scratch = Scratch::new();
+    scratch.conversation(&[
+        "--label",
+        "team-of-agents-1",
+        "--role-b",
+        "backend-reviewer",
+    ]);
+    for side in ["a", "b"] {
+        let name = format!("team-of-agents-1.{side}");
+        scratch.run_as(&name, &["heartbeat"]).ok();
+        scratch.run_as(&name, &["send", "hello"]).ok();
+    }
+    scratch.sql(
+        "INSERT INTO bridge_registration
+         SELECT conversation_id, session_id, 'claude-code', '2.1.332', 'x', 1, 123456, 7, 0, NULL, 0
+         FROM bridge_heartbeat",
+    );
+    scratch.sql(
+        "INSERT INTO bridge_wake (conversation_id, session_id, mark, claimant, boot_id,
+             lease_boot_ms, adapter, outcome, reason, created_ms, ended_ms)
+         SELECT conversation_id, session_id, 1, 'x', 'x', 0, 'exec', 'spent',
+             'exec: it ended with the exit code 1', 0, 1 FROM bridge_heartbeat",
+    );
+    let shown = |columns: Option<&str>| {
+        let mut command = scratch.bridge(&["status"]);
+        command.envs(columns.map(|columns| ("COLUMNS", columns)));
+        let page = scratch.outcome(command).ok().out;
+        let table = page.split("\n\n").next().unwrap_or_default();
+        table.to_owned()
+    };
+    let widest = |table: &str| table.lines().map(|line| line.chars().count()).max();
+    let whole = shown(None);
+    assert!(widest(&whole) > Some(120), "{whole}");
+    for (columns, width, headings) in [
+        (
+            "120",
+            120,
+            "SESSION ROLE STATE HEARTBEAT ACTIVITY UNREAD TASKS AGENT WAKE",
+        ),
+        (
+            "100",
+            100,
+            "SESSION ROLE STATE ACTIVITY UNREAD TASKS AGENT WAKE",
+        ),
+        ("80", 80, "SESSION ROLE STATE UNREAD TASKS AGENT WAKE"),
+    ] {
+        let table = shown(Some(columns));
+        assert!(widest(&table) <= Some(width), "{table}");
+        let first = table.lines().next().unwrap_or_default();
+        let first: Vec<&str> = first.split_whitespace().collect();
+        assert_eq!(first.join(" "), headings, "{table}");
+        // Which session it is, is never cut off.
+        assert!(
+            table.contains("team-of-agents-1/b") || width == 80,
+            "{table}"
+        );
+    }
+}

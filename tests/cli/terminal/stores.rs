@@ -111,12 +111,19 @@ fn advice_to_make_a_conversation_names_the_store() {
 #[test]
 fn advice_names_the_store_of_the_credentials() {
     let scratch = Scratch::with_conversation();
-    let mut command = scratch.bridge_as("work.b", &["ack", "4711"]);
-    command.env_remove("MCP_BRIDGE_STORE");
-    let ran = scratch.outcome(command);
-    assert_eq!(ran.code, Some(65), "{}{}", ran.out, ran.err);
-    let wanted = format!("mcp-bridge --store {} check", scratch.store().display());
-    assert!(ran.err.contains(&wanted), "{}", ran.err);
+    let run = |args: &[&str]| {
+        let mut command = scratch.bridge_as("work.b", args);
+        command.env_remove("MCP_BRIDGE_STORE");
+        let ran = scratch.outcome(command);
+        assert_eq!(ran.code, Some(65), "{}{}", ran.out, ran.err);
+        ran.err
+    };
+    let said = run(&["task", "show", "4711"]);
+    let wanted = format!("mcp-bridge --store {} task list", scratch.store().display());
+    assert!(said.contains(&wanted), "{said}");
+    // A command that needs the credentials has the store of them.
+    let said = run(&["ack", "4711"]);
+    assert!(said.contains("`mcp-bridge check`"), "{said}");
 }
 
 #[test]

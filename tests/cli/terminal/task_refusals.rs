@@ -55,7 +55,10 @@ fn invalid_texts_are_refused() {
     assert_eq!(team.scratch.number("SELECT count(*) FROM bridge_task"), 0);
 
     let secret = add(&["--title", "t", "--body", "password=hunter2hunter2"], b"").ok();
-    assert_snapshot!(secret.says(), @"0: secrets redacted: password");
+    assert_snapshot!(secret.says(), @r"
+    0: note: no orchestrator runs: a queued task waits until a worker claims it (`mcp-bridge task claim`) or an orchestrator's daemon runs
+    secrets redacted: password
+    ");
     assert!(
         !team
             .run(&["task", "show", "1"])
@@ -73,7 +76,8 @@ fn task_for_an_unknown_role_is_added_with_a_warning() {
     let added = team
         .run(&["task", "add", "--role", "bakend", "--title", "t"])
         .ok();
-    assert_snapshot!(added.says(), @"0: note: no open session has the role `bakend`; did you mean `backend`? (there are backend, orchestrator); the task waits for such a session");
+    assert_snapshot!(added.says(), @"0: note: no open session has the role `bakend`; did you mean `backend`? (there are backend, orchestrator); the task waits for such a session
+note: no orchestrator runs: a queued task waits until a worker claims it (`mcp-bridge task claim`) or an orchestrator's daemon runs");
     assert_snapshot!(added.shows(), @"task 1 queued");
     assert_snapshot!(team.worker(1, &["task", "claim", "1"]).says(), @r"
     65: error: task 1 is for the role `bakend`, and team-1/b is `backend`
@@ -208,8 +212,8 @@ fn task_that_was_never_given_is_not_lost() {
     let team = Team::new(1);
     team.add("one");
     assert_snapshot!(team.worker(1, &["task", "done", "1", "--fence", "1"]).says(), @r"
-    76: error: STALE_LEASE: task 1 was never given out
-      stop working on it and push nothing of it; `mcp-bridge task claim` gives you new work
+    65: error: task 1 was not claimed: it waits in the queue
+      claim it first: mcp-bridge task claim 1
     ");
 }
 

@@ -156,6 +156,97 @@ fn task_waits_for_a_claim_without_a_leader() {
 }
 
 #[test]
+fn task_that_no_orchestrator_gives_out_says_so() {
+    const NOTE: &str = "note: no orchestrator runs: a queued task waits until a worker claims it \
+                        (`mcp-bridge task claim`) or an orchestrator's daemon runs\n";
+    let mut team = Team::new(1);
+    assert_eq!(team.add("one").err, NOTE);
+    assert_eq!(team.run(&["task", "list"]).ok().err, NOTE);
+    let found = team.run(&["doctor", "--json"]).json();
+    let found = found["findings"].to_string();
+    assert!(
+        found.contains("1 task waits, and no orchestrator runs"),
+        "{found}"
+    );
+    for quiet in [
+        &["task", "list", "--json"][..],
+        &["task", "list", "--state", "done"],
+    ] {
+        let said = team.run(quiet).ok().err;
+        assert!(!said.contains("no orchestrator"), "{quiet:?}: {said}");
+    }
+    team.start_orchestrator();
+    for quiet in [
+        &["task", "list"][..],
+        &["task", "add", "--role", "backend", "--title", "t"],
+    ] {
+        assert_eq!(team.run(quiet).ok().err, "", "{quiet:?}");
+    }
+    // Gone is as good as never there.
+    team.stop_orchestrator();
+    assert_eq!(team.run(&["task", "list"]).ok().err, NOTE);
+}
+
+#[test]
+fn printed_commands_work_in_the_same_shell() {
+    let team = Team::new(1);
+    let scratch = &team.scratch;
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_mcp-bridge"));
+    let bin = bin.parent().expect("a directory").display();
+    let pasted = |line: &str| {
+        let mut shell = scratch.program("/bin/sh");
+        shell.args(["-c", line]);
+        shell.env("PATH", format!("{bin}:/usr/bin:/bin"));
+        shell.env_remove("MCP_BRIDGE_STORE");
+        scratch.outcome(shell).ok()
+    };
+    let odd = scratch.path("my agent's.toml");
+    std::fs::copy(scratch.credentials("team-1.b"), &odd).expect("copied");
+    let odd = odd.to_str().expect("text");
+    let (all, store) = (scratch.path("credentials"), scratch.store());
+    let (all, store) = (all.to_str().expect("text"), store.to_str().expect("text"));
+    for given in [
+        &["-c", odd][..],
+        &["-c", odd, "--store", store],
+        &["-c", all, "--as", "team-1/b"],
+    ] {
+        team.add("one");
+        let claim = [&["task", "claim"][..], given].concat();
+        let claim = |more: &[&str]| {
+            let mut command = scratch.bridge(&[&claim[..], more].concat());
+            command.env_remove("MCP_BRIDGE_STORE");
+            scratch.outcome(command)
+        };
+        let claimed = claim(&[]).ok().out;
+        let printed = |text: &str, verb: &str| {
+            let verb = format!("task {verb}");
+            let mut lines = text.lines().filter(|line| line.contains(&verb));
+            let last = lines
+                .next_back()
+                .unwrap_or_else(|| panic!("{verb}: {text}"));
+            let at = last
+                .rfind("mcp-bridge -c")
+                .unwrap_or_else(|| panic!("{text}"));
+            last[at..].to_owned()
+        };
+        pasted(&printed(&claimed, "progress"));
+        // What an error advises is printed by the same function.
+        team.add("two");
+        let refused = claim(&[]);
+        assert_eq!(refused.code, Some(75), "{refused:?}");
+        let ended = pasted(&printed(&refused.err, "done"));
+        assert!(ended.out.ends_with("is done\n"), "{ended:?}");
+        claim(&[]).ok();
+        let claimed = team.run(&["task", "list", "--json"]).ok().json();
+        let id = claimed[0]["id"].to_string();
+        let again = claim(&[&id]).ok().out;
+        let failed = pasted(&printed(&again, "fail"));
+        assert!(failed.out.contains("failed"), "{failed:?}");
+        team.run(&["task", "cancel", &id]).ok();
+    }
+}
+
+#[test]
 fn the_fields_of_a_task_are_stable() {
     let team = Team::new(1);
     let added = team

@@ -41,6 +41,21 @@ fn a_session_names_its_credentials() {
     let no_side = run(&["-c", "work/c", "check"]);
     assert_eq!(no_side.code, Some(77), "{no_side:?}");
 
+    for words in [&["join", "work/c"][..], &["-c", "work/worker", "check"]] {
+        let no_side = run(words);
+        assert_eq!(no_side.code, Some(77), "{no_side:?}");
+        let says = format!(
+            "`{}` is not a session: a session is LABEL/a or LABEL/b",
+            words[1]
+        );
+        for says in [
+            says.as_str(),
+            "for example: work/a   (there are: work/a, work/b)",
+        ] {
+            assert!(no_side.err.contains(says), "{says}: {no_side:?}");
+        }
+    }
+
     // A team's worker has a file without the side.
     let place = scratch.path(".local/state/mcp-bridge/credentials");
     std::fs::rename(place.join("work.b.toml"), place.join("work.toml")).expect("renamed");

@@ -7,13 +7,19 @@ mod sandbox;
 mod stores;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::facts::{Config, Facts};
 use crate::bridge::Found;
 use crate::cli::context::Context;
 use crate::cli::heard::configs::{Loaded, directories, load};
 use crate::cli::heard::{daemons, is_same, own};
+use crate::cli::status::is_leaderless;
 use crate::clock;
+use crate::model::task::TaskState;
+
+/// How long the store's tasks may be looked for.
+const GLANCE: Duration = Duration::from_secs(2);
 
 /// Everything that `judge` needs.
 pub(super) async fn gather(
@@ -73,11 +79,28 @@ pub(super) async fn gather(
         stores,
         clock: machine::synchronized(),
         credentials,
+        waiting_tasks: 0,
         python: match shared {
             true => Some(machine::python().await),
             false => None,
         },
     })
+}
+
+/// Tasks that wait and that no orchestrator gives out; none where that is not known.
+pub(super) async fn waiting_tasks(context: &Context) -> u64 {
+    let look = async {
+        let bridge = context.look().await.ok()?;
+        let status = bridge.status().await.ok()?.status;
+        bridge.close().await;
+        let waiting = [TaskState::Queued, TaskState::RetryWait];
+        let counts = waiting
+            .iter()
+            .filter_map(|state| status.tasks.get(state.as_str()));
+        is_leaderless(&status).then(|| counts.sum())
+    };
+    let looked = tokio::time::timeout(GLANCE, look).await;
+    looked.ok().flatten().unwrap_or_default()
 }
 
 /// Whether a configuration has a session of these credentials.

@@ -180,6 +180,7 @@ fn sound() -> Facts {
             store: None,
             outcome: Ok(vec![("backend/b".into(), Standing::Good)]),
         }],
+        waiting_tasks: 0,
         python: None,
     }
 }
@@ -238,6 +239,35 @@ fn sound_machine_has_no_complaint() {
         found[0].text,
         "/etc/mcp-bridge/worker.toml: worker, 1 session, 2 drop-ins"
     );
+}
+
+#[test]
+fn daemon_without_a_known_configuration_serves_the_machine() {
+    let mut facts = sound();
+    facts.configs.clear();
+    facts.looked_in = vec!["/etc/mcp-bridge".into()];
+    let first = |facts: &Facts| judge(facts).swap_remove(0).text;
+    assert_eq!(
+        first(&facts),
+        "none in /etc/mcp-bridge/*.toml; the daemon that runs, worker, has its own elsewhere"
+    );
+    facts.daemons[0].runs = false;
+    assert_eq!(
+        first(&facts),
+        "none in /etc/mcp-bridge/*.toml: no daemon serves this machine"
+    );
+}
+
+#[test]
+fn tasks_that_no_orchestrator_gives_out_are_named() {
+    let mut facts = sound();
+    facts.waiting_tasks = 2;
+    let found = judge(&facts);
+    let tasks = found.iter().find(|finding| finding.topic == "tasks");
+    let tasks = tasks.expect("a word about them");
+    assert_eq!(tasks.level, Level::Note);
+    let begins = "2 tasks wait, and no orchestrator runs: a queued task waits until a worker";
+    assert!(tasks.text.starts_with(begins), "{tasks:?}");
 }
 
 #[test]

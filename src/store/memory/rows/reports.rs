@@ -57,6 +57,7 @@ impl Tables {
             client: client.map(Registration::title),
             registered: client.and_then(Registration::named_process),
             client_runs: None,
+            client_stopped: None,
             key,
         }
     }

@@ -164,7 +164,10 @@ fn is_repeated(
 fn stale(task: &Task, yours: Fence) -> StoreError {
     let now_with = match task.state {
         TaskState::Leased => format!("is now with {}", task.owner_name()),
-        TaskState::Queued if task.fence == Fence(0) => "was never given out".to_owned(),
+        // It was no session's, so nothing is old.
+        TaskState::Queued if task.fence == Fence(0) => {
+            return TaskError::NotClaimed(task.id).into();
+        }
         TaskState::Queued => "was moved and waits for another worker".to_owned(),
         TaskState::RetryWait => "waits for another attempt".to_owned(),
         TaskState::Done => "is done already".to_owned(),

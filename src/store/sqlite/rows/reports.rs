@@ -166,6 +166,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Option<SessionView>> {
         client: row.get(23)?,
         registered: registered(row, 27)?,
         client_runs: None,
+        client_stopped: None,
     }))
 }
 
