@@ -142,10 +142,13 @@ impl Bridge {
     }
 
     /// The store's name for files that outlive a daemon: credentials, configurations.
-    pub async fn lasting_name(&self) -> String {
+    ///
+    /// # Errors
+    /// If the daemon that has the store does not answer any more.
+    pub async fn lasting_name(&self) -> Result<String> {
         match &self.way {
-            Way::Embedded(_) => self.name(),
-            Way::Door(client) => client.lasting_name().await.to_string(),
+            Way::Embedded(_) => Ok(self.name()),
+            Way::Door(client) => Ok(client.lasting_name().await?.to_string()),
         }
     }
 

@@ -81,8 +81,8 @@ pub fn planned(
 /// If the store failed. If a file cannot be written: then it is all [taken
 /// back](take_back).
 pub async fn make(bridge: &Bridge, new: &[NewConversation], files: &[NewFile]) -> Result<()> {
+    let store = bridge.lasting_name().await?;
     let storage = bridge.create_conversations(new).await?;
-    let store = bridge.lasting_name().await;
     for (place, file) in files.iter().enumerate() {
         let credentials = Credentials {
             store: Some(store.clone()),

@@ -11,6 +11,7 @@ use crate::api::operations::{Answering, Health};
 use crate::api::{Actor, Purpose, Sockets};
 use crate::guarded;
 use crate::model::StoreName;
+use crate::store::Result;
 
 /// How long a daemon may take to say which store it has, before the next is asked.
 pub(super) const SOON: Duration = Duration::from_millis(500);
@@ -64,12 +65,14 @@ fn is_ours(directory: &Path) -> bool {
 impl Client {
     /// The store as files name it that outlive the daemon: where its user named no store,
     /// that of the daemon that was found, by its file.
-    pub async fn lasting_name(&self) -> StoreName {
-        let answer = match self.is_found {
-            true => self.who_answers().await,
-            false => None,
-        };
-        answer.map_or_else(|| self.store.clone(), |answer| answer.store)
+    ///
+    /// # Errors
+    /// As for [`Client::call`], if that daemon does not answer any more.
+    pub async fn lasting_name(&self) -> Result<StoreName> {
+        match self.is_found {
+            true => Ok(self.call(&Health {}, &Actor::Anyone).await?.store),
+            false => Ok(self.store.clone()),
+        }
     }
 
     /// The daemon and its store, if it answers within a moment.
@@ -85,4 +88,21 @@ impl Client {
 pub fn is_same(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     one == other || real(one) == real(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_name_no_store_of_a_daemon_that_has_ended() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sockets = Sockets::at(directory.path());
+        let ended = Client::found_at(&sockets).with_patience(Duration::ZERO);
+        assert!(ended.lasting_name().await.is_err());
+        // A store that its user named needs no daemon for its name.
+        let named = Client::new(&sockets, StoreName::from(Path::new("/x/bridge.db")));
+        let name = named.lasting_name().await.expect("a name");
+        assert_eq!(name.file(), Path::new("/x/bridge.db"));
+    }
 }

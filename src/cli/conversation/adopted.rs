@@ -67,7 +67,7 @@ pub(super) async fn label(args: LabelArgs, context: &Context) -> anyhow::Result<
 
 pub(super) async fn credentials(args: CredentialsArgs, context: &Context) -> anyhow::Result<Exit> {
     let bridge = context.look().await?;
-    let store = bridge.lasting_name().await;
+    let store = bridge.lasting_name().await?;
     let mut files = Vec::new();
     // All are looked up before the first file is written.
     for name in &args.conversations {

@@ -199,7 +199,7 @@ async fn prepare(
         token: token.clone(),
     };
     let whole = Credentials {
-        store: Some(bridge.lasting_name().await),
+        store: Some(bridge.lasting_name().await?),
         label: found.label.clone(),
         callers: vec![caller],
         source: None,

@@ -80,7 +80,7 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
         let store = match &bridge {
             Some(bridge) => {
                 ensure_free(bridge, &plan).await?;
-                let store = bridge.lasting_name().await;
+                let store = bridge.lasting_name().await?;
                 bridge.close().await;
                 store
             }
@@ -89,7 +89,7 @@ pub(super) async fn run(args: NewArgs, context: &Context) -> anyhow::Result<Exit
         return show::dry_run(&plan, &store, context);
     }
     let bridge = context.open_or_create().await?;
-    let store = bridge.lasting_name().await;
+    let store = bridge.lasting_name().await?;
     let made = make(&mut plan, &bridge, &store).await;
     bridge.close().await;
     if let Some(signal) = made? {

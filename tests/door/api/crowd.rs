@@ -2,6 +2,7 @@
 //! can: they cost what the limits say, and the others are answered.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, Stdio};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
-use super::ground::{Case, Ground, SECRET_BODY, Socket, question, read, request};
+use super::ground::{Case, Ground, Login, SECRET_BODY, Socket, question, read, request};
 use crate::common::daemon::{Agent, Daemon, Pair, QUICK, Rig, full, session, wait_for};
 
 /// The daemon's descriptors, as the system counts them.
@@ -145,6 +146,54 @@ fn two_hundred_connections_take_little() {
     // The figure is of a release build; this one is larger.
     assert!(resident < 60 * 1024, "{resident} KiB");
     drop(open);
+    ground.ends_sound(&[SECRET_BODY, "mcpb_"]);
+}
+
+/// A subscription of a session that has begun.
+fn following(ground: &Ground, login: &Login) -> UnixStream {
+    let mut stream = ground.connect(Socket::Api);
+    let asked = request(Some(login), "follow", b"{}");
+    stream.write_all(&asked).expect("asked");
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).expect("it answers");
+    assert_eq!(&first, b"HTTP/1.1 200");
+    stream
+}
+
+#[test]
+fn readers_that_are_gone_are_let_go_at_once() {
+    let ground = Ground::new();
+    let case = Case::new(&ground);
+    let before = descriptors(&ground);
+    let open: Vec<UnixStream> = (0..100).map(|_| following(&ground, &case.b)).collect();
+    assert!(descriptors(&ground) >= before + 100);
+    let begun = Instant::now();
+    drop(open);
+    wait_for("the end of them", || {
+        (descriptors(&ground) < before + 10).then_some(())
+    });
+    // Half the time after which something is written to a silent stream.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(7_500), "{took:?}");
+    ground.ends_sound(&[SECRET_BODY, "mcpb_"]);
+}
+
+#[test]
+fn a_reader_that_asks_no_more_still_reads() {
+    let ground = Ground::new();
+    let case = Case::new(&ground);
+    let mut stream = following(&ground, &case.b);
+    stream.shutdown(Shutdown::Write).expect("its own direction");
+    let sent = json!({ "messages": [{ "message": "after its last word" }] });
+    ground.act(&case.a, "send", &sent);
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("after its last word") {
+        let mut more = [0; 4096];
+        let length = stream.read(&mut more).expect("it goes on");
+        assert!(length > 0, "{}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&more[..length]);
+    }
+    drop(stream);
     ground.ends_sound(&[SECRET_BODY, "mcpb_"]);
 }
 
