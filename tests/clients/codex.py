@@ -7,6 +7,7 @@ process namespace that ends with this driver. Each step waits for what it leads 
 last line is a JSON object of figures.
 """
 
+import glob
 import json
 import os
 import subprocess
@@ -366,6 +367,21 @@ def killed():
     return {"noticed_ms": round(noticed * 1000)}
 
 
+def archived():
+    """The user archives a session: the process of all sessions goes on."""
+    screens()
+    screen = Screen("agent")
+    screen.say("hello")
+    wait("idle client", lambda: session()["turn"] == "outside")
+    shared, = set(servers().values())
+    rollout, = glob.glob(f"{CONFIG}/sessions/**/rollout-*.jsonl", recursive=True)
+    screen.kill()
+    run(CODEX, "archive", "--remote", "unix://", rollout.removesuffix(".jsonl")[-36:])
+    wait("end of the server", lambda: not servers())
+    wait("last word", lambda: session()["heartbeat"]["ttl_seconds"] == 30)
+    assert shared in processes()
+
+
 def ends():
     """What becomes of our servers when the client's processes are killed."""
     screens()
@@ -400,7 +416,7 @@ def main():
     try:
         figures = {"user": lambda: programmed("--user"), "project": lambda: programmed("--project"),
                    "screen": on_screen, "busy": busy, "asks": asks, "early": early, "helper": helper,
-                   "killed": killed, "ends": ends}[CASE]()
+                   "killed": killed, "archived": archived, "ends": ends}[CASE]()
     except BaseException:
         print([(a[1][-300:], a[2]) for a in Model.asked[-4:]], file=sys.stderr)
         print(session("b"), file=sys.stderr)

@@ -70,6 +70,11 @@ fn a_codex_killed_in_a_turn_is_noticed() {
 }
 
 #[test]
+fn an_archived_session_of_codex_is_noticed() {
+    drive("archived");
+}
+
+#[test]
 fn servers_end_with_the_process_that_codex_runs_them_in() {
     drive("ends");
 }
