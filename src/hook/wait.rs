@@ -156,7 +156,11 @@ async fn try_once(
         ..Following::default()
     };
     let (sink, refused) = (Box::new(|_| Ok(())), Box::new(|_| ()));
-    let followed = follow(&bridge, &acting.callers(), following, sink, refused).await?;
+    let callers = acting.callers();
+    let followed = tokio::select! {
+        followed = follow(&bridge, &callers, following, sink, refused) => followed?,
+        () = access.until_served(&bridge) => return Ok(false),
+    };
     tokio::time::sleep(settled.saturating_sub(clock::since_boot())).await;
 
     let mut pause = FIRST_LOOK;

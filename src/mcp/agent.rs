@@ -16,9 +16,6 @@ use crate::session::mail::Fetched;
 use crate::session::notes::AgentNote;
 use crate::session::{Access, Acting, SessionError};
 
-/// Before daemons that have another store, or do not answer, are asked again.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-
 /// What stands behind the version of a client that has no screen, where people read it.
 const NO_SCREEN: &str = ", no screen";
 
@@ -105,7 +102,7 @@ impl Agent {
     fn is_time_to_look(&self) -> bool {
         let now = clock::since_boot();
         let mut looked = lock(&self.0.looked);
-        let is_time = looked.is_none_or(|at| now.saturating_sub(at) >= LOOK_AGAIN);
+        let is_time = looked.is_none_or(|at| now.saturating_sub(at) >= Access::LOOK_AGAIN);
         if is_time {
             *looked = Some(now);
         }

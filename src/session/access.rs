@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
@@ -28,6 +29,9 @@ pub struct Access {
 }
 
 impl Access {
+    /// Before daemons that have another store, or do not answer, are asked again.
+    pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
     /// By these; what they leave open, the environment says, and then the directory
     /// that the program was started in.
     #[must_use]
@@ -131,6 +135,17 @@ impl Access {
         let afresh = self.afresh();
         let found = afresh.find().await?;
         Ok(embedded.moved_to(found).await?)
+    }
+
+    /// Returns once a daemon has the store whose file this program has opened itself.
+    pub async fn until_served(&self, embedded: &Bridge) {
+        loop {
+            tokio::time::sleep(Self::LOOK_AGAIN).await;
+            let may_be = !embedded.is_door() && Self::sees_daemons();
+            if may_be && matches!(self.daemon_of(embedded).await, Ok(Some(_))) {
+                return;
+            }
+        }
     }
 
     /// Whether a daemon may be there: its socket is.

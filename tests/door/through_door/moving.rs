@@ -1,19 +1,21 @@
-//! A server of the tools that opened the store's file itself, and a daemon that is started
+//! Programs that run on and opened the store's file themselves, and a daemon that is started
 //! afterwards.
+
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use super::Daemon;
 use crate::common::client::{Client, words};
-use crate::common::scratch::{Scratch, wait_until};
+use crate::common::scratch::{Running, Scratch, wait_until};
 
 fn way(client: &mut Client) -> Value {
     client.call("my_status", json!({}))["structuredContent"]["way"].clone()
 }
 
 /// Whether the process has the database open.
-fn has_open(client: &Client, scratch: &Scratch) -> bool {
-    let descriptors = format!("/proc/{}/fd", client.server.child.id());
+fn has_open(process: &Running, scratch: &Scratch) -> bool {
+    let descriptors = format!("/proc/{}/fd", process.child.id());
     let entries = std::fs::read_dir(descriptors).expect("a process");
     let store = scratch.store().canonicalize().expect("a path");
     let mut targets = entries
@@ -59,7 +61,7 @@ fn embedded_server_moves_to_a_daemon_that_starts() {
     let end = json!({ "task_id": 1, "fence": fence, "result": "done" });
     assert_eq!(client.text("complete_task", end), "Task 1: done.");
     if cfg!(target_os = "linux") {
-        wait_until("the file is closed", || !has_open(&client, &scratch));
+        wait_until("the file is closed", || !has_open(&client.server, &scratch));
     }
     // Without the daemon it opens the file again.
     daemon.kill();
@@ -67,6 +69,28 @@ fn embedded_server_moves_to_a_daemon_that_starts() {
     scratch.run_as("work.a", &["send", "again"]).ok();
     let read = client.text("check_messages", json!({}));
     assert!(read.contains("| again"), "{read}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn waiting_hook_moves_to_a_daemon_that_starts() {
+    let scratch = Scratch::with_conversation();
+    let mut command = scratch.bridge_as("work.b", &["hook", "wait"]);
+    command
+        .env("CLAUDE_PID", std::process::id().to_string())
+        .env("XDG_RUNTIME_DIR", scratch.path("run"))
+        .env_remove("MCP_BRIDGE_STORE")
+        .stderr(Stdio::piped());
+    let mut waiter = Running::unread(&mut command);
+    wait_until("it opens the file", || has_open(&waiter, &scratch));
+    let mut daemon = Daemon::start(&scratch);
+    wait_until("it moves", || !has_open(&waiter, &scratch));
+    // It waits on, also without that daemon.
+    daemon.kill();
+    scratch.run_as("work.a", &["send", "hello"]).ok();
+    assert_eq!(waiter.end(), Some(2));
+    let said = waiter.complaint();
+    assert!(said.contains("1 unread message"), "{said}");
 }
 
 #[test]
