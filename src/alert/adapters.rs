@@ -15,6 +15,6 @@ adapters! {
         no_leader_after: RawDuration,
     }
 
-    Exec(exec::ExecSettings) = "exec",
-    Webhook(webhook::WebhookSettings) = "webhook",
+    Exec(exec::ExecSettings) = RawExec "exec",
+    Webhook(webhook::WebhookSettings) = RawWebhook "webhook",
 }

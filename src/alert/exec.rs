@@ -9,7 +9,9 @@ use crate::command::{Ended, on_one_line};
 use crate::model::alert::Alert;
 pub(super) use crate::setting::ExecSettings;
 use crate::setting::Value::{self, Words};
-use crate::setting::{EXEC_TIMEOUT, Findings, Key, Needs, OUTPUT_LIMIT, RawDuration, Section, key};
+use crate::setting::{
+    AdapterTable, EXEC_TIMEOUT, Findings, Key, Needs, OUTPUT_LIMIT, RawDuration, Section, key,
+};
 use crate::text::shown::shown;
 
 /// `[alert.exec]` as it stands.
@@ -20,36 +22,33 @@ pub(crate) struct RawExec {
     timeout: Option<RawDuration>,
 }
 
-#[async_trait]
-impl AlertAdapter for ExecSettings {
-    type Raw = RawExec;
+impl AdapterTable for RawExec {
+    type Settings = ExecSettings;
 
-    fn keys() -> &'static [Key] {
-        const KEYS: &[Key] = &[
-            key("alert.exec.command", Words, "program and arguments")
-                .such_as(r#"["/usr/local/bin/page-me"]"#),
-            key(
-                "alert.exec.timeout",
-                Value::Duration(EXEC_TIMEOUT),
-                "after this time the command and its children are killed",
-            ),
-        ];
-        KEYS
-    }
+    const KEYS: &'static [Key] = &[
+        key("alert.exec.command", Words, "program and arguments")
+            .such_as(r#"["/usr/local/bin/page-me"]"#),
+        key(
+            "alert.exec.timeout",
+            Value::Duration(EXEC_TIMEOUT),
+            "after this time the command and its children are killed",
+        ),
+    ];
 
-    fn remedy() -> &'static str {
-        r#"add [alert.exec] with command = ["/usr/local/bin/page-me"]"#
-    }
+    const REMEDY: &'static str = r#"add [alert.exec] with command = ["/usr/local/bin/page-me"]"#;
 
-    fn read(table: &Section<'_, RawExec>, found: &mut Findings) -> Option<Self> {
+    fn read(table: &Section<'_, Self>, found: &mut Findings) -> Option<ExecSettings> {
         let timeout = table.duration(found, "timeout", EXEC_TIMEOUT, |raw| raw.timeout);
-        Some(Self {
+        Some(ExecSettings {
             command: table.command(found, "command", |raw| raw.command.as_deref())?,
             timeout,
             output_limit: OUTPUT_LIMIT,
         })
     }
+}
 
+#[async_trait]
+impl AlertAdapter for ExecSettings {
     async fn run(&self, alert: &Alert) -> Result<String, String> {
         let input = body(alert, clock::now())?;
         match self.execute(&environment(alert), input).await {

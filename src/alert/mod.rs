@@ -27,34 +27,12 @@ pub(crate) use settings::{keys, settings};
 pub use webhook::{InvalidWebhookUrl, WebhookAddress, WebhookSettings, WebhookUrl};
 
 use crate::model::alert::{Alert, ReminderPolicy};
-use crate::setting::{Findings, Key, Needs, Section};
+use crate::setting::Needs;
 use crate::text::shown::shown;
 
 /// One way to tell the operator: a table `[alert.NAME]`, and what is done with it.
 #[async_trait]
 pub(crate) trait AlertAdapter: Send + Sync {
-    /// The table as it stands, every key optional.
-    type Raw
-    where
-        Self: Sized;
-
-    /// The table's keys, for the documents; the one first without which the adapter
-    /// is not configured.
-    fn keys() -> &'static [Key]
-    where
-        Self: Sized;
-
-    /// What to write where the list names the adapter and nothing configures it.
-    fn remedy() -> &'static str
-    where
-        Self: Sized;
-
-    /// Defaults and limits. `None` if a key is missing without which it can do
-    /// nothing: that is an error only where the list names it.
-    fn read(table: &Section<'_, Self::Raw>, found: &mut Findings) -> Option<Self>
-    where
-        Self: Sized;
-
     /// Tells, and returns what was answered, or why it could not, on one line. Never
     /// a URL, never a secret.
     async fn run(&self, alert: &Alert) -> Result<String, String>;

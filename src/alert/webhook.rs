@@ -12,7 +12,9 @@ use async_trait::async_trait;
 use super::AlertAdapter;
 use crate::model::alert::Alert;
 use crate::setting::Value::{self, Number, Text};
-use crate::setting::{Findings, Key, Limits, Needs, Range, RawDuration, Section, key};
+use crate::setting::{
+    AdapterTable, Findings, Key, Limits, Needs, Range, RawDuration, Section, key,
+};
 use crate::setting::{limits, millis, mins, range, secs};
 pub use url::{InvalidWebhookUrl, WebhookUrl};
 
@@ -61,12 +63,10 @@ pub(crate) struct RawWebhook {
     backoff: Option<RawDuration>,
 }
 
-#[async_trait]
-impl AlertAdapter for WebhookSettings {
-    type Raw = RawWebhook;
+impl AdapterTable for RawWebhook {
+    type Settings = WebhookSettings;
 
-    fn keys() -> &'static [Key] {
-        const KEYS: &[Key] = &[
+    const KEYS: &'static [Key] = &[
             key(
                 "alert.webhook.url",
                 Text(""),
@@ -102,14 +102,11 @@ impl AlertAdapter for WebhookSettings {
                 "pause before the second attempt; doubles up to a minute, with a quarter of jitter",
             ),
         ];
-        KEYS
-    }
 
-    fn remedy() -> &'static str {
-        r#"add [alert.webhook] with url_file = "webhook.url" or url = "https://host/path""#
-    }
+    const REMEDY: &'static str =
+        r#"add [alert.webhook] with url_file = "webhook.url" or url = "https://host/path""#;
 
-    fn read(table: &Section<'_, RawWebhook>, found: &mut Findings) -> Option<Self> {
+    fn read(table: &Section<'_, Self>, found: &mut Findings) -> Option<WebhookSettings> {
         let timeout = table.duration(found, "timeout", TIMEOUT, |raw| raw.timeout);
         let tries = table.number(found, "tries", TRIES, |raw| raw.tries);
         let backoff = table.duration(found, "backoff", BACKOFF, |raw| raw.backoff);
@@ -146,7 +143,7 @@ impl AlertAdapter for WebhookSettings {
                 }
             },
         };
-        Some(Self {
+        Some(WebhookSettings {
             address,
             secret_file,
             not_handed_over,
@@ -155,7 +152,10 @@ impl AlertAdapter for WebhookSettings {
             backoff,
         })
     }
+}
 
+#[async_trait]
+impl AlertAdapter for WebhookSettings {
     async fn run(&self, alert: &Alert) -> Result<String, String> {
         post::run(self, alert).await
     }

@@ -202,9 +202,40 @@ impl fmt::Display for SessionKey {
     }
 }
 
-/// How a row's id, which is 1 or more, is read and shown.
+/// A number of a row.
+macro_rules! row_number {
+    ($(#[$about:meta])* $Number:ident) => {
+        $(#[$about])*
+        #[derive(
+            Debug,
+            Clone,
+            Copy,
+            PartialEq,
+            Eq,
+            Hash,
+            PartialOrd,
+            Ord,
+            Default,
+            Serialize,
+            Deserialize,
+            JsonSchema,
+        )]
+        #[serde(transparent)]
+        pub struct $Number(pub i64);
+
+        impl fmt::Display for $Number {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+/// A row's id, which is 1 or more.
 macro_rules! row_id {
-    ($Id:ident, $invalid:path) => {
+    ($(#[$about:meta])* $Id:ident, $invalid:path) => {
+        row_number! { $(#[$about])* $Id }
+
         impl FromStr for $Id {
             type Err = InvalidId;
             fn from_str(text: &str) -> Result<Self, InvalidId> {
@@ -214,74 +245,31 @@ macro_rules! row_id {
                 }
             }
         }
-
-        impl fmt::Display for $Id {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
     };
 }
 
-/// A message's row id. Unique in a store, never used again.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Default,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
-#[serde(transparent)]
-pub struct MessageId(pub i64);
+row_id! {
+    /// A message's row id. Unique in a store, never used again.
+    MessageId, InvalidId::Message
+}
 
-row_id!(MessageId, InvalidId::Message);
+row_id! {
+    /// A task's row id. Unique in a store, never used again.
+    TaskId, InvalidId::Task
+}
 
-/// A task's row id. Unique in a store, never used again.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(transparent)]
-pub struct TaskId(pub i64);
-
-row_id!(TaskId, InvalidId::Task);
-
-/// Grows with each claim and each move of a task. Every later write carries the
-/// fence of its claim; one with an older fence comes from a session that no longer has the task.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Default,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
-#[serde(transparent)]
-pub struct Fence(pub i64);
+row_number! {
+    /// Grows with each claim and each move of a task. Every later write carries the
+    /// fence of its claim; one with an older fence comes from a session that no longer has
+    /// the task.
+    Fence
+}
 
 impl Fence {
     /// The fence of the next claim.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
-    }
-}
-
-impl fmt::Display for Fence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -1,19 +1,38 @@
 //! A list of adapters, one line each, from which follow the type of a configured
 //! one, the shape of the table that they stand in, and what documents them.
 
+use super::{Findings, Key, Section};
+
+/// The table of an adapter as it stands, every key optional.
+pub(crate) trait AdapterTable: Sized {
+    /// What comes of it.
+    type Settings;
+
+    /// Its keys, for the documents; the one first without which the adapter is not
+    /// configured.
+    const KEYS: &'static [Key];
+
+    /// What to write where the list names the adapter and nothing configures it.
+    const REMEDY: &'static str;
+
+    /// Defaults and limits. `None` if a key is missing without which the adapter can do
+    /// nothing: that is an error only where the list names it.
+    fn read(table: &Section<'_, Self>, found: &mut Findings) -> Option<Self::Settings>;
+}
+
 /// Makes of a list of adapters:
 ///
 /// - the enum: one configured adapter. Its `as_adapter` is that of the trait;
 /// - the raw table: the common keys, and a table for each adapter;
 /// - `all`: every adapter of the list as it is configured, for `Findings::adapters`.
 ///
-/// A line of the list is a variant, the settings in their module, which stands beside
-/// the list, and the adapter's name in the configuration.
+/// A line of the list is a variant, the settings and the [`AdapterTable`] in their module,
+/// which stands beside the list, and the adapter's name in the configuration.
 macro_rules! adapters {
     (
         $(#[$about:meta])* enum $Adapters:ident of $Adapter:ident;
         $(#[$raw_about:meta])* table $Raw:ident { $($common:ident: $type:ty,)+ }
-        $($Variant:ident($module:ident::$Settings:ident) = $name:literal,)+
+        $($Variant:ident($module:ident::$Settings:ident) = $Table:ident $name:literal,)+
     ) => {
         $(#[$about])*
         #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +63,8 @@ macro_rules! adapters {
 
             /// The keys of all.
             pub(crate) fn keys() -> impl Iterator<Item = &'static $crate::setting::Key> {
-                [$(<super::$module::$Settings as $Adapter>::keys()),+].into_iter().flatten()
+                let tables = [$(<super::$module::$Table as $crate::setting::AdapterTable>::KEYS),+];
+                tables.into_iter().flatten()
             }
 
             /// For each adapter its name, its settings if it is configured, and how it
@@ -55,12 +75,12 @@ macro_rules! adapters {
             ) -> Vec<(&'static str, Option<Self>, &'static str)> {
                 vec![$((
                     $name,
-                    <super::$module::$Settings as $Adapter>::read(
+                    <super::$module::$Table as $crate::setting::AdapterTable>::read(
                         &table.part($name, |raw| &raw.$module),
                         found,
                     )
                     .map(Self::$Variant),
-                    <super::$module::$Settings as $Adapter>::remedy(),
+                    <super::$module::$Table as $crate::setting::AdapterTable>::REMEDY,
                 )),+]
             }
         }
@@ -72,7 +92,7 @@ macro_rules! adapters {
             $(pub(crate) $common: Option<$type>,)+
             $(
                 #[serde(rename = $name, deserialize_with = "crate::setting::table")]
-                $module: <super::$module::$Settings as $Adapter>::Raw,
+                $module: super::$module::$Table,
             )+
         }
     };

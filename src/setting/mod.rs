@@ -16,7 +16,7 @@ pub(crate) mod secret_file;
 mod section;
 mod shape;
 
-pub(crate) use adapters::adapters;
+pub(crate) use adapters::{AdapterTable, adapters};
 pub(crate) use dirs::CredentialsDirs;
 pub use dirs::LOADED_AS;
 pub use error::{ConfigError, SettingPlace, Source};

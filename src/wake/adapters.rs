@@ -16,6 +16,6 @@ adapters! {
         backoff_max: RawDuration,
     }
 
-    Exec(exec::ExecSettings) = "exec",
-    File(file::FileSettings) = "file",
+    Exec(exec::ExecSettings) = RawExec "exec",
+    File(file::FileSettings) = RawFile "file",
 }

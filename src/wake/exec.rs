@@ -7,7 +7,9 @@ use super::{Pointer, Returned, WakeAdapter};
 use crate::command::Ended;
 pub(super) use crate::setting::ExecSettings;
 use crate::setting::Value::{self, Number, Words};
-use crate::setting::{EXEC_TIMEOUT, Findings, Key, Needs, OUTPUT_LIMIT, Range, RawDuration};
+use crate::setting::{
+    AdapterTable, EXEC_TIMEOUT, Findings, Key, Needs, OUTPUT_LIMIT, Range, RawDuration,
+};
 use crate::setting::{Section, key, range};
 
 const OUTPUT_LIMIT_MOST: usize = 1024 * 1024;
@@ -23,42 +25,39 @@ pub(crate) struct RawExec {
     output_limit: Option<i64>,
 }
 
-#[async_trait]
-impl WakeAdapter for ExecSettings {
-    type Raw = RawExec;
+impl AdapterTable for RawExec {
+    type Settings = ExecSettings;
 
-    fn keys() -> &'static [Key] {
-        const KEYS: &[Key] = &[
-            key("wake.exec.command", Words, "program and arguments")
-                .such_as(r#"["/usr/local/bin/nudge"]"#),
-            key(
-                "wake.exec.timeout",
-                Value::Duration(EXEC_TIMEOUT),
-                "after this time the command and its children are killed",
-            ),
-            key(
-                "wake.exec.output_limit",
-                Number(OUTPUT_RANGE),
-                "maximum bytes of its output in the log",
-            ),
-        ];
-        KEYS
-    }
+    const KEYS: &'static [Key] = &[
+        key("wake.exec.command", Words, "program and arguments")
+            .such_as(r#"["/usr/local/bin/nudge"]"#),
+        key(
+            "wake.exec.timeout",
+            Value::Duration(EXEC_TIMEOUT),
+            "after this time the command and its children are killed",
+        ),
+        key(
+            "wake.exec.output_limit",
+            Number(OUTPUT_RANGE),
+            "maximum bytes of its output in the log",
+        ),
+    ];
 
-    fn remedy() -> &'static str {
-        r#"add [wake.exec] with command = ["/usr/local/bin/nudge"]"#
-    }
+    const REMEDY: &'static str = r#"add [wake.exec] with command = ["/usr/local/bin/nudge"]"#;
 
-    fn read(table: &Section<'_, RawExec>, found: &mut Findings) -> Option<Self> {
+    fn read(table: &Section<'_, Self>, found: &mut Findings) -> Option<ExecSettings> {
         let timeout = table.duration(found, "timeout", EXEC_TIMEOUT, |raw| raw.timeout);
         let output_limit = output_limit(table, found);
-        Some(Self {
+        Some(ExecSettings {
             command: table.command(found, "command", |raw| raw.command.as_deref())?,
             timeout,
             output_limit,
         })
     }
+}
 
+#[async_trait]
+impl WakeAdapter for ExecSettings {
     async fn run(&self, pointer: &Pointer) -> Returned {
         let input = match serde_json::to_vec(pointer) {
             Ok(input) => input,

@@ -11,7 +11,7 @@ use super::{Busy, Pointer, Returned, WakeAdapter};
 use crate::guarded;
 use crate::host::SYSTEM_DAEMONS;
 use crate::setting::Value::{Text, Word};
-use crate::setting::{Findings, Key, Needs, Section, key};
+use crate::setting::{AdapterTable, Findings, Key, Needs, Section, key};
 
 /// `[wake.file]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,42 +39,39 @@ pub(crate) struct RawFile {
     mode: Option<String>,
 }
 
-#[async_trait]
-impl WakeAdapter for FileSettings {
-    type Raw = RawFile;
+impl AdapterTable for RawFile {
+    type Settings = FileSettings;
 
-    fn keys() -> &'static [Key] {
-        const KEYS: &[Key] = &[
-            key(
-                "wake.file.path",
-                Text(""),
-                "a file or pipe; an absolute path",
-            )
-            .such_as(r#""/run/agent/inbox""#),
-            key(
-                "wake.file.mode",
-                Word(&["append", "touch"], "append"),
-                "`append` adds a line of JSON; `touch` only sets the file's time",
-            ),
-        ];
-        KEYS
-    }
+    const KEYS: &'static [Key] = &[
+        key(
+            "wake.file.path",
+            Text(""),
+            "a file or pipe; an absolute path",
+        )
+        .such_as(r#""/run/agent/inbox""#),
+        key(
+            "wake.file.mode",
+            Word(&["append", "touch"], "append"),
+            "`append` adds a line of JSON; `touch` only sets the file's time",
+        ),
+    ];
 
-    fn remedy() -> &'static str {
-        r#"add [wake.file] with path = "/run/agent/inbox""#
-    }
+    const REMEDY: &'static str = r#"add [wake.file] with path = "/run/agent/inbox""#;
 
-    fn read(table: &Section<'_, RawFile>, found: &mut Findings) -> Option<Self> {
+    fn read(table: &Section<'_, Self>, found: &mut Findings) -> Option<FileSettings> {
         let words = [("append", FileMode::Append), ("touch", FileMode::Touch)];
         let mode = table.word(found, "mode", &words, FileMode::Append, |raw| {
             raw.mode.as_deref()
         });
-        Some(Self {
+        Some(FileSettings {
             path: table.absolute(found, "path", |raw| raw.path.as_deref())?,
             mode,
         })
     }
+}
 
+#[async_trait]
+impl WakeAdapter for FileSettings {
     async fn run(&self, pointer: &Pointer) -> Returned {
         Returned {
             failure: append_or_touch(self, pointer).await.err(),

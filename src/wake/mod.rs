@@ -25,7 +25,7 @@ pub use settings::WakeSettings;
 pub(crate) use settings::{keys, settings};
 
 use crate::model::{Label, MessageId, SessionKey, StoreName};
-use crate::setting::{Findings, Key, Needs, Section};
+use crate::setting::Needs;
 use crate::text;
 
 /// Set in the environment of a wake's command.
@@ -101,28 +101,6 @@ pub enum Busy {
 /// One way to wake an idle agent: a table `[wake.NAME]`, and what is done with it.
 #[async_trait]
 pub(crate) trait WakeAdapter: Send + Sync {
-    /// The table as it stands, every key optional.
-    type Raw
-    where
-        Self: Sized;
-
-    /// The table's keys, for the documents; the one first without which the adapter
-    /// is not configured.
-    fn keys() -> &'static [Key]
-    where
-        Self: Sized;
-
-    /// What to write where the list names the adapter and nothing configures it.
-    fn remedy() -> &'static str
-    where
-        Self: Sized;
-
-    /// Defaults and limits. `None` if a key is missing without which it can do
-    /// nothing: that is an error only where the list names it.
-    fn read(table: &Section<'_, Self::Raw>, found: &mut Findings) -> Option<Self>
-    where
-        Self: Sized;
-
     /// Does its part. Whether the session looked is not for the adapter to say.
     async fn run(&self, pointer: &Pointer) -> Returned;
 

@@ -116,7 +116,7 @@ async fn found_daemon_gives_its_file_for_what_is_written() {
         let bridge = Bridge::open(&found, Purpose::Write, |_| {})
             .await
             .expect("asked");
-        assert_eq!(bridge.lasting_name().await, name);
+        assert_eq!(bridge.lasting_name().await.expect("a name"), name);
     }
 }
 
