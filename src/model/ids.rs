@@ -260,8 +260,7 @@ row_id! {
 
 row_number! {
     /// Grows with each claim and each move of a task. Every later write carries the
-    /// fence of its claim; one with an older fence comes from a session that no longer has
-    /// the task.
+    /// fence of its claim; one with an older fence comes from a session that no longer has the task.
     Fence
 }
 
