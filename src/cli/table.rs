@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_lines_end_with_their_text() {
+    fn columns_line_up_without_trailing_space() {
         let mut table = Table::new(&["NAME", "X", "NOTE"]);
         table.row(["a".into(), "".into(), "long".into()]);
         table.row(["größe".into(), "".into(), "".into()]);

@@ -106,7 +106,7 @@ fn a_watched_directory_misses_nothing() {
 }
 
 #[test]
-fn watched_files_that_are_made_anew_are_watched_again() {
+fn files_made_anew_are_watched_again() {
     every_commit_is_looked_at_with(Scope::Files);
 }
 

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn records_beyond_the_limit_are_counted_where_they_are_missing() {
+    fn records_beyond_the_limit_are_counted_in_place() {
         let limits = Limits {
             records: 3,
             bytes: 1_000,

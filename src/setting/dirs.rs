@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn file_that_is_not_there_yet_has_its_place() {
+    fn missing_file_has_its_place() {
         let root = tempfile::tempdir().expect("a directory");
         let dirs = CredentialsDirs {
             systemd: Some(root.path().join("run")),

@@ -281,7 +281,7 @@ async fn panicking_duty_ends_the_process_after_a_drain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn process_that_was_stopped_does_not_blame_its_duties() {
+async fn stopped_process_does_not_blame_its_duties() {
     let case = Case::new(Mood::Well, None);
     let exit = case
         .run(async |signal, _| {
@@ -317,7 +317,7 @@ async fn reload_neither_starves_the_watchdog_nor_delays_a_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reload_that_a_duty_does_not_take_is_reported() {
+async fn reload_refused_by_a_duty_is_reported() {
     let case = Case::new(Mood::HangsIn(2), Some(Duration::from_secs(600)));
     let state = case.dir.path().join("state.json");
     let exit = case

@@ -118,7 +118,7 @@ fn client_that_vanishes_in_a_call_loses_no_mail() {
 }
 
 #[test]
-fn no_role_title_or_file_name_passes_for_the_frame() {
+fn no_name_passes_for_the_frame() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let mut a = Client::start(bridge(&rig, "orchestrator", &file(&rig), &["mcp"]));

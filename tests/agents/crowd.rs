@@ -167,7 +167,7 @@ fn idles(pids: &[i32], daemon: Option<u32>) {
 }
 
 #[test]
-fn servers_and_waiters_that_are_killed_lose_and_double_nothing() {
+fn killed_servers_and_waiters_lose_and_double_nothing() {
     crowd(true);
 }
 

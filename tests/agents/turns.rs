@@ -155,7 +155,7 @@ fn wedged_agent_under_a_stream_of_mail_is_stalled() {
 }
 
 #[test]
-fn machine_that_sleeps_loses_no_agent_and_no_mail() {
+fn sleeping_machine_loses_no_agent_and_no_mail() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let quick = "[heartbeat]\ninterval = \"100ms\"\nttl = \"1500ms\"\n";

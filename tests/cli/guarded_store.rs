@@ -226,7 +226,7 @@ fn give(path: &Path) {
 const OTHER: u32 = 65_534;
 
 #[test]
-fn root_in_another_user_s_directory_works_as_that_user() {
+fn root_works_as_the_directory_s_owner() {
     use std::os::unix::fs::MetadataExt as _;
     if !is_root() {
         return;
@@ -258,7 +258,7 @@ fn root_in_another_user_s_directory_works_as_that_user() {
 }
 
 #[test]
-fn links_that_come_and_go_beside_the_store_reach_nothing() {
+fn changing_links_beside_the_store_reach_nothing() {
     const ROUNDS: usize = 40;
     /// About as long as a command takes to reach the files.
     const A_MOMENT: std::time::Duration = std::time::Duration::from_millis(3);

@@ -196,7 +196,7 @@ fn hooks_of_a_removed_program_do_nothing() {
 }
 
 #[test]
-fn program_that_is_not_on_path_is_warned_of() {
+fn program_off_the_path_is_warned_of() {
     let scratch = scratch();
     let mut command = scratch.bridge(&["setup", "claude"]);
     command

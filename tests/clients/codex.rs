@@ -30,7 +30,7 @@ fn drive(case: &str) {
 }
 
 #[test]
-fn codex_works_with_the_tools_and_hooks_of_its_user() {
+fn codex_works_with_tools_and_hooks() {
     drive("user");
 }
 
@@ -75,6 +75,6 @@ fn an_archived_session_of_codex_is_noticed() {
 }
 
 #[test]
-fn servers_end_with_the_process_that_codex_runs_them_in() {
+fn servers_end_with_their_codex_process() {
     drive("ends");
 }

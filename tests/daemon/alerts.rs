@@ -382,14 +382,14 @@ async fn journal_gets_the_alert_without_any_adapter() {
 /// The log of a process that delivers with everything switched on: the client
 /// would write the URL into it.
 #[test]
-fn no_log_level_brings_out_a_url_or_a_key() {
+fn no_log_level_shows_a_url_or_key() {
     const CHILD: &str = "MCP_BRIDGE_TEST_ALERT_LOG";
     if let Some(port) = std::env::var_os(CHILD) {
         deliver_with_everything_logged(&port.to_string_lossy());
         return;
     }
     let server = Server::start(vec![Answer::Status(400)]);
-    let output = again::itself(module_path!(), "no_log_level_brings_out_a_url_or_a_key")
+    let output = again::itself(module_path!(), "no_log_level_shows_a_url_or_key")
         .env(CHILD, server.port().to_string())
         .env_remove("JOURNAL_STREAM")
         .output()

@@ -592,7 +592,7 @@ fn session_in_two_files_has_the_first_agent() {
 }
 
 #[test]
-fn two_daemons_with_one_session_take_turns_and_never_share() {
+fn two_daemons_take_turns_with_one_session() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let text = format!("{QUICK}{}", session("one", "\"none\""));

@@ -23,7 +23,7 @@ use mcp_bridge::store::{Outcome, StoreError, TaskError};
 use rustix::process::Signal;
 
 #[test]
-fn task_is_given_at_once_and_mailed_to_its_owner() {
+fn task_is_given_and_mailed_at_once() {
     let mut fleet = Fleet::new(2);
     let orchestrator = fleet.orchestrator(QUICK_WATCHDOG);
     fleet.workers_ready();
@@ -186,7 +186,7 @@ fn restarted_daemon_loses_no_session() {
 }
 
 #[test]
-fn stalled_session_is_an_alert_and_its_task_stays() {
+fn stalled_session_is_alerted_and_keeps_its_task() {
     let mut fleet = Fleet::new(2);
     let mut orchestrator = fleet.orchestrator(fleet::QUICK_STALL);
     fleet.workers_ready();

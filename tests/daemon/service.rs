@@ -124,7 +124,7 @@ fn service_manager_hears_of_each_step() {
 }
 
 #[test]
-fn readiness_does_not_wait_for_the_store_and_says_so() {
+fn readiness_does_not_wait_for_the_store() {
     let rig = Rig::new();
     let mut manager = Manager::new(&rig);
     let config = rig.path("worker.conf.toml");
@@ -150,7 +150,7 @@ fn readiness_does_not_wait_for_the_store_and_says_so() {
 }
 
 #[test]
-fn service_manager_that_does_not_listen_holds_up_nothing() {
+fn deaf_service_manager_holds_up_nothing() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     let config = rig.config("worker", &format!("{QUICK}{}", session("one", "\"none\"")));

@@ -92,7 +92,7 @@ fn a_deleted_store_is_alerted_by_both_roles() {
 }
 
 #[test]
-fn store_that_is_missing_at_the_start_is_alerted() {
+fn store_missing_at_the_start_is_alerted() {
     let rig = Rig::new();
     rig.block_on(rig_close(&rig));
     move_store(&rig, true);

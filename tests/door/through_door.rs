@@ -259,7 +259,7 @@ fn mode(scratch: &Scratch, path: &str, mode: u32) {
 }
 
 #[test]
-fn mail_shown_by_one_process_is_not_given_to_another() {
+fn no_mail_is_shown_by_two_processes() {
     let scratch = Scratch::with_conversation();
     let _daemon = Daemon::start(&scratch);
     for _ in 0..3 {

@@ -77,7 +77,7 @@ fn calls<'a>(code: &'a str, name: &str) -> Vec<&'a str> {
 
 /// A reader who filters the journal by `MCP_EVENT` misses nothing above debug.
 #[test]
-fn every_record_above_debug_says_which_event_it_is() {
+fn every_record_above_debug_names_its_event() {
     let known: BTreeMap<&str, Level> = EVENTS.iter().map(|e| (e.name, e.level)).collect();
     let mut said = 0;
     for (file, code) in code() {

@@ -38,7 +38,7 @@ fn check(config: &Path) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn both_are_valid_and_say_what_the_daemon_will_do() {
+fn both_are_valid_and_describe_the_daemon() {
     for (role, does) in [
         (
             "worker",

@@ -31,7 +31,7 @@ async fn every_unreleased_schema_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn refusal_says_which_build_and_how_to_begin_anew() {
+fn refusal_names_the_build_and_the_remedy() {
     let site = Site::unreleased(5);
     let path = site.store.path();
     let name = path.to_str().expect("text");

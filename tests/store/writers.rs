@@ -265,7 +265,7 @@ fn send_by_command_line(credentials: &Path, count: usize) -> (Vec<usize>, String
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_processes_of_the_command_line_write_and_one_reads() {
+async fn eight_commands_write_and_one_reads() {
     let each = if common::full() { 10_000 } else { 1_600 } / WRITERS;
     let scratch = Scratch::new();
     let store = scratch.make().await;

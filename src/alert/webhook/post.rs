@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_a_minute_with_a_quarter_of_jitter() {
+    fn pauses_grow_to_a_minute_with_jitter() {
         let seconds =
             |tries, backoff, dice| pause(tries, Duration::from_secs(backoff), dice).as_secs_f64();
         let grown: Vec<f64> = (1..=7).map(|tries| seconds(tries, 2, 0.5)).collect();

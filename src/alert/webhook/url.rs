@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_of_a_bad_url_does_not_show_it() {
+    fn refused_url_is_not_shown() {
         use InvalidWebhookUrl as Why;
         for (text, why) in [
             (" ", Why::Empty),

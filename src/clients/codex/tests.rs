@@ -166,7 +166,7 @@ async fn a_text_that_codex_holds_is_withdrawn() {
 }
 
 #[tokio::test]
-async fn text_that_is_taken_while_it_is_withdrawn_counts() {
+async fn text_taken_during_its_withdrawal_counts() {
     let mut looks = 0;
     let codex = Codex::that_answers(move |method, _| {
         Ok(match method {
@@ -208,7 +208,7 @@ async fn server_reports_the_state_of_a_thread() {
 }
 
 #[tokio::test]
-async fn thread_that_is_not_loaded_is_not_asked_for() {
+async fn unloaded_thread_is_not_asked_for() {
     let codex = Codex::that_answers(|method, _| panic!("{method}"));
     let thread = codex.open().await.thread("01a2267a-0000-0000").await;
     assert_eq!(thread, Ok(None));
@@ -256,7 +256,7 @@ async fn another_process_at_the_socket_gets_nothing() {
 }
 
 #[tokio::test]
-async fn socket_that_is_stale_or_silent_holds_nothing_up() {
+async fn stale_or_silent_socket_holds_nothing_up() {
     let directory = tempfile::tempdir().expect("a directory");
     let socket = directory.path().join("socket");
     let why = |found: Result<AppServer, String>| found.err().expect("none");

@@ -284,7 +284,7 @@ async fn another_process_at_the_port_gets_nothing() {
 }
 
 #[tokio::test]
-async fn port_that_is_stale_or_silent_holds_nothing_up() {
+async fn stale_or_silent_port_holds_nothing_up() {
     let why = async |at| {
         Server::at(at, own(), "/", None, SOON)
             .await

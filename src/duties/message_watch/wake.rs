@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn record_lives_until_nothing_is_left_of_the_wake() {
+    fn record_lives_as_long_as_its_wake() {
         assert!(Wake::default().is_over());
         let mut wake = fired();
         assert!(wake.is_open() && wake.is_fired() && !wake.is_over());

@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_ids_are_each_their_own_and_read_back() {
+    fn words_and_ids_are_unique_and_read_back() {
         let ids: HashSet<&str> = AlertKind::ALL.map(AlertKind::message_id).into();
         assert_eq!(ids.len(), AlertKind::ALL.len());
         for id in ids.iter().chain([&RECOVERED]) {

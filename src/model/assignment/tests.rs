@@ -134,7 +134,7 @@ fn last_owner_gets_it_only_without_other_room() {
 }
 
 #[test]
-fn another_role_helps_by_policy_when_its_own_is_full() {
+fn another_role_helps_when_its_own_is_full() {
     let helper = Candidate {
         role: "frontend".into(),
         ..worker(1, 0)
@@ -173,7 +173,7 @@ fn the_third_lost_owner_is_the_last() {
 }
 
 #[test]
-fn owner_that_never_fetched_a_task_does_not_count() {
+fn owner_without_a_fetch_does_not_count() {
     let innocent = OpenTask {
         losses: 2,
         fetched: false,

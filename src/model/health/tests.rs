@@ -45,7 +45,7 @@ fn silence_is_suspect_at_half_and_lost_at_ttl() {
 }
 
 #[test]
-fn any_sign_of_life_counts_and_the_last_one_decides() {
+fn the_last_sign_of_life_decides() {
     for seen in [
         Observed {
             beat_seen: Some(at(1_015)),
@@ -172,7 +172,7 @@ fn declared_time_is_life_only_without_a_daemon() {
 }
 
 #[test]
-fn only_a_client_that_reports_turns_has_its_tasks_taken() {
+fn tasks_are_taken_only_where_turns_are_reported() {
     let owes = Observed {
         owes_since: Some(at(1_000)),
         turn: Turn::Outside,

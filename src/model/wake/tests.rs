@@ -32,7 +32,7 @@ fn acted(mail: Mail, second: i64) -> Mail {
 }
 
 #[test]
-fn mail_fires_the_first_adapter_and_a_fetch_verifies_it() {
+fn mail_fires_an_adapter_and_a_fetch_verifies() {
     let policy = policy(2);
     let (state, did) = step(WakeState::Quiet, unread(5, 7), SECOND, &policy);
     assert_eq!(
@@ -131,7 +131,7 @@ fn busy_agent_is_left_alone_until_a_fetch() {
 }
 
 #[test]
-fn agent_that_is_busy_keeps_the_count_of_rounds() {
+fn busy_agent_keeps_the_count_of_rounds() {
     let policy = policy(1);
     let (mut state, mut now) = (WakeState::Quiet, SECOND);
     let mut spent = Vec::new();

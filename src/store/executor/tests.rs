@@ -187,7 +187,7 @@ async fn noting(executor: &Executor, memory: &Memory, works: Duration) -> u64 {
 }
 
 #[tokio::test]
-async fn no_write_joins_a_transaction_that_has_run_for_long() {
+async fn no_write_joins_a_long_transaction() {
     let (memory, _) = memory().await;
     let executor = Arc::new(memory.open(&sound()));
     let held = Held::new(&executor).await;
@@ -405,7 +405,7 @@ async fn caller_that_left_before_its_turn_writes_nothing() {
 }
 
 #[tokio::test]
-async fn caller_that_left_while_another_process_wrote_writes_nothing() {
+async fn caller_that_left_meanwhile_writes_nothing() {
     let (memory, from) = memory().await;
     let other = Arc::new(memory.open(&sound()));
     let executor = Arc::new(memory.open(&sound()));

@@ -33,7 +33,7 @@ fn mode(scratch: &Scratch, name: &str) -> u32 {
 }
 
 #[test]
-fn numbers_go_on_after_the_highest_that_was_ever_used() {
+fn numbers_go_on_after_the_highest_ever() {
     let scratch = Scratch::new();
     let made = scratch.conversation(&["--label", "team", "--count", "2"]);
     assert_snapshot!(made.shows(), @r"

@@ -77,7 +77,7 @@ fn sound_machine_ends_with_0() {
 }
 
 #[test]
-fn fault_is_named_with_its_remedy_and_ends_with_1() {
+fn fault_has_its_remedy_and_ends_with_1() {
     let scratch = Scratch::with_conversation();
     configured(
         &scratch,

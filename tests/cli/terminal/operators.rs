@@ -52,7 +52,7 @@ fn site() -> Scratch {
 }
 
 #[test]
-fn every_order_stands_in_the_audit_log_with_its_user() {
+fn audit_log_has_every_order_and_its_user() {
     let scratch = site();
     for (order, action) in ORDERS {
         scratch.run(order).ok();

@@ -118,7 +118,7 @@ fn installed(bench: Option<&str>) -> (TempDir, std::path::PathBuf) {
 
 /// It becomes that program: words, code and signals are that one's.
 #[test]
-fn bench_beside_is_run_with_all_that_was_said() {
+fn bench_beside_gets_all_words() {
     let script = "#!/bin/sh\nfor word in \"$@\"; do printf '%s|' \"$word\"; done\nexit 7\n";
     let (_place, program) = installed(Some(script));
     for (said, passed) in [

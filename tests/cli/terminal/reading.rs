@@ -117,7 +117,7 @@ fn a_closed_output_confirms_nothing() {
 }
 
 #[test]
-fn mail_shown_by_one_check_is_not_given_to_another() {
+fn no_mail_is_shown_by_two_checks() {
     let scratch = Scratch::with_conversation();
     for _ in 0..3 {
         let long = "x".repeat(40_000);

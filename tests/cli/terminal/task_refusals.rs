@@ -71,7 +71,7 @@ fn invalid_texts_are_refused() {
 }
 
 #[test]
-fn task_for_an_unknown_role_is_added_with_a_warning() {
+fn task_for_an_unknown_role_is_warned_of() {
     let team = Team::new(1);
     let added = team
         .run(&["task", "add", "--role", "bakend", "--title", "t"])

@@ -7,7 +7,7 @@ use super::team::Team;
 use crate::common::scratch::wait_until;
 
 #[test]
-fn task_goes_to_a_worker_and_result_to_its_creator() {
+fn task_goes_out_and_its_result_comes_back() {
     let team = Team::at_work(2);
     // It names the new owner if that is known within a second, which is a
     // promise of a machine that has nothing else to do.
@@ -285,7 +285,7 @@ fn the_fields_of_a_task_are_stable() {
 }
 
 #[test]
-fn lists_show_what_is_open_or_what_is_asked_for() {
+fn lists_show_open_tasks_or_those_asked_for() {
     let team = Team::new(1);
     for title in ["one", "two", "three"] {
         team.add(title);

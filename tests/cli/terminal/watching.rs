@@ -42,7 +42,7 @@ fn backlog_first_and_then_what_another_process_sends() {
 }
 
 #[test]
-fn only_what_is_new_and_only_what_is_mine() {
+fn only_what_is_new_and_mine() {
     let scratch = Scratch::with_conversation();
     scratch.conversation(&["--label", "other"]);
     scratch.run_as("work.a", &["send", "old"]).ok();

@@ -292,7 +292,7 @@ async fn daemons_of_two_stores_are_not_chosen_between() {
 }
 
 #[tokio::test]
-async fn sockets_where_another_user_may_make_some_are_not_asked() {
+async fn sockets_in_an_open_directory_are_not_asked() {
     use std::os::unix::fs::PermissionsExt;
     let mut machine = Machine::new();
     let own = machine.store("own.db").await;

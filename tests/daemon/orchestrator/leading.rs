@@ -38,7 +38,7 @@ fn second_orchestrator_takes_over_from_the_first() {
 }
 
 #[test]
-fn leader_that_was_paused_finds_out_and_writes_nothing() {
+fn paused_leader_finds_out_and_writes_nothing() {
     let mut fleet = Fleet::new(2);
     let mut first = fleet.orchestrator(QUICK_WATCHDOG);
     let mut second = fleet.standby("second", QUICK_WATCHDOG);

@@ -185,7 +185,7 @@ fn a_container_needs_the_socket_and_nothing_else() {
 }
 
 #[test]
-fn only_a_mounted_directory_goes_on_with_the_next_daemon() {
+fn only_a_mounted_directory_outlives_its_daemon() {
     let Some((mut ground, _)) = prepared() else {
         return;
     };

@@ -197,7 +197,7 @@ fn a_daemon_without_its_door_does_all_else() {
 }
 
 #[test]
-fn sockets_that_cannot_be_made_are_named_and_tried_again() {
+fn failed_sockets_are_named_and_tried_again() {
     let rig = Rig::new();
     std::fs::write(rig.path("worker.state"), "in the way").expect("written");
     let mut daemon = rig.worker("");

@@ -152,7 +152,7 @@ fn task(machine: &Machine) -> Option<Value> {
 }
 
 #[test]
-fn one_that_stands_still_is_started_again_by_the_watchdog() {
+fn watchdog_restarts_a_daemon_that_stands_still() {
     needs_a_machine!();
     let machine = site();
     assert_eq!(machine.show(WORKER, "WatchdogUSec"), "9s");

@@ -286,7 +286,7 @@ fn twenty_restarts_answer_every_connection() {
 
 /// What stands in the store of descriptors is taken back only where it belongs.
 #[test]
-fn socket_in_the_place_of_another_is_not_taken_back() {
+fn replaced_socket_is_not_taken_back() {
     needs_a_machine!();
     let machine = site();
     let answers = || {

@@ -140,7 +140,7 @@ fn config(session: Session) -> Config {
 }
 
 #[test]
-fn store_that_its_daemon_has_alone_is_no_fault() {
+fn store_held_by_its_daemon_is_no_fault() {
     let mut facts = sound();
     facts.stores[0].outcome = Err(("permission denied".into(), "sudo".into()));
     facts.stores[0].asked = Some("/run/mcp-bridge/worker/api.sock".into());

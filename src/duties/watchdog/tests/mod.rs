@@ -203,7 +203,7 @@ async fn conversation_that_is_closed_is_forgotten_at_once() {
 /// Where nothing says that a conversation has ended, the verdict on its silence
 /// finds it out: it is not written, and not judged again and again.
 #[tokio::test]
-async fn silence_after_the_end_of_a_conversation_is_no_loss() {
+async fn silence_in_an_ended_conversation_is_no_loss() {
     let Scene { mut desk, .. } = scene(1, "", Duration::from_millis(200)).await;
     assert_eq!(desk.tick().await.alive, 2);
     let raw = rusqlite::Connection::open(&desk.path).expect("open");

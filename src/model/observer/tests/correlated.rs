@@ -43,7 +43,7 @@ fn hosts_silent_together_expire_after_the_hold() {
 }
 
 #[test]
-fn fewer_hosts_than_the_share_are_lost_each_for_itself() {
+fn fewer_hosts_than_the_share_are_lost_singly() {
     let mut observer = ten_hosts();
     let said = beats(&mut observer, 5, 105..125);
     assert_eq!(verdicts(&said).len(), 5);

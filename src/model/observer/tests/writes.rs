@@ -115,7 +115,7 @@ fn on_a_slow_disk(wait: u32) -> [Option<u32>; 2] {
 }
 
 #[test]
-fn disk_that_is_slow_for_good_hides_no_death() {
+fn slow_disk_hides_no_death() {
     for wait in [2, 3, 4, 6, 9] {
         let [living, dead] = on_a_slow_disk(wait);
         assert_eq!(living, None, "waits of {wait} s");
