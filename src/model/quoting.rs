@@ -24,7 +24,7 @@ pub(crate) fn quoted(text: &str) -> String {
 /// place, and with the beginning alone of each long word.
 pub(crate) fn complaint(said: &str) -> String {
     let said = without_text(said);
-    let ends = |c: char| c.is_whitespace() || c == '`' || c == '"';
+    let ends = |c: char| c.is_whitespace() || matches!(c, '`' | '"' | '.');
     let words = said.split_inclusive(ends).map(|word| {
         let end = word.chars().next_back().filter(|c| ends(*c));
         let body = end.map_or(word, |end| &word[..word.len() - end.len_utf8()]);
@@ -59,6 +59,9 @@ mod tests {
             complaint(&format!("unknown field `mcpb_{token}`, expected `a`")),
             "unknown field `mcpb_5...`, expected `a`"
         );
+        // A path to the wrong place has the names of members.
+        let path = format!("messages[0].{token}.files");
+        assert_eq!(complaint(&path), "messages[0].5ec4e7....files");
     }
 
     #[test]

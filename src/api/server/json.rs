@@ -28,7 +28,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
             serde_json::error::Category::Data => {
                 let why = complaint(&error.to_string());
                 let why = match where_in::<T>(body) {
-                    Some(path) => format!("{path}: {why}"),
+                    Some(path) => format!("{}: {why}", complaint(&path)),
                     None => why,
                 };
                 why.chars().take(COMPLAINT).collect()
