@@ -117,7 +117,9 @@ fn crowd(through_door: bool) {
         let different = format!("SELECT count(DISTINCT message) {kind}");
         assert_eq!(number(&different), shown.messages, "{kind}");
     }
-    assert_eq!(number(&format!("SELECT count(*) {jobs} AND read = 0")), 0);
+    for kind in [jobs, answers] {
+        assert_eq!(number(&format!("SELECT count(*) {kind} AND read = 0")), 0);
+    }
     let once = "SELECT count(*) FROM bridge_task AS t WHERE state = 'done' AND fence = 1
         AND (SELECT group_concat(event, '+') FROM bridge_task_history AS h
              WHERE h.task_id = t.task_id) = 'added+claimed+done'";

@@ -437,6 +437,14 @@ impl Fleet {
                 break;
             }
         }
+        // With unread mail it would be woken for ever, and none is idle then.
+        let mut read = true;
+        while read {
+            let answers = server.ask("check_messages", &json!({}));
+            read = answers["messages"]
+                .as_array()
+                .is_some_and(|all| !all.is_empty());
+        }
         let mut outcome = lock(&self.outcome);
         (outcome.messages, outcome.tasks) = (jobs as usize, tasks as usize);
         std::mem::forget(server);
