@@ -135,6 +135,10 @@ fn crowd(through_door: bool) {
     wait_for("nothing but the servers and the waiters", || {
         (running().len() == 2 * count + 1).then_some(())
     });
+    wait_for("the end of the last wakes", || {
+        let open = "SELECT count(*) FROM bridge_wake WHERE ended_ms IS NULL";
+        (number(open) == 0).then_some(())
+    });
     idles(&left, daemon.as_ref().map(|daemon| daemon.child.id()));
 
     // And nothing is left when their client is killed.
