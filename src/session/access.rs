@@ -137,12 +137,15 @@ impl Access {
         Ok(embedded.moved_to(found).await?)
     }
 
-    /// Returns once a daemon has the store whose file this program has opened itself.
-    pub async fn until_served(&self, embedded: &Bridge) {
+    /// Returns once a daemon has the store whose file this program has opened itself; never
+    /// where its way is a daemon's already.
+    pub async fn until_served(&self, known: &Bridge) {
+        if known.is_door() {
+            std::future::pending::<()>().await;
+        }
         loop {
             tokio::time::sleep(Self::LOOK_AGAIN).await;
-            let may_be = !embedded.is_door() && Self::sees_daemons();
-            if may_be && matches!(self.daemon_of(embedded).await, Ok(Some(_))) {
+            if Self::sees_daemons() && matches!(self.daemon_of(known).await, Ok(Some(_))) {
                 return;
             }
         }
