@@ -6,6 +6,7 @@ use super::Bridge;
 use crate::api::operations::{
     self, Alerts, CallIn, CheckStore, Daemons, OpenAlerts, Sessions, StatusNow,
 };
+use crate::model::ConversationId;
 use crate::model::health::Turn;
 use crate::model::session::SessionView;
 use crate::model::wake::Mail;
@@ -26,7 +27,24 @@ impl Bridge {
     /// # Errors
     /// If the store failed.
     pub async fn sessions(&self, ended_within: Duration) -> Result<Vec<SessionView>> {
-        self.ask_openly(Sessions { ended_within }).await
+        let conversation = None;
+        self.ask_openly(Sessions {
+            ended_within,
+            conversation,
+        })
+        .await
+    }
+
+    /// Both sessions of a conversation; none if it has ended.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn sessions_of(&self, conversation: &ConversationId) -> Result<Vec<SessionView>> {
+        self.ask_openly(Sessions {
+            ended_within: Duration::ZERO,
+            conversation: Some(conversation.clone()),
+        })
+        .await
     }
 
     /// Daemons that are known, by name.

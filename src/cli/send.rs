@@ -165,12 +165,12 @@ async fn is_name(word: &str, bridge: &Bridge, acting: &mut Acting) -> anyhow::Re
 
 /// Says that the receiver does not read it soon, if that is known.
 async fn note_of_receiver(bridge: &Bridge, member: &Member) {
-    let views = tokio::time::timeout(GLANCE, bridge.sessions(Duration::ZERO)).await;
+    let receiver = member.caller.session.partner();
+    let asked = bridge.sessions_of(&receiver.conversation);
     // The message is sent: what is known of its receiver changes nothing.
-    let Ok(Ok(views)) = views else {
+    let Ok(Ok(views)) = tokio::time::timeout(GLANCE, asked).await else {
         return;
     };
-    let receiver = member.caller.session.partner();
     let Some(view) = views.into_iter().find(|view| view.key == receiver) else {
         return;
     };

@@ -115,18 +115,21 @@ fn owner(rig: &Rig) -> Option<String> {
     found.expect("a task")
 }
 
+/// What `status` says of the agent's session.
+fn agents_view(rig: &Rig) -> serde_json::Value {
+    let status = command(rig, &["status", "--json"]);
+    let sessions = status["sessions"].as_array().expect("sessions").clone();
+    let mut sessions = sessions.into_iter();
+    sessions.find(|one| one["session"] == "b").expect("its own")
+}
+
 #[test]
 fn client_without_a_daemon_is_asked_for_by_status() {
     let rig = Rig::new();
     let pair = rig.pair("one");
     rig.write_credentials("partner", &[&pair.a]);
     let client = Client::start(&rig, "one", &file(&rig));
-    let view = || {
-        let status = command(&rig, &["status", "--json"]);
-        let sessions = status["sessions"].as_array().expect("sessions").clone();
-        let mut sessions = sessions.into_iter();
-        sessions.find(|one| one["session"] == "b").expect("its own")
-    };
+    let view = || agents_view(&rig);
     wait_for("its registration", || {
         (view()["client_runs"] == true).then_some(())
     });
@@ -174,10 +177,7 @@ fn client_that_is_stopped_is_named_at_once() {
     rig.write_credentials("partner", &[&pair.a]);
     let client = Client::start(&rig, "one", &file(&rig));
     let state = || {
-        let status = command(&rig, &["status", "--json"]);
-        let sessions = status["sessions"].as_array().expect("sessions").clone();
-        let mut sessions = sessions.into_iter();
-        let own = sessions.find(|one| one["session"] == "b").expect("its own");
+        let own = agents_view(&rig);
         (own["client_runs"] == true).then(|| own["state"].clone())
     };
     wait_for("its registration", &state);

@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Actor, At, Operation, Rights, Route};
-use crate::model::StoreName;
 use crate::model::health::{DEFAULT_TTL, Turn};
 use crate::model::session::SessionView;
 use crate::model::wake::Mail;
 use crate::model::wire::{object, seconds};
+use crate::model::{ConversationId, StoreName};
 use crate::store::{self, AlertRow, AuditEntry, AuditFilter, DaemonView, Result, StoreCheck};
 use crate::{clock, host, liveness};
 
@@ -123,6 +123,9 @@ pub struct Sessions {
     #[serde(rename = "ended_within_seconds", with = "seconds", default)]
     #[schemars(with = "f64")]
     pub ended_within: Duration,
+    /// Those of this conversation alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationId>,
 }
 
 impl Operation for Sessions {
@@ -131,7 +134,11 @@ impl Operation for Sessions {
 
     async fn run(self, at: At<'_>) -> Result<Vec<SessionView>> {
         let since = clock::now().checked_sub(self.ended_within);
-        let mut sessions = at.store.sessions(since.unwrap_or(Timestamp::MIN)).await?;
+        let since = since.unwrap_or(Timestamp::MIN);
+        let mut sessions = match &self.conversation {
+            Some(one) => at.store.sessions_of(one, since).await?,
+            None => at.store.sessions(since).await?,
+        };
         ask_for_clients(&mut sessions);
         Ok(sessions)
     }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::clock;
+use crate::model::ConversationId;
 use crate::model::rate::RateLimits;
 use crate::model::session::SessionView;
 use crate::model::token::TokenStorage;
@@ -25,7 +26,21 @@ impl Store {
     /// ended within `since`.
     pub async fn sessions(&self, since: Timestamp) -> Result<Vec<SessionView>> {
         self.reads
-            .read("listing sessions", move |rows| rows.sessions(since))
+            .read("listing sessions", move |rows| rows.sessions(since, None))
+            .await
+    }
+
+    /// The same of one conversation.
+    pub async fn sessions_of(
+        &self,
+        conversation: &ConversationId,
+        since: Timestamp,
+    ) -> Result<Vec<SessionView>> {
+        let of = conversation.clone();
+        self.reads
+            .read("listing sessions", move |rows| {
+                rows.sessions(since, Some(&of))
+            })
             .await
     }
 

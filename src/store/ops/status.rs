@@ -21,7 +21,7 @@ pub(crate) fn status(rows: &mut dyn Rows, now: Timestamp) -> Result<Status> {
     let ago = |time| now.checked_sub(time).unwrap_or(Timestamp::MIN);
     Ok(Status {
         at: now,
-        sessions: rows.sessions(ago(ENDED_SHOWN))?,
+        sessions: rows.sessions(ago(ENDED_SHOWN), None)?,
         daemons: rows.daemons()?,
         lease: rows.lease()?,
         orders: rows.controls(now)?,

@@ -70,6 +70,8 @@ pub(crate) async fn sessions_show_everything(site: &Site) {
     assert_eq!((&*a.role, &*b.role), ("orchestrator", "worker"));
     assert_eq!((a.unread, b.unread), (0, 2));
     assert!(a.activity_at.is_some() && b.expires_at.is_some());
+    let own = bridge.sessions_of(&named.id).await.expect("listed");
+    assert_eq!(own, shown[..2], "of one conversation");
     bridge.close_conversation(&named.id).await.expect("closed");
     let open = bridge.sessions(Duration::ZERO).await.expect("listed");
     assert_eq!(open.len(), 2, "one that is closed shows no more");

@@ -86,6 +86,15 @@ pub(crate) async fn sessions_leave_out_what_is_over(backend: &impl Backend) {
         .close_conversation(&closed.id, at(1))
         .await
         .expect("closed");
+    let of = async |pair: &Pair, since| {
+        let shown = store.sessions_of(&pair.id, at(since)).await;
+        shown.expect("listed")
+    };
+    let shown = of(&open, 10).await;
+    assert!(shown.iter().all(|view| view.key.conversation == open.id));
+    assert_eq!(shown.len(), 2, "of one conversation");
+    assert_eq!(of(&ended, 11).await, []);
+    assert_eq!(of(&closed, 10).await, []);
     let listed = async |since| store.sessions(at(since)).await.expect("listed").len();
     assert_eq!(listed(10).await, 4, "one that ends now still shows");
     assert_eq!(listed(11).await, 2);

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::MemoryRows;
 use crate::model::session::{Heartbeat, SessionView};
 use crate::model::token::TokenStorage;
-use crate::model::{SessionKey, Side};
+use crate::model::{ConversationId, SessionKey, Side};
 use crate::store::memory::tables::{ConversationRow, NAME, Tables};
 use crate::store::rows::{ReportRows, SettingRows as _};
 use crate::store::sqlite::SCHEMA_VERSION;
@@ -74,10 +74,15 @@ impl Tables {
 }
 
 impl ReportRows for MemoryRows {
-    fn sessions(&mut self, since: Timestamp) -> Result<Vec<SessionView>> {
+    fn sessions(
+        &mut self,
+        since: Timestamp,
+        of: Option<&ConversationId>,
+    ) -> Result<Vec<SessionView>> {
         let tables = self.at()?;
         let rows = tables.conversations.iter();
         let mut wanted: Vec<_> = rows
+            .filter(|(id, _)| of.is_none_or(|of| *id == of))
             .filter(|(_, row)| row.closed_at.is_none() && row.expires_at >= since)
             .collect();
         wanted.sort_by_key(|(id, row)| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::Row;
 
+use crate::model::ConversationId;
 use crate::model::health::Turn;
 use crate::model::process::{Process, ProcessId};
 use crate::model::session::{Heartbeat, ProofKind, SessionView};
@@ -22,7 +23,13 @@ use crate::store::sqlite::statements::{
 use crate::store::{Result, StoreCheck};
 
 impl ReportRows for SqliteRows {
-    fn sessions(&mut self, since: Timestamp) -> Result<Vec<SessionView>> {
+    fn sessions(
+        &mut self,
+        since: Timestamp,
+        of: Option<&ConversationId>,
+    ) -> Result<Vec<SessionView>> {
+        // A range, so that the index is used for one as well as for all.
+        let (first, last) = of.map_or(("", "\u{10ffff}"), |of| (of.as_str(), of.as_str()));
         self.run(|connection| {
             let sessions = connection.all(
                 concat!(
@@ -53,7 +60,8 @@ impl ReportRows for SqliteRows {
                             (SELECT max(k.wake_id) FROM bridge_wake k
                              WHERE k.conversation_id = c.id AND k.session_id = w.side)
                      FROM (SELECT id AS conversation, side FROM conversations
-                           CROSS JOIN (SELECT 'a' AS side UNION ALL SELECT 'b')) w
+                           CROSS JOIN (SELECT 'a' AS side UNION ALL SELECT 'b')
+                           WHERE id BETWEEN ?2 AND ?3) w
                      CROSS JOIN conversations c ON c.id = w.conversation
                      LEFT JOIN bridge_conversation l ON l.conversation_id = c.id
                      LEFT JOIN bridge_heartbeat h
@@ -70,7 +78,7 @@ impl ReportRows for SqliteRows {
                      WHERE replace(c.expires_at, ' ', 'T') >= ?1 AND l.closed_ms IS NULL
                      ORDER BY l.label IS NULL, l.label, c.created_at, c.id, w.side",
                 ),
-                [timestamp::to_text(since)],
+                [&timestamp::to_text(since), first, last],
                 |row| Ok(readable("sessions", session(row)).flatten()),
             )?;
             Ok(sessions.into_iter().flatten().collect())
