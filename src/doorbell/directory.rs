@@ -1,21 +1,24 @@
 //! A watch by inotify, which the doorbell's thread reads itself: a thread between
 //! the two would cost a hop for each commit.
 //!
-//! The log is heard once, at the first write of a commit: a commit writes it many times, and each
-//! would wake every listener, at the writer's cost. A listener that has heard it reads what it
-//! needs, and arms the watch again. A watch on a file dies with it, and the log is made anew
-//! whenever the last connection closes: the directory reports what is made there.
+//! A commit writes the log many times, and each write would wake every listener, at the writer's
+//! cost. So a listener that has heard one, and finds the writer still at it, disarms the watch until
+//! that is done. While this process itself commits, nothing wakes its listeners (`own`). A watch on
+//! a file dies with it, and the log is made anew whenever the last connection closes: the directory
+//! reports what is made there.
 
 use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 
 use super::Paths;
+use super::own::{Gate, OwnCommits};
 use super::ring::Pending;
 
 /// Room for many events; the rest is read the next time.
@@ -23,26 +26,28 @@ const BUFFER: usize = 4096;
 
 /// The watch; dropping it ends it.
 pub(super) struct Directory {
-    events: OwnedFd,
+    gate: Arc<Gate>,
     paths: Paths,
     directory: i32,
     /// Nothing where there is no such file, or no more can be watched.
     log: Cell<Option<i32>>,
     bell: Cell<Option<i32>>,
-    /// Nothing was heard of the log since it was armed.
+    /// It is watched, if it is there.
     armed: Cell<bool>,
 }
 
 impl Directory {
-    pub(super) fn watch(paths: &Paths) -> io::Result<Self> {
+    /// Sets it. It is muted while this process commits.
+    pub(super) fn watch(paths: &Paths, own: &OwnCommits) -> io::Result<Self> {
         let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let parent = paths.database.parent();
         let directory = parent.filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         let what = WatchFlags::MOVE | WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
         let directory = inotify::add_watch(&events, directory, what)?;
+        let gate = own.gate(events)?;
         let watch = Self {
-            events,
+            gate,
             paths: paths.clone(),
             directory,
             log: Cell::new(None),
@@ -54,6 +59,10 @@ impl Directory {
         Ok(watch)
     }
 
+    fn inotify(&self) -> BorrowedFd<'_> {
+        self.gate.source()
+    }
+
     /// Whether the next write to the log is heard, if there can be one.
     pub(super) fn is_armed(&self) -> bool {
         self.armed.get()
@@ -61,19 +70,28 @@ impl Directory {
 
     /// Hears the next write to the log.
     pub(super) fn arm(&self) {
-        let once = WatchFlags::MODIFY | WatchFlags::ONESHOT | WatchFlags::DONT_FOLLOW;
-        let log = inotify::add_watch(&self.events, &self.paths.log, once);
+        let each = WatchFlags::MODIFY | WatchFlags::DONT_FOLLOW;
+        let log = inotify::add_watch(self.inotify(), &self.paths.log, each);
         self.log.set(log.ok());
         self.armed.set(true);
+    }
+
+    /// Hears no more writes to the log.
+    pub(super) fn disarm(&self) {
+        if let Some(log) = self.log.take() {
+            // It may have ended with its file.
+            let _ = inotify::remove_watch(self.inotify(), log);
+        }
+        self.armed.set(false);
     }
 
     /// Hears the bell that is there now.
     fn hang(&self) {
         let each = WatchFlags::MODIFY | WatchFlags::DONT_FOLLOW;
-        let bell = inotify::add_watch(&self.events, &self.paths.bell, each).ok();
+        let bell = inotify::add_watch(self.inotify(), &self.paths.bell, each).ok();
         if let Some(old) = self.bell.replace(bell).filter(|old| Some(*old) != bell) {
             // It may have ended with its file.
-            let _ = inotify::remove_watch(&self.events, old);
+            let _ = inotify::remove_watch(self.inotify(), old);
         }
     }
 
@@ -83,13 +101,13 @@ impl Directory {
     }
 
     pub(super) fn events(&self) -> BorrowedFd<'_> {
-        self.events.as_fd()
+        self.gate.opens()
     }
 
     /// What has come: all that one reading gives.
     pub(super) fn heard(&self) -> u8 {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
-        let mut reader = Reader::new(&self.events, &mut buffer);
+        let mut reader = Reader::new(self.inotify(), &mut buffer);
         let mut rung = 0;
         loop {
             match reader.next() {
@@ -119,7 +137,10 @@ impl Directory {
             return self.comes_or_goes(event, name);
         }
         if Some(watch) == self.log.get() {
-            self.armed.set(false);
+            if event.contains(ReadFlags::IGNORED) {
+                // It ended with its file.
+                self.armed.set(false);
+            }
             return Pending::FOREIGN;
         }
         // The end of a watch is no ring.
@@ -154,11 +175,14 @@ mod tests {
     use std::io::Write;
     use std::path::PathBuf;
 
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
     use super::*;
 
     struct Store {
         directory: tempfile::TempDir,
         watch: Directory,
+        own: Arc<OwnCommits>,
     }
 
     impl Store {
@@ -173,8 +197,13 @@ mod tests {
             for path in [&paths.database, &paths.log, &paths.bell] {
                 fs::write(path, "").expect("written");
             }
-            let watch = Directory::watch(&paths).expect("watched");
-            Self { directory, watch }
+            let own = Arc::<OwnCommits>::default();
+            let watch = Directory::watch(&paths, &own).expect("watched");
+            Self {
+                directory,
+                watch,
+                own,
+            }
         }
 
         fn at(&self, name: &str) -> PathBuf {
@@ -201,14 +230,44 @@ mod tests {
     }
 
     #[test]
-    fn log_is_heard_once_until_it_is_armed() {
+    fn log_is_heard_while_the_watch_is_armed() {
         let store = Store::new();
         for _ in 0..3 {
             assert!(store.watch.is_armed() && store.watch.hears_the_log());
             assert_eq!(store.write("bridge.db-wal"), Pending::FOREIGN);
+            assert_eq!(store.write("bridge.db-wal"), Pending::FOREIGN);
+            store.watch.disarm();
             assert!(!store.watch.is_armed() && store.watch.hears_the_log());
             assert_eq!(store.write("bridge.db-wal"), 0);
             store.watch.arm();
+        }
+    }
+
+    #[test]
+    fn own_commit_wakes_once_it_is_done() {
+        let store = Store::new();
+        let is_woken = || {
+            let mut events = [PollFd::from_borrowed_fd(
+                store.watch.events(),
+                PollFlags::IN,
+            )];
+            poll(&mut events, Some(&Timespec::default())).expect("asked") > 0
+        };
+        let write = |name: &str| fs::write(store.at(name), "a page").expect("written");
+        for _ in 0..3 {
+            let mut commit = store.own.begin();
+            // A page that did not fit into the cache, or another program's ring.
+            write("bridge.db-bell");
+            assert!(is_woken());
+            assert_eq!(store.watch.heard(), Pending::OURS);
+            commit.commits();
+            write("bridge.db-wal");
+            write("bridge.db-bell");
+            assert!(store.own.is_under_way() && !is_woken());
+            drop(commit);
+            assert!(!store.own.is_under_way() && is_woken());
+            assert_eq!(store.watch.heard(), Pending::FOREIGN | Pending::OURS);
+            assert!(!is_woken());
         }
     }
 

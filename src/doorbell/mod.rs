@@ -15,6 +15,7 @@ mod directory;
 mod file;
 mod files;
 mod marks;
+mod own;
 mod ring;
 pub mod settle;
 mod sleep;
@@ -22,12 +23,14 @@ mod watch;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use bell::Bell;
 pub(crate) use file::open;
 pub(crate) use marks::{Base, forget_marks, marks, note_base};
+pub use own::{OwnCommit, OwnCommits};
 use ring::{Pending, Ringer};
+use settle::Events;
 use watch::Scope;
 
 /// The files of a store that tell of a commit.
@@ -54,8 +57,10 @@ pub enum Mode {
 /// Who may be in the middle of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
-    /// No other process.
+    /// No process.
     None,
+    /// This process. What it has written is heard of when it is done.
+    Here,
     /// One that rings when it has committed.
     Ours,
     /// One that may not ring.
@@ -64,7 +69,7 @@ pub enum Writer {
 
 /// Who is called when it rings; all calls come from one thread.
 pub trait Listener: Send {
-    /// Whether a commit may be under way at this moment in another process.
+    /// In which process a commit may be under way at this moment.
     fn writer(&mut self) -> Writer;
 
     /// Whether a commit may have become visible since the last look: asked
@@ -90,21 +95,23 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// Mounts a doorbell; `listener` lives on its thread.
+    /// Mounts a doorbell; `listener` lives on its thread. `own` are the commits of this
+    /// process to the same store.
     ///
     /// # Errors
     /// If no thread can be had. That no file can be watched is no error: the
     /// periodic question takes over, and a warning says so.
-    pub fn spawn(paths: Paths, mode: Mode, listener: Box<dyn Listener>) -> std::io::Result<Self> {
-        Self::mount(paths, mode, Scope::HERE, listener)
-    }
-
-    fn mount(
+    pub fn spawn(
         paths: Paths,
         mode: Mode,
-        scope: Scope,
+        own: Arc<OwnCommits>,
         listener: Box<dyn Listener>,
     ) -> std::io::Result<Self> {
+        let events = Events::new(paths, mode, Scope::HERE, own);
+        Self::mount(events, listener)
+    }
+
+    fn mount(events: Events, listener: Box<dyn Listener>) -> std::io::Result<Self> {
         let (ringer, sleep) = sleep::sleep()?;
         let (span, own) = (tracing::Span::current(), ringer.clone());
         let (says, gone) = sync_channel(1);
@@ -112,7 +119,7 @@ impl Doorbell {
             .name("doorbell".into())
             // Its records are those of the duty that it works for.
             .spawn(move || {
-                let run = || settle::run(&paths, mode, scope, &own, &sleep, listener);
+                let run = || settle::run(events, &own, &sleep, listener);
                 let watch = span.in_scope(run);
                 // The doorbell may be gone already, after a panic elsewhere.
                 let _ = says.send(());

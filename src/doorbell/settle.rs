@@ -1,9 +1,11 @@
 //! The doorbell's thread: waits for a ring, settles, looks.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use super::own::OwnCommits;
 use super::ring::{Pending, Ringer};
 use super::sleep::Sleep;
 use super::watch::{Scope, Watch, watch};
@@ -36,21 +38,18 @@ const SETTLE_FOR: Duration = Duration::from_millis(500);
 
 /// Runs until it is stopped. Returns the watch, for the caller to close.
 pub(super) fn run(
-    paths: &Paths,
-    mode: Mode,
-    scope: Scope,
+    mut events: Events,
     ringer: &Ringer,
     sleep: &Sleep,
     mut listener: Box<dyn Listener>,
 ) -> Option<Watch> {
     sharpen_timers();
-    let mut events = Events::new(mode, scope);
     // Since when one of our own writers is awaited.
     let mut awaits: Option<Instant> = None;
     // However often it rings, this is asked as often.
     let mut asked = Instant::now();
     loop {
-        events.keep(paths, ringer);
+        events.keep(ringer);
         let question = events.question().saturating_sub(asked.elapsed());
         let longest = awaits.map_or(question, |since| await_for(since).min(question));
         let rung = sleep.until_rung(events.watch.as_ref(), longest);
@@ -118,23 +117,24 @@ fn look_until_quiet(sleep: &Sleep, watch: Option<&Watch>, listener: &mut dyn Lis
     let started = Instant::now();
     loop {
         let writer = listener.writer();
-        let unarmed = watch.filter(|watch| !watch.is_armed());
-        if let (Writer::None, Some(watch)) = (writer, unarmed) {
+        let done = matches!(writer, Writer::None | Writer::Here);
+        if let (true, Some(watch)) = (done, watch.filter(|watch| !watch.is_armed())) {
             watch.arm();
             // For what was not heard before.
             continue;
         }
         look_at_news(listener);
-        match writer {
-            Writer::None => return Settled::Quiet,
-            Writer::Ours => return Settled::AwaitsOurs,
-            Writer::Foreign => {}
+        if done {
+            return Settled::Quiet;
+        }
+        // It writes many times, and each would wake this thread.
+        watch.inspect(|watch| watch.disarm());
+        if writer == Writer::Ours {
+            return Settled::AwaitsOurs;
         }
         let waited = started.elapsed();
         if waited > SETTLE_FOR || sleep.pause(watch, pause(waited)) {
-            if let Some(watch) = unarmed {
-                watch.arm();
-            }
+            watch.inspect(|watch| watch.arm());
             return Settled::Quiet;
         }
     }
@@ -148,7 +148,9 @@ fn look_at_news(listener: &mut dyn Listener) {
 }
 
 /// The watch, if one can be had, and what stands in for it meanwhile.
-struct Events {
+pub(super) struct Events {
+    paths: Paths,
+    own: Arc<OwnCommits>,
     wanted: bool,
     scope: Scope,
     watch: Option<Watch>,
@@ -156,8 +158,10 @@ struct Events {
 }
 
 impl Events {
-    fn new(mode: Mode, scope: Scope) -> Self {
+    pub(super) fn new(paths: Paths, mode: Mode, scope: Scope, own: Arc<OwnCommits>) -> Self {
         Self {
+            paths,
+            own,
             wanted: mode == Mode::Events,
             scope,
             watch: None,
@@ -165,11 +169,11 @@ impl Events {
         }
     }
 
-    fn keep(&mut self, paths: &Paths, ringer: &Ringer) {
+    fn keep(&mut self, ringer: &Ringer) {
         if self
             .watch
             .as_ref()
-            .is_some_and(|watch| watch.is_stale(paths))
+            .is_some_and(|watch| watch.is_stale(&self.paths))
         {
             self.watch_anew();
         }
@@ -179,11 +183,11 @@ impl Events {
         {
             return;
         }
-        match watch(paths, self.scope, ringer.clone()) {
+        match watch(&self.paths, self.scope, ringer.clone(), &self.own) {
             Ok(watch) => {
                 if self.tried.is_some() {
                     info!(
-                        event = "file-events-back", store = %paths.database.display(),
+                        event = "file-events-back", store = %self.paths.database.display(),
                         "file events are back"
                     );
                 }
@@ -194,7 +198,7 @@ impl Events {
             Err(error) => {
                 if self.tried.is_none() {
                     warn!(
-                        event = "file-events-lost", store = %paths.database.display(), %error,
+                        event = "file-events-lost", store = %self.paths.database.display(), %error,
                         "no file events: polling the database every 5 ms instead; {REMEDY}set message_watch.mode = \"poll\""
                     );
                 } else {

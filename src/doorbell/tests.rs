@@ -69,7 +69,8 @@ fn every_commit_is_looked_at_with(scope: Scope) {
         paths: paths.clone(),
         seen: Arc::clone(&seen),
     };
-    let _doorbell = Doorbell::mount(paths, Mode::Events, scope, Box::new(reader)).expect("mounted");
+    let events = Events::new(paths, Mode::Events, scope, Arc::default());
+    let _doorbell = Doorbell::mount(events, Box::new(reader)).expect("mounted");
     seen.wait_for("1", "what was there before");
     for round in 2..5 {
         let text = round.to_string();
@@ -125,7 +126,8 @@ fn dropping_it_waits_until_its_listener_is_gone() {
             paths: paths.clone(),
             seen: Arc::clone(&seen),
         };
-        let doorbell = Doorbell::mount(paths.clone(), Mode::Events, scope, Box::new(reader));
+        let events = Events::new(paths.clone(), Mode::Events, scope, Arc::default());
+        let doorbell = Doorbell::mount(events, Box::new(reader));
         drop(doorbell.expect("mounted"));
         assert_eq!(Arc::strong_count(&seen), 1, "{scope:?}");
     }

@@ -8,6 +8,7 @@ use super::Paths;
 #[cfg(target_os = "linux")]
 use super::directory::Directory;
 use super::files::Files;
+use super::own::OwnCommits;
 use super::ring::Ringer;
 
 /// What is watched. Both work on Linux, and are tested there.
@@ -36,14 +37,27 @@ pub(super) enum Watch {
     Files(Files),
 }
 
-/// Sets a watch. `ringer` is for one that hears on a thread of its own.
+/// Sets a watch. `ringer` is for one that hears on a thread of its own, `own` for one that
+/// need not hear all.
 ///
 /// # Errors
 /// The system's, such as that there are too many already.
-pub(super) fn watch(paths: &Paths, scope: Scope, ringer: Ringer) -> io::Result<Watch> {
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(
+        unused_variables,
+        reason = "no watch there hears on the thread that sleeps"
+    )
+)]
+pub(super) fn watch(
+    paths: &Paths,
+    scope: Scope,
+    ringer: Ringer,
+    own: &OwnCommits,
+) -> io::Result<Watch> {
     match scope {
         #[cfg(target_os = "linux")]
-        Scope::Directory => Directory::watch(paths).map(Watch::Directory),
+        Scope::Directory => Directory::watch(paths, own).map(Watch::Directory),
         #[cfg(not(target_os = "linux"))]
         Scope::Directory => Err(io::ErrorKind::Unsupported.into()),
         Scope::Files => Files::watch(paths, ringer)
@@ -86,6 +100,15 @@ impl Watch {
         match self {
             #[cfg(target_os = "linux")]
             Self::Directory(directory) => directory.arm(),
+            Self::Files(_) => {}
+        }
+    }
+
+    /// Hears no more writes to the log, if that can be chosen.
+    pub(super) fn disarm(&self) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Directory(directory) => directory.disarm(),
             Self::Files(_) => {}
         }
     }

@@ -79,7 +79,7 @@ impl Backend for Keeper {
             log,
             bell,
         };
-        Doorbell::spawn(paths, Mode::Poll, Box::new(listening))
+        Doorbell::spawn(paths, Mode::Poll, Arc::default(), Box::new(listening))
             .map_err(|error| StoreError::Io(NAME.clone(), error.to_string()))
     }
 

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -13,6 +12,7 @@ use super::newest::newest;
 use super::statements::Statements as _;
 use super::turnstile::{QueuePlace, Turnstile, Word};
 use super::{Durability, Opened, odd, ours};
+use crate::doorbell::OwnCommit;
 use crate::model::StoreName;
 use crate::store::executor::{Engine, Executor, PATIENCE, ReadEngine, Readers, Threads};
 use crate::store::rows::Rows;
@@ -41,7 +41,7 @@ pub(super) fn executor(
         turnstile: Turnstile::new(opened.files.beside("-bell")),
         place: None,
         word: None,
-        writing: None,
+        own: None,
         rows: SqliteRows {
             connection: first,
             ..SqliteRows::new(opened, synchronous)
@@ -163,22 +163,6 @@ impl Rows for SqliteRows {
     }
 }
 
-/// A transaction that may write to the log.
-struct Writing(Arc<AtomicUsize>);
-
-impl Writing {
-    fn begin(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Writing {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 struct SqliteEngine {
     durability: Durability,
     turnstile: Turnstile,
@@ -186,8 +170,8 @@ struct SqliteEngine {
     place: Option<QueuePlace>,
     /// Given for as long; the next writer's begins behind it.
     word: Option<Word>,
-    /// Counted as one that writes, for as long.
-    writing: Option<Writing>,
+    /// For as long, and until it has rung.
+    own: Option<OwnCommit>,
     rows: SqliteRows,
     /// What the connection had changed when the transaction began.
     changes: u64,
@@ -232,7 +216,7 @@ impl SqliteEngine {
         connection.busy_timeout(PATIENCE)?;
         begun?;
         self.changes = connection.total_changes();
-        self.writing = Some(Writing::begin(&opened.writing));
+        self.own = Some(opened.own_commits.begin());
         self.word = self.turnstile.give_word();
         self.place = Some(place);
         // Nothing is committed while the lock is held.
@@ -248,7 +232,6 @@ impl SqliteEngine {
 impl SqliteEngine {
     /// Lets the next writer in.
     fn leave(&mut self) {
-        self.writing = None;
         self.word = None;
         self.place = None;
     }
@@ -288,12 +271,16 @@ impl Engine for SqliteEngine {
     fn commit(&mut self, ring: bool) -> Result<bool> {
         let full = self.durability == Durability::Full;
         let before = self.changes;
+        let own = &mut self.own;
         let (newest, changed) = self.rows.run(|connection| {
             // What is asked first counts once the commit is on the disk.
             let newest = match full && ring {
                 true => Some(connection.one(newest!(), [], |row| row.get(0))?),
                 false => None,
             };
+            if let Some(own) = own {
+                own.commits();
+            }
             connection.change("COMMIT", [])?;
             Ok((newest, connection.total_changes() != before))
         })?;
@@ -302,6 +289,7 @@ impl Engine for SqliteEngine {
         if ring {
             self.rows.opened.ring(newest);
         }
+        self.own = None;
         Ok(changed)
     }
 
@@ -320,6 +308,7 @@ impl Engine for SqliteEngine {
             self.rows.connection = None;
         }
         self.leave();
+        self.own = None;
     }
 
     fn rows(&mut self, doing: &'static str) -> &mut dyn Rows {

@@ -44,7 +44,7 @@ mod written;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -57,7 +57,7 @@ use super::postponed::Postponed;
 use super::writes::Writes;
 pub use super::writes::held_up;
 use crate::clock;
-use crate::doorbell::Bell;
+use crate::doorbell::{Bell, OwnCommits};
 use crate::model::StoreName;
 pub use backup::{Copied, backup};
 use base::Tended;
@@ -113,8 +113,8 @@ pub struct Opened {
     acceptance: Acceptance,
     /// See [`Opened::committed_at`].
     committed_at: AtomicU64,
-    /// How many transactions of this process may write to the log now.
-    writing: Arc<AtomicUsize>,
+    /// Transactions of this process that may write to the log now.
+    own_commits: Arc<OwnCommits>,
 }
 
 impl SqliteStore {

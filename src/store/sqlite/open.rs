@@ -164,7 +164,7 @@ impl SqliteStore {
             confined,
             full,
             normal,
-            writing: Arc::default(),
+            own_commits: Arc::default(),
             committed_at: AtomicU64::new(0),
             acceptance,
             bell: Bell::new(files.beside("-bell")),

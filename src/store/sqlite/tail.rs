@@ -12,7 +12,6 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
@@ -23,7 +22,7 @@ use super::fault::explain_rusqlite;
 use super::file::{Files, keep_open};
 use super::newest::{Newest, newest};
 use super::{beside, shared, turnstile};
-use crate::doorbell::{Listener, Writer};
+use crate::doorbell::{Listener, OwnCommits, Writer};
 use crate::guarded;
 use crate::model::message::Message;
 use crate::model::{MessageId, SessionKey};
@@ -43,8 +42,8 @@ pub(super) struct Tail {
     newest: Newest,
     connection: Connection,
     shared_memory: Option<&'static File>,
-    /// How many transactions of this process may write to the log now.
-    writing: Arc<AtomicUsize>,
+    /// Transactions of this process that may write to the log now.
+    own: Arc<OwnCommits>,
     /// Where our writers give their word that they ring, once there is one.
     bell: Option<File>,
     /// Newest id that was returned, or was there at the start.
@@ -62,7 +61,7 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn open(files: &Arc<Files>, writing: &Arc<AtomicUsize>) -> Result<Self> {
+    pub(super) fn open(files: &Arc<Files>, own: &Arc<OwnCommits>) -> Result<Self> {
         files.ensure_usable()?;
         beside::ensure_fit(&files.database)?;
         let words = |error: rusqlite::Error| explain_rusqlite(&error, &files.named, "watching it");
@@ -90,7 +89,7 @@ impl Tail {
         files.ensure_same()?;
         Ok(Self {
             shared_memory: keep_open(&files.beside("-shm")),
-            writing: Arc::clone(writing),
+            own: Arc::clone(own),
             bell: None,
             files: Arc::clone(files),
             newest,
@@ -285,10 +284,9 @@ struct Listening {
 
 impl Listener for Listening {
     fn writer(&mut self) -> Writer {
-        // It has the lock, and rings when it is done. The lock would not show: it is
-        // this process's own.
-        if self.tail.writing.load(Ordering::Acquire) > 0 {
-            return Writer::Ours;
+        // The lock would not show: it is this process's own.
+        if self.tail.own.is_under_way() {
+            return Writer::Here;
         }
         let Some(shared_memory) = self.tail.shared_memory else {
             return Writer::None;
@@ -343,22 +341,20 @@ mod tests {
     use crate::store::sqlite::Create;
 
     #[tokio::test]
-    async fn transaction_of_this_process_is_one_that_rings() {
+    async fn transaction_of_this_process_is_known() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("bridge.db");
         let (name, origin) = (path.clone().into(), Origin::Flag);
         let location = Location { name, origin };
         let store = locate::open(&location, Create::Yes).await.expect("open");
         let id = FileId::of(&path).expect("there");
-        let writing = Arc::new(AtomicUsize::new(0));
-        let tail = Tail::open(&Arc::new(Files::new(path, id)), &writing).expect("opened");
+        let own = Arc::<OwnCommits>::default();
+        let tail = Tail::open(&Arc::new(Files::new(path, id)), &own).expect("opened");
         let mut listener = tail.listen(Box::new(|_| {}));
         assert_eq!(listener.writer(), Writer::None);
-        writing.store(1, Ordering::Release);
-        // It holds the lock, which does not show here: each page that it writes
-        // would be looked at.
-        assert_eq!(listener.writer(), Writer::Ours);
-        writing.store(0, Ordering::Release);
+        let commit = own.begin();
+        assert_eq!(listener.writer(), Writer::Here);
+        drop(commit);
         assert_eq!(listener.writer(), Writer::None);
         store.close().await;
     }

@@ -27,13 +27,14 @@ impl Backend for SqliteStore {
     fn doorbell(&self, mode: Mode, on_ring: OnRing) -> Result<Doorbell> {
         let tail = self
             .confined
-            .run(|| Tail::open(&self.files, &self.writing))??;
+            .run(|| Tail::open(&self.files, &self.own_commits))??;
         let paths = Paths {
             database: self.files.database.clone(),
             log: self.files.beside("-wal"),
             bell: self.files.beside("-bell"),
         };
-        Doorbell::spawn(paths, mode, Box::new(tail.listen(on_ring)))
+        let own = Arc::clone(&self.own_commits);
+        Doorbell::spawn(paths, mode, own, Box::new(tail.listen(on_ring)))
             .map_err(|error| StoreError::Io(self.path().into(), error.to_string()))
     }
 
