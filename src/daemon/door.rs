@@ -107,7 +107,8 @@ struct Threads(Option<Runtime>);
 impl Threads {
     fn start() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            // One: a second one would be woken for each call, and find nothing to do.
+            .worker_threads(1)
             .thread_name("door")
             .enable_all()
             .build()?;

@@ -130,11 +130,13 @@ impl MessageWatch {
     /// The sessions to ask about in this round: those with new mail, those
     /// whose time has come, and now and then all.
     fn due(&mut self, sessions: &Sessions, roster_changed: bool) -> Vec<KeptSession> {
-        let (arrived, missed) = self.inbox.take();
         if roster_changed {
+            self.inbox
+                .keeps(sessions.iter().map(|kept| kept.key.clone()));
             let kept: HashSet<&SessionKey> = sessions.iter().map(|kept| &kept.key).collect();
             self.wakes.keep_only(&kept);
         }
+        let (arrived, missed) = self.inbox.take();
         let all = roster_changed || missed || Instant::now() >= self.full_look;
         if all {
             self.full_look = Instant::now() + self.settings.poll_interval;

@@ -6,11 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::duties::{CommitListener, DutyBell, News};
 use crate::model::SessionKey;
+use crate::store::Arrival;
 
 /// Sessions with new mail, until the duty takes them.
 #[derive(Debug, Default)]
 pub struct MessageInbox {
     arrived: Mutex<HashSet<SessionKey>>,
+    /// Whose mail concerns the duty. It looks at all mail of one that is new among them.
+    kept: Mutex<HashSet<SessionKey>>,
     /// Messages may have come without a bell.
     missed: AtomicBool,
     /// A wake is open: any commit may decide it.
@@ -28,8 +31,24 @@ impl MessageInbox {
         }
     }
 
+    /// Mail for these is news from now on, and for no others. Said before the store is asked
+    /// about the mail of one that is new among them, so none falls in between.
+    pub(super) fn keeps(&self, sessions: impl Iterator<Item = SessionKey>) {
+        *lock(&self.kept) = sessions.collect();
+    }
+
     fn arrived(&self) -> MutexGuard<'_, HashSet<SessionKey>> {
-        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.arrived)
+    }
+
+    /// Leaves what concerns the duty, and says whether anything does.
+    fn takes_in(&self, arrivals: &[Arrival]) -> bool {
+        let kept = lock(&self.kept);
+        let to = arrivals.iter().map(|arrival| &arrival.to);
+        let mut concerned = to.filter(|to| kept.contains(*to)).cloned().peekable();
+        let any = concerned.peek().is_some();
+        self.arrived().extend(concerned);
+        any
     }
 
     /// The sessions with new mail since the last time, and whether all others are
@@ -52,25 +71,22 @@ impl CommitListener for MessageInbox {
     }
 
     fn hears(&self, news: &News<'_>) {
-        let is_news = match news.arrivals {
-            [] => !news.failed && self.awaiting.load(Ordering::Acquire),
-            new => {
-                let to = new.iter().map(|arrival| arrival.to.clone());
-                self.arrived().extend(to);
-                true
-            }
-        };
-        if is_news {
+        let decides = !news.failed && self.awaiting.load(Ordering::Acquire);
+        if self.takes_in(news.arrivals) || decides {
             self.bell.ring();
         }
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{ConversationId, MessageId, Side};
-    use crate::store::{Arrival, Signalled};
+    use crate::store::Signalled;
     use futures_util::FutureExt as _;
 
     fn key(number: u8) -> SessionKey {
@@ -85,21 +101,42 @@ mod tests {
         (MessageInbox::new(bell), has_rung)
     }
 
+    fn mail_for(inbox: &MessageInbox, number: u8) {
+        inbox.hears(&News {
+            arrivals: &[Arrival {
+                id: MessageId(i64::from(number)),
+                to: key(number),
+                message: None,
+            }],
+            signalled: Signalled::default(),
+            failed: false,
+        });
+    }
+
+    #[test]
+    fn mail_for_other_sessions_is_no_news() {
+        let (inbox, has_rung) = inbox();
+        inbox.keeps([key(1)].into_iter());
+        mail_for(&inbox, 2);
+        assert!(!has_rung());
+        mail_for(&inbox, 1);
+        assert!(has_rung());
+        inbox.keeps([key(2)].into_iter());
+        mail_for(&inbox, 2);
+        assert!(has_rung());
+        assert_eq!(inbox.take().0, HashSet::from([key(1), key(2)]));
+        // It may be what a wake waits for.
+        inbox.awaits(true);
+        mail_for(&inbox, 3);
+        assert!(has_rung() && inbox.take().0.is_empty());
+    }
+
     #[test]
     fn new_mail_is_taken_once() {
         let (inbox, has_rung) = inbox();
+        inbox.keeps([key(1), key(2)].into_iter());
         for number in [1, 2, 1] {
-            let id = MessageId(i64::from(number));
-            let to = key(number);
-            inbox.hears(&News {
-                arrivals: &[Arrival {
-                    id,
-                    to,
-                    message: None,
-                }],
-                signalled: Signalled::default(),
-                failed: false,
-            });
+            mail_for(&inbox, number);
         }
         assert!(has_rung());
         assert_eq!(inbox.take(), (HashSet::from([key(1), key(2)]), false));
