@@ -383,7 +383,9 @@ def main():
 
 ENV = {"PATH": f"{os.path.dirname(BRIDGE)}:{os.environ['PATH']}", "HOME": HOME, "TERM": "xterm-256color",
        "LANG": "C.UTF-8", "TMUX_TMPDIR": HOME, "MCP_BRIDGE_STORE": f"{HOME}/bridge.db",
+       "XDG_RUNTIME_DIR": f"{HOME}/run",
        "MCP_BRIDGE_WAKES_PER_HOUR": "1000", "OPENCODE_SERVER_PASSWORD": PASSWORD,
        # There is no network to fetch them by.
        "OPENCODE_DISABLE_MODELS_FETCH": "1"}
+os.makedirs(f"{HOME}/run", mode=0o700)
 main()
