@@ -95,7 +95,8 @@ CREATE UNIQUE INDEX bridge_conversation_label
 -- what is new is above what was seen. fetched_ms is the last fetch of mail: a side
 -- `a` that never fetched, and that no daemon keeps, is where an operator sends
 -- from, and no agent. crashes counts how many times in a row the session's agent
--- ended right after it was given a task.
+-- ended right after it was given a task. turn_boot_ms is when its client said so of its
+-- turn, since that boot of the machine: what was said before may arrive later.
 CREATE TABLE bridge_session (
     conversation_id TEXT NOT NULL,
     session_id TEXT NOT NULL,
@@ -107,6 +108,8 @@ CREATE TABLE bridge_session (
     busy_seq INTEGER NOT NULL DEFAULT 0,
     busy_for_ms INTEGER,
     turn TEXT,
+    turn_boot TEXT CHECK (typeof(turn_boot) IN ('text', 'null')),
+    turn_boot_ms INTEGER CHECK (typeof(turn_boot_ms) IN ('integer', 'null')),
     standing TEXT,
     standing_seq INTEGER,
     standing_ms INTEGER,

@@ -7,7 +7,7 @@ use crate::api::operations::{
     self, Alerts, CallIn, CheckStore, Daemons, OpenAlerts, Sessions, StatusNow,
 };
 use crate::model::ConversationId;
-use crate::model::health::Turn;
+use crate::model::health::{Turn, TurnSaid};
 use crate::model::session::SessionView;
 use crate::model::wake::Mail;
 use crate::store::{AlertRow, Caller, DaemonView, Lease, Result, StoreCheck};
@@ -98,6 +98,23 @@ impl Bridge {
         ttl: Duration,
         turn: Option<Turn>,
     ) -> Result<Mail> {
-        self.ask_as(caller, CallIn { ttl, turn }).await
+        let said_ms = None;
+        self.ask_as(caller, CallIn { ttl, turn, said_ms }).await
+    }
+
+    /// The same, with what the client said of its turns before: it counts unless the store
+    /// has a later word.
+    ///
+    /// # Errors
+    /// Credentials.
+    pub async fn say_turn(
+        &self,
+        caller: &Caller,
+        ttl: Duration,
+        TurnSaid { turn, at }: TurnSaid,
+    ) -> Result<Mail> {
+        let said_ms = u64::try_from(at.as_millis()).ok();
+        let turn = Some(turn);
+        self.ask_as(caller, CallIn { ttl, turn, said_ms }).await
     }
 }

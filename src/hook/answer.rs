@@ -17,7 +17,7 @@ use crate::model::health::Turn;
 use crate::model::process::ProcessId;
 use crate::model::wake::Mail;
 use crate::session::news::{names, newest, pointer, together};
-use crate::session::notes::{AgentNote, Notes, millis};
+use crate::session::notes::{AgentNote, Notes, Saying, millis};
 use crate::session::registering;
 use crate::session::{Access, Acting};
 
@@ -66,7 +66,8 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
         return Ok(None);
     }
     let begins = call.event == Event::SessionStart;
-    let work = ask(access, &acting, &notes, plan, (turn, begins), &told);
+    let saying = Saying { turn, at: now };
+    let work = ask(access, &acting, &notes, plan, (saying, begins), &told);
     let heard = match tokio::time::timeout(patience(), work).await {
         Ok(Ok(heard)) => heard,
         Ok(Err(error)) if is_refusal(&error) => {
@@ -75,7 +76,7 @@ pub(super) async fn answer(access: &Access, call: &Call) -> anyhow::Result<Optio
             return Ok(first.then(|| context(call, &text)));
         }
         Ok(Err(_)) | Err(_) => {
-            saying::later(&notes, access, turn)?;
+            saying::later(&notes, access, saying)?;
             return Ok(None);
         }
     };
@@ -160,7 +161,7 @@ async fn ask(
     acting: &Acting,
     notes: &Notes,
     plan: Plan,
-    (turn, begins): (Turn, bool),
+    (saying, begins): (Saying, bool),
     told: &AgentNote,
 ) -> anyhow::Result<Heard> {
     let bridge = access.open().await?;
@@ -169,8 +170,9 @@ async fn ask(
         "another program reports the messages"
     );
     let goes_on = plan.tell == Tell::GoOn && goes_on(&bridge, acting, told).await?;
-    let turn = if goes_on { Turn::Inside } else { turn };
-    let mail = together(&saying::say(&bridge, acting, turn).await?);
+    let turn = if goes_on { Turn::Inside } else { saying.turn };
+    let saying = Saying { turn, ..saying };
+    let mail = together(&saying::say(&bridge, acting, saying).await?);
     saying::say_waiting(&bridge, acting, plan.waits, told).await?;
     if begins && let Some(client) = client() {
         // Its tools say it, too, and say more: this is for a client that has none of ours.
@@ -198,7 +200,7 @@ async fn goes_on(bridge: &Bridge, acting: &Acting, told: &AgentNote) -> anyhow::
 /// Whether the store refuses this session, as opposed to being away.
 pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
     let store = error.downcast_ref::<crate::store::StoreError>();
-    store.is_some_and(|error| !error.is_outage())
+    store.is_some_and(crate::store::StoreError::is_refusal)
 }
 
 fn introduction(acting: &Acting, mail: &Mail) -> String {

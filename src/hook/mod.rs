@@ -15,7 +15,9 @@ mod wait;
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use serde::de::IgnoredAny;
 
 use crate::exit::Exit;
 use crate::session::Access;
@@ -24,8 +26,13 @@ use event::Call;
 /// More than any event has bytes: clients cut the output of tools before.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// How long the client may take to write its event.
-const INPUT: Duration = Duration::from_millis(500);
+/// What is read of it at a time.
+const PART: usize = 64 << 10;
+
+/// How long the client may take to write its event. One on a machine that is overloaded
+/// was seen to take more than half a second: the end of its turn was never heard of, and it
+/// got no mail any more.
+const INPUT: Duration = Duration::from_secs(5);
 
 /// The name of an event as a client wrote it. For `fuzz/`.
 #[doc(hidden)]
@@ -66,21 +73,33 @@ fn respond(access: &Access, call: &Call) -> Exit {
     Exit::Success
 }
 
-/// What the client wrote. One that writes nothing and leaves its pipe open is not
-/// waited for.
+/// What the client wrote, until it closes its pipe, or leaves it open behind a whole event.
 fn input() -> Vec<u8> {
     let (send, receive) = mpsc::channel();
     let reader = std::thread::Builder::new().spawn(move || {
-        let mut bytes = Vec::new();
-        let read = std::io::stdin().take(MOST_BYTES).read_to_end(&mut bytes);
-        let _ = send.send(read.map(|_| bytes));
+        let mut input = std::io::stdin().take(MOST_BYTES);
+        let mut part = vec![0; PART];
+        while let Ok(length @ 1..) = input.read(&mut part) {
+            // It is waited for no more.
+            if send.send(part[..length].to_vec()).is_err() {
+                return;
+            }
+        }
     });
-    match reader {
-        Ok(_) => receive.recv_timeout(INPUT).ok(),
-        Err(_) => None,
+    let mut bytes = Vec::new();
+    let until = Instant::now() + INPUT;
+    while reader.is_ok() && !is_whole(&bytes) {
+        let left = until.saturating_duration_since(Instant::now());
+        let Ok(part) = receive.recv_timeout(left) else {
+            break;
+        };
+        bytes.extend(part);
     }
-    .and_then(Result::ok)
-    .unwrap_or_default()
+    bytes
+}
+
+fn is_whole(json: &[u8]) -> bool {
+    json.trim_ascii_end().ends_with(b"}") && serde_json::from_slice::<IgnoredAny>(json).is_ok()
 }
 
 /// On standard error, which clients show only to a user who looks for it.

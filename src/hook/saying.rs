@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use super::block_on;
 use crate::bridge::Bridge;
 use crate::exit::Exit;
-use crate::model::health::{DEFAULT_TTL, Turn};
+use crate::model::health::{DEFAULT_TTL, TurnSaid};
 use crate::model::wake::Mail;
 use crate::session::notes::{AgentNote, Notes, Saying};
 use crate::session::{Access, Acting};
@@ -23,14 +23,17 @@ const PAUSE: Duration = Duration::from_secs(3);
 /// Activity within a turn, or a helper's, is worth a write of the store this often.
 pub(super) const ACTIVITY_EVERY_MS: u64 = 2_000;
 
-/// Says it for all sessions of the agent. Returns the mail of each.
+/// Says it for all sessions of the agent. Returns the mail of each. A call that is given up
+/// may still reach the store, at any time: it has no say in what was said after it.
 pub(super) async fn say(
     bridge: &Bridge,
     acting: &Acting,
-    turn: Turn,
+    Saying { turn, at }: Saying,
 ) -> Result<Vec<Mail>, StoreError> {
+    let at = Duration::from_millis(at);
+    let said = TurnSaid { turn, at };
     let each = acting.members.iter();
-    try_join_all(each.map(|member| bridge.call_in(&member.caller, DEFAULT_TTL, Some(turn)))).await
+    try_join_all(each.map(|member| bridge.say_turn(&member.caller, DEFAULT_TTL, said))).await
 }
 
 /// Says that the agent waits, or does no more, where that is news.
@@ -64,10 +67,10 @@ pub(super) async fn catch_up(
         if waiting.is_empty() {
             return Ok(true);
         }
-        for Saying { turn } in &waiting {
-            match say(bridge, acting, *turn).await {
+        for saying in &waiting {
+            match say(bridge, acting, *saying).await {
                 // What the store refuses today, it refuses tomorrow.
-                Err(error) if !error.is_outage() => {}
+                Err(error) if error.is_refusal() => {}
                 said => drop(said?),
             }
             notes.said(1)?;
@@ -78,8 +81,8 @@ pub(super) async fn catch_up(
 /// Keeps it for later, and starts a process that says it when the store is there again:
 /// the next hook may be the one that a wake calls, and no wake comes to an agent that
 /// looks busy.
-pub(super) fn later(notes: &Notes, access: &Access, turn: Turn) -> anyhow::Result<()> {
-    notes.keep(Saying { turn })?;
+pub(super) fn later(notes: &Notes, access: &Access, saying: Saying) -> anyhow::Result<()> {
+    notes.keep(saying)?;
     let mut command = Command::new(std::env::current_exe()?);
     for file in access.files() {
         command.arg("--credentials").arg(file);

@@ -81,6 +81,16 @@ impl Turn {
     }
 }
 
+/// What a client said of its turns, and when: the word of a program that was held up may
+/// arrive after the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TurnSaid {
+    /// What.
+    pub turn: Turn,
+    /// Time since boot.
+    pub at: Duration,
+}
+
 /// The health of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

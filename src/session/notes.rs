@@ -147,6 +147,8 @@ impl AgentNote {
 pub(crate) struct Saying {
     /// What the client said of its turn.
     pub(crate) turn: Turn,
+    /// When it said so: milliseconds since boot.
+    pub(crate) at: u64,
 }
 
 impl Notes {
@@ -322,9 +324,13 @@ mod tests {
         (scratch, Notes { directory, name })
     }
 
-    const BEGIN: Saying = Saying { turn: Turn::Inside };
+    const BEGIN: Saying = Saying {
+        turn: Turn::Inside,
+        at: 7,
+    };
     const END: Saying = Saying {
         turn: Turn::Outside,
+        at: 8,
     };
 
     #[test]
@@ -419,7 +425,7 @@ mod tests {
         std::fs::write(notes.path("json"), "[1,2").expect("written");
         std::fs::write(
             notes.path("waiting"),
-            "x\n{\"turn\":\"inside\"}\n\n{\"turn\":9}",
+            "x\n{\"turn\":\"inside\",\"at\":7}\n\n{\"turn\":9,\"at\":8}",
         )
         .expect("written");
         assert_eq!(notes.told("b").newest, 0);

@@ -541,6 +541,13 @@ impl StoreError {
         ) || self.is_held_up()
     }
 
+    /// Whether it speaks of this request, or of its session, and would be the answer the next
+    /// time, too.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        !self.is_outage() && self.class() != ErrorClass::Retry
+    }
+
     /// The first line alone, for a status line or a log field.
     #[must_use]
     pub fn headline(&self) -> String {

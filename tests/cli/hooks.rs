@@ -186,6 +186,34 @@ fn no_input_breaks_the_client() {
 }
 
 #[test]
+fn event_of_a_slow_client_is_waited_for() {
+    let scratch = Scratch::with_conversation();
+    for (name, after, closes) in [
+        ("UserPromptSubmit", "inside", true),
+        ("Stop", "outside", false),
+    ] {
+        let mut command = scratch.bridge_as("work.b", &["hook"]);
+        let command = command
+            .env("MCP_BRIDGE_HOOK_PATIENCE", "30s")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        let mut hook = command.spawn().expect("it starts");
+        let mut input = hook.stdin.take().expect("piped");
+        // As on a machine where each step takes long.
+        let event = event(name).to_string();
+        let (first, rest) = event.split_at(9);
+        for part in [first, rest] {
+            std::thread::park_timeout(Duration::from_millis(800));
+            input.write_all(part.as_bytes()).expect("it reads");
+        }
+        let open = (!closes).then_some(input);
+        assert!(hook.wait().expect("it ends").success());
+        assert_eq!(turn(&scratch), after, "{name}");
+        drop(open);
+    }
+}
+
+#[test]
 fn hook_without_a_session_does_nothing() {
     let scratch = Scratch::with_conversation();
     for words in [&["hook"][..], &["hook", "wait"]] {

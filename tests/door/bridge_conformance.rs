@@ -169,6 +169,7 @@ cases! {
         an_alert_says_what_it_is_about
         the_lease_names_who_acts
         a_call_counts_as_life_and_steals_nothing
+        the_last_word_of_a_turn_counts
         foreign_rows_are_pruned_where_that_is_wanted
         an_answer_names_the_store
     }

@@ -8,6 +8,7 @@
 
 use crate::common::scratch as common;
 mod events;
+mod late;
 mod moving;
 
 use std::collections::BTreeSet;

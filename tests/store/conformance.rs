@@ -392,6 +392,7 @@ macro_rules! shared_table_case {
                 an_exit_is_noted_once_by_its_owner
                 a_stopped_daemon_lets_go
                 a_call_counts_as_life_and_steals_nothing
+                the_last_word_of_a_turn_counts
             }
             reports {
                 sessions_show_everything

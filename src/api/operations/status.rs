@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Actor, At, Operation, Rights, Route};
-use crate::model::health::{DEFAULT_TTL, Turn};
+use crate::model::health::{DEFAULT_TTL, Turn, TurnSaid};
 use crate::model::session::SessionView;
 use crate::model::wake::Mail;
 use crate::model::wire::{object, seconds};
@@ -278,6 +278,10 @@ pub struct CallIn {
     /// What the client says of its turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<Turn>,
+    /// When it said so, in milliseconds since this machine's boot: the last word counts, and
+    /// not the one that arrives last. If left out, now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_ms: Option<u64>,
 }
 
 fn usual() -> Duration {
@@ -290,8 +294,11 @@ impl Operation for CallIn {
 
     async fn run(self, at: At<'_>) -> Result<Mail> {
         let caller = at.caller::<Self>()?;
+        let boot = host::boot();
+        let said = self.said_ms.map_or(boot.now, Duration::from_millis);
+        let said = self.turn.map(|turn| TurnSaid { turn, at: said });
         at.store
-            .call_in(caller, self.ttl, self.turn, &host::boot(), clock::now())
+            .call_in_with(caller, (self.ttl, said), &boot, clock::now())
             .await
     }
 }

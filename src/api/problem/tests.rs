@@ -253,7 +253,24 @@ fn each_error_is_the_same_at_the_client() {
         assert_eq!(arrived.class(), error.class(), "{error:?}");
         assert_eq!(arrived.is_outage(), error.is_outage(), "{error:?}");
         assert_eq!(arrived.is_held_up(), error.is_held_up(), "{error:?}");
+        assert_eq!(arrived.is_refusal(), error.is_refusal(), "{error:?}");
     }
+}
+
+/// A hook keeps what met them for later.
+#[test]
+fn daemon_that_is_late_or_full_refuses_nothing() {
+    let is_of_the_moment = |error: &DoorError| {
+        let late = matches!(error, DoorError::Late { .. } | DoorError::Unreachable(..));
+        late || matches!(error, DoorError::Crowded(_) | DoorError::TooMuch(_))
+    };
+    let mut seen = 0;
+    for error in door().into_iter().filter(is_of_the_moment) {
+        seen += 1;
+        assert!(!StoreError::from(error).is_refusal());
+    }
+    assert_eq!(seen, 4);
+    assert!(StoreError::from(DoorError::NotOperator(text())).is_refusal());
 }
 
 #[test]

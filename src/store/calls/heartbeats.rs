@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::SessionKey;
-use crate::model::health::Turn;
+use crate::model::health::{Turn, TurnSaid};
 use crate::model::wake::Mail;
 use crate::store::ops::heartbeats::{self, Round};
 use crate::store::ops::times;
@@ -182,10 +182,27 @@ impl Store {
         boot: &Boot,
         now: Timestamp,
     ) -> Result<Mail> {
+        let at = boot.now;
+        let said = turn.map(|turn| TurnSaid { turn, at });
+        self.call_in_with(caller, (ttl, said), boot, now).await
+    }
+
+    /// The same, with what the client said of its turns on this boot: not the last word if
+    /// that is in the store already.
+    ///
+    /// # Errors
+    /// As [`Self::call_in`].
+    pub async fn call_in_with(
+        &self,
+        caller: &Caller,
+        (ttl, said): (Duration, Option<TurnSaid>),
+        boot: &Boot,
+        now: Timestamp,
+    ) -> Result<Mail> {
         let (caller, boot) = (caller.clone(), boot.clone());
         self.normal
             .write("writing a heartbeat", move |transaction| {
-                heartbeats::call_in(transaction, &caller, (ttl, turn), &boot, now)
+                heartbeats::call_in(transaction, &caller, (ttl, said), &boot, now)
             })
             .await
     }

@@ -128,6 +128,8 @@ pub(super) struct Session {
     /// How often it said that it is busy, for how long the last time, and until when.
     pub(super) busy: Option<(i64, Duration, Timestamp)>,
     pub(super) turn: Option<Turn>,
+    /// On which boot its client said something of its turns last, and when.
+    pub(super) turn_said: Option<(String, Duration)>,
 }
 
 impl Tables {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::callers::authenticate;
 use super::{lives, times};
-use crate::model::health::Turn;
+use crate::model::health::TurnSaid;
 use crate::model::session::ProofKind;
 use crate::model::wake::Mail;
 use crate::model::{ConversationId, SessionKey};
@@ -267,7 +267,7 @@ pub(crate) fn release(
 pub(crate) fn call_in(
     transaction: &mut Transaction<'_>,
     caller: &Caller,
-    (ttl, turn): (Duration, Option<Turn>),
+    (ttl, said): (Duration, Option<TurnSaid>),
     boot: &Boot,
     now: Timestamp,
 ) -> Result<Mail> {
@@ -302,9 +302,11 @@ pub(crate) fn call_in(
         rows.signal(Signal::Work)?;
     }
     rows.mirror(&[session], now)?;
-    rows.note_call(session, turn.map(|_| now))?;
-    if let Some(turn) = turn {
-        rows.set_turn(session, turn)?;
+    rows.note_call(session, said.map(|_| now))?;
+    if let Some(said) = said {
+        // One that is yet to come would stand until then.
+        let at = said.at.min(boot.now);
+        rows.set_turn(session, TurnSaid { at, ..said }, &boot.id)?;
     }
     let mail = rows.mail(std::slice::from_ref(session))?;
     if successor.is_some() {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::model::SessionKey;
-use crate::model::health::Turn;
+use crate::model::health::TurnSaid;
 use crate::model::session::Status;
 use crate::store::Result;
 
@@ -35,12 +35,12 @@ pub trait SessionRows {
     /// The engine's.
     fn note_change(&mut self, session: &SessionKey) -> Result<()>;
 
-    /// Writes what the agent's client says of its turns, in the row of a session that
-    /// has one.
+    /// Writes what the agent's client said of its turns on this boot, in the row of a session
+    /// that has one; unless it has said something later already.
     ///
     /// # Errors
     /// The engine's.
-    fn set_turn(&mut self, session: &SessionKey, turn: Turn) -> Result<()>;
+    fn set_turn(&mut self, session: &SessionKey, said: TurnSaid, boot: &str) -> Result<()>;
 
     /// Sets how many tasks a session may have at once; `None` is what all may.
     ///

@@ -8,7 +8,7 @@ use mcp_bridge::bridge::{Bridge, Ending, StatusNow};
 use mcp_bridge::clock;
 use mcp_bridge::model::Side;
 use mcp_bridge::model::alert::AlertKind;
-use mcp_bridge::model::health::Turn;
+use mcp_bridge::model::health::{Turn, TurnSaid};
 use mcp_bridge::model::rate::RateLimits;
 use mcp_bridge::model::token::TokenStorage;
 use mcp_bridge::store::{AuditFilter, Control, ControlKind, DaemonRef, NewAlert};
@@ -312,6 +312,30 @@ pub(crate) async fn a_call_counts_as_life_and_steals_nothing(site: &Site) {
         assert_eq!(view.turn, turn.unwrap_or_default());
     }
     assert_eq!(receive(&bridge, &pair.b).await, ["hello"]);
+}
+
+pub(crate) async fn the_last_word_of_a_turn_counts(site: &Site) {
+    let bridge = site.bridge().await;
+    let pair = pair(&bridge).await;
+    let (now, ttl) = (clock::since_boot(), Duration::from_secs(60));
+    for (ago, turn, counts) in [
+        (9, Turn::Inside, Turn::Inside),
+        (7, Turn::Outside, Turn::Outside),
+        // A call that was held up.
+        (8, Turn::Inside, Turn::Outside),
+        (6, Turn::Inside, Turn::Inside),
+    ] {
+        let at = now.saturating_sub(Duration::from_secs(ago));
+        let said = bridge.say_turn(&pair.b, ttl, TurnSaid { turn, at });
+        let mail = said.await.expect("said");
+        assert_eq!(mail.in_turn, counts == Turn::Inside, "{ago} s ago");
+    }
+    // What is yet to come holds no later word up.
+    let (turn, at) = (Turn::Inside, now + Duration::from_hours(1));
+    let said = bridge.say_turn(&pair.b, ttl, TurnSaid { turn, at });
+    said.await.expect("said");
+    let ended = bridge.call_in(&pair.b, ttl, Some(Turn::Outside)).await;
+    assert!(!ended.expect("called").in_turn);
 }
 
 pub(crate) async fn foreign_rows_are_pruned_where_that_is_wanted(site: &Site) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mcp_bridge::model::SessionKey;
-use mcp_bridge::model::health::Turn;
+use mcp_bridge::model::health::{Turn, TurnSaid};
 use mcp_bridge::model::session::{Life, ProofKind, SessionView};
 use mcp_bridge::model::task::TaskState;
 use mcp_bridge::store::{
@@ -541,6 +541,35 @@ pub(crate) async fn unconfirmed_mail_goes_to_the_successor(backend: &impl Backen
         // And once only.
         beat_of(by, next, boot).await;
         assert!(receive(&store, &pair.b, at(5)).await.is_empty(), "{what}");
+    }
+}
+
+pub(crate) async fn the_last_word_of_a_turn_counts(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&store, at(0)).await;
+    for (boot_id, seconds, turn, counts) in [
+        ("x", 10, Turn::Inside, Turn::Inside),
+        ("x", 20, Turn::Outside, Turn::Outside),
+        ("x", 19, Turn::Inside, Turn::Outside),
+        ("x", 20, Turn::Inside, Turn::Inside),
+        ("x", 30, Turn::Unknown, Turn::Unknown),
+        ("x", 29, Turn::Inside, Turn::Unknown),
+        // Times of another boot are no earlier ones.
+        ("y", 1, Turn::Inside, Turn::Inside),
+        ("y", 0, Turn::Outside, Turn::Inside),
+    ] {
+        let said = TurnSaid {
+            turn,
+            at: Duration::from_secs(seconds),
+        };
+        let here = boot(boot_id, 100);
+        let called = store.call_in_with(&pair.b, (TTL, Some(said)), &here, at(1));
+        let in_turn = called.await.expect("called").in_turn;
+        let case = format!("{turn:?}, {seconds} s after the boot {boot_id}");
+        assert_eq!(in_turn, counts == Turn::Inside, "{case}");
+        let shown = store.sessions(at(0)).await.expect("listed");
+        let view = shown.iter().find(|view| view.key == pair.b.session);
+        assert_eq!(view.expect("it is open").turn, counts, "{case}");
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::MemoryRows;
 use crate::model::SessionKey;
-use crate::model::health::Turn;
+use crate::model::health::{Turn, TurnSaid};
 use crate::model::session::Status;
 use crate::model::standing::Standing;
 use crate::store::Result;
@@ -43,9 +43,14 @@ impl SessionRows for MemoryRows {
         Ok(())
     }
 
-    fn set_turn(&mut self, session: &SessionKey, turn: Turn) -> Result<()> {
-        if let Some(row) = self.at()?.sessions.get_mut(session) {
-            row.turn = (turn != Turn::Unknown).then_some(turn);
+    fn set_turn(&mut self, session: &SessionKey, said: TurnSaid, boot: &str) -> Result<()> {
+        let Some(row) = self.at()?.sessions.get_mut(session) else {
+            return Ok(());
+        };
+        let last = row.turn_said.as_ref();
+        if last.is_none_or(|(of, at)| of != boot || *at <= said.at) {
+            row.turn = (said.turn != Turn::Unknown).then_some(said.turn);
+            row.turn_said = Some((boot.to_owned(), said.at));
         }
         Ok(())
     }

@@ -163,6 +163,8 @@ CREATE TABLE bridge_session (
     busy_seq INTEGER NOT NULL DEFAULT 0,
     busy_for_ms INTEGER,
     turn TEXT,
+    turn_boot TEXT CHECK (typeof(turn_boot) IN ('text', 'null')),
+    turn_boot_ms INTEGER CHECK (typeof(turn_boot_ms) IN ('integer', 'null')),
     standing TEXT,
     standing_seq INTEGER,
     standing_ms INTEGER,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::params;
 
-use crate::model::health::Turn;
+use crate::model::health::{Turn, TurnSaid};
 use crate::model::session::Status;
 use crate::model::{SessionKey, timestamp};
 use crate::store::Result;
@@ -13,6 +13,7 @@ use crate::store::sqlite::millis;
 use crate::store::sqlite::shared::session_change;
 use crate::store::sqlite::statements::Statements as _;
 use crate::store::sqlite::written::Written as _;
+use crate::text::millis as duration_millis;
 
 impl SessionRows for SqliteRows {
     fn note_call(&mut self, session: &SessionKey, did: Option<Timestamp>) -> Result<()> {
@@ -111,17 +112,26 @@ impl SessionRows for SqliteRows {
         })
     }
 
-    fn set_turn(&mut self, session: &SessionKey, turn: Turn) -> Result<()> {
-        let word = match turn {
+    fn set_turn(&mut self, session: &SessionKey, said: TurnSaid, boot: &str) -> Result<()> {
+        let word = match said.turn {
             Turn::Unknown => None,
-            told => Some(told.as_str()),
+            known => Some(known.as_str()),
         };
         self.run(|connection| {
             connection
                 .change(
-                    "UPDATE bridge_session SET turn = ?3
+                    "UPDATE bridge_session SET
+                         turn = iif(turn_boot = ?4 AND turn_boot_ms > ?5, turn, ?3),
+                         turn_boot_ms = iif(turn_boot = ?4, max(turn_boot_ms, ?5), ?5),
+                         turn_boot = ?4
                      WHERE conversation_id = ?1 AND session_id = ?2",
-                    params![session.conversation.as_str(), session.side.as_str(), word],
+                    params![
+                        session.conversation.as_str(),
+                        session.side.as_str(),
+                        word,
+                        boot,
+                        duration_millis(said.at),
+                    ],
                 )?
                 .wrote(1, "bridge_session")?;
             Ok(())
