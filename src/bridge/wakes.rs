@@ -10,7 +10,7 @@ use crate::store::{Caller, Result, WakeRef};
 
 impl Bridge {
     /// Claims the right to wake this session's agent about mail up to `mark`. `None`
-    /// where another program has it.
+    /// where another program has it, or none of the session's mail is unread any more.
     ///
     /// # Errors
     /// Credentials.

@@ -146,13 +146,15 @@ async fn try_once(
     let sessions = acting.members.iter();
     let sessions: Vec<_> = sessions.map(|one| one.caller.session.clone()).collect();
     let told = notes.told(&boot.id);
-    let left_unread = together(&bridge.unread(&sessions).await?).unread > 0;
+    let mail = together(&bridge.unread(&sessions).await?);
+    // The turn that ended may be the one that the waiter before this one led to.
+    waking::end_read(&bridge, (acting, notes), mail.oldest_unread).await;
     let behind = sessions.iter().cloned();
     let behind = behind.map(|session| (session, MessageId(told.newest)));
     let following = Following {
         begin: Begin::After(behind.collect::<Cursor>()),
         count: Some(1),
-        limit: left_unread.then(|| told.reminded_in(millis(boot.now))),
+        limit: (mail.unread > 0).then(|| told.reminded_in(millis(boot.now))),
         ..Following::default()
     };
     let (sink, refused) = (Box::new(|_| Ok(())), Box::new(|_| ()));

@@ -15,7 +15,6 @@ use crate::bridge::Bridge;
 use crate::clients::{self, Addressee, Fired, Text, Way};
 use crate::clock;
 use crate::host;
-use crate::model::MessageId;
 use crate::model::process::ProcessId;
 use crate::model::wake::{
     ClientWay, Mail, WakeOutcome, WakePolicy, WakeState, WakeStep, fail, step,
@@ -122,7 +121,8 @@ impl Waker {
                 mail,
             };
             self.look_up(ways, mail);
-            self.end_read_claims(&to).await;
+            // It may have been read before this server looked.
+            waking::end_read(&bridge, (&acting, &notes), mail.oldest_unread).await;
             let now = clock::since_boot();
             let (next, what) = step(self.state, mail, now, &policy);
             let adapter = match what {
@@ -254,19 +254,12 @@ impl Waker {
         Ok(Ok((Text { wake, words }, told)))
     }
 
-    /// The hook that claimed a wake has ended with it: that its mail was read is ours to
-    /// say. It may have been read before this server looked.
-    async fn end_read_claims(&self, to: &To<'_>) {
-        let oldest = to.mail.oldest_unread;
-        let read = taken(to.notes, |mark| oldest.is_none_or(|oldest| mark < oldest));
-        waking::end(to.bridge, to.acting, read, WakeOutcome::Verified, None).await;
-    }
-
-    /// The same for a try that came to nothing; not for one about later mail, which the
-    /// hook may have claimed this moment.
+    /// Takes over what the hook claimed, for a try that came to nothing; not for one about
+    /// later mail, which the hook may have claimed this moment.
     fn take_over(&mut self, notes: &Notes) {
         if let WakeState::Fired { mark: upto, .. } = self.state {
-            self.claimed.extend(taken(notes, |mark| mark <= upto));
+            self.claimed
+                .extend(waking::taken(notes, |mark| mark <= upto));
         }
     }
 
@@ -294,16 +287,6 @@ impl Waker {
             self.reasons.clear();
         }
     }
-}
-
-/// Takes the claims about such messages out of the notes.
-fn taken(notes: &Notes, is_over: impl Fn(MessageId) -> bool) -> Vec<Claimed> {
-    let over = notes.change(&host::boot().id, |told| {
-        let over = told.claimed.extract_if(.., |one| is_over(one.mark));
-        over.collect()
-    });
-    // What cannot be noted stays for the next look; a row ends by itself at last.
-    over.unwrap_or_default()
 }
 
 /// Waits for mail that came behind this one, and no longer than until then, since boot.

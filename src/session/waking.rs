@@ -8,6 +8,7 @@ use super::notes::{AgentNote, Claimed, Notes, millis};
 use super::{Acting, SessionError};
 use crate::bridge::Bridge;
 use crate::host;
+use crate::model::MessageId;
 use crate::model::door::DoorError;
 use crate::model::wake::{ClientWay, Mail, WakeOutcome};
 use crate::store::{Result, StoreError};
@@ -78,8 +79,11 @@ pub(crate) async fn begin(
         }
         told.wake(newest, now);
         if way == ClientWay::Hook {
-            // Its program ends with the wake: another one says what came of it.
-            told.claimed.clone_from(&claimed);
+            // Its program ends with the wake: another one says what came of it. A claim
+            // of before has ended where its session is claimed again.
+            let again = |former: &Claimed| claimed.iter().any(|one| one.session == former.session);
+            told.claimed.retain(|former| !again(former));
+            told.claimed.extend_from_slice(&claimed);
         }
         Some(told.clone())
     });
@@ -153,6 +157,27 @@ fn does_not_know(error: &DoorError, way: ClientWay) -> bool {
         }
         _ => false,
     }
+}
+
+/// Says of the wakes that the client's hook claimed that their mail was read: the program
+/// that claimed one has ended with it. `oldest` is the agent's oldest unread message.
+pub(crate) async fn end_read(
+    bridge: &Bridge,
+    (acting, notes): (&Acting, &Notes),
+    oldest: Option<MessageId>,
+) {
+    let read = taken(notes, |mark| oldest.is_none_or(|oldest| mark < oldest));
+    end(bridge, acting, read, WakeOutcome::Verified, None).await;
+}
+
+/// Takes the claims about such messages out of the notes.
+pub(crate) fn taken(notes: &Notes, is_over: impl Fn(MessageId) -> bool) -> Vec<Claimed> {
+    let over = notes.change(&host::boot().id, |told| {
+        let over = told.claimed.extract_if(.., |one| is_over(one.mark));
+        over.collect()
+    });
+    // What cannot be noted stays for the next look; a row ends by itself at last.
+    over.unwrap_or_default()
 }
 
 /// Says what came of claimed wakes. A row that cannot be ended is taken over by the next

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use mcp_bridge::clock;
+
 use crate::common::daemon::{LOCAL, Rig, full, wait_for};
 use crate::fleet::{self, Job, Outcome};
 
@@ -136,8 +138,15 @@ fn crowd(through_door: bool) {
         (running().len() == 2 * count + 1).then_some(())
     });
     wait_for("the end of the last wakes", || {
-        let open = "SELECT count(*) FROM bridge_wake WHERE ended_ms IS NULL";
-        (number(open) == 0).then_some(())
+        // Without a daemon, that of a waiter that was killed ends with its lease.
+        let ended_by = match through_door {
+            true => 0,
+            false => clock::since_boot().as_millis(),
+        };
+        let open = format!(
+            "SELECT count(*) FROM bridge_wake WHERE ended_ms IS NULL AND lease_boot_ms >= {ended_by}"
+        );
+        (number(&open) == 0).then_some(())
     });
     idles(&left, daemon.as_ref().map(|daemon| daemon.child.id()));
 

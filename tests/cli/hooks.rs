@@ -308,6 +308,28 @@ fn mail_wakes_an_idle_client_once() {
     assert!(said.contains("2 unread messages"), "{said}");
 }
 
+/// No server of the tools runs here that could report it.
+#[test]
+fn next_waiter_reports_that_the_mail_was_read() {
+    let scratch = Scratch::with_conversation();
+    let client = client();
+    let wake = || {
+        let status = scratch.run(&["status", "--json"]).ok().json();
+        let sessions = status["sessions"].as_array().cloned().unwrap_or_default();
+        let mut wakes = sessions.iter().map(|session| session["wake"].clone());
+        wakes.find(|wake| !wake.is_null())
+    };
+    let mut first = waiter(&scratch, &client);
+    scratch.run_as("work.a", &["send", "wake up"]).ok();
+    assert_eq!(first.end(), Some(2));
+    assert_eq!(wake(), Some("hook: waiting".into()));
+    scratch.run_as("work.b", &["check"]).ok();
+    let _second = waiter(&scratch, &client);
+    wait_until("the end of the wake", || {
+        wake() == Some("hook: verified".into())
+    });
+}
+
 #[test]
 fn an_agent_at_work_is_not_woken() {
     let scratch = Scratch::with_conversation();

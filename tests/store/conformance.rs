@@ -203,6 +203,7 @@ macro_rules! every_case {
                 another_boot_s_lease_is_over
                 sessions_do_not_stand_in_each_other_s_way
                 a_wake_that_ended_makes_room
+                no_wake_without_unread_mail
                 wake_without_a_way_is_found_until_one_works
                 an_agent_claims_its_own
                 a_fetch_makes_room

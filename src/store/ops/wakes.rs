@@ -14,7 +14,9 @@ use crate::store::{Boot, Caller, Result, WakeClaim, WakeEnd, WakeRef};
 const LONGEST_LEASE: Duration = Duration::from_secs(60);
 
 /// Claims a session's wake. An earlier one whose mail was fetched meanwhile has done what
-/// it was for, and stands in the way of none.
+/// it was for, and stands in the way of none. `None` where another program has it, and
+/// where the session's mail was fetched since it was looked at: there is nothing to wake
+/// it for.
 ///
 /// # Errors
 /// The engine's.
@@ -26,7 +28,10 @@ pub(crate) fn claim(
     let mail = rows.mail(std::slice::from_ref(claim.session))?;
     let oldest = mail.first().and_then(|mail| mail.oldest_unread);
     rows.verify_wake(claim.session, oldest, now)?;
-    rows.claim(claim, now)
+    match oldest {
+        Some(_) => rows.claim(claim, now),
+        None => Ok(None),
+    }
 }
 
 /// Claims the caller's own wake.

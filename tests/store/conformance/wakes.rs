@@ -74,6 +74,17 @@ pub(crate) async fn a_wake_that_ended_makes_room(backend: &impl Backend) {
     assert_eq!(wake.as_deref(), Some("exec: waiting"));
 }
 
+pub(crate) async fn no_wake_without_unread_mail(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&store, at(0)).await;
+    let session = &pair.b.session;
+    let boot = boot("x", 100);
+    assert_eq!(claim(&store, session, "one", &boot).await, None);
+    say(&store, &pair.a, "wake up", at(0)).await;
+    receive(&store, &pair.b, at(0)).await;
+    assert_eq!(claim(&store, session, "one", &boot).await, None);
+}
+
 pub(crate) async fn a_lease_that_ran_out_is_taken_over(backend: &impl Backend) {
     let store = backend.open().await;
     let session = with_mail(&store).await;
@@ -108,6 +119,8 @@ pub(crate) async fn sessions_do_not_stand_in_each_other_s_way(backend: &impl Bac
     let pairs = pairs(&store, 2, at(0)).await;
     let boot = boot("x", 100);
     for pair in &pairs {
+        say(&store, &pair.a, "wake up", at(0)).await;
+        say(&store, &pair.b, "wake up", at(0)).await;
         for caller in [&pair.a, &pair.b] {
             let won = claim(&store, &caller.session, "one", &boot).await;
             assert!(won.is_some());
@@ -126,6 +139,7 @@ pub(crate) async fn wake_without_a_way_is_found_until_one_works(backend: &impl B
     let store = backend.open().await;
     let pairs = pairs(&store, 2, at(0)).await;
     let keys: Vec<_> = pairs.iter().map(|pair| pair.b.session.clone()).collect();
+    say(&store, &pairs[1].a, "wake up", at(0)).await;
     let spent = async || store.spent_wakes(&keys).await.expect("asked");
     let boot = boot("x", 100);
     let ends = async |outcome, second| {
@@ -218,10 +232,13 @@ pub(crate) async fn a_fetch_makes_room(backend: &impl Backend) {
     let first = claim(&store, session, "one", &boot).await.expect("free");
     assert!(claim(&store, session, "two", &boot).await.is_none());
     assert_eq!(receive(&store, &pair.b, at(1)).await, ["wake up"]);
+    // Nothing is left to be woken for, and the first has done what it was for.
+    assert!(claim(&store, session, "two", &boot).await.is_none());
+    let late = store.end_wake(&first, &SPENT, at(2)).await.expect("asked");
+    assert!(!late, "it was verified");
+    say(&store, &pair.a, "wake up again", at(2)).await;
     let second = claim(&store, session, "two", &boot)
         .await
         .expect("it was read");
     assert_ne!(first.id, second.id);
-    let late = store.end_wake(&first, &SPENT, at(2)).await.expect("asked");
-    assert!(!late, "it was verified");
 }
