@@ -242,7 +242,8 @@ CREATE INDEX bridge_wake_ended ON bridge_wake (ended_ms) WHERE ended_ms IS NOT N
 -- The fence grows with each claim and each move: a write with an older one is
 -- refused. owner_* stands while the task is leased, last_* is the owner before.
 -- Attempts are leases, failures what an owner reported, losses owners that went
--- away.
+-- away. claim_id is the owner's name for the claim that gave it the task: the same
+-- name twice is one claim.
 CREATE TABLE bridge_task (
     task_id INTEGER PRIMARY KEY AUTOINCREMENT,
     role TEXT NOT NULL,
@@ -265,6 +266,7 @@ CREATE TABLE bridge_task (
     reason TEXT,
     creator TEXT NOT NULL DEFAULT '',
     client_id TEXT,
+    claim_id TEXT,
     created_ms INTEGER NOT NULL,
     changed_ms INTEGER NOT NULL,
     CHECK ((state = 'leased') = (owner_conversation IS NOT NULL))

@@ -91,7 +91,11 @@ impl Bridge {
     /// Credentials; a task that was named and is not to be had; a caller that may
     /// have no more.
     pub async fn claim_task(&self, caller: &Caller, task: Option<TaskId>) -> Result<Option<Task>> {
-        self.ask_as(caller, ClaimTask { task }).await
+        let mut client_id = None;
+        if task.is_none() && self.is_door() {
+            name_each(std::iter::once(&mut client_id));
+        }
+        self.ask_as(caller, ClaimTask { task, client_id }).await
     }
 
     /// Notes progress, and that the agent may be silent for a while.

@@ -240,6 +240,7 @@ macro_rules! every_case {
                 a_client_id_makes_one_task
                 secrets_are_taken_out
                 oldest_of_the_caller_s_role_is_claimed
+                claims_of_one_name_are_one
                 a_named_task_is_had_or_refused
                 a_session_has_as_many_as_it_may
                 a_wrong_token_claims_and_writes_nothing

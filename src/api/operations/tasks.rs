@@ -10,7 +10,7 @@ use super::ensure_role;
 use crate::api::{At, Operation, Quota, Rights, Route};
 use crate::clock;
 use crate::model::door::DoorError;
-use crate::model::message::MAX_PATH;
+use crate::model::message::{ClientMessageId, MAX_PATH};
 use crate::model::task::{Fence, ProgressNote, TaskId, TaskResult, TaskState};
 use crate::model::wire::{object, objects, seconds_if_any};
 use crate::model::{SessionKey, Side};
@@ -159,6 +159,10 @@ pub struct ClaimTask {
     /// This one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
+    /// The caller's own id for this claim: while the caller has the task that it was given
+    /// by it, the same claim gives it that task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<ClientMessageId>,
 }
 
 impl Operation for ClaimTask {
@@ -167,12 +171,18 @@ impl Operation for ClaimTask {
 
     /// The owner of a task gets the same task by the same claim.
     fn is_repeatable(&self) -> bool {
-        self.task.is_some()
+        self.task.is_some() || self.client_id.is_some()
     }
 
     async fn run(self, at: At<'_>) -> Result<Option<Task>> {
         let caller = at.caller::<Self>()?;
-        at.store.claim_task(caller, self.task, clock::now()).await
+        match (self.task, self.client_id) {
+            (None, Some(name)) => {
+                let claimed = at.store.claim_oldest_task(caller, name, clock::now());
+                claimed.await
+            }
+            (task, _) => at.store.claim_task(caller, task, clock::now()).await,
+        }
     }
 }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::model::message::ClientMessageId;
 use crate::model::redact::redact;
 use crate::model::task::ProgressNote;
 use crate::model::{Fence, SessionKey, TaskId};
 #[cfg(doc)]
 use crate::store::TaskError;
-use crate::store::ops::tasks;
+use crate::store::ops::tasks::{self, Wanted};
 use crate::store::{
     Added, Caller, Ended, NewTask, Outcome, Result, Store, Task, TaskEvent, TaskFilter,
 };
@@ -67,10 +68,30 @@ impl Store {
         task: Option<TaskId>,
         now: Timestamp,
     ) -> Result<Option<Task>> {
+        let wanted = task.map_or(Wanted::Oldest(None), Wanted::This);
+        self.claim(caller, wanted, now).await
+    }
+
+    /// Gives the caller the oldest task that waits for its role. A claim of the same name
+    /// gives it the same task, as long as it has that.
+    ///
+    /// # Errors
+    /// Those of [`Self::claim_task`].
+    pub async fn claim_oldest_task(
+        &self,
+        caller: &Caller,
+        name: ClientMessageId,
+        now: Timestamp,
+    ) -> Result<Option<Task>> {
+        let wanted = Wanted::Oldest(Some(name));
+        self.claim(caller, wanted, now).await
+    }
+
+    async fn claim(&self, caller: &Caller, wanted: Wanted, now: Timestamp) -> Result<Option<Task>> {
         let caller = caller.clone();
         self.full
             .write("claiming a task", move |transaction| {
-                tasks::claim(transaction, &caller, task, now)
+                tasks::claim(transaction, &caller, &wanted, now)
             })
             .await
     }

@@ -89,6 +89,8 @@ pub(super) struct Receipt {
 pub(super) struct TaskRow {
     pub(super) task: Task,
     pub(super) client_id: Option<ClientMessageId>,
+    /// The name of the claim that gave it to its owner.
+    pub(super) claim_id: Option<ClientMessageId>,
 }
 
 /// A line of a task's history; its session is named when it is shown.

@@ -88,6 +88,18 @@ pub trait TaskRows {
     /// The engine's.
     fn write_task(&mut self, task: &Task, was: Fence) -> Result<()>;
 
+    /// The task of this session that a claim of this name gave to it.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn claimed_as(&mut self, owner: &SessionKey, name: &ClientMessageId) -> Result<Option<TaskId>>;
+
+    /// Writes the name of the claim that gave a task to its owner.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn name_claim(&mut self, task: TaskId, name: &ClientMessageId) -> Result<()>;
+
     /// Writes a note of the owner's progress. Whether the task is still its, with
     /// this fence.
     ///

@@ -66,7 +66,7 @@ async fn stand(
     let is_repeated = head.headers.contains_key("mcp-bridge-repeated");
     let key = [head.uri.path().as_bytes(), b" ", &bytes].concat();
     // What these would do the second time no program can say: they are not asked again.
-    let once = ["/v1/task/claim {}", "/v1/wake/claim", "/v1/follow"];
+    let once = ["/v1/wake/claim", "/v1/follow"];
     let is_once = once.iter().any(|one| key.starts_with(one.as_bytes()));
     let is_first = !is_once && lost.lock().expect("one at a time").insert(key);
     assert!(!(is_first && is_repeated), "{head:?}");

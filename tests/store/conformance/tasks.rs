@@ -185,6 +185,31 @@ pub(crate) async fn oldest_of_the_caller_s_role_is_claimed(backend: &impl Backen
     assert!(super::work::read(&store, &pairs[0].b).await.is_empty());
 }
 
+pub(crate) async fn claims_of_one_name_are_one(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pairs = pairs(&store, 2, at(0)).await;
+    let (one, two) = (add(&store, "one").await, add(&store, "two").await);
+    let claim = async |caller: &Caller, name: &str, second| {
+        let name = name.parse().expect("a name");
+        let claimed = store.claim_oldest_task(caller, name, at(second)).await;
+        claimed.expect("asked")
+    };
+    let (mine, theirs) = (&pairs[0].b, &pairs[1].b);
+    let first = claim(mine, "my-claim", 10).await.expect("it waits");
+    assert_eq!((first.id, first.fence), (one, Fence(1)));
+    assert_eq!(claim(mine, "my-claim", 11).await, Some(first.clone()));
+    // A name is its session's own.
+    let other = claim(theirs, "my-claim", 11).await.expect("it waits");
+    assert_eq!(other.id, two);
+    assert_eq!(claim(mine, "my-claim", 12).await, Some(first.clone()));
+    assert_eq!(events(&store, one).await, ["added 0", "claimed 1"]);
+    // What is over is not had again.
+    let end = done("x");
+    let ended = store.end_task(mine, one, Fence(1), &end, at(13)).await;
+    ended.expect("ended");
+    assert_eq!(claim(mine, "my-claim", 14).await, None);
+}
+
 pub(crate) async fn a_named_task_is_had_or_refused(backend: &impl Backend) {
     let store = backend.open().await;
     let (one, two) = (Pair::random(), Pair::random());

@@ -110,7 +110,12 @@ impl TaskRows for MemoryRows {
             last_owner: None,
         };
         let client_id = new.client_id.cloned();
-        tables.tasks.insert(id, TaskRow { task, client_id });
+        let row = TaskRow {
+            task,
+            client_id,
+            claim_id: None,
+        };
+        tables.tasks.insert(id, row);
         Ok(id)
     }
 
@@ -118,6 +123,21 @@ impl TaskRows for MemoryRows {
         let row = self.at()?.tasks.get_mut(&task.id);
         if let Some(row) = row.filter(|row| row.task.fence == was) {
             row.task = task.clone();
+        }
+        Ok(())
+    }
+
+    fn claimed_as(&mut self, owner: &SessionKey, name: &ClientMessageId) -> Result<Option<TaskId>> {
+        let mut tasks = self.at()?.tasks.values();
+        let known = tasks.find(|row| {
+            row.task.owner.as_ref() == Some(owner) && row.claim_id.as_ref() == Some(name)
+        });
+        Ok(known.map(|row| row.task.id))
+    }
+
+    fn name_claim(&mut self, task: TaskId, name: &ClientMessageId) -> Result<()> {
+        if let Some(row) = self.at()?.tasks.get_mut(&task) {
+            row.claim_id = Some(name.clone());
         }
         Ok(())
     }

@@ -6,30 +6,40 @@ use super::fitness::Fitness;
 use super::lease::{Cause, Target, lease};
 use super::{get, named, over};
 use crate::model::SessionKey;
+use crate::model::message::ClientMessageId;
 use crate::model::task::{TaskId, TaskState};
 use crate::store::executor::Transaction;
 use crate::store::ops::callers::{authenticate, came_back};
 use crate::store::rows::{Due, Rows};
 use crate::store::{Caller, HeldTask, Result, Signal, StoreError, Task, TaskError};
 
-/// Gives the caller a task: this one, or the oldest that waits for its role.
+/// The task that a session wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// This one.
+    This(TaskId),
+    /// The oldest that waits for its role; the same again for a claim of the same name.
+    Oldest(Option<ClientMessageId>),
+}
+
+/// Gives the caller a task.
 ///
 /// # Errors
 /// As [`crate::store::Store::claim_task`].
 pub(crate) fn claim(
     transaction: &mut Transaction<'_>,
     caller: &Caller,
-    task: Option<TaskId>,
+    wanted: &Wanted,
     now: Timestamp,
 ) -> Result<Option<Task>> {
-    let claimed = try_claim(transaction, caller, task, now);
+    let claimed = try_claim(transaction, caller, wanted, now);
     claimed.map_err(|refusal| named(transaction.rows(), refusal))
 }
 
 fn try_claim(
     transaction: &mut Transaction<'_>,
     caller: &Caller,
-    task: Option<TaskId>,
+    wanted: &Wanted,
     now: Timestamp,
 ) -> Result<Option<Task>> {
     let rows = transaction.rows();
@@ -37,23 +47,35 @@ fn try_claim(
     let session = &caller.session;
     came_back(rows, caller, now)?;
     rows.note_call(session, Some(now))?;
-    let wanted = match task {
-        Some(id) => {
-            let found = get(rows, id)?;
+    let (found, name) = match wanted {
+        Wanted::This(id) => {
+            let found = get(rows, *id)?;
             match claimable(&found, session, &verified.role)? {
-                Claimable::Free => Some(found),
+                Claimable::Free => (Some(found), None),
                 // Asked again, because the first answer was lost.
                 Claimable::Held => return Ok(Some(found)),
             }
         }
-        None => rows.oldest_waiting(&verified.role, Due::at(now))?,
+        Wanted::Oldest(name) => {
+            if let Some(name) = name
+                && let Some(held) = rows.claimed_as(session, name)?
+            {
+                // As above.
+                return get(rows, held).map(Some);
+            }
+            let oldest = rows.oldest_waiting(&verified.role, Due::at(now))?;
+            (oldest, name.as_ref())
+        }
     };
-    let Some(found) = wanted else {
+    let Some(found) = found else {
         return Ok(None);
     };
     let admits = Fitness::of(rows, session, now)?.admits(session);
     admits.map_err(|refusal| with_oldest(rows, session, refusal))?;
     lease(rows, &found, &Target::Claimed(session), Cause::Claim, now)?;
+    if let Some(name) = name {
+        rows.name_claim(found.id, name)?;
+    }
     let leased = get(rows, found.id)?;
     rows.signal(Signal::Work)?;
     transaction.ring();

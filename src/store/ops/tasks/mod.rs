@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 pub(crate) use add::{add, clean};
 pub(crate) use anew::give_anew;
-pub(crate) use claim::claim;
+pub(crate) use claim::{Wanted, claim};
 pub(crate) use end::{clean_note, clean_outcome, end, progress};
 pub(super) use fitness::Fitness;
 use fitness::unfit;

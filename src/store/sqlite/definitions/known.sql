@@ -211,6 +211,7 @@ CREATE TABLE bridge_task (
     reason TEXT,
     creator TEXT NOT NULL DEFAULT '',
     client_id TEXT,
+    claim_id TEXT,
     created_ms INTEGER NOT NULL,
     changed_ms INTEGER NOT NULL,
     CHECK ((state = 'leased') = (owner_conversation IS NOT NULL))

@@ -268,6 +268,35 @@ impl TaskRows for SqliteRows {
         })
     }
 
+    fn claimed_as(&mut self, owner: &SessionKey, name: &ClientMessageId) -> Result<Option<TaskId>> {
+        self.run(|connection| {
+            let known = connection.first(
+                "SELECT task_id FROM bridge_task INDEXED BY bridge_task_owner
+                 WHERE owner_conversation = ?1 AND owner_session = ?2 AND state = 'leased'
+                   AND claim_id = ?3",
+                [
+                    owner.conversation.as_str(),
+                    owner.side.as_str(),
+                    name.as_str(),
+                ],
+                |row| Ok(TaskId(row.get(0)?)),
+            )?;
+            Ok(known)
+        })
+    }
+
+    fn name_claim(&mut self, task: TaskId, name: &ClientMessageId) -> Result<()> {
+        self.run(|connection| {
+            connection
+                .change(
+                    "UPDATE bridge_task SET claim_id = ?2 WHERE task_id = ?1",
+                    params![task.0, name.as_str()],
+                )?
+                .wrote(1, "bridge_task")?;
+            Ok(())
+        })
+    }
+
     fn note_progress(
         &mut self,
         task: TaskId,
