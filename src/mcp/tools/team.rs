@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{Asked, Refusal, Tool, Who};
 use crate::clock;
-use crate::model::SessionKey;
 use crate::model::session::{SessionView, Status, session_name};
+use crate::model::{SessionKey, Side};
 use crate::text;
 use crate::text::shown::shown;
 
@@ -72,15 +72,28 @@ impl Seen {
     }
 }
 
-async fn seen(
-    asked: &Asked<'_>,
-    wanted: impl Fn(&SessionKey) -> bool + Send,
-) -> Result<Vec<Seen>, Refusal> {
+/// All sessions.
+async fn all(asked: &Asked<'_>) -> Result<Vec<SessionView>, Refusal> {
     let bridge = asked.agent.bridge().await?;
-    let all = bridge.sessions(std::time::Duration::ZERO).await?;
+    Ok(bridge.sessions(std::time::Duration::ZERO).await?)
+}
+
+/// These sessions. Most agents have one: no other needs to be looked at for it.
+async fn these(asked: &Asked<'_>, sessions: &[SessionKey]) -> Result<Vec<Seen>, Refusal> {
+    let found = match sessions {
+        [one] => {
+            let bridge = asked.agent.bridge().await?;
+            bridge.sessions_of(&one.conversation).await?
+        }
+        _ => all(asked).await?,
+    };
+    Ok(seen(&found, |view| sessions.contains(&view.key)))
+}
+
+fn seen(sessions: &[SessionView], wanted: impl Fn(&SessionView) -> bool) -> Vec<Seen> {
     let now = clock::now();
-    let wanted = all.iter().filter(|view| wanted(&view.key));
-    Ok(wanted.map(|view| Seen::of(view, now)).collect())
+    let wanted = sessions.iter().filter(|view| wanted(view));
+    wanted.map(|view| Seen::of(view, now)).collect()
 }
 
 fn lines(sessions: &[Seen], none: &str) -> String {
@@ -144,7 +157,7 @@ impl Tool for CheckPartnerStatus {
         let acting = self.who.acting(asked)?;
         let callers = acting.callers().into_iter();
         let partners: Vec<SessionKey> = callers.map(|one| one.session.partner()).collect();
-        let sessions = seen(asked, |key| partners.contains(key)).await?;
+        let sessions = these(asked, &partners).await?;
         let text = lines(&sessions, "Your conversation has ended: tell your user.");
         Ok((text, Sessions { sessions }))
     }
@@ -168,10 +181,11 @@ impl Tool for ListWorkers {
     type Structured = Sessions;
 
     async fn run(self, asked: &Asked<'_>) -> Result<(String, Sessions), Refusal> {
-        let mut sessions = seen(asked, |key| key.side == crate::model::Side::B).await?;
-        if let Some(role) = &self.role {
-            sessions.retain(|one| one.role == *role);
-        }
+        let has_role =
+            |view: &SessionView| self.role.as_ref().is_none_or(|role| view.role == *role);
+        let sessions = seen(&all(asked).await?, |view| {
+            view.key.side == Side::B && has_role(view)
+        });
         let text = lines(&sessions, "No agents.");
         Ok((text, Sessions { sessions }))
     }
@@ -210,7 +224,7 @@ impl Tool for MyStatus {
             .into_iter()
             .map(|one| one.session)
             .collect();
-        let sessions = seen(asked, |key| own.contains(key)).await?;
+        let sessions = these(asked, &own).await?;
         let (way, words) = match bridge.is_door() {
             true => ("daemon", "through its daemon"),
             false => ("embedded", "by its file: no daemon serves it"),
