@@ -238,7 +238,7 @@ pub async fn follow(
             () = rings.done.notified() => {}
             () = rings.access.notified() => {}
             () = rings.missed.notified() => is_due = true,
-            () = tokio::time::sleep(next_end.min(full_look)) => {}
+            () = tokio::time::sleep(next_end) => {}
             _ = ticks.tick() => is_due = true,
             () = tokio::time::sleep(SOON), if is_behind => is_due = true,
         }

@@ -1,6 +1,7 @@
 //! A subscription as it travels: what is asked for, and lines of JSON that come back.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,10 @@ pub(super) const MEDIA_TYPE: &str = "application/jsonl";
 
 /// The most sessions of a subscription.
 pub(super) const MOST_SESSIONS: usize = 1_000;
+
+/// How often a silent stream says that it stands: so a reader learns of a daemon that
+/// hangs, and the daemon of a reader that is gone behind a tunnel. Each line wakes both.
+pub(super) const ALIVE: Duration = Duration::from_secs(30);
 
 /// Whose mail is followed: each message once, in order, the moment it is committed.
 /// Nothing is marked read.

@@ -115,16 +115,18 @@ pub(crate) async fn state(client: ProcessId, threads: &[String]) -> Result<Optio
     codex::state(client, threads).await
 }
 
-/// What the client with this process notes of itself, as long as it says there that it
-/// is idle; otherwise `None`.
-pub(crate) fn idles(client: ProcessId) -> Option<Vec<u8>> {
-    claude::idles(client)
+/// What a client notes of itself. All is `None` where it does not say what it does.
+#[derive(Debug, Default)]
+pub(crate) struct OwnNote {
+    /// Whether it waits for its user.
+    pub(crate) waits: Option<bool>,
+    /// The whole note, as long as it says there that it is idle.
+    pub(crate) idle: Option<Vec<u8>>,
 }
 
-/// Whether the client with this process notes of itself that it waits for its user;
-/// nothing where it does not say.
-pub(crate) fn waits(client: ProcessId) -> Option<bool> {
-    claude::waits(client)
+/// What the client with this process notes of itself.
+pub(crate) fn own_note(client: ProcessId) -> OwnNote {
+    claude::own_note(client)
 }
 
 /// What an agent does, as its client says.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::agent::Agent;
 use super::waiting::{self, Knows};
-use crate::clients;
+use crate::clients::{self, OwnNote};
 use crate::model::health::{DEFAULT_TTL, Turn};
 use crate::model::process::ProcessId;
 use crate::session::SessionError;
@@ -15,21 +15,25 @@ use crate::session::SessionError;
 /// may be telling of a turn that begins this moment.
 const EVERY: Duration = Duration::from_secs(3);
 
+/// The same where the client says nothing of what it does, or sits idle and that is dealt
+/// with: its hook tells when that changes.
+const SELDOM: Duration = Duration::from_secs(12);
+
 /// Looks for ever.
 pub(super) async fn run(agent: Agent, client: ProcessId) {
     // What the client noted at the last look, and what was dealt with.
     let (mut last, mut done) = (None, None);
     let mut waited = None;
     loop {
-        tokio::time::sleep(EVERY).await;
-        let waits = clients::waits(client);
+        let rests = waited.is_none() || (last.is_some() && last == done);
+        tokio::time::sleep(if rests { SELDOM } else { EVERY }).await;
+        let OwnNote { waits, idle: now } = clients::own_note(client);
         if let Some(waits) = waits.filter(|_| waits == waited)
             && waiting::say(&agent, waits, Knows::Questions).await.is_err()
         {
             agent.forget_bridge();
         }
         waited = waits;
-        let now = clients::idles(client);
         if now.is_some() && now == last && now != done {
             match end_turn(&agent).await {
                 Ok(()) => done.clone_from(&now),

@@ -18,9 +18,8 @@ use crate::model::door::DoorError;
 use crate::model::quoting::complaint;
 use crate::store::StoreError;
 
-/// A stream that is silent for so long does not stand any more: the daemon says every
-/// 15 seconds that it does.
-const SILENT: Duration = Duration::from_secs(45);
+/// A stream that is silent for so long does not stand any more.
+const SILENT: Duration = stream::ALIVE.saturating_mul(3);
 
 /// The longest line; a message has 50,000 characters at most.
 const LONGEST: usize = 1024 * 1024;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
@@ -16,12 +15,10 @@ use super::json::parse;
 use super::users::{Held, User};
 use super::{Door, Peer};
 use crate::api::events::{self, FollowEvents, Line};
+use crate::api::stream::ALIVE;
 use crate::api::{Problem, Rights, Route};
 use crate::model::door::DoorError;
 use crate::store::{AuditPage, Result, SharedStore, StoreError};
-
-/// How often a silent stream says that it stands.
-const ALIVE: Duration = Duration::from_secs(15);
 
 /// As the table of rights has it.
 const ROUTE: Route = Route::post(events::NAME, Rights::OPERATOR, events::SUMMARY);

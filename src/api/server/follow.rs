@@ -19,15 +19,11 @@ use super::json::{harmless, parse};
 use super::users::{Held, User};
 use super::{Door, Peer};
 use crate::api::follow::{self as following, Begin, Cursor, FollowError, News, Pace, Subscription};
-use crate::api::stream::{Follow, Line, MOST_SESSIONS, Start};
+use crate::api::stream::{ALIVE, Follow, Line, MOST_SESSIONS, Start};
 use crate::api::{Actor, Problem};
 use crate::model::SessionKey;
 use crate::model::door::DoorError;
 use crate::store::{Caller, ErrorClass, Result, SharedStore, StoreError};
-
-/// How often a silent stream says that it stands: so a reader learns of a daemon that
-/// hangs, and the daemon of a reader that is gone.
-const ALIVE: Duration = Duration::from_secs(15);
 
 /// Lines that wait for a reader. One that is further behind is dropped.
 const BEHIND: usize = 1_024;
@@ -35,8 +31,9 @@ const BEHIND: usize = 1_024;
 /// Bytes of those lines, at most.
 const BEHIND_BYTES: usize = 16 * 1024 * 1024;
 
-/// How often a subscription looks at everything, also without a bell.
-const FULL_LOOK: Duration = Duration::from_secs(30);
+/// How often a subscription looks at everything, also without a bell. The daemon's doorbell
+/// asks the store itself four times a second.
+const FULL_LOOK: Duration = Duration::from_secs(60);
 
 /// Begins a subscription.
 pub(super) async fn begin(

@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
@@ -26,7 +27,21 @@ pub(super) struct Patient {
     answers: bool,
     /// When the reader is given up, since a write had to wait.
     waits: Option<Pin<Box<Sleep>>>,
+    /// The peer has ended its own direction: when it is looked at again.
+    half: Option<Half>,
 }
+
+/// The kernel wakes no task a second time for a peer that has ended its own direction and
+/// goes then. A client's library does both when it drops a connection, one after the other.
+struct Half {
+    pause: Duration,
+    over: Pin<Box<Sleep>>,
+}
+
+/// How long after it is looked for the first time whether such a peer has gone, and how
+/// often later.
+const SOON: Duration = Duration::from_millis(50);
+const SELDOM: Duration = Duration::from_secs(5);
 
 impl Patient {
     pub(super) fn new(stream: UnixStream, door: Arc<Door>) -> Self {
@@ -35,6 +50,7 @@ impl Patient {
             door,
             answers: false,
             waits: None,
+            half: None,
         }
     }
 
@@ -48,9 +64,8 @@ impl Patient {
     }
 
     /// Whether nothing that is written can be read any more. The task of `cx` is woken when
-    /// this may have changed, unless the peer has ended its own direction alone, or asks for
-    /// more before it has read this.
-    fn is_gone(&self, cx: &mut Context<'_>) -> bool {
+    /// this may have changed, unless the peer asks for more before it has read this.
+    fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
         while self.stream.poll_read_ready(cx).is_ready() {
             let peeked = self.stream.try_io(Interest::READABLE, || {
                 let (_, length) = recv(&self.stream, &mut [0; 1], RecvFlags::PEEK)?;
@@ -59,8 +74,24 @@ impl Patient {
             match peeked {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(1..) => return false,
-                Ok(0) | Err(_) => return hung_up(&self.stream),
+                Ok(0) | Err(_) => return self.is_gone_wholly(cx),
             }
+        }
+        false
+    }
+
+    /// The same for a peer that has ended its own direction.
+    fn is_gone_wholly(&mut self, cx: &mut Context<'_>) -> bool {
+        if hung_up(&self.stream) {
+            return true;
+        }
+        let half = self.half.get_or_insert_with(|| Half {
+            pause: SOON,
+            over: Box::pin(sleep(SOON)),
+        });
+        while half.over.as_mut().poll(cx).is_ready() {
+            half.pause = (half.pause * 2).min(SELDOM);
+            half.over.set(sleep(half.pause));
         }
         false
     }

@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
 use super::inbound;
-use crate::clients::{Addressee, Fired, Text, Way};
+use crate::clients::{Addressee, Fired, OwnNote, Text, Way};
 use crate::guarded;
 use crate::liveness;
 use crate::model::process::ProcessId;
@@ -75,18 +75,18 @@ pub(in crate::clients) fn is_claude(client: ProcessId) -> bool {
     sessions().is_some_and(|directory| noted(&directory, client).is_ok())
 }
 
-/// What the client notes of its session, as long as it says there that it sits idle. A
-/// user who breaks a turn off makes it say so, and call no hook.
-pub(in crate::clients) fn idles(client: ProcessId) -> Option<Vec<u8>> {
-    let (noted, text) = noted_with(&sessions()?, client).ok()?;
-    (noted.status.as_deref() == Some("idle")).then_some(text)
-}
-
-/// Whether the client says that it waits for its user, which it does for more than its
-/// hooks report; `None` where it does not say.
-pub(in crate::clients) fn waits(client: ProcessId) -> Option<bool> {
-    let noted = noted(&sessions()?, client).ok()?;
-    Some(noted.status? == "waiting")
+/// What the client notes of its session. It says there that it sits idle also where its
+/// user broke a turn off, and it called no hook; and that it waits for its user, which it
+/// does for more than its hooks report.
+pub(in crate::clients) fn own_note(client: ProcessId) -> OwnNote {
+    let noted = sessions().and_then(|directory| noted_with(&directory, client).ok());
+    let Some((Some(status), text)) = noted.map(|(noted, text)| (noted.status, text)) else {
+        return OwnNote::default();
+    };
+    OwnNote {
+        waits: Some(status == "waiting"),
+        idle: (status == "idle").then_some(text),
+    }
 }
 
 /// What the client notes of a session that runs.

@@ -6,7 +6,7 @@ mod inbox;
 
 use super::Way;
 
-pub(super) use inbox::{idles, is_claude, waits};
+pub(super) use inbox::{is_claude, own_note};
 
 /// The first one first.
 pub(super) const WAYS: &[&dyn Way] = &[&hook::Hook, &inbox::Inbox];
