@@ -58,6 +58,10 @@ const HOW: &str = "with the tool check_messages";
 /// How long one look at credentials and client holds.
 const AT_MOST: Duration = Duration::from_secs(60);
 
+/// The same while nothing comes and a daemon pushes what does: it says as well when a token
+/// is replaced or a conversation closed.
+const PUSHED: Duration = Duration::from_secs(180);
+
 /// Wakes the agent of this client as long as it runs.
 pub(super) async fn run(agent: Agent, client: ProcessId) {
     tokio::time::sleep(SETTLES).await;
@@ -305,10 +309,11 @@ async fn await_news(
         }
     };
     let limit = until.map(|until| until.saturating_sub(clock::since_boot()));
+    let longest = if bridge.is_door() { PUSHED } else { AT_MOST };
     let following = Following {
         begin,
         count: Some(1),
-        limit: Some(limit.unwrap_or(AT_MOST).min(AT_MOST)),
+        limit: Some(limit.unwrap_or(longest).min(longest)),
         ..Following::default()
     };
     let (sink, refused) = (Box::new(|_| Ok(())), Box::new(|_| ()));

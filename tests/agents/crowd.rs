@@ -51,12 +51,16 @@ fn at_home(rig: &Rig) -> BTreeSet<(i32, String)> {
     found
 }
 
-/// Processor time of these processes so far, in ticks of a hundredth of a second.
-fn ticks(pids: &[i32]) -> u64 {
+/// The processor time that these processes have had. The ticks of `/proc/PID/stat` round
+/// each of them down, by more than it takes in half a minute.
+fn had(pids: &[i32]) -> Duration {
     let of = |pid: &i32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        Some(fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?)
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let nanos = tasks.flatten().filter_map(|task| {
+            let stat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            stat.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        Some(Duration::from_nanos(nanos.sum()))
     };
     pids.iter().filter_map(of).sum()
 }
@@ -164,10 +168,10 @@ fn idles(pids: &[i32], daemon: Option<u32>) {
         .collect();
     // Waiters begin with three seconds in which their clients settle.
     std::thread::park_timeout(Duration::from_secs(6));
-    let (before, begun) = ((ticks(pids), ticks(&daemon)), Instant::now());
+    let (before, begun) = ((had(pids), had(&daemon)), Instant::now());
     std::thread::park_timeout(long);
-    let (spent, beside) = (ticks(pids) - before.0, ticks(&daemon) - before.1);
-    let percent = |ticks: u64| ticks as f64 / begun.elapsed().as_secs_f64();
+    let (spent, beside) = (had(pids) - before.0, had(&daemon) - before.1);
+    let percent = |had: Duration| had.as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
     let (percent, beside) = (percent(spent), percent(beside));
     println!(
         "idle: {} processes take {percent:.2} % of a core, their daemon {beside:.2} %",

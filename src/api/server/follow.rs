@@ -33,7 +33,7 @@ const BEHIND_BYTES: usize = 16 * 1024 * 1024;
 
 /// How often a subscription looks at everything, also without a bell. The daemon's doorbell
 /// asks the store itself four times a second.
-const FULL_LOOK: Duration = Duration::from_secs(60);
+const FULL_LOOK: Duration = Duration::from_secs(120);
 
 /// Begins a subscription.
 pub(super) async fn begin(
