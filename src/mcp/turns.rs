@@ -24,9 +24,9 @@ pub(super) async fn run(agent: Agent, client: ProcessId) {
     // What the client noted at the last look, and what was dealt with.
     let (mut last, mut done) = (None, None);
     let mut waited = None;
+    let mut pause = EVERY;
     loop {
-        let rests = waited.is_none() || (last.is_some() && last == done);
-        tokio::time::sleep(if rests { SELDOM } else { EVERY }).await;
+        tokio::time::sleep(pause).await;
         let OwnNote { waits, idle: now } = clients::own_note(client);
         if let Some(waits) = waits.filter(|_| waits == waited)
             && waiting::say(&agent, waits, Knows::Questions).await.is_err()
@@ -40,6 +40,8 @@ pub(super) async fn run(agent: Agent, client: ProcessId) {
                 Err(_) => agent.forget_bridge(),
             }
         }
+        let rests = waits.is_none() || (now.is_some() && now == done);
+        pause = if rests { SELDOM } else { EVERY };
         last = now;
     }
 }
