@@ -651,9 +651,9 @@ fn wake_claimed_by_another_does_not_use_up_ours() {
             .expect("claimed")
             .expect("ours")
     };
+    rig.send(&pair.a, "hello");
     let waiter = claim(Duration::from_secs(3600));
     let daemon = rig.worker(&woken("one", keys, &adapters));
-    rig.send(&pair.a, "hello");
     // Several times `verify_within`, measured by another clock than ours: another
     // session that is tried as often.
     daemon.shows("the mail", |s| s.status.contains("1 unread"));
