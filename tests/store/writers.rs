@@ -377,3 +377,20 @@ async fn killed_writers_lose_nothing_that_was_acknowledged() {
     assert!(check.problems.is_empty(), "{:?}", check.problems);
     store.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_store_leaves_no_log() {
+    let scratch = Scratch::fast();
+    let store = scratch.make().await;
+    let pair = common::pair(&store, at(0)).await;
+    store.close().await;
+    for round in 0..100 {
+        let store = scratch.open().await;
+        common::say(&store, &pair.a, "hello", at(round)).await;
+        store.fetch(&pair.b, 1, at(round)).await.expect("fetched");
+        store.sessions(at(0)).await.expect("listed");
+        store.close().await;
+        // Of connections that close at once, each would leave it to the other.
+        assert!(!scratch.beside("-wal").exists(), "round {round}");
+    }
+}

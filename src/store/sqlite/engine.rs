@@ -2,7 +2,7 @@
 //! which is confined to the store's directory, and asked without a hop.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -36,16 +36,15 @@ pub(super) fn executor(
     synchronous: Durability,
     first: Option<Connection>,
 ) -> Executor {
+    let mut rows = SqliteRows::new(opened, synchronous);
+    rows.connection = first;
     let engine = SqliteEngine {
         durability,
         turnstile: Turnstile::new(opened.files.beside("-bell")),
         place: None,
         word: None,
         own: None,
-        rows: SqliteRows {
-            connection: first,
-            ..SqliteRows::new(opened, synchronous)
-        },
+        rows,
         changes: 0,
         begun: false,
     };
@@ -139,6 +138,14 @@ impl SqliteRows {
         fault.explain(self.path(), self.doing)
     }
 
+    /// Closes the connection, if there is one, while no other of this process closes:
+    /// of two that close at once neither is the last, and the log would stay.
+    fn close(&mut self) {
+        let closing = self.opened.closing.lock();
+        let _one = closing.unwrap_or_else(PoisonError::into_inner);
+        self.connection = None;
+    }
+
     /// The connection, opened if there is none.
     fn connected(&mut self) -> std::result::Result<&Connection, Fault> {
         let connection = match self.connection.take() {
@@ -150,6 +157,12 @@ impl SqliteRows {
             }
         };
         Ok(self.connection.insert(connection))
+    }
+}
+
+impl Drop for SqliteRows {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -181,9 +194,10 @@ struct SqliteEngine {
 
 impl Drop for SqliteEngine {
     fn drop(&mut self) {
-        if let (false, Some(first)) = (self.begun, self.rows.connection.take()) {
+        if !self.begun && self.rows.connection.is_some() {
+            let opened = Arc::clone(&self.rows.opened);
             // What cannot be done here is done by the end of the process.
-            let _ = self.rows.opened.confined.run(|| drop(first));
+            let _ = opened.confined.run(|| self.rows.close());
         }
     }
 }

@@ -43,8 +43,8 @@ mod written;
 
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -115,6 +115,8 @@ pub struct Opened {
     committed_at: AtomicU64,
     /// Transactions of this process that may write to the log now.
     own_commits: Arc<OwnCommits>,
+    /// Held by a connection that closes.
+    closing: Mutex<()>,
 }
 
 impl SqliteStore {

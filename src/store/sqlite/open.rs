@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -165,6 +165,7 @@ impl SqliteStore {
             full,
             normal,
             own_commits: Arc::default(),
+            closing: Mutex::default(),
             committed_at: AtomicU64::new(0),
             acceptance,
             bell: Bell::new(files.beside("-bell")),
