@@ -160,7 +160,8 @@ fn does_not_know(error: &DoorError, way: ClientWay) -> bool {
 }
 
 /// Says of the wakes that the client's hook claimed that their mail was read: the program
-/// that claimed one has ended with it. `oldest` is the agent's oldest unread message.
+/// that claimed one has ended with it, and the store knows only what was read through us.
+/// `oldest` is the agent's oldest unread message.
 pub(crate) async fn end_read(
     bridge: &Bridge,
     (acting, notes): (&Acting, &Notes),

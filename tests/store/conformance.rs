@@ -207,6 +207,7 @@ macro_rules! every_case {
                 wake_without_a_way_is_found_until_one_works
                 an_agent_claims_its_own
                 a_fetch_makes_room
+                read_mail_ends_its_wake
             }
             alerts {
                 one_of_a_kind_is_open_for_a_subject

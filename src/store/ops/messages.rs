@@ -209,7 +209,8 @@ pub(crate) fn fetch(
     })
 }
 
-/// The answer to a session's fetch reached its reader.
+/// The answer to a session's fetch reached its reader. A wake for this mail has done what
+/// it was for, also one whose program was killed.
 ///
 /// # Errors
 /// The engine's.
@@ -219,7 +220,9 @@ pub(crate) fn confirm(
     fetch: &FetchId,
     now: Timestamp,
 ) -> Result<()> {
-    transaction.rows().confirm(by, fetch, now)
+    let rows = transaction.rows();
+    rows.confirm(by, fetch, now)?;
+    rows.verify_wake(by, now)
 }
 
 /// Shows a session its mail and marks nothing.
@@ -287,6 +290,7 @@ pub(crate) fn acknowledge(
         }
         acknowledged += u64::from(rows.acknowledge(session, *id, now)?);
     }
+    rows.verify_wake(session, now)?;
     rows.note_call(session, Some(now))?;
     Ok(acknowledged)
 }

@@ -13,10 +13,10 @@ use crate::store::{Boot, Caller, Result, WakeClaim, WakeEnd, WakeRef};
 /// How long such a claim holds at most: until then no daemon wakes the session.
 const LONGEST_LEASE: Duration = Duration::from_secs(60);
 
-/// Claims a session's wake. An earlier one whose mail was fetched meanwhile has done what
-/// it was for, and stands in the way of none. `None` where another program has it, and
-/// where the session's mail was fetched since it was looked at: there is nothing to wake
-/// it for.
+/// Claims a session's wake. An earlier one whose mail a program of the Python bridge read
+/// has done what it was for, and stands in the way of none. `None` where another program
+/// has it, and where the session's mail was fetched since it was looked at: there is
+/// nothing to wake it for.
 ///
 /// # Errors
 /// The engine's.
@@ -25,10 +25,9 @@ pub(crate) fn claim(
     claim: &WakeClaim<'_>,
     now: Timestamp,
 ) -> Result<Option<WakeRef>> {
+    rows.verify_wake(claim.session, now)?;
     let mail = rows.mail(std::slice::from_ref(claim.session))?;
-    let oldest = mail.first().and_then(|mail| mail.oldest_unread);
-    rows.verify_wake(claim.session, oldest, now)?;
-    match oldest {
+    match mail.first().and_then(|mail| mail.oldest_unread) {
         Some(_) => rows.claim(claim, now),
         None => Ok(None),
     }

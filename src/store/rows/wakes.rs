@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::model::{MessageId, SessionKey};
+use crate::model::SessionKey;
 use crate::store::{Result, SpentWake, WakeClaim, WakeEnd, WakeRef};
 
 /// Operations on wakes.
@@ -15,17 +15,11 @@ pub trait WakeRows {
     /// The engine's.
     fn claim(&mut self, claim: &WakeClaim<'_>, now: Timestamp) -> Result<Option<WakeRef>>;
 
-    /// Ends a session's open wake as verified, if no message up to its mark is unread:
-    /// `oldest` is the oldest that is.
+    /// Ends a session's open wake as verified, if no message up to its mark is unread.
     ///
     /// # Errors
     /// The engine's.
-    fn verify_wake(
-        &mut self,
-        session: &SessionKey,
-        oldest: Option<MessageId>,
-        now: Timestamp,
-    ) -> Result<()>;
+    fn verify_wake(&mut self, session: &SessionKey, now: Timestamp) -> Result<()>;
 
     /// For each of these sessions, in their order: its last wake, where that ended with no
     /// way left. Nothing where a fetch followed the last one.

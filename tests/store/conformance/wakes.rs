@@ -30,6 +30,13 @@ async fn with_mail(store: &Store) -> SessionKey {
     pair.b.session
 }
 
+/// What `status` says of a session's last wake.
+async fn last_shown(store: &Store, session: &SessionKey) -> String {
+    let shown = store.sessions(at(0)).await.expect("listed");
+    let view = shown.into_iter().find(|view| view.key == *session);
+    view.and_then(|view| view.wake).expect("a wake")
+}
+
 const SPENT: WakeEnd<'_> = WakeEnd {
     outcome: WakeOutcome::Spent,
     reason: Some("no fetch in time"),
@@ -66,12 +73,7 @@ pub(crate) async fn a_wake_that_ended_makes_room(backend: &impl Backend) {
     assert!(!again, "ended twice");
     let second = claim(&store, &session, "two", &boot).await.expect("free");
     assert_ne!(first.id, second.id);
-    let shown = store.sessions(at(0)).await.expect("listed");
-    let wake = shown
-        .into_iter()
-        .find(|view| view.key == session)
-        .and_then(|view| view.wake);
-    assert_eq!(wake.as_deref(), Some("exec: waiting"));
+    assert_eq!(last_shown(&store, &session).await, "exec: waiting");
 }
 
 pub(crate) async fn no_wake_without_unread_mail(backend: &impl Backend) {
@@ -241,4 +243,36 @@ pub(crate) async fn a_fetch_makes_room(backend: &impl Backend) {
         .await
         .expect("it was read");
     assert_ne!(first.id, second.id);
+}
+
+pub(crate) async fn read_mail_ends_its_wake(backend: &impl Backend) {
+    let store = backend.open().await;
+    let pair = pair(&store, at(0)).await;
+    let session = &pair.b.session;
+    let id = say(&store, &pair.a, "one", at(0)).await;
+    say(&store, &pair.a, "two", at(0)).await;
+    // The program that claimed it is gone: no other ends it.
+    let claimed = claim(&store, session, "one", &boot("x", 100)).await;
+    assert!(claimed.is_some());
+    let one = [MessageId(id)];
+    store.acknowledge(&pair.b, &one, at(1)).await.expect("read");
+    assert_eq!(last_shown(&store, session).await, "exec: waiting");
+    let fetched = store.fetch(&pair.b, 10, at(1)).await.expect("fetched");
+    assert_eq!(last_shown(&store, session).await, "exec: waiting");
+    let fetch = fetched.id.expect("mail");
+    let read = store.fetch_written(session, &fetch, at(1)).await;
+    read.expect("noted");
+    assert_eq!(last_shown(&store, session).await, "exec: verified");
+
+    let id = say(&store, &pair.a, "three", at(2)).await;
+    let claimed = claim(&store, session, "two", &boot("x", 100)).await;
+    assert!(claimed.is_some());
+    let three = [MessageId(id)];
+    store
+        .acknowledge(&pair.b, &three, at(3))
+        .await
+        .expect("read");
+    assert_eq!(last_shown(&store, session).await, "exec: verified");
+    let ended = store.end_wake(&claimed.expect("one"), &SPENT, at(4)).await;
+    assert!(!ended.expect("asked"), "it is over");
 }

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::MemoryRows;
+use crate::model::SessionKey;
 use crate::model::wake::WakeOutcome;
-use crate::model::{MessageId, SessionKey};
 use crate::store::memory::tables::Wake;
 use crate::store::rows::WakeRows;
 use crate::store::{Result, SpentWake, WakeClaim, WakeEnd, WakeRef};
@@ -39,13 +39,10 @@ impl WakeRows for MemoryRows {
         Ok(Some(WakeRef { id, claim: number }))
     }
 
-    fn verify_wake(
-        &mut self,
-        session: &SessionKey,
-        oldest: Option<MessageId>,
-        now: Timestamp,
-    ) -> Result<()> {
-        let wakes = self.at()?.wakes.values_mut();
+    fn verify_wake(&mut self, session: &SessionKey, now: Timestamp) -> Result<()> {
+        let tables = self.at()?;
+        let oldest = tables.owed(session).map(|message| message.id).next();
+        let wakes = tables.wakes.values_mut();
         let open = wakes.filter(|wake| wake.session == *session && wake.ended.is_none());
         for wake in open.filter(|wake| oldest.is_none_or(|oldest| wake.mark < oldest)) {
             wake.ended = Some(now);

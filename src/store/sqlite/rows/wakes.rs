@@ -8,6 +8,7 @@ use crate::model::{MessageId, SessionKey};
 use crate::store::rows::WakeRows;
 use crate::store::sqlite::engine::SqliteRows;
 use crate::store::sqlite::millis;
+use crate::store::sqlite::owed::owed_mail;
 use crate::store::sqlite::statements::{Statements as _, text};
 use crate::store::{Result, SpentWake, WakeClaim, WakeEnd, WakeRef};
 use crate::text::millis as duration_millis;
@@ -47,21 +48,20 @@ impl WakeRows for SqliteRows {
         })
     }
 
-    fn verify_wake(
-        &mut self,
-        session: &SessionKey,
-        oldest: Option<MessageId>,
-        now: Timestamp,
-    ) -> Result<()> {
+    fn verify_wake(&mut self, session: &SessionKey, now: Timestamp) -> Result<()> {
         self.run(|connection| {
             connection.change(
-                "UPDATE bridge_wake SET outcome = 'verified', ended_ms = ?4
-                 WHERE conversation_id = ?1 AND session_id = ?2 AND ended_ms IS NULL
-                   AND (?3 IS NULL OR mark < ?3)",
+                concat!(
+                    "UPDATE bridge_wake SET outcome = 'verified', ended_ms = ?3
+                     WHERE conversation_id = ?1 AND session_id = ?2 AND ended_ms IS NULL
+                       AND NOT (SELECT EXISTS (SELECT 1 FROM (",
+                    owed_mail!(),
+                    ") WHERE id <= bridge_wake.mark)
+                                FROM (SELECT ?1 AS conversation, ?2 AS side) w)"
+                ),
                 params![
                     session.conversation.as_str(),
                     session.side.as_str(),
-                    oldest.map(|id| id.0),
                     millis(now)
                 ],
             )?;
