@@ -1,6 +1,7 @@
 //! Many servers and waiters on one machine, one of them killed every second.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -51,18 +52,28 @@ fn at_home(rig: &Rig) -> BTreeSet<(i32, String)> {
     found
 }
 
-/// The processor time that these processes have had. The ticks of `/proc/PID/stat` round
-/// each of them down, by more than it takes in half a minute.
-fn had(pids: &[i32]) -> Duration {
-    let of = |pid: &i32| {
-        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-        let nanos = tasks.flatten().filter_map(|task| {
-            let stat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-            stat.split_whitespace().next()?.parse::<u64>().ok()
-        });
-        Some(Duration::from_nanos(nanos.sum()))
+/// The processor time that each thread of these processes has had, in nanoseconds. The
+/// ticks of `/proc/PID/stat` round each process down, by more than it takes in half a
+/// minute.
+fn had(pids: &[i32]) -> BTreeMap<OsString, u64> {
+    let tasks = |pid: &i32| std::fs::read_dir(format!("/proc/{pid}/task")).ok();
+    let tasks = pids.iter().filter_map(tasks).flatten().flatten();
+    let of = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        let nanos = stat.split_whitespace().next()?.parse().ok()?;
+        Some((task.file_name(), nanos))
     };
-    pids.iter().filter_map(of).sum()
+    tasks.filter_map(of).collect()
+}
+
+/// What they have had since `before`. What a thread had that has ended meanwhile is not
+/// known.
+fn had_since(before: &BTreeMap<OsString, u64>, pids: &[i32]) -> Duration {
+    let since = |(thread, nanos): (OsString, u64)| {
+        let before = before.get(&thread).copied().unwrap_or_default();
+        nanos.saturating_sub(before)
+    };
+    Duration::from_nanos(had(pids).into_iter().map(since).sum())
 }
 
 fn crowd(through_door: bool) {
@@ -170,7 +181,8 @@ fn idles(pids: &[i32], daemon: Option<u32>) {
     std::thread::park_timeout(Duration::from_secs(6));
     let (before, begun) = ((had(pids), had(&daemon)), Instant::now());
     std::thread::park_timeout(long);
-    let (spent, beside) = (had(pids) - before.0, had(&daemon) - before.1);
+    let spent = had_since(&before.0, pids);
+    let beside = had_since(&before.1, &daemon);
     let percent = |had: Duration| had.as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
     let (percent, beside) = (percent(spent), percent(beside));
     println!(
