@@ -141,6 +141,9 @@ impl SqliteRows {
     /// Closes the connection, if there is one, while no other of this process closes:
     /// of two that close at once neither is the last, and the log would stay.
     fn close(&mut self) {
+        if self.connection.is_none() {
+            return;
+        }
         let closing = self.opened.closing.lock();
         let _one = closing.unwrap_or_else(PoisonError::into_inner);
         self.connection = None;
