@@ -208,6 +208,11 @@ pub(crate) async fn claims_of_one_name_are_one(backend: &impl Backend) {
     let ended = store.end_task(mine, one, Fence(1), &end, at(13)).await;
     ended.expect("ended");
     assert_eq!(claim(mine, "my-claim", 14).await, None);
+    // It does not go with the task to its next owner.
+    fail(&store, theirs, &other, 15).await;
+    let again = store.claim_task(mine, Some(two), at(15)).await;
+    assert_eq!(again.expect("claimed").expect("the task").id, two);
+    assert_eq!(claim(mine, "my-claim", 16).await, None);
 }
 
 pub(crate) async fn a_named_task_is_had_or_refused(backend: &impl Backend) {

@@ -122,6 +122,7 @@ impl TaskRows for MemoryRows {
     fn write_task(&mut self, task: &Task, was: Fence) -> Result<()> {
         let row = self.at()?.tasks.get_mut(&task.id);
         if let Some(row) = row.filter(|row| row.task.fence == was) {
+            row.claim_id.take_if(|_| task.fence != was);
             row.task = task.clone();
         }
         Ok(())

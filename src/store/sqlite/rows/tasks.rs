@@ -244,7 +244,8 @@ impl TaskRows for SqliteRows {
                     "UPDATE bridge_task SET state = ?3, fence = ?4, owner_conversation = ?5,
                          owner_session = ?6, last_conversation = ?7, last_session = ?8,
                          attempts = ?9, failures = ?10, retry_ms = ?11, result = ?12,
-                         reason = ?13, changed_ms = ?14
+                         reason = ?13, changed_ms = ?14,
+                         claim_id = CASE fence WHEN ?4 THEN claim_id END
                      WHERE task_id = ?1 AND fence = ?2",
                     params![
                         task.id.0,
