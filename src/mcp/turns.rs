@@ -16,7 +16,7 @@ use crate::session::SessionError;
 const EVERY: Duration = Duration::from_secs(3);
 
 /// The same where the client says nothing of what it does, or sits idle and that is dealt
-/// with: its hook tells when that changes.
+/// with. A turn that begins then and is broken off counts as over this much later.
 const SELDOM: Duration = Duration::from_secs(12);
 
 /// Looks for ever.

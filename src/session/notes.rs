@@ -75,7 +75,8 @@ pub(crate) struct AgentNote {
     pub(crate) boot: String,
     /// When its client was woken lately: milliseconds since boot.
     pub(crate) wakes: Vec<u64>,
-    /// The wake that the client's hook claimed last, until what came of it is known.
+    /// The wakes that the client's hook claimed, the last of each session, until what came
+    /// of them is known.
     pub(crate) claimed: Vec<Claimed>,
     /// The client says that it asks its user for no permission.
     pub(crate) bypasses: bool,

@@ -11,7 +11,7 @@ use crate::host;
 use crate::model::MessageId;
 use crate::model::door::DoorError;
 use crate::model::wake::{ClientWay, Mail, WakeOutcome};
-use crate::store::{Result, StoreError};
+use crate::store::{Caller, Result, StoreError};
 
 /// How long a claim holds: so long a try may take to lead to something.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
@@ -24,7 +24,7 @@ pub(crate) enum Begun {
         /// What is noted of the agent now.
         told: AgentNote,
     },
-    /// Another program wakes the agent, or announced its mail this moment.
+    /// Another program wakes the agent, or announced its mail this moment, or that was read.
     Elsewhere,
     /// The agent was woken too often within the last hour.
     TooOften,
@@ -102,7 +102,7 @@ pub(crate) async fn begin(
 }
 
 /// Claims the wake of each session that has mail. Nothing where another program is waking
-/// one of them, or the daemon does not know the way.
+/// one of them, where all mail was read, or the daemon does not know the way.
 ///
 /// # Errors
 /// Credentials; if the store failed.
@@ -119,7 +119,7 @@ pub(crate) async fn claim(
 }
 
 async fn claims(bridge: &Bridge, acting: &Acting, mail: &[Mail], way: ClientWay) -> Result<Claims> {
-    let mut claimed = Vec::new();
+    let (mut claimed, mut is_read) = (Vec::new(), false);
     for (member, mail) in acting.members.iter().zip(mail) {
         let Some(mark) = mail.newest_unread else {
             continue;
@@ -135,6 +135,11 @@ async fn claims(bridge: &Bridge, acting: &Acting, mail: &[Mail], way: ClientWay)
                 });
                 continue;
             }
+            // It was read since the look, which leaves the mail of the others.
+            Ok(None) if has_read(bridge, caller).await? => {
+                is_read = true;
+                continue;
+            }
             // Two wakes for one message are one too many.
             Ok(None) => Ok(Claims::Elsewhere),
             Err(StoreError::Door(error)) if does_not_know(&error, way) => Ok(Claims::UnknownWay),
@@ -146,7 +151,16 @@ async fn claims(bridge: &Bridge, acting: &Acting, mail: &[Mail], way: ClientWay)
         end(bridge, acting, claimed, WakeOutcome::Abandoned, None).await;
         return lost;
     }
-    Ok(Claims::Made(claimed))
+    match claimed.is_empty() && is_read {
+        true => Ok(Claims::Elsewhere),
+        false => Ok(Claims::Made(claimed)),
+    }
+}
+
+/// Whether a session has no unread mail now.
+async fn has_read(bridge: &Bridge, caller: &Caller) -> Result<bool> {
+    let mail = bridge.unread(std::slice::from_ref(&caller.session)).await?;
+    Ok(mail.iter().all(|mail| mail.unread == 0))
 }
 
 /// Whether a daemon refused this way as a word that it does not know.

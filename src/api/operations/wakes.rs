@@ -17,7 +17,8 @@ use crate::{clock, host};
 /// Characters of a reason that are kept.
 const LONGEST_REASON: usize = 200;
 
-/// Claims the right to wake the session's own agent.
+/// Claims the right to wake the session's own agent. The answer is `null` if another
+/// program is waking it, and if no mail up to the mark is unread.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimWake {
@@ -49,7 +50,8 @@ impl Operation for ClaimWake {
     }
 }
 
-/// Ends a claimed wake. The answer is `false` if the claim was lost meanwhile.
+/// Ends a claimed wake. The answer is `false` if it is over already, if the claim was lost
+/// meanwhile, and for `verified` while mail up to the mark is unread.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndWake {

@@ -55,7 +55,7 @@ impl Wakes {
         };
         let claimed = store.claim_wake(&claim, clock::now());
         let Some(row) = patience.bounded(store.location(), claimed).await? else {
-            debug!(session = %session.key, "another program is waking it");
+            debug!(session = %session.key, "another program is waking it, or its mail was just read");
             return Ok(Started::Elsewhere);
         };
         let wake = self.record(&session.key);

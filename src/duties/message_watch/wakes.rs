@@ -58,7 +58,7 @@ impl Watched<'_> {
 pub(super) enum Started {
     /// It runs.
     Here,
-    /// Another process is waking this session at the moment.
+    /// Another process is waking this session at the moment, or its mail was just read.
     Elsewhere,
     /// The same command still runs for an earlier wake of this agent, within its
     /// time limit: a second one beside it would only pile up.

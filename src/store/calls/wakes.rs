@@ -10,7 +10,8 @@ use crate::store::{Boot, Caller, Result, SpentWake, Store, WakeClaim, WakeEnd, W
 
 impl Store {
     /// Claims the right to wake a session about its mail up to `mark`. `None` if
-    /// another process holds it under a lease that is not over.
+    /// another process holds it under a lease that is not over, and if none of this mail
+    /// is unread.
     pub async fn claim_wake(
         &self,
         claim: &WakeClaim<'_>,
@@ -86,8 +87,9 @@ impl Store {
             .await
     }
 
-    /// Ends a wake of the caller's session. `false` if the claim was lost meanwhile, or
-    /// the wake is another session's.
+    /// Ends a wake of the caller's session. `false` if it is over already, if the claim was
+    /// lost meanwhile, if the wake is another session's, and for one that ends as verified
+    /// while mail up to its mark is unread.
     ///
     /// # Errors
     /// Credentials.

@@ -222,7 +222,8 @@ pub(crate) fn confirm(
 ) -> Result<()> {
     let rows = transaction.rows();
     rows.confirm(by, fetch, now)?;
-    rows.verify_wake(by, now)
+    rows.verify_wake(by, now)?;
+    Ok(())
 }
 
 /// Shows a session its mail and marks nothing.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::callers::authenticate;
 use crate::model::MessageId;
+use crate::model::wake::WakeOutcome;
 use crate::store::executor::Transaction;
 use crate::store::rows::Rows;
 use crate::store::{Boot, Caller, Result, WakeClaim, WakeEnd, WakeRef};
@@ -15,7 +16,7 @@ const LONGEST_LEASE: Duration = Duration::from_secs(60);
 
 /// Claims a session's wake. An earlier one whose mail a program of the Python bridge read
 /// has done what it was for, and stands in the way of none. `None` where another program
-/// has it, and where the session's mail was fetched since it was looked at: there is
+/// has it, and where the mail up to the mark was read since it was looked at: there is
 /// nothing to wake it for.
 ///
 /// # Errors
@@ -28,8 +29,8 @@ pub(crate) fn claim(
     rows.verify_wake(claim.session, now)?;
     let mail = rows.mail(std::slice::from_ref(claim.session))?;
     match mail.first().and_then(|mail| mail.oldest_unread) {
-        Some(_) => rows.claim(claim, now),
-        None => Ok(None),
+        Some(oldest) if oldest <= claim.mark => rows.claim(claim, now),
+        _ => Ok(None),
     }
 }
 
@@ -60,7 +61,8 @@ pub(crate) fn claim_own(
     claim(rows, &wanted, now)
 }
 
-/// Ends one of the caller's own wakes.
+/// Ends one of the caller's own wakes. Whether its mail was read, the store decides: the
+/// caller may have looked before the newest came.
 ///
 /// # Errors
 /// Credentials; the engine's.
@@ -73,5 +75,8 @@ pub(crate) fn end_own(
 ) -> Result<bool> {
     let rows = transaction.rows();
     authenticate(rows, caller, now)?;
+    if end.outcome == WakeOutcome::Verified {
+        return rows.verify_wake(&caller.session, now);
+    }
     rows.end_wake(wake, Some(&caller.session), end, now)
 }

@@ -16,10 +16,11 @@ pub trait WakeRows {
     fn claim(&mut self, claim: &WakeClaim<'_>, now: Timestamp) -> Result<Option<WakeRef>>;
 
     /// Ends a session's open wake as verified, if no message up to its mark is unread.
+    /// Whether it ended one.
     ///
     /// # Errors
     /// The engine's.
-    fn verify_wake(&mut self, session: &SessionKey, now: Timestamp) -> Result<()>;
+    fn verify_wake(&mut self, session: &SessionKey, now: Timestamp) -> Result<bool>;
 
     /// For each of these sessions, in their order: its last wake, where that ended with no
     /// way left. Nothing where a fetch followed the last one.

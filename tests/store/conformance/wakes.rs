@@ -85,6 +85,18 @@ pub(crate) async fn no_wake_without_unread_mail(backend: &impl Backend) {
     say(&store, &pair.a, "wake up", at(0)).await;
     receive(&store, &pair.b, at(0)).await;
     assert_eq!(claim(&store, session, "one", &boot).await, None);
+    // Nor about mail that was read, when later mail came: the claimant has not seen that.
+    say(&store, &pair.a, "later", at(0)).await;
+    let earlier = WakeClaim {
+        session,
+        mark: MessageId(1),
+        adapter: "exec",
+        claimant: "one",
+        lease: LEASE,
+        boot: &boot,
+    };
+    let claimed = store.claim_wake(&earlier, at(1)).await;
+    assert_eq!(claimed.expect("asked"), None);
 }
 
 pub(crate) async fn a_lease_that_ran_out_is_taken_over(backend: &impl Backend) {
@@ -205,13 +217,20 @@ pub(crate) async fn an_agent_claims_its_own(backend: &impl Backend) {
         outcome: WakeOutcome::Verified,
         reason: None,
     };
+    // Its program may have looked before the mail came.
     let ended = store.end_own_wake(own, &again, &verified, at(6)).await;
-    assert!(ended.expect("asked"));
+    assert!(!ended.expect("asked"), "its mail is unread");
     let shown = store.sessions(at(6)).await.expect("listed").into_iter();
     let mine = shown.filter(|view| view.key == own.session);
     let wakes: Vec<_> = mine.map(|view| (view.wake, view.activity_at)).collect();
     // It is nothing that the agent did.
-    assert_eq!(wakes, [(Some("hook: verified".into()), None)]);
+    assert_eq!(wakes, [(Some("hook: waiting".into()), None)]);
+    let unverified = WakeEnd {
+        outcome: WakeOutcome::Unverified,
+        reason: None,
+    };
+    let ended = store.end_own_wake(own, &again, &unverified, at(6)).await;
+    assert!(ended.expect("asked"));
 
     let mut stranger = own.clone();
     stranger.token = other.token.clone();

@@ -39,16 +39,18 @@ impl WakeRows for MemoryRows {
         Ok(Some(WakeRef { id, claim: number }))
     }
 
-    fn verify_wake(&mut self, session: &SessionKey, now: Timestamp) -> Result<()> {
+    fn verify_wake(&mut self, session: &SessionKey, now: Timestamp) -> Result<bool> {
         let tables = self.at()?;
         let oldest = tables.owed(session).map(|message| message.id).next();
         let wakes = tables.wakes.values_mut();
         let open = wakes.filter(|wake| wake.session == *session && wake.ended.is_none());
+        let mut any = false;
         for wake in open.filter(|wake| oldest.is_none_or(|oldest| wake.mark < oldest)) {
             wake.ended = Some(now);
             wake.outcome = Some(WakeOutcome::Verified);
+            any = true;
         }
-        Ok(())
+        Ok(any)
     }
 
     fn spent_wakes(&mut self, sessions: &[SessionKey]) -> Result<Vec<Option<SpentWake>>> {

@@ -48,9 +48,9 @@ impl WakeRows for SqliteRows {
         })
     }
 
-    fn verify_wake(&mut self, session: &SessionKey, now: Timestamp) -> Result<()> {
+    fn verify_wake(&mut self, session: &SessionKey, now: Timestamp) -> Result<bool> {
         self.run(|connection| {
-            connection.change(
+            let changed = connection.change(
                 concat!(
                     "UPDATE bridge_wake SET outcome = 'verified', ended_ms = ?3
                      WHERE conversation_id = ?1 AND session_id = ?2 AND ended_ms IS NULL
@@ -65,7 +65,7 @@ impl WakeRows for SqliteRows {
                     millis(now)
                 ],
             )?;
-            Ok(())
+            Ok(changed > 0)
         })
     }
 
