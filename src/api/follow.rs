@@ -275,8 +275,14 @@ impl Ears for OwnDoorbell {
                 }
                 // After the mail, which must not wait for it.
                 match look.signalled() {
-                    Ok(Signalled { access: false, .. }) => {}
-                    Ok(_) => on(Heard::Access),
+                    Ok(Signalled { access, owed, .. }) => {
+                        if access {
+                            on(Heard::Access);
+                        }
+                        if owed {
+                            on(Heard::Missed);
+                        }
+                    }
                     Err(error) => on(Heard::Failed(error)),
                 }
             }),

@@ -62,6 +62,10 @@ impl CommitListener for HubListener {
         if news.signalled.access {
             self.0.access();
         }
+        // It has the numbers of before, which no look behind the newest finds.
+        if news.signalled.owed {
+            self.0.missed();
+        }
         self.0.committed();
     }
 }

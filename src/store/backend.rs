@@ -88,6 +88,8 @@ pub enum Signal {
     Access,
     /// Which clients act for sessions: one registered.
     Agents,
+    /// Mail that an agent had read is owed to its successor.
+    Owed,
 }
 
 /// Which of them came.
@@ -99,4 +101,6 @@ pub struct Signalled {
     pub access: bool,
     /// [`Signal::Agents`].
     pub agents: bool,
+    /// [`Signal::Owed`].
+    pub owed: bool,
 }

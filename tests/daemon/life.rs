@@ -6,7 +6,10 @@
     reason = "a test that cannot make its files has nothing to say; what it measured, it prints"
 )]
 
+use std::process::Command;
+
 use crate::common::daemon::{Agent, QUICK, Rig, is_alive, session, wait_for};
+use crate::common::scratch::Running;
 use mcp_bridge::clock;
 use mcp_bridge::model::session::Life;
 use rustix::process::Signal;
@@ -126,6 +129,33 @@ fn end_during_an_outage_is_noticed_afterwards() {
     assert_eq!(code, Some(0));
     said.never("again/b has ended");
     said.never("same/b has ended");
+}
+
+#[test]
+fn mail_of_an_ended_agent_comes_to_who_waits() {
+    let rig = Rig::new();
+    let (pair, other) = (rig.pair("one"), rig.pair("two"));
+    rig.write_credentials("both", &[&pair.b, &other.b]);
+    let mut agent = Agent::with_file(&rig, "one.pid");
+    let daemon = rig.worker(&format!("{RARE}{}", by_file(&rig, "one")));
+    rig.becomes(&pair.b.session, Life::Alive);
+    rig.send(&pair.a, "in its hand");
+    assert_eq!(rig.fetch(&pair.b), ["in its hand"]);
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_mcp-bridge"));
+    let door = format!("unix:{}", rig.path("worker.state/api.sock").display());
+    watch
+        .args(["watch", "--json"])
+        .env("MCP_BRIDGE_STORE", door)
+        .env("MCP_BRIDGE_CREDENTIALS", rig.path("both.toml"))
+        .env("HOME", rig.path(""))
+        .current_dir(rig.path(""));
+    let mut watch = Running::lines(watch);
+    rig.send(&other.a, "new");
+    assert_eq!(watch.json()["message"], "new");
+    // No message comes now, and a look at everything only in minutes.
+    agent.end();
+    assert_eq!(watch.json()["message"], "in its hand");
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 #[test]

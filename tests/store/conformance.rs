@@ -235,6 +235,7 @@ macro_rules! every_case {
                 heartbeats_bring_no_arrivals
                 work_is_signalled
                 a_lost_right_is_signalled
+                mail_that_is_owed_again_is_signalled
             }
             tasks {
                 all_tasks_are_added_or_none

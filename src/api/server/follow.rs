@@ -32,7 +32,7 @@ const BEHIND: usize = 1_024;
 const BEHIND_BYTES: usize = 16 * 1024 * 1024;
 
 /// How often a subscription looks at everything, also without a bell. The daemon's doorbell
-/// asks the store itself four times a second.
+/// asks the store itself four times a second, and mail that is owed again is signalled.
 const FULL_LOOK: Duration = Duration::from_secs(120);
 
 /// Begins a subscription.

@@ -71,6 +71,10 @@ impl CommitListener for MessageInbox {
     }
 
     fn hears(&self, news: &News<'_>) {
+        if news.signalled.owed {
+            self.missed.store(true, Ordering::Release);
+            self.bell.ring();
+        }
         let decides = !news.failed && self.awaiting.load(Ordering::Acquire);
         if self.takes_in(news.arrivals) || decides {
             self.bell.ring();

@@ -68,6 +68,7 @@ impl Backend for Keeper {
                 work: 0,
                 access: 0,
                 agents: 0,
+                owed: 0,
             },
             rings: self.memory.rings(),
             on_ring,
@@ -145,6 +146,7 @@ struct MemoryLook {
     work: u64,
     access: u64,
     agents: u64,
+    owed: u64,
 }
 
 impl MemoryLook {
@@ -176,11 +178,12 @@ impl Look for MemoryLook {
     }
 
     fn signalled(&mut self) -> Result<Signalled> {
-        let [work, access, agents] = self.memory.signals();
+        let [work, access, agents, owed] = self.memory.signals();
         Ok(Signalled {
             work: std::mem::replace(&mut self.work, work) != work,
             access: std::mem::replace(&mut self.access, access) != access,
             agents: std::mem::replace(&mut self.agents, agents) != agents,
+            owed: std::mem::replace(&mut self.owed, owed) != owed,
         })
     }
 }

@@ -109,11 +109,11 @@ impl Memory {
         self.lock().committed_at
     }
 
-    /// The counts of signals: work, access, and agents.
-    fn signals(&self) -> [u64; 3] {
+    /// The counts of signals: work, access, agents, and mail that is owed again.
+    fn signals(&self) -> [u64; 4] {
         let state = self.lock();
         let tables = &state.tables;
-        [tables.work, tables.access, tables.agents]
+        [tables.work, tables.access, tables.agents, tables.owed_again]
     }
 
     fn newest(&self) -> MessageId {

@@ -51,6 +51,7 @@ pub(super) struct Tables {
     pub(super) work: u64,
     pub(super) access: u64,
     pub(super) agents: u64,
+    pub(super) owed_again: u64,
     /// Which clients act for sessions.
     pub(super) registrations: HashMap<SessionKey, Registration>,
 }

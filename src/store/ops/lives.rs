@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::{audit, tasks};
 use crate::model::SessionKey;
-use crate::store::Result;
 use crate::store::rows::{Audit, Rows};
+use crate::store::{Result, Signal};
 
 /// The agent ended. It may not have acted on messages that it did not acknowledge: the
 /// next one gets them again. And a turn that it was in is over, or its successor would
@@ -17,7 +17,9 @@ use crate::store::rows::{Audit, Rows};
 /// # Errors
 /// The engine's.
 pub(crate) fn hand_back(rows: &mut dyn Rows, session: &SessionKey) -> Result<()> {
-    rows.owe_again(session)?;
+    if rows.owe_again(session)? {
+        rows.signal(Signal::Owed)?;
+    }
     rows.end_turn(session)
 }
 

@@ -97,9 +97,10 @@ pub trait NoticeRows {
         now: Timestamp,
     ) -> Result<()>;
 
-    /// What was handed to a session and not acknowledged is owed again.
+    /// What was handed to a session and not acknowledged is owed again. Whether there was
+    /// such mail that it had read.
     ///
     /// # Errors
     /// The engine's.
-    fn owe_again(&mut self, session: &SessionKey) -> Result<()>;
+    fn owe_again(&mut self, session: &SessionKey) -> Result<bool>;
 }

@@ -49,7 +49,7 @@ pub(super) struct Tail {
     /// Newest id that was returned, or was there at the start.
     head: i64,
     /// The signals' counts that were seen last.
-    signals: [i64; 3],
+    signals: [i64; 4],
     data_version: i64,
     /// As it was before the last look, if that read all that there was.
     looked: Option<IndexHeader>,
@@ -96,7 +96,7 @@ impl Tail {
             connection,
             head,
             // Earlier messages are read in any case.
-            signals: [0; 3],
+            signals: [0; 4],
             data_version,
             looked: None,
             header: None,
@@ -161,6 +161,7 @@ impl Look for Tail {
             work: now[0] != before[0],
             access: now[1] != before[1],
             agents: now[2] != before[2],
+            owed: now[3] != before[3],
         })
     }
 }
@@ -196,15 +197,18 @@ impl Tail {
         Some(header)
     }
 
-    fn signals_now(&self) -> rusqlite::Result<[i64; 3]> {
+    fn signals_now(&self) -> rusqlite::Result<[i64; 4]> {
         let mut question = self.connection.prepare_cached(
             "SELECT CAST(coalesce(max(n) FILTER (WHERE name = ?1), 0) AS INTEGER),
                     CAST(coalesce(max(n) FILTER (WHERE name = ?2), 0) AS INTEGER),
-                    CAST(coalesce(max(n) FILTER (WHERE name = ?3), 0) AS INTEGER)
-             FROM bridge_signal WHERE name IN (?1, ?2, ?3)",
+                    CAST(coalesce(max(n) FILTER (WHERE name = ?3), 0) AS INTEGER),
+                    CAST(coalesce(max(n) FILTER (WHERE name = ?4), 0) AS INTEGER)
+             FROM bridge_signal WHERE name IN (?1, ?2, ?3, ?4)",
         )?;
-        let names = [Signal::Work, Signal::Access, Signal::Agents].map(Signal::name);
-        question.query_row(names, |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))
+        let signals = [Signal::Work, Signal::Access, Signal::Agents, Signal::Owed];
+        question.query_row(signals.map(Signal::name), |row| {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
+        })
     }
 
     fn arrivals_since(&self, whole: &HashSet<SessionKey>) -> rusqlite::Result<(Vec<Arrival>, i64)> {

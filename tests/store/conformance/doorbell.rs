@@ -11,11 +11,11 @@ use mcp_bridge::model::session::ProofKind;
 use mcp_bridge::model::token::Token;
 use mcp_bridge::model::{MessageId, SessionKey};
 use mcp_bridge::store::{
-    Arrival, Beat, BeatRound, DaemonRef, SharedStore, Signal, Signalled, Store,
+    Arrival, Beat, BeatRound, DaemonRef, ProcessId, SharedStore, Signal, Signalled, Store,
 };
 
 use super::Backend;
-use crate::common::store::{at, boot, pair, pairs, say, until};
+use crate::common::store::{at, boot, pair, pairs, receive, say, until};
 
 /// What a doorbell reported so far.
 #[derive(Clone, Default)]
@@ -247,33 +247,46 @@ pub(crate) async fn heartbeats_bring_no_arrivals(backend: &impl Backend) {
     assert_eq!(heard.so_far().len(), 1);
 }
 
-pub(crate) async fn a_lost_right_is_signalled(backend: &impl Backend) {
-    let (watching, store) = (backend.open().await, backend.open().await);
-    let [one, other] = [pair(&store, at(0)).await, pair(&store, at(0)).await];
-    let heard: Arc<Mutex<Vec<Signalled>>> = Arc::default();
-    let sink = Arc::clone(&heard);
-    let listen = move |look: &mut dyn mcp_bridge::store::Look| {
-        let signalled = look.signalled().expect("a healthy store");
-        sink.lock().expect("whole").push(signalled);
-        let unseen = look.arrivals(&std::collections::HashSet::new());
-        unseen.expect("a healthy store");
-    };
-    let bell = watching.doorbell(Mode::Events, Box::new(listen));
-    let _bell = bell.expect("mounted");
-    let signalled = async |what: &str, wanted: Signalled| {
+/// What a doorbell's looks found signalled.
+#[derive(Default)]
+struct Signals(Arc<Mutex<Vec<Signalled>>>);
+
+impl Signals {
+    fn listen(&self, store: &Store) -> Doorbell {
+        let sink = Arc::clone(&self.0);
+        let listen = move |look: &mut dyn mcp_bridge::store::Look| {
+            let signalled = look.signalled().expect("a healthy store");
+            sink.lock().expect("whole").push(signalled);
+            let unseen = look.arrivals(&HashSet::new());
+            unseen.expect("a healthy store");
+        };
+        let bell = store.doorbell(Mode::Events, Box::new(listen));
+        bell.expect("mounted")
+    }
+
+    /// The next look that found any.
+    async fn next(&self, what: &str) -> Signalled {
         until(what, async || {
-            let heard = std::mem::take(&mut *heard.lock().expect("whole"));
+            let heard = std::mem::take(&mut *self.0.lock().expect("whole"));
             let news = heard.iter().find(|one| **one != Signalled::default());
             news.copied()
         })
         .await
-            == wanted
-    };
+    }
+}
+
+pub(crate) async fn a_lost_right_is_signalled(backend: &impl Backend) {
+    let (watching, store) = (backend.open().await, backend.open().await);
+    let [one, other] = [pair(&store, at(0)).await, pair(&store, at(0)).await];
+    let signals = Signals::default();
+    let _bell = signals.listen(&watching);
+    let signalled = async |what: &str, wanted: Signalled| signals.next(what).await == wanted;
     let (work, access, agents) = (Signal::Work, Signal::Access, Signal::Agents);
     let of = |which: &[Signal]| Signalled {
         work: which.contains(&work),
         access: which.contains(&access),
         agents: which.contains(&agents),
+        owed: false,
     };
     // A task is nothing to those who follow mail.
     super::work::add(&store, "one").await;
@@ -290,6 +303,33 @@ pub(crate) async fn a_lost_right_is_signalled(backend: &impl Backend) {
     let closed = store.close_conversation(&other.b.session.conversation, at(2));
     closed.await.expect("closed");
     assert!(signalled("a closed conversation to be signalled", of(&[work, access])).await);
+}
+
+pub(crate) async fn mail_that_is_owed_again_is_signalled(backend: &impl Backend) {
+    let (watching, store) = (backend.open().await, backend.open().await);
+    let pair = pair(&store, at(0)).await;
+    let session = &pair.b.session;
+    let keeper = super::work::daemon(&store, "hera").await;
+    let beat_of = async |process| {
+        let here = boot("x", 100);
+        super::heartbeats::beat_with(&store, &keeper, &[session], &here, at(1), |_, beats| {
+            beats[0].process = Some(process);
+        })
+        .await;
+    };
+    let process = |pid, start| ProcessId { pid, start };
+    beat_of(process(1_000, 7)).await;
+    let signals = Signals::default();
+    let _bell = signals.listen(&watching);
+    say(&store, &pair.a, "in its hand", at(2)).await;
+    receive(&store, &pair.b, at(3)).await;
+    // Its successor is to get it, and no message comes for that.
+    beat_of(process(1_001, 9)).await;
+    until("its mail to be signalled", async || {
+        let heard = signals.0.lock().expect("whole");
+        heard.iter().any(|one| one.owed).then_some(())
+    })
+    .await;
 }
 
 pub(crate) async fn work_is_signalled(backend: &impl Backend) {

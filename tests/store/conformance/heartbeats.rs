@@ -29,7 +29,7 @@ async fn register(store: &Store, name: &str) -> DaemonRef {
     store.register_daemon(&info, at(0)).await.expect("known")
 }
 
-async fn beat_with(
+pub(crate) async fn beat_with(
     store: &Store,
     daemon: &DaemonRef,
     sessions: &[&SessionKey],

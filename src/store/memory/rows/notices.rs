@@ -156,11 +156,12 @@ impl NoticeRows for MemoryRows {
         Ok(())
     }
 
-    fn owe_again(&mut self, session: &SessionKey) -> Result<()> {
+    fn owe_again(&mut self, session: &SessionKey) -> Result<bool> {
         let receipts = self.at()?.receipts.values_mut();
+        let mut any = false;
         for receipt in receipts.filter(|r| r.session == *session && r.acked.is_none()) {
-            receipt.written = None;
+            any |= receipt.written.take().is_some();
         }
-        Ok(())
+        Ok(any)
     }
 }

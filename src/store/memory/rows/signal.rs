@@ -11,6 +11,7 @@ impl SignalRows for MemoryRows {
             Signal::Work => tables.work += 1,
             Signal::Access => tables.access += 1,
             Signal::Agents => tables.agents += 1,
+            Signal::Owed => tables.owed_again += 1,
         }
         Ok(())
     }

@@ -226,15 +226,15 @@ impl NoticeRows for SqliteRows {
         })
     }
 
-    fn owe_again(&mut self, session: &SessionKey) -> Result<()> {
+    fn owe_again(&mut self, session: &SessionKey) -> Result<bool> {
         self.run(|connection| {
-            connection.change(
+            let changed = connection.change(
                 "UPDATE bridge_receipt SET written_ms = NULL
                  WHERE conversation_id = ?1 AND session_id = ?2
                    AND acked_ms IS NULL AND written_ms IS NOT NULL",
                 [session.conversation.as_str(), session.side.as_str()],
             )?;
-            Ok(())
+            Ok(changed > 0)
         })
     }
 }

@@ -13,6 +13,7 @@ impl Signal {
             Self::Work => "work",
             Self::Access => "access",
             Self::Agents => "agents",
+            Self::Owed => "owed",
         }
     }
 }
