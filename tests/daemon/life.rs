@@ -132,7 +132,7 @@ fn end_during_an_outage_is_noticed_afterwards() {
 }
 
 #[test]
-fn mail_of_an_ended_agent_comes_to_who_waits() {
+fn mail_of_an_ended_agent_reaches_a_waiting_program() {
     let rig = Rig::new();
     let (pair, other) = (rig.pair("one"), rig.pair("two"));
     rig.write_credentials("both", &[&pair.b, &other.b]);

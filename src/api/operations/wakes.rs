@@ -18,7 +18,7 @@ use crate::{clock, host};
 const LONGEST_REASON: usize = 200;
 
 /// Claims the right to wake the session's own agent. The answer is `null` if another
-/// program is waking it, and if no mail up to the mark is unread.
+/// program is waking it, and if the session has no unread mail.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimWake {

@@ -65,6 +65,10 @@ impl MessageInbox {
 }
 
 impl CommitListener for MessageInbox {
+    fn wants_signals(&self) -> bool {
+        true
+    }
+
     fn begins(&self) {
         self.missed.store(true, Ordering::Release);
         self.bell.ring();
@@ -72,8 +76,7 @@ impl CommitListener for MessageInbox {
 
     fn hears(&self, news: &News<'_>) {
         if news.signalled.owed {
-            self.missed.store(true, Ordering::Release);
-            self.bell.ring();
+            self.begins();
         }
         let decides = !news.failed && self.awaiting.load(Ordering::Acquire);
         if self.takes_in(news.arrivals) || decides {
@@ -165,6 +168,22 @@ mod tests {
         inbox.awaits(false);
         inbox.hears(&nothing(false));
         assert!(!has_rung());
+    }
+
+    #[test]
+    fn mail_that_is_owed_again_asks_for_a_full_look() {
+        let (inbox, has_rung) = inbox();
+        assert!(inbox.wants_signals());
+        inbox.hears(&News {
+            arrivals: &[],
+            signalled: Signalled {
+                owed: true,
+                ..Signalled::default()
+            },
+            failed: false,
+        });
+        assert!(has_rung());
+        assert_eq!(inbox.take(), (HashSet::new(), true));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::store::{Boot, Caller, Result, SpentWake, Store, WakeClaim, WakeEnd, W
 
 impl Store {
     /// Claims the right to wake a session about its mail up to `mark`. `None` if
-    /// another process holds it under a lease that is not over, and if none of this mail
-    /// is unread.
+    /// another process holds it under a lease that is not over, and if the session has no
+    /// unread mail.
     pub async fn claim_wake(
         &self,
         claim: &WakeClaim<'_>,

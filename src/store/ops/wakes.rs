@@ -16,8 +16,8 @@ const LONGEST_LEASE: Duration = Duration::from_secs(60);
 
 /// Claims a session's wake. An earlier one whose mail a program of the Python bridge read
 /// has done what it was for, and stands in the way of none. `None` where another program
-/// has it, and where the mail up to the mark was read since it was looked at: there is
-/// nothing to wake it for.
+/// has it, and where the session's mail was read since it was looked at: there is nothing
+/// to wake it for.
 ///
 /// # Errors
 /// The engine's.
@@ -29,8 +29,8 @@ pub(crate) fn claim(
     rows.verify_wake(claim.session, now)?;
     let mail = rows.mail(std::slice::from_ref(claim.session))?;
     match mail.first().and_then(|mail| mail.oldest_unread) {
-        Some(oldest) if oldest <= claim.mark => rows.claim(claim, now),
-        _ => Ok(None),
+        Some(_) => rows.claim(claim, now),
+        None => Ok(None),
     }
 }
 

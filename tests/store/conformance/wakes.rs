@@ -85,18 +85,6 @@ pub(crate) async fn no_wake_without_unread_mail(backend: &impl Backend) {
     say(&store, &pair.a, "wake up", at(0)).await;
     receive(&store, &pair.b, at(0)).await;
     assert_eq!(claim(&store, session, "one", &boot).await, None);
-    // Nor about mail that was read, when later mail came: the claimant has not seen that.
-    say(&store, &pair.a, "later", at(0)).await;
-    let earlier = WakeClaim {
-        session,
-        mark: MessageId(1),
-        adapter: "exec",
-        claimant: "one",
-        lease: LEASE,
-        boot: &boot,
-    };
-    let claimed = store.claim_wake(&earlier, at(1)).await;
-    assert_eq!(claimed.expect("asked"), None);
 }
 
 pub(crate) async fn a_lease_that_ran_out_is_taken_over(backend: &impl Backend) {
